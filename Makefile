@@ -1,0 +1,38 @@
+# What a newcomer types. Every target that needs the environment makes it first, once.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)
+export OMP_NUM_THREADS ?= 1
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: help setup demo test test-long check lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## the environment in .venv, from the locked versions
+
+$(STAMP): requirements.lock pyproject.toml
+	@deploy/setup.sh $(PYTHON) $(VENV) $@
+
+demo: $(STAMP)  ## the whole loop on the tiny world, at most ten minutes on two cores
+	@$(BIN)/groundswell demo
+
+test: $(STAMP)  ## the tests that every change runs
+	@$(BIN)/python -m pytest -q -m "not slow"
+
+test-long: $(STAMP)  ## all tests, the long suites too
+	@$(BIN)/python -m pytest -q
+
+check: $(STAMP)  ## format, lint and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+lock: requirements.in  ## resolve requirements.in anew (needs uv on the PATH)
+	@deploy/lock.sh requirements.in requirements.lock
+
+clean:  ## forget the demo's output
+	rm -rf .demo

@@ -1,0 +1,1 @@
+"""Where it runs: the container image, KubeRay manifests and their checks."""

@@ -1,0 +1,4 @@
+"""What things are: frozen records, Arrow schemas, boxes, spans, digests, reason codes and errors.
+
+Nothing here does I/O, and nothing here imports another room.
+"""

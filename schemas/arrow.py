@@ -1,0 +1,108 @@
+"""Arrow schemas of the tables: evidence, rejections, view. Gold has the view's form.
+
+The tables are plain Parquet: no extension types, no nested unions, so that other readers need none of our code.
+Coordinates and scores are float32 everywhere, so equal rows are equal bytes.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = "1.0"
+
+_PIXELS = pa.struct(
+    [
+        ("url", pa.string()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("row_group", pa.int32()),
+        ("row", pa.int32()),
+    ]
+)
+_SAMPLE = [
+    ("unit", pa.string()),
+    ("shard", pa.string()),
+    ("index", pa.int64()),
+    ("key", pa.string()),
+    ("pixels", _PIXELS),
+    ("image_sha256", pa.string()),
+    ("source_url", pa.string()),
+    ("source_sha256", pa.string()),
+    ("license", pa.string()),
+    ("meta", pa.string()),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+    ("original_width", pa.int32()),
+    ("original_height", pa.int32()),
+    ("exif_orientation", pa.int8()),
+    ("caption", pa.string()),
+]
+_PHRASE = [
+    ("begin", pa.int32()),
+    ("end", pa.int32()),
+    ("text", pa.string()),
+    ("root", pa.string()),
+    ("kind", pa.string()),
+    ("groundable", pa.bool_()),
+    ("truncated", pa.bool_()),
+]
+_DROPPED = [("begin", pa.int32()), ("end", pa.int32()), ("text", pa.string()), ("code", pa.string())]
+_REGION = [
+    ("phrase", pa.int32()),
+    ("x0", pa.float32()),
+    ("y0", pa.float32()),
+    ("x1", pa.float32()),
+    ("y1", pa.float32()),
+    ("score", pa.float32()),
+    ("class_score", pa.float32()),
+    ("quality", pa.float32()),
+    ("pass_index", pa.int16()),
+]
+_VIEW_REGION = [
+    *_REGION,
+    ("p_correct", pa.float32()),
+    ("q_value", pa.float32()),
+    ("weight", pa.float32()),
+    ("fate", pa.string()),
+    ("origin", pa.string()),
+]
+
+EVIDENCE = pa.schema(
+    [
+        *_SAMPLE,
+        ("phrases", pa.list_(pa.struct(_PHRASE))),
+        ("dropped_phrases", pa.list_(pa.struct(_DROPPED))),
+        ("regions", pa.list_(pa.struct(_REGION))),
+    ]
+)
+REJECTIONS = pa.schema(
+    [
+        ("unit", pa.string()),
+        ("index", pa.int64()),
+        ("key", pa.string()),
+        ("code", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+VIEW = pa.schema(
+    [
+        *_SAMPLE,
+        ("phrases", pa.list_(pa.struct([*_PHRASE, ("fate", pa.string())]))),
+        ("dropped_phrases", pa.list_(pa.struct(_DROPPED))),
+        ("regions", pa.list_(pa.struct(_VIEW_REGION))),
+    ]
+)
+
+
+def table_of(rows: list[dict], schema: pa.Schema, metadata: dict[str, str]) -> pa.Table:
+    """A table of plain rows in the given schema, with provenance in its metadata.
+
+    Raises KeyError for a row with a field that the schema does not know: `from_pylist` would drop it in silence.
+    """
+    known = set(schema.names)
+    for row in rows:
+        extra = row.keys() - known
+        if extra:
+            raise KeyError(f"row {row.get('key')!r} has fields {sorted(extra)} that the schema does not hold")
+    full = {"groundswell.schema_version": SCHEMA_VERSION, **metadata}
+    return pa.Table.from_pylist(rows, schema=schema.with_metadata(full))

@@ -1,0 +1,54 @@
+"""Every reason for which a sample, a shard or a phrase is left out: the one documented list.
+
+A code is stable once published: reports, policies and tests name it.
+"""
+
+from __future__ import annotations
+
+SAMPLE_CODES: dict[str, str] = {
+    "IMG_MISSING": "no image member with one of the job's image extensions",
+    "IMG_EMPTY": "the image has no bytes",
+    "IMG_FORMAT": "the bytes are not JPEG, PNG, WEBP, GIF, BMP or TIFF",
+    "IMG_SIZE": "more than 64 megapixels, a side outside 16..16384 px, or an aspect ratio above 32",
+    "IMG_DECODE": "the decoder refused the bytes",
+    "IMG_TRUNCATED": "the image data ends early",
+    "CAP_MISSING": "no caption member, field or column",
+    "CAP_EMPTY": "the caption holds no letter or digit",
+    "CAP_UTF8": "the caption is not valid UTF-8 or holds a lone surrogate",
+    "CAP_LONG": "the caption is longer than 64 KiB",
+    "JSON_BAD": "the json member is not strict JSON, or is too large or too deep",
+    "DUP_MEMBER": "the sample holds two members of one kind",
+    "MEMBER_LARGE": "a member is larger than 64 MiB",
+    "FRAME_PADDED": "the stored image was border-padded, so its boxes would not be in the upright frame",
+    "NO_PHRASE": "the caption holds no groundable phrase and the job rejects such samples",
+    "TEACHER_ERROR": "the teacher raised an error on this sample alone",
+    "TEACHER_NONFINITE": "the teacher gave a score or box that is not a finite number",
+    "OOM": "the teacher ran out of memory on this sample alone",
+    "CRASH": "the sample killed a process that held it alone",
+    "TIMEOUT": "the sample kept a process that held it alone beyond its time",
+}
+
+SHARD_CODES: dict[str, str] = {
+    "SHARD_MISSING": "the file named by the job does not exist",
+    "SHARD_TRUNCATED": "the archive does not end in two zero blocks, or a member is cut",
+    "SHARD_FORMAT": "not an uncompressed tar or Parquet file, or one with links, devices or sparse members",
+    "SHARD_LIMIT": "more members or bytes than the reader allows",
+    "SHARD_SCHEMA": "a Parquet file without the needed columns, or with a type that is not allowed",
+    "INPUT_CHANGED": "the file changed between planning and reading",
+}
+
+PHRASE_CODES: dict[str, str] = {
+    "PH_STOP_HEAD": "the head names nothing that can be boxed (image words, places in the frame, times, abstract nouns)",
+    "PH_PRONOUN": "the phrase is a pronoun",
+    "PH_JUNK": "file name, URL, markup, hashtag or a symbol",
+    "PH_TOO_LONG": "the phrase alone is longer than the teacher's token budget",
+    "PH_NO_TOKEN": "no token of the teacher's tokenizer falls into the span",
+    "PH_MEASURE": "a number or a measure without a thing",
+}
+
+
+def check_code(code: str) -> str:
+    """The code itself, or KeyError for one that is not on the list."""
+    if code in SAMPLE_CODES or code in SHARD_CODES or code in PHRASE_CODES:
+        return code
+    raise KeyError(f"{code!r} is not a reason code; the list is in schemas/codes.py")

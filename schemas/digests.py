@@ -1,0 +1,43 @@
+"""Digests of bytes and of records: equal content, equal digest, on any machine.
+
+A record is digested through canonical JSON (sorted keys, no blanks, UTF-8, shortest float form), so a digest does
+not depend on field order or on how the record was produced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+
+def sha256_hex(data: bytes) -> str:
+    """Hexadecimal sha256 of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON bytes that are a pure function of the value; NaN and infinity raise ValueError."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode("utf-8", "surrogatepass")
+
+
+def digest_of(value: Any) -> str:
+    """`sha256:<hex>` of a JSON value."""
+    return "sha256:" + sha256_hex(canonical_json(value))
+
+
+def digest_of_many(digests: Iterable[str]) -> str:
+    """`sha256:<hex>` over digests in the order given."""
+    total = hashlib.sha256()
+    for item in digests:
+        total.update(item.encode("ascii"))
+        total.update(b"\n")
+    return "sha256:" + total.hexdigest()
+
+
+def short(digest: str, length: int = 16) -> str:
+    """The first `length` hexadecimal digits of a digest, with or without its `sha256:`."""
+    return digest.removeprefix("sha256:")[:length]

@@ -1,0 +1,65 @@
+"""The seam between the engine and a teacher: what a labeler and a phrase finder must be able to do.
+
+The engine reads, decodes, batches, writes and commits; a teacher says which regions it sees. Neither knows more of
+the other than this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from schemas.records import DroppedPhrase, Phrase, Region, Sample
+
+
+@dataclass(frozen=True)
+class FoundPhrases:
+    """What a phrase finder made of one caption: phrases to ask for, and phrases it dropped with a reason."""
+
+    phrases: tuple[Phrase, ...]
+    dropped: tuple[DroppedPhrase, ...] = ()
+
+
+class PhraseFinder(Protocol):
+    """Finds phrases in captions. One by one or in batches, the result is the same."""
+
+    digest: str
+
+    def find(self, captions: Sequence[str]) -> list[FoundPhrases]:
+        """One result per caption, in order; every phrase obeys `caption[begin:end] == text`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One sample, made ready on a CPU. `bucket` is a function of the image's own size; one bucket shares a batch."""
+
+    bucket: tuple[int, ...]
+    inputs: Any
+
+
+class Labeler(Protocol):
+    """A teacher. Its answer for a sample depends on that sample and on `batch_size` alone, never on its mates."""
+
+    digest: str
+    """Covers weights, preprocessing and prompts: another digest means other labels."""
+    score_kind: str
+    """What the raw score is, e.g. `glip.sqrt(token_mean*centerness)`; stands in every table's metadata."""
+    batch_size: int
+
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+        """Make one sample ready. image_rgb_u8: [height, width, 3] uint8, upright. Runs in any process.
+
+        Raises SampleRejected when the sample cannot be asked about.
+        """
+        ...
+
+    def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
+        """Regions for each row; `batch` is always `batch_size` long, of one bucket, and None is a blank row.
+
+        Boxes are half-open pixels of the upright stored image, clipped to it. Raises OutOfMemory.
+        """
+        ...

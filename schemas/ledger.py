@@ -1,0 +1,177 @@
+"""The records of the ledger: shard, plan, commit, snapshot. JSON objects, written once, never changed.
+
+Conservation (`in = labelled + empty + rejected`) is checked when a record is made, so a record that does not add up
+cannot exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field, model_validator
+
+from schemas.digests import digest_of
+from schemas.records import Record
+
+FORMAT_VERSION = "1.0"
+
+
+def bare_url(url: str) -> str:
+    """The URL without query and fragment: signatures and tokens are no part of an identity."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+
+
+def unit_name(shard_url: str, first: int) -> str:
+    """`sha256(shard URL without query)[:16]-<first sample, 8 digits>`: no list position enters."""
+    return f"{hashlib.sha256(bare_url(shard_url).encode()).hexdigest()[:16]}-{first:08d}"
+
+
+class SampleCounts(Record):
+    """What became of the samples of a unit or of a whole output."""
+
+    samples_in: int = Field(ge=0)
+    labelled: int = Field(ge=0, description="samples with at least one region")
+    empty: int = Field(ge=0, description="samples that were asked about and have no region")
+    rejected: dict[str, int] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> SampleCounts:
+        out = self.labelled + self.empty + sum(self.rejected.values())
+        if out != self.samples_in:
+            raise ValueError(
+                f"{self.samples_in} samples in, {self.labelled} labelled, {self.empty} empty, "
+                f"{sum(self.rejected.values())} rejected: {self.samples_in - out} unaccounted for"
+            )
+        return self
+
+    def plus(self, other: SampleCounts) -> SampleCounts:
+        """The sums of two counts."""
+        codes = sorted(self.rejected.keys() | other.rejected.keys())
+        return SampleCounts(
+            samples_in=self.samples_in + other.samples_in,
+            labelled=self.labelled + other.labelled,
+            empty=self.empty + other.empty,
+            rejected={code: self.rejected.get(code, 0) + other.rejected.get(code, 0) for code in codes},
+        )
+
+
+NO_SAMPLES = SampleCounts(samples_in=0, labelled=0, empty=0)
+
+
+class ShardFacts(Record):
+    """An input file that was fetched once and read to its end."""
+
+    format_version: str = FORMAT_VERSION
+    url: str
+    size_bytes: int = Field(ge=0)
+    version: str = Field(description="ETag, or modification time and inode: says when to look again")
+    sha256: str
+    samples: int = Field(ge=0)
+
+
+class Unit(Record):
+    """A slice [first, first + count) of a shard: the unit of work, of retry and of commit."""
+
+    name: str
+    shard: str
+    input_digest: str
+    first: int = Field(ge=0)
+    count: int = Field(ge=0)
+
+
+class FingerprintParts(Record):
+    """Everything that, changed, makes a unit's evidence stale (design promise 3)."""
+
+    input: str
+    first: int
+    count: int
+    reading: str
+    teacher: str
+    phrases: str
+    decoys: str
+    evidence: str
+    schema_version: str
+
+    def fingerprint(self) -> str:
+        """`sha256:<hex>` over all parts."""
+        return digest_of(self.model_dump(mode="json"))
+
+
+class DataFile(Record):
+    """A content-addressed object of a commit; `path` is relative to the output's root."""
+
+    path: str
+    size_bytes: int = Field(ge=0)
+    sha256: str
+    rows: int = Field(ge=0)
+
+
+class CommitRecord(Record):
+    """The one fact that a unit is done."""
+
+    format_version: str = FORMAT_VERSION
+    unit: Unit
+    fingerprint: str
+    parts: FingerprintParts
+    counts: SampleCounts
+    regions: int = Field(ge=0)
+    evidence: DataFile
+    rejections: DataFile | None = None
+    rows_digest: str = Field(description="over the evidence and rejection rows in index order")
+    quarantined: bool = Field(False, description="holds a crashed, hung or memory-eating sample")
+
+    @model_validator(mode="after")
+    def _is_about_one_thing(self) -> CommitRecord:
+        if self.counts.samples_in != self.unit.count:
+            raise ValueError(
+                f"{self.unit.name}: {self.unit.count} samples in the unit, {self.counts.samples_in} accounted for"
+            )
+        if self.parts.fingerprint() != self.fingerprint:
+            raise ValueError(f"{self.unit.name}: the fingerprint is not that of its parts")
+        return self
+
+
+class FailedUnit(Record):
+    """A unit or shard that could not be finished, and why."""
+
+    unit: str
+    shard: str
+    code: str
+    detail: str
+
+
+class SnapshotEntry(Record):
+    """One committed unit, as a snapshot names it."""
+
+    unit: str
+    fingerprint: str
+    shard: str
+    counts: SampleCounts
+    regions: int
+    evidence: DataFile
+    rejections: DataFile | None
+    rows_digest: str
+    quarantined: bool = False
+
+
+class Snapshot(Record):
+    """A numbered list of commits: what readers read. At most one entry per unit."""
+
+    format_version: str = FORMAT_VERSION
+    kind: Literal["evidence"] = "evidence"
+    version: int = Field(ge=1)
+    job_digest: str
+    entries: tuple[SnapshotEntry, ...]
+    failed: tuple[FailedUnit, ...] = ()
+    planned: int = Field(ge=0)
+    digest: str
+
+    @model_validator(mode="after")
+    def _names_each_unit_once(self) -> Snapshot:
+        names = [entry.unit for entry in self.entries]
+        if len(set(names)) != len(names):
+            raise ValueError(f"snapshot {self.version} names a unit twice")
+        return self

@@ -1,0 +1,57 @@
+"""What a job says about its phrases and its teacher. Imports no heavy library, so configurations load at once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from schemas.settings import Settings
+
+
+class PhraseSettings(Settings):
+    """How noun phrases are found in captions."""
+
+    pipeline: str = Field(
+        "bundled", description="`bundled` (the best pipeline in the package), or a spaCy model by name or path"
+    )
+    chunker: Literal["noun_chunks", "pos_grammar"] = Field(
+        "noun_chunks",
+        description="noun_chunks: the pipeline's own base noun phrases; pos_grammar: determiner, adjectives, nouns "
+        "by part of speech alone, as GLIP's demo does",
+    )
+    extra_nouns: tuple[str, ...] = Field(
+        (), description="words, lower-case and singular, that are always read as nouns, e.g. names of a closed world"
+    )
+    stop_heads: tuple[str, ...] = Field((), description="further head nouns whose phrases are not asked for")
+    keep_heads: tuple[str, ...] = Field((), description="head nouns to ask for although the bundled list stops them")
+
+
+class DetectorSettings(Settings):
+    """A closed-vocabulary detector as teacher: a phrase gets the boxes of the class its head noun names."""
+
+    kind: Literal["detector"] = Field("detector", description="an ONNX detector of the YOLOX family")
+    model: str = Field(description="path of the .onnx file")
+    classes: tuple[str, ...] | None = Field(
+        None, description="class names in the order of the model's outputs; none: the 80 of COCO"
+    )
+    nms_iou: float = Field(0.65, gt=0, le=1, description="suppression within a class above this IoU")
+
+
+class GlipSettings(Settings):
+    """A GLIP model as teacher: phrases are grounded by token alignment."""
+
+    kind: Literal["glip"] = Field("glip", description="a GLIP model directory in Hugging Face's layout")
+    model: str = Field(description="path of the model directory")
+    prompt: Literal["auto", "caption", "phrases"] = Field(
+        "auto",
+        description="auto: the caption where it fits the token budget, lists of its phrases otherwise; caption: "
+        "captions only, longer ones are split at phrase borders; phrases: always lists",
+    )
+    text_tokens: int | None = Field(
+        None, ge=8, description="token budget of one prompt with its special tokens; none: the model's own"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs; not part of its digest")
+
+
+TeacherSettings = Annotated[DetectorSettings | GlipSettings, Field(discriminator="kind")]

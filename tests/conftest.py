@@ -1,0 +1,40 @@
+"""Fixtures that every test may use, and the one rule for tests that need inputs from outside the project."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _outside_folder(name: str) -> Path:
+    """A folder of inputs that are not part of the project, or a skip that names what is missing."""
+    shared = Path(os.environ.get("GROUNDSWELL_SHARED", ROOT.parent / "shared"))
+    folder = shared / name
+    if not folder.is_dir():
+        pytest.skip(f"needs ../shared/{name}, which is not here (set GROUNDSWELL_SHARED to point elsewhere)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real photographs, shards, detectors and hostile files."""
+    return _outside_folder("data")
+
+
+@pytest.fixture(scope="session")
+def shared_parity() -> Path:
+    """Reference numbers of the authors' GLIP."""
+    return _outside_folder("parity")
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    return ROOT

@@ -1,0 +1,94 @@
+"""The rooms' walls, read from the source: imports point down, Ray has three places, start-up is light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOMS = ("schemas", "engine", "teacher", "student", "pipelines", "deploy")
+MAY_IMPORT = {
+    "schemas": set(),
+    "engine": {"schemas"},
+    "teacher": {"schemas"},
+    "student": {"schemas", "engine", "teacher"},
+    "pipelines": {"schemas", "engine", "teacher", "student"},
+    "deploy": {"schemas", "engine", "teacher", "student", "pipelines"},
+}
+RAY_PLACES = ("engine/ray_pool.py", "student/train.py", "pipelines/")
+
+
+def imported_names(path: Path) -> set[str]:
+    """Top-level names that a file imports anywhere, inside functions too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def files_of(root: Path, room: str) -> list[Path]:
+    return sorted((root / room).rglob("*.py"))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_point_down(project_root: Path, room: str) -> None:
+    wrong = {
+        str(path.relative_to(project_root)): sorted(bad)
+        for path in files_of(project_root, room)
+        if (bad := imported_names(path) & (set(ROOMS) - MAY_IMPORT[room] - {room}))
+    }
+
+    assert wrong == {}
+
+
+def test_ray_is_imported_only_where_the_design_allows(project_root: Path) -> None:
+    files = [path for room in ROOMS for path in files_of(project_root, room)]
+    users = [str(path.relative_to(project_root)) for path in files if "ray" in imported_names(path)]
+
+    assert [user for user in users if not user.startswith(RAY_PLACES)] == []
+
+
+def test_the_engine_knows_neither_torch_nor_a_language_library(project_root: Path) -> None:
+    heavy = {"torch", "transformers", "spacy", "onnxruntime"}
+
+    wrong = {path.name: imported_names(path) & heavy for path in files_of(project_root, "engine")}
+
+    assert {name: bad for name, bad in wrong.items() if bad} == {}
+
+
+def test_no_room_imports_torchvision(project_root: Path) -> None:
+    """GLIP may use torchvision's operators where they work; everything else does without (its wheels break torch)."""
+    users = [
+        str(path.relative_to(project_root))
+        for room in ROOMS
+        for path in files_of(project_root, room)
+        if "torchvision" in imported_names(path)
+    ]
+
+    assert users == []
+
+
+def test_starting_the_command_line_loads_no_heavy_library(project_root: Path) -> None:
+    code = (
+        "import sys, pipelines.cli as cli; cli.build_app(); "
+        "heavy = {'torch', 'transformers', 'ray', 'spacy', 'onnxruntime', 'matplotlib', 'scipy', 'pyarrow', 'numpy'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_root)
+
+    assert (answer.stdout.strip(), answer.stderr) == ("[]", "")
+
+
+def test_the_wheel_names_its_packages_and_not_the_tests(project_root: Path) -> None:
+    import tomllib
+
+    config = tomllib.loads((project_root / "pyproject.toml").read_text())
+
+    assert sorted(config["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) == sorted(ROOMS)

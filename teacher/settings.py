@@ -13,7 +13,8 @@ class PhraseSettings(Settings):
     """How noun phrases are found in captions."""
 
     pipeline: str = Field(
-        "bundled", description="`bundled` (the best pipeline in the package), or a spaCy model by name or path"
+        "bundled",
+        description="`bundled` (the best pipeline in the package), or a spaCy model by name or path",
     )
     chunker: Literal["noun_chunks", "pos_grammar"] = Field(
         "noun_chunks",
@@ -21,10 +22,13 @@ class PhraseSettings(Settings):
         "by part of speech alone, as GLIP's demo does",
     )
     extra_nouns: tuple[str, ...] = Field(
-        (), description="words, lower-case and singular, that are always read as nouns, e.g. names of a closed world"
+        (),
+        description="words, lower-case and singular, that are always read as nouns, e.g. names of a closed world",
     )
     stop_heads: tuple[str, ...] = Field((), description="further head nouns whose phrases are not asked for")
-    keep_heads: tuple[str, ...] = Field((), description="head nouns to ask for although the bundled list stops them")
+    keep_heads: tuple[str, ...] = Field(
+        (), description="head nouns to ask for although the bundled list stops them"
+    )
 
 
 class DetectorSettings(Settings):
@@ -51,7 +55,9 @@ class GlipSettings(Settings):
     text_tokens: int | None = Field(
         None, ge=8, description="token budget of one prompt with its special tokens; none: the model's own"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs; not part of its digest")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where the model runs; not part of its digest"
+    )
 
 
 TeacherSettings = Annotated[DetectorSettings | GlipSettings, Field(discriminator="kind")]

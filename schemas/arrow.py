@@ -6,6 +6,8 @@ Coordinates and scores are float32 everywhere, so equal rows are equal bytes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 
 SCHEMA_VERSION = "1.0"
@@ -94,7 +96,7 @@ VIEW = pa.schema(
 )
 
 
-def table_of(rows: list[dict], schema: pa.Schema, metadata: dict[str, str]) -> pa.Table:
+def table_of(rows: list[dict[str, Any]], schema: pa.Schema, metadata: dict[str, str]) -> pa.Table:
     """A table of plain rows in the given schema, with provenance in its metadata.
 
     Raises KeyError for a row with a field that the schema does not know: `from_pylist` would drop it in silence.

@@ -11,7 +11,9 @@ def check_span(caption: str, begin: int, end: int, text: str) -> None:
     """Raise ValueError unless `caption[begin:end] == text`."""
     if not (0 <= begin < end <= len(caption)) or caption[begin:end] != text:
         found = caption[max(begin, 0) : end]
-        raise ValueError(f"span [{begin}, {end}) of a caption of {len(caption)} code points is {found!r}, not {text!r}")
+        raise ValueError(
+            f"span [{begin}, {end}) of a caption of {len(caption)} code points is {found!r}, not {text!r}"
+        )
 
 
 def utf16_offset(caption: str, offset: int) -> int:

@@ -1,0 +1,116 @@
+"""The twelve COCO numbers, for all categories or for groups of them. hotcoco stays behind this module.
+
+Promise: equal to pycocotools to float precision, crowds and empty categories included (a test compares the two).
+"""
+
+# T IoU thresholds, R recall points, K categories, A area ranges, M detection limits
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from hotcoco import COCO, COCOeval
+
+from schemas.errors import ConfigError
+
+NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+AREAS = {"all": 0, "s": 1, "m": 2, "l": 3}
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+_AT_IOU = {"AP50": 0, "AP75": 5}
+_AT_LIMIT = {"AR1": 0, "AR10": 1}
+_LARGEST = 2
+
+
+def coco_numbers(
+    gold: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    *,
+    max_dets: tuple[int, int, int] = (1, 10, 100),
+    groups: Mapping[str, Sequence[int]] | None = None,
+    bootstrap: int = 0,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The 12 numbers as fractions; -1 where there is nothing to measure, as COCO has it.
+
+    gold:      a COCO instances object; boxes xywh
+    results:   COCO detections: image_id, category_id, bbox xywh, score
+    max_dets:  detections per image and category behind AR1, AR10 and AR100; the last one also limits every AP
+    groups:    category ids by name; adds `groups: {name: {the 12 numbers}}`
+    bootstrap: resamples of the images; adds `ci: {name: [2.5 %, 97.5 %]}`, also as `ci` inside each group
+    raises:    ConfigError for a detection of an image or category that the gold does not hold
+    """
+    evaluation = matched(gold, results, max_dets)
+    numbers: dict[str, Any] = _numbers_of(evaluation, None)
+    if groups is not None:
+        numbers["groups"] = {name: _numbers_of(evaluation, list(ids)) for name, ids in groups.items()}
+    if bootstrap:
+        from student.evaluate.bootstrap import coco_intervals
+
+        intervals = coco_intervals(evaluation, groups or {}, bootstrap, seed)
+        numbers["ci"] = intervals.pop("")
+        for name, interval in intervals.items():
+            numbers["groups"][name]["ci"] = interval
+    return numbers
+
+
+def matched(
+    gold: Mapping[str, Any], results: Sequence[Mapping[str, Any]], max_dets: Sequence[int] = (1, 10, 100)
+) -> COCOeval:
+    """An accumulated evaluation: detections matched to gold boxes, precision and recall arrays filled."""
+    _check_ids(gold, results)
+    annotations = [_with_defaults(annotation) for annotation in gold["annotations"]]
+    truth = COCO({"images": gold["images"], "categories": gold["categories"], "annotations": annotations})
+    fields = ("image_id", "category_id", "bbox", "score")
+    detections = truth.load_res([{name: row[name] for name in fields} for row in results])
+    evaluation = COCOeval(truth, detections, "bbox")
+    evaluation.params.max_dets = list(max_dets)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return evaluation
+
+
+def mean_of_defined(values: np.ndarray) -> float:
+    """The mean of the entries that are not -1 (no gold there), or -1 when none is."""
+    defined = values[values > -1]
+    return float(defined.mean()) if defined.size else -1.0
+
+
+def area_of(name: str) -> int:
+    """Index of the area range behind a COCO name: `APs` -> small."""
+    return AREAS.get(name[2:], 0)
+
+
+def _numbers_of(evaluation: COCOeval, category_ids: list[int] | None) -> dict[str, float]:
+    arrays = evaluation.eval
+    assert arrays is not None, "accumulate() fills it"
+    ids = list(evaluation.params.cat_ids)
+    columns = [ids.index(item) for item in (ids if category_ids is None else category_ids)]
+    precision_TRKAM = np.asarray(arrays["precision"])[:, :, columns]
+    recall_TKAM = np.asarray(arrays["recall"])[:, columns]
+    numbers = {}
+    for name in NAMES:
+        if name.startswith("AP"):
+            rows = slice(_AT_IOU[name], _AT_IOU[name] + 1) if name in _AT_IOU else slice(None)
+            numbers[name] = mean_of_defined(precision_TRKAM[rows, :, :, area_of(name), _LARGEST])
+        else:
+            limit = _AT_LIMIT.get(name, _LARGEST)
+            numbers[name] = mean_of_defined(recall_TKAM[:, :, area_of(name), limit])
+    return numbers
+
+
+def _with_defaults(annotation: Mapping[str, Any]) -> dict[str, Any]:
+    """The annotation without its mask; COCO's own area (of the mask) where there is one, else the box's."""
+    kept = {name: annotation[name] for name in ("id", "image_id", "category_id", "bbox")}
+    _, _, width, height = annotation["bbox"]
+    return {**kept, "area": annotation.get("area", width * height), "iscrowd": annotation.get("iscrowd", 0)}
+
+
+def _check_ids(gold: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
+    for field, rows in (("image_id", gold["images"]), ("category_id", gold["categories"])):
+        unknown = {row[field] for row in results} - {row["id"] for row in rows}
+        if unknown:
+            raise ConfigError(
+                f"{len(unknown)} values of {field} in the results are not in the gold, e.g. "
+                f"{sorted(unknown)[:3]}; results and gold must be of the same data set"
+            )

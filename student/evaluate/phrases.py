@@ -1,0 +1,74 @@
+"""Phrase grounding recall: is one of a phrase's k best boxes on one of its gold boxes?
+
+The "any box" protocol counts a hit on any gold box of the phrase, "merged" asks for their common hull (both are in
+use for Flickr30k Entities; Kamath et al., MDETR, arXiv 2104.12763, section 4.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from schemas.boxes import as_boxes, iou
+from student.evaluate.bootstrap import image_draws, percentile_interval
+
+
+@dataclass(frozen=True)
+class AskedPhrase:
+    """A phrase with gold boxes [m, 4] and predicted boxes [n, 4], xyxy in one frame, scores [n] in any order."""
+
+    image: object
+    gold_boxes: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+
+
+def phrase_recall(
+    phrases: Iterable[AskedPhrase],
+    ks: Sequence[int] = (1, 5, 10),
+    iou_at_least: float = 0.5,
+    *,
+    merged: bool = False,
+    bootstrap: int = 0,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """`{"1": recall, ...}` as fractions over all phrases with gold; -1 when there are none.
+
+    With `bootstrap` draws of the images also `ci: {"1": [low, high], ...}`.
+    """
+    asked = [phrase for phrase in phrases if len(phrase.gold_boxes)]
+    hits_PK = np.array([[_hit(phrase, k, iou_at_least, merged) for k in ks] for phrase in asked], dtype=float)
+    hits_PK = hits_PK.reshape(len(asked), len(ks))
+    recall: dict[str, Any] = {
+        str(k): float(hits_PK[:, i].mean()) if asked else -1.0 for i, k in enumerate(ks)
+    }
+    if bootstrap:
+        recall["ci"] = _intervals([phrase.image for phrase in asked], hits_PK, ks, bootstrap, seed)
+    return recall
+
+
+def _hit(phrase: AskedPhrase, k: int, iou_at_least: float, merged: bool) -> bool:
+    best = np.argsort(-np.asarray(phrase.scores, dtype=float), kind="stable")[:k]
+    gold = as_boxes(phrase.gold_boxes)
+    if merged:
+        gold = np.concatenate([gold[:, :2].min(axis=0), gold[:, 2:].max(axis=0)])[None]
+    return bool((iou(as_boxes(phrase.boxes)[best], gold) >= iou_at_least).any())
+
+
+def _intervals(
+    images: Sequence[object], hits_PK: np.ndarray, ks: Sequence[int], draws: int, seed: int
+) -> dict[str, list[float]]:
+    index = {image: i for i, image in enumerate(dict.fromkeys(images))}
+    image_P = np.array([index[image] for image in images], dtype=int)
+    weights_BP = image_draws(len(index), draws, seed)[:, image_P]
+    totals_B = weights_BP.sum(axis=1)
+    shares_BK = np.divide(
+        weights_BP @ hits_PK,
+        totals_B[:, None],
+        out=np.full((draws, len(ks)), -1.0),
+        where=totals_B[:, None] > 0,
+    )
+    return {str(k): percentile_interval(shares_BK[:, i]) for i, k in enumerate(ks)}

@@ -1,0 +1,54 @@
+"""Phrase Recall@k by hand-worked cases."""
+
+import numpy as np
+import pytest
+
+from student.evaluate.phrases import AskedPhrase, phrase_recall
+
+GOLD = np.array([[0, 0, 10, 10], [50, 50, 60, 60]])
+MISS, ON_SECOND = [20, 20, 30, 30], [50, 50, 60, 59]
+
+
+def asked(boxes, scores, image=0, gold=GOLD) -> AskedPhrase:
+    return AskedPhrase(image, gold, np.array(boxes).reshape(-1, 4), np.array(scores))
+
+
+def test_a_hit_at_rank_two_counts_at_five_and_not_at_one():
+    recall = phrase_recall([asked([ON_SECOND, MISS], [0.3, 0.9])])
+
+    assert recall == {"1": 0.0, "5": 1.0, "10": 1.0}
+
+
+def test_any_box_of_the_phrase_is_enough_unless_merged_is_asked():
+    phrase = asked([ON_SECOND], [0.9])
+
+    assert phrase_recall([phrase])["1"] == 1
+    assert phrase_recall([phrase], merged=True)["1"] == 0
+    assert phrase_recall([asked([[0, 0, 60, 60]], [0.9])], merged=True)["1"] == 1
+
+
+def test_iou_of_exactly_one_half_is_a_hit():
+    assert phrase_recall([asked([[0, 0, 10, 5]], [0.5])])["1"] == 1
+
+
+def test_a_phrase_without_predictions_is_a_miss_and_one_without_gold_is_not_counted():
+    phrases = [asked([], []), asked([ON_SECOND], [1.0]), asked([MISS], [1.0], gold=np.zeros((0, 4)))]
+
+    assert phrase_recall(phrases)["1"] == 0.5
+
+
+def test_nothing_asked_gives_minus_one():
+    assert phrase_recall([], bootstrap=5) == {
+        "1": -1,
+        "5": -1,
+        "10": -1,
+        "ci": {k: [-1, -1] for k in ("1", "5", "10")},
+    }
+
+
+def test_the_interval_is_over_images_not_phrases():
+    one_image = [asked([ON_SECOND], [1.0]), asked([MISS], [1.0])]
+    two_images = [asked([ON_SECOND], [1.0], image="a"), asked([MISS], [1.0], image="b")]
+
+    assert phrase_recall(one_image, bootstrap=50)["ci"]["1"] == pytest.approx([0.5, 0.5])
+    assert phrase_recall(two_images, bootstrap=50)["ci"]["1"] == [0.0, 1.0]

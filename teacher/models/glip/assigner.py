@@ -1,0 +1,55 @@
+"""ATSS: which anchors answer for which box. Source: arXiv 1912.02424, with the authors' inclusive-pixel overlap.
+
+Every level offers the anchors nearest to a box; those overlap it by more than mean + standard deviation of all that
+were offered, and have their centre inside it, are its positives.
+"""
+
+# N anchors, G boxes, K candidates of one box
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from teacher.models.glip.box_coder import centres_and_sizes, pairwise_iou
+
+UNASSIGNED = -1
+# How far inside its box an anchor's centre must lie, in pixels.
+INSIDE_BY = 0.01
+
+
+def assign(anchors_N4: Tensor, level_sizes: list[int], boxes_G4: Tensor, top_k: int) -> Tensor:
+    """[N] index of the box each anchor answers for, or -1; an anchor claimed twice goes to the larger overlap.
+
+    level_sizes: anchors per level, in order. An image without boxes assigns nothing.
+    """
+    if len(boxes_G4) == 0:
+        return torch.full((len(anchors_N4),), UNASSIGNED, dtype=torch.long, device=anchors_N4.device)
+    candidates_KG = _candidates(anchors_N4, level_sizes, boxes_G4, top_k)
+    iou_NG = pairwise_iou(anchors_N4, boxes_G4)
+    iou_KG = iou_NG.gather(0, candidates_KG)
+    # The deviation is the unbiased one (K - 1), as torch's default and the authors' is.
+    threshold_G = iou_KG.mean(dim=0) + iou_KG.std(dim=0)
+    positive_KG = (iou_KG >= threshold_G) & _centre_inside(anchors_N4, boxes_G4).gather(0, candidates_KG)
+    claims_NG = torch.full_like(iou_NG, -1.0)
+    claims_NG.scatter_(0, candidates_KG, torch.where(positive_KG, iou_KG, -1.0))
+    best, owner = claims_NG.max(dim=1)
+    return torch.where(best >= 0, owner, UNASSIGNED)
+
+
+def _candidates(anchors_N4: Tensor, level_sizes: list[int], boxes_G4: Tensor, top_k: int) -> Tensor:
+    """[K, G] anchor indices: per level the `top_k` centres nearest to each box's centre."""
+    anchor_centre, box_centre = centres_and_sizes(anchors_N4)[0], centres_and_sizes(boxes_G4)[0]
+    distance_NG = (anchor_centre[:, None] - box_centre[None]).square().sum(dim=-1).sqrt()
+    picked, start = [], 0
+    for size in level_sizes:
+        level = distance_NG[start : start + size]
+        picked.append(level.topk(min(top_k, size), dim=0, largest=False).indices + start)
+        start += size
+    return torch.cat(picked)
+
+
+def _centre_inside(anchors_N4: Tensor, boxes_G4: Tensor) -> Tensor:
+    """[N, G] whether the anchor's centre lies inside the box by more than `INSIDE_BY` on every side."""
+    centre = centres_and_sizes(anchors_N4)[0][:, None]
+    sides = torch.cat((centre - boxes_G4[None, :, :2], boxes_G4[None, :, 2:] - centre), dim=-1)
+    return sides.amin(dim=-1) > INSIDE_BY

@@ -1,0 +1,14 @@
+"""Registers GLIP with transformers' Auto classes; importing it twice changes nothing."""
+
+from __future__ import annotations
+
+from transformers import AutoConfig, AutoModel, AutoModelForZeroShotObjectDetection, AutoProcessor
+
+from teacher.models.glip.config import GlipConfig
+from teacher.models.glip.modeling import GlipForGrounding, GlipModel
+from teacher.models.glip.processing import GlipProcessor
+
+AutoConfig.register(GlipConfig.model_type, GlipConfig, exist_ok=True)
+AutoModel.register(GlipConfig, GlipModel, exist_ok=True)
+AutoModelForZeroShotObjectDetection.register(GlipConfig, GlipForGrounding, exist_ok=True)
+AutoProcessor.register(GlipConfig, GlipProcessor, exist_ok=True)

@@ -1,0 +1,186 @@
+"""The GLIP model as transformers knows models: `GlipModel` (features) and `GlipForGrounding` (scores, boxes, losses).
+
+Promise: outputs are float32 even under autocast, otherwise of the input's dtype, and no argument but the pixels, the
+tokens and their mask enters the forward pass.
+"""
+
+# B images, N locations of all levels, T tokens, C image width, D text width
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from teacher.models.glip.alignment import BoxHead, TokenAlignment, flatten_levels, split_levels
+from teacher.models.glip.anchors import grid_anchors
+from teacher.models.glip.config import GlipConfig
+from teacher.models.glip.conv_backbone import ConvBackbone
+from teacher.models.glip.deform_conv import DeformConv
+from teacher.models.glip.dyhead import DynamicConv
+from teacher.models.glip.fpn import FeaturePyramid
+from teacher.models.glip.fusion import Fusion
+from teacher.models.glip.losses import ImageLabels, grounding_losses
+from teacher.models.glip.swin import RelativePositionBias, Swin
+from teacher.models.glip.text import TextEncoder, TextLayer, padding_bias
+
+
+@dataclass
+class GlipModelOutput(ModelOutput):
+    """Features after the tower: `levels` [B, C, H_l, W_l] finest first, `text` [B, T, D]."""
+
+    levels: tuple[Tensor, ...] | None = None
+    text: Tensor | None = None
+
+
+@dataclass
+class GlipGroundingOutput(ModelOutput):
+    """N counts the levels P3, P4, ... of the padded image, rows, then columns; T is the width of `input_ids`."""
+
+    loss: Tensor | None = None  # scalar, sum of loss_dict; only with labels
+    loss_dict: dict[str, Tensor] | None = None
+    token_logits: Tensor | None = None  # [B, N, T], before sigmoid
+    box_deltas: Tensor | None = None  # [B, N, 4], after the level scale; see box_coder.decode
+    centerness_logits: Tensor | None = None  # [B, N]
+    anchors: Tensor | None = None  # [N, 4] xyxy in inclusive pixels of the padded image
+    level_shapes: tuple[tuple[int, int], ...] | None = None  # rows, columns
+
+
+class GlipPreTrainedModel(PreTrainedModel):
+    """Start values and names that the GLIP classes share."""
+
+    config_class = GlipConfig
+    base_model_prefix = "model"
+    main_input_name = "pixel_values"
+    input_modalities = ("image", "text")
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Conv2d | DeformConv):
+            init.kaiming_uniform_(module.weight, a=1)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, Fusion):
+            init.constant_(module.image_gate, module.gate_init)
+            init.constant_(module.text_gate, module.gate_init)
+        elif isinstance(module, TokenAlignment):
+            self._init_alignment(module)
+        elif isinstance(module, BoxHead):
+            for conv in (module.box, module.centerness):
+                init.normal_(conv.weight, std=0.01)
+            for scale in module.level_scales:
+                init.ones_(scale)
+        elif isinstance(module, DynamicConv) and module.offset is not None:
+            init.normal_(module.offset.weight, std=0.01)
+        elif isinstance(module, RelativePositionBias):
+            init.trunc_normal_(module.table, std=0.02)
+        else:
+            super()._init_weights(module)
+
+    def _init_alignment(self, module: TokenAlignment) -> None:
+        init.constant_(module.log_scale, self.config.log_scale_init)
+        init.constant_(module.bias, module.prior_logit)
+        init.zeros_(module.text_bias)
+        if isinstance(module.image_projection, nn.Linear):
+            init.normal_(module.image_projection.weight, std=self.config.image_projection_std)
+
+
+class Block(nn.Module):
+    """One floor of the tower: fusion and a text layer where the model fuses, then the dynamic convolution."""
+
+    def __init__(self, config: GlipConfig) -> None:
+        super().__init__()
+        self.fusion = Fusion(config) if config.fusion else None
+        self.text_layer = TextLayer(config) if config.fusion else None
+        self.dynamic_conv = DynamicConv(config)
+
+    def forward(
+        self, levels: list[Tensor], text_BTD: Tensor, bias_B11T: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        if self.fusion is not None and self.text_layer is not None:
+            shapes = [(level.shape[2], level.shape[3]) for level in levels]
+            flat, text_BTD = self.fusion(flatten_levels(levels), text_BTD, bias_B11T)
+            levels = split_levels(flat, shapes)
+            text_BTD = self.text_layer(text_BTD, bias_B11T)
+        return self.dynamic_conv(levels), text_BTD
+
+
+class GlipModel(GlipPreTrainedModel):
+    """Image and text to fused features; no heads."""
+
+    def __init__(self, config: GlipConfig) -> None:
+        super().__init__(config)
+        self.backbone = Swin(config) if config.backbone == "swin" else ConvBackbone(config)
+        self.fpn = FeaturePyramid(config)
+        self.text_encoder = TextEncoder(config)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_blocks))
+        self.post_init()
+
+    def forward(
+        self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, **kwargs: object
+    ) -> GlipModelOutput:
+        """pixel_values [B, 3, H, W], input_ids and attention_mask [B, T]; padding of the image is not told apart."""
+        levels = self.fpn(self.backbone(pixel_values))
+        text = self.text_encoder(input_ids, attention_mask)
+        if not self.config.fusion:
+            # Without a tower for the text, the authors read it with its padding set to zero.
+            text = text * attention_mask[:, :, None].to(text.dtype)
+        bias = padding_bias(attention_mask, text.dtype)
+        for block in self.blocks:
+            levels, text = block(levels, text, bias)
+        return GlipModelOutput(levels=tuple(levels), text=text)
+
+
+class GlipForGrounding(GlipPreTrainedModel):
+    """GLIP with its heads: how well each location aligns with each token, and where its box is."""
+
+    def __init__(self, config: GlipConfig) -> None:
+        super().__init__(config)
+        self.model = GlipModel(config)
+        self.alignment = TokenAlignment(config)
+        self.box_head = BoxHead(config)
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        pixel_mask: Tensor | None = None,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        labels: list[ImageLabels] | None = None,
+        **kwargs: object,
+    ) -> GlipGroundingOutput:
+        """Score every location against every token; with labels, the losses too.
+
+        pixel_values:   [B, 3, H, W], normalised and padded
+        pixel_mask:     [B, H, W]; only tells later steps the size to clip to, the network sees its padding
+        input_ids:      [B, T]; attention_mask: [B, T]
+        raises:         ValueError when the text is missing
+        """
+        if input_ids is None or attention_mask is None:
+            raise ValueError(
+                "GLIP needs input_ids and attention_mask beside the pixels: it looks for what a text says"
+            )
+        features = self.model(pixel_values, input_ids, attention_mask)
+        with torch.autocast(pixel_values.device.type, enabled=False):
+            outputs = self._heads(features, pixel_values.device)
+            if labels is not None:
+                outputs.loss_dict = grounding_losses(outputs, attention_mask, labels, self.config)
+                outputs.loss = sum(outputs.loss_dict.values())
+        return outputs
+
+    def _heads(self, features: GlipModelOutput, device: torch.device) -> GlipGroundingOutput:
+        dtype = self.alignment.bias.dtype  # autocast leaves parameters alone: float32 under it
+        levels = [level.to(dtype) for level in features.levels]
+        shapes = tuple((level.shape[2], level.shape[3]) for level in levels)
+        deltas, centerness = self.box_head(levels)
+        return GlipGroundingOutput(
+            token_logits=self.alignment(flatten_levels(levels), features.text.to(dtype)),
+            box_deltas=deltas,
+            centerness_logits=centerness,
+            anchors=grid_anchors(shapes, self.config.anchor_scale, device).to(dtype),
+            level_shapes=shapes,
+        )

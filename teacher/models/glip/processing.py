@@ -1,0 +1,220 @@
+"""From images and texts to the model's inputs, from phrases' spans to tokens, from outputs to boxes.
+
+Promise: a phrase whose span covers no token, or is cut off by the token limit, raises `EmptyPhrase`; nothing is lost
+in silence. Spans are half-open and count code points of the text.
+"""
+
+# B images, T tokens, P phrases
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
+
+from schemas.errors import EmptyPhrase
+from teacher.models.glip.detections import DetectionRules, detect
+from teacher.models.glip.modeling import GlipGroundingOutput
+
+Span = tuple[int, int]
+Size = tuple[int, int]  # height, width
+ImageRgb = Image.Image | np.ndarray  # RGB, uint8 [H, W, 3] where it is an array
+
+# What the authors round the sides of a padded batch up to.
+AUTHORS_PAD_MULTIPLE = 32
+
+
+class GlipProcessor(ProcessorMixin):
+    """Image preprocessing, tokenizer and post-processing of one model directory; the defaults are the authors'."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        shorter_side: int = 800,
+        longer_side: int = 1333,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+        pixel_mean: Sequence[float] = (103.530, 116.280, 123.675),
+        pixel_std: Sequence[float] = (57.375, 57.120, 58.395),
+        max_tokens: int = 256,
+    ) -> None:
+        """pixel_mean, pixel_std: of values 0..255, in `channel_order`; max_tokens: width of a prompt, padding included."""
+        super().__init__(tokenizer)
+        self.shorter_side, self.longer_side = shorter_side, longer_side
+        self.channel_order = channel_order
+        self.pixel_mean, self.pixel_std = tuple(pixel_mean), tuple(pixel_std)
+        self.max_tokens = max_tokens
+
+    def __call__(
+        self,
+        images: Sequence[ImageRgb],
+        text: Sequence[str],
+        pad: Literal["authors"] | Size = "authors",
+        text_width: int | None = None,
+    ) -> BatchFeature:
+        """Everything `GlipForGrounding` takes, for images and as many texts.
+
+        raises: ValueError when the numbers of images and texts differ, or an image does not fit into `pad`
+        """
+        if len(images) != len(text):
+            raise ValueError(f"{len(images)} images and {len(text)} texts: each image needs its own text")
+        pixels = self.pixels([self.resize(image) for image in images], pad)
+        return BatchFeature({**pixels, **self.tokens(text, text_width)})
+
+    def target_size(self, size: Size) -> Size:
+        """(height, width) after resizing: shorter side to `shorter_side`, unless the longer one would pass its limit.
+
+        The integer arithmetic is the authors' and must not be tidied: another rounding gives other boxes.
+        """
+        short, long = min(size), max(size)
+        target = self.shorter_side
+        if long / short * target > self.longer_side:
+            target = round(self.longer_side * short / long)
+        if short == target:
+            return size
+        other = int(target * long / short)
+        return (target, other) if size[0] == short else (other, target)
+
+    def resize(self, image: ImageRgb) -> np.ndarray:
+        """The image at its target size, uint8 [H, W, 3]; bilinear with antialiasing, as PIL does it."""
+        picture = image.convert("RGB") if isinstance(image, Image.Image) else Image.fromarray(image, "RGB")
+        height, width = self.target_size((picture.height, picture.width))
+        if (picture.height, picture.width) != (height, width):
+            picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(picture)
+
+    def pixels(
+        self, resized: Sequence[np.ndarray], pad: Literal["authors"] | Size = "authors"
+    ) -> dict[str, Tensor]:
+        """Normalise and pad: `pixel_values` [B, 3, H, W] float32, `pixel_mask` [B, H, W] one inside the image.
+
+        pad: "authors" pads to the batch's maximum rounded up to 32, a size (height, width) to that size. Padding is
+             zero after normalisation, right and bottom.
+        """
+        sizes = [image.shape[:2] for image in resized]
+        height, width = self._padded_size(sizes, pad)
+        values = torch.zeros(len(resized), 3, height, width)
+        mask = torch.zeros(len(resized), height, width, dtype=torch.long)
+        for index, (image, (rows, columns)) in enumerate(zip(resized, sizes, strict=True)):
+            values[index, :, :rows, :columns] = torch.from_numpy(self._normalise(image))
+            mask[index, :rows, :columns] = 1
+        return {"pixel_values": values, "pixel_mask": mask}
+
+    def _padded_size(self, sizes: Sequence[Size], pad: Literal["authors"] | Size) -> Size:
+        needed = tuple(max(size[axis] for size in sizes) for axis in (0, 1))
+        if pad == "authors":
+            return tuple(math.ceil(side / AUTHORS_PAD_MULTIPLE) * AUTHORS_PAD_MULTIPLE for side in needed)
+        if needed[0] > pad[0] or needed[1] > pad[1]:
+            raise ValueError(
+                f"images of up to {needed} (height, width) do not fit into the padding {pad}; use a larger"
+            )
+        return pad
+
+    def _normalise(self, image: np.ndarray) -> np.ndarray:
+        channels = image[..., ::-1] if self.channel_order == "bgr" else image
+        mean, std = np.float32(self.pixel_mean), np.float32(self.pixel_std)
+        return ((channels.astype(np.float32) - mean) / std).transpose(2, 0, 1)
+
+    @staticmethod
+    def image_sizes(pixel_mask: Tensor) -> list[Size]:
+        """(height, width) of each image inside its padding, as `post_process_grounded_object_detection` wants them."""
+        heights, widths = pixel_mask[:, :, 0].sum(dim=1), pixel_mask[:, 0, :].sum(dim=1)
+        return list(zip(heights.tolist(), widths.tolist(), strict=True))
+
+    def tokens(self, text: Sequence[str], width: int | None = None) -> dict[str, Tensor]:
+        """`input_ids` and `attention_mask` [B, T], padded to `width` (default `max_tokens`), cut off beyond it.
+
+        The width is fixed rather than the batch's longest text, so that a text's numbers do not depend on its mates.
+        """
+        encoded = self.tokenizer(
+            list(text),
+            padding="max_length",
+            truncation=True,
+            max_length=width or self.max_tokens,
+            return_tensors="pt",
+        )
+        return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+
+    def token_count(self, text: str) -> int:
+        """Tokens of the text with its special ones, however long it is."""
+        return len(self.tokenizer(text, truncation=False, verbose=False)["input_ids"])
+
+    def phrase_tokens(
+        self, text: str, phrases: Sequence[Sequence[Span]], width: int | None = None
+    ) -> list[list[int]]:
+        """Positions of the tokens that each phrase covers; a phrase is one or several spans of the text.
+
+        raises: EmptyPhrase when a span covers no token or reaches beyond the last token that fits into `width`
+        """
+        encoded = self.tokenizer(text, truncation=False, verbose=False, return_offsets_mapping=True)
+        offsets = encoded["offset_mapping"]
+        # The last place belongs to the closing special token.
+        last = (width or self.max_tokens) - 1
+        return [
+            sorted({t for span in phrase for t in _covered(text, offsets, span, last)}) for phrase in phrases
+        ]
+
+    @staticmethod
+    def positive_map(phrase_tokens: Sequence[Sequence[int]], width: int) -> Tensor:
+        """[P, width] float, 1 at each phrase's tokens: the rows of a label's `positive_map`."""
+        rows = torch.zeros(len(phrase_tokens), width)
+        for phrase, tokens in enumerate(phrase_tokens):
+            rows[phrase, list(tokens)] = 1
+        return rows
+
+    def post_process_grounded_object_detection(
+        self,
+        outputs: GlipGroundingOutput,
+        phrase_tokens: Sequence[Sequence[Sequence[int]]],
+        image_sizes: Sequence[Size],
+        target_sizes: Sequence[Size] | None = None,
+        threshold: float = 0.05,
+        nms_iou: float = 0.6,
+        pre_nms_top_k: int = 1000,
+        max_detections: int = 100,
+    ) -> list[dict[str, Tensor]]:
+        """Per image `scores` (best first), `labels` (index into the image's phrase_tokens) and `boxes`.
+
+        phrase_tokens: per image, per phrase, its token positions
+        image_sizes:   (height, width) inside the padding; boxes are clipped to it
+        target_sizes:  (height, width) to scale the boxes to, for example the stored image's; None leaves the
+                       network's pixels. Boxes stay inclusive pixels: the caller who wants half-open ones adds 1 to
+                       right and bottom after the scaling.
+        """
+        rules = DetectionRules(threshold, nms_iou, pre_nms_top_k, max_detections)
+        images = len(outputs.token_logits)
+        if (
+            len(phrase_tokens) != images
+            or len(image_sizes) != images
+            or len(target_sizes or image_sizes) != images
+        ):
+            raise ValueError(
+                f"outputs of {images} images need as many phrase_tokens, image_sizes and target_sizes"
+            )
+        results = []
+        for index, size in enumerate(image_sizes):
+            found = detect(outputs, index, phrase_tokens[index], size, rules)
+            if target_sizes is not None:
+                height, width = (target_sizes[index][axis] / size[axis] for axis in (0, 1))
+                found["boxes"] = found["boxes"] * found["boxes"].new_tensor([width, height, width, height])
+            results.append(found)
+        return results
+
+
+def _covered(text: str, offsets: Sequence[Span], span: Span, last: int) -> list[int]:
+    begin, end = span
+    covered = [
+        index for index, (start, stop) in enumerate(offsets) if start < min(end, stop) and stop > begin
+    ]
+    if not covered:
+        raise EmptyPhrase(f"the span [{begin}, {end}) = {text[begin:end]!r} of {text!r} covers no token")
+    if covered[-1] >= last:
+        raise EmptyPhrase(
+            f"the phrase {text[begin:end]!r} reaches token {covered[-1]}, but only {last} fit: split the prompt at "
+            "phrase borders"
+        )
+    return covered

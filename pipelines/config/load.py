@@ -1,0 +1,153 @@
+"""YAML to settings: safe parsing with caps, `--set a.b=c` overrides, and errors that name the place.
+
+Promise: a configuration that loads is exactly what the file and the overrides say; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from schemas.errors import ConfigError, NotFound
+
+MAX_BYTES = 1 << 20
+MAX_ALIASES = 50
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_settings(path: str | Path, model: type[Model], overrides: Sequence[str] = ()) -> Model:
+    """The settings in a YAML file, with `a.b=c` overrides applied.
+
+    raises: NotFound, or ConfigError with `file:line:col` of the value that is wrong
+    """
+    path = Path(path)
+    tree = read_yaml(path)
+    values = _plain(tree)
+    for keys, value in parse_overrides(overrides):
+        _put(values, keys, value)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(*_explain(error, path, tree, model)) from None
+
+
+def read_yaml(path: Path) -> Any:
+    """The YAML tree of a file, with line numbers kept. Anchors are capped, tags that build objects are refused."""
+    if not path.is_file():
+        raise NotFound(f"configuration {str(path)!r} does not exist; give the path of a YAML file")
+    text = path.read_text(encoding="utf-8")
+    if len(text) > MAX_BYTES:
+        raise ConfigError(f"{len(text)} characters; a configuration has at most {MAX_BYTES}", where=str(path))
+    if text.count("*") > MAX_ALIASES and text.count("&"):
+        raise ConfigError(f"more than {MAX_ALIASES} aliases; write the values out", where=str(path))
+    yaml = YAML(typ="rt", pure=True)
+    try:
+        tree = yaml.load(StringIO(text))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise ConfigError(f"not valid YAML: {error.problem}", where=where) from None
+    if not isinstance(tree, dict):
+        raise ConfigError("expected a mapping of sections at the top", where=f"{path}:1:1")
+    return tree
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[tuple[list[str], Any]]:
+    """`["a.b=1"]` as `[(["a", "b"], 1)]`; values are YAML scalars, lists or mappings."""
+    parsed = []
+    for item in overrides:
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--set {item!r}: expected NAME=VALUE, e.g. --set teacher.model=./teacher")
+        parsed.append((name.split("."), YAML(typ="safe", pure=True).load(value)))
+    return parsed
+
+
+def _plain(value: Any) -> Any:
+    """Plain dictionaries, lists and scalars of a tree; tagged values are refused by their type."""
+    tag = getattr(getattr(value, "tag", None), "value", None)
+    if tag is not None:
+        raise ConfigError(f"the tag {tag} is not allowed; use text, numbers, lists or mappings")
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    raise ConfigError(
+        f"a value of type {type(value).__name__} is not allowed; use text, numbers, lists or mappings"
+    )
+
+
+def _put(values: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {'.'.join(keys)}: {key!r} is not a section")
+    values[keys[-1]] = value
+
+
+def _explain(error: ValidationError, path: Path, tree: Any, model: type[BaseModel]) -> tuple[str, str]:
+    """The first mistake as a sentence, the number of others, and the place in the file."""
+    first, *others = error.errors(include_url=False)
+    location = [part for part in first["loc"] if not _is_tag(part, tree)]
+    name = ".".join(str(part) for part in location)
+    message = f"{name}: {_sentence(first, location, model)}"
+    if others:
+        message += f" (and {len(others)} more)"
+    return message, f"{path}:{_place(tree, location)}"
+
+
+def _is_tag(part: Any, tree: Any) -> bool:
+    """Pydantic puts the tag of a tagged union into the location; it is no key of the file."""
+    return isinstance(part, str) and part in {"detector", "glip"} and not _holds_key(tree, part)
+
+
+def _holds_key(tree: Any, key: str) -> bool:
+    if isinstance(tree, dict):
+        return key in tree or any(_holds_key(item, key) for item in tree.values())
+    return False
+
+
+def _sentence(problem: Any, location: list[Any], model: type[BaseModel]) -> str:
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(location[-1]), sorted(_field_names(model)), n=1)
+        return "unknown field" + (f"; did you mean {near[0]!r}?" if near else "")
+    if problem["type"] == "missing":
+        return "this field is needed and is not there"
+    return f"{problem['msg']}; found {problem['input']!r}"
+
+
+def _field_names(model: type[BaseModel]) -> set[str]:
+    """Names of all fields of a settings class and of the sections within it."""
+    schema = model.model_json_schema()
+    names = set(schema.get("properties", {}))
+    for part in schema.get("$defs", {}).values():
+        names |= set(part.get("properties", {}))
+    return names
+
+
+def _place(tree: Any, location: list[Any]) -> str:
+    """`line:col` of the deepest part of a location that the file holds."""
+    line, column = 0, 0
+    for part in location:
+        try:
+            if isinstance(tree, dict):
+                line, column = tree.lc.key(part)
+            else:
+                line, column = tree.lc.item(part)
+            tree = tree[part]
+        except (KeyError, IndexError, TypeError, AttributeError):
+            break
+    return f"{line + 1}:{column + 1}"

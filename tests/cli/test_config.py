@@ -1,0 +1,88 @@
+"""A wrong configuration is told by its place, its value and the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from pipelines.config import load_settings, parse_overrides
+from schemas.errors import ConfigError, NotFound
+from schemas.settings import EvidenceSettings, Settings
+
+
+class Small(Settings):
+    evidence: EvidenceSettings = EvidenceSettings()
+    urls: list[str] = Field(description="where")
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "job.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_misspelt_field_is_told_with_its_line_and_the_nearest_name(tmp_path: Path) -> None:
+    path = write(tmp_path, "urls: [a]\nevidence:\n  min_scores: 0.1\n")
+
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path, Small)
+
+    assert caught.value.where == f"{path}:3:3"
+    assert "evidence.min_scores" in str(caught.value)
+    assert "did you mean 'min_score'?" in str(caught.value)
+
+
+def test_a_value_out_of_range_is_told_with_what_was_found(tmp_path: Path) -> None:
+    path = write(tmp_path, "urls: [a]\nevidence: {min_score: 7}\n")
+
+    with pytest.raises(
+        ConfigError, match=r"job.yaml:2:12: evidence.min_score: .*less than or equal to 1; found 7"
+    ):
+        load_settings(path, Small)
+
+
+def test_a_missing_field_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="urls: this field is needed"):
+        load_settings(write(tmp_path, "evidence: {}\n"), Small)
+
+
+def test_broken_yaml_is_told_by_its_place(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"job.yaml:\d+:\d+: not valid YAML"):
+        load_settings(write(tmp_path, "urls: [a\nevidence: {\n"), Small)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["urls: !!python/object/apply:os.system ['true']\n", "urls: [!!python/name:os.system x]\n"],
+)
+def test_a_tag_that_would_build_an_object_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError):
+        load_settings(write(tmp_path, text), Small)
+
+
+def test_a_billion_laughs_are_refused(tmp_path: Path) -> None:
+    rows = ["a0: &a0 [x, x, x, x, x, x, x, x]"]
+    rows += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
+
+    with pytest.raises(ConfigError, match="aliases"):
+        load_settings(write(tmp_path, "\n".join(rows)), Small)
+
+
+def test_an_override_wins_over_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "urls: [a]\nevidence: {min_score: 0.1}\n")
+
+    settings = load_settings(path, Small, ["evidence.min_score=0.2", "urls=[b, c]"])
+
+    assert (settings.evidence.min_score, settings.urls) == (0.2, ["b", "c"])
+
+
+def test_an_override_without_a_value_is_refused() -> None:
+    with pytest.raises(ConfigError, match="NAME=VALUE"):
+        parse_overrides(["evidence.min_score"])
+
+
+def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"nowhere.yaml"):
+        load_settings(tmp_path / "nowhere.yaml", Small)

@@ -1,0 +1,170 @@
+"""Labelled sets of the world (gold and test): scenes with careful captions as a view of kind gold and as COCO JSON.
+
+Images are JPEG at quality 95 without chroma subsampling: what the web sends, so the real decoder is exercised, at a
+sixth of PNG's size and without the colour bleeding that would blur small things.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from engine.views import ViewManifest, write_view
+from pipelines.demo.world.captions import Caption, WorldPhrase, careful_caption, web_caption
+from pipelines.demo.world.lexicon import HEAD_NOUNS, NOUNS, TAIL_NOUNS
+from pipelines.demo.world.scenes import Scene, draw_scene, head_and_tail
+from pipelines.demo.world.settings import WorldSettings
+from schemas.digests import sha256_hex
+
+# Random streams: scene number i of a set is drawn from [seed, stream, i] and depends on no other scene.
+GOLD_STREAM, WEB_STREAM, TEST_STREAM = 1, 2, 3
+CATEGORY_IDS = {noun: number for number, noun in enumerate(NOUNS, start=1)}
+GROUPS = {
+    "head": [CATEGORY_IDS[noun] for noun in HEAD_NOUNS],
+    "tail": [CATEGORY_IDS[noun] for noun in TAIL_NOUNS],
+}
+
+
+def stream(settings: WorldSettings, which: int, number: int) -> np.random.Generator:
+    """The random stream of one scene."""
+    return np.random.default_rng([settings.seed, which, number])
+
+
+def jpeg_bytes(image_rgb_u8: np.ndarray, quality: int) -> bytes:
+    """A JPEG without chroma subsampling."""
+    sink = io.BytesIO()
+    Image.fromarray(image_rgb_u8).save(sink, "JPEG", quality=quality, subsampling=0)
+    return sink.getvalue()
+
+
+def object_count(rng: np.random.Generator, settings: WorldSettings) -> int:
+    """How many things a scene tries to show."""
+    return int(rng.integers(settings.objects_min, settings.objects_max + 1))
+
+
+def gold_scenes(settings: WorldSettings) -> Iterator[tuple[Scene, Caption]]:
+    """Head nouns everywhere; each tail noun in exactly `gold_per_tail_noun` scenes, which lie at seeded places."""
+    order = np.random.default_rng([settings.seed, GOLD_STREAM]).permutation(settings.gold_images)
+    wanted = [noun for noun in TAIL_NOUNS for _ in range(settings.gold_per_tail_noun)]
+    tail_at = dict(zip(order.tolist(), wanted, strict=False))
+    for number in range(settings.gold_images):
+        rng = stream(settings, GOLD_STREAM, number)
+        nouns = head_and_tail(rng, object_count(rng, settings), tail_share=0)
+        if number in tail_at:
+            nouns[0] = tail_at[number]
+        scene = draw_scene(rng, nouns, settings)
+        yield scene, careful_caption(rng, scene.things)
+
+
+def held_out_scenes(settings: WorldSettings) -> Iterator[tuple[Scene, Caption]]:
+    """Held-out scenes; captions in the words of the web, and every phrase names something that is there."""
+    honest = settings.model_copy(update={"caption_absent": 0.0})
+    for number in range(settings.test_images):
+        rng = stream(settings, TEST_STREAM, number)
+        scene = draw_scene(
+            rng, head_and_tail(rng, object_count(rng, settings), settings.test_tail_share), settings
+        )
+        yield scene, web_caption(rng, scene.things, settings.test_tail_share, honest)
+
+
+def write_labelled(
+    folder: Path, name: str, scenes: Iterator[tuple[Scene, Caption]], settings: WorldSettings
+) -> ViewManifest:
+    """Write `images/`, `coco.json` and `view/` under `folder`; the view's manifest comes last."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    coco = _empty_coco()
+    for number, (scene, caption) in enumerate(scenes):
+        data = jpeg_bytes(scene.image_rgb_u8, settings.jpeg_quality)
+        path = folder / "images" / f"{number:06d}.jpg"
+        path.write_bytes(data)
+        rows.append(_row(name, number, path, data, scene, caption))
+        _add_to_coco(coco, number, path.name, scene, caption)
+    (folder / "coco.json").write_text(json.dumps(coco, indent=1, sort_keys=True) + "\n")
+    return write_view(
+        str(folder / "view"),
+        rows,
+        kind="gold",
+        provenance={"source": f"tiny world, {name}", "world": settings.digest()},
+    )
+
+
+def _row(name: str, number: int, path: Path, data: bytes, scene: Scene, caption: Caption) -> dict[str, Any]:
+    height, width = scene.image_rgb_u8.shape[:2]
+    return {
+        "unit": name,
+        "shard": name,
+        "index": number,
+        "key": f"{number:06d}",
+        "pixels": {"url": str(path.resolve())},
+        "image_sha256": sha256_hex(data),
+        "meta": "{}",
+        "width": width,
+        "height": height,
+        "original_width": width,
+        "original_height": height,
+        "exif_orientation": 1,
+        "caption": caption.text,
+        "phrases": [_phrase(phrase) for phrase in caption.phrases],
+        "dropped_phrases": [],
+        "regions": [
+            _region(index, scene.things[thing].box_xyxy_px)
+            for index, phrase in enumerate(caption.phrases)
+            for thing in phrase.things
+        ],
+    }
+
+
+def _phrase(phrase: WorldPhrase) -> dict[str, Any]:
+    return {
+        "begin": phrase.begin,
+        "end": phrase.end,
+        "text": phrase.text,
+        "root": phrase.noun,
+        "kind": "given",
+        "groundable": True,
+        "truncated": False,
+        "fate": "positive",
+    }
+
+
+def _region(phrase: int, box_xyxy_px: tuple[float, float, float, float]) -> dict[str, Any]:
+    sides = dict(zip(("x0", "y0", "x1", "y1"), box_xyxy_px, strict=True))
+    extra = {"score": 1.0, "pass_index": 0, "weight": 1.0, "fate": "positive", "origin": "human"}
+    return {"phrase": phrase, **sides, **extra}
+
+
+def _empty_coco() -> dict[str, Any]:
+    tail = set(TAIL_NOUNS)
+    categories = [
+        {"id": number, "name": noun, "supercategory": "tail" if noun in tail else "head"}
+        for noun, number in CATEGORY_IDS.items()
+    ]
+    return {"info": {"description": "tiny world"}, "images": [], "annotations": [], "categories": categories}
+
+
+def _add_to_coco(coco: dict[str, Any], number: int, file_name: str, scene: Scene, caption: Caption) -> None:
+    height, width = scene.image_rgb_u8.shape[:2]
+    coco["images"].append(
+        {"id": number, "file_name": file_name, "width": width, "height": height, "caption": caption.text}
+    )
+    for index, thing in enumerate(scene.things):
+        x0, y0, x1, y1 = thing.box_xyxy_px
+        spans = [[phrase.begin, phrase.end] for phrase in caption.phrases if index in phrase.things]
+        coco["annotations"].append(
+            {
+                "id": len(coco["annotations"]) + 1,
+                "image_id": number,
+                "category_id": CATEGORY_IDS[thing.noun],
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "area": (x1 - x0) * (y1 - y0),
+                "iscrowd": 0,
+                "tokens_positive": spans,
+            }
+        )

@@ -1,0 +1,41 @@
+"""How large the tiny world is and how it is drawn. The defaults are those of the demo."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from schemas.settings import Settings
+
+
+class WorldSettings(Settings):
+    """The tiny world. One seed draws everything; each scene has a random stream of its own."""
+
+    seed: int = Field(0, ge=0, description="draws scenes, captions and their order")
+    gold_images: int = Field(300, ge=1, description="human-labelled scenes")
+    gold_per_tail_noun: int = Field(1, ge=0, description="gold scenes that show a given tail noun")
+    web_images: int = Field(2400, ge=0, description="scenes with a caption only")
+    web_shard_images: int = Field(300, ge=1, le=10_000, description="samples in a tar shard")
+    test_images: int = Field(250, ge=1, description="held-out scenes")
+    web_tail_share: float = Field(0.35, ge=0, le=1, description="share of web objects that are tail nouns")
+    test_tail_share: float = Field(0.40, ge=0, le=1, description="share of test objects that are tail nouns")
+    side_px: int = Field(96, ge=32, description="width and height of every image")
+    objects_min: int = Field(2, ge=1)
+    objects_max: int = Field(4, ge=1)
+    object_min_px: float = Field(20, gt=0, description="longer side of the smallest object")
+    object_max_px: float = Field(48, gt=0, description="longer side of the largest object")
+    rotation_deg: float = Field(15, ge=0, description="largest turn of an object to either side")
+    placement_iou: float = Field(0.15, ge=0, le=1, description="overlap that two placed objects may have")
+    visible_min: float = Field(0.35, ge=0, le=1, description="an object less visible than this is left out")
+    texture_share: float = Field(0.30, ge=0, le=1, description="share of objects that are striped or dotted")
+    caption_drop: float = Field(
+        0.25, ge=0, le=1, description="chance that a web caption leaves an object out"
+    )
+    caption_absent: float = Field(
+        0.15, ge=0, le=1, description="chance that a web caption names an absent thing"
+    )
+    caption_colour: float = Field(0.85, ge=0, le=1, description="chance that a web phrase says the colour")
+    caption_texture: float = Field(0.50, ge=0, le=1, description="chance that a web phrase says the texture")
+    caption_distractor: float = Field(
+        0.40, ge=0, le=1, description="chance of stock-photo words around a caption"
+    )
+    jpeg_quality: int = Field(95, ge=1, le=100)

@@ -1,0 +1,136 @@
+"""The web set: captioned scenes without labels, in img2dataset's WebDataset layout, and their truth kept aside.
+
+Layout (facts: img2dataset 1.47, `reference/formats.md` 2.5): `00000.tar` with `<key>.jpg`, `<key>.txt`, `<key>.json`;
+beside it `00000.parquet` with one row per sample and `00000_stats.json`. Keys have nine digits, shard * 10^4 + row.
+The truth is never written beside the shards: nothing that labels them can read it by accident.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import tarfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.demo.world.captions import Caption, web_caption
+from pipelines.demo.world.gold import WEB_STREAM, jpeg_bytes, object_count, stream
+from pipelines.demo.world.scenes import Scene, draw_scene, head_and_tail
+from pipelines.demo.world.settings import WorldSettings
+from schemas.digests import sha256_hex
+
+_ROWS_PER_SHARD_IN_KEY = 10_000
+_SIDECAR = pa.schema(
+    [
+        ("url", pa.string()),
+        ("caption", pa.string()),
+        ("key", pa.string()),
+        ("status", pa.string()),
+        ("error_message", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("original_width", pa.int32()),
+        ("original_height", pa.int32()),
+        ("exif", pa.string()),
+        ("sha256", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    key: str
+    jpeg: bytes
+    facts: dict[str, Any]
+    truth: dict[str, Any]
+
+
+def write_web(folder: Path, truth_file: Path, settings: WorldSettings) -> list[Path]:
+    """Write the shards and the truth; returns the tars in order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    truth_file.parent.mkdir(parents=True, exist_ok=True)
+    tars = []
+    with truth_file.open("w") as truth:
+        for shard in range(math.ceil(settings.web_images / settings.web_shard_images)):
+            samples = list(_samples(shard, settings))
+            tars.append(_write_shard(folder, shard, samples))
+            for sample in samples:
+                truth.write(json.dumps(sample.truth, sort_keys=True) + "\n")
+    return tars
+
+
+def read_truth(truth_file: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """The truth of the web set by (shard file name, key): `things` and the caption's `phrases`."""
+    rows = [json.loads(line) for line in truth_file.read_text().splitlines()]
+    return {(row["shard"], row["key"]): row for row in rows}
+
+
+def _samples(shard: int, settings: WorldSettings) -> Iterator[_Sample]:
+    first = shard * settings.web_shard_images
+    for row in range(min(settings.web_shard_images, settings.web_images - first)):
+        rng = stream(settings, WEB_STREAM, first + row)
+        tail = settings.web_tail_share
+        scene = draw_scene(rng, head_and_tail(rng, object_count(rng, settings), tail), settings)
+        caption = web_caption(rng, scene.things, tail, settings)
+        key = f"{shard * _ROWS_PER_SHARD_IN_KEY + row:09d}"
+        jpeg = jpeg_bytes(scene.image_rgb_u8, settings.jpeg_quality)
+        yield _Sample(key, jpeg, _facts(key, jpeg, scene, caption), _truth(shard, key, scene, caption))
+
+
+def _facts(key: str, jpeg: bytes, scene: Scene, caption: Caption) -> dict[str, Any]:
+    height, width = scene.image_rgb_u8.shape[:2]
+    return {
+        "url": f"https://tiny.world.invalid/{key}.jpg",
+        "caption": caption.text,
+        "key": key,
+        "status": "success",
+        "error_message": None,
+        "width": width,
+        "height": height,
+        "original_width": width,
+        "original_height": height,
+        "exif": "{}",
+        "sha256": sha256_hex(jpeg),
+    }
+
+
+def _truth(shard: int, key: str, scene: Scene, caption: Caption) -> dict[str, Any]:
+    return {
+        "shard": f"{shard:05d}.tar",
+        "key": key,
+        "caption": caption.text,
+        "things": [asdict(thing) for thing in scene.things],
+        "phrases": [asdict(phrase) for phrase in caption.phrases],
+    }
+
+
+def _write_shard(folder: Path, shard: int, samples: list[_Sample]) -> Path:
+    tar_path = folder / f"{shard:05d}.tar"
+    with tarfile.open(tar_path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for sample in samples:
+            _add(tar, f"{sample.key}.jpg", sample.jpeg)
+            _add(tar, f"{sample.key}.txt", sample.facts["caption"].encode())
+            _add(tar, f"{sample.key}.json", json.dumps(sample.facts, indent=4).encode())
+    table = pa.Table.from_pylist([sample.facts for sample in samples], schema=_SIDECAR)
+    pq.write_table(table, folder / f"{shard:05d}.parquet")
+    stats = {
+        "count": len(samples),
+        "successes": len(samples),
+        "failed_to_download": 0,
+        "failed_to_resize": 0,
+        "status_dict": {"success": len(samples)},
+    }
+    (folder / f"{shard:05d}_stats.json").write_text(json.dumps(stats, indent=4))
+    return tar_path
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))

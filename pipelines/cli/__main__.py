@@ -1,0 +1,6 @@
+"""`python -m pipelines.cli` is the same as `groundswell`."""
+
+from pipelines.cli.app import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Puts the verbs together."""
+
+from __future__ import annotations
+
+import typer
+
+from pipelines.cli import audit, data, label, meta, models
+from pipelines.cli.shell import EXIT_CODES, example
+
+HELP = (
+    "Turns captioned web images into grounded training data and says how good that data is.\n\n"
+    "label makes evidence, compile makes a view of it, audit says what the view is worth, train makes a student.\n\n"
+    + EXIT_CODES
+)
+
+
+def build_app() -> typer.Typer:
+    """The whole command line."""
+    app = typer.Typer(
+        name="groundswell",
+        help=HELP,
+        epilog=example("groundswell demo", "groundswell label job.yaml --json"),
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for family in (meta, label, data, models, audit):
+        family.add_verbs(app)
+    return app
+
+
+def main() -> None:
+    """The console script."""
+    build_app()()

@@ -1,0 +1,83 @@
+"""The verbs that look at evidence and views: compile, stats, inspect, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.shell import JSON, SET, example, give, verb
+from schemas.errors import ConfigError
+
+EvidenceOrView = Annotated[str, typer.Argument(help="The output of `label`, or a view.")]
+
+
+def add_verbs(app: typer.Typer) -> None:
+    """Add this family to the command line."""
+    app.command("compile", epilog=example("groundswell compile runs/evidence policy.yaml --to runs/view"))(
+        compile_evidence
+    )
+    app.command("stats", epilog=example("groundswell stats runs/view"))(stats)
+    app.command("inspect", epilog=example("groundswell inspect runs/view --to runs/pictures --n 12"))(inspect)
+    app.command("export", epilog=example("groundswell export runs/view --format coco --to runs/labels.json"))(
+        export
+    )
+
+
+@verb
+def compile_evidence(
+    evidence: Annotated[str, typer.Argument(help="The output of `label`.")],
+    policy: Annotated[Path, typer.Argument(help="The policy: a YAML file.")],
+    to: Annotated[str, typer.Option(help="Folder of the view.")],
+    overrides: list[str] = SET,
+    as_json: bool = JSON,
+) -> None:
+    """Make a view of evidence under a policy, on the CPU; the same inputs give the same digest."""
+    from pipelines.compile.policy import Policy
+    from pipelines.compile.run import compile_view
+    from pipelines.config import load_settings
+
+    report = compile_view(evidence, load_settings(policy, Policy, overrides), to)
+    give(as_json, report.data(), report.text())
+
+
+@verb
+def stats(source: EvidenceOrView, as_json: bool = JSON) -> None:
+    """Counts and distributions of evidence or of a view."""
+    from pipelines.look.stats import statistics_of
+
+    report = statistics_of(source)
+    give(as_json, report.data(), report.text())
+
+
+@verb
+def inspect(
+    source: EvidenceOrView,
+    to: Annotated[Path, typer.Option(help="Folder of the pictures.")],
+    n: Annotated[int, typer.Option(min=1, help="How many samples, drawn by the seed.")] = 12,
+    key: Annotated[list[str], typer.Option(help="Only the samples with this key; may be repeated.")] = [],  # noqa: B006
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    as_json: bool = JSON,
+) -> None:
+    """Draw boxes, phrases and scores on the images."""
+    from pipelines.look.inspect import draw_samples
+
+    report = draw_samples(source, to, n=n, keys=key, seed=seed)
+    give(as_json, report.data(), report.text())
+
+
+@verb
+def export(
+    source: EvidenceOrView,
+    to: Annotated[Path, typer.Option(help="File to write.")],
+    format: Annotated[str, typer.Option(help="coco")] = "coco",
+    as_json: bool = JSON,
+) -> None:
+    """Write labels for other programs, and count what their format cannot hold."""
+    from pipelines.exchange.coco import export_coco
+
+    if format != "coco":
+        raise ConfigError(f"--format {format!r}: expected coco")
+    report = export_coco(source, to)
+    give(as_json, report.data(), report.text())

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
-from engine.local_store import Store, open_store
+from engine.settings import StorageSettings
+from engine.storage import Store, open_store
 from schemas.arrow import VIEW, table_of
 from schemas.digests import canonical_json, sha256_hex, short
 from schemas.errors import Conflict, GroundswellError, NotFound
@@ -95,7 +96,7 @@ class View:
             )
 
 
-def open_view(url: str, storage: Any = None) -> View:
+def open_view(url: str, storage: StorageSettings | None = None) -> View:
     """The view or gold at a folder or fsspec URL. Raises NotFound without a manifest, Conflict for a broken one."""
     store = open_store(url, storage)
     if not store.exists(MANIFEST):
@@ -115,7 +116,7 @@ def write_view(
     *,
     kind: ViewKind,
     provenance: dict[str, Any],
-    storage: Any = None,
+    storage: StorageSettings | None = None,
 ) -> ViewManifest:
     """Write rows (of `schemas.arrow.VIEW`'s form) as a view, part by part, the manifest last.
 

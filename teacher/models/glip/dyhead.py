@@ -6,6 +6,8 @@ Weights are shared by all levels. Source: Dynamic Head, arXiv 2106.08322, as the
 # B images, C channels, H rows, W columns; level maps finest first
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -89,7 +91,8 @@ class DynamicConv(nn.Module):
                 offset, mask = self.read(offset, coarser.shape[-2:]), self.read(mask, coarser.shape[-2:])
             coarse = self.from_coarser(coarser, offset, mask)
             sources.append(F.interpolate(coarse, size=size, mode="bilinear", align_corners=True))
-        return torch.stack([source * self._scale(source) for source in sources]).mean(dim=0)
+        weighted = (source * (self._scale(source) / len(sources)) for source in sources)
+        return functools.reduce(torch.add, weighted)
 
     def _offset_and_mask(self, level_BCHW: Tensor) -> tuple[Tensor | None, Tensor | None]:
         if self.offset is None:
@@ -99,5 +102,7 @@ class DynamicConv(nn.Module):
         return raw[:, : 2 * TAPS].contiguous(), raw[:, 2 * TAPS :].sigmoid().contiguous()
 
     def _scale(self, source_BCHW: Tensor) -> Tensor:
-        # [B, 1, 1, 1]: how much this source matters for this image
-        return F.hardsigmoid(self.scale_attention(F.adaptive_avg_pool2d(source_BCHW, 1)).relu())
+        # [B, 1, 1, 1]: how much this source matters for this image; a 1x1 convolution of the mean, as a product
+        weight = self.scale_attention.weight.flatten(1)
+        scale = F.linear(source_BCHW.mean(dim=(2, 3)), weight, self.scale_attention.bias)
+        return F.hardsigmoid(scale.relu())[:, :, None, None]

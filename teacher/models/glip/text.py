@@ -57,7 +57,8 @@ class TextLayer(nn.Module):
         return x_BTD.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
     def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training)
+        # F.dropout at rate 0 still draws a mask.
+        return F.dropout(x, self.dropout, self.training) if self.dropout else x
 
 
 class TextEncoder(nn.Module):

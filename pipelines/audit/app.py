@@ -1,0 +1,212 @@
+"""The review page: a small Starlette app on this machine alone, one reviewer, one sample.
+
+Its promise: the reviewer is blind (image, box and caption are shown; scores, strata, teachers, file names and other
+people's verdicts never leave the server), and a verdict that the page shows as given is on disk.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+
+import uvicorn
+from PIL import Image
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from engine.images import decode_image
+from engine.pixels import read_pixels
+from pipelines.audit.guard import Guard
+from pipelines.audit.sample import AuditSample, SampledRegion, read_sample
+from pipelines.audit.verdicts import Verdict, VerdictStore
+from schemas.errors import ConfigError, Conflict, EnvironmentProblem, GroundswellError, NotFound, SampleRejected
+from schemas.records import Record
+
+STATIC = Path(__file__).parent / "static"
+_FILES = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js"}
+_STATUS: dict[type[GroundswellError], int] = {NotFound: 404, Conflict: 409, EnvironmentProblem: 503}
+
+
+class VerdictMessage(Record):
+    """What the page sends: an id it made, the item's position, the verdict."""
+
+    event_id: str
+    position: int
+    verdict: Verdict
+
+
+class UndoMessage(Record):
+    """What the page sends to take a verdict back."""
+
+    event_id: str
+    undoes: str
+
+
+class Review:
+    """One reviewer's session over one sample; the routes' methods."""
+
+    def __init__(
+        self, sample: AuditSample, store: VerdictStore, reviewer: str, roots: Mapping[str, str] | None = None
+    ) -> None:
+        self._sample = sample
+        self._store = store
+        self._reviewer = reviewer
+        self._roots = roots
+        self._positions = {region.item: position for position, region in enumerate(sample.regions)}
+        self._image = lru_cache(maxsize=16)(self._upright_image)
+
+    def routes(self) -> list[Route]:
+        """All routes of the app."""
+        return [
+            *[Route(path, _file(name)) for path, name in _FILES.items()],
+            Route("/favicon.ico", _no_icon),
+            Route("/api/session", self.session),
+            Route("/api/items/{position:int}", self.item),
+            Route("/api/images/{position:int}", self.image),
+            Route("/api/verdicts", self.verdict, methods=["POST"]),
+            Route("/api/undo", self.undo, methods=["POST"]),
+        ]
+
+    async def session(self, request: Request) -> Response:
+        """How many items there are and what this reviewer said so far."""
+        given = await run_in_threadpool(self._store.standing, self._reviewer)
+        said = [
+            {"position": self._positions[one.item], "verdict": one.verdict, "event_id": one.event_id} for one in given
+        ]
+        return JSONResponse({"total": len(self._sample.regions), "reviewer": self._reviewer, "given": said})
+
+    async def item(self, request: Request) -> Response:
+        """What is shown of an item. The caption comes in three pieces: no offset has to mean the same in two
+        languages."""
+        region = self._region(request.path_params["position"])
+        return JSONResponse(
+            {
+                "width": region.width,
+                "height": region.height,
+                "box": region.box,
+                "before": region.caption[: region.begin],
+                "phrase": region.caption[region.begin : region.end],
+                "after": region.caption[region.end :],
+            }
+        )
+
+    async def image(self, request: Request) -> Response:
+        """The upright image, decoded and encoded anew: no metadata, no foreign bytes reach the browser."""
+        position = request.path_params["position"]
+        self._region(position)
+        data, media_type = await run_in_threadpool(self._image, position)
+        return Response(data, media_type=media_type)
+
+    async def verdict(self, request: Request) -> Response:
+        """Keep a verdict; the answer comes after it is on disk."""
+        message = VerdictMessage.model_validate_json(await request.body())
+        item = self._region(message.position).item
+        seq = await run_in_threadpool(
+            self._store.record, message.event_id, item, self._reviewer, message.verdict
+        )
+        return JSONResponse({"seq": seq}, 201)
+
+    async def undo(self, request: Request) -> Response:
+        """Take a verdict back; the answer names the position it was for."""
+        message = UndoMessage.model_validate_json(await request.body())
+        undone = await run_in_threadpool(self._store.undo, message.event_id, message.undoes, self._reviewer)
+        return JSONResponse({"position": self._positions[undone.item]}, 201)
+
+    def _region(self, position: int) -> SampledRegion:
+        if not 0 <= position < len(self._sample.regions):
+            raise NotFound(f"position {position} is outside the sample's {len(self._sample.regions)} items")
+        return self._sample.regions[position]
+
+    def _upright_image(self, position: int) -> tuple[bytes, str]:
+        region = self._sample.regions[position]
+        try:
+            image = decode_image(read_pixels(region.pixels.model_dump(), self._roots))
+        except SampleRejected as error:
+            raise NotFound(f"the image of item {position} cannot be shown ({error}): skip it") from error
+        height, width = image.rgb_u8.shape[:2]
+        if (width, height) != (region.width, region.height):
+            raise Conflict(
+                f"the image of item {position} is {width} x {height} px, the view says {region.width} x "
+                f"{region.height}: its file was replaced, and the box would be in another frame"
+            )
+        small = width * height <= 256 * 256
+        buffer = BytesIO()
+        Image.fromarray(image.rgb_u8).save(buffer, "PNG" if small else "JPEG", **({} if small else {"quality": 92}))
+        return buffer.getvalue(), "image/png" if small else "image/jpeg"
+
+
+def build_app(review: Review, *, token: str, port: int) -> Starlette:
+    """The app, to be served on 127.0.0.1:`port` to whoever holds `token`."""
+    return Starlette(
+        routes=review.routes(),
+        middleware=[Middleware(Guard, token=token, port=port)],
+        exception_handlers={
+            GroundswellError: _known_error,
+            ValidationError: _bad_message,
+        },
+    )
+
+
+def serve(
+    sample_path: str | Path,
+    db_path: str | Path,
+    port: int = 0,
+    *,
+    reviewer: str,
+    roots: Mapping[str, str] | None = None,
+    announce: Callable[[str], None],
+) -> None:
+    """Serve the page until interrupted. Port 0 takes a free one.
+
+    reviewer: the name under which verdicts are kept
+    roots:    re-bases the images, e.g. `{"s3://a/": "/mnt/a/"}`
+    announce: is given the address to open, which holds the session's token (behind `#`, so no log sees it)
+
+    Raises ConfigError for an empty name, NotFound, Conflict (see `read_sample`, `VerdictStore`), EnvironmentProblem
+    when the port is taken.
+    """
+    if not reviewer.strip():
+        raise ConfigError("the reviewer needs a name: verdicts are kept under it")
+    sample = read_sample(sample_path)
+    review = Review(sample, VerdictStore(db_path, sample), reviewer.strip(), roots)
+    token = secrets.token_urlsafe(24)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise EnvironmentProblem(f"port {port} of 127.0.0.1 cannot be had ({error}): choose another") from error
+        port = listener.getsockname()[1]
+        app = build_app(review, token=token, port=port)
+        announce(f"http://127.0.0.1:{port}/#{token}")
+        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, ws="none")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _file(name: str) -> Callable[[Request], FileResponse]:
+    def answer(request: Request) -> FileResponse:
+        return FileResponse(STATIC / name)
+
+    return answer
+
+
+def _no_icon(request: Request) -> Response:
+    return Response(status_code=204)
+
+
+def _known_error(request: Request, error: Exception) -> Response:
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
+    return JSONResponse({"error": str(error)}, status)
+
+
+def _bad_message(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "the message is not what this page sends"}, 422)

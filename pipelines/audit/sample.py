@@ -1,0 +1,138 @@
+"""The sample file: which regions of which view are reviewed, and with what chance each was drawn.
+
+Its promise: a file names the digest of its view and of itself, is written once, and never read when either is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from pydantic import Field, ValidationError, model_validator
+
+from schemas.digests import digest_of
+from schemas.errors import Conflict, NotFound
+from schemas.ledger import FORMAT_VERSION
+from schemas.records import Pixels, Record
+from schemas.spans import check_span
+
+
+class Stratum(Record):
+    """One cell of the view: a group of phrases within a range of scores, half-open `[low, high)`."""
+
+    name: str
+    group: str = Field(description="head, tail or whatever the groups were called; `all` without groups")
+    low: float
+    high: float = Field(description="the last stratum of a group also holds its upper end")
+    population: int = Field(ge=1, description="auditable regions of the view in this cell")
+    drawn: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _draws_no_more_than_there_is(self) -> Stratum:
+        if self.drawn > self.population:
+            raise ValueError(f"stratum {self.name}: {self.drawn} drawn of {self.population}")
+        return self
+
+
+class SampledRegion(Record):
+    """One region to review: a box, and the phrase it is said to show."""
+
+    item: str = Field(description="names the region: sample, phrase and box; the same in every sample it is drawn for")
+    stratum: str
+    inclusion_probability: float = Field(gt=0, le=1)
+    unit: str
+    shard: str
+    index: int
+    key: str
+    pixels: Pixels
+    image_sha256: str
+    width: int
+    height: int
+    caption: str
+    phrase: int = Field(ge=0, description="index of the phrase in its row")
+    begin: int
+    end: int
+    text: str
+    root: str
+    box: tuple[float, float, float, float] = Field(description="xyxy half-open pixels of the upright stored image")
+    score: float
+
+    @model_validator(mode="after")
+    def _span_is_exact(self) -> SampledRegion:
+        check_span(self.caption, self.begin, self.end, self.text)
+        return self
+
+
+class AuditSample(Record):
+    """A sample of one view, in the order in which it is shown (shuffled, so strata are mixed)."""
+
+    format_version: str = FORMAT_VERSION
+    view: str = Field(description="where the view was read")
+    view_digest: str
+    seed: int
+    score_edges: tuple[float, ...] = Field(description="inner borders between the score bins")
+    strata: tuple[Stratum, ...]
+    excluded: dict[str, int] = Field(description="regions that are not part of the population, by reason")
+    regions: tuple[SampledRegion, ...]
+    digest: str = ""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> AuditSample:
+        drawn = {stratum.name: stratum.drawn for stratum in self.strata}
+        found = dict.fromkeys(drawn, 0)
+        for region in self.regions:
+            found[region.stratum] = found.get(region.stratum, 0) + 1
+        if found != drawn:
+            raise ValueError(f"strata say {drawn} regions were drawn, the list holds {found}")
+        if len({region.item for region in self.regions}) != len(self.regions):
+            raise ValueError("the sample names a region twice")
+        return self
+
+    def sealed(self) -> AuditSample:
+        """The same sample with its own digest filled in."""
+        return self.model_copy(update={"digest": self._content_digest()})
+
+    def check(self) -> None:
+        """Raise Conflict unless the content has the digest that stands in it."""
+        if self._content_digest() != self.digest:
+            raise Conflict(
+                f"the sample's content has digest {self._content_digest()}, the file says {self.digest}: "
+                "it was changed after it was drawn; draw it again with the same seed"
+            )
+
+    def _content_digest(self) -> str:
+        return digest_of(self.model_dump(mode="json", exclude={"digest"}))
+
+
+def write_sample(sample: AuditSample, path: str | Path) -> None:
+    """Write the sample once. The same sample again changes nothing; another one raises Conflict."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(sample.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    try:
+        os.link(draft, target)  # fails where the name is taken, so no reader sees a half-written or replaced sample
+    except FileExistsError:
+        there = read_sample(target)
+        if there.digest != sample.digest:
+            raise Conflict(
+                f"{target} already holds the sample {there.digest}, not {sample.digest}: choose another file"
+            ) from None
+    finally:
+        draft.unlink()
+
+
+def read_sample(path: str | Path) -> AuditSample:
+    """The sample of a file. Raises NotFound, or Conflict for a file that is no sample or was changed."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NotFound(f"{path}: no such sample file; draw one with `groundswell audit sample`") from None
+    try:
+        sample = AuditSample.model_validate_json(text)
+    except ValidationError as error:
+        raise Conflict(f"{path} is not an audit sample: {error.errors()[0]['msg']}") from error
+    sample.check()
+    return sample

@@ -1,0 +1,198 @@
+"""Where verdicts are kept: one SQLite file of events that are appended and never changed.
+
+Its promise: a verdict that was acknowledged survives the death of the process and of the power, and none is counted
+twice or overwritten. WAL with `synchronous=FULL` (each commit is on disk before it returns), `BEGIN IMMEDIATE`, an
+event id made by the client (sent again, it is the same event), undo as an event of its own, triggers against changes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from pipelines.audit.sample import AuditSample
+from schemas.errors import Conflict, EnvironmentProblem, NotFound
+from schemas.records import Record
+
+Verdict = Literal["accept", "reject", "skip"]
+ReviewerKind = Literal["person", "truth"]
+
+_NETWORK_FILESYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "lustre", "glusterfs", "afs", "beegfs"}
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS events (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        event_id TEXT NOT NULL UNIQUE,
+        item TEXT NOT NULL,
+        reviewer TEXT NOT NULL,
+        kind TEXT NOT NULL CHECK (kind IN ('accept', 'reject', 'skip', 'undo')),
+        undoes TEXT REFERENCES events (event_id),
+        at TEXT NOT NULL,
+        CHECK ((kind = 'undo') = (undoes IS NOT NULL))
+    )""",
+    "CREATE UNIQUE INDEX IF NOT EXISTS undone_once ON events (undoes) WHERE undoes IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS by_reviewer ON events (reviewer, item)",
+    "CREATE TRIGGER IF NOT EXISTS no_change BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'append only'); END",
+    "CREATE TRIGGER IF NOT EXISTS no_removal BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'append only'); END",
+)
+_STANDING = """
+SELECT event_id, item, kind, seq FROM events AS verdict WHERE reviewer = ? AND kind != 'undo'
+AND NOT EXISTS (SELECT 1 FROM events WHERE undoes = verdict.event_id)
+"""
+
+
+class StandingVerdict(Record):
+    """A verdict that was given and not undone."""
+
+    event_id: str
+    item: str
+    verdict: Verdict
+    seq: int = Field(description="order of giving")
+
+
+class Verdicts(Record):
+    """What one reviewer said of one sample."""
+
+    sample_digest: str
+    view_digest: str
+    reviewer: str
+    reviewer_kind: ReviewerKind = Field(description="`truth`: a program that knows the right answer, never a person")
+    by_item: dict[str, Verdict]
+
+
+class VerdictStore:
+    """The verdicts on one sample, in one file."""
+
+    def __init__(self, path: str | Path, sample: AuditSample) -> None:
+        """Open or make the file. Raises Conflict when it belongs to another sample, EnvironmentProblem where it
+        cannot be kept safely."""
+        self._path = Path(path).resolve()
+        self._sample = sample
+        self._items = {region.item for region in sample.regions}
+        _refuse_network_filesystem(self._path)
+        with self._transaction() as db:
+            for statement in _SCHEMA:
+                db.execute(statement)
+            db.execute("INSERT OR IGNORE INTO facts VALUES ('sample_digest', ?)", (sample.digest,))
+            (there,) = db.execute("SELECT value FROM facts WHERE name = 'sample_digest'").fetchone()
+        if there != sample.digest:
+            raise Conflict(f"{path} holds verdicts on the sample {there}, not {sample.digest}: choose another file")
+
+    def record(self, event_id: str, item: str, reviewer: str, verdict: Verdict) -> int:
+        """Keep a verdict; returns its number once it is on disk.
+
+        The same event again returns the same number. Raises Conflict when another verdict of this reviewer on the
+        item stands (undo it first) or the id is taken, NotFound for an item that is not in the sample.
+        """
+        if item not in self._items:
+            raise NotFound(f"item {item!r} is not in the sample {self._sample.digest}")
+        with self._transaction() as db:
+            if known := _known(db, event_id, (item, reviewer, verdict, None)):
+                return known
+            stands = db.execute(_STANDING + "AND item = ?", (reviewer, item)).fetchone()
+            if stands:
+                raise Conflict(f"{reviewer} already said {stands[2]!r} of {item}, now {verdict!r}: undo that first")
+            return _append(db, (event_id, item, reviewer, verdict, None))
+
+    def undo(self, event_id: str, undoes: str, reviewer: str) -> StandingVerdict:
+        """Take back the verdict with the id `undoes`; returns it. Raises NotFound where this reviewer has none such."""
+        with self._transaction() as db:
+            row = db.execute(
+                "SELECT event_id, item, kind, seq FROM events WHERE event_id = ? AND reviewer = ? AND kind != 'undo'",
+                (undoes, reviewer),
+            ).fetchone()
+            if row is None:
+                raise NotFound(f"{reviewer} gave no verdict with the id {undoes!r}")
+            if not _known(db, event_id, (row[1], reviewer, "undo", undoes)):
+                if db.execute("SELECT 1 FROM events WHERE undoes = ?", (undoes,)).fetchone():
+                    raise Conflict(f"the verdict {undoes!r} was undone before")
+                _append(db, (event_id, row[1], reviewer, "undo", undoes))
+            return _standing(row)
+
+    def standing(self, reviewer: str) -> list[StandingVerdict]:
+        """This reviewer's verdicts that were not undone, in the order of giving."""
+        with self._transaction() as db:
+            return [_standing(row) for row in db.execute(_STANDING + "ORDER BY seq", (reviewer,))]
+
+    def reviewers(self) -> list[str]:
+        """Everyone who gave a verdict here, in alphabetical order."""
+        with self._transaction() as db:
+            return [name for (name,) in db.execute("SELECT DISTINCT reviewer FROM events ORDER BY reviewer")]
+
+    def verdicts(self, reviewer: str | None = None) -> Verdicts:
+        """One reviewer's verdicts; the name may be left out where there is but one. Raises Conflict or NotFound."""
+        names = self.reviewers()
+        if reviewer is None and len(names) > 1:
+            raise Conflict(f"{self._path.name} holds verdicts of {', '.join(names)}: name one reviewer")
+        if reviewer is not None and reviewer not in names:
+            raise NotFound(f"{reviewer!r} gave no verdict in {self._path.name}; those who did: {', '.join(names)}")
+        name = reviewer or (names[0] if names else "nobody yet")
+        return Verdicts(
+            sample_digest=self._sample.digest,
+            view_digest=self._sample.view_digest,
+            reviewer=name,
+            reviewer_kind="person",
+            by_item={verdict.item: verdict.verdict for verdict in self.standing(name)},
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction of its own connection, committed and on disk when the block ends."""
+        try:
+            db = sqlite3.connect(self._path, timeout=5, isolation_level=None)
+        except sqlite3.Error as error:
+            raise EnvironmentProblem(f"{self._path}: {error}; the folder must exist and be writable") from error
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("BEGIN IMMEDIATE")
+            yield db
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise EnvironmentProblem(
+                f"{self._path}: {error}; nothing of this step was kept, so try again once the cause is gone"
+            ) from error
+        finally:
+            db.close()  # rolls back what was not committed
+
+
+def _known(db: sqlite3.Connection, event_id: str, content: tuple[str, str, str, str | None]) -> int | None:
+    """The number of an event that was sent before. Raises Conflict when that event said something else."""
+    row = db.execute(
+        "SELECT seq, item, reviewer, kind, undoes FROM events WHERE event_id = ?", (event_id,)
+    ).fetchone()
+    if row is not None and row[1:] != content:
+        raise Conflict(f"the event {event_id!r} was {row[1:]}, now {content}: an id names one event for ever")
+    return None if row is None else int(row[0])
+
+
+def _append(db: sqlite3.Connection, event: tuple[str, str, str, str, str | None]) -> int:
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    cursor = db.execute(
+        "INSERT INTO events (event_id, item, reviewer, kind, undoes, at) VALUES (?, ?, ?, ?, ?, ?)", (*event, now)
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def _standing(row: tuple[str, str, Verdict, int]) -> StandingVerdict:
+    return StandingVerdict(event_id=row[0], item=row[1], verdict=row[2], seq=row[3])
+
+
+def _refuse_network_filesystem(path: Path) -> None:
+    """WAL needs shared memory between processes: on a network disk it loses data in silence."""
+    mounts = Path("/proc/mounts")
+    if not mounts.exists():
+        return
+    entries = [line.split()[1:3] for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines()]
+    above = [(point, kind) for point, kind in entries if path.is_relative_to(point.replace("\\040", " "))]
+    point, kind = max(above, key=lambda entry: len(entry[0]), default=("/", ""))
+    if kind in _NETWORK_FILESYSTEMS or kind.startswith("fuse.sshfs"):
+        raise EnvironmentProblem(f"{path} lies on {kind} ({point}): keep verdicts on a local disk, copy them afterwards")

@@ -30,14 +30,13 @@ LAST_JOINERS = ("and", "and")
 PREFIXES = ("stock photo of", "image of", "a picture of", "free clipart :", "new !")
 SUFFIXES = ("free download", "high resolution", "on sale now", "- stock vector", ", royalty free")
 
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _GLUE = (*JOINERS, LEFT_OF, RIGHT_OF, *PREFIXES, *SUFFIXES, "a an the . , : ! - |")
 
 
 def vocabulary() -> list[str]:
-    """Every token of the world, special tokens first; the position in the list is the token's id."""
+    """Every word of the world, nouns first: what the teacher's tokenizer is made of."""
     glue = sorted({word for text in _GLUE for word in text.split()})
-    return [*SPECIAL_TOKENS, *NOUNS, *COLOURS, *TEXTURES, *glue]
+    return [*NOUNS, *COLOURS, *TEXTURES, *glue]
 
 
 def article(word: str) -> str:

@@ -1,0 +1,84 @@
+"""The demo's recipe: the settings of teacher, student and control, frozen, from one seed.
+
+Chosen on seed 0 alone (`docs/tiny_world.md`). Student and control are one set of streams: the control has gold where
+the student has pseudo-labelled web images, and nothing else differs, down to the prompt kind of each slot.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from pipelines.demo.world.lexicon import COLOURS, TEXTURES
+from pipelines.demo.world.settings import WorldSettings
+from schemas.settings import Settings
+from student.settings import HardNegatives, PromptMix, StreamSettings, TrainSettings
+
+HARD_NEGATIVES = HardNegatives(attributes=(tuple(COLOURS), TEXTURES))
+
+
+class Recipe(Settings):
+    """Every number of the demo."""
+
+    seed: int = Field(0, ge=0, description="one seed for world, start weights, order, prompts and audit")
+    teacher_steps: int = Field(2000, ge=1)
+    teacher_learning_rate: float = Field(1.5e-3, gt=0)
+    student_steps: int = Field(1000, ge=1)
+    student_learning_rate: float = Field(1e-3, gt=0)
+    batch_size: int = Field(8, ge=1)
+    teacher_prompts: PromptMix = PromptMix(detection=0.3, phrase_list=0.5, caption=0.2)
+    pseudo_share: float = Field(0.7, gt=0, lt=1, description="share of the student's slots that hold web images")
+    pseudo_prompts: PromptMix = PromptMix(detection=0.75, phrase_list=0.0, caption=0.25)
+    pseudo_negatives_max: int = Field(15, ge=0)
+    control_repeat_threshold: float = Field(0.0, ge=0, le=1, description="rare gold images are repeated for control")
+
+    @property
+    def world(self) -> WorldSettings:
+        """The world of this seed."""
+        return WorldSettings(seed=self.seed)
+
+    def teacher(self, start: Path, gold: str, out: Path) -> TrainSettings:
+        """The teacher: from random weights, on gold alone."""
+        stream = StreamSettings(url=gold, share=1.0, prompts=self.teacher_prompts)
+        return self._run(start, (stream,), out, self.teacher_steps, self.teacher_learning_rate)
+
+    def student(self, teacher: Path, gold: str, view: str, out: Path) -> TrainSettings:
+        """The student: starts from the teacher, on gold and the pseudo-labelled view."""
+        return self._second(teacher, gold, view, out, repeat_threshold=0.0)
+
+    def control(self, teacher: Path, gold: str, out: Path) -> TrainSettings:
+        """The fair control: the student's run with gold in every slot."""
+        return self._second(teacher, gold, gold, out, repeat_threshold=self.control_repeat_threshold)
+
+    def _second(self, teacher: Path, gold: str, other: str, out: Path, repeat_threshold: float) -> TrainSettings:
+        streams = (
+            StreamSettings(
+                url=gold,
+                share=1 - self.pseudo_share,
+                prompts=self.teacher_prompts,
+                repeat_threshold=repeat_threshold,
+            ),
+            StreamSettings(
+                url=other,
+                share=self.pseudo_share,
+                prompts=self.pseudo_prompts,
+                negatives_max=self.pseudo_negatives_max,
+                repeat_threshold=repeat_threshold,
+            ),
+        )
+        return self._run(teacher, streams, out, self.student_steps, self.student_learning_rate)
+
+    def _run(
+        self, start: Path, streams: tuple[StreamSettings, ...], out: Path, steps: int, learning_rate: float
+    ) -> TrainSettings:
+        return TrainSettings(
+            start=str(start),
+            out=str(out),
+            streams=streams,
+            hard_negatives=HARD_NEGATIVES,
+            steps=steps,
+            batch_size=self.batch_size,
+            learning_rate=learning_rate,
+            seed=self.seed,
+        )

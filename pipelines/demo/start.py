@@ -1,0 +1,29 @@
+"""The teacher's start: a tiny GLIP with random weights and the world's vocabulary, as a model directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pipelines.demo.world.lexicon import vocabulary
+from pipelines.demo.world.settings import WorldSettings
+from teacher.models.glip import GlipForGrounding, GlipProcessor, tiny_world
+from teacher.models.glip.word_tokenizer import word_tokenizer
+
+
+def write_start(folder: Path, world: WorldSettings) -> Path:
+    """Write model and processor; the weights are a function of the world's seed."""
+    tokenizer = word_tokenizer(vocabulary())
+    config = tiny_world(vocab_size=len(tokenizer))
+    torch.manual_seed(world.seed)
+    model = GlipForGrounding(config)
+    processor = GlipProcessor(
+        tokenizer,
+        shorter_side=world.side_px,
+        longer_side=world.side_px,
+        max_tokens=config.text_positions,
+    )
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder

@@ -1,0 +1,129 @@
+"""Batches: the tensors of step n, a pure function of (streams, settings, processor, n).
+
+Nothing is carried from one step to the next, so a run that resumes at step n sees what the undisturbed one saw.
+"""
+
+# B images, T tokens of the longest prompt of the batch
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from torch import Tensor
+
+from engine.images import decode_image
+from engine.pixels import read_pixels
+from schemas.errors import EmptyPhrase
+from student.examples import Example, Stream
+from student.geometry import Motion, draw_motion, move_image
+from student.order import example_at, slot_generator, stream_of_slot
+from student.prompts import Prompt, TokenBudget, make_prompt, mirrored
+from student.settings import TrainSettings
+from student.targets import image_labels
+from teacher.models.glip import GlipProcessor
+from teacher.models.glip.losses import ImageLabels
+
+# Prompts are padded to a multiple of this, so that few widths occur.
+_TEXT_MULTIPLE = 8
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step learns from."""
+
+    pixel_values: Tensor  # [B, 3, H, W]
+    pixel_mask: Tensor  # [B, H, W]
+    input_ids: Tensor  # [B, T]
+    attention_mask: Tensor  # [B, T]
+    labels: list[ImageLabels]
+    prompts: list[Prompt]
+    names: list[str]
+    counts: Counter[str]
+
+
+@dataclass(frozen=True)
+class _Item:
+    example: Example
+    prompt: Prompt
+    motion: Motion
+    image: np.ndarray
+    stored_hw: tuple[int, int]
+
+
+class BatchMaker:
+    """Makes the batch of any step."""
+
+    def __init__(self, settings: TrainSettings, streams: Sequence[Stream], processor: GlipProcessor) -> None:
+        self.settings, self.streams, self.processor = settings, streams, processor
+        self._shares = [stream.settings.share for stream in streams]
+        self._unknown = processor.tokenizer.unk_token
+        special = processor.token_count("")
+        count = lru_cache(maxsize=4096)(lambda text: processor.token_count(text) - special)
+        self._budget = TokenBudget(processor.max_tokens - special, count)
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, from 0."""
+        return self._collate([self._item(step, index) for index in range(self.settings.batch_size)])
+
+    def slot(self, step: int, index: int) -> tuple[Stream, Example]:
+        """Which example of which stream fills a slot."""
+        number, ordinal = stream_of_slot(step * self.settings.batch_size + index, self._shares)
+        stream = self.streams[number]
+        chosen = example_at(ordinal, stream.entries, f"{number}:{stream.digest}", self.settings.seed)
+        return stream, stream.examples[chosen]
+
+    def prompt(self, step: int, index: int) -> Prompt:
+        """The prompt of a slot, before any mirror turns its words."""
+        stream, example = self.slot(step, index)
+        rng = slot_generator(self.settings.seed, step, index, "prompt")
+        return make_prompt(rng, stream, example, self.settings.hard_negatives, self._budget, self._unknown)
+
+    def _item(self, step: int, index: int) -> _Item:
+        stream, example = self.slot(step, index)
+        prompt = self.prompt(step, index)
+        motion = draw_motion(slot_generator(self.settings.seed, step, index, "motion"), self.settings.augment)
+        stored = decode_image(read_pixels(dict(example.pixels), stream.settings.roots)).rgb_u8
+        image = move_image(self.processor.resize(stored), motion)
+        height, width = stored.shape[:2]
+        return _Item(example, mirrored(prompt) if motion.mirrored else prompt, motion, image, (height, width))
+
+    def _collate(self, items: Sequence[_Item]) -> Batch:
+        texts = [item.prompt.text for item in items]
+        longest = max(self.processor.token_count(text) for text in texts)
+        width = min(-(-longest // _TEXT_MULTIPLE) * _TEXT_MULTIPLE, self.processor.max_tokens)
+        tokens = self.processor.tokens(texts, width)
+        cut: Counter[str] = Counter()
+        labels = [self._labels(item, width, cut) for item in items]
+        pixels = self.processor.pixels([item.image for item in items])
+        return Batch(
+            pixel_values=pixels["pixel_values"],
+            pixel_mask=pixels["pixel_mask"],
+            input_ids=tokens["input_ids"],
+            attention_mask=tokens["attention_mask"],
+            labels=labels,
+            prompts=[item.prompt for item in items],
+            names=[item.example.name for item in items],
+            counts=Counter(item.prompt.kind for item in items) + cut,
+        )
+
+    def _labels(self, item: _Item, width: int, cut: Counter[str]) -> ImageLabels:
+        prompt, tokens = self._within(item.prompt, width, cut)
+        stored, settings = item.stored_hw, self.settings.augment
+        size = item.image.shape[0], item.image.shape[1]
+        return image_labels(
+            item.example, prompt, tokens, width, item.motion, stored, size, settings.min_visible
+        )
+
+    def _within(self, prompt: Prompt, width: int, cut: Counter[str]) -> tuple[Prompt, list[list[int]]]:
+        """The prompt without the spans that lie past the token limit; those are counted, not lost in silence."""
+        kept, tokens = [], []
+        for span in prompt.spans:
+            try:
+                tokens += self.processor.phrase_tokens(prompt.text, [[(span.begin, span.end)]], width)
+                kept.append(span)
+            except EmptyPhrase:
+                cut["spans_past_token_limit"] += 1
+        return Prompt(prompt.text, tuple(kept), prompt.kind), tokens

@@ -1,0 +1,46 @@
+"""The model card: what a trained model directory says of itself, in the form the Hugging Face hub reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from student.settings import TrainSettings
+
+
+def write_card(folder: Path, settings: TrainSettings, report: dict[str, Any]) -> None:
+    """Write `README.md`: the data with its digests, the settings, the weights' digest. No clock, no machine."""
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: zero-shot-object-detection",
+        "---",
+        "# A GLIP model trained by Groundswell",
+        "",
+        f"{report['parameters']:,} parameters, {report['steps']:,} steps of {settings.batch_size} images.",
+        "",
+        "## Data",
+        "| kind | share of slots | images | boxes | content digest | view digest |",
+        "|---|---|---|---|---|---|",
+        *[_data_row(stream) for stream in report["streams"]],
+        "",
+        "A view's boxes come from a teacher and are not checked one by one; its audit says what they are worth.",
+        "",
+        "## Run",
+        f"- run digest: `{report['run_digest']}` (settings, start weights, data)",
+        f"- start weights: `{Path(settings.start).name}`",
+        f"- weights: sha256 `{report['model_sha256']}`",
+        f"- seed {settings.seed}, learning rate {settings.learning_rate:g}, weight decay {settings.weight_decay:g}",
+        "",
+        "## Settings",
+        "```json",
+        settings.model_copy(update={"out": "", "start": Path(settings.start).name}).model_dump_json(indent=1),
+        "```",
+        "",
+    ]
+    (folder / "README.md").write_text("\n".join(lines))
+
+
+def _data_row(stream: dict[str, Any]) -> str:
+    cells = (stream["kind"], f"{stream['share']:.2f}", stream["images"], stream["boxes"])
+    return "| " + " | ".join(map(str, cells)) + f" | `{stream['digest']}` | `{stream['view_digest']}` |"

@@ -1,0 +1,97 @@
+"""Checkpoints: a Hugging Face directory plus the trainer's state, whose small record is written last.
+
+A directory without `trainer.json` is the remains of a kill and is never read. No pickles: the optimizer's moments are
+safetensors, everything else is a function of the step.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from schemas.errors import Conflict
+
+RECORD = "trainer.json"
+_STATE = "trainer.safetensors"
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    run_digest: str,
+    model: Any,
+    processor: Any,
+    optimizer: torch.optim.Optimizer,
+    average: dict[str, Tensor] | None,
+) -> Path:
+    """Write the state before step `step`; returns its directory."""
+    target = folder / f"step-{step:08d}"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    model.save_pretrained(target)
+    processor.save_pretrained(target)
+    save_file(_trainer_tensors(model, optimizer, average), target / _STATE)
+    record = json.dumps({"step": step, "run_digest": run_digest}, indent=1) + "\n"
+    partial = target / (RECORD + ".partial")
+    partial.write_text(record)
+    partial.rename(target / RECORD)
+    return target
+
+
+def latest_checkpoint(folder: Path, run_digest: str) -> tuple[Path, int] | None:
+    """The newest complete checkpoint and its step, or None.
+
+    Raises Conflict for one of another run: other settings, other data or another start.
+    """
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        if not (path / RECORD).exists():
+            continue
+        record = json.loads((path / RECORD).read_text())
+        if record["run_digest"] != run_digest:
+            raise Conflict(
+                f"{path} belongs to the run {record['run_digest']}, not {run_digest}: settings, data or start have "
+                "changed; choose another `out`, or remove that folder"
+            )
+        return path, record["step"]
+    return None
+
+
+def restore(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor] | None
+) -> None:
+    """Put a checkpoint's weights, moments and averaged weights back in place."""
+    model.load_state_dict(load_file(path / "model.safetensors"))
+    tensors = load_file(path / _STATE)
+    for name, parameter in model.named_parameters():
+        if f"exp_avg.{name}" in tensors:
+            state = {moment: tensors[f"{moment}.{name}"] for moment in _MOMENTS}
+            optimizer.state[parameter] = {"step": tensors[f"step.{name}"], **state}
+    if average is not None:
+        for name, value in average.items():
+            value.copy_(tensors[f"average.{name}"])
+
+
+def drop_old(folder: Path, keep: int) -> None:
+    """Remove all but the newest `keep` complete checkpoints, and every incomplete one."""
+    complete = [path for path in sorted(folder.glob("step-*")) if (path / RECORD).exists()]
+    for path in set(folder.glob("step-*")) - set(complete[-keep:]):
+        shutil.rmtree(path)
+
+
+def _trainer_tensors(
+    model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor] | None
+) -> dict[str, Tensor]:
+    tensors = {f"average.{name}": value for name, value in (average or {}).items()}
+    for name, parameter in model.named_parameters():
+        state = optimizer.state.get(parameter)
+        if state:
+            tensors |= {f"{moment}.{name}": state[moment].contiguous() for moment in _MOMENTS}
+            tensors[f"step.{name}"] = torch.as_tensor(state["step"])
+    return tensors

@@ -1,0 +1,194 @@
+"""Prompts: how an image is asked about, as text with spans that say which boxes each part of it means.
+
+Three kinds: a detection prompt (head nouns and absent nouns), a phrase list with hard negatives, the caption itself.
+The promise: `text[begin:end]` of every span is a noun or phrase whose boxes are all known; a phrase whose boxes are
+not known is masked, never taught as absent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from student.examples import Example, ExamplePhrase, Stream
+from student.phrase_lists import Entry, hard_phrase_list, without_noun
+from student.settings import HardNegatives
+
+SEPARATOR = ". "
+KINDS = ("detection", "phrase_list", "caption")
+
+
+@dataclass(frozen=True)
+class PromptSpan:
+    """`text[begin:end]` speaks of `boxes`; none: it is absent. `masked`: unknown, out of the loss everywhere."""
+
+    begin: int
+    end: int
+    boxes: tuple[int, ...] = ()
+    ignored: tuple[int, ...] = ()
+    masked: bool = False
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A text and its spans in order."""
+
+    text: str
+    spans: tuple[PromptSpan, ...]
+    kind: str
+
+
+@dataclass(frozen=True)
+class TokenBudget:
+    """How many tokens a prompt may hold, and how many a text has (without the two special tokens)."""
+
+    limit: int
+    count: Callable[[str], int]
+
+
+def make_prompt(
+    rng: np.random.Generator,
+    stream: Stream,
+    example: Example,
+    hard: HardNegatives,
+    budget: TokenBudget,
+    unknown: str,
+) -> Prompt:
+    """A prompt for an example of a stream. Kind and number of negatives depend on `rng` and the settings alone."""
+    mix = stream.settings.prompts
+    kind = KINDS[
+        int(np.searchsorted(np.cumsum([mix.detection, mix.phrase_list]), rng.random(), side="right"))
+    ]
+    negatives = int(rng.integers(stream.settings.negatives_min, stream.settings.negatives_max + 1))
+    if kind == "detection":
+        return detection_prompt(rng, stream, example, negatives, budget)
+    if kind == "phrase_list":
+        entries = hard_phrase_list(rng, example.phrases, sorted(stream.root_counts), hard, unknown)
+        return _joined(entries, kind, budget)
+    prompt = caption_prompt(example)
+    if stream.exhaustive:
+        prompt = _forget_nouns(rng, prompt, example, hard, unknown)
+    return prompt
+
+
+def detection_prompt(
+    rng: np.random.Generator, stream: Stream, example: Example, negatives: int, budget: TokenBudget
+) -> Prompt:
+    """Head nouns of the image and `negatives` absent ones, shuffled: 'star. cat. ring'.
+
+    A noun of which some phrase has no kept box is left out: neither present nor absent can be said of all of it.
+    """
+    entries: list[Entry] = []
+    for root in example.roots:
+        phrases = [phrase for phrase in example.phrases if phrase.root == root]
+        if any(phrase.fate == "unresolved" for phrase in phrases):
+            continue
+        boxes = sorted({box for phrase in phrases for box in phrase.boxes})
+        ignored = sorted({box for phrase in phrases for box in phrase.ignored} - set(boxes))
+        entries.append((root, tuple(boxes), tuple(ignored), False))
+    absent = absent_roots(rng, stream, example, negatives)
+    room = budget.limit - sum(budget.count(entry[0] + SEPARATOR) for entry in entries)
+    for root in absent:
+        room -= budget.count(root + SEPARATOR)
+        if room >= 0:
+            entries.append((root, (), (), False))
+    order = rng.permutation(len(entries))
+    return _joined([entries[i] for i in order], "detection", budget)
+
+
+def absent_roots(rng: np.random.Generator, stream: Stream, example: Example, number: int) -> list[str]:
+    """Up to `number` nouns of the stream that no phrase of the example has, drawn without replacement."""
+    present = set(example.roots)
+    roots = [root for root in sorted(stream.root_counts) if root not in present]
+    if not roots or not number:
+        return []
+    odds = (
+        np.array([stream.root_counts[root] for root in roots], dtype=np.float64)
+        ** stream.settings.negatives_power
+    )
+    drawn = rng.choice(len(roots), size=min(number, len(roots)), replace=False, p=odds / odds.sum())
+    return [roots[i] for i in drawn]
+
+
+def caption_prompt(example: Example) -> Prompt:
+    """The caption with its phrases; those without a kept box are masked."""
+    spans = tuple(
+        PromptSpan(p.begin, p.end, p.boxes, p.ignored, masked=p.fate == "unresolved") for p in example.phrases
+    )
+    return Prompt(example.caption, spans, "caption")
+
+
+def _joined(entries: Sequence[Entry], kind: str, budget: TokenBudget) -> Prompt:
+    text, spans, room = "", [], budget.limit
+    for words, boxes, ignored, masked in entries:
+        room -= budget.count(words + SEPARATOR)
+        if room < 0:
+            break
+        text += SEPARATOR if text else ""
+        spans.append(PromptSpan(len(text), len(text) + len(words), boxes, ignored, masked))
+        text += words
+    return Prompt(text, tuple(spans), kind)
+
+
+def _forget_nouns(
+    rng: np.random.Generator, prompt: Prompt, example: Example, hard: HardNegatives, unknown: str
+) -> Prompt:
+    """The caption with some nouns replaced by the unknown token, where another word still says which thing is meant."""
+    attributes = {word for group in hard.attributes for word in group}
+    edits: list[tuple[int, int, str]] = []
+    for phrase in example.phrases:
+        forget = rng.random() < hard.caption_unknown_noun
+        if forget and _is_told_apart(phrase, example, attributes):
+            edits.append((phrase.begin, phrase.end, without_noun(phrase, unknown)))
+    return replaced(prompt, edits)
+
+
+def _is_told_apart(phrase: ExamplePhrase, example: Example, attributes: set[str]) -> bool:
+    own = set(phrase.text.split()) & attributes
+    others = [set(other.text.split()) for other in example.phrases if other is not phrase]
+    return bool(own) and not any(own <= words for words in others)
+
+
+def replaced(prompt: Prompt, edits: Sequence[tuple[int, int, str]]) -> Prompt:
+    """The prompt with non-overlapping [begin, end) pieces replaced; spans follow their text."""
+    edits = sorted(edits)
+    pieces, last = [], 0
+    for begin, end, words in edits:
+        pieces += [prompt.text[last:begin], words]
+        last = end
+    text = "".join([*pieces, prompt.text[last:]])
+    spans = tuple(
+        replace(span, begin=_moved(span.begin, edits, to_end=False), end=_moved(span.end, edits, to_end=True))
+        for span in prompt.spans
+    )
+    return Prompt(text, spans, prompt.kind)
+
+
+def _moved(offset: int, edits: Sequence[tuple[int, int, str]], to_end: bool) -> int:
+    shift = 0
+    for begin, end, words in edits:
+        if end <= offset:
+            shift += len(words) - (end - begin)
+        elif begin < offset:  # inside the replaced piece: the whole new piece belongs to the span
+            return begin + shift + (len(words) if to_end else 0)
+    return offset + shift
+
+
+_SIDES = re.compile(r"\b(left|right)\b", re.IGNORECASE)
+
+
+def mirrored(prompt: Prompt) -> Prompt:
+    """The prompt of the mirror image: every word 'left' becomes 'right' and the other way round, case kept."""
+    return replaced(
+        prompt, [(m.start(), m.end(), _other_side(m.group())) for m in _SIDES.finditer(prompt.text)]
+    )
+
+
+def _other_side(word: str) -> str:
+    other = "right" if word.lower() == "left" else "left"
+    if word.isupper():
+        return other.upper()
+    return other.capitalize() if word[0].isupper() else other

@@ -1,0 +1,145 @@
+"""What a training run is: its data streams, prompts, augmentation and schedule. Imports no heavy library.
+
+A run is made of streams. A fair control is the same streams with other data in them: it then meets the same prompt
+kinds and the same number of negatives, slot by slot, because these are drawn from the seed and the slot alone.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from schemas.settings import Settings
+
+
+class PromptMix(Settings):
+    """How an image of a stream is asked about. Shares must add up to 1."""
+
+    detection: float = Field(
+        0.3, ge=0, le=1, description="head nouns of the image and absent nouns: 'cat. dog. car'"
+    )
+    phrase_list: float = Field(
+        0.5, ge=0, le=1, description="phrases with hard negatives; needs exhaustive gold"
+    )
+    caption: float = Field(0.2, ge=0, le=1, description="the caption as it stands")
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> PromptMix:
+        total = self.detection + self.phrase_list + self.caption
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"detection + phrase_list + caption is {total:g}, expected 1")
+        return self
+
+
+class StreamSettings(Settings):
+    """One source of images and how its slots of a batch are filled."""
+
+    url: str = Field(description="a view or gold folder (view.json)")
+    share: float = Field(gt=0, le=1, description="share of all batch slots; the shares of a run add up to 1")
+    prompts: PromptMix = Field(default_factory=PromptMix)
+    weight: float = Field(1.0, ge=0, description="multiplies the weight of every region of the stream")
+    negatives_min: int = Field(0, ge=0, description="fewest absent nouns in a detection prompt")
+    negatives_max: int = Field(15, ge=0, description="most absent nouns in a detection prompt")
+    negatives_power: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="a noun is drawn as negative in proportion to its count to this power; 0: evenly",
+    )
+    repeat_threshold: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="images whose rarest noun is in a smaller share f are repeated sqrt(threshold/f)",
+    )
+    roots: dict[str, str] = Field(
+        default_factory=dict, description="re-bases pixel urls: {'s3://a/': '/mnt/a/'}"
+    )
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> StreamSettings:
+        if self.negatives_min > self.negatives_max:
+            raise ValueError(
+                f"negatives_min {self.negatives_min} is above negatives_max {self.negatives_max}"
+            )
+        return self
+
+
+class HardNegatives(Settings):
+    """How phrase lists and captions of gold are varied, so that every word of a phrase has to be read."""
+
+    attributes: tuple[tuple[str, ...], ...] = Field(
+        (), description="groups of words that exclude each other, e.g. colours, then textures"
+    )
+    other_attribute: float = Field(
+        0.5, ge=0, le=1, description="chance per phrase of 'blue circle' for a red circle"
+    )
+    other_noun: float = Field(0.5, ge=0, le=1, description="chance per phrase of 'red star' for a red circle")
+    unknown_noun: float = Field(
+        0.35, ge=0, le=1, description="chance that a phrase's noun becomes the unknown token"
+    )
+    unknown_negative: float = Field(
+        0.35, ge=0, le=1, description="chance per phrase of 'blue [UNK]' with nothing blue"
+    )
+    drop_attribute: float = Field(
+        0.25, ge=0, le=1, description="chance that a phrase loses one attribute word"
+    )
+    caption_unknown_noun: float = Field(0.3, ge=0, le=1, description="the same for phrases of a gold caption")
+
+
+class AugmentSettings(Settings):
+    """What is done to an image; its boxes and its caption follow."""
+
+    flip: float = Field(
+        0.5, ge=0, le=1, description="chance of a mirror image; left and right swap in the text"
+    )
+    zoom: float = Field(0.2, ge=0, lt=1, description="scale is drawn from [1 - zoom, 1 + zoom]")
+    shift: float = Field(
+        0.12, ge=0, lt=1, description="shift is drawn from [-shift, shift] of the side, both ways"
+    )
+    min_visible: float = Field(
+        0.4, ge=0, le=1, description="a box with less of its area left is ignored, not learned"
+    )
+
+
+class TrainSettings(Settings):
+    """A training run, whole. Equal settings and data give equal weights on one CPU type with one thread."""
+
+    start: str = Field(description="directory of the model to start from")
+    out: str = Field(description="directory for the model, checkpoints, logs and report")
+    streams: tuple[StreamSettings, ...] = Field(min_length=1)
+    hard_negatives: HardNegatives = Field(default_factory=HardNegatives)
+    augment: AugmentSettings = Field(default_factory=AugmentSettings)
+    steps: int = Field(ge=1)
+    batch_size: int = Field(8, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    final_learning_rate: float = Field(
+        0.01, ge=0, le=1, description="at the last step, as a share of learning_rate"
+    )
+    warmup_steps: int = Field(60, ge=0)
+    weight_decay: float = Field(0.02, ge=0)
+    betas: tuple[float, float] = Field((0.9, 0.99))
+    clip_norm: float = Field(1.0, gt=0, description="limit of the gradient's norm")
+    ema_decay: float | None = Field(
+        None, gt=0, lt=1, description="average the weights; the average is what is saved"
+    )
+    seed: int = Field(0, ge=0)
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = Field(1, ge=1, description="CPU threads; more than one collapses on a busy machine")
+    checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints")
+    keep_checkpoints: int = Field(2, ge=1)
+    log_every: int = Field(20, ge=1)
+    tensorboard: bool = Field(True, description="write event files beside the JSON lines")
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> TrainSettings:
+        total = sum(stream.share for stream in self.streams)
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares of the streams add up to {total:g}, expected 1")
+        if self.checkpoint_every % self.log_every:
+            raise ValueError(
+                f"checkpoint_every {self.checkpoint_every} must be a multiple of log_every {self.log_every}: a run "
+                "that resumes starts a new line of the log"
+            )
+        return self

@@ -1,0 +1,127 @@
+"""YOLOX exported to ONNX: one image in, boxes of known classes out, in pixels of that image.
+
+Promise: one thread and one image per run, so the answer depends on the image alone. Facts on the format: YOLOX's
+ONNX demo (Megvii, arXiv 2107.08430): letterbox to the top left on grey 114, BGR 0-255, boxes still to be decoded.
+"""
+
+# A anchors of all strides, N boxes kept, C classes
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+from schemas.boxes import clip, nms
+from schemas.errors import ConfigError, NotFound
+
+STRIDES = (8, 16, 32)
+PAD_VALUE = 114
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Boxes of one image, best score first: xyxy half-open pixels; score = class score x objectness, 0..1."""
+
+    boxes_N4: np.ndarray
+    scores_N: np.ndarray
+    class_scores_N: np.ndarray
+    objectness_N: np.ndarray
+    classes_N: np.ndarray
+
+
+@dataclass(frozen=True)
+class Letterboxed:
+    """An image as the network takes it, [1, 3, side, side] float32 BGR, and what leads back to its own pixels."""
+
+    pixels: np.ndarray
+    ratio: float
+    width: int
+    height: int
+
+
+class Yolox:
+    """A YOLOX detector with `class_names`, run by onnxruntime on one CPU thread."""
+
+    def __init__(self, path: str | Path, class_names: tuple[str, ...], nms_iou: float = 0.65) -> None:
+        """Raises NotFound for a missing file and ConfigError for a model of another shape than YOLOX's."""
+        if not Path(path).is_file():
+            raise NotFound(f"detector {path}: no such file; teacher.model is the path of an .onnx file")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.class_names = class_names
+        self.nms_iou = nms_iou
+        self._input = self._session.get_inputs()[0].name
+        self.side = self._check_shapes(path)
+        self._grid_A2, self._stride_A1 = _anchor_grid(self.side)
+
+    def letterbox(self, image_rgb_u8: np.ndarray) -> Letterboxed:
+        """[height, width, 3] uint8 RGB, scaled to fit the top left of a grey square."""
+        height, width = image_rgb_u8.shape[:2]
+        ratio = min(self.side / width, self.side / height)
+        size = (max(int(width * ratio), 1), max(int(height * ratio), 1))
+        scaled = Image.fromarray(image_rgb_u8).resize(size, Image.Resampling.BILINEAR)
+        canvas = np.full((self.side, self.side, 3), PAD_VALUE, dtype=np.float32)
+        canvas[: size[1], : size[0]] = np.asarray(scaled)
+        bgr = canvas[:, :, ::-1].transpose(2, 0, 1)[None]
+        return Letterboxed(np.ascontiguousarray(bgr), ratio, width, height)
+
+    def detect(self, image: Letterboxed, min_score: float) -> Detections:
+        """Boxes with score >= min_score after suppression within each class, clipped to the image.
+
+        An anchor may speak for several classes, each with its own score.
+        """
+        raw_AX = self._session.run(None, {self._input: image.pixels})[0][0].astype(np.float64)
+        scores_AC = raw_AX[:, 5:] * raw_AX[:, 4:5]
+        anchors_N, classes_N = np.nonzero(scores_AC >= min_score)
+        scores_N = scores_AC[anchors_N, classes_N]
+        boxes_N4 = clip(self._decode(raw_AX, anchors_N) / image.ratio, image.width, image.height)
+        kept = _class_wise_nms(boxes_N4, scores_N, classes_N, self.nms_iou)
+        anchors, classes = anchors_N[kept], classes_N[kept]
+        return Detections(
+            boxes_N4[kept], scores_N[kept], raw_AX[anchors, 5 + classes], raw_AX[anchors, 4], classes
+        )
+
+    def _decode(self, raw_AX: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        stride_N1 = self._stride_A1[chosen]
+        centre_N2 = (raw_AX[chosen, :2] + self._grid_A2[chosen]) * stride_N1
+        half_N2 = np.exp(raw_AX[chosen, 2:4]) * stride_N1 / 2
+        return np.concatenate([centre_N2 - half_N2, centre_N2 + half_N2], axis=1)
+
+    def _check_shapes(self, path: str | Path) -> int:
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        shape, out = inputs[0].shape, outputs[0].shape
+        square = len(shape) == 4 and shape[1] == 3 and isinstance(shape[2], int) and shape[2] == shape[3]
+        anchors = sum((shape[2] // stride) ** 2 for stride in STRIDES) if square else None
+        expected = [1, anchors, 5 + len(self.class_names)]
+        if not square or list(out) != expected:
+            raise ConfigError(
+                f"detector {path}: input {shape} and output {out}; a YOLOX of {len(self.class_names)} classes has "
+                f"a square input [1, 3, side, side] and the output {expected}; check teacher.classes"
+            )
+        return int(shape[2])
+
+
+def _anchor_grid(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """[A, 2] cell (x, y) and [A, 1] stride of each anchor: strides in order, then rows, then columns."""
+    cells, strides = [], []
+    for stride in STRIDES:
+        count = side // stride
+        y, x = np.mgrid[:count, :count]
+        cells.append(np.stack([x.ravel(), y.ravel()], axis=1))
+        strides.append(np.full((count * count, 1), stride))
+    return np.concatenate(cells).astype(np.float64), np.concatenate(strides).astype(np.float64)
+
+
+def _class_wise_nms(
+    boxes_N4: np.ndarray, scores_N: np.ndarray, classes_N: np.ndarray, iou_above: float
+) -> np.ndarray:
+    """Indices kept, best score first; ties go to the lower index."""
+    kept: list[int] = []
+    for label in np.unique(classes_N):
+        members = np.flatnonzero(classes_N == label)
+        kept.extend(members[nms(boxes_N4[members], scores_N[members], iou_above)])
+    return np.array(sorted(kept, key=lambda n: (-scores_N[n], n)), dtype=int)

@@ -1,0 +1,104 @@
+"""Ways to find base noun phrases in a tagged or parsed document, behind one small interface.
+
+A chunker takes a `Doc` and gives `Chunk`s in order, without overlap; what they mean is judged elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from spacy.matcher import Matcher
+from spacy.tokens import Doc, Token
+from spacy.vocab import Vocab
+
+NOUN_TAGS = frozenset({"NN", "NNS", "NNP", "NNPS"})
+PRONOUN_TAGS = frozenset({"PRP", "WP", "EX"})
+_ADJECTIVES = ["JJ", "JJR", "JJS", "VBN"]
+_MODIFIERS = [*_ADJECTIVES, "CD", "POS", "HYPH", "_SP", *sorted(NOUN_TAGS)]
+_NEVER_FIRST = frozenset({"CC", "IN", "RB", "RP", "POS", "HYPH", "_SP", ",", ":", "."})
+_HELPERS = frozenset({"be", "is", "are", "was", "were", "been", "being", "has", "have", "had", "'s", "get", "gets"})
+_SINGULAR = frozenset({"a", "an", "one", "this", "that", "every", "each", "another"})
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Tokens [start, end) of a document; `head` is the index of the head noun."""
+
+    start: int
+    end: int
+    head: int
+
+
+Chunker = Callable[[Doc], Iterator[Chunk]]
+
+
+class LexiconGrammar:
+    """Base noun phrases by tag patterns, for the bundled tagger (determiner, modifiers, head noun; pronouns)."""
+
+    def __init__(self, vocab: Vocab) -> None:
+        self._matcher = Matcher(vocab)
+        self._matcher.add("CHUNK", _grammar(), greedy="LONGEST")
+
+    def __call__(self, doc: Doc) -> Iterator[Chunk]:
+        for _, start, end in sorted(self._matcher(doc), key=lambda match: match[1]):
+            yield from _repaired(doc, start, end)
+
+
+class PosGrammar:
+    """GLIP's own noun phrases: determiner, adjectives, nouns (`NP: <DT>?<JJ.*>*<NN.*>+` in its demo)."""
+
+    def __init__(self, vocab: Vocab) -> None:
+        self._matcher = Matcher(vocab)
+        nouns = {"TAG": {"IN": sorted(NOUN_TAGS)}, "OP": "+"}
+        pattern = [{"TAG": "DT", "OP": "?"}, {"TAG": {"IN": ["JJ", "JJR", "JJS"]}, "OP": "*"}, nouns]
+        self._matcher.add("CHUNK", [pattern], greedy="LONGEST")
+
+    def __call__(self, doc: Doc) -> Iterator[Chunk]:
+        for _, start, end in sorted(self._matcher(doc), key=lambda match: match[1]):
+            yield Chunk(start, end, end - 1)
+
+
+def dependency_chunks(doc: Doc) -> Iterator[Chunk]:
+    """The `noun_chunks` of a spaCy model with a parser."""
+    for span in doc.noun_chunks:
+        yield Chunk(span.start, span.end, span.root.i)
+
+
+def _grammar() -> list[list[dict[str, object]]]:
+    determiners = {"TAG": {"IN": ["DT", "PDT", "PRP$", "WP$"]}}
+    modifiers = {"TAG": {"IN": _MODIFIERS}, "OP": "*"}
+    adjective, noun = {"TAG": {"IN": _ADJECTIVES}}, {"TAG": {"IN": sorted(NOUN_TAGS)}}
+    between = {"TAG": {"IN": ["CC", ","]}}
+    return [
+        [{"TAG": {"IN": sorted(PRONOUN_TAGS)}}],
+        [{**determiners, "OP": "*"}, modifiers, noun],
+        [{**determiners, "OP": "+"}, {"TAG": "RB", "OP": "+"}, adjective, modifiers, noun],
+        [{"TAG": {"IN": ["RBS", "RBR"]}}, adjective, modifiers, noun],
+        [{**determiners, "OP": "*"}, modifiers, adjective, between, adjective, modifiers, noun],
+        # A participle in -ing modifies only where no noun stands before it: "a woman wearing shoes" is two phrases.
+        [{**determiners, "OP": "+"}, {**adjective, "OP": "*"}, {"TAG": "VBG"}, modifiers, noun],
+        [{**adjective, "OP": "+"}, {"TAG": "VBG"}, modifiers, noun],
+    ]
+
+
+def _repaired(doc: Doc, start: int, end: int) -> Iterator[Chunk]:
+    while start < end and _cannot_begin(doc[start]):
+        start += 1
+    if end - start > 1 and _is_verb_after_all(doc, start, end):
+        end -= 1
+        while doc[end - 1].is_space:
+            end -= 1
+    if start < end:
+        yield Chunk(start, end, end - 1)
+
+
+def _cannot_begin(token: Token) -> bool:
+    if token.tag_ in _NEVER_FIRST:
+        return True
+    return token.tag_ == "VBN" and token.i > 0 and token.nbor(-1).lower_ in _HELPERS
+
+
+def _is_verb_after_all(doc: Doc, start: int, end: int) -> bool:
+    """`a man pauses`: a plural cannot end what a singular determiner began."""
+    return doc[start].lower_ in _SINGULAR and doc[end - 1].tag_ == "NNS" and doc[end - 2].tag_ in {"NN", "NNP"}

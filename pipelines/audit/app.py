@@ -28,7 +28,14 @@ from engine.pixels import read_pixels
 from pipelines.audit.guard import Guard
 from pipelines.audit.sample import AuditSample, SampledRegion, read_sample
 from pipelines.audit.verdicts import Verdict, VerdictStore
-from schemas.errors import ConfigError, Conflict, EnvironmentProblem, GroundswellError, NotFound, SampleRejected
+from schemas.errors import (
+    ConfigError,
+    Conflict,
+    EnvironmentProblem,
+    GroundswellError,
+    NotFound,
+    SampleRejected,
+)
 from schemas.records import Record
 
 STATIC = Path(__file__).parent / "static"
@@ -80,7 +87,8 @@ class Review:
         """How many items there are and what this reviewer said so far."""
         given = await run_in_threadpool(self._store.standing, self._reviewer)
         said = [
-            {"position": self._positions[one.item], "verdict": one.verdict, "event_id": one.event_id} for one in given
+            {"position": self._positions[one.item], "verdict": one.verdict, "event_id": one.event_id}
+            for one in given
         ]
         return JSONResponse({"total": len(self._sample.regions), "reviewer": self._reviewer, "given": said})
 
@@ -140,7 +148,9 @@ class Review:
             )
         small = width * height <= 256 * 256
         buffer = BytesIO()
-        Image.fromarray(image.rgb_u8).save(buffer, "PNG" if small else "JPEG", **({} if small else {"quality": 92}))
+        Image.fromarray(image.rgb_u8).save(
+            buffer, "PNG" if small else "JPEG", **({} if small else {"quality": 92})
+        )
         return buffer.getvalue(), "image/png" if small else "image/jpeg"
 
 
@@ -184,7 +194,9 @@ def serve(
         try:
             listener.bind(("127.0.0.1", port))
         except OSError as error:
-            raise EnvironmentProblem(f"port {port} of 127.0.0.1 cannot be had ({error}): choose another") from error
+            raise EnvironmentProblem(
+                f"port {port} of 127.0.0.1 cannot be had ({error}): choose another"
+            ) from error
         port = listener.getsockname()[1]
         app = build_app(review, token=token, port=port)
         announce(f"http://127.0.0.1:{port}/#{token}")

@@ -101,25 +101,32 @@ def stand_in(
 
 
 def truth_of_rows(rows: Iterable[Mapping[str, Any]]) -> Truth:
-    """A truth from rows in the form of gold: a phrase's boxes are looked up by the sample's key and the phrase's span.
+    """A truth from rows in the form of gold: boxes are looked up by shard name, key and the phrase's span.
 
     Raises Conflict, when asked, for a sample that the rows do not hold.
     """
-    keys: set[str] = set()
-    boxes: dict[tuple[str, int, int], list[list[float]]] = {}
+    samples: set[tuple[str, str]] = set()
+    boxes: dict[tuple[tuple[str, str], int, int], list[list[float]]] = {}
     for row in rows:
-        keys.add(row["key"])
+        sample = _place(row["shard"], row["key"])
+        samples.add(sample)
         for region in row["regions"]:
             phrase = row["phrases"][region["phrase"]]
-            place = row["key"], phrase["begin"], phrase["end"]
-            boxes.setdefault(place, []).append([region[side] for side in ("x0", "y0", "x1", "y1")])
+            box = [region[side] for side in ("x0", "y0", "x1", "y1")]
+            boxes.setdefault((sample, phrase["begin"], phrase["end"]), []).append(box)
 
     def truth(region: SampledRegion) -> Sequence[Sequence[float]]:
-        if region.key not in keys:
-            raise Conflict(f"the truth holds no sample {region.key!r}: it is of another world than the view")
-        return boxes.get((region.key, region.begin, region.end), [])
+        sample = _place(region.shard, region.key)
+        if sample not in samples:
+            raise Conflict(f"the truth holds no sample {sample}: it is of another world than the view")
+        return boxes.get((sample, region.begin, region.end), [])
 
     return truth
+
+
+def _place(shard: str, key: str) -> tuple[str, str]:
+    """A sample's name wherever its shard lies: keys are unique within a shard only."""
+    return shard.rsplit("/", 1)[-1], key
 
 
 def _check_belonging(sample: AuditSample, verdicts: Verdicts, view_digest: str | None) -> None:
@@ -131,7 +138,9 @@ def _check_belonging(sample: AuditSample, verdicts: Verdicts, view_digest: str |
         )
     theirs = verdicts.sample_digest, verdicts.view_digest
     if theirs != (sample.digest, sample.view_digest):
-        raise Conflict(f"the verdicts are on sample and view {theirs}, not {(sample.digest, sample.view_digest)}")
+        raise Conflict(
+            f"the verdicts are on sample and view {theirs}, not {(sample.digest, sample.view_digest)}"
+        )
     strangers = verdicts.by_item.keys() - {region.item for region in sample.regions}
     if strangers:
         raise Conflict(f"{len(strangers)} verdicts name items outside the sample, e.g. {min(strangers)}")

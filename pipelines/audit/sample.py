@@ -38,7 +38,9 @@ class Stratum(Record):
 class SampledRegion(Record):
     """One region to review: a box, and the phrase it is said to show."""
 
-    item: str = Field(description="names the region: sample, phrase and box; the same in every sample it is drawn for")
+    item: str = Field(
+        description="names the region: sample, phrase and box; the same in every sample it is drawn for"
+    )
     stratum: str
     inclusion_probability: float = Field(gt=0, le=1)
     unit: str
@@ -55,7 +57,9 @@ class SampledRegion(Record):
     end: int
     text: str
     root: str
-    box: tuple[float, float, float, float] = Field(description="xyxy half-open pixels of the upright stored image")
+    box: tuple[float, float, float, float] = Field(
+        description="xyxy half-open pixels of the upright stored image"
+    )
     score: float
 
     @model_validator(mode="after")
@@ -113,7 +117,9 @@ def write_sample(sample: AuditSample, path: str | Path) -> None:
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     draft.write_text(text, encoding="utf-8")
     try:
-        os.link(draft, target)  # fails where the name is taken, so no reader sees a half-written or replaced sample
+        os.link(
+            draft, target
+        )  # fails where the name is taken, so no reader sees a half-written or replaced sample
     except FileExistsError:
         there = read_sample(target)
         if there.digest != sample.digest:

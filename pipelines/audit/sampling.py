@@ -31,6 +31,9 @@ EVERYTHING = "all"
 Groups = Mapping[str, Collection[str]]
 """Group name -> roots (head lemmas) that belong to it; a root of none goes to the group `other`."""
 
+_Candidate = tuple[int, str, dict[str, Any]]
+"""The negated number (heaps pop the smallest), the region's name, its row and itself."""
+
 
 class _Manifest(Protocol):
     @property
@@ -68,14 +71,19 @@ def draw_sample(
     borders = tuple(_checked(edges)) if edges is not None else _quantile_edges(view, bins)
     excluded: Counter[str] = Counter()
     population: Counter[tuple[str, int]] = Counter()
-    lowest: dict[tuple[str, int], list[tuple[int, str, dict[str, Any]]]] = defaultdict(list)
+    lowest: dict[tuple[str, int], list[_Candidate]] = defaultdict(list)
     for row, region, item in _auditable(view, excluded):
-        cell = _group_of(row["phrases"][region["phrase"]]["root"], groups), bisect_right(borders, region["score"])
+        cell = (
+            _group_of(row["phrases"][region["phrase"]]["root"], groups),
+            bisect_right(borders, region["score"]),
+        )
         population[cell] += 1
         _keep_lowest(lowest[cell], n, _number(seed, item), item, row, region)
     cells = sorted(population)
     given = allocate([population[cell] for cell in cells], n)
-    strata = [_stratum(cell, borders, population[cell], drawn) for cell, drawn in zip(cells, given, strict=True)]
+    strata = [
+        _stratum(cell, borders, population[cell], drawn) for cell, drawn in zip(cells, given, strict=True)
+    ]
     chosen = [
         (item, _sampled(item, stratum, what))
         for cell, stratum in zip(cells, strata, strict=True)
@@ -100,9 +108,13 @@ def allocate(populations: Sequence[int], n: int) -> list[int]:
     """
     total = sum(populations)
     if total == 0:
-        raise ConfigError("the view holds no region that a teacher or student gave: there is nothing to audit")
+        raise ConfigError(
+            "the view holds no region that a teacher or student gave: there is nothing to audit"
+        )
     if n < len(populations):
-        raise ConfigError(f"n = {n} is less than the {len(populations)} strata: raise n, or use fewer bins or groups")
+        raise ConfigError(
+            f"n = {n} is less than the {len(populations)} strata: raise n, or use fewer bins or groups"
+        )
     n = min(n, total)
     least = min(LEAST_PER_STRATUM, n // len(populations))
     given = [min(population, least) for population in populations]
@@ -148,7 +160,12 @@ def _number(seed: int, name: str) -> int:
 
 
 def _keep_lowest(
-    heap: list[tuple[int, str, dict[str, Any]]], n: int, number: int, item: str, row: dict[str, Any], region: dict[str, Any]
+    heap: list[tuple[int, str, dict[str, Any]]],
+    n: int,
+    number: int,
+    item: str,
+    row: dict[str, Any],
+    region: dict[str, Any],
 ) -> None:
     if len(heap) == n and -number <= heap[0][0]:
         return
@@ -159,7 +176,18 @@ def _keep_lowest(
         heapq.heappushpop(heap, entry)
 
 
-_ROW_FIELDS = "unit shard index key pixels image_sha256 width height caption phrases".split()
+_ROW_FIELDS = [
+    "unit",
+    "shard",
+    "index",
+    "key",
+    "pixels",
+    "image_sha256",
+    "width",
+    "height",
+    "caption",
+    "phrases",
+]
 
 
 def _sampled(item: str, stratum: Stratum, what: dict[str, Any]) -> SampledRegion:

@@ -134,7 +134,9 @@ def if_skips_were(strata: Sequence[StratumCounts], *, right: bool, confidence: f
     return precision(decided, confidence)
 
 
-def reviews_missing(strata: Sequence[StratumCounts], half_width: float, confidence: float = 0.95) -> int | None:
+def reviews_missing(
+    strata: Sequence[StratumCounts], half_width: float, confidence: float = 0.95
+) -> int | None:
     """About how many more decided reviews bring the interval to +- `half_width`, if the shares stay as they are.
 
     More reviews are spread over the strata as the present ones are. None where a stratum has none yet: its first
@@ -159,7 +161,11 @@ def _forecast(strata: Sequence[StratumCounts], times: float, confidence: float) 
     """The interval with `times` as many reviews in each stratum, at the same shares."""
     return _combined(
         [
-            (counts.population, min(counts.decided * times, counts.population), counts.accepted / counts.decided)
+            (
+                counts.population,
+                min(counts.decided * times, counts.population),
+                counts.accepted / counts.decided,
+            )
             for counts in strata
         ],
         confidence,

@@ -23,7 +23,18 @@ from schemas.records import Record
 Verdict = Literal["accept", "reject", "skip"]
 ReviewerKind = Literal["person", "truth"]
 
-_NETWORK_FILESYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "lustre", "glusterfs", "afs", "beegfs"}
+_NETWORK_FILESYSTEMS = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "ceph",
+    "lustre",
+    "glusterfs",
+    "afs",
+    "beegfs",
+}
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     """CREATE TABLE IF NOT EXISTS events (
@@ -62,7 +73,9 @@ class Verdicts(Record):
     sample_digest: str
     view_digest: str
     reviewer: str
-    reviewer_kind: ReviewerKind = Field(description="`truth`: a program that knows the right answer, never a person")
+    reviewer_kind: ReviewerKind = Field(
+        description="`truth`: a program that knows the right answer, never a person"
+    )
     by_item: dict[str, Verdict]
 
 
@@ -82,7 +95,9 @@ class VerdictStore:
             db.execute("INSERT OR IGNORE INTO facts VALUES ('sample_digest', ?)", (sample.digest,))
             (there,) = db.execute("SELECT value FROM facts WHERE name = 'sample_digest'").fetchone()
         if there != sample.digest:
-            raise Conflict(f"{path} holds verdicts on the sample {there}, not {sample.digest}: choose another file")
+            raise Conflict(
+                f"{path} holds verdicts on the sample {there}, not {sample.digest}: choose another file"
+            )
 
     def record(self, event_id: str, item: str, reviewer: str, verdict: Verdict) -> int:
         """Keep a verdict; returns its number once it is on disk.
@@ -97,7 +112,9 @@ class VerdictStore:
                 return known
             stands = db.execute(_STANDING + "AND item = ?", (reviewer, item)).fetchone()
             if stands:
-                raise Conflict(f"{reviewer} already said {stands[2]!r} of {item}, now {verdict!r}: undo that first")
+                raise Conflict(
+                    f"{reviewer} already said {stands[2]!r} of {item}, now {verdict!r}: undo that first"
+                )
             return _append(db, (event_id, item, reviewer, verdict, None))
 
     def undo(self, event_id: str, undoes: str, reviewer: str) -> StandingVerdict:
@@ -131,7 +148,9 @@ class VerdictStore:
         if reviewer is None and len(names) > 1:
             raise Conflict(f"{self._path.name} holds verdicts of {', '.join(names)}: name one reviewer")
         if reviewer is not None and reviewer not in names:
-            raise NotFound(f"{reviewer!r} gave no verdict in {self._path.name}; those who did: {', '.join(names)}")
+            raise NotFound(
+                f"{reviewer!r} gave no verdict in {self._path.name}; those who did: {', '.join(names)}"
+            )
         name = reviewer or (names[0] if names else "nobody yet")
         return Verdicts(
             sample_digest=self._sample.digest,
@@ -147,7 +166,9 @@ class VerdictStore:
         try:
             db = sqlite3.connect(self._path, timeout=5, isolation_level=None)
         except sqlite3.Error as error:
-            raise EnvironmentProblem(f"{self._path}: {error}; the folder must exist and be writable") from error
+            raise EnvironmentProblem(
+                f"{self._path}: {error}; the folder must exist and be writable"
+            ) from error
         try:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
@@ -176,7 +197,8 @@ def _known(db: sqlite3.Connection, event_id: str, content: tuple[str, str, str, 
 def _append(db: sqlite3.Connection, event: tuple[str, str, str, str, str | None]) -> int:
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     cursor = db.execute(
-        "INSERT INTO events (event_id, item, reviewer, kind, undoes, at) VALUES (?, ?, ?, ?, ?, ?)", (*event, now)
+        "INSERT INTO events (event_id, item, reviewer, kind, undoes, at) VALUES (?, ?, ?, ?, ?, ?)",
+        (*event, now),
     )
     assert cursor.lastrowid is not None
     return cursor.lastrowid
@@ -191,8 +213,12 @@ def _refuse_network_filesystem(path: Path) -> None:
     mounts = Path("/proc/mounts")
     if not mounts.exists():
         return
-    entries = [line.split()[1:3] for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines()]
+    entries = [
+        line.split()[1:3] for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    ]
     above = [(point, kind) for point, kind in entries if path.is_relative_to(point.replace("\\040", " "))]
     point, kind = max(above, key=lambda entry: len(entry[0]), default=("/", ""))
     if kind in _NETWORK_FILESYSTEMS or kind.startswith("fuse.sshfs"):
-        raise EnvironmentProblem(f"{path} lies on {kind} ({point}): keep verdicts on a local disk, copy them afterwards")
+        raise EnvironmentProblem(
+            f"{path} lies on {kind} ({point}): keep verdicts on a local disk and copy them later"
+        )

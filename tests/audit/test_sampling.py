@@ -42,7 +42,10 @@ def row(index, scores, *, fate="positive", origin="teacher", root="dog"):
 def many_rows(n=300, seed=0):
     chance = random.Random(seed)
     roots = ["dog"] * 9 + ["axolotl"]
-    return [row(i, [chance.random() for _ in range(chance.randrange(4))], root=chance.choice(roots)) for i in range(n)]
+    return [
+        row(i, [chance.random() for _ in range(chance.randrange(4))], root=chance.choice(roots))
+        for i in range(n)
+    ]
 
 
 def names(sample):
@@ -54,7 +57,9 @@ def test_the_same_seed_draws_the_same_sample_whatever_the_order_of_rows():
     shuffled = random.Random(1).sample(rows, len(rows))
 
     assert draw_sample(TinyView(rows), seed=3, n=60) == draw_sample(TinyView(shuffled), seed=3, n=60)
-    assert names(draw_sample(TinyView(rows), seed=3, n=60)) != names(draw_sample(TinyView(rows), seed=4, n=60))
+    assert names(draw_sample(TinyView(rows), seed=3, n=60)) != names(
+        draw_sample(TinyView(rows), seed=4, n=60)
+    )
 
 
 def test_inclusion_probabilities_weight_the_sample_back_to_the_population():
@@ -88,7 +93,9 @@ def test_every_region_is_drawn_about_as_often_as_its_probability_says():
 
 
 def test_head_and_tail_are_strata_of_their_own():
-    sample = draw_sample(TinyView(many_rows()), seed=0, n=60, bins=2, groups={"head": ["dog"], "tail": ["axolotl"]})
+    sample = draw_sample(
+        TinyView(many_rows()), seed=0, n=60, bins=2, groups={"head": ["dog"], "tail": ["axolotl"]}
+    )
 
     for region in sample.regions:
         assert region.stratum.startswith("head" if region.root == "dog" else "tail")
@@ -109,7 +116,9 @@ def test_a_stricter_policy_shares_most_of_its_sample_with_the_looser_one():
     strict = [{**one, "regions": [r for r in one["regions"] if r["score"] >= 0.2]} for one in rows]
 
     loose, tight = (draw_sample(TinyView(some), seed=5, n=100, bins=1) for some in (rows, strict))
-    assert len(set(names(loose)) & set(names(tight))) >= 70  # 80 expected; independent samples would share about 11
+    assert (
+        len(set(names(loose)) & set(names(tight))) >= 70
+    )  # 80 expected; independent samples would share about 11
 
 
 def test_two_identical_boxes_of_a_phrase_are_two_items():

@@ -23,18 +23,26 @@ WORLDS = {
     "even": ([4000] * 5, [0.35, 0.55, 0.7, 0.85, 0.95], [40] * 5),
     "nearly perfect": ([4000] * 5, [0.95, 0.97, 0.98, 0.99, 1.0], [40] * 5),
     "nearly perfect, few reviews": ([2000] * 4, [0.9, 0.97, 0.97, 0.99], [15] * 4),
-    "ten strata of five reviews": ([500] * 10, [0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.95, 0.97, 0.99], [5] * 10),
+    "ten strata of five reviews": (
+        [500] * 10,
+        [0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.95, 0.97, 0.99],
+        [5] * 10,
+    ),
     "tiny strata": ([60, 400, 3000], [0.3, 0.7, 0.9], [5, 6, 39]),
     "the largest stratum reviewed least": ([13196, 1638], [0.978, 0.896], [60, 72]),
     "a small uncertain stratum": ([1000, 20000], [0.5, 0.99], [5, 495]),
     "half of all reviewed": ([80, 80, 80], [0.5, 0.75, 0.9], [40, 40, 40]),
     "single stratum, hardly an error": ([14000], [0.997], [50]),
 }
-WEAK_SPOT = "a small uncertain stratum"  # five reviews carry most of the variance; `draw_sample` never allots so
+WEAK_SPOT = (
+    "a small uncertain stratum"  # five reviews carry most of the variance; `draw_sample` never allots so
+)
 
 
 def counts(accepted, rejected, population=1000, skipped=0, name="s"):
-    return StratumCounts(name=name, population=population, accepted=accepted, rejected=rejected, skipped=skipped)
+    return StratumCounts(
+        name=name, population=population, accepted=accepted, rejected=rejected, skipped=skipped
+    )
 
 
 def simulated_coverage(world, repeats=1200, seed=0):
@@ -44,7 +52,11 @@ def simulated_coverage(world, repeats=1200, seed=0):
     truth = sum(right) / sum(populations)
     chance = np.random.default_rng(seed)
     accepted = np.stack(
-        [chance.hypergeometric(r, p - r, d, repeats) for r, p, d in zip(right, populations, drawn, strict=True)], 1
+        [
+            chance.hypergeometric(r, p - r, d, repeats)
+            for r, p, d in zip(right, populations, drawn, strict=True)
+        ],
+        1,
     )
     outcomes, times = np.unique(accepted, axis=0, return_counts=True)
     hits = 0
@@ -99,7 +111,9 @@ def test_a_full_review_leaves_no_uncertainty():
 
 
 def test_no_error_seen_still_leaves_an_interval():
-    assert precision([counts(20, 0), counts(20, 0)]).low == pytest.approx(0.914, abs=0.002)  # Clopper-Pearson of 40 of 40: 0.912
+    assert precision([counts(20, 0), counts(20, 0)]).low == pytest.approx(
+        0.914, abs=0.002
+    )  # Clopper and Pearson: 0.912
     assert precision([counts(20, 0), counts(20, 0)]).high == 1.0
 
 
@@ -131,7 +145,9 @@ def test_the_forecast_number_of_reviews_gives_the_half_width_it_promises():
     assert reviews_missing([*parts, counts(0, 0)], 0.02) is None
 
 
-@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(1, 500)), min_size=1, max_size=6))
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(1, 500)), min_size=1, max_size=6)
+)
 @settings(max_examples=100, deadline=None)
 def test_limits_enclose_the_share_and_stay_within_0_and_1(strata):
     whole = precision([counts(yes, no, population=yes + no + rest) for yes, no, rest in strata])

@@ -57,7 +57,15 @@ def events(path):
 
 
 def start_writer(tmp_path, reviewer, mode="acknowledge when kept"):
-    command = [sys.executable, "-c", WRITER, str(tmp_path / "sample.json"), str(tmp_path / "v.db"), reviewer, mode]
+    command = [
+        sys.executable,
+        "-c",
+        WRITER,
+        str(tmp_path / "sample.json"),
+        str(tmp_path / "v.db"),
+        reviewer,
+        mode,
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -78,7 +86,9 @@ def test_every_acknowledged_verdict_survives_sigkill(tmp_path):
     kept = events(tmp_path / "v.db")
     assert len(acknowledged) >= 15 and "" not in acknowledged
     assert set(acknowledged) <= set(kept)
-    assert len(kept) == len(set(kept)) <= len(acknowledged) + 15  # at most one per kill was kept and not yet told
+    assert (
+        len(kept) == len(set(kept)) <= len(acknowledged) + 15
+    )  # at most one per kill was kept and not yet told
 
 
 def test_the_kill_test_catches_a_writer_that_acknowledges_too_early(tmp_path):

@@ -1,0 +1,62 @@
+"""A tiny sample over real image files, and the review app over it."""
+
+import random
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image, ImageDraw
+
+from pipelines.audit.sampling import draw_sample
+from pipelines.audit.verdicts import VerdictStore
+
+HOSTILE = '<img src=x onerror="document.title=1"> \u202emoon\u202c'
+
+
+def scene(folder, number):
+    """A picture with one ellipse, and its box; the scene is drawn from the number."""
+    chance = random.Random(number)
+    image = Image.new("RGB", (120, 90), (214, 224, 232))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, 62, 120, 90), fill=(150, 172, 120))
+    x, y = chance.randrange(10, 70), chance.randrange(10, 45)
+    draw.ellipse((x, y, x + 34, y + 30), fill=(190, 40, 60))
+    image.save(folder / f"{number}.png")
+    return (float(x), float(y), x + 35.0, y + 31.0)
+
+
+def row(folder, number, caption, begin, end):
+    x0, y0, x1, y1 = scene(folder, number)
+    phrase = {"begin": begin, "end": end, "text": caption[begin:end], "root": "moon", "kind": "chunk"}
+    region = {"phrase": 0, "x0": x0, "y0": y0, "x1": x1, "y1": y1, "score": 0.731, "fate": "positive"}
+    return {
+        "unit": "u",
+        "shard": "secret-shard.tar",
+        "index": number,
+        "key": f"secret-{number}",
+        "pixels": {"url": str(folder / f"{number}.png")},
+        "image_sha256": "0" * 64,
+        "width": 120,
+        "height": 90,
+        "caption": caption,
+        "phrases": [phrase],
+        "regions": [{**region, "origin": "teacher"}],
+    }
+
+
+@pytest.fixture
+def sample(tmp_path):
+    """Six regions: plain captions, one beyond the BMP, one right to left, one hostile."""
+    captions = [("a red moon over a meadow", 0, 10)] * 3
+    captions += [
+        ("\U0001f600\U0001f600 a red moon", 3, 13),
+        ("קמר אדום מעל אחו", 0, 8),
+        (HOSTILE, 0, len(HOSTILE)),
+    ]
+    rows = [row(tmp_path, number, *caption) for number, caption in enumerate(captions)]
+    view = SimpleNamespace(manifest=SimpleNamespace(digest="sha256:" + "a" * 64), rows=lambda: iter(rows))
+    return draw_sample(view, seed=0, n=6, bins=1)
+
+
+@pytest.fixture
+def store(tmp_path, sample):
+    return VerdictStore(tmp_path / "verdicts.db", sample)

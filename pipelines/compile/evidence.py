@@ -1,0 +1,75 @@
+"""Evidence as a policy reads it: one snapshot, the settings it was taken with, its rows in unit and index order.
+
+Its promise: the rows are those of the snapshot's commit records, each file checked against its digest, and all of
+them were taken with one kind of score under one set of evidence settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from engine.evidence import read_evidence, read_rejections
+from engine.settings import StorageSettings
+from engine.snapshots import latest_snapshot
+from engine.storage import Store, open_store
+from schemas.errors import Conflict, NotFound
+from schemas.ledger import Snapshot
+from schemas.settings import EvidenceSettings
+
+SCORE_KIND, SETTINGS = "groundswell.score_kind", "groundswell.evidence"  # keys of an evidence file's metadata
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A snapshot of evidence that was opened."""
+
+    store: Store
+    snapshot: Snapshot
+    settings: EvidenceSettings
+    score_kind: str
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Evidence rows in unit and index order, one unit in memory at a time.
+
+        Raises Conflict for a unit that was taken otherwise: scores of two teachers do not compare.
+        """
+        for entry in self.snapshot.entries:
+            table = read_evidence(self.store, entry)
+            if taken_with(table, entry.unit) != (self.settings, self.score_kind):
+                raise Conflict(
+                    f"{entry.unit}: {taken_with(table, entry.unit)} differs from the first unit's "
+                    f"{(self.settings, self.score_kind)}: compile evidences of different teachers apart"
+                )
+            yield from table.to_pylist()
+
+    def rejected(self) -> Iterator[dict[str, Any]]:
+        """Rejection rows in the same order."""
+        for entry in self.snapshot.entries:
+            yield from read_rejections(self.store, entry).to_pylist()
+
+
+def open_evidence(url: str, storage: StorageSettings | None = None) -> Evidence:
+    """The latest snapshot of an output of `label`. Raises NotFound when nothing is committed there."""
+    store = open_store(url, storage)
+    snapshot = latest_snapshot(store)
+    if not snapshot.entries:
+        raise NotFound(f"{url} holds no committed unit yet: `groundswell label` it first")
+    first = snapshot.entries[0]
+    settings, score_kind = taken_with(read_evidence(store, first), first.unit)
+    return Evidence(store, snapshot, settings, score_kind)
+
+
+def taken_with(table: pa.Table, unit: str) -> tuple[EvidenceSettings, str]:
+    """The evidence settings and the kind of score in a table's metadata. Raises Conflict without them."""
+    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    try:
+        return EvidenceSettings.model_validate_json(metadata[SETTINGS]), metadata[SCORE_KIND]
+    except (KeyError, ValidationError) as error:
+        raise Conflict(
+            f"{unit}: its evidence does not say how it was taken ({error}); label it again"
+        ) from error

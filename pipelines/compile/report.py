@@ -1,0 +1,182 @@
+"""What a policy kept and what it dropped, by rule; a report that does not add up cannot exist."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from pipelines.compile.rules import RULES, Compiled
+from pipelines.look.tables import Report, Table, share
+from schemas.ledger import Snapshot
+from schemas.records import Record
+
+SCORE_BINS = 20
+
+
+def score_bin(score: float) -> int:
+    """Which of the SCORE_BINS equal bins of [0, 1] holds the score; 1.0 is in the last."""
+    return min(max(int(score * SCORE_BINS + 1e-6), 0), SCORE_BINS - 1)  # 0.7 in float32 is 0.69999999
+
+
+def score_names() -> list[str]:
+    """The bins' ranges as text."""
+    return [f"{number / SCORE_BINS:.2f}-{(number + 1) / SCORE_BINS:.2f}" for number in range(SCORE_BINS)]
+
+
+class SampleNumbers(Record):
+    """Samples of the evidence: in the view or left out, with a kept box or without."""
+
+    samples_in: int = Field(ge=0)
+    kept: int = Field(ge=0, description="in the view")
+    with_box: int = Field(ge=0)
+    without_box: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> SampleNumbers:
+        if (
+            self.with_box + self.without_box != self.samples_in
+            or not self.with_box <= self.kept <= self.samples_in
+        ):
+            raise ValueError(f"samples do not add up: {self.model_dump()}")
+        return self
+
+
+class RegionNumbers(Record):
+    """Regions of the evidence: kept, or dropped by one rule each."""
+
+    regions_in: int = Field(ge=0)
+    kept: int = Field(ge=0)
+    dropped: dict[str, int] = Field(description="by rule, see pipelines/compile/rules.py")
+    merged: int = Field(ge=0, description="kept, with the box of a better region of another phrase")
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> RegionNumbers:
+        out = self.kept + sum(self.dropped.values())
+        if out != self.regions_in:
+            raise ValueError(
+                f"{self.regions_in} regions in, {out} kept or dropped: {self.regions_in - out} lost"
+            )
+        return self
+
+
+class PhraseNumbers(Record):
+    """Phrases of the view by fate."""
+
+    positive: int = 0
+    unresolved: int = 0
+    absent: int = 0
+
+
+class ScoreHistogram(Record):
+    """Regions per bin of raw score; bin i covers [i, i + 1) / bins, the last one with its right end."""
+
+    bins: int = SCORE_BINS
+    evidence: tuple[int, ...]
+    view: tuple[int, ...]
+
+
+class CompileReport(Report):
+    """One policy over one snapshot of evidence."""
+
+    digest: str = Field(description="of the view's rows")
+    policy_digest: str
+    snapshot_digest: str
+    snapshot_version: int
+    score_kind: str
+    units: dict[str, int] = Field(
+        description="planned, committed, failed: unfinished evidence gives a partial view"
+    )
+    samples: SampleNumbers
+    regions: RegionNumbers
+    phrases: PhraseNumbers
+    scores: ScoreHistogram
+
+    def tables(self) -> list[Table]:
+        """The report as tables, in reading order."""
+        samples, regions, phrases = self.samples, self.regions, self.phrases
+        asked = phrases.positive + phrases.unresolved + phrases.absent
+        summary = [
+            ("units committed", share(self.units["committed"], self.units["planned"])),
+            ("samples in the view", share(samples.kept, samples.samples_in)),
+            ("samples with a kept box", share(samples.with_box, samples.samples_in)),
+            ("regions kept", share(regions.kept, regions.regions_in)),
+            ("regions moved to a shared box", f"{regions.merged}"),
+            ("phrases positive", share(phrases.positive, asked)),
+            ("phrases unresolved", share(phrases.unresolved, asked)),
+            ("phrases absent", share(phrases.absent, asked)),
+        ]
+        dropped = [(rule, str(number), RULES[rule]) for rule, number in regions.dropped.items()]
+        scores = zip(score_names(), self.scores.evidence, self.scores.view, strict=True)
+        return [
+            Table(f"view {self.digest}", ("what", "number"), summary),
+            Table("regions dropped", ("rule", "regions", "meaning"), dropped),
+            Table("raw score", ("score", "evidence", "view"), [(n, str(e), str(v)) for n, e, v in scores]),
+        ]
+
+
+class Tally:
+    """Counts rows on their way from evidence to view."""
+
+    def __init__(self) -> None:
+        self._samples: Counter[str] = Counter()
+        self._phrases: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
+        self._merged = 0
+        self._evidence: Counter[int] = Counter()
+        self._view: Counter[int] = Counter()
+
+    @property
+    def samples_in(self) -> int:
+        """Evidence rows counted."""
+        return self._samples["samples_in"]
+
+    @property
+    def regions_in(self) -> int:
+        """Regions of the evidence counted."""
+        return self._evidence.total()
+
+    def add(self, row: dict[str, Any], compiled: Compiled, in_view: bool) -> None:
+        """Count one evidence row and what became of it."""
+        has_box = bool(compiled.row["regions"])
+        self._samples.update(
+            samples_in=1, kept=int(in_view), with_box=int(has_box), without_box=int(not has_box)
+        )
+        self._dropped.update(compiled.dropped)
+        self._merged += compiled.merged
+        self._evidence.update(score_bin(region["score"]) for region in row["regions"])
+        self._view.update(score_bin(region["score"]) for region in compiled.row["regions"])
+        if in_view:
+            self._phrases.update(phrase["fate"] for phrase in compiled.row["phrases"])
+
+    def report(
+        self, *, digest: str, policy_digest: str, snapshot: Snapshot, score_kind: str
+    ) -> CompileReport:
+        """The report. Raises ValueError when samples or regions do not add up."""
+        names = ("samples_in", "kept", "with_box", "without_box")
+        return CompileReport(
+            digest=digest,
+            policy_digest=policy_digest,
+            snapshot_digest=snapshot.digest,
+            snapshot_version=snapshot.version,
+            score_kind=score_kind,
+            units={
+                "planned": snapshot.planned,
+                "committed": len(snapshot.entries),
+                "failed": len(snapshot.failed),
+            },
+            samples=SampleNumbers(**{name: self._samples[name] for name in names}),
+            regions=RegionNumbers(
+                regions_in=self.regions_in,
+                kept=self._view.total(),
+                dropped=dict(sorted(self._dropped.items())),
+                merged=self._merged,
+            ),
+            phrases=PhraseNumbers(**self._phrases),
+            scores=ScoreHistogram(evidence=_bins(self._evidence), view=_bins(self._view)),
+        )
+
+
+def _bins(counts: Counter[int]) -> tuple[int, ...]:
+    return tuple(counts[number] for number in range(SCORE_BINS))

@@ -1,0 +1,70 @@
+"""Compile evidence into a view: streaming, on a CPU, the same evidence and policy always the same view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from engine.settings import StorageSettings
+from engine.views import write_view
+from pipelines.compile.evidence import Evidence, open_evidence
+from pipelines.compile.policy import Policy
+from pipelines.compile.report import CompileReport, Tally
+from pipelines.compile.rules import apply_policy
+from schemas.errors import Conflict
+
+Progress = Callable[[str, int, int], None]
+
+
+def compile_view(
+    evidence_url: str,
+    policy: Policy,
+    out_url: str,
+    *,
+    storage: StorageSettings | None = None,
+    progress: Progress | None = None,
+) -> CompileReport:
+    """Write the view of the evidence's latest snapshot under a policy.
+
+    Raises ConfigError when the policy asks for what the evidence no longer holds, NotFound without evidence,
+    Conflict when `out_url` holds another view or the evidence is not what its snapshot says.
+    """
+    evidence = open_evidence(evidence_url, storage)
+    policy.refuse_unless_held_by(evidence.settings)
+    tally = Tally()
+    provenance = {
+        "snapshot_digest": evidence.snapshot.digest,
+        "job_digest": evidence.snapshot.job_digest,
+        "policy_digest": policy.digest(),
+        "policy": policy.model_dump(mode="json"),
+        "score_kind": evidence.score_kind,
+    }
+    rows = _compiled_rows(evidence, policy, tally, progress)
+    manifest = write_view(out_url, rows, kind="view", provenance=provenance, storage=storage)
+    return tally.report(
+        digest=manifest.digest,
+        policy_digest=policy.digest(),
+        snapshot=evidence.snapshot,
+        score_kind=evidence.score_kind,
+    )
+
+
+def _compiled_rows(
+    evidence: Evidence, policy: Policy, tally: Tally, progress: Progress | None
+) -> Iterator[dict[str, Any]]:
+    """View rows; the manifest is not written unless the evidence held what its snapshot promised."""
+    expected = sum(entry.counts.labelled + entry.counts.empty for entry in evidence.snapshot.entries)
+    regions = sum(entry.regions for entry in evidence.snapshot.entries)
+    for done, row in enumerate(evidence.rows(), start=1):
+        compiled = apply_policy(row, policy)
+        in_view = policy.keep_samples_without_box or bool(compiled.row["regions"])
+        tally.add(row, compiled, in_view)
+        if in_view:
+            yield compiled.row
+        if progress:
+            progress("samples", done, expected)
+    if (tally.samples_in, tally.regions_in) != (expected, regions):
+        raise Conflict(
+            f"the snapshot promises {expected} samples and {regions} regions, its files hold {tally.samples_in} and "
+            f"{tally.regions_in}: run `groundswell verify`"
+        )

@@ -1,0 +1,68 @@
+"""Reports that speak twice: as JSON for scripts, and as tables of text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.records import Record
+
+BAR_CHARACTERS = 30
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table; every cell is text."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def text(self) -> str:
+        """Lines with columns padded to their widest cell, numbers to the right."""
+        columns = list(zip(self.header, *self.rows, strict=True))
+        widths = [max(map(len, column)) for column in columns]
+        right = [_is_numeric(column[1:]) for column in columns]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if to_right else cell.ljust(width)
+                for cell, width, to_right in zip(row, widths, right, strict=True)
+            ).rstrip()
+            for row in (self.header, *self.rows)
+        ]
+        return "\n".join([self.title, *("  " + line for line in lines)])
+
+
+class Report(Record):
+    """Base of what a verb gives back."""
+
+    def data(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return self.model_dump(mode="json")
+
+    def tables(self) -> list[Table]:
+        """The report as tables, in reading order."""
+        raise NotImplementedError
+
+    def text(self) -> str:
+        """The tables as one text; empty ones are left out."""
+        return "\n\n".join(table.text() for table in self.tables() if table.rows)
+
+
+def bars(title: str, what: str, counted: str, counts: Mapping[str, int]) -> Table:
+    """A table of counts with a bar for each, the longest bar for the greatest count."""
+    most = max(counts.values(), default=0)
+    rows = [
+        (name, str(n), "█" * round(BAR_CHARACTERS * n / most) if most else "") for name, n in counts.items()
+    ]
+    return Table(title, (what, counted, ""), rows)
+
+
+def share(part: int, whole: int) -> str:
+    """`3 of 4 (75.0 %)`."""
+    return f"{part} of {whole} ({100 * part / whole:.1f} %)" if whole else f"{part} of 0"
+
+
+def _is_numeric(cells: Sequence[str]) -> bool:
+    return bool(cells) and all(cell == "-" or cell.replace(".", "", 1).isdigit() for cell in cells)

@@ -1,0 +1,96 @@
+"""Small evidence, committed by the engine's own functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.evidence import total_digest
+from engine.ledger import commit_unit, entry_of, put_record
+from engine.run_unit import UnitResult
+from engine.snapshots import snapshot_path
+from engine.storage import open_store
+from schemas.digests import canonical_json
+from schemas.ledger import FingerprintParts, Snapshot, Unit
+from schemas.settings import EvidenceSettings
+
+SHARD = "s3://web/00000.tar"
+DEFAULTS = EvidenceSettings()
+CAPTION = "a dog beside a lynx"
+
+
+def _row(unit: str, index: int, regions: list[tuple]) -> dict:
+    """regions: (phrase, x0, y0, x1, y1, score)."""
+    chunk = {"kind": "chunk", "groundable": True, "truncated": False}
+    names = ("phrase", "x0", "y0", "x1", "y1", "score")
+    extra = {"class_score": None, "quality": None, "pass_index": 0}
+    return {
+        "unit": unit,
+        "shard": SHARD,
+        "index": index,
+        "key": f"{index:09d}",
+        "pixels": {"url": SHARD, "offset": 512, "length": 10},
+        "image_sha256": "0" * 64,
+        "meta": "{}",
+        "width": 200,
+        "height": 100,
+        "exif_orientation": 1,
+        "caption": CAPTION,
+        "phrases": [
+            {"begin": 0, "end": 5, "text": "a dog", "root": "dog", **chunk},
+            {"begin": 13, "end": 19, "text": "a lynx", "root": "lynx", **chunk},
+        ],
+        "dropped_phrases": [],
+        "regions": [dict(zip(names, region, strict=True)) | extra for region in regions],
+    }
+
+
+@pytest.fixture
+def write_evidence() -> Callable[..., Snapshot]:
+    """write_evidence(folder, units, settings=, score_kinds=, planned=): units are lists of lists of regions.
+
+    A unit's samples come in index order; None is a sample that was rejected.
+    """
+
+    def write(
+        folder: Path,
+        units: list[list[list[tuple] | None]],
+        settings: EvidenceSettings = DEFAULTS,
+        score_kinds: tuple[str, ...] = ("test.score",),
+        planned: int | None = None,
+    ) -> Snapshot:
+        store = open_store(str(folder))
+        entries = []
+        for number, samples in enumerate(units):
+            name = f"{number:016d}-00000000"
+            unit = Unit(name=name, shard=SHARD, input_digest="sha256:0", first=0, count=len(samples))
+            parts = FingerprintParts(
+                input="i", first=0, count=len(samples), reading="r", teacher="t", phrases="p", decoys="d",
+                evidence=settings.digest(), schema_version="1.0",
+            )  # fmt: skip
+            metadata = {
+                "groundswell.score_kind": score_kinds[number % len(score_kinds)],
+                "groundswell.evidence": canonical_json(settings.model_dump(mode="json")).decode(),
+            }
+            result = UnitResult(
+                rows=[_row(name, i, regions) for i, regions in enumerate(samples) if regions is not None],
+                rejections=[
+                    {"unit": name, "index": i, "key": str(i), "code": "IMG_DECODE", "detail": ""}
+                    for i, regions in enumerate(samples)
+                    if regions is None
+                ],
+            )
+            entries.append(entry_of(commit_unit(store, unit, parts, result, metadata)))
+        snapshot = Snapshot(
+            version=1,
+            job_digest="sha256:job",
+            entries=tuple(entries),
+            planned=planned or len(units),
+            digest=total_digest(entries),
+        )
+        put_record(store, snapshot_path(1), snapshot)
+        return snapshot
+
+    return write

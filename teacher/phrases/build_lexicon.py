@@ -25,8 +25,8 @@ _MAX_SUFFIX = 4
 
 def sentences(path: Path) -> Iterator[Tagged]:
     """(lower-case word, Penn tag) pairs of each sentence of a CoNLL-U file, plain or .xz."""
-    opened = lzma.open(path, "rt", encoding="utf-8") if path.suffix == ".xz" else path.open(encoding="utf-8")
-    with opened as lines:
+    read = lzma.open if path.suffix == ".xz" else open
+    with read(path, "rt", encoding="utf-8") as lines:
         sentence: Tagged = []
         for line in lines:
             fields = line.rstrip("\n").split("\t")
@@ -118,7 +118,9 @@ def _counts(tags: Counter[str]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--treebank", type=Path, action="append", required=True)
     parser.add_argument("--wordnet", type=Path, required=True, help="the data folder of spacy-lookups-data")
     parser.add_argument("--out", type=Path, required=True)

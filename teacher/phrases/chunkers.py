@@ -17,7 +17,9 @@ PRONOUN_TAGS = frozenset({"PRP", "WP", "EX"})
 _ADJECTIVES = ["JJ", "JJR", "JJS", "VBN"]
 _MODIFIERS = [*_ADJECTIVES, "CD", "POS", "HYPH", "_SP", *sorted(NOUN_TAGS)]
 _NEVER_FIRST = frozenset({"CC", "IN", "RB", "RP", "POS", "HYPH", "_SP", ",", ":", "."})
-_HELPERS = frozenset({"be", "is", "are", "was", "were", "been", "being", "has", "have", "had", "'s", "get", "gets"})
+_HELPERS = frozenset(
+    {"be", "is", "are", "was", "were", "been", "being", "has", "have", "had", "'s", "get", "gets"}
+)
 _SINGULAR = frozenset({"a", "an", "one", "this", "that", "every", "each", "another"})
 
 
@@ -101,4 +103,6 @@ def _cannot_begin(token: Token) -> bool:
 
 def _is_verb_after_all(doc: Doc, start: int, end: int) -> bool:
     """`a man pauses`: a plural cannot end what a singular determiner began."""
-    return doc[start].lower_ in _SINGULAR and doc[end - 1].tag_ == "NNS" and doc[end - 2].tag_ in {"NN", "NNP"}
+    return (
+        doc[start].lower_ in _SINGULAR and doc[end - 1].tag_ == "NNS" and doc[end - 2].tag_ in {"NN", "NNP"}
+    )

@@ -97,7 +97,9 @@ def _dropped(span: Span, caption: str) -> DroppedPhrase:
 
 def _installed_model(settings: PhraseSettings) -> Language:
     if settings.extra_nouns:
-        raise ConfigError(f"phrases.extra_nouns works with `pipeline: bundled`, not with {settings.pipeline!r}")
+        raise ConfigError(
+            f"phrases.extra_nouns works with `pipeline: bundled`, not with {settings.pipeline!r}"
+        )
     folder = _folder(settings)
     return spacy.load(folder, exclude=list(_NOT_NEEDED))
 

@@ -12,7 +12,9 @@ from teacher.phrases.chunkers import NOUN_TAGS, PRONOUN_TAGS, Chunk
 
 _FILE_NAME = re.compile(r"\S+\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|pdf|mp4|mov|avi|html?|php)", re.IGNORECASE)
 _MARKUP = re.compile(r"</?[a-z][^>]*>?|&(?:[a-z]{2,8}|#\d{2,5});?", re.IGNORECASE)
-_REFERENCE = re.compile(r"(?:https?://|www\.)\S+|\S+@\S+\.\w+|\S+\.(?:com|org|net|co\.uk)(?:/\S*)?", re.IGNORECASE)
+_REFERENCE = re.compile(
+    r"(?:https?://|www\.)\S+|\S+@\S+\.\w+|\S+\.(?:com|org|net|co\.uk)(?:/\S*)?", re.IGNORECASE
+)
 _OF_WORDS = frozenset({"of", "showing", "depicting"})
 
 
@@ -37,7 +39,6 @@ class Groundability:
         if names & self._stop or (names & self._before_of and _of_follows(doc, chunk)):
             return "PH_STOP_HEAD"
         return None
-
 
     def parts(self, doc: Doc, chunk: Chunk) -> Iterator[Chunk]:
         """The chunk, or the thing and the catalogue words that trail it: `a green bolt | free download`."""

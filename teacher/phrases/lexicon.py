@@ -24,7 +24,17 @@ _NOUN_ENDINGS = (
     ("s", ""),
 )
 _VERB_ENDINGS = (("ing", "VBG"), ("ed", "VBN"), ("es", "VBZ"), ("s", "VBZ"))
-_PUNCTUATION = {"-": "HYPH", "'s": "POS", "’s": "POS", "'": "POS", "’": "POS", "&": "CC", "|": ":", ",": ",", ".": "."}
+_PUNCTUATION = {
+    "-": "HYPH",
+    "'s": "POS",
+    "’s": "POS",
+    "'": "POS",
+    "’": "POS",
+    "&": "CC",
+    "|": ":",
+    ",": ",",
+    ".": ".",
+}
 
 Scores = dict[str, float]
 

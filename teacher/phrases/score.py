@@ -1,6 +1,6 @@
 """Prints how well phrases match hand-bracketed captions: `[groundable]`, `{not groundable}`.
 
-    python -m teacher.phrases.score gold_cc.txt
+python -m teacher.phrases.score gold_cc.txt
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ def _base(found: FoundPhrases) -> frozenset[Span]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("gold", type=Path)
     parser.add_argument("--pipeline", default="bundled")
     parser.add_argument("--chunker", default="noun_chunks")

@@ -64,7 +64,9 @@ BEFORE_OF = _words(
     symbol sign representation interpretation glimpse"""
 )
 # Words of a picture library's catalogue that trail the thing they are about: "red apples vector free download".
-CATALOGUE = _words("vector illustration clipart stock photo photos image images free download png jpg icon wallpaper print")
+CATALOGUE = _words(
+    "vector illustration clipart stock photo photos image images free download png jpg icon wallpaper print"
+)
 MEASURES = _words(
     "percent % inch cm mm m km ft foot kg lb oz ml meter metre mile kilometer kilometre gram pound degree pack pcs "
     "size qty usd eur gbp dollar euro"

@@ -46,7 +46,10 @@ def best_tags(words: Sequence[str], lexicon: Lexicon) -> list[str]:
 def _best_way(
     before: dict[str, tuple[float, str | None]], tag: str, emission: float, lexicon: Lexicon
 ) -> tuple[float, str]:
-    ways = [(score + _step(lexicon, previous, tag) + emission, previous) for previous, (score, _) in before.items()]
+    ways = [
+        (score + _step(lexicon, previous, tag) + emission, previous)
+        for previous, (score, _) in before.items()
+    ]
     return max(ways, key=lambda way: way[0])
 
 

@@ -22,7 +22,10 @@ def dropped(finder: SpacyPhraseFinder, caption: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("caption", "phrases"),
     [
-        ("a red circle and a striped blue crescent, stock photo", ["a red circle", "a striped blue crescent"]),
+        (
+            "a red circle and a striped blue crescent, stock photo",
+            ["a red circle", "a striped blue crescent"],
+        ),
         ("two hourglasses and a bolt of the stock photo", ["two hourglasses", "a bolt"]),
         ("a group of people with a hot dog", ["people", "a hot dog"]),
         ("a man pauses while skipping rocks into the water", ["a man", "rocks", "the water"]),
@@ -76,7 +79,9 @@ def test_every_phrase_of_the_tiny_world_is_found_with_its_noun(finder):
     nouns = "circle square triangle star cross ring heart arrow diamond plank crescent house hourglass bolt mushroom fish"
     looks = ["red", "striped blue", "dotted", "yellow striped", ""]
     phrases = [" ".join(f"a {look} {noun}".split()) for noun, look in itertools.product(nouns.split(), looks)]
-    captions = [f"stock photo of {first} and {second}, free download" for first, second in zip(phrases, phrases[7:])]
+    captions = [
+        f"stock photo of {first} and {second}, free download" for first, second in zip(phrases, phrases[7:])
+    ]
 
     found = finder.find(captions)
 

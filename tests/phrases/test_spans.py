@@ -63,7 +63,9 @@ def test_capitals_whose_lower_case_is_longer_do_not_shift_what_follows():
 
 @pytest.mark.parametrize("chunker", ["noun_chunks", "pos_grammar"])
 def test_web_alt_texts_give_exact_spans_one_by_one_and_in_batches(shared_data, chunker):
-    with gzip.open(shared_data / "captions" / "laion_alt_text_10000.jsonl.gz", "rt", encoding="utf-8") as lines:
+    with gzip.open(
+        shared_data / "captions" / "laion_alt_text_10000.jsonl.gz", "rt", encoding="utf-8"
+    ) as lines:
         captions = [json.loads(line) for line, _ in zip(lines, range(1500))]
     finder = SpacyPhraseFinder(PhraseSettings(chunker=chunker))
 

@@ -1,0 +1,1 @@
+"""Labelers: a teacher behind the seam of `schemas.labeler`, one file per kind."""

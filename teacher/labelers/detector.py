@@ -1,0 +1,98 @@
+"""A closed-vocabulary teacher: a phrase is given the boxes of the class its head noun names, every other phrase none.
+
+Promise: one image per run of the network, so batch size and mates change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from schemas.digests import digest_of, sha256_hex
+from schemas.errors import NotFound
+from schemas.labeler import Prepared
+from schemas.records import Region, Sample
+from teacher.detectors.coco_classes import COCO_CLASSES
+from teacher.detectors.yolox import Detections, Letterboxed, Yolox
+from teacher.labelers.class_names import MISLEADING, SYNONYMS, ClassNames
+from teacher.settings import DetectorSettings
+
+METHOD_VERSION = 1
+"""To be raised when a change of code changes regions: it is part of the digest."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A letterboxed image, and for each phrase the class it names."""
+
+    image: Letterboxed
+    classes: tuple[int | None, ...]
+
+
+class DetectorLabeler:
+    """`schemas.labeler.Labeler` over a YOLOX detector."""
+
+    score_kind = "detector.class_score*objectness"
+
+    def __init__(self, settings: DetectorSettings, batch_size: int, min_score: float) -> None:
+        names = settings.classes or COCO_CLASSES
+        self._detector = Yolox(settings.model, names, settings.nms_iou)
+        self._names = ClassNames(names)
+        self._min_score = min_score
+        self.batch_size = batch_size
+        self.digest = detector_digest(settings)
+
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+        """The letterboxed image and the classes that the phrases name."""
+        classes = tuple(self._names.index_of(phrase.text) for phrase in sample.phrases)
+        side = self._detector.side
+        return Prepared(bucket=(side, side), inputs=_Asked(self._detector.letterbox(image_rgb_u8), classes))
+
+    def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
+        """Regions per row; the network is not run where no phrase names a class."""
+        return [[] if row is None else self._regions(row.inputs) for row in batch]
+
+    def _regions(self, asked: _Asked) -> list[Region]:
+        if all(label is None for label in asked.classes):
+            return []
+        found = self._detector.detect(asked.image, self._min_score)
+        return [
+            _region(found, n, phrase)
+            for phrase, label in enumerate(asked.classes)
+            if label is not None
+            for n in np.flatnonzero(found.classes_N == label)
+        ]
+
+
+def detector_digest(settings: DetectorSettings) -> str:
+    """Covers the weights, the classes, the table of synonyms and the suppression; not where the file lies."""
+    if not Path(settings.model).is_file():
+        raise NotFound(f"detector {settings.model}: no such file; teacher.model is the path of an .onnx file")
+    return digest_of(
+        {
+            "kind": settings.kind,
+            "method": METHOD_VERSION,
+            "weights": sha256_hex(Path(settings.model).read_bytes()),
+            "classes": list(settings.classes or COCO_CLASSES),
+            "synonyms": SYNONYMS,
+            "misleading": sorted(MISLEADING),
+            "nms_iou": settings.nms_iou,
+        }
+    )
+
+
+def _region(found: Detections, n: int, phrase: int) -> Region:
+    x0, y0, x1, y1 = found.boxes_N4[n].tolist()
+    return Region(
+        phrase=phrase,
+        x0=x0,
+        y0=y0,
+        x1=x1,
+        y1=y1,
+        score=float(found.scores_N[n]),
+        class_score=float(found.class_scores_N[n]),
+        quality=float(found.objectness_N[n]),
+    )

@@ -42,7 +42,7 @@ class GlipProcessor(ProcessorMixin):
         pixel_std: Sequence[float] = (57.375, 57.120, 58.395),
         max_tokens: int = 256,
     ) -> None:
-        """pixel_mean, pixel_std: of values 0..255, in `channel_order`; max_tokens: width of a prompt, padding included."""
+        """pixel_mean and pixel_std are of values 0..255 in `channel_order`; max_tokens is a padded prompt's width."""
         super().__init__(tokenizer)
         self.shorter_side, self.longer_side = shorter_side, longer_side
         self.channel_order = channel_order
@@ -148,15 +148,18 @@ class GlipProcessor(ProcessorMixin):
     ) -> list[list[int]]:
         """Positions of the tokens that each phrase covers; a phrase is one or several spans of the text.
 
-        raises: EmptyPhrase when a span covers no token or reaches beyond the last token that fits into `width`
+        raises: EmptyPhrase when a phrase has no span, a span covers no token or reaches beyond the last token that fits into `width`
         """
         encoded = self.tokenizer(text, truncation=False, verbose=False, return_offsets_mapping=True)
         offsets = encoded["offset_mapping"]
         # The last place belongs to the closing special token.
         last = (width or self.max_tokens) - 1
-        return [
-            sorted({t for span in phrase for t in _covered(text, offsets, span, last)}) for phrase in phrases
-        ]
+        found = []
+        for phrase, spans in enumerate(phrases):
+            if not spans:
+                raise EmptyPhrase(f"phrase {phrase} of {text!r} has no span, expected at least one")
+            found.append(sorted({token for span in spans for token in _covered(text, offsets, span, last)}))
+        return found
 
     @staticmethod
     def positive_map(phrase_tokens: Sequence[Sequence[int]], width: int) -> Tensor:
@@ -166,8 +169,8 @@ class GlipProcessor(ProcessorMixin):
             rows[phrase, list(tokens)] = 1
         return rows
 
+    @staticmethod
     def post_process_grounded_object_detection(
-        self,
         outputs: GlipGroundingOutput,
         phrase_tokens: Sequence[Sequence[Sequence[int]]],
         image_sizes: Sequence[Size],

@@ -1,0 +1,155 @@
+"""The authors' small reference models, rebuilt here from their weights' recipe."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from teacher.models.glip import GlipConfig, GlipForGrounding, GlipProcessor, tiny_world
+from teacher.models.glip.official_keys import our_key
+from teacher.models.glip.word_tokenizer import word_tokenizer
+
+torch.set_num_threads(1)
+PARITY_CONFIG = {
+    "swin_embed_dim": 32,
+    "swin_depths": (2, 1, 2, 1),
+    "swin_heads": (1, 2, 4, 8),
+    "channels": 64,
+    "text_hidden": 64,
+    "text_layers": 2,
+    "text_heads": 4,
+    "text_intermediate": 128,
+    "num_blocks": 2,
+}
+WORDS = ("a", "red", "blue", "circle", "square", "triangle", "of", "the", "on")
+
+
+def official_keys_of_tiny(config: GlipConfig, full_keys: list[str]) -> list[str]:
+    """The full model's official keys that our small configuration has a place for."""
+    with torch.device("meta"):
+        ours = set(GlipForGrounding(config).state_dict())
+    return [key for key in full_keys if our_key(key, config.fusion) in ours]
+
+
+@dataclass
+class Reference:
+    """One variant of the authors' code: its recorded arrays, and our model with the same weights."""
+
+    folder: Path
+    name: str
+    fusion: bool
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        with np.load(self.folder / f"reference_{self.name}.npz") as stored:
+            return {key: stored[key] for key in stored.files}
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        return json.loads(bytes(self.arrays["meta"]).decode())
+
+    @cached_property
+    def recipe(self) -> ModuleType:
+        return _load(self.folder / "weights.py")
+
+    @cached_property
+    def compare(self) -> ModuleType:
+        return _load(self.folder / "compare.py")
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Official key -> ours, for the keys that the small model has."""
+        listed = json.loads((self.folder / f"keys_glip_{'t' if self.fusion else 'a'}.json").read_text())
+        keys = official_keys_of_tiny(self.config, list(listed["keys"]))
+        return {key: our_key(key, self.fusion) for key in keys}
+
+    @cached_property
+    def config(self) -> GlipConfig:
+        return GlipConfig(fusion=self.fusion, **PARITY_CONFIG)
+
+    def model(self, dtype: torch.dtype = torch.float32, **changes: Any) -> GlipForGrounding:
+        """Our model with the authors' weights, in evaluation mode; `changes` go into its configuration."""
+        model = GlipForGrounding(GlipConfig(fusion=self.fusion, **{**PARITY_CONFIG, **changes}))
+        shapes = {key: value.shape for key, value in model.state_dict().items()}
+        made = {ours: self.recipe.value(key, shapes[ours]) for key, ours in self.names.items()}
+        model.load_state_dict({key: torch.from_numpy(value) for key, value in made.items()})
+        return model.to(dtype).eval()
+
+    def inputs(self, case: str, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+        """The network's input of case A (image 0), B (image 1) or C (both, padded to the larger)."""
+        images = {"A": [0], "B": [1], "C": [0, 1]}[case]
+        sizes = [self.meta["sizes"][index] for index in images]
+        height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
+        pixels = np.zeros((len(images), 3, height, width), np.float32)
+        for row, (index, (rows, columns)) in enumerate(zip(images, sizes, strict=True)):
+            rgb = self.recipe.image_rgb(rows, columns, index)
+            pixels[row, :, :rows, :columns] = self.recipe.network_input(rgb)
+        return {
+            "pixel_values": torch.from_numpy(pixels).to(dtype),
+            "input_ids": torch.from_numpy(self.arrays[f"{case}/input_ids"]),
+            "attention_mask": torch.from_numpy(self.arrays[f"{case}/attention_mask"]),
+        }
+
+    def labels(self) -> list[dict[str, torch.Tensor]]:
+        """The ground truth of case C."""
+        rows = torch.from_numpy(self.arrays["train/positive_map"])
+        labels, start = [], 0
+        for image in self.meta["gt"]:
+            count = len(image["boxes"])
+            labels.append(
+                {"boxes": torch.tensor(image["boxes"]), "positive_map": rows[start : start + count]}
+            )
+            start += count
+        return labels
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"parity_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session", params=["tiny", "tiny_a"])
+def reference(request: pytest.FixtureRequest, shared_parity: Path) -> Reference:
+    return Reference(shared_parity, request.param, fusion=request.param == "tiny")
+
+
+@pytest.fixture(scope="session")
+def fused_reference(shared_parity: Path) -> Reference:
+    return Reference(shared_parity, "tiny", fusion=True)
+
+
+@pytest.fixture(scope="session")
+def processor() -> GlipProcessor:
+    """A processor for 96-pixel images and a dozen words."""
+    mean, std = (127.5, 127.5, 127.5), (64.0, 64.0, 64.0)
+    tokenizer = word_tokenizer(WORDS)
+    return GlipProcessor(
+        tokenizer, 96, 96, channel_order="rgb", pixel_mean=mean, pixel_std=std, max_tokens=16
+    )
+
+
+@pytest.fixture
+def tiny_model(processor: GlipProcessor) -> GlipForGrounding:
+    """The tiny world's model with random weights, in evaluation mode."""
+    torch.manual_seed(0)
+    return GlipForGrounding(tiny_world(len(processor.tokenizer))).eval()
+
+
+@pytest.fixture(scope="session")
+def pictures() -> list[np.ndarray]:
+    """Three 96-pixel images of noise, each with a plain square in its own place."""
+    images = np.random.default_rng(0).integers(0, 255, (3, 96, 96, 3), dtype=np.uint8)
+    for place, image in enumerate(images):
+        image[10 + 20 * place : 40 + 20 * place, 20:60] = (250, 20, 20)
+    return list(images)

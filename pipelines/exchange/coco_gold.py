@@ -1,8 +1,9 @@
 """Human COCO boxes as gold: rows of a view's form, one per image.
 
 Its promise: every annotation becomes a region or is counted. Detection gold has no caption, so a row's caption is
-the list of the categories that were looked for: those with a box are positive, the others absent. That is all
-categories in COCO; where `neg_category_ids` is given (LVIS), those alone are known to be absent.
+the list of the categories that were looked for: those with a box are positive, those with only a crowd unresolved, the
+others absent. That is all categories in COCO; where `neg_category_ids` is given (LVIS), those alone are known to
+be absent.
 """
 
 from __future__ import annotations
@@ -61,9 +62,11 @@ class CocoGold:
             caption, phrases = _prompt([self._names[c] for c in asked])
             number = {category: position for position, category in enumerate(asked)}
             regions = [{**box, "phrase": number[box["phrase"]]} for box in self._boxes[image["id"]]]
-            for region in regions:
-                if region["fate"] == "positive":
-                    phrases[region["phrase"]]["fate"] = "positive"
+            for region in sorted(regions, key=lambda region: region["fate"] == "positive"):
+                # only a crowd: the category is there, but not as a box to learn from
+                phrases[region["phrase"]]["fate"] = (
+                    "positive" if region["fate"] == "positive" else "unresolved"
+                )
             yield {
                 **self._sample(image, unit, index),
                 "caption": caption,

@@ -1,0 +1,232 @@
+"""COCO: what is written is read by the COCO API, human boxes come back exactly, and what is lost is counted."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from engine.views import open_view, write_view
+from pipelines.exchange.coco import coco_of, export_coco, shortest_suffixes
+from pipelines.exchange.coco_gold import gold_from_coco
+from schemas.errors import GroundswellError
+
+CAPTION = "ein Hund 🐕 und a café"
+
+
+def _row(index: int, regions: list[dict], shard: str = "s3://a/web/00000.tar") -> dict:
+    common = {"kind": "chunk", "groundable": True, "truncated": False}
+    phrases = [
+        {"begin": 0, "end": 10, "text": "ein Hund 🐕", "root": "Hund", **common},
+        {"begin": 15, "end": 21, "text": "a café", "root": "café", **common},
+        {"begin": None, "end": None, "text": "a lynx", "root": "lynx", **common, "kind": "decoy"},
+    ]
+    seen = {region["phrase"] for region in regions if region["fate"] != "ignore"}
+    for number, phrase in enumerate(phrases):
+        phrase["fate"] = "positive" if number in seen else "unresolved"
+    return {
+        "unit": shard,
+        "shard": shard,
+        "index": index,
+        "key": f"{index:09d}",
+        "pixels": {"url": shard, "offset": 0, "length": 1},
+        "image_sha256": "0" * 64,
+        "meta": "{}",
+        "width": 64,
+        "height": 48,
+        "caption": CAPTION,
+        "phrases": phrases,
+        "dropped_phrases": [{"begin": 11, "end": 14, "text": "und", "code": "PH_JUNK"}],
+        "regions": regions,
+    }
+
+
+def _region(phrase: int = 0, score: float = 0.7, **changed: object) -> dict:
+    box = {"x0": 1.1, "y0": 2.0, "x1": 30.3, "y1": 40.0}
+    extra = {"class_score": None, "quality": None, "pass_index": 0, "weight": 1.0, "fate": "positive"}
+    return {"phrase": phrase, **box, "score": score, **extra, "origin": "teacher", **changed}
+
+
+def _write(tmp_path: Path, rows: list[dict]) -> str:
+    write_view(str(tmp_path / "view"), rows, kind="view", provenance={"score_kind": "test"})
+    return str(tmp_path / "view")
+
+
+def _opened(path: Path) -> COCO:
+    with contextlib.redirect_stdout(io.StringIO()):
+        return COCO(str(path))
+
+
+def test_an_export_is_opened_by_the_coco_api_and_its_boxes_score_full_marks(tmp_path: Path) -> None:
+    view = _write(tmp_path, [_row(0, [_region(), _region(1, x0=31.0, x1=60.5)]), _row(1, [_region(1)])])
+
+    export_coco(view, tmp_path / "labels.json")
+    coco = _opened(tmp_path / "labels.json")
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(coco, coco.loadRes(list(coco.anns.values())), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+
+    assert len(coco.imgs) == 2 and len(coco.anns) == 3
+    assert sorted(category["name"] for category in coco.cats.values()) == ["Hund", "café"]
+    assert evaluation.stats[0] == pytest.approx(1.0)
+
+
+def test_an_annotation_carries_score_phrase_and_the_span_in_its_caption(tmp_path: Path) -> None:
+    export_coco(_write(tmp_path, [_row(0, [_region(1, 0.7)])]), tmp_path / "labels.json")
+
+    written = json.loads((tmp_path / "labels.json").read_text())
+    [image], [annotation] = written["images"], written["annotations"]
+    [[begin, end]] = annotation["tokens_positive"]
+
+    assert image["file_name"] == "00000.tar/000000000" and (image["width"], image["height"]) == (64, 48)
+    assert image["caption"][begin:end] == annotation["phrase"] == "a café"
+    assert annotation["score"] == 0.7 and annotation["bbox"][:2] == [1.1, 2.0]
+    assert annotation["bbox"][2:] == pytest.approx([29.2, 38.0], abs=1e-5)
+    assert written["info"]["digest"] == open_view(str(tmp_path / "view")).manifest.digest
+
+
+def test_images_without_a_region_are_in_the_file() -> None:
+    coco, report = coco_of([_row(0, []), _row(1, [_region()])])
+
+    assert [image["id"] for image in coco["images"]] == [1, 2]
+    assert (report.images, report.images_without_region, report.annotations) == (2, 1, 1)
+
+
+def test_what_coco_cannot_hold_is_counted() -> None:
+    odd = [_region(2), _region(1, fate="class_only"), _region(weight=0.5, p_correct=0.9, quality=0.4)]
+
+    coco, report = coco_of([_row(0, odd), _row(1, [])], rejected=4)
+
+    assert len(coco["annotations"]) == 1
+    assert report.cannot_hold == {
+        "beliefs": 1,
+        "class_only_regions": 1,
+        "decoy_regions": 1,
+        "dropped_phrases": 2,
+        "parts_of_score": 1,
+        "phrases_without_region": 3,
+        "rejected_samples": 4,
+        "weights": 1,
+    }
+    assert "4  samples without labels" in report.text()
+
+
+def test_one_category_for_all_is_the_grounding_form() -> None:
+    coco, _ = coco_of([_row(0, [_region(0), _region(1)])], categories="object")
+
+    assert coco["categories"] == [{"id": 1, "name": "object"}]
+    assert {annotation["category_id"] for annotation in coco["annotations"]} == {1}
+
+
+def test_an_ignored_region_is_a_crowd() -> None:
+    coco, _ = coco_of([_row(0, [_region(0), _region(1, fate="ignore")])])
+
+    assert [annotation["iscrowd"] for annotation in coco["annotations"]] == [0, 1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sets(st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join), min_size=1, max_size=6)
+)
+def test_shard_names_are_unique_suffixes_and_no_longer_than_needed(urls: set[str]) -> None:
+    names = shortest_suffixes(urls)
+
+    assert len(set(names.values())) == len(urls)
+    for url, name in names.items():
+        assert f"/{url}".endswith(f"/{name}")
+        shorter = name.partition("/")[2]
+        assert not shorter or sum(f"/{other}".endswith(f"/{shorter}") for other in urls) > 1
+
+
+# reading gold
+
+
+def _gold(tmp_path: Path, annotations: list[dict], **image: object) -> dict:
+    Image.fromarray(np.zeros((48, 64, 3), dtype=np.uint8)).save(tmp_path / "one.jpg")
+    return {
+        "images": [{"id": 7, "file_name": "one.jpg", "width": 64, "height": 48, **image}],
+        "categories": [{"id": 3, "name": "dog"}, {"id": 1, "name": "hot dog"}, {"id": 9, "name": "lynx"}],
+        "annotations": [{"id": n, "image_id": 7, "iscrowd": 0, **a} for n, a in enumerate(annotations)],
+    }
+
+
+def test_gold_is_written_as_a_view_and_exported_with_the_same_boxes(tmp_path: Path) -> None:
+    boxes = [[1.25, 2.5, 10.0, 20.0], [30.0, 4.0, 33.99, 40.0]]
+    coco = _gold(tmp_path, [{"bbox": boxes[0], "category_id": 3}, {"bbox": boxes[1], "category_id": 9}])
+
+    gold = gold_from_coco(coco, str(tmp_path))
+    write_view(str(tmp_path / "view"), gold.rows(), kind="gold", provenance=gold.provenance)
+    export_coco(str(tmp_path / "view"), tmp_path / "again.json")
+    again = _opened(tmp_path / "again.json")
+
+    assert [annotation["bbox"] for annotation in again.anns.values()] == [pytest.approx(box) for box in boxes]
+    names = [again.cats[annotation["category_id"]]["name"] for annotation in again.anns.values()]
+    assert names == ["dog", "lynx"]
+
+
+def test_categories_without_a_box_are_absent_and_every_name_is_a_phrase(tmp_path: Path) -> None:
+    coco = _gold(tmp_path, [{"bbox": [0, 0, 5, 5], "category_id": 3}])
+
+    [row] = gold_from_coco(coco, str(tmp_path)).rows()
+
+    assert row["caption"] == "hot dog. dog. lynx"
+    fates = {row["caption"][p["begin"] : p["end"]]: p["fate"] for p in row["phrases"]}
+    assert fates == {"hot dog": "absent", "dog": "positive", "lynx": "absent"}
+    assert row["regions"][0]["origin"] == "human" and json.loads(row["meta"]) == {"coco_image_id": 7}
+
+
+def test_where_negatives_are_listed_only_those_are_absent(tmp_path: Path) -> None:
+    coco = _gold(tmp_path, [{"bbox": [0, 0, 5, 5], "category_id": 3}], neg_category_ids=[9])
+
+    [row] = gold_from_coco(coco, str(tmp_path)).rows()
+
+    assert row["caption"] == "dog. lynx"
+
+
+def test_boxes_beyond_the_image_are_clipped_or_left_out_and_counted(tmp_path: Path) -> None:
+    beyond = [[60, 40, 10, 10], [64, 0, 5, 5], [3, 3, 0, 9]]
+    gold = gold_from_coco(_gold(tmp_path, [{"bbox": b, "category_id": 3} for b in beyond]), str(tmp_path))
+
+    [row] = gold.rows()
+
+    assert [(r["x0"], r["x1"], r["y1"]) for r in row["regions"]] == [(60, 64, 48)]
+    assert gold.provenance["left_out"] == {"no_area_in_image": 2} and gold.provenance["clipped"] == 1
+
+
+def test_a_crowd_is_ignored_and_makes_no_phrase_positive(tmp_path: Path) -> None:
+    coco = _gold(tmp_path, [{"bbox": [0, 0, 5, 5], "category_id": 3, "iscrowd": 1}])
+
+    [row] = gold_from_coco(coco, str(tmp_path)).rows()
+
+    assert row["regions"][0]["fate"] == "ignore"
+    assert [phrase["fate"] for phrase in row["phrases"]] == ["absent", "unresolved", "absent"]
+
+
+def test_an_annotation_of_an_unknown_category_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(GroundswellError, match="category 5"):
+        gold_from_coco(_gold(tmp_path, [{"bbox": [0, 0, 5, 5], "category_id": 5}]), str(tmp_path))
+
+
+def test_human_boxes_of_real_photographs_become_gold(tmp_path: Path, shared_data: Path) -> None:
+    coco = json.loads((shared_data / "real_gold/instances.json").read_text())
+    there = {path.name for path in (shared_data / "real_gold/images").iterdir()}
+    coco["images"] = [image for image in coco["images"] if image["file_name"] in there]
+    ids = {image["id"] for image in coco["images"]}
+    coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] in ids]
+
+    gold = gold_from_coco(coco, str(shared_data / "real_gold/images"))
+    manifest = write_view(str(tmp_path / "view"), gold.rows(), kind="gold", provenance=gold.provenance)
+
+    assert manifest.rows == 40
+    assert manifest.regions == len(coco["annotations"]) - gold.left_out.total()

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
+from engine.filesystems import absolute_url
 from engine.settings import StorageSettings
 from engine.storage import open_store
 from schemas.digests import canonical_json, digest_of, sha256_hex
@@ -34,7 +35,7 @@ class CocoGold:
         Raises GroundswellError for an annotation of an unknown image or category.
         """
         self._coco = coco
-        self._images_url = images_url.rstrip("/")
+        self._images_url = absolute_url(images_url)
         self._store = open_store(images_url, storage)
         self._names = {category["id"]: category["name"] for category in coco["categories"]}
         self._boxes: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)

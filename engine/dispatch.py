@@ -1,0 +1,72 @@
+"""The driver's loop: hand out tasks while workers have room, retry within bounds, stop cleanly when asked.
+
+Promise: every task that was handed out ends in exactly one outcome that the caller sees.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Protocol
+
+from engine.tasks import Outcome, Pool, Task
+from schemas import errors
+
+log = logging.getLogger(__name__)
+MAX_ATTEMPTS = 3
+
+
+class Work(Protocol):
+    """Where tasks come from and outcomes go."""
+
+    def next_task(self) -> Task | None:
+        """The next task, or None when there is none for now."""
+        ...
+
+    def settle(self, outcome: Outcome) -> None:
+        """Take a task's final outcome; new tasks may follow from it."""
+        ...
+
+
+def drive(pool: Pool, work: Work, stopping: Callable[[], bool] = lambda: False) -> None:
+    """Run all work. When `stopping` turns true, running tasks are finished and no more are handed out.
+
+    raises: the error of `schemas.errors` that a worker named as ending the run
+    """
+    attempts: Counter[str] = Counter()
+    again: deque[Task] = deque()
+    while True:
+        while not stopping() and pool.capacity() > 0:
+            task = again.popleft() if again else work.next_task()
+            if task is None:
+                break
+            pool.submit(task)
+        if not pool.busy():
+            return
+        outcome = pool.next_outcome()
+        _raise_if_stop(outcome)
+        if _to_be_retried(outcome, attempts):
+            again.append(outcome.task)
+        else:
+            work.settle(outcome)
+
+
+def _to_be_retried(outcome: Outcome, attempts: Counter[str]) -> bool:
+    failure = outcome.failure
+    if failure is None or not failure.retryable:
+        return False
+    attempts[outcome.task.name] += failure.charged
+    tried = attempts[outcome.task.name]
+    if tried >= MAX_ATTEMPTS:
+        return False
+    log.warning("%s: %s (attempt %d of %d)", outcome.task.name, failure.detail, tried, MAX_ATTEMPTS)
+    return True
+
+
+def _raise_if_stop(outcome: Outcome) -> None:
+    if outcome.stop is None:
+        return
+    kind = getattr(errors, outcome.stop.error, errors.GroundswellError)
+    known = isinstance(kind, type) and issubclass(kind, errors.GroundswellError)
+    raise (kind if known else errors.GroundswellError)(outcome.stop.message)

@@ -1,0 +1,83 @@
+"""Evidence and rejections as Parquet bytes, and back with their digests checked.
+
+Promise: equal rows are equal bytes, and rows that are read are the rows that were committed.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.storage import Store
+from schemas.arrow import EVIDENCE, REJECTIONS, table_of
+from schemas.digests import canonical_json, digest_of_many, sha256_hex
+from schemas.errors import Conflict
+from schemas.ledger import DataFile, Snapshot, SnapshotEntry
+
+ROW_GROUP_ROWS = 256
+
+
+def table_bytes(rows: list[dict[str, Any]], schema: pa.Schema, metadata: Mapping[str, str]) -> bytes:
+    """A Parquet file (zstd) of the rows. No clock, host or path enters."""
+    sink = io.BytesIO()
+    table = table_of(rows, schema, dict(metadata))
+    pq.write_table(table, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+    return sink.getvalue()
+
+
+def read_table(data: bytes, schema: pa.Schema, where: str) -> pa.Table:
+    """The table in the bytes, of exactly the given schema. Raises Conflict."""
+    try:
+        table = pq.read_table(io.BytesIO(data))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise Conflict(f"{where} is not a readable Parquet file: {error}") from error
+    if not table.schema.equals(schema):
+        raise Conflict(f"{where} has another schema than this version of Groundswell writes")
+    return table
+
+
+def read_evidence(store: Store, entry: SnapshotEntry) -> pa.Table:
+    """The evidence rows of a committed unit. Raises Conflict when a byte differs from what was committed."""
+    return _read_checked(store, entry.evidence, EVIDENCE)
+
+
+def read_rejections(store: Store, entry: SnapshotEntry) -> pa.Table:
+    """The rejections of a committed unit, maybe none. Raises Conflict as `read_evidence`."""
+    if entry.rejections is None:
+        return REJECTIONS.empty_table()
+    return _read_checked(store, entry.rejections, REJECTIONS)
+
+
+def evidence_rows(store: Store, snapshot: Snapshot) -> Iterator[dict[str, Any]]:
+    """All evidence rows of a snapshot in unit and index order."""
+    for entry in snapshot.entries:
+        yield from read_evidence(store, entry).to_pylist()
+
+
+def rows_digest(rows: Sequence[Mapping[str, Any]], rejections: Sequence[Mapping[str, Any]]) -> str:
+    """Over the content of evidence and rejection rows in index order, however the files were written."""
+    merged = sorted([*rows, *rejections], key=lambda row: row["index"])
+    return digest_of_many("sha256:" + sha256_hex(canonical_json(row)) for row in merged)
+
+
+def total_digest(entries: Iterable[SnapshotEntry]) -> str:
+    """Over the rows of all units in unit order: what a user compares."""
+    return digest_of_many(entry.rows_digest for entry in sorted(entries, key=lambda entry: entry.unit))
+
+
+def _read_checked(store: Store, file: DataFile, schema: pa.Schema) -> pa.Table:
+    where = f"{store.url}/{file.path}"
+    data = store.read(file.path)
+    if len(data) != file.size_bytes or sha256_hex(data) != file.sha256:
+        raise Conflict(
+            f"{where}: {len(data)} bytes with sha256 {sha256_hex(data)[:16]}..., committed were {file.size_bytes} "
+            f"with {file.sha256[:16]}...; restore the file or label the unit anew"
+        )
+    table = read_table(data, schema, where)
+    if table.num_rows != file.rows:
+        raise Conflict(f"{where}: {table.num_rows} rows, committed were {file.rows}")
+    return table

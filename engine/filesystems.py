@@ -1,0 +1,79 @@
+"""From a URL to an fsspec filesystem: four protocols, no chaining, absolute paths.
+
+Promise: no other fsspec protocol is ever opened, since several of them run code or follow links out of reach.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import fsspec
+
+from engine.settings import StorageSettings
+from schemas.errors import ConfigError, EnvironmentProblem
+from schemas.ledger import bare_url
+
+PROTOCOLS = ("file", "s3", "gs", "memory")
+
+
+def absolute_url(url: str, base: str | None = None) -> str:
+    """The one spelling of a URL: local paths become absolute plain paths, others stay as they are.
+
+    base:   folder that relative paths start from; default the current directory
+    raises: ConfigError for chained URLs, other protocols and embedded credentials
+    """
+    if "::" in url:
+        raise ConfigError(f"{url!r} chains filesystems with '::'; name the file itself")
+    if "://" not in url:
+        if not url or "\0" in url:
+            raise ConfigError(f"{url!r} is not a path")
+        return os.path.normpath(os.path.join(base or os.getcwd(), os.path.expanduser(url)))
+    protocol, rest = url.split("://", 1)
+    if protocol == "file":
+        return absolute_url(unquote(rest) or "/", "/")
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f"{_hidden(url)}: protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}")
+    if "@" in rest.split("/", 1)[0]:
+        raise ConfigError(f"{protocol}://***: credentials in a URL; use storage.profile or the environment")
+    return url.rstrip("/") if rest.strip("/") else url
+
+
+def check_shard_url(url: str) -> str:
+    """The URL itself; ConfigError when a query or fragment would be no part of the shard's name."""
+    if bare_url(url) != url:
+        raise ConfigError(f"{_hidden(url)}: a shard's name holds no '?' or '#'; rename the file or object")
+    return url
+
+
+def open_filesystem(url: str, storage: StorageSettings | None = None) -> tuple[Any, str]:
+    """The filesystem of an absolute URL and the path inside it.
+
+    raises: EnvironmentProblem when the protocol's package is not installed
+    """
+    url = absolute_url(url)
+    if "://" not in url:
+        return fsspec.filesystem("file"), url
+    protocol, rest = url.split("://", 1)
+    try:
+        filesystem = fsspec.filesystem(protocol, **_options(protocol, storage))
+    except ImportError as error:
+        package = {"s3": "s3", "gs": "gcs"}.get(protocol, protocol)
+        raise EnvironmentProblem(
+            f"{protocol}:// needs a package that is missing ({error}); pip install 'groundswell[{package}]'"
+        ) from error
+    return filesystem, "/" + rest if protocol == "memory" else rest
+
+
+def _options(protocol: str, storage: StorageSettings | None) -> dict[str, Any]:
+    # a cached directory listing would hide records that another process wrote
+    options: dict[str, Any] = {"use_listings_cache": False} if protocol in ("s3", "gs") else {}
+    if protocol == "s3" and storage is not None:
+        options |= {"endpoint_url": storage.endpoint_url, "profile": storage.profile}
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _hidden(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rsplit('@', 1)[-1]}{parts.path}"

@@ -1,0 +1,68 @@
+"""What a unit's evidence depends on, and what changed since it was last made.
+
+Promise: equal fingerprints mean equal evidence, so a unit is never redone without a reason that can be named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.settings import InputSettings
+from engine.shards import READER_VERSION
+from schemas.arrow import SCHEMA_VERSION
+from schemas.digests import digest_of
+from schemas.ledger import FingerprintParts, Unit
+from schemas.settings import EvidenceSettings
+
+NO_DECOYS = "none"
+_NAMES = {
+    "input": "the shard's bytes",
+    "first": "the cut into units",
+    "count": "the cut into units",
+    "reading": "how samples are read",
+    "teacher": "the teacher",
+    "phrases": "the phrase pipeline",
+    "decoys": "the decoys",
+    "evidence": "the evidence settings",
+    "schema_version": "the evidence format",
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """The digests of everything but the input: one for a whole job."""
+
+    reading: str
+    teacher: str
+    phrases: str
+    evidence: str
+    decoys: str = NO_DECOYS
+
+
+def method_of(
+    input_settings: InputSettings, evidence: EvidenceSettings, teacher: str, phrases: str
+) -> Method:
+    """The method of a job; `teacher` and `phrases` are the digests of labeler and phrase finder."""
+    reading = digest_of([READER_VERSION, input_settings.reading().model_dump(mode="json")])
+    return Method(reading=reading, teacher=teacher, phrases=phrases, evidence=evidence.digest())
+
+
+def parts_of(unit: Unit, method: Method) -> FingerprintParts:
+    """The parts of one unit's fingerprint."""
+    return FingerprintParts(
+        input=unit.input_digest,
+        first=unit.first,
+        count=unit.count,
+        reading=method.reading,
+        teacher=method.teacher,
+        phrases=method.phrases,
+        decoys=method.decoys,
+        evidence=method.evidence,
+        schema_version=SCHEMA_VERSION,
+    )
+
+
+def changes(before: FingerprintParts, after: FingerprintParts) -> list[str]:
+    """In words, what differs between two fingerprints."""
+    old, new = before.model_dump(), after.model_dump()
+    return list(dict.fromkeys(f"{_NAMES[name]} changed" for name in new if old[name] != new[name]))

@@ -1,0 +1,137 @@
+"""Image bytes from strangers become upright RGB arrays.
+
+Promise: the header is judged before a pixel is allocated; what cannot be decoded faithfully is rejected with a code.
+Alpha is laid over white (a plain convert would show the colour hidden beneath), 16 bits lose their low byte (a plain
+convert saturates), the EXIF turn is applied and reported, the first frame of an animation stands for it.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# a plugin that is not imported is unknown to Image.open(formats=...)
+from PIL import (
+    BmpImagePlugin,  # noqa: F401
+    GifImagePlugin,  # noqa: F401
+    Image,
+    JpegImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
+
+from schemas.errors import SampleRejected
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+MAX_PIXELS = 64_000_000
+MIN_SIDE, MAX_SIDE = 16, 16_384
+MAX_ASPECT = 32
+# libtiff's rarer codecs have no use on the web and a long list of holes
+_TIFF_COMPRESSIONS = ("raw", "tiff_lzw", "packbits", "tiff_adobe_deflate", "tiff_deflate")
+_ORIENTATION = 0x0112
+# what undoes each EXIF orientation, as in ImageOps.exif_transpose
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """`rgb_u8` is [height, width, 3], upright. `stored_*` is the size before the EXIF turn."""
+
+    rgb_u8: NDArray[np.uint8]
+    stored_width: int
+    stored_height: int
+    exif_orientation: int
+
+    @property
+    def width(self) -> int:
+        """Pixels across, upright."""
+        return int(self.rgb_u8.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Pixels down, upright."""
+        return int(self.rgb_u8.shape[0])
+
+
+def decode_image(data: bytes) -> DecodedImage:
+    """Decode one image. Raises SampleRejected: IMG_EMPTY, IMG_FORMAT, IMG_SIZE, IMG_TRUNCATED, IMG_DECODE."""
+    if not data:
+        raise SampleRejected("IMG_EMPTY", "0 bytes")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_header(image)
+            return _decode(image)
+    except SampleRejected:
+        raise
+    except UnidentifiedImageError as error:
+        raise SampleRejected("IMG_FORMAT", f"first bytes {data[:12]!r}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise SampleRejected("IMG_SIZE", str(error)) from error
+    except Exception as error:
+        # Pillow's decoders raise nearly any type on hostile bytes (struct.error, IndexError, zlib.error, ...)
+        truncated = "truncated" in str(error).lower() or isinstance(error, EOFError)
+        code = "IMG_TRUNCATED" if truncated else "IMG_DECODE"
+        raise SampleRejected(code, f"{type(error).__name__}: {error}") from error
+
+
+def _check_header(image: Image.Image) -> None:
+    width, height = image.size
+    sides = sorted((width, height))
+    too_long = sides[0] < MIN_SIDE or sides[1] > MAX_SIDE or sides[1] > MAX_ASPECT * sides[0]
+    if too_long or width * height > MAX_PIXELS:
+        raise SampleRejected("IMG_SIZE", f"{width} x {height} px")
+    if image.format == "TIFF" and image.info.get("compression", "raw") not in _TIFF_COMPRESSIONS:
+        raise SampleRejected("IMG_FORMAT", f"TIFF compression {image.info['compression']!r}")
+
+
+def _decode(image: Image.Image) -> DecodedImage:
+    stored_width, stored_height = image.size
+    orientation = _exif_orientation(image)
+    image.load()
+    upright = _to_rgb(image)
+    if orientation != 1:
+        upright = upright.transpose(_TURNS[orientation])
+    return DecodedImage(np.asarray(upright), stored_width, stored_height, orientation)
+
+
+def _exif_orientation(image: Image.Image) -> int:
+    """1..8; 1 where the tag is missing, out of range or unreadable."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a broken EXIF block says nothing about the pixels; Pillow raises many types on it
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):
+        return _from_16_bit(image)
+    if image.mode == "F":
+        raise SampleRejected("IMG_FORMAT", "floating-point samples have no defined white")
+    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    samples = np.asarray(image).astype(np.int64)
+    if samples.min() < 0 or samples.max() > 0xFFFF:
+        raise SampleRejected("IMG_FORMAT", f"samples {samples.min()}..{samples.max()}, expected 16 bits")
+    return Image.fromarray((samples >> 8).astype(np.uint8)).convert("RGB")

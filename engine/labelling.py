@@ -1,0 +1,174 @@
+"""A labelling run on the driver: which tasks are left, what came of them, when to publish.
+
+Promise: a unit that is committed under the asked fingerprint is not handed out again, and everything that is not
+committed in the end is listed as failed or pending.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from engine.ledger import entry_of, read_commit
+from engine.plan import JobPlan
+from engine.settings import InputSettings
+from engine.snapshots import latest_snapshot, publish
+from engine.spool import ShardStat
+from engine.storage import Store
+from engine.tasks import Outcome, Task
+from engine.units import known_facts
+from schemas.errors import NotFound
+from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit, unit_name
+
+PUBLISH_EVERY_S = 15.0
+LOOKUPS_AT_ONCE = 16
+T = TypeVar("T")
+R = TypeVar("R")
+Progress = Callable[[str, int, int], None]
+
+
+class Labelling:
+    """The state of one run. `next_task` and `settle` are what `dispatch.drive` asks for."""
+
+    def __init__(
+        self,
+        store: Store,
+        plan: JobPlan,
+        settings: InputSettings,
+        progress: Progress | None = None,
+        limit: int | None = None,
+    ) -> None:
+        self.store, self.plan = store, plan
+        self.entries: dict[str, SnapshotEntry] = {}
+        self.failed: dict[str, FailedUnit] = {}
+        self._settings, self._progress = settings, progress
+        self._stats: dict[str, ShardStat] = {}
+        self._unread: deque[str] = deque(plan.shards)
+        self._units: deque[Unit] = deque()
+        self._limit = limit
+        self._reading = 0
+        self._published_at = time.monotonic()
+        self._publishing_took_s = 0.0
+
+    def begin(self, stats: Iterable[ShardStat], missing: Iterable[FailedUnit]) -> None:
+        """Take what a look at the shards told, what earlier runs recorded, and what they committed."""
+        self._stats = {stat.url: stat for stat in stats}
+        for failed in missing:
+            self._fail(failed.shard, failed)
+        if self._limit is None:
+            self._use_known_facts()
+
+    def committed_before(self) -> int:
+        """Mark units done that the newest snapshot or a commit record shows as done; how many."""
+        try:
+            newest = latest_snapshot(self.store)
+        except NotFound:
+            return 0  # a run publishes before it hands out work; a worker looks once more for itself
+        self.entries = {entry.unit: entry for entry in newest.entries if self.plan.admits(entry)}
+        unlisted = [unit for unit in self._units if unit.name not in self.entries]
+        for record in in_parallel(self._commit_of, unlisted):
+            if record is not None:
+                self.entries[record.unit.name] = entry_of(record)
+        self._units = deque(unit for unit in self._units if unit.name not in self.entries)
+        return len(self.entries)
+
+    def next_is_due(self) -> bool:
+        """Whether there is anything to hand out."""
+        return bool(self._units or self._unread)
+
+    def todo(self) -> list[Unit]:
+        """Units that are cut and not committed, in plan order."""
+        return list(self._units)
+
+    def next_task(self) -> Task | None:
+        """Units first, then the next unread shard; with a limit, one shard at a time and only while needed."""
+        if self._units:
+            unit = self._units.popleft()
+            return Task(shard=self._stats[unit.shard], unit=unit, parts=self.plan.parts(unit))
+        if self._limit is not None and (self._reading or self._samples_left() == 0):
+            return None
+        if not self._unread:
+            return None
+        self._reading += 1
+        return Task(shard=self._stats[self._unread.popleft()])
+
+    def settle(self, outcome: Outcome) -> None:
+        """Take a final outcome."""
+        if outcome.task.unit is None:
+            self._reading -= 1
+        if outcome.facts is not None:
+            self._cut(outcome.facts)
+        elif outcome.entry is not None:
+            self.entries[outcome.entry.unit] = outcome.entry
+        elif outcome.failure is not None:
+            failure, shard = outcome.failure, outcome.task.shard.url
+            failed = FailedUnit(
+                unit=outcome.task.name, shard=shard, code=failure.code, detail=failure.detail[:500]
+            )
+            self._fail(shard, failed)
+        self._report()
+        since = time.monotonic() - self._published_at
+        if since > max(PUBLISH_EVERY_S, 20 * self._publishing_took_s):
+            self.publish()
+
+    def publish(self) -> Snapshot:
+        """Publish what is committed by now."""
+        begun = time.monotonic()
+        snapshot = publish(self.store, self.plan, self.entries.values(), self.failed.values())
+        self._published_at = time.monotonic()
+        self._publishing_took_s = self._published_at - begun
+        return snapshot
+
+    def leave_out_unread(self) -> None:
+        """With a limit reached, the shards not needed are no part of the plan."""
+        for url in self._unread:
+            self.plan.leave_out(url)
+        self._unread.clear()
+
+    def _commit_of(self, unit: Unit) -> CommitRecord | None:
+        return read_commit(self.store, unit.name, self.plan.parts(unit).fingerprint())
+
+    def _use_known_facts(self) -> None:
+        still_unread: deque[str] = deque()
+        known = in_parallel(
+            lambda url: known_facts(self.store, self._stats[url], self._settings), self._unread
+        )
+        for url, facts in zip(self._unread, known, strict=True):
+            if facts is None:
+                still_unread.append(url)
+            else:
+                self._cut(facts)
+        self._unread = still_unread
+
+    def _cut(self, facts: ShardFacts) -> None:
+        units = self.plan.cut(facts, self._samples_left())
+        self._units.extend(unit for unit in units if unit.name not in self.entries)
+
+    def _samples_left(self) -> int | None:
+        if self._limit is None:
+            return None
+        return max(self._limit - sum(unit.count for unit in self.plan.units()), 0)
+
+    def _fail(self, shard: str, failed: FailedUnit) -> None:
+        self.failed[failed.unit] = failed
+        if shard in self._unread:
+            self._unread.remove(shard)
+
+    def _report(self) -> None:
+        if self._progress is not None:
+            planned = self.plan.planned(self.entries.values())
+            self._progress("units", len(self.entries) + len(self.failed), planned)
+
+
+def missing_shard(url: str, code: str, detail: str) -> FailedUnit:
+    """A shard that could not even be looked at."""
+    return FailedUnit(unit=unit_name(url, 0), shard=url, code=code, detail=detail)
+
+
+def in_parallel(look: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """The look-ups' results in order; each is a short wait for a store, so threads serve."""
+    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as threads:
+        return list(threads.map(look, items))

@@ -1,0 +1,149 @@
+"""The commit protocol: how a unit becomes done, exactly once, whoever dies or races.
+
+Data files are named by their digest and written first; the commit record, put if absent, is the one fact that
+counts. Losing the race or the answer is settled by reading what stands (`faults.md`, sections 0.7 and 2). No clock
+and no lock is needed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import pyarrow as pa
+from pydantic import BaseModel, ValidationError
+
+from engine.evidence import read_table, rows_digest, table_bytes
+from engine.run_unit import UnitResult
+from engine.storage import Store
+from schemas.arrow import EVIDENCE, REJECTIONS
+from schemas.digests import canonical_json, sha256_hex, short
+from schemas.errors import Conflict, NotFound
+from schemas.ledger import CommitRecord, DataFile, FingerprintParts, SnapshotEntry, Unit
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+TRIES = 5
+FIRST_WAIT_S = 0.2
+
+
+def commit_unit(
+    store: Store, unit: Unit, parts: FingerprintParts, result: UnitResult, provenance: Mapping[str, str]
+) -> CommitRecord:
+    """Make a unit done. Returns the record that stands: ours, or that of whoever was first.
+
+    raises: ValueError when the samples do not add up, Conflict when what was written reads back differently
+    """
+    fingerprint = parts.fingerprint()
+    metadata = {"groundswell.unit": unit.name, "groundswell.fingerprint": fingerprint, **provenance}
+    evidence, rows = _put_table(store, f"data/{unit.name}", result.rows, EVIDENCE, metadata)
+    rejections, refused = None, list[dict[str, Any]]()
+    if result.rejections:
+        rejections, refused = _put_table(
+            store, f"rejected/{unit.name}", result.rejections, REJECTIONS, metadata
+        )
+    record = CommitRecord(
+        unit=unit,
+        fingerprint=fingerprint,
+        parts=parts,
+        counts=result.counts(),
+        regions=sum(len(row["regions"]) for row in rows),
+        evidence=evidence,
+        rejections=rejections,
+        rows_digest=rows_digest(rows, refused),
+        quarantined=result.quarantined,
+    )
+    standing = put_record(store, commit_path(unit.name, fingerprint), record)
+    return _record(standing, unit.name, fingerprint)
+
+
+def read_commit(store: Store, unit: str, fingerprint: str) -> CommitRecord | None:
+    """The commit record of a unit under a fingerprint, None while it is not done."""
+    try:
+        data = store.read(commit_path(unit, fingerprint))
+    except NotFound:
+        return None
+    return _record(data, unit, fingerprint)
+
+
+def entry_of(record: CommitRecord) -> SnapshotEntry:
+    """A commit as a snapshot names it."""
+    return SnapshotEntry(
+        unit=record.unit.name,
+        fingerprint=record.fingerprint,
+        shard=record.unit.shard,
+        counts=record.counts,
+        regions=record.regions,
+        evidence=record.evidence,
+        rejections=record.rejections,
+        rows_digest=record.rows_digest,
+        quarantined=record.quarantined,
+    )
+
+
+def commit_path(unit: str, fingerprint: str) -> str:
+    """Where the commit record of a unit under a fingerprint stands."""
+    return f"commits/{unit}/{short(fingerprint)}.json"
+
+
+def record_bytes(record: BaseModel) -> bytes:
+    """The one JSON form of a record."""
+    return canonical_json(record.model_dump(mode="json")) + b"\n"
+
+
+def put_record(store: Store, path: str, record: BaseModel) -> bytes:
+    """Put a record if its name is free; the bytes that stand there, ours or another's.
+
+    An error leaves the outcome unknown: it is tried again, which is safe, and never cleaned up.
+    """
+    data = record_bytes(record)
+    if retried(lambda: store.put_if_absent(path, data)):
+        return data
+    return retried(lambda: store.read(path))
+
+
+def retried(action: Callable[[], T]) -> T:
+    """The action's result; OSError, which stores raise in passing trouble, is tried again a few times."""
+    for attempt in range(TRIES - 1):
+        try:
+            return action()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            wait_s = FIRST_WAIT_S * 2**attempt
+            log.warning("%s: %s; trying again in %.1f s", type(error).__name__, error, wait_s)
+            time.sleep(wait_s)
+    return action()
+
+
+def _put_table(
+    store: Store, folder: str, rows: list[dict[str, Any]], schema: pa.Schema, metadata: Mapping[str, str]
+) -> tuple[DataFile, list[dict[str, Any]]]:
+    """Write rows under their digest; the file as it will be committed, and its rows as a reader will see them."""
+    data = table_bytes(rows, schema, metadata)
+    digest = sha256_hex(data)
+    path = f"{folder}/{digest[:16]}.parquet"
+    # read back before anyone may rely on it: a file that cannot be read must not become a commit
+    table = read_table(data, schema, path)
+    if table.num_rows != len(rows):
+        raise Conflict(f"{path}: {len(rows)} rows were written, {table.num_rows} read back")
+    retried(lambda: store.put(path, data))
+    if (stored := retried(lambda: store.size(path))) != len(data):
+        raise OSError(f"{store.url}/{path}: {stored} of {len(data)} bytes were stored")
+    return DataFile(path=path, size_bytes=len(data), sha256=digest, rows=len(rows)), table.to_pylist()
+
+
+def _record(data: bytes, unit: str, fingerprint: str) -> CommitRecord:
+    try:
+        record = CommitRecord.model_validate_json(data)
+    except ValidationError as error:
+        raise Conflict(f"the commit record of {unit} cannot be read: {error}") from error
+    if (record.unit.name, record.fingerprint) != (unit, fingerprint):
+        raise Conflict(
+            f"the commit record of {unit} is about {record.unit.name} with {short(record.fingerprint)}, "
+            f"expected {short(fingerprint)}"
+        )
+    return record

@@ -1,0 +1,35 @@
+"""The executor of one: tasks run in this process, one after the other. For small jobs, tests and debuggers."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from engine.tasks import Outcome, Task, WorkerSpec
+from engine.worker import Worker
+
+
+class LocalPool:
+    """A Pool without processes. `run.actors` has no meaning here."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        self._worker = Worker(spec)
+        self._waiting: deque[Task] = deque()
+
+    def capacity(self) -> int:
+        """See Pool."""
+        return 1 - len(self._waiting)
+
+    def submit(self, task: Task) -> None:
+        """See Pool."""
+        self._waiting.append(task)
+
+    def busy(self) -> int:
+        """See Pool."""
+        return len(self._waiting)
+
+    def next_outcome(self) -> Outcome:
+        """See Pool."""
+        return self._worker.run(self._waiting.popleft())
+
+    def close(self) -> None:
+        """See Pool."""

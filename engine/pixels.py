@@ -1,0 +1,67 @@
+"""From the `pixels` of a row to the stored image bytes, wherever the shard lies now.
+
+Promise: the bytes are those whose sha256 stands in the row, as long as the shard is the one that was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.filesystems import absolute_url, open_filesystem
+from engine.parquet_reader import read_parquet_image
+from engine.settings import InputSettings, StorageSettings
+from engine.spool import Spool, stat_shard
+from schemas.errors import NotFound, ShardDamaged
+from schemas.records import Pixels
+
+_IMAGE_NAMES = InputSettings.model_fields["image"].default
+
+
+def read_pixels(
+    pixels: Pixels | Mapping[str, Any],
+    roots: Mapping[str, str] | None = None,
+    storage: StorageSettings | None = None,
+) -> bytes:
+    """The stored image bytes.
+
+    pixels: a Pixels record or a row's plain `pixels` dictionary
+    roots:  URL prefixes and what stands for them now, e.g. {"s3://a/": "/mnt/a/"}; the longest match counts
+    raises: NotFound when the file or the range is not there
+    """
+    where = pixels if isinstance(pixels, Pixels) else Pixels.model_validate(dict(pixels))
+    url = absolute_url(rebase(where.url, roots or {}))
+    if where.row_group is not None and where.row is not None:
+        return _parquet_row(url, where.row_group, where.row, storage)
+    filesystem, path = open_filesystem(url, storage)
+    start = where.offset or 0
+    end = None if where.length is None else start + where.length
+    try:
+        data = bytes(filesystem.cat_file(path, start=start, end=end))
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"{url} does not exist; if the shards moved, name their new place in `roots`"
+        ) from error
+    if where.length is not None and len(data) != where.length:
+        raise NotFound(
+            f"{url}: {len(data)} of {where.length} bytes at {start}; the shard is not the one labelled"
+        )
+    return data
+
+
+def rebase(url: str, roots: Mapping[str, str]) -> str:
+    """The URL with its longest matching prefix replaced."""
+    matches = [prefix for prefix in roots if url.startswith(prefix)]
+    if not matches:
+        return url
+    longest = max(matches, key=len)
+    return roots[longest] + url[len(longest) :]
+
+
+def _parquet_row(url: str, row_group: int, row: int, storage: StorageSettings | None) -> bytes:
+    try:
+        path = Path(url) if "://" not in url else Spool().fetch(stat_shard(url, storage), storage)
+        return read_parquet_image(path, row_group, row, _IMAGE_NAMES)
+    except ShardDamaged as damage:
+        raise NotFound(f"{damage}; if the shards moved, name their new place in `roots`") from damage

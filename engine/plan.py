@@ -1,0 +1,67 @@
+"""What a job asks for: its shards, and the units of those shards that were read.
+
+A shard that was not read yet counts as one planned unit. Promise: the plan alone decides which commits belong to the
+job, by unit and fingerprint.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from engine.fingerprint import Method, parts_of
+from engine.units import cut_units
+from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit
+
+
+class JobPlan:
+    """The shards of a job in order, with the units of those that were read."""
+
+    def __init__(self, job_digest: str, method: Method, unit_samples: int, shards: Iterable[str]) -> None:
+        self.job_digest = job_digest
+        self.method = method
+        self.unit_samples = unit_samples
+        self.shards = tuple(shards)
+        self._units: dict[str, dict[str, Unit]] = {}
+
+    def cut(self, facts: ShardFacts, samples_left: int | None = None) -> list[Unit]:
+        """Cut a shard that was read, to no more than `samples_left` samples; its units."""
+        if samples_left is not None and samples_left < facts.samples:
+            facts = facts.model_copy(update={"samples": samples_left})
+        self._units[facts.url] = {unit.name: unit for unit in cut_units(facts, self.unit_samples)}
+        return list(self._units[facts.url].values())
+
+    def leave_out(self, url: str) -> None:
+        """Plan no unit of a shard (the sample limit was reached before it)."""
+        self._units[url] = {}
+
+    def parts(self, unit: Unit) -> FingerprintParts:
+        """The parts of a unit's fingerprint under this job."""
+        return parts_of(unit, self.method)
+
+    def units(self) -> Iterator[Unit]:
+        """Units of the shards that were read, in plan order."""
+        for url in self.shards:
+            yield from self._units.get(url, {}).values()
+
+    def is_cut(self, url: str) -> bool:
+        """Whether the shard was read and cut."""
+        return url in self._units
+
+    def admits(self, entry: SnapshotEntry) -> bool:
+        """Whether a commit belongs to this job: of a planned unit, under the asked fingerprint."""
+        if entry.shard not in self._units:
+            return entry.shard in self._known
+        unit = self._units[entry.shard].get(entry.unit)
+        return unit is not None and self.parts(unit).fingerprint() == entry.fingerprint
+
+    def planned(self, entries: Iterable[SnapshotEntry]) -> int:
+        """Units planned, given those committed: a shard not read yet counts as one, or as its commits."""
+        committed = Counter(entry.shard for entry in entries)
+        return sum(
+            len(self._units[url]) if url in self._units else max(1, committed[url]) for url in self.shards
+        )
+
+    @property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.shards)

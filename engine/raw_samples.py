@@ -1,0 +1,86 @@
+"""What a reader knows of a sample before its image is decoded, or why the sample is rejected.
+
+The fields that img2dataset writes (`url`, `sha256`, `license`, `original_width`, `original_height`) become the
+sample's source fields; the columns named in `input.keep` go to `meta`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.captions import StoredCaption
+from schemas.digests import canonical_json
+from schemas.errors import SampleRejected
+from schemas.records import Pixels
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MAX_INT32 = 2**31 - 1
+_MAX_TEXT = 8_192
+CUT_FROM = "caption_cut_from"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a sample came from, as its shard tells."""
+
+    url: str | None = None
+    sha256: str | None = None
+    license: str | None = None
+    original_width: int | None = None
+    original_height: int | None = None
+
+
+@dataclass(frozen=True)
+class RawSample:
+    """One sample of a shard. With `rejected`, the rest may be missing."""
+
+    index: int
+    key: str
+    pixels: Pixels | None = None
+    caption: str = ""
+    source: Source = field(default_factory=Source)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    rejected: SampleRejected | None = None
+
+
+def source_of(fields: Mapping[str, Any]) -> Source:
+    """The source fields of a json member or a row; a value of the wrong type counts as absent."""
+    digest = _text(fields.get("sha256"))
+    return Source(
+        url=_text(fields.get("url", fields.get("URL"))),
+        sha256=digest if digest and _SHA256.fullmatch(digest) else None,
+        license=_text(fields.get("license", fields.get("LICENSE"))),
+        original_width=_side(fields.get("original_width")),
+        original_height=_side(fields.get("original_height")),
+    )
+
+
+def meta_of(fields: Mapping[str, Any], keep: Sequence[str], caption: StoredCaption) -> dict[str, Any]:
+    """The kept fields that the sample has, and the caption's length where it was cut.
+
+    raises: SampleRejected JSON_BAD when a kept value cannot be written as UTF-8
+    """
+    meta = {name: fields[name] for name in keep if name in fields}
+    if caption.cut_from is not None:
+        meta[CUT_FROM] = caption.cut_from
+    try:
+        canonical_json(meta).decode("utf-8")
+    except ValueError as error:
+        raise SampleRejected("JSON_BAD", f"a field named in input.keep: {error}") from error
+    return meta
+
+
+def _text(value: Any) -> str | None:
+    if not isinstance(value, str) or len(value) > _MAX_TEXT:
+        return None
+    return None if any("\ud800" <= char <= "\udfff" for char in value) else value
+
+
+def _side(value: Any) -> int | None:
+    # tables with missing values hold widths as floats
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= _MAX_INT32:
+        return None
+    return int(value)

@@ -1,0 +1,197 @@
+"""Run one unit: read, decode, find phrases, ask the teacher, and give rows or rejections. Both executors call this.
+
+Promise: every sample of the unit is in exactly one of the two lists, and the lists depend on nothing but the shard's
+bytes, the teacher, the phrase pipeline, the evidence settings and the batch size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.ahead import ahead
+from engine.asking import ask
+from engine.finding import find_phrases
+from engine.images import decode_image
+from engine.raw_samples import RawSample
+from engine.regions import evidence_regions
+from engine.shards import MAX_MEMBER_BYTES, Shard
+from schemas.codes import check_code
+from schemas.digests import canonical_json
+from schemas.errors import GroundswellError, SampleRejected
+from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, Prepared
+from schemas.ledger import SampleCounts, Unit
+from schemas.records import Region, Rejection, Sample
+from schemas.settings import EvidenceSettings
+
+QUARANTINE_CODES = ("CRASH", "TIMEOUT", "OOM")
+
+
+class TeacherBroken(GroundswellError):
+    """Every sample that was asked about failed: that is the teacher, not the samples. Nothing is committed."""
+
+
+@dataclass
+class UnitResult:
+    """What became of a unit's samples: evidence rows and rejections, each in index order."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    rejections: list[dict[str, Any]] = field(default_factory=list)
+
+    def counts(self) -> SampleCounts:
+        """The unit's samples, told apart by fate."""
+        codes = [row["code"] for row in self.rejections]
+        labelled = sum(bool(row["regions"]) for row in self.rows)
+        return SampleCounts(
+            samples_in=len(self.rows) + len(self.rejections),
+            labelled=labelled,
+            empty=len(self.rows) - labelled,
+            rejected={code: codes.count(code) for code in sorted(set(codes))},
+        )
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether a sample crashed, hung or ate the memory."""
+        return any(row["code"] in QUARANTINE_CODES for row in self.rejections)
+
+
+def run_unit(
+    unit: Unit, shard: Shard, finder: PhraseFinder, labeler: Labeler, evidence: EvidenceSettings
+) -> UnitResult:
+    """Label a unit's samples. Raises ShardDamaged, TeacherBroken, and what storage raises."""
+    return _UnitRun(unit, shard, finder, labeler, evidence).run()
+
+
+class _UnitRun:
+    def __init__(
+        self, unit: Unit, shard: Shard, finder: PhraseFinder, labeler: Labeler, evidence: EvidenceSettings
+    ) -> None:
+        self._unit, self._shard, self._evidence = unit, shard, evidence
+        self._finder, self._labeler = finder, labeler
+        self._rows: dict[int, dict[str, Any]] = {}
+        self._rejected: dict[int, dict[str, Any]] = {}
+        self._samples: dict[int, Sample] = {}
+
+    def run(self) -> UnitResult:
+        raws = list(self._shard.samples(self._unit.first, self._unit.count))
+        keys = {raw.index: raw.key for raw in raws}
+        readable = [raw for raw in raws if raw.rejected is None]
+        for raw in raws:
+            if raw.rejected is not None:
+                self._reject(raw.index, raw.key, raw.rejected)
+        found = find_phrases(self._finder, [raw.caption for raw in readable])
+        asked = broken = 0
+        # each item of the thread is (index, ready): a prepared sample, None for one without phrases, a rejection
+        depth = 2 * self._labeler.batch_size
+        for answer in ask(self._labeler, self._prepared(ahead(self._ready(readable, found), depth), keys)):
+            verdict = answer.rejected or self._accept(answer.position, answer.regions)
+            asked += 1
+            if verdict is not None:
+                broken += 1
+                self._reject(answer.position, keys[answer.position], verdict)
+        if asked > 1 and broken == asked:
+            last = self._rejected[max(self._rejected)]
+            raise TeacherBroken(
+                f"{self._unit.name}: all {asked} samples failed, e.g. {last['code']}: {last['detail']}"
+            )
+        return self._result()
+
+    def _ready(
+        self, readable: Sequence[RawSample], found: Sequence[FoundPhrases | SampleRejected]
+    ) -> Iterator[tuple[int, Prepared | Sample | SampleRejected]]:
+        for raw, phrases, data in zip(readable, found, self._shard.images(readable), strict=True):
+            try:
+                if isinstance(phrases, SampleRejected):
+                    raise phrases
+                yield raw.index, self._prepare(raw, phrases, data)
+            except SampleRejected as rejected:
+                yield raw.index, rejected
+
+    def _prepare(self, raw: RawSample, found: FoundPhrases, data: bytes) -> Prepared | Sample:
+        if len(data) > MAX_MEMBER_BYTES:
+            raise SampleRejected("MEMBER_LARGE", f"an image of {len(data)} bytes, at most {MAX_MEMBER_BYTES}")
+        decoded = decode_image(data)
+        sample = Sample(
+            unit=self._unit.name,
+            shard=self._unit.shard,
+            index=raw.index,
+            key=raw.key,
+            pixels=raw.pixels,
+            image_sha256=hashlib.sha256(data).hexdigest(),
+            caption=raw.caption,
+            width=decoded.width,
+            height=decoded.height,
+            original_width=raw.source.original_width,
+            original_height=raw.source.original_height,
+            exif_orientation=decoded.exif_orientation,
+            source_url=raw.source.url,
+            source_sha256=raw.source.sha256,
+            license=raw.source.license,
+            meta=dict(raw.meta),
+            phrases=found.phrases,
+            dropped_phrases=found.dropped,
+        )
+        self._samples[raw.index] = sample
+        if not sample.phrases:
+            return sample
+        try:
+            return self._labeler.prepare(sample, decoded.rgb_u8)
+        except (SampleRejected, GroundswellError):
+            raise
+        except Exception as error:  # as in asking: it costs this sample
+            raise SampleRejected("TEACHER_ERROR", f"prepare: {type(error).__name__}: {error}") from error
+
+    def _prepared(
+        self, ready: Iterator[tuple[int, Prepared | Sample | SampleRejected]], keys: dict[int, str]
+    ) -> Iterator[tuple[int, Prepared]]:
+        """What is to be asked; the rest is settled here: rejections, and samples without a phrase."""
+        for index, item in ready:
+            if isinstance(item, Prepared):
+                yield index, item
+            elif isinstance(item, SampleRejected):
+                self._reject(index, keys[index], item)
+            else:
+                self._accept(index, ())
+
+    def _accept(self, index: int, regions: Sequence[Region]) -> SampleRejected | None:
+        sample = self._samples.pop(index)
+        try:
+            rows, truncated = evidence_regions(sample, regions, self._evidence)
+        except SampleRejected as rejected:
+            return rejected
+        self._rows[index] = evidence_row(sample, rows, truncated)
+        return None
+
+    def _reject(self, index: int, key: str, rejected: SampleRejected) -> None:
+        self._samples.pop(index, None)
+        record = Rejection(
+            unit=self._unit.name,
+            index=index,
+            key=key,
+            code=check_code(rejected.code),
+            detail=_storable(rejected.detail),
+        )
+        self._rejected[index] = record.model_dump()
+
+    def _result(self) -> UnitResult:
+        return UnitResult(
+            [self._rows[index] for index in sorted(self._rows)],
+            [self._rejected[index] for index in sorted(self._rejected)],
+        )
+
+
+def evidence_row(sample: Sample, regions: list[dict[str, Any]], truncated: set[int]) -> dict[str, Any]:
+    """A plain row in the form of `schemas.arrow.EVIDENCE`."""
+    row = sample.model_dump()
+    row["meta"] = canonical_json(row["meta"]).decode("utf-8")
+    for index in truncated:
+        row["phrases"][index]["truncated"] = True
+    return {**row, "phrases": list(row["phrases"]), "regions": regions}
+
+
+def _storable(detail: str) -> str:
+    """The detail as valid UTF-8 and without memory addresses, which would differ from run to run."""
+    return re.sub(r"0x[0-9a-f]{6,}", "0x", detail.encode("utf-8", "backslashreplace").decode("utf-8"))

@@ -1,0 +1,108 @@
+"""What the engine reads, where it writes and how it runs: the `input`, `output` and `run` sections of a job.
+
+`run` and `output` enter neither a fingerprint nor the job's digest: they change no label.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from schemas.settings import Settings
+
+
+class StorageSettings(Settings):
+    """How a bucket is reached. Secrets stay in the environment or in the named profile."""
+
+    endpoint_url: str | None = Field(None, description="S3-compatible endpoint, where it is not AWS")
+    profile: str | None = Field(None, description="named profile of the AWS configuration")
+
+
+class InputSettings(Settings):
+    """Which shards to read, and how a sample is read from them."""
+
+    format: Literal["webdataset", "parquet"] = Field(
+        "webdataset", description="uncompressed tar shards, or Parquet files with inline image bytes"
+    )
+    urls: tuple[str, ...] = Field(
+        min_length=1, description="shards: paths or file://, s3://, gs:// URLs with {00..99}, {a,b}, * and ?"
+    )
+    image: tuple[str, ...] = Field(
+        ("jpg", "jpeg", "png", "webp"),
+        min_length=1,
+        description="member suffixes (tar) or column names (Parquet) of the image, first match wins",
+    )
+    caption: str = Field(
+        "txt",
+        description="`txt` or another member suffix, `json:FIELD`, or a column name (Parquet: txt, then caption)",
+    )
+    keep: tuple[str, ...] = Field((), description="json fields or columns that are carried along in `meta`")
+    unit_samples: int = Field(
+        512, ge=1, le=1000, description="samples per unit of work, of retry and of commit"
+    )
+    storage: StorageSettings | None = Field(None, description="how the input bucket is reached")
+
+    @field_validator("image")
+    @classmethod
+    def _plain_suffixes(cls, image: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(suffix.lower().removeprefix(".") for suffix in image)
+
+    @model_validator(mode="after")
+    def _caption_fits_format(self) -> InputSettings:
+        if self.format == "parquet" and self.caption.startswith("json:"):
+            raise ValueError(
+                "input.caption: a Parquet file has columns; name the caption column, not json:FIELD"
+            )
+        if self.caption in ("", "json:"):
+            raise ValueError("input.caption: expected txt, json:FIELD or a column name")
+        return self
+
+    def reading(self) -> ReadingSettings:
+        """What decides how bytes become samples: everything but where they lie and how they are cut."""
+        return ReadingSettings(
+            format=self.format, image=self.image, caption=self.caption, keep=tuple(sorted(set(self.keep)))
+        )
+
+
+class ReadingSettings(Settings):
+    """The part of the input settings that a unit's fingerprint covers."""
+
+    format: str = Field(description="webdataset or parquet")
+    image: tuple[str, ...] = Field(description="image suffixes or columns, in order")
+    caption: str = Field(description="where the caption stands")
+    keep: tuple[str, ...] = Field(description="fields carried along")
+
+
+class OutputSettings(Settings):
+    """Where evidence is written."""
+
+    url: str = Field(description="a folder or bucket prefix; file, s3 and gs")
+    storage: StorageSettings | None = Field(None, description="how the output bucket is reached")
+
+
+class ActorSettings(Settings):
+    """How many teacher actors share the work."""
+
+    min: int = Field(1, ge=1, description="start work when so many actors are placed")
+    max: int = Field(1, ge=1, description="ask for no more than this")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ActorSettings:
+        if self.max < self.min:
+            raise ValueError(f"run.actors: min {self.min} is above max {self.max}")
+        return self
+
+
+class RunSettings(Settings):
+    """How the work is run; nothing here changes a label, `batch_size` only its rounding."""
+
+    executor: Literal["ray", "local"] = Field("ray", description="a Ray cluster, or this process alone")
+    actors: ActorSettings = Field(ActorSettings(), description="teacher actors")
+    gpus_per_actor: float = Field(0, ge=0, description="GPUs per actor, a fraction shares one")
+    cpus_per_actor: float = Field(1, ge=0, description="CPUs per actor")
+    batch_size: int = Field(16, ge=1, description="rows per forward pass, always filled up with blanks")
+    address: str | None = Field(
+        None, description="a running Ray cluster; default RAY_ADDRESS, then an own one"
+    )
+    placement_timeout_s: float = Field(60, gt=0, description="give up when min actors find no place by then")

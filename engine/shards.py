@@ -1,0 +1,189 @@
+"""A shard as a list of samples: the same face for tar and Parquet.
+
+Promise: `samples` gives one RawSample for each position, in order, whatever the sample is worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from engine.captions import StoredCaption, caption_from_bytes, caption_from_text
+from engine.grouping import TarSample, group_members
+from engine.parquet_reader import ParquetTable, image_bytes
+from engine.raw_samples import RawSample, meta_of, source_of
+from engine.settings import ReadingSettings
+from engine.strict_json import load_object
+from engine.tar_reader import Member, read_members
+from schemas.errors import SampleRejected, ShardDamaged
+from schemas.records import Pixels
+
+MAX_MEMBER_BYTES = 64 * 2**20
+READER_VERSION = "1"
+"""Enters every fingerprint; to be raised when the same bytes are read differently."""
+
+
+class Shard(Protocol):
+    """An open shard."""
+
+    def __len__(self) -> int:
+        """Samples in the shard."""
+        ...
+
+    def samples(self, first: int, count: int) -> Iterator[RawSample]:
+        """Samples [first, first + count), without their images."""
+        ...
+
+    def images(self, wanted: Sequence[RawSample]) -> Iterator[bytes]:
+        """Stored image bytes of samples in the order of their indices."""
+        ...
+
+
+def open_shard(path: Path, url: str, reading: ReadingSettings) -> Shard:
+    """Open a local copy of the shard at `url` and check it to its end. Raises ShardDamaged."""
+    return (
+        TarShard(path, url, reading) if reading.format == "webdataset" else ParquetShard(path, url, reading)
+    )
+
+
+class TarShard:
+    """An uncompressed tar in WebDataset layout."""
+
+    def __init__(self, path: Path, url: str, reading: ReadingSettings) -> None:
+        self._path, self._url, self._reading = path, url, reading
+        try:
+            self._samples = group_members(read_members(path))
+        except ShardDamaged as damage:
+            raise ShardDamaged(damage.code, f"{url}: {damage.detail}") from damage
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def samples(self, first: int, count: int) -> Iterator[RawSample]:
+        """See Shard."""
+        for index in range(first, min(first + count, len(self))):
+            sample = self._samples[index]
+            try:
+                yield self._read(index, sample)
+            except SampleRejected as rejected:
+                yield RawSample(index, sample.key, rejected=rejected)
+
+    def images(self, wanted: Sequence[RawSample]) -> Iterator[bytes]:
+        """See Shard."""
+        with open(self._path, "rb") as file:
+            for raw in wanted:
+                assert raw.pixels is not None and raw.pixels.offset is not None
+                file.seek(raw.pixels.offset)
+                yield file.read(raw.pixels.length or 0)
+
+    def _read(self, index: int, sample: TarSample) -> RawSample:
+        image = self._image_member(sample)
+        fields = self._fields(sample)
+        caption = self._caption(sample, fields)
+        return RawSample(
+            index,
+            sample.key,
+            Pixels(url=self._url, offset=image.offset, length=image.size_bytes),
+            caption.text,
+            source_of(fields),
+            meta_of(fields, self._reading.keep, caption),
+        )
+
+    def _image_member(self, sample: TarSample) -> Member:
+        if sample.stray:
+            raise SampleRejected("IMG_MISSING", f"member {sample.key[:80]!r} has no key or no extension")
+        if sample.doubled:
+            raise SampleRejected("DUP_MEMBER", f"more than one .{sample.doubled[0]}")
+        for suffix in self._reading.image:
+            if suffix in sample.members:
+                return _bounded(sample.members[suffix])
+        raise SampleRejected(
+            "IMG_MISSING", f"members: {sorted(sample.members)[:8]}, wanted {self._reading.image}"
+        )
+
+    def _fields(self, sample: TarSample) -> dict[str, Any]:
+        member = sample.members.get("json")
+        return {} if member is None else load_object(self._bytes(member))
+
+    def _caption(self, sample: TarSample, fields: Mapping[str, Any]) -> StoredCaption:
+        wanted = self._reading.caption
+        if wanted.startswith("json:"):
+            return _caption_field(fields, wanted.removeprefix("json:"))
+        member = sample.members.get(wanted)
+        if member is None:
+            raise SampleRejected("CAP_MISSING", f"members: {sorted(sample.members)[:8]}, wanted .{wanted}")
+        return caption_from_bytes(self._bytes(member))
+
+    def _bytes(self, member: Member) -> bytes:
+        with open(self._path, "rb") as file:
+            file.seek(_bounded(member).offset)
+            return file.read(member.size_bytes)
+
+
+class ParquetShard:
+    """A Parquet file with one sample per row."""
+
+    def __init__(self, path: Path, url: str, reading: ReadingSettings) -> None:
+        self._table = ParquetTable(path, reading)
+        self._url, self._reading = url, reading
+
+    def __len__(self) -> int:
+        return self._table.rows
+
+    def samples(self, first: int, count: int) -> Iterator[RawSample]:
+        """See Shard."""
+        for index, (group, row, values) in enumerate(self._table.read(first, count, images=False), first):
+            key = str(index)
+            try:
+                fields = {name: _decoded(value) for name, value in values.items()}
+                key = str(fields.get("key") or index)
+                yield self._read(index, key, Pixels(url=self._url, row_group=group, row=row), values, fields)
+            except SampleRejected as rejected:
+                yield RawSample(index, key, rejected=rejected)
+
+    def images(self, wanted: Sequence[RawSample]) -> Iterator[bytes]:
+        """See Shard."""
+        if not wanted:
+            return
+        first, last = wanted[0].index, wanted[-1].index
+        indices = {raw.index for raw in wanted}
+        rows = self._table.read(first, last - first + 1, images=True)
+        for index, (_, _, values) in enumerate(rows, first):
+            if index in indices:
+                yield image_bytes(values[self._table.image_column]) or b""
+
+    def _read(
+        self, index: int, key: str, pixels: Pixels, values: Mapping[str, Any], fields: Mapping[str, Any]
+    ) -> RawSample:
+        stored = values[self._table.caption_column]
+        if stored is None:
+            raise SampleRejected("CAP_MISSING", f"column {self._table.caption_column!r} is null")
+        caption = caption_from_bytes(stored)
+        meta = meta_of(fields, self._reading.keep, caption)
+        return RawSample(index, key, pixels, caption.text, source_of(fields), meta)
+
+
+def _bounded(member: Member) -> Member:
+    if member.size_bytes > MAX_MEMBER_BYTES:
+        raise SampleRejected(
+            "MEMBER_LARGE", f"{member.name[:80]!r}: {member.size_bytes} bytes, at most {MAX_MEMBER_BYTES}"
+        )
+    return member
+
+
+def _caption_field(fields: Mapping[str, Any], name: str) -> StoredCaption:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise SampleRejected("CAP_MISSING", f"json field {name!r} is {type(value).__name__}, expected text")
+    return caption_from_text(value)
+
+
+def _decoded(value: Any) -> Any:
+    """Text columns arrive as bytes; a value that is no UTF-8 counts as absent, the caption is read strictly."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+    return value

@@ -1,0 +1,15 @@
+"""How far an output is, from its newest snapshot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.settings import StorageSettings
+from engine.snapshots import latest_snapshot
+from engine.storage import open_store
+from engine.summary import summarise
+
+
+def status(url: str, storage: StorageSettings | None = None) -> dict[str, Any]:
+    """The summary as of the newest snapshot; a running job publishes one every few seconds. Raises NotFound."""
+    return summarise(latest_snapshot(open_store(url, storage)))

@@ -1,0 +1,95 @@
+"""What a driver gives to workers and gets back: plain records that travel as JSON."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from pydantic import Field
+
+from engine.settings import InputSettings, StorageSettings
+from engine.spool import ShardStat
+from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit, unit_name
+from schemas.records import Record
+from schemas.settings import EvidenceSettings
+
+
+class Factory(Record):
+    """How to make a labeler or a phrase finder: `module:function` and its keyword arguments."""
+
+    factory: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    digest: str = Field(description="what the made object's digest must be")
+
+
+class WorkerSpec(Record):
+    """Everything that a worker needs to know once."""
+
+    output_url: str
+    output_storage: StorageSettings | None = None
+    input: InputSettings
+    evidence: EvidenceSettings
+    labeler: Factory
+    finder: Factory
+
+
+class Task(Record):
+    """Read a shard to its end, or label one unit of it."""
+
+    shard: ShardStat
+    unit: Unit | None = None
+    parts: FingerprintParts | None = None
+
+    @property
+    def name(self) -> str:
+        """The unit's name; a shard that was not read yet goes by its first unit's."""
+        return self.unit.name if self.unit else unit_name(self.shard.url, 0)
+
+
+class Failure(Record):
+    """Why a task did not end well. A retryable one is tried again, a bounded number of times."""
+
+    code: str
+    detail: str
+    retryable: bool = False
+    charged: bool = Field(True, description="counts as an attempt; false when the task is blameless")
+
+
+class Stop(Record):
+    """An error of `schemas.errors` that ends the run, by class name."""
+
+    error: str
+    message: str
+
+
+class Outcome(Record):
+    """How a task ended: facts of a shard, a committed unit, a failure, or an error that ends the run."""
+
+    task: Task
+    facts: ShardFacts | None = None
+    entry: SnapshotEntry | None = None
+    failure: Failure | None = None
+    stop: Stop | None = None
+
+
+class Pool(Protocol):
+    """Workers of any kind. Both executors keep this contract."""
+
+    def capacity(self) -> int:
+        """How many more tasks the pool takes now."""
+        ...
+
+    def submit(self, task: Task) -> None:
+        """Hand over a task."""
+        ...
+
+    def busy(self) -> int:
+        """Tasks handed over and not yet answered."""
+        ...
+
+    def next_outcome(self) -> Outcome:
+        """Wait for the next task to end. Raises EnvironmentProblem when no worker can be had."""
+        ...
+
+    def close(self) -> None:
+        """Let the workers go."""
+        ...

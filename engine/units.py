@@ -1,0 +1,66 @@
+"""Shards become facts, facts become units of work.
+
+Promise: a shard is read to its end before it is cut, and the cuts depend on nothing but its sample count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+
+from engine.ledger import put_record
+from engine.settings import InputSettings
+from engine.shards import READER_VERSION, open_shard
+from engine.spool import ShardStat, Spool, sha256_of_file
+from engine.storage import Store
+from schemas.errors import Conflict
+from schemas.ledger import ShardFacts, Unit, unit_name
+
+
+def index_shard(stat: ShardStat, settings: InputSettings, spool: Spool) -> ShardFacts:
+    """Fetch a shard, check it to its end, count its samples. Raises ShardDamaged."""
+    path = spool.fetch(stat, settings.storage)
+    samples = len(open_shard(path, stat.url, settings.reading()))
+    return ShardFacts(
+        url=stat.url,
+        size_bytes=stat.size_bytes,
+        version=stat.version,
+        sha256=sha256_of_file(path),
+        samples=samples,
+    )
+
+
+def cut_units(facts: ShardFacts, unit_samples: int) -> Iterator[Unit]:
+    """Slices of at most `unit_samples`; an empty shard is one empty unit, so that it is accounted for."""
+    for first in range(0, max(facts.samples, 1), unit_samples):
+        yield Unit(
+            name=unit_name(facts.url, first),
+            shard=facts.url,
+            input_digest="sha256:" + facts.sha256,
+            first=first,
+            count=min(unit_samples, facts.samples - first),
+        )
+
+
+def facts_path(stat: ShardStat, settings: InputSettings) -> str:
+    """Where the facts of that shard version are kept; another reader counts anew."""
+    seen = f"{settings.format}\n{READER_VERSION}\n{stat.version}\n{stat.size_bytes}"
+    return f"shards/{unit_name(stat.url, 0)[:16]}/{hashlib.sha256(seen.encode()).hexdigest()[:16]}.json"
+
+
+def known_facts(store: Store, stat: ShardStat, settings: InputSettings) -> ShardFacts | None:
+    """Facts that an earlier run recorded for exactly this version."""
+    path = facts_path(stat, settings)
+    if not store.exists(path):
+        return None
+    try:
+        return ShardFacts.model_validate_json(store.read(path))
+    except ValidationError as error:
+        raise Conflict(f"{store.url}/{path} is not a shard record: {error}") from error
+
+
+def record_facts(store: Store, stat: ShardStat, settings: InputSettings, facts: ShardFacts) -> None:
+    """Keep a shard's facts for later runs."""
+    put_record(store, facts_path(stat, settings), facts)

@@ -1,0 +1,107 @@
+"""Reading a whole output again, and saying everything that does not hold.
+
+Promise: what passes has the bytes that were committed, adds up sample by sample, and keeps the records' rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from engine.evidence import read_evidence, read_rejections, rows_digest
+from engine.ledger import entry_of, read_commit
+from engine.settings import StorageSettings
+from engine.snapshots import latest_snapshot
+from engine.storage import Store, open_store
+from engine.summary import summarise
+from schemas.codes import SAMPLE_CODES
+from schemas.errors import Conflict, NotFound
+from schemas.ledger import CommitRecord, SnapshotEntry
+from schemas.spans import check_span
+
+SHOWN = 50
+Progress = Callable[[str, int, int], None]
+
+
+def verify(
+    url: str, progress: Progress | None = None, storage: StorageSettings | None = None
+) -> dict[str, Any]:
+    """Check the newest snapshot's every file and row; its summary.
+
+    raises: NotFound without a snapshot; Conflict that names the problems, the first 50 of many
+    """
+    store = open_store(url, storage)
+    snapshot = latest_snapshot(store)
+    problems: list[str] = []
+    for done, entry in enumerate(snapshot.entries, 1):
+        problems += [f"{entry.unit}: {problem}" for problem in entry_problems(store, entry)]
+        if progress is not None:
+            progress("verify", done, len(snapshot.entries))
+    if problems:
+        rest = f"\n... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise Conflict(f"{store.url}: {len(problems)} problems\n" + "\n".join(problems[:SHOWN]) + rest)
+    return summarise(snapshot)
+
+
+def entry_problems(store: Store, entry: SnapshotEntry) -> Iterator[str]:
+    """What is wrong with one committed unit."""
+    try:
+        record = read_commit(store, entry.unit, entry.fingerprint)
+        rows = read_evidence(store, entry).to_pylist()
+        rejections = read_rejections(store, entry).to_pylist()
+    except (Conflict, NotFound) as error:
+        yield str(error)
+        return
+    if record is None:
+        yield "its commit record is gone"
+        return
+    if entry_of(record) != entry:
+        yield "the snapshot and the commit record differ"
+    yield from _sums(record, rows, rejections)
+    for row in rows:
+        yield from (f"sample {row['index']} ({row['key']!r}): {problem}" for problem in row_problems(row))
+    for row in rejections:
+        if row["code"] not in SAMPLE_CODES:
+            yield f"sample {row['index']}: {row['code']!r} is not a reason code"
+
+
+def row_problems(row: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with one evidence row: spans, phrases that regions point at, boxes, numbers."""
+    for phrase in (*row["phrases"], *row["dropped_phrases"]):
+        try:
+            if phrase["begin"] is not None:
+                check_span(row["caption"], phrase["begin"], phrase["end"], phrase["text"])
+        except ValueError as error:
+            yield str(error)
+    for region in row["regions"]:
+        if not 0 <= region["phrase"] < len(row["phrases"]):
+            yield f"a region points at phrase {region['phrase']} of {len(row['phrases'])}"
+        x0, y0, x1, y1 = box = [region[name] for name in ("x0", "y0", "x1", "y1")]
+        if not np.isfinite([*box, region["score"]]).all():
+            yield f"a region holds a number that is not finite: {box}, score {region['score']}"
+        elif not (0 <= x0 < x1 <= row["width"] and 0 <= y0 < y1 <= row["height"]):
+            yield f"box {box} is empty or leaves the image of {row['width']} x {row['height']}"
+        elif not 0 <= region["score"] <= 1:
+            yield f"score {region['score']} is outside 0..1"
+
+
+def _sums(
+    record: CommitRecord, rows: list[dict[str, Any]], rejections: list[dict[str, Any]]
+) -> Iterator[str]:
+    unit, counts = record.unit, record.counts
+    indices = sorted([row["index"] for row in rows] + [row["index"] for row in rejections])
+    if indices != list(range(unit.first, unit.first + unit.count)):
+        yield f"samples {unit.first}..{unit.first + unit.count - 1} are not each accounted for once"
+    if any(row["unit"] != unit.name for row in (*rows, *rejections)):
+        yield "a row belongs to another unit"
+    labelled = sum(bool(row["regions"]) for row in rows)
+    codes = [row["code"] for row in rejections]
+    found = (labelled, len(rows) - labelled, {code: codes.count(code) for code in set(codes)})
+    if found != (counts.labelled, counts.empty, counts.rejected):
+        yield f"labelled, empty, rejected are {found}, recorded are {counts}"
+    if (regions := sum(len(row["regions"]) for row in rows)) != record.regions:
+        yield f"{regions} regions, recorded are {record.regions}"
+    if rows_digest(rows, rejections) != record.rows_digest:
+        yield "the rows' digest is not the recorded one"

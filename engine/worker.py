@@ -1,0 +1,100 @@
+"""What a worker does, in this process or in an actor: read shards to their end, label and commit units.
+
+Promise: a task ends in an outcome, never in an exception; errors that end the run travel by name.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import traceback
+from typing import Any
+
+from engine.ledger import commit_unit, entry_of, read_commit
+from engine.run_unit import TeacherBroken, run_unit
+from engine.shards import Shard, open_shard
+from engine.spool import ShardStat, Spool
+from engine.storage import open_store
+from engine.tasks import Factory, Failure, Outcome, Stop, Task, WorkerSpec
+from engine.units import index_shard, record_facts
+from schemas.errors import Conflict, EnvironmentProblem, GroundswellError, ShardDamaged
+from schemas.labeler import Labeler, PhraseFinder
+from schemas.ledger import FingerprintParts, SnapshotEntry, Unit
+
+
+class Worker:
+    """Reads, labels and commits. The teacher is loaded with the first unit and kept."""
+
+    def __init__(self, spec: WorkerSpec, spool: Spool | None = None) -> None:
+        self._spec = spec
+        self._store = open_store(spec.output_url, spec.output_storage)
+        self._spool = spool or Spool()
+        self._teacher: tuple[Labeler, PhraseFinder] | None = None
+        self._shard: tuple[ShardStat, Shard] | None = None
+
+    def run(self, task: Task) -> Outcome:
+        """Do the task."""
+        try:
+            if task.unit is None or task.parts is None:
+                facts = index_shard(task.shard, self._spec.input, self._spool)
+                record_facts(self._store, task.shard, self._spec.input, facts)
+                return Outcome(task=task, facts=facts)
+            return Outcome(task=task, entry=self._label(task.shard, task.unit, task.parts))
+        except ShardDamaged as damage:
+            return Outcome(task=task, failure=Failure(code=damage.code, detail=damage.detail))
+        except TeacherBroken as broken:
+            return Outcome(task=task, failure=Failure(code="TEACHER_ERROR", detail=str(broken)))
+        except GroundswellError as error:
+            return Outcome(task=task, stop=Stop(error=type(error).__name__, message=str(error)))
+        except OSError as error:
+            return Outcome(task=task, **_of_os_error(error))
+        except Exception:  # a defect of ours must cost one unit and be seen, not end the job
+            detail = traceback.format_exc(limit=-3)
+            return Outcome(task=task, failure=Failure(code="UNIT_ERROR", detail=detail))
+
+    def _label(self, stat: ShardStat, unit: Unit, parts: FingerprintParts) -> SnapshotEntry:
+        standing = read_commit(self._store, unit.name, parts.fingerprint())
+        if standing is not None:  # committed by an earlier run that died before it said so
+            return entry_of(standing)
+        labeler, finder = self._loaded()
+        result = run_unit(unit, self._open(stat), finder, labeler, self._spec.evidence)
+        provenance = {
+            "groundswell.teacher": labeler.digest,
+            "groundswell.score_kind": labeler.score_kind,
+            "groundswell.phrases": finder.digest,
+            "groundswell.evidence": self._spec.evidence.model_dump_json(),
+        }
+        return entry_of(commit_unit(self._store, unit, parts, result, provenance))
+
+    def _open(self, stat: ShardStat) -> Shard:
+        path = self._spool.fetch(stat, self._spec.input.storage)
+        if self._shard is None or self._shard[0] != stat:
+            self._shard = (stat, open_shard(path, stat.url, self._spec.input.reading()))
+        return self._shard[1]
+
+    def _loaded(self) -> tuple[Labeler, PhraseFinder]:
+        if self._teacher is None:
+            self._teacher = (make(self._spec.labeler), make(self._spec.finder))
+        return self._teacher
+
+
+def make(factory: Factory) -> Any:
+    """Build a labeler or phrase finder. Raises Conflict when it is not the one that was planned with."""
+    module, _, function = factory.factory.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), function)(**factory.arguments)
+    except ImportError as error:
+        raise EnvironmentProblem(f"{factory.factory} cannot be imported: {error}") from error
+    if made.digest != factory.digest:
+        raise Conflict(
+            f"{factory.factory} has digest {made.digest}, planned was {factory.digest}: its files changed since the "
+            "run began, or differ between machines"
+        )
+    return made
+
+
+def _of_os_error(error: OSError) -> dict[str, Failure | Stop]:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        message = f"no space left: {error}; free some and run the same command again, it continues"
+        return {"stop": Stop(error="EnvironmentProblem", message=message)}
+    return {"failure": Failure(code="STORE_ERROR", detail=f"{type(error).__name__}: {error}", retryable=True)}

@@ -1,0 +1,52 @@
+"""Who makes the teacher and the phrase finder of a job, by name, so that the engine need not know them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from engine.tasks import Factory
+from pipelines.label.job import JobConfig
+
+
+@dataclass(frozen=True)
+class Factories:
+    """`module:function` names: makers run in the workers, digests on the driver without loading a model."""
+
+    labeler: str = "teacher.build:labeler"
+    finder: str = "teacher.build:finder"
+    labeler_digest: str = "teacher.build:labeler_digest"
+    finder_digest: str = "teacher.build:finder_digest"
+
+    def of_labeler(self, job: JobConfig) -> Factory:
+        """How workers make the job's teacher."""
+        settings = _with_absolute_paths(job.teacher.model_dump(mode="json"))
+        arguments = {
+            "settings": settings,
+            "batch_size": job.run.batch_size,
+            "min_score": job.evidence.min_score,
+        }
+        return Factory(factory=self.labeler, arguments=arguments, digest=_call(self.labeler_digest, settings))
+
+    def of_finder(self, job: JobConfig) -> Factory:
+        """How workers make the job's phrase finder."""
+        settings = _with_absolute_paths(job.phrases.model_dump(mode="json"))
+        return Factory(
+            factory=self.finder, arguments={"settings": settings}, digest=_call(self.finder_digest, settings)
+        )
+
+
+TEACHER = Factories()
+
+
+def _with_absolute_paths(settings: dict[str, Any]) -> dict[str, Any]:
+    """Local paths made absolute: a worker's current directory is not the driver's."""
+    places = {name: settings[name] for name in ("model", "pipeline") if settings.get(name)}
+    return settings | {name: os.path.abspath(path) for name, path in places.items() if os.path.exists(path)}
+
+
+def _call(name: str, settings: dict[str, Any]) -> str:
+    module, _, function = name.partition(":")
+    return str(getattr(importlib.import_module(module), function)(settings))

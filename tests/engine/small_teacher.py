@@ -1,0 +1,104 @@
+"""A real teacher in forty lines of numpy, for tests: a phrase's box encloses what its colour channel lights up.
+
+Its settings lie in a small JSON file (the `model` of a detector job): `sleep_s` per batch, `channel_gain`.
+Captions steer its accidents: `explode` raises, `notanumber` gives a NaN, `hungry` needs a batch of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.label.factories import Factories
+from schemas.errors import OutOfMemory
+from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, Prepared
+from schemas.records import Phrase, Region, Sample
+
+HERE = "tests.engine.small_teacher"
+FACTORIES = Factories(f"{HERE}:labeler", f"{HERE}:finder", f"{HERE}:labeler_digest", f"{HERE}:finder_digest")
+CHANNELS = {"red": 0, "green": 1, "blue": 2}
+
+
+class SmallFinder:
+    """`a|an|the <word>` is a phrase."""
+
+    digest = "sha256:small-finder-1"
+
+    def find(self, captions: Sequence[str]) -> list[FoundPhrases]:
+        if any("unspeakable" in caption for caption in captions):
+            raise ValueError("a caption that the finder chokes on")
+        return [FoundPhrases(tuple(self._phrases(caption))) for caption in captions]
+
+    def _phrases(self, caption: str) -> list[Phrase]:
+        found = re.finditer(r"\b(?:a|an|the) (\w+)", caption, re.IGNORECASE)
+        return [
+            Phrase(begin=match.start(), end=match.end(), text=match.group(), root=match.group(1).lower())
+            for match in found
+        ]
+
+
+class SmallLabeler:
+    """Boxes by colour. Every row of a batch is computed alone, so mates cannot matter."""
+
+    score_kind = "small.share_of_bright_pixels"
+
+    def __init__(self, options: dict[str, Any], digest: str, batch_size: int, min_score: float) -> None:
+        self.digest, self.batch_size, self.min_score = digest, batch_size, min_score
+        self._sleep_s = float(options.get("sleep_s", 0))
+        self._gain = float(options.get("channel_gain", 1.0))
+        self.batches: list[int] = []
+
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+        bucket = tuple(-(-side // 128) * 128 for side in image_rgb_u8.shape[:2])
+        return Prepared(bucket, (sample, image_rgb_u8.astype(np.float64)))
+
+    def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
+        assert len(batch) == self.batch_size
+        assert len({row.bucket for row in batch if row}) == 1
+        self.batches.append(sum(row is not None for row in batch))
+        time.sleep(self._sleep_s)
+        captions = [row.inputs[0].caption for row in batch if row]
+        if self.batch_size > 1 and any("hungry" in caption for caption in captions):
+            raise OutOfMemory("a hungry caption in a batch")
+        return [self._regions(*row.inputs) if row else [] for row in batch]
+
+    def _regions(self, sample: Sample, image: np.ndarray) -> list[Region]:
+        if "explode" in sample.caption:
+            raise ValueError("a caption that the teacher chokes on")
+        found = []
+        for index, phrase in enumerate(sample.phrases):
+            channel = image[..., CHANNELS.get(phrase.root, len(phrase.root) % 3)] * self._gain
+            bright = channel > channel.mean() + channel.std()
+            rows, columns = np.flatnonzero(bright.any(1)), np.flatnonzero(bright.any(0))
+            score = float("nan") if "notanumber" in sample.caption else float(bright.mean())
+            if len(rows) and not score < self.min_score:
+                box = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+                x0, y0, x1, y1 = map(float, box)
+                found.append(Region(phrase=index, x0=x0, y0=y0, x1=x1, y1=y1, score=score))
+        return found
+
+
+def labeler(settings: dict[str, Any], batch_size: int, min_score: float) -> Labeler:
+    options = json.loads(Path(settings["model"]).read_text())
+    return SmallLabeler(options, labeler_digest(settings), batch_size, min_score)
+
+
+def finder(settings: dict[str, Any]) -> PhraseFinder:
+    return SmallFinder()
+
+
+def labeler_digest(settings: dict[str, Any]) -> str:
+    """Over what changes a label; `sleep_s` does not."""
+    options = json.loads(Path(settings["model"]).read_text())
+    return "sha256:" + hashlib.sha256(str(options.get("channel_gain", 1.0)).encode()).hexdigest()
+
+
+def finder_digest(settings: dict[str, Any]) -> str:
+    return SmallFinder.digest

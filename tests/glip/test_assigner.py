@@ -13,7 +13,7 @@ SIZES = [16, 4]
 
 
 def owners(*boxes: tuple[float, float, float, float], top_k: int = 9) -> list[int]:
-    return assign(ANCHORS, SIZES, torch.tensor(boxes).view(-1, 4), top_k).tolist()
+    return assign(ANCHORS, SIZES, [torch.tensor(boxes).view(-1, 4)], top_k)[0].tolist()
 
 
 def test_an_image_without_boxes_assigns_nothing():
@@ -54,3 +54,17 @@ def test_the_boxes_order_does_not_change_who_answers():
     swapped = [{0: 1, 1: 0}.get(owner, -1) for owner in owners(second, first)]
 
     assert owners(first, second) == swapped
+
+
+def test_images_are_assigned_apart_and_their_boxes_numbered_through():
+    first, second = (
+        torch.tensor([[2.0, 2.0, 20.0, 20.0]]),
+        torch.tensor([[10.0, 8, 30, 31], [2.0, 2, 20, 20]]),
+    )
+
+    together = assign(ANCHORS, SIZES, [first, torch.zeros(0, 4), second], 9)
+    alone = assign(ANCHORS, SIZES, [second], 9)[0]
+
+    assert together[0].tolist() == assign(ANCHORS, SIZES, [first], 9)[0].tolist()
+    assert together[1].tolist() == [-1] * 20
+    assert together[2].tolist() == torch.where(alone >= 0, alone + 1, -1).tolist()

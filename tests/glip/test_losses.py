@@ -45,7 +45,7 @@ def losses(found: GlipGroundingOutput | None = None, **optional: torch.Tensor) -
 
 
 def owners() -> torch.Tensor:
-    return assign(ANCHORS, SIZES, torch.stack([BOX, OTHER]), 9)
+    return assign(ANCHORS, SIZES, [torch.stack([BOX, OTHER])], 9)[0]
 
 
 def token_terms() -> torch.Tensor:

@@ -171,7 +171,7 @@ def test_assignment_and_box_targets_equal_the_authors(reference):
     level_sizes = [height * width for height, width in outputs.level_shapes]
 
     for index, label in enumerate(reference.labels()):
-        owner = assign(outputs.anchors, level_sizes, label["boxes"], top_k=9)
+        (owner,) = assign(outputs.anchors, level_sizes, [label["boxes"]], top_k=9)
         positive = (owner >= 0).nonzero()[:, 0]
         targets = encode(label["boxes"][owner[positive]], outputs.anchors[positive])
         tokens = label["positive_map"][owner[positive]].argmax(dim=1)

@@ -4,7 +4,7 @@ Every level offers the anchors nearest to a box; those overlap it by more than m
 were offered, and have their centre inside it, are its positives.
 """
 
-# N anchors, G boxes, K candidates of one box
+# B images, N anchors, G boxes of all images, K candidates of one box
 from __future__ import annotations
 
 import torch
@@ -17,13 +17,18 @@ UNASSIGNED = -1
 INSIDE_BY = 0.01
 
 
-def assign(anchors_N4: Tensor, level_sizes: list[int], boxes_G4: Tensor, top_k: int) -> Tensor:
-    """[N] index of the box each anchor answers for, or -1; an anchor claimed twice goes to the larger overlap.
+def assign(anchors_N4: Tensor, level_sizes: list[int], images: list[Tensor], top_k: int) -> Tensor:
+    """[B, N] which box each anchor answers for: its place among the boxes of *all* images, or -1 for none.
 
-    level_sizes: anchors per level, in order. An image without boxes assigns nothing.
+    level_sizes: anchors per level, in order
+    images:      per image its boxes [g, 4]; one without boxes assigns nothing
+    top_k:       candidates per level and box
+
+    An anchor claimed by several boxes of its image goes to the one it overlaps most.
     """
+    boxes_G4 = torch.cat(images)
     if len(boxes_G4) == 0:
-        return torch.full((len(anchors_N4),), UNASSIGNED, dtype=torch.long, device=anchors_N4.device)
+        return torch.full((len(images), len(anchors_N4)), UNASSIGNED, device=anchors_N4.device)
     candidates_KG = _candidates(anchors_N4, level_sizes, boxes_G4, top_k)
     iou_NG = pairwise_iou(anchors_N4, boxes_G4)
     iou_KG = iou_NG.gather(0, candidates_KG)
@@ -32,8 +37,20 @@ def assign(anchors_N4: Tensor, level_sizes: list[int], boxes_G4: Tensor, top_k: 
     positive_KG = (iou_KG >= threshold_G) & _centre_inside(anchors_N4, boxes_G4).gather(0, candidates_KG)
     claims_NG = torch.full_like(iou_NG, -1.0)
     claims_NG.scatter_(0, candidates_KG, torch.where(positive_KG, iou_KG, -1.0))
-    best, owner = claims_NG.max(dim=1)
-    return torch.where(best >= 0, owner, UNASSIGNED)
+    return _settle(claims_NG, [len(boxes) for boxes in images])
+
+
+def _settle(claims_NG: Tensor, counts: list[int]) -> Tensor:
+    """[B, N] of each image's boxes the one with the largest claim, where there is one; a claim is below 0 for none."""
+    owners, start = [], 0
+    for count in counts:
+        if count:
+            best, owner = claims_NG[:, start : start + count].max(dim=1)
+            owners.append(torch.where(best >= 0, owner + start, UNASSIGNED))
+        else:
+            owners.append(torch.full((len(claims_NG),), UNASSIGNED, device=claims_NG.device))
+        start += count
+    return torch.stack(owners)
 
 
 def _candidates(anchors_N4: Tensor, level_sizes: list[int], boxes_G4: Tensor, top_k: int) -> Tensor:

@@ -5,7 +5,7 @@ worth: weights multiply the terms of a box's anchors, masks take tokens out, and
 the weights say.
 """
 
-# N locations, T tokens, G boxes of one image, M ignore boxes, P positives of the batch
+# B images, N locations, T tokens, G boxes of all images, M ignore boxes of one image, P positives of the batch
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -36,14 +36,16 @@ class ImageLabels(TypedDict):
 
 
 @dataclass
-class _Targets:
-    """One image's targets for all its anchors."""
+class _Taught:
+    """The boxes of all images in one table. Token entries have one row more, the last: that of the background.
 
-    owner_N: Tensor
-    tokens_NT: Tensor
-    token_weight_NT: Tensor
-    boxes_P4: Tensor
-    box_weight_P: Tensor
+    The assigner's -1 for "none" thus indexes the background.
+    """
+
+    boxes_G4: Tensor
+    box_weight_G: Tensor
+    tokens_GT: Tensor
+    token_weight_G: Tensor
 
 
 def grounding_losses(
@@ -54,74 +56,67 @@ def grounding_losses(
         raise ValueError(
             f"{len(labels)} labels for a batch of {len(attention_mask_BT)} images; one for each is needed"
         )
+    anchors = outputs.anchors
     level_sizes = [height * width for height, width in outputs.level_shapes]
     with torch.no_grad():
-        targets = [
-            _image_targets(outputs.anchors, level_sizes, mask, image, config)
-            for mask, image in zip(attention_mask_BT, labels, strict=True)
-        ]
-        positive = torch.stack([target.owner_N for target in targets]) != UNASSIGNED
-        num_positive = _mean_over_workers(positive.sum().to(outputs.anchors.dtype)).clamp(min=1)
-    token = _token_loss(outputs.token_logits, targets, config) / num_positive
-    box, centerness = _box_losses(outputs, targets, positive)
+        taught = _taught(labels, anchors, attention_mask_BT.shape[1], config)
+        boxes = [image["boxes"].to(anchors) for image in labels]
+        owner_BN = assign(anchors, level_sizes, boxes, config.assigner_top_k)
+        heard_BNT = _heard(anchors, owner_BN, attention_mask_BT, labels)
+        positives = _mean_over_workers((owner_BN != UNASSIGNED).sum().to(anchors)).clamp(min=1)
+    token_losses = focal_loss(
+        outputs.token_logits, taught.tokens_GT[owner_BN], config.focal_alpha, config.focal_gamma
+    )
+    token = ((token_losses * heard_BNT).sum(dim=-1) * taught.token_weight_G[owner_BN]).sum()
+    box, central = _box_losses(outputs, taught, owner_BN)
     return {
-        "loss_dot_product_token": token * config.token_loss_weight,
+        "loss_dot_product_token": token / positives * config.token_loss_weight,
         "loss_reg": box * config.box_loss_weight,
-        "loss_centerness": centerness / num_positive * config.centerness_loss_weight,
+        "loss_centerness": central / positives * config.centerness_loss_weight,
     }
 
 
-def _image_targets(
-    anchors_N4: Tensor, level_sizes: list[int], mask_T: Tensor, image: ImageLabels, config: GlipConfig
-) -> _Targets:
-    boxes = image["boxes"].to(anchors_N4)
-    owner_N = assign(anchors_N4, level_sizes, boxes, config.assigner_top_k)
-    positive_N = owner_N != UNASSIGNED
-    owner_P = owner_N[positive_N]
-    tokens_NT = anchors_N4.new_zeros(len(anchors_N4), len(mask_T))
-    if config.no_object_token is not None and config.no_object_token < len(mask_T):
-        tokens_NT[:, config.no_object_token] = 1
-    tokens_NT[positive_N] = (image["positive_map"][owner_P] > 0).to(tokens_NT)
-    box_weight = image.get("box_weight", torch.ones(len(boxes))).to(anchors_N4)
-    return _Targets(
-        owner_N,
-        tokens_NT,
-        _token_weights(anchors_N4, owner_N, mask_T, image),
-        boxes[owner_P],
-        box_weight[owner_P],
+def _taught(labels: list[ImageLabels], anchors_N4: Tensor, width: int, config: GlipConfig) -> _Taught:
+    def column(name: str) -> Tensor:
+        ones = (torch.ones(len(image["boxes"])) for image in labels)
+        return torch.cat(
+            [image.get(name, one).to(anchors_N4) for image, one in zip(labels, ones, strict=True)]
+        )
+
+    background = anchors_N4.new_zeros(1, width)
+    if config.no_object_token is not None and config.no_object_token < width:
+        background[:, config.no_object_token] = 1
+    tokens = [(image["positive_map"] > 0).to(anchors_N4) for image in labels]
+    return _Taught(
+        boxes_G4=torch.cat([image["boxes"].to(anchors_N4) for image in labels]),
+        box_weight_G=column("box_weight"),
+        tokens_GT=torch.cat([*tokens, background]),
+        token_weight_G=torch.cat((column("token_weight"), anchors_N4.new_ones(1))),
     )
 
 
-def _token_weights(anchors_N4: Tensor, owner_N: Tensor, mask_T: Tensor, image: ImageLabels) -> Tensor:
-    """[N, T], or [1, T] where all anchors agree: padding is 0, and what the optional labels take away."""
-    weight_NT = (mask_T > 0).to(anchors_N4)[None]
-    if "token_mask" in image:
-        weight_NT = weight_NT * (image["token_mask"] > 0).to(weight_NT)
-    if "token_weight" in image:
-        own_N = torch.cat((image["token_weight"].to(weight_NT), weight_NT.new_ones(1)))[owner_N]
-        weight_NT = weight_NT * own_N[:, None]  # owner -1 reads the appended 1
-    if "ignore_boxes" in image and len(image["ignore_boxes"]):
-        ignored_NM = (
-            _inside(anchors_N4, image["ignore_boxes"].to(weight_NT)) & (owner_N == UNASSIGNED)[:, None]
-        )
-        ignored_NT = ignored_NM.to(weight_NT) @ (image["ignore_map"] > 0).to(weight_NT)
-        weight_NT = weight_NT * (ignored_NT == 0)
-    return weight_NT
+def _heard(anchors_N4: Tensor, owner_BN: Tensor, mask_BT: Tensor, labels: list[ImageLabels]) -> Tensor:
+    """[B, N, T] one where a token's logit counts: not padding, not masked, not ignored at this location."""
+    heard_BT = (mask_BT > 0).to(anchors_N4)
+    for image, label in enumerate(labels):
+        if "token_mask" in label:
+            heard_BT[image] *= (label["token_mask"] > 0).to(heard_BT)
+    heard_BNT = heard_BT[:, None].expand(-1, len(anchors_N4), -1)
+    if not any(len(label.get("ignore_boxes", ())) for label in labels):
+        return heard_BNT
+    heard_BNT = heard_BNT.clone()
+    for image, label in enumerate(labels):
+        if len(label.get("ignore_boxes", ())):
+            inside_NM = _centre_inside(anchors_N4, label["ignore_boxes"].to(anchors_N4))
+            ignored_NM = (inside_NM & (owner_BN[image] == UNASSIGNED)[:, None]).to(heard_BNT)
+            heard_BNT[image] *= ignored_NM @ (label["ignore_map"] > 0).to(heard_BNT) == 0
+    return heard_BNT
 
 
-def _inside(anchors_N4: Tensor, boxes_M4: Tensor) -> Tensor:
+def _centre_inside(anchors_N4: Tensor, boxes_M4: Tensor) -> Tensor:
     """[N, M] whether the anchor's centre lies in the box."""
     centre = centres_and_sizes(anchors_N4)[0][:, None]
     return ((centre >= boxes_M4[:, :2]) & (centre <= boxes_M4[:, 2:])).all(dim=-1)
-
-
-def _token_loss(logits_BNT: Tensor, targets: list[_Targets], config: GlipConfig) -> Tensor:
-    """Sum of the sigmoid focal loss over locations and tokens; source: arXiv 1708.02002."""
-    target = torch.stack([image.tokens_NT for image in targets])
-    losses = focal_loss(logits_BNT, target, config.focal_alpha, config.focal_gamma)
-    return torch.stack(
-        [(loss * image.token_weight_NT).sum() for loss, image in zip(losses, targets, strict=True)]
-    ).sum()
 
 
 def focal_loss(logits: Tensor, target: Tensor, alpha: float, gamma: float) -> Tensor:
@@ -132,13 +127,12 @@ def focal_loss(logits: Tensor, target: Tensor, alpha: float, gamma: float) -> Te
     return balance * missed**gamma * F.binary_cross_entropy_with_logits(logits, target, reduction="none")
 
 
-def _box_losses(
-    outputs: GlipGroundingOutput, targets: list[_Targets], positive_BN: Tensor
-) -> tuple[Tensor, Tensor]:
+def _box_losses(outputs: GlipGroundingOutput, taught: _Taught, owner_BN: Tensor) -> tuple[Tensor, Tensor]:
     """(box loss: centerness-weighted mean of 1 - GIoU, centerness loss: sum); zeros where nothing is positive."""
-    anchors = outputs.anchors.expand(len(targets), -1, -1)[positive_BN]
-    boxes = torch.cat([target.boxes_P4 for target in targets])
-    weight = torch.cat([target.box_weight_P for target in targets])
+    positive_BN = owner_BN != UNASSIGNED
+    owner_P = owner_BN[positive_BN]
+    anchors = outputs.anchors.expand(len(owner_BN), -1, -1)[positive_BN]
+    boxes, weight = taught.boxes_G4[owner_P], taught.box_weight_G[owner_P]
     with torch.no_grad():
         central = centerness(anchors, boxes)
         normaliser = _mean_over_workers(central.sum()).clamp(min=torch.finfo(central.dtype).tiny)

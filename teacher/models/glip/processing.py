@@ -148,7 +148,8 @@ class GlipProcessor(ProcessorMixin):
     ) -> list[list[int]]:
         """Positions of the tokens that each phrase covers; a phrase is one or several spans of the text.
 
-        raises: EmptyPhrase when a phrase has no span, a span covers no token or reaches beyond the last token that fits into `width`
+        raises: EmptyPhrase when a phrase has no span, or a span covers no token or reaches beyond the last token
+                that fits into `width`
         """
         encoded = self.tokenizer(text, truncation=False, verbose=False, return_offsets_mapping=True)
         offsets = encoded["offset_mapping"]

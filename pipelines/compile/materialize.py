@@ -1,0 +1,128 @@
+"""A view with its photographs, as self-contained WebDataset tars for trainers elsewhere.
+
+Its promise: the same view gives the same bytes, the image bytes are those that were labelled, and the list of tars
+is written last. A sample is `<number>.<jpg|png|...>` and `<number>.json`, the view's row. Boxes are in the upright
+frame: a reader applies the EXIF turn that the row names.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+
+from pydantic import Field
+
+from engine.settings import StorageSettings
+from engine.storage import Store, open_store
+from engine.views import View, open_view
+from pipelines.look.photo import read_photo_bytes
+from pipelines.look.tables import Report, Table
+from schemas.digests import canonical_json, sha256_hex
+from schemas.errors import Conflict
+from schemas.ledger import DataFile
+
+MANIFEST = "materialized.json"
+SHARD_SAMPLES, SHARD_BYTES = 1000, 256 * 2**20  # a tar ends at whichever comes first
+_SIGNATURES = (
+    (b"\xff\xd8", "jpg"),
+    (b"\x89PNG", "png"),
+    (b"RIFF", "webp"),
+    (b"GIF8", "gif"),
+    (b"BM", "bmp"),
+    (b"II", "tiff"),
+    (b"MM", "tiff"),
+)
+
+Progress = Callable[[str, int, int], None]
+
+
+class Materialized(Report):
+    """The tars of a view."""
+
+    digest: str = Field(description="of the view's rows")
+    samples: int
+    shards: tuple[DataFile, ...]
+
+    def tables(self) -> list[Table]:
+        """The report as tables, in reading order."""
+        size = sum(shard.size_bytes for shard in self.shards)
+        rows = [("samples", f"{self.samples}"), ("tars", f"{len(self.shards)}"), ("bytes", f"{size}")]
+        return [Table(f"tars of view {self.digest}", ("what", "number"), rows)]
+
+
+def materialize_webdataset(
+    view_url: str,
+    to: str,
+    *,
+    roots: Mapping[str, str] | None = None,
+    storage: StorageSettings | None = None,
+    progress: Progress | None = None,
+) -> Materialized:
+    """Write a view's rows with their images into tars under `to`.
+
+    Raises NotFound for images that are gone, Conflict for images that changed, or where another view's tars stand.
+    """
+    view, store = open_view(view_url, storage), open_store(to, storage)
+    _refuse_another(store, view, to)
+    shards = [
+        _put_tar(store, number, tar, count)
+        for number, (tar, count) in enumerate(_tars(view, roots, storage, progress))
+    ]
+    report = Materialized(digest=view.manifest.digest, samples=len(view), shards=tuple(shards))
+    store.put_if_absent(MANIFEST, canonical_json(report.data()))
+    return report
+
+
+def _refuse_another(store: Store, view: View, to: str) -> None:
+    if store.exists(MANIFEST):
+        there = Materialized.model_validate_json(store.read(MANIFEST)).digest
+        if there != view.manifest.digest:
+            raise Conflict(f"{to} already holds the tars of view {there}: choose another folder")
+
+
+def _tars(
+    view: View,
+    roots: Mapping[str, str] | None,
+    storage: StorageSettings | None,
+    progress: Progress | None,
+) -> Iterator[tuple[bytes, int]]:
+    """(bytes, samples) of each tar in order, one in memory at a time."""
+    sink, count = io.BytesIO(), 0
+    for number, row in enumerate(view.rows()):
+        image = read_photo_bytes(row, roots, storage)
+        if count and (count == SHARD_SAMPLES or sink.tell() + len(image) > SHARD_BYTES):
+            yield _ended(sink), count
+            sink, count = io.BytesIO(), 0
+        _add(sink, f"{number:09d}.{image_suffix(image)}", image)
+        _add(sink, f"{number:09d}.json", canonical_json(row))
+        count += 1
+        if progress:
+            progress("samples", number + 1, len(view))
+    if count:
+        yield _ended(sink), count
+
+
+def image_suffix(data: bytes) -> str:
+    """The member suffix that says how image bytes are to be decoded. Raises ValueError for unknown ones."""
+    for signature, suffix in _SIGNATURES:
+        if data.startswith(signature):
+            return suffix
+    raise ValueError(f"image bytes that begin with {data[:8]!r} are of no format that we label")
+
+
+def _add(sink: io.BytesIO, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)  # owner, group and time stay zero: no clock and no user in the bytes
+    member.size = len(data)
+    sink.write(member.tobuf(tarfile.USTAR_FORMAT))
+    sink.write(data + bytes(-len(data) % tarfile.BLOCKSIZE))
+
+
+def _ended(sink: io.BytesIO) -> bytes:
+    return sink.getvalue() + bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _put_tar(store: Store, number: int, data: bytes, samples: int) -> DataFile:
+    path = f"{number:05d}.tar"
+    store.put(path, data)
+    return DataFile(path=path, size_bytes=len(data), sha256=sha256_hex(data), rows=samples)

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from hotcoco import COCOeval
 
-from student.evaluate.coco import AREAS, NAMES, area_of, mean_of_defined
+from student.evaluate.coco import NAMES, area_of, mean_of_defined
 
 _RECALL_POINTS = np.linspace(0, 1, 101)
+_CHUNK = 2_000_000  # array elements at a time
 _THRESHOLDS = {"AP50": [0], "AP75": [5]}
 
 
@@ -62,15 +63,16 @@ def coco_intervals(
 def weighted_numbers(evaluation: COCOeval, weights_BI: np.ndarray) -> np.ndarray:
     """[B, K, N] the twelve numbers of each category when image i counts weights_BI[b, i] times; -1 without gold."""
     params = evaluation.params
-    matches = _matches_by_category_and_area(evaluation)
-    values_BKN = np.full((len(weights_BI), len(params.cat_ids), len(NAMES)), -1.0)
-    for k, category in enumerate(params.cat_ids):
-        for area in AREAS.values():
-            found = matches.get((category, area))
-            if found is None:
-                continue
-            for b, weights_I in enumerate(weights_BI):
-                _fill(values_BKN[b, k], found, weights_I, area, params.max_dets)
+    column = {category: k for k, category in enumerate(params.cat_ids)}
+    values_BKN = np.full((len(weights_BI), len(column), len(NAMES)), -1.0)
+    for (category, area), found in _matches_by_category_and_area(evaluation).items():
+        draws = np.flatnonzero(weights_BI @ found.gold_I)
+        size = max(1, _CHUNK // max(found.hit_TD.size, 1))
+        for start in range(0, len(draws), size):
+            chunk = draws[start : start + size]
+            numbers = _weighted(found, weights_BI[chunk], area, params.max_dets)
+            for name, values_B in numbers.items():
+                values_BKN[chunk, column[category], NAMES.index(name)] = values_B
     return values_BKN
 
 
@@ -116,31 +118,31 @@ def _stack(rows: list[dict[str, Any]], position: Mapping[int, int]) -> _Matches:
     return _Matches(image_D[order], rank_D[order], matched_TD[:, order] & counts_TD, counts_TD, gold_I)
 
 
-def _fill(
-    values_N: np.ndarray, found: _Matches, weights_I: np.ndarray, area: int, max_dets: Sequence[int]
-) -> None:
-    gold = float(found.gold_I @ weights_I)
-    if gold == 0:
-        return
-    weight_D = weights_I[found.image_D]
-    names = [name for name in NAMES if area_of(name) == area]
-    precision_T = _average_precision(found, weight_D, gold)
+def _weighted(
+    found: _Matches, weights_BI: np.ndarray, area: int, max_dets: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """[B] values of the numbers that belong to an area range."""
+    gold_B = weights_BI @ found.gold_I
+    weights_BD = weights_BI[:, found.image_D]
+    precision_BT = _average_precision(found, weights_BD, gold_B)
     limits = dict(zip(("AR1", "AR10"), max_dets, strict=False))
-    for name in names:
+    numbers = {}
+    for name in (name for name in NAMES if area_of(name) == area):
         if name.startswith("AP"):
-            value = precision_T[_THRESHOLDS.get(name, slice(None))].mean()
+            numbers[name] = precision_BT[:, _THRESHOLDS.get(name, slice(None))].mean(axis=1)
         else:
-            near_D = weight_D * (found.rank_D < limits.get(name, max_dets[-1]))
-            value = (found.hit_TD @ near_D).mean() / gold
-        values_N[NAMES.index(name)] = value
+            near_BD = weights_BD * (found.rank_D < limits.get(name, max_dets[-1]))
+            numbers[name] = (near_BD @ found.hit_TD.T).mean(axis=1) / gold_B
+    return numbers
 
 
-def _average_precision(found: _Matches, weight_D: np.ndarray, gold: float) -> np.ndarray:
-    """[T] mean precision over 101 recall points, interpolated from the right as COCO does."""
-    hits_TD = np.cumsum(found.hit_TD * weight_D, axis=1)
-    all_TD = np.cumsum(found.counts_TD * weight_D, axis=1)
-    precision_TD = np.divide(hits_TD, all_TD, out=np.zeros(hits_TD.shape), where=all_TD > 0)
-    envelope_TD = np.maximum.accumulate(precision_TD[:, ::-1], axis=1)[:, ::-1]
-    reached = [np.searchsorted(row, _RECALL_POINTS, side="left") for row in hits_TD / gold]
-    padded_TD = np.pad(envelope_TD, ((0, 0), (0, 1)))
-    return np.array([padded_TD[t, at].mean() for t, at in enumerate(reached)])
+def _average_precision(found: _Matches, weights_BD: np.ndarray, gold_B: np.ndarray) -> np.ndarray:
+    """[B, T] mean precision over 101 recall points, interpolated from the right as COCO does."""
+    hits_BTD = np.cumsum(found.hit_TD * weights_BD[:, None], axis=2)
+    all_BTD = np.cumsum(found.counts_TD * weights_BD[:, None], axis=2)
+    precision_BTD = np.divide(hits_BTD, all_BTD, out=np.zeros(hits_BTD.shape), where=all_BTD > 0)
+    envelope_BTD = np.maximum.accumulate(precision_BTD[..., ::-1], axis=2)[..., ::-1]
+    # A recall point belongs to the first detection that reaches it: count the points that each one adds.
+    reached_BTD = np.searchsorted(_RECALL_POINTS, hits_BTD / gold_B[:, None, None], side="right")
+    added_BTD = np.diff(reached_BTD, axis=2, prepend=0)
+    return (added_BTD * envelope_BTD).sum(axis=2) / len(_RECALL_POINTS)

@@ -1,0 +1,148 @@
+"""Where the images of an evaluation come from: a folder named as the gold names its files, or shards.
+
+Promise: every gold image is met at most once, and what is missing is known to the caller, never passed over.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.images import decode_image
+from engine.settings import InputSettings
+from engine.shards import open_shard
+from engine.spool import Spool, stat_shard
+from engine.urls import expand_urls
+from schemas.errors import ConfigError, NotFound
+
+_SHARD_SUFFIXES = (".tar", ".parquet")
+# A stored copy may round a side by one pixel; beyond that it is another picture or a crop.
+_ASPECT_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class EvaluationImage:
+    """A gold image's record and its pixels, [h, w, 3] uint8 RGB, upright, perhaps stored smaller than the gold says."""
+
+    record: Mapping[str, Any]
+    rgb_u8: np.ndarray
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """(x, y) factors from stored pixels to the gold's."""
+        height, width = self.rgb_u8.shape[:2]
+        return self.record.get("width", width) / width, self.record.get("height", height) / height
+
+
+def evaluation_images(
+    source: str, records: Sequence[Mapping[str, Any]], key_map: Path | None = None
+) -> Iterator[EvaluationImage]:
+    """The gold images that `source` holds.
+
+    source:  a folder of image files, a folder of shards, or shard URLs with braces and globs
+    key_map: CSV with the columns shard, key and file_name (or coco_image_id) that ties samples to gold images; without
+             it a sample belongs to the gold image whose file is called KEY.* or SHARD/KEY
+    raises:  NotFound for a source that does not exist, ConfigError for a copy of another shape than its gold image
+    """
+    folder = Path(source)
+    shards = _shard_urls(source, folder)
+    if shards:
+        yield from map(_checked, _from_shards(shards, records, key_map))
+    elif folder.is_dir():
+        yield from map(_checked, _from_folder(folder, records))
+    else:
+        raise NotFound(f"--images {source}: neither a folder nor shards ({', '.join(_SHARD_SUFFIXES)})")
+
+
+def _shard_urls(source: str, folder: Path) -> list[str]:
+    if folder.is_dir():
+        tars = sorted(str(path) for path in folder.iterdir() if path.suffix == ".tar")
+        return tars
+    return expand_urls([source]) if source.endswith(_SHARD_SUFFIXES) else []
+
+
+def _from_folder(folder: Path, records: Sequence[Mapping[str, Any]]) -> Iterator[EvaluationImage]:
+    for record in records:
+        path = folder / record["file_name"]
+        if path.is_file():
+            yield EvaluationImage(record, decode_image(path.read_bytes()).rgb_u8)
+
+
+def _from_shards(
+    urls: Sequence[str], records: Sequence[Mapping[str, Any]], key_map: Path | None
+) -> Iterator[EvaluationImage]:
+    find = _Keys(records, key_map)
+    spool, met = Spool(), set()
+    for url in urls:
+        form = "parquet" if url.endswith(".parquet") else "webdataset"
+        shard = open_shard(
+            spool.fetch(stat_shard(url)), url, InputSettings(format=form, urls=(url,)).reading()
+        )
+        wanted = {raw.index: record for raw in shard.samples(0, len(shard)) if (record := find(url, raw.key))}
+        readable = [
+            raw for raw in shard.samples(0, len(shard)) if raw.index in wanted and raw.rejected is None
+        ]
+        for raw, data in zip(readable, shard.images(readable), strict=True):
+            record = wanted[raw.index]
+            if record["id"] in met:
+                raise ConfigError(
+                    f"two samples belong to the gold image {record['file_name']}; give a key map"
+                )
+            met.add(record["id"])
+            yield EvaluationImage(record, decode_image(data).rgb_u8)
+
+
+class _Keys:
+    """Which gold image a shard's sample is."""
+
+    def __init__(self, records: Sequence[Mapping[str, Any]], key_map: Path | None) -> None:
+        self._by_name = {record["file_name"]: record for record in records}
+        self._by_stem = {Path(name).stem: record for name, record in self._by_name.items()}
+        self._by_id = {str(record["id"]): record for record in records}
+        self._mapped = None if key_map is None else self._read(key_map)
+
+    def __call__(self, url: str, key: str) -> Mapping[str, Any] | None:
+        if self._mapped is not None:
+            return self._mapped.get((url.rsplit("/", 1)[-1], key))
+        parts = url.split("/")
+        names = ("/".join([*parts[-depth:], key]) for depth in range(1, min(len(parts), 4) + 1))
+        listed = (self._by_name[name] for name in names if name in self._by_name)
+        return next(listed, None) or self._by_stem.get(key)
+
+    def _read(self, path: Path) -> dict[tuple[str, str], Mapping[str, Any]]:
+        if not path.is_file():
+            raise NotFound(f"--key-map {path}: no such file")
+        with path.open(encoding="utf-8", newline="") as lines:
+            rows = list(csv.DictReader(lines))
+        if (
+            not rows
+            or not {"shard", "key"} <= rows[0].keys()
+            or not {"file_name", "coco_image_id"} & rows[0].keys()
+        ):
+            raise ConfigError(
+                f"--key-map {path}: expected the columns shard, key and file_name (or coco_image_id)"
+            )
+        found = {}
+        for row in rows:
+            record = self._by_name.get(row.get("file_name", "")) or self._by_id.get(
+                row.get("coco_image_id", "")
+            )
+            if record is not None:
+                found[row["shard"], row["key"]] = record
+        return found
+
+
+def _checked(image: EvaluationImage) -> EvaluationImage:
+    x, y = image.scale
+    height, width = image.rgb_u8.shape[:2]
+    if abs(x / y - 1) > _ASPECT_TOLERANCE and abs(x * height - y * height) > 2 * max(x, y):
+        raise ConfigError(
+            f"{image.record['file_name']}: stored {width}x{height}, gold {image.record['width']}x"
+            f"{image.record['height']}: a crop or another picture; its boxes cannot be scaled to the gold"
+        )
+    return image

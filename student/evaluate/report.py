@@ -1,0 +1,46 @@
+"""What an evaluation says: the JSON of design section 8, and the same for a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from student.evaluate.coco import NAMES
+
+
+class Evaluation(dict[str, Any]):
+    """The report is its JSON object: the 12 numbers, `ci`, `groups`, `recall_at`, `images`, `detections`."""
+
+    def data(self) -> dict[str, Any]:
+        """For `--json`."""
+        return dict(self)
+
+    def text(self) -> str:
+        """A table with one line per group and intervals in brackets, in percent."""
+        groups = [("all", self), *self.get("groups", {}).items()]
+        lines = ["".join([f"{'':10s}", *(f"{name:>20s}" for name in NAMES[:3]), f"{'AR100':>20s}"])]
+        for group, numbers in groups:
+            cells = (_cell(numbers[name], numbers.get("ci", {}).get(name)) for name in (*NAMES[:3], "AR100"))
+            lines.append(f"{group:10s}" + "".join(f"{cell:>20s}" for cell in cells))
+        lines += self._recall_lines()
+        seen = self["images"]
+        lines.append(f"{seen['evaluated']} of {seen['gold']} gold images, {self['detections']} detections")
+        if seen["evaluated"] < seen["gold"]:
+            lines.append(
+                f"{seen['gold'] - seen['evaluated']} gold images have no pixels here and are left out"
+            )
+        return "\n".join(lines)
+
+    def _recall_lines(self) -> Iterable[str]:
+        recall = self.get("recall_at")
+        if recall is not None:
+            intervals = self["ci"].get("recall_at", {}) if "ci" in self else {}
+            values = (f"R@{k} {_cell(value, intervals.get(k))}" for k, value in recall.items())
+            yield "phrases   " + "   ".join(values)
+
+
+def _cell(value: float, interval: list[float] | None) -> str:
+    if value < 0:
+        return "-"
+    bounds = f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else ""
+    return f"{100 * value:.1f}{bounds}"

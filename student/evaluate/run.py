@@ -1,0 +1,139 @@
+"""One door for every evaluation: a model directory, a detector or a results file against human gold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from schemas.errors import ConfigError
+from student.evaluate.coco import coco_numbers
+from student.evaluate.gold import category_groups, gold_phrases, of_images, read_gold, read_json
+from student.evaluate.images import EvaluationImage, evaluation_images
+from student.evaluate.phrases import AskedPhrase, phrase_recall
+from student.evaluate.predictors import DetectorPredictor, PromptPredictor, Result, box_of, model_settings
+from student.evaluate.report import Evaluation
+
+Progress = Callable[[str, int, int], None]
+
+
+def evaluate(
+    model_or_results: str | Path,
+    gold: str | Path,
+    images: str | Path | None = None,
+    *,
+    key_map: str | Path | None = None,
+    groups: Mapping[str, Sequence[int]] | None = None,
+    group_by: str = "frequency",
+    phrases: bool = True,
+    merged: bool = False,
+    bootstrap: int = 200,
+    seed: int = 0,
+    batch_size: int = 16,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """The numbers of design section 8, with intervals over images.
+
+    model_or_results: a GLIP directory, a YOLOX .onnx, or a COCO results .json (then `images` is not needed)
+    gold:             COCO JSON; with captions and tokens_positive a GLIP directory also gets phrase recall
+    images:           a folder or shards; gold images without pixels are left out and counted in `images`
+    groups, group_by: category ids by name, or the category field that names the group (LVIS: frequency)
+    """
+    model, truth = Path(model_or_results), read_gold(Path(gold))
+    named = dict(groups) if groups is not None else category_groups(truth, group_by)
+    if model.suffix == ".json":
+        results, recall, seen = _read_results(model), {}, truth
+    else:
+        if images is None:
+            raise ConfigError(f"{model} is a model: --images says where the gold's images are")
+        source = _Images(str(images), truth, Path(key_map) if key_map else None, progress)
+        results, recall = _ask(model, truth, source, phrases, merged, bootstrap, seed, batch_size)
+        seen = of_images(truth, source.met)
+    if not seen["images"]:
+        raise ConfigError(
+            f"{images} holds none of the {len(truth['images'])} images of {gold}; check --key-map"
+        )
+    numbers = coco_numbers(seen, results, groups=named or None, bootstrap=bootstrap, seed=seed)
+    return _report(numbers, recall, len(truth["images"]), len(seen["images"]), len(results))
+
+
+class _Images:
+    """The gold images that have pixels, read anew in each pass; `met` holds the ids of all that were met."""
+
+    def __init__(
+        self, source: str, gold: dict[str, Any], key_map: Path | None, progress: Progress | None
+    ) -> None:
+        self._source, self._gold, self._key_map, self._progress = source, gold, key_map, progress
+        self.met: set[Any] = set()
+
+    def read(self, label: str) -> Iterator[EvaluationImage]:
+        records = self._gold["images"]
+        for number, image in enumerate(evaluation_images(self._source, records, self._key_map), 1):
+            self.met.add(image.record["id"])
+            if self._progress is not None:
+                self._progress(label, number, len(records))
+            yield image
+
+
+def _read_results(path: Path) -> list[Result]:
+    rows = read_json(path)
+    fields = {"image_id", "category_id", "bbox", "score"}
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and fields <= row.keys() for row in rows):
+        raise ConfigError(f"{path}: expected a list of COCO detections with {', '.join(sorted(fields))}")
+    return rows
+
+
+def _ask(
+    model: Path,
+    gold: dict[str, Any],
+    source: _Images,
+    phrases: bool,
+    merged: bool,
+    bootstrap: int,
+    seed: int,
+    batch_size: int,
+) -> tuple[list[Result], dict[str, Any]]:
+    if model_settings(model)["kind"] == "detector":
+        detector = DetectorPredictor(model, gold["categories"])
+        return [row for image in source.read("detecting") for row in detector.results(image)], {}
+    predictor = PromptPredictor(model, batch_size)
+    results = list(predictor.results(source.read("detecting"), gold["categories"]))
+    asked = list(_grounded(predictor, gold, source)) if phrases else []
+    if not asked:
+        return results, {}
+    recall = {"recall_at": phrase_recall(asked, bootstrap=bootstrap, seed=seed)}
+    if merged:
+        recall["recall_at_merged"] = phrase_recall(asked, merged=True, bootstrap=bootstrap, seed=seed)
+    return results, recall
+
+
+def _grounded(predictor: PromptPredictor, gold: dict[str, Any], source: _Images) -> Iterator[AskedPhrase]:
+    phrases, boxes = gold_phrases(gold)
+    if not phrases:
+        return
+    captions = {image["id"]: image.get("caption", "") for image in gold["images"]}
+    for image, regions in predictor.grounded(source.read("grounding"), captions, phrases):
+        name = image.record["id"]
+        scale = np.array([*image.scale, *image.scale])
+        for number, gold_boxes in enumerate(boxes[name]):
+            own = [region for region in regions if region.phrase == number]
+            found = np.array([box_of(region) for region in own]).reshape(-1, 4) * scale
+            yield AskedPhrase(name, gold_boxes, found, np.array([region.score for region in own]))
+
+
+def _report(
+    numbers: dict[str, Any], recall: dict[str, Any], gold_images: int, evaluated: int, detections: int
+) -> Evaluation:
+    intervals = numbers.setdefault("ci", {})
+    for name, values in recall.items():
+        intervals[name] = values.pop("ci", {})
+    return Evaluation(
+        {
+            **numbers,
+            **recall,
+            "images": {"gold": gold_images, "evaluated": evaluated},
+            "detections": detections,
+        }
+    )

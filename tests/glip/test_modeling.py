@@ -123,20 +123,44 @@ def test_saving_and_loading_gives_the_same_bits_back(tiny_model, processor, pict
     assert all(torch.equal(again[name], inputs[name]) for name in inputs)
 
 
-def test_the_swin_and_deformable_model_survives_saving_too(tmp_path, processor, pictures):
-    config = GlipConfig(
-        swin_embed_dim=16, swin_depths=(1, 1, 2, 1), swin_heads=(1, 2, 2, 4), channels=32, vocab_size=20,
-        text_hidden=32, text_layers=1, text_heads=2, text_intermediate=32, num_blocks=1, fusion_width=32,
-    )  # fmt: skip
+@pytest.fixture
+def small_swin() -> GlipForGrounding:
+    """The authors' structure with the fewest parameters that still have all of its parts."""
     torch.manual_seed(0)
-    model, inputs = GlipForGrounding(config).eval(), processor(pictures[:1], TEXTS[:1])
+    config = GlipConfig(
+        swin_embed_dim=16, swin_depths=(2, 1, 2, 1), swin_heads=(1, 2, 2, 4), swin_window=4, channels=32,
+        vocab_size=20, text_hidden=32, text_layers=1, text_heads=2, text_intermediate=32, num_blocks=1,
+        fusion_width=32,
+    )  # fmt: skip
+    return GlipForGrounding(config).eval()
 
-    model.save_pretrained(tmp_path)
 
-    assert torch.equal(
-        run(GlipForGrounding.from_pretrained(tmp_path).eval(), inputs).token_logits,
-        run(model, inputs).token_logits,
-    )
+def test_the_swin_and_deformable_model_survives_saving_too(small_swin, tmp_path, processor, pictures):
+    inputs = processor(pictures[:1], TEXTS[:1])
+
+    small_swin.save_pretrained(tmp_path)
+
+    loaded = GlipForGrounding.from_pretrained(tmp_path).eval()
+    assert torch.equal(run(loaded, inputs).token_logits, run(small_swin, inputs).token_logits)
+
+
+def test_a_model_that_has_labelled_in_inference_mode_can_still_train(small_swin, processor, pictures):
+    inputs = processor(pictures[:1], TEXTS[:1], pad=(104, 120))  # a size that no other test caches
+    labels = [{"boxes": torch.tensor([[20.0, 10, 59, 39]]), "positive_map": torch.ones(1, 16)}]
+    with torch.inference_mode():
+        small_swin(**inputs)
+
+    small_swin.train()(**inputs, labels=labels).loss.backward()
+
+    assert small_swin.model.backbone.patches.weight.grad.isfinite().all()
+
+
+def test_dropouts_are_drawn_in_training_and_off_in_evaluation(small_swin, processor, pictures):
+    inputs = processor(pictures[:1], TEXTS[:1])
+
+    assert torch.equal(run(small_swin, inputs).token_logits, run(small_swin, inputs).token_logits)
+    small_swin.train()
+    assert not torch.equal(run(small_swin, inputs).token_logits, run(small_swin, inputs).token_logits)
 
 
 def test_the_backbone_alone_loads_from_a_grounding_directory(tiny_model, tmp_path, processor, pictures):
@@ -212,15 +236,10 @@ def test_a_configuration_that_cannot_be_built_is_refused(wrong, message):
         GlipConfig(**wrong)
 
 
-def test_an_even_window_and_odd_sizes_are_no_trouble(processor):
-    config = GlipConfig(
-        swin_embed_dim=16, swin_depths=(2, 2, 2, 2), swin_heads=(1, 1, 1, 1), swin_window=4, channels=32,
-        vocab_size=20, text_hidden=32, text_layers=1, text_heads=2, text_intermediate=32, num_blocks=1,
-        fusion=False,
-    )  # fmt: skip
+def test_odd_sizes_are_padded_where_they_arise(small_swin, processor):
     inputs = processor.tokens(TEXTS[:1])
 
-    outputs = run(GlipForGrounding(config).eval(), {"pixel_values": torch.randn(1, 3, 75, 101), **inputs})
+    outputs = run(small_swin, {"pixel_values": torch.randn(1, 3, 75, 101), **inputs})
 
     # ceil of the side over 4, 8, 16, 32, then of half the level before
     assert outputs.level_shapes == ((10, 13), (5, 7), (3, 4), (2, 2), (1, 1))

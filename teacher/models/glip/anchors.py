@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 
+# A cached tensor must serve training after a pass in inference mode made it.
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)
 def grid_anchors(
     level_shapes: tuple[tuple[int, int], ...], anchor_scale: float, device: torch.device
 ) -> Tensor:
@@ -24,8 +26,8 @@ def grid_anchors(
 
 def _level(stride: int, shape: tuple[int, int], anchor_scale: float) -> Tensor:
     reach = (anchor_scale * stride - 1) / 2
-    y = torch.arange(shape[0], dtype=torch.float32) * stride + (stride - 1) / 2
-    x = torch.arange(shape[1], dtype=torch.float32) * stride + (stride - 1) / 2
+    y = torch.arange(shape[0], dtype=torch.float32, device="cpu") * stride + (stride - 1) / 2
+    x = torch.arange(shape[1], dtype=torch.float32, device="cpu") * stride + (stride - 1) / 2
     centre_y, centre_x = torch.meshgrid(y, x, indexing="ij")
     sides = (centre_x - reach, centre_y - reach, centre_x + reach, centre_y + reach)
     return torch.stack(sides, dim=-1).view(-1, 4)

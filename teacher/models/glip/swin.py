@@ -20,15 +20,19 @@ from teacher.models.glip.config import GlipConfig
 APART = -100.0
 
 
+# Cached tensors must serve training after a pass in inference mode made them.
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)
 def relative_position_index(window: int) -> Tensor:
     """[L, L] row of the bias table for each pair of positions in a window."""
-    place = torch.stack(torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")).flatten(1)
+    line = torch.arange(window, device="cpu")
+    place = torch.stack(torch.meshgrid(line, line, indexing="ij")).flatten(1)
     away = place[:, :, None] - place[:, None, :] + window - 1
     return away[0] * (2 * window - 1) + away[1]
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def shift_mask(height: int, width: int, window: int, device: torch.device) -> Tensor:
     """[w, L, L] for a map rolled by half a window: 0 inside a region, `APART` across regions."""
     bounds = (slice(0, -window), slice(-window, -(window // 2)), slice(-(window // 2), None))

@@ -85,9 +85,10 @@ class View:
                 yield from batch.to_pylist()
 
     def check(self) -> None:
-        """Read everything again. Raises Conflict when the rows do not have the manifest's digest, or not its count."""
+        """Read everything again. Raises Conflict when the rows do not have the manifest's digest or count."""
         tally = _Tally()
         for row in self.rows():
+            check_row(row)
             tally.add(row)
         if (tally.digest(), tally.rows) != (self.manifest.digest, self.manifest.rows):
             raise Conflict(

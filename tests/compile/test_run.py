@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from engine.ledger import put_record
+from engine.snapshots import snapshot_path
+from engine.storage import open_store
 from engine.views import open_view
 from pipelines.compile.policy import Policy
 from pipelines.compile.report import CompileReport, RegionNumbers, SampleNumbers, score_bin
 from pipelines.compile.run import compile_view
 from schemas.errors import ConfigError, Conflict, NotFound
+from schemas.ledger import Snapshot
 from schemas.settings import EvidenceSettings
 
 LEFT, RIGHT = (0, 0, 50, 50), (100, 0, 150, 50)
@@ -19,7 +23,7 @@ UNITS = [
     [[(0, *LEFT, 0.9), (0, *RIGHT, 0.8), (1, *LEFT, 0.7)], None, [(1, *LEFT, 0.3)]],
     [[], [(0, *RIGHT, 0.5), (1, *LEFT, 0.6)]],
 ]
-Write = Callable[..., object]
+Write = Callable[..., Snapshot]
 
 
 def _compile(tmp_path: Path, to: str = "view", **policy: object) -> CompileReport:
@@ -116,6 +120,20 @@ def test_evidence_that_was_touched_gives_no_view(tmp_path: Path, write_evidence:
     file.write_bytes(file.read_bytes()[:-1])
 
     with pytest.raises(Conflict):
+        _compile(tmp_path)
+
+    assert not (tmp_path / "view/view.json").exists()
+
+
+def test_evidence_that_holds_less_than_its_snapshot_promises_gives_no_view(
+    tmp_path: Path, write_evidence: Write
+) -> None:
+    snapshot = write_evidence(tmp_path / "evidence", UNITS)
+    entry = snapshot.entries[0].model_copy(update={"regions": 9})
+    promising = snapshot.model_copy(update={"version": 2, "entries": (entry, *snapshot.entries[1:])})
+    put_record(open_store(str(tmp_path / "evidence")), snapshot_path(2), promising)
+
+    with pytest.raises(Conflict, match="promises 4 samples and 11 regions, its files hold 4 and 6"):
         _compile(tmp_path)
 
     assert not (tmp_path / "view/view.json").exists()

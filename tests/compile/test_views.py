@@ -94,6 +94,15 @@ def test_the_digest_tells_rows_apart_and_nothing_else(
     assert (_write(folder / "c", changed) == digest) == (changed == rows)
 
 
+def test_a_view_in_an_object_store_is_the_same_view(tmp_path: Path) -> None:
+    url = f"memory://views{tmp_path}"
+
+    manifest = write_view(url, [_row(0), _row(1)], kind="view", provenance=PROVENANCE)
+
+    assert manifest.digest == _write(tmp_path, [_row(0), _row(1)])
+    assert list(open_view(url).rows()) == list(open_view(str(tmp_path)).rows())
+
+
 def test_another_view_in_the_same_folder_is_a_conflict(tmp_path: Path) -> None:
     _write(tmp_path, [_row(0)])
 

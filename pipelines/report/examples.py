@@ -1,0 +1,81 @@
+"""Labelled images with the teacher's boxes drawn on them: what the policy kept, and what it dropped."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+from pipelines.report.data import Example, ExampleBox
+from pipelines.report.markup import Markup, element, isolated
+
+MOST_DROPPED_DRAWN = 12
+MOST_LISTED = 6
+
+
+def example_figure(example: Example) -> Markup:
+    """One image, its boxes and its caption; kept boxes are numbered and listed with phrase and score."""
+    kept = [box for box in example.boxes if box.kept]
+    dropped = sorted((box for box in example.boxes if not box.kept), key=lambda box: -box.score)
+    drawn = [_dropped(box) for box in dropped[:MOST_DROPPED_DRAWN]]
+    drawn += [_kept(number, box, example) for number, box in enumerate(kept, 1)]
+    source = f"data:{example.media_type};base64,{b64encode(example.image).decode('ascii')}"
+    picture = element(
+        "svg",
+        element("image", href=source, width=example.width, height=example.height),
+        *drawn,
+        viewBox=f"0 0 {example.width} {example.height}",
+        class_="example",
+        role="img",
+        aria_label=example.caption,
+    )
+    listed = [
+        element("li", isolated(box.text), " ", element("span", f"{box.score:.2f}", class_="soft"))
+        for box in kept[:MOST_LISTED]
+    ]
+    if len(kept) > MOST_LISTED:
+        listed.append(element("li", f"and {len(kept) - MOST_LISTED} more", class_="soft more"))
+    return element(
+        "figure",
+        picture,
+        element(
+            "figcaption",
+            element("p", isolated(example.caption), class_="quote"),
+            element("ol", *listed) if kept else None,
+            element("p", _count(len(kept), len(dropped)), class_="soft"),
+        ),
+    )
+
+
+def _count(kept: int, dropped: int) -> str:
+    return f"{kept} kept, {dropped} dropped" if kept else f"nothing kept, {dropped} dropped"
+
+
+def _rect(box: ExampleBox, style: str) -> Markup:
+    x0, y0, x1, y1 = box.box
+    return element("rect", x=x0, y=y0, width=x1 - x0, height=y1 - y0, class_=style)
+
+
+def _dropped(box: ExampleBox) -> Markup:
+    title = element("title", f"dropped: {box.text}, score {box.score:.2f}")
+    return element("g", title, _rect(box, "drop under"), _rect(box, "drop"))
+
+
+def _kept(number: int, box: ExampleBox, example: Example) -> Markup:
+    """The box with its number in the corner; the size of the number follows the image's."""
+    size = max(example.width, example.height) / 13
+    left = min(max(box.box[0], 0), example.width - size)
+    top = min(max(box.box[1], 0), example.height - size)
+    return element(
+        "g",
+        element("title", f"kept: {box.text}, score {box.score:.2f}"),
+        _rect(box, "keep under"),
+        _rect(box, "keep"),
+        element("rect", x=left, y=top, width=size, height=size, class_="tag"),
+        element(
+            "text",
+            str(number),
+            x=left + size / 2,
+            y=top + size * 0.78,
+            font_size=size * 0.8,
+            text_anchor="middle",
+        ),
+    )

@@ -96,7 +96,7 @@ class _Scan:
             self._extended(kind, size, start)
             return
         fields, self._next = self._always | self._next, {}
-        if any(name.startswith("GNU.sparse") for name in fields):
+        if any(name.startswith(("GNU.sparse", "SUN.holesdata")) for name in fields):
             _damaged("SHARD_FORMAT", start, "a sparse member")
         if "size" in fields:
             size = _decimal(fields["size"], start)

@@ -1,0 +1,209 @@
+"""The executor on Ray: teacher actors that pull tasks, on a cluster of one that we start or on a running one.
+
+Promise: an actor's death costs its running task one attempt and its waiting tasks nothing; an actor never works with
+code other than the driver's; a pool that finds no place says so with the arithmetic.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError
+
+from engine.ray_token import provide_token
+from engine.rooms import ROOMS, check_rooms, package_root
+from engine.settings import RunSettings
+from engine.tasks import Failure, Outcome, Task, WorkerSpec
+from schemas.errors import EnvironmentProblem
+
+log = logging.getLogger(__name__)
+TASKS_PER_ACTOR = 2  # one runs, one waits: an actor never idles for an answer of the driver's
+_POLL_S = 1.0
+
+
+@contextmanager
+def cluster(address: str | None = None) -> Iterator[None]:
+    """A Ray cluster for the duration: the one this process is connected to, the one at `address`, or an own one.
+
+    raises: EnvironmentProblem when no cluster answers at the address
+    """
+    if ray.is_initialized():
+        yield
+        return
+    _connect(address or os.environ.get("RAY_ADDRESS"))
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str | None) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread gives equal bytes; actors are the parallelism
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        provide_token()
+        options |= {"address": "local", "include_dashboard": False}
+    else:
+        environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": package_root()}
+        options |= {"address": address, "runtime_env": {"env_vars": environment}}
+    before = os.getcwd()
+    os.chdir(package_root())  # Ray puts the current directory first on the workers' path
+    try:
+        ray.init(**options)
+    except (RayError, ConnectionError, RuntimeError, ValueError) as error:
+        raise EnvironmentProblem(f"no Ray cluster at {address or 'this machine'}: {error}") from error
+    finally:
+        os.chdir(before)
+
+
+def _actor_class() -> type:
+    """The actor's class, local on purpose: Ray then sends its code, and it can look for our rooms before it imports
+    any of them."""
+
+    class TeacherActor:
+        def __init__(self, spec_json: str) -> None:
+            self._spec_json = spec_json
+            self._worker: Any = None
+
+        def rooms(self, names: tuple[str, ...]) -> dict[str, str | None]:
+            import importlib.util
+
+            specs = {name: importlib.util.find_spec(name) for name in names}
+            return {name: spec.origin if spec else None for name, spec in specs.items()}
+
+        def run(self, task_json: str) -> str:
+            from engine.tasks import Task, WorkerSpec
+            from engine.worker import Worker
+
+            if self._worker is None:
+                self._worker = Worker(WorkerSpec.model_validate_json(self._spec_json))
+            outcome: str = self._worker.run(Task.model_validate_json(task_json)).model_dump_json()
+            return outcome
+
+    return TeacherActor
+
+
+@dataclass(eq=False)
+class _Actor:
+    """An actor as the driver sees it; `tasks` in the order handed over, so the first is the one that runs."""
+
+    handle: Any
+    looked: Any
+    placed: bool = False
+    tasks: dict[Any, Task] = field(default_factory=dict)
+
+
+class RayPool:
+    """A Pool of teacher actors: work begins when `min` are placed, up to `max` join when they find room."""
+
+    def __init__(self, spec: WorkerSpec, run: RunSettings, address: str | None = None) -> None:
+        self._spec_json, self._run = spec.model_dump_json(), run
+        self._cluster = cluster(address)
+        self._cluster.__enter__()
+        self._ended: list[Outcome] = []
+        self._actors: list[_Actor] = []
+        try:
+            self._remote: Any = ray.remote(_actor_class())
+            self._actors = [self._start() for _ in range(run.actors.max)]
+            self._wait_for_placement()
+        except BaseException:
+            self.close()
+            raise
+
+    def capacity(self) -> int:
+        """See Pool."""
+        return sum(TASKS_PER_ACTOR - len(actor.tasks) for actor in self._actors if actor.placed)
+
+    def submit(self, task: Task) -> None:
+        """Give the task to the placed actor with the least to do."""
+        actor = min((actor for actor in self._actors if actor.placed), key=lambda actor: len(actor.tasks))
+        actor.tasks[actor.handle.run.remote(task.model_dump_json())] = task
+
+    def busy(self) -> int:
+        """See Pool."""
+        return sum(len(actor.tasks) for actor in self._actors) + len(self._ended)
+
+    def next_outcome(self) -> Outcome:
+        """See Pool."""
+        deadline = time.monotonic() + self._run.placement_timeout_s
+        while not self._ended:
+            if any(actor.placed for actor in self._actors):
+                deadline = time.monotonic() + self._run.placement_timeout_s
+            elif time.monotonic() > deadline:
+                raise EnvironmentProblem(self._arithmetic(0))
+            self._step(_POLL_S)
+        return self._ended.pop(0)
+
+    def close(self) -> None:
+        """See Pool."""
+        for actor in self._actors:
+            ray.kill(actor.handle)
+        self._actors = []
+        self._cluster.__exit__(None, None, None)
+
+    def _start(self) -> _Actor:
+        handle = self._remote.options(
+            num_cpus=self._run.cpus_per_actor,
+            num_gpus=self._run.gpus_per_actor,
+            max_restarts=0,
+            max_task_retries=0,
+        ).remote(self._spec_json)
+        return _Actor(handle, handle.rooms.remote(ROOMS))
+
+    def _wait_for_placement(self) -> None:
+        deadline = time.monotonic() + self._run.placement_timeout_s
+        while (placed := sum(actor.placed for actor in self._actors)) < self._run.actors.min:
+            if time.monotonic() > deadline:
+                raise EnvironmentProblem(self._arithmetic(placed))
+            self._step(_POLL_S)
+
+    def _step(self, timeout_s: float) -> None:
+        """Wait until something ends, and take note of it."""
+        looks = {actor.looked: actor for actor in self._actors if not actor.placed}
+        runs = {ref: actor for actor in self._actors for ref in actor.tasks}
+        ended, _ = ray.wait([*looks, *runs], num_returns=1, timeout=timeout_s)
+        for ref in ended:
+            actor = looks.get(ref) or runs[ref]
+            try:
+                self._take(actor, ref, ray.get(ref))
+            except RayActorError as error:
+                self._bury(actor, error)
+
+    def _take(self, actor: _Actor, ref: Any, answer: Any) -> None:
+        if ref is actor.looked:
+            check_rooms(answer, package_root(), "a Ray worker")
+            actor.placed = True
+        else:
+            del actor.tasks[ref]
+            self._ended.append(Outcome.model_validate_json(answer))
+
+    def _bury(self, actor: _Actor, error: RayActorError) -> None:
+        """Replace a dead actor. Only the task it ran is charged, and none when its node was taken away."""
+        log.warning("a teacher actor died: %s", str(error).splitlines()[0])
+        if not actor.placed:
+            raise EnvironmentProblem(f"a teacher actor could not start: {error}") from error
+        for position, task in enumerate(actor.tasks.values()):
+            charged = position == 0 and not error.preempted
+            detail = f"the worker died: {str(error).splitlines()[0]}"
+            failure = Failure(code="WORKER_DIED", detail=detail, retryable=True, charged=charged)
+            self._ended.append(Outcome(task=task, failure=failure))
+        self._actors[self._actors.index(actor)] = self._start()
+
+    def _arithmetic(self, placed: int) -> str:
+        cluster: Any = ray  # its resource functions carry no types
+        have, free = cluster.cluster_resources(), cluster.available_resources()
+        run = self._run
+        return (
+            f"{placed} of {run.actors.min} teacher actors found a place in {run.placement_timeout_s:.0f} s. Each asks "
+            f"for {run.cpus_per_actor:g} CPU and {run.gpus_per_actor:g} GPU; the cluster has {have.get('CPU', 0):g} "
+            f"CPU and {have.get('GPU', 0):g} GPU, free are {free.get('CPU', 0):g} and {free.get('GPU', 0):g}. Lower "
+            "run.actors.min, run.cpus_per_actor or run.gpus_per_actor, or add nodes"
+        )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.views import open_view
-from pipelines.audit.report import audit_report
+from pipelines.audit.report import TINY_WORLD_TRUTH, Truth, audit_report, stand_in
 from pipelines.audit.sample import AuditSample, read_sample, write_sample
 from pipelines.audit.sampling import Groups, draw_sample
 from pipelines.audit.verdicts import VerdictStore
@@ -94,6 +94,14 @@ def open_audit(
     sample = draw_sample(open_view(view), seed=seed, n=n, bins=bins, groups=groups, source=view)
     write_sample(sample, Path(folder) / SAMPLE)
     return DrawnSample(sample=sample, folder=str(folder))
+
+
+def stand_in_audit(folder: str | Path, truth: Truth, *, reviewer: str = TINY_WORLD_TRUTH) -> AuditFindings:
+    """Let a program that knows the truth review the folder's sample; kept under its name, never as a person's."""
+    sample = read_sample(Path(folder) / SAMPLE)
+    verdicts = stand_in(sample, truth, reviewer=reviewer)
+    VerdictStore(Path(folder) / VERDICTS, sample).record_all(verdicts)
+    return AuditFindings(findings=audit_report(sample, verdicts))
 
 
 def serve_audit(

@@ -26,8 +26,8 @@ from schemas.errors import Conflict
 TARGET_HALF_WIDTH = 0.02
 TINY_WORLD_TRUTH = "truth of the tiny world"
 METHOD = (
-    "share of accepted regions, each stratum weighted by its population; Wilson intervals with finite population "
-    "correction (exact below 10 reviews), recombined by MOVER; skipped regions count as missing at random"
+    "share of accepted regions, each score stratum weighted by its population; Wilson's interval at the effective "
+    "number of reviews, exact where fewer than five stand behind it; skipped regions count as missing at random"
 )
 
 Truth = Callable[[SampledRegion], Sequence[Sequence[float]]]

@@ -215,7 +215,7 @@ def _group_of(root: str, groups: Groups | None) -> str:
 def _stratum(cell: tuple[str, int], borders: Sequence[float], population: int, drawn: int) -> Stratum:
     group, bin_ = cell
     low, high = list(itertools.pairwise((0.0, *borders, 1.0)))[bin_]
-    name = f"{group} {low:.4g}-{high:.4g}"
+    name = f"{low:.4g}-{high:.4g}" if group == EVERYTHING else f"{group} {low:.4g}-{high:.4g}"
     return Stratum(name=name, group=group, low=low, high=high, population=population, drawn=drawn)
 
 

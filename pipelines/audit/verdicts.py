@@ -37,11 +37,12 @@ _NETWORK_FILESYSTEMS = {
 }
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS reviewers (name TEXT PRIMARY KEY, kind TEXT NOT NULL)",
     """CREATE TABLE IF NOT EXISTS events (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         event_id TEXT NOT NULL UNIQUE,
         item TEXT NOT NULL,
-        reviewer TEXT NOT NULL,
+        reviewer TEXT NOT NULL REFERENCES reviewers (name),
         kind TEXT NOT NULL CHECK (kind IN ('accept', 'reject', 'skip', 'undo')),
         undoes TEXT REFERENCES events (event_id),
         at TEXT NOT NULL,
@@ -105,17 +106,32 @@ class VerdictStore:
         The same event again returns the same number. Raises Conflict when another verdict of this reviewer on the
         item stands (undo it first) or the id is taken, NotFound for an item that is not in the sample.
         """
+        with self._transaction() as db:
+            _claim(db, reviewer, "person")
+            return self._keep(db, event_id, item, reviewer, verdict)
+
+    def record_all(self, verdicts: Verdicts) -> None:
+        """Keep a whole review that was made elsewhere, all of it or nothing; again changes nothing."""
+        if (verdicts.sample_digest, verdicts.view_digest) != (self._sample.digest, self._sample.view_digest):
+            raise Conflict(
+                f"the verdicts are on the sample {verdicts.sample_digest}, not {self._sample.digest}"
+            )
+        with self._transaction() as db:
+            _claim(db, verdicts.reviewer, verdicts.reviewer_kind)
+            for item, verdict in sorted(verdicts.by_item.items()):
+                self._keep(db, f"{verdicts.reviewer}/{item}", item, verdicts.reviewer, verdict)
+
+    def _keep(self, db: sqlite3.Connection, event_id: str, item: str, reviewer: str, verdict: Verdict) -> int:
         if item not in self._items:
             raise NotFound(f"item {item!r} is not in the sample {self._sample.digest}")
-        with self._transaction() as db:
-            if known := _known(db, event_id, (item, reviewer, verdict, None)):
-                return known
-            stands = db.execute(_STANDING + "AND item = ?", (reviewer, item)).fetchone()
-            if stands:
-                raise Conflict(
-                    f"{reviewer} already said {stands[2]!r} of {item}, now {verdict!r}: undo that first"
-                )
-            return _append(db, (event_id, item, reviewer, verdict, None))
+        if known := _known(db, event_id, (item, reviewer, verdict, None)):
+            return known
+        stands = db.execute(_STANDING + "AND item = ?", (reviewer, item)).fetchone()
+        if stands:
+            raise Conflict(
+                f"{reviewer} already said {stands[2]!r} of {item}, now {verdict!r}: undo that first"
+            )
+        return _append(db, (event_id, item, reviewer, verdict, None))
 
     def undo(self, event_id: str, undoes: str, reviewer: str) -> StandingVerdict:
         """Take back the verdict with the id `undoes`; returns it. Raises NotFound where this reviewer has none such."""
@@ -137,28 +153,35 @@ class VerdictStore:
         with self._transaction() as db:
             return [_standing(row) for row in db.execute(_STANDING + "ORDER BY seq", (reviewer,))]
 
-    def reviewers(self) -> list[str]:
-        """Everyone who gave a verdict here, in alphabetical order."""
+    def reviewers(self) -> dict[str, ReviewerKind]:
+        """Everyone who gave a verdict here, in alphabetical order, and what they are."""
         with self._transaction() as db:
-            return [name for (name,) in db.execute("SELECT DISTINCT reviewer FROM events ORDER BY reviewer")]
+            return dict(db.execute("SELECT name, kind FROM reviewers ORDER BY name").fetchall())
 
     def verdicts(self, reviewer: str | None = None) -> Verdicts:
-        """One reviewer's verdicts; the name may be left out where there is but one. Raises Conflict or NotFound."""
-        names = self.reviewers()
-        if reviewer is None and len(names) > 1:
-            raise Conflict(f"{self._path.name} holds verdicts of {', '.join(names)}: name one reviewer")
-        if reviewer is not None and reviewer not in names:
+        """One reviewer's verdicts. Without a name: the only person's, or the only program's where no person looked.
+
+        Raises NotFound for a name that gave none, Conflict where a name is needed.
+        """
+        known = self.reviewers()
+        if reviewer is not None and reviewer not in known:
             raise NotFound(
-                f"{reviewer!r} gave no verdict in {self._path.name}; those who did: {', '.join(names)}"
+                f"{reviewer!r} gave no verdict in {self._path.name}; those who did: {', '.join(known)}"
             )
-        name = reviewer or (names[0] if names else "nobody yet")
+        name = reviewer or self._only(known)
         return Verdicts(
             sample_digest=self._sample.digest,
             view_digest=self._sample.view_digest,
             reviewer=name,
-            reviewer_kind="person",
+            reviewer_kind=known.get(name, "person"),
             by_item={verdict.item: verdict.verdict for verdict in self.standing(name)},
         )
+
+    def _only(self, known: dict[str, ReviewerKind]) -> str:
+        candidates = [name for name, kind in known.items() if kind == "person"] or list(known)
+        if len(candidates) > 1:
+            raise Conflict(f"{self._path.name} holds verdicts of {', '.join(candidates)}: name one reviewer")
+        return candidates[0] if candidates else "nobody yet"
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -182,6 +205,14 @@ class VerdictStore:
             ) from error
         finally:
             db.close()  # rolls back what was not committed
+
+
+def _claim(db: sqlite3.Connection, reviewer: str, kind: ReviewerKind) -> None:
+    """A name belongs to a person or to a program, never to both."""
+    db.execute("INSERT OR IGNORE INTO reviewers VALUES (?, ?)", (reviewer, kind))
+    (there,) = db.execute("SELECT kind FROM reviewers WHERE name = ?", (reviewer,)).fetchone()
+    if there != kind:
+        raise Conflict(f"{reviewer!r} stands here as a {there}, not as a {kind}: use another name")
 
 
 def _known(db: sqlite3.Connection, event_id: str, content: tuple[str, str, str, str | None]) -> int | None:

@@ -91,6 +91,18 @@ def test_a_second_tab_is_told_of_the_standing_verdict_and_undo_frees_it(client):
     assert give(client, verdict="reject", event_id="e3").status_code == 201
 
 
+def test_a_locked_database_is_answered_503_and_the_verdict_can_be_sent_again(client, tmp_path, monkeypatch):
+    connect = sqlite3.connect
+    with closing(connect(tmp_path / "verdicts.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(sqlite3, "connect", lambda path, **how: connect(path, **{**how, "timeout": 0.05}))
+        refused = give(client)
+        holder.execute("ROLLBACK")
+
+    assert refused.status_code == 503 and "try again" in refused.json()["error"]
+    assert give(client).status_code == 201
+
+
 def test_nothing_is_had_without_the_token(client):
     for headers in ({}, {"x-groundswell-token": "wrong"}, {"authorization": f"Bearer {TOKEN}"}):
         for path in API:

@@ -115,6 +115,8 @@ def test_nothing_is_cut_off_at_200_percent_zoom(page):
     picture(page, "audit-200-percent")
 
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    words, keys = page.locator("#caption").bounding_box(), page.locator(".keys").bounding_box()
+    assert words["y"] + words["height"] <= keys["y"]
     for name in ("accept", "reject", "skip", "undo"):
         box = page.locator(f"#{name}").bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= 600

@@ -3,7 +3,7 @@
 import pytest
 
 from engine.views import write_view
-from pipelines.audit.desk import open_audit, report_audit
+from pipelines.audit.desk import open_audit, report_audit, stand_in_audit
 from pipelines.audit.report import audit_report, stand_in, truth_of_rows
 from pipelines.audit.sample import read_sample
 from pipelines.audit.verdicts import VerdictStore
@@ -39,8 +39,11 @@ def tiny_world(tmp_path, n=40):
 def test_a_stand_in_review_finds_the_worlds_precision_and_is_recorded_as_no_person(tmp_path):
     view, truth = tiny_world(tmp_path)
     sample = open_audit(view, tmp_path / "audit", n=40, seed=0).sample
-    findings = audit_report(sample, stand_in(sample, truth))
+    findings = stand_in_audit(tmp_path / "audit", truth).data()
 
+    assert (
+        findings == audit_report(sample, stand_in(sample, truth)) == report_audit(tmp_path / "audit").data()
+    )
     assert findings["precision"] == {"value": 0.75, "low": 0.75, "high": 0.75}  # all 40 of 40 were reviewed
     assert (findings["accepted"], findings["rejected"], findings["pending"]) == (30, 10, 0)
     assert (findings["reviewer"], findings["reviewer_kind"]) == ("truth of the tiny world", "truth")

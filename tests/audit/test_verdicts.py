@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pipelines.audit.report import stand_in
 from pipelines.audit.sample import write_sample
 from pipelines.audit.sampling import draw_sample
 from pipelines.audit.verdicts import VerdictStore
@@ -198,3 +199,28 @@ def test_a_file_belongs_to_one_sample_and_one_reviewer_is_named(tmp_path):
     assert store.verdicts("bob").by_item == {sample.regions[0].item: "reject"}
     with pytest.raises(NotFound, match="not in the sample"):
         store.record("e3", "made up", "ann", "accept")
+
+
+def test_a_programs_verdicts_are_kept_as_such_and_a_persons_come_before_them(tmp_path):
+    sample = sample_of()
+    store = VerdictStore(tmp_path / "v.db", sample)
+    theirs = stand_in(sample, lambda region: [])
+    store.record_all(theirs)
+    store.record_all(theirs)
+
+    assert store.verdicts() == theirs and len(events(tmp_path / "v.db")) == 8
+    with pytest.raises(Conflict, match="stands here as a truth"):
+        store.record("e1", sample.regions[0].item, theirs.reviewer, "accept")
+    store.record("e1", sample.regions[0].item, "ann", "accept")
+    assert (store.verdicts().reviewer, store.verdicts().reviewer_kind) == ("ann", "person")
+    assert store.verdicts(theirs.reviewer).reviewer_kind == "truth"
+
+
+def test_a_review_is_kept_whole_or_not_at_all(tmp_path):
+    sample = sample_of()
+    theirs = stand_in(sample, lambda region: [])
+    broken = theirs.model_copy(update={"by_item": {**theirs.by_item, "zzz": "accept"}})
+
+    with pytest.raises(NotFound):
+        VerdictStore(tmp_path / "v.db", sample).record_all(broken)
+    assert events(tmp_path / "v.db") == []

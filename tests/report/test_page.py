@@ -65,18 +65,11 @@ def test_the_page_needs_nothing_but_itself(data):
 def test_every_number_of_the_run_is_on_the_page(data):
     text = read(page(data)).text
 
-    for number in (
-        "2,400",
-        "4,512",
-        "18,400",
-        "6,210",
-        "33.0",
-        "+24.0",
-        "+18.0 to +30.0",
-        "79 %",
-        "74 % to 83 %",
-    ):
+    for number in ("2,400", "4,512", "18,400", "6,210", "33.0", "+24.0", "+18.0 to +30.0", "−1.0 to +3.0"):
         assert number in text
+    found = data.audit["precision"]
+    assert f"audit, {100 * found['low']:.0f} % to {100 * found['high']:.0f} %" in text
+    assert "200 of 1,500 boxes reviewed" in text
     assert "truth of the tiny world, a stand-in for a person: no one looked" in text
     assert "groundswell audit serve runs/demo/audit" in text
 

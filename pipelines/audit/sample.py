@@ -72,7 +72,7 @@ class AuditSample(Record):
     """A sample of one view, in the order in which it is shown (shuffled, so strata are mixed)."""
 
     format_version: str = FORMAT_VERSION
-    view: str = Field(description="where the view was read")
+    view: str = Field(description="where the view was read; no part of the digest, views may move")
     view_digest: str
     seed: int
     score_edges: tuple[float, ...] = Field(description="inner borders between the score bins")
@@ -106,7 +106,7 @@ class AuditSample(Record):
             )
 
     def _content_digest(self) -> str:
-        return digest_of(self.model_dump(mode="json", exclude={"digest"}))
+        return digest_of(self.model_dump(mode="json", exclude={"digest", "view"}))
 
 
 def write_sample(sample: AuditSample, path: str | Path) -> None:

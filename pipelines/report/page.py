@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipelines.report import sections
+from pipelines.report.audit_section import audit
 from pipelines.report.data import ReportData
 from pipelines.report.markup import Markup, element, join
 
@@ -47,7 +48,7 @@ def _present(data: ReportData) -> Iterable[Markup]:
         sections.models,
         sections.examples,
         sections.labels,
-        sections.audit,
+        audit,
         sections.training,
         sections.next_steps,
     ):

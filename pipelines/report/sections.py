@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pipelines.report import verdict
-from pipelines.report.charts import Line, bars, histogram, line_chart, percent, signed, whiskers
+from pipelines.report.charts import Line, bars, histogram, line_chart, percent, signed
 from pipelines.report.data import METRICS, Interval, ModelRow, ReportData, ThresholdLine
 from pipelines.report.examples import example_figure
+from pipelines.report.frames import card, section
 from pipelines.report.loop import loop_picture
 from pipelines.report.markup import Markup, element, join
 
@@ -58,7 +58,7 @@ def _tile(name: str, number: str, note: str) -> Markup:
 
 def loop(data: ReportData) -> Markup:
     """The loop as a picture."""
-    return _section(
+    return section(
         "The loop, with this run's numbers", element("div", loop_picture(data.loop), class_="wide")
     )
 
@@ -79,7 +79,7 @@ def models(data: ReportData) -> Markup | None:
         f"Per cent on {data.loop.test_images:,} held-out images; beneath each number its 95 % interval. Control and "
         "student share start, steps, batch and augmentation; only the student saw the teacher's labels."
     )
-    return _section(
+    return section(
         "Teacher, control, student", element("div", table, class_="wide"), element("p", note, class_="soft")
     )
 
@@ -124,7 +124,7 @@ def examples(data: ReportData) -> Markup | None:
         class_="soft legend",
     )  # fmt: skip
     figures = element("div", *[example_figure(example) for example in data.examples], class_="gallery")
-    return _section("What the teacher saw, and what was kept", legend, figures)
+    return section("What the teacher saw, and what was kept", legend, figures)
 
 
 def labels(data: ReportData) -> Markup | None:
@@ -134,7 +134,7 @@ def labels(data: ReportData) -> Markup | None:
         s = data.scores
         note = f"Blue kept, grey dropped. {s.score_kind}" if s.score_kind else "Blue kept, grey dropped."
         cards.append(
-            _card("Scores of the evidence", histogram(s.kept, s.dropped, s.low, s.high, data.threshold), note)
+            card("Scores of the evidence", histogram(s.kept, s.dropped, s.low, s.high, data.threshold), note)
         )
     if data.thresholds:
         chart = line_chart(
@@ -142,7 +142,7 @@ def labels(data: ReportData) -> Markup | None:
             x_title="score threshold", y_title="precision", y_range=(0, 1), y_label=percent, mark=data.threshold,
         )  # fmt: skip
         note = "Against the tiny world's truth: phrase present and IoU of at least 0.5. Bands are 95 % intervals."
-        cards.append(_card("Precision against threshold", chart, note))
+        cards.append(card("Precision against threshold", chart, note))
     if data.policy:
         rows = [
             (f"{step.operation} {step.setting}".strip(), float(step.regions_after), f"{step.regions_after:,}")
@@ -150,9 +150,9 @@ def labels(data: ReportData) -> Markup | None:
         ]
         rows.insert(0, ("evidence", float(data.loop.evidence_regions), f"{data.loop.evidence_regions:,}"))
         cards.append(
-            _card("What the policy kept", bars(rows), "Regions left after each operation; no GPU needed.")
+            card("What the policy kept", bars(rows), "Regions left after each operation; no GPU needed.")
         )
-    return _section("From evidence to labels", element("div", *cards, class_="cards")) if cards else None
+    return section("From evidence to labels", element("div", *cards, class_="cards")) if cards else None
 
 
 def _threshold_line(line: ThresholdLine, style: str) -> Line:
@@ -167,56 +167,6 @@ def _threshold_line(line: ThresholdLine, style: str) -> Line:
     )
 
 
-def audit(data: ReportData) -> Markup | None:
-    """What the audit found, by stratum, and who reviewed."""
-    if data.audit is None:
-        return None
-    found = data.audit
-    rows = [_estimate_row("all", found["precision"])]
-    if len(found["groups"]) > 1:
-        rows += [_estimate_row(name, estimate) for name, estimate in found["groups"].items()]
-    rows += [_estimate_row(stratum["name"], stratum["precision"]) for stratum in found["strata"]]
-    facts = element("ul", *[element("li", fact) for fact in _audit_facts(found)], class_="facts")
-    cards = element(
-        "div",
-        _card(
-            "Precision of the kept boxes",
-            whiskers(rows),
-            "Dots with 95 % intervals; strata are ranges of score.",
-        ),
-        element("div", element("h3", "How it was found"), facts, class_="card"),
-        class_="cards",
-    )
-    return _section("The audit", cards)
-
-
-def _audit_facts(found: dict[str, Any]) -> list[Markup | str]:
-    person = found["reviewer_kind"] == "person"
-    who = found["reviewer"] if person else f"{found['reviewer']}, a stand-in for a person: no one looked"
-    facts: list[Markup | str] = [
-        join("Reviewer: ", element("strong", who), "."),
-        f"{found['reviewed']:,} of {found['population']:,} boxes reviewed, drawn with seed {found['seed']}; "
-        f"{found['accepted']:,} accepted, {found['rejected']:,} rejected, {found['skipped']:,} skipped, "
-        f"{found['pending']:,} pending.",
-        f"Method: {found['method']}.",
-        join(
-            "View ",
-            element("code", found["view_digest"].removeprefix("sha256:")[:16]),
-            "; no other view is meant.",
-        ),
-    ]
-    more = found["more_reviews"]
-    if more["about"]:
-        facts.insert(
-            2, f"About {more['about']:,} more reviews would bring it to ±{percent(more['for_half_width'])}."
-        )
-    return facts
-
-
-def _estimate_row(name: str, estimate: dict[str, Any]) -> tuple[str, float | None, float, float]:
-    return name, estimate["value"], estimate["low"], estimate["high"]
-
-
 def training(data: ReportData) -> Markup | None:
     """Curves and times."""
     cards = []
@@ -224,15 +174,15 @@ def training(data: ReportData) -> Markup | None:
         lines = [Line(curve.model, curve.model, curve.steps, curve.loss) for curve in data.curves]
         chart = line_chart(lines, x_title="training step", y_title="loss")
         note = "Each is over its own data, so the losses of control and student do not compare."
-        cards.append(_card("Training loss", chart, note))
+        cards.append(card("Training loss", chart, note))
     if data.timings:
         rows = [
             (timing.step, timing.seconds, f"{timing.seconds:.0f} s" + (" (earlier)" if timing.cached else ""))
             for timing in data.timings
         ]
         total = sum(timing.seconds for timing in data.timings)
-        cards.append(_card("Where the time went", bars(rows), f"{total:.0f} s of work in all."))
-    return _section("Training and time", element("div", *cards, class_="cards")) if cards else None
+        cards.append(card("Where the time went", bars(rows), f"{total:.0f} s of work in all."))
+    return section("Training and time", element("div", *cards, class_="cards")) if cards else None
 
 
 def next_steps(data: ReportData) -> Markup | None:
@@ -250,7 +200,7 @@ def next_steps(data: ReportData) -> Markup | None:
         else None,
         element("div", element("h3", "Read with care"), notes, class_="card") if notes else None,
     ]
-    return _section("Next", element("div", *parts, class_="cards")) if any(parts) else None
+    return section("Next", element("div", *parts, class_="cards")) if any(parts) else None
 
 
 def closing(data: ReportData) -> Markup:
@@ -260,11 +210,3 @@ def closing(data: ReportData) -> Markup:
         for name, value in data.provenance.items()
     ]
     return element("footer", element("dl", *facts) if facts else None)
-
-
-def _section(title: str, *children: Markup | None) -> Markup:
-    return element("section", element("h2", title), *children)
-
-
-def _card(title: str, chart: Markup, note: str) -> Markup:
-    return element("div", element("h3", title), chart, element("p", note, class_="soft"), class_="card")

@@ -1,6 +1,7 @@
 """A tiny sample over real image files, and the review app over it."""
 
 import random
+import tarfile
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ HOSTILE = '<img src=x onerror="document.title=1"> \u202emoon\u202c'
 
 
 def scene(folder, number):
-    """A picture with one ellipse, and its box; the scene is drawn from the number."""
+    """Writes a picture with one ellipse, drawn from the number; returns its box."""
     chance = random.Random(number)
     image = Image.new("RGB", (120, 90), (214, 224, 232))
     draw = ImageDraw.Draw(image)
@@ -43,6 +44,17 @@ def row(folder, number, caption, begin, end):
     }
 
 
+def put_in_tar(folder, rows):
+    """Move the rows' pictures into one shard, as labelled shards hold them."""
+    shard = folder / "shard.tar"
+    with tarfile.open(shard, "w") as tar:
+        for one in rows:
+            tar.add(one["pixels"]["url"], arcname=f"{one['key']}.png")
+    with tarfile.open(shard) as tar:
+        for one, member in zip(rows, tar.getmembers(), strict=True):
+            one["pixels"] = {"url": str(shard), "offset": member.offset_data, "length": member.size}
+
+
 @pytest.fixture
 def sample(tmp_path):
     """Six regions: plain captions, one beyond the BMP, one right to left, one hostile."""
@@ -53,6 +65,7 @@ def sample(tmp_path):
         (HOSTILE, 0, len(HOSTILE)),
     ]
     rows = [row(tmp_path, number, *caption) for number, caption in enumerate(captions)]
+    put_in_tar(tmp_path, rows[3:])
     view = SimpleNamespace(manifest=SimpleNamespace(digest="sha256:" + "a" * 64), rows=lambda: iter(rows))
     return draw_sample(view, seed=0, n=6, bins=1)
 

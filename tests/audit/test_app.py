@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -29,6 +30,12 @@ def give(client, position=0, verdict="accept", event_id="e1", **headers):
     return client.post("/api/verdicts", json=message, headers={**GOOD, **headers})
 
 
+def loose_file(sample, number):
+    """Position and path of one of the pictures that lie outside the shard."""
+    loose = [(at, Path(one.pixels.url)) for at, one in enumerate(sample.regions) if one.pixels.offset is None]
+    return loose[number]
+
+
 def test_an_item_is_shown_blind_and_its_caption_comes_whole_in_three_pieces(client, sample):
     for position, region in enumerate(sample.regions):
         answer = client.get(f"/api/items/{position}", headers=GOOD)
@@ -52,25 +59,27 @@ def test_no_answer_but_the_reviewers_own_names_score_stratum_or_file(client, sto
     }
 
 
-def test_the_image_is_upright_and_free_of_metadata(client, sample, tmp_path):
-    turned = Image.open(sample.regions[0].pixels.url).transpose(Image.Transpose.ROTATE_90)
+def test_the_image_is_upright_and_free_of_metadata(client, sample):
+    position, path = loose_file(sample, 0)
+    turned = Image.open(path).transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "where it was taken"
-    turned.save(sample.regions[0].pixels.url, exif=exif)
-    answer = client.get("/api/images/0", headers=GOOD)
+    turned.save(path, exif=exif)
+    answer = client.get(f"/api/images/{position}", headers=GOOD)
 
     with Image.open(BytesIO(answer.content)) as image:
         assert image.size == (120, 90) and not image.getexif()
     assert answer.headers["content-type"] == "image/png" and b"taken" not in answer.content
 
 
-def test_a_replaced_or_missing_image_is_refused_with_the_reason(client, sample, tmp_path):
-    Image.new("RGB", (64, 64)).save(sample.regions[0].pixels.url)
-    replaced = client.get("/api/images/0", headers=GOOD)
-    (tmp_path / sample.regions[1].pixels.url).unlink()
+def test_a_replaced_or_missing_image_is_refused_with_the_reason(client, sample):
+    (first, path), (second, gone) = loose_file(sample, 0), loose_file(sample, 1)
+    Image.new("RGB", (64, 64)).save(path)
+    replaced = client.get(f"/api/images/{first}", headers=GOOD)
+    gone.unlink()
 
     assert replaced.status_code == 409 and "was replaced" in replaced.json()["error"]
-    assert client.get("/api/images/1", headers=GOOD).status_code == 404
+    assert client.get(f"/api/images/{second}", headers=GOOD).status_code == 404
 
 
 def test_a_verdict_is_on_disk_when_it_is_acknowledged_and_counts_once(client, tmp_path, sample):

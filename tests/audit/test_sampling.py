@@ -62,6 +62,15 @@ def test_the_same_seed_draws_the_same_sample_whatever_the_order_of_rows():
     )
 
 
+def test_a_view_that_moved_gives_the_same_sample():
+    view = TinyView(many_rows())
+
+    assert (
+        draw_sample(view, seed=3, n=60, source="a").digest
+        == draw_sample(view, seed=3, n=60, source="/b").digest
+    )
+
+
 def test_inclusion_probabilities_weight_the_sample_back_to_the_population():
     sample = draw_sample(TinyView(many_rows()), seed=0, n=80)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from pipelines.compile.policy import Policy
 from pipelines.demo.world.lexicon import COLOURS, TEXTURES
 from pipelines.demo.world.settings import WorldSettings
 from schemas.settings import Settings
@@ -28,15 +29,31 @@ class Recipe(Settings):
     student_learning_rate: float = Field(1e-3, gt=0)
     batch_size: int = Field(8, ge=1)
     teacher_prompts: PromptMix = PromptMix(detection=0.3, phrase_list=0.5, caption=0.2)
-    pseudo_share: float = Field(0.7, gt=0, lt=1, description="share of the student's slots that hold web images")
+    pseudo_share: float = Field(
+        0.7, gt=0, lt=1, description="share of the student's slots that hold web images"
+    )
     pseudo_prompts: PromptMix = PromptMix(detection=0.75, phrase_list=0.0, caption=0.25)
     pseudo_negatives_max: int = Field(15, ge=0)
-    control_repeat_threshold: float = Field(0.0, ge=0, le=1, description="rare gold images are repeated for control")
+    control_repeat_threshold: float = Field(
+        0.0, ge=0, le=1, description="rare gold images are repeated for control"
+    )
+
+    policy: Policy = Policy(
+        nms_iou=0.5,
+        candidate_score=0.2,
+        max_candidates_per_phrase=3,
+        one_to_one=True,
+        min_score=0.4,
+        merge_iou=0.75,
+    )
+
+    audit_regions: int = Field(200, ge=1, description="regions in the audit's sample")
+    world_size: WorldSettings = Field(WorldSettings(), description="the world; its seed is the recipe's")
 
     @property
     def world(self) -> WorldSettings:
         """The world of this seed."""
-        return WorldSettings(seed=self.seed)
+        return self.world_size.model_copy(update={"seed": self.seed})
 
     def teacher(self, start: Path, gold: str, out: Path) -> TrainSettings:
         """The teacher: from random weights, on gold alone."""
@@ -51,7 +68,9 @@ class Recipe(Settings):
         """The fair control: the student's run with gold in every slot."""
         return self._second(teacher, gold, gold, out, repeat_threshold=self.control_repeat_threshold)
 
-    def _second(self, teacher: Path, gold: str, other: str, out: Path, repeat_threshold: float) -> TrainSettings:
+    def _second(
+        self, teacher: Path, gold: str, other: str, out: Path, repeat_threshold: float
+    ) -> TrainSettings:
         streams = (
             StreamSettings(
                 url=gold,

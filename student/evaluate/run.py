@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def evaluate(
     bootstrap: int = 200,
     seed: int = 0,
     batch_size: int = 16,
+    results_to: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """The numbers of design section 8, with intervals over images.
@@ -40,6 +42,7 @@ def evaluate(
     gold:             COCO JSON; with captions and tokens_positive a GLIP directory also gets phrase recall
     images:           a folder or shards; gold images without pixels are left out and counted in `images`
     groups, group_by: category ids by name, or the category field that names the group (LVIS: frequency)
+    results_to:       a file for the detections, as COCO results: what `paired_differences` compares
     """
     model, truth = Path(model_or_results), read_gold(Path(gold))
     named = dict(groups) if groups is not None else category_groups(truth, group_by)
@@ -55,6 +58,8 @@ def evaluate(
         raise ConfigError(
             f"{images} holds none of the {len(truth['images'])} images of {gold}; check --key-map"
         )
+    if results_to is not None:
+        Path(results_to).write_text(json.dumps(results), encoding="utf-8")
     numbers = coco_numbers(seen, results, groups=named or None, bootstrap=bootstrap, seed=seed)
     return _report(numbers, recall, len(truth["images"]), len(seen["images"]), len(results))
 

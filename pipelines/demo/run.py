@@ -1,0 +1,174 @@
+"""The demo: the whole loop on the tiny world, each step through the same code as its verb.
+
+Promise: what is printed and drawn is what happened, also when the student loses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipelines.demo.journal import Journal, code_digest
+from pipelines.demo.places import Places
+from pipelines.demo.recipe import Recipe
+
+Progress = Callable[[str, int, int], None]
+Say = Callable[[str], None]
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = ("teacher", "control", "student")
+STEPS = 8
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo found, and where its page is."""
+
+    report: Path
+    results: dict[str, Any]
+    seconds: dict[str, float]
+    summary: str
+
+    def data(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {"report": str(self.report), "seconds": self.seconds, **self.results}
+
+    def text(self) -> str:
+        """The table of models, the audit and what to run next."""
+        return self.summary
+
+
+def run_demo(
+    folder: Path, *, seed: int = 0, recipe: Recipe | None = None, progress: Progress, say: Say
+) -> DemoResult:
+    """Render, teach, label, compile, train, evaluate, audit, report. Steps that are done are not done again."""
+    recipe = recipe or Recipe(seed=seed)
+    places = Places(folder)
+    key = {
+        "recipe": recipe.model_dump(mode="json"),
+        "code": code_digest(ROOT),
+        "torch": version("torch"),
+        "folder": str(folder),
+    }
+    journal = Journal(folder, key, STEPS, say)
+    steps = _Steps(places, recipe, progress)
+    results = {
+        "world": journal.step(
+            "world", "render the tiny world: gold, web shards, held-out scenes", steps.render
+        ),
+        "teacher": journal.step("teacher", "train the teacher on gold", steps.teach),
+        "label": journal.step("label", "label the web shards on a Ray cluster", steps.label),
+        "compile": journal.step("compile", "compile the evidence into a view", steps.compile),
+        "train": journal.step(
+            "train", "train the student and its gold-only control, side by side", steps.train
+        ),
+        "evaluate": journal.step("evaluate", "evaluate all three on held-out scenes", steps.evaluate),
+        "audit": journal.step("audit", "audit the view against the truth of the tiny world", steps.audit),
+    }
+    from pipelines.demo.findings import summary_of, write_findings
+
+    results["report"] = journal.step(
+        "report", "write the report", lambda: write_findings(places, recipe, results, journal)
+    )
+    return DemoResult(places.report, results, journal.seconds, summary_of(places, results))
+
+
+class _Steps:
+    """One method a step; each returns what the next ones and the report need, as JSON."""
+
+    def __init__(self, places: Places, recipe: Recipe, progress: Progress) -> None:
+        self.places, self.recipe, self.progress = places, recipe, progress
+
+    def render(self) -> dict[str, Any]:
+        """Gold with boxes, web shards with captions only, held-out scenes, and the truth kept aside."""
+        import shutil
+
+        from pipelines.demo.world.build import build_world
+
+        shutil.rmtree(self.places.world.folder, ignore_errors=True)
+        world, _ = build_world(self.places.world.folder, self.recipe.world, self.progress)
+        self.places.write_configs(self.recipe)
+        facts: dict[str, Any] = json.loads(world.manifest.read_text())
+        return {**facts, "web_shards": len(world.web_shards)}
+
+    def teach(self) -> dict[str, Any]:
+        """A tiny GLIP from random weights."""
+        from pipelines.demo.start import write_start
+        from student.train import train
+
+        _forget(self.places.run("start"), self.places.run("teacher"))
+        write_start(self.places.run("start"), self.recipe.world)
+        return train(self.places.trainings(self.recipe)["teacher"], self.progress)
+
+    def label(self) -> dict[str, Any]:
+        """Evidence, through the engine. What an earlier, equal run committed is not labelled again."""
+        from pipelines.label.run import label
+
+        return label(self.places.job(self.recipe), progress=self.progress)
+
+    def compile(self) -> dict[str, Any]:
+        """A view under the recipe's policy."""
+        from pipelines.compile.run import compile_view
+
+        _forget(Path(self.places.view))
+        report = compile_view(
+            self.places.evidence, self.recipe.policy, self.places.view, progress=self.progress
+        )
+        print_kept(report.text())
+        return report.data()
+
+    def train(self) -> dict[str, Any]:
+        """Student and control: the same start, steps, batch, augmentation and prompt mix."""
+        from pipelines.demo.together import train_together
+
+        names = ("student", "control")
+        outs = {name: self.places.run(name) for name in names}
+        _forget(*outs.values())
+        configs = {name: self.places.config(name) for name in names}
+        train_together(configs, outs, self.recipe.student_steps, self.progress)
+        return {name: json.loads((outs[name] / "report.json").read_text()) for name in names}
+
+    def evaluate(self) -> dict[str, Any]:
+        """COCO numbers and phrase recall of all three, and the paired difference of student and control."""
+        from pipelines.demo.compare import evaluate_models
+
+        return evaluate_models(
+            {name: self.places.model(name) for name in MODELS}, self.places.world, self.progress
+        )
+
+    def audit(self) -> dict[str, Any]:
+        """A seeded, stratified sample, reviewed by a program that knows the truth, recorded as such."""
+        from engine.views import open_view
+        from pipelines.audit.desk import open_audit
+        from pipelines.audit.report import audit_report, stand_in
+        from pipelines.demo.truth import GROUPS, truth_of_web
+
+        _forget(self.places.audit)
+        drawn = open_audit(
+            self.places.view,
+            self.places.audit,
+            n=self.recipe.audit_regions,
+            seed=self.recipe.seed,
+            groups=GROUPS,
+        )
+        verdicts = stand_in(drawn.sample, truth_of_web(self.places.world.web_truth))
+        digest = open_view(self.places.view).manifest.digest
+        return audit_report(drawn.sample, verdicts, view_digest=digest)
+
+
+def print_kept(text: str) -> None:
+    """What the policy kept, on stderr: stdout is for the result."""
+    import sys
+
+    print(text, file=sys.stderr)
+
+
+def _forget(*folders: Path) -> None:
+    """Remove what an earlier run with another recipe left."""
+    import shutil
+
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)

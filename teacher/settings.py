@@ -55,6 +55,13 @@ class GlipSettings(Settings):
     text_tokens: int | None = Field(
         None, ge=8, description="token budget of one prompt with its special tokens; none: the model's own"
     )
+    pad_multiple: int = Field(
+        32,
+        ge=32,
+        multiple_of=32,
+        description="sides are padded to a multiple of this; a larger one makes fewer "
+        "sizes, so that batches fill up, and costs pixels",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where the model runs; not part of its digest"
     )

@@ -76,7 +76,8 @@ def test_the_root_is_the_singular_of_the_head(finder, noun, lemma):
 
 
 def test_every_phrase_of_the_tiny_world_is_found_with_its_noun(finder):
-    nouns = "circle square triangle star cross ring heart arrow diamond plank crescent house hourglass bolt mushroom fish"
+    nouns = "circle square triangle star cross ring heart arrow diamond plank "
+    nouns += "crescent house hourglass bolt mushroom fish"
     looks = ["red", "striped blue", "dotted", "yellow striped", ""]
     phrases = [" ".join(f"a {look} {noun}".split()) for noun, look in itertools.product(nouns.split(), looks)]
     captions = [

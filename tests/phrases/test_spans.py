@@ -13,8 +13,10 @@ from teacher.settings import PhraseSettings
 
 PIECES = st.sampled_from(
     [
-        "a red dog", "two cats", "the", "İstanbul", "e\u0301cole", "👩‍👩‍👧", "🐶", "שלום", "مرحبا بالعالم", "ﬁsh", "ß", "\u200f",
-        "\u202e", " ", "  ", "\n", "\t", "\u00a0", "\u2028", ",", " - ", "'s", "|", "#tag", "<b>", "&amp;", "x.jpg", "7", "ǅ", "A BIG CAR",
+        "a red dog", "two cats", "the", "İstanbul", "e\u0301cole", "👩‍👩‍👧", "🐶", "שלום",
+        "مرحبا بالعالم", "ﬁsh", "ß", "\u200f",
+        "\u202e", " ", "  ", "\n", "\t", "\u00a0", "\u2028", ",", " - ", "'s", "|", "#tag",
+        "<b>", "&amp;", "x.jpg", "7", "ǅ", "A BIG CAR",
         "of", "and", "(", "\u0000", "it", "ﷺ", "𝕒 𝕕𝕠𝕘",
     ]
 )  # fmt: skip

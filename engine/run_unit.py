@@ -24,7 +24,7 @@ from schemas.digests import canonical_json
 from schemas.errors import GroundswellError, SampleRejected
 from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, Prepared
 from schemas.ledger import SampleCounts, Unit
-from schemas.records import Region, Rejection, Sample
+from schemas.records import DroppedPhrase, Region, Rejection, Sample
 from schemas.settings import EvidenceSettings
 
 QUARANTINE_CODES = ("CRASH", "TIMEOUT", "OOM")
@@ -138,7 +138,9 @@ class _UnitRun:
         if not sample.phrases:
             return sample
         try:
-            return self._labeler.prepare(sample, decoded.rgb_u8)
+            prepared = self._labeler.prepare(sample, decoded.rgb_u8)
+            self._samples[raw.index] = without_phrases(sample, prepared.dropped)
+            return prepared
         except (SampleRejected, GroundswellError):
             raise
         except Exception as error:  # as in asking: it costs this sample
@@ -181,6 +183,20 @@ class _UnitRun:
             [self._rows[index] for index in sorted(self._rows)],
             [self._rejected[index] for index in sorted(self._rejected)],
         )
+
+
+def without_phrases(sample: Sample, dropped: Sequence[tuple[int, str]]) -> Sample:
+    """The sample with phrases that the teacher could not be asked about marked, and listed with their code."""
+    if not dropped:
+        return sample
+    phrases = list(sample.phrases)
+    listed = list(sample.dropped_phrases)
+    for number, code in dropped:
+        phrase = phrases[number]
+        phrases[number] = phrase.model_copy(update={"groundable": False})
+        if phrase.begin is not None and phrase.end is not None:
+            listed.append(DroppedPhrase(begin=phrase.begin, end=phrase.end, text=phrase.text, code=code))
+    return sample.model_copy(update={"phrases": tuple(phrases), "dropped_phrases": tuple(listed)})
 
 
 def evidence_row(sample: Sample, regions: list[dict[str, Any]], truncated: set[int]) -> dict[str, Any]:

@@ -39,6 +39,8 @@ class Prepared:
 
     bucket: tuple[int, ...]
     inputs: Any
+    dropped: tuple[tuple[int, str], ...] = ()
+    """(phrase number, phrase code of `schemas.codes`) of phrases that cannot be put to this teacher."""
 
 
 class Labeler(Protocol):

@@ -14,37 +14,36 @@ from pipelines.audit.sample import write_sample
 pytestmark = pytest.mark.browser
 
 
-def chromium():
+@pytest.fixture(scope="module")
+def browser():
     names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None:
+    executable = next((path for name in names if (path := shutil.which(name))), None)
+    if executable is None:
         pytest.skip(f"needs a browser, and none of {', '.join(names)} is installed")
-    return found
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture
-def page(sample, store, tmp_path):
+def page(browser, sample, store, tmp_path):
     """The page as the reviewer opens it; every complaint of the browser is collected in `page.complaints`."""
-    executable = chromium()
-    sync_api = pytest.importorskip("playwright.sync_api")
     write_sample(sample, tmp_path / "sample.json")
     addresses = []
-    server = {"reviewer": "ann", "announce": addresses.append}
-    threading.Thread(
-        target=serve, args=(tmp_path / "sample.json", tmp_path / "verdicts.db"), kwargs=server, daemon=True
-    ).start()
+    paths = tmp_path / "sample.json", tmp_path / "verdicts.db"
+    how = {"reviewer": "ann", "announce": addresses.append}
+    threading.Thread(target=serve, args=paths, kwargs=how, daemon=True).start()
     while not addresses:
         time.sleep(0.01)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1200, "height": 800})
-        page.complaints = []
-        page.on("console", lambda message: page.complaints.append(message.text))
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.on("dialog", lambda dialog: page.complaints.append(dialog.message))
-        page.goto(addresses[0])
-        yield page
-        browser.close()
+    page = browser.new_page(viewport={"width": 1200, "height": 800})
+    page.complaints = []
+    page.on("console", lambda message: page.complaints.append(message.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("dialog", lambda dialog: page.complaints.append(dialog.message))
+    page.goto(addresses[0])
+    yield page
+    page.close()
 
 
 def wait_for(page, position):

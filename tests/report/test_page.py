@@ -128,30 +128,32 @@ def test_a_hostile_caption_is_text(data):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_shows_the_page_without_complaint_and_without_overflow(data, tmp_path, scheme):
+def test_a_browser_shows_the_page_without_complaint_and_without_overflow(data, tmp_path):
     names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
     executable = next((path for name in names if (path := shutil.which(name))), None)
     if executable is None:
         pytest.skip(f"needs a browser, and none of {', '.join(names)} is installed")
     write_report(data, tmp_path / "report.html")
+    folder = Path(os.environ.get("GROUNDSWELL_SCREENSHOTS", tmp_path))
     complaints = []
     with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        view = browser.new_page(viewport={"width": 1180, "height": 900}, color_scheme=scheme)
+        view = browser.new_page(viewport={"width": 1180, "height": 900})
         view.on("console", lambda message: complaints.append(message.text))
         view.on(
             "request", lambda request: complaints.append(request.url) if "http" in request.url[:4] else None
         )
         view.goto((tmp_path / "report.html").as_uri())
-        wide = view.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        shot = Path(os.environ.get("GROUNDSWELL_SCREENSHOTS", tmp_path)) / f"report-{scheme}.png"
-        view.screenshot(path=str(shot), full_page=True)
-        view.set_viewport_size({"width": 420, "height": 800})
-        narrow = view.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        for scheme in ("light", "dark"):
+            view.emulate_media(color_scheme=scheme)
+            view.screenshot(path=str(folder / f"report-{scheme}.png"), full_page=True)
+        widths = []
+        for width in (1180, 420):
+            view.set_viewport_size({"width": width, "height": 800})
+            widths.append(view.evaluate("document.documentElement.scrollWidth"))
         browser.close()
 
-    assert complaints == [] and wide and narrow
-    with Image.open(shot) as picture:
-        colours = picture.convert("RGB").getcolors(2**24)
-    assert len(colours) > 500  # not a blank page
+    assert complaints == [] and widths == [1180, 420]
+    shades = [Image.open(folder / f"report-{scheme}.png").convert("L") for scheme in ("light", "dark")]
+    assert shades[0].getpixel((2, 2)) > 200 and shades[1].getpixel((2, 2)) < 50
+    assert all(len(shade.getcolors()) > 100 for shade in shades)  # not a blank page

@@ -38,7 +38,7 @@ SYNONYMS: dict[str, str] = {
     "dog": "puppy pup doggy doggie hound terrier retriever poodle bulldog labrador dachshund chihuahua",
     "horse": "pony foal mare stallion colt",
     "sheep": "lamb ewe",
-    "cow": "cattle bull calf ox steer",
+    "cow": "cattle bull calf ox",
     "bear": "polar-bear grizzly",
     "backpack": "rucksack knapsack",
     "umbrella": "parasol",

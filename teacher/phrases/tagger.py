@@ -7,6 +7,7 @@ Source: hidden Markov tagging with suffix guesses, Brants, "TnT", ANLP 2000; tag
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -61,10 +62,7 @@ class LexiconTagger:
     """spaCy component: sets `tag_`, `pos_` and, for nouns, `lemma_` of every token."""
 
     def __init__(self, extra_nouns: Sequence[str] = ()) -> None:
-        base = bundled()
-        self.lexicon = Lexicon(
-            base.words, base.suffixes, base.pairs, base.plurals, base.unseen_pair, frozenset(extra_nouns)
-        )
+        self.lexicon = replace(bundled(), extra_nouns=frozenset(extra_nouns))
 
     def __call__(self, doc: Doc) -> Doc:
         tokens = [token for token in doc if not token.is_space]

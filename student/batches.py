@@ -7,7 +7,8 @@ Nothing is carried from one step to the next, so a run that resumes at step n se
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,7 +21,7 @@ from schemas.errors import EmptyPhrase
 from student.examples import Example, Stream
 from student.geometry import Motion, draw_motion, move_image
 from student.order import example_at, slot_generator, stream_of_slot
-from student.prompts import Prompt, TokenBudget, make_prompt, mirrored
+from student.prompts import Prompt, PromptSpan, TokenBudget, make_prompt, mirrored
 from student.settings import TrainSettings
 from student.targets import image_labels
 from teacher.models.glip import GlipProcessor
@@ -118,12 +119,30 @@ class BatchMaker:
         )
 
     def _within(self, prompt: Prompt, width: int, cut: Counter[str]) -> tuple[Prompt, list[list[int]]]:
-        """The prompt without the spans that lie past the token limit; those are counted, not lost in silence."""
+        """The prompt and its spans' tokens. Spans past the token limit are left out, and counted."""
+        try:
+            return prompt, self._span_tokens(prompt.text, prompt.spans, width)
+        except EmptyPhrase:
+            pass  # some span is cut off: find out which
         kept, tokens = [], []
         for span in prompt.spans:
             try:
-                tokens += self.processor.phrase_tokens(prompt.text, [[(span.begin, span.end)]], width)
+                tokens += self._span_tokens(prompt.text, [span], width)
                 kept.append(span)
             except EmptyPhrase:
                 cut["spans_past_token_limit"] += 1
         return Prompt(prompt.text, tuple(kept), prompt.kind), tokens
+
+    def _span_tokens(self, text: str, spans: Sequence[PromptSpan], width: int) -> list[list[int]]:
+        return self.processor.phrase_tokens(text, [[(span.begin, span.end)] for span in spans], width)
+
+
+def batches_ahead(maker: BatchMaker, first: int, end: int) -> Iterator[Batch]:
+    """The batches of steps first..end-1; the next one is made in a thread while the caller learns from this one."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as worker:
+        coming = worker.submit(maker.batch, first)
+        for step in range(first, end):
+            batch = coming.result()
+            if step + 1 < end:
+                coming = worker.submit(maker.batch, step + 1)
+            yield batch

@@ -1,7 +1,8 @@
 """What augmentation does to an image and to its boxes: a mirror, a zoom and a shift, as one affine map.
 
 Coordinates are continuous and half-open (the image covers [0, width] x [0, height]), so an image and its boxes move
-by the same numbers. What the map draws in from outside the image is its mirror image.
+by the same numbers. What the map draws in from outside repeats the border: a mirror image there would show
+things that no box names.
 """
 
 # G boxes
@@ -51,7 +52,7 @@ def move_image(image_rgb_u8: NDArray[np.uint8], motion: Motion) -> NDArray[np.ui
     ax, ay = 1 / motion.scale_x, 1 / motion.scale_y
     cx, cy = -motion.shift_x * width * ax, -motion.shift_y * height * ay
     pad_x, pad_y = _overhang(ax, cx, width), _overhang(ay, cy, height)
-    wide = np.pad(image_rgb_u8, ((pad_y, pad_y), (pad_x, pad_x), (0, 0)), mode="symmetric")
+    wide = np.pad(image_rgb_u8, ((pad_y, pad_y), (pad_x, pad_x), (0, 0)), mode="edge")
     moved = Image.fromarray(wide).transform(
         (width, height),
         Image.Transform.AFFINE,

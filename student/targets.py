@@ -64,7 +64,8 @@ def _token_map(
     """[G, T] 1 where a token speaks of a box."""
     speaks = np.zeros((boxes, tokens))
     for owned, positions in zip(boxes_S, span_tokens, strict=True):
-        speaks[np.ix_(list(owned), list(positions))] = 1
+        for box in owned:
+            speaks[box, positions] = 1
     return speaks
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from schemas.digests import digest_of, sha256_hex
 from schemas.errors import Conflict, GroundswellError, NotFound
-from student.batches import Batch, BatchMaker
+from student.batches import Batch, BatchMaker, batches_ahead
 from student.card import write_card
 from student.checkpoints import drop_old, latest_checkpoint, restore, save_checkpoint
 from student.examples import Stream, data_digest, load_stream
@@ -112,10 +112,11 @@ class _Run:
     def to_the_end(self) -> None:
         """All remaining steps, then the model directory."""
         tally = _Tally(Counter(), Counter(), began=time.perf_counter())
+        coming = batches_ahead(self.batches, self.step, self.settings.steps)
         while self.step < self.settings.steps:
-            began = time.perf_counter()
-            batch = self.batches.batch(self.step)
-            tally.data_s += time.perf_counter() - began
+            waiting = time.perf_counter()
+            batch = next(coming)
+            tally.data_s += time.perf_counter() - waiting
             rate = learning_rate(self.step, self.settings)
             losses = self._learn(batch, rate)
             tally.losses.update(losses)
@@ -199,7 +200,6 @@ class _Run:
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "model_sha256": sha256_hex((self.out / "model" / "model.safetensors").read_bytes()),
         }
-
 
     def _counts(self) -> dict[str, int]:
         """Over all steps: prompts by kind, and spans that lay past the token limit."""

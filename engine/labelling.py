@@ -49,6 +49,9 @@ class Labelling:
         self._unread: deque[str] = deque(plan.shards)
         self._units: deque[Unit] = deque()
         self._limit = limit
+        self._unconfirmed: dict[
+            str, list[str]
+        ] = {}  # commits of shards that were not read in this version yet
         self._reading = 0
         self._published_at = time.monotonic()
         self._publishing_took_s = 0.0
@@ -57,7 +60,8 @@ class Labelling:
         """Take what a look at the shards told, what earlier runs recorded, and what they committed."""
         self._stats = {stat.url: stat for stat in stats}
         for failed in missing:
-            self._fail(failed.shard, failed)
+            self._give_up(failed)
+            self._unread.remove(failed.shard)
         if self._limit is None:
             self._use_known_facts()
 
@@ -73,6 +77,9 @@ class Labelling:
             if record is not None:
                 self.entries[record.unit.name] = entry_of(record)
         self._units = deque(unit for unit in self._units if unit.name not in self.entries)
+        for entry in self.entries.values():
+            if not self.plan.is_cut(entry.shard):
+                self._unconfirmed.setdefault(entry.shard, []).append(entry.unit)
         return len(self.entries)
 
     def next_is_due(self) -> bool:
@@ -108,7 +115,10 @@ class Labelling:
             failed = FailedUnit(
                 unit=outcome.task.name, shard=shard, code=failure.code, detail=failure.detail[:500]
             )
-            self._fail(shard, failed)
+            if outcome.task.unit is None:
+                self._give_up(failed)
+            else:
+                self.failed[failed.unit] = failed
         self._report()
         since = time.monotonic() - self._published_at
         if since > max(PUBLISH_EVERY_S, 20 * self._publishing_took_s):
@@ -145,6 +155,9 @@ class Labelling:
 
     def _cut(self, facts: ShardFacts) -> None:
         units = self.plan.cut(facts, self._samples_left())
+        for name in self._unconfirmed.pop(facts.url, []):
+            if not self.plan.admits(self.entries[name]):  # of the shard's earlier bytes
+                del self.entries[name]
         self._units.extend(unit for unit in units if unit.name not in self.entries)
 
     def _samples_left(self) -> int | None:
@@ -152,10 +165,11 @@ class Labelling:
             return None
         return max(self._limit - sum(unit.count for unit in self.plan.units()), 0)
 
-    def _fail(self, shard: str, failed: FailedUnit) -> None:
+    def _give_up(self, failed: FailedUnit) -> None:
         self.failed[failed.unit] = failed
-        if shard in self._unread:
-            self._unread.remove(shard)
+        self.plan.give_up(failed.shard)
+        for name in self._unconfirmed.pop(failed.shard, []):
+            del self.entries[name]
 
     def _report(self) -> None:
         if self._progress is not None:

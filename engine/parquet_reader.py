@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import math
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from engine.settings import ReadingSettings
 from schemas.errors import ShardDamaged
 
 MAX_ROW_GROUP_BYTES = 4 * 2**30
+MAX_FOOTER_BYTES = 64 * 2**20
 BATCH_ROWS = 32
 # the columns that img2dataset and its kin write, and ours
 KNOWN = ("key", "url", "URL", "license", "LICENSE", "sha256", "original_width", "original_height")
@@ -114,15 +117,41 @@ def image_bytes(value: Any) -> bytes | None:
 
 
 def _open_checked(path: Path) -> pq.ParquetFile:
-    metadata = pq.read_metadata(path)
-    stored = base64.b64decode((metadata.metadata or {}).get(b"ARROW:schema", b""))
-    if b"ARROW:extension:" in stored:
+    if _names_extension_type(_footer(path)):
         raise ShardDamaged("SHARD_SCHEMA", f"{path}: Arrow extension types are refused; store plain columns")
-    for group in range(metadata.num_row_groups):
-        size = metadata.row_group(group).total_byte_size
+    file = pq.ParquetFile(path, arrow_extensions_enabled=False)
+    for group in range(file.metadata.num_row_groups):
+        size = file.metadata.row_group(group).total_byte_size
         if not 0 <= size <= MAX_ROW_GROUP_BYTES:
             raise ShardDamaged("SHARD_LIMIT", f"{path}: row group {group} unpacks to {size} bytes")
-    return pq.ParquetFile(path, metadata=metadata, arrow_extensions_enabled=False)
+    return file
+
+
+def _footer(path: Path) -> bytes:
+    """The footer's raw bytes: even `pq.read_metadata` would make the extension types that it names."""
+    with open(path, "rb") as file:
+        total = file.seek(0, os.SEEK_END)
+        file.seek(max(total - 8, 0))
+        tail = file.read(8)
+        if total < 12 or tail[4:] != b"PAR1":
+            raise ShardDamaged(
+                "SHARD_FORMAT", f"{path}: {total} bytes that do not end as a Parquet file does"
+            )
+        size = int.from_bytes(tail[:4], "little")
+        if size > MAX_FOOTER_BYTES:
+            raise ShardDamaged("SHARD_LIMIT", f"{path}: a footer of {size} bytes, at most {MAX_FOOTER_BYTES}")
+        file.seek(max(total - 8 - size, 0))
+        return file.read(size)
+
+
+def _names_extension_type(footer: bytes) -> bool:
+    """Whether base64 text in the footer (the stored Arrow schema, wherever it begins) names an extension type."""
+    for run in re.finditer(rb"[A-Za-z0-9+/]{24,}", footer):
+        for shift in range(4):
+            text = run.group()[shift:]
+            if b"ARROW:extension:" in base64.b64decode(text[: len(text) // 4 * 4]):
+                return True
+    return b"ARROW:extension:" in footer
 
 
 @contextmanager

@@ -22,7 +22,9 @@ class JobPlan:
         self.method = method
         self.unit_samples = unit_samples
         self.shards = tuple(shards)
+        self._known = frozenset(self.shards)
         self._units: dict[str, dict[str, Unit]] = {}
+        self._given_up: set[str] = set()
 
     def cut(self, facts: ShardFacts, samples_left: int | None = None) -> list[Unit]:
         """Cut a shard that was read, to no more than `samples_left` samples; its units."""
@@ -34,6 +36,10 @@ class JobPlan:
     def leave_out(self, url: str) -> None:
         """Plan no unit of a shard (the sample limit was reached before it)."""
         self._units[url] = {}
+
+    def give_up(self, url: str) -> None:
+        """A shard that cannot be read in its present version: one planned unit, and no earlier commit counts."""
+        self._given_up.add(url)
 
     def parts(self, unit: Unit) -> FingerprintParts:
         """The parts of a unit's fingerprint under this job."""
@@ -51,7 +57,7 @@ class JobPlan:
     def admits(self, entry: SnapshotEntry) -> bool:
         """Whether a commit belongs to this job: of a planned unit, under the asked fingerprint."""
         if entry.shard not in self._units:
-            return entry.shard in self._known
+            return entry.shard in self._known and entry.shard not in self._given_up
         unit = self._units[entry.shard].get(entry.unit)
         return unit is not None and self.parts(unit).fingerprint() == entry.fingerprint
 
@@ -61,7 +67,3 @@ class JobPlan:
         return sum(
             len(self._units[url]) if url in self._units else max(1, committed[url]) for url in self.shards
         )
-
-    @property
-    def _known(self) -> frozenset[str]:
-        return frozenset(self.shards)

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from collections import Counter, deque
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.ahead import ahead
+from engine.dispatch import MAX_ATTEMPTS, drive
+from engine.spool import ShardStat
+from engine.tasks import Failure, Outcome, Stop, Task
+from schemas.errors import EnvironmentProblem, GroundswellError
+
+
+def task(number: int) -> Task:
+    return Task(shard=ShardStat(f"s3://b/{number}.tar", 1, "v"))
+
+
+class ScriptedPool:
+    """A pool whose tasks end as a script says: per shard a list of failures, then success."""
+
+    def __init__(self, script: dict[str, list[Failure]], room: int = 3) -> None:
+        self.script, self.room = {url: list(fates) for url, fates in script.items()}, room
+        self.running: deque[Task] = deque()
+        self.handed = Counter[str]()
+
+    def capacity(self) -> int:
+        return self.room - len(self.running)
+
+    def submit(self, item: Task) -> None:
+        assert self.capacity() > 0
+        self.handed[item.shard.url] += 1
+        self.running.append(item)
+
+    def busy(self) -> int:
+        return len(self.running)
+
+    def next_outcome(self) -> Outcome:
+        item = self.running.popleft()
+        fates = self.script.get(item.shard.url, [])
+        return Outcome(task=item, failure=fates.pop(0)) if fates else Outcome(task=item)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class ListedWork:
+    def __init__(self, count: int) -> None:
+        self.left = deque(task(number) for number in range(count))
+        self.settled: list[Outcome] = []
+
+    def next_task(self) -> Task | None:
+        return self.left.popleft() if self.left else None
+
+    def settle(self, outcome: Outcome) -> None:
+        self.settled.append(outcome)
+
+
+PASSING = Failure(code="STORE_ERROR", detail="503", retryable=True)
+FINAL = Failure(code="SHARD_TRUNCATED", detail="cut")
+BLAMELESS = Failure(code="WORKER_DIED", detail="preempted", retryable=True, charged=False)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([PASSING, FINAL, BLAMELESS]), max_size=6), max_size=8),
+    st.integers(1, 4),
+)
+def test_every_task_ends_in_exactly_one_outcome(fates: list[list[Failure]], room: int) -> None:
+    work = ListedWork(len(fates))
+
+    drive(ScriptedPool({f"s3://b/{n}.tar": fate for n, fate in enumerate(fates)}, room), work)
+
+    assert sorted(o.task.name for o in work.settled) == sorted(task(n).name for n in range(len(fates)))
+
+
+def test_passing_trouble_is_tried_again_a_bounded_number_of_times() -> None:
+    pool, work = ScriptedPool({"s3://b/0.tar": [PASSING] * 2, "s3://b/1.tar": [PASSING] * 9}), ListedWork(2)
+
+    drive(pool, work)
+
+    fates = {outcome.task.shard.url: outcome.failure for outcome in work.settled}
+    assert fates["s3://b/0.tar"] is None
+    assert fates["s3://b/1.tar"] == PASSING
+    assert pool.handed["s3://b/1.tar"] == MAX_ATTEMPTS
+
+
+def test_a_blameless_failure_is_no_attempt() -> None:
+    pool, work = ScriptedPool({"s3://b/0.tar": [BLAMELESS] * 10}), ListedWork(1)
+
+    drive(pool, work)
+
+    assert work.settled[0].failure is None and pool.handed["s3://b/0.tar"] == 11
+
+
+def test_a_final_failure_is_not_tried_again() -> None:
+    pool, work = ScriptedPool({"s3://b/0.tar": [FINAL]}), ListedWork(1)
+
+    drive(pool, work)
+
+    assert work.settled[0].failure == FINAL and pool.handed["s3://b/0.tar"] == 1
+
+
+def test_stopping_finishes_what_runs_and_hands_out_no_more() -> None:
+    pool, work = ScriptedPool({}, room=3), ListedWork(10)
+
+    drive(pool, work, stopping=lambda: len(work.settled) >= 1)
+
+    assert (len(work.settled), pool.busy(), len(work.left)) == (3, 0, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("EnvironmentProblem", EnvironmentProblem), ("sys", GroundswellError), ("X", GroundswellError)],
+)
+def test_an_error_that_ends_the_run_is_raised_by_its_name(name: str, kind: type[Exception]) -> None:
+    class Stopping(ScriptedPool):
+        def next_outcome(self) -> Outcome:
+            return Outcome(task=self.running.popleft(), stop=Stop(error=name, message="no GPU here"))
+
+    with pytest.raises(kind, match="no GPU here"):
+        drive(Stopping({}), ListedWork(1))
+
+
+@given(st.lists(st.integers(), max_size=30), st.integers(1, 5))
+def test_working_ahead_gives_the_same_items_in_order(items: list[int], depth: int) -> None:
+    assert list(ahead(iter(items), depth)) == items
+
+
+def test_working_ahead_passes_the_error_on_after_the_items_before_it() -> None:
+    def items():
+        yield 1
+        raise ValueError("in the thread")
+
+    seen = []
+    with pytest.raises(ValueError, match="in the thread"):
+        for item in ahead(items(), 2):
+            seen.append(item)
+
+    assert seen == [1]
+
+
+def test_a_consumer_that_leaves_ends_the_thread() -> None:
+    made = []
+
+    def items():
+        for number in range(1_000):
+            made.append(number)
+            yield number
+
+    for _ in ahead(items(), 2):
+        break
+
+    assert len(made) < 10

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from engine.settings import StorageSettings
+from engine.storage import Store, open_store
+from schemas.errors import ConfigError, NotFound
+
+
+@pytest.fixture(scope="module")
+def s3_endpoint() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["local", "memory", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    name = f"bucket-{uuid.uuid4().hex[:8]}"
+    if request.param == "local":
+        return open_store(str(tmp_path / name))
+    if request.param == "memory":
+        return open_store(f"memory://{name}")
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(variable, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    settings = StorageSettings(endpoint_url=request.getfixturevalue("s3_endpoint"))
+    store = open_store(f"s3://{name}/evidence", settings)
+    store._fs.mkdir(name)
+    return store
+
+
+def test_the_first_put_wins_and_stays(store: Store) -> None:
+    first = store.put_if_absent("commits/u/a.json", b"first")
+    second = store.put_if_absent("commits/u/a.json", b"second")
+
+    assert (first, second, store.read("commits/u/a.json")) == (True, False, b"first")
+
+
+def test_an_empty_object_is_exclusive_too(store: Store) -> None:
+    assert store.put_if_absent("empty", b"") is True
+    assert store.put_if_absent("empty", b"late") is False
+    assert store.read("empty") == b""
+
+
+def test_a_content_addressed_put_may_be_repeated(store: Store) -> None:
+    store.put("data/u/abc.parquet", b"rows")
+    store.put("data/u/abc.parquet", b"rows")
+
+    assert (store.read("data/u/abc.parquet"), store.size("data/u/abc.parquet")) == (b"rows", 4)
+
+
+def test_listing_is_sorted_relative_and_of_one_folder(store: Store) -> None:
+    for path in ("snapshots/2.json", "snapshots/1.json", "data/x.parquet"):
+        store.put(path, b"x")
+
+    assert store.list("snapshots") == ["snapshots/1.json", "snapshots/2.json"]
+    assert store.list("nothing") == []
+
+
+def test_what_is_absent_is_said_to_be(store: Store) -> None:
+    assert not store.exists("no/such")
+    with pytest.raises(NotFound, match="no/such"):
+        store.read("no/such")
+    with pytest.raises(NotFound, match="no/such"):
+        store.size("no/such")
+
+
+def test_a_write_is_seen_by_a_listing_made_before(store: Store) -> None:
+    store.put_if_absent("snapshots/1.json", b"1")
+    store.list("snapshots")
+    store.put_if_absent("snapshots/2.json", b"2")
+
+    assert len(store.list("snapshots")) == 2
+
+
+@pytest.mark.parametrize("store", ["local", "s3"], indirect=True)
+def test_of_eight_racing_creators_exactly_one_wins(store: Store) -> None:
+    barrier = threading.Barrier(8)
+
+    def create(number: int) -> bool:
+        barrier.wait()
+        return store.put_if_absent("race", str(number).encode())
+
+    with ThreadPoolExecutor(8) as threads:
+        won = list(threads.map(create, range(8)))
+
+    assert won.count(True) == 1
+    assert store.read("race") == str(won.index(True)).encode()
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc/passwd", "a/../../b"])
+def test_no_path_leaves_the_root(store: Store, path: str) -> None:
+    with pytest.raises(ValueError, match="leaves the root"):
+        store.put(path, b"x")
+
+
+@pytest.mark.parametrize("step", ["os.fsync", "os.link", "os.replace"])
+@pytest.mark.parametrize("verb", ["put", "put_if_absent"])
+def test_a_local_write_that_dies_leaves_a_whole_object_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, verb: str
+) -> None:
+    store = open_store(str(tmp_path))
+
+    def die(*_: object) -> None:
+        raise OSError("the machine died here")
+
+    with monkeypatch.context() as patch, suppress(OSError):
+        patch.setattr(step, die)
+        getattr(store, verb)("record", b"whole")
+
+    assert store.list("") in ([], ["record"])
+    assert not store.exists("record") or store.read("record") == b"whole"
+    assert store.exists("record") or store.put_if_absent("record", b"whole")
+
+
+def test_a_dead_writers_temporary_file_is_no_object(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    (tmp_path / "snapshots").mkdir()
+    (tmp_path / "snapshots" / ".tmp-1-abc").write_bytes(b"half")
+
+    assert store.list("snapshots") == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "simplecache::s3://bucket/x",
+        "https://example.com/x",
+        "ftp://host/x",
+        "reference://x",
+        "github://a:b@c/x",
+        "zip://x",
+        "s3://key:secret@bucket/x",
+        "pipe:cat /etc/passwd",
+    ],
+)
+def test_urls_that_are_not_plain_storage_are_refused(url: str) -> None:
+    if url.startswith("pipe:"):
+        assert open_store(url).url == os.path.abspath(url)  # a file name like any other, never a command
+        return
+    with pytest.raises(ConfigError) as caught:
+        open_store(url)
+
+    assert "secret" not in str(caught.value)
+
+
+def test_a_file_url_and_its_path_are_one_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert {open_store(url).url for url in (f"file://{tmp_path}/out", "out", "./x/../out/")} == {
+        str(tmp_path / "out")
+    }

@@ -1,0 +1,86 @@
+"""Small worlds for tests of the engine: images, shards and jobs, made in place."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipelines.label.job import JobConfig
+
+COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220)}
+
+
+def picture(colour: str = "red", width: int = 48, height: int = 32, suffix: str = "PNG") -> bytes:
+    """A dark picture with one bright patch."""
+    pixels = np.full((height, width, 3), 16, np.uint8)
+    pixels[4 : height // 2, 4 : width // 2] = COLOURS[colour]
+    sink = io.BytesIO()
+    Image.fromarray(pixels).save(sink, suffix)
+    return sink.getvalue()
+
+
+def tar_bytes(members: Iterable[tuple[str, bytes]], kind: int = tarfile.PAX_FORMAT) -> bytes:
+    """A tar as Python writes it."""
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w", format=kind) as archive:
+        for name, data in members:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return sink.getvalue()
+
+
+def sample_members(key: str, caption: str, colour: str = "red", **fields: Any) -> list[tuple[str, bytes]]:
+    """Image, text and json of one sample in img2dataset's layout."""
+    about = json.dumps({"caption": caption, "key": key, **fields}).encode()
+    return [(f"{key}.png", picture(colour)), (f"{key}.txt", caption.encode()), (f"{key}.json", about)]
+
+
+def write_shard(path: Path, captions: Iterable[str]) -> Path:
+    """A shard with one sample per caption, colours in turn."""
+    colours = list(COLOURS)
+    members = [
+        member
+        for index, caption in enumerate(captions)
+        for member in sample_members(f"{index:05d}", caption, colours[index % 3])
+    ]
+    path.write_bytes(tar_bytes(members))
+    return path
+
+
+def plain_captions(count: int) -> list[str]:
+    """Captions with two phrases each."""
+    return [f"a {list(COLOURS)[index % 3]} patch on the wall number {index}" for index in range(count)]
+
+
+def job_of(folder: Path, urls: Iterable[str | Path], **changes: Any) -> JobConfig:
+    """A job for the small teacher; evidence goes to `folder/out`. Changes are by section: run={...}."""
+    options = folder / "teacher.json"
+    if not options.exists():
+        options.write_text("{}")
+    sections: dict[str, dict[str, Any]] = {
+        "input": {"urls": [str(url) for url in urls], "unit_samples": 8},
+        "teacher": {"kind": "detector", "model": str(options)},
+        "output": {"url": str(folder / "out")},
+        "run": {"executor": "local", "batch_size": 4},
+        "evidence": {},
+    }
+    for section, values in changes.items():
+        sections[section] = sections[section] | values
+    return JobConfig.model_validate(sections)
+
+
+def data_files(output: Path) -> dict[str, bytes]:
+    """Every data and rejection file of an output by relative path."""
+    return {
+        str(path.relative_to(output)): path.read_bytes()
+        for folder in ("data", "rejected")
+        for path in sorted((output / folder).rglob("*.parquet"))
+    }

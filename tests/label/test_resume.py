@@ -1,0 +1,95 @@
+"""Whatever ends a labelling process, the same command continues and comes to what an undisturbed run gives."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.label.run import label, status, verify
+from tests.engine.small_teacher import FACTORIES
+from tests.engine.worlds import data_files, job_of, plain_captions, write_shard
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from pipelines.label.run import label
+from pipelines.label.job import JobConfig
+from tests.engine.small_teacher import FACTORIES
+label(JobConfig.model_validate_json(Path(sys.argv[1]).read_text()), factories=FACTORIES)
+"""
+
+
+@pytest.fixture
+def world(tmp_path: Path, project_root: Path):
+    shards = [write_shard(tmp_path / f"{n}.tar", plain_captions(40)) for n in range(2)]
+    undisturbed = job_of(tmp_path, shards, output={"url": str(tmp_path / "undisturbed")})
+    label(undisturbed, factories=FACTORIES)
+    (tmp_path / "teacher.json").write_text('{"sleep_s": 0.02}')
+    job = job_of(tmp_path, shards)
+    (tmp_path / "job.json").write_text(job.model_dump_json())
+
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path / "job.json")]
+        environment = os.environ | {"PYTHONPATH": str(project_root)}
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    return job, start
+
+
+def commits(tmp_path: Path) -> int:
+    return len([path for path in (tmp_path / "out" / "commits").rglob("*.json")])
+
+
+def wait_for_commits(process: subprocess.Popen[str], tmp_path: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while commits(tmp_path) < count:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def assert_as_undisturbed(tmp_path: Path) -> None:
+    assert data_files(tmp_path / "out") == data_files(tmp_path / "undisturbed")
+    assert verify(str(tmp_path / "out"))["digest"] == status(str(tmp_path / "undisturbed"))["digest"]
+    assert commits(tmp_path) == 10
+
+
+def test_kill_9_in_the_middle_and_the_same_command_continues(tmp_path: Path, world) -> None:
+    job, start = world
+    chance = random.Random(7)
+    for done in (1, 4, 7):
+        process = start()
+        wait_for_commits(process, tmp_path, done)
+        time.sleep(chance.uniform(0, 0.15))
+        process.kill()
+        process.communicate()
+
+    before = commits(tmp_path)
+    summary = label(job, factories=FACTORIES)
+
+    assert before >= 7
+    assert summary["units"] == {"planned": 10, "committed": 10, "failed": 0, "pending": 0, "quarantined": 0}
+    assert_as_undisturbed(tmp_path)
+
+
+def test_one_interrupt_finishes_the_running_unit_and_publishes(tmp_path: Path, world) -> None:
+    job, start = world
+    process = start()
+    wait_for_commits(process, tmp_path, 2)
+
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+
+    units = status(str(tmp_path / "out"))["units"]
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert units["committed"] == commits(tmp_path) >= 2
+    assert units["pending"] == units["planned"] - units["committed"] > 0
+    label(job, factories=FACTORIES)
+    assert_as_undisturbed(tmp_path)

@@ -130,6 +130,11 @@ def fused_reference(shared_parity: Path) -> Reference:
 
 
 @pytest.fixture(scope="session")
+def plain_reference(shared_parity: Path) -> Reference:
+    return Reference(shared_parity, "tiny_a", fusion=False)
+
+
+@pytest.fixture(scope="session")
 def processor() -> GlipProcessor:
     """A processor for 96-pixel images and a dozen words."""
     mean, std = (127.5, 127.5, 127.5), (64.0, 64.0, 64.0)

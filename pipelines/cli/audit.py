@@ -33,12 +33,13 @@ def sample(
     to: Annotated[Path, typer.Option(help="Folder of the audit.")],
     n: Annotated[int, typer.Option(min=1, help="How many regions.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    bins: Annotated[int, typer.Option(min=1, help="Strata by score, of about equal size.")] = 5,
     as_json: bool = JSON,
 ) -> None:
     """Draw a seeded sample, stratified by score, with inclusion probabilities, bound to the view's digest."""
     from pipelines.audit.desk import open_audit
 
-    drawn = open_audit(view, to, n=n, seed=seed)
+    drawn = open_audit(view, to, n=n, seed=seed, bins=bins)
     give(as_json, drawn.data(), drawn.text())
 
 
@@ -55,9 +56,18 @@ def serve(
 
 
 @verb
-def report(audit: AuditFolder, as_json: bool = JSON) -> None:
+def report(
+    audit: AuditFolder,
+    view: Annotated[
+        str | None, typer.Option(help="Refuse (exit 5) unless this is the view that was sampled.")
+    ] = None,
+    reviewer: Annotated[
+        str | None, typer.Option(help="Whose verdicts; without it, those of the one person.")
+    ] = None,
+    as_json: bool = JSON,
+) -> None:
     """Precision with its interval, as a whole and by stratum."""
     from pipelines.audit.desk import report_audit
 
-    result = report_audit(audit)
+    result = report_audit(audit, view=view, reviewer=reviewer)
     give(as_json, result.data(), result.text())

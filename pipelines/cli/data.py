@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.shell import JSON, SET, example, give, verb
+from pipelines.cli.shell import JSON, SET, Progress, example, give, verb
 from schemas.errors import ConfigError
 
 EvidenceOrView = Annotated[str, typer.Argument(help="The output of `label`, or a view.")]
@@ -31,6 +31,9 @@ def compile_evidence(
     policy: Annotated[Path, typer.Argument(help="The policy: a YAML file.")],
     to: Annotated[str, typer.Option(help="Folder of the view.")],
     overrides: list[str] = SET,
+    materialize: Annotated[
+        str | None, typer.Option(help="webdataset: also write tars of image + json under TO/webdataset.")
+    ] = None,
     as_json: bool = JSON,
 ) -> None:
     """Make a view of evidence under a policy, on the CPU; the same inputs give the same digest."""
@@ -38,8 +41,16 @@ def compile_evidence(
     from pipelines.compile.run import compile_view
     from pipelines.config import load_settings
 
-    report = compile_view(evidence, load_settings(policy, Policy, overrides), to)
-    give(as_json, report.data(), report.text())
+    if materialize not in (None, "webdataset"):
+        raise ConfigError(f"--materialize {materialize!r}: expected webdataset")
+    report = compile_view(evidence, load_settings(policy, Policy, overrides), to, progress=Progress())
+    data, text = report.data(), report.text()
+    if materialize:
+        from pipelines.compile.materialize import materialize_webdataset
+
+        tars = materialize_webdataset(to, f"{to.rstrip('/')}/webdataset", progress=Progress())
+        data, text = {**data, "materialized": tars.data()}, f"{text}\n\n{tars.text()}"
+    give(as_json, data, text)
 
 
 @verb
@@ -47,7 +58,7 @@ def stats(source: EvidenceOrView, as_json: bool = JSON) -> None:
     """Counts and distributions of evidence or of a view."""
     from pipelines.look.stats import statistics_of
 
-    report = statistics_of(source)
+    report = statistics_of(source, progress=Progress())
     give(as_json, report.data(), report.text())
 
 
@@ -56,14 +67,19 @@ def inspect(
     source: EvidenceOrView,
     to: Annotated[Path, typer.Option(help="Folder of the pictures.")],
     n: Annotated[int, typer.Option(min=1, help="How many samples, drawn by the seed.")] = 12,
-    key: Annotated[list[str], typer.Option(help="Only the samples with this key; may be repeated.")] = [],  # noqa: B006
+    key: Annotated[
+        list[str], typer.Option(help="Only this sample: KEY, SHARD/KEY or UNIT:INDEX; may be repeated.")
+    ] = [],  # noqa: B006
+    min_score: Annotated[
+        float, typer.Option(min=0, max=1, help="Only regions of at least this raw score.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     as_json: bool = JSON,
 ) -> None:
     """Draw boxes, phrases and scores on the images."""
     from pipelines.look.inspect import draw_samples
 
-    report = draw_samples(source, to, n=n, keys=key, seed=seed)
+    report = draw_samples(source, to, n=n, keys=key, seed=seed, min_score=min_score, progress=Progress())
     give(as_json, report.data(), report.text())
 
 

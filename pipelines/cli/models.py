@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from pipelines.cli.shell import JSON, SET, Progress, example, give, say, verb
+from pipelines.cli.shell import JSON, SET, Progress, example, give, table, verb
 
 
 def add_verbs(app: typer.Typer) -> None:
@@ -36,7 +36,7 @@ def train(
     from student.train import train as run_train
 
     report = run_train(load_settings(config, TrainSettings, overrides), progress=Progress())
-    give(as_json, report.data(), report.text())
+    give(as_json, report, train_text(report))
 
 
 @verb
@@ -46,6 +46,10 @@ def evaluate(
     ],
     gold: Annotated[Path, typer.Option(help="COCO JSON with human boxes.")],
     images: Annotated[str | None, typer.Option(help="Folder of images, or shards (a glob of .tar).")] = None,
+    group_by: Annotated[
+        str, typer.Option(help="Category field that names the group, e.g. frequency (LVIS) or supercategory.")
+    ] = "frequency",
+    results_to: Annotated[Path | None, typer.Option(help="File for the detections, as COCO results.")] = None,
     key_map: Annotated[
         Path | None, typer.Option(help="CSV that ties shard keys to gold images and sizes.")
     ] = None,
@@ -54,7 +58,15 @@ def evaluate(
     """COCO AP with intervals over images; the same code for any model of `teacher/`."""
     from student.evaluate.run import evaluate as run_evaluate
 
-    report = run_evaluate(model, gold, images, key_map=key_map, progress=Progress())
+    report = run_evaluate(
+        model,
+        gold,
+        images,
+        key_map=key_map,
+        group_by=group_by,
+        results_to=results_to,
+        progress=Progress(),
+    )
     give(as_json, report.data(), report.text())
 
 
@@ -63,6 +75,22 @@ def info(model: Annotated[Path, typer.Argument(help="A model directory.")], as_j
     """What a model directory is: architecture, sizes, tokenizer, digest."""
     from pipelines.cli.model_info import describe_model
 
-    say(f"reading {model}")
-    report = describe_model(model)
-    give(as_json, report.data(), report.text())
+    facts = describe_model(model)
+    rows = [[name, value] for name, value in facts.items() if name not in ("config", "parts")]
+    rows += [[f"  {name}", count] for name, count in facts.get("parts", {}).items()]
+    give(as_json, facts, table(rows, ["what", "value"]))
+
+
+def train_text(report: dict[str, Any]) -> str:
+    """A training's report as text: steps, data, digests."""
+    streams = [
+        [item["kind"], f"{item['share']:.2f}", item["images"], item["boxes"], item["url"]]
+        for item in report["streams"]
+    ]
+    lines = [
+        f"{report['steps']} steps, {report['images_seen']} images seen, {report['parameters']:,} parameters",
+        table(streams, ["data", "share", "images", "boxes", "where"]),
+        f"weights sha256:{report['model_sha256']}",
+        f"run     {report['run_digest']}",
+    ]
+    return "\n".join(lines)

@@ -44,9 +44,9 @@ STEP_NAMES = {
     "audit": "audit the view",
 }
 MADE = {
-    "teacher": "gold only, from random weights",
-    "control": "the teacher, trained on with gold alone: same steps, batch, augmentation and prompt mix",
-    "student": "the teacher, trained on with gold and the view",
+    "teacher": "gold, from random weights",
+    "control": "teacher + gold alone",
+    "student": "teacher + gold and view",
 }
 NOTES = (
     "One seed, one small world: the interval is over the held-out scenes, not over worlds or seeds.",
@@ -210,11 +210,11 @@ def curve(places: Places, name: str) -> TrainingCurve:
 def policy_steps(view: Mapping[str, Any]) -> tuple[PolicyStep, ...]:
     """What each rule of the policy left."""
     left = view["regions"]["regions_in"]
-    steps = [PolicyStep(operation="evidence", setting="", regions_after=left)]
+    steps = []
     dropped = view["regions"]["dropped"]
     for rule in (rule for rule in RULES if rule in dropped):
         left -= dropped[rule]
-        steps.append(PolicyStep(operation=rule.replace("_", " "), setting=RULES[rule], regions_after=left))
+        steps.append(PolicyStep(operation="minus", setting=rule.replace("_", " "), regions_after=left))
     return tuple(steps)
 
 

@@ -141,22 +141,14 @@ class _Steps:
 
     def audit(self) -> dict[str, Any]:
         """A seeded, stratified sample, reviewed by a program that knows the truth, recorded as such."""
-        from engine.views import open_view
-        from pipelines.audit.desk import open_audit
-        from pipelines.audit.report import audit_report, stand_in
+        from pipelines.audit.desk import open_audit, report_audit, stand_in_audit
         from pipelines.demo.truth import GROUPS, truth_of_web
 
         _forget(self.places.audit)
-        drawn = open_audit(
-            self.places.view,
-            self.places.audit,
-            n=self.recipe.audit_regions,
-            seed=self.recipe.seed,
-            groups=GROUPS,
-        )
-        verdicts = stand_in(drawn.sample, truth_of_web(self.places.world.web_truth))
-        digest = open_view(self.places.view).manifest.digest
-        return audit_report(drawn.sample, verdicts, view_digest=digest)
+        recipe, folder = self.recipe, self.places.audit
+        open_audit(self.places.view, folder, n=recipe.audit_regions, seed=recipe.seed, groups=GROUPS)
+        stand_in_audit(folder, truth_of_web(self.places.world.web_truth))
+        return report_audit(folder, view=self.places.view).data()
 
 
 def print_kept(text: str) -> None:

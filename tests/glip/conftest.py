@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from teacher.models.glip import GlipConfig, GlipForGrounding, GlipProcessor, tiny_world
+from teacher.models.glip.modeling import GlipGroundingOutput
 from teacher.models.glip.official_keys import our_key
 from teacher.models.glip.word_tokenizer import word_tokenizer
 
@@ -83,6 +84,17 @@ class Reference:
         made = {ours: self.recipe.value(key, shapes[ours]) for key, ours in self.names.items()}
         model.load_state_dict({key: torch.from_numpy(value) for key, value in made.items()})
         return model.to(dtype).eval()
+
+    def outputs(self, case: str) -> GlipGroundingOutput:
+        """Our float32 outputs of a case; computed once, not to be written into."""
+        if case not in self._outputs:
+            with torch.no_grad():
+                self._outputs[case] = self.model()(**self.inputs(case))
+        return self._outputs[case]
+
+    @cached_property
+    def _outputs(self) -> dict[str, GlipGroundingOutput]:
+        return {}
 
     def inputs(self, case: str, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
         """The network's input of case A (image 0), B (image 1) or C (both, padded to the larger)."""

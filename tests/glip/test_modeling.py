@@ -244,3 +244,15 @@ def test_odd_sizes_are_padded_where_they_arise(small_swin, processor):
     # ceil of the side over 4, 8, 16, 32, then of half the level before
     assert outputs.level_shapes == ((10, 13), (5, 7), (3, 4), (2, 2), (1, 1))
     assert outputs.token_logits.isfinite().all()
+
+
+def test_a_residual_tower_adds_each_blocks_input(tiny_model):
+    block = tiny_model.model.blocks[0].dynamic_conv
+    levels = [torch.randn(1, 64, side, side) for side in (12, 6, 3)]
+
+    with torch.no_grad():
+        added = block(levels)
+        block.residual = False
+        plain = block(levels)
+
+    assert all(torch.equal(a, b + c) for a, b, c in zip(added, plain, levels, strict=True))

@@ -63,6 +63,7 @@ def latest_checkpoint(folder: Path, run_digest: str) -> tuple[Path, int] | None:
     return None
 
 
+@torch.no_grad()
 def restore(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor] | None
 ) -> None:
@@ -71,7 +72,10 @@ def restore(
     tensors = load_file(path / _STATE)
     for name, parameter in model.named_parameters():
         if f"exp_avg.{name}" in tensors:
-            state = {moment: tensors[f"{moment}.{name}"] for moment in _MOMENTS}
+            # In the parameter's own memory layout: the fused optimizer walks all of them as flat memory.
+            state = {
+                moment: torch.empty_like(parameter).copy_(tensors[f"{moment}.{name}"]) for moment in _MOMENTS
+            }
             optimizer.state[parameter] = {"step": tensors[f"step.{name}"], **state}
     if average is not None:
         for name, value in average.items():
@@ -88,7 +92,7 @@ def drop_old(folder: Path, keep: int) -> None:
 def _trainer_tensors(
     model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor] | None
 ) -> dict[str, Tensor]:
-    tensors = {f"average.{name}": value for name, value in (average or {}).items()}
+    tensors = {f"average.{name}": value.contiguous() for name, value in (average or {}).items()}
     for name, parameter in model.named_parameters():
         state = optimizer.state.get(parameter)
         if state:

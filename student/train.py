@@ -146,10 +146,8 @@ class _Run:
             attention_mask=batch.attention_mask.to(device),
             labels=[{name: value.to(device) for name, value in item.items()} for item in batch.labels],
         )
-        losses = {
-            "loss": float(outputs.loss),
-            **{name: float(value) for name, value in outputs.loss_dict.items()},
-        }
+        terms = {"loss": outputs.loss, **outputs.loss_dict}
+        losses = {name: float(value.detach()) for name, value in terms.items()}
         if not all(abs(value) < float("inf") for value in losses.values()):
             raise GroundswellError(
                 f"step {self.step}: the loss is {losses}; images {batch.names}. Lower learning_rate or clip_norm"

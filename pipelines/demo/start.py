@@ -11,6 +11,8 @@ from pipelines.demo.world.settings import WorldSettings
 from teacher.models.glip import GlipForGrounding, GlipProcessor, tiny_world
 from teacher.models.glip.word_tokenizer import word_tokenizer
 
+_POSITION_SCALE = 0.1
+
 
 def write_start(folder: Path, world: WorldSettings) -> Path:
     """Write model and processor; the weights are a function of the world's seed."""
@@ -18,6 +20,9 @@ def write_start(folder: Path, world: WorldSettings) -> Path:
     config = tiny_world(vocab_size=len(tokenizer))
     torch.manual_seed(world.seed)
     model = GlipForGrounding(config)
+    # Order says little in this world: at full size the position would drown the word that it is added to.
+    with torch.no_grad():
+        model.model.text_encoder.positions.weight.mul_(_POSITION_SCALE)
     processor = GlipProcessor(
         tokenizer,
         shorter_side=world.side_px,

@@ -1,0 +1,222 @@
+"""Training runs: pure batches, fair controls, and a kill that changes nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
+
+from engine.views import open_view, write_view
+from pipelines.demo.world.build import World
+from schemas.errors import ConfigError, Conflict
+from student.batches import BatchMaker, batches_ahead
+from student.checkpoints import RECORD, latest_checkpoint
+from student.examples import load_stream
+from student.journal import read_journal
+from student.schedule import learning_rate
+from student.settings import PromptMix, StreamSettings, TrainSettings
+from student.train import run_digest, train
+from teacher.models.glip import GlipForGrounding, GlipProcessor
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nothing in the code under test can catch it by accident."""
+
+
+def kill_at(step: int):
+    def progress(label: str, done: int, total: int) -> None:
+        if done == step:
+            raise Killed
+
+    return progress
+
+
+def maker(settings: TrainSettings) -> BatchMaker:
+    streams = [load_stream(stream) for stream in settings.streams]
+    return BatchMaker(settings, streams, GlipProcessor.from_pretrained(settings.start))
+
+
+def losses(out: str | Path) -> list[tuple[int, float]]:
+    return [(record["step"], record["loss"]) for record in read_journal(Path(out))]
+
+
+@pytest.fixture
+def pseudo_view(tiny_world: World, tmp_path: Path) -> str:
+    """Gold's first rows as a teacher might have labelled them: the last phrase of each has no kept box."""
+    rows = []
+    for row in open_view(tiny_world.gold_view).rows():
+        last = len(row["phrases"]) - 1
+        row["phrases"][last]["fate"] = "unresolved"
+        row["regions"] = [region for region in row["regions"] if region["phrase"] != last]
+        rows.append(row)
+    write_view(str(tmp_path / "pseudo"), rows, kind="view", provenance={})
+    return str(tmp_path / "pseudo")
+
+
+def test_a_batch_is_a_function_of_its_step(two_streams: TrainSettings) -> None:
+    first, other = maker(two_streams), maker(two_streams)
+    first.batch(0)
+
+    a, b = first.batch(3), other.batch(3)
+
+    assert a.names == b.names and a.prompts == b.prompts
+    assert torch.equal(a.pixel_values, b.pixel_values) and torch.equal(a.input_ids, b.input_ids)
+    assert all(torch.equal(x[name], y[name]) for x, y in zip(a.labels, b.labels, strict=True) for name in x)
+
+
+def test_batches_made_ahead_are_the_batches_in_order(two_streams: TrainSettings) -> None:
+    one = maker(two_streams)
+
+    assert [batch.names for batch in batches_ahead(one, 2, 5)] == [
+        one.batch(step).names for step in (2, 3, 4)
+    ]
+
+
+def test_spans_and_token_maps_agree_after_every_augmentation(two_streams: TrainSettings) -> None:
+    one = maker(two_streams)
+    for step in range(12):
+        batch = one.batch(step)
+        for ids, prompt, labels in zip(batch.input_ids, batch.prompts, batch.labels, strict=True):
+            asked = {
+                i
+                for span in prompt.spans
+                if span.boxes
+                for i in one.processor.phrase_tokens(prompt.text, [[(span.begin, span.end)]])[0]
+            }
+            assert set(torch.nonzero(labels["positive_map"].sum(0)).flatten().tolist()) <= asked
+            assert labels["positive_map"].shape[1] == len(ids)
+        assert "spans_past_token_limit" not in batch.counts
+
+
+def test_the_control_meets_the_students_prompt_kinds_slot_by_slot(
+    two_streams: TrainSettings, pseudo_view: str
+) -> None:
+    web = two_streams.streams[1].model_copy(update={"url": pseudo_view})
+    control = maker(two_streams)
+    student = maker(two_streams.model_copy(update={"streams": (two_streams.streams[0], web)}))
+    slots = [(step, index) for step in range(15) for index in range(4)]
+
+    assert [control.prompt(*slot).kind for slot in slots] == [student.prompt(*slot).kind for slot in slots]
+
+
+def test_unresolved_phrases_move_no_weight(two_streams: TrainSettings, pseudo_view: str) -> None:
+    """The loss of a masked token is gone whatever the model says there: its logits get no gradient."""
+    web = StreamSettings(url=pseudo_view, share=1.0, prompts=PromptMix(detection=0, phrase_list=0, caption=1))
+    one = maker(two_streams.model_copy(update={"streams": (web,)}))
+    batch = one.batch(0)
+    masks = torch.stack([labels["token_mask"] for labels in batch.labels])
+    model = GlipForGrounding.from_pretrained(two_streams.start)
+    outputs = model(
+        batch.pixel_values, batch.pixel_mask, batch.input_ids, batch.attention_mask, labels=batch.labels
+    )
+    outputs.token_logits.retain_grad()
+    outputs.loss_dict["loss_dot_product_token"].backward()
+
+    gradient_BT = outputs.token_logits.grad.abs().sum(dim=1)
+    assert (masks == 0).any(dim=1).all()
+    assert (gradient_BT[masks == 0] == 0).all()
+    assert (gradient_BT[(masks == 1) & (batch.attention_mask == 1)] > 0).all()
+
+
+def test_a_killed_run_continues_the_same_curve_to_the_same_weights(
+    two_streams: TrainSettings, tmp_path: Path
+) -> None:
+    calm = two_streams.model_copy(update={"out": str(tmp_path / "calm")})
+    whole = train(calm)
+    for step in (3, 5):
+        with pytest.raises(Killed):
+            train(two_streams, kill_at(step))
+    again = train(two_streams)
+
+    assert losses(two_streams.out) == losses(calm.out)
+    assert again == whole
+    assert len(losses(calm.out)) == calm.steps
+
+
+def test_averaged_weights_survive_a_kill_and_differ_from_the_last_ones(
+    two_streams: TrainSettings, tmp_path: Path
+) -> None:
+    averaged = two_streams.model_copy(update={"ema_decay": 0.5, "steps": 4})
+    whole = train(averaged.model_copy(update={"out": str(tmp_path / "calm")}))
+    with pytest.raises(Killed):
+        train(averaged, kill_at(3))
+    plain = train(averaged.model_copy(update={"out": str(tmp_path / "plain"), "ema_decay": None}))
+
+    assert train(averaged)["model_sha256"] == whole["model_sha256"] != plain["model_sha256"]
+
+
+def test_a_checkpoint_without_its_record_is_not_read(two_streams: TrainSettings) -> None:
+    with pytest.raises(Killed):
+        train(two_streams, kill_at(5))
+    folder = Path(two_streams.out) / "checkpoints"
+    digest = json.loads((folder / "step-00000004" / RECORD).read_text())["run_digest"]
+    assert latest_checkpoint(folder, digest) == (folder / "step-00000004", 4)
+
+    (folder / "step-00000004" / RECORD).unlink()
+
+    assert latest_checkpoint(folder, digest) == (folder / "step-00000002", 2)
+
+
+def test_a_finished_run_is_not_repeated_and_another_one_is_refused(two_streams: TrainSettings) -> None:
+    short = two_streams.model_copy(update={"steps": 2})
+    report = train(short)
+
+    assert train(short, kill_at(1)) == report
+    with pytest.raises(Conflict, match="choose another `out`"):
+        train(two_streams)
+
+
+def test_where_the_data_lies_is_no_part_of_a_run(
+    two_streams: TrainSettings, tiny_world: World, tmp_path: Path
+) -> None:
+    rows = list(open_view(tiny_world.gold_view).rows())
+    for row in rows:
+        row["pixels"] = {**row["pixels"], "url": "s3://elsewhere/" + row["key"]}
+    write_view(str(tmp_path / "moved"), rows, kind="gold", provenance={})
+    moved = StreamSettings(url=str(tmp_path / "moved"), share=1.0)
+    here = StreamSettings(url=tiny_world.gold_view, share=1.0)
+
+    digests = {
+        run_digest(two_streams.model_copy(update={"streams": (stream,)}), [load_stream(stream)])
+        for stream in (moved, here)
+    }
+    assert len(digests) == 1
+
+
+def test_the_saved_model_loads_and_says_what_it_learned_from(two_streams: TrainSettings) -> None:
+    report = train(two_streams.model_copy(update={"steps": 2}))
+    folder = Path(two_streams.out) / "model"
+    card = (folder / "README.md").read_text()
+
+    assert GlipForGrounding.from_pretrained(folder).config.num_levels == 3
+    assert all(stream["digest"] in card for stream in report["streams"]) and report["run_digest"] in card
+    assert sum(report["counts"].values()) == report["images_seen"] == 8
+    start = load_file(Path(two_streams.start) / "model.safetensors")
+    assert any(
+        not torch.equal(start[name], value) for name, value in load_file(folder / "model.safetensors").items()
+    )
+
+
+def test_a_view_cannot_serve_phrase_lists(pseudo_view: str) -> None:
+    with pytest.raises(ConfigError, match="phrase_list share must be 0"):
+        load_stream(StreamSettings(url=pseudo_view, share=1.0))
+
+
+def test_shares_that_do_not_add_up_are_refused(two_streams: TrainSettings) -> None:
+    values = two_streams.model_dump()
+    values["streams"] = values["streams"][:1]
+
+    with pytest.raises(ValidationError, match="add up to 0.3"):
+        TrainSettings.model_validate(values)
+
+
+def test_the_learning_rate_warms_up_and_ends_at_its_floor(two_streams: TrainSettings) -> None:
+    run = two_streams.model_copy(update={"steps": 100, "warmup_steps": 10, "learning_rate": 1.0})
+    rates = [learning_rate(step, run) for step in range(100)]
+
+    assert rates[0] == pytest.approx(0.1) and rates[9] == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.01) and rates[10:] == sorted(rates[10:], reverse=True)

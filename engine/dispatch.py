@@ -32,15 +32,18 @@ class Work(Protocol):
 def drive(pool: Pool, work: Work, stopping: Callable[[], bool] = lambda: False) -> None:
     """Run all work. When `stopping` turns true, running tasks are finished and no more are handed out.
 
+    Nothing is left undone unless `stopping` says so.
     raises: the error of `schemas.errors` that a worker named as ending the run
     """
     attempts: Counter[str] = Counter()
     again: deque[Task] = deque()
     while True:
-        while not stopping() and pool.capacity() > 0:
+        # an idle pool may be without room too, while all its workers are being replaced
+        while not stopping() and (pool.capacity() > 0 or not pool.busy()):
             task = again.popleft() if again else work.next_task()
             if task is None:
                 break
+            pool.wait_for_room()
             pool.submit(task)
         if not pool.busy():
             return

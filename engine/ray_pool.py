@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,14 +107,16 @@ class RayPool:
 
     def __init__(self, spec: WorkerSpec, run: RunSettings, address: str | None = None) -> None:
         self._spec_json, self._run = spec.model_dump_json(), run
-        self._cluster = cluster(address)
-        self._cluster.__enter__()
+        self._open = ExitStack()
         self._ended: list[Outcome] = []
         self._actors: list[_Actor] = []
         try:
+            # Ray prints what it has to say of dead workers on stdout, which belongs to our data
+            self._open.enter_context(redirect_stdout(sys.stderr))
+            self._open.enter_context(cluster(address))
             self._remote: Any = ray.remote(_actor_class())
             self._actors = [self._start() for _ in range(run.actors.max)]
-            self._wait_for_placement()
+            self._step_until(lambda: self._placed() >= run.actors.min, actors=run.actors.min)
         except BaseException:
             self.close()
             raise
@@ -131,15 +134,13 @@ class RayPool:
         """See Pool."""
         return sum(len(actor.tasks) for actor in self._actors) + len(self._ended)
 
+    def wait_for_room(self) -> None:
+        """See Pool."""
+        self._step_until(lambda: self.capacity() > 0, actors=1)
+
     def next_outcome(self) -> Outcome:
         """See Pool."""
-        deadline = time.monotonic() + self._run.placement_timeout_s
-        while not self._ended:
-            if any(actor.placed for actor in self._actors):
-                deadline = time.monotonic() + self._run.placement_timeout_s
-            elif time.monotonic() > deadline:
-                raise EnvironmentProblem(self._arithmetic(0))
-            self._step(_POLL_S)
+        self._step_until(lambda: bool(self._ended), actors=1)
         return self._ended.pop(0)
 
     def close(self) -> None:
@@ -147,7 +148,7 @@ class RayPool:
         for actor in self._actors:
             ray.kill(actor.handle)
         self._actors = []
-        self._cluster.__exit__(None, None, None)
+        self._open.close()
 
     def _start(self) -> _Actor:
         handle = self._remote.options(
@@ -158,11 +159,17 @@ class RayPool:
         ).remote(self._spec_json)
         return _Actor(handle, handle.rooms.remote(ROOMS))
 
-    def _wait_for_placement(self) -> None:
+    def _placed(self) -> int:
+        return sum(actor.placed for actor in self._actors)
+
+    def _step_until(self, reached: Callable[[], bool], actors: int) -> None:
+        """Take note of what ends until `reached`. Raises EnvironmentProblem after too long with fewer placed actors."""
         deadline = time.monotonic() + self._run.placement_timeout_s
-        while (placed := sum(actor.placed for actor in self._actors)) < self._run.actors.min:
-            if time.monotonic() > deadline:
-                raise EnvironmentProblem(self._arithmetic(placed))
+        while not reached():
+            if self._placed() >= actors:
+                deadline = time.monotonic() + self._run.placement_timeout_s
+            elif time.monotonic() > deadline:
+                raise EnvironmentProblem(self._arithmetic(self._placed()))
             self._step(_POLL_S)
 
     def _step(self, timeout_s: float) -> None:

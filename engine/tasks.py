@@ -78,8 +78,12 @@ class Pool(Protocol):
         """How many more tasks the pool takes now."""
         ...
 
+    def wait_for_room(self) -> None:
+        """Return when `capacity()` is not 0. Raises EnvironmentProblem when no worker can be had."""
+        ...
+
     def submit(self, task: Task) -> None:
-        """Hand over a task."""
+        """Hand over a task; there must be room."""
         ...
 
     def busy(self) -> int:

@@ -1,4 +1,4 @@
-"""Every reason for which a sample, a shard or a phrase is left out: the one documented list.
+"""Every reason for which a sample, a shard, a unit or a phrase is left out: the one documented list.
 
 A code is stable once published: reports, policies and tests name it.
 """
@@ -37,6 +37,12 @@ SHARD_CODES: dict[str, str] = {
     "INPUT_CHANGED": "the file changed between planning and reading",
 }
 
+UNIT_CODES: dict[str, str] = {
+    "WORKER_DIED": "the process that held the unit died, as often as it was tried",
+    "STORE_ERROR": "the store kept failing",
+    "UNIT_ERROR": "an error in Groundswell itself; its last lines are the detail",
+}
+
 PHRASE_CODES: dict[str, str] = {
     "PH_STOP_HEAD": "the head names nothing that can be boxed (image words, places in the frame, times, abstract nouns)",
     "PH_PRONOUN": "the phrase is a pronoun",
@@ -49,6 +55,6 @@ PHRASE_CODES: dict[str, str] = {
 
 def check_code(code: str) -> str:
     """The code itself, or KeyError for one that is not on the list."""
-    if code in SAMPLE_CODES or code in SHARD_CODES or code in PHRASE_CODES:
+    if any(code in codes for codes in (SAMPLE_CODES, SHARD_CODES, UNIT_CODES, PHRASE_CODES)):
         return code
     raise KeyError(f"{code!r} is not a reason code; the list is in schemas/codes.py")

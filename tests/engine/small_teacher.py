@@ -1,14 +1,18 @@
 """A real teacher in forty lines of numpy, for tests: a phrase's box encloses what its colour channel lights up.
 
-Its settings lie in a small JSON file (the `model` of a detector job): `sleep_s` per batch, `channel_gain`.
-Captions steer its accidents: `explode` raises, `notanumber` gives a NaN, `hungry` needs a batch of one.
+Its settings lie in a small JSON file (the `model` of a detector job): `sleep_s` per batch, `channel_gain`, `refuse`
+to be made, `announce` its process id as a file in a folder.
+Captions steer its accidents: `explode` raises, `notanumber` gives a NaN, `hungry` needs a batch of one, `deadly`
+kills the process.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.label.factories import Factories
-from schemas.errors import OutOfMemory
+from schemas.errors import EnvironmentProblem, OutOfMemory
 from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, Prepared
 from schemas.records import Phrase, Region, Sample
 
@@ -70,6 +74,8 @@ class SmallLabeler:
         return [self._regions(*row.inputs) if row else [] for row in batch]
 
     def _regions(self, sample: Sample, image: np.ndarray) -> list[Region]:
+        if "deadly" in sample.caption:
+            os.kill(os.getpid(), signal.SIGKILL)
         if "explode" in sample.caption:
             raise ValueError("a caption that the teacher chokes on")
         found = []
@@ -87,6 +93,10 @@ class SmallLabeler:
 
 def labeler(settings: dict[str, Any], batch_size: int, min_score: float) -> Labeler:
     options = json.loads(Path(settings["model"]).read_text())
+    if options.get("refuse"):
+        raise EnvironmentProblem("no such accelerator")
+    if "announce" in options:
+        Path(options["announce"], f"worker-{os.getpid()}").touch()
     return SmallLabeler(options, labeler_digest(settings), batch_size, min_score)
 
 

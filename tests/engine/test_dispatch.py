@@ -24,9 +24,13 @@ class ScriptedPool:
         self.script, self.room = {url: list(fates) for url, fates in script.items()}, room
         self.running: deque[Task] = deque()
         self.handed = Counter[str]()
+        self.away = 0
 
     def capacity(self) -> int:
-        return self.room - len(self.running)
+        return 0 if self.away else self.room - len(self.running)
+
+    def wait_for_room(self) -> None:
+        self.away = 0
 
     def submit(self, item: Task) -> None:
         assert self.capacity() > 0
@@ -83,6 +87,20 @@ def test_passing_trouble_is_tried_again_a_bounded_number_of_times() -> None:
     assert fates["s3://b/0.tar"] is None
     assert fates["s3://b/1.tar"] == PASSING
     assert pool.handed["s3://b/1.tar"] == MAX_ATTEMPTS
+
+
+def test_a_pool_that_lost_all_its_workers_is_waited_for() -> None:
+    class Losing(ScriptedPool):
+        def next_outcome(self) -> Outcome:
+            outcome = super().next_outcome()
+            self.away = outcome.failure is not None  # the worker died; its replacement is still starting
+            return outcome
+
+    pool, work = Losing({"s3://b/0.tar": [BLAMELESS], "s3://b/1.tar": [PASSING]}, room=1), ListedWork(3)
+
+    drive(pool, work)
+
+    assert [outcome.failure for outcome in work.settled] == [None] * 3
 
 
 def test_a_blameless_failure_is_no_attempt() -> None:

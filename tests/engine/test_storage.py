@@ -13,33 +13,24 @@ import pytest
 from engine.settings import StorageSettings
 from engine.storage import Store, open_store
 from schemas.errors import ConfigError, NotFound
+from tests.engine.s3_server import s3_bucket
 
 
 @pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def bucket() -> Iterator[tuple[str, StorageSettings]]:
+    with s3_bucket() as bucket:
+        yield bucket
 
 
 @pytest.fixture(params=["local", "memory", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    name = f"bucket-{uuid.uuid4().hex[:8]}"
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    name = uuid.uuid4().hex[:8]
     if request.param == "local":
         return open_store(str(tmp_path / name))
     if request.param == "memory":
         return open_store(f"memory://{name}")
-    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(variable, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    settings = StorageSettings(endpoint_url=request.getfixturevalue("s3_endpoint"))
-    store = open_store(f"s3://{name}/evidence", settings)
-    store._fs.mkdir(name)
-    return store
+    url, settings = request.getfixturevalue("bucket")
+    return open_store(f"{url}/{name}", settings)
 
 
 def test_the_first_put_wins_and_stays(store: Store) -> None:

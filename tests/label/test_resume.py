@@ -44,7 +44,7 @@ def world(tmp_path: Path, project_root: Path):
 
 
 def commits(tmp_path: Path) -> int:
-    return len([path for path in (tmp_path / "out" / "commits").rglob("*.json")])
+    return len(list((tmp_path / "out" / "commits").rglob("*.json")))
 
 
 def wait_for_commits(process: subprocess.Popen[str], tmp_path: Path, count: int) -> None:

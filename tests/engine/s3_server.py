@@ -1,0 +1,34 @@
+"""A small S3 on this machine (moto), for tests of object storage."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from engine.settings import StorageSettings
+
+
+@contextmanager
+def s3_bucket() -> Iterator[tuple[str, StorageSettings]]:
+    """A fresh bucket and how to reach it."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = StorageSettings(endpoint_url=f"http://{host}:{port}")
+    name = f"bucket-{uuid.uuid4().hex[:8]}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        try:
+            from engine.filesystems import open_filesystem
+
+            open_filesystem(f"s3://{name}", settings)[0].mkdir(name)
+            yield f"s3://{name}", settings
+        finally:
+            server.stop()

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.dispatch import MAX_ATTEMPTS
+from engine.rooms import check_rooms, package_root
+from pipelines.label.run import label
+from schemas.errors import EnvironmentProblem
+from tests.engine.small_teacher import FACTORIES
+from tests.engine.worlds import data_files, job_of, plain_captions, write_shard
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+
+def on_ray(folder: Path, shards: list[Path], actors: int, output: str, **run: object):
+    section = {"executor": "ray", "actors": {"min": actors, "max": actors}, "cpus_per_actor": 0.5, **run}
+    return job_of(folder, shards, run=section, output={"url": str(folder / output)})
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> list[Path]:
+    return [write_shard(tmp_path / f"{n}.tar", plain_captions(20)) for n in range(3)]
+
+
+def test_one_actor_two_actors_and_no_actor_write_the_same_bytes(tmp_path: Path, shards: list[Path]) -> None:
+    jobs = {
+        "none": job_of(tmp_path, shards, output={"url": str(tmp_path / "none")}),
+        "one": on_ray(tmp_path, shards, 1, "one"),
+        "two": on_ray(tmp_path, shards, 2, "two"),
+    }
+
+    summaries = {name: label(job, factories=FACTORIES) for name, job in jobs.items()}
+
+    assert data_files(tmp_path / "one") == data_files(tmp_path / "two") == data_files(tmp_path / "none")
+    assert len(data_files(tmp_path / "one")) == 9
+    assert len({summary["digest"] for summary in summaries.values()}) == 1
+
+
+def kill_workers(output: Path, times: int) -> None:
+    """Kill whichever worker wrote its process id, so many times."""
+    killed: set[int] = set()
+    deadline = time.monotonic() + 60
+    while len(killed) < times and time.monotonic() < deadline:
+        for path in output.glob("worker-*"):
+            process = int(path.name.removeprefix("worker-"))
+            if process not in killed and len(killed) < times:
+                killed.add(process)
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def test_actors_that_are_killed_are_replaced_and_nothing_is_lost_or_doubled(
+    tmp_path: Path, shards: list[Path]
+) -> None:
+    undisturbed = label(on_ray(tmp_path, shards, 1, "undisturbed"), factories=FACTORIES)
+    (tmp_path / "teacher.json").write_text(f'{{"sleep_s": 0.05, "announce": "{tmp_path}"}}')
+    killer = threading.Thread(target=kill_workers, args=(tmp_path, 3))
+    killer.start()
+
+    summary = label(on_ray(tmp_path, shards, 2, "killed"), factories=FACTORIES)
+
+    killer.join()
+    assert len(list(tmp_path.glob("worker-*"))) >= 4
+    assert summary["digest"] == undisturbed["digest"]
+    assert data_files(tmp_path / "killed") == data_files(tmp_path / "undisturbed")
+
+
+def test_a_unit_that_kills_its_worker_fails_by_name_and_its_neighbours_are_committed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    captions = plain_captions(24)
+    captions[12] += " that is deadly"
+    shard = write_shard(tmp_path / "a.tar", captions)
+    (tmp_path / "teacher.json").write_text(f'{{"announce": "{tmp_path}"}}')
+
+    summary = label(on_ray(tmp_path, [shard], 1, "out"), factories=FACTORIES)
+
+    assert summary["units"] == {"planned": 3, "committed": 2, "failed": 1, "pending": 0, "quarantined": 0}
+    assert summary["failures"][0]["code"] == "WORKER_DIED"
+    assert summary["failures"][0]["unit"].endswith("-00000008")
+    assert len(list(tmp_path.glob("worker-*"))) <= MAX_ATTEMPTS + 1
+    assert capsys.readouterr().out == ""  # Ray reports a dead worker on stdout
+
+
+def test_a_pool_that_finds_no_place_says_so_with_the_arithmetic(tmp_path: Path, shards: list[Path]) -> None:
+    job = on_ray(tmp_path, shards, 2, "out", cpus_per_actor=500, placement_timeout_s=2)
+
+    with pytest.raises(
+        EnvironmentProblem, match=r"0 of 2 teacher actors .* 500 CPU .* the cluster has \d+ CPU"
+    ):
+        label(job, factories=FACTORIES)
+
+
+def test_a_teacher_that_cannot_be_made_ends_the_run_with_its_own_error(
+    tmp_path: Path, shards: list[Path]
+) -> None:
+    (tmp_path / "teacher.json").write_text('{"refuse": true}')
+
+    with pytest.raises(EnvironmentProblem, match="no such accelerator"):
+        label(on_ray(tmp_path, shards, 1, "out"), factories=FACTORIES)
+
+
+def test_a_foreign_room_in_front_of_ours_is_named() -> None:
+    root = package_root()
+    ours = {"engine": f"{root}/engine/__init__.py"}
+
+    check_rooms(ours, root, "a Ray worker")
+    with pytest.raises(EnvironmentProblem, match="/home/me/engine/__init__.py, which shadows"):
+        check_rooms({"engine": "/home/me/engine/__init__.py"}, root, "a Ray worker")
+    with pytest.raises(EnvironmentProblem, match="cannot import 'schemas'"):
+        check_rooms({**ours, "schemas": None}, root, "a Ray worker")
+
+
+SCRIPT = """
+import json, os, stat, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])  # ours first on the driver, as an installed console script has it
+from pipelines.label.job import JobConfig
+from pipelines.label.run import label
+from tests.engine.small_teacher import FACTORIES
+summary = label(JobConfig.model_validate_json(Path(sys.argv[1]).read_text()), factories=FACTORIES)
+token = os.environ["RAY_AUTH_TOKEN_PATH"]
+print(json.dumps([summary["digest"], oct(stat.S_IMODE(os.stat(token).st_mode)), token]))
+"""
+
+
+def test_a_run_from_a_folder_with_foreign_rooms_uses_ours_and_keeps_its_token_private(
+    tmp_path: Path, shards: list[Path], project_root: Path
+) -> None:
+    import json
+
+    expected = label(job_of(tmp_path, shards[:1]), factories=FACTORIES)["digest"]
+    (tmp_path / "job.json").write_text(on_ray(tmp_path, shards[:1], 1, "elsewhere").model_dump_json())
+    for room in ("engine", "schemas"):
+        (tmp_path / "foreign" / room).mkdir(parents=True)
+        (tmp_path / "foreign" / room / "__init__.py").write_text(
+            "raise RuntimeError('a foreign room was imported')"
+        )
+    hidden = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS", "PYTHONPATH")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+
+    answer = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "job.json"), str(project_root)],
+        cwd=tmp_path / "foreign",
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert answer.returncode == 0, answer.stderr
+    digest, mode, token = json.loads(answer.stdout)
+    assert (digest, mode) == (expected, "0o600")
+    assert not Path(token).exists()

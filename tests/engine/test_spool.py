@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.filesystems import open_filesystem
+from engine.settings import StorageSettings
+from engine.spool import Spool, stat_shard
+from pipelines.label.run import label, verify
+from schemas.errors import ShardDamaged
+from tests.engine.s3_server import s3_bucket
+from tests.engine.small_teacher import FACTORIES
+from tests.engine.worlds import job_of, plain_captions, write_shard
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[tuple[str, StorageSettings]]:
+    with s3_bucket() as bucket:
+        yield bucket
+
+
+def upload(bucket: tuple[str, StorageSettings], name: str, data: bytes) -> str:
+    url = f"{bucket[0]}/{name}"
+    filesystem, path = open_filesystem(url, bucket[1])
+    filesystem.pipe_file(path, data)
+    return url
+
+
+def test_a_local_shard_is_read_in_place(tmp_path: Path) -> None:
+    shard = write_shard(tmp_path / "a.tar", plain_captions(1))
+
+    assert Spool(str(tmp_path / "spool")).fetch(stat_shard(str(shard))) == shard
+
+
+def test_a_remote_shard_is_fetched_once(tmp_path: Path, bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = stat_shard(upload(bucket, "once.tar", b"x" * 3_000), bucket[1])
+    first = Spool(str(tmp_path)).fetch(stat, bucket[1])
+    monkeypatch.setattr("shutil.copyfileobj", None)  # a second copy would fail
+
+    again = Spool(str(tmp_path)).fetch(stat, bucket[1])
+
+    assert again == first and first.read_bytes() == b"x" * 3_000
+
+
+def test_a_shard_that_changed_since_the_plan_is_refused(tmp_path: Path, bucket) -> None:
+    spool = Spool(str(tmp_path / "spool"))
+    local = write_shard(tmp_path / "a.tar", plain_captions(1))
+    planned = [
+        (stat_shard(upload(bucket, "b.tar", b"old"), bucket[1]), bucket[1]),
+        (stat_shard(str(local)), None),
+    ]
+    upload(bucket, "b.tar", b"new bytes")
+    write_shard(local, plain_captions(2))
+
+    for stat, storage in planned:
+        with pytest.raises(ShardDamaged, match="plan anew") as caught:
+            spool.fetch(stat, storage)
+        assert caught.value.code == "INPUT_CHANGED"
+
+
+def test_the_spool_stays_under_its_cap_and_drops_the_longest_unused(tmp_path: Path, bucket) -> None:
+    stats = [stat_shard(upload(bucket, f"{n}.tar", b"x" * 1_000), bucket[1]) for n in range(4)]
+    spool = Spool(str(tmp_path), cap_bytes=2_500)
+    paths = []
+    for number, stat in enumerate(stats):
+        paths.append(spool.fetch(stat, bucket[1]))
+        os.utime(paths[-1], ns=(number, number))
+
+    assert [path.exists() for path in paths] == [False, False, True, True]
+    assert not [path for path in tmp_path.iterdir() if ".part" in path.name]
+
+
+@pytest.mark.parametrize("url", ["/no/such.tar", "s3://BUCKET/no.tar"])
+def test_a_missing_shard_has_its_code(url: str, bucket) -> None:
+    with pytest.raises(ShardDamaged) as caught:
+        stat_shard(url.replace("s3://BUCKET", bucket[0]), bucket[1])
+
+    assert caught.value.code == "SHARD_MISSING"
+
+
+def test_a_job_from_bucket_to_bucket_gives_the_rows_of_a_local_one(tmp_path: Path, bucket) -> None:
+    shards = [write_shard(tmp_path / f"{n}.tar", plain_captions(20)) for n in range(2)]
+    for shard in shards:
+        upload(bucket, f"web/{shard.name}", shard.read_bytes())
+    storage = {"endpoint_url": bucket[1].endpoint_url}
+    job = job_of(
+        tmp_path,
+        [f"{bucket[0]}/web/*.tar"],
+        input={"storage": storage},
+        output={"url": f"{bucket[0]}/evidence", "storage": storage},
+    )
+
+    summary = label(job, factories=FACTORIES)
+    again = label(job, factories=FACTORIES)
+
+    assert summary["samples"]["in"] == 40 and summary["units"]["committed"] == 6
+    assert again == summary
+    verify(f"{bucket[0]}/evidence", storage=bucket[1])

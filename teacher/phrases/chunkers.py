@@ -20,6 +20,11 @@ _NEVER_FIRST = frozenset({"CC", "IN", "RB", "RP", "POS", "HYPH", "_SP", ",", ":"
 _HELPERS = frozenset(
     {"be", "is", "are", "was", "were", "been", "being", "has", "have", "had", "'s", "get", "gets"}
 )
+_INSIDE = frozenset(
+    {*_MODIFIERS, *PRONOUN_TAGS, "DT", "PDT", "PRP$", "WP$", "RB", "RBS", "RBR", "VBG", "CC", ","}
+)
+# A list of a thousand nouns is one match of the grammar and a million of its parts: longer runs are cut.
+_MAX_RUN = 32
 _SINGULAR = frozenset({"a", "an", "one", "this", "that", "every", "each", "another"})
 
 
@@ -43,7 +48,7 @@ class LexiconGrammar:
         self._matcher.add("CHUNK", _grammar(), greedy="LONGEST")
 
     def __call__(self, doc: Doc) -> Iterator[Chunk]:
-        for _, start, end in sorted(self._matcher(doc), key=lambda match: match[1]):
+        for start, end in _matches(self._matcher, doc):
             yield from _repaired(doc, start, end)
 
 
@@ -57,7 +62,7 @@ class PosGrammar:
         self._matcher.add("CHUNK", [pattern], greedy="LONGEST")
 
     def __call__(self, doc: Doc) -> Iterator[Chunk]:
-        for _, start, end in sorted(self._matcher(doc), key=lambda match: match[1]):
+        for start, end in _matches(self._matcher, doc):
             yield Chunk(start, end, end - 1)
 
 
@@ -65,6 +70,26 @@ def dependency_chunks(doc: Doc) -> Iterator[Chunk]:
     """The `noun_chunks` of a spaCy model with a parser."""
     for span in doc.noun_chunks:
         yield Chunk(span.start, span.end, span.root.i)
+
+
+def _matches(matcher: Matcher, doc: Doc) -> Iterator[tuple[int, int]]:
+    """Longest matches in order, found run by run: a match lies within neighbouring tokens that can take part."""
+    for first, last in _runs(doc):
+        found = ((start, end) for _, start, end in matcher(doc[first:last]))
+        yield from ((first + start, first + end) for start, end in sorted(found))
+
+
+def _runs(doc: Doc) -> Iterator[tuple[int, int]]:
+    first = None
+    for token in doc:
+        inside = token.tag_ in _INSIDE
+        if first is not None and (not inside or token.i - first == _MAX_RUN):
+            yield first, token.i
+            first = None
+        if inside and first is None:
+            first = token.i
+    if first is not None:
+        yield first, len(doc)
 
 
 def _grammar() -> list[list[dict[str, object]]]:

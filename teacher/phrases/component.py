@@ -90,6 +90,9 @@ def _without(chunk: Chunk, junk: set[int]) -> Iterator[Chunk]:
     """The chunk itself, or its part that holds the head where junk cuts it; nothing where the head is junk."""
     if chunk.head in junk:
         return
-    start = max((token + 1 for token in junk if chunk.start <= token < chunk.head), default=chunk.start)
-    end = min((token for token in junk if chunk.head < token < chunk.end), default=chunk.end)
+    start, end = chunk.head, chunk.head + 1
+    while start > chunk.start and start - 1 not in junk:
+        start -= 1
+    while end < chunk.end and end not in junk:
+        end += 1
     yield Chunk(start, end, chunk.head)

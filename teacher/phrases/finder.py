@@ -18,6 +18,7 @@ from schemas.errors import ConfigError, NotFound
 from schemas.labeler import FoundPhrases
 from schemas.records import DroppedPhrase, Phrase
 from teacher.phrases import lexicon, stop_heads
+from teacher.phrases.bounded_tokenizer import BoundedTokenizer
 from teacher.phrases.component import DROPPED, PHRASES
 from teacher.settings import PhraseSettings
 
@@ -53,6 +54,7 @@ def load_pipeline(settings: PhraseSettings) -> Language:
         "keep_heads": list(settings.keep_heads),
     }
     nlp.add_pipe("groundswell_phrases", config=config, last=True)
+    nlp.tokenizer = BoundedTokenizer(nlp.tokenizer)
     return nlp
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator
 
 from spacy.tokens import Doc, Token
@@ -10,11 +11,16 @@ from spacy.tokens import Doc, Token
 from teacher.phrases import stop_heads
 from teacher.phrases.chunkers import NOUN_TAGS, PRONOUN_TAGS, Chunk
 
-_FILE_NAME = re.compile(r"\S+\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|pdf|mp4|mov|avi|html?|php)", re.IGNORECASE)
-_MARKUP = re.compile(r"</?[a-z][^>]*>?|&(?:[a-z]{2,8}|#\d{2,5});?", re.IGNORECASE)
-_REFERENCE = re.compile(
-    r"(?:https?://|www\.)\S+|\S+@\S+\.\w+|\S+\.(?:com|org|net|co\.uk)(?:/\S*)?", re.IGNORECASE
+# All of these look at a bounded stretch or from a fixed place, so that no caption makes them slow.
+_WORD = re.compile(r"[^\s<>]+")
+_LINK = re.compile(r"\W{0,3}(?:https?://|www\.)", re.IGNORECASE)
+_FILE_OR_SITE = re.compile(
+    r"\w\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|pdf|mp4|mov|avi|html?|php|com|org|net|co\.uk)(?=$|[\W_])",
+    re.IGNORECASE,
 )
+_ADDRESS = re.compile(r"\w@\w[\w-]{0,62}\.\w")
+_MARKUP = re.compile(r"</?[a-z][^<>]{0,200}>|&(?:[a-z]{2,8}|#\d{2,5});", re.IGNORECASE)
+_HASHTAG = re.compile(r"#\w+")
 _OF_WORDS = frozenset({"of", "showing", "depicting"})
 
 
@@ -55,12 +61,21 @@ class Groundability:
 
 def junk_tokens(doc: Doc) -> set[int]:
     """Tokens that belong to a file name, a link, an address, markup or a hashtag; they take part in no phrase."""
-    text, junk = doc.text, set()
-    spans = [match.span() for rule in (_REFERENCE, _FILE_NAME, _MARKUP) for match in rule.finditer(text)]
-    spans += [match.span() for match in re.finditer(r"#\w+", text)]
-    for begin, end in spans:
-        junk.update(token.i for token in doc if token.idx < end and token.idx + len(token) > begin)
+    starts = [token.idx for token in doc]
+    junk: set[int] = set()
+    for begin, end in _junk_spans(doc.text):
+        first = bisect_right(starts, begin) - 1
+        junk.update(range(first, bisect_left(starts, end)))
     return junk
+
+
+def _junk_spans(text: str) -> Iterator[tuple[int, int]]:
+    for word in _WORD.finditer(text):
+        whole = word.group()
+        if _LINK.match(whole) or _FILE_OR_SITE.search(whole) or _ADDRESS.search(whole):
+            yield word.start(), word.start() + max(len(whole.rstrip(",;:!?)\"'")), 1)
+    for rule in (_MARKUP, _HASHTAG):
+        yield from (match.span() for match in rule.finditer(text))
 
 
 def _counted(doc: Doc, chunk: Chunk) -> bool:

@@ -1,0 +1,75 @@
+"""Any spaCy model serves: its own noun chunks, its folder's digest, and an error that names the remedy."""
+
+import pytest
+import spacy
+from spacy.tokens import Doc
+
+import teacher.phrases.finder  # noqa: F401 - registers the components
+from schemas.errors import ConfigError, NotFound
+from teacher.build import finder, finder_digest
+from teacher.phrases.chunkers import dependency_chunks
+
+
+@pytest.fixture
+def saved_model(tmp_path):
+    nlp = spacy.blank("en")
+    nlp.add_pipe("groundswell_tagger")
+    nlp.to_disk(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_model_is_loaded_by_its_path(saved_model):
+    settings = {"pipeline": str(saved_model), "chunker": "pos_grammar"}
+
+    (found,) = finder(settings).find(["two red dogs and a cat"])
+
+    assert [(phrase.text, phrase.root) for phrase in found.phrases] == [("red dogs", "dog"), ("a cat", "cat")]
+
+
+def test_the_digest_follows_the_models_files(saved_model):
+    settings = {"pipeline": str(saved_model), "chunker": "pos_grammar"}
+    before = finder_digest(settings)
+
+    (saved_model / "meta.json").write_text((saved_model / "meta.json").read_text() + "\n")
+
+    assert finder_digest(settings) != before
+    assert finder({}).digest == finder_digest({}) != before
+
+
+def test_a_dependency_parse_gives_the_models_own_noun_chunks():
+    nlp = spacy.blank("en")
+    doc = Doc(
+        nlp.vocab,
+        words=["a", "red", "dog", "bites", "him"],
+        heads=[2, 2, 3, 3, 3],
+        deps=["det", "amod", "nsubj", "ROOT", "dobj"],
+        pos=["DET", "ADJ", "NOUN", "VERB", "PRON"],
+    )
+
+    assert [(chunk.start, chunk.end, chunk.head) for chunk in dependency_chunks(doc)] == [
+        (0, 3, 2),
+        (4, 5, 4),
+    ]
+
+
+def test_the_component_works_alone_in_a_users_own_pipeline():
+    nlp = spacy.blank("en")
+    nlp.add_pipe("groundswell_tagger")
+    nlp.add_pipe("groundswell_phrases", config={"stop_heads": ["tree"]})
+
+    doc = nlp("a photo of a dog by the tree")
+
+    assert [(span.text, span.label_, span.id_) for span in doc.spans["phrases"]] == [
+        ("a dog", "chunk", "dog")
+    ]
+    assert [span.label_ for span in doc.spans["dropped_phrases"]] == ["PH_STOP_HEAD"] * 2
+
+
+def test_a_model_that_is_not_there_and_one_without_a_parser_are_errors_with_a_remedy(tmp_path):
+    with pytest.raises(NotFound, match="spacy download en_no_such_model"):
+        finder({"pipeline": "en_no_such_model"})
+    spacy.blank("en").to_disk(tmp_path / "blank")
+    with pytest.raises(ConfigError, match="needs a parser"):
+        finder({"pipeline": str(tmp_path / "blank")})
+    with pytest.raises(ConfigError, match="extra_nouns"):
+        finder({"pipeline": str(tmp_path / "blank"), "extra_nouns": ["wug"]})

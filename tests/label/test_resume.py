@@ -79,6 +79,22 @@ def test_kill_9_in_the_middle_and_the_same_command_continues(tmp_path: Path, wor
     assert_as_undisturbed(tmp_path)
 
 
+@pytest.mark.ray
+def test_kill_9_of_a_driver_on_ray_loses_nothing_either(tmp_path: Path, world) -> None:
+    job, start = world
+    on_ray = job.run.model_copy(update={"executor": "ray"})
+    (tmp_path / "job.json").write_text(job.model_copy(update={"run": on_ray}).model_dump_json())
+    process = start()
+    wait_for_commits(process, tmp_path, 2)
+    process.kill()
+    process.communicate()
+
+    summary = label(job, factories=FACTORIES)
+
+    assert summary["units"]["committed"] == 10
+    assert_as_undisturbed(tmp_path)
+
+
 def test_one_interrupt_finishes_the_running_unit_and_publishes(tmp_path: Path, world) -> None:
     job, start = world
     process = start()

@@ -1,9 +1,9 @@
-"""The one number: what pseudo-labelled web images add for rare nouns, against a fair control, on the tiny world.
+"""The one number: what pseudo-labelled web images add for rare nouns, against fair controls, on the tiny world.
 
-    python -m benchmarks.one_number --seed 0 --out /tmp/one
+    python -m benchmarks.one_number --seed 0 --out /tmp/one --arms control,student,plain
 
-Labels in this process, with the real phrase finder and policy, but without the engine: `groundswell demo` is the
-whole path. Finished parts are kept under `--out`, so a second call prints at once.
+The demo's own parts without audit and report, labelled in this process instead of on a Ray cluster. Each part knows
+by its digest what it has done, so a second call, or one with another arm or `--set`, repeats nothing that stands.
 """
 
 from __future__ import annotations
@@ -13,18 +13,23 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from benchmarks.tiny_inference import evaluate, label_web
+from pipelines.compile.run import compile_view
+from pipelines.demo.places import Places
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.start import write_start
-from pipelines.demo.world.build import World, build_world
+from pipelines.demo.truth import truth_rows
+from pipelines.demo.world.build import build_world
+from pipelines.demo.world.lexicon import TAIL_NOUNS
+from pipelines.label.run import label
+from schemas.boxes import as_boxes, iou
+from student.evaluate.run import evaluate
 from student.settings import TrainSettings
 from student.train import train
+
+SIDES = ("x0", "y0", "x1", "y1")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,65 +40,113 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="another value in the recipe"
+        "--arms", default="control,student", help="of control, student, plain; two run at once"
     )
-    parser.add_argument("--arms", default="control,student")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=JSON", help="another value in the recipe"
+    )
+    parser.add_argument(
+        "--tag", default="", help="suffix of the arms' folders, for another recipe on the same teacher"
+    )
     chosen = parser.parse_args(arguments)
-    values = dict(item.split("=", 1) for item in chosen.set)
-    recipe = Recipe.model_validate(
-        {"seed": chosen.seed, **{name: json.loads(text) for name, text in values.items()}}
+    changed = {name: json.loads(text) for name, text in (item.split("=", 1) for item in chosen.set)}
+    recipe = Recipe.model_validate({"seed": chosen.seed, **changed})
+    places = Places(chosen.out)
+    arms = {name: _arm(places, recipe, name, chosen.tag) for name in chosen.arms.split(",")}
+    _teach(places, recipe)
+    labels = _label(places, recipe, chosen.tag)
+    _train_together(list(arms.values()))
+    print(f"labels of seed {recipe.seed}: {json.dumps(labels)}")
+    print(
+        "| model | AP head | AP tail | AP50 head | AP50 tail | R@1 | CPU-s |\n|---|---|---|---|---|---|---|"
     )
-    out = chosen.out
-    world, _ = build_world(out / "world", recipe.world)
-    start = write_start(out / "start", recipe.world)
-    teacher = _timed(
-        out, "teacher", lambda: train(recipe.teacher(start, world.gold_view, out / "teacher"), _say)
-    )
-    label_report = _timed(
-        out, "labels", lambda: label_web(out / "teacher" / "model", world, recipe.policy, out / "view")
-    )
-    arms = {
-        "control": recipe.control(out / "teacher" / "model", world.gold_view, out / "control"),
-        "student": recipe.student(
-            out / "teacher" / "model", world.gold_view, str(out / "view"), out / "student"
-        ),
-    }
-    _train_together({name: arms[name] for name in chosen.arms.split(",")})
-    rows = {name: _evaluated(out, name, world) for name in ["teacher", *chosen.arms.split(",")]}
-    _print(recipe, teacher, label_report, rows)
+    for out in [places.run("teacher"), *(Path(settings.out) for settings in arms.values())]:
+        print(f"| {out.name} | " + " | ".join(_numbers(places, out)) + " |", flush=True)
 
 
-def _train_together(runs: dict[str, TrainSettings]) -> None:
-    """Each run in a process of its own, with one thread: the demo's two cores are two trainings."""
+def _arm(places: Places, recipe: Recipe, name: str, tag: str) -> TrainSettings:
+    teacher, gold, out = places.model("teacher"), places.world.gold_view, places.run(name + tag)
+    if name == "student":
+        return recipe.student(teacher, gold, places.view + tag, out)
+    return recipe.control(teacher, gold, out) if name == "control" else recipe.plain(teacher, gold, out)
+
+
+def _teach(places: Places, recipe: Recipe) -> None:
+    build_world(places.world.folder, recipe.world)
+    if not (places.run("start") / "model.safetensors").exists():
+        write_start(places.run("start"), recipe.world)
+    _train_together([places.trainings(recipe)["teacher"]])
+
+
+def _label(places: Places, recipe: Recipe, tag: str) -> dict[str, float]:
+    job = places.job(recipe)
+    label(job.model_copy(update={"run": job.run.model_copy(update={"executor": "local"})}), progress=_say)
+    compile_view(places.evidence, recipe.policy, places.view + tag)
+    return _quality(places, tag)
+
+
+def _train_together(runs: list[TrainSettings]) -> None:
+    """Two at a time, each in a process of its own with one thread."""
     context = multiprocessing.get_context("spawn")
-    processes = [
-        context.Process(target=_train_one, args=(settings,), name=name) for name, settings in runs.items()
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        if process.exitcode:
-            sys.exit(f"the {process.name} ended with code {process.exitcode}")
+    for first in range(0, len(runs), 2):
+        processes = [
+            context.Process(target=_train_one, args=(settings,)) for settings in runs[first : first + 2]
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+            if process.exitcode:
+                sys.exit(f"a training ended with code {process.exitcode}")
 
 
 def _train_one(settings: TrainSettings) -> None:
     began = time.process_time()
     train(settings, _say)
-    Path(settings.out, "cpu.json").write_text(json.dumps(round(time.process_time() - began, 1)))
+    record = Path(settings.out, "cpu.json")
+    if not record.exists():
+        record.write_text(json.dumps(round(time.process_time() - began, 1)))
 
 
-def _timed(out: Path, name: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    path = out / f"{name}.done.json"
-    if not path.exists():
-        began = time.process_time()
-        result = run()
-        path.write_text(json.dumps({**result, "cpu_s": round(time.process_time() - began, 1)}))
-    return dict(json.loads(path.read_text()))
+def _quality(places: Places, tag: str) -> dict[str, float]:
+    """Of head and tail: the share of kept boxes that lie on a thing the phrase means, and of phrases so served."""
+    from engine.views import open_view
+
+    truth = {(row["shard"], row["key"]): row for row in truth_rows(places.world.web_truth)}
+    counts = {(what, group): 0 for what in ("kept", "right", "meant") for group in ("head", "tail")}
+    for row in open_view(places.view + tag).rows():
+        true = truth[Path(row["shard"]).name, row["key"]]
+        for number, phrase in enumerate(row["phrases"]):
+            group = "tail" if phrase["root"] in TAIL_NOUNS else "head"
+            own = _true_boxes(true, phrase)
+            counts["meant", group] += bool(len(own))
+            for region in (region for region in row["regions"] if region["phrase"] == number):
+                counts["kept", group] += 1
+                overlap = iou(as_boxes([[region[side] for side in SIDES]]), own)
+                counts["right", group] += bool((overlap >= 0.5).any())
+    shares = {"precision": "kept", "recall": "meant"}
+    return {
+        f"{name} {group}": round(counts["right", group] / max(1, counts[of, group]), 3)
+        for name, of in shares.items()
+        for group in ("head", "tail")
+    }
 
 
-def _evaluated(out: Path, name: str, world: World) -> dict[str, Any]:
-    return _timed(out, f"{name}.evaluation", lambda: evaluate(out / name / "model", world))
+def _true_boxes(true: dict[str, Any], phrase: dict[str, Any]) -> Any:
+    spans = [(item["begin"], item["end"]) for item in true["phrases"]]
+    own = [box for box in true["regions"] if spans[box["phrase"]] == (phrase["begin"], phrase["end"])]
+    return as_boxes([[box[side] for side in SIDES] for box in own])
+
+
+def _numbers(places: Places, out: Path) -> list[str]:
+    coco = places.world.test_coco
+    found = evaluate(
+        out / "model", coco, coco.parent / "images", group_by="supercategory", bootstrap=0
+    ).data()
+    groups = found["groups"]
+    shares = [groups[group][name] for name in ("AP", "AP50") for group in ("head", "tail")]
+    shares.append(found["recall_at"]["1"])
+    return [*(f"{100 * share:.1f}" for share in shares), (out / "cpu.json").read_text()]
 
 
 def _say(label: str, done: int, total: int) -> None:
@@ -101,17 +154,5 @@ def _say(label: str, done: int, total: int) -> None:
         print(f"{label} {done}/{total}", file=sys.stderr, flush=True)
 
 
-def _print(
-    recipe: Recipe, teacher: dict[str, Any], labels: dict[str, Any], rows: dict[str, dict[str, Any]]
-) -> None:
-    print(f"seed {recipe.seed}; teacher {teacher['cpu_s']} CPU-s, labels {labels['cpu_s']} CPU-s")
-    print("labels " + json.dumps(labels["quality"]))
-    names = ("AP50 head", "AP50 tail", "AP head", "AP tail", "R@1", "R@1 head", "R@1 tail")
-    print("| model | " + " | ".join(names) + " |")
-    for model, row in rows.items():
-        print(f"| {model} | " + " | ".join(f"{100 * row[name]:.1f}" for name in names) + " |")
-
-
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     main()

@@ -50,6 +50,15 @@ class Recipe(Settings):
     audit_regions: int = Field(200, ge=1, description="regions in the audit's sample")
     world_size: WorldSettings = Field(WorldSettings(), description="the world; its seed is the recipe's")
 
+    @classmethod
+    def quick(cls, seed: int = 0) -> Recipe:
+        """The same steps on a world too small for its numbers to mean anything: a check that all is installed."""
+        world = WorldSettings(gold_images=40, web_images=60, web_shard_images=30, test_images=16)
+        policy = cls().policy.model_copy(update={"min_score": 0.3})
+        return cls(
+            seed=seed, teacher_steps=80, student_steps=20, audit_regions=40, world_size=world, policy=policy
+        )
+
     @property
     def world(self) -> WorldSettings:
         """The world of this seed."""
@@ -67,6 +76,11 @@ class Recipe(Settings):
     def control(self, teacher: Path, gold: str, out: Path) -> TrainSettings:
         """The fair control: the student's run with gold in every slot."""
         return self._second(teacher, gold, gold, out, repeat_threshold=self.control_repeat_threshold)
+
+    def plain(self, teacher: Path, gold: str, out: Path) -> TrainSettings:
+        """The plain control: the teacher's own run continued, as the prototype had it."""
+        stream = StreamSettings(url=gold, share=1.0, prompts=self.teacher_prompts)
+        return self._run(teacher, (stream,), out, self.student_steps, self.student_learning_rate)
 
     def _second(
         self, teacher: Path, gold: str, other: str, out: Path, repeat_threshold: float

@@ -6,6 +6,8 @@ Promise: no other fsspec protocol is ever opened, since several of them run code
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +17,8 @@ from engine.settings import StorageSettings
 from schemas.errors import ConfigError, EnvironmentProblem
 from schemas.ledger import bare_url
 
+# bases of botocore's errors that another try may mend; none of them is an OSError
+_PASSING = ("ConnectionError", "HTTPClientError", "ReadTimeoutError", "ConnectionClosedError")
 PROTOCOLS = ("file", "s3", "gs", "memory")
 
 
@@ -64,6 +68,30 @@ def open_filesystem(url: str, storage: StorageSettings | None = None) -> tuple[A
             f"{protocol}:// needs a package that is missing ({error}); pip install 'groundswell[{package}]'"
         ) from error
     return filesystem, "/" + rest if protocol == "memory" else rest
+
+
+@contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """Around a call to a store: its library's errors become ours.
+
+    raises: OSError for passing trouble (worth another try), EnvironmentProblem for what waiting does not mend;
+            FileNotFoundError and FileExistsError are answers and pass through
+    """
+    try:
+        yield
+    except PermissionError as error:
+        raise EnvironmentProblem(
+            f"{_hidden(url)}: access denied ({error}); check rights or storage.profile"
+        ) from error
+    except Exception as error:
+        kind = type(error)
+        if not kind.__module__.startswith("botocore"):
+            raise
+        if any(base.__name__ in _PASSING for base in kind.__mro__):
+            raise ConnectionError(f"{_hidden(url)}: {error}") from error
+        raise EnvironmentProblem(
+            f"{_hidden(url)}: {error}; set storage.profile, storage.endpoint_url or the AWS environment variables"
+        ) from error
 
 
 def _options(protocol: str, storage: StorageSettings | None) -> dict[str, Any]:

@@ -139,7 +139,7 @@ class Labelling:
         self._unread.clear()
 
     def _commit_of(self, unit: Unit) -> CommitRecord | None:
-        return read_commit(self.store, unit.name, self.plan.parts(unit).fingerprint())
+        return read_commit(self.store, unit.name, self.plan.fingerprint(unit))
 
     def _use_known_facts(self) -> None:
         still_unread: deque[str] = deque()

@@ -25,6 +25,7 @@ class JobPlan:
         self._known = frozenset(self.shards)
         self._units: dict[str, dict[str, Unit]] = {}
         self._given_up: set[str] = set()
+        self._fingerprints: dict[Unit, str] = {}
 
     def cut(self, facts: ShardFacts, samples_left: int | None = None) -> list[Unit]:
         """Cut a shard that was read, to no more than `samples_left` samples; its units."""
@@ -45,6 +46,12 @@ class JobPlan:
         """The parts of a unit's fingerprint under this job."""
         return parts_of(unit, self.method)
 
+    def fingerprint(self, unit: Unit) -> str:
+        """The fingerprint that a unit's commit must have."""
+        if unit not in self._fingerprints:
+            self._fingerprints[unit] = self.parts(unit).fingerprint()
+        return self._fingerprints[unit]
+
     def units(self) -> Iterator[Unit]:
         """Units of the shards that were read, in plan order."""
         for url in self.shards:
@@ -59,7 +66,7 @@ class JobPlan:
         if entry.shard not in self._units:
             return entry.shard in self._known and entry.shard not in self._given_up
         unit = self._units[entry.shard].get(entry.unit)
-        return unit is not None and self.parts(unit).fingerprint() == entry.fingerprint
+        return unit is not None and self.fingerprint(unit) == entry.fingerprint
 
     def planned(self, entries: Iterable[SnapshotEntry]) -> int:
         """Units planned, given those committed: a shard not read yet counts as one, or as its commits."""

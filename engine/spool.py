@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.filesystems import open_filesystem
+from engine.filesystems import open_filesystem, reaching
 from engine.settings import StorageSettings
 from schemas.errors import ShardDamaged
 
@@ -38,7 +38,8 @@ def stat_shard(url: str, storage: StorageSettings | None = None) -> ShardStat:
     """Size and version (ETag, generation, or modification time and inode). Raises ShardDamaged SHARD_MISSING."""
     filesystem, path = open_filesystem(url, storage)
     try:
-        info = filesystem.info(path)
+        with reaching(url):
+            info = filesystem.info(path)
     except FileNotFoundError as error:
         raise ShardDamaged("SHARD_MISSING", f"{url} does not exist") from error
     if info.get("type") != "file":
@@ -97,9 +98,10 @@ class Spool:
         filesystem, remote = open_filesystem(shard.url, storage)
         partial = path.with_suffix(f".part-{os.getpid()}")
         try:
-            source = filesystem.open(remote, "rb", cache_type="readahead", block_size=_CHUNK)
-            with source, open(partial, "wb") as target:
-                shutil.copyfileobj(source, target, _CHUNK)
+            with reaching(shard.url):
+                source = filesystem.open(remote, "rb", cache_type="readahead", block_size=_CHUNK)
+                with source, open(partial, "wb") as target:
+                    shutil.copyfileobj(source, target, _CHUNK)
             _check_unchanged(shard, storage)
             if partial.stat().st_size != shard.size_bytes:
                 raise OSError(f"{shard.url}: {partial.stat().st_size} of {shard.size_bytes} bytes arrived")

@@ -11,7 +11,7 @@ import secrets
 import stat
 from typing import Any
 
-from engine.filesystems import absolute_url, open_filesystem
+from engine.filesystems import absolute_url, open_filesystem, reaching
 from engine.settings import StorageSettings
 from schemas.errors import EnvironmentProblem, NotFound
 
@@ -29,7 +29,8 @@ class Store:
     def read(self, path: str) -> bytes:
         """The object's bytes. Raises NotFound."""
         try:
-            return bytes(self._fs.cat_file(self._full(path)))
+            with reaching(self.url):
+                return bytes(self._fs.cat_file(self._full(path)))
         except FileNotFoundError as error:
             raise NotFound(f"{self.url}/{path} does not exist") from error
 
@@ -40,7 +41,8 @@ class Store:
         and compares (`faults.md`, finding 7). Raises OSError when the outcome is unknown.
         """
         try:
-            self._create(self._full(path), data)
+            with reaching(self.url):
+                self._create(self._full(path), data)
         except FileExistsError:
             return False
         return True
@@ -48,27 +50,31 @@ class Store:
     def put(self, path: str, data: bytes) -> None:
         """Write an object whose name is a digest of its bytes, so that writing it again changes nothing."""
         full = self._full(path)
-        if self.is_local:
-            os.replace(_write_temporary(full, data), full)
-            _sync_folder(os.path.dirname(full))
-        else:
-            self._fs.pipe_file(full, data)
+        with reaching(self.url):
+            if self.is_local:
+                os.replace(_write_temporary(full, data), full)
+                _sync_folder(os.path.dirname(full))
+            else:
+                self._fs.pipe_file(full, data)
 
     def list(self, prefix: str) -> list[str]:
         """Sorted paths of the objects under a folder; temporary files are none."""
         root = self._full("")
-        found = self._fs.find(self._full(prefix))
+        with reaching(self.url):
+            found = self._fs.find(self._full(prefix))
         paths = (name[len(root) :].lstrip("/") for name in found if name.startswith(root))
         return sorted(path for path in paths if not os.path.basename(path).startswith(TEMPORARY))
 
     def exists(self, path: str) -> bool:
         """Whether the object exists now."""
-        return bool(self._fs.exists(self._full(path)))
+        with reaching(self.url):
+            return bool(self._fs.exists(self._full(path)))
 
     def size(self, path: str) -> int:
         """Bytes of the object. Raises NotFound."""
         try:
-            return int(self._fs.size(self._full(path)))
+            with reaching(self.url):
+                return int(self._fs.size(self._full(path)))
         except FileNotFoundError as error:
             raise NotFound(f"{self.url}/{path} does not exist") from error
 

@@ -149,8 +149,10 @@ class _Scan:
 def _check_header(header: bytes, start: int) -> None:
     stored = re.fullmatch(rb"[ \0]*([0-7]{1,8})[ \0]*", header[148:156])
     blanked = header[:148] + b" " * 8 + header[156:]
-    if stored is not None and int(stored.group(1), 8) in (sum(blanked), _signed_sum(blanked)):
-        return
+    if stored is not None:
+        expected = int(stored.group(1), 8)
+        if sum(blanked) == expected or _signed_sum(blanked) == expected:
+            return
     for magic, what in _FOREIGN:
         if start == 0 and header.lstrip().startswith(magic):
             _damaged("SHARD_FORMAT", start, f"not a tar file but {what}; shards are uncompressed tar")

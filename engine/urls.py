@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from engine.filesystems import absolute_url, check_shard_url, open_filesystem
+from engine.filesystems import absolute_url, check_shard_url, open_filesystem, reaching
 from engine.settings import StorageSettings
 from schemas.errors import ConfigError, NotFound
 
@@ -67,7 +67,8 @@ def _glob(pattern: str, storage: StorageSettings | None) -> list[str]:
     pattern = absolute_url(pattern)
     filesystem, path = open_filesystem(pattern, storage)
     protocol = pattern.split("://", 1)[0] + "://" if "://" in pattern else ""
-    names = sorted(name for name in filesystem.glob(path) if filesystem.isfile(name))
+    with reaching(pattern):
+        names = sorted(name for name in filesystem.glob(path) if filesystem.isfile(name))
     if not names:
         raise NotFound(f"input.urls: no file matches {pattern}")
     return [absolute_url(protocol + name.lstrip("/") if protocol else name) for name in names]

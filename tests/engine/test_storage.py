@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.filesystems import reaching
 from engine.settings import StorageSettings
 from engine.storage import Store, open_store
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, EnvironmentProblem, NotFound
 from tests.engine.s3_server import s3_bucket
 
 
@@ -154,3 +155,19 @@ def test_a_file_url_and_its_path_are_one_store(tmp_path: Path, monkeypatch: pyte
     assert {open_store(url).url for url in (f"file://{tmp_path}/out", "out", "./x/../out/")} == {
         str(tmp_path / "out")
     }
+
+
+def test_trouble_with_a_bucket_is_told_apart(bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EnvironmentProblem, match=r"profile \(no-such\).*storage.profile"):
+        open_store("s3://some/where", StorageSettings(profile="no-such")).exists("x")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(OSError, match="Could not connect"):
+        open_store("s3://some/where", StorageSettings(endpoint_url="http://127.0.0.1:9")).exists("x")
+
+
+def test_denied_access_is_the_environments_problem_and_an_answer_passes_through() -> None:
+    with pytest.raises(EnvironmentProblem, match="/out: access denied"), reaching("/out"):
+        raise PermissionError("not yours")
+    for answer in (FileNotFoundError, FileExistsError, OSError):
+        with pytest.raises(answer), reaching("/out"):
+            raise answer

@@ -1,0 +1,68 @@
+"""The process dies before or after any write of the protocol; the same job again ends as if nothing had happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.storage import Store
+from pipelines.label.run import label, verify
+from tests.engine.small_teacher import FACTORIES
+from tests.engine.worlds import data_files, job_of, plain_captions, write_shard
+
+
+class Killed(BaseException):
+    """The end of a process, as far as our code can tell: nothing may catch it."""
+
+
+class MortalStores:
+    """Lets every store die at one write: before it or after it, and at every later one."""
+
+    def __init__(self, die_at: int | None, arrives: bool) -> None:
+        self.writes, self._die_at, self._arrives = 0, die_at, arrives
+
+    def wrap(self, write):
+        def mortal(store: Store, path: str, data: bytes):
+            self.writes += 1
+            dead = self._die_at is not None and self.writes >= self._die_at
+            if not dead:
+                return write(store, path, data)
+            if self._arrives and self.writes == self._die_at:
+                write(store, path, data)
+            raise Killed
+
+        return mortal
+
+    def install(self, patch: pytest.MonkeyPatch) -> MortalStores:
+        patch.setattr(Store, "put", self.wrap(Store.put))
+        patch.setattr(Store, "put_if_absent", self.wrap(Store.put_if_absent))
+        return self
+
+
+def snapshots_add_up(output: Path) -> bool:
+    return not (output / "snapshots").exists() or bool(verify(str(output)))
+
+
+def test_a_death_at_any_write_is_made_good_by_the_same_command(tmp_path: Path) -> None:
+    shards = [write_shard(tmp_path / f"{n}.tar", [*plain_captions(3), "silent", "?!"]) for n in range(2)]
+
+    def job(name: str):
+        return job_of(tmp_path, shards, input={"unit_samples": 3}, output={"url": str(tmp_path / name)})
+
+    with pytest.MonkeyPatch.context() as patch:
+        writes = MortalStores(None, False).install(patch)
+        undisturbed = label(job("undisturbed"), factories=FACTORIES)
+
+    assert writes.writes > 15
+    for die_at in range(1, writes.writes + 1):
+        for arrives in (False, True):
+            name = f"{die_at}-{arrives}"
+            with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+                MortalStores(die_at, arrives).install(patch)
+                label(job(name), factories=FACTORIES)
+            assert snapshots_add_up(tmp_path / name)
+
+            assert label(job(name), factories=FACTORIES)["digest"] == undisturbed["digest"]
+            assert data_files(tmp_path / name) == data_files(tmp_path / "undisturbed")
+            assert verify(str(tmp_path / name))["units"]["committed"] == 4

@@ -26,6 +26,7 @@ from schemas.errors import EnvironmentProblem
 
 log = logging.getLogger(__name__)
 TASKS_PER_ACTOR = 2  # one runs, one waits: an actor never idles for an answer of the driver's
+MAX_FAILED_STARTS = 3  # in a row; nodes come and go, a broken installation stays
 _POLL_S = 1.0
 
 
@@ -110,6 +111,7 @@ class RayPool:
         self._open = ExitStack()
         self._ended: list[Outcome] = []
         self._actors: list[_Actor] = []
+        self._failed_starts = 0
         try:
             # Ray prints what it has to say of dead workers on stdout, which belongs to our data
             self._open.enter_context(redirect_stdout(sys.stderr))
@@ -183,26 +185,39 @@ class RayPool:
                 self._take(actor, ref, ray.get(ref))
             except RayActorError as error:
                 self._bury(actor, error)
+            except RayError as error:
+                self._fail(
+                    actor.tasks.pop(ref), f"{type(error).__name__}: {_first_line(error)}", charged=True
+                )
 
     def _take(self, actor: _Actor, ref: Any, answer: Any) -> None:
         if ref is actor.looked:
             check_rooms(answer, package_root(), "a Ray worker")
             actor.placed = True
+            self._failed_starts = 0
         else:
             del actor.tasks[ref]
             self._ended.append(Outcome.model_validate_json(answer))
 
     def _bury(self, actor: _Actor, error: RayActorError) -> None:
         """Replace a dead actor. Only the task it ran is charged, and none when its node was taken away."""
-        log.warning("a teacher actor died: %s", str(error).splitlines()[0])
-        if not actor.placed:
-            raise EnvironmentProblem(f"a teacher actor could not start: {error}") from error
-        for position, task in enumerate(actor.tasks.values()):
-            charged = position == 0 and not error.preempted
-            detail = f"the worker died: {str(error).splitlines()[0]}"
-            failure = Failure(code="WORKER_DIED", detail=detail, retryable=True, charged=charged)
-            self._ended.append(Outcome(task=task, failure=failure))
+        log.warning("a teacher actor died: %s", _first_line(error))
+        ray.kill(actor.handle)  # one that only cannot be reached must not go on beside its replacement
+        self._failed_starts += not actor.placed
+        if self._failed_starts > MAX_FAILED_STARTS:
+            raise EnvironmentProblem(f"teacher actors cannot start: {error}") from error
+        charged = not error.preempted
+        for ref, task in list(actor.tasks.items()):
+            try:
+                self._take(actor, ref, ray.get(ref))  # an answer given before the death counts
+            except RayError:
+                self._fail(task, f"the worker died: {_first_line(error)}", charged)
+                charged = False
         self._actors[self._actors.index(actor)] = self._start()
+
+    def _fail(self, task: Task, detail: str, charged: bool) -> None:
+        failure = Failure(code="WORKER_DIED", detail=detail, retryable=True, charged=charged)
+        self._ended.append(Outcome(task=task, failure=failure))
 
     def _arithmetic(self, placed: int) -> str:
         cluster: Any = ray  # its resource functions carry no types
@@ -214,3 +229,7 @@ class RayPool:
             f"CPU and {have.get('GPU', 0):g} GPU, free are {free.get('CPU', 0):g} and {free.get('GPU', 0):g}. Lower "
             "run.actors.min, run.cpus_per_actor or run.gpus_per_actor, or add nodes"
         )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from engine.images import decode_image
 from engine.pixels import read_pixels
-from schemas.errors import EmptyPhrase
+from schemas.digests import sha256_hex
+from schemas.errors import Conflict, EmptyPhrase, GroundswellError, SampleRejected
 from student.examples import Example, Stream
 from student.geometry import Motion, draw_motion, move_image
 from student.order import example_at, slot_generator, stream_of_slot
@@ -86,7 +87,7 @@ class BatchMaker:
         stream, example = self.slot(step, index)
         prompt = self.prompt(step, index)
         motion = draw_motion(slot_generator(self.settings.seed, step, index, "motion"), self.settings.augment)
-        stored = decode_image(read_pixels(dict(example.pixels), stream.settings.roots)).rgb_u8
+        stored = _stored_image(stream, example)
         image = move_image(self.processor.resize(stored), motion)
         height, width = stored.shape[:2]
         return _Item(example, mirrored(prompt) if motion.mirrored else prompt, motion, image, (height, width))
@@ -135,6 +136,20 @@ class BatchMaker:
 
     def _span_tokens(self, text: str, spans: Sequence[PromptSpan], width: int) -> list[list[int]]:
         return self.processor.phrase_tokens(text, [[(span.begin, span.end)] for span in spans], width)
+
+
+def _stored_image(stream: Stream, example: Example) -> np.ndarray:
+    """The image that was labelled. Raises Conflict for other bytes, GroundswellError for bytes that do not decode."""
+    data = read_pixels(example.pixels, stream.settings.roots)
+    if sha256_hex(data) != example.image_sha256:
+        raise Conflict(
+            f"{example.name} of {stream.settings.url}: the image at {example.pixels['url']} is not the one that was "
+            "labelled (its sha256 differs); restore the shard, or name its place in the stream's `roots`"
+        )
+    try:
+        return decode_image(data).rgb_u8
+    except SampleRejected as error:
+        raise GroundswellError(f"{example.name} of {stream.settings.url} cannot be read: {error}") from error
 
 
 def batches_ahead(maker: BatchMaker, first: int, end: int) -> Iterator[Batch]:

@@ -41,6 +41,7 @@ class Example:
 
     name: str
     pixels: Mapping[str, Any]
+    image_sha256: str
     caption: str
     phrases: tuple[ExamplePhrase, ...]
     boxes_xyxy_px_G4: NDArray[np.float32]
@@ -114,6 +115,7 @@ def example_of(row: dict[str, Any], stream_weight: float = 1.0) -> Example:
     return Example(
         name=f"{row['unit']}/{row['key']}",
         pixels=row["pixels"],
+        image_sha256=row["image_sha256"],
         caption=row["caption"],
         phrases=phrases,
         boxes_xyxy_px_G4=np.array(list(boxes), dtype=np.float32).reshape(-1, 4),

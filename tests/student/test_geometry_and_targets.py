@@ -20,7 +20,7 @@ def labels_of(
     boxes: list[list[float]], spans: tuple[PromptSpan, ...], tokens: list[list[int]], motion=None, **sizes
 ):
     ones = np.ones(len(boxes), np.float32)
-    one = Example("x", {}, "", (), np.array(boxes, np.float32).reshape(-1, 4), ones, ones * 0.5)
+    one = Example("x", {}, "", "", (), np.array(boxes, np.float32).reshape(-1, 4), ones, ones * 0.5)
     hw = {"stored_hw": (SIZE, SIZE), "input_hw": (SIZE, SIZE), **sizes}
     return image_labels(
         one, Prompt("", spans, "caption"), tokens, 6, motion or Motion(), min_visible=0.4, **hw
@@ -134,7 +134,7 @@ def view_row(regions: list[dict], fates: list[str]) -> dict:
         }
         for i, fate in enumerate(fates)
     ]
-    row = {"unit": "u", "key": "k", "pixels": {}, "caption": "a cat - a dog - a cow"}
+    row = {"unit": "u", "key": "k", "pixels": {}, "image_sha256": "", "caption": "a cat - a dog - a cow"}
     return {**row, "phrases": phrases, "regions": regions}
 
 

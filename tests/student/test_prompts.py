@@ -37,7 +37,7 @@ def example(*phrases: tuple[str, str, str]) -> Example:
         made.append(ExamplePhrase(len(caption), len(caption) + len(text), text, noun, fate, own))
         caption += text
     ones = np.ones(len(boxes), np.float32)
-    return Example("x", {}, caption, tuple(made), np.array(boxes, np.float32).reshape(-1, 4), ones, ones)
+    return Example("x", {}, "", caption, tuple(made), np.array(boxes, np.float32).reshape(-1, 4), ones, ones)
 
 
 def stream(one: Example, **values: object) -> Stream:

@@ -187,6 +187,20 @@ def test_where_the_data_lies_is_no_part_of_a_run(
     assert len(digests) == 1
 
 
+def test_an_image_that_is_not_the_one_labelled_stops_the_run(
+    two_streams: TrainSettings, tiny_world: World, tmp_path: Path
+) -> None:
+    rows = list(open_view(tiny_world.gold_view).rows())
+    other = rows[1]["pixels"]
+    for row in rows:
+        row["pixels"] = other
+    write_view(str(tmp_path / "swapped"), rows, kind="gold", provenance={})
+    stream = StreamSettings(url=str(tmp_path / "swapped"), share=1.0)
+
+    with pytest.raises(Conflict, match="not the one that was labelled"):
+        train(two_streams.model_copy(update={"streams": (stream,)}))
+
+
 def test_the_saved_model_loads_and_says_what_it_learned_from(two_streams: TrainSettings) -> None:
     report = train(two_streams.model_copy(update={"steps": 2}))
     folder = Path(two_streams.out) / "model"

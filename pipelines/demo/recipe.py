@@ -35,7 +35,10 @@ class Recipe(Settings):
     pseudo_prompts: PromptMix = PromptMix(detection=0.75, phrase_list=0.0, caption=0.25)
     pseudo_negatives_max: int = Field(15, ge=0)
     control_repeat_threshold: float = Field(
-        0.0, ge=0, le=1, description="rare gold images are repeated for control"
+        0.1,
+        ge=0,
+        le=1,
+        description="gold images with a rare noun are repeated for the control, about 5 times here",
     )
 
     policy: Policy = Policy(

@@ -1,0 +1,69 @@
+"""The recipe is fair: the control is the student's run with gold in every slot, and one seed decides everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines.demo.recipe import HARD_NEGATIVES, Recipe
+from pipelines.demo.start import write_start
+from pipelines.demo.world.lexicon import COLOURS, NOUNS, vocabulary
+from teacher.models.glip import GlipForGrounding, GlipProcessor
+
+TEACHER = Path("teacher")
+
+
+def test_control_and_student_differ_in_the_data_and_in_repeats_alone() -> None:
+    recipe = Recipe(seed=4)
+    student = recipe.student(TEACHER, "gold", "view", Path("out")).model_dump()
+    control = recipe.control(TEACHER, "gold", Path("out")).model_dump()
+    for number, stream in enumerate(control["streams"]):
+        assert stream["url"] == "gold"
+        assert student["streams"][number]["url"] == ("gold", "view")[number]
+        for run in (student, control):
+            del run["streams"][number]["url"], run["streams"][number]["repeat_threshold"]
+
+    assert student == control
+
+
+def test_the_plain_control_goes_on_as_the_teacher_did() -> None:
+    recipe = Recipe()
+    plain = recipe.plain(TEACHER, "gold", Path("out"))
+
+    assert plain.streams == recipe.teacher(Path("start"), "gold", Path("teacher")).streams
+    assert (plain.steps, plain.learning_rate) == (recipe.student_steps, recipe.student_learning_rate)
+
+
+def test_one_seed_decides_world_and_runs() -> None:
+    recipe = Recipe(seed=7)
+    runs = [recipe.teacher(TEACHER, "g", TEACHER), recipe.student(TEACHER, "g", "v", TEACHER)]
+
+    assert {recipe.world.seed, *(run.seed for run in runs)} == {7}
+
+
+def test_the_start_is_a_function_of_the_seed(tmp_path: Path) -> None:
+    weights = [
+        GlipForGrounding.from_pretrained(write_start(tmp_path / name, Recipe(seed=seed).world)).state_dict()
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    name = "model.blocks.0.dynamic_conv.from_same.conv.weight"
+
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    assert not torch.equal(weights[0][name], weights[2][name])
+
+
+def test_the_start_reads_every_word_and_the_unknown_one(tmp_path: Path) -> None:
+    processor = GlipProcessor.from_pretrained(write_start(tmp_path / "start", Recipe().world))
+    tokenizer = processor.tokenizer
+    ids = tokenizer(" ".join(vocabulary()), add_special_tokens=False)["input_ids"]
+
+    assert tokenizer.unk_token_id not in ids
+    assert tokenizer("red [UNK]", add_special_tokens=False)["input_ids"][1] == tokenizer.unk_token_id
+    assert processor.token_count(". ".join(NOUNS)) <= processor.max_tokens
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_hard_negatives_know_every_colour(colour: str) -> None:
+    assert colour in HARD_NEGATIVES.attributes[0]

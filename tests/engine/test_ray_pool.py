@@ -62,13 +62,15 @@ def test_actors_that_are_killed_are_replaced_and_nothing_is_lost_or_doubled(
 ) -> None:
     undisturbed = label(on_ray(tmp_path, shards, 1, "undisturbed"), factories=FACTORIES)
     (tmp_path / "teacher.json").write_text(f'{{"sleep_s": 0.05, "announce": "{tmp_path}"}}')
-    killer = threading.Thread(target=kill_workers, args=(tmp_path, 3))
+    killer = threading.Thread(
+        target=kill_workers, args=(tmp_path, MAX_ATTEMPTS - 1)
+    )  # fewer than convict a unit
     killer.start()
 
     summary = label(on_ray(tmp_path, shards, 2, "killed"), factories=FACTORIES)
 
     killer.join()
-    assert len(list(tmp_path.glob("worker-*"))) >= 4
+    assert len(list(tmp_path.glob("worker-*"))) > MAX_ATTEMPTS - 1
     assert summary["digest"] == undisturbed["digest"]
     assert data_files(tmp_path / "killed") == data_files(tmp_path / "undisturbed")
 

@@ -24,12 +24,17 @@ def add_verbs(app: typer.Typer) -> None:
 def demo(
     to: Annotated[Path, typer.Option(help="Folder of the demo's files.")] = Path(".demo"),
     seed: Annotated[int, typer.Option(help="The one seed of everything.")] = 0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The same steps in about a minute; the numbers mean nothing.")
+    ] = False,
     as_json: bool = JSON,
 ) -> None:
     """The whole loop on a small synthetic world, minutes on two cores, no download."""
+    from pipelines.demo.recipe import Recipe
     from pipelines.demo.run import run_demo
 
-    result = run_demo(to, seed=seed, progress=Progress(), say=say)
+    recipe = Recipe.quick(seed) if quick else Recipe(seed=seed)
+    result = run_demo(to, recipe, progress=Progress(), say=say)
     give(as_json, result.data(), result.text())
 
 

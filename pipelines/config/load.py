@@ -100,7 +100,9 @@ def _put(values: dict[str, Any], keys: list[str], value: Any) -> None:
 
 def _explain(error: ValidationError, path: Path, tree: Any, model: type[BaseModel]) -> tuple[str, str]:
     """The first mistake as a sentence, the number of others, and the place in the file."""
-    first, *others = error.errors(include_url=False)
+    problems = error.errors(include_url=False)
+    # a misspelt field is also a missing one: the misspelling is what the user can see
+    first, *others = sorted(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     location = [part for part in first["loc"] if not _is_tag(part, tree)]
     name = ".".join(str(part) for part in location)
     message = f"{name}: {_sentence(first, location, model)}"

@@ -41,11 +41,8 @@ class DemoResult:
         return self.summary
 
 
-def run_demo(
-    folder: Path, *, seed: int = 0, recipe: Recipe | None = None, progress: Progress, say: Say
-) -> DemoResult:
+def run_demo(folder: Path, recipe: Recipe, *, progress: Progress, say: Say) -> DemoResult:
     """Render, teach, label, compile, train, evaluate, audit, report. Steps that are done are not done again."""
-    recipe = recipe or Recipe(seed=seed)
     places = Places(folder)
     key = {
         "recipe": recipe.model_dump(mode="json"),

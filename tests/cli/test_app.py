@@ -1,0 +1,131 @@
+"""The command line as a stranger meets it: help that ends in an example, data on stdout, errors with an exit code."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from pipelines.cli import build_app
+from pipelines.cli.shell import Progress, clock, table
+from schemas.errors import Conflict, EnvironmentProblem, NotFound
+
+ONE_WORD = "demo doctor schema plan label status verify compile stats inspect export train evaluate"
+VERBS = [
+    *[[name] for name in ONE_WORD.split()],
+    ["model", "info"],
+    *[["audit", name] for name in ("sample", "serve", "report")],
+]
+
+
+def groundswell(*words: str) -> Result:
+    return CliRunner().invoke(build_app(), list(words))
+
+
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_every_verbs_help_ends_in_an_example_of_itself(words: list[str]) -> None:
+    help_text = groundswell(*words, "--help").stdout
+
+    end = help_text.split("Example:")[-1]
+    assert " ".join(["groundswell", *words]) in end
+
+
+def test_the_verbs_are_those_of_the_design_and_no_stub_is_listed() -> None:
+    listed = groundswell("--help").stdout.split("Commands:")[1].split("Example:")[0]
+
+    names = set(re.findall(r"^  (\w+)", listed, re.M))
+    assert names == {words[0] for words in VERBS}
+
+
+def test_the_exit_codes_are_documented_in_the_help() -> None:
+    text = " ".join(groundswell("--help").stdout.split())
+
+    assert "2 usage or configuration" in text and "130 interrupted" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["label", "nowhere.yaml"], NotFound.exit_code),
+        (["status", "/nowhere/at/all"], NotFound.exit_code),
+        (["model", "info", "/nowhere"], NotFound.exit_code),
+        (["schema", "nothing"], 2),
+        (["label"], 2),
+        (["label", "job.yaml", "--colour", "red"], 2),
+    ],
+)
+def test_an_error_is_one_message_on_stderr_and_its_exit_code(
+    words: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    result = groundswell(*words)
+
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_mistake_in_a_job_is_told_by_file_line_and_column(tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text("input: {urls: [a.tar]}\nteacher: {kind: glip, modle: x}\noutput: {url: out}\n")
+
+    result = groundswell("plan", str(job))
+
+    assert result.exit_code == 2
+    assert f"{job}:2:23: teacher.modle: unknown field; did you mean 'model'?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["job", "policy", "train", "commit", "snapshot", "evidence", "view", "rejections"]
+)
+def test_a_schema_is_json_schema_with_descriptions(name: str) -> None:
+    schema = json.loads(groundswell("schema", name).stdout)
+
+    assert schema["type"] == "object" and schema["properties"]
+
+
+def test_doctor_says_in_json_what_it_found() -> None:
+    result = groundswell("doctor", "--json")
+
+    found = json.loads(result.stdout)
+    assert {item["check"] for item in found["checks"]} >= {
+        "python",
+        "torch",
+        "torchvision",
+        "phrases",
+        "disk",
+    }
+    assert all(item["ok"] or item["fix"] for item in found["checks"])
+    assert result.exit_code == (0 if found["ok"] else EnvironmentProblem.exit_code)
+
+
+def test_doctor_finds_that_a_store_honours_conditional_writes(tmp_path: Path) -> None:
+    found = json.loads(groundswell("doctor", "--json", "--store", str(tmp_path)).stdout)
+
+    store = next(item for item in found["checks"] if item["check"] == "store")
+    assert store["ok"], store
+
+
+def test_progress_tells_the_time_that_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(every_s=0)
+    progress("train", 1, 4)
+    progress("train", 4, 4)
+
+    lines = capsys.readouterr().err.splitlines()
+    assert "1/4" in lines[0] and "left" in lines[0]
+    assert "4/4" in lines[1] and "left" not in lines[1]
+
+
+def test_seconds_are_read_as_a_clock() -> None:
+    assert (clock(5), clock(72.4), clock(3600)) == ("0:05", "1:12", "60:00")
+
+
+def test_a_tables_numbers_stand_to_the_right() -> None:
+    assert table([["a", 5], ["bb", 12]], ["name", "n"]).splitlines()[2:] == ["a      5", "bb    12"]
+
+
+def test_each_kind_of_error_has_its_own_exit_code() -> None:
+    assert len({NotFound.exit_code, Conflict.exit_code, EnvironmentProblem.exit_code, 1, 2, 3}) == 6

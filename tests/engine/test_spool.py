@@ -81,7 +81,10 @@ def test_a_missing_shard_has_its_code(url: str, bucket) -> None:
     assert caught.value.code == "SHARD_MISSING"
 
 
-def test_a_job_from_bucket_to_bucket_gives_the_rows_of_a_local_one(tmp_path: Path, bucket) -> None:
+def test_a_job_from_bucket_to_bucket_is_labelled_and_verified(
+    tmp_path: Path, bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where the spool is
     shards = [write_shard(tmp_path / f"{n}.tar", plain_captions(20)) for n in range(2)]
     for shard in shards:
         upload(bucket, f"web/{shard.name}", shard.read_bytes())

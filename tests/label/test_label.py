@@ -170,7 +170,10 @@ def test_a_broken_teacher_commits_nothing_and_fails_its_units(tmp_path: Path) ->
     assert summary["failures"][0]["code"] == "TEACHER_ERROR"
 
 
-def test_a_limit_labels_so_many_samples_elsewhere(tmp_path: Path, shards: list[Path]) -> None:
+def test_a_limit_labels_so_many_samples_elsewhere(
+    tmp_path: Path, shards: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     job = job_of(tmp_path, shards)
 
     summary = run(job, limit=26)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,19 @@ def write_card(folder: Path, settings: TrainSettings, report: dict[str, Any]) ->
         "",
         "## Settings",
         "```json",
-        settings.model_copy(update={"out": "", "start": Path(settings.start).name}).model_dump_json(indent=1),
+        json.dumps(_portable(settings), indent=1),
         "```",
         "",
     ]
     (folder / "README.md").write_text("\n".join(lines))
+
+
+def _portable(settings: TrainSettings) -> dict[str, Any]:
+    """The settings without the places of this machine; the digests above say what lay there."""
+    values = settings.model_dump(mode="json", exclude={"out", "start"})
+    for stream in values["streams"]:
+        del stream["url"], stream["roots"]
+    return values
 
 
 def _data_row(stream: dict[str, Any]) -> str:

@@ -187,7 +187,7 @@ class _Run:
         self.processor.save_pretrained(self.out / "model")
 
     def report(self) -> dict[str, Any]:
-        """What was trained on what: no clock, so equal runs give equal reports."""
+        """What was trained on what, without a clock: the same run in the same place gives the same report."""
         return {
             "run_digest": self.digest,
             "data_digest": data_digest(self.streams),

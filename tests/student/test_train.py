@@ -208,6 +208,7 @@ def test_the_saved_model_loads_and_says_what_it_learned_from(two_streams: TrainS
 
     assert GlipForGrounding.from_pretrained(folder).config.num_levels == 3
     assert all(stream["digest"] in card for stream in report["streams"]) and report["run_digest"] in card
+    assert two_streams.start not in card and two_streams.streams[0].url not in card
     assert sum(report["counts"].values()) == report["images_seen"] == 8
     start = load_file(Path(two_streams.start) / "model.safetensors")
     assert any(

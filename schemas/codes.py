@@ -44,7 +44,7 @@ UNIT_CODES: dict[str, str] = {
 }
 
 PHRASE_CODES: dict[str, str] = {
-    "PH_STOP_HEAD": "the head names nothing that can be boxed (image words, places in the frame, times, abstract nouns)",
+    "PH_STOP_HEAD": "the head names nothing that can be boxed (image words, places, times, abstract nouns)",
     "PH_PRONOUN": "the phrase is a pronoun",
     "PH_JUNK": "file name, URL, markup, hashtag or a symbol",
     "PH_TOO_LONG": "the phrase alone is longer than the teacher's token budget",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.cli.shell import JSON, SET, Progress, example, give, table, verb
+from pipelines.cli.shell import JSON, SET, Progress, example, give, say, table, verb
 
 Job = Annotated[Path, typer.Argument(help="The job: a YAML file.")]
 Out = Annotated[str, typer.Argument(help="The output of a job: a folder or an object store URL.")]
@@ -108,6 +108,8 @@ def summary_text(summary: dict[str, Any]) -> str:
 
 
 def _exit_on_holes(summary: dict[str, Any]) -> None:
-    """Exit 3 for a run with failed or quarantined units."""
-    if summary["units"]["failed"] or summary["units"]["quarantined"]:
+    """Exit 3 for a run with failed, quarantined or unfinished units; say which failed and why."""
+    for failure in summary.get("failures", []):
+        say(f"failed {failure['unit']}: {failure['code']} {failure['detail']}")
+    if any(summary["units"][name] for name in ("failed", "quarantined", "pending")):
         raise typer.Exit(3)

@@ -73,9 +73,8 @@ def test_the_entrypoint_is_a_command_that_exists_and_reads_the_mounted_job(job: 
 
 
 def test_the_mounted_job_is_a_valid_job(documents: list[dict], tmp_path: Path) -> None:
-    from pipelines.label.job import JobConfig
-
     from pipelines.config import load_settings
+    from pipelines.label.job import JobConfig
 
     text = next(item for item in documents if item["kind"] == "ConfigMap")["data"]["job.yaml"]
     path = tmp_path / "job.yaml"

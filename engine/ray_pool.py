@@ -18,10 +18,10 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError
 
-from engine.ray_token import provide_token
-from engine.rooms import ROOMS, check_rooms, package_root
 from engine.settings import RunSettings
-from engine.tasks import Failure, Outcome, Task, WorkerSpec
+from engine.work.ray_token import provide_token
+from engine.work.rooms import ROOMS, check_rooms, package_root
+from engine.work.tasks import Failure, Outcome, Task, WorkerSpec
 from schemas.errors import EnvironmentProblem
 
 log = logging.getLogger(__name__)
@@ -82,8 +82,8 @@ def _actor_class() -> type:
             return {name: spec.origin if spec else None for name, spec in specs.items()}
 
         def run(self, task_json: str) -> str:
-            from engine.tasks import Task, WorkerSpec
-            from engine.worker import Worker
+            from engine.work.tasks import Task, WorkerSpec
+            from engine.work.worker import Worker
 
             if self._worker is None:
                 self._worker = Worker(WorkerSpec.model_validate_json(self._spec_json))

@@ -15,8 +15,8 @@ from functools import lru_cache
 import numpy as np
 from torch import Tensor
 
-from engine.images import decode_image
-from engine.pixels import read_pixels
+from engine.reading.images import decode_image
+from engine.reading.pixels import read_pixels
 from schemas.digests import sha256_hex
 from schemas.errors import Conflict, EmptyPhrase, GroundswellError, SampleRejected
 from student.examples import Example, Stream

@@ -23,8 +23,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from engine.images import decode_image
-from engine.pixels import read_pixels
+from engine.reading.images import decode_image
+from engine.reading.pixels import read_pixels
 from pipelines.audit.guard import Guard
 from pipelines.audit.sample import AuditSample, SampledRegion, read_sample
 from pipelines.audit.verdicts import Verdict, VerdictStore

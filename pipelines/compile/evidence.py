@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 from pydantic import ValidationError
 
-from engine.evidence import read_evidence, read_rejections
+from engine.ledger.evidence import read_evidence, read_rejections
+from engine.ledger.snapshots import latest_snapshot
 from engine.settings import StorageSettings
-from engine.snapshots import latest_snapshot
 from engine.storage import Store, open_store
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import Snapshot

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from engine.pixels import read_pixels
+from engine.reading.pixels import read_pixels
 from engine.views import open_view
 from pipelines.compile.evidence import open_evidence
 from pipelines.compile.rules import RULES

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from engine.tasks import Factory
+from engine.work.tasks import Factory
 from pipelines.label.job import JobConfig
 
 

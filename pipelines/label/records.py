@@ -9,8 +9,8 @@ import sys
 from importlib.metadata import version
 from typing import Any
 
-from engine.spool import ShardStat
-from engine.tasks import WorkerSpec
+from engine.reading.spool import ShardStat
+from engine.work.tasks import WorkerSpec
 from pipelines.label.job import JobConfig
 from schemas.arrow import SCHEMA_VERSION
 from schemas.digests import digest_of

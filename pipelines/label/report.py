@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.fingerprint import changes
-from engine.labelling import Labelling, in_parallel
-from engine.ledger import read_commit
-from engine.snapshots import latest_snapshot
+from engine.ledger.commits import read_commit
+from engine.ledger.fingerprint import changes
+from engine.ledger.snapshots import latest_snapshot
+from engine.work.labelling import Labelling, in_parallel
 from schemas.errors import NotFound
 from schemas.ledger import SnapshotEntry, Unit
 from schemas.records import Record

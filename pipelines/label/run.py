@@ -9,19 +9,19 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any
 
-from engine.dispatch import drive
-from engine.fingerprint import method_of
-from engine.labelling import Labelling, Progress, in_parallel, missing_shard
-from engine.ledger import put_record
-from engine.local_pool import LocalPool
-from engine.plan import JobPlan
-from engine.spool import ShardStat, stat_shard
-from engine.status import status
+from engine.ledger.commits import put_record
+from engine.ledger.fingerprint import method_of
+from engine.ledger.status import status
+from engine.ledger.summary import summarise
+from engine.ledger.verify import verify
+from engine.reading.spool import ShardStat, stat_shard
+from engine.reading.urls import expand_urls
 from engine.storage import Store, open_store
-from engine.summary import summarise
-from engine.tasks import Pool, WorkerSpec
-from engine.urls import expand_urls
-from engine.verify import verify
+from engine.work.dispatch import drive
+from engine.work.labelling import Labelling, Progress, in_parallel, missing_shard
+from engine.work.local_pool import LocalPool
+from engine.work.plan import JobPlan
+from engine.work.tasks import Pool, WorkerSpec
 from pipelines.label.factories import TEACHER, Factories
 from pipelines.label.interrupt import stop_on_sigint
 from pipelines.label.job import JobConfig

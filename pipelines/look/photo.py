@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.images import decode_image
-from engine.pixels import read_pixels
+from engine.reading.images import decode_image
+from engine.reading.pixels import read_pixels
 from engine.settings import StorageSettings
 from schemas.digests import sha256_hex
 from schemas.errors import Conflict, SampleRejected

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from engine.images import decode_image
+from engine.reading.images import decode_image
+from engine.reading.shards import open_shard
+from engine.reading.spool import Spool, stat_shard
+from engine.reading.urls import expand_urls
 from engine.settings import InputSettings
-from engine.shards import open_shard
-from engine.spool import Spool, stat_shard
-from engine.urls import expand_urls
 from schemas.errors import ConfigError, NotFound
 
 _SHARD_SUFFIXES = (".tar", ".parquet")

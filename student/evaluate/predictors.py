@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.asking import ask
+from engine.work.asking import ask
 from schemas.boxes import as_boxes, nms
 from schemas.errors import ConfigError, NotFound
 from schemas.labeler import Labeler, Prepared

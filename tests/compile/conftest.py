@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.evidence import total_digest
-from engine.ledger import commit_unit, entry_of, put_record
-from engine.run_unit import UnitResult
-from engine.snapshots import snapshot_path
+from engine.ledger.commits import commit_unit, entry_of, put_record
+from engine.ledger.evidence import total_digest
+from engine.ledger.snapshots import snapshot_path
 from engine.storage import open_store
+from engine.work.run_unit import UnitResult
 from schemas.digests import canonical_json
 from schemas.ledger import FingerprintParts, Snapshot, Unit
 from schemas.settings import EvidenceSettings

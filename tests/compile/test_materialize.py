@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.reading.shards import open_shard
 from engine.settings import InputSettings
-from engine.shards import open_shard
 from engine.views import open_view, write_view
 from pipelines.compile import materialize
 from pipelines.compile.materialize import image_suffix, materialize_webdataset

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.ledger import put_record
-from engine.snapshots import snapshot_path
+from engine.ledger.commits import put_record
+from engine.ledger.snapshots import snapshot_path
 from engine.storage import open_store
 from engine.views import open_view
 from pipelines.compile.policy import Policy

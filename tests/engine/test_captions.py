@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.captions import MAX_BYTES, MAX_CHARS, caption_from_bytes, caption_from_text
+from engine.reading.captions import MAX_BYTES, MAX_CHARS, caption_from_bytes, caption_from_text
 from schemas.errors import SampleRejected
 
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.ahead import ahead
-from engine.dispatch import MAX_ATTEMPTS, drive
-from engine.spool import ShardStat
-from engine.tasks import Failure, Outcome, Stop, Task
+from engine.reading.spool import ShardStat
+from engine.work.ahead import ahead
+from engine.work.dispatch import MAX_ATTEMPTS, drive
+from engine.work.tasks import Failure, Outcome, Stop, Task
 from schemas.errors import EnvironmentProblem, GroundswellError
 
 

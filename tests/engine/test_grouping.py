@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.grouping import group_members, split_name
-from engine.tar_reader import Member
+from engine.reading.grouping import group_members, split_name
+from engine.reading.tar_reader import Member
 
 
 def groups(*names: str) -> list[tuple[str, list[str]]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from engine.images import MAX_PIXELS, decode_image
+from engine.reading.images import MAX_PIXELS, decode_image
 from schemas.errors import SampleRejected
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-import engine.ledger
-from engine.evidence import read_evidence, rows_digest
-from engine.fingerprint import Method, changes, parts_of
-from engine.ledger import commit_path, commit_unit, entry_of, read_commit
-from engine.run_unit import UnitResult
+import engine.ledger.commits
+from engine.ledger.commits import commit_path, commit_unit, entry_of, read_commit
+from engine.ledger.evidence import read_evidence, rows_digest
+from engine.ledger.fingerprint import Method, changes, parts_of
 from engine.storage import Store, open_store
+from engine.work.run_unit import UnitResult
 from schemas.digests import sha256_hex
 from schemas.errors import Conflict
 from schemas.ledger import CommitRecord, Unit, unit_name
@@ -26,7 +26,7 @@ UNIT = Unit(
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.ledger, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(engine.ledger.commits, "FIRST_WAIT_S", 0.0)
 
 
 def row(index: int, score: float = 0.5) -> dict:
@@ -208,7 +208,7 @@ def test_a_flipped_byte_is_refused_by_the_reader(tmp_path: Path) -> None:
 
 
 def test_equal_rows_are_equal_bytes_and_the_digest_is_over_content() -> None:
-    from engine.evidence import table_bytes
+    from engine.ledger.evidence import table_bytes
     from schemas.arrow import EVIDENCE
 
     one, two = (table_bytes(result().rows, EVIDENCE, {"a": "b"}) for _ in range(2))

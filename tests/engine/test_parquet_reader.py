@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.parquet_reader import read_parquet_image
+from engine.reading.parquet_reader import read_parquet_image
+from engine.reading.shards import open_shard
 from engine.settings import InputSettings
-from engine.shards import open_shard
 from schemas.errors import ShardDamaged
 from tests.engine.worlds import picture
 

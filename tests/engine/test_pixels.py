@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.evidence import evidence_rows
-from engine.pixels import read_pixels, rebase
-from engine.snapshots import latest_snapshot
+from engine.ledger.evidence import evidence_rows
+from engine.ledger.snapshots import latest_snapshot
+from engine.reading.pixels import read_pixels, rebase
 from engine.storage import open_store
 from pipelines.label.run import label
 from schemas.errors import NotFound

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.dispatch import MAX_ATTEMPTS
-from engine.rooms import check_rooms, package_root
+from engine.work.dispatch import MAX_ATTEMPTS
+from engine.work.rooms import check_rooms, package_root
 from pipelines.label.run import label
 from schemas.errors import EnvironmentProblem
 from tests.engine.small_teacher import FACTORIES

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.run_unit import TeacherBroken, UnitResult, run_unit
+from engine.reading.shards import open_shard
 from engine.settings import InputSettings
-from engine.shards import open_shard
+from engine.work.run_unit import TeacherBroken, UnitResult, run_unit
 from schemas.ledger import Unit, unit_name
 from schemas.settings import EvidenceSettings
 from tests.engine.small_teacher import SmallFinder, SmallLabeler

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-import engine.snapshots
-from engine.fingerprint import Method
-from engine.plan import JobPlan
-from engine.snapshots import latest_snapshot, publish, read_snapshot, snapshot_path, snapshot_versions
+import engine.ledger.snapshots
+from engine.ledger.fingerprint import Method
+from engine.ledger.snapshots import latest_snapshot, publish, read_snapshot, snapshot_path, snapshot_versions
 from engine.storage import Store, open_store
+from engine.work.plan import JobPlan
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import DataFile, FailedUnit, SampleCounts, ShardFacts, SnapshotEntry, Unit
 
@@ -83,7 +83,7 @@ def test_a_publisher_that_knows_less_takes_nothing_away(store: Store) -> None:
 def test_two_publishers_of_one_version_are_united(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_of()
     all_entries = entries(plan)
-    put = engine.snapshots.put_record
+    put = engine.ledger.snapshots.put_record
     rival_done = []
 
     def rival_first(where: Store, path: str, record) -> bytes:
@@ -92,7 +92,7 @@ def test_two_publishers_of_one_version_are_united(store: Store, monkeypatch: pyt
             publish(where, plan, all_entries[2:], [])
         return put(where, path, record)
 
-    monkeypatch.setattr(engine.snapshots, "put_record", rival_first)
+    monkeypatch.setattr(engine.ledger.snapshots, "put_record", rival_first)
     mine = publish(store, plan, all_entries[:2], [])
 
     assert (mine.version, len(mine.entries), snapshot_versions(store)) == (2, 4, [1, 2])

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine.filesystems import open_filesystem
+from engine.reading.spool import Spool, stat_shard
 from engine.settings import StorageSettings
-from engine.spool import Spool, stat_shard
 from pipelines.label.run import label, verify
 from schemas.errors import ShardDamaged
 from tests.engine.s3_server import s3_bucket

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.strict_json import MAX_BYTES, MAX_DEPTH, load_object
+from engine.reading.strict_json import MAX_BYTES, MAX_DEPTH, load_object
 from schemas.errors import SampleRejected
 
 VALUES = st.recursive(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.verify import row_problems
+from engine.ledger.verify import row_problems
 
 ROW: dict[str, Any] = {
     "index": 0,

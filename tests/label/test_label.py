@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.evidence import evidence_rows
-from engine.snapshots import latest_snapshot, snapshot_versions
+from engine.ledger.evidence import evidence_rows
+from engine.ledger.snapshots import latest_snapshot, snapshot_versions
 from engine.storage import open_store
 from pipelines.label.job import JobConfig
 from pipelines.label.run import label, plan, status, verify
@@ -308,7 +308,7 @@ def test_publishing_more_often_changes_no_row(
     tmp_path: Path, shards: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seldom = run(job_of(tmp_path, shards))
-    monkeypatch.setattr("engine.labelling.PUBLISH_EVERY_S", -1.0)
+    monkeypatch.setattr("engine.work.labelling.PUBLISH_EVERY_S", -1.0)
     often = run(job_of(tmp_path, shards, output={"url": str(tmp_path / "often")}))
 
     assert often["digest"] == seldom["digest"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.run_unit import without_phrases
+from engine.work.run_unit import without_phrases
 from schemas.records import Phrase, Pixels, Sample
 from student.evaluate.predictors import detection_prompt
 from student.evaluate.run import evaluate

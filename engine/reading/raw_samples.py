@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.captions import StoredCaption
+from engine.reading.captions import StoredCaption
 from schemas.digests import canonical_json
 from schemas.errors import SampleRejected
 from schemas.records import Pixels

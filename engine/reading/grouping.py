@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from engine.tar_reader import Member
+from engine.reading.tar_reader import Member
 
 
 @dataclass(slots=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from engine.fingerprint import Method, parts_of
-from engine.units import cut_units
+from engine.ledger.fingerprint import Method, parts_of
+from engine.work.units import cut_units
 from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.snapshots import total_counts
+from engine.ledger.snapshots import total_counts
 from schemas.ledger import Snapshot
 
 

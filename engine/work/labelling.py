@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from engine.ledger import entry_of, read_commit
-from engine.plan import JobPlan
+from engine.ledger.commits import entry_of, read_commit
+from engine.ledger.snapshots import latest_snapshot, publish
+from engine.reading.spool import ShardStat
 from engine.settings import InputSettings
-from engine.snapshots import latest_snapshot, publish
-from engine.spool import ShardStat
 from engine.storage import Store
-from engine.tasks import Outcome, Task
-from engine.units import known_facts
+from engine.work.plan import JobPlan
+from engine.work.tasks import Outcome, Task
+from engine.work.units import known_facts
 from schemas.errors import NotFound
 from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit, unit_name
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.filesystems import absolute_url, open_filesystem
-from engine.parquet_reader import read_parquet_image
+from engine.reading.parquet_reader import read_parquet_image
+from engine.reading.spool import Spool, stat_shard
 from engine.settings import InputSettings, StorageSettings
-from engine.spool import Spool, stat_shard
 from schemas.errors import NotFound, ShardDamaged
 from schemas.records import Pixels
 

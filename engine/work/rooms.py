@@ -16,7 +16,7 @@ ROOMS = ("schemas", "engine", "teacher")
 
 def package_root() -> str:
     """The folder that holds our rooms."""
-    return str(Path(__file__).resolve().parent.parent)
+    return str(Path(__file__).resolve().parents[2])
 
 
 def check_rooms(origins: Mapping[str, str | None], root: str, who: str) -> None:

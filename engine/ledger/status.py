@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.summary import summarise
 from engine.settings import StorageSettings
-from engine.snapshots import latest_snapshot
 from engine.storage import open_store
-from engine.summary import summarise
 
 
 def status(url: str, storage: StorageSettings | None = None) -> dict[str, Any]:

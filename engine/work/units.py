@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from engine.ledger import put_record
+from engine.ledger.commits import put_record
+from engine.reading.shards import READER_VERSION, open_shard
+from engine.reading.spool import ShardStat, Spool, sha256_of_file
 from engine.settings import InputSettings
-from engine.shards import READER_VERSION, open_shard
-from engine.spool import ShardStat, Spool, sha256_of_file
 from engine.storage import Store
 from schemas.errors import Conflict
 from schemas.ledger import ShardFacts, Unit, unit_name

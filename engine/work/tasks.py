@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from pydantic import Field
 
+from engine.reading.spool import ShardStat
 from engine.settings import InputSettings, StorageSettings
-from engine.spool import ShardStat
 from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit, unit_name
 from schemas.records import Record
 from schemas.settings import EvidenceSettings

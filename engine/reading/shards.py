@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from engine.captions import StoredCaption, caption_from_bytes, caption_from_text
-from engine.grouping import TarSample, group_members
-from engine.parquet_reader import ParquetTable, image_bytes
-from engine.raw_samples import RawSample, meta_of, source_of
+from engine.reading.captions import StoredCaption, caption_from_bytes, caption_from_text
+from engine.reading.grouping import TarSample, group_members
+from engine.reading.parquet_reader import ParquetTable, image_bytes
+from engine.reading.raw_samples import RawSample, meta_of, source_of
+from engine.reading.strict_json import load_object
+from engine.reading.tar_reader import Member, read_members
 from engine.settings import ReadingSettings
-from engine.strict_json import load_object
-from engine.tar_reader import Member, read_members
 from schemas.errors import SampleRejected, ShardDamaged
 from schemas.records import Pixels
 

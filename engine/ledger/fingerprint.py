@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine.reading.shards import READER_VERSION
 from engine.settings import InputSettings
-from engine.shards import READER_VERSION
 from schemas.arrow import SCHEMA_VERSION
 from schemas.digests import digest_of
 from schemas.ledger import FingerprintParts, Unit

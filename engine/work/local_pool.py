@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from engine.tasks import Outcome, Task, WorkerSpec
-from engine.worker import Worker
+from engine.work.tasks import Outcome, Task, WorkerSpec
+from engine.work.worker import Worker
 
 
 class LocalPool:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from engine.evidence import read_evidence, read_rejections, rows_digest
-from engine.ledger import entry_of, read_commit
+from engine.ledger.commits import entry_of, read_commit
+from engine.ledger.evidence import read_evidence, read_rejections, rows_digest
+from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.summary import summarise
 from engine.settings import StorageSettings
-from engine.snapshots import latest_snapshot
 from engine.storage import Store, open_store
-from engine.summary import summarise
 from schemas.codes import SAMPLE_CODES
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import CommitRecord, SnapshotEntry

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.ahead import ahead
-from engine.asking import ask
-from engine.finding import find_phrases
-from engine.images import decode_image
-from engine.raw_samples import RawSample
-from engine.regions import evidence_regions
-from engine.shards import MAX_MEMBER_BYTES, Shard
+from engine.reading.images import decode_image
+from engine.reading.raw_samples import RawSample
+from engine.reading.shards import MAX_MEMBER_BYTES, Shard
+from engine.work.ahead import ahead
+from engine.work.asking import ask
+from engine.work.finding import find_phrases
+from engine.work.regions import evidence_regions
 from schemas.codes import check_code
 from schemas.digests import canonical_json
 from schemas.errors import GroundswellError, SampleRejected

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
-from engine.tasks import Outcome, Pool, Task
+from engine.work.tasks import Outcome, Pool, Task
 from schemas import errors
 
 log = logging.getLogger(__name__)

@@ -92,3 +92,28 @@ def test_the_wheel_names_its_packages_and_not_the_tests(project_root: Path) -> N
     config = tomllib.loads((project_root / "pyproject.toml").read_text())
 
     assert sorted(config["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) == sorted(ROOMS)
+
+
+def test_the_engines_rooms_point_down_too(project_root: Path) -> None:
+    """reading <- ledger <- work; none of them imports the pool or a view."""
+    above = {
+        "reading": ("engine.ledger", "engine.work", "engine.views", "engine.ray_pool"),
+        "ledger": ("engine.work", "engine.views", "engine.ray_pool"),
+        "work": ("engine.views", "engine.ray_pool"),
+    }
+
+    wrong = [
+        f"{path.relative_to(project_root)}: {module}"
+        for room, forbidden in above.items()
+        for path in files_of(project_root, f"engine/{room}")
+        for module in full_names(path)
+        if module.startswith(forbidden)
+    ]
+
+    assert wrong == []
+
+
+def full_names(path: Path) -> set[str]:
+    """Modules that a file imports from, in full."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}

@@ -16,8 +16,8 @@ import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
 from engine.ledger.evidence import read_table, rows_digest, table_bytes
+from engine.ledger.unit_result import UnitResult
 from engine.storage import Store
-from engine.work.run_unit import UnitResult
 from schemas.arrow import EVIDENCE, REJECTIONS
 from schemas.digests import canonical_json, sha256_hex, short
 from schemas.errors import Conflict, NotFound

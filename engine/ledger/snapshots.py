@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from engine.ledger.commits import put_record, record_bytes
 from engine.ledger.evidence import total_digest
+from engine.ledger.plan import JobPlan
 from engine.storage import Store
-from engine.work.plan import JobPlan
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import NO_SAMPLES, FailedUnit, SampleCounts, Snapshot, SnapshotEntry
 

@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from engine.ledger.commits import entry_of, read_commit
+from engine.ledger.plan import JobPlan
 from engine.ledger.snapshots import latest_snapshot, publish
+from engine.ledger.units import known_facts
 from engine.reading.spool import ShardStat
 from engine.settings import InputSettings
 from engine.storage import Store
-from engine.work.plan import JobPlan
 from engine.work.tasks import Outcome, Task
-from engine.work.units import known_facts
 from schemas.errors import NotFound
 from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit, unit_name
 

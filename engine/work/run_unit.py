@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from engine.ledger.unit_result import UnitResult
 from engine.reading.images import decode_image
 from engine.reading.raw_samples import RawSample
 from engine.reading.shards import MAX_MEMBER_BYTES, Shard
@@ -23,39 +23,13 @@ from schemas.codes import check_code
 from schemas.digests import canonical_json
 from schemas.errors import GroundswellError, SampleRejected
 from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, Prepared
-from schemas.ledger import SampleCounts, Unit
+from schemas.ledger import Unit
 from schemas.records import DroppedPhrase, Region, Rejection, Sample
 from schemas.settings import EvidenceSettings
-
-QUARANTINE_CODES = ("CRASH", "TIMEOUT", "OOM")
 
 
 class TeacherBroken(GroundswellError):
     """Every sample that was asked about failed: that is the teacher, not the samples. Nothing is committed."""
-
-
-@dataclass
-class UnitResult:
-    """What became of a unit's samples: evidence rows and rejections, each in index order."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    rejections: list[dict[str, Any]] = field(default_factory=list)
-
-    def counts(self) -> SampleCounts:
-        """The unit's samples, told apart by fate."""
-        codes = [row["code"] for row in self.rejections]
-        labelled = sum(bool(row["regions"]) for row in self.rows)
-        return SampleCounts(
-            samples_in=len(self.rows) + len(self.rejections),
-            labelled=labelled,
-            empty=len(self.rows) - labelled,
-            rejected={code: codes.count(code) for code in sorted(set(codes))},
-        )
-
-    @property
-    def quarantined(self) -> bool:
-        """Whether a sample crashed, hung or ate the memory."""
-        return any(row["code"] in QUARANTINE_CODES for row in self.rejections)
 
 
 def run_unit(

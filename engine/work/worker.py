@@ -11,12 +11,12 @@ import traceback
 from typing import Any
 
 from engine.ledger.commits import commit_unit, entry_of, read_commit
+from engine.ledger.units import index_shard, record_facts
 from engine.reading.shards import Shard, open_shard
 from engine.reading.spool import ShardStat, Spool
 from engine.storage import open_store
 from engine.work.run_unit import TeacherBroken, run_unit
 from engine.work.tasks import Factory, Failure, Outcome, Stop, Task, WorkerSpec
-from engine.work.units import index_shard, record_facts
 from schemas.errors import Conflict, EnvironmentProblem, GroundswellError, ShardDamaged
 from schemas.labeler import Labeler, PhraseFinder
 from schemas.ledger import FingerprintParts, SnapshotEntry, Unit

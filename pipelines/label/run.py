@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.ledger.commits import put_record
 from engine.ledger.fingerprint import method_of
+from engine.ledger.plan import JobPlan
 from engine.ledger.status import status
 from engine.ledger.summary import summarise
 from engine.ledger.verify import verify
@@ -20,7 +21,6 @@ from engine.storage import Store, open_store
 from engine.work.dispatch import drive
 from engine.work.labelling import Labelling, Progress, in_parallel, missing_shard
 from engine.work.local_pool import LocalPool
-from engine.work.plan import JobPlan
 from engine.work.tasks import Pool, WorkerSpec
 from pipelines.label.factories import TEACHER, Factories
 from pipelines.label.interrupt import stop_on_sigint

@@ -10,8 +10,8 @@ import pytest
 from engine.ledger.commits import commit_unit, entry_of, put_record
 from engine.ledger.evidence import total_digest
 from engine.ledger.snapshots import snapshot_path
+from engine.ledger.unit_result import UnitResult
 from engine.storage import open_store
-from engine.work.run_unit import UnitResult
 from schemas.digests import canonical_json
 from schemas.ledger import FingerprintParts, Snapshot, Unit
 from schemas.settings import EvidenceSettings

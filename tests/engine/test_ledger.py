@@ -12,8 +12,8 @@ import engine.ledger.commits
 from engine.ledger.commits import commit_path, commit_unit, entry_of, read_commit
 from engine.ledger.evidence import read_evidence, rows_digest
 from engine.ledger.fingerprint import Method, changes, parts_of
+from engine.ledger.unit_result import UnitResult
 from engine.storage import Store, open_store
-from engine.work.run_unit import UnitResult
 from schemas.digests import sha256_hex
 from schemas.errors import Conflict
 from schemas.ledger import CommitRecord, Unit, unit_name

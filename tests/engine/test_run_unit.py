@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.ledger.unit_result import UnitResult
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
-from engine.work.run_unit import TeacherBroken, UnitResult, run_unit
+from engine.work.run_unit import TeacherBroken, run_unit
 from schemas.ledger import Unit, unit_name
 from schemas.settings import EvidenceSettings
 from tests.engine.small_teacher import SmallFinder, SmallLabeler

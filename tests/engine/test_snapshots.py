@@ -6,9 +6,9 @@ import pytest
 
 import engine.ledger.snapshots
 from engine.ledger.fingerprint import Method
+from engine.ledger.plan import JobPlan
 from engine.ledger.snapshots import latest_snapshot, publish, read_snapshot, snapshot_path, snapshot_versions
 from engine.storage import Store, open_store
-from engine.work.plan import JobPlan
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import DataFile, FailedUnit, SampleCounts, ShardFacts, SnapshotEntry, Unit
 

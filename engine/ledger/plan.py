@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from engine.ledger.fingerprint import Method, parts_of
-from engine.work.units import cut_units
+from engine.ledger.units import cut_units
 from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit
 
 

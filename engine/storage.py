@@ -38,7 +38,7 @@ class Store:
         """Create the object; True when this call created it, False when the name was taken.
 
         False may also mean that our own earlier try arrived and its answer was lost: the caller reads what stands
-        and compares (`faults.md`, finding 7). Raises OSError when the outcome is unknown.
+        and compares (docs/ledger.md, fact 1). Raises OSError when the outcome is unknown.
         """
         try:
             with reaching(self.url):

@@ -1,6 +1,6 @@
 """The errors a user meets, told apart by what they mean for the run.
 
-Each carries the exit code of the command line (design section 8). A message names the thing, its value, what was
+Each carries the exit code of the command line (docs/interfaces.md). A message names the thing, its value, what was
 expected and the remedy.
 """
 

@@ -83,7 +83,7 @@ class Unit(Record):
 
 
 class FingerprintParts(Record):
-    """Everything that, changed, makes a unit's evidence stale (design promise 3)."""
+    """Everything that, changed, makes a unit's evidence stale (docs/architecture.md)."""
 
     input: str
     first: int

@@ -1,7 +1,7 @@
 """The commit protocol: how a unit becomes done, exactly once, whoever dies or races.
 
 Data files are named by their digest and written first; the commit record, put if absent, is the one fact that
-counts. Losing the race or the answer is settled by reading what stands (`faults.md`, sections 0.7 and 2). No clock
+counts. Losing the race or the answer is settled by reading what stands (docs/ledger.md). No clock
 and no lock is needed.
 """
 

@@ -9,7 +9,7 @@ from schemas.ledger import Snapshot
 
 
 def summarise(snapshot: Snapshot) -> dict[str, Any]:
-    """The JSON of design section 8. `planned = committed + failed + pending`.
+    """The JSON of docs/interfaces.md. `planned = committed + failed + pending`.
 
     `digest` is over the rows' content in unit and index order: equal rows, equal digest.
     """

@@ -1,6 +1,6 @@
 """The secret of a Ray cluster that we start: a file that only this user can read.
 
-Ray would write its own into the home folder, readable by everyone (`faults.md`, finding 14).
+Ray would write its own into the home folder, readable by everyone (docs/ledger.md, fact 6).
 """
 
 from __future__ import annotations

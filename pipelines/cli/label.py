@@ -91,7 +91,7 @@ def verify(out: Out, as_json: bool = JSON) -> None:
 
 
 def summary_text(summary: dict[str, Any]) -> str:
-    """The summary of design section 8 as text."""
+    """The summary of docs/interfaces.md as text."""
     units, samples = summary["units"], summary["samples"]
     rows = [
         ["units planned", units["planned"]],

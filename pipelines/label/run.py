@@ -49,7 +49,7 @@ def label(
     progress: Progress | None = None,
     factories: Factories = TEACHER,
 ) -> dict[str, Any]:
-    """Run or resume a job; the summary of design section 8.
+    """Run or resume a job; the summary of docs/interfaces.md.
 
     limit:   label only the first so many samples, into an output of its own that `output` in the summary names
     address: a running Ray cluster; without it an own one is started (executor: ray)

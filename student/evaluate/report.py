@@ -1,4 +1,4 @@
-"""What an evaluation says: the JSON of design section 8, and the same for a reader."""
+"""What an evaluation says: the JSON of docs/interfaces.md, and the same for a reader."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def evaluate(
     results_to: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """The numbers of design section 8, with intervals over images.
+    """The numbers of docs/interfaces.md, with intervals over images.
 
     model_or_results: a GLIP directory, a YOLOX .onnx, or a COCO results .json (then `images` is not needed)
     gold:             COCO JSON; with captions and tokens_positive a GLIP directory also gets phrase recall

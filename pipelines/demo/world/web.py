@@ -1,6 +1,6 @@
 """The web set: captioned scenes without labels, in img2dataset's WebDataset layout, and their truth kept aside.
 
-Layout (facts: img2dataset 1.47, `reference/formats.md` 2.5): `00000.tar` with `<key>.jpg`, `<key>.txt`, `<key>.json`;
+Layout (facts: img2dataset 1.47): `00000.tar` with `<key>.jpg`, `<key>.txt`, `<key>.json`;
 beside it `00000.parquet` with one row per sample and `00000_stats.json`. Keys have nine digits, shard * 10^4 + row.
 The truth is never written beside the shards: nothing that labels them can read it by accident.
 """

@@ -48,3 +48,10 @@ def ray_cluster() -> Iterator[None]:
 
     with cluster():
         yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes, a file stays in one of them, and all tests that need Ray share one: one cluster a run."""
+    for item in items:
+        group = "ray" if item.get_closest_marker("ray") else item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))

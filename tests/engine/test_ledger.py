@@ -137,7 +137,7 @@ def test_a_write_that_fails_once_or_whose_answer_is_lost_is_no_lost_commit(
 
 
 def test_a_store_that_says_taken_for_our_own_write_does_not_make_us_lose(tmp_path: Path) -> None:
-    """What s3fs does when it retries beneath us: the write arrived, the retry finds the name taken (docs/ledger.md, fact 1)."""
+    """As s3fs when it retries beneath us: the write arrived, the retry finds the name taken (docs/ledger.md, 1)."""
 
     class Retrying(Store):
         def put_if_absent(self, path: str, data: bytes) -> bool:

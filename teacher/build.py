@@ -48,6 +48,6 @@ def labeler_digest(settings: dict[str, Any]) -> str:
 
 def finder_digest(settings: dict[str, Any]) -> str:
     """What `finder(...).digest` would be, without loading a pipeline."""
-    from teacher.phrases.finder import finder_digest as digest
+    from teacher.phrases.digest import finder_digest as digest
 
     return digest(PhraseSettings.model_validate(settings))

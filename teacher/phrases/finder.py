@@ -6,24 +6,20 @@ Promise: `caption[begin:end] == text` in code points, and batches give what sing
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
 import teacher.phrases.tagger  # noqa: F401 - registers the component
-from schemas.digests import digest_of, sha256_hex
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError
 from schemas.labeler import FoundPhrases
 from schemas.records import DroppedPhrase, Phrase
-from teacher.phrases import lexicon, stop_heads
 from teacher.phrases.bounded_tokenizer import BoundedTokenizer
 from teacher.phrases.component import DROPPED, PHRASES
+from teacher.phrases.digest import finder_digest, model_folder
 from teacher.settings import PhraseSettings
 
-RULES_VERSION = 1
-"""To be raised when a change of code changes phrases: it is part of the digest."""
 _NOT_NEEDED = ("ner", "textcat", "entity_linker", "entity_ruler")
 
 
@@ -58,20 +54,6 @@ def load_pipeline(settings: PhraseSettings) -> Language:
     return nlp
 
 
-def finder_digest(settings: PhraseSettings) -> str:
-    """Covers the settings, the rules, the word lists or the model's files, and spaCy's version."""
-    lists = (stop_heads.STOP_HEADS, stop_heads.BEFORE_OF, stop_heads.MEASURES, stop_heads.PRONOUNS)
-    return digest_of(
-        {
-            "settings": settings.model_dump(mode="json"),
-            "rules": RULES_VERSION,
-            "spacy": spacy.__version__,
-            "stop_heads": [sorted(words) for words in lists],
-            "model": lexicon.digest() if settings.pipeline == "bundled" else _files_digest(_folder(settings)),
-        }
-    )
-
-
 def _lowered_if_shouted(caption: str) -> str:
     """Lower case where 60 % of the cased letters are capitals, character by character: offsets must not move."""
     cased = [character for character in caption if character.lower() != character.upper()]
@@ -102,23 +84,4 @@ def _installed_model(settings: PhraseSettings) -> Language:
         raise ConfigError(
             f"phrases.extra_nouns works with `pipeline: bundled`, not with {settings.pipeline!r}"
         )
-    folder = _folder(settings)
-    return spacy.load(folder, exclude=list(_NOT_NEEDED))
-
-
-def _folder(settings: PhraseSettings) -> Path:
-    name = settings.pipeline
-    if Path(name, "meta.json").is_file():
-        return Path(name)
-    if spacy.util.is_package(name):
-        package = spacy.util.get_package_path(name)
-        return next(package.glob("*/meta.json")).parent
-    raise NotFound(
-        f"phrases.pipeline {name!r} is neither a spaCy model directory nor an installed model; "
-        f"install it (python -m spacy download {name}) or use `pipeline: bundled`"
-    )
-
-
-def _files_digest(folder: Path) -> str:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
-    return digest_of([[path.relative_to(folder).as_posix(), sha256_hex(path.read_bytes())] for path in files])
+    return spacy.load(model_folder(settings.pipeline), exclude=list(_NOT_NEEDED))

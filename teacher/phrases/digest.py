@@ -1,0 +1,52 @@
+"""What names a phrase pipeline: a digest over everything that decides its phrases.
+
+Promise: the digest is taken without loading spaCy, which takes seconds that a resumed job with nothing to do has not.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib.metadata import version
+from pathlib import Path
+
+from schemas.digests import digest_of, sha256_hex
+from schemas.errors import NotFound
+from teacher.phrases import lexicon, stop_heads
+from teacher.settings import PhraseSettings
+
+RULES_VERSION = 1
+"""To be raised when a change of code changes phrases: it is part of the digest."""
+
+
+def finder_digest(settings: PhraseSettings) -> str:
+    """Covers the settings, the rules, the word lists or the model's files, and spaCy's version."""
+    lists = (stop_heads.STOP_HEADS, stop_heads.BEFORE_OF, stop_heads.MEASURES, stop_heads.PRONOUNS)
+    return digest_of(
+        {
+            "settings": settings.model_dump(mode="json"),
+            "rules": RULES_VERSION,
+            "spacy": version("spacy"),
+            "stop_heads": [sorted(words) for words in lists],
+            "model": lexicon.digest() if settings.pipeline == "bundled" else _files_digest(settings.pipeline),
+        }
+    )
+
+
+def model_folder(name: str) -> Path:
+    """The folder of a spaCy model given by path or by the name of its package. Raises NotFound."""
+    if Path(name, "meta.json").is_file():
+        return Path(name)
+    package = importlib.util.find_spec(name) if name.isidentifier() else None
+    for place in (package.submodule_search_locations or []) if package else []:
+        if meta := next(Path(place).glob("*/meta.json"), None):
+            return meta.parent
+    raise NotFound(
+        f"phrases.pipeline {name!r} is neither a spaCy model directory nor an installed model; "
+        f"install it (python -m spacy download {name}) or use `pipeline: bundled`"
+    )
+
+
+def _files_digest(name: str) -> str:
+    folder = model_folder(name)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return digest_of([[path.relative_to(folder).as_posix(), sha256_hex(path.read_bytes())] for path in files])

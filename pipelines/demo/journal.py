@@ -1,27 +1,32 @@
 """The demo's journal: which step is done, with what result, so that a second run does nothing twice.
 
-A step is done when its record was written, last and whole, under the same key. The key covers the seed, the recipe,
-the code and the steps before it: change any of them and the step, and all after it, run again.
+A step is done when its record was written, last and whole, under the same key, and the files that it made still hold
+what they held then. The key covers the seed, the recipe, the code and the results of the steps before it: change any of
+them, or lose a file, and the step runs again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from schemas.digests import digest_of, sha256_hex
+from schemas.digests import digest_of
+from schemas.errors import GroundswellError
 
 ROOMS = ("schemas", "engine", "teacher", "student", "pipelines")
+_COMPILED = "__pycache__"
 
 
 class Journal:
     """Runs steps in order and remembers them in `folder/steps/NAME.json`."""
 
     def __init__(self, folder: Path, key: dict[str, Any], total: int, say: Callable[[str], None]) -> None:
+        self._home = folder
         self._folder = folder / "steps"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._key = digest_of(key)
@@ -31,41 +36,88 @@ class Journal:
         self.seconds: dict[str, float] = {}
         self.repeated: list[str] = []
 
-    def step(self, name: str, title: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The step's JSON result: from its record when it is done under the same key, else by running it."""
+    def step(
+        self, name: str, title: str, run: Callable[[], dict[str, Any]], makes: Sequence[Path] = ()
+    ) -> dict[str, Any]:
+        """The step's JSON result: from its record when it is done and its files stand, else by running it.
+
+        makes: files and folders under the journal's folder that the step promises
+        raises: GroundswellError when the step ran and one of them is not there
+        """
         self._number += 1
         self._key = digest_of([self._key, name])
         path = self._folder / f"{name}.json"
-        record = self._read(path)
-        if record is None:
-            self._say(f"[{self._number}/{self._total}] {title}")
-            record = self._run(path, run)
+        head = f"[{self._number}/{self._total}] {title}"
+        record = _read(path)
+        trouble = None if record is None or record["key"] != self._key else self._trouble(record["files"])
+        if record is None or record["key"] != self._key or trouble:
+            self._say(f"{head}: again, {trouble}" if trouble else head)
+            record = self._run(path, run, makes)
         else:
             self.repeated.append(name)
-            self._say(
-                f"[{self._number}/{self._total}] {title}: already done (took {record['seconds']:.0f} s)"
-            )
+            self._say(f"{head}: already done (took {record['seconds']:.0f} s)")
         self.seconds[name] = record["seconds"]
+        self._key = digest_of([self._key, record["result"]])
         return dict(record["result"])
 
-    def _read(self, path: Path) -> dict[str, Any] | None:
-        if not path.is_file():
-            return None
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return record if record["key"] == self._key else None
-
-    def _run(self, path: Path, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _run(self, path: Path, run: Callable[[], dict[str, Any]], makes: Sequence[Path]) -> dict[str, Any]:
         path.unlink(missing_ok=True)
         began = time.monotonic()
         result = run()
-        record = {"key": self._key, "seconds": round(time.monotonic() - began, 2), "result": result}
+        record = {
+            "key": self._key,
+            "seconds": round(time.monotonic() - began, 2),
+            "result": result,
+            "files": {str(file.relative_to(self._home)): _sha256(file) for file in _files(makes)},
+        }
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(record, ensure_ascii=False, allow_nan=False), encoding="utf-8")
         os.replace(partial, path)
-        return json.loads(path.read_text(encoding="utf-8"))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+
+    def _trouble(self, files: dict[str, str]) -> str | None:
+        """What became of the files of a step that is done; None when they are as they were."""
+        for name, digest in files.items():
+            file = self._home / name
+            if not file.is_file():
+                return f"{name} is gone"
+            if _sha256(file) != digest:
+                return f"{name} has changed"
+        return None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A step's record; None for one that is not there, was cut short or is of another form."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    whole = isinstance(record, dict) and {"key", "seconds", "result", "files"} <= record.keys()
+    return record if whole else None
+
+
+def _files(made: Sequence[Path]) -> Iterator[Path]:
+    """Every file of what a step promised, in order."""
+    for path in made:
+        found = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
+        if not found:
+            raise GroundswellError(
+                f"{path} should stand here now and does not: something removed it; run again"
+            )
+        yield from found
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def code_digest(root: Path) -> str:
-    """A digest of the project's source: other code may give other results, so its steps run again."""
-    files = sorted(path for room in ROOMS for path in (root / room).rglob("*.py"))
-    return digest_of({str(path.relative_to(root)): sha256_hex(path.read_bytes()) for path in files})
+    """A digest of the project's source with its data: other code may give other results, so its steps run again."""
+    files = sorted(
+        path
+        for room in ROOMS
+        for path in (root / room).rglob("*")
+        if path.is_file() and _COMPILED not in path.parts
+    )
+    return digest_of({str(path.relative_to(root)): _sha256(path) for path in files})

@@ -18,6 +18,7 @@ from student.settings import TrainSettings
 UNIT_SAMPLES = 150
 ACTORS = 2
 LABEL_BATCH_SIZE = 16
+TRAINED = ("teacher", "control", "student")
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,29 @@ class Places:
         """Model directory of a training."""
         return self.folder / name / "model"
 
+    def results(self, name: str) -> Path:
+        """A model's detections on the held-out scenes."""
+        return self.folder / name / "test_results.json"
+
     def config(self, name: str) -> Path:
         """A configuration file, e.g. job.yaml."""
         return self.folder / f"{name}.yaml"
+
+    def made_by(self, step: str) -> tuple[Path, ...]:
+        """Files and folders that a step of the demo promises: without them it is not done."""
+        trained = {name: (self.model(name), self.run(name) / "report.json") for name in TRAINED}
+        return {
+            "world": tuple(
+                self.world.folder / part for part in ("gold", "test", "web", "truth", "world.json")
+            ),
+            "teacher": (self.run("start"), *trained["teacher"]),
+            "label": tuple(Path(self.evidence) / part for part in ("commits", "data", "snapshots")),
+            "compile": (Path(self.view),),
+            "train": (*trained["student"], *trained["control"]),
+            "evaluate": tuple(self.results(name) for name in TRAINED),
+            "audit": (self.audit / "sample.json",),
+            "report": (self.report,),
+        }[step]
 
     def job(self, recipe: Recipe) -> JobConfig:
         """The labelling job over the web shards."""
@@ -93,8 +114,8 @@ class Places:
 
 
 def as_yaml(settings: BaseModel) -> str:
-    """Settings as YAML, only what differs from the defaults."""
-    values: dict[str, Any] = settings.model_dump(mode="json", exclude_defaults=True)
+    """Settings as YAML, only what was said: defaults stay out, a discriminator such as `kind` stays in."""
+    values: dict[str, Any] = settings.model_dump(mode="json", exclude_unset=True)
     text = StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False

@@ -15,12 +15,21 @@ from typing import Any
 from pipelines.demo.journal import Journal, code_digest
 from pipelines.demo.places import Places
 from pipelines.demo.recipe import Recipe
+from schemas.errors import Conflict, GroundswellError, NotFound
 
 Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
 ROOT = Path(__file__).resolve().parents[2]
-MODELS = ("teacher", "control", "student")
-STEPS = 8
+TITLES = {
+    "world": "render the tiny world: gold, web shards, held-out scenes",
+    "teacher": "train the teacher on gold",
+    "label": "label the web shards on a Ray cluster",
+    "compile": "compile the evidence into a view",
+    "train": "train the student and its gold-only control, side by side",
+    "evaluate": "evaluate all three on held-out scenes",
+    "audit": "audit the view against the truth of the tiny world",
+    "report": "write the report",
+}
 
 
 @dataclass(frozen=True)
@@ -48,28 +57,26 @@ def run_demo(folder: Path, recipe: Recipe, *, progress: Progress, say: Say) -> D
         "recipe": recipe.model_dump(mode="json"),
         "code": code_digest(ROOT),
         "torch": version("torch"),
-        "folder": str(folder),
+        "folder": str(folder.resolve()),
     }
-    journal = Journal(folder, key, STEPS, say)
+    journal = Journal(folder, key, len(TITLES), say)
     steps = _Steps(places, recipe, progress)
-    results = {
-        "world": journal.step(
-            "world", "render the tiny world: gold, web shards, held-out scenes", steps.render
-        ),
-        "teacher": journal.step("teacher", "train the teacher on gold", steps.teach),
-        "label": journal.step("label", "label the web shards on a Ray cluster", steps.label),
-        "compile": journal.step("compile", "compile the evidence into a view", steps.compile),
-        "train": journal.step(
-            "train", "train the student and its gold-only control, side by side", steps.train
-        ),
-        "evaluate": journal.step("evaluate", "evaluate all three on held-out scenes", steps.evaluate),
-        "audit": journal.step("audit", "audit the view against the truth of the tiny world", steps.audit),
-    }
+    places.write_configs(recipe)
+    results: dict[str, Any] = {}
+
+    def step(name: str, run: Callable[[], dict[str, Any]]) -> None:
+        results[name] = journal.step(name, TITLES[name], run, places.made_by(name))
+
+    step("world", steps.render)
+    step("teacher", steps.teach)
+    step("label", steps.label)
+    step("compile", lambda: steps.compile(results["label"]["digest"]))
+    step("train", steps.train)
+    step("evaluate", steps.evaluate)
+    step("audit", steps.audit)
     from pipelines.demo.findings import summary_of, write_findings
 
-    results["report"] = journal.step(
-        "report", "write the report", lambda: write_findings(places, recipe, results, journal)
-    )
+    step("report", lambda: write_findings(places, recipe, results, journal))
     return DemoResult(places.report, results, journal.seconds, summary_of(places, results))
 
 
@@ -81,13 +88,10 @@ class _Steps:
 
     def render(self) -> dict[str, Any]:
         """Gold with boxes, web shards with captions only, held-out scenes, and the truth kept aside."""
-        import shutil
-
         from pipelines.demo.world.build import build_world
 
-        shutil.rmtree(self.places.world.folder, ignore_errors=True)
+        _forget(self.places.world.folder)
         world, _ = build_world(self.places.world.folder, self.recipe.world, self.progress)
-        self.places.write_configs(self.recipe)
         facts: dict[str, Any] = json.loads(world.manifest.read_text())
         return {**facts, "web_shards": len(world.web_shards)}
 
@@ -104,16 +108,22 @@ class _Steps:
         """Evidence, through the engine. What an earlier, equal run committed is not labelled again."""
         from pipelines.label.run import label
 
-        return label(self.places.job(self.recipe), progress=self.progress)
+        forget_damaged(self.places.evidence)
+        return whole(label(self.places.job(self.recipe), progress=self.progress), self.places.evidence)
 
-    def compile(self) -> dict[str, Any]:
-        """A view under the recipe's policy."""
+    def compile(self, evidence_digest: str) -> dict[str, Any]:
+        """A view of what `label` made, under the recipe's policy."""
         from pipelines.compile.run import compile_view
 
         _forget(Path(self.places.view))
         report = compile_view(
             self.places.evidence, self.recipe.policy, self.places.view, progress=self.progress
         )
+        if report.snapshot_digest != evidence_digest:
+            raise Conflict(
+                f"{self.places.evidence} now publishes {report.snapshot_digest}, the demo labelled {evidence_digest}: "
+                f"another job wrote there; remove {self.places.evidence} and run the demo again"
+            )
         print_kept(report.text())
         return report.data()
 
@@ -132,9 +142,7 @@ class _Steps:
         """COCO numbers and phrase recall of all three, and the paired difference of student and control."""
         from pipelines.demo.compare import evaluate_models
 
-        return evaluate_models(
-            {name: self.places.model(name) for name in MODELS}, self.places.world, self.progress
-        )
+        return evaluate_models(self.places, self.progress)
 
     def audit(self) -> dict[str, Any]:
         """A seeded, stratified sample, reviewed by a program that knows the truth, recorded as such."""
@@ -146,6 +154,27 @@ class _Steps:
         open_audit(self.places.view, folder, n=recipe.audit_regions, seed=recipe.seed, groups=GROUPS)
         stand_in_audit(folder, truth_of_web(self.places.world.web_truth))
         return report_audit(folder, view=self.places.view).data()
+
+
+def forget_damaged(evidence: str) -> None:
+    """Remove evidence that does not hold what it recorded: `label` believes its commits and would not redo them."""
+    from engine.ledger.verify import verify
+
+    try:
+        verify(evidence)
+    except (Conflict, NotFound):  # without a snapshot nothing was labelled: a run publishes before it begins
+        _forget(Path(evidence))
+
+
+def whole(summary: dict[str, Any], evidence: str) -> dict[str, Any]:
+    """The summary of a labelling run. Raises GroundswellError for one with holes: its numbers would be of less."""
+    units = summary["units"]
+    if units["committed"] != units["planned"]:
+        raise GroundswellError(
+            f"{units['committed']} of {units['planned']} units are labelled, {units['failed']} failed: "
+            f"`groundswell status {evidence}` names them; run the demo again to try them once more"
+        )
+    return summary
 
 
 def print_kept(text: str) -> None:

@@ -1,9 +1,15 @@
-"""Two trainings at once: each a process of its own with one thread, because two threads on two busy cores collapse."""
+"""Two trainings at once: each a process of its own with one thread, because two threads on two busy cores collapse.
+
+Promise: however the parent ends, no training outlives it. Each child holds the reading end of a pipe that only the
+parent can close, and ends when it closes; so a demo that was killed and started again finds nobody writing there.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +18,7 @@ from schemas.errors import GroundswellError
 from student.journal import read_journal
 
 LAST_LINES = 12
+POLL_S = 0.5
 
 
 def train_together(
@@ -27,25 +34,30 @@ def train_together(
     running = {name: _start(path, outs[name]) for name, path in configs.items()}
     label = " and ".join(running)
     try:
-        while any(process.poll() is None for process in running.values()):
-            time.sleep(0.5)
+        while not all(_is_done(process, name, outs[name]) for name, process in running.items()):
             progress(label, min(_steps_done(outs[name]) for name in running), steps)
-            for name, process in running.items():
-                if process.poll():
-                    raise GroundswellError(f"the training of {name} failed:\n{_tail(outs[name])}")
+            time.sleep(POLL_S)
         progress(label, steps, steps)
     finally:
         for process in running.values():
-            if process.poll() is None:
-                process.terminate()
+            process.terminate()
             process.wait()
+            assert process.stdin is not None, "the child was started with a pipe"
+            process.stdin.close()
+
+
+def _is_done(process: subprocess.Popen[bytes], name: str, out: Path) -> bool:
+    code = process.poll()
+    if code:
+        raise GroundswellError(f"the training of {name} failed:\n{_tail(out)}")
+    return code == 0
 
 
 def _start(config: Path, out: Path) -> subprocess.Popen[bytes]:
     out.mkdir(parents=True, exist_ok=True)
     with (out / "train.log").open("wb") as log:
-        command = [sys.executable, "-m", "pipelines.cli", "train", str(config), "--json"]
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        command = [sys.executable, "-m", "pipelines.demo.together", str(config)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
 
 
 def _steps_done(out: Path) -> int:
@@ -56,3 +68,25 @@ def _steps_done(out: Path) -> int:
 def _tail(out: Path) -> str:
     lines = (out / "train.log").read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join(lines[-LAST_LINES:])
+
+
+def tie_to_parent() -> None:
+    """End this process, as a kill would, when the pipe that is its standard input closes."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _child(config: str) -> None:
+    """`groundswell train CONFIG --json`, for as long as the parent lives."""
+    from pipelines.cli import build_app
+
+    tie_to_parent()
+    build_app()(["train", config, "--json"])
+
+
+if __name__ == "__main__":
+    _child(sys.argv[1])

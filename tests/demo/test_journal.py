@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.demo.journal import Journal, code_digest
+from schemas.errors import GroundswellError
 
 
 def run_two(folder: Path, key: dict, ran: list[str], said: list[str]) -> dict:
@@ -43,6 +44,81 @@ def test_a_step_that_failed_is_not_remembered(tmp_path: Path) -> None:
     again = Journal(tmp_path, {}, total=1, say=lambda line: None)
 
     assert again.step("train", "train", lambda: {"loss": 2.0}) == {"loss": 2.0}
+
+
+def train_once(folder: Path, ran: list[str], said: list[str]) -> dict:
+    """One step that promises a model directory and a report."""
+
+    def run() -> dict:
+        ran.append("train")
+        (folder / "model").mkdir(exist_ok=True)
+        (folder / "model/weights").write_text("1.5")
+        (folder / "report.json").write_text("{}")
+        return {"loss": 0.5}
+
+    journal = Journal(folder, {}, total=1, say=said.append)
+    return journal.step("train", "train", run, (folder / "model", folder / "report.json"))
+
+
+def test_a_step_is_done_only_while_every_file_it_made_stands_unchanged(tmp_path: Path) -> None:
+    ran: list[str] = []
+    said: list[str] = []
+    train_once(tmp_path, ran, said)
+    train_once(tmp_path, ran, said)
+    assert ran == ["train"] and "already done" in said[-1]
+
+    (tmp_path / "model/weights").unlink()
+    train_once(tmp_path, ran, said)
+    assert ran == ["train"] * 2 and said[-1].endswith("again, model/weights is gone")
+
+    (tmp_path / "report.json").write_text("[]")
+    train_once(tmp_path, ran, said)
+    assert ran == ["train"] * 3 and said[-1].endswith("again, report.json has changed")
+
+
+def test_a_step_that_leaves_out_a_promised_file_is_not_done(tmp_path: Path) -> None:
+    with pytest.raises(GroundswellError, match="report.html should stand here"):
+        Journal(tmp_path, {}, total=1, say=print).step("report", "report", dict, (tmp_path / "report.html",))
+
+    assert not (tmp_path / "steps/report.json").exists()
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"key": "sha256:0"}'])
+def test_a_damaged_record_is_no_record(tmp_path: Path, damage: str) -> None:
+    ran: list[str] = []
+    train_once(tmp_path, ran, [])
+    (tmp_path / "steps/train.json").write_text(damage)
+
+    assert train_once(tmp_path, ran, []) == {"loss": 0.5}
+    assert ran == ["train"] * 2
+
+
+def test_another_result_of_a_step_runs_those_after_it_again(tmp_path: Path) -> None:
+    ran: list[str] = []
+
+    def both(scenes: int) -> None:
+        journal = Journal(tmp_path, {}, total=2, say=lambda line: None)
+        journal.step("render", "render", lambda: {"scenes": scenes}, (tmp_path / "steps",))
+        journal.step("train", "train", lambda: ran.append("train") or {})
+
+    (tmp_path / "steps").mkdir()
+    for scenes, record in ((3, "a"), (3, "b"), (4, "c")):
+        (tmp_path / "steps/file").write_text(record)
+        both(scenes)
+
+    assert ran == ["train", "train"]
+
+
+def test_the_code_digest_follows_the_data_of_the_package_and_no_compiled_file(tmp_path: Path) -> None:
+    (tmp_path / "teacher/__pycache__").mkdir(parents=True)
+    words = tmp_path / "teacher/lexicon.xz"
+    words.write_text("a")
+    before = code_digest(tmp_path)
+
+    (tmp_path / "teacher/__pycache__/a.pyc").write_text("x")
+    assert code_digest(tmp_path) == before
+    words.write_text("b")
+    assert code_digest(tmp_path) != before
 
 
 def test_the_code_digest_follows_the_source(tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""The demo's steps believe nothing that is damaged or has holes, and leave nobody behind."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.config import load_settings
+from pipelines.demo.places import Places
+from pipelines.demo.recipe import Recipe
+from pipelines.demo.run import TITLES, forget_damaged, whole
+from pipelines.demo.together import train_together
+from pipelines.demo.world.build import build_world
+from pipelines.demo.world.settings import WorldSettings
+from pipelines.label.job import JobConfig
+from schemas.errors import GroundswellError
+from student.settings import TrainSettings
+
+CHILD = "import time; from pipelines.demo.together import tie_to_parent; tie_to_parent(); time.sleep(120)"
+PARENT = (
+    "import subprocess, sys, time\n"
+    f"subprocess.Popen([sys.executable, '-c', {CHILD!r}], stdin=subprocess.PIPE)\n"
+    "print('started', flush=True)\n"
+    "time.sleep(120)"
+)
+
+
+def test_a_labelling_run_with_holes_stops_the_demo() -> None:
+    units = {"planned": 4, "committed": 4, "failed": 0, "pending": 0}
+    assert whole({"units": units}, "evidence") == {"units": units}
+
+    with pytest.raises(GroundswellError, match="3 of 4 units are labelled, 1 failed"):
+        whole({"units": {**units, "committed": 3, "failed": 1}}, "evidence")
+
+
+def test_damaged_evidence_is_removed_and_whole_evidence_stays(tmp_path: Path) -> None:
+    world, _ = build_world(tmp_path / "world", WorldSettings(gold_images=1, test_images=1, web_images=4))
+    label_by_hand(world.folder, tmp_path / "evidence")
+    forget_damaged(str(tmp_path / "evidence"))
+    (data,) = (tmp_path / "evidence/data").rglob("*.parquet")
+    data.unlink()
+
+    forget_damaged(str(tmp_path / "evidence"))
+
+    assert not (tmp_path / "evidence").exists()
+
+
+def label_by_hand(world: Path, evidence: Path) -> None:
+    """The world's web set, labelled in this process by the random start."""
+    from pipelines.demo.start import write_start
+    from pipelines.label.run import label
+
+    job = {
+        "input": {"urls": [str(world / "web/*.tar")]},
+        "teacher": {"kind": "glip", "model": str(write_start(world.parent / "start", WorldSettings()))},
+        "output": {"url": str(evidence)},
+        "run": {"executor": "local", "batch_size": 4},
+    }
+    assert label(JobConfig.model_validate(job))["samples"]["in"] == 4
+
+
+def test_every_step_promises_files_and_no_two_the_same(tmp_path: Path) -> None:
+    promised = [path for step in TITLES for path in Places(tmp_path).made_by(step)]
+
+    assert len(set(promised)) == len(promised) and all(path.is_relative_to(tmp_path) for path in promised)
+
+
+def test_the_configurations_it_writes_are_the_ones_it_runs(tmp_path: Path) -> None:
+    places, recipe = Places(tmp_path), Recipe(seed=3)
+    places.write_configs(recipe)
+
+    assert load_settings(places.config("job"), JobConfig) == places.job(recipe)
+    for name, settings in places.trainings(recipe).items():
+        assert load_settings(places.config(name), TrainSettings) == settings
+
+
+def test_a_training_ends_when_its_parent_is_killed() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
+    assert parent.stdout is not None and parent.stdout.readline() == b"started\n"
+    parent.send_signal(signal.SIGKILL)
+
+    assert parent.stdout.read() == b""  # ends when nobody holds the pipe any more, the child included
+    parent.stdout.close()
+    parent.wait()
+
+
+def test_a_training_that_fails_is_told_with_its_last_lines(tmp_path: Path) -> None:
+    configs = {"student": tmp_path / "nothing.yaml"}
+
+    with pytest.raises(GroundswellError, match=r"(?s)training of student failed:.*nothing.yaml"):
+        train_together(configs, {"student": tmp_path / "student"}, 10, lambda label, done, total: None)

@@ -100,15 +100,18 @@ class View:
 def open_view(url: str, storage: StorageSettings | None = None) -> View:
     """The view or gold at a folder or fsspec URL. Raises NotFound without a manifest, Conflict for a broken one."""
     store = open_store(url, storage)
+    return View(store, _manifest_at(store, url))
+
+
+def _manifest_at(store: Store, url: str) -> ViewManifest:
     if not store.exists(MANIFEST):
         raise NotFound(
             f"{url} holds no {MANIFEST}: not a view, or one whose writing was cut short (write it again)"
         )
     try:
-        manifest = ViewManifest.model_validate_json(store.read(MANIFEST))
+        return ViewManifest.model_validate_json(store.read(MANIFEST))
     except ValidationError as error:
         raise Conflict(f"{url}/{MANIFEST} is not a view's manifest: {error.errors()[0]}") from error
-    return View(store, manifest)
 
 
 def write_view(
@@ -150,7 +153,7 @@ def write_view(
 def _publish(store: Store, manifest: ViewManifest, url: str) -> ViewManifest:
     data = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False).encode()
     if not store.put_if_absent(MANIFEST, data) and store.read(MANIFEST) != data:
-        there = open_view(url).manifest.digest
+        there = _manifest_at(store, url).digest
         raise Conflict(f"{url} already holds the view {there}, not {manifest.digest}: choose another folder")
     return manifest
 
@@ -166,7 +169,7 @@ def _write_part(store: Store, table: pa.Table, number: int) -> DataFile:
 
 
 class _Tally:
-    """Digest and counts of rows as they pass; refuses rows of one unit out of order."""
+    """Digest and counts of rows as they pass; refuses rows out of order, so that none can stand twice."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -174,12 +177,10 @@ class _Tally:
         self.rows = self.phrases = self.regions = 0
 
     def add(self, row: dict[str, Any]) -> None:
-        if self._last and self._last[0] == row["unit"] and row["index"] <= self._last[1]:
-            raise _bad(
-                row,
-                f"follows index {self._last[1]} of its unit: rows stand in index order, none twice",
-            )
-        self._last = (row["unit"], row["index"])
+        place = (row["unit"], row["index"])
+        if self._last is not None and place <= self._last:
+            raise _bad(row, f"follows {self._last}: rows stand in unit and index order, none twice")
+        self._last = place
         self._hash.update(sha256_hex(canonical_json(row)).encode() + b"\n")
         self.rows += 1
         self.phrases += len(row["phrases"])

@@ -182,8 +182,9 @@ def test_a_row_that_breaks_the_rules_is_not_written(tmp_path: Path, change: dict
         _write(tmp_path, [_broken(**change)])
 
 
-def test_a_unit_out_of_order_or_doubled_is_not_written(tmp_path: Path) -> None:
-    for rows in ([_row(1), _row(0)], [_row(0), _row(0)]):
+def test_a_row_out_of_order_or_doubled_is_not_written(tmp_path: Path) -> None:
+    apart = [_row(0, "u-1"), _row(0, "u-2"), _row(0, "u-1")]
+    for rows in ([_row(1), _row(0)], [_row(0), _row(0)], apart):
         with pytest.raises(GroundswellError, match="index order"):
             _write(tmp_path, rows)
 

@@ -74,7 +74,7 @@ def tie_to_parent() -> None:
     """End this process, as a kill would, when the pipe that is its standard input closes."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        os.read(0, 1)  # not sys.stdin: its buffer's lock, held here, would make a normal end of Python fatal
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -88,6 +88,16 @@ def test_a_training_ends_when_its_parent_is_killed() -> None:
     parent.wait()
 
 
+def test_a_training_that_is_done_ends_as_well_as_any_process() -> None:
+    done = "from pipelines.demo.together import tie_to_parent; tie_to_parent(); print('done')"
+    child = subprocess.Popen([sys.executable, "-c", done], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdin is not None and child.stdout is not None
+
+    assert (child.stdout.read(), child.wait()) == (b"done\n", 0)
+    child.stdin.close()
+    child.stdout.close()
+
+
 def test_a_training_that_fails_is_told_with_its_last_lines(tmp_path: Path) -> None:
     configs = {"student": tmp_path / "nothing.yaml"}
 

@@ -14,22 +14,18 @@ import multiprocessing
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from pipelines.compile.run import compile_view
 from pipelines.demo.places import Places
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.start import write_start
-from pipelines.demo.truth import truth_rows
+from pipelines.demo.truth import is_right, named_boxes, truth_rows
 from pipelines.demo.world.build import build_world
 from pipelines.demo.world.lexicon import TAIL_NOUNS
 from pipelines.label.run import label
-from schemas.boxes import as_boxes, iou
 from student.evaluate.run import evaluate
 from student.settings import TrainSettings
 from student.train import train
-
-SIDES = ("x0", "y0", "x1", "y1")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -118,24 +114,17 @@ def _quality(places: Places, tag: str) -> dict[str, float]:
         true = truth[Path(row["shard"]).name, row["key"]]
         for number, phrase in enumerate(row["phrases"]):
             group = "tail" if phrase["root"] in TAIL_NOUNS else "head"
-            own = _true_boxes(true, phrase)
+            own = named_boxes(phrase, true)
             counts["meant", group] += bool(len(own))
             for region in (region for region in row["regions"] if region["phrase"] == number):
                 counts["kept", group] += 1
-                overlap = iou(as_boxes([[region[side] for side in SIDES]]), own)
-                counts["right", group] += bool((overlap >= 0.5).any())
+                counts["right", group] += is_right(region, own)
     shares = {"precision": "kept", "recall": "meant"}
     return {
         f"{name} {group}": round(counts["right", group] / max(1, counts[of, group]), 3)
         for name, of in shares.items()
         for group in ("head", "tail")
     }
-
-
-def _true_boxes(true: dict[str, Any], phrase: dict[str, Any]) -> Any:
-    spans = [(item["begin"], item["end"]) for item in true["phrases"]]
-    own = [box for box in true["regions"] if spans[box["phrase"]] == (phrase["begin"], phrase["end"])]
-    return as_boxes([[box[side] for side in SIDES] for box in own])
 
 
 def _numbers(places: Places, out: Path) -> list[str]:

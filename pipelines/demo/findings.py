@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,7 @@ from pipelines.demo.journal import Journal
 from pipelines.demo.places import Places
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.truth import precision_lines
-from pipelines.look.inspect import by_seed
+from pipelines.look.inspect import Rows, by_seed
 from pipelines.report.data import (
     Example,
     ExampleBox,
@@ -30,10 +31,10 @@ from pipelines.report.data import (
     TrainingCurve,
 )
 from pipelines.report.page import write_report
+from pipelines.report.verdict import JUDGED, sentence
 from student.journal import read_journal
 
 EXAMPLES = 8
-SHOWN_FROM_SCORE = 0.15
 STEP_NAMES = {
     "world": "render the world",
     "teacher": "train the teacher",
@@ -73,7 +74,7 @@ def report_data(places: Places, recipe: Recipe, results: Mapping[str, Any], jour
         loop=loop_numbers(results),
         models=tuple(model_row(name, numbers) for name, numbers in evaluated["models"].items()),
         gains=gains_of(evaluated),
-        examples=examples_of(places, recipe.seed),
+        examples=examples_of(open_view(places.view).rows(), evidence.rows(), recipe.seed),
         scores=Histogram(
             kept=tuple(view["scores"]["view"]),
             dropped=tuple(
@@ -160,41 +161,50 @@ def gains_of(evaluated: Mapping[str, Any]) -> dict[str, Interval]:
     return {
         metric: Interval(**gains[group][name])
         for metric, (group, name) in found.items()
-        if name in gains[group]
+        if name in gains.get(group, {})
     }
 
 
-def examples_of(places: Places, seed: int) -> tuple[Example, ...]:
+def examples_of(view_rows: Rows, evidence_rows: Rows, seed: int) -> tuple[Example, ...]:
     """Images with at least one kept box, drawn by the seed: kept and dropped regions of the teacher."""
     chosen = {
-        (row["unit"], row["index"]): row
-        for row in by_seed(open_view(places.view).rows(), EXAMPLES, seed, with_region=True)
+        (row["unit"], row["index"]): row for row in by_seed(view_rows, EXAMPLES, seed, with_region=True)
     }
-    rows = open_evidence(places.evidence).rows()
     return tuple(
-        _example(row, chosen[name]) for row in rows if (name := (row["unit"], row["index"])) in chosen
+        _example(row, chosen[name])
+        for row in evidence_rows
+        if (name := (row["unit"], row["index"])) in chosen
     )
 
 
 def _example(row: dict[str, Any], view_row: dict[str, Any]) -> Example:
-    kept = {(region["phrase"], round(region["score"], 6)) for region in view_row["regions"]}
-    boxes = tuple(
-        ExampleBox(
-            text=row["phrases"][region["phrase"]]["text"],
-            box=(region["x0"], region["y0"], region["x1"], region["y1"]),
-            score=region["score"],
-            kept=(region["phrase"], round(region["score"], 6)) in kept,
-        )
-        for region in row["regions"]
-        if region["score"] >= SHOWN_FROM_SCORE
-    )
+    """Kept boxes are the view's, which a policy may have merged; dropped ones are what else the evidence holds."""
+    kept = {_mark(region) for region in view_row["regions"]}
+    dropped = (region for region in row["regions"] if _mark(region) not in kept)
     return Example(
         image=read_pixels(row["pixels"]),
         media_type="image/jpeg",
         width=row["width"],
         height=row["height"],
         caption=row["caption"],
-        boxes=boxes,
+        boxes=(
+            *(_box(row, region, True) for region in view_row["regions"]),
+            *(_box(row, region, False) for region in dropped),
+        ),
+    )
+
+
+def _mark(region: Mapping[str, Any]) -> tuple[int, int, float]:
+    """What a region keeps on its way from evidence to view."""
+    return region["phrase"], region["pass_index"], region["score"]
+
+
+def _box(row: Mapping[str, Any], region: Mapping[str, Any], kept: bool) -> ExampleBox:
+    return ExampleBox(
+        text=row["phrases"][region["phrase"]]["text"],
+        box=(region["x0"], region["y0"], region["x1"], region["y1"]),
+        score=region["score"],
+        kept=kept,
     )
 
 
@@ -220,17 +230,14 @@ def policy_steps(view: Mapping[str, Any]) -> tuple[PolicyStep, ...]:
 
 def next_commands(folder: Path) -> tuple[NextCommand, ...]:
     """What the reader may run next, on what the demo made."""
+    view, pictures, audit, job, student = (
+        shlex.quote(str(folder / name)) for name in ("view", "pictures", "audit", "job.yaml", "student.yaml")
+    )
     return (
-        NextCommand(
-            command=f"groundswell inspect {folder}/view --to {folder}/pictures", what="boxes on more images"
-        ),
-        NextCommand(command=f"groundswell audit serve {folder}/audit", what="review the sample yourself"),
-        NextCommand(
-            command=f"groundswell plan {folder}/job.yaml", what="what labelling would do, and what is done"
-        ),
-        NextCommand(
-            command=f"groundswell train {folder}/student.yaml", what="the student again: it is already done"
-        ),
+        NextCommand(command=f"groundswell inspect {view} --to {pictures}", what="boxes on more images"),
+        NextCommand(command=f"groundswell audit serve {audit}", what="review the sample yourself"),
+        NextCommand(command=f"groundswell plan {job}", what="what labelling would do, and what is done"),
+        NextCommand(command=f"groundswell train {student}", what="the student again: it is already done"),
     )
 
 
@@ -244,11 +251,10 @@ def summary_of(places: Places, results: Mapping[str, Any]) -> str:
         cells = [numbers["AP"], groups["head"]["AP"], groups["tail"]["AP"], groups["tail"]["AP50"]]
         rows.append([name, *(_percent(value) for value in [*cells, numbers.get("recall_at", {}).get("1")])])
     audit = results["audit"]["precision"]
-    gain = results["evaluate"]["gains"]["tail"]["AP"]
+    gains = gains_of(results["evaluate"])
     lines = [
         table(rows, ["model", "AP", "AP head", "AP tail", "AP50 tail", "Recall@1"]),
-        f"student minus control, tail AP: {_signed(gain['value'])} "
-        f"[{_signed(gain['low'])}, {_signed(gain['high'])}] (95 %, over images)",
+        *(f"student minus control: {sentence(name, gains[name])}" for name in JUDGED if name in gains),
         f"audit: precision {_percent(audit['value'])} [{_percent(audit['low'])}, {_percent(audit['high'])}] "
         f"of {results['audit']['population']} kept boxes, {results['audit']['reviewed']} reviewed",
         f"report: {places.report}",
@@ -260,7 +266,3 @@ def summary_of(places: Places, results: Mapping[str, Any]) -> str:
 
 def _percent(value: float | None) -> str:
     return "-" if value is None or value < 0 else f"{100 * value:.1f}"
-
-
-def _signed(value: float) -> str:
-    return f"{100 * value:+.1f}"

@@ -11,18 +11,19 @@ from pipelines.audit.statistics import interval
 from pipelines.demo.world.lexicon import HEAD_NOUNS, TAIL_NOUNS
 from pipelines.demo.world.web import read_truth
 from pipelines.report.data import Interval, ThresholdLine, ThresholdPoint
-from schemas.boxes import as_boxes, iou
+from schemas.boxes import Boxes, as_boxes, iou
 
 GROUPS = {"head": HEAD_NOUNS, "tail": TAIL_NOUNS}
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 16))
 SAME_PLACE_IOU = 0.5
+SIDES = ("x0", "y0", "x1", "y1")
 
 
 def truth_rows(truth_file: Path) -> Iterator[dict[str, Any]]:
     """The truth in the form of gold: every box of every thing that a phrase of the caption fits."""
     for row in read_truth(truth_file).values():
         regions = [
-            {"phrase": number, **dict(zip(("x0", "y0", "x1", "y1"), row["things"][thing]["box_xyxy_px"]))}
+            {"phrase": number, **dict(zip(SIDES, row["things"][thing]["box_xyxy_px"]))}
             for number, phrase in enumerate(row["phrases"])
             for thing in phrase["things"]
         ]
@@ -47,7 +48,7 @@ def precision_lines(evidence: Iterable[dict[str, Any]], truth_file: Path) -> tup
         for number, best in _best_regions(row).items():
             phrase = row["phrases"][number]
             group = "tail" if phrase["root"] in TAIL_NOUNS else "head"
-            seen[group].append((best["score"], _is_right(phrase, best, true)))
+            seen[group].append((best["score"], is_right(best, named_boxes(phrase, true))))
     return tuple(ThresholdLine(name=name, points=_points(scored)) for name, scored in seen.items())
 
 
@@ -60,15 +61,16 @@ def _best_regions(row: dict[str, Any]) -> dict[int, dict[str, Any]]:
     return best
 
 
-def _is_right(phrase: dict[str, Any], region: dict[str, Any], true: dict[str, Any]) -> bool:
+def named_boxes(phrase: dict[str, Any], true: dict[str, Any]) -> Boxes:
+    """The boxes of the things that a phrase of a row names, by its span; none where it names nothing."""
     spans = [(item["begin"], item["end"]) for item in true["phrases"]]
-    sides = ("x0", "y0", "x1", "y1")
-    named = [
-        [box[side] for side in sides]
-        for box in true["regions"]
-        if spans[box["phrase"]] == (phrase["begin"], phrase["end"])
-    ]
-    overlap = iou(as_boxes([region[side] for side in sides]), as_boxes(named))
+    own = [box for box in true["regions"] if spans[box["phrase"]] == (phrase["begin"], phrase["end"])]
+    return as_boxes([[box[side] for side in SIDES] for box in own])
+
+
+def is_right(region: dict[str, Any], named: Boxes) -> bool:
+    """Whether a region lies on one of the named boxes."""
+    overlap = iou(as_boxes([region[side] for side in SIDES]), named)
     return bool((overlap >= SAME_PLACE_IOU).any())
 
 

@@ -46,7 +46,8 @@ def example_figure(example: Example) -> Markup:
 
 
 def _count(kept: int, dropped: int) -> str:
-    return f"{kept} kept, {dropped} dropped" if kept else f"nothing kept, {dropped} dropped"
+    drawn = f" (the best {MOST_DROPPED_DRAWN} drawn)" if dropped > MOST_DROPPED_DRAWN else ""
+    return f"{kept or 'nothing'} kept, {dropped} dropped{drawn}"
 
 
 def _rect(box: ExampleBox, style: str) -> Markup:

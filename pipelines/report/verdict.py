@@ -59,12 +59,13 @@ def headline(data: ReportData) -> str:
 def sentences(data: ReportData) -> list[str]:
     """The differences that were judged, one sentence each."""
     told = [
-        _sentence(metric, difference) for metric in JUDGED if (difference := gain(data, metric)) is not None
+        sentence(metric, difference) for metric in JUDGED if (difference := gain(data, metric)) is not None
     ]
     return told or ["Student and control were not both evaluated: this report makes no claim about them."]
 
 
-def _sentence(metric: str, difference: Interval) -> str:
+def sentence(metric: str, difference: Interval) -> str:
+    """What the difference in a judged metric comes to."""
     name = {"tail": "rare concepts (tail)", "head": "frequent concepts (head)"}[metric]
     if difference.value is None:
         return f"On {name} the difference does not exist."

@@ -56,7 +56,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Stream:
-    """All examples of one data set, its order's entries and its nouns."""
+    """All examples of one data set, its order's entries, its nouns, its images by licence ("": not stated)."""
 
     settings: StreamSettings
     digest: str
@@ -65,6 +65,7 @@ class Stream:
     examples: tuple[Example, ...]
     entries: tuple[int, ...]
     root_counts: Mapping[str, int]
+    licenses: Mapping[str, int]
 
 
 def load_stream(settings: StreamSettings) -> Stream:
@@ -83,7 +84,8 @@ def load_stream(settings: StreamSettings) -> Stream:
     counts = Counter(root for example in examples for root in example.roots)
     digest = digest_of_many(map(_row_digest, rows))
     repeats = repeat_entries([example.roots for example in examples], settings.repeat_threshold, digest)
-    return Stream(settings, digest, view.manifest.digest, exhaustive, examples, repeats, counts)
+    licenses = Counter(row["license"] or "" for row in rows)
+    return Stream(settings, digest, view.manifest.digest, exhaustive, examples, repeats, counts, licenses)
 
 
 def example_of(row: dict[str, Any], stream_weight: float = 1.0) -> Example:
@@ -97,7 +99,10 @@ def example_of(row: dict[str, Any], stream_weight: float = 1.0) -> Example:
         number = boxes.setdefault(box, len(boxes))
         if number == len(weights):
             weights.append((0.0, 0.0))
-        (ignored if region["fate"] == "ignore" else owned).setdefault(region["phrase"], []).append(number)
+        if region["fate"] == "ignore":
+            ignored.setdefault(region["phrase"], []).append(number)
+            continue
+        owned.setdefault(region["phrase"], []).append(number)
         weights[number] = tuple(map(max, weights[number], _weights(region, stream_weight)))  # type: ignore[assignment]
     phrases = tuple(
         ExamplePhrase(

@@ -4,7 +4,7 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
-import teacher.phrases.finder  # noqa: F401 - registers the components
+import teacher.phrases.component  # noqa: F401 - registers both components
 from schemas.errors import ConfigError, NotFound
 from teacher.build import finder, finder_digest
 from teacher.phrases.chunkers import dependency_chunks

@@ -53,6 +53,11 @@ class Example:
         """The head nouns of the caption, each once, in order."""
         return list(dict.fromkeys(phrase.root for phrase in self.phrases))
 
+    @property
+    def shown_roots(self) -> list[str]:
+        """Those that have a box: a noun that is said to be absent makes no image rare."""
+        return list(dict.fromkeys(phrase.root for phrase in self.phrases if phrase.boxes))
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -83,7 +88,8 @@ def load_stream(settings: StreamSettings) -> Stream:
     examples = tuple(example_of(row, settings.weight) for row in rows)
     counts = Counter(root for example in examples for root in example.roots)
     digest = digest_of_many(map(_row_digest, rows))
-    repeats = repeat_entries([example.roots for example in examples], settings.repeat_threshold, digest)
+    shown = [example.shown_roots for example in examples]
+    repeats = repeat_entries(shown, settings.repeat_threshold, digest)
     licenses = Counter(row["license"] or "" for row in rows)
     return Stream(settings, digest, view.manifest.digest, exhaustive, examples, repeats, counts, licenses)
 

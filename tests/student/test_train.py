@@ -258,6 +258,22 @@ def test_an_attribute_group_without_a_choice_is_refused() -> None:
         HardNegatives(attributes=(("red", "blue"), ("striped",)))
 
 
+def test_a_noun_that_is_only_said_to_be_absent_makes_no_image_rare(tiny_world: World, tmp_path: Path) -> None:
+    rows = []
+    for row in open_view(tiny_world.gold_view).rows():
+        absent = {"begin": 0, "end": 1, "text": row["caption"][0], "root": "wug", "fate": "absent"}
+        row["phrases"].append({**row["phrases"][0], **absent})
+        if row["index"] == 0:
+            row["phrases"][-1]["fate"] = "positive"
+            row["regions"].append({**row["regions"][0], "phrase": len(row["phrases"]) - 1})
+        rows.append(row)
+    write_view(str(tmp_path / "said"), rows, kind="gold", provenance={})
+
+    stream = load_stream(StreamSettings(url=str(tmp_path / "said"), share=1.0, repeat_threshold=0.45))
+
+    assert stream.entries.count(0) == 3
+
+
 def test_shares_that_do_not_add_up_are_refused(two_streams: TrainSettings) -> None:
     values = two_streams.model_dump()
     values["streams"] = values["streams"][:1]

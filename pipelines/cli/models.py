@@ -16,11 +16,12 @@ def add_verbs(app: typer.Typer) -> None:
     app.command(
         "evaluate",
         epilog=example(
-            "groundswell evaluate .demo/student --gold .demo/test.json --images .demo/test --json"
+            "groundswell evaluate .demo/student/model --gold .demo/world/test/coco.json "
+            "--images .demo/world/test/images --json"
         ),
     )(evaluate)
     group = typer.Typer(help="Models: what a directory is.", no_args_is_help=True, rich_markup_mode=None)
-    group.command("info", epilog=example("groundswell model info .demo/teacher"))(info)
+    group.command("info", epilog=example("groundswell model info .demo/teacher/model"))(info)
     app.add_typer(group, name="model")
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipelines.cli import build_app
+from pipelines.cli import build_app, main
 from pipelines.cli.shell import Progress, clock, table
+from pipelines.demo.places import Places
 from schemas.errors import Conflict, EnvironmentProblem, NotFound
 
 ONE_WORD = "demo doctor schema plan label status verify compile stats inspect export train evaluate"
@@ -129,3 +132,25 @@ def test_a_tables_numbers_stand_to_the_right() -> None:
 
 def test_each_kind_of_error_has_its_own_exit_code() -> None:
     assert len({NotFound.exit_code, Conflict.exit_code, EnvironmentProblem.exit_code, 1, 2, 3}) == 6
+
+
+def test_libraries_keep_their_progress_bars_out_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "")
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS")
+    monkeypatch.setattr(sys, "argv", ["groundswell", "schema"])
+    with pytest.raises(SystemExit):
+        main()
+
+    assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
+
+
+def test_examples_on_the_demos_files_name_files_that_the_demo_makes() -> None:
+    runner, places = CliRunner(), Places(Path(".demo"))
+    told = " ".join(
+        word
+        for verb in (["evaluate"], ["model", "info"])
+        for word in runner.invoke(build_app(), [*verb, "--help"]).output.split()
+    )
+
+    for path in (places.model("student"), places.model("teacher"), places.world.test_coco):
+        assert f" {path} " in f"{told} "

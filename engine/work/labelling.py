@@ -143,8 +143,8 @@ class Labelling:
         if self.store.is_local and not self.store.exists(entry.evidence.path):
             raise EnvironmentProblem(
                 f"{entry.unit} was committed, but {self.store.url}/{entry.evidence.path} is not on this machine: a "
-                "worker on another node wrote to its own disk; with several nodes, output.url (and input.urls) must be an "
-                "object store or a folder that all of them share"
+                "worker on another node wrote to its own disk; with several nodes, output.url and input.urls must be "
+                "object stores or folders that all of them share"
             )
 
     def _commit_of(self, unit: Unit) -> CommitRecord | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def test_the_exit_codes_are_documented_in_the_help() -> None:
         (["status", "/nowhere/at/all"], NotFound.exit_code),
         (["model", "info", "/nowhere"], NotFound.exit_code),
         (["schema", "nothing"], 2),
+        (["evaluate", "/nowhere.json", "--gold", "/nowhere/gold.json"], NotFound.exit_code),
         (["label"], 2),
         (["label", "job.yaml", "--colour", "red"], 2),
     ],
@@ -110,6 +112,38 @@ def test_doctor_finds_that_a_store_honours_conditional_writes(tmp_path: Path) ->
 
     store = next(item for item in found["checks"] if item["check"] == "store")
     assert store["ok"], store
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_finds_that_a_store_cannot_be_reached() -> None:
+    found = json.loads(groundswell("doctor", "--json", "--store", "ftp://nowhere/at/all").stdout)
+
+    store = next(item for item in found["checks"] if item["check"] == "conditional writes")
+    assert not store["ok"] and "protocol 'ftp'" in store["found"] and store["fix"]
+
+
+def test_schemas_are_listed_as_text_and_as_json() -> None:
+    assert json.loads(groundswell("schema", "--json").stdout) == groundswell("schema").stdout.split()
+
+
+def test_the_address_in_the_job_is_the_cluster_that_is_asked(tmp_path: Path, project_root: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(b"not read")
+    (tmp_path / "model.onnx").write_bytes(b"not read")
+    job = "input: {urls: [a.tar]}\nteacher: {kind: detector, model: model.onnx}\noutput: {url: out}\n"
+    (tmp_path / "job.yaml").write_text(job + "run: {address: '127.0.0.1:9'}\n")
+    command = [sys.executable, "-m", "pipelines.cli", "label", "job.yaml"]
+
+    answer = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(project_root)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (answer.returncode, answer.stdout) == (EnvironmentProblem.exit_code, "")
+    assert "nothing answers at 127.0.0.1:9" in answer.stderr and "Traceback" not in answer.stderr
 
 
 def test_progress_tells_the_time_that_is_left(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,7 +31,7 @@ PARENT = (
 
 def test_a_labelling_run_with_holes_stops_the_demo() -> None:
     units = {"planned": 4, "committed": 4, "failed": 0, "pending": 0}
-    assert whole({"units": units}, "evidence") == {"units": units}
+    assert whole({"units": units, "snapshot": 3}, "evidence") == {"units": units}
 
     with pytest.raises(GroundswellError, match="3 of 4 units are labelled, 1 failed"):
         whole({"units": {**units, "committed": 3, "failed": 1}}, "evidence")

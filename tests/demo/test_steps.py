@@ -78,6 +78,17 @@ def test_the_configurations_it_writes_are_the_ones_it_runs(tmp_path: Path) -> No
         assert load_settings(places.config(name), TrainSettings) == settings
 
 
+def test_no_job_and_no_training_is_told_where_the_truth_or_the_test_lies(tmp_path: Path) -> None:
+    places = Places(tmp_path)
+    places.write_configs(Recipe())
+    told = "\n".join(file.read_text() for file in tmp_path.glob("*.yaml"))
+
+    assert str(places.world.folder / "web") in told and places.world.gold_view in told
+    for hidden in (places.world.web_truth.parent, places.world.test_coco.parent):
+        assert str(hidden) not in told
+        assert not hidden.is_relative_to(places.world.folder / "web")
+
+
 def test_a_training_ends_when_its_parent_is_killed() -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
     assert parent.stdout is not None and parent.stdout.readline() == b"started\n"

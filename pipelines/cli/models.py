@@ -1,4 +1,4 @@
-"""The verbs of the ML engineer: train, evaluate, model info."""
+"""The verbs of the ML engineer: train, evaluate, model info, model convert-glip."""
 
 from __future__ import annotations
 
@@ -19,8 +19,16 @@ def add_verbs(app: typer.Typer) -> None:
             "groundswell evaluate .demo/student --gold .demo/test.json --images .demo/test --json"
         ),
     )(evaluate)
-    group = typer.Typer(help="Models: what a directory is.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(
+        help="Models: what a directory is, and the authors' GLIP as one.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
     group.command("info", epilog=example("groundswell model info .demo/teacher"))(info)
+    group.command(
+        "convert-glip",
+        epilog=example("groundswell model convert-glip glip_tiny_model_o365_goldg_cc_sbu.pth --to ./glip-t"),
+    )(convert_glip)
     app.add_typer(group, name="model")
 
 
@@ -78,6 +86,29 @@ def info(model: Annotated[Path, typer.Argument(help="A model directory.")], as_j
     facts = describe_model(model)
     rows = [[name, value] for name, value in facts.items() if name not in ("config", "parts")]
     rows += [[f"  {name}", count] for name, count in facts.get("parts", {}).items()]
+    give(as_json, facts, table(rows, ["what", "value"]))
+
+
+@verb
+def convert_glip(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of the GLIP authors (.pth).")],
+    to: Annotated[Path, typer.Option(help="Model directory to write; must not exist.")],
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="Directory of bert-base-uncased (vocab.txt is enough); without it, from the hub."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="JSON with fields of GlipConfig, for sizes other than A, T and L.")
+    ] = None,
+    ema: Annotated[bool, typer.Option("--ema", help="Take the average of the weights (model_ema).")] = False,
+    as_json: bool = JSON,
+) -> None:
+    """Official GLIP weights to a model directory that works offline; a pickle in the file runs nothing."""
+    from teacher.models.glip.convert import convert
+
+    facts = convert(checkpoint, to, tokenizer, config, ema)
+    rows = [[name, value] for name, value in facts.items() if name != "keys"]
+    rows += [[f"  keys {name}", count] for name, count in facts["keys"].items()]
     give(as_json, facts, table(rows, ["what", "value"]))
 
 

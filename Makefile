@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo test test-long check lock clean
+.PHONY: help setup demo test test-long bench-one-number check lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ test: $(STAMP)  ## the tests that every change runs
 test-long: $(STAMP)  ## all tests, the long suites too
 	@$(BIN)/python -m pytest -q
 
+bench-one-number: $(STAMP)  ## student against its fair control on seeds 0, 1 and 2 (about 20 minutes)
+	@for seed in 0 1 2; do $(BIN)/python -m benchmarks.one_number --seed $$seed --out .bench/one-number/$$seed || exit; done
+
 check: $(STAMP)  ## format, lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -34,5 +37,5 @@ check: $(STAMP)  ## format, lint and types
 lock: requirements.in  ## resolve requirements.in anew (needs uv on the PATH)
 	@deploy/lock.sh requirements.in requirements.lock
 
-clean:  ## forget the demo's output
-	rm -rf .demo
+clean:  ## forget the outputs of demo and benchmarks
+	rm -rf .demo .bench

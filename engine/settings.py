@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from schemas.settings import Settings
 
@@ -43,11 +43,6 @@ class InputSettings(Settings):
     )
     storage: StorageSettings | None = Field(None, description="how the input bucket is reached")
 
-    @field_validator("image")
-    @classmethod
-    def _plain_suffixes(cls, image: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(suffix.lower().removeprefix(".") for suffix in image)
-
     @model_validator(mode="after")
     def _caption_fits_format(self) -> InputSettings:
         if self.format == "parquet" and self.caption.startswith("json:"):
@@ -59,10 +54,21 @@ class InputSettings(Settings):
         return self
 
     def reading(self) -> ReadingSettings:
-        """What decides how bytes become samples: everything but where they lie and how they are cut."""
+        """What decides how bytes become samples: everything but where they lie and how they are cut.
+
+        Suffixes of tar members are in lower case and without a dot; names of columns are as they stand.
+        """
+        image, caption = self.image, self.caption
+        if self.format == "webdataset":
+            image = tuple(map(_suffix, image))
+            caption = caption if caption.startswith("json:") else _suffix(caption)
         return ReadingSettings(
-            format=self.format, image=self.image, caption=self.caption, keep=tuple(sorted(set(self.keep)))
+            format=self.format, image=image, caption=caption, keep=tuple(sorted(set(self.keep)))
         )
+
+
+def _suffix(name: str) -> str:
+    return name.lower().removeprefix(".")
 
 
 class ReadingSettings(Settings):

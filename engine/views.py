@@ -15,9 +15,9 @@ from itertools import islice
 from typing import Any, Literal, get_args
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
+from engine.plain_parquet import read_table, table_bytes
 from engine.settings import StorageSettings
 from engine.storage import Store, open_store
 from schemas.arrow import VIEW, table_of
@@ -73,10 +73,7 @@ class View:
             data = self._store.read(part.path)
             if sha256_hex(data) != part.sha256:
                 raise Conflict(f"{part.path} has sha256 {sha256_hex(data)}, its manifest says {part.sha256}")
-            table = pq.read_table(pa.BufferReader(data), use_threads=False, arrow_extensions_enabled=False)
-            if not table.schema.remove_metadata().equals(VIEW):
-                raise Conflict(f"{part.path} has other columns than a view: {table.schema.names}")
-            yield table
+            yield read_table(data, VIEW, part.path)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows in order, as plain dictionaries; `meta` is a JSON string."""
@@ -159,9 +156,7 @@ def _publish(store: Store, manifest: ViewManifest, url: str) -> ViewManifest:
 
 
 def _write_part(store: Store, table: pa.Table, number: int) -> DataFile:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", row_group_size=ROWS_PER_PART)
-    data = sink.getvalue().to_pybytes()
+    data = table_bytes(table, ROWS_PER_PART)
     sha256 = sha256_hex(data)
     path = f"data/{number:05d}-{short(sha256)}.parquet"
     store.put(path, data)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 _PIXELS = pa.struct(
     [
@@ -19,6 +19,7 @@ _PIXELS = pa.struct(
         ("length", pa.int64()),
         ("row_group", pa.int32()),
         ("row", pa.int32()),
+        ("column", pa.string()),
     ]
 )
 _SAMPLE = [

@@ -25,13 +25,21 @@ class Record(BaseModel):
 
 
 class Pixels(Record):
-    """Where the image bytes live. No offset: the whole file. Parquet: row group and row instead of an offset."""
+    """Where the image bytes live. No offset: the whole file. Parquet: row group, row and column instead."""
 
     url: str
     offset: int | None = Field(None, ge=0, description="first byte of the image inside the file")
     length: int | None = Field(None, ge=0, description="bytes of the image inside the file")
     row_group: int | None = Field(None, ge=0)
     row: int | None = Field(None, ge=0, description="row inside the row group")
+    column: str | None = Field(None, description="Parquet column of the image bytes")
+
+    @model_validator(mode="after")
+    def _names_one_place(self) -> Pixels:
+        cell = (self.row_group, self.row, self.column)
+        if any(part is not None for part in cell) and (None in cell or self.offset is not None):
+            raise ValueError("pixels: a Parquet cell has row_group, row and column, and no offset")
+        return self
 
 
 class Phrase(Record):

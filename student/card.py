@@ -10,11 +10,12 @@ from student.settings import TrainSettings
 
 
 def write_card(folder: Path, settings: TrainSettings, report: dict[str, Any]) -> None:
-    """Write `README.md`: the data with its digests, the settings, the weights' digest. No clock, no machine."""
+    """Write `README.md`: the data with digests and licences, the settings, the weights. No clock, no machine."""
     lines = [
         "---",
         "library_name: transformers",
         "pipeline_tag: zero-shot-object-detection",
+        "license: unknown",
         "---",
         "# A GLIP model trained by Groundswell",
         "",
@@ -27,9 +28,13 @@ def write_card(folder: Path, settings: TrainSettings, report: dict[str, Any]) ->
         "",
         "A view's boxes come from a teacher and are not checked one by one; its audit says what they are worth.",
         "",
+        "## Licences",
+        "No licence is given to these weights here. The images they were learned from say:",
+        *[_licence_line(stream) for stream in report["streams"]],
+        "",
         "## Run",
         f"- run digest: `{report['run_digest']}` (settings, start weights, data)",
-        f"- start weights: `{Path(settings.start).name}`",
+        f"- start weights: sha256 `{report['start_sha256']}`",
         f"- weights: sha256 `{report['model_sha256']}`",
         f"- seed {settings.seed}, learning rate {settings.learning_rate:g}, weight decay {settings.weight_decay:g}",
         "",
@@ -48,6 +53,11 @@ def _portable(settings: TrainSettings) -> dict[str, Any]:
     for stream in values["streams"]:
         del stream["url"], stream["roots"]
     return values
+
+
+def _licence_line(stream: dict[str, Any]) -> str:
+    named = (f"{count} {name or 'not stated'}" for name, count in stream["licenses"].items())
+    return f"- {stream['kind']}: {'; '.join(named)}"
 
 
 def _data_row(stream: dict[str, Any]) -> str:

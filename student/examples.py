@@ -53,10 +53,15 @@ class Example:
         """The head nouns of the caption, each once, in order."""
         return list(dict.fromkeys(phrase.root for phrase in self.phrases))
 
+    @property
+    def shown_roots(self) -> list[str]:
+        """Those that have a box: a noun that is said to be absent makes no image rare."""
+        return list(dict.fromkeys(phrase.root for phrase in self.phrases if phrase.boxes))
+
 
 @dataclass(frozen=True)
 class Stream:
-    """All examples of one data set, its order's entries and its nouns."""
+    """All examples of one data set, its order's entries, its nouns, its images by licence ("": not stated)."""
 
     settings: StreamSettings
     digest: str
@@ -65,6 +70,7 @@ class Stream:
     examples: tuple[Example, ...]
     entries: tuple[int, ...]
     root_counts: Mapping[str, int]
+    licenses: Mapping[str, int]
 
 
 def load_stream(settings: StreamSettings) -> Stream:
@@ -82,8 +88,10 @@ def load_stream(settings: StreamSettings) -> Stream:
     examples = tuple(example_of(row, settings.weight) for row in rows)
     counts = Counter(root for example in examples for root in example.roots)
     digest = digest_of_many(map(_row_digest, rows))
-    repeats = repeat_entries([example.roots for example in examples], settings.repeat_threshold, digest)
-    return Stream(settings, digest, view.manifest.digest, exhaustive, examples, repeats, counts)
+    shown = [example.shown_roots for example in examples]
+    repeats = repeat_entries(shown, settings.repeat_threshold, digest)
+    licenses = Counter(row["license"] or "" for row in rows)
+    return Stream(settings, digest, view.manifest.digest, exhaustive, examples, repeats, counts, licenses)
 
 
 def example_of(row: dict[str, Any], stream_weight: float = 1.0) -> Example:
@@ -97,7 +105,10 @@ def example_of(row: dict[str, Any], stream_weight: float = 1.0) -> Example:
         number = boxes.setdefault(box, len(boxes))
         if number == len(weights):
             weights.append((0.0, 0.0))
-        (ignored if region["fate"] == "ignore" else owned).setdefault(region["phrase"], []).append(number)
+        if region["fate"] == "ignore":
+            ignored.setdefault(region["phrase"], []).append(number)
+            continue
+        owned.setdefault(region["phrase"], []).append(number)
         weights[number] = tuple(map(max, weights[number], _weights(region, stream_weight)))  # type: ignore[assignment]
     phrases = tuple(
         ExamplePhrase(

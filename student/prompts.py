@@ -141,7 +141,8 @@ def _forget_nouns(
     edits: list[tuple[int, int, str]] = []
     for phrase in example.phrases:
         forget = rng.random() < hard.caption_unknown_noun
-        if forget and _is_told_apart(phrase, example, attributes):
+        apart = all(phrase.end <= begin or end <= phrase.begin for begin, end, _ in edits)
+        if forget and apart and _is_told_apart(phrase, example, attributes):
             edits.append((phrase.begin, phrase.end, without_noun(phrase, unknown)))
     return replaced(prompt, edits)
 

@@ -87,6 +87,15 @@ class HardNegatives(Settings):
     )
     caption_unknown_noun: float = Field(0.3, ge=0, le=1, description="the same for phrases of a gold caption")
 
+    @model_validator(mode="after")
+    def _groups_offer_a_choice(self) -> HardNegatives:
+        for group in self.attributes:
+            if len(set(group)) < 2:
+                raise ValueError(
+                    f"the attribute group {list(group)} has no two words: one of a group is changed for another of it"
+                )
+        return self
+
 
 class AugmentSettings(Settings):
     """What is done to an image; its boxes and its caption follow."""

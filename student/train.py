@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from schemas.digests import digest_of, sha256_hex
+from schemas.digests import digest_of
 from schemas.errors import Conflict, GroundswellError, NotFound
 from student.batches import Batch, BatchMaker, batches_ahead
 from student.card import write_card
@@ -22,9 +22,10 @@ from student.examples import Stream, data_digest, load_stream
 from student.journal import TrainingJournal, read_journal
 from student.schedule import learning_rate
 from student.settings import TrainSettings
+from teacher.labelers.glip_digest import model_files
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 
-REPORT = "report.json"
+REPORT, WEIGHTS = "report.json", "model.safetensors"
 Progress = Callable[[str, int, int], None]
 # What may differ between two starts of one run: where things lie, and how often they are written down.
 _COUNT = "count/"
@@ -54,7 +55,7 @@ def train(settings: TrainSettings, progress: Progress | None = None) -> dict[str
 
 
 def run_digest(settings: TrainSettings, streams: list[Stream]) -> str:
-    """`sha256:<hex>` of what the trained weights depend on: settings, the start's weights, the data's content."""
+    """`sha256:<hex>` of what the trained model depends on: settings, the start's files, the data's content."""
     values = {
         name: value for name, value in settings.model_dump(mode="json").items() if name not in _NOT_THE_RUN
     }
@@ -62,10 +63,10 @@ def run_digest(settings: TrainSettings, streams: list[Stream]) -> str:
         {name: value for name, value in stream.items() if name not in ("url", "roots")}
         for stream in values["streams"]
     ]
-    weights = Path(settings.start) / "model.safetensors"
-    if not weights.exists():
-        raise NotFound(f"{settings.start} holds no model.safetensors: `start` must be a model directory")
-    return digest_of([values, sha256_hex(weights.read_bytes()), data_digest(streams)])
+    start = model_files(Path(settings.start))
+    if WEIGHTS not in start:
+        raise NotFound(f"{settings.start} holds no {WEIGHTS}: `start` must be a model directory")
+    return digest_of([values, start, data_digest(streams)])
 
 
 def _finished(out: Path, digest: str) -> dict[str, Any] | None:
@@ -75,7 +76,8 @@ def _finished(out: Path, digest: str) -> dict[str, Any] | None:
     report = json.loads(path.read_text())
     if report["run_digest"] != digest:
         raise Conflict(f"{out} holds the run {report['run_digest']}, not {digest}: choose another `out`")
-    return dict(report)
+    # The model itself may be gone or damaged since: then the run goes on from its last checkpoint.
+    return dict(report) if model_files(out / "model") == report["model_files"] else None
 
 
 @dataclass
@@ -188,6 +190,7 @@ class _Run:
 
     def report(self) -> dict[str, Any]:
         """What was trained on what, without a clock: the same run in the same place gives the same report."""
+        files = model_files(self.out / "model")
         return {
             "run_digest": self.digest,
             "data_digest": data_digest(self.streams),
@@ -196,7 +199,9 @@ class _Run:
             "counts": self._counts(),
             "images_seen": self.settings.steps * self.settings.batch_size,
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
-            "model_sha256": sha256_hex((self.out / "model" / "model.safetensors").read_bytes()),
+            "start_sha256": model_files(Path(self.settings.start))[WEIGHTS],
+            "model_sha256": files[WEIGHTS],
+            "model_files": files,
         }
 
     def _counts(self) -> dict[str, int]:
@@ -217,6 +222,7 @@ def _stream_facts(stream: Stream) -> dict[str, Any]:
         "images": len(stream.examples),
         "entries_per_epoch": len(stream.entries),
         "boxes": sum(len(example.boxes_xyxy_px_G4) for example in stream.examples),
+        "licenses": dict(sorted(stream.licenses.items())),
     }
 
 

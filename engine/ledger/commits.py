@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
-from engine.ledger.evidence import read_table, rows_digest, table_bytes
+from engine.ledger.evidence import rows_digest
 from engine.ledger.unit_result import UnitResult
+from engine.plain_parquet import read_table, table_bytes
 from engine.storage import Store
-from schemas.arrow import EVIDENCE, REJECTIONS
+from schemas.arrow import EVIDENCE, REJECTIONS, table_of
 from schemas.digests import canonical_json, sha256_hex, short
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import CommitRecord, DataFile, FingerprintParts, SnapshotEntry, Unit
@@ -26,6 +27,7 @@ from schemas.ledger import CommitRecord, DataFile, FingerprintParts, SnapshotEnt
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+ROW_GROUP_ROWS = 256
 TRIES = 5
 FIRST_WAIT_S = 0.2
 
@@ -123,7 +125,7 @@ def _put_table(
     store: Store, folder: str, rows: list[dict[str, Any]], schema: pa.Schema, metadata: Mapping[str, str]
 ) -> tuple[DataFile, list[dict[str, Any]]]:
     """Write rows under their digest; the file as it will be committed, and its rows as a reader will see them."""
-    data = table_bytes(rows, schema, metadata)
+    data = table_bytes(table_of(rows, schema, dict(metadata)), ROW_GROUP_ROWS)
     digest = sha256_hex(data)
     path = f"{folder}/{digest[:16]}.parquet"
     # read back before anyone may rely on it: a file that cannot be read must not become a commit

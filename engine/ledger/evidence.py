@@ -1,43 +1,21 @@
-"""Evidence and rejections as Parquet bytes, and back with their digests checked.
+"""Evidence and rejections read back with their digests checked, and digests over their rows.
 
-Promise: equal rows are equal bytes, and rows that are read are the rows that were committed.
+Promise: rows that are read are the rows that were committed.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from engine.plain_parquet import read_table
 from engine.storage import Store
-from schemas.arrow import EVIDENCE, REJECTIONS, table_of
+from schemas.arrow import EVIDENCE, REJECTIONS
 from schemas.digests import canonical_json, digest_of_many, sha256_hex
 from schemas.errors import Conflict
 from schemas.ledger import DataFile, Snapshot, SnapshotEntry
-
-ROW_GROUP_ROWS = 256
-
-
-def table_bytes(rows: list[dict[str, Any]], schema: pa.Schema, metadata: Mapping[str, str]) -> bytes:
-    """A Parquet file (zstd) of the rows. No clock, host or path enters."""
-    sink = io.BytesIO()
-    table = table_of(rows, schema, dict(metadata))
-    pq.write_table(table, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS)
-    return sink.getvalue()
-
-
-def read_table(data: bytes, schema: pa.Schema, where: str) -> pa.Table:
-    """The table in the bytes, of exactly the given schema. Raises Conflict."""
-    try:
-        table = pq.read_table(io.BytesIO(data))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise Conflict(f"{where} is not a readable Parquet file: {error}") from error
-    if not table.schema.equals(schema):
-        raise Conflict(f"{where} has another schema than this version of Groundswell writes")
-    return table
 
 
 def read_evidence(store: Store, entry: SnapshotEntry) -> pa.Table:

@@ -15,7 +15,7 @@ from engine.reading.shards import READER_VERSION, open_shard
 from engine.reading.spool import ShardStat, Spool, sha256_of_file
 from engine.settings import InputSettings
 from engine.storage import Store
-from schemas.errors import Conflict
+from schemas.errors import Conflict, NotFound
 from schemas.ledger import ShardFacts, Unit, unit_name
 
 
@@ -23,11 +23,13 @@ def index_shard(stat: ShardStat, settings: InputSettings, spool: Spool) -> Shard
     """Fetch a shard, check it to its end, count its samples. Raises ShardDamaged."""
     path = spool.fetch(stat, settings.storage)
     samples = len(open_shard(path, stat.url, settings.reading()))
+    sha256 = sha256_of_file(path)
+    spool.confirm(stat)
     return ShardFacts(
         url=stat.url,
         size_bytes=stat.size_bytes,
         version=stat.version,
-        sha256=sha256_of_file(path),
+        sha256=sha256,
         samples=samples,
     )
 
@@ -53,10 +55,10 @@ def facts_path(stat: ShardStat, settings: InputSettings) -> str:
 def known_facts(store: Store, stat: ShardStat, settings: InputSettings) -> ShardFacts | None:
     """Facts that an earlier run recorded for exactly this version."""
     path = facts_path(stat, settings)
-    if not store.exists(path):
-        return None
     try:
         return ShardFacts.model_validate_json(store.read(path))
+    except NotFound:
+        return None
     except ValidationError as error:
         raise Conflict(f"{store.url}/{path} is not a shard record: {error}") from error
 

@@ -6,10 +6,7 @@ and a row group is streamed in small batches.
 
 from __future__ import annotations
 
-import base64
 import math
-import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,26 +15,26 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.plain_parquet import footer_of, names_extension_type
 from engine.settings import ReadingSettings
 from schemas.errors import ShardDamaged
 
 MAX_ROW_GROUP_BYTES = 4 * 2**30
-MAX_FOOTER_BYTES = 64 * 2**20
 BATCH_ROWS = 32
 # the columns that img2dataset and its kin write, and ours
 KNOWN = ("key", "url", "URL", "license", "LICENSE", "sha256", "original_width", "original_height")
 
 
 class ParquetTable:
-    """An open Parquet file whose schema was found fit. Rows come as plain dictionaries."""
+    """An open Parquet file whose schema was found fit. Rows come as plain dictionaries; errors name `url`."""
 
-    def __init__(self, path: Path, reading: ReadingSettings) -> None:
-        self._path = path
-        with _damage_named(path):
-            self._file = _open_checked(path)
+    def __init__(self, path: Path, url: str, reading: ReadingSettings) -> None:
+        self._url = url
+        with _damage_named(url):
+            self._file = _open_checked(path, url)
             schema = self._file.schema_arrow
-            self.image_column = image_column(schema, reading.image, str(path))
-            self.caption_column = _caption_column(schema, reading.caption, str(path))
+            self.image_column = image_column(schema, reading.image, url)
+            self.caption_column = _caption_column(schema, reading.caption, url)
         names = {self.image_column, self.caption_column, *reading.keep, *KNOWN}
         self._columns = [name for name in schema.names if name in names]
         for name in self._columns:
@@ -45,7 +42,7 @@ class ParquetTable:
                 schema.field(name).type
             ):
                 raise ShardDamaged(
-                    "SHARD_SCHEMA", f"{path}: column {name!r} has type {schema.field(name).type}"
+                    "SHARD_SCHEMA", f"{url}: column {name!r} has type {schema.field(name).type}"
                 )
 
     @property
@@ -68,7 +65,7 @@ class ParquetTable:
         self, group: int, low: int, high: int, wanted: list[str]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         row = 0
-        with _damage_named(self._path):
+        with _damage_named(self._url):
             for batch in self._file.iter_batches(BATCH_ROWS, row_groups=[group], columns=wanted):
                 skip, take = max(low - row, 0), min(high - row, batch.num_rows)
                 if skip < take:
@@ -81,18 +78,22 @@ class ParquetTable:
                     return
 
 
-def read_parquet_image(path: Path, row_group: int, row: int, names: Sequence[str]) -> bytes:
-    """The image bytes of one row; b"" for a null. The column is found as in `image_column`."""
-    with _damage_named(path):
-        file = _open_checked(path)
-        column = image_column(file.schema_arrow, names, str(path))
+def read_parquet_image(path: Path, url: str, row_group: int, row: int, column: str) -> bytes:
+    """The image bytes of one row; b"" for a null. Raises ShardDamaged, and FileNotFoundError."""
+    with _damage_named(url):
+        file = _open_checked(path, url)
+        fits = column in file.schema_arrow.names and _is_image(file.schema_arrow.field(column).type)
+        if not fits or row_group >= file.metadata.num_row_groups:
+            raise ShardDamaged(
+                "INPUT_CHANGED", f"{url}: no image column {column!r} or no row group {row_group}"
+            )
         seen = 0
         for batch in file.iter_batches(BATCH_ROWS, row_groups=[row_group], columns=[column]):
             if row < seen + batch.num_rows:
                 return image_bytes(_values(batch.column(column).slice(row - seen, 1))[0]) or b""
             seen += batch.num_rows
     raise ShardDamaged(
-        "INPUT_CHANGED", f"{path}: row group {row_group} has {seen} rows, row {row} was asked for"
+        "INPUT_CHANGED", f"{url}: row group {row_group} has {seen} rows, row {row} was asked for"
     )
 
 
@@ -116,53 +117,28 @@ def image_bytes(value: Any) -> bytes | None:
     return value.get("bytes") if isinstance(value, dict) else value
 
 
-def _open_checked(path: Path) -> pq.ParquetFile:
-    if _names_extension_type(_footer(path)):
-        raise ShardDamaged("SHARD_SCHEMA", f"{path}: Arrow extension types are refused; store plain columns")
+def _open_checked(path: Path, url: str) -> pq.ParquetFile:
+    with open(path, "rb") as raw:
+        footer = footer_of(raw)
+    if names_extension_type(footer):
+        raise ShardDamaged("SHARD_SCHEMA", f"{url}: Arrow extension types are refused; store plain columns")
     file = pq.ParquetFile(path, arrow_extensions_enabled=False)
     for group in range(file.metadata.num_row_groups):
         size = file.metadata.row_group(group).total_byte_size
         if not 0 <= size <= MAX_ROW_GROUP_BYTES:
-            raise ShardDamaged("SHARD_LIMIT", f"{path}: row group {group} unpacks to {size} bytes")
+            raise ShardDamaged("SHARD_LIMIT", f"{url}: row group {group} unpacks to {size} bytes")
     return file
 
 
-def _footer(path: Path) -> bytes:
-    """The footer's raw bytes: even `pq.read_metadata` would make the extension types that it names."""
-    with open(path, "rb") as file:
-        total = file.seek(0, os.SEEK_END)
-        file.seek(max(total - 8, 0))
-        tail = file.read(8)
-        if total < 12 or tail[4:] != b"PAR1":
-            raise ShardDamaged(
-                "SHARD_FORMAT", f"{path}: {total} bytes that do not end as a Parquet file does"
-            )
-        size = int.from_bytes(tail[:4], "little")
-        if size > MAX_FOOTER_BYTES:
-            raise ShardDamaged("SHARD_LIMIT", f"{path}: a footer of {size} bytes, at most {MAX_FOOTER_BYTES}")
-        file.seek(max(total - 8 - size, 0))
-        return file.read(size)
-
-
-def _names_extension_type(footer: bytes) -> bool:
-    """Whether base64 text in the footer (the stored Arrow schema, wherever it begins) names an extension type."""
-    for run in re.finditer(rb"[A-Za-z0-9+/]{24,}", footer):
-        for shift in range(4):
-            text = run.group()[shift:]
-            if b"ARROW:extension:" in base64.b64decode(text[: len(text) // 4 * 4]):
-                return True
-    return b"ARROW:extension:" in footer
-
-
 @contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    """What pyarrow raises on bad bytes, as ShardDamaged."""
+def _damage_named(url: str) -> Iterator[None]:
+    """What pyarrow raises on bad bytes, as ShardDamaged; a file that is gone is no damage."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise ShardDamaged("SHARD_MISSING", f"{path} does not exist") from error
+    except FileNotFoundError:
+        raise
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise ShardDamaged("SHARD_FORMAT", f"{path}: {type(error).__name__}: {error}") from error
+        raise ShardDamaged("SHARD_FORMAT", f"{url}: {type(error).__name__}: {error}") from error
 
 
 def _caption_column(schema: pa.Schema, wanted: str, where: str) -> str:

@@ -12,11 +12,9 @@ from typing import Any
 from engine.filesystems import absolute_url, open_filesystem
 from engine.reading.parquet_reader import read_parquet_image
 from engine.reading.spool import Spool, stat_shard
-from engine.settings import InputSettings, StorageSettings
+from engine.settings import StorageSettings
 from schemas.errors import NotFound, ShardDamaged
 from schemas.records import Pixels
-
-_IMAGE_NAMES = InputSettings.model_fields["image"].default
 
 
 def read_pixels(
@@ -32,8 +30,8 @@ def read_pixels(
     """
     where = pixels if isinstance(pixels, Pixels) else Pixels.model_validate(dict(pixels))
     url = absolute_url(rebase(where.url, roots or {}))
-    if where.row_group is not None and where.row is not None:
-        return _parquet_row(url, where.row_group, where.row, storage)
+    if where.row_group is not None and where.row is not None and where.column is not None:
+        return _parquet_row(url, where.row_group, where.row, where.column, storage)
     filesystem, path = open_filesystem(url, storage)
     start = where.offset or 0
     end = None if where.length is None else start + where.length
@@ -59,9 +57,9 @@ def rebase(url: str, roots: Mapping[str, str]) -> str:
     return roots[longest] + url[len(longest) :]
 
 
-def _parquet_row(url: str, row_group: int, row: int, storage: StorageSettings | None) -> bytes:
+def _parquet_row(url: str, row_group: int, row: int, column: str, storage: StorageSettings | None) -> bytes:
     try:
         path = Path(url) if "://" not in url else Spool().fetch(stat_shard(url, storage), storage)
-        return read_parquet_image(path, row_group, row, _IMAGE_NAMES)
-    except ShardDamaged as damage:
-        raise NotFound(f"{damage}; if the shards moved, name their new place in `roots`") from damage
+        return read_parquet_image(path, url, row_group, row, column)
+    except (ShardDamaged, FileNotFoundError) as error:
+        raise NotFound(f"{error}; if the shards moved, name their new place in `roots`") from error

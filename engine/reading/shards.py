@@ -125,7 +125,7 @@ class ParquetShard:
     """A Parquet file with one sample per row."""
 
     def __init__(self, path: Path, url: str, reading: ReadingSettings) -> None:
-        self._table = ParquetTable(path, reading)
+        self._table = ParquetTable(path, url, reading)
         self._url, self._reading = url, reading
 
     def __len__(self) -> int:
@@ -138,7 +138,9 @@ class ParquetShard:
             try:
                 fields = {name: _decoded(value) for name, value in values.items()}
                 key = str(fields.get("key") or index)
-                yield self._read(index, key, Pixels(url=self._url, row_group=group, row=row), values, fields)
+                column = self._table.image_column
+                pixels = Pixels(url=self._url, row_group=group, row=row, column=column)
+                yield self._read(index, key, pixels, values, fields)
             except SampleRejected as rejected:
                 yield RawSample(index, key, rejected=rejected)
 

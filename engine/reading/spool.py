@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from typing import Any
 
 from engine.filesystems import open_filesystem, reaching
 from engine.settings import StorageSettings
-from schemas.errors import ShardDamaged
+from schemas.errors import EnvironmentProblem, ShardDamaged
 
 CAP_BYTES = 32 * 2**30
 MAX_SHARD_BYTES = 8 * 2**30
@@ -58,12 +59,14 @@ def _version(url: str, info: dict[str, Any]) -> str:
 
 
 class Spool:
-    """A folder of fetched shards, shared by the processes of one machine and one user."""
+    """A folder of fetched shards, shared by the processes of one machine and one user.
+
+    It outlives a run on purpose: a resumed job, and whoever looks at its images, fetches nothing twice.
+    """
 
     def __init__(self, folder: str | None = None, cap_bytes: int = CAP_BYTES) -> None:
         default = os.path.join(tempfile.gettempdir(), f"groundswell-spool-{os.getuid()}")
         self.folder = Path(folder or default)
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.cap_bytes = cap_bytes
 
     def fetch(self, shard: ShardStat, storage: StorageSettings | None = None) -> Path:
@@ -76,8 +79,9 @@ class Spool:
                 "SHARD_LIMIT", f"{shard.url}: {shard.size_bytes} bytes, at most {MAX_SHARD_BYTES}"
             )
         if "://" not in shard.url:
-            _check_unchanged(shard, storage)
+            check_unchanged(shard, storage)
             return Path(shard.url)
+        self._make_folder()
         name = hashlib.sha256(f"{shard.url}\n{shard.version}".encode()).hexdigest()[:32]
         path = self.folder / name
         with self._fetching(name):
@@ -86,6 +90,25 @@ class Spool:
         os.utime(path)
         self._evict(keep=path)
         return path
+
+    def confirm(self, shard: ShardStat) -> None:
+        """After reading: raise ShardDamaged INPUT_CHANGED when a shard that is read in place was replaced meanwhile."""
+        if "://" not in shard.url:
+            check_unchanged(shard)
+
+    def _make_folder(self) -> None:
+        """Raises EnvironmentProblem for a folder that someone else could fill: its place is easy to guess."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = self.folder.lstat()
+        if (
+            found.st_uid != os.getuid()
+            or stat.S_IMODE(found.st_mode) & 0o022
+            or not stat.S_ISDIR(found.st_mode)
+        ):
+            raise EnvironmentProblem(
+                f"{self.folder} is not a folder that only this user can write; "
+                "remove it, or set TMPDIR to a private place"
+            )
 
     @contextmanager
     def _fetching(self, name: str) -> Iterator[None]:
@@ -102,7 +125,7 @@ class Spool:
                 source = filesystem.open(remote, "rb", cache_type="readahead", block_size=_CHUNK)
                 with source, open(partial, "wb") as target:
                     shutil.copyfileobj(source, target, _CHUNK)
-            _check_unchanged(shard, storage)
+            check_unchanged(shard, storage)
             if partial.stat().st_size != shard.size_bytes:
                 raise OSError(f"{shard.url}: {partial.stat().st_size} of {shard.size_bytes} bytes arrived")
             os.replace(partial, path)
@@ -128,7 +151,8 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_unchanged(shard: ShardStat, storage: StorageSettings | None) -> None:
+def check_unchanged(shard: ShardStat, storage: StorageSettings | None = None) -> None:
+    """Raise ShardDamaged INPUT_CHANGED unless the shard's place still holds the version that was looked at."""
     now = stat_shard(shard.url, storage)
     if now != shard:
         raise ShardDamaged(

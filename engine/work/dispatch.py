@@ -35,7 +35,7 @@ def drive(pool: Pool, work: Work, stopping: Callable[[], bool] = lambda: False) 
     Nothing is left undone unless `stopping` says so.
     raises: the error of `schemas.errors` that a worker named as ending the run
     """
-    attempts: Counter[str] = Counter()
+    attempts: Counter[tuple[str, bool]] = Counter()
     again: deque[Task] = deque()
     while True:
         # an idle pool may be without room too, while all its workers are being replaced
@@ -55,12 +55,14 @@ def drive(pool: Pool, work: Work, stopping: Callable[[], bool] = lambda: False) 
             work.settle(outcome)
 
 
-def _to_be_retried(outcome: Outcome, attempts: Counter[str]) -> bool:
+def _to_be_retried(outcome: Outcome, attempts: Counter[tuple[str, bool]]) -> bool:
     failure = outcome.failure
     if failure is None or not failure.retryable:
         return False
-    attempts[outcome.task.name] += failure.charged
-    tried = attempts[outcome.task.name]
+    # a shard that is to be read goes by its first unit's name; what it cost is not that unit's
+    of = (outcome.task.name, outcome.task.unit is None)
+    attempts[of] += failure.charged
+    tried = attempts[of]
     if tried >= MAX_ATTEMPTS:
         return False
     log.warning("%s: %s (attempt %d of %d)", outcome.task.name, failure.detail, tried, MAX_ATTEMPTS)

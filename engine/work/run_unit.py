@@ -27,9 +27,14 @@ from schemas.ledger import Unit
 from schemas.records import DroppedPhrase, Region, Rejection, Sample
 from schemas.settings import EvidenceSettings
 
+_TEACHERS_FAULT = ("TEACHER_ERROR", "TEACHER_NONFINITE", "OOM")
+
 
 class TeacherBroken(GroundswellError):
-    """Every sample that was asked about failed: that is the teacher, not the samples. Nothing is committed."""
+    """No sample got an answer and several failed in the finder or the teacher: that is not the samples' doing.
+
+    Nothing is committed.
+    """
 
 
 def run_unit(
@@ -57,19 +62,20 @@ class _UnitRun:
             if raw.rejected is not None:
                 self._reject(raw.index, raw.key, raw.rejected)
         found = find_phrases(self._finder, [raw.caption for raw in readable])
-        asked = broken = 0
+        answered = 0
         # each item of the thread is (index, ready): a prepared sample, None for one without phrases, a rejection
         depth = 2 * self._labeler.batch_size
         for answer in ask(self._labeler, self._prepared(ahead(self._ready(readable, found), depth), keys)):
             verdict = answer.rejected or self._accept(answer.position, answer.regions)
-            asked += 1
-            if verdict is not None:
-                broken += 1
+            if verdict is None:
+                answered += 1
+            else:
                 self._reject(answer.position, keys[answer.position], verdict)
-        if asked > 1 and broken == asked:
-            last = self._rejected[max(self._rejected)]
+        blamed = [row for row in self._rejected.values() if row["code"] in _TEACHERS_FAULT]
+        if len(blamed) > 1 and not answered:
+            last = blamed[-1]
             raise TeacherBroken(
-                f"{self._unit.name}: all {asked} samples failed, e.g. {last['code']}: {last['detail']}"
+                f"{self._unit.name}: all {len(blamed)} samples failed, e.g. {last['code']}: {last['detail']}"
             )
         return self._result()
 

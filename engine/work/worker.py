@@ -58,6 +58,7 @@ class Worker:
             return entry_of(standing)
         labeler, finder = self._loaded()
         result = run_unit(unit, self._open(stat), finder, labeler, self._spec.evidence)
+        self._spool.confirm(stat)
         provenance = {
             "groundswell.teacher": labeler.digest,
             "groundswell.score_kind": labeler.score_kind,
@@ -79,12 +80,21 @@ class Worker:
 
 
 def make(factory: Factory) -> Any:
-    """Build a labeler or phrase finder. Raises Conflict when it is not the one that was planned with."""
+    """Build a labeler or phrase finder.
+
+    raises: Conflict when it is not the one that was planned with; EnvironmentProblem when this machine cannot make
+            it, which ends the run: a worker that took unit after unit and failed each would be worse
+    """
     module, _, function = factory.factory.partition(":")
     try:
         made = getattr(importlib.import_module(module), function)(**factory.arguments)
-    except ImportError as error:
-        raise EnvironmentProblem(f"{factory.factory} cannot be imported: {error}") from error
+    except GroundswellError:
+        raise
+    except Exception as error:
+        raise EnvironmentProblem(
+            f"{factory.factory} cannot be made here ({type(error).__name__}: {error}); models, packages and devices "
+            "must be in place on every node; run `groundswell doctor` there"
+        ) from error
     if made.digest != factory.digest:
         raise Conflict(
             f"{factory.factory} has digest {made.digest}, planned was {factory.digest}: its files changed since the "

@@ -23,18 +23,16 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from engine.reading.images import decode_image
-from engine.reading.pixels import read_pixels
 from pipelines.audit.guard import Guard
 from pipelines.audit.sample import AuditSample, SampledRegion, read_sample
 from pipelines.audit.verdicts import Verdict, VerdictStore
+from pipelines.look.photo import read_photo
 from schemas.errors import (
     ConfigError,
     Conflict,
     EnvironmentProblem,
     GroundswellError,
     NotFound,
-    SampleRejected,
 )
 from schemas.records import Record
 
@@ -137,20 +135,13 @@ class Review:
     def _upright_image(self, position: int) -> tuple[bytes, str]:
         region = self._sample.regions[position]
         try:
-            image = decode_image(read_pixels(region.pixels.model_dump(), self._roots))
-        except SampleRejected as error:
-            raise NotFound(f"the image of item {position} cannot be shown ({error}): skip it") from error
-        height, width = image.rgb_u8.shape[:2]
-        if (width, height) != (region.width, region.height):
-            raise Conflict(
-                f"the image of item {position} is {width} x {height} px, the view says {region.width} x "
-                f"{region.height}: its file was replaced, and the box would be in another frame"
-            )
+            rgb_u8 = read_photo(region.model_dump(), self._roots)
+        except (Conflict, NotFound) as error:
+            raise type(error)(f"item {position} cannot be shown, skip it: {error}") from error
+        height, width = rgb_u8.shape[:2]
         small = width * height <= 256 * 256
         buffer = BytesIO()
-        Image.fromarray(image.rgb_u8).save(
-            buffer, "PNG" if small else "JPEG", **({} if small else {"quality": 92})
-        )
+        Image.fromarray(rgb_u8).save(buffer, "PNG" if small else "JPEG", **({} if small else {"quality": 92}))
         return buffer.getvalue(), "image/png" if small else "image/jpeg"
 
 

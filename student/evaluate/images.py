@@ -6,6 +6,7 @@ Promise: every gold image is met at most once, and what is missing is known to t
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ def evaluation_images(
     raises:  NotFound for a source that does not exist, ConfigError for a copy of another shape than its gold image
     """
     folder = Path(source)
-    shards = _shard_urls(source, folder)
+    shards = _shard_urls(source, folder, records)
     if shards:
         yield from map(_checked, _from_shards(shards, records, key_map))
     elif folder.is_dir():
@@ -59,10 +60,13 @@ def evaluation_images(
         raise NotFound(f"--images {source}: neither a folder nor shards ({', '.join(_SHARD_SUFFIXES)})")
 
 
-def _shard_urls(source: str, folder: Path) -> list[str]:
+def _shard_urls(source: str, folder: Path, records: Sequence[Mapping[str, Any]]) -> list[str]:
     if folder.is_dir():
-        tars = sorted(str(path) for path in folder.iterdir() if path.suffix == ".tar")
-        return tars
+        found = sorted(str(path) for path in folder.iterdir() if path.suffix in _SHARD_SUFFIXES)
+        tars = [path for path in found if path.endswith(".tar")]
+        # img2dataset puts a table without pixels beside its tars or image files: it is no shard then.
+        loose = any((folder / record["file_name"]).is_file() for record in records)
+        return tars if tars or loose else found
     return expand_urls([source]) if source.endswith(_SHARD_SUFFIXES) else []
 
 
@@ -102,7 +106,11 @@ class _Keys:
 
     def __init__(self, records: Sequence[Mapping[str, Any]], key_map: Path | None) -> None:
         self._by_name = {record["file_name"]: record for record in records}
-        self._by_stem = {Path(name).stem: record for name, record in self._by_name.items()}
+        stems = Counter(Path(name).stem for name in self._by_name)
+        # A stem that two gold images share names neither: a/1.jpg and b/1.jpg need SHARD/KEY or a key map.
+        self._by_stem = {
+            stem: record for name, record in self._by_name.items() if stems[stem := Path(name).stem] == 1
+        }
         self._by_id = {str(record["id"]): record for record in records}
         self._mapped = None if key_map is None else self._read(key_map)
 

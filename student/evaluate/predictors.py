@@ -51,7 +51,7 @@ class DetectorPredictor:
         self._detector = Yolox(model, COCO_CLASSES)
         names = {category["name"]: category["id"] for category in categories}
         self._category = [names.get(name) for name in COCO_CLASSES]
-        if not any(self._category):
+        if all(category is None for category in self._category):
             raise ConfigError(
                 f"{model}: none of its classes is a category of the gold ({sorted(names)[:5]}, ...)"
             )

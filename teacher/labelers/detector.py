@@ -18,6 +18,7 @@ from schemas.records import Region, Sample
 from teacher.detectors.coco_classes import COCO_CLASSES
 from teacher.detectors.yolox import Detections, Letterboxed, Yolox
 from teacher.labelers.class_names import MISLEADING, SYNONYMS, ClassNames
+from teacher.phrases import lexicon
 from teacher.settings import DetectorSettings
 
 METHOD_VERSION = 1
@@ -68,7 +69,7 @@ class DetectorLabeler:
 
 
 def detector_digest(settings: DetectorSettings) -> str:
-    """Covers the weights, the classes, the table of synonyms and the suppression; not where the file lies."""
+    """Covers the weights, the classes, synonyms, singular forms and the suppression; not where the file lies."""
     if not Path(settings.model).is_file():
         raise NotFound(f"detector {settings.model}: no such file; teacher.model is the path of an .onnx file")
     return digest_of(
@@ -79,6 +80,7 @@ def detector_digest(settings: DetectorSettings) -> str:
             "classes": list(settings.classes or COCO_CLASSES),
             "synonyms": SYNONYMS,
             "misleading": sorted(MISLEADING),
+            "lexicon": lexicon.digest(),  # singular forms of the phrases' last words
             "nms_iou": settings.nms_iou,
         }
     )

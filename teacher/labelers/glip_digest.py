@@ -11,6 +11,7 @@ from teacher.settings import GlipSettings
 
 METHOD_VERSION = 1
 """To be raised when a change of code changes regions: it is part of the digest."""
+_WEIGHTS = ".safetensors"
 _NAMES = frozenset(
     (
         "config.json",
@@ -33,8 +34,8 @@ def glip_digest(settings: GlipSettings) -> str:
     raises: NotFound when the directory holds no weights in safetensors form
     """
     folder = Path(settings.model)
-    files = sorted(path for path in folder.glob("*") if path.name in _NAMES or path.suffix == ".safetensors")
-    if not any(path.suffix == ".safetensors" for path in files):
+    files = model_files(folder)
+    if not any(name.endswith(_WEIGHTS) for name in files):
         raise NotFound(
             f"GLIP teacher {folder}: no .safetensors file there; teacher.model is a directory written by "
             "`groundswell train` or `groundswell model convert-glip`"
@@ -43,12 +44,18 @@ def glip_digest(settings: GlipSettings) -> str:
         {
             "kind": settings.kind,
             "method": METHOD_VERSION,
-            "files": {path.name: _sha256(path) for path in files},
+            "files": files,
             "prompt": settings.prompt,
             "text_tokens": settings.text_tokens,
             "pad_multiple": settings.pad_multiple,
         }
     )
+
+
+def model_files(folder: Path) -> dict[str, str]:
+    """sha256 of each file of a model directory that decides its answers, by name; empty where there is none."""
+    files = sorted(path for path in folder.glob("*") if path.name in _NAMES or path.suffix == _WEIGHTS)
+    return {path.name: _sha256(path) for path in files}
 
 
 def _sha256(path: Path) -> str:

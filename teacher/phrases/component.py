@@ -1,9 +1,13 @@
 """The spaCy component `groundswell_phrases`: phrases to ask for and phrases dropped, as span groups of the document.
 
+    nlp = spacy.blank("en")
+    nlp.add_pipe("groundswell_tagger")    # not where the pipeline has a tagger and a parser of its own
     nlp.add_pipe("groundswell_phrases")
+    doc = nlp("a red dog near the old tree")
     doc.spans["phrases"]          label: the kind of phrase, span id: the lemma of its head
     doc.spans["dropped_phrases"]  label: a reason code of schemas.codes
 
+The installed package tells spaCy both names; a source checkout imports this module first.
 Promise: spans are token spans of the text as given, so `doc.text[span.start_char:span.end_char] == span.text`.
 """
 
@@ -14,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
+import teacher.phrases.tagger  # noqa: F401 - registers the tagger that noun_chunks of a blank pipeline needs
 from schemas.errors import ConfigError
 from teacher.phrases.chunkers import Chunk, Chunker, LexiconGrammar, PosGrammar, dependency_chunks
 from teacher.phrases.groundable import Groundability, junk_tokens
@@ -49,7 +54,7 @@ class GroundswellPhrases:
     "groundswell_phrases",
     default_config={"chunker": "noun_chunks", "stop_heads": [], "keep_heads": []},
 )
-def _make(
+def make_phrases(
     nlp: Language, name: str, chunker: str, stop_heads: Sequence[str], keep_heads: Sequence[str]
 ) -> GroundswellPhrases:
     return GroundswellPhrases(_chunker(nlp, chunker), Groundability(stop_heads, keep_heads))

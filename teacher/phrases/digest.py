@@ -20,14 +20,21 @@ RULES_VERSION = 1
 
 def finder_digest(settings: PhraseSettings) -> str:
     """Covers the settings, the rules, the word lists or the model's files, and spaCy's version."""
-    lists = (stop_heads.STOP_HEADS, stop_heads.BEFORE_OF, stop_heads.MEASURES, stop_heads.PRONOUNS)
+    lists = (
+        stop_heads.STOP_HEADS,
+        stop_heads.BEFORE_OF,
+        stop_heads.CATALOGUE,
+        stop_heads.MEASURES,
+        stop_heads.PRONOUNS,
+    )
     return digest_of(
         {
             "settings": settings.model_dump(mode="json"),
             "rules": RULES_VERSION,
             "spacy": version("spacy"),
             "stop_heads": [sorted(words) for words in lists],
-            "model": lexicon.digest() if settings.pipeline == "bundled" else _files_digest(settings.pipeline),
+            "lexicon": lexicon.digest(),  # singular forms of roots come from it under every pipeline
+            "model": None if settings.pipeline == "bundled" else _files_digest(settings.pipeline),
         }
     )
 

@@ -11,7 +11,6 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-import teacher.phrases.tagger  # noqa: F401 - registers the component
 from schemas.errors import ConfigError
 from schemas.labeler import FoundPhrases
 from schemas.records import DroppedPhrase, Phrase

@@ -78,5 +78,5 @@ class LexiconTagger:
 
 
 @Language.factory("groundswell_tagger", default_config={"extra_nouns": []})
-def _make(nlp: Language, name: str, extra_nouns: list[str]) -> LexiconTagger:
+def make_tagger(nlp: Language, name: str, extra_nouns: list[str]) -> LexiconTagger:
     return LexiconTagger(extra_nouns)

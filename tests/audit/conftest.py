@@ -9,19 +9,27 @@ from PIL import Image, ImageDraw
 
 from pipelines.audit.sampling import draw_sample
 from pipelines.audit.verdicts import VerdictStore
+from schemas.digests import sha256_hex
 
 HOSTILE = '<img src=x onerror="document.title=1"> \u202emoon\u202c'
 
 
+TURNED = 0
+
+
 def scene(folder, number):
-    """Writes a picture with one ellipse, drawn from the number; returns its box."""
+    """Writes a picture with one ellipse, drawn from the number; returns its box. One is stored turned, and says so."""
     chance = random.Random(number)
     image = Image.new("RGB", (120, 90), (214, 224, 232))
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, 62, 120, 90), fill=(150, 172, 120))
     x, y = chance.randrange(10, 70), chance.randrange(10, 45)
     draw.ellipse((x, y, x + 34, y + 30), fill=(190, 40, 60))
-    image.save(folder / f"{number}.png")
+    exif = Image.Exif()
+    if number == TURNED:
+        image = image.transpose(Image.Transpose.ROTATE_90)
+        exif[0x0112], exif[0x010E] = 6, "where it was taken"
+    image.save(folder / f"{number}.png", exif=exif)
     return (float(x), float(y), x + 35.0, y + 31.0)
 
 
@@ -35,7 +43,7 @@ def row(folder, number, caption, begin, end):
         "index": number,
         "key": f"secret-{number}",
         "pixels": {"url": str(folder / f"{number}.png")},
-        "image_sha256": "0" * 64,
+        "image_sha256": sha256_hex((folder / f"{number}.png").read_bytes()),
         "width": 120,
         "height": 90,
         "caption": caption,

@@ -60,11 +60,10 @@ def test_no_answer_but_the_reviewers_own_names_score_stratum_or_file(client, sto
 
 
 def test_the_image_is_upright_and_free_of_metadata(client, sample):
-    position, path = loose_file(sample, 0)
-    turned = Image.open(path).transpose(Image.Transpose.ROTATE_90)
-    exif = Image.Exif()
-    exif[0x0112], exif[0x010E] = 6, "where it was taken"
-    turned.save(path, exif=exif)
+    # the one that conftest stores turned
+    position = next(at for at, one in enumerate(sample.regions) if one.index == 0)
+    with Image.open(sample.regions[position].pixels.url) as stored:
+        assert stored.size == (90, 120) and stored.getexif()
     answer = client.get(f"/api/images/{position}", headers=GOOD)
 
     with Image.open(BytesIO(answer.content)) as image:
@@ -74,11 +73,11 @@ def test_the_image_is_upright_and_free_of_metadata(client, sample):
 
 def test_a_replaced_or_missing_image_is_refused_with_the_reason(client, sample):
     (first, path), (second, gone) = loose_file(sample, 0), loose_file(sample, 1)
-    Image.new("RGB", (64, 64)).save(path)
+    Image.new("RGB", (120, 90)).save(path)
     replaced = client.get(f"/api/images/{first}", headers=GOOD)
     gone.unlink()
 
-    assert replaced.status_code == 409 and "was replaced" in replaced.json()["error"]
+    assert replaced.status_code == 409 and "has changed since it was labelled" in replaced.json()["error"]
     assert client.get(f"/api/images/{second}", headers=GOOD).status_code == 404
 
 

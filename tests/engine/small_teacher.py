@@ -2,8 +2,8 @@
 
 Its settings lie in a small JSON file (the `model` of a detector job): `sleep_s` per batch, `channel_gain`, `refuse`
 to be made, `announce` its process id as a file in a folder.
-Captions steer its accidents: `explode` raises, `notanumber` gives a NaN, `hungry` needs a batch of one, `deadly`
-kills the process.
+Captions steer its accidents: `explode` and `unpreparable` raise, `notanumber` gives a NaN, `hungry` needs a batch of
+one, `deadly` kills the process.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class SmallLabeler:
         self.batches: list[int] = []
 
     def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+        if "unpreparable" in sample.caption:
+            raise ValueError("a caption that cannot be made ready")
         bucket = tuple(-(-side // 128) * 128 for side in image_rgb_u8.shape[:2])
         return Prepared(bucket, (sample, image_rgb_u8.astype(np.float64)))
 

@@ -11,6 +11,7 @@ from engine.work.ahead import ahead
 from engine.work.dispatch import MAX_ATTEMPTS, drive
 from engine.work.tasks import Failure, Outcome, Stop, Task
 from schemas.errors import EnvironmentProblem, GroundswellError
+from schemas.ledger import Unit
 
 
 def task(number: int) -> Task:
@@ -109,6 +110,25 @@ def test_a_blameless_failure_is_no_attempt() -> None:
     drive(pool, work)
 
     assert work.settled[0].failure is None and pool.handed["s3://b/0.tar"] == 11
+
+
+def test_what_reading_a_shard_cost_is_not_charged_to_its_first_unit() -> None:
+    shard = task(0)
+    unit = Unit(name=shard.name, shard=shard.shard.url, input_digest="sha256:x", first=0, count=1)
+    almost = [PASSING] * (MAX_ATTEMPTS - 1)
+    pool = ScriptedPool({shard.shard.url: almost}, room=1)
+
+    class TrippingOnTheUnitToo(ListedWork):
+        def settle(self, outcome: Outcome) -> None:
+            super().settle(outcome)
+            pool.script[shard.shard.url] = list(almost)
+
+    work = TrippingOnTheUnitToo(0)
+    work.left.extend([shard, shard.model_copy(update={"unit": unit})])
+
+    drive(pool, work)
+
+    assert [outcome.failure for outcome in work.settled] == [None, None]
 
 
 def test_a_final_failure_is_not_tried_again() -> None:

@@ -13,7 +13,9 @@ from engine.ledger.commits import commit_path, commit_unit, entry_of, read_commi
 from engine.ledger.evidence import read_evidence, rows_digest
 from engine.ledger.fingerprint import Method, changes, parts_of
 from engine.ledger.unit_result import UnitResult
+from engine.plain_parquet import table_bytes
 from engine.storage import Store, open_store
+from schemas.arrow import EVIDENCE, table_of
 from schemas.digests import sha256_hex
 from schemas.errors import Conflict
 from schemas.ledger import CommitRecord, Unit, unit_name
@@ -208,11 +210,8 @@ def test_a_flipped_byte_is_refused_by_the_reader(tmp_path: Path) -> None:
 
 
 def test_equal_rows_are_equal_bytes_and_the_digest_is_over_content() -> None:
-    from engine.ledger.evidence import table_bytes
-    from schemas.arrow import EVIDENCE
-
-    one, two = (table_bytes(result().rows, EVIDENCE, {"a": "b"}) for _ in range(2))
-    other = table_bytes(result().rows, EVIDENCE, {"a": "c"})
+    one, two = (table_bytes(table_of(result().rows, EVIDENCE, {"a": "b"}), 256) for _ in range(2))
+    other = table_bytes(table_of(result().rows, EVIDENCE, {"a": "c"}), 256)
 
     assert sha256_hex(one) == sha256_hex(two) != sha256_hex(other)
     assert rows_digest(result().rows, result().rejections) == rows_digest(

@@ -7,14 +7,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.reading.parquet_reader import read_parquet_image
+from engine.reading.pixels import read_pixels
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
 from schemas.errors import ShardDamaged
+from tests.engine.canary import canary
 from tests.engine.worlds import picture
 
 IMAGES = [picture(colour) for colour in ("red", "green", "blue")] * 4
-FIRED: list[str] = []
 
 
 def shard(path: Path, **settings: object):
@@ -50,9 +50,8 @@ def test_every_row_is_a_sample_with_its_own_image(tmp_path: Path, image_type: pa
     ]
     assert list(rows.images(raws)) == IMAGES[3:10]
     for raw in raws:
-        assert raw.pixels is not None and raw.pixels.row_group is not None and raw.pixels.row is not None
-        found = read_parquet_image(path, raw.pixels.row_group, raw.pixels.row, ["jpg"])
-        assert found == IMAGES[raw.index]
+        assert raw.pixels is not None and raw.pixels.column == "image"
+        assert read_pixels(raw.pixels.model_copy(update={"url": str(path)})) == IMAGES[raw.index]
 
 
 def test_images_of_some_rows_are_those_rows_images(tmp_path: Path) -> None:
@@ -104,36 +103,17 @@ def test_a_table_without_the_needed_columns_is_refused_with_its_columns(
     assert caught.value.code == "SHARD_SCHEMA"
 
 
-class Canary(pa.ExtensionType):
-    """An extension type that tells when someone makes it from a file."""
-
-    def __init__(self) -> None:
-        super().__init__(pa.binary(), "tests.canary")
-
-    def __arrow_ext_serialize__(self) -> bytes:
-        return b"payload"
-
-    @classmethod
-    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> Canary:
-        FIRED.append(serialized.decode())
-        return cls()
-
-
 def test_an_extension_type_is_refused_before_it_is_made(tmp_path: Path) -> None:
-    evil = pa.ExtensionArray.from_storage(Canary(), pa.array([b"x"], pa.binary()))
-    path = written(tmp_path, pa.table({"image": [b"x"], "caption": ["c"], "evil": evil}))
-    pa.register_extension_type(Canary())
-    try:
+    with canary() as (evil, fired):
+        path = written(tmp_path, pa.table({"image": [b"x"], "caption": ["c"], "evil": evil}))
         pq.read_schema(path)
-        assert FIRED, "the canary must sing for a naive reader, or this test shows nothing"
-        FIRED.clear()
+        assert fired, "the canary must sing for a naive reader, or this test shows nothing"
+        fired.clear()
 
         with pytest.raises(ShardDamaged, match="extension types"):
             shard(path)
 
-        assert FIRED == []
-    finally:
-        pa.unregister_extension_type("tests.canary")
+        assert fired == []
 
 
 def test_truncation_anywhere_is_never_silent(tmp_path: Path) -> None:

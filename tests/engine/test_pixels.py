@@ -44,6 +44,15 @@ def test_the_same_holds_for_parquet(tmp_path: Path) -> None:
     assert [read_pixels(row["pixels"]) for row in rows] == images
 
 
+def test_of_several_columns_of_images_the_labelled_one_is_read(tmp_path: Path) -> None:
+    columns = {"jpg": [picture("blue")], "Photo": [picture("red")], "caption": ["the red patch"]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    section = {"format": "parquet", "image": ["Photo"]}
+    rows = labelled_rows(tmp_path, job_of(tmp_path, [tmp_path / "a.parquet"], input=section))
+
+    assert [read_pixels(row["pixels"]) for row in rows] == [picture("red")]
+
+
 def test_moved_shards_are_found_through_roots(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     tar = write_shard(tmp_path / "there" / "a.tar", plain_captions(1))
@@ -66,7 +75,13 @@ def test_the_longest_matching_root_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    "pixels", [{"url": "/no/such.tar", "offset": 0, "length": 1}, {"url": "SHORT", "offset": 5, "length": 10}]
+    "pixels",
+    [
+        {"url": "/no/such.tar", "offset": 0, "length": 1},
+        {"url": "SHORT", "offset": 5, "length": 10},
+        {"url": "/no/such.parquet", "row_group": 0, "row": 0, "column": "jpg"},
+        {"url": "SHORT", "row_group": 0, "row": 0, "column": "jpg"},
+    ],
 )
 def test_bytes_that_are_not_there_are_said_to_be(tmp_path: Path, pixels: dict) -> None:
     (tmp_path / "short").write_bytes(b"0123456789")

@@ -97,7 +97,12 @@ def test_batches_are_full_of_one_bucket_and_blanks_come_last(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("word", "code"),
-    [("explode", "TEACHER_ERROR"), ("notanumber", "TEACHER_NONFINITE"), ("unspeakable", "TEACHER_ERROR")],
+    [
+        ("explode", "TEACHER_ERROR"),
+        ("notanumber", "TEACHER_NONFINITE"),
+        ("unspeakable", "TEACHER_ERROR"),
+        ("unpreparable", "TEACHER_ERROR"),
+    ],
 )
 def test_a_samples_error_costs_that_sample_alone(tmp_path: Path, word: str, code: str) -> None:
     captions = plain_captions(11)
@@ -126,8 +131,11 @@ def test_running_out_of_memory_shrinks_the_batch_for_good(tmp_path: Path) -> Non
     assert (len(result.rows), labeler.batch_size) == (10, 1)
 
 
-def test_a_teacher_that_fails_on_everything_is_not_blamed_on_the_samples(tmp_path: Path) -> None:
-    path = write_shard(tmp_path / "a.tar", [f"{caption} explode" for caption in plain_captions(6)])
+@pytest.mark.parametrize("word", ["explode", "notanumber", "unspeakable", "unpreparable"])
+def test_a_teacher_or_finder_that_fails_on_everything_is_not_blamed_on_the_samples(
+    tmp_path: Path, word: str
+) -> None:
+    path = write_shard(tmp_path / "a.tar", [f"{caption} {word}" for caption in plain_captions(6)])
 
     with pytest.raises(TeacherBroken, match="all 6 samples failed"):
         run(path)

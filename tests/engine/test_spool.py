@@ -10,7 +10,7 @@ from engine.filesystems import open_filesystem
 from engine.reading.spool import Spool, stat_shard
 from engine.settings import StorageSettings
 from pipelines.label.run import label, verify
-from schemas.errors import ShardDamaged
+from schemas.errors import EnvironmentProblem, ShardDamaged
 from tests.engine.s3_server import s3_bucket
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
@@ -33,6 +33,28 @@ def test_a_local_shard_is_read_in_place(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "a.tar", plain_captions(1))
 
     assert Spool(str(tmp_path / "spool")).fetch(stat_shard(str(shard))) == shard
+
+
+def test_a_local_shard_needs_no_spool(tmp_path: Path) -> None:
+    shard = write_shard(tmp_path / "a.tar", plain_captions(1))
+
+    Spool(str(tmp_path / "spool")).fetch(stat_shard(str(shard)))
+
+    assert not (tmp_path / "spool").exists()
+
+
+@pytest.mark.parametrize("kind", ["open to all", "a link"])
+def test_a_spool_that_others_could_fill_is_refused(tmp_path: Path, bucket, kind: str) -> None:
+    spool = tmp_path / "spool"
+    if kind == "a link":
+        spool.symlink_to(tmp_path)
+    else:
+        spool.mkdir()
+        spool.chmod(0o777)
+    stat = stat_shard(upload(bucket, "foreign.tar", b"x"), bucket[1])
+
+    with pytest.raises(EnvironmentProblem, match="only this user can write"):
+        Spool(str(spool)).fetch(stat, bucket[1])
 
 
 def test_a_remote_shard_is_fetched_once(tmp_path: Path, bucket, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,12 @@
 """`evaluate` on real photographs and on results files."""
 
+import io
 import json
+import tarfile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -127,3 +131,52 @@ def test_gold_phrases_are_the_spans_that_annotations_name():
     assert [phrase.text for phrase in phrases[1]] == ["a red cat"]
     assert boxes[1][0].tolist() == [[0, 0, 5, 5], [5, 5, 10, 10]]
     assert category_groups(gold, "frequency") == {}
+
+
+def picture_bytes():
+    sink = io.BytesIO()
+    Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save(sink, "JPEG")
+    return sink.getvalue()
+
+
+def test_a_folder_of_parquet_shards_is_read_and_a_table_beside_images_or_tars_is_not(tmp_path):
+    records = [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 20}]
+    rows = {"key": ["a"], "caption": ["a cat"], "jpg": [picture_bytes()]}
+    pq.write_table(pa.table(rows), tmp_path / "00000.parquet")
+    assert [image.record["id"] for image in evaluation_images(str(tmp_path), records)] == [1]
+
+    (tmp_path / "a.jpg").write_bytes(picture_bytes())
+    pq.write_table(pa.table({"key": ["a"], "caption": ["a cat"]}), tmp_path / "00000.parquet")
+    assert [image.record["id"] for image in evaluation_images(str(tmp_path), records)] == [1]
+    write_tar(tmp_path / "00000.tar", "b")
+    assert list(evaluation_images(str(tmp_path), records)) == []
+
+
+def write_tar(path, key):
+    with tarfile.open(path, "w") as tar:
+        for name, data in ((f"{key}.jpg", picture_bytes()), (f"{key}.txt", b"a cat")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+
+def test_a_stem_that_two_gold_images_share_names_neither(tmp_path):
+    write_tar(tmp_path / "b.tar", "1")
+    size = {"width": 40, "height": 20}
+    both = [{"id": n, "file_name": name, **size} for n, name in enumerate(("a/1.jpg", "b/1.jpg"))]
+    assert list(evaluation_images(str(tmp_path), both)) == []
+
+    named = [*both, {"id": 7, "file_name": "b.tar/1", **size}]
+    assert [image.record["id"] for image in evaluation_images(str(tmp_path), named)] == [7]
+
+
+def test_a_category_with_the_id_zero_is_a_category(tmp_path, shared_data):
+    gold = tiny_gold(tmp_path)
+    held = json.loads(gold.read_text())
+    held["categories"], held["annotations"][0]["category_id"] = [{"id": 0, "name": "cat"}], 0
+    gold.write_text(json.dumps(held))
+    Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save(tmp_path / "a.png")
+
+    report = evaluate(shared_data / "real_teacher" / "yolox_nano.onnx", gold, tmp_path, bootstrap=0)
+
+    assert report["images"]["evaluated"] == 1

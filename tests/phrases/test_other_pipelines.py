@@ -4,9 +4,10 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
-import teacher.phrases.finder  # noqa: F401 - registers the components
+import teacher.phrases.component  # noqa: F401 - registers both components
 from schemas.errors import ConfigError, NotFound
 from teacher.build import finder, finder_digest
+from teacher.phrases import lexicon, stop_heads
 from teacher.phrases.chunkers import dependency_chunks
 
 
@@ -34,6 +35,21 @@ def test_the_digest_follows_the_models_files(saved_model):
 
     assert finder_digest(settings) != before
     assert finder({}).digest == finder_digest({}) != before
+
+
+@pytest.mark.parametrize("pipeline", ["bundled", "model"])
+def test_the_digest_follows_every_word_list(pipeline, saved_model, monkeypatch):
+    settings = {"pipeline": str(saved_model) if pipeline == "model" else pipeline}
+    digests = {finder_digest(settings)}
+    lists = ("STOP_HEADS", "BEFORE_OF", "CATALOGUE", "MEASURES", "PRONOUNS")
+    for name in lists:
+        with monkeypatch.context() as changed:
+            changed.setattr(stop_heads, name, frozenset({"wug"}))
+            digests.add(finder_digest(settings))
+    monkeypatch.setattr(lexicon, "digest", lambda: "of another file")
+    digests.add(finder_digest(settings))
+
+    assert len(digests) == len(lists) + 2
 
 
 def test_a_dependency_parse_gives_the_models_own_noun_chunks():

@@ -145,6 +145,14 @@ def test_equal_boxes_of_two_phrases_are_one_box() -> None:
     assert len(one.boxes_xyxy_px_G4) == 2
 
 
+def test_an_ignored_region_adds_no_weight_to_the_box_it_shares() -> None:
+    one = example_of(
+        view_row([region(0, 5), region(1, 5, fate="ignore", weight=1.0)], ["positive", "unresolved"])
+    )
+
+    assert one.box_weight_G[0] == one.token_weight_G[0] == pytest.approx(0.8)
+
+
 def test_class_only_regions_teach_tokens_and_no_place_and_ignored_ones_teach_nothing() -> None:
     rows = [region(0, 5, fate="class_only"), region(1, 40, fate="ignore")]
     one = example_of(view_row(rows, ["positive", "unresolved"]))

@@ -42,9 +42,10 @@ def example(*phrases: tuple[str, str, str]) -> Example:
 
 def stream(one: Example, **values: object) -> Stream:
     chosen = StreamSettings(url="x", share=1.0, **values)  # type: ignore[arg-type]
-    return Stream(chosen, "d", "v", chosen.prompts.phrase_list > 0, (one,), (0,), NOUNS)
+    return Stream(chosen, "d", "v", chosen.prompts.phrase_list > 0, (one,), (0,), NOUNS, {})
 
 
+ONES = np.ones(2, np.float32)
 PAIR = example(("a red circle", "circle", "positive"), ("a blue star", "star", "positive"))
 
 
@@ -142,6 +143,23 @@ def test_hard_negatives_do_occur() -> None:
     assert any(words.endswith("circle") and not words.startswith("red") for words in negatives)
     assert any(words.startswith("red") and not words.endswith("circle") for words in negatives)
     assert any("[UNK]" in words for words in negatives)
+
+
+def test_of_overlapping_phrases_one_alone_loses_its_noun() -> None:
+    first = ExamplePhrase(0, 7, "red cup", "cup", "positive", (0,))
+    second = ExamplePhrase(4, 19, "cup dotted star", "star", "positive", (1,))
+    text, boxes = "red cup dotted star", np.zeros((2, 4), np.float32)
+    nested = Example("x", {}, "", text, (first, second), boxes, ONES, ONES)
+    always = HARD_NEGATIVES.model_copy(update={"caption_unknown_noun": 1.0})
+    gold = stream(nested, prompts=PromptMix(detection=0, phrase_list=0.1, caption=0.9))
+    kinds = set()
+    for seed in range(20):
+        prompt = make_prompt(np.random.default_rng(seed), gold, nested, always, BUDGET, "[UNK]")
+        kinds.add(prompt.kind)
+        if prompt.kind == "caption":
+            assert prompt.text == "red [UNK] dotted star"
+
+    assert "caption" in kinds
 
 
 def test_student_and_control_draw_the_same_kinds_and_numbers_of_negatives() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from student.checkpoints import RECORD, latest_checkpoint
 from student.examples import load_stream
 from student.journal import read_journal
 from student.schedule import learning_rate
-from student.settings import PromptMix, StreamSettings, TrainSettings
+from student.settings import HardNegatives, PromptMix, StreamSettings, TrainSettings
 from student.train import run_digest, train
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 
@@ -170,6 +171,36 @@ def test_a_finished_run_is_not_repeated_and_another_one_is_refused(two_streams: 
         train(two_streams)
 
 
+def test_a_finished_run_whose_model_is_gone_or_damaged_makes_it_again(two_streams: TrainSettings) -> None:
+    report = train(two_streams)
+    model = Path(two_streams.out) / "model"
+    (model / "config.json").unlink()
+    assert train(two_streams) == report
+
+    weights = (model / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes(weights[:-1])
+    assert train(two_streams) == report
+    assert (model / "model.safetensors").read_bytes() == weights
+
+
+def test_another_configuration_or_tokenizer_of_the_start_is_another_run(
+    two_streams: TrainSettings, tmp_path: Path
+) -> None:
+    streams = [load_stream(stream) for stream in two_streams.streams]
+    digests = {run_digest(two_streams, streams)}
+    for name, old, new in (
+        ("config.json", '"token_loss_weight": 6', '"token_loss_weight": 5'),
+        ("processor_config.json", '"max_tokens": 64', '"max_tokens": 32'),
+    ):
+        start = shutil.copytree(two_streams.start, tmp_path / name)
+        text = (start / name).read_text()
+        assert old in text
+        (start / name).write_text(text.replace(old, new))
+        digests.add(run_digest(two_streams.model_copy(update={"start": str(start)}), streams))
+
+    assert len(digests) == 3
+
+
 def test_where_the_data_lies_is_no_part_of_a_run(
     two_streams: TrainSettings, tiny_world: World, tmp_path: Path
 ) -> None:
@@ -208,6 +239,7 @@ def test_the_saved_model_loads_and_says_what_it_learned_from(two_streams: TrainS
 
     assert GlipForGrounding.from_pretrained(folder).config.num_levels == 3
     assert all(stream["digest"] in card for stream in report["streams"]) and report["run_digest"] in card
+    assert report["start_sha256"] in card and "gold: 20 not stated" in card
     assert two_streams.start not in card and two_streams.streams[0].url not in card
     assert sum(report["counts"].values()) == report["images_seen"] == 8
     start = load_file(Path(two_streams.start) / "model.safetensors")
@@ -219,6 +251,27 @@ def test_the_saved_model_loads_and_says_what_it_learned_from(two_streams: TrainS
 def test_a_view_cannot_serve_phrase_lists(pseudo_view: str) -> None:
     with pytest.raises(ConfigError, match="phrase_list share must be 0"):
         load_stream(StreamSettings(url=pseudo_view, share=1.0))
+
+
+def test_an_attribute_group_without_a_choice_is_refused() -> None:
+    with pytest.raises(ValidationError, match="has no two words"):
+        HardNegatives(attributes=(("red", "blue"), ("striped",)))
+
+
+def test_a_noun_that_is_only_said_to_be_absent_makes_no_image_rare(tiny_world: World, tmp_path: Path) -> None:
+    rows = []
+    for row in open_view(tiny_world.gold_view).rows():
+        absent = {"begin": 0, "end": 1, "text": row["caption"][0], "root": "wug", "fate": "absent"}
+        row["phrases"].append({**row["phrases"][0], **absent})
+        if row["index"] == 0:
+            row["phrases"][-1]["fate"] = "positive"
+            row["regions"].append({**row["regions"][0], "phrase": len(row["phrases"]) - 1})
+        rows.append(row)
+    write_view(str(tmp_path / "said"), rows, kind="gold", provenance={})
+
+    stream = load_stream(StreamSettings(url=str(tmp_path / "said"), share=1.0, repeat_threshold=0.45))
+
+    assert stream.entries.count(0) == 3
 
 
 def test_shares_that_do_not_add_up_are_refused(two_streams: TrainSettings) -> None:

@@ -14,6 +14,7 @@ from teacher.build import labeler, labeler_digest
 from teacher.detectors.coco_classes import COCO_CLASSES
 from teacher.detectors.yolox import Yolox
 from teacher.labelers.class_names import SYNONYMS, ClassNames
+from teacher.phrases import lexicon
 
 
 def class_of(phrase: str) -> str | None:
@@ -130,6 +131,14 @@ def test_the_digest_follows_the_classes_and_not_the_path(model, tmp_path):
     assert labeler_digest(settings) == labeler_digest({**settings, "model": str(copy)})
     assert labeler_digest(settings) == labeler(settings, 1, 0.05).digest
     assert labeler_digest(settings) != labeler_digest({**settings, "nms_iou": 0.5})
+
+
+def test_the_digest_follows_the_words_that_find_a_phrases_class(model, monkeypatch):
+    settings = {"kind": "detector", "model": str(model)}
+    before = labeler_digest(settings)
+    monkeypatch.setattr(lexicon, "digest", lambda: "of another file")
+
+    assert labeler_digest(settings) != before
 
 
 def test_a_missing_or_foreign_model_is_an_error_that_says_what_to_do(model):

@@ -1,0 +1,92 @@
+"""A worker's tasks end in outcomes, told apart by what they mean for the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.ledger.units import cut_units
+from engine.reading.spool import ShardStat, Spool, stat_shard
+from engine.settings import InputSettings, StorageSettings
+from engine.work.tasks import Factory, Task, WorkerSpec
+from engine.work.worker import Worker
+from schemas.ledger import FingerprintParts
+from schemas.settings import EvidenceSettings
+from tests.engine.small_teacher import HERE, SmallFinder, labeler_digest
+from tests.engine.worlds import plain_captions, write_shard
+
+
+def worker(folder: Path, labeler: Factory | None = None, spool: Spool | None = None) -> Worker:
+    (folder / "teacher.json").write_text("{}")
+    settings = {"model": str(folder / "teacher.json")}
+    arguments = {"settings": settings, "batch_size": 4, "min_score": 0.05}
+    spec = WorkerSpec(
+        output_url=str(folder / "out"),
+        input=InputSettings(urls=("x",)),
+        evidence=EvidenceSettings(),
+        labeler=labeler
+        or Factory(factory=f"{HERE}:labeler", arguments=arguments, digest=labeler_digest(settings)),
+        finder=Factory(factory=f"{HERE}:finder", arguments={"settings": settings}, digest=SmallFinder.digest),
+    )
+    return Worker(spec, spool)
+
+
+def first_unit(folder: Path, shard: Path) -> Task:
+    facts = worker(folder).run(Task(shard=stat_shard(str(shard)))).facts
+    assert facts is not None
+    unit = next(iter(cut_units(facts, 8)))
+    parts = dict.fromkeys(FingerprintParts.model_fields, "sha256:x")
+    return Task(
+        shard=stat_shard(str(shard)),
+        unit=unit,
+        parts=FingerprintParts(**parts | {"first": unit.first, "count": unit.count}),
+    )
+
+
+@pytest.mark.parametrize("factory", [f"{HERE}:no_such_maker", "no.such.module:make", f"{HERE}:SmallLabeler"])
+def test_a_teacher_that_cannot_be_made_ends_the_run_instead_of_failing_unit_after_unit(
+    tmp_path: Path, factory: str
+) -> None:
+    task = first_unit(tmp_path, write_shard(tmp_path / "a.tar", plain_captions(2)))
+
+    outcome = worker(tmp_path, Factory(factory=factory, digest="sha256:x")).run(task)
+
+    assert outcome.stop is not None and outcome.stop.error == "EnvironmentProblem"
+    assert "doctor" in outcome.stop.message
+
+
+def test_a_teacher_other_than_the_planned_one_ends_the_run(tmp_path: Path) -> None:
+    task = first_unit(tmp_path, write_shard(tmp_path / "a.tar", plain_captions(2)))
+    arguments = {
+        "settings": {"model": str(tmp_path / "teacher.json")},
+        "batch_size": 4,
+        "min_score": 0.05,
+    }
+
+    outcome = worker(
+        tmp_path, Factory(factory=f"{HERE}:labeler", arguments=arguments, digest="sha256:other")
+    ).run(task)
+
+    assert outcome.stop is not None and outcome.stop.error == "Conflict"
+
+
+class Swapping(Spool):
+    """A spool whose shard is replaced by somebody just after it was handed out."""
+
+    def fetch(self, shard: ShardStat, storage: StorageSettings | None = None) -> Path:
+        path = super().fetch(shard, storage)
+        write_shard(path, plain_captions(3))
+        return path
+
+
+@pytest.mark.parametrize("reading", [True, False], ids=["read", "label"])
+def test_a_shard_that_is_replaced_while_it_is_read_leaves_no_record(tmp_path: Path, reading: bool) -> None:
+    shard = write_shard(tmp_path / "a.tar", plain_captions(2))
+    task = Task(shard=stat_shard(str(shard))) if reading else first_unit(tmp_path, shard)
+    before = sorted((tmp_path / "out").rglob("*"))
+
+    outcome = worker(tmp_path, spool=Swapping(str(tmp_path / "spool"))).run(task)
+
+    assert outcome.failure is not None and outcome.failure.code == "INPUT_CHANGED"
+    assert sorted((tmp_path / "out").rglob("*")) == before

@@ -101,12 +101,15 @@ def convert_glip(
         Path | None, typer.Option(help="JSON with fields of GlipConfig, for sizes other than A, T and L.")
     ] = None,
     ema: Annotated[bool, typer.Option("--ema", help="Take the average of the weights (model_ema).")] = False,
+    prompt: Annotated[
+        str | None, typer.Option(help="The one prompt that a prompt-tuned checkpoint was tuned for.")
+    ] = None,
     as_json: bool = JSON,
 ) -> None:
     """Official GLIP weights to a model directory that works offline; a pickle in the file runs nothing."""
     from teacher.models.glip.convert import convert
 
-    facts = convert(checkpoint, to, tokenizer, config, ema)
+    facts = convert(checkpoint, to, tokenizer, config, ema, prompt)
     rows = [[name, value] for name, value in facts.items() if name != "keys"]
     rows += [[f"  keys {name}", count] for name, count in facts["keys"].items()]
     give(as_json, facts, table(rows, ["what", "value"]))
@@ -119,7 +122,8 @@ def train_text(report: dict[str, Any]) -> str:
         for item in report["streams"]
     ]
     lines = [
-        f"{report['steps']} steps, {report['images_seen']} images seen, {report['parameters']:,} parameters",
+        f"{report['steps']} steps, {report['images_seen']} images seen, {report['parameters']:,} parameters, "
+        f"of which {report['tuning']['learned']:,} learned (tuning {report['tuning']['mode']})",
         table(streams, ["data", "share", "images", "boxes", "where"]),
         f"weights sha256:{report['model_sha256']}",
         f"run     {report['run_digest']}",

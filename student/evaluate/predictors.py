@@ -6,6 +6,7 @@ light", as GLIP is evaluated on COCO (Li et al., arXiv 2112.03857, section 4).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,9 @@ class PromptPredictor:
 
     def __init__(self, model: Path, batch_size: int) -> None:
         self._labeler: Labeler = build_labeler(model_settings(model), batch_size, MIN_SCORE)
+        config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+        # A prompt-tuned model knows its one detection prompt and can be asked no phrases of captions.
+        self.takes_phrases = config.get("tuned_prompt") is None
 
     def results(
         self, images: Iterable[EvaluationImage], categories: Sequence[Mapping[str, Any]]

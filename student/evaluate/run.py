@@ -105,7 +105,7 @@ def _ask(
         return [row for image in source.read("detecting") for row in detector.results(image)], {}
     predictor = PromptPredictor(model, batch_size)
     results = list(predictor.results(source.read("detecting"), gold["categories"]))
-    asked = list(_grounded(predictor, gold, source)) if phrases else []
+    asked = list(_grounded(predictor, gold, source)) if phrases and predictor.takes_phrases else []
     if not asked:
         return results, {}
     recall = {"recall_at": phrase_recall(asked, bootstrap=bootstrap, seed=seed)}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from schemas.errors import EmptyPhrase, EnvironmentProblem, OutOfMemory, SampleRejected
+from schemas.errors import ConfigError, EmptyPhrase, EnvironmentProblem, OutOfMemory, SampleRejected
 from schemas.labeler import Prepared
 from schemas.records import Region, Sample
 from teacher.grounding.regions import regions_of
@@ -64,6 +64,7 @@ class GlipLabeler:
         self._processor = GlipProcessor.from_pretrained(settings.model, local_files_only=True)
         model = GlipForGrounding.from_pretrained(settings.model, local_files_only=True, use_safetensors=True)
         self._model = model.to(self._device).eval()
+        self._only_prompt = model.config.tuned_prompt
         self._width = min(
             settings.text_tokens or math.inf, self._processor.max_tokens, model.config.text_positions
         )
@@ -75,6 +76,11 @@ class GlipLabeler:
         plan = pack(sample.caption, sample.phrases, self._budget, self._settings.prompt)
         prompts, without_token = [], []
         for prompt in plan.prompts:
+            if self._only_prompt not in (None, prompt.text):
+                raise ConfigError(
+                    f"{self._settings.model} is tuned for the prompt {self._only_prompt!r} alone and cannot be asked "
+                    f"{prompt.text!r}; use the model it was tuned from"
+                )
             asked, missed = self._asked(prompt)
             prompts.append(asked)
             without_token += [(number, NO_TOKEN) for number in missed]

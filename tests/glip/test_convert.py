@@ -250,3 +250,18 @@ def test_fields_of_a_configuration_that_cannot_be_built_are_refused_with_the_fil
     with pytest.raises(ConfigError, match=r"odd\.json: .*768 is not a multiple of 7"):
         convert(tmp_path / "a.pth", tmp_path / "out", config=tmp_path / "odd.json")
     assert GlipConfig().text_heads == 12
+
+
+def test_a_prompt_tuned_checkpoint_needs_its_prompt_and_keeps_it(
+    official, config_file, tokenizer_folder, tmp_path
+):
+    torch.save(official | {"rpn.tunable_linear.weight": torch.ones(1000, 64)}, tmp_path / "tuned.pth")
+    given = {"tokenizer": tokenizer_folder, "config": config_file}
+
+    with pytest.raises(ConfigError, match="holds offsets of prompt tuning: --prompt TEXT"):
+        convert(tmp_path / "tuned.pth", tmp_path / "out", **given)
+    convert(tmp_path / "tuned.pth", tmp_path / "out", **given, prompt="cat. dog")
+
+    model = GlipForGrounding.from_pretrained(tmp_path / "out")
+    assert model.config.tuned_prompt == "cat. dog" and model.config.tuned_prompt_ids[1] == 4937
+    assert model.model.prompt_offset.table.shape == (1000, 64)

@@ -12,18 +12,22 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from schemas.errors import ConfigError, Conflict, GroundswellError, NotFound
 from teacher.models.glip.bert_tokenizer import bert_tokenizer
 from teacher.models.glip.config import GlipConfig
 from teacher.models.glip.modeling import GlipForGrounding
+from teacher.models.glip.official_keys import PROMPT_OFFSETS
 from teacher.models.glip.official_weights import Translation, translate, variant_of
 from teacher.models.glip.processing import GlipProcessor
+from teacher.models.glip.tuning import prompt_ids
 from teacher.models.glip.unpickling import AVERAGED, NESTED
 
 _ROOT = Path(__file__).resolve().parents[3]
@@ -32,13 +36,19 @@ _ONE_FILE = "40GB"
 
 
 def convert(
-    checkpoint: Path, to: Path, tokenizer: Path | None = None, config: Path | None = None, ema: bool = False
+    checkpoint: Path,
+    to: Path,
+    tokenizer: Path | None = None,
+    config: Path | None = None,
+    ema: bool = False,
+    prompt: str | None = None,
 ) -> dict[str, Any]:
     """Write the directory `to`; returns what was converted.
 
     tokenizer: directory of bert-base-uncased (vocab.txt or tokenizer.json); None asks the hub for a pinned revision
     config:    JSON with fields of GlipConfig, for sizes that are not the authors'
     ema:       take the trainer's average of the weights instead of the last ones
+    prompt:    the prompt that a prompt-tuned checkpoint was tuned for; the file does not say it
     raises:    NotFound, Conflict when `to` exists, ConfigError, CheckpointMismatch, EnvironmentProblem without the hub
     """
     if not checkpoint.is_file():
@@ -51,9 +61,11 @@ def convert(
         offered = _unpack(checkpoint, tensors, AVERAGED if ema else NESTED)
         official = load_file(tensors)
         name, chosen = ("GLIP of another size", given) if given is not None else variant_of(official)
+        processor = GlipProcessor(bert_tokenizer(chosen.vocab_size, tokenizer))
+        _remember_prompt(chosen, official, processor, prompt)
         translation = translate(official, chosen)
         written = Path(room) / "model"
-        _write(written, chosen, translation, bert_tokenizer(chosen.vocab_size, tokenizer))
+        _write(written, chosen, translation, processor)
         facts = {
             "variant": name,
             "parameters": sum(value.numel() for value in translation.state.values()),
@@ -112,12 +124,26 @@ def _config_of(path: Path) -> GlipConfig:
         raise ConfigError(str(error), where=str(path)) from error
 
 
-def _write(folder: Path, config: GlipConfig, translation: Translation, tokenizer: Any) -> None:
+def _remember_prompt(
+    config: GlipConfig, official: Mapping[str, Tensor], processor: GlipProcessor, prompt: str | None
+) -> None:
+    """A prompt-tuned checkpoint answers one prompt; raises ConfigError where it is not named, or named in vain."""
+    if (PROMPT_OFFSETS in official) != (prompt is not None):
+        what = "holds" if prompt is None else "holds no"
+        raise ConfigError(
+            f"the checkpoint {what} offsets of prompt tuning: --prompt TEXT names the prompt they belong to"
+        )
+    if prompt is not None:
+        config.tuned_prompt, config.tuned_prompt_ids = prompt, prompt_ids(processor, prompt)
+        config.prompt_offset_tokens = len(official[PROMPT_OFFSETS])
+
+
+def _write(folder: Path, config: GlipConfig, translation: Translation, processor: GlipProcessor) -> None:
     with torch.device("meta"):
         model = GlipForGrounding(config)
     model.load_state_dict(translation.state, assign=True)
     model.save_pretrained(folder, max_shard_size=_ONE_FILE)
-    GlipProcessor(tokenizer).save_pretrained(folder)
+    processor.save_pretrained(folder)
 
 
 def _made(folder: Path) -> Path:

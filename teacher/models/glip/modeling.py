@@ -25,6 +25,7 @@ from teacher.models.glip.dyhead import DynamicConv
 from teacher.models.glip.fpn import FeaturePyramid
 from teacher.models.glip.fusion import Fusion
 from teacher.models.glip.losses import ImageLabels, grounding_losses
+from teacher.models.glip.prompt_offset import PromptOffset
 from teacher.models.glip.swin import RelativePositionBias, Swin
 from teacher.models.glip.text import TextEncoder, TextLayer, padding_bias
 
@@ -90,6 +91,8 @@ class GlipPreTrainedModel(PreTrainedModel):
                 init.ones_(scale)
         elif isinstance(module, DynamicConv) and module.offset is not None:
             init.normal_(module.offset.weight, std=0.01)
+        elif isinstance(module, PromptOffset):
+            init.zeros_(module.table)
         elif isinstance(module, RelativePositionBias):
             init.trunc_normal_(module.table, std=0.02)
         else:
@@ -131,6 +134,7 @@ class GlipModel(GlipPreTrainedModel):
         self.backbone = Swin(config) if config.backbone == "swin" else ConvBackbone(config)
         self.fpn = FeaturePyramid(config)
         self.text_encoder = TextEncoder(config)
+        self.prompt_offset = PromptOffset(config) if config.prompt_offset_tokens else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_blocks))
         self.post_init()
 
@@ -143,6 +147,8 @@ class GlipModel(GlipPreTrainedModel):
         if not self.config.fusion:
             # Without a tower for the text, the authors read it with its padding set to zero.
             text = text * attention_mask[:, :, None].to(text.dtype)
+        if self.prompt_offset is not None:
+            text = self.prompt_offset(text, input_ids, attention_mask)
         bias = padding_bias(attention_mask, text.dtype)
         for block in self.blocks:
             levels, text = block(levels, text, bias)

@@ -14,7 +14,7 @@ help:  ## this list
 
 setup: $(STAMP)  ## the environment in .venv, from the locked versions
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP):  # its name says what it was made from, so that a new checkout of the same files does nothing
 	@deploy/setup.sh $(PYTHON) $(VENV) $@
 
 demo: $(STAMP)  ## the whole loop on the tiny world, at most ten minutes on two cores

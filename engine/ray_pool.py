@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,22 +20,27 @@ import ray
 from ray.exceptions import RayActorError, RayError
 
 from engine.settings import RunSettings
+from engine.storage import open_store
 from engine.work.ray_token import provide_token
 from engine.work.rooms import ROOMS, check_rooms, package_root
 from engine.work.tasks import Failure, Outcome, Task, WorkerSpec
+from engine.work.worker_output import keep_printed, printed
 from schemas.errors import EnvironmentProblem
 
 log = logging.getLogger(__name__)
 TASKS_PER_ACTOR = 2  # one runs, one waits: an actor never idles for an answer of the driver's
 MAX_FAILED_STARTS = 3  # in a row; nodes come and go, a broken installation stays
 _POLL_S = 1.0
+_REACH_S = 10.0
+_SHOWN_LINES = 5  # of what a dead worker printed
 
 
 @contextmanager
 def cluster(address: str | None = None) -> Iterator[None]:
     """A Ray cluster for the duration: the one this process is connected to, the one at `address`, or an own one.
 
-    raises: EnvironmentProblem when no cluster answers at the address
+    address: host:port or `auto`; none: RAY_ADDRESS, and without that a cluster of one that ends with the block
+    raises:  EnvironmentProblem when no cluster answers at the address
     """
     if ray.is_initialized():
         yield
@@ -54,6 +60,13 @@ def _connect(address: str | None) -> None:
         provide_token()
         options |= {"address": "local", "include_dashboard": False}
     else:
+        _check_reachable(address)
+        if os.environ.get("RAY_AUTH_MODE") != "token":
+            log.warning(
+                "connecting to the Ray cluster at %s without a token: whoever reaches a cluster that asks for none "
+                "runs code there; start it with RAY_AUTH_MODE=token (docs/cluster.md)",
+                address,
+            )
         environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": package_root()}
         options |= {"address": address, "runtime_env": {"env_vars": environment}}
     before = os.getcwd()
@@ -61,9 +74,26 @@ def _connect(address: str | None) -> None:
     try:
         ray.init(**options)
     except (RayError, ConnectionError, RuntimeError, ValueError) as error:
-        raise EnvironmentProblem(f"no Ray cluster at {address or 'this machine'}: {error}") from error
+        raise EnvironmentProblem(
+            f"no Ray cluster at {address or 'this machine'}: {error}; a cluster that was started with a token wants "
+            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH here too (docs/cluster.md)"
+        ) from error
     finally:
         os.chdir(before)
+
+
+def _check_reachable(address: str) -> None:
+    """Raise EnvironmentProblem at once where nothing listens; Ray itself would try for two minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _REACH_S).close()
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"nothing answers at {address} ({error}); give host:port of a Ray head (`ray start --head`), or leave the "
+            "address out and a cluster of this machine is started"
+        ) from error
 
 
 def _actor_class() -> type:
@@ -75,11 +105,15 @@ def _actor_class() -> type:
             self._spec_json = spec_json
             self._worker: Any = None
 
-        def rooms(self, names: tuple[str, ...]) -> dict[str, str | None]:
+        def look(self, names: tuple[str, ...]) -> tuple[dict[str, str | None], list[str]]:
+            """Where the rooms would come from, and where this process prints to."""
             import importlib.util
+            import os
 
             specs = {name: importlib.util.find_spec(name) for name in names}
-            return {name: spec.origin if spec else None for name, spec in specs.items()}
+            streams = [f"/proc/self/fd/{number}" for number in (1, 2)]
+            printing = [os.readlink(stream) for stream in streams if os.path.islink(stream)]
+            return {name: spec.origin if spec else None for name, spec in specs.items()}, printing
 
         def run(self, task_json: str) -> str:
             from engine.work.tasks import Task, WorkerSpec
@@ -100,6 +134,7 @@ class _Actor:
     handle: Any
     looked: Any
     placed: bool = False
+    printing: list[str] = field(default_factory=list)
     tasks: dict[Any, Task] = field(default_factory=dict)
 
 
@@ -107,10 +142,11 @@ class RayPool:
     """A Pool of teacher actors: work begins when `min` are placed, up to `max` join when they find room."""
 
     def __init__(self, spec: WorkerSpec, run: RunSettings, address: str | None = None) -> None:
-        self._spec_json, self._run = spec.model_dump_json(), run
+        self._spec, self._run = spec, run
         self._open = ExitStack()
         self._ended: list[Outcome] = []
         self._actors: list[_Actor] = []
+        self._printing: list[str] = []
         self._failed_starts = 0
         try:
             # Ray prints what it has to say of dead workers on stdout, which belongs to our data
@@ -146,11 +182,14 @@ class RayPool:
         return self._ended.pop(0)
 
     def close(self) -> None:
-        """See Pool."""
-        for actor in self._actors:
-            ray.kill(actor.handle)
-        self._actors = []
-        self._open.close()
+        """See Pool. What the workers of this machine printed goes to `logs/` of the output."""
+        with self._open:
+            for actor in self._actors:
+                ray.kill(actor.handle)
+            self._actors = []
+            if self._printing:
+                keep_printed(open_store(self._spec.output_url, self._spec.output_storage), self._printing)
+                self._printing = []
 
     def _start(self) -> _Actor:
         handle = self._remote.options(
@@ -158,8 +197,8 @@ class RayPool:
             num_gpus=self._run.gpus_per_actor,
             max_restarts=0,
             max_task_retries=0,
-        ).remote(self._spec_json)
-        return _Actor(handle, handle.rooms.remote(ROOMS))
+        ).remote(self._spec.model_dump_json())
+        return _Actor(handle, handle.look.remote(ROOMS))
 
     def _placed(self) -> int:
         return sum(actor.placed for actor in self._actors)
@@ -192,7 +231,9 @@ class RayPool:
 
     def _take(self, actor: _Actor, ref: Any, answer: Any) -> None:
         if ref is actor.looked:
-            check_rooms(answer, package_root(), "a Ray worker")
+            origins, actor.printing = answer
+            check_rooms(origins, package_root(), "a Ray worker")
+            self._printing += actor.printing
             actor.placed = True
             self._failed_starts = 0
         else:
@@ -201,7 +242,8 @@ class RayPool:
 
     def _bury(self, actor: _Actor, error: RayActorError) -> None:
         """Replace a dead actor. Only the task it ran is charged, and none when its node was taken away."""
-        log.warning("a teacher actor died: %s", _first_line(error))
+        last = [line for path in actor.printing for line in printed(path).splitlines()[-_SHOWN_LINES:]]
+        log.warning("a teacher actor died: %s", "\n  ".join([_first_line(error), *last]))
         ray.kill(actor.handle)  # one that only cannot be reached must not go on beside its replacement
         self._failed_starts += not actor.placed
         if self._failed_starts > MAX_FAILED_STARTS:

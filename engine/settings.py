@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from schemas.settings import Settings
 
@@ -17,6 +17,15 @@ class StorageSettings(Settings):
 
     endpoint_url: str | None = Field(None, description="S3-compatible endpoint, where it is not AWS")
     profile: str | None = Field(None, description="named profile of the AWS configuration")
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _holds_no_secret(cls, url: str | None) -> str | None:
+        if url is not None and (not url.startswith(("http://", "https://")) or "@" in url or "?" in url):
+            raise ValueError(
+                "expected http(s)://host:port without credentials; they belong into the environment"
+            )
+        return url
 
 
 class InputSettings(Settings):

@@ -51,10 +51,13 @@ class Labeler(Protocol):
     score_kind: str
     """What the raw score is, e.g. `glip.sqrt(token_mean*centerness)`; stands in every table's metadata."""
     batch_size: int
+    """Rows of every batch. The engine halves it, for good, when `label` raises OutOfMemory: nothing may be sized by
+    what it was when the labeler was made."""
 
     def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
         """Make one sample ready. image_rgb_u8: [height, width, 3] uint8, upright. Runs in any process.
 
+        It is called from one thread while `label` runs in another: what both touch must stand that.
         Raises SampleRejected when the sample cannot be asked about.
         """
         ...
@@ -62,6 +65,7 @@ class Labeler(Protocol):
     def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
         """Regions for each row; `batch` is always `batch_size` long, of one bucket, and None is a blank row.
 
-        Boxes are half-open pixels of the upright stored image, clipped to it. Raises OutOfMemory.
+        Boxes are half-open pixels of the upright stored image, clipped to it. Raises OutOfMemory, after which it is
+        called again with smaller batches; EnvironmentProblem ends the run; anything else is bisected to one sample.
         """
         ...

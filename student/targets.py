@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from student.examples import Example
 from student.geometry import Motion, move_boxes
 from student.prompts import Prompt
+from teacher.grounding.regions import inclusive
 from teacher.models.glip.losses import ImageLabels
 
 
@@ -39,7 +40,7 @@ def image_labels(
     (height, width), spans = stored_hw, prompt.spans
     moved_G4, seen_G = move_boxes(example.boxes_xyxy_px_G4, motion, width, height)
     ratio = np.array([input_hw[1] / width, input_hw[0] / height] * 2)
-    inclusive_G4 = (moved_G4 - np.array([0, 0, 1, 1])) * ratio
+    inclusive_G4 = inclusive(moved_G4) * ratio
     map_GT = _token_map([span.boxes for span in spans], span_tokens, len(moved_G4), tokens)
     doubt_GT = _token_map([span.ignored for span in spans], span_tokens, len(moved_G4), tokens)
     asked_G = map_GT.any(axis=1)

@@ -55,7 +55,11 @@ class JobPlan:
     def units(self) -> Iterator[Unit]:
         """Units of the shards that were read, in plan order."""
         for url in self.shards:
-            yield from self._units.get(url, {}).values()
+            yield from self.units_of(url)
+
+    def units_of(self, url: str) -> list[Unit]:
+        """Units of one shard in order; none while it was not read."""
+        return list(self._units.get(url, {}).values())
 
     def is_cut(self, url: str) -> bool:
         """Whether the shard was read and cut."""

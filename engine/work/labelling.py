@@ -20,7 +20,7 @@ from engine.reading.spool import ShardStat
 from engine.settings import InputSettings
 from engine.storage import Store
 from engine.work.tasks import Outcome, Task
-from schemas.errors import NotFound
+from schemas.errors import EnvironmentProblem, NotFound
 from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit, unit_name
 
 PUBLISH_EVERY_S = 15.0
@@ -109,6 +109,7 @@ class Labelling:
         if outcome.facts is not None:
             self._cut(outcome.facts)
         elif outcome.entry is not None:
+            self._check_arrived(outcome.entry)
             self.entries[outcome.entry.unit] = outcome.entry
         elif outcome.failure is not None:
             failure, shard = outcome.failure, outcome.task.shard.url
@@ -137,6 +138,14 @@ class Labelling:
         for url in self._unread:
             self.plan.leave_out(url)
         self._unread.clear()
+
+    def _check_arrived(self, entry: SnapshotEntry) -> None:
+        if self.store.is_local and not self.store.exists(entry.evidence.path):
+            raise EnvironmentProblem(
+                f"{entry.unit} was committed, but {self.store.url}/{entry.evidence.path} is not on this machine: a "
+                "worker on another node wrote to its own disk; with several nodes, output.url and input.urls must be "
+                "object stores or folders that all of them share"
+            )
 
     def _commit_of(self, unit: Unit) -> CommitRecord | None:
         return read_commit(self.store, unit.name, self.plan.fingerprint(unit))

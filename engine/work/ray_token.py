@@ -6,11 +6,16 @@ Ray would write its own into the home folder, readable by everyone (docs/ledger.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import secrets
 import shutil
 import tempfile
+import time
+from pathlib import Path
 
+_PREFIX = "groundswell-ray-"
+_SETTLED_S = 60.0
 _CHOSEN = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
@@ -21,10 +26,24 @@ def provide_token() -> None:
     """
     if any(os.environ.get(name) for name in _CHOSEN):
         return
-    folder = tempfile.mkdtemp(prefix="groundswell-ray-")  # 0700
+    remove_abandoned(Path(tempfile.gettempdir()))
+    folder = tempfile.mkdtemp(prefix=_PREFIX)  # 0700
     path = os.path.join(folder, "token")
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(secrets.token_hex(32))
+    fcntl.flock(handle, fcntl.LOCK_EX)  # held, by the open handle, until this process ends
+    os.write(handle, secrets.token_hex(32).encode())
     os.environ["RAY_AUTH_TOKEN_PATH"] = path
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path, settled_s: float = _SETTLED_S) -> None:
+    """Remove this user's tokens whose process was killed: nobody holds their lock, and they are no longer new."""
+    for token in folder.glob(f"{_PREFIX}*/token"):
+        try:
+            with open(token, "rb") as file:
+                if time.time() - os.fstat(file.fileno()).st_mtime < settled_s:
+                    continue
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(token.parent, ignore_errors=True)
+        except OSError:  # another user's, held, or gone by now
+            continue

@@ -29,5 +29,5 @@ def check_rooms(origins: Mapping[str, str | None], root: str, who: str) -> None:
         if Path(origin).resolve().parent.parent != Path(root):
             raise EnvironmentProblem(
                 f"{who} would import {room!r} from {origin}, which shadows {root}/{room}; start from another folder, "
-                "or remove it from PYTHONPATH"
+                "remove it from PYTHONPATH, or install Groundswell in the same place on every node"
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import typer
 
 from pipelines.cli import audit, data, label, meta, models
@@ -31,5 +33,6 @@ def build_app() -> typer.Typer:
 
 
 def main() -> None:
-    """The console script."""
+    """The console script. Progress is ours to tell: a library's own bars would write into its lines."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     build_app()()

@@ -18,7 +18,10 @@ def add_verbs(app: typer.Typer) -> None:
     """Add this family to the command line."""
     app.command("plan", epilog=example("groundswell plan job.yaml", "groundswell plan job.yaml --json"))(plan)
     app.command(
-        "label", epilog=example("groundswell label job.yaml", "groundswell label job.yaml --limit 8")
+        "label",
+        epilog=example(
+            "groundswell label job.yaml", "groundswell label job.yaml --limit 8 --keep runs/taste"
+        ),
     )(label)
     app.command("status", epilog=example("groundswell status runs/evidence --json"))(status)
     app.command("verify", epilog=example("groundswell verify runs/evidence"))(verify)
@@ -51,11 +54,19 @@ def label(
     overrides: list[str] = SET,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Label only so many samples, into an output that is thrown away."),
+        typer.Option(
+            min=1, help="Label only so many samples, into an output that is thrown away at the end."
+        ),
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(help="With --limit: a folder for its output instead, e.g. to `inspect` it."),
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option(envvar="RAY_ADDRESS", help="A running Ray cluster; without it one is started."),
+        typer.Option(
+            help="A running Ray cluster, host:port; else run.address, RAY_ADDRESS, then one of this machine."
+        ),
     ] = None,
     as_json: bool = JSON,
 ) -> None:
@@ -65,7 +76,11 @@ def label(
     from pipelines.label.run import label as run_label
 
     summary = run_label(
-        load_settings(job, JobConfig, overrides), limit=limit, address=address, progress=Progress()
+        load_settings(job, JobConfig, overrides),
+        limit=limit,
+        keep=keep,
+        address=address,
+        progress=Progress(),
     )
     give(as_json, summary, summary_text(summary))
     _exit_on_holes(summary)

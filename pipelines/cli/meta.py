@@ -61,12 +61,13 @@ def schema(
     name: Annotated[
         str | None, typer.Argument(help="job, policy, train, commit, evidence, view, ...")
     ] = None,
+    as_json: bool = JSON,
 ) -> None:
     """Print a JSON Schema, for editors and other programs; without a name, list them."""
     from pipelines.config.catalogue import SCHEMAS, json_schema
 
     if name is None:
-        give(False, None, "\n".join(SCHEMAS))
+        give(as_json, list(SCHEMAS), "\n".join(SCHEMAS))
         return
     if name not in SCHEMAS:
         raise ConfigError(f"schema {name!r} is not one of: {', '.join(SCHEMAS)}")

@@ -16,7 +16,8 @@ def add_verbs(app: typer.Typer) -> None:
     app.command(
         "evaluate",
         epilog=example(
-            "groundswell evaluate .demo/student --gold .demo/test.json --images .demo/test --json"
+            "groundswell evaluate .demo/student/model --gold .demo/world/test/coco.json "
+            "--images .demo/world/test/images --json"
         ),
     )(evaluate)
     group = typer.Typer(
@@ -24,7 +25,7 @@ def add_verbs(app: typer.Typer) -> None:
         no_args_is_help=True,
         rich_markup_mode=None,
     )
-    group.command("info", epilog=example("groundswell model info .demo/teacher"))(info)
+    group.command("info", epilog=example("groundswell model info .demo/teacher/model"))(info)
     group.command(
         "convert-glip",
         epilog=example("groundswell model convert-glip glip_tiny_model_o365_goldg_cc_sbu.pth --to ./glip-t"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from schemas.errors import EnvironmentProblem, GroundswellError
+from schemas.errors import EnvironmentProblem, GroundswellError, NotFound
 
 EXIT_CODES = (
     "Exit codes: 0 ok; 1 failed; 2 usage or configuration; 3 finished with failed or quarantined units or a gate "
@@ -37,10 +37,13 @@ def verb(function: Callable[..., Any]) -> Callable[..., Any]:
         except GroundswellError as error:
             say(f"error: {error}")
             raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+        except FileNotFoundError as error:
+            say(f"error: {error}; give a path that exists")
+            raise typer.Exit(NotFound.exit_code) from None
         except OSError as error:
-            if isinstance(error, BrokenPipeError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                raise typer.Exit(1) from None
             say(f"error: {error}; check that the place exists, may be written and has room")
             raise typer.Exit(EnvironmentProblem.exit_code) from None
         except KeyboardInterrupt:

@@ -39,11 +39,6 @@ def assign_one_to_one(
     return _pack(phrase_R, clique_R, conflicts_RR, scores_R)
 
 
-def total_score(chosen: list[int], scores_R: Floats) -> float:
-    """Sum of the chosen regions' scores."""
-    return float(scores_R[chosen].sum())
-
-
 def _cliques(conflicts_RR: NDArray[np.bool_], scores_R: Floats) -> NDArray[np.int64]:
     """Clique of each region: pairwise in conflict inside, grown around the best region left; ties by index."""
     clique_R = np.full(len(scores_R), -1, dtype=np.int64)

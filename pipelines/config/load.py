@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from schemas.errors import ConfigError, NotFound
 
 MAX_BYTES = 1 << 20
 MAX_ALIASES = 50
+MAX_SHOWN = 200
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -43,9 +44,16 @@ def read_yaml(path: Path) -> Any:
     """The YAML tree of a file, with line numbers kept. Anchors are capped, tags that build objects are refused."""
     if not path.is_file():
         raise NotFound(f"configuration {str(path)!r} does not exist; give the path of a YAML file")
-    text = path.read_text(encoding="utf-8")
-    if len(text) > MAX_BYTES:
-        raise ConfigError(f"{len(text)} characters; a configuration has at most {MAX_BYTES}", where=str(path))
+    if path.stat().st_size > MAX_BYTES:
+        raise ConfigError(
+            f"{path.stat().st_size} bytes; a configuration has at most {MAX_BYTES}", where=str(path)
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"not UTF-8 text (byte {error.start}); expected a YAML file", where=str(path)
+        ) from None
     if text.count("*") > MAX_ALIASES and text.count("&"):
         raise ConfigError(f"more than {MAX_ALIASES} aliases; write the values out", where=str(path))
     yaml = YAML(typ="rt", pure=True)
@@ -55,6 +63,8 @@ def read_yaml(path: Path) -> Any:
         mark = error.problem_mark
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         raise ConfigError(f"not valid YAML: {error.problem}", where=where) from None
+    except (YAMLError, RecursionError) as error:
+        raise ConfigError(f"not valid YAML: {_first_line(error)}", where=str(path)) from None
     if not isinstance(tree, dict):
         raise ConfigError("expected a mapping of sections at the top", where=f"{path}:1:1")
     return tree
@@ -67,8 +77,17 @@ def parse_overrides(overrides: Sequence[str]) -> list[tuple[list[str], Any]]:
         name, equals, value = item.partition("=")
         if not equals or not name:
             raise ConfigError(f"--set {item!r}: expected NAME=VALUE, e.g. --set teacher.model=./teacher")
-        parsed.append((name.split("."), YAML(typ="safe", pure=True).load(value)))
+        try:
+            parsed.append((name.split("."), YAML(typ="safe", pure=True).load(value)))
+        except (YAMLError, RecursionError) as error:
+            raise ConfigError(f"--set {item!r}: the value is not valid YAML: {_first_line(error)}") from None
     return parsed
+
+
+def _first_line(error: Exception) -> str:
+    """A YAML error's own sentence, or the error's kind where it has none."""
+    problem = getattr(error, "problem", None) or str(error).strip().split("\n", 1)[0]
+    return str(problem or type(error).__name__)
 
 
 def _plain(value: Any) -> Any:
@@ -128,7 +147,8 @@ def _sentence(problem: Any, location: list[Any], model: type[BaseModel]) -> str:
         return "unknown field" + (f"; did you mean {near[0]!r}?" if near else "")
     if problem["type"] == "missing":
         return "this field is needed and is not there"
-    return f"{problem['msg']}; found {problem['input']!r}"
+    found = repr(problem["input"])
+    return f"{problem['msg']}; found {found if len(found) <= MAX_SHOWN else found[:MAX_SHOWN] + '...'}"
 
 
 def _field_names(model: type[BaseModel]) -> set[str]:

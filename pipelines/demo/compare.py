@@ -32,5 +32,7 @@ def evaluate_models(places: Places, progress: Callable[[str, int, int], None]) -
         results[name] = json.loads(places.results(name).read_text())
     gold = read_gold(coco)
     groups = category_groups(gold, "supercategory")
-    gains = paired_differences(gold, results["student"], results["control"], groups=groups, draws=DRAWS)
+    gains = paired_differences(
+        gold, results["student"], results["control"], groups=groups, names=("AP", "AP50"), draws=DRAWS
+    )
     return {"models": found, "gains": gains}

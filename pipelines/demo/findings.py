@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from engine.reading.pixels import read_pixels
 from engine.views import open_view
 from pipelines.compile.evidence import open_evidence
 from pipelines.compile.rules import RULES
@@ -17,6 +16,7 @@ from pipelines.demo.places import Places
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.truth import precision_lines
 from pipelines.look.inspect import Rows, by_seed
+from pipelines.look.photo import read_photo_bytes
 from pipelines.report.data import (
     Example,
     ExampleBox,
@@ -182,7 +182,7 @@ def _example(row: dict[str, Any], view_row: dict[str, Any]) -> Example:
     kept = {_mark(region) for region in view_row["regions"]}
     dropped = (region for region in row["regions"] if _mark(region) not in kept)
     return Example(
-        image=read_pixels(row["pixels"]),
+        image=read_photo_bytes(row),
         media_type="image/jpeg",
         width=row["width"],
         height=row["height"],

@@ -167,14 +167,17 @@ def forget_damaged(evidence: str) -> None:
 
 
 def whole(summary: dict[str, Any], evidence: str) -> dict[str, Any]:
-    """The summary of a labelling run. Raises GroundswellError for one with holes: its numbers would be of less."""
+    """What a labelling run made, without the snapshot's number, which says how often the run was cut short.
+
+    Raises GroundswellError for a run with holes: the demo's numbers would be of less.
+    """
     units = summary["units"]
     if units["committed"] != units["planned"]:
         raise GroundswellError(
             f"{units['committed']} of {units['planned']} units are labelled, {units['failed']} failed: "
             f"`groundswell status {evidence}` names them; run the demo again to try them once more"
         )
-    return summary
+    return {name: value for name, value in summary.items() if name != "snapshot"}
 
 
 def print_kept(text: str) -> None:

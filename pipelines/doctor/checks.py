@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def run_checks(store_url: str | None = None) -> list[Finding]:
         git_and_make,
     ]
     if store_url:
-        checks.append(lambda: conditional_writes(store_url))
+        checks.append(partial(conditional_writes, store_url))
     return [_guarded(check) for check in checks]
 
 
@@ -69,7 +70,8 @@ def _guarded(check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except Exception as error:  # the check itself broke: that is a finding, with its reason
-        name = getattr(check, "__name__", "check").replace("_", " ")
+        function = check.func if isinstance(check, partial) else check
+        name = function.__name__.replace("_", " ")
         return Finding(
             name, False, f"{type(error).__name__}: {error}", "run `make setup` and look at its last lines"
         )
@@ -172,11 +174,17 @@ def git_and_make() -> Finding:
 
 def conditional_writes(store_url: str) -> Finding:
     """A store must refuse the second of two conditional writes; without it two drivers could both win."""
+    from engine.filesystems import open_filesystem
     from engine.storage import open_store
 
     store = open_store(store_url, None)
-    path = f"doctor/{os.getpid()}-{os.urandom(4).hex()}"
-    first, second = store.put_if_absent(path, b"first"), store.put_if_absent(path, b"second")
-    good = first and not second and store.read(path) == b"first"
+    path = f"doctor-{os.urandom(8).hex()}"
+    try:
+        first, second = store.put_if_absent(path, b"first"), store.put_if_absent(path, b"second")
+        good = first and not second and store.read(path) == b"first"
+    finally:
+        filesystem, root = open_filesystem(store.url)
+        if store.exists(path):
+            filesystem.rm_file(f"{root.rstrip('/')}/{path}")
     fix = "" if good else "use a store that honours If-None-Match (S3, recent MinIO), or a local disk"
     return Finding("store", good, f"{store_url}: conditional write {'honoured' if good else 'ignored'}", fix)

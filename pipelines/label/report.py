@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
+
+from pydantic import Field
 
 from engine.ledger.commits import read_commit
 from engine.ledger.fingerprint import changes
 from engine.ledger.snapshots import latest_snapshot
 from engine.work.labelling import Labelling, in_parallel
+from engine.work.tasks import WorkerSpec
 from schemas.errors import NotFound
 from schemas.ledger import SnapshotEntry, Unit
 from schemas.records import Record
 
 NEVER = "not labelled yet"
+UNREAD = "the shard is to be read first"
 
 
 class PlannedShard(Record):
@@ -20,8 +25,10 @@ class PlannedShard(Record):
 
     url: str
     size_bytes: int | None
+    samples: int | None = None
     units: int | None = None
     done: int = 0
+    samples_done: int = 0
     why: dict[str, int] = {}
     problem: str | None = None
 
@@ -31,6 +38,8 @@ class PlanReport(Record):
 
     job: str
     output: str
+    teacher: str = Field(description="digest")
+    phrases: str = Field(description="digest of the phrase pipeline")
     shards: tuple[PlannedShard, ...]
 
     @property
@@ -43,8 +52,12 @@ class PlanReport(Record):
         return {
             "job": self.job,
             "output": self.output,
-            "shards": [shard.model_dump() for shard in self.shards],
+            "teacher": self.teacher,
+            "phrases": self.phrases,
+            "has_work": self.has_work,
             "totals": self.totals(),
+            "why": self.reasons(),
+            "shards": [shard.model_dump() for shard in self.shards],
         }
 
     def totals(self) -> dict[str, int]:
@@ -58,48 +71,66 @@ class PlanReport(Record):
             "units_known": sum(shard.units or 0 for shard in known),
             "units_done": sum(shard.done for shard in known),
             "units_to_do": sum((shard.units or 0) - shard.done for shard in known),
+            "samples_known": sum(shard.samples or 0 for shard in known),
+            "samples_to_do": sum((shard.samples or 0) - shard.samples_done for shard in known),
         }
+
+    def reasons(self) -> dict[str, int]:
+        """How many units are to be done for which reason."""
+        sums: Counter[str] = Counter()
+        for shard in self.shards:
+            sums.update(shard.why)
+        return dict(sorted(sums.items()))
 
     def text(self) -> str:
         """The report for a person."""
         sums = self.totals()
         lines = [
             f"{sums['shards']} shards, {sums['size_bytes'] / 2**20:.1f} MiB",
-            f"{sums['units_done']} units done, {sums['units_to_do']} to do, "
+            f"{sums['units_done']} units done, {sums['units_to_do']} to do ({sums['samples_to_do']} samples), "
             f"{sums['shards_unread']} shards still to be read",
         ]
-        reasons: dict[str, int] = {}
-        for shard in self.shards:
-            for reason, count in shard.why.items():
-                reasons[reason] = reasons.get(reason, 0) + count
-        lines += [f"  {count} units: {reason}" for reason, count in sorted(reasons.items())]
+        lines += [f"  {count} units: {reason}" for reason, count in self.reasons().items()]
         lines += [f"  {shard.url}: {shard.problem}" for shard in self.shards if shard.problem]
         return "\n".join(lines)
 
 
-def plan_report(work: Labelling, sizes: dict[str, int]) -> PlanReport:
+def plan_report(work: Labelling, sizes: dict[str, int], spec: WorkerSpec) -> PlanReport:
     """The report of a run that has begun and looked at what was committed before."""
     before = _entries_before(work)
     todo = work.todo()
     reasons = dict(
         zip((unit.name for unit in todo), in_parallel(lambda unit: _why(work, unit, before), todo))
     )
-    shards = [_shard(work, url, sizes.get(url), reasons) for url in work.plan.shards]
-    return PlanReport(job=work.plan.job_digest, output=work.store.url, shards=tuple(shards))
-
-
-def _shard(work: Labelling, url: str, size_bytes: int | None, reasons: dict[str, str]) -> PlannedShard:
-    problem = next(
-        (f"{fate.code}: {fate.detail}" for fate in work.failed.values() if fate.shard == url), None
+    problems = {fate.shard: f"{fate.code}: {fate.detail}" for fate in work.failed.values()}
+    return PlanReport(
+        job=work.plan.job_digest,
+        output=work.store.url,
+        teacher=spec.labeler.digest,
+        phrases=spec.finder.digest,
+        shards=tuple(
+            _shard(work, url, sizes.get(url), reasons, problems.get(url)) for url in work.plan.shards
+        ),
     )
+
+
+def _shard(
+    work: Labelling, url: str, size_bytes: int | None, reasons: dict[str, str], problem: str | None
+) -> PlannedShard:
     if not work.plan.is_cut(url):
-        why = {} if problem else {"the shard is to be read first": 1}
+        why = {} if problem else {UNREAD: 1}
         return PlannedShard(url=url, size_bytes=size_bytes, why=why, problem=problem)
-    units = [unit for unit in work.plan.units() if unit.shard == url]
-    mine = [reasons[unit.name] for unit in units if unit.name in reasons]
-    why = {reason: mine.count(reason) for reason in sorted(set(mine))}
-    done = len(units) - len(mine)
-    return PlannedShard(url=url, size_bytes=size_bytes, units=len(units), done=done, why=why)
+    units = work.plan.units_of(url)
+    done = [unit for unit in units if unit.name not in reasons]
+    return PlannedShard(
+        url=url,
+        size_bytes=size_bytes,
+        samples=sum(unit.count for unit in units),
+        units=len(units),
+        done=len(done),
+        samples_done=sum(unit.count for unit in done),
+        why=dict(sorted(Counter(reasons[unit.name] for unit in units if unit.name in reasons).items())),
+    )
 
 
 def _entries_before(work: Labelling) -> dict[str, SnapshotEntry]:

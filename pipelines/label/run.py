@@ -6,9 +6,12 @@ Promise: the same command again continues where the last one ended, however it e
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from engine.filesystems import absolute_url
 from engine.ledger.commits import put_record
 from engine.ledger.fingerprint import method_of
 from engine.ledger.plan import JobPlan
@@ -17,6 +20,7 @@ from engine.ledger.summary import summarise
 from engine.ledger.verify import verify
 from engine.reading.spool import ShardStat, stat_shard
 from engine.reading.urls import expand_urls
+from engine.settings import OutputSettings
 from engine.storage import Store, open_store
 from engine.work.dispatch import drive
 from engine.work.labelling import Labelling, Progress, in_parallel, missing_shard
@@ -28,7 +32,7 @@ from pipelines.label.job import JobConfig
 from pipelines.label.records import JobRecord, PlanRecord
 from pipelines.label.report import PlanReport, plan_report
 from schemas.digests import short
-from schemas.errors import ShardDamaged
+from schemas.errors import ConfigError, ShardDamaged
 from schemas.ledger import FailedUnit
 
 __all__ = ["label", "plan", "status", "verify"]
@@ -39,28 +43,52 @@ def plan(job: JobConfig, factories: Factories = TEACHER) -> PlanReport:
     setting = _Setting.of(job, factories)
     work = setting.begin()
     work.committed_before()
-    return plan_report(work, {stat.url: stat.size_bytes for stat in setting.stats})
+    return plan_report(work, {stat.url: stat.size_bytes for stat in setting.stats}, setting.spec)
 
 
 def label(
     job: JobConfig,
     limit: int | None = None,
+    keep: str | None = None,
     address: str | None = None,
     progress: Progress | None = None,
     factories: Factories = TEACHER,
 ) -> dict[str, Any]:
     """Run or resume a job; the summary of docs/interfaces.md.
 
-    limit:   label only the first so many samples, into an output of its own that `output` in the summary names
-    address: a running Ray cluster; without it an own one is started (executor: ray)
+    limit:   label only the first so many samples, into an output of its own that is deleted at the end
+    keep:    with a limit, the folder that this output goes to instead, to be looked at
+    address: a running Ray cluster; else `run.address`, then RAY_ADDRESS, then one of this machine (executor: ray)
     raises:  KeyboardInterrupt after Ctrl-C, when the running units are finished and published;
              errors of `schemas.errors`. Failed units do not raise: they are counted and listed in the summary
     """
-    if limit is not None:
-        throw_away = tempfile.mkdtemp(prefix="groundswell-limit-")
-        job = job.model_copy(
-            update={"output": job.output.model_copy(update={"url": throw_away, "storage": None})}
-        )
+    address = address or job.run.address
+    if limit is None:
+        if keep is not None:
+            raise ConfigError(
+                "--keep is for the output of --limit N; without it, output.url of the job is written"
+            )
+        return _label(job, None, address, progress, factories)
+    with _throw_away(keep) as url:
+        if absolute_url(url) == absolute_url(job.output.url):
+            raise ConfigError(f"--keep {url} is the job's own output; name another folder")
+        output = OutputSettings(url=url)
+        summary = _label(job.model_copy(update={"output": output}), limit, address, progress, factories)
+    return summary | {"output": summary["output"] if keep else None}
+
+
+@contextmanager
+def _throw_away(keep: str | None) -> Iterator[str]:
+    if keep is not None:
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(prefix="groundswell-limit-") as folder:
+        yield folder
+
+
+def _label(
+    job: JobConfig, limit: int | None, address: str | None, progress: Progress | None, factories: Factories
+) -> dict[str, Any]:
     setting = _Setting.of(job, factories)
     work = setting.begin(progress, limit)
     work.committed_before()
@@ -108,8 +136,9 @@ class _Setting:
     def of(cls, job: JobConfig, factories: Factories) -> _Setting:
         urls = expand_urls(job.input.urls, job.input.storage)
         looks = in_parallel(lambda url: _look(url, job), urls)
+        store = open_store(job.output.url, job.output.storage)
         spec = WorkerSpec(
-            output_url=open_store(job.output.url, job.output.storage).url,
+            output_url=store.url,
             output_storage=job.output.storage,
             input=job.input,
             evidence=job.evidence,
@@ -119,7 +148,7 @@ class _Setting:
         method = method_of(job.input, job.evidence, spec.labeler.digest, spec.finder.digest)
         return cls(
             job,
-            open_store(job.output.url, job.output.storage),
+            store,
             spec,
             JobPlan(job.digest(), method, job.input.unit_samples, urls),
             tuple(look for look in looks if isinstance(look, ShardStat)),

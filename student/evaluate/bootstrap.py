@@ -60,12 +60,20 @@ def coco_intervals(
     }
 
 
-def weighted_numbers(evaluation: COCOeval, weights_BI: np.ndarray) -> np.ndarray:
-    """[B, K, N] the twelve numbers of each category when image i counts weights_BI[b, i] times; -1 without gold."""
+def weighted_numbers(
+    evaluation: COCOeval, weights_BI: np.ndarray, names: Sequence[str] = NAMES
+) -> np.ndarray:
+    """[B, K, N] the twelve numbers of each category when image i counts weights_BI[b, i] times; -1 without gold.
+
+    names: those that are wanted; areas that only others need are left at -1
+    """
+    wanted = {area_of(name) for name in names}
     params = evaluation.params
     column = {category: k for k, category in enumerate(params.cat_ids)}
     values_BKN = np.full((len(weights_BI), len(column), len(NAMES)), -1.0)
     for (category, area), found in _matches_by_category_and_area(evaluation).items():
+        if area not in wanted:
+            continue
         draws = np.flatnonzero(weights_BI @ found.gold_I)
         size = max(1, _CHUNK // max(found.hit_TD.size, 1))
         for start in range(0, len(draws), size):

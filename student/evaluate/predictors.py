@@ -7,6 +7,7 @@ light", as GLIP is evaluated on COCO (Li et al., arXiv 2112.03857, section 4).
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,13 +68,17 @@ class DetectorPredictor:
 
 
 class PromptPredictor:
-    """COCO results and phrase boxes of any labeler that takes phrases."""
+    """COCO results and phrase boxes of any labeler that takes phrases.
+
+    `unasked` holds the texts of phrases that no prompt could hold: they count as not found, and the report says so.
+    """
 
     def __init__(self, model: Path, batch_size: int) -> None:
         self._labeler: Labeler = build_labeler(model_settings(model), batch_size, MIN_SCORE)
         config = json.loads((model / "config.json").read_text(encoding="utf-8"))
         # A prompt-tuned model knows its one detection prompt and can be asked no phrases of captions.
         self.takes_phrases = config.get("tuned_prompt") is None
+        self.unasked: Counter[str] = Counter()
 
     def results(
         self, images: Iterable[EvaluationImage], categories: Sequence[Mapping[str, Any]]
@@ -107,7 +112,10 @@ class PromptPredictor:
         def prepared() -> Iterator[tuple[int, Prepared]]:
             for number, image in enumerate(images):
                 waiting[number] = image
-                yield number, self._labeler.prepare(sample_of(image, *question(image)), image.rgb_u8)
+                caption, phrases = question(image)
+                asked = self._labeler.prepare(sample_of(image, caption, phrases), image.rgb_u8)
+                self.unasked.update(phrases[place].text for place, _ in asked.dropped)
+                yield number, asked
 
         for answer in ask(self._labeler, prepared()):
             if answer.rejected is not None:

@@ -9,7 +9,8 @@ from student.evaluate.coco import NAMES
 
 
 class Evaluation(dict[str, Any]):
-    """The report is its JSON object: the 12 numbers, `ci`, `groups`, `recall_at`, `images`, `detections`."""
+    """The report is its JSON object: the 12 numbers, `ci`, `groups`, `recall_at`, `images`, `detections`,
+    `phrases` (how many the recall is of) and `unasked` (texts that no prompt could hold, with their number)."""
 
     def data(self) -> dict[str, Any]:
         """For `--json`."""
@@ -36,7 +37,10 @@ class Evaluation(dict[str, Any]):
         if recall is not None:
             intervals = self["ci"].get("recall_at", {}) if "ci" in self else {}
             values = (f"R@{k} {_cell(value, intervals.get(k))}" for k, value in recall.items())
-            yield "phrases   " + "   ".join(values)
+            yield "phrases   " + "   ".join(values) + f"   of {self['phrases']}"
+        if unasked := self.get("unasked"):
+            names = ", ".join(repr(text[:60]) for text in list(unasked)[:3])
+            yield f"{len(unasked)} texts fit into no prompt and count as not found, e.g. {names}"
 
 
 def _cell(value: float, interval: list[float] | None) -> str:

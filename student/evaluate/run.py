@@ -47,12 +47,12 @@ def evaluate(
     model, truth = Path(model_or_results), read_gold(Path(gold))
     named = dict(groups) if groups is not None else category_groups(truth, group_by)
     if model.suffix == ".json":
-        results, recall, seen = _read_results(model), {}, truth
+        results, recall, facts, seen = _read_results(model), {}, {}, truth
     else:
         if images is None:
             raise ConfigError(f"{model} is a model: --images says where the gold's images are")
         source = _Images(str(images), truth, Path(key_map) if key_map else None, progress)
-        results, recall = _ask(model, truth, source, phrases, merged, bootstrap, seed, batch_size)
+        results, recall, facts = _ask(model, truth, source, phrases, merged, bootstrap, seed, batch_size)
         seen = of_images(truth, source.met)
     if not seen["images"]:
         raise ConfigError(
@@ -61,7 +61,8 @@ def evaluate(
     if results_to is not None:
         Path(results_to).write_text(json.dumps(results), encoding="utf-8")
     numbers = coco_numbers(seen, results, groups=named or None, bootstrap=bootstrap, seed=seed)
-    return _report(numbers, recall, len(truth["images"]), len(seen["images"]), len(results))
+    images_told = {"gold": len(truth["images"]), "evaluated": len(seen["images"])}
+    return _report(numbers, recall, {"images": images_told, "detections": len(results), **facts})
 
 
 class _Images:
@@ -99,19 +100,22 @@ def _ask(
     bootstrap: int,
     seed: int,
     batch_size: int,
-) -> tuple[list[Result], dict[str, Any]]:
+) -> tuple[list[Result], dict[str, Any], dict[str, Any]]:
+    """Detections, recalls, and facts of the asking: how many phrases were measured, which could not be asked."""
     if model_settings(model)["kind"] == "detector":
         detector = DetectorPredictor(model, gold["categories"])
-        return [row for image in source.read("detecting") for row in detector.results(image)], {}
+        return [row for image in source.read("detecting") for row in detector.results(image)], {}, {}
     predictor = PromptPredictor(model, batch_size)
     results = list(predictor.results(source.read("detecting"), gold["categories"]))
     asked = list(_grounded(predictor, gold, source)) if phrases and predictor.takes_phrases else []
+    facts: dict[str, Any] = {"unasked": dict(sorted(predictor.unasked.items()))}
     if not asked:
-        return results, {}
+        return results, {}, facts
+    facts["phrases"] = len(asked)
     recall = {"recall_at": phrase_recall(asked, bootstrap=bootstrap, seed=seed)}
     if merged:
         recall["recall_at_merged"] = phrase_recall(asked, merged=True, bootstrap=bootstrap, seed=seed)
-    return results, recall
+    return results, recall, facts
 
 
 def _grounded(predictor: PromptPredictor, gold: dict[str, Any], source: _Images) -> Iterator[AskedPhrase]:
@@ -128,17 +132,8 @@ def _grounded(predictor: PromptPredictor, gold: dict[str, Any], source: _Images)
             yield AskedPhrase(name, gold_boxes, found, np.array([region.score for region in own]))
 
 
-def _report(
-    numbers: dict[str, Any], recall: dict[str, Any], gold_images: int, evaluated: int, detections: int
-) -> Evaluation:
+def _report(numbers: dict[str, Any], recall: dict[str, Any], facts: dict[str, Any]) -> Evaluation:
     intervals = numbers.setdefault("ci", {})
     for name, values in recall.items():
         intervals[name] = values.pop("ci", {})
-    return Evaluation(
-        {
-            **numbers,
-            **recall,
-            "images": {"gold": gold_images, "evaluated": evaluated},
-            "detections": detections,
-        }
-    )
+    return Evaluation({**numbers, **recall, **facts})

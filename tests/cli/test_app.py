@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipelines.cli import build_app
+from pipelines.cli import build_app, main
 from pipelines.cli.shell import Progress, clock, table
+from pipelines.demo.places import Places
 from schemas.errors import Conflict, EnvironmentProblem, NotFound
 
 ONE_WORD = "demo doctor schema plan label status verify compile stats inspect export train evaluate"
@@ -53,6 +57,7 @@ def test_the_exit_codes_are_documented_in_the_help() -> None:
         (["status", "/nowhere/at/all"], NotFound.exit_code),
         (["model", "info", "/nowhere"], NotFound.exit_code),
         (["schema", "nothing"], 2),
+        (["evaluate", "/nowhere.json", "--gold", "/nowhere/gold.json"], NotFound.exit_code),
         (["label"], 2),
         (["label", "job.yaml", "--colour", "red"], 2),
     ],
@@ -107,6 +112,38 @@ def test_doctor_finds_that_a_store_honours_conditional_writes(tmp_path: Path) ->
 
     store = next(item for item in found["checks"] if item["check"] == "store")
     assert store["ok"], store
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_finds_that_a_store_cannot_be_reached() -> None:
+    found = json.loads(groundswell("doctor", "--json", "--store", "ftp://nowhere/at/all").stdout)
+
+    store = next(item for item in found["checks"] if item["check"] == "conditional writes")
+    assert not store["ok"] and "protocol 'ftp'" in store["found"] and store["fix"]
+
+
+def test_schemas_are_listed_as_text_and_as_json() -> None:
+    assert json.loads(groundswell("schema", "--json").stdout) == groundswell("schema").stdout.split()
+
+
+def test_the_address_in_the_job_is_the_cluster_that_is_asked(tmp_path: Path, project_root: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(b"not read")
+    (tmp_path / "model.onnx").write_bytes(b"not read")
+    job = "input: {urls: [a.tar]}\nteacher: {kind: detector, model: model.onnx}\noutput: {url: out}\n"
+    (tmp_path / "job.yaml").write_text(job + "run: {address: '127.0.0.1:9'}\n")
+    command = [sys.executable, "-m", "pipelines.cli", "label", "job.yaml"]
+
+    answer = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(project_root)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (answer.returncode, answer.stdout) == (EnvironmentProblem.exit_code, "")
+    assert "nothing answers at 127.0.0.1:9" in answer.stderr and "Traceback" not in answer.stderr
 
 
 def test_progress_tells_the_time_that_is_left(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,3 +166,25 @@ def test_a_tables_numbers_stand_to_the_right() -> None:
 
 def test_each_kind_of_error_has_its_own_exit_code() -> None:
     assert len({NotFound.exit_code, Conflict.exit_code, EnvironmentProblem.exit_code, 1, 2, 3}) == 6
+
+
+def test_libraries_keep_their_progress_bars_out_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "")
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS")
+    monkeypatch.setattr(sys, "argv", ["groundswell", "schema"])
+    with pytest.raises(SystemExit):
+        main()
+
+    assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
+
+
+def test_examples_on_the_demos_files_name_files_that_the_demo_makes() -> None:
+    runner, places = CliRunner(), Places(Path(".demo"))
+    told = " ".join(
+        word
+        for verb in (["evaluate"], ["model", "info"])
+        for word in runner.invoke(build_app(), [*verb, "--help"]).output.split()
+    )
+
+    for path in (places.model("student"), places.model("teacher"), places.world.test_coco):
+        assert f" {path} " in f"{told} "

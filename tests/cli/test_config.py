@@ -86,3 +86,36 @@ def test_an_override_without_a_value_is_refused() -> None:
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"nowhere.yaml"):
         load_settings(tmp_path / "nowhere.yaml", Small)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("urls: " + "[" * 5_000, "not valid YAML"),
+        ("urls: [a]\nurls: [b]", "duplicate key"),
+        ("urls: [a]\x00", "not valid YAML"),
+    ],
+)
+def test_yaml_that_cannot_be_meant_is_a_configuration_error(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_settings(write(tmp_path, text), Small)
+
+
+def test_a_file_that_is_no_text_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_bytes(b"\x89PNG\r\n\xff\xfe")
+
+    with pytest.raises(ConfigError, match="not UTF-8 text"):
+        load_settings(tmp_path / "job.yaml", Small)
+
+
+@pytest.mark.parametrize("value", ["[", "{", "!!python/object:os.system x", "*nothing"])
+def test_an_override_that_is_no_yaml_is_a_configuration_error(value: str) -> None:
+    with pytest.raises(ConfigError, match="the value is not valid YAML"):
+        parse_overrides([f"urls={value}"])
+
+
+def test_a_long_value_is_not_told_in_full(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(write(tmp_path, f"urls: {'x' * 5_000}"), Small)
+
+    assert len(str(caught.value)) < 500

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.compile.assignment import assign_one_to_one, total_score
+from pipelines.compile.assignment import assign_one_to_one
 from schemas.boxes import as_boxes, iou, nms
 
 SAME = 0.6
@@ -27,6 +27,10 @@ _region = st.tuples(st.integers(0, 3), _box, st.integers(0, 100).map(lambda s: s
 def _arrays(regions: list) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     phrases, boxes, scores = zip(*regions, strict=True) if regions else ((), (), ())
     return np.array(phrases, dtype=np.int64), as_boxes(boxes), np.array(scores, dtype=np.float64)
+
+
+def total_score(chosen: list[int], scores: np.ndarray) -> float:
+    return float(scores[chosen].sum())
 
 
 def _allowed(chosen: list[int], phrases: np.ndarray, overlap: np.ndarray) -> bool:

@@ -20,6 +20,7 @@ from pipelines.demo.places import Places
 from pipelines.demo.truth import precision_lines, truth_of_web, truth_rows
 from pipelines.demo.world.build import build_world
 from pipelines.demo.world.settings import WorldSettings
+from schemas.digests import sha256_hex
 
 NAMES = ("AP", "AP50")
 
@@ -82,7 +83,9 @@ def test_an_example_shows_the_views_box_and_everything_it_dropped(tmp_path: Path
     row = {
         "unit": "u",
         "index": 0,
+        "key": "a",
         "pixels": {"url": str(tmp_path / "a.jpg")},
+        "image_sha256": sha256_hex((tmp_path / "a.jpg").read_bytes()),
         "width": 96,
         "height": 96,
         "caption": "a ring and a star",

@@ -31,7 +31,7 @@ PARENT = (
 
 def test_a_labelling_run_with_holes_stops_the_demo() -> None:
     units = {"planned": 4, "committed": 4, "failed": 0, "pending": 0}
-    assert whole({"units": units}, "evidence") == {"units": units}
+    assert whole({"units": units, "snapshot": 3}, "evidence") == {"units": units}
 
     with pytest.raises(GroundswellError, match="3 of 4 units are labelled, 1 failed"):
         whole({"units": {**units, "committed": 3, "failed": 1}}, "evidence")
@@ -76,6 +76,17 @@ def test_the_configurations_it_writes_are_the_ones_it_runs(tmp_path: Path) -> No
     assert load_settings(places.config("job"), JobConfig) == places.job(recipe)
     for name, settings in places.trainings(recipe).items():
         assert load_settings(places.config(name), TrainSettings) == settings
+
+
+def test_no_job_and_no_training_is_told_where_the_truth_or_the_test_lies(tmp_path: Path) -> None:
+    places = Places(tmp_path)
+    places.write_configs(Recipe())
+    told = "\n".join(file.read_text() for file in tmp_path.glob("*.yaml"))
+
+    assert str(places.world.folder / "web") in told and places.world.gold_view in told
+    for hidden in (places.world.web_truth.parent, places.world.test_coco.parent):
+        assert str(hidden) not in told
+        assert not hidden.is_relative_to(places.world.folder / "web")
 
 
 def test_a_training_ends_when_its_parent_is_killed() -> None:

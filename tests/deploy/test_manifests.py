@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -83,6 +85,7 @@ def test_the_mounted_job_is_a_valid_job(documents: list[dict], tmp_path: Path) -
     job = load_settings(path, JobConfig)
 
     assert job.run.actors.max == 16
+    assert job.run.placement_timeout_s >= 900, "a node that must be bought first takes longer than a minute"
     assert YAML(typ="safe").load(text)["teacher"]["kind"] == job.teacher.kind == "glip"
 
 
@@ -95,3 +98,14 @@ def test_the_image_installs_torch_by_itself_and_the_rest_from_the_lock(project_r
     assert "--no-deps --require-hashes -r requirements.lock" in text and "USER 1000" in text
     copied = set(re.findall(r"^COPY (\w+) \./\1$", text, re.M))
     assert copied == {"schemas", "engine", "teacher", "student", "pipelines", "deploy"}
+
+
+def test_the_images_own_check_passes_with_the_locked_packages(project_root: Path) -> None:
+    text = (project_root / "deploy/Dockerfile").read_text()
+    (check,) = re.findall(r'python -c "(.*)"', text)
+
+    answer = subprocess.run(
+        [sys.executable, "-c", check], cwd=project_root, capture_output=True, text=True, timeout=120
+    )
+
+    assert (answer.returncode, answer.stderr) == (0, "")

@@ -1,7 +1,7 @@
 """A real teacher in forty lines of numpy, for tests: a phrase's box encloses what its colour channel lights up.
 
 Its settings lie in a small JSON file (the `model` of a detector job): `sleep_s` per batch, `channel_gain`, `refuse`
-to be made, `announce` its process id as a file in a folder.
+to be made, `announce` its process id as a file in a folder, `say` something on stderr.
 Captions steer its accidents: `explode` and `unpreparable` raise, `notanumber` gives a NaN, `hungry` needs a batch of
 one, `deadly` kills the process.
 """
@@ -13,6 +13,7 @@ import json
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,6 +98,8 @@ def labeler(settings: dict[str, Any], batch_size: int, min_score: float) -> Labe
     options = json.loads(Path(settings["model"]).read_text())
     if options.get("refuse"):
         raise EnvironmentProblem("no such accelerator")
+    if "say" in options:
+        print(options["say"], file=sys.stderr, flush=True)
     if "announce" in options:
         Path(options["announce"], f"worker-{os.getpid()}").touch()
     return SmallLabeler(options, labeler_digest(settings), batch_size, min_score)

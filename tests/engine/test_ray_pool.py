@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.ray_pool import _check_reachable
 from engine.work.dispatch import MAX_ATTEMPTS
 from engine.work.rooms import check_rooms, package_root
 from pipelines.label.run import label
@@ -76,12 +77,12 @@ def test_actors_that_are_killed_are_replaced_and_nothing_is_lost_or_doubled(
 
 
 def test_a_unit_that_kills_its_worker_fails_by_name_and_its_neighbours_are_committed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     captions = plain_captions(24)
     captions[12] += " that is deadly"
     shard = write_shard(tmp_path / "a.tar", captions)
-    (tmp_path / "teacher.json").write_text(f'{{"announce": "{tmp_path}"}}')
+    (tmp_path / "teacher.json").write_text(f'{{"announce": "{tmp_path}", "say": "the driver is too old"}}')
 
     summary = label(on_ray(tmp_path, [shard], 1, "out"), factories=FACTORIES)
 
@@ -90,6 +91,9 @@ def test_a_unit_that_kills_its_worker_fails_by_name_and_its_neighbours_are_commi
     assert summary["failures"][0]["unit"].endswith("-00000008")
     assert len(list(tmp_path.glob("worker-*"))) <= MAX_ATTEMPTS + 1
     assert capsys.readouterr().out == ""  # Ray reports a dead worker on stdout
+    assert "a teacher actor died" in caplog.text and "the driver is too old" in caplog.text
+    kept = [path.read_text() for path in (tmp_path / "out" / "logs").iterdir()]
+    assert kept == ["the driver is too old\n"] * len(list(tmp_path.glob("worker-*")))
 
 
 def test_a_pool_that_finds_no_place_says_so_with_the_arithmetic(tmp_path: Path, shards: list[Path]) -> None:
@@ -108,6 +112,12 @@ def test_a_teacher_that_cannot_be_made_ends_the_run_with_its_own_error(
 
     with pytest.raises(EnvironmentProblem, match="no such accelerator"):
         label(on_ray(tmp_path, shards, 1, "out"), factories=FACTORIES)
+
+
+def test_an_address_where_nothing_listens_is_said_at_once() -> None:
+    with pytest.raises(EnvironmentProblem, match="nothing answers at 127.0.0.1:9 .*ray start --head"):
+        _check_reachable("127.0.0.1:9")
+    _check_reachable("auto")
 
 
 def test_a_foreign_room_in_front_of_ours_is_named() -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from engine.filesystems import reaching
 from engine.settings import StorageSettings
@@ -171,3 +172,13 @@ def test_denied_access_is_the_environments_problem_and_an_answer_passes_through(
     for answer in (FileNotFoundError, FileExistsError, OSError):
         with pytest.raises(answer), reaching("/out"):
             raise answer
+
+
+@pytest.mark.parametrize(
+    "url", ["https://key:secret@minio:9000", "https://minio?X-Amz-Signature=1", "minio:9000"]
+)
+def test_an_endpoint_holds_no_credentials(url: str) -> None:
+    StorageSettings(endpoint_url="http://minio:9000")
+
+    with pytest.raises(ValidationError, match="they belong into the environment"):
+        StorageSettings(endpoint_url=url)

@@ -77,3 +77,14 @@ def test_a_number_without_gold_is_left_out() -> None:
     found = paired_differences(gold, answers(gold, 1, 4), answers(gold, 2, 4), groups=GROUPS)
 
     assert "APl" not in found[""] and "APs" in found[""]
+
+
+def test_asking_for_fewer_numbers_changes_none_of_them() -> None:
+    gold = world(0)
+    ours, theirs = answers(gold, 1, shift=4), answers(gold, 2, shift=25)
+
+    few = paired_differences(gold, ours, theirs, groups=GROUPS, names=("AP", "AP50"))
+    all_of_them = paired_differences(gold, ours, theirs, groups=GROUPS)
+
+    assert set(few[""]) == {"AP", "AP50"}
+    assert few["tail"]["AP"] == all_of_them["tail"]["AP"]

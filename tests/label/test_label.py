@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 
 from engine.ledger.evidence import evidence_rows
+from engine.ledger.fingerprint import Method
+from engine.ledger.plan import JobPlan
 from engine.ledger.snapshots import latest_snapshot, snapshot_versions
+from engine.reading.spool import stat_shard
 from engine.storage import open_store
+from engine.work.labelling import Labelling
+from engine.work.tasks import Outcome, Task
 from pipelines.label.job import JobConfig
 from pipelines.label.run import label, plan, status, verify
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConfigError, Conflict, EnvironmentProblem, NotFound
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, plain_captions, tar_bytes, write_shard
 
@@ -170,18 +175,73 @@ def test_a_broken_teacher_commits_nothing_and_fails_its_units(tmp_path: Path) ->
     assert summary["failures"][0]["code"] == "TEACHER_ERROR"
 
 
-def test_a_limit_labels_so_many_samples_elsewhere(
+def test_a_limit_labels_so_many_samples_and_leaves_nothing_behind(
     tmp_path: Path, shards: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     job = job_of(tmp_path, shards)
 
     summary = run(job, limit=26)
 
     assert (summary["samples"]["in"], summary["units"]["planned"], summary["units"]["pending"]) == (26, 4, 0)
-    assert Path(summary["output"]).is_dir() and not (tmp_path / "out").exists()
+    assert summary["output"] is None and not (tmp_path / "out").exists()
     assert run(job, limit=1)["samples"]["in"] == 1
     assert run(job, limit=1_000)["samples"]["in"] == 40
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_a_limits_output_may_be_kept_elsewhere_than_the_jobs_own(tmp_path: Path, shards: list[Path]) -> None:
+    job = job_of(tmp_path, shards)
+
+    summary = run(job, limit=3, keep=str(tmp_path / "taste"))
+
+    assert summary["output"] == str(tmp_path / "taste")
+    assert verify(str(tmp_path / "taste"))["samples"]["in"] == 3
+    with pytest.raises(ConfigError, match="the job's own output"):
+        run(job, limit=3, keep=str(tmp_path / "out"))
+    with pytest.raises(ConfigError, match="--limit"):
+        run(job, keep=str(tmp_path / "taste"))
+
+
+def test_a_plan_counts_units_and_samples_and_says_with_what(tmp_path: Path, shards: list[Path]) -> None:
+    run(job_of(tmp_path, shards[:1]))
+    write_shard(shards[0], plain_captions(5))
+
+    data = plan(job_of(tmp_path, shards), FACTORIES).data()
+
+    assert data["has_work"] and data["why"] == {"the shard is to be read first": 2}
+    assert data["phrases"] == "sha256:small-finder-1" and data["teacher"].startswith("sha256:")
+    run(job_of(tmp_path, shards))
+    data = plan(job_of(tmp_path, shards, evidence={"min_score": 0.2}), FACTORIES).data()
+    assert data["why"] == {"the evidence settings changed": 4}
+    assert data["totals"] == {
+        "shards": 2,
+        "shards_missing": 0,
+        "shards_unread": 0,
+        "size_bytes": sum(path.stat().st_size for path in shards),
+        "units_known": 4,
+        "units_done": 0,
+        "units_to_do": 4,
+        "samples_known": 25,
+        "samples_to_do": 25,
+    }
+
+
+def test_evidence_that_went_to_another_machines_disk_is_not_taken_for_done(
+    tmp_path: Path, shards: list[Path]
+) -> None:
+    job = job_of(tmp_path, shards)
+    run(job)
+    store = open_store(job.output.url)
+    entry = latest_snapshot(store).entries[0]
+    (tmp_path / "out" / entry.evidence.path).unlink()
+    plan_of_none = JobPlan("sha256:j", Method("r", "t", "p", "e"), 8, [])
+    work = Labelling(store, plan_of_none, job.input)
+    task = Task(shard=stat_shard(str(shards[0])))
+
+    with pytest.raises(EnvironmentProblem, match="wrote to its own disk"):
+        work.settle(Outcome(task=task, entry=entry))
 
 
 def test_an_empty_shard_is_an_empty_unit(tmp_path: Path) -> None:

@@ -47,6 +47,17 @@ def test_a_prompted_model_gets_all_numbers_with_intervals(glip_folder, world):
     assert seen[-1] == ("grounding", 3, 3) and "R@1" in report.text()
 
 
+def test_a_name_that_no_prompt_can_hold_counts_as_not_found_and_is_told(glip_folder, world):
+    gold = json.loads((world / "gold.json").read_text())
+    gold["categories"][1]["name"] = endless = "blue star " * 200
+    (world / "gold.json").write_text(json.dumps(gold))
+
+    report = evaluate(glip_folder, world / "gold.json", world, bootstrap=0)
+
+    assert report["unasked"] == {endless: 3} and report["phrases"] == 3
+    assert "1 texts fit into no prompt" in report.text() and "of 3" in report.text()
+
+
 def test_the_numbers_do_not_depend_on_the_batch_size(glip_folder, world):
     first, second = (
         evaluate(glip_folder, world / "gold.json", world, bootstrap=0, batch_size=size) for size in (1, 4)

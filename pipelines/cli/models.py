@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -62,9 +62,26 @@ def evaluate(
     key_map: Annotated[
         Path | None, typer.Option(help="CSV that ties shard keys to gold images and sizes.")
     ] = None,
+    words: Annotated[
+        Path | None,
+        typer.Option(
+            help='JSON with words for categories: {"stop sign": {"name": "stop", "suffix": " sign"}}.'
+        ),
+    ] = None,
+    chunk: Annotated[
+        int | None, typer.Option(min=1, help="Categories in a prompt (LVIS: 40); without it, as many as fit.")
+    ] = None,
+    max_detections: Annotated[int, typer.Option(min=1, help="Boxes per image (LVIS: 300).")] = 100,
+    per_chunk: Annotated[
+        bool, typer.Option("--per-chunk", help="Boxes per chunk instead, as the GLIP authors do.")
+    ] = False,
+    pad: Annotated[
+        Literal["bucket", "authors"], typer.Option(help="bucket, or authors to pad batches as they do.")
+    ] = "bucket",
     as_json: bool = JSON,
 ) -> None:
     """COCO AP with intervals over images; the same code for any model of `teacher/`."""
+    from student.evaluate.class_prompts import Asking, read_words
     from student.evaluate.run import evaluate as run_evaluate
 
     report = run_evaluate(
@@ -74,6 +91,7 @@ def evaluate(
         key_map=key_map,
         group_by=group_by,
         results_to=results_to,
+        asking=Asking(read_words(words) if words else {}, chunk, per_chunk, max_detections, pad),
         progress=Progress(),
     )
     give(as_json, report.data(), report.text())

@@ -29,6 +29,8 @@ from teacher.settings import GlipSettings
 NO_SUPPRESSION_IOU = 1.0
 NO_LIMIT = 1_000_000
 NO_TOKEN = "PH_NO_TOKEN"
+# The one bucket of a teacher that pads to the batch's largest image.
+ANY_SIZE = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class GlipLabeler:
     def _forward(
         self, images: Sequence[np.ndarray], prompts: Sequence[AskedPrompt | None], bucket: tuple[int, int]
     ) -> GlipGroundingOutput:
-        pixels = self._processor.pixels(images, bucket)
+        pixels = self._processor.pixels(images, "authors" if bucket == ANY_SIZE else bucket)
         texts = {
             name: torch.stack([self._blank_text[name][0] if p is None else getattr(p, name) for p in prompts])
             for name in ("input_ids", "attention_mask")
@@ -166,6 +168,8 @@ class GlipLabeler:
         return covered, [phrase for _, missed in parts for phrase in missed]
 
     def _padded(self, size: tuple[int, ...]) -> tuple[int, int]:
+        if self._settings.pad == "authors":
+            return ANY_SIZE
         multiple = self._settings.pad_multiple
         height, width = (math.ceil(side / multiple) * multiple for side in size)
         return height, width

@@ -147,6 +147,10 @@ class TrainSettings(Settings):
     seed: int = Field(0, ge=0)
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = Field(1, ge=1, description="CPU threads; more than one collapses on a busy machine")
+    activation_checkpointing: bool = Field(
+        False,
+        description="compute each block's activations anew in the backward pass: less memory, more time",
+    )
     checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(2, ge=1)
     log_every: int = Field(20, ge=1)

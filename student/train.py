@@ -107,6 +107,8 @@ class _Run:
             add_prompt_offset(self.model, self.processor, settings.tuning_prompt)
         self.model.to(device=settings.device, memory_format=torch.channels_last)
         self.tuning = tune(self.model, settings.tuning)
+        if settings.activation_checkpointing:
+            self.model.activation_checkpointing_enable()
         self.optimizer = _optimizer(self.model, settings)
         self.average = _start_average(self.model) if settings.ema_decay else None
         self.step = 0

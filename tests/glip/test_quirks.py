@@ -59,7 +59,7 @@ TIDIED = {
     ),
     "14_read_the_text_as_the_encoder_left_it": (
         modeling.GlipModel.forward,
-        ("levels, text = block(", "levels, _ = block("),
+        ("levels, text = recomputed(", "levels, _ = recomputed("),
     ),
     "15_leave_out_the_text_layers_of_the_tower": (
         modeling.Block.forward,

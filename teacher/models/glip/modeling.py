@@ -18,6 +18,7 @@ from transformers.utils import ModelOutput
 
 from teacher.models.glip.alignment import BoxHead, TokenAlignment, flatten_levels, split_levels
 from teacher.models.glip.anchors import grid_anchors
+from teacher.models.glip.checkpointing import recomputed
 from teacher.models.glip.config import GlipConfig
 from teacher.models.glip.conv_backbone import ConvBackbone
 from teacher.models.glip.deform_conv import DeformConv
@@ -58,6 +59,8 @@ class GlipPreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     main_input_name = "pixel_values"
     input_modalities = ("image", "text")
+    # Switched by `activation_checkpointing_enable()`; what is computed anew is each block of backbone, text and tower.
+    supports_gradient_checkpointing = True
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
@@ -129,6 +132,8 @@ class Block(nn.Module):
 class GlipModel(GlipPreTrainedModel):
     """Image and text to fused features; no heads."""
 
+    gradient_checkpointing = False
+
     def __init__(self, config: GlipConfig) -> None:
         super().__init__(config)
         self.backbone = Swin(config) if config.backbone == "swin" else ConvBackbone(config)
@@ -151,7 +156,7 @@ class GlipModel(GlipPreTrainedModel):
             text = self.prompt_offset(text, input_ids, attention_mask)
         bias = padding_bias(attention_mask, text.dtype)
         for block in self.blocks:
-            levels, text = block(levels, text, bias)
+            levels, text = recomputed(self, block, levels, text, bias)
         return GlipModelOutput(levels=tuple(levels), text=text)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from teacher.models.glip.checkpointing import recomputed
 from teacher.models.glip.config import GlipConfig
 
 # Added to the logits of positions that the shift brought together from different sides of the map.
@@ -158,6 +159,8 @@ class PatchMerging(nn.Module):
 class SwinStage(nn.Module):
     """Merging (but in the first stage) and the blocks of one resolution."""
 
+    gradient_checkpointing = False
+
     def __init__(self, config: GlipConfig, index: int, drop_rates: list[float]) -> None:
         super().__init__()
         channels, heads = config.swin_embed_dim * 2**index, config.swin_heads[index]
@@ -170,7 +173,7 @@ class SwinStage(nn.Module):
     def forward(self, x_BHWC: Tensor) -> Tensor:
         x = self.merge(x_BHWC)
         for block in self.blocks:
-            x = block(x)
+            x = recomputed(self, block, x)
         return x
 
 

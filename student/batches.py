@@ -22,7 +22,7 @@ from schemas.errors import Conflict, EmptyPhrase, GroundswellError, SampleReject
 from student.examples import Example, Stream
 from student.geometry import Motion, draw_motion, move_image
 from student.order import example_at, slot_generator, stream_of_slot
-from student.prompts import Prompt, PromptSpan, TokenBudget, make_prompt, mirrored
+from student.prompts import Prompt, PromptSpan, TokenBudget, fixed_prompt, make_prompt, mirrored
 from student.settings import TrainSettings
 from student.targets import image_labels
 from teacher.models.glip import GlipProcessor
@@ -80,6 +80,8 @@ class BatchMaker:
     def prompt(self, step: int, index: int) -> Prompt:
         """The prompt of a slot, before any mirror turns its words."""
         stream, example = self.slot(step, index)
+        if self.settings.tuning_prompt is not None:
+            return fixed_prompt(example, self.settings.tuning_prompt)
         rng = slot_generator(self.settings.seed, step, index, "prompt")
         return make_prompt(rng, stream, example, self.settings.hard_negatives, self._budget, self._unknown)
 

@@ -20,6 +20,7 @@ def write_card(folder: Path, settings: TrainSettings, report: dict[str, Any]) ->
         "# A GLIP model trained by Groundswell",
         "",
         f"{report['parameters']:,} parameters, {report['steps']:,} steps of {settings.batch_size} images.",
+        *_tuning_lines(settings, report),
         "",
         "## Data",
         "| kind | share of slots | images | boxes | content digest | view digest |",
@@ -45,6 +46,19 @@ def write_card(folder: Path, settings: TrainSettings, report: dict[str, Any]) ->
         "",
     ]
     (folder / "README.md").write_text("\n".join(lines))
+
+
+def _tuning_lines(settings: TrainSettings, report: dict[str, Any]) -> list[str]:
+    """What was tuned, where it was not the whole model."""
+    if settings.tuning == "full":
+        return []
+    lines = [
+        "",
+        f"Tuning {settings.tuning}: {report['tuning']['learned']:,} of them learned, the rest is the start's.",
+    ]
+    if settings.tuning_prompt is not None:
+        lines.append(f"It answers one prompt alone: `{settings.tuning_prompt}`.")
+    return lines
 
 
 def _portable(settings: TrainSettings) -> dict[str, Any]:

@@ -99,6 +99,22 @@ def detection_prompt(
     return _joined([entries[i] for i in order], "detection", budget)
 
 
+def fixed_prompt(example: Example, text: str) -> Prompt:
+    """The same nouns in the same order for every image: what prompt tuning learns the offsets of.
+
+    A noun of which some phrase has no kept box is masked: neither present nor absent can be said of it.
+    """
+    spans, begin = [], 0
+    for noun in text.split(SEPARATOR):
+        phrases = [phrase for phrase in example.phrases if phrase.root == noun]
+        boxes = sorted({box for phrase in phrases for box in phrase.boxes})
+        ignored = sorted({box for phrase in phrases for box in phrase.ignored} - set(boxes))
+        masked = any(phrase.fate == "unresolved" for phrase in phrases)
+        spans.append(PromptSpan(begin, begin + len(noun), tuple(boxes), tuple(ignored), masked))
+        begin += len(noun) + len(SEPARATOR)
+    return Prompt(text, tuple(spans), "detection")
+
+
 def absent_roots(rng: np.random.Generator, stream: Stream, example: Example, number: int) -> list[str]:
     """Up to `number` nouns of the stream that no phrase of the example has, drawn without replacement."""
     present = set(example.roots)

@@ -6,6 +6,7 @@ kinds and the same number of negatives, slot by slot, because these are drawn fr
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -120,6 +121,16 @@ class TrainSettings(Settings):
     streams: tuple[StreamSettings, ...] = Field(min_length=1)
     hard_negatives: HardNegatives = Field(default_factory=HardNegatives)
     augment: AugmentSettings = Field(default_factory=AugmentSettings)
+    tuning: Literal["full", "linear", "prompt", "language"] = Field(
+        "full",
+        description="what learns; linear: the heads, prompt: an offset to the tokens of tuning_prompt, language: the "
+        "text encoder",
+    )
+    tuning_prompt: str | None = Field(
+        None,
+        description="the one prompt of tuning prompt: nouns in a fixed order, 'cat. traffic light. dog'; every stream "
+        "then has the prompt mix detection: 1",
+    )
     steps: int = Field(ge=1)
     batch_size: int = Field(8, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
@@ -136,6 +147,10 @@ class TrainSettings(Settings):
     seed: int = Field(0, ge=0)
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = Field(1, ge=1, description="CPU threads; more than one collapses on a busy machine")
+    activation_checkpointing: bool = Field(
+        False,
+        description="compute each block's activations anew in the backward pass: less memory, more time",
+    )
     checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(2, ge=1)
     log_every: int = Field(20, ge=1)
@@ -146,6 +161,16 @@ class TrainSettings(Settings):
         total = sum(stream.share for stream in self.streams)
         if abs(total - 1) > 1e-6:
             raise ValueError(f"the shares of the streams add up to {total:g}, expected 1")
+        if (self.tuning == "prompt") != (self.tuning_prompt is not None):
+            raise ValueError("tuning prompt and tuning_prompt belong together: give both or neither")
+        if self.tuning_prompt is not None and any(stream.prompts.detection < 1 for stream in self.streams):
+            raise ValueError(
+                "tuning prompt asks one detection prompt: set prompts detection: 1 in every stream"
+            )
+        if self.augment.flip and re.search(r"\b(left|right)\b", self.tuning_prompt or "", re.IGNORECASE):
+            raise ValueError(
+                "tuning_prompt says left or right, which a mirror image turns round: set augment flip: 0"
+            )
         if self.checkpoint_every % self.log_every:
             raise ValueError(
                 f"checkpoint_every {self.checkpoint_every} must be a multiple of log_every {self.log_every}: a run "

@@ -24,6 +24,7 @@ from student.schedule import learning_rate
 from student.settings import TrainSettings
 from teacher.labelers.glip_digest import model_files
 from teacher.models.glip import GlipForGrounding, GlipProcessor
+from teacher.models.glip.tuning import add_prompt_offset, tune
 
 REPORT, WEIGHTS = "report.json", "model.safetensors"
 Progress = Callable[[str, int, int], None]
@@ -102,7 +103,12 @@ class _Run:
         self.processor = GlipProcessor.from_pretrained(settings.start)
         self.batches = BatchMaker(settings, streams, self.processor)
         self.model = GlipForGrounding.from_pretrained(settings.start)
-        self.model.to(device=settings.device, memory_format=torch.channels_last).train()
+        if settings.tuning_prompt is not None:
+            add_prompt_offset(self.model, self.processor, settings.tuning_prompt)
+        self.model.to(device=settings.device, memory_format=torch.channels_last)
+        self.tuning = tune(self.model, settings.tuning)
+        if settings.activation_checkpointing:
+            self.model.activation_checkpointing_enable()
         self.optimizer = _optimizer(self.model, settings)
         self.average = _start_average(self.model) if settings.ema_decay else None
         self.step = 0
@@ -198,7 +204,8 @@ class _Run:
             "steps": self.settings.steps,
             "counts": self._counts(),
             "images_seen": self.settings.steps * self.settings.batch_size,
-            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "parameters": self.tuning.total,
+            "tuning": {"mode": self.tuning.mode, "learned": self.tuning.learned},
             "start_sha256": model_files(Path(self.settings.start))[WEIGHTS],
             "model_sha256": files[WEIGHTS],
             "model_files": files,
@@ -227,9 +234,10 @@ def _stream_facts(stream: Stream) -> dict[str, Any]:
 
 
 def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW; biases, norms and scalars are not decayed."""
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
-    plain = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    """AdamW over what learns; biases, norms and scalars are not decayed."""
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decayed = [parameter for parameter in learning if parameter.ndim >= 2]
+    plain = [parameter for parameter in learning if parameter.ndim < 2]
     groups = [
         {"params": decayed, "weight_decay": settings.weight_decay},
         {"params": plain, "weight_decay": 0.0},

@@ -62,6 +62,11 @@ class GlipSettings(Settings):
         description="sides are padded to a multiple of this; a larger one makes fewer "
         "sizes, so that batches fill up, and costs pixels",
     )
+    pad: Literal["bucket", "authors"] = Field(
+        "bucket",
+        description="bucket: padded by the image's own size; authors: to the batch's largest, for comparison with "
+        "their numbers alone, since an image's scores then depend on its mates",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where the model runs; not part of its digest"
     )

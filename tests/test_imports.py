@@ -62,8 +62,8 @@ def test_the_engine_knows_neither_torch_nor_a_language_library(project_root: Pat
     assert {name: bad for name, bad in wrong.items() if bad} == {}
 
 
-def test_no_room_imports_torchvision(project_root: Path) -> None:
-    """GLIP may use torchvision's operators where they work; everything else does without (its wheels break torch)."""
+def test_one_guarded_file_imports_torchvision(project_root: Path) -> None:
+    """GLIP uses torchvision's operators where they work; everything else does without (its wheels break torch)."""
     users = [
         str(path.relative_to(project_root))
         for room in ROOMS
@@ -71,7 +71,7 @@ def test_no_room_imports_torchvision(project_root: Path) -> None:
         if "torchvision" in imported_names(path)
     ]
 
-    assert users == []
+    assert users == ["teacher/models/glip/torchvision_ops.py"]
 
 
 def test_starting_the_command_line_loads_no_heavy_library(project_root: Path) -> None:

@@ -1,9 +1,9 @@
-"""The verbs of the ML engineer: train, evaluate, model info."""
+"""The verbs of the ML engineer: train, evaluate, model info, model convert-glip."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -20,8 +20,16 @@ def add_verbs(app: typer.Typer) -> None:
             "--images .demo/world/test/images --json"
         ),
     )(evaluate)
-    group = typer.Typer(help="Models: what a directory is.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(
+        help="Models: what a directory is, and the authors' GLIP as one.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
     group.command("info", epilog=example("groundswell model info .demo/teacher/model"))(info)
+    group.command(
+        "convert-glip",
+        epilog=example("groundswell model convert-glip glip_tiny_model_o365_goldg_cc_sbu.pth --to ./glip-t"),
+    )(convert_glip)
     app.add_typer(group, name="model")
 
 
@@ -54,9 +62,26 @@ def evaluate(
     key_map: Annotated[
         Path | None, typer.Option(help="CSV that ties shard keys to gold images and sizes.")
     ] = None,
+    words: Annotated[
+        Path | None,
+        typer.Option(
+            help='JSON with words for categories: {"stop sign": {"name": "stop", "suffix": " sign"}}.'
+        ),
+    ] = None,
+    chunk: Annotated[
+        int | None, typer.Option(min=1, help="Categories in a prompt (LVIS: 40); without it, as many as fit.")
+    ] = None,
+    max_detections: Annotated[int, typer.Option(min=1, help="Boxes per image (LVIS: 300).")] = 100,
+    per_chunk: Annotated[
+        bool, typer.Option("--per-chunk", help="Boxes per chunk instead, as the GLIP authors do.")
+    ] = False,
+    pad: Annotated[
+        Literal["bucket", "authors"], typer.Option(help="bucket, or authors to pad batches as they do.")
+    ] = "bucket",
     as_json: bool = JSON,
 ) -> None:
     """COCO AP with intervals over images; the same code for any model of `teacher/`."""
+    from student.evaluate.class_prompts import Asking, read_words
     from student.evaluate.run import evaluate as run_evaluate
 
     report = run_evaluate(
@@ -66,6 +91,7 @@ def evaluate(
         key_map=key_map,
         group_by=group_by,
         results_to=results_to,
+        asking=Asking(read_words(words) if words else {}, chunk, per_chunk, max_detections, pad),
         progress=Progress(),
     )
     give(as_json, report.data(), report.text())
@@ -82,6 +108,32 @@ def info(model: Annotated[Path, typer.Argument(help="A model directory.")], as_j
     give(as_json, facts, table(rows, ["what", "value"]))
 
 
+@verb
+def convert_glip(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of the GLIP authors (.pth).")],
+    to: Annotated[Path, typer.Option(help="Model directory to write; must not exist.")],
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="Directory of bert-base-uncased (vocab.txt is enough); without it, from the hub."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="JSON with fields of GlipConfig, for sizes other than A, T and L.")
+    ] = None,
+    ema: Annotated[bool, typer.Option("--ema", help="Take the average of the weights (model_ema).")] = False,
+    prompt: Annotated[
+        str | None, typer.Option(help="The one prompt that a prompt-tuned checkpoint was tuned for.")
+    ] = None,
+    as_json: bool = JSON,
+) -> None:
+    """Official GLIP weights to a model directory that works offline; a pickle in the file runs nothing."""
+    from teacher.models.glip.convert import convert
+
+    facts = convert(checkpoint, to, tokenizer, config, ema, prompt)
+    rows = [[name, value] for name, value in facts.items() if name != "keys"]
+    rows += [[f"  keys {name}", count] for name, count in facts["keys"].items()]
+    give(as_json, facts, table(rows, ["what", "value"]))
+
+
 def train_text(report: dict[str, Any]) -> str:
     """A training's report as text: steps, data, digests."""
     streams = [
@@ -89,7 +141,8 @@ def train_text(report: dict[str, Any]) -> str:
         for item in report["streams"]
     ]
     lines = [
-        f"{report['steps']} steps, {report['images_seen']} images seen, {report['parameters']:,} parameters",
+        f"{report['steps']} steps, {report['images_seen']} images seen, {report['parameters']:,} parameters, "
+        f"of which {report['tuning']['learned']:,} learned (tuning {report['tuning']['mode']})",
         table(streams, ["data", "share", "images", "boxes", "where"]),
         f"weights sha256:{report['model_sha256']}",
         f"run     {report['run_digest']}",

@@ -6,7 +6,8 @@ light", as GLIP is evaluated on COCO (Li et al., arXiv 2112.03857, section 4).
 
 from __future__ import annotations
 
-from collections import Counter
+import json
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,13 @@ from schemas.boxes import as_boxes, nms
 from schemas.errors import ConfigError, NotFound
 from schemas.labeler import Labeler, Prepared
 from schemas.records import Phrase, Pixels, Region, Sample
+from student.evaluate.class_prompts import Asking, class_prompts
 from student.evaluate.images import EvaluationImage
 from teacher.build import labeler as build_labeler
+from teacher.prompts.packing import Budget
 
 MIN_SCORE = 0.01
-MAX_DETECTIONS = 100
 PROMPT_NMS_IOU = 0.6
-SEPARATOR = ". "
 
 Result = dict[str, Any]
 Answer = tuple[EvaluationImage, list[Region]]
@@ -72,19 +73,36 @@ class PromptPredictor:
     `unasked` holds the texts of phrases that no prompt could hold: they count as not found, and the report says so.
     """
 
-    def __init__(self, model: Path, batch_size: int) -> None:
-        self._labeler: Labeler = build_labeler(model_settings(model), batch_size, MIN_SCORE)
+    def __init__(self, model: Path, batch_size: int, asking: Asking | None = None) -> None:
+        self._asking = asking or Asking()
+        settings = {**model_settings(model), "pad": self._asking.pad}
+        self._labeler: Labeler = build_labeler(settings, batch_size, MIN_SCORE)
+        self._fits = _token_limit(model)
+        config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+        # A prompt-tuned model knows its one detection prompt and can be asked no phrases of captions.
+        self.takes_phrases = config.get("tuned_prompt") is None
         self.unasked: Counter[str] = Counter()
 
     def results(
         self, images: Iterable[EvaluationImage], categories: Sequence[Mapping[str, Any]]
     ) -> Iterator[Result]:
-        """Detections of a prompt of all category names, suppressed per category, the best 100 of each image."""
-        caption, phrases = detection_prompt([category["name"] for category in categories])
-        for image, regions in self._answers(images, lambda image: (caption, phrases)):
-            kept = [region for phrase in range(len(phrases)) for region in suppressed(regions, phrase)]
-            for region in sorted(kept, key=lambda region: -region.score)[:MAX_DETECTIONS]:
-                yield coco_result(image, categories[region.phrase]["id"], box_of(region), region.score)
+        """Detections of prompts of all categories, suppressed per category, the best of each image (or chunk)."""
+        prompts = class_prompts(categories, self._asking, self._fits)
+        limit, found = self._asking.max_detections, defaultdict[Any, list[list[Result]]](list)
+        asked = ((image, prompt.caption, prompt.phrases) for image in images for prompt in prompts)
+        for image, question, regions in self._answers(asked):
+            prompt = prompts[question % len(prompts)]
+            kept = [region for phrase in range(len(prompt.phrases)) for region in suppressed(regions, phrase)]
+            chunks = found[image.record["id"]]
+            chunks.append(
+                [
+                    coco_result(image, prompt.categories[one.phrase]["id"], box_of(one), one.score)
+                    for one in _best(kept, limit)
+                ]
+            )
+            if len(chunks) == len(prompts):
+                rows = [row for chunk in found.pop(image.record["id"]) for row in chunk]
+                yield from rows if self._asking.per_chunk else _best(rows, limit)
 
     def grounded(
         self,
@@ -93,22 +111,23 @@ class PromptPredictor:
         phrases: Mapping[Any, Sequence[Phrase]],
     ) -> Iterator[Answer]:
         """Regions of given phrases (by image id) in the stored image's pixels; images without any are left out."""
-        asked = (image for image in images if phrases.get(image.record["id"]))
-        yield from self._answers(
-            asked, lambda image: (captions[image.record["id"]], phrases[image.record["id"]])
+        asked = (
+            (image, captions[image.record["id"]], phrases[image.record["id"]])
+            for image in images
+            if phrases.get(image.record["id"])
         )
+        for image, _, regions in self._answers(asked):
+            yield image, regions
 
     def _answers(
-        self,
-        images: Iterable[EvaluationImage],
-        question: Callable[[EvaluationImage], tuple[str, Sequence[Phrase]]],
-    ) -> Iterator[Answer]:
+        self, questions: Iterable[tuple[EvaluationImage, str, Sequence[Phrase]]]
+    ) -> Iterator[tuple[EvaluationImage, int, list[Region]]]:
+        """Image, number of the question and regions, in the order in which batches fill."""
         waiting: dict[int, EvaluationImage] = {}
 
         def prepared() -> Iterator[tuple[int, Prepared]]:
-            for number, image in enumerate(images):
+            for number, (image, caption, phrases) in enumerate(questions):
                 waiting[number] = image
-                caption, phrases = question(image)
                 asked = self._labeler.prepare(sample_of(image, caption, phrases), image.rgb_u8)
                 self.unasked.update(phrases[place].text for place, _ in asked.dropped)
                 yield number, asked
@@ -116,16 +135,21 @@ class PromptPredictor:
         for answer in ask(self._labeler, prepared()):
             if answer.rejected is not None:
                 raise answer.rejected
-            yield waiting.pop(answer.position), list(answer.regions)
+            yield waiting.pop(answer.position), answer.position, list(answer.regions)
 
 
-def detection_prompt(names: Sequence[str]) -> tuple[str, list[Phrase]]:
-    """`cat. dog` and the span of each name."""
-    phrases, begin = [], 0
-    for name in names:
-        phrases.append(Phrase(begin=begin, end=begin + len(name), text=name, root=name, kind="given"))
-        begin += len(name) + len(SEPARATOR)
-    return SEPARATOR.join(names), phrases
+def _token_limit(model: Path) -> Callable[[str], bool]:
+    """Whether a caption fits into one prompt of the model."""
+    from teacher.models.glip import GlipConfig, GlipProcessor
+
+    processor = GlipProcessor.from_pretrained(model, local_files_only=True)
+    positions = GlipConfig.from_pretrained(model, local_files_only=True).text_positions
+    return Budget(min(processor.max_tokens, positions), processor.token_count).holds
+
+
+def _best(items: list[Any], limit: int) -> list[Any]:
+    """The best by score, regions or results."""
+    return sorted(items, key=lambda item: -(item["score"] if isinstance(item, dict) else item.score))[:limit]
 
 
 def sample_of(image: EvaluationImage, caption: str, phrases: Sequence[Phrase]) -> Sample:

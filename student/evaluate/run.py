@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import ConfigError
+from student.evaluate.class_prompts import Asking
 from student.evaluate.coco import coco_numbers
 from student.evaluate.gold import category_groups, gold_phrases, of_images, read_gold, read_json
 from student.evaluate.images import EvaluationImage, evaluation_images
@@ -34,6 +35,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 16,
     results_to: str | Path | None = None,
+    asking: Asking | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """The numbers of docs/interfaces.md, with intervals over images.
@@ -42,6 +44,7 @@ def evaluate(
     gold:             COCO JSON; with captions and tokens_positive a GLIP directory also gets phrase recall
     images:           a folder or shards; gold images without pixels are left out and counted in `images`
     groups, group_by: category ids by name, or the category field that names the group (LVIS: frequency)
+    asking:           how a GLIP directory is asked for the categories: words, chunks, how many boxes
     results_to:       a file for the detections, as COCO results: what `paired_differences` compares
     """
     model, truth = Path(model_or_results), read_gold(Path(gold))
@@ -52,8 +55,14 @@ def evaluate(
         if images is None:
             raise ConfigError(f"{model} is a model: --images says where the gold's images are")
         source = _Images(str(images), truth, Path(key_map) if key_map else None, progress)
-        results, recall, facts = _ask(model, truth, source, phrases, merged, bootstrap, seed, batch_size)
+        results, recall, facts = _ask(
+            model, truth, source, phrases, merged, bootstrap, seed, batch_size, asking
+        )
         seen = of_images(truth, source.met)
+    if asking not in (None, Asking()) and (model.suffix == ".json" or model.suffix == ".onnx"):
+        raise ConfigError(
+            f"{model} takes no prompts: words, chunks, boxes and padding are for a GLIP directory"
+        )
     if not seen["images"]:
         raise ConfigError(
             f"{images} holds none of the {len(truth['images'])} images of {gold}; check --key-map"
@@ -100,14 +109,15 @@ def _ask(
     bootstrap: int,
     seed: int,
     batch_size: int,
+    asking: Asking | None,
 ) -> tuple[list[Result], dict[str, Any], dict[str, Any]]:
     """Detections, recalls, and facts of the asking: how many phrases were measured, which could not be asked."""
     if model_settings(model)["kind"] == "detector":
         detector = DetectorPredictor(model, gold["categories"])
         return [row for image in source.read("detecting") for row in detector.results(image)], {}, {}
-    predictor = PromptPredictor(model, batch_size)
+    predictor = PromptPredictor(model, batch_size, asking)
     results = list(predictor.results(source.read("detecting"), gold["categories"]))
-    asked = list(_grounded(predictor, gold, source)) if phrases else []
+    asked = list(_grounded(predictor, gold, source)) if phrases and predictor.takes_phrases else []
     facts: dict[str, Any] = {"unasked": dict(sorted(predictor.unasked.items()))}
     if not asked:
         return results, {}, facts

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from schemas.errors import EmptyPhrase, EnvironmentProblem, OutOfMemory, SampleRejected
+from schemas.errors import ConfigError, EmptyPhrase, EnvironmentProblem, OutOfMemory, SampleRejected
 from schemas.labeler import Prepared
 from schemas.records import Region, Sample
 from teacher.grounding.regions import regions_of
@@ -29,6 +29,8 @@ from teacher.settings import GlipSettings
 NO_SUPPRESSION_IOU = 1.0
 NO_LIMIT = 1_000_000
 NO_TOKEN = "PH_NO_TOKEN"
+# The one bucket of a teacher that pads to the batch's largest image.
+ANY_SIZE = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class GlipLabeler:
         self._processor = GlipProcessor.from_pretrained(settings.model, local_files_only=True)
         model = GlipForGrounding.from_pretrained(settings.model, local_files_only=True, use_safetensors=True)
         self._model = model.to(self._device).eval()
+        self._only_prompt = model.config.tuned_prompt
         self._width = min(
             settings.text_tokens or math.inf, self._processor.max_tokens, model.config.text_positions
         )
@@ -75,6 +78,11 @@ class GlipLabeler:
         plan = pack(sample.caption, sample.phrases, self._budget, self._settings.prompt)
         prompts, without_token = [], []
         for prompt in plan.prompts:
+            if self._only_prompt not in (None, prompt.text):
+                raise ConfigError(
+                    f"{self._settings.model} is tuned for the prompt {self._only_prompt!r} alone and cannot be asked "
+                    f"{prompt.text!r}; use the model it was tuned from"
+                )
             asked, missed = self._asked(prompt)
             prompts.append(asked)
             without_token += [(number, NO_TOKEN) for number in missed]
@@ -126,7 +134,7 @@ class GlipLabeler:
     def _forward(
         self, images: Sequence[np.ndarray], prompts: Sequence[AskedPrompt | None], bucket: tuple[int, int]
     ) -> GlipGroundingOutput:
-        pixels = self._processor.pixels(images, bucket)
+        pixels = self._processor.pixels(images, "authors" if bucket == ANY_SIZE else bucket)
         texts = {
             name: torch.stack([self._blank_text[name][0] if p is None else getattr(p, name) for p in prompts])
             for name in ("input_ids", "attention_mask")
@@ -160,6 +168,8 @@ class GlipLabeler:
         return covered, [phrase for _, missed in parts for phrase in missed]
 
     def _padded(self, size: tuple[int, ...]) -> tuple[int, int]:
+        if self._settings.pad == "authors":
+            return ANY_SIZE
         multiple = self._settings.pad_multiple
         height, width = (math.ceil(side / multiple) * multiple for side in size)
         return height, width

@@ -40,8 +40,11 @@ def glip_digest(settings: GlipSettings) -> str:
             f"GLIP teacher {folder}: no .safetensors file there; teacher.model is a directory written by "
             "`groundswell train` or `groundswell model convert-glip`"
         )
+    # As the authors pad, scores are others; named only then, so that evidence made before the choice keeps its digest.
+    padding = {} if settings.pad == "bucket" else {"pad": settings.pad}
     return digest_of(
         {
+            **padding,
             "kind": settings.kind,
             "method": METHOD_VERSION,
             "files": files,

@@ -17,6 +17,7 @@ from student.prompts import (
     TokenBudget,
     caption_prompt,
     detection_prompt,
+    fixed_prompt,
     make_prompt,
     mirrored,
     replaced,
@@ -180,3 +181,16 @@ def test_student_and_control_draw_the_same_kinds_and_numbers_of_negatives() -> N
 
     assert kinds[0] == kinds[1]
     assert {kind for kind, _ in kinds[0]} == {"detection", "caption"}
+
+
+def test_a_fixed_prompt_asks_every_image_the_same_and_masks_what_is_not_known() -> None:
+    one = example(("a red circle", "circle", "positive"), ("a blue star", "star", "unresolved"))
+
+    prompt = fixed_prompt(one, "star. ring. circle")
+
+    assert prompt.text == "star. ring. circle"
+    assert [(prompt.text[s.begin : s.end], s.boxes, s.masked) for s in prompt.spans] == [
+        ("star", (), True),
+        ("ring", (), False),
+        ("circle", (0,), False),
+    ]

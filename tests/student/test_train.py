@@ -288,3 +288,46 @@ def test_the_learning_rate_warms_up_and_ends_at_its_floor(two_streams: TrainSett
 
     assert rates[0] == pytest.approx(0.1) and rates[9] == pytest.approx(1.0)
     assert rates[-1] == pytest.approx(0.01) and rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_prompt_tuning_learns_its_offsets_alone_and_says_how_many(two_streams: TrainSettings) -> None:
+    prompt = "circle. square. star"
+    streams = tuple(
+        stream.model_copy(update={"prompts": PromptMix(detection=1, phrase_list=0, caption=0)})
+        for stream in two_streams.streams
+    )
+    settings = two_streams.model_copy(
+        update={"streams": streams, "tuning": "prompt", "tuning_prompt": prompt, "steps": 2}
+    )
+
+    report = train(settings)
+
+    start, model = (
+        load_file(Path(f) / "model.safetensors") for f in (settings.start, settings.out + "/model")
+    )
+    assert set(model) - set(start) == {"model.prompt_offset.table"}
+    assert all(torch.equal(model[name], value) for name, value in start.items())
+    assert model["model.prompt_offset.table"].abs().sum() > 0
+    assert report["tuning"] == {"mode": "prompt", "learned": model["model.prompt_offset.table"].numel()}
+    assert GlipForGrounding.from_pretrained(settings.out + "/model").config.tuned_prompt == prompt
+    assert "one prompt alone: `circle. square. star`" in (Path(settings.out) / "model/README.md").read_text()
+    assert {one.text for one in maker(settings).batch(0).prompts} == {prompt}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tuning": "prompt"}, "belong together"),
+        ({"tuning": "linear", "tuning_prompt": "cat"}, "belong together"),
+        ({"tuning": "prompt", "tuning_prompt": "cat. dog"}, "detection: 1"),
+        ({"tuning": "prompt", "tuning_prompt": "left hand", "streams": "detection"}, "left or right"),
+    ],
+)
+def test_a_tuning_that_cannot_be_meant_is_refused(two_streams: TrainSettings, changes, message) -> None:
+    values = two_streams.model_dump() | changes
+    if changes.get("streams") == "detection":
+        mix = {"detection": 1, "phrase_list": 0, "caption": 0}
+        values["streams"] = [stream.model_dump() | {"prompts": mix} for stream in two_streams.streams]
+
+    with pytest.raises(ValidationError, match=message):
+        TrainSettings.model_validate(values)

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from engine.work.run_unit import without_phrases
+from schemas.errors import ConfigError
 from schemas.records import Phrase, Pixels, Sample
-from student.evaluate.predictors import detection_prompt
+from student.evaluate.class_prompts import Asking, ClassWords
 from student.evaluate.run import evaluate
 
 
@@ -49,7 +50,7 @@ def test_a_prompted_model_gets_all_numbers_with_intervals(glip_folder, world):
 
 def test_a_name_that_no_prompt_can_hold_counts_as_not_found_and_is_told(glip_folder, world):
     gold = json.loads((world / "gold.json").read_text())
-    gold["categories"][1]["name"] = endless = "blue star " * 200
+    gold["categories"][1]["name"] = endless = "blue star " * 200 + "ring"
     (world / "gold.json").write_text(json.dumps(gold))
 
     report = evaluate(glip_folder, world / "gold.json", world, bootstrap=0)
@@ -66,11 +67,68 @@ def test_the_numbers_do_not_depend_on_the_batch_size(glip_folder, world):
     assert first["recall_at"] == second["recall_at"] and first["AP"] == pytest.approx(second["AP"], abs=1e-3)
 
 
-def test_a_detection_prompt_names_each_category_once():
-    caption, phrases = detection_prompt(["cat", "traffic light"])
+def detections(folder, world, **asking):
+    """Results by category, best first, without phrase recall."""
+    evaluate(
+        folder, world / "gold.json", world, phrases=False, bootstrap=0, batch_size=2,
+        results_to=world / "results.json", asking=Asking(**asking),
+    )  # fmt: skip
+    return json.loads((world / "results.json").read_text())
 
-    assert caption == "cat. traffic light"
-    assert [caption[phrase.begin : phrase.end] for phrase in phrases] == ["cat", "traffic light"]
+
+def test_a_vocabulary_in_chunks_is_asked_whole_and_the_best_of_each_image_are_kept(glip_folder, world):
+    joint = detections(glip_folder, world, chunk=1, max_detections=7)
+    apart = detections(glip_folder, world, chunk=1, max_detections=7, per_chunk=True)
+
+    for image in (1, 2, 3):
+        of_joint, of_apart = ([row for row in rows if row["image_id"] == image] for rows in (joint, apart))
+        assert {row["category_id"] for row in of_apart} == {4, 9}
+        assert len(of_joint) == 7 and len(of_apart) == 14
+        best = sorted((row["score"] for row in of_apart), reverse=True)[:7]
+        assert [row["score"] for row in of_joint] == best
+
+
+def test_a_class_alone_in_its_chunk_scores_as_it_does_in_a_prompt_of_its_own(glip_folder, world):
+    chunked = detections(glip_folder, world, chunk=1, per_chunk=True)
+    gold = json.loads((world / "gold.json").read_text())
+    gold["categories"] = gold["categories"][1:]
+    gold["annotations"] = []
+    (world / "gold.json").write_text(json.dumps(gold))
+
+    alone = detections(glip_folder, world)
+
+    for image in (1, 2, 3):
+        mine, theirs = (
+            [row["score"] for row in rows if row["image_id"] == image and row["category_id"] == 9]
+            for rows in (chunked, alone)
+        )
+        assert mine == pytest.approx(theirs, abs=1e-5)
+
+
+def test_words_of_a_class_change_its_scores(glip_folder, world):
+    plain = detections(glip_folder, world)
+    other = detections(glip_folder, world, words={"circle": ClassWords(name="square", prefix="a red ")})
+
+    assert {row["category_id"] for row in other} == {4, 9}
+    assert [row["score"] for row in plain] != [row["score"] for row in other]
+
+
+def test_padding_as_the_authors_do_is_the_same_for_images_of_whole_multiples_alone(glip_folder, world):
+    """Images of 96 x 96 and 96 x 128 in one batch: the authors pad the smaller one to 128, a bucket does not."""
+    bucket, authors = (detections(glip_folder, world, pad=pad) for pad in ("bucket", "authors"))
+
+    def scores(rows, image):
+        return np.array([row["score"] for row in rows if row["image_id"] == image])
+
+    assert np.allclose(scores(bucket, 1), scores(authors, 1), atol=1e-5)  # 96 x 128, the largest itself
+    assert not np.allclose(scores(bucket, 2), scores(authors, 2), atol=1e-5)  # shares its batch
+
+
+def test_a_results_file_takes_no_prompts(glip_folder, world):
+    detections(glip_folder, world)
+
+    with pytest.raises(ConfigError, match="takes no prompts"):
+        evaluate(world / "results.json", world / "gold.json", asking=Asking(chunk=3))
 
 
 def test_a_phrase_that_the_teacher_cannot_take_is_marked_and_listed_in_the_evidence():

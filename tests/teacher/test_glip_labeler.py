@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from schemas.errors import EnvironmentProblem, NotFound, SampleRejected
+from schemas.errors import ConfigError, EnvironmentProblem, NotFound, SampleRejected
 from schemas.records import Phrase, Pixels, Sample
 from teacher.build import labeler, labeler_digest
 from teacher.models.glip import GlipForGrounding, GlipProcessor
@@ -166,3 +166,22 @@ def test_a_folder_without_weights_and_a_missing_gpu_are_errors_with_a_remedy(gli
     if not torch.cuda.is_available():
         with pytest.raises(EnvironmentProblem, match="device"):
             build(glip_folder, device="cuda")
+
+
+def test_a_prompt_tuned_model_labels_its_own_prompt_and_stops_at_another(glip_folder, tmp_path):
+    from teacher.models.glip.tuning import add_prompt_offset
+
+    model, processor = (
+        GlipForGrounding.from_pretrained(glip_folder),
+        GlipProcessor.from_pretrained(glip_folder),
+    )
+    add_prompt_offset(model, processor, "red circle. blue star")
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    teacher = build(tmp_path)
+
+    own = prepared(teacher, "red circle. blue star", ("red circle", "blue star"))
+
+    assert {region.phrase for region in teacher.label([own, None, None])[0]} == {0, 1}
+    with pytest.raises(ConfigError, match="tuned for the prompt 'red circle. blue star' alone"):
+        prepared(teacher)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
+from teacher.models.glip.tensor_cache import tensor_cache
 
-# A cached tensor must serve training after a pass in inference mode made it.
-@lru_cache(maxsize=256)
-@torch.inference_mode(False)
+
+@tensor_cache(256)
 def grid_anchors(
     level_shapes: tuple[tuple[int, int], ...], anchor_scale: float, device: torch.device
 ) -> Tensor:

@@ -44,6 +44,10 @@ class GlipConfig(PretrainedConfig):
     text_dropout: float = 0.1
     text_norm_eps: float = 1e-12
     pad_token_id: int | None = 0
+    # Prompt tuning: rows of learned offsets to the tokens of one prompt, which stands here as text and as token ids.
+    prompt_offset_tokens: int = 0
+    tuned_prompt: str | None = None
+    tuned_prompt_ids: tuple[int, ...] | list[int] = ()
 
     # ---- tower: num_blocks x [fusion, text layer, dynamic convolution]
     num_blocks: int = 6
@@ -89,7 +93,8 @@ class GlipConfig(PretrainedConfig):
     def __post_init__(self, **kwargs: object) -> None:
         super().__post_init__(**kwargs)
         # JSON knows only lists; as tuples a loaded configuration equals the saved one.
-        for name in ("swin_depths", "swin_heads", "conv_stem_widths", "conv_widths", "conv_depths"):
+        lists = ("swin_depths", "swin_heads", "conv_stem_widths", "conv_widths", "conv_depths")
+        for name in (*lists, "tuned_prompt_ids"):
             setattr(self, name, tuple(getattr(self, name)))
         self._check()
 
@@ -124,6 +129,12 @@ class GlipConfig(PretrainedConfig):
         if len(self.conv_widths) != 3 or len(self.conv_depths) != 3 or len(self.conv_stem_widths) != 2:
             raise ValueError(
                 "conv_widths and conv_depths take 3 numbers (strides 8, 16, 32), conv_stem_widths 2"
+            )
+        if bool(self.prompt_offset_tokens) != (
+            self.tuned_prompt is not None and len(self.tuned_prompt_ids) > 0
+        ):
+            raise ValueError(
+                "prompt_offset_tokens, tuned_prompt and tuned_prompt_ids belong together: all or none of them"
             )
         if not 0 < self.prior_probability < 1:
             raise ValueError(

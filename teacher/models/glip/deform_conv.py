@@ -11,6 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from teacher.models.glip.torchvision_ops import torchvision_ops
+
+# Those in which its kernels exist everywhere; reduced precision takes the plain way.
+_TORCHVISION_DTYPES = (torch.float32, torch.float64)
+
 
 def modulated_deform_conv(
     x_BCHW: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, stride: int
@@ -22,6 +27,17 @@ def modulated_deform_conv(
     weight:  [O, C, k, k] with K = k * k
     returns: [B, O, h, w]
     """
+    ops = None if torch.compiler.is_compiling() else torchvision_ops()
+    if ops is not None and x_BCHW.dtype == offset.dtype == mask.dtype == weight.dtype in _TORCHVISION_DTYPES:
+        padding = weight.shape[-1] // 2
+        return ops.deform_conv2d(x_BCHW, offset, weight, bias, stride=stride, padding=padding, mask=mask)
+    return plain_deform_conv(x_BCHW, offset, mask, weight, bias, stride)
+
+
+def plain_deform_conv(
+    x_BCHW: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, stride: int
+) -> Tensor:
+    """The same in plain torch."""
     batch, channels = x_BCHW.shape[:2]
     taps, (height, width) = weight.shape[2] * weight.shape[3], mask.shape[-2:]
     grid = _sampling_grid(offset, weight.shape[-1], stride, x_BCHW.shape[-2:])

@@ -50,10 +50,6 @@ class Fusion(nn.Module):
         text = text + self.text_gate * self.text_output(self._join(from_image))
         return image, text
 
-    def _clamp(self, logits: Tensor) -> Tensor:
-        # In full precision a softmax over numbers this large is decided long before; the copy would cost time only.
-        return logits if logits.dtype.itemsize > 2 else logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
-
     def _weights(self, logits: Tensor) -> Tensor:
         weights = logits.softmax(dim=-1)
         # F.dropout at rate 0 still draws a mask.

@@ -18,6 +18,7 @@ from transformers.utils import ModelOutput
 
 from teacher.models.glip.alignment import BoxHead, TokenAlignment, flatten_levels, split_levels
 from teacher.models.glip.anchors import grid_anchors
+from teacher.models.glip.checkpointing import recomputed
 from teacher.models.glip.config import GlipConfig
 from teacher.models.glip.conv_backbone import ConvBackbone
 from teacher.models.glip.deform_conv import DeformConv
@@ -25,6 +26,7 @@ from teacher.models.glip.dyhead import DynamicConv
 from teacher.models.glip.fpn import FeaturePyramid
 from teacher.models.glip.fusion import Fusion
 from teacher.models.glip.losses import ImageLabels, grounding_losses
+from teacher.models.glip.prompt_offset import PromptOffset
 from teacher.models.glip.swin import RelativePositionBias, Swin
 from teacher.models.glip.text import TextEncoder, TextLayer, padding_bias
 
@@ -57,6 +59,8 @@ class GlipPreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     main_input_name = "pixel_values"
     input_modalities = ("image", "text")
+    # Switched by `activation_checkpointing_enable()`; what is computed anew is each block of backbone, text and tower.
+    supports_gradient_checkpointing = True
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
@@ -90,6 +94,8 @@ class GlipPreTrainedModel(PreTrainedModel):
                 init.ones_(scale)
         elif isinstance(module, DynamicConv) and module.offset is not None:
             init.normal_(module.offset.weight, std=0.01)
+        elif isinstance(module, PromptOffset):
+            init.zeros_(module.table)
         elif isinstance(module, RelativePositionBias):
             init.trunc_normal_(module.table, std=0.02)
         else:
@@ -126,11 +132,14 @@ class Block(nn.Module):
 class GlipModel(GlipPreTrainedModel):
     """Image and text to fused features; no heads."""
 
+    gradient_checkpointing = False
+
     def __init__(self, config: GlipConfig) -> None:
         super().__init__(config)
         self.backbone = Swin(config) if config.backbone == "swin" else ConvBackbone(config)
         self.fpn = FeaturePyramid(config)
         self.text_encoder = TextEncoder(config)
+        self.prompt_offset = PromptOffset(config) if config.prompt_offset_tokens else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_blocks))
         self.post_init()
 
@@ -143,9 +152,11 @@ class GlipModel(GlipPreTrainedModel):
         if not self.config.fusion:
             # Without a tower for the text, the authors read it with its padding set to zero.
             text = text * attention_mask[:, :, None].to(text.dtype)
+        if self.prompt_offset is not None:
+            text = self.prompt_offset(text, input_ids, attention_mask)
         bias = padding_bias(attention_mask, text.dtype)
         for block in self.blocks:
-            levels, text = block(levels, text, bias)
+            levels, text = recomputed(self, block, levels, text, bias)
         return GlipModelOutput(levels=tuple(levels), text=text)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from teacher.models.glip.box_coder import pairwise_iou
+from teacher.models.glip.torchvision_ops import torchvision_ops
 
 
 def nms(boxes_N4: Tensor, scores_N: Tensor, iou_above: float) -> Tensor:
@@ -18,6 +19,16 @@ def nms(boxes_N4: Tensor, scores_N: Tensor, iou_above: float) -> Tensor:
 
     iou_above: a box is suppressed by a better one when their IoU is greater than this
     """
+    ops = torchvision_ops()
+    if ops is not None and boxes_N4.dtype == scores_N.dtype:
+        # Its boxes are half-open: one more pixel to the right and below makes areas and overlaps the inclusive ones.
+        kept = ops.nms(boxes_N4 + boxes_N4.new_tensor([0, 0, 1, 1]), scores_N, iou_above)
+        return torch.zeros_like(scores_N, dtype=torch.bool).scatter_(0, kept, True)
+    return plain_nms(boxes_N4, scores_N, iou_above)
+
+
+def plain_nms(boxes_N4: Tensor, scores_N: Tensor, iou_above: float) -> Tensor:
+    """The same in plain torch."""
     order = scores_N.argsort(descending=True, stable=True)
     ranked = boxes_N4[order]
     suppresses = (pairwise_iou(ranked, ranked) > iou_above).triu(diagonal=1)

@@ -15,6 +15,9 @@ STRUCTURAL = re.compile(r"\.(relative_position_index|position_ids|cell_anchors\.
 # Held by the files, read by nothing: the class logits' loss is multiplied by zero, BERT's pooler is not called.
 DEAD = re.compile(r"^rpn\.head\.cls_logits\.|\.pooler\.")
 
+# Only in a prompt-tuned checkpoint: a linear layer whose weight's rows are the tokens' offsets.
+PROMPT_OFFSETS = "rpn.tunable_linear.weight"
+
 _ATTENTION_LAYER = {
     "attention.self.query": "query",
     "attention.self.key": "key",
@@ -67,6 +70,7 @@ _PLAIN = {
     "language_backbone.body.model.embeddings.position_embeddings": "model.text_encoder.positions",
     "language_backbone.body.model.embeddings.token_type_embeddings": "model.text_encoder.segments",
     "language_backbone.body.model.embeddings.LayerNorm": "model.text_encoder.norm",
+    PROMPT_OFFSETS: "model.prompt_offset.table",
     "rpn.head.log_scale": "alignment.log_scale",
     "rpn.head.bias_lang": "alignment.text_bias",
     "rpn.head.bias0": "alignment.bias",

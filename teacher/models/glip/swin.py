@@ -7,22 +7,21 @@ padding takes part in attention as zeros). Source: arXiv 2103.14030.
 # B images, H rows, W columns, C channels, w windows of an image, L positions of a window, h heads
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from teacher.models.glip.checkpointing import recomputed
 from teacher.models.glip.config import GlipConfig
+from teacher.models.glip.tensor_cache import tensor_cache
 
 # Added to the logits of positions that the shift brought together from different sides of the map.
 APART = -100.0
 
 
-# Cached tensors must serve training after a pass in inference mode made them.
-@lru_cache(maxsize=8)
-@torch.inference_mode(False)
+@tensor_cache(8)
 def relative_position_index(window: int) -> Tensor:
     """[L, L] row of the bias table for each pair of positions in a window."""
     line = torch.arange(window, device="cpu")
@@ -31,8 +30,7 @@ def relative_position_index(window: int) -> Tensor:
     return away[0] * (2 * window - 1) + away[1]
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
+@tensor_cache(64)
 def shift_mask(height: int, width: int, window: int, device: torch.device) -> Tensor:
     """[w, L, L] for a map rolled by half a window: 0 inside a region, `APART` across regions."""
     bounds = (slice(0, -window), slice(-window, -(window // 2)), slice(-(window // 2), None))
@@ -158,6 +156,8 @@ class PatchMerging(nn.Module):
 class SwinStage(nn.Module):
     """Merging (but in the first stage) and the blocks of one resolution."""
 
+    gradient_checkpointing = False
+
     def __init__(self, config: GlipConfig, index: int, drop_rates: list[float]) -> None:
         super().__init__()
         channels, heads = config.swin_embed_dim * 2**index, config.swin_heads[index]
@@ -170,7 +170,7 @@ class SwinStage(nn.Module):
     def forward(self, x_BHWC: Tensor) -> Tensor:
         x = self.merge(x_BHWC)
         for block in self.blocks:
-            x = block(x)
+            x = recomputed(self, block, x)
         return x
 
 

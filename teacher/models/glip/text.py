@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from teacher.models.glip.checkpointing import recomputed
 from teacher.models.glip.config import GlipConfig
 
 
@@ -64,6 +65,8 @@ class TextLayer(nn.Module):
 class TextEncoder(nn.Module):
     """Token ids -> last layer's features. Padding rows are computed like any other, as the fusion expects them."""
 
+    gradient_checkpointing = False
+
     def __init__(self, config: GlipConfig) -> None:
         super().__init__()
         width = config.text_hidden
@@ -86,5 +89,5 @@ class TextEncoder(nn.Module):
         hidden = self.dropout(self.norm(embedded))
         bias = padding_bias(attention_mask_BT, hidden.dtype)
         for layer in self.layers:
-            hidden = layer(hidden, bias)
+            hidden = recomputed(self, layer, hidden, bias)
         return hidden

@@ -1,0 +1,88 @@
+"""Which part of a GLIP learns: all, the linear heads, an offset to one prompt, or the text encoder.
+
+Promise: what does not learn does not change in any way, running averages and random layers included. Source of the
+four modes: GLIP, arXiv 2112.03857, section 4.3, and the authors' SOLVER.TUNING_HIGHLEVEL_OVERRIDE.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from schemas.errors import ConfigError
+from teacher.models.glip.modeling import GlipForGrounding
+from teacher.models.glip.processing import GlipProcessor
+from teacher.models.glip.prompt_offset import PromptOffset
+
+TuningMode = Literal["full", "linear", "prompt", "language"]
+# Beginnings of the names of the parameters that learn.
+LEARNS: dict[TuningMode, tuple[str, ...]] = {
+    "full": ("",),
+    # The authors' list: not the box scales of the levels.
+    "linear": ("alignment.", "box_head.box.", "box_head.centerness."),
+    "prompt": ("model.prompt_offset.",),
+    "language": ("model.text_encoder.",),
+}
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How many of a model's parameters learn."""
+
+    mode: TuningMode
+    learned: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"tuning {self.mode}: {self.learned:,} of {self.total:,} parameters learn"
+
+
+def tune(model: GlipForGrounding, mode: TuningMode) -> Tuning:
+    """Freeze what `mode` does not train, and put the rest into training mode.
+
+    raises: ConfigError for prompt tuning of a model without offsets; `add_prompt_offset` gives it some
+    """
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith(LEARNS[mode]))
+    learned = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    if not learned:
+        raise ConfigError(f"tuning {mode}: nothing would learn; the model has no prompt offset")
+    model.train()
+    for module in model.modules():
+        if _is_frozen(module):
+            # Dropouts inside stay off, and no running average moves.
+            module.eval()
+    return Tuning(mode, learned, sum(parameter.numel() for parameter in model.parameters()))
+
+
+def add_prompt_offset(model: GlipForGrounding, processor: GlipProcessor, prompt: str) -> None:
+    """Give a model offsets of zero for `prompt`, and write the prompt into its configuration.
+
+    A model that has offsets for this prompt keeps them. raises: ConfigError for offsets of another prompt, or a
+    prompt that does not fit
+    """
+    config = model.config
+    if config.tuned_prompt is not None:
+        if config.tuned_prompt != prompt:
+            raise ConfigError(
+                f"the model is tuned for the prompt {config.tuned_prompt!r}, not for {prompt!r}"
+            )
+        return
+    config.tuned_prompt, config.tuned_prompt_ids = prompt, prompt_ids(processor, prompt)
+    config.prompt_offset_tokens = min(processor.max_tokens, config.text_positions)
+    model.model.prompt_offset = PromptOffset(config).to(model.alignment.bias)
+
+
+def prompt_ids(processor: GlipProcessor, prompt: str) -> tuple[int, ...]:
+    """The prompt's token ids with the special ones. raises: ConfigError when they do not fit."""
+    ids = processor.tokenizer(prompt, truncation=False, verbose=False)["input_ids"]
+    if len(ids) > processor.max_tokens:
+        raise ConfigError(f"the prompt takes {len(ids)} tokens, the model {processor.max_tokens}: shorten it")
+    return tuple(ids)
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    parameters = list(module.parameters())
+    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)

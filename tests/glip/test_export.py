@@ -1,0 +1,59 @@
+"""`torch.export` takes the forward pass as a graph that gives the same numbers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from teacher.models.glip import GlipConfig, GlipForGrounding
+from teacher.models.glip.anchors import grid_anchors
+
+
+class Forward(nn.Module):
+    """The outputs that are tensors of the input, in a fixed order."""
+
+    def __init__(self, model: GlipForGrounding) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values, input_ids, attention_mask):
+        found = self.model(pixel_values, None, input_ids, attention_mask)
+        return found.token_logits, found.box_deltas, found.centerness_logits, found.anchors
+
+
+@pytest.fixture
+def smallest() -> GlipForGrounding:
+    torch.manual_seed(0)
+    config = GlipConfig(
+        swin_embed_dim=16, swin_depths=(1, 1, 2, 1), swin_heads=(1, 2, 2, 4), swin_window=4, channels=32,
+        vocab_size=20, text_hidden=32, text_layers=1, text_heads=2, text_intermediate=32, num_blocks=1,
+        fusion_width=32,
+    )  # fmt: skip
+    return GlipForGrounding(config).eval()
+
+
+def test_the_exported_graph_gives_the_models_numbers_for_other_images_and_texts(
+    smallest, processor, pictures
+):
+    def inputs(place: int, text: str) -> tuple[torch.Tensor, ...]:
+        made = processor(pictures[place : place + 1], [text], pad=(96, 112))
+        return made["pixel_values"], made["input_ids"], made["attention_mask"]
+
+    graph = torch.export.export(Forward(smallest), inputs(0, "a red square")).module()
+    given = inputs(1, "blue circle. triangle")
+    with torch.no_grad():
+        exported, ours = graph(*given), Forward(smallest)(*given)
+
+    assert all(torch.equal(a, b) for a, b in zip(exported, ours, strict=True))
+
+
+def test_tracing_leaves_no_stand_ins_in_the_caches():
+    class Anchors(nn.Module):
+        def forward(self, x):
+            return x + grid_anchors(((3, 5), (2, 3)), 6.5, x.device)
+
+    torch.export.export(Anchors(), (torch.zeros(21, 4),))
+
+    made = grid_anchors(((3, 5), (2, 3)), 6.5, torch.device("cpu"))
+    assert type(made) is torch.Tensor and made[0].tolist() == [-22, -22, 29, 29]

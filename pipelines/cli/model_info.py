@@ -17,7 +17,8 @@ HEADER_LIMIT_BYTES = 64 << 20
 def describe_model(path: Path) -> dict[str, Any]:
     """Kind, sizes and digests of a Hugging Face directory with safetensors, or of an ONNX file.
 
-    raises: NotFound, or ConfigError for a directory without `config.json` and `model.safetensors`
+    raises: NotFound, or ConfigError for a directory without `config.json` and `model.safetensors` or a file that is
+            no model
     """
     if path.suffix == ".onnx" and path.is_file():
         return _describe_onnx(path)
@@ -64,9 +65,9 @@ def _count_tensors(header: dict[str, Any]) -> dict[str, Any]:
 
 
 def _describe_onnx(path: Path) -> dict[str, Any]:
-    import onnxruntime
+    from teacher.detectors.onnx_session import open_onnx
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = open_onnx(path)
     return {
         "path": str(path),
         "kind": "detector (ONNX)",

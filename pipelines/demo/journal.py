@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from schemas.digests import digest_of
-from schemas.errors import GroundswellError
+from schemas.errors import Conflict, GroundswellError
 
 ROOMS = ("schemas", "engine", "teacher", "student", "pipelines")
+STEPS = "steps"
 _COMPILED = "__pycache__"
 
 
@@ -27,7 +28,7 @@ class Journal:
 
     def __init__(self, folder: Path, key: dict[str, Any], total: int, say: Callable[[str], None]) -> None:
         self._home = folder
-        self._folder = folder / "steps"
+        self._folder = folder / STEPS
         self._folder.mkdir(parents=True, exist_ok=True)
         self._key = digest_of(key)
         self._total = total
@@ -84,6 +85,15 @@ class Journal:
             if _sha256(file) != digest:
                 return f"{name} has changed"
         return None
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise Conflict for a folder with content that no demo made: steps remove what lies where they write."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / STEPS).is_dir():
+        raise Conflict(
+            f"{folder} holds files that no demo made, and a demo would remove what stands in its way; give --to a new "
+            "or empty folder"
+        )
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -59,7 +59,7 @@ class Recipe(Settings):
         world = WorldSettings(gold_images=40, web_images=60, web_shard_images=30, test_images=16)
         policy = cls().policy.model_copy(update={"min_score": 0.3})
         return cls(
-            seed=seed, teacher_steps=80, student_steps=20, audit_regions=40, world_size=world, policy=policy
+            seed=seed, teacher_steps=60, student_steps=20, audit_regions=40, world_size=world, policy=policy
         )
 
     @property

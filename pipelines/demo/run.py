@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipelines.demo.journal import Journal, code_digest
+from pipelines.demo.journal import Journal, code_digest, refuse_foreign
 from pipelines.demo.places import Places
 from pipelines.demo.recipe import Recipe
 from schemas.errors import Conflict, GroundswellError, NotFound
@@ -51,7 +51,11 @@ class DemoResult:
 
 
 def run_demo(folder: Path, recipe: Recipe, *, progress: Progress, say: Say) -> DemoResult:
-    """Render, teach, label, compile, train, evaluate, audit, report. Steps that are done are not done again."""
+    """Render, teach, label, compile, train, evaluate, audit, report. Steps that are done are not done again.
+
+    raises: Conflict for a folder that holds something else
+    """
+    refuse_foreign(folder)
     places = Places(folder)
     key = {
         "recipe": recipe.model_dump(mode="json"),

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from PIL import Image
 
 from schemas.boxes import clip, nms
 from schemas.errors import ConfigError, NotFound
+from teacher.detectors.onnx_session import open_onnx
 
 STRIDES = (8, 16, 32)
 PAD_VALUE = 114
@@ -49,9 +49,7 @@ class Yolox:
         """Raises NotFound for a missing file and ConfigError for a model of another shape than YOLOX's."""
         if not Path(path).is_file():
             raise NotFound(f"detector {path}: no such file; teacher.model is the path of an .onnx file")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = open_onnx(path)
         self.class_names = class_names
         self.nms_iou = nms_iou
         self._input = self._session.get_inputs()[0].name

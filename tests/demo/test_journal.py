@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.demo.journal import Journal, code_digest
-from schemas.errors import GroundswellError
+from pipelines.demo.journal import Journal, code_digest, refuse_foreign
+from pipelines.demo.recipe import Recipe
+from pipelines.demo.run import run_demo
+from schemas.errors import Conflict, GroundswellError
 
 
 def run_two(folder: Path, key: dict, ran: list[str], said: list[str]) -> dict:
@@ -130,3 +132,24 @@ def test_the_code_digest_follows_the_source(tmp_path: Path) -> None:
     source.write_text("x = 2\n")
 
     assert code_digest(tmp_path) != before
+
+
+def test_a_folder_of_the_users_own_files_is_refused_and_keeps_them(tmp_path: Path) -> None:
+    precious = tmp_path / "world" / "photographs.zip"
+    precious.parent.mkdir()
+    precious.write_bytes(b"of ten years")
+
+    with pytest.raises(Conflict, match="no demo made"):
+        run_demo(tmp_path, Recipe.quick(), progress=lambda *step: None, say=print)
+
+    assert list(tmp_path.rglob("*")) == [precious.parent, precious]
+
+
+def test_a_demo_that_was_killed_before_its_first_step_ended_is_no_foreign_folder(tmp_path: Path) -> None:
+    refuse_foreign(tmp_path / "new")
+    refuse_foreign(tmp_path)
+
+    Journal(tmp_path, {}, total=1, say=print)
+    (tmp_path / "job.yaml").write_text("{}")
+
+    refuse_foreign(tmp_path)

@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo test test-long bench-one-number check lock clean
+.PHONY: help setup demo test test-long bench-glip bench-one-number check lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ check: $(STAMP)  ## format, lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+bench-glip: $(STAMP)  ## GLIP's speed and memory on this machine, beside Grounding DINO tiny
+	@$(BIN)/python -m benchmarks.glip_speed
 
 lock: requirements.in  ## resolve requirements.in anew (needs uv on the PATH)
 	@deploy/lock.sh requirements.in requirements.lock

@@ -135,6 +135,17 @@ def small_swin() -> GlipForGrounding:
     return GlipForGrounding(config).eval()
 
 
+def test_a_batch_of_the_authors_parts_equals_its_images_padded_alike(small_swin, processor, pictures):
+    """Three captions; the images fill their padding to different degrees."""
+    cut = [picture[: 96 - 16 * n] for n, picture in enumerate(pictures)]
+    together = run(small_swin, processor(cut, TEXTS, pad=(96, 128)))
+
+    for index in range(3):
+        alone = run(small_swin, processor(cut[index : index + 1], TEXTS[index : index + 1], pad=(96, 128)))
+        for name in ("token_logits", "box_deltas", "centerness_logits"):
+            assert torch.allclose(alone[name][0], together[name][index], atol=1e-5)
+
+
 def test_the_swin_and_deformable_model_survives_saving_too(small_swin, tmp_path, processor, pictures):
     inputs = processor(pictures[:1], TEXTS[:1])
 

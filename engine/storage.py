@@ -52,8 +52,7 @@ class Store:
         full = self._full(path)
         with reaching(self.url):
             if self.is_local:
-                os.replace(_write_temporary(full, data), full)
-                _sync_folder(os.path.dirname(full))
+                _replace_local(full, data)
             else:
                 self._fs.pipe_file(full, data)
 
@@ -101,6 +100,16 @@ class Store:
 def open_store(url: str, storage: StorageSettings | None = None) -> Store:
     """The store of an output URL: file, s3, gs or memory."""
     return Store(url, storage)
+
+
+def _replace_local(full: str, data: bytes) -> None:
+    temporary = _write_temporary(full, data)
+    try:
+        os.replace(temporary, full)
+    except OSError:  # a folder stands there
+        os.unlink(temporary)
+        raise
+    _sync_folder(os.path.dirname(full))
 
 
 def _create_local(full: str, data: bytes) -> None:

@@ -182,3 +182,12 @@ def test_an_endpoint_holds_no_credentials(url: str) -> None:
 
     with pytest.raises(ValidationError, match="they belong into the environment"):
         StorageSettings(endpoint_url=url)
+
+
+def test_a_name_that_is_a_folder_cannot_be_written_and_leaves_no_temporary_file(tmp_path: Path) -> None:
+    (tmp_path / "labels.json").mkdir()
+
+    with pytest.raises(IsADirectoryError):
+        open_store(str(tmp_path)).put("labels.json", b"{}")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.json"]

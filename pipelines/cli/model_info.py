@@ -29,7 +29,7 @@ def describe_model(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path} lacks {' and '.join(missing)}; a model directory holds both (no pickles are read)"
         )
-    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    config = _json_object((path / "config.json").read_bytes(), path / "config.json")
     weights = path / "model.safetensors"
     return {
         "path": str(path),
@@ -48,9 +48,19 @@ def read_safetensors_header(path: Path) -> dict[str, Any]:
         length = int.from_bytes(file.read(8), "little")
         if length > HEADER_LIMIT_BYTES:
             raise ConfigError(f"{path}: a header of {length} bytes; expected at most {HEADER_LIMIT_BYTES}")
-        header = json.loads(file.read(length))
+        header = _json_object(file.read(length), path)
     header.pop("__metadata__", None)
     return dict(header)
+
+
+def _json_object(data: bytes, path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except ValueError as error:  # also what is no UTF-8
+        raise ConfigError(f"{path} cannot be read ({error}); it was cut short or is another file") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} holds a JSON {type(value).__name__}, expected an object")
+    return value
 
 
 def _count_tensors(header: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,18 @@ def _read_results(path: Path) -> list[Result]:
     fields = {"image_id", "category_id", "bbox", "score"}
     if not isinstance(rows, list) or not all(isinstance(row, dict) and fields <= row.keys() for row in rows):
         raise ConfigError(f"{path}: expected a list of COCO detections with {', '.join(sorted(fields))}")
+    for number, row in enumerate(rows):
+        numbers = [*row["bbox"], row["score"]] if isinstance(row["bbox"], list) else []
+        if len(numbers) != 5 or not all(map(_is_finite, numbers)):
+            raise ConfigError(
+                f"{path}: detection {number} has bbox {row['bbox']!r} and score {row['score']!r}; expected four finite "
+                "numbers x, y, width, height in pixels and one finite score"
+            )
     return rows
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _ask(

@@ -180,3 +180,14 @@ def test_a_category_with_the_id_zero_is_a_category(tmp_path, shared_data):
     report = evaluate(shared_data / "real_teacher" / "yolox_nano.onnx", gold, tmp_path, bootstrap=0)
 
     assert report["images"]["evaluated"] == 1
+
+
+@pytest.mark.parametrize(
+    "bbox, score", [([0, 0, 5], 0.5), ([0, 0, float("nan"), 5], 0.5), (None, 0.5), ([0, 0, 5, 5], "high")]
+)
+def test_a_detection_without_four_finite_numbers_and_a_score_is_named(tmp_path, bbox, score):
+    good = {"image_id": 1, "category_id": 3, "bbox": [0, 0, 20, 10], "score": 0.9}
+    (tmp_path / "results.json").write_text(json.dumps([good, {**good, "bbox": bbox, "score": score}]))
+
+    with pytest.raises(ConfigError, match=r"results\.json: detection 1 has bbox"):
+        evaluate(tmp_path / "results.json", tiny_gold(tmp_path), bootstrap=0)

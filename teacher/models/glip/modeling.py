@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from schemas.errors import ConfigError
 from teacher.models.glip.alignment import BoxHead, TokenAlignment, flatten_levels, split_levels
 from teacher.models.glip.anchors import grid_anchors
 from teacher.models.glip.checkpointing import recomputed
@@ -68,9 +70,16 @@ class GlipPreTrainedModel(PreTrainedModel):
 
         Loaded tensors are views of the mapped file at whatever address its header's length left them; unaligned
         memory takes other kernels and rounds otherwise (5e-7 in the logits), and a file replaced on disk would
-        change a model in use.
+        change a model in use. Raises ConfigError for weights that cannot be read.
         """
-        loaded = super().from_pretrained(*args, **kwargs)
+        try:
+            loaded = super().from_pretrained(*args, **kwargs)
+        except SafetensorError as error:
+            folder = args[0] if args else kwargs.get("pretrained_model_name_or_path")
+            raise ConfigError(
+                f"{folder}: its weights cannot be read ({error}): the file was cut short or is no safetensors file; "
+                "copy it again"
+            ) from error
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         for tensor in (*model.parameters(), *model.buffers()):
             tensor.data = tensor.data.clone()

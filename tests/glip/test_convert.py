@@ -6,7 +6,9 @@ import gzip
 import json
 import os
 import pickle
+import re
 from collections import OrderedDict
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from teacher.models.glip.convert import convert
 from teacher.models.glip.official_weights import CheckpointMismatch, translate, variant_of
 from teacher.models.glip.swin import relative_position_index
 from teacher.models.glip.unpickling import NotACheckpoint, state_dictionary, unpack
+from teacher.models.glip.unpickling import main as unpickle
 from teacher.models.glip.word_tokenizer import word_tokenizer
 
 INDEX = "backbone.body.layers.0.blocks.0.attn.relative_position_index"
@@ -188,7 +191,7 @@ def test_every_key_that_does_not_fit_is_listed(official, fused_reference):
     assert "unknown keys (2): backbone.body.norm0.weight, rpn.head.rope" in text
     assert "missing, by our names (1): alignment.text_bias" in text
     assert "other shapes (1): rpn.head.bias0 [2] instead of [1]" in text
-    assert "not finite (1): rpn.head.log_scale" in text
+    assert "not finite in float32 (1): rpn.head.log_scale" in text
 
 
 @pytest.mark.parametrize("key", [INDEX, POSITIONS, ANCHORS])
@@ -205,10 +208,56 @@ def test_sizes_of_no_variant_ask_for_a_configuration(official):
         variant_of(official)
 
 
-def test_half_precision_becomes_full(official, fused_reference):
-    halves = official | {NEEDED: official[NEEDED].half()}
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn])
+def test_other_precisions_become_float32(official, fused_reference, dtype):
+    other = official | {NEEDED: official[NEEDED].to(dtype)}
 
-    assert translate(halves, fused_reference.config).state["alignment.text_bias"].dtype == torch.float32
+    assert translate(other, fused_reference.config).state["alignment.text_bias"].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.tensor([1e300], dtype=torch.float64), "not finite in float32"),
+        (torch.tensor([1]), "no floating-point numbers"),
+        (torch.tensor([1j]), "no floating-point numbers"),
+    ],
+)
+def test_numbers_that_float32_does_not_hold_are_listed(official, fused_reference, value, message):
+    with pytest.raises(CheckpointMismatch, match=rf"{message} \(1\): rpn\.head\.bias0"):
+        translate(official | {"rpn.head.bias0": value}, fused_reference.config)
+
+
+def test_a_key_that_a_terminal_would_obey_is_shown_escaped_and_short(official, fused_reference):
+    with pytest.raises(CheckpointMismatch) as caught:
+        translate(official | {"\x1b[31m" + "x" * 5000: torch.ones(1)}, fused_reference.config)
+
+    assert r"'\x1b[31mxxx" in str(caught.value) and len(str(caught.value)) < 500
+
+
+WRONG_FILES = {
+    "cut": (lambda whole: whole[: len(whole) // 2], "failed finding central directory"),
+    "empty": (lambda _whole: b"", "EOFError"),
+    "text": (lambda _whole: b"hello world", "KeyError: 101|IndexError"),
+    "call": (
+        lambda _whole: pickle.dumps(Decimal(1), protocol=2),
+        r"^Unsupported global: GLOBAL decimal\.Decimal .*default\.$",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_FILES)
+def test_a_file_that_is_no_checkpoint_says_so_and_gives_no_advice_to_load_it_all_the_same(
+    tmp_path, capsys, kind
+):
+    make, message = WRONG_FILES[kind]
+    torch.save({"a": torch.ones(300)}, tmp_path / "whole.pth")
+    (tmp_path / "wrong.pth").write_bytes(make((tmp_path / "whole.pth").read_bytes()))
+
+    assert unpickle([str(tmp_path / "wrong.pth"), str(tmp_path / "x"), "model"]) == 1
+
+    told = json.loads(capsys.readouterr().out)["error"]
+    assert re.search(message, told) and "weights_only" not in told and "add_safe_globals" not in told
 
 
 def test_what_is_missing_or_in_the_way_is_named(tmp_path, tokenizer_folder):

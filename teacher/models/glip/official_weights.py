@@ -28,7 +28,7 @@ VARIANTS: dict[tuple[int, bool], tuple[str, Callable[[], GlipConfig]]] = {
 }
 PATCHES = "backbone.body.patch_embed.proj.weight"
 FUSION_MARK = ".b_attn."
-_LISTED = 12
+_LISTED, _LONGEST_NAME = 12, 160
 
 
 class CheckpointMismatch(GroundswellError):
@@ -109,10 +109,16 @@ def translate(official: Mapping[str, Tensor], config: GlipConfig) -> Translation
 
 def _learned(key: str, value: Tensor, shape: torch.Size, problems: _Problems) -> Tensor:
     if value.shape != shape:
-        problems.add("other shapes", f"{key} {list(value.shape)} instead of {list(shape)}")
-    elif not value.is_floating_point() or not (value.is_meta or value.isfinite().all()):
-        problems.add("not finite", key)
-    return value.to(torch.float32)
+        problems.add("other shapes", f"{_shown(key)} {list(value.shape)} instead of {list(shape)}")
+        return value
+    if not value.is_floating_point():
+        problems.add("no floating-point numbers", key)
+        return value
+    # Before the check: what float64 holds may be too large for float32.
+    value = value.to(torch.float32)
+    if not (value.is_meta or value.isfinite().all()):
+        problems.add("not finite in float32", key)
+    return value
 
 
 def _agrees(key: str, value: Tensor, config: GlipConfig) -> bool:
@@ -132,4 +138,9 @@ def _agrees(key: str, value: Tensor, config: GlipConfig) -> bool:
 
 def _list(keys: list[str]) -> str:
     more = f", and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
-    return ", ".join(keys[:_LISTED]) + more
+    return ", ".join(map(_shown, keys[:_LISTED])) + more
+
+
+def _shown(key: str) -> str:
+    """A key as a message may hold it: a stranger's file may name anything."""
+    return key if len(key) <= _LONGEST_NAME and key.isprintable() else repr(key[:_LONGEST_NAME])

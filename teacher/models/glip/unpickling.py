@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor
 
 NESTED, AVERAGED = "model", "model_ema"
 PREFIX = "module."
+_ADVICE = re.compile(r"Please use|Please file|Check the documentation")
 
 
 class NotACheckpoint(Exception):
@@ -71,22 +73,23 @@ def _named(loaded: Mapping[Any, Any]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
+def _refusal(message: str) -> str:
+    """What `weights_only` refused, without torch's long advice on how to load the file all the same."""
+    _, _, refused = message.partition("WeightsUnpickler error: ")
+    return " ".join(_ADVICE.split(refused or message)[0].split())[:600]
+
+
 def main(arguments: list[str]) -> int:
     """The child's whole life; returns its exit code."""
     source, target, part = Path(arguments[0]), Path(arguments[1]), arguments[2]
     try:
         answer = unpack(source, target, part)
-    except (
-        NotACheckpoint,
-        pickle.UnpicklingError,
-        RuntimeError,
-        LookupError,
-        EOFError,
-        OSError,
-        ValueError,
-    ) as error:
-        # torch explains weights_only at length; its first lines say what was refused
-        answer = {"error": " ".join(str(error).split())[:600]}
+    except pickle.UnpicklingError as error:
+        answer = {"error": _refusal(str(error))}
+    except (NotACheckpoint, RuntimeError, LookupError, EOFError, OSError, ValueError, TypeError) as error:
+        # The older format's reader ends in whatever it stumbles over, with as little to say as the number 101.
+        named = "" if isinstance(error, NotACheckpoint) else f"{type(error).__name__}: "
+        answer = {"error": (named + " ".join(str(error).split()))[:600]}
     print(json.dumps(answer))
     return 1 if "error" in answer else 0
 

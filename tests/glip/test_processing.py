@@ -27,6 +27,10 @@ def authors() -> GlipProcessor:
         ((400, 1000), (533, 1332)),  # long side caps: round(1333 * 400 / 1000) = 533, int(533 * 2.5) = 1332
         ((800, 1200), (800, 1200)),
         ((100, 100), (800, 800)),
+        ((300, 4000), (100, 1333)),
+        ((2, 4000), (1, 2000)),  # round(0.67) = 1
+        ((1, 4000), (1, 1333)),  # round(0.33) = 0 in the authors' code, which then fails
+        ((4000, 1), (1333, 1)),
     ],
 )
 def test_the_size_rule_is_the_authors_integer_arithmetic(authors, size, target):
@@ -73,6 +77,28 @@ def test_an_array_and_a_picture_of_it_give_the_same_pixels(authors):
 def test_images_and_texts_must_be_as_many(authors):
     with pytest.raises(ValueError, match="1 images and 2 texts"):
         authors([np.zeros((8, 8, 3), np.uint8)], ["a", "b"])
+    with pytest.raises(ValueError, match="0 images and 0 texts"):
+        authors([], [])
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((5, 5), np.uint8),
+        np.zeros((5, 5, 4), np.uint8),
+        np.zeros((5, 5, 3)),
+        np.zeros((0, 5, 3), np.uint8),
+    ],
+    ids=["grey", "four channels", "float", "empty"],
+)
+def test_an_array_that_is_no_rgb_image_is_refused_by_shape_and_type(authors, array):
+    with pytest.raises(ValueError, match=r"uint8 \[H, W, 3\] in RGB order, not \w+ \["):
+        authors.resize(array)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "LA", "RGBA", "CMYK", "I;16"])
+def test_a_picture_of_any_mode_becomes_rgb(authors, mode):
+    assert authors.resize(Image.new(mode, (30, 20))).shape == (800, 1200, 3)
 
 
 def test_a_phrase_covers_the_tokens_its_span_touches(processor):

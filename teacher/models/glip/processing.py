@@ -58,9 +58,10 @@ class GlipProcessor(ProcessorMixin):
     ) -> BatchFeature:
         """Everything `GlipForGrounding` takes, for images and as many texts.
 
-        raises: ValueError when the numbers of images and texts differ, or an image does not fit into `pad`
+        raises: ValueError when there is no image, the numbers of images and texts differ, an image is no RGB one or
+                does not fit into `pad`
         """
-        if len(images) != len(text):
+        if len(images) != len(text) or not images:
             raise ValueError(f"{len(images)} images and {len(text)} texts: each image needs its own text")
         pixels = self.pixels([self.resize(image) for image in images], pad)
         return BatchFeature({**pixels, **self.tokens(text, text_width)})
@@ -68,12 +69,15 @@ class GlipProcessor(ProcessorMixin):
     def target_size(self, size: Size) -> Size:
         """(height, width) after resizing: shorter side to `shorter_side`, unless the longer one would pass its limit.
 
-        The integer arithmetic is the authors' and must not be tidied: another rounding gives other boxes.
+        The integer arithmetic is the authors' and must not be tidied: another rounding gives other boxes. Only where
+        it leaves nothing of the shorter side (1 x 4000 pixels) one pixel stays.
         """
         short, long = min(size), max(size)
         target = self.shorter_side
         if long / short * target > self.longer_side:
             target = round(self.longer_side * short / long)
+        if target == 0:
+            return (1, self.longer_side) if size[0] == short else (self.longer_side, 1)
         if short == target:
             return size
         other = int(target * long / short)
@@ -81,7 +85,7 @@ class GlipProcessor(ProcessorMixin):
 
     def resize(self, image: ImageRgb) -> np.ndarray:
         """The image at its target size, uint8 [H, W, 3]; bilinear with antialiasing, as PIL does it."""
-        picture = image.convert("RGB") if isinstance(image, Image.Image) else Image.fromarray(image, "RGB")
+        picture = image.convert("RGB") if isinstance(image, Image.Image) else _picture(image)
         height, width = self.target_size((picture.height, picture.width))
         if (picture.height, picture.width) != (height, width):
             picture = picture.resize((width, height), Image.Resampling.BILINEAR)
@@ -207,6 +211,17 @@ class GlipProcessor(ProcessorMixin):
                 found["boxes"] = found["boxes"] * found["boxes"].new_tensor([width, height, width, height])
             results.append(found)
         return results
+
+
+def _picture(image_rgb: np.ndarray) -> Image.Image:
+    """raises: ValueError for an array that is no RGB image"""
+    shape = image_rgb.shape
+    if image_rgb.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        raise ValueError(
+            f"an image as an array is uint8 [H, W, 3] in RGB order, not {image_rgb.dtype} {list(shape)}; a PIL image "
+            "of any mode will do too"
+        )
+    return Image.fromarray(image_rgb, "RGB")
 
 
 def _covered(text: str, offsets: Sequence[Span], span: Span, last: int) -> list[int]:

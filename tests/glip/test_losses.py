@@ -206,3 +206,23 @@ def test_background_learns_the_no_object_token_only_where_the_prompt_owns_it():
 def test_labels_of_another_number_of_images_are_refused():
     with pytest.raises(ValueError, match="2 labels for a batch of 1"):
         grounding_losses(outputs(), MASK, [label(), label()], CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            {"positive_map": torch.ones(3, TOKENS)},
+            r"positive_map \[3, 5\] instead of \[2, 5\] \(2 boxes, 5 tokens\)",
+        ),
+        ({"positive_map": torch.ones(2, 4)}, r"positive_map \[2, 4\] instead of \[2, 5\]"),
+        ({"boxes": torch.zeros(4)}, r"boxes \[4\] instead of \[4, 4\]"),
+        ({"box_weight": torch.ones(1)}, r"box_weight \[1\] instead of \[2\]"),
+        ({"token_mask": torch.ones(4)}, r"token_mask \[4\] instead of \[5\]"),
+        ({"ignore_boxes": torch.zeros(1, 4)}, "no ignore_map"),
+        ({"ignore_boxes": torch.zeros(1, 4), "ignore_map": torch.ones(2, TOKENS)}, r"ignore_map \[2, 5\]"),
+    ],
+)
+def test_entries_of_a_label_that_do_not_fit_together_are_refused_with_the_images_number(entry, message):
+    with pytest.raises(ValueError, match=f"labels of image 0: .*{message}"):
+        grounding_losses(outputs(), MASK, [{**label(), **entry}], CONFIG)

@@ -51,11 +51,11 @@ class _Taught:
 def grounding_losses(
     outputs: GlipGroundingOutput, attention_mask_BT: Tensor, labels: list[ImageLabels], config: GlipConfig
 ) -> dict[str, Tensor]:
-    """`loss_dot_product_token`, `loss_reg` and `loss_centerness`, each a scalar; their plain sum is the loss."""
-    if len(labels) != len(attention_mask_BT):
-        raise ValueError(
-            f"{len(labels)} labels for a batch of {len(attention_mask_BT)} images; one for each is needed"
-        )
+    """`loss_dot_product_token`, `loss_reg` and `loss_centerness`, each a scalar; their plain sum is the loss.
+
+    raises: ValueError for another number of labels than images, or entries of a label that do not fit together
+    """
+    _check(labels, *attention_mask_BT.shape)
     anchors = outputs.anchors
     level_sizes = [height * width for height, width in outputs.level_shapes]
     with torch.no_grad():
@@ -74,6 +74,35 @@ def grounding_losses(
         "loss_reg": box * config.box_loss_weight,
         "loss_centerness": central / positives * config.centerness_loss_weight,
     }
+
+
+def _check(labels: list[ImageLabels], images: int, width: int) -> None:
+    """Rows of all images stand in one table, so a row too many would teach the next image another's tokens."""
+    if len(labels) != images:
+        raise ValueError(f"{len(labels)} labels for a batch of {images} images; one for each is needed")
+    for index, label in enumerate(labels):
+        boxes, ignored = len(label["boxes"]), len(label.get("ignore_boxes", ()))
+        expected = {
+            "boxes": (boxes, 4),
+            "positive_map": (boxes, width),
+            "box_weight": (boxes,),
+            "token_weight": (boxes,),
+            "ignore_boxes": (ignored, 4),
+            "ignore_map": (ignored, width),
+            "token_mask": (width,),
+        }
+        # Ignore boxes without their map would be heard as if they were none.
+        missing = {"ignore_map"} - set(label) if ignored else set()
+        shapes = {name: tuple(value.shape) for name, value in label.items() if name in expected}
+        wrong = {name: shape for name, shape in shapes.items() if shape != expected[name]}
+        if wrong or missing:
+            told = [
+                f"{name} {list(shape)} instead of {list(expected[name])}" for name, shape in wrong.items()
+            ]
+            raise ValueError(
+                f"labels of image {index}: {', '.join([*told, *(f'no {n}' for n in missing)])} ({boxes} boxes, "
+                f"{width} tokens)"
+            )
 
 
 def _taught(labels: list[ImageLabels], anchors_N4: Tensor, width: int, config: GlipConfig) -> _Taught:

@@ -34,6 +34,21 @@ PARITY_CONFIG = {
     "text_intermediate": 128,
     "num_blocks": 2,
 }
+# The authors' structure with the fewest parameters that still have all of its parts.
+SMALLEST = {
+    "swin_embed_dim": 16,
+    "swin_depths": (2, 1, 2, 1),
+    "swin_heads": (1, 2, 2, 4),
+    "swin_window": 4,
+    "channels": 32,
+    "vocab_size": 20,
+    "text_hidden": 32,
+    "text_layers": 1,
+    "text_heads": 2,
+    "text_intermediate": 32,
+    "num_blocks": 1,
+    "fusion_width": 32,
+}
 WORDS = ("a", "red", "blue", "circle", "square", "triangle", "of", "the", "on")
 
 
@@ -188,6 +203,20 @@ def tiny_model(processor: GlipProcessor) -> GlipForGrounding:
     """The tiny world's model with random weights, in evaluation mode."""
     torch.manual_seed(0)
     return GlipForGrounding(tiny_world(len(processor.tokenizer))).eval()
+
+
+@pytest.fixture
+def small_swin() -> GlipForGrounding:
+    """Swin, fusion and deformable convolutions as small as they get, in evaluation mode."""
+    torch.manual_seed(0)
+    return GlipForGrounding(GlipConfig(**SMALLEST)).eval()
+
+
+@pytest.fixture
+def two_blocks() -> GlipForGrounding:
+    """`small_swin` with a second block and much drop path."""
+    torch.manual_seed(0)
+    return GlipForGrounding(GlipConfig(**{**SMALLEST, "num_blocks": 2, "drop_path_rate": 0.5})).eval()
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import nn
 
-from teacher.models.glip import GlipConfig, GlipForGrounding
+from teacher.models.glip import GlipForGrounding
 from teacher.models.glip.anchors import grid_anchors
 
 
@@ -22,28 +21,17 @@ class Forward(nn.Module):
         return found.token_logits, found.box_deltas, found.centerness_logits, found.anchors
 
 
-@pytest.fixture
-def smallest() -> GlipForGrounding:
-    torch.manual_seed(0)
-    config = GlipConfig(
-        swin_embed_dim=16, swin_depths=(1, 1, 2, 1), swin_heads=(1, 2, 2, 4), swin_window=4, channels=32,
-        vocab_size=20, text_hidden=32, text_layers=1, text_heads=2, text_intermediate=32, num_blocks=1,
-        fusion_width=32,
-    )  # fmt: skip
-    return GlipForGrounding(config).eval()
-
-
 def test_the_exported_graph_gives_the_models_numbers_for_other_images_and_texts(
-    smallest, processor, pictures
+    small_swin, processor, pictures
 ):
     def inputs(place: int, text: str) -> tuple[torch.Tensor, ...]:
         made = processor(pictures[place : place + 1], [text], pad=(96, 112))
         return made["pixel_values"], made["input_ids"], made["attention_mask"]
 
-    graph = torch.export.export(Forward(smallest), inputs(0, "a red square")).module()
+    graph = torch.export.export(Forward(small_swin), inputs(0, "a red square")).module()
     given = inputs(1, "blue circle. triangle")
     with torch.no_grad():
-        exported, ours = graph(*given), Forward(smallest)(*given)
+        exported, ours = graph(*given), Forward(small_swin)(*given)
 
     assert all(torch.equal(a, b) for a, b in zip(exported, ours, strict=True))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForZeroShotObjectDetection, AutoProcessor
@@ -123,18 +124,6 @@ def test_saving_and_loading_gives_the_same_bits_back(tiny_model, processor, pict
     assert all(torch.equal(again[name], inputs[name]) for name in inputs)
 
 
-@pytest.fixture
-def small_swin() -> GlipForGrounding:
-    """The authors' structure with the fewest parameters that still have all of its parts."""
-    torch.manual_seed(0)
-    config = GlipConfig(
-        swin_embed_dim=16, swin_depths=(2, 1, 2, 1), swin_heads=(1, 2, 2, 4), swin_window=4, channels=32,
-        vocab_size=20, text_hidden=32, text_layers=1, text_heads=2, text_intermediate=32, num_blocks=1,
-        fusion_width=32,
-    )  # fmt: skip
-    return GlipForGrounding(config).eval()
-
-
 def test_a_batch_of_the_authors_parts_equals_its_images_padded_alike(small_swin, processor, pictures):
     """Three captions; the images fill their padding to different degrees."""
     cut = [picture[: 96 - 16 * n] for n, picture in enumerate(pictures)]
@@ -245,6 +234,54 @@ def test_a_prompt_beyond_the_encoders_positions_is_refused_with_a_remedy(tiny_mo
 def test_a_configuration_that_cannot_be_built_is_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         GlipConfig(**wrong)
+
+
+def test_a_batch_without_images_gives_outputs_without_rows(small_swin, processor):
+    no_text = torch.zeros(0, 16, dtype=torch.long)
+
+    outputs = run(
+        small_swin,
+        {"pixel_values": torch.zeros(0, 3, 96, 96), "input_ids": no_text, "attention_mask": no_text},
+    )
+
+    assert outputs.token_logits.shape == (0, 194, 16) and outputs.box_deltas.shape == (0, 194, 4)
+    assert processor.post_process_grounded_object_detection(outputs, [], []) == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 300)])
+def test_images_of_any_shape_give_finite_numbers(small_swin, processor, size):
+    inputs = processor([np.full((*size, 3), 200, np.uint8)], TEXTS[:1])
+
+    outputs = run(small_swin, inputs)
+
+    assert all(outputs[name].isfinite().all() for name in ("token_logits", "box_deltas", "centerness_logits"))
+
+
+def test_texts_that_are_not_as_many_as_the_images_are_refused(tiny_model, processor, pictures):
+    one, two = processor(pictures[:1], TEXTS[:1]), processor.tokens(TEXTS[:2])
+
+    with pytest.raises(ValueError, match=r"1 images, input_ids \[2, 16\]"):
+        tiny_model(**{**one, **two})
+    with pytest.raises(ValueError, match=r"input_ids \[1, 16\], attention_mask \[2, 16\]"):
+        tiny_model(**{**one, "attention_mask": two["attention_mask"]})
+    with pytest.raises(ValueError, match="needs input_ids"):
+        tiny_model(one["pixel_values"])
+
+
+@pytest.mark.parametrize("text", ["", "😀 é ﷽ \u200b\x00", "red " * 1000])
+def test_texts_of_any_kind_give_finite_numbers(tiny_model, processor, pictures, text):
+    assert run(tiny_model, processor(pictures[:1], [text])).token_logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["tiny_model", "small_swin"])
+def test_every_tensor_that_the_model_makes_is_made_where_its_input_lies(request, name):
+    """On the meta device, which holds no numbers: one tensor made elsewhere and the operation refuses."""
+    model, text = request.getfixturevalue(name).to("meta"), torch.ones(2, 16, dtype=torch.long, device="meta")
+
+    features = model.model(torch.zeros(2, 3, 104, 88, device="meta"), text, text)
+    outputs = model._heads(features, text.device)  # apart: autocast does not know the meta device
+
+    assert all(value.is_meta for value in outputs.values() if isinstance(value, torch.Tensor))
 
 
 def test_odd_sizes_are_padded_where_they_arise(small_swin, processor):

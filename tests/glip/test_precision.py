@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
-from teacher.models.glip import GlipConfig, GlipForGrounding
+from teacher.models.glip import GlipConfig
 from teacher.models.glip.text import TextLayer, padding_bias
 
 TEXTS = ["a red square", "blue circle. triangle"]
-
-
-@pytest.fixture
-def authors_parts() -> GlipForGrounding:
-    """Swin, fusion and deformable convolutions with dropouts, as small as they get."""
-    torch.manual_seed(0)
-    config = GlipConfig(
-        swin_embed_dim=16, swin_depths=(1, 1, 2, 1), swin_heads=(1, 2, 2, 4), swin_window=4, channels=32,
-        vocab_size=20, text_hidden=32, text_layers=1, text_heads=2, text_intermediate=32, num_blocks=2,
-        fusion_width=32, drop_path_rate=0.5,
-    )  # fmt: skip
-    return GlipForGrounding(config)
 
 
 def step(model, batch) -> tuple[float, dict[str, torch.Tensor], int]:
@@ -40,11 +27,11 @@ def step(model, batch) -> tuple[float, dict[str, torch.Tensor], int]:
 
 
 def test_computing_activations_anew_keeps_less_and_changes_neither_loss_nor_gradient(
-    authors_parts, processor, pictures
+    two_blocks, processor, pictures
 ):
     labels = [{"boxes": torch.tensor([[20.0, 10, 59, 39]]), "positive_map": torch.ones(1, 16)}] * 2
     batch = {**processor(pictures[:2], TEXTS), "labels": labels}
-    model = authors_parts.train()
+    model = two_blocks.train()
     loss, gradients, kept = step(model, batch)
 
     model.activation_checkpointing_enable()
@@ -57,8 +44,8 @@ def test_computing_activations_anew_keeps_less_and_changes_neither_loss_nor_grad
     assert step(model, batch)[2] == kept
 
 
-def test_bfloat16_autocast_gives_float32_outputs_near_the_full_ones(authors_parts, processor, pictures):
-    model, inputs = authors_parts.eval(), processor(pictures[:2], TEXTS)
+def test_bfloat16_autocast_gives_float32_outputs_near_the_full_ones(two_blocks, processor, pictures):
+    model, inputs = two_blocks, processor(pictures[:2], TEXTS)
     with torch.no_grad():
         full = model(**inputs)
         with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -49,7 +49,7 @@ def plain_deform_conv(
     out = weight.flatten(1) @ sampled.view(batch, channels * taps, height * width)
     if bias is not None:
         out = out + bias[:, None]
-    return out.view(batch, -1, height, width)
+    return out.view(batch, len(weight), height, width)
 
 
 def _sampling_grid(offset: Tensor, kernel: int, stride: int, size: torch.Size) -> Tensor:

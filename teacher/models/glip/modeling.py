@@ -193,11 +193,17 @@ class GlipForGrounding(GlipPreTrainedModel):
         pixel_values:   [B, 3, H, W], normalised and padded
         pixel_mask:     [B, H, W]; only tells later steps the size to clip to, the network sees its padding
         input_ids:      [B, T]; attention_mask: [B, T]
-        raises:         ValueError when the text is missing
+        raises:         ValueError when the text is missing, or as many texts as images are not given
         """
         if input_ids is None or attention_mask is None:
             raise ValueError(
                 "GLIP needs input_ids and attention_mask beside the pixels: it looks for what a text says"
+            )
+        # Broadcasting would otherwise put one text to all images, or one image to all texts, without a word.
+        if len(pixel_values) != len(input_ids) or input_ids.shape != attention_mask.shape:
+            raise ValueError(
+                f"{len(pixel_values)} images, input_ids {list(input_ids.shape)}, attention_mask "
+                f"{list(attention_mask.shape)}: each image needs its own row of both"
             )
         features = self.model(pixel_values, input_ids, attention_mask)
         with torch.autocast(pixel_values.device.type, enabled=False):

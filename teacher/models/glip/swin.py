@@ -1,7 +1,9 @@
 """Swin Transformer v1 as the authors' detectors use it; maps at strides 8, 16 and 32.
 
 Odd sizes are padded where they arise: to the patch, to pairs before merging, to the window after the first norm (so
-padding takes part in attention as zeros). Source: arXiv 2103.14030.
+padding takes part in attention as zeros). Not transformers' own Swin, although its weights would map: on a map no
+larger than the window it shrinks the window and leaves the shift out, which the authors' code does not. Source: arXiv
+2103.14030.
 """
 
 # B images, H rows, W columns, C channels, w windows of an image, L positions of a window, h heads
@@ -97,7 +99,8 @@ class WindowAttention(nn.Module):
         logits = (query * self.scale) @ key.transpose(2, 3) + self.position_bias()
         if mask_wLL is not None:
             # [B * w, h, L, L] -> [B, w, h, L, L]
-            logits = logits.unflatten(0, (-1, len(mask_wLL))) + mask_wLL[:, None].to(logits.dtype)
+            images = len(logits) // len(mask_wLL)
+            logits = logits.unflatten(0, (images, len(mask_wLL))) + mask_wLL[:, None].to(logits.dtype)
             logits = logits.flatten(0, 1)
         return self.output((logits.softmax(dim=-1) @ value).transpose(1, 2).flatten(2))
 

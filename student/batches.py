@@ -19,6 +19,7 @@ from engine.reading.images import decode_image
 from engine.reading.pixels import read_pixels
 from schemas.digests import sha256_hex
 from schemas.errors import Conflict, EmptyPhrase, GroundswellError, SampleRejected
+from student.caption_packing import pack_captions
 from student.examples import Example, Stream
 from student.geometry import Motion, draw_motion, move_image
 from student.order import example_at, slot_generator, stream_of_slot
@@ -83,7 +84,11 @@ class BatchMaker:
         if self.settings.tuning_prompt is not None:
             return fixed_prompt(example, self.settings.tuning_prompt)
         rng = slot_generator(self.settings.seed, step, index, "prompt")
-        return make_prompt(rng, stream, example, self.settings.hard_negatives, self._budget, self._unknown)
+        prompt = make_prompt(rng, stream, example, self.settings.hard_negatives, self._budget, self._unknown)
+        if prompt.kind != "caption" or not stream.settings.packing.most:
+            return prompt
+        rng = slot_generator(self.settings.seed, step, index, "packing")
+        return pack_captions(rng, stream, example, prompt, self._budget)
 
     def _item(self, step: int, index: int) -> _Item:
         stream, example = self.slot(step, index)

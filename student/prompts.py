@@ -15,7 +15,7 @@ import numpy as np
 
 from student.examples import Example, ExamplePhrase, Stream
 from student.phrase_lists import Entry, hard_phrase_list, without_noun
-from student.settings import HardNegatives
+from student.settings import HardNegatives, StreamSettings
 
 SEPARATOR = ". "
 KINDS = ("detection", "phrase_list", "caption")
@@ -62,7 +62,7 @@ def make_prompt(
     kind = KINDS[
         int(np.searchsorted(np.cumsum([mix.detection, mix.phrase_list]), rng.random(), side="right"))
     ]
-    negatives = int(rng.integers(stream.settings.negatives_min, stream.settings.negatives_max + 1))
+    negatives = negatives_number(rng, stream.settings)
     if kind == "detection":
         return detection_prompt(rng, stream, example, negatives, budget)
     if kind == "phrase_list":
@@ -72,6 +72,13 @@ def make_prompt(
     if stream.exhaustive:
         prompt = _forget_nouns(rng, prompt, example, hard, unknown)
     return prompt
+
+
+def negatives_number(rng: np.random.Generator, settings: StreamSettings) -> int:
+    """How many absent nouns a detection prompt asks for, if its tokens hold them."""
+    if settings.negatives_full and rng.random() < settings.negatives_full:
+        return settings.negatives_max
+    return int(rng.integers(settings.negatives_min, settings.negatives_max + 1))
 
 
 def detection_prompt(

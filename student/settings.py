@@ -33,6 +33,16 @@ class PromptMix(Settings):
         return self
 
 
+class CaptionPacking(Settings):
+    """Captions of other images in a caption prompt. GLIP's authors: most 20, none 0.4, full 0.5."""
+
+    most: int = Field(0, ge=0, description="most captions of other images; 0: the caption stands alone")
+    none: float = Field(0.4, ge=0, le=1, description="chance of none of them")
+    full: float = Field(
+        0.5, ge=0, le=1, description="chance, else, of the most rather than of any number below it"
+    )
+
+
 class StreamSettings(Settings):
     """One source of images and how its slots of a batch are filled."""
 
@@ -42,6 +52,13 @@ class StreamSettings(Settings):
     weight: float = Field(1.0, ge=0, description="multiplies the weight of every region of the stream")
     negatives_min: int = Field(0, ge=0, description="fewest absent nouns in a detection prompt")
     negatives_max: int = Field(15, ge=0, description="most absent nouns in a detection prompt")
+    negatives_full: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="chance of negatives_max of them instead of a number drawn evenly (GLIP's authors: 1 to 85, 0.5)",
+    )
+    packing: CaptionPacking = Field(default_factory=CaptionPacking)
     negatives_power: float = Field(
         0.0,
         ge=0,

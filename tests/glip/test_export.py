@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -34,6 +35,18 @@ def test_the_exported_graph_gives_the_models_numbers_for_other_images_and_texts(
         exported, ours = graph(*given), Forward(small_swin)(*given)
 
     assert all(torch.equal(a, b) for a, b in zip(exported, ours, strict=True))
+
+
+@pytest.mark.slow
+def test_the_model_compiles_into_one_graph_that_gives_the_same_bits(small_swin, processor, pictures):
+    inputs = processor(pictures[:1], ["a red square"], pad=(96, 112))
+
+    # The backend that runs the traced graph as it is; a break of the graph is an error.
+    compiled = torch.compile(small_swin, backend="eager", fullgraph=True)
+
+    with torch.no_grad():
+        traced, ours = compiled(**inputs), small_swin(**inputs)
+    assert torch.equal(traced.token_logits, ours.token_logits) and traced.level_shapes == ours.level_shapes
 
 
 def test_tracing_leaves_no_stand_ins_in_the_caches():

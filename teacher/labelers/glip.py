@@ -25,7 +25,7 @@ from teacher.models.glip.modeling import GlipGroundingOutput
 from teacher.prompts.packing import AskedSpan, Budget, Prompt, pack
 from teacher.settings import GlipSettings
 
-# The engine suppresses per phrase and caps; here only identical boxes would be lost.
+# The engine suppresses per phrase and caps; here every candidate goes on to it.
 NO_SUPPRESSION_IOU = 1.0
 NO_LIMIT = 1_000_000
 NO_TOKEN = "PH_NO_TOKEN"

@@ -12,7 +12,7 @@ from teacher.models.glip import GlipProcessor
 from teacher.models.glip.anchors import grid_anchors
 from teacher.models.glip.box_coder import pairwise_iou
 from teacher.models.glip.modeling import GlipGroundingOutput
-from teacher.models.glip.nms import nms, nms_per_label
+from teacher.models.glip.nms import nms, nms_per_label, plain_nms
 
 SHAPES = ((4, 4), (2, 2), (1, 1))
 LOCATIONS = 21
@@ -55,6 +55,14 @@ def test_suppression_equals_the_one_by_one_loop(seed, count, iou_above):
     scores = torch.randint(0, 8, (count,), generator=generator).float()  # many ties
 
     assert nms(boxes, scores, iou_above).tolist() == greedy(boxes, scores, iou_above)
+    assert plain_nms(boxes, scores, iou_above, block=4).tolist() == greedy(boxes, scores, iou_above)
+
+
+def test_from_an_overlap_of_one_on_nothing_is_suppressed():
+    boxes = torch.tensor([[0.0, 0, 9, 9]] * 3)
+
+    assert nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 1.0).all()
+    assert nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.999).tolist() == [True, False, False]
 
 
 def test_a_label_suppresses_only_its_own():

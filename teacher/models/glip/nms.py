@@ -17,8 +17,10 @@ from teacher.models.glip.torchvision_ops import torchvision_ops
 def nms(boxes_N4: Tensor, scores_N: Tensor, iou_above: float) -> Tensor:
     """[N] whether each box stays; an earlier box wins a tie of scores.
 
-    iou_above: a box is suppressed by a better one when their IoU is greater than this
+    iou_above: a box is suppressed by a better one when their IoU is greater than this; from 1 on none is
     """
+    if iou_above >= 1:
+        return torch.ones_like(scores_N, dtype=torch.bool)
     ops = torchvision_ops()
     if ops is not None and boxes_N4.dtype == scores_N.dtype:
         # Its boxes are half-open: one more pixel to the right and below makes areas and overlaps the inclusive ones.
@@ -27,16 +29,26 @@ def nms(boxes_N4: Tensor, scores_N: Tensor, iou_above: float) -> Tensor:
     return plain_nms(boxes_N4, scores_N, iou_above)
 
 
-def plain_nms(boxes_N4: Tensor, scores_N: Tensor, iou_above: float) -> Tensor:
-    """The same in plain torch."""
-    order = scores_N.argsort(descending=True, stable=True)
-    ranked = boxes_N4[order]
-    suppresses = (pairwise_iou(ranked, ranked) > iou_above).triu(diagonal=1)
-    stays = torch.ones(len(order), dtype=torch.bool, device=order.device)
+def plain_nms(boxes_N4: Tensor, scores_N: Tensor, iou_above: float, block: int = 512) -> Tensor:
+    """The same in plain torch. The best `block` boxes settle among themselves, then suppress all that follow."""
+    stays = torch.zeros(len(boxes_N4), dtype=torch.bool, device=boxes_N4.device)
+    waiting = scores_N.argsort(descending=True, stable=True)
+    while len(waiting):
+        best, waiting = waiting[:block], waiting[block:]
+        best = best[_settled(boxes_N4[best], iou_above)]
+        stays[best] = True
+        waiting = waiting[~(pairwise_iou(boxes_N4[best], boxes_N4[waiting]) > iou_above).any(dim=0)]
+    return stays
+
+
+def _settled(ranked_K4: Tensor, iou_above: float) -> Tensor:
+    """[K] whether each box stays, best first: each is suppressed by those that stay before it."""
+    suppresses = (pairwise_iou(ranked_K4, ranked_K4) > iou_above).triu(diagonal=1)
+    stays = torch.ones(len(ranked_K4), dtype=torch.bool, device=ranked_K4.device)
     while True:
         settled = ~(suppresses & stays[:, None]).any(dim=0)
         if torch.equal(settled, stays):
-            return torch.zeros_like(stays).scatter_(0, order, stays)
+            return stays
         stays = settled
 
 

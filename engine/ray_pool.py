@@ -1,130 +1,39 @@
-"""The executor on Ray: teacher actors that pull tasks, on a cluster of one that we start or on a running one.
+"""The executor on Ray: teacher actors that pull tasks, replaced when they die, hang, or have to leave their node.
 
-Promise: an actor's death costs its running task one attempt and its waiting tasks nothing; an actor never works with
-code other than the driver's; a pool that finds no place says so with the arithmetic.
+Promise: an actor's death sends the task it ran into isolation and costs the task that waited in it one more try; a node
+that goes charges no one. An actor never works with code other than the driver's; a pool that finds no place says so.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from collections.abc import Callable
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayError
 
+from engine.ray_actor import GROUPS, TASKS_PER_ACTOR, actor_class
+from engine.ray_cluster import cluster, draining_nodes, lost_with_its_node
 from engine.settings import RunSettings
 from engine.storage import open_store
-from engine.work.ray_token import provide_token
+from engine.work.attention import Attention
 from engine.work.rooms import ROOMS, check_rooms, package_root
-from engine.work.tasks import Failure, Outcome, Task, WorkerSpec
+from engine.work.stragglers import Stragglers
+from engine.work.tasks import WORKER_DIED, Failure, Outcome, Task, WorkerSpec
 from engine.work.worker_output import keep_printed, printed
 from schemas.errors import EnvironmentProblem
 
+__all__ = ["TASKS_PER_ACTOR", "RayPool", "cluster"]
 log = logging.getLogger(__name__)
-TASKS_PER_ACTOR = 2  # one runs, one waits: an actor never idles for an answer of the driver's
 MAX_FAILED_STARTS = 3  # in a row; nodes come and go, a broken installation stays
 _POLL_S = 1.0
-_REACH_S = 10.0
+_LOOK_AT_NODES_EVERY_S = 2.0
 _SHOWN_LINES = 5  # of what a dead worker printed
-
-
-@contextmanager
-def cluster(address: str | None = None) -> Iterator[None]:
-    """A Ray cluster for the duration: the one this process is connected to, the one at `address`, or an own one.
-
-    address: host:port or `auto`; none: RAY_ADDRESS, and without that a cluster of one that ends with the block
-    raises:  EnvironmentProblem when no cluster answers at the address
-    """
-    if ray.is_initialized():
-        yield
-        return
-    _connect(address or os.environ.get("RAY_ADDRESS"))
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _connect(address: str | None) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread gives equal bytes; actors are the parallelism
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        provide_token()
-        options |= {"address": "local", "include_dashboard": False}
-    else:
-        _check_reachable(address)
-        if os.environ.get("RAY_AUTH_MODE") != "token":
-            log.warning(
-                "connecting to the Ray cluster at %s without a token: whoever reaches a cluster that asks for none "
-                "runs code there; start it with RAY_AUTH_MODE=token (docs/cluster.md)",
-                address,
-            )
-        environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": package_root()}
-        options |= {"address": address, "runtime_env": {"env_vars": environment}}
-    before = os.getcwd()
-    os.chdir(package_root())  # Ray puts the current directory first on the workers' path
-    try:
-        ray.init(**options)
-    except (RayError, ConnectionError, RuntimeError, ValueError) as error:
-        raise EnvironmentProblem(
-            f"no Ray cluster at {address or 'this machine'}: {error}; a cluster that was started with a token wants "
-            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH here too (docs/cluster.md)"
-        ) from error
-    finally:
-        os.chdir(before)
-
-
-def _check_reachable(address: str) -> None:
-    """Raise EnvironmentProblem at once where nothing listens; Ray itself would try for two minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _REACH_S).close()
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"nothing answers at {address} ({error}); give host:port of a Ray head (`ray start --head`), or leave the "
-            "address out and a cluster of this machine is started"
-        ) from error
-
-
-def _actor_class() -> type:
-    """The actor's class, local on purpose: Ray then sends its code, and it can look for our rooms before it imports
-    any of them."""
-
-    class TeacherActor:
-        def __init__(self, spec_json: str) -> None:
-            self._spec_json = spec_json
-            self._worker: Any = None
-
-        def look(self, names: tuple[str, ...]) -> tuple[dict[str, str | None], list[str]]:
-            """Where the rooms would come from, and where this process prints to."""
-            import importlib.util
-            import os
-
-            specs = {name: importlib.util.find_spec(name) for name in names}
-            streams = [f"/proc/self/fd/{number}" for number in (1, 2)]
-            printing = [os.readlink(stream) for stream in streams if os.path.islink(stream)]
-            return {name: spec.origin if spec else None for name, spec in specs.items()}, printing
-
-        def run(self, task_json: str) -> str:
-            from engine.work.tasks import Task, WorkerSpec
-            from engine.work.worker import Worker
-
-            if self._worker is None:
-                self._worker = Worker(WorkerSpec.model_validate_json(self._spec_json))
-            outcome: str = self._worker.run(Task.model_validate_json(task_json)).model_dump_json()
-            return outcome
-
-    return TeacherActor
 
 
 @dataclass(eq=False)
@@ -133,26 +42,45 @@ class _Actor:
 
     handle: Any
     looked: Any
+    attention: Attention
     placed: bool = False
+    leaving: bool = False
+    node: str = ""
     printing: list[str] = field(default_factory=list)
     tasks: dict[Any, Task] = field(default_factory=dict)
+    pulse: Any = None
+
+    @property
+    def room(self) -> int:
+        """How many more tasks it takes."""
+        return TASKS_PER_ACTOR - len(self.tasks) if self.placed and not self.leaving else 0
 
 
 class RayPool:
     """A Pool of teacher actors: work begins when `min` are placed, up to `max` join when they find room."""
 
-    def __init__(self, spec: WorkerSpec, run: RunSettings, address: str | None = None) -> None:
-        self._spec, self._run = spec, run
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        run: RunSettings,
+        address: str | None = None,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """stopping: once true, tasks that are not with a teacher yet are handed back"""
+        self._spec, self._run, self._stopping = spec.model_copy(update={"run": run}), run, stopping
         self._open = ExitStack()
         self._ended: list[Outcome] = []
         self._actors: list[_Actor] = []
         self._printing: list[str] = []
         self._failed_starts = 0
+        self._stragglers = Stragglers()
+        self._recalled = False
+        self._looked_at_nodes = time.monotonic()
         try:
             # Ray prints what it has to say of dead workers on stdout, which belongs to our data
             self._open.enter_context(redirect_stdout(sys.stderr))
-            self._open.enter_context(cluster(address))
-            self._remote: Any = ray.remote(_actor_class())
+            self._open.enter_context(cluster(address, run.allow_unauthenticated))
+            self._remote: Any = ray.remote(concurrency_groups=GROUPS)(actor_class())
             self._actors = [self._start() for _ in range(run.actors.max)]
             self._step_until(lambda: self._placed() >= run.actors.min, actors=run.actors.min)
         except BaseException:
@@ -161,24 +89,24 @@ class RayPool:
 
     def capacity(self) -> int:
         """See Pool."""
-        return sum(TASKS_PER_ACTOR - len(actor.tasks) for actor in self._actors if actor.placed)
+        return sum(actor.room for actor in self._actors)
 
     def submit(self, task: Task) -> None:
-        """Give the task to the placed actor with the least to do."""
-        actor = min((actor for actor in self._actors if actor.placed), key=lambda actor: len(actor.tasks))
-        actor.tasks[actor.handle.run.remote(task.model_dump_json())] = task
+        """Give the task to the actor with the least to do."""
+        self._hand_over(max(self._actors, key=lambda actor: actor.room), task)
+        self._stragglers.handed_out(task)
 
     def busy(self) -> int:
         """See Pool."""
-        return sum(len(actor.tasks) for actor in self._actors) + len(self._ended)
+        return self._stragglers.unanswered() + len(self._ended)
 
     def wait_for_room(self) -> None:
         """See Pool."""
         self._step_until(lambda: self.capacity() > 0, actors=1)
 
     def next_outcome(self) -> Outcome:
-        """See Pool."""
-        self._step_until(lambda: bool(self._ended), actors=1)
+        """See Pool. Workers that idle meanwhile try the longest-running unit a second time."""
+        self._step_until(lambda: bool(self._ended), actors=1, spare=True)
         return self._ended.pop(0)
 
     def close(self) -> None:
@@ -198,72 +126,145 @@ class RayPool:
             max_restarts=0,
             max_task_retries=0,
         ).remote(self._spec.model_dump_json())
-        return _Actor(handle, handle.look.remote(ROOMS))
+        looked = handle.look.options(concurrency_group="ask").remote(ROOMS)
+        return _Actor(handle, looked, Attention(self._run))
+
+    def _hand_over(self, actor: _Actor, task: Task) -> None:
+        if not actor.tasks:
+            actor.attention.begin(time.monotonic())
+        run = actor.handle.run.options(concurrency_group="work")
+        actor.tasks[run.remote(task.model_dump_json())] = task
 
     def _placed(self) -> int:
-        return sum(actor.placed for actor in self._actors)
+        return sum(actor.placed and not actor.leaving for actor in self._actors)
 
-    def _step_until(self, reached: Callable[[], bool], actors: int) -> None:
+    def _step_until(self, reached: Callable[[], bool], actors: int, spare: bool = False) -> None:
         """Take note of what ends until `reached`. Raises EnvironmentProblem after too long with fewer placed actors."""
         deadline = time.monotonic() + self._run.placement_timeout_s
         while not reached():
-            if self._placed() >= actors:
+            if self._placed() >= actors or any(actor.tasks for actor in self._actors):
                 deadline = time.monotonic() + self._run.placement_timeout_s
             elif time.monotonic() > deadline:
                 raise EnvironmentProblem(self._arithmetic(self._placed()))
-            self._step(_POLL_S)
+            self._step(self._poll_s())
+            self._look_after_actors()
+            if spare:
+                self._try_again_what_is_late()
+
+    def _poll_s(self) -> float:
+        return min(_POLL_S, self._run.stuck_after_s / 4, self._run.load_timeout_s / 4)
 
     def _step(self, timeout_s: float) -> None:
         """Wait until something ends, and take note of it."""
         looks = {actor.looked: actor for actor in self._actors if not actor.placed}
         runs = {ref: actor for actor in self._actors for ref in actor.tasks}
-        ended, _ = ray.wait([*looks, *runs], num_returns=1, timeout=timeout_s)
+        pulses = {actor.pulse: actor for actor in self._actors if actor.pulse is not None}
+        ended, _ = ray.wait([*looks, *runs, *pulses], num_returns=1, timeout=timeout_s)
         for ref in ended:
-            actor = looks.get(ref) or runs[ref]
+            actor = looks.get(ref) or runs.get(ref) or pulses[ref]
+            if actor not in self._actors:
+                continue
             try:
                 self._take(actor, ref, ray.get(ref))
             except RayActorError as error:
-                self._bury(actor, error)
+                self._bury(actor, _first_line(error), lost_with_its_node(error, actor.node), error)
             except RayError as error:
-                self._fail(
-                    actor.tasks.pop(ref), f"{type(error).__name__}: {_first_line(error)}", charged=True
-                )
+                if ref in actor.tasks:
+                    reason = f"{type(error).__name__}: {_first_line(error)}"
+                    self._end(self._lost(actor.tasks.pop(ref), reason, charged=True))
 
     def _take(self, actor: _Actor, ref: Any, answer: Any) -> None:
         if ref is actor.looked:
-            origins, actor.printing = answer
+            origins, actor.printing, actor.node = answer
             check_rooms(origins, package_root(), "a Ray worker")
             self._printing += actor.printing
             actor.placed = True
             self._failed_starts = 0
+        elif ref is actor.pulse:
+            actor.pulse = None
+            actor.attention.noted(answer, time.monotonic())
         else:
             del actor.tasks[ref]
-            self._ended.append(Outcome.model_validate_json(answer))
+            self._end(Outcome.model_validate_json(answer))
 
-    def _bury(self, actor: _Actor, error: RayActorError) -> None:
-        """Replace a dead actor. Only the task it ran is charged, and none when its node was taken away."""
+    def _end(self, outcome: Outcome) -> None:
+        lowered = outcome.batch_size
+        if lowered is not None and lowered < (self._spec.batch_size or lowered + 1):
+            self._spec = self._spec.model_copy(update={"batch_size": lowered})  # replacements begin with it
+        held = {task.identity for actor in self._actors for task in actor.tasks.values()}
+        if self._stragglers.settles(outcome, others=outcome.task.identity in held):
+            self._ended.append(outcome)
+
+    def _look_after_actors(self) -> None:
+        """Ask for pulses, end what is stuck, and let go of actors whose node goes."""
+        now = time.monotonic()
+        for actor in [actor for actor in self._actors if actor.tasks]:
+            if actor.pulse is None and actor.attention.is_due(now):
+                actor.pulse = actor.handle.pulse.options(concurrency_group="ask").remote()
+            if reason := actor.attention.stuck(now):
+                self._bury(actor, reason, blameless=False)
+        if self._stopping() and not self._recalled:
+            self._recalled = True
+            for actor in self._actors:
+                self._recall(actor)
+        if now - self._looked_at_nodes > _LOOK_AT_NODES_EVERY_S:
+            self._looked_at_nodes = now
+            self._leave_draining_nodes()
+
+    def _leave_draining_nodes(self) -> None:
+        going = draining_nodes()
+        for actor in [actor for actor in self._actors if actor.placed]:
+            if actor.node in going and not actor.leaving:
+                log.warning("node %s is going; its actor gets no more work", actor.node[:12])
+                actor.leaving = True
+                self._recall(actor)
+                self._actors.append(self._start())
+            if actor.leaving and not actor.tasks:
+                self._actors.remove(actor)
+                ray.kill(actor.handle)
+
+    def _recall(self, actor: _Actor) -> None:
+        if actor.tasks:
+            actor.handle.recall.options(concurrency_group="ask").remote()
+
+    def _try_again_what_is_late(self) -> None:
+        idle = [actor for actor in self._actors if actor.room and not actor.tasks]
+        if idle and not self._stopping() and (task := self._stragglers.next_copy()) is not None:
+            log.warning("%s takes long; an idle worker tries it too", task.name)
+            self._hand_over(idle[0], task)
+
+    def _bury(self, actor: _Actor, reason: str, blameless: bool, error: RayActorError | None = None) -> None:
+        """Replace an actor that is dead or as good as dead. What it answered before counts."""
         last = [line for path in actor.printing for line in printed(path).splitlines()[-_SHOWN_LINES:]]
-        log.warning("a teacher actor died: %s", "\n  ".join([_first_line(error), *last]))
+        log.warning("a teacher actor died: %s", "\n  ".join([reason, *last]))
         ray.kill(actor.handle)  # one that only cannot be reached must not go on beside its replacement
-        self._failed_starts += not actor.placed
+        self._failed_starts += not actor.placed and not blameless
         if self._failed_starts > MAX_FAILED_STARTS:
-            raise EnvironmentProblem(f"teacher actors cannot start: {error}") from error
-        charged = not error.preempted
+            raise EnvironmentProblem(f"teacher actors cannot start: {error or reason}")
+        self._actors.remove(actor)
+        if not actor.leaving:
+            self._actors.append(self._start())
+        blamed = False
         for ref, task in list(actor.tasks.items()):
-            try:
-                self._take(actor, ref, ray.get(ref))  # an answer given before the death counts
-            except RayError:
-                self._fail(task, f"the worker died: {_first_line(error)}", charged)
-                charged = False
-        self._actors[self._actors.index(actor)] = self._start()
+            del actor.tasks[ref]
+            answer = _answer_before_death(ref)
+            if answer is not None:
+                self._end(Outcome.model_validate_json(answer))
+                continue
+            charged = not blameless and (not blamed or task.suspect)
+            self._end(self._lost(task, reason, charged, suspect=not blameless))
+            blamed = True
 
-    def _fail(self, task: Task, detail: str, charged: bool) -> None:
-        failure = Failure(code="WORKER_DIED", detail=detail, retryable=True, charged=charged)
-        self._ended.append(Outcome(task=task, failure=failure))
+    def _lost(self, task: Task, reason: str, charged: bool, suspect: bool = False) -> Outcome:
+        detail = f"the worker died: {reason}"
+        failure = Failure(
+            code=WORKER_DIED, detail=detail, retryable=True, charged=charged, suspect=suspect and not charged
+        )
+        return Outcome(task=task, failure=failure)
 
     def _arithmetic(self, placed: int) -> str:
-        cluster: Any = ray  # its resource functions carry no types
-        have, free = cluster.cluster_resources(), cluster.available_resources()
+        known: Any = ray  # its resource functions carry no types
+        have, free = known.cluster_resources(), known.available_resources()
         run = self._run
         return (
             f"{placed} of {run.actors.min} teacher actors found a place in {run.placement_timeout_s:.0f} s. Each asks "
@@ -271,6 +272,14 @@ class RayPool:
             f"CPU and {have.get('GPU', 0):g} GPU, free are {free.get('CPU', 0):g} and {free.get('GPU', 0):g}. Lower "
             "run.actors.min, run.cpus_per_actor or run.gpus_per_actor, or add nodes"
         )
+
+
+def _answer_before_death(ref: Any) -> Any:
+    ready, _ = ray.wait([ref], timeout=0)
+    try:
+        return ray.get(ref) if ready else None
+    except RayError:
+        return None
 
 
 def _first_line(error: Exception) -> str:

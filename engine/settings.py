@@ -120,4 +120,28 @@ class RunSettings(Settings):
     address: str | None = Field(
         None, description="a running Ray cluster; default RAY_ADDRESS, then an own one"
     )
+    allow_unauthenticated: bool = Field(
+        False,
+        description="work on a running cluster that asks for no token, where anybody who reaches it runs code",
+    )
     placement_timeout_s: float = Field(60, gt=0, description="give up when min actors find no place by then")
+    prepare_threads: int = Field(
+        1, ge=1, le=64, description="threads of an actor that decode and prepare; the order stays"
+    )
+    stuck_after_s: float = Field(
+        300, gt=0, description="an actor without progress for so long is replaced and its unit isolated"
+    )
+    load_timeout_s: float = Field(
+        600, gt=0, description="the same while the teacher is made"
+    )
+    sample_timeout_s: float = Field(
+        120, gt=0, description="an isolated sample that keeps its process for longer is rejected as TIMEOUT"
+    )
+    memory_limit_gb: float | None = Field(
+        None,
+        gt=0,
+        description="a process above this resident size is ended; an isolated sample's fate is OOM",
+    )
+    grace_s: float = Field(
+        25, gt=0, description="after SIGTERM, running units may take so long before they are given up"
+    )

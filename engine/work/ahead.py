@@ -1,16 +1,19 @@
 """Working ahead: an iterable is driven by a thread, a bounded number of items before they are needed.
 
-Promise: the same items in the same order, or the same exception; the thread ends with its consumer.
+Promise: the same items in the same order, or the same exception; the threads end with their consumer.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
+S = TypeVar("S")
 T = TypeVar("T")
 _POLL_S = 0.1
 
@@ -20,8 +23,40 @@ class _End:
     error: BaseException | None
 
 
-def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
-    """Iterate with up to `depth` items made in advance, e.g. decoding while the teacher runs."""
+def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
+    """Iterate with up to `depth` items made in advance, e.g. decoding while the teacher runs. It begins at once."""
+    return _primed(_made_ahead(items, depth))
+
+
+def mapped_ahead(
+    function: Callable[[S], T], items: Iterable[S], depth: int, threads: int
+) -> Generator[T, None, None]:
+    """`map`, made in advance by `threads` threads; items are drawn by one of them, results keep their order."""
+    if threads == 1:
+        return ahead(map(function, items), depth)
+    return _primed(_mapped(function, items, depth, threads))
+
+
+def _primed(made: Iterator[T | None]) -> Generator[T, None, None]:
+    next(made)  # begun, so that closing it ends its threads even when nobody ever asks for an item
+    return cast(Generator[T, None, None], made)
+
+
+def _mapped(function: Callable[[S], T], items: Iterable[S], depth: int, threads: int) -> Iterator[T | None]:
+    with ThreadPoolExecutor(threads, thread_name_prefix="groundswell-prepare") as pool:
+        begun: Generator[Future[T], None, None] = ahead(
+            (pool.submit(function, item) for item in items), depth
+        )
+        with closing(begun):
+            try:
+                yield None
+                for future in begun:
+                    yield future.result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _made_ahead(items: Iterable[T], depth: int) -> Iterator[T | None]:
     ready: queue.Queue[T | _End] = queue.Queue(maxsize=depth)
     abandoned = threading.Event()
 
@@ -46,6 +81,7 @@ def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
     thread = threading.Thread(target=work, name="groundswell-ahead", daemon=True)
     thread.start()
     try:
+        yield None
         while not isinstance(item := ready.get(), _End):
             yield item
         if item.error is not None:

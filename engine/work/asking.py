@@ -50,8 +50,8 @@ def _answers(labeler: Labeler, group: Sequence[tuple[int, Prepared]]) -> Iterato
         answers = labeler.label(rows)
     except EnvironmentProblem:
         raise
-    except OutOfMemory as error:
-        failure = _after_memory_error(labeler, group, str(error))
+    except (OutOfMemory, MemoryError) as error:
+        failure = _after_memory_error(labeler, group, str(error) or type(error).__name__)
     except (
         Exception
     ) as error:  # whatever a teacher raises is the sample's, until it is shown to be everyone's

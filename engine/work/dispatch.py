@@ -1,6 +1,7 @@
 """The driver's loop: hand out tasks while workers have room, retry within bounds, stop cleanly when asked.
 
-Promise: every task that was handed out ends in exactly one outcome that the caller sees.
+Promise: every task that was handed out ends in exactly one outcome that the caller sees. One that may have killed its
+worker is handed out again to be done in disposable processes.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
-from engine.work.tasks import Outcome, Pool, Task
+from engine.work.tasks import WORKER_DIED, Outcome, Pool, Task
 from schemas import errors
 
 log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 3
+MAX_DEATHS = 6  # of workers that held an isolated task: they hold no sample, so these are accidents
 
 
 class Work(Protocol):
@@ -49,24 +51,27 @@ def drive(pool: Pool, work: Work, stopping: Callable[[], bool] = lambda: False) 
             return
         outcome = pool.next_outcome()
         _raise_if_stop(outcome)
-        if _to_be_retried(outcome, attempts):
-            again.append(outcome.task)
-        else:
+        retry = _next_try(outcome, attempts)
+        if retry is None:
             work.settle(outcome)
+        else:
+            again.append(retry)
 
 
-def _to_be_retried(outcome: Outcome, attempts: Counter[tuple[str, bool]]) -> bool:
-    failure = outcome.failure
+def _next_try(outcome: Outcome, attempts: Counter[tuple[str, bool]]) -> Task | None:
+    """The task as it is to be tried again, None when this outcome is final."""
+    failure, task = outcome.failure, outcome.task
     if failure is None or not failure.retryable:
-        return False
-    # a shard that is to be read goes by its first unit's name; what it cost is not that unit's
-    of = (outcome.task.name, outcome.task.unit is None)
+        return None
+    of = task.identity  # what reading a shard cost is not charged to its first unit
     attempts[of] += failure.charged
-    tried = attempts[of]
-    if tried >= MAX_ATTEMPTS:
-        return False
-    log.warning("%s: %s (attempt %d of %d)", outcome.task.name, failure.detail, tried, MAX_ATTEMPTS)
-    return True
+    died = failure.code == WORKER_DIED
+    most = MAX_DEATHS if died else MAX_ATTEMPTS
+    if attempts[of] >= most:
+        return None
+    log.warning("%s: %s (attempt %d of %d)", task.name, failure.detail, attempts[of], most)
+    isolate = task.isolate or (died and failure.charged)
+    return task.model_copy(update={"isolate": isolate, "suspect": task.suspect or failure.suspect})
 
 
 def _raise_if_stop(outcome: Outcome) -> None:

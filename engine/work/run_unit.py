@@ -7,26 +7,27 @@ bytes, the teacher, the phrase pipeline, the evidence settings and the batch siz
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 from engine.ledger.unit_result import UnitResult
-from engine.reading.images import decode_image
+from engine.reading.images import DecodedImage, decode_image
 from engine.reading.raw_samples import RawSample
 from engine.reading.shards import MAX_MEMBER_BYTES, Shard
-from engine.work.ahead import ahead
+from engine.work.ahead import mapped_ahead
 from engine.work.asking import ask
 from engine.work.finding import find_phrases
 from engine.work.regions import evidence_regions
-from schemas.codes import check_code
-from schemas.digests import canonical_json
+from engine.work.rows import evidence_row, rejection_row, without_phrases
 from schemas.errors import GroundswellError, SampleRejected
 from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, Prepared
 from schemas.ledger import Unit
-from schemas.records import DroppedPhrase, Region, Rejection, Sample
+from schemas.records import Region, Sample
 from schemas.settings import EvidenceSettings
 
+_Ready = tuple[int, Prepared | Sample | SampleRejected]
 _TEACHERS_FAULT = ("TEACHER_ERROR", "TEACHER_NONFINITE", "OOM")
 
 
@@ -37,63 +38,117 @@ class TeacherBroken(GroundswellError):
     """
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """What became of a unit, or of some samples of it; `answered` counts samples that the teacher took."""
+
+    result: UnitResult
+    answered: int
+
+
 def run_unit(
     unit: Unit, shard: Shard, finder: PhraseFinder, labeler: Labeler, evidence: EvidenceSettings
 ) -> UnitResult:
     """Label a unit's samples. Raises ShardDamaged, TeacherBroken, and what storage raises."""
-    return _UnitRun(unit, shard, finder, labeler, evidence).run()
+    run = UnitRun(unit, shard, finder, labeler, evidence)
+    run.begin()
+    return checked(unit, run.label())
 
 
-class _UnitRun:
+def checked(unit: Unit, labelled: Labelled) -> UnitResult:
+    """The unit's result. Raises TeacherBroken when nothing but the teacher can be to blame."""
+    blamed = [row for row in labelled.result.rejections if row["code"] in _TEACHERS_FAULT]
+    if len(blamed) > 1 and not labelled.answered:
+        last = blamed[-1]
+        raise TeacherBroken(
+            f"{unit.name}: all {len(blamed)} samples failed, e.g. {last['code']}: {last['detail']}"
+        )
+    return labelled.result
+
+
+class UnitRun:
+    """One unit in two steps, so that the next unit is made ready while this one is with the teacher."""
+
     def __init__(
-        self, unit: Unit, shard: Shard, finder: PhraseFinder, labeler: Labeler, evidence: EvidenceSettings
+        self,
+        unit: Unit,
+        shard: Shard,
+        finder: PhraseFinder,
+        labeler: Labeler,
+        evidence: EvidenceSettings,
+        span: range | None = None,
+        threads: int = 1,
+        progress: Callable[[], None] = lambda: None,
     ) -> None:
+        """span: only the samples at these positions; progress: called for every sample prepared and every answer"""
         self._unit, self._shard, self._evidence = unit, shard, evidence
         self._finder, self._labeler = finder, labeler
+        self._threads, self._progress = threads, progress
+        self._span = range(unit.first, unit.first + unit.count) if span is None else span
         self._rows: dict[int, dict[str, Any]] = {}
         self._rejected: dict[int, dict[str, Any]] = {}
         self._samples: dict[int, Sample] = {}
+        self.keys: dict[int, str] = {}
+        self._ready: Generator[_Ready, None, None] | None = None
 
-    def run(self) -> UnitResult:
-        raws = list(self._shard.samples(self._unit.first, self._unit.count))
-        keys = {raw.index: raw.key for raw in raws}
+    def begin(self, when_prepared: Callable[[], None] = lambda: None) -> None:
+        """Read, find phrases, and start to decode. `when_prepared` is called once when every image was drawn."""
+        raws = list(self._shard.samples(self._span.start, len(self._span)))
+        self.keys = {raw.index: raw.key for raw in raws}
         readable = [raw for raw in raws if raw.rejected is None]
         for raw in raws:
             if raw.rejected is not None:
-                self._reject(raw.index, raw.key, raw.rejected)
+                self._reject(raw.index, raw.rejected)
         found = find_phrases(self._finder, [raw.caption for raw in readable])
-        answered = 0
-        # each item of the thread is (index, ready): a prepared sample, None for one without phrases, a rejection
         depth = 2 * self._labeler.batch_size
-        for answer in ask(self._labeler, self._prepared(ahead(self._ready(readable, found), depth), keys)):
-            verdict = answer.rejected or self._accept(answer.position, answer.regions)
-            if verdict is None:
-                answered += 1
-            else:
-                self._reject(answer.position, keys[answer.position], verdict)
-        blamed = [row for row in self._rejected.values() if row["code"] in _TEACHERS_FAULT]
-        if len(blamed) > 1 and not answered:
-            last = blamed[-1]
-            raise TeacherBroken(
-                f"{self._unit.name}: all {len(blamed)} samples failed, e.g. {last['code']}: {last['detail']}"
-            )
-        return self._result()
+        drawn = self._drawn(readable, found, when_prepared)
+        self._ready = mapped_ahead(self._ready_one, drawn, depth, self._threads)
 
-    def _ready(
-        self, readable: Sequence[RawSample], found: Sequence[FoundPhrases | SampleRejected]
-    ) -> Iterator[tuple[int, Prepared | Sample | SampleRejected]]:
-        for raw, phrases, data in zip(readable, found, self._shard.images(readable), strict=True):
-            try:
-                if isinstance(phrases, SampleRejected):
-                    raise phrases
-                yield raw.index, self._prepare(raw, phrases, data)
-            except SampleRejected as rejected:
-                yield raw.index, rejected
+    def label(self) -> Labelled:
+        """Ask the teacher and wait for the answers."""
+        assert self._ready is not None, "begin() comes first"
+        answered = 0
+        with closing(self._ready) as ready:
+            for answer in ask(self._labeler, self._to_be_asked(ready)):
+                self._progress()
+                verdict = answer.rejected or self._accept(answer.position, answer.regions)
+                if verdict is None:
+                    answered += 1
+                else:
+                    self._reject(answer.position, verdict)
+        return Labelled(self._result(), answered)
+
+    def close(self) -> None:
+        """Stop decoding; for a unit that is given up between its steps."""
+        if self._ready is not None:
+            self._ready.close()
+
+    def _drawn(
+        self,
+        readable: Sequence[RawSample],
+        found: Sequence[FoundPhrases | SampleRejected],
+        when_prepared: Callable[[], None],
+    ) -> Iterator[tuple[RawSample, FoundPhrases | SampleRejected, bytes]]:
+        try:
+            yield from zip(readable, found, self._shard.images(readable), strict=True)
+        finally:
+            when_prepared()
+
+    def _ready_one(self, drawn: tuple[RawSample, FoundPhrases | SampleRejected, bytes]) -> _Ready:
+        raw, phrases, data = drawn
+        try:
+            if isinstance(phrases, SampleRejected):
+                return raw.index, phrases
+            return raw.index, self._prepare(raw, phrases, data)
+        except SampleRejected as rejected:
+            return raw.index, rejected
+        finally:
+            self._progress()
 
     def _prepare(self, raw: RawSample, found: FoundPhrases, data: bytes) -> Prepared | Sample:
         if len(data) > MAX_MEMBER_BYTES:
             raise SampleRejected("MEMBER_LARGE", f"an image of {len(data)} bytes, at most {MAX_MEMBER_BYTES}")
-        decoded = decode_image(data)
+        decoded = _decoded(data)
         sample = Sample(
             unit=self._unit.name,
             shard=self._unit.shard,
@@ -121,20 +176,18 @@ class _UnitRun:
             prepared = self._labeler.prepare(sample, decoded.rgb_u8)
             self._samples[raw.index] = without_phrases(sample, prepared.dropped)
             return prepared
-        except (SampleRejected, GroundswellError):
-            raise
+        except (SampleRejected, GroundswellError, MemoryError):
+            raise  # out of memory: whose fault it is, a process that holds one sample alone has to show
         except Exception as error:  # as in asking: it costs this sample
             raise SampleRejected("TEACHER_ERROR", f"prepare: {type(error).__name__}: {error}") from error
 
-    def _prepared(
-        self, ready: Iterator[tuple[int, Prepared | Sample | SampleRejected]], keys: dict[int, str]
-    ) -> Iterator[tuple[int, Prepared]]:
+    def _to_be_asked(self, ready: Iterator[_Ready]) -> Iterator[tuple[int, Prepared]]:
         """What is to be asked; the rest is settled here: rejections, and samples without a phrase."""
         for index, item in ready:
             if isinstance(item, Prepared):
                 yield index, item
             elif isinstance(item, SampleRejected):
-                self._reject(index, keys[index], item)
+                self._reject(index, item)
             else:
                 self._accept(index, ())
 
@@ -144,19 +197,16 @@ class _UnitRun:
             rows, truncated = evidence_regions(sample, regions, self._evidence)
         except SampleRejected as rejected:
             return rejected
+        except (GroundswellError, MemoryError):
+            raise
+        except Exception as error:  # an answer that is no list of regions
+            return SampleRejected("TEACHER_ERROR", f"regions: {type(error).__name__}: {error}")
         self._rows[index] = evidence_row(sample, rows, truncated)
         return None
 
-    def _reject(self, index: int, key: str, rejected: SampleRejected) -> None:
+    def _reject(self, index: int, rejected: SampleRejected) -> None:
         self._samples.pop(index, None)
-        record = Rejection(
-            unit=self._unit.name,
-            index=index,
-            key=key,
-            code=check_code(rejected.code),
-            detail=_storable(rejected.detail),
-        )
-        self._rejected[index] = record.model_dump()
+        self._rejected[index] = rejection_row(self._unit, index, self.keys[index], rejected)
 
     def _result(self) -> UnitResult:
         return UnitResult(
@@ -165,29 +215,10 @@ class _UnitRun:
         )
 
 
-def without_phrases(sample: Sample, dropped: Sequence[tuple[int, str]]) -> Sample:
-    """The sample with phrases that the teacher could not be asked about marked, and listed with their code."""
-    if not dropped:
-        return sample
-    phrases = list(sample.phrases)
-    listed = list(sample.dropped_phrases)
-    for number, code in dropped:
-        phrase = phrases[number]
-        phrases[number] = phrase.model_copy(update={"groundable": False})
-        if phrase.begin is not None and phrase.end is not None:
-            listed.append(DroppedPhrase(begin=phrase.begin, end=phrase.end, text=phrase.text, code=code))
-    return sample.model_copy(update={"phrases": tuple(phrases), "dropped_phrases": tuple(listed)})
-
-
-def evidence_row(sample: Sample, regions: list[dict[str, Any]], truncated: set[int]) -> dict[str, Any]:
-    """A plain row in the form of `schemas.arrow.EVIDENCE`."""
-    row = sample.model_dump()
-    row["meta"] = canonical_json(row["meta"]).decode("utf-8")
-    for index in truncated:
-        row["phrases"][index]["truncated"] = True
-    return {**row, "phrases": list(row["phrases"]), "regions": regions}
-
-
-def _storable(detail: str) -> str:
-    """The detail as valid UTF-8 and without memory addresses, which would differ from run to run."""
-    return re.sub(r"0x[0-9a-f]{6,}", "0x", detail.encode("utf-8", "backslashreplace").decode("utf-8"))
+def _decoded(data: bytes) -> DecodedImage:
+    try:
+        return decode_image(data)
+    except (SampleRejected, MemoryError):
+        raise
+    except Exception as error:  # a defect of a decoder costs the image that found it
+        raise SampleRejected("IMG_DECODE", f"{type(error).__name__}: {error}") from error

@@ -7,10 +7,12 @@ from typing import Any, Protocol
 from pydantic import Field
 
 from engine.reading.spool import ShardStat
-from engine.settings import InputSettings, StorageSettings
+from engine.settings import InputSettings, RunSettings, StorageSettings
 from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit, unit_name
 from schemas.records import Record
 from schemas.settings import EvidenceSettings
+
+WORKER_DIED = "WORKER_DIED"
 
 
 class Factory(Record):
@@ -30,6 +32,10 @@ class WorkerSpec(Record):
     evidence: EvidenceSettings
     labeler: Factory
     finder: Factory
+    run: RunSettings = RunSettings()
+    batch_size: int | None = Field(
+        None, description="start with batches no larger: a worker before ran out of memory with more"
+    )
 
 
 class Task(Record):
@@ -38,11 +44,18 @@ class Task(Record):
     shard: ShardStat
     unit: Unit | None = None
     parts: FingerprintParts | None = None
+    isolate: bool = Field(False, description="do it in disposable processes: it may have killed its worker")
+    suspect: bool = Field(False, description="it waited in a worker that died; the next time it is isolated")
 
     @property
     def name(self) -> str:
         """The unit's name; a shard that was not read yet goes by its first unit's."""
         return self.unit.name if self.unit else unit_name(self.shard.url, 0)
+
+    @property
+    def identity(self) -> tuple[str, bool]:
+        """Tells tasks apart: a shard to be read and its first unit have one name."""
+        return self.name, self.unit is None
 
 
 class Failure(Record):
@@ -52,6 +65,7 @@ class Failure(Record):
     detail: str
     retryable: bool = False
     charged: bool = Field(True, description="counts as an attempt; false when the task is blameless")
+    suspect: bool = Field(False, description="not charged, but the task was in the worker that died")
 
 
 class Stop(Record):
@@ -69,6 +83,7 @@ class Outcome(Record):
     entry: SnapshotEntry | None = None
     failure: Failure | None = None
     stop: Stop | None = None
+    batch_size: int | None = Field(None, description="what running out of memory has lowered batches to")
 
 
 class Pool(Protocol):

@@ -1,82 +1,223 @@
 """What a worker does, in this process or in an actor: read shards to their end, label and commit units.
 
-Promise: a task ends in an outcome, never in an exception; errors that end the run travel by name.
+Promise: a task ends in an outcome, never in an exception; errors that end the run travel by name. `run` may be called
+by two threads: while one unit is with the teacher the next is read and decoded, and the one before is committed.
 """
 
 from __future__ import annotations
 
-import errno
+import gc
 import importlib
-import traceback
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from engine.ledger.commits import commit_unit, entry_of, read_commit
+from engine.ledger.unit_result import UnitResult
 from engine.ledger.units import index_shard, record_facts
 from engine.reading.shards import Shard, open_shard
 from engine.reading.spool import ShardStat, Spool
 from engine.storage import open_store
-from engine.work.run_unit import TeacherBroken, run_unit
-from engine.work.tasks import Factory, Failure, Outcome, Stop, Task, WorkerSpec
-from schemas.errors import Conflict, EnvironmentProblem, GroundswellError, ShardDamaged
+from engine.work.disposable import Answer, NeverReady, Request, in_child, take_note
+from engine.work.endings import ChildEnded, Recalled, died, ended_by
+from engine.work.isolation import Died, isolate
+from engine.work.run_unit import Labelled, UnitRun, checked
+from engine.work.tasks import Factory, Outcome, Task, WorkerSpec
+from schemas.errors import Conflict, EnvironmentProblem, GroundswellError
 from schemas.labeler import Labeler, PhraseFinder
-from schemas.ledger import FingerprintParts, SnapshotEntry, Unit
+from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit
+
+_SHARDS_OPEN = 2  # of the unit with the teacher, and of the next
+_POLL_S = 0.2
 
 
 class Worker:
     """Reads, labels and commits. The teacher is loaded with the first unit and kept."""
 
-    def __init__(self, spec: WorkerSpec, spool: Spool | None = None) -> None:
-        self._spec = spec
+    def __init__(
+        self, spec: WorkerSpec, spool: Spool | None = None, progress: Callable[[], None] = lambda: None
+    ) -> None:
+        self._spec, self._progress = spec, progress
         self._store = open_store(spec.output_url, spec.output_storage)
         self._spool = spool or Spool()
         self._teacher: tuple[Labeler, PhraseFinder] | None = None
-        self._shard: tuple[ShardStat, Shard] | None = None
+        self._shards: dict[ShardStat, Shard] = {}
+        self._batch_size = spec.batch_size
+        self._planned_batch_size = 0
+        self._score_kind = ""
+        self._preparing, self._teaching = threading.Semaphore(), threading.Semaphore()
+        self._recalled = threading.Event()
 
     def run(self, task: Task) -> Outcome:
         """Do the task."""
         try:
             if task.unit is None or task.parts is None:
-                facts = index_shard(task.shard, self._spec.input, self._spool)
+                facts = self._read_in_child(task) if task.isolate else self._read(task)
                 record_facts(self._store, task.shard, self._spec.input, facts)
                 return Outcome(task=task, facts=facts)
-            return Outcome(task=task, entry=self._label(task.shard, task.unit, task.parts))
-        except ShardDamaged as damage:
-            return Outcome(task=task, failure=Failure(code=damage.code, detail=damage.detail))
-        except TeacherBroken as broken:
-            return Outcome(task=task, failure=Failure(code="TEACHER_ERROR", detail=str(broken)))
-        except GroundswellError as error:
-            return Outcome(task=task, stop=Stop(error=type(error).__name__, message=str(error)))
-        except OSError as error:
-            return Outcome(task=task, **_of_os_error(error))
-        except Exception:  # a defect of ours must cost one unit and be seen, not end the job
-            detail = traceback.format_exc(limit=-3)
-            return Outcome(task=task, failure=Failure(code="UNIT_ERROR", detail=detail))
+            entry = self._label(task, task.unit, task.parts)
+            return Outcome(task=task, entry=entry, batch_size=self._batch_size)
+        except Exception as error:
+            return ended_by(task, error)
 
-    def _label(self, stat: ShardStat, unit: Unit, parts: FingerprintParts) -> SnapshotEntry:
+    def recall(self) -> None:
+        """Give tasks back that are not with the teacher yet; what is with it goes on."""
+        self._recalled.set()
+
+    def answer(self, request: Request, folder: str, ready: Callable[[], None]) -> Answer:
+        """What a disposable process does of a request. Raises MemoryError."""
+        task = request.task
+        try:
+            if task.unit is None:
+                ready()
+                return Answer(outcome=Outcome(task=task, facts=self._read(task)))
+            run = self._unit_run(task.shard, task.unit, range(request.first, request.stop))
+            take_note(folder, self._score_kind, {})
+            ready()
+            run.begin()
+            take_note(folder, self._score_kind, run.keys)
+            labelled = run.label()
+        except MemoryError:
+            raise
+        except Exception as error:
+            return Answer(outcome=ended_by(task, error))
+        self._note_batch_size()
+        return Answer(
+            rows=labelled.result.rows,
+            rejections=labelled.result.rejections,
+            answered=labelled.answered,
+            batch_size=self._batch_size,
+            score_kind=self._score_kind,
+        )
+
+    def _read(self, task: Task) -> ShardFacts:
+        return index_shard(task.shard, self._spec.input, self._spool)
+
+    def _label(self, task: Task, unit: Unit, parts: FingerprintParts) -> SnapshotEntry:
         standing = read_commit(self._store, unit.name, parts.fingerprint())
         if standing is not None:  # committed by an earlier run that died before it said so
             return entry_of(standing)
+        labelled = self._isolated(task, unit) if task.isolate else self._labelled(task.shard, unit)
+        result = checked(unit, labelled)
+        self._spool.confirm(task.shard)
+        return entry_of(commit_unit(self._store, unit, parts, result, self._provenance()))
+
+    def _labelled(self, stat: ShardStat, unit: Unit) -> Labelled:
+        with self._turn(self._preparing) as prepared:
+            run = self._unit_run(stat, unit)
+            run.begin(prepared)
+            try:
+                with self._turn(self._teaching):
+                    labelled = run.label()
+                    self._note_batch_size()
+                    return labelled
+            finally:
+                run.close()
+
+    def _isolated(self, task: Task, unit: Unit) -> Labelled:
+        """Label the unit in disposable processes, while this one holds neither a sample nor a teacher."""
+        with self._turn(self._preparing), self._turn(self._teaching):
+            self._release_teacher()
+            return isolate(unit, lambda span: self._attempt(task, span))
+
+    def _attempt(self, task: Task, span: range) -> Labelled | Died:
+        answer = self._in_child(task, span)
+        self._score_kind = answer.score_kind or self._score_kind
+        if isinstance(answer, Died):
+            return answer
+        if answer.batch_size is not None:
+            self._batch_size = answer.batch_size
+        return Labelled(UnitResult(answer.rows, answer.rejections), answer.answered)
+
+    def _read_in_child(self, task: Task) -> ShardFacts:
+        answer = self._in_child(task, range(0))
+        if isinstance(answer, Died):
+            raise ChildEnded(
+                died(task, f"a process that only read it died: {answer.detail}", retryable=False)
+            )
+        assert answer.outcome is not None and answer.outcome.facts is not None
+        return answer.outcome.facts
+
+    def _in_child(self, task: Task, span: range) -> Answer | Died:
+        spec = self._spec.model_copy(update={"batch_size": self._batch_size})
+        request = Request(spec=spec, task=task, first=span.start, stop=span.stop)
+        try:
+            answer = in_child(request, self._progress)
+        except NeverReady:  # once is an accident
+            answer = in_child(request, self._progress)
+        outcome = answer.outcome if isinstance(answer, Answer) else None
+        if outcome is not None and outcome.stop is not None:  # e.g. no room beside us on the accelerator
+            raise ChildEnded(died(task, f"a fresh process could not work: {outcome.stop.message}"))
+        if outcome is not None and outcome.facts is None:
+            raise ChildEnded(outcome)
+        return answer
+
+    def _unit_run(self, stat: ShardStat, unit: Unit, span: range | None = None) -> UnitRun:
         labeler, finder = self._loaded()
-        result = run_unit(unit, self._open(stat), finder, labeler, self._spec.evidence)
-        self._spool.confirm(stat)
-        provenance = {
-            "groundswell.teacher": labeler.digest,
-            "groundswell.score_kind": labeler.score_kind,
-            "groundswell.phrases": finder.digest,
-            "groundswell.evidence": self._spec.evidence.model_dump_json(),
-        }
-        return entry_of(commit_unit(self._store, unit, parts, result, provenance))
+        threads = self._spec.run.prepare_threads
+        shard, evidence = self._open(stat), self._spec.evidence
+        return UnitRun(unit, shard, finder, labeler, evidence, span, threads, self._progress)
+
+    @contextmanager
+    def _turn(self, place: threading.Semaphore) -> Iterator[Callable[[], None]]:
+        """Hold the place, until the block ends or the yielded function is called. Raises Recalled while waiting."""
+        while not place.acquire(timeout=_POLL_S):
+            if self._recalled.is_set():
+                raise Recalled
+        held = [place]
+
+        def leave() -> None:
+            if held:
+                held.pop().release()
+
+        try:
+            if self._recalled.is_set():
+                raise Recalled
+            yield leave
+        finally:
+            leave()
 
     def _open(self, stat: ShardStat) -> Shard:
         path = self._spool.fetch(stat, self._spec.input.storage)
-        if self._shard is None or self._shard[0] != stat:
-            self._shard = (stat, open_shard(path, stat.url, self._spec.input.reading()))
-        return self._shard[1]
+        if stat not in self._shards:
+            while len(self._shards) >= _SHARDS_OPEN:
+                del self._shards[next(iter(self._shards))]
+            self._shards[stat] = open_shard(path, stat.url, self._spec.input.reading())
+        return self._shards[stat]
 
     def _loaded(self) -> tuple[Labeler, PhraseFinder]:
         if self._teacher is None:
-            self._teacher = (make(self._spec.labeler), make(self._spec.finder))
+            labeler = make(self._spec.labeler)
+            self._score_kind, self._planned_batch_size = labeler.score_kind, labeler.batch_size
+            labeler.batch_size = min(labeler.batch_size, self._batch_size or labeler.batch_size)
+            self._teacher = (labeler, make(self._spec.finder))
         return self._teacher
+
+    def _release_teacher(self) -> None:
+        if self._teacher is not None:
+            close = getattr(self._teacher[0], "close", None)
+            self._teacher = None
+            if close is not None:
+                close()
+            gc.collect()
+
+    def _note_batch_size(self) -> None:
+        assert self._teacher is not None
+        now = self._teacher[0].batch_size
+        if now < self._planned_batch_size:
+            self._batch_size = now
+
+    def _provenance(self) -> dict[str, str]:
+        provenance = {
+            "groundswell.teacher": self._spec.labeler.digest,
+            "groundswell.score_kind": self._score_kind,
+            "groundswell.phrases": self._spec.finder.digest,
+            "groundswell.evidence": self._spec.evidence.model_dump_json(),
+        }
+        if self._batch_size is not None:  # only then: what is not disturbed has the same bytes everywhere
+            provenance["groundswell.batch_size"] = str(self._batch_size)
+        return provenance
 
 
 def make(factory: Factory) -> Any:
@@ -101,10 +242,3 @@ def make(factory: Factory) -> Any:
             "run began, or differ between machines"
         )
     return made
-
-
-def _of_os_error(error: OSError) -> dict[str, Failure | Stop]:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        message = f"no space left: {error}; free some and run the same command again, it continues"
-        return {"stop": Stop(error="EnvironmentProblem", message=message)}
-    return {"failure": Failure(code="STORE_ERROR", detail=f"{type(error).__name__}: {error}", retryable=True)}

@@ -1,8 +1,12 @@
-"""Ctrl-C while labelling: once finishes what runs, twice stops at once. Neither leaves a torn file."""
+"""Ctrl-C and SIGTERM while labelling: once finishes what runs, twice stops at once. Neither leaves a torn file.
+
+A SIGTERM comes from a machine that will not wait: after a grace it counts as the second signal.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,23 +17,31 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def stop_on_sigint() -> Iterator[Callable[[], bool]]:
-    """Within, the first SIGINT only makes the yielded function true; the second raises KeyboardInterrupt.
+def stop_when_asked(grace_s: float) -> Iterator[Callable[[], bool]]:
+    """Within, the first SIGINT or SIGTERM only makes the yielded function true; the second raises KeyboardInterrupt.
 
+    grace_s: so long after a SIGTERM, KeyboardInterrupt is raised without a second one
     Outside the main thread, where Python delivers no signals, it never turns true.
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return
+    timer = threading.Timer(grace_s, os.kill, (os.getpid(), signal.SIGINT))
+    timer.daemon = True
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         asked.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        log.warning("finishing the running units; Ctrl-C again stops at once, the same command continues")
+        for again in before:
+            signal.signal(again, signal.default_int_handler)
+        if number == signal.SIGTERM:
+            timer.start()
+        log.warning("finishing the running units; a second signal stops at once, the same command continues")
 
-    before = signal.signal(signal.SIGINT, on_signal)
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked.is_set
     finally:
-        signal.signal(signal.SIGINT, before)
+        timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)

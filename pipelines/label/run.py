@@ -6,7 +6,7 @@ Promise: the same command again continues where the last one ended, however it e
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +27,7 @@ from engine.work.labelling import Labelling, Progress, in_parallel, missing_shar
 from engine.work.local_pool import LocalPool
 from engine.work.tasks import Pool, WorkerSpec
 from pipelines.label.factories import TEACHER, Factories
-from pipelines.label.interrupt import stop_on_sigint
+from pipelines.label.interrupt import stop_when_asked
 from pipelines.label.job import JobConfig
 from pipelines.label.records import JobRecord, PlanRecord
 from pipelines.label.report import PlanReport, plan_report
@@ -102,8 +102,8 @@ def _label(
 
 
 def _run(setting: _Setting, work: Labelling, address: str | None) -> None:
-    with stop_on_sigint() as stopping:
-        pool = _pool(setting, address)
+    with stop_when_asked(setting.job.run.grace_s) as stopping:
+        pool = _pool(setting, address, stopping)
         try:
             drive(pool, work, stopping)
         finally:
@@ -113,12 +113,12 @@ def _run(setting: _Setting, work: Labelling, address: str | None) -> None:
             raise KeyboardInterrupt
 
 
-def _pool(setting: _Setting, address: str | None) -> Pool:
+def _pool(setting: _Setting, address: str | None, stopping: Callable[[], bool]) -> Pool:
     if setting.job.run.executor == "local":
         return LocalPool(setting.spec)
     from engine.ray_pool import RayPool
 
-    return RayPool(setting.spec, setting.job.run, address)
+    return RayPool(setting.spec, setting.job.run, address, stopping)
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,7 @@ class _Setting:
             evidence=job.evidence,
             labeler=factories.of_labeler(job),
             finder=factories.of_finder(job),
+            run=job.run,
         )
         method = method_of(job.input, job.evidence, spec.labeler.digest, spec.finder.digest)
         return cls(

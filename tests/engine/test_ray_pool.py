@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.ray_pool import _check_reachable
+from engine.ray_cluster import check_reachable
 from engine.work.dispatch import MAX_ATTEMPTS
 from engine.work.rooms import check_rooms, package_root
 from pipelines.label.run import label
@@ -116,8 +116,8 @@ def test_a_teacher_that_cannot_be_made_ends_the_run_with_its_own_error(
 
 def test_an_address_where_nothing_listens_is_said_at_once() -> None:
     with pytest.raises(EnvironmentProblem, match="nothing answers at 127.0.0.1:9 .*ray start --head"):
-        _check_reachable("127.0.0.1:9")
-    _check_reachable("auto")
+        check_reachable("127.0.0.1:9")
+    check_reachable("auto")
 
 
 def test_a_foreign_room_in_front_of_ours_is_named() -> None:

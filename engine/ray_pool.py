@@ -52,8 +52,9 @@ class _Actor:
 
     @property
     def room(self) -> int:
-        """How many more tasks it takes."""
-        return TASKS_PER_ACTOR - len(self.tasks) if self.placed and not self.leaving else 0
+        """How many more tasks it takes: none beside one that may kill it, so that no bystander is blamed."""
+        alone = any(task.isolate or task.suspect for task in self.tasks.values())
+        return 0 if alone or self.leaving or not self.placed else TASKS_PER_ACTOR - len(self.tasks)
 
 
 class RayPool:

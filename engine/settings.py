@@ -131,9 +131,7 @@ class RunSettings(Settings):
     stuck_after_s: float = Field(
         300, gt=0, description="an actor without progress for so long is replaced and its unit isolated"
     )
-    load_timeout_s: float = Field(
-        600, gt=0, description="the same while the teacher is made"
-    )
+    load_timeout_s: float = Field(600, gt=0, description="the same while the teacher is made")
     sample_timeout_s: float = Field(
         120, gt=0, description="an isolated sample that keeps its process for longer is rejected as TIMEOUT"
     )

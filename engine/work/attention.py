@@ -27,7 +27,7 @@ class Attention:
 
     def is_due(self, now: float) -> bool:
         """Whether to ask for a pulse; true at most once in a while."""
-        every_s = min(max(self._patience_s() / _ASKS_PER_PATIENCE, _LEAST_S), _MOST_S)
+        every_s = min(max(self._run.stuck_after_s / _ASKS_PER_PATIENCE, _LEAST_S), _MOST_S)
         if now - self._asked < every_s:
             return False
         self._asked = now

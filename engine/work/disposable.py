@@ -29,7 +29,7 @@ from schemas.records import Record
 READY, STEP = b"R", b"."
 MEMORY_EXIT = 79  # what a child says when Python itself had no memory left
 _NOTES, _ANSWER = "notes.json", "answer.json"
-_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_S = 0.25
 
 
 class Request(Record):
@@ -124,6 +124,7 @@ class _Watch:
             quiet_s = time.monotonic() - self._moved
             if died := self._too_much(quiet_s):
                 return died
+            self._progress()  # whoever watches us need not worry: how long a child is quiet is bounded here
             left_s = self._allowed_s() - quiet_s
             readable, _, _ = select.select([self._read_end], [], [], max(min(every_s, left_s), 0))
             if readable and not self._take(os.read(self._read_end, 4096)):
@@ -133,7 +134,6 @@ class _Watch:
         if signs:
             self._moved = time.monotonic()
             self._ready = self._ready or READY in signs
-            self._progress()
         return bool(signs)
 
     def _too_much(self, quiet_s: float) -> Died | None:

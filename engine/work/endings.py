@@ -39,7 +39,9 @@ def ended_by(task: Task, error: Exception) -> Outcome:
     if isinstance(error, Recalled):
         failure = Failure(code="RECALLED", detail="its worker is leaving", retryable=True, charged=False)
         return Outcome(task=task, failure=failure)
-    if isinstance(error, NeverReady | NotTheSamples | MemoryError):
+    if isinstance(error, NeverReady):
+        return Outcome(task=task, failure=Failure(code="TEACHER_ERROR", detail=str(error), retryable=True))
+    if isinstance(error, NotTheSamples | MemoryError):
         return died(task, f"{type(error).__name__}: {error}", retryable=not isinstance(error, NotTheSamples))
     if isinstance(error, GroundswellError):
         return Outcome(task=task, stop=Stop(error=type(error).__name__, message=str(error)))

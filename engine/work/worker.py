@@ -19,7 +19,7 @@ from engine.ledger.units import index_shard, record_facts
 from engine.reading.shards import Shard, open_shard
 from engine.reading.spool import ShardStat, Spool
 from engine.storage import open_store
-from engine.work.disposable import Answer, NeverReady, Request, in_child, take_note
+from engine.work.disposable import Answer, Request, in_child, take_note
 from engine.work.endings import ChildEnded, Recalled, died, ended_by
 from engine.work.isolation import Died, isolate
 from engine.work.run_unit import Labelled, UnitRun, checked
@@ -142,10 +142,7 @@ class Worker:
     def _in_child(self, task: Task, span: range) -> Answer | Died:
         spec = self._spec.model_copy(update={"batch_size": self._batch_size})
         request = Request(spec=spec, task=task, first=span.start, stop=span.stop)
-        try:
-            answer = in_child(request, self._progress)
-        except NeverReady:  # once is an accident
-            answer = in_child(request, self._progress)
+        answer = in_child(request, self._progress)
         outcome = answer.outcome if isinstance(answer, Answer) else None
         if outcome is not None and outcome.stop is not None:  # e.g. no room beside us on the accelerator
             raise ChildEnded(died(task, f"a fresh process could not work: {outcome.stop.message}"))

@@ -1,9 +1,11 @@
 """A real teacher in forty lines of numpy, for tests: a phrase's box encloses what its colour channel lights up.
 
 Its settings lie in a small JSON file (the `model` of a detector job): `sleep_s` per batch, `channel_gain`, `refuse`
-to be made, `announce` its process id as a file in a folder, `say` something on stderr.
+to be made or `dies_when_made`, `announce` its process id as a file in a folder, `say` something on stderr, `stall` for
+ever where a file is not there yet.
 Captions steer its accidents: `explode` and `unpreparable` raise, `notanumber` gives a NaN, `hungry` needs a batch of
-one, `deadly` kills the process.
+one; `deadly`, `crashing`, `exiting`, `hanging` and `gorging` end the process or keep it busy, and for `starving` there
+is no memory to be made ready in.
 """
 
 from __future__ import annotations
@@ -59,8 +61,11 @@ class SmallLabeler:
         self._sleep_s = float(options.get("sleep_s", 0))
         self._gain = float(options.get("channel_gain", 1.0))
         self.batches: list[int] = []
+        self._stall_at = options.get("stall")
 
     def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+        if "starving" in sample.caption:
+            raise MemoryError("a starving caption")
         if "unpreparable" in sample.caption:
             raise ValueError("a caption that cannot be made ready")
         bucket = tuple(-(-side // 128) * 128 for side in image_rgb_u8.shape[:2])
@@ -71,14 +76,36 @@ class SmallLabeler:
         assert len({row.bucket for row in batch if row}) == 1
         self.batches.append(sum(row is not None for row in batch))
         time.sleep(self._sleep_s)
+        self._stall()
         captions = [row.inputs[0].caption for row in batch if row]
         if self.batch_size > 1 and any("hungry" in caption for caption in captions):
             raise OutOfMemory("a hungry caption in a batch")
         return [self._regions(*row.inputs) if row else [] for row in batch]
 
-    def _regions(self, sample: Sample, image: np.ndarray) -> list[Region]:
-        if "deadly" in sample.caption:
+    def _stall(self) -> None:
+        """The first process that asks hangs, as one on a sick machine would."""
+        if self._stall_at is not None and not os.path.exists(self._stall_at):
+            Path(self._stall_at).touch()
+            while True:
+                time.sleep(60)
+
+    def _have_accident(self, caption: str) -> None:
+        if "deadly" in caption:
             os.kill(os.getpid(), signal.SIGKILL)
+        if "crashing" in caption:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if "exiting" in caption:
+            os._exit(0)
+        while "hanging" in caption:
+            time.sleep(60)
+        held = []
+        while "gorging" in caption:  # until somebody ends it, or the machine's memory were gone
+            held.append(np.ones(2**22))  # 32 MiB
+            if len(held) > 100:
+                raise AssertionError("nobody watches the memory")
+
+    def _regions(self, sample: Sample, image: np.ndarray) -> list[Region]:
+        self._have_accident(sample.caption)
         if "explode" in sample.caption:
             raise ValueError("a caption that the teacher chokes on")
         found = []
@@ -98,6 +125,8 @@ def labeler(settings: dict[str, Any], batch_size: int, min_score: float) -> Labe
     options = json.loads(Path(settings["model"]).read_text())
     if options.get("refuse"):
         raise EnvironmentProblem("no such accelerator")
+    if options.get("dies_when_made"):
+        os.kill(os.getpid(), signal.SIGKILL)
     if "say" in options:
         print(options["say"], file=sys.stderr, flush=True)
     if "announce" in options:

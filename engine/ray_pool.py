@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
 from engine.ray_actor import GROUPS, TASKS_PER_ACTOR, actor_class
 from engine.ray_cluster import cluster, draining_nodes, lost_with_its_node
@@ -49,12 +49,14 @@ class _Actor:
     printing: list[str] = field(default_factory=list)
     tasks: dict[Any, Task] = field(default_factory=dict)
     pulse: Any = None
+    doubted: bool = False
 
     @property
     def room(self) -> int:
         """How many more tasks it takes: none beside one that may kill it, so that no bystander is blamed."""
         alone = any(task.isolate or task.suspect for task in self.tasks.values())
-        return 0 if alone or self.leaving or not self.placed else TASKS_PER_ACTOR - len(self.tasks)
+        usable = self.placed and not (self.leaving or self.doubted or alone)
+        return TASKS_PER_ACTOR - len(self.tasks) if usable else 0
 
 
 class RayPool:
@@ -158,7 +160,7 @@ class RayPool:
     def _step(self, timeout_s: float) -> None:
         """Wait until something ends, and take note of it."""
         looks = {actor.looked: actor for actor in self._actors if not actor.placed}
-        runs = {ref: actor for actor in self._actors for ref in actor.tasks}
+        runs = {ref: actor for actor in self._actors for ref in actor.tasks if not actor.doubted}
         pulses = {actor.pulse: actor for actor in self._actors if actor.pulse is not None}
         ended, _ = ray.wait([*looks, *runs, *pulses], num_returns=1, timeout=timeout_s)
         for ref in ended:
@@ -167,6 +169,8 @@ class RayPool:
                 continue
             try:
                 self._take(actor, ref, ray.get(ref))
+            except ActorUnavailableError:  # it may live, or its node is gone and Ray does not know yet
+                actor.doubted, actor.pulse = True, None
             except RayActorError as error:
                 self._bury(actor, _first_line(error), lost_with_its_node(error, actor.node), error)
             except RayError as error:
@@ -181,6 +185,8 @@ class RayPool:
             self._printing += actor.printing
             actor.placed = True
             self._failed_starts = 0
+        elif ref is actor.pulse and actor.doubted:
+            self._bury(actor, "it was out of reach for a while", blameless=True)
         elif ref is actor.pulse:
             actor.pulse = None
             actor.attention.noted(answer, time.monotonic())
@@ -199,8 +205,8 @@ class RayPool:
     def _look_after_actors(self) -> None:
         """Ask for pulses, end what is stuck, and let go of actors whose node goes."""
         now = time.monotonic()
-        for actor in [actor for actor in self._actors if actor.tasks]:
-            if actor.pulse is None and actor.attention.is_due(now):
+        for actor in [actor for actor in self._actors if actor.tasks or actor.doubted]:
+            if actor.pulse is None and actor.attention.is_due(now, soon=actor.doubted):
                 actor.pulse = actor.handle.pulse.options(concurrency_group="ask").remote()
             if reason := actor.attention.stuck(now):
                 self._bury(actor, reason, blameless=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from engine.settings import RunSettings
 
 _ASKS_PER_PATIENCE = 10
-_MOST_S, _LEAST_S = 30.0, 0.1
+_MOST_S, _SOON_S, _LEAST_S = 30.0, 1.0, 0.1
 
 
 class Attention:
@@ -25,9 +25,11 @@ class Attention:
         """The worker has got something to do, after it had nothing."""
         self._moved = self._asked = now
 
-    def is_due(self, now: float) -> bool:
-        """Whether to ask for a pulse; true at most once in a while."""
-        every_s = min(max(self._run.stuck_after_s / _ASKS_PER_PATIENCE, _LEAST_S), _MOST_S)
+    def is_due(self, now: float, soon: bool = False) -> bool:
+        """Whether to ask for a pulse; true at most once in a while, with `soon` once a second."""
+        every_s = (
+            _SOON_S if soon else min(max(self._run.stuck_after_s / _ASKS_PER_PATIENCE, _LEAST_S), _MOST_S)
+        )
         if now - self._asked < every_s:
             return False
         self._asked = now

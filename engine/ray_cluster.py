@@ -20,6 +20,7 @@ import ray
 from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 from ray.exceptions import RayActorError, RayError
 
+from engine.settings import RunSettings
 from engine.work.ray_token import provide_token
 from engine.work.rooms import package_root
 from schemas.errors import EnvironmentProblem
@@ -86,6 +87,18 @@ def lost_with_its_node(error: RayActorError, node: str) -> bool:
         return True
     known: Any = ray  # its `nodes` carries no types
     return bool(node) and node not in {found["NodeID"] for found in known.nodes() if found["Alive"]}
+
+
+def arithmetic(run: RunSettings, placed: int) -> str:
+    """Why `run.actors.min` actors find no place: what they ask for and what there is."""
+    known: Any = ray  # its resource functions carry no types
+    have, free = known.cluster_resources(), known.available_resources()
+    return (
+        f"{placed} of {run.actors.min} teacher actors found a place in {run.placement_timeout_s:.0f} s. Each asks "
+        f"for {run.cpus_per_actor:g} CPU and {run.gpus_per_actor:g} GPU; the cluster has {have.get('CPU', 0):g} "
+        f"CPU and {have.get('GPU', 0):g} GPU, free are {free.get('CPU', 0):g} and {free.get('GPU', 0):g}. Lower "
+        "run.actors.min, run.cpus_per_actor or run.gpus_per_actor, or add nodes"
+    )
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
 from engine.ray_actor import GROUPS, TASKS_PER_ACTOR, actor_class
-from engine.ray_cluster import cluster, draining_nodes, lost_with_its_node
+from engine.ray_cluster import arithmetic, cluster, draining_nodes, lost_with_its_node
 from engine.settings import RunSettings
 from engine.storage import open_store
 from engine.work.attention import Attention
@@ -148,7 +148,7 @@ class RayPool:
             if self._placed() >= actors or any(actor.tasks for actor in self._actors):
                 deadline = time.monotonic() + self._run.placement_timeout_s
             elif time.monotonic() > deadline:
-                raise EnvironmentProblem(self._arithmetic(self._placed()))
+                raise EnvironmentProblem(arithmetic(self._run, self._placed()))
             self._step(self._poll_s())
             self._look_after_actors()
             if spare:
@@ -159,7 +159,7 @@ class RayPool:
 
     def _step(self, timeout_s: float) -> None:
         """Wait until something ends, and take note of it."""
-        looks = {actor.looked: actor for actor in self._actors if not actor.placed}
+        looks = {actor.looked: actor for actor in self._actors if not actor.placed and not actor.doubted}
         runs = {ref: actor for actor in self._actors for ref in actor.tasks if not actor.doubted}
         pulses = {actor.pulse: actor for actor in self._actors if actor.pulse is not None}
         ended, _ = ray.wait([*looks, *runs, *pulses], num_returns=1, timeout=timeout_s)
@@ -171,12 +171,11 @@ class RayPool:
                 self._take(actor, ref, ray.get(ref))
             except ActorUnavailableError:  # it may live, or its node is gone and Ray does not know yet
                 actor.doubted, actor.pulse = True, None
+                actor.attention.begin(time.monotonic())
             except RayActorError as error:
                 self._bury(actor, _first_line(error), lost_with_its_node(error, actor.node), error)
             except RayError as error:
-                if ref in actor.tasks:
-                    reason = f"{type(error).__name__}: {_first_line(error)}"
-                    self._end(self._lost(actor.tasks.pop(ref), reason, charged=True))
+                self._take_error(actor, ref, f"{type(error).__name__}: {_first_line(error)}")
 
     def _take(self, actor: _Actor, ref: Any, answer: Any) -> None:
         if ref is actor.looked:
@@ -193,6 +192,15 @@ class RayPool:
         else:
             del actor.tasks[ref]
             self._end(Outcome.model_validate_json(answer))
+
+    def _take_error(self, actor: _Actor, ref: Any, reason: str) -> None:
+        """A call failed in an actor that lives on."""
+        if ref in actor.tasks:
+            self._end(_lost(actor.tasks.pop(ref), reason, charged=True, suspect=False))
+        elif ref is actor.pulse:
+            actor.pulse = None
+        else:
+            self._bury(actor, reason, blameless=False)
 
     def _end(self, outcome: Outcome) -> None:
         lowered = outcome.batch_size
@@ -259,26 +267,19 @@ class RayPool:
                 self._end(Outcome.model_validate_json(answer))
                 continue
             charged = not blameless and (not blamed or task.suspect)
-            self._end(self._lost(task, reason, charged, suspect=not blameless))
+            self._end(_lost(task, reason, charged, suspect=not blameless))
             blamed = True
 
-    def _lost(self, task: Task, reason: str, charged: bool, suspect: bool = False) -> Outcome:
-        detail = f"the worker died: {reason}"
-        failure = Failure(
-            code=WORKER_DIED, detail=detail, retryable=True, charged=charged, suspect=suspect and not charged
-        )
-        return Outcome(task=task, failure=failure)
 
-    def _arithmetic(self, placed: int) -> str:
-        known: Any = ray  # its resource functions carry no types
-        have, free = known.cluster_resources(), known.available_resources()
-        run = self._run
-        return (
-            f"{placed} of {run.actors.min} teacher actors found a place in {run.placement_timeout_s:.0f} s. Each asks "
-            f"for {run.cpus_per_actor:g} CPU and {run.gpus_per_actor:g} GPU; the cluster has {have.get('CPU', 0):g} "
-            f"CPU and {have.get('GPU', 0):g} GPU, free are {free.get('CPU', 0):g} and {free.get('GPU', 0):g}. Lower "
-            "run.actors.min, run.cpus_per_actor or run.gpus_per_actor, or add nodes"
-        )
+def _lost(task: Task, reason: str, charged: bool, suspect: bool) -> Outcome:
+    failure = Failure(
+        code=WORKER_DIED,
+        detail=f"the worker died: {reason}",
+        retryable=True,
+        charged=charged,
+        suspect=suspect and not charged,
+    )
+    return Outcome(task=task, failure=failure)
 
 
 def _answer_before_death(ref: Any) -> Any:

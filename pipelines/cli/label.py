@@ -68,6 +68,10 @@ def label(
             help="A running Ray cluster, host:port; else run.address, RAY_ADDRESS, then one of this machine."
         ),
     ] = None,
+    insecure_cluster: Annotated[
+        bool,
+        typer.Option("--insecure-cluster", help="Work on a running cluster that asks nobody for a token."),
+    ] = False,
     as_json: bool = JSON,
 ) -> None:
     """Label the job's shards; run again after any end, it continues. Exit 3 when units failed."""
@@ -75,8 +79,9 @@ def label(
     from pipelines.label.job import JobConfig
     from pipelines.label.run import label as run_label
 
+    accepted = ["run.allow_unauthenticated=true"] if insecure_cluster else []
     summary = run_label(
-        load_settings(job, JobConfig, overrides),
+        load_settings(job, JobConfig, [*overrides, *accepted]),
         limit=limit,
         keep=keep,
         address=address,

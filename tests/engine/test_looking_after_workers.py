@@ -1,0 +1,161 @@
+"""When a worker counts as stuck, when a unit is tried a second time, and what a death costs whom."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.settings import RunSettings
+from engine.work.attention import Attention
+from engine.work.dispatch import MAX_DEATHS, drive
+from engine.work.stragglers import Stragglers
+from engine.work.tasks import WORKER_DIED, Failure, Outcome, Task
+from schemas.ledger import Unit
+from tests.engine.test_dispatch import ListedWork, ScriptedPool, task
+
+RUN = RunSettings(stuck_after_s=10, load_timeout_s=100)
+
+
+def test_a_worker_is_stuck_when_neither_samples_nor_bytes_move_and_not_when_a_unit_takes_long() -> None:
+    attention = Attention(RUN)
+    attention.begin(0)
+    attention.noted((1, 0), 5)
+
+    for now in range(6, 300, 9):
+        attention.noted((1, now), now)  # a large shard is fetched
+        assert attention.stuck(now) is None
+    attention.noted((1, now), now + 9)
+
+    assert attention.stuck(now + 9) is None
+    assert attention.stuck(now + 11) == "no progress for 11 s"
+
+
+def test_making_the_teacher_has_a_patience_of_its_own() -> None:
+    attention = Attention(RUN)
+    attention.begin(0)
+
+    assert attention.stuck(99) is None
+    assert attention.stuck(101) == "no progress for 101 s, the teacher was never ready"
+
+
+def test_a_worker_that_does_not_even_answer_is_stuck_too() -> None:
+    attention = Attention(RUN)
+    attention.noted((1, 0), 0)
+    attention.begin(20)
+
+    assert attention.is_due(21) and not attention.is_due(21.5)
+    assert attention.stuck(31) is not None
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def unit_task(number: int, **flags: bool) -> Task:
+    plain = task(number)
+    unit = Unit(name=plain.name, shard=plain.shard.url, input_digest="sha256:x", first=0, count=1)
+    return plain.model_copy(update={"unit": unit, **flags})
+
+
+LOST = Failure(code=WORKER_DIED, detail="SIGKILL", retryable=True)
+
+
+def late_pool() -> tuple[Stragglers, Clock]:
+    """One unit took 10 s; unit 1 was handed out at 0, unit 2 at 5, both run."""
+    clock = Clock()
+    stragglers = Stragglers(clock)
+    stragglers.handed_out(unit_task(0))
+    stragglers.handed_out(unit_task(1))
+    clock.now = 5
+    stragglers.handed_out(unit_task(2))
+    clock.now = 10
+    assert stragglers.settles(Outcome(task=unit_task(0)), others=False)
+    return stragglers, clock
+
+
+def test_the_unit_that_runs_longest_is_copied_once_when_it_is_late() -> None:
+    stragglers, clock = late_pool()
+
+    clock.now = 20
+    assert stragglers.next_copy() is None
+    clock.now = 21
+    assert stragglers.next_copy() == unit_task(1)
+    assert stragglers.next_copy() is None
+    clock.now = 26
+    assert stragglers.next_copy() == unit_task(2)
+
+
+def test_the_first_outcome_settles_and_the_second_is_nobodys() -> None:
+    stragglers, clock = late_pool()
+    clock.now = 21
+    stragglers.next_copy()
+
+    assert stragglers.settles(Outcome(task=unit_task(1)), others=True)
+    assert not stragglers.settles(Outcome(task=unit_task(1)), others=False)
+    assert stragglers.unanswered() == 1
+
+
+def test_a_death_of_one_of_two_is_no_outcome_and_the_death_of_both_is() -> None:
+    stragglers, clock = late_pool()
+    clock.now = 21
+    stragglers.next_copy()
+
+    assert not stragglers.settles(Outcome(task=unit_task(1), failure=LOST), others=True)
+    assert stragglers.settles(Outcome(task=unit_task(1), failure=LOST), others=False)
+
+
+@pytest.mark.parametrize("flag", ["isolate", "suspect"])
+def test_a_unit_that_may_kill_its_worker_is_never_copied(flag: str) -> None:
+    stragglers, clock = late_pool()
+    stragglers.handed_out(unit_task(1, **{flag: True}))
+    clock.now = 1_000
+
+    assert stragglers.next_copy() == unit_task(2)
+    assert stragglers.next_copy() is None
+
+
+class Noting(ScriptedPool):
+    """A pool that remembers how each task was handed out."""
+
+    def __init__(self, fates: list[Failure]) -> None:
+        super().__init__({task(0).shard.url: fates}, room=1)
+        self.taken: list[tuple[bool, bool]] = []
+
+    def submit(self, item: Task) -> None:
+        self.taken.append((item.isolate, item.suspect))
+        super().submit(item)
+
+
+WAITED = LOST.model_copy(update={"charged": False, "suspect": True})
+WENT = LOST.model_copy(update={"charged": False})
+
+
+def test_a_unit_whose_worker_died_is_isolated_and_one_that_waited_there_is_only_suspect() -> None:
+    pool = Noting([WENT, WAITED, LOST])
+
+    drive(pool, ListedWork(1))
+
+    assert pool.taken == [(False, False), (False, False), (False, True), (True, True)]
+
+
+def test_isolated_units_survive_the_accidents_of_their_workers_a_bounded_number_of_times() -> None:
+    for deaths, failed in ((MAX_DEATHS - 1, False), (MAX_DEATHS, True)):
+        pool, work = Noting([LOST] * deaths), ListedWork(1)
+
+        drive(pool, work)
+
+        assert (work.settled[0].failure is not None) == failed
+
+
+@given(st.lists(st.sampled_from([LOST, WAITED, WENT]), max_size=12))
+def test_a_death_that_was_blamed_once_stays_isolated(fates: list[Failure]) -> None:
+    pool = Noting(list(fates))
+
+    drive(pool, ListedWork(1))
+
+    isolated = [isolate for isolate, _ in pool.taken]
+    assert isolated == sorted(isolated)

@@ -83,7 +83,8 @@ class RayPool:
             # Ray prints what it has to say of dead workers on stdout, which belongs to our data
             self._open.enter_context(redirect_stdout(sys.stderr))
             self._open.enter_context(cluster(address, run.allow_unauthenticated))
-            self._remote: Any = ray.remote(concurrency_groups=GROUPS)(actor_class())
+            remote: Any = ray.remote  # its stubs do not know concurrency groups
+            self._remote: Any = remote(concurrency_groups=GROUPS)(actor_class())
             self._actors = [self._start() for _ in range(run.actors.max)]
             self._step_until(lambda: self._placed() >= run.actors.min, actors=run.actors.min)
         except BaseException:

@@ -126,7 +126,7 @@ class RunSettings(Settings):
     )
     placement_timeout_s: float = Field(60, gt=0, description="give up when min actors find no place by then")
     prepare_threads: int = Field(
-        1, ge=1, le=64, description="threads of an actor that decode and prepare; the order stays"
+        1, ge=1, le=64, description="threads of an actor that decode images; order and rows stay the same"
     )
     stuck_after_s: float = Field(
         300, gt=0, description="an actor without progress for so long is replaced and its unit isolated"

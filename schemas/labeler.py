@@ -44,7 +44,11 @@ class Prepared:
 
 
 class Labeler(Protocol):
-    """A teacher. Its answer for a sample depends on that sample and on `batch_size` alone, never on its mates."""
+    """A teacher. Its answer for a sample depends on that sample and on `batch_size` alone, never on its mates.
+
+    One that holds an accelerator's memory may have a method `close()`: it is called before disposable processes make
+    a teacher of their own beside it.
+    """
 
     digest: str
     """Covers weights, preprocessing and prompts: another digest means other labels."""
@@ -57,7 +61,8 @@ class Labeler(Protocol):
     def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
         """Make one sample ready. image_rgb_u8: [height, width, 3] uint8, upright. Runs in any process.
 
-        It is called from one thread while `label` runs in another: what both touch must stand that.
+        It is called from one thread at a time, not always the same, while `label` runs in another, perhaps about the
+        unit before: what both touch must stand that.
         Raises SampleRejected when the sample cannot be asked about.
         """
         ...

@@ -7,8 +7,9 @@ bytes, the teacher, the phrase pipeline, the evidence settings and the batch siz
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,11 +80,17 @@ class UnitRun:
         span: range | None = None,
         threads: int = 1,
         progress: Callable[[], None] = lambda: None,
+        preparing: AbstractContextManager[Any] | None = None,
     ) -> None:
-        """span: only the samples at these positions; progress: called for every sample prepared and every answer"""
+        """span:      only the samples at these positions
+        threads:   so many decode
+        progress:  called for every sample prepared and every answer
+        preparing: a lock to hold while the labeler prepares, where several runs share it
+        """
         self._unit, self._shard, self._evidence = unit, shard, evidence
         self._finder, self._labeler = finder, labeler
         self._threads, self._progress = threads, progress
+        self._preparing = preparing or threading.Lock()
         self._span = range(unit.first, unit.first + unit.count) if span is None else span
         self._rows: dict[int, dict[str, Any]] = {}
         self._rejected: dict[int, dict[str, Any]] = {}
@@ -173,7 +180,8 @@ class UnitRun:
         if not sample.phrases:
             return sample
         try:
-            prepared = self._labeler.prepare(sample, decoded.rgb_u8)
+            with self._preparing:  # tokenizers of the usual libraries mix up their settings between threads
+                prepared = self._labeler.prepare(sample, decoded.rgb_u8)
             self._samples[raw.index] = without_phrases(sample, prepared.dropped)
             return prepared
         except (SampleRejected, GroundswellError, MemoryError):

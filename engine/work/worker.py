@@ -47,6 +47,7 @@ class Worker:
         self._planned_batch_size = 0
         self._score_kind = ""
         self._preparing, self._teaching = threading.Semaphore(), threading.Semaphore()
+        self._one_prepares = threading.Lock()
         self._recalled = threading.Event()
 
     def run(self, task: Task) -> Outcome:
@@ -154,7 +155,9 @@ class Worker:
         labeler, finder = self._loaded()
         threads = self._spec.run.prepare_threads
         shard, evidence = self._open(stat), self._spec.evidence
-        return UnitRun(unit, shard, finder, labeler, evidence, span, threads, self._progress)
+        return UnitRun(
+            unit, shard, finder, labeler, evidence, span, threads, self._progress, self._one_prepares
+        )
 
     @contextmanager
     def _turn(self, place: threading.Semaphore) -> Iterator[Callable[[], None]]:

@@ -106,6 +106,12 @@ class GlipLabeler:
                 own.extend(found)
         return regions
 
+    def close(self) -> None:
+        """Leave the accelerator's memory to another process; nothing can be asked after that."""
+        self._model = self._model.cpu()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def _ask(
         self, rows: Sequence[AskedImage | None], index: int, bucket: tuple[int, int]
     ) -> list[list[Region]]:

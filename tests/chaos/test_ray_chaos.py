@@ -186,6 +186,40 @@ def test_twenty_actors_three_drivers_and_two_nodes_go_and_every_row_is_there_onc
         )
 
 
+ACCIDENTS = {3: "deadly", 90: "crashing", 170: "exiting", 171: "hanging", 239: "gorging"}
+
+
+def test_poisons_of_every_kind_cost_themselves_alone(
+    tmp_path: Path, nodes: Nodes, environment: dict[str, str]
+) -> None:
+    job = Job(
+        tmp_path,
+        environment,
+        nodes.address,
+        units=30,
+        sleep_s=0.01,
+        actors={"min": 1, "max": 2},
+        stuck_after_s=8,
+        sample_timeout_s=8,
+        memory_limit_gb=0.6,
+    )
+    captions = [plain_captions(80) for _ in range(3)]
+    for number, accident in ACCIDENTS.items():
+        captions[number // 80][number % 80] += f" {accident}"
+    for number, shard in enumerate(captions):
+        write_shard(tmp_path / f"{number}.tar", shard)
+    nodes.add(2)
+
+    job.start()
+
+    assert job.driver.wait(timeout=200) == 0, job.said()
+    nodes.remove(nodes.nodes[0])
+    summary = verify(str(tmp_path / "out"))
+    assert summary["samples"]["rejected"] == {"CRASH": 3, "TIMEOUT": 1, "OOM": 1}
+    assert summary["samples"]["labelled"] == 235
+    assert (summary["units"]["committed"], summary["units"]["quarantined"]) == (30, 4)
+
+
 def test_a_node_that_is_to_be_preempted_hands_its_work_on_and_nobody_is_charged(
     tmp_path: Path, nodes: Nodes, environment: dict[str, str]
 ) -> None:

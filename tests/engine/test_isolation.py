@@ -27,7 +27,7 @@ ACCIDENTS = {
     "gorging": "OOM",
     "starving": "OOM",
 }
-BRIEF = {"sample_timeout_s": 1.5, "memory_limit_gb": 0.4}
+BRIEF_S, LONG_S = 2.0, 60.0  # only what hangs is waited for briefly: a busy machine is slow with the rest
 
 
 def unit(count: int, first: int = 0) -> Unit:
@@ -114,9 +114,11 @@ def processes(folder: Path) -> int:
     return len(list(folder.glob("worker-*")))
 
 
-def poisoned(folder: Path, captions: list[str], **run: object):
+def poisoned(folder: Path, captions: list[str]):
     (folder / "teacher.json").write_text(f'{{"announce": "{folder}"}}')
-    return job_of(folder, [write_shard(folder / "a.tar", captions)], run=BRIEF | run)
+    patience_s = BRIEF_S if any("hanging" in caption for caption in captions) else LONG_S
+    run = {"sample_timeout_s": patience_s, "memory_limit_gb": 0.4}
+    return job_of(folder, [write_shard(folder / "a.tar", captions)], run=run)
 
 
 def isolated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,14 +145,6 @@ def test_a_sample_alone_is_rejected_by_the_way_its_process_ended(
     assert summary["units"]["quarantined"] == 1
     assert summary["samples"] == {"in": 1, "labelled": 0, "empty": 0, "rejected": {code: 1}}
     assert processes(tmp_path) == 1
-
-
-def without(captions: list[str], indices: Collection[int]) -> list[str]:
-    """The captions without what the accidents say, so that an undisturbed run can label all of them."""
-    return [
-        " ".join(word for word in caption.split() if word not in ACCIDENTS) if index in indices else caption
-        for index, caption in enumerate(captions)
-    ]
 
 
 def check_found(folder: Path, accidents: dict[int, str], count: int) -> None:
@@ -184,12 +178,12 @@ def test_the_rows_of_the_others_are_those_of_an_undisturbed_run(
     label(whole, factories=FACTORIES)
     assert data_files(tmp_path / "whole") == data_files(tmp_path / "clean")
 
-    check_found(tmp_path, {4: "crashing"}, 6)
+    check_found(tmp_path, {2: "crashing"}, 3)
 
     [path] = [name for name in data_files(tmp_path / "out") if name.startswith("data")]
     [before] = data_files(tmp_path / "clean")
     rows = pq.read_table(tmp_path / "out" / path).to_pylist()
-    expected = [row for row in pq.read_table(tmp_path / "clean" / before).to_pylist() if row["index"] != 4]
+    expected = [row for row in pq.read_table(tmp_path / "clean" / before).to_pylist() if row["index"] != 2]
     place = ("pixels",)  # the archive is longer by a word
     assert [{**row, **dict.fromkeys(place)} for row in rows] == [
         {**row, **dict.fromkeys(place)} for row in expected

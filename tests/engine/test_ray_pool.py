@@ -6,11 +6,13 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
 
-from engine.ray_cluster import check_reachable
+from engine.ray_cluster import check_reachable, refuse_open_cluster
 from engine.work.rooms import check_rooms, package_root
 from pipelines.label.run import label
 from schemas.errors import EnvironmentProblem
@@ -153,6 +155,38 @@ def test_an_address_where_nothing_listens_is_said_at_once() -> None:
     with pytest.raises(EnvironmentProblem, match="nothing answers at 127.0.0.1:9 .*ray start --head"):
         check_reachable("127.0.0.1:9")
     check_reachable("auto")
+
+
+def answering_gcs(status: grpc.StatusCode) -> tuple[grpc.Server, str]:
+    """A server where a cluster's head would be, that lets everybody in or nobody."""
+
+    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+        if status is not grpc.StatusCode.OK:
+            context.abort(status, "no token")
+        return b""
+
+    class Everything(grpc.GenericRpcHandler):
+        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[Everything()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    return server, f"127.0.0.1:{port}"
+
+
+def test_a_cluster_that_lets_everybody_in_is_refused_and_ours_is_not() -> None:
+    import ray
+
+    server, address = answering_gcs(grpc.StatusCode.OK)
+    with pytest.raises(EnvironmentProblem, match=r"answers without a token.*--insecure-cluster"):
+        refuse_open_cluster(address)
+    server.stop(None)
+    closed, address = answering_gcs(grpc.StatusCode.UNAUTHENTICATED)
+    refuse_open_cluster(address)
+    closed.stop(None)
+
+    refuse_open_cluster(ray.get_runtime_context().gcs_address)
 
 
 def test_a_foreign_room_in_front_of_ours_is_named() -> None:

@@ -7,6 +7,7 @@ import pytest
 from engine.ledger.unit_result import UnitResult
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
+from engine.work import run_unit as run_unit_module
 from engine.work.run_unit import TeacherBroken, run_unit
 from schemas.ledger import Unit, unit_name
 from schemas.settings import EvidenceSettings
@@ -113,6 +114,64 @@ def test_a_samples_error_costs_that_sample_alone(tmp_path: Path, word: str, code
 
     assert rejected(result) == {5: code}
     assert result.rows == [row for row in clean.rows if row["index"] != 5]
+
+
+@pytest.mark.parametrize("step", ["prepare", "label", "decode_image", "evidence_regions"])
+@pytest.mark.parametrize("error", [RecursionError("too deep"), ValueError("odd"), StopIteration()])
+def test_an_error_of_any_step_costs_one_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception
+) -> None:
+    fail_at_third(monkeypatch, step, error)
+
+    result = run(write_shard(tmp_path / "a.tar", plain_captions(5)), teacher(1))
+
+    assert list(rejected(result)) == [2] and len(result.rows) == 4
+
+
+@pytest.mark.parametrize("step", ["prepare", "label", "decode_image", "evidence_regions"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
+def test_what_is_meant_for_the_process_is_not_taken_for_a_samples_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
+) -> None:
+    fail_at_third(monkeypatch, step, error)
+
+    with pytest.raises(type(error)):
+        run(write_shard(tmp_path / "a.tar", plain_captions(5)), teacher(1))
+
+
+@pytest.mark.parametrize("step", ["prepare", "decode_image", "evidence_regions"])
+def test_no_memory_is_nobodys_fault_before_a_process_held_the_sample_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    fail_at_third(monkeypatch, step, MemoryError())
+
+    with pytest.raises(MemoryError):
+        run(write_shard(tmp_path / "a.tar", plain_captions(5)), teacher(1))
+
+
+def test_no_memory_for_a_batch_halves_it_as_the_teachers_own_error_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_at_third(monkeypatch, "label", MemoryError())
+    labeler = teacher(2)
+
+    result = run(write_shard(tmp_path / "a.tar", plain_captions(8)), labeler)
+
+    assert (len(result.rows), labeler.batch_size) == (8, 1)
+
+
+def fail_at_third(monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException) -> None:
+    """Have the third call of a step raise."""
+    place = SmallLabeler if step in ("prepare", "label") else run_unit_module
+    real, calls = getattr(place, step), []
+
+    def failing(*args: object) -> object:
+        calls.append(args)
+        if len(calls) == 3:
+            raise error
+        return real(*args)
+
+    monkeypatch.setattr(place, step, failing)
 
 
 def test_mates_and_batch_position_change_nothing(tmp_path: Path) -> None:

@@ -95,12 +95,15 @@ def test_kill_9_of_a_driver_on_ray_loses_nothing_either(tmp_path: Path, world) -
     assert_as_undisturbed(tmp_path)
 
 
-def test_one_interrupt_finishes_the_running_unit_and_publishes(tmp_path: Path, world) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_interrupt_finishes_the_running_unit_and_publishes(
+    tmp_path: Path, world, number: signal.Signals
+) -> None:
     job, start = world
     process = start()
     wait_for_commits(process, tmp_path, 2)
 
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=30)
 
     units = status(str(tmp_path / "out"))["units"]

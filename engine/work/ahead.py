@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
@@ -78,7 +79,8 @@ def _made_ahead(items: Iterable[T], depth: int) -> Iterator[T | None]:
             error = caught
         put(_End(error))
 
-    thread = threading.Thread(target=work, name="groundswell-ahead", daemon=True)
+    # in a copy of our context, so that log lines of the thread name the same unit
+    thread = threading.Thread(target=copy_context().run, args=(work,), name="groundswell-ahead", daemon=True)
     thread.start()
     try:
         yield None

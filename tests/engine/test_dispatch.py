@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections import Counter, deque
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.reading.spool import ShardStat
-from engine.work.ahead import ahead
+from engine.work.ahead import ahead, mapped_ahead
 from engine.work.dispatch import MAX_ATTEMPTS, drive
 from engine.work.tasks import Failure, Outcome, Stop, Task
 from schemas.errors import EnvironmentProblem, GroundswellError
@@ -190,3 +191,34 @@ def test_a_consumer_that_leaves_ends_the_thread() -> None:
         break
 
     assert len(made) < 10
+
+
+@given(st.lists(st.integers(), max_size=30), st.integers(1, 5), st.integers(1, 4))
+def test_threads_that_work_ahead_keep_the_order(items: list[int], depth: int, threads: int) -> None:
+    assert list(mapped_ahead(lambda item: item * 2, items, depth, threads)) == [item * 2 for item in items]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_of_one_thread_comes_in_its_place(threads: int) -> None:
+    def work(item: int) -> int:
+        if item == 2:
+            raise ValueError("of the third")
+        return item
+
+    seen = []
+    with pytest.raises(ValueError, match="of the third"):
+        for item in mapped_ahead(work, range(9), 2, threads):
+            seen.append(item)
+
+    assert seen == [0, 1]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_nobody_ever_asks_for_ends_its_threads(threads: int) -> None:
+    before = threading.active_count()
+    working = mapped_ahead(str, range(1_000), 2, threads)
+    assert threading.active_count() > before
+
+    working.close()
+
+    assert threading.active_count() == before

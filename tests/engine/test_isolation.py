@@ -169,7 +169,7 @@ def test_the_rows_of_the_others_are_those_of_an_undisturbed_run(
 
     clean = job_of(
         tmp_path,
-        [write_shard(tmp_path / "a.tar", plain_captions(6))],
+        [write_shard(tmp_path / "a.tar", plain_captions(3))],
         output={"url": str(tmp_path / "clean")},
     )
     label(clean, factories=FACTORIES)

@@ -78,7 +78,7 @@ class RayPool:
         self._failed_starts = 0
         self._stragglers = Stragglers()
         self._recalled = False
-        self._looked_at_nodes = time.monotonic()
+        self._looked = self._looked_at_nodes = time.monotonic()
         try:
             # Ray prints what it has to say of dead workers on stdout, which belongs to our data
             self._open.enter_context(redirect_stdout(sys.stderr))
@@ -214,7 +214,9 @@ class RayPool:
     def _look_after_actors(self) -> None:
         """Ask for pulses, end what is stuck, and let go of actors whose node goes."""
         now = time.monotonic()
+        away_s, self._looked = now - self._looked, now
         for actor in [actor for actor in self._actors if actor.tasks or actor.doubted]:
+            actor.attention.away(away_s)
             if actor.pulse is None and actor.attention.is_due(now, soon=actor.doubted):
                 actor.pulse = actor.handle.pulse.options(concurrency_group="ask").remote()
             if reason := actor.attention.stuck(now):

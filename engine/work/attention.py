@@ -9,6 +9,7 @@ from __future__ import annotations
 from engine.settings import RunSettings
 
 _ASKS_PER_PATIENCE = 10
+_MOMENT_S = 2.0
 _MOST_S, _SOON_S, _LEAST_S = 30.0, 1.0, 0.1
 
 
@@ -24,6 +25,11 @@ class Attention:
     def begin(self, now: float) -> None:
         """The worker has got something to do, after it had nothing."""
         self._moved = self._asked = now
+
+    def away(self, seconds: float) -> None:
+        """The driver looked so long after its last look. Beyond a moment that is its own doing, and forgiven."""
+        if seconds > _MOMENT_S:
+            self._moved += seconds - _MOMENT_S
 
     def is_due(self, now: float, soon: bool = False) -> bool:
         """Whether to ask for a pulse; true at most once in a while, with `soon` once a second."""

@@ -186,7 +186,7 @@ def test_twenty_actors_three_drivers_and_two_nodes_go_and_every_row_is_there_onc
         )
 
 
-ACCIDENTS = {3: "deadly", 90: "crashing", 170: "exiting", 171: "hanging", 239: "gorging"}
+ACCIDENTS = {3: "deadly", 90: "segfaulting", 170: "selfexiting", 171: "neverending", 239: "memorygorging"}
 
 
 def test_poisons_of_every_kind_cost_themselves_alone(
@@ -215,6 +215,7 @@ def test_poisons_of_every_kind_cost_themselves_alone(
     assert job.driver.wait(timeout=200) == 0, job.said()
     nodes.remove(nodes.nodes[0])
     summary = verify(str(tmp_path / "out"))
+    assert summary["failures"] == [], job.said()
     assert summary["samples"]["rejected"] == {"CRASH": 3, "TIMEOUT": 1, "OOM": 1}
     assert summary["samples"]["labelled"] == 235
     assert (summary["units"]["committed"], summary["units"]["quarantined"]) == (30, 4)

@@ -4,8 +4,8 @@ Its settings lie in a small JSON file (the `model` of a detector job): `sleep_s`
 to be made or `dies_when_made`, `announce` its process id as a file in a folder, `say` something on stderr, `stall` for
 ever where a file is not there yet.
 Captions steer its accidents: `explode` and `unpreparable` raise, `notanumber` gives a NaN, `hungry` needs a batch of
-one; `deadly`, `crashing`, `exiting`, `hanging` and `gorging` end the process or keep it busy, and for `starving` there
-is no memory to be made ready in.
+one; `deadly`, `segfaulting`, `selfexiting`, `neverending` and `memorygorging` end the process or keep it busy, and for
+`memorystarving` there is no memory to be made ready in.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class SmallLabeler:
         self._stall_at = options.get("stall")
 
     def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
-        if "starving" in sample.caption:
-            raise MemoryError("a starving caption")
+        if "memorystarving" in sample.caption:
+            raise MemoryError("a memorystarving caption")
         if "unpreparable" in sample.caption:
             raise ValueError("a caption that cannot be made ready")
         bucket = tuple(-(-side // 128) * 128 for side in image_rgb_u8.shape[:2])
@@ -92,14 +92,14 @@ class SmallLabeler:
     def _have_accident(self, caption: str) -> None:
         if "deadly" in caption:
             os.kill(os.getpid(), signal.SIGKILL)
-        if "crashing" in caption:
+        if "segfaulting" in caption:
             os.kill(os.getpid(), signal.SIGSEGV)
-        if "exiting" in caption:
+        if "selfexiting" in caption:
             os._exit(0)
-        while "hanging" in caption:
+        while "neverending" in caption:
             time.sleep(60)
         held = []
-        while "gorging" in caption:  # until somebody ends it, or the machine's memory were gone
+        while "memorygorging" in caption:  # until somebody ends it, or the machine's memory were gone
             held.append(np.ones(2**22))  # 32 MiB
             if len(held) > 100:
                 raise AssertionError("nobody watches the memory")

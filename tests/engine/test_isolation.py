@@ -21,11 +21,11 @@ from tests.engine.worlds import data_files, job_of, plain_captions, write_shard
 
 ACCIDENTS = {
     "deadly": "CRASH",
-    "crashing": "CRASH",
-    "exiting": "CRASH",
-    "hanging": "TIMEOUT",
-    "gorging": "OOM",
-    "starving": "OOM",
+    "segfaulting": "CRASH",
+    "selfexiting": "CRASH",
+    "neverending": "TIMEOUT",
+    "memorygorging": "OOM",
+    "memorystarving": "OOM",
 }
 BRIEF_S, LONG_S = 2.0, 60.0  # only what hangs is waited for briefly: a busy machine is slow with the rest
 
@@ -116,7 +116,7 @@ def processes(folder: Path) -> int:
 
 def poisoned(folder: Path, captions: list[str]):
     (folder / "teacher.json").write_text(f'{{"announce": "{folder}"}}')
-    patience_s = BRIEF_S if any("hanging" in caption for caption in captions) else LONG_S
+    patience_s = BRIEF_S if any("neverending" in caption for caption in captions) else LONG_S
     run = {"sample_timeout_s": patience_s, "memory_limit_gb": 0.4}
     return job_of(folder, [write_shard(folder / "a.tar", captions)], run=run)
 
@@ -178,7 +178,7 @@ def test_the_rows_of_the_others_are_those_of_an_undisturbed_run(
     label(whole, factories=FACTORIES)
     assert data_files(tmp_path / "whole") == data_files(tmp_path / "clean")
 
-    check_found(tmp_path, {2: "crashing"}, 3)
+    check_found(tmp_path, {2: "segfaulting"}, 3)
 
     [path] = [name for name in data_files(tmp_path / "out") if name.startswith("data")]
     [before] = data_files(tmp_path / "clean")
@@ -205,13 +205,17 @@ def test_accidents_of_all_kinds_in_one_unit_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     isolated(monkeypatch)
-    check_found(tmp_path, {0: "deadly", 7: "hanging", 8: "gorging", 20: "exiting", 31: "starving"}, 32)
+    check_found(
+        tmp_path,
+        {0: "deadly", 7: "neverending", 8: "memorygorging", 20: "selfexiting", 31: "memorystarving"},
+        32,
+    )
 
 
 def test_memory_that_runs_out_while_a_sample_is_made_ready_costs_that_sample(tmp_path: Path) -> None:
     """The one accident that the local executor survives, so it isolates of its own accord."""
     captions = plain_captions(4)
-    captions[1] += " starving"
+    captions[1] += " memorystarving"
 
     summary = label(poisoned(tmp_path, captions), factories=FACTORIES)
 

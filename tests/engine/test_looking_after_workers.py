@@ -48,6 +48,19 @@ def test_a_worker_that_does_not_even_answer_is_stuck_too() -> None:
     assert attention.stuck(31) is not None
 
 
+def test_a_driver_that_was_away_blames_nobody_for_that() -> None:
+    """E.g. it published to a slow store, and answers wait to be read."""
+    attention, blind = Attention(RUN), Attention(RUN)
+    for one in (attention, blind):
+        one.begin(0)
+        one.noted((1, 0), 1)
+
+    attention.away(60)
+
+    assert blind.stuck(61) is not None
+    assert attention.stuck(61) is None and attention.stuck(72) is not None
+
+
 class Clock:
     now = 0.0
 

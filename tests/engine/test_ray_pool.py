@@ -109,7 +109,7 @@ def batch_size_of(path: Path) -> bytes | None:
 
 def test_a_worker_that_hangs_is_ended_and_its_sample_found(tmp_path: Path) -> None:
     captions = plain_captions(6)
-    captions[3] += " that is hanging"
+    captions[3] += " that is neverending"
     shard = write_shard(tmp_path / "a.tar", captions)
     job = on_ray(tmp_path, [shard], 1, "out", stuck_after_s=1.5, sample_timeout_s=1.5)
     job = job.model_copy(update={"input": job.input.model_copy(update={"unit_samples": 2})})

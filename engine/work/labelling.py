@@ -20,6 +20,7 @@ from engine.reading.spool import ShardStat
 from engine.settings import InputSettings
 from engine.storage import Store
 from engine.work.tasks import Outcome, Task
+from schemas.codes import SHARD_CODES
 from schemas.errors import EnvironmentProblem, NotFound
 from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit, unit_name
 
@@ -82,9 +83,22 @@ class Labelling:
                 self._unconfirmed.setdefault(entry.shard, []).append(entry.unit)
         return len(self.entries)
 
+    def keep_only(self, failed: Iterable[FailedUnit]) -> int:
+        """Hand out nothing but what failed before: those units, and all of shards that failed whole; how many tasks."""
+        fates = list(failed)
+        names, named = {fate.unit for fate in fates}, {fate.shard for fate in fates}
+        shards = {fate.shard for fate in fates if fate.code in SHARD_CODES}
+        self._units = deque(u for u in self._units if u.name in names or u.shard in shards)
+        self._unread = deque(url for url in self._unread if url in named)
+        return len(self._units) + len(self._unread)
+
     def next_is_due(self) -> bool:
         """Whether there is anything to hand out."""
         return bool(self._units or self._unread)
+
+    def unread(self) -> int:
+        """Shards that are to be read before anything of them can be labelled."""
+        return len(self._unread)
 
     def todo(self) -> list[Unit]:
         """Units that are cut and not committed, in plan order."""

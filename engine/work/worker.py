@@ -7,39 +7,57 @@ from __future__ import annotations
 
 import errno
 import importlib
+import logging
+import time
 import traceback
 from typing import Any
 
 from engine.ledger.commits import commit_unit, entry_of, read_commit
 from engine.ledger.units import index_shard, record_facts
+from engine.reading.selection import SelectedShard, Selection, selection_from_bytes, selection_path
 from engine.reading.shards import Shard, open_shard
 from engine.reading.spool import ShardStat, Spool
 from engine.storage import open_store
+from engine.work.logs import about
+from engine.work.meter import Meter, NoMeter, TimedLabeler, count_entry
 from engine.work.run_unit import TeacherBroken, run_unit
 from engine.work.tasks import Factory, Failure, Outcome, Stop, Task, WorkerSpec
 from schemas.errors import Conflict, EnvironmentProblem, GroundswellError, ShardDamaged
 from schemas.labeler import Labeler, PhraseFinder
 from schemas.ledger import FingerprintParts, SnapshotEntry, Unit
 
+log = logging.getLogger(__name__)
+
 
 class Worker:
     """Reads, labels and commits. The teacher is loaded with the first unit and kept."""
 
-    def __init__(self, spec: WorkerSpec, spool: Spool | None = None) -> None:
+    def __init__(self, spec: WorkerSpec, spool: Spool | None = None, meter: Meter | None = None) -> None:
         self._spec = spec
+        self._meter = meter or NoMeter()
+        self._busy_s: float | None = None
         self._store = open_store(spec.output_url, spec.output_storage)
         self._spool = spool or Spool()
         self._teacher: tuple[Labeler, PhraseFinder] | None = None
         self._shard: tuple[ShardStat, Shard] | None = None
+        self._selection: Selection | None = None
 
     def run(self, task: Task) -> Outcome:
         """Do the task."""
+        with about(run=self._spec.run, unit=task.name, attempt=task.attempt):
+            outcome = self._run(task)
+            _tell(outcome)
+            return outcome
+
+    def _run(self, task: Task) -> Outcome:
+        self._busy_s = None
         try:
             if task.unit is None or task.parts is None:
                 facts = index_shard(task.shard, self._spec.input, self._spool)
                 record_facts(self._store, task.shard, self._spec.input, facts)
                 return Outcome(task=task, facts=facts)
-            return Outcome(task=task, entry=self._label(task.shard, task.unit, task.parts))
+            entry = self._label(task.shard, task.unit, task.parts)
+            return Outcome(task=task, entry=entry, busy_s=self._busy_s)
         except ShardDamaged as damage:
             return Outcome(task=task, failure=Failure(code=damage.code, detail=damage.detail))
         except TeacherBroken as broken:
@@ -57,7 +75,9 @@ class Worker:
         if standing is not None:  # committed by an earlier run that died before it said so
             return entry_of(standing)
         labeler, finder = self._loaded()
-        result = run_unit(unit, self._open(stat), finder, labeler, self._spec.evidence)
+        began = time.perf_counter()
+        timed = TimedLabeler(labeler, self._meter)
+        result = run_unit(unit, self._open(stat), finder, timed, self._spec.evidence)
         self._spool.confirm(stat)
         provenance = {
             "groundswell.teacher": labeler.digest,
@@ -65,18 +85,44 @@ class Worker:
             "groundswell.phrases": finder.digest,
             "groundswell.evidence": self._spec.evidence.model_dump_json(),
         }
-        return entry_of(commit_unit(self._store, unit, parts, result, provenance))
+        entry = entry_of(commit_unit(self._store, unit, parts, result, provenance))
+        self._busy_s = time.perf_counter() - began
+        self._meter.took("groundswell_unit_seconds", self._busy_s)
+        count_entry(self._meter, entry)
+        return entry
 
     def _open(self, stat: ShardStat) -> Shard:
         path = self._spool.fetch(stat, self._spec.input.storage)
         if self._shard is None or self._shard[0] != stat:
-            self._shard = (stat, open_shard(path, stat.url, self._spec.input.reading()))
+            self._shard = (stat, self._chosen(stat, open_shard(path, stat.url, self._spec.input.reading())))
         return self._shard[1]
+
+    def _chosen(self, stat: ShardStat, shard: Shard) -> Shard:
+        """The shard, or the samples of it that the job's choice (`input.only`, by digest) names."""
+        digest = self._spec.input.only
+        if digest is None:
+            return shard
+        if self._selection is None:
+            path = selection_path(digest)
+            where = f"{self._store.url}/{path}"
+            self._selection = selection_from_bytes(self._store.read(path), digest, where)
+        return SelectedShard(shard, self._selection.keys_of(stat.url))
 
     def _loaded(self) -> tuple[Labeler, PhraseFinder]:
         if self._teacher is None:
             self._teacher = (make(self._spec.labeler), make(self._spec.finder))
         return self._teacher
+
+
+def _tell(outcome: Outcome) -> None:
+    """One line a task: counts and codes, never a key or a caption."""
+    if outcome.failure is not None:
+        log.info("failed with %s", outcome.failure.code)
+    elif outcome.entry is not None:
+        counts, took = outcome.entry.counts, outcome.busy_s or 0.0
+        log.info("committed: %d samples, %d regions, %.1f s", counts.samples_in, outcome.entry.regions, took)
+    elif outcome.facts is not None:
+        log.info("read a shard: %d samples, %d bytes", outcome.facts.samples, outcome.facts.size_bytes)
 
 
 def make(factory: Factory) -> Any:

@@ -40,7 +40,7 @@ def plan(
     """Say what `label` would do: shards, units that are done, units to do and why."""
     from pipelines.config import load_settings
     from pipelines.label.job import JobConfig
-    from pipelines.label.run import plan as make_plan
+    from pipelines.label.planning import plan as make_plan
 
     report = make_plan(load_settings(job, JobConfig, overrides))
     give(as_json, report.data(), report.text())

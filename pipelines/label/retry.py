@@ -23,8 +23,8 @@ from schemas.errors import ConfigError, Conflict
 
 QUARANTINED = (
     "{count} committed units hold a sample that crashed, hung or ate the memory; that is their result, and retry "
-    "leaves it. To ask about such samples again, list their keys (code CRASH, TIMEOUT or OOM in the rejections) in a file and "
-    "label with --set input.only=FILE into another output, or change the teacher: that is another fingerprint"
+    "leaves it. To ask about such samples again, list their keys (code CRASH, TIMEOUT or OOM in the rejections) in a "
+    "file and label with --set input.only=FILE into another output, or change the teacher: that is another fingerprint"
 )
 
 

@@ -26,7 +26,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
 TIMES: dict[str, str] = {
     "groundswell_batch_seconds": "time of one forward pass with its pre- and post-processing",
     "groundswell_wait_seconds": "time that the teacher waited for its next batch of the same unit",
-    "groundswell_unit_seconds": "time from a unit's start to its commit",
+    "groundswell_unit_seconds": "time of the work on a unit's samples",
 }
 BOUNDS_S = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0)
 

@@ -32,7 +32,7 @@ class WorkerSpec(Record):
     evidence: EvidenceSettings
     labeler: Factory
     finder: Factory
-    run: str = Field("", description="which run of the job asks; names log lines, nothing else")
+    run_name: str = Field("", description="which run of the job asks; names log lines, nothing else")
     log: LogSettings = LogSettings()
 
 

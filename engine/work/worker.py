@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import logging
-import time
 import traceback
 from typing import Any
 
@@ -18,15 +16,13 @@ from engine.reading.selection import SelectedShard, Selection, selection_from_by
 from engine.reading.shards import Shard, open_shard
 from engine.reading.spool import ShardStat, Spool
 from engine.storage import open_store
-from engine.work.logs import about
-from engine.work.meter import Meter, NoMeter, TimedLabeler, count_entry
+from engine.work.meter import Meter
 from engine.work.run_unit import TeacherBroken, run_unit
 from engine.work.tasks import Factory, Failure, Outcome, Stop, Task, WorkerSpec
+from engine.work.telling import Telling
 from schemas.errors import Conflict, EnvironmentProblem, GroundswellError, ShardDamaged
 from schemas.labeler import Labeler, PhraseFinder
 from schemas.ledger import FingerprintParts, SnapshotEntry, Unit
-
-log = logging.getLogger(__name__)
 
 
 class Worker:
@@ -34,8 +30,7 @@ class Worker:
 
     def __init__(self, spec: WorkerSpec, spool: Spool | None = None, meter: Meter | None = None) -> None:
         self._spec = spec
-        self._meter = meter or NoMeter()
-        self._busy_s: float | None = None
+        self._telling = Telling(spec.run_name, meter)
         self._store = open_store(spec.output_url, spec.output_storage)
         self._spool = spool or Spool()
         self._teacher: tuple[Labeler, PhraseFinder] | None = None
@@ -44,20 +39,16 @@ class Worker:
 
     def run(self, task: Task) -> Outcome:
         """Do the task."""
-        with about(run=self._spec.run, unit=task.name, attempt=task.attempt):
-            outcome = self._run(task)
-            _tell(outcome)
-            return outcome
+        with self._telling.about(task):
+            return self._telling.ended(self._run(task))
 
     def _run(self, task: Task) -> Outcome:
-        self._busy_s = None
         try:
             if task.unit is None or task.parts is None:
                 facts = index_shard(task.shard, self._spec.input, self._spool)
                 record_facts(self._store, task.shard, self._spec.input, facts)
                 return Outcome(task=task, facts=facts)
-            entry = self._label(task.shard, task.unit, task.parts)
-            return Outcome(task=task, entry=entry, busy_s=self._busy_s)
+            return Outcome(task=task, entry=self._label(task.shard, task.unit, task.parts))
         except ShardDamaged as damage:
             return Outcome(task=task, failure=Failure(code=damage.code, detail=damage.detail))
         except TeacherBroken as broken:
@@ -75,9 +66,9 @@ class Worker:
         if standing is not None:  # committed by an earlier run that died before it said so
             return entry_of(standing)
         labeler, finder = self._loaded()
-        began = time.perf_counter()
-        timed = TimedLabeler(labeler, self._meter)
-        result = run_unit(unit, self._open(stat), finder, timed, self._spec.evidence)
+        with self._telling.busy():
+            timed = self._telling.labeler(labeler)
+            result = run_unit(unit, self._open(stat), finder, timed, self._spec.evidence)
         self._spool.confirm(stat)
         provenance = {
             "groundswell.teacher": labeler.digest,
@@ -85,11 +76,7 @@ class Worker:
             "groundswell.phrases": finder.digest,
             "groundswell.evidence": self._spec.evidence.model_dump_json(),
         }
-        entry = entry_of(commit_unit(self._store, unit, parts, result, provenance))
-        self._busy_s = time.perf_counter() - began
-        self._meter.took("groundswell_unit_seconds", self._busy_s)
-        count_entry(self._meter, entry)
-        return entry
+        return entry_of(commit_unit(self._store, unit, parts, result, provenance))
 
     def _open(self, stat: ShardStat) -> Shard:
         path = self._spool.fetch(stat, self._spec.input.storage)
@@ -112,17 +99,6 @@ class Worker:
         if self._teacher is None:
             self._teacher = (make(self._spec.labeler), make(self._spec.finder))
         return self._teacher
-
-
-def _tell(outcome: Outcome) -> None:
-    """One line a task: counts and codes, never a key or a caption."""
-    if outcome.failure is not None:
-        log.info("failed with %s", outcome.failure.code)
-    elif outcome.entry is not None:
-        counts, took = outcome.entry.counts, outcome.busy_s or 0.0
-        log.info("committed: %d samples, %d regions, %.1f s", counts.samples_in, outcome.entry.regions, took)
-    elif outcome.facts is not None:
-        log.info("read a shard: %d samples, %d bytes", outcome.facts.samples, outcome.facts.size_bytes)
 
 
 def make(factory: Factory) -> Any:

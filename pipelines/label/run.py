@@ -117,7 +117,7 @@ class _Run:
         )
         done = len(work.entries) + len(work.failed)
         progress.begin(work.plan.planned(work.entries.values()), done, work.unread())
-        spec = setting.spec.model_copy(update={"run": name, "log": logs.current()})
+        spec = setting.spec.model_copy(update={"run_name": name, "log": logs.current()})
         return cls(setting, work, spec, progress)
 
     def drive(self, address: str | None) -> None:

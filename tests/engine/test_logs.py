@@ -12,6 +12,7 @@ import pytest
 
 from engine.reading.spool import stat_shard
 from engine.work import logs
+from engine.work.ahead import ahead
 from engine.work.tasks import Task
 from engine.work.worker import Worker
 from pipelines.label.run import label
@@ -62,6 +63,14 @@ def test_what_one_thread_is_about_is_not_another_threads(capsys: pytest.CaptureF
     assert "unit" not in json_lines(capsys)[0]
 
 
+def test_what_is_made_ahead_is_about_the_same_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(logs.log_settings("json"))
+    with logs.about(unit="u-3"):
+        list(ahead((log.info("made") for _ in range(1)), depth=1))
+
+    assert json_lines(capsys)[0]["unit"] == "u-3"
+
+
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_no_line_holds_a_secret(
     form: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -107,7 +116,7 @@ def test_a_workers_lines_name_run_unit_and_attempt_and_no_key_or_caption(
     work = setting.begin()
     work.committed_before()
     logs.configure(logs.log_settings("json"))
-    worker = Worker(setting.spec.model_copy(update={"run": "r-7"}))
+    worker = Worker(setting.spec.model_copy(update={"run_name": "r-7"}))
 
     worker.run(Task(shard=stat_shard(str(tmp_path / "a.tar")), attempt=2))
     task = work.next_task()

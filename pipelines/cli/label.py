@@ -9,6 +9,7 @@ import typer
 
 from pipelines.cli.shell import JSON, SET, Progress, example, give, say, verb
 from pipelines.cli.status_text import progress_lines, summary_text
+from schemas.errors import ConfigError
 
 Job = Annotated[Path, typer.Argument(help="The job: a YAML file.")]
 Out = Annotated[str, typer.Argument(help="The output of a job: a folder or an object store URL.")]
@@ -191,13 +192,43 @@ def retry(
 
 
 @verb
-def verify(out: Out, as_json: bool = JSON) -> None:
+def verify(
+    out: Out,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Read the shards again too, and compare every sample with its evidence."),
+    ] = False,
+    roots: Annotated[
+        list[str],
+        typer.Option(
+            "--root", metavar="WAS=NOW", help="With --deep: shards under the prefix WAS lie under NOW."
+        ),
+    ] = [],  # noqa: B006
+    as_json: bool = JSON,
+) -> None:
     """Read every file of an output again: digests, counts, schemas, spans, boxes. Exit 5 when one does not hold."""
-    from pipelines.label.run import verify as run_verify
+    moved = _roots(roots)
+    if deep:
+        from pipelines.label.deep import verify_deep
 
-    summary = run_verify(out, progress=Progress())
-    give(as_json, summary, summary_text(summary) + "\nevery digest, count, span and box holds")
+        summary = verify_deep(out, Progress(), roots=moved)
+        said = "every digest, count, span and box holds, and every sample is what its shard says"
+    else:
+        from pipelines.label.run import verify as run_verify
+
+        if roots:
+            raise ConfigError("--root is for the shards that --deep reads")
+        summary, said = run_verify(out, progress=Progress()), "every digest, count, span and box holds"
+    give(as_json, summary, summary_text(summary) + "\n" + said)
     _exit_on_holes(summary)
+
+
+def _roots(given: list[str]) -> dict[str, str]:
+    pairs = [item.partition("=") for item in given]
+    for was, equals, now in pairs:
+        if not (was and equals and now):
+            raise ConfigError(f"--root {was}{equals}{now}: expected WAS=NOW, e.g. --root s3://old/=/mnt/new/")
+    return {was: now for was, _, now in pairs}
 
 
 def _exit_on_holes(summary: dict[str, Any]) -> None:

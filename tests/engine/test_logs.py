@@ -127,3 +127,19 @@ def test_a_workers_lines_name_run_unit_and_attempt_and_no_key_or_caption(
     assert (of_unit["unit"], of_unit["attempt"]) == (task.name, 1)
     assert of_unit["message"].startswith("committed: 4 samples")
     assert not any(word in json.dumps([of_shard, of_unit]) for word in ("patch", "00000.", "a.tar"))
+
+
+@pytest.mark.ray
+def test_workers_on_ray_leave_json_lines_beside_the_evidence(tmp_path: Path, ray_cluster: None) -> None:
+    logs.configure(logs.log_settings("json"))
+    shard = write_shard(tmp_path / "a.tar", plain_captions(12))
+    summary = label(
+        job_of(tmp_path, [shard], run={"executor": "ray", "cpus_per_actor": 0.5}), factories=FACTORIES
+    )
+
+    kept = [line for path in (tmp_path / "out" / "logs").iterdir() for line in path.read_text().splitlines()]
+    lines = [json.loads(line) for line in kept if line.startswith("{")]
+    committed = [line for line in lines if line["message"].startswith("committed")]
+    assert len(committed) == len({line["unit"] for line in committed}) == summary["units"]["committed"] == 2
+    runs = {path.stem for path in (tmp_path / "out" / "progress").iterdir()}
+    assert {line["run"] for line in lines} == runs and {line["attempt"] for line in lines} == {1}

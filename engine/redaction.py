@@ -23,7 +23,10 @@ _PARAMETER = (
 )
 _IN_QUERY = re.compile(rf"([?&;](?:{_PARAMETER})=)[^&#;\s\"'<>]+", re.IGNORECASE)
 _USER_INFO = re.compile(r"\b([a-z][a-z0-9+.-]{1,30}://)[^/\s\"'<>@]+@", re.IGNORECASE)
-_HEADER = re.compile(r"\b((?:proxy-)?authorization\W{1,4}(?:(?:bearer|basic|token)\s+)?|bearer\s+)[\w.~+/=-]{8,}", re.IGNORECASE)
+_HEADER = re.compile(
+    r"\b((?:proxy-)?authorization\W{1,4}(?:(?:bearer|basic|token)\s+)?|bearer\s+)[\w.~+/=-]{8,}",
+    re.IGNORECASE,
+)
 _ASSIGNED = re.compile(
     r"(\b\w*(?:secret|token|password|passwd|access_key|api_key|access_key_id)[\"']?\s*[:=]\s*[\"']?)[^\s\"',;&}]{8,}",
     re.IGNORECASE,

@@ -53,6 +53,7 @@ class Labelling:
         self._unconfirmed: dict[
             str, list[str]
         ] = {}  # commits of shards that were not read in this version yet
+        self._again: set[str] = set()  # failed before, and not ended yet in this run
         self._reading = 0
         self._published_at = time.monotonic()
         self._publishing_took_s = 0.0
@@ -87,6 +88,8 @@ class Labelling:
         """Hand out nothing but what failed before: those units, and all of shards that failed whole; how many tasks."""
         fates = list(failed)
         names, named = {fate.unit for fate in fates}, {fate.shard for fate in fates}
+        self._again = names - self.failed.keys()
+        self.failed = {fate.unit: fate for fate in fates} | self.failed  # until they end otherwise
         shards = {fate.shard for fate in fates if fate.code in SHARD_CODES}
         self._units = deque(u for u in self._units if u.name in names or u.shard in shards)
         self._unread = deque(url for url in self._unread if url in named)
@@ -95,6 +98,10 @@ class Labelling:
     def next_is_due(self) -> bool:
         """Whether there is anything to hand out."""
         return bool(self._units or self._unread)
+
+    def done(self) -> int:
+        """Units that are committed or failed for good."""
+        return len(self.entries) + len(self.failed) - len(self._again)
 
     def unread(self) -> int:
         """Shards that are to be read before anything of them can be labelled."""
@@ -125,8 +132,11 @@ class Labelling:
         elif outcome.entry is not None:
             self._check_arrived(outcome.entry)
             self.entries[outcome.entry.unit] = outcome.entry
+            self.failed.pop(outcome.entry.unit, None)
+            self._again.discard(outcome.entry.unit)
         elif outcome.failure is not None:
             failure, shard = outcome.failure, outcome.task.shard.url
+            self._again.discard(outcome.task.name)
             failed = FailedUnit(
                 unit=outcome.task.name, shard=shard, code=failure.code, detail=failure.detail[:500]
             )
@@ -197,7 +207,7 @@ class Labelling:
     def _report(self) -> None:
         if self._progress is not None:
             planned = self.plan.planned(self.entries.values())
-            self._progress("units", len(self.entries) + len(self.failed), planned)
+            self._progress("units", self.done(), planned)
 
 
 def missing_shard(url: str, code: str, detail: str) -> FailedUnit:

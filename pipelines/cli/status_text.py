@@ -23,7 +23,11 @@ def summary_text(summary: dict[str, Any]) -> str:
         *[[f"  rejected {code}", count] for code, count in sorted(samples["rejected"].items())],
         ["regions", summary["regions"]],
     ]
-    return table(rows, ["", "count"]) + f"\ndigest {summary['digest']}"
+    text = table(rows, ["", "count"]) + f"\ndigest {summary['digest']}"
+    if "selection" in summary:
+        found = samples["in"] - samples["rejected"].get("NOT_SELECTED", 0)
+        text += f"\n{found} samples of {summary['selection']['keys']} keys that were asked for"
+    return text
 
 
 def progress_lines(said: dict[str, Any] | None) -> list[str]:

@@ -142,18 +142,8 @@ def plan_report(work: Labelling, setting: Setting) -> PlanReport:
             _shard(work, url, sizes.get(url), reasons, problems.get(url)) for url in work.plan.shards
         ),
         plan=setting.frozen(),
-        selection=_selection(setting),
+        selection=setting.asked().get("selection"),
     )
-
-
-def _selection(setting: Setting) -> dict[str, Any] | None:
-    if setting.selection is None:
-        return None
-    return {
-        "digest": setting.job.input.only,
-        "keys": len(setting.selection),
-        "shards_left_out": setting.shards_not_selected,
-    }
 
 
 def _shard(

@@ -87,7 +87,7 @@ def start(
         run.drive(address or job.run.address)
     if limit is not None:
         work.leave_out_unread()
-    return {**summarise(work.publish()), "output": setting.store.url}
+    return {**summarise(work.publish()), "output": setting.store.url, **setting.asked()}
 
 
 @contextmanager
@@ -115,8 +115,7 @@ class _Run:
         progress = RunProgress(
             name, job.digest(), setting.frozen().digest(), job.run, job.input.unit_samples, job.price
         )
-        done = len(work.entries) + len(work.failed)
-        progress.begin(work.plan.planned(work.entries.values()), done, work.unread())
+        progress.begin(work.plan.planned(work.entries.values()), work.done(), work.unread())
         spec = setting.spec.model_copy(update={"run_name": name, "log": logs.current()})
         return cls(setting, work, spec, progress)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from engine.ledger.commits import put_record, retried
 from engine.ledger.fingerprint import method_of
@@ -76,6 +77,14 @@ class Setting:
         work = Labelling(self.store, self.plan, self.job.input, progress, limit)
         work.begin(self.stats, self.missing)
         return work
+
+    def asked(self) -> dict[str, Any]:
+        """`selection` of docs/interfaces.md; nothing where all samples are asked for."""
+        if self.selection is None:
+            return {}
+        left_out = self.shards_not_selected
+        about = {"digest": self.job.input.only, "keys": len(self.selection), "shards_left_out": left_out}
+        return {"selection": about}
 
     def frozen(self) -> PlanRecord:
         """The plan as a record."""

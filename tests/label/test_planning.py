@@ -11,6 +11,7 @@ from engine.ledger.evidence import evidence_rows, read_rejections
 from engine.ledger.snapshots import latest_snapshot
 from engine.settings import RunSettings
 from engine.storage import open_store
+from pipelines.cli.status_text import summary_text
 from pipelines.label.job import JobConfig
 from pipelines.label.planning import plan
 from pipelines.label.prices import Figure, PriceSettings, Workload, estimate
@@ -40,6 +41,7 @@ def test_a_subset_labels_its_keys_and_accounts_for_all_others(tmp_path: Path, sh
 
     summary = run(job)
 
+    assert summary["selection"]["keys"] == 3 and "4 samples of 3 keys" in summary_text(summary)
     assert summary["samples"] == {"in": 40, "labelled": 4, "empty": 0, "rejected": {"NOT_SELECTED": 36}}
     assert verify(str(tmp_path / "out"))["digest"] == summary["digest"]
     store = open_store(str(tmp_path / "out"))

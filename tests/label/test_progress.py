@@ -263,6 +263,16 @@ def test_status_shows_snapshot_and_run_and_streams_json_lines(output: str) -> No
     assert [json.loads(line)["progress"]["state"] for line in lines] == ["finished"]
 
 
+def test_on_a_terminal_the_screen_is_redrawn_and_the_last_look_stays(
+    output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.cli.watch.moves_cursor", lambda: True)
+
+    watched = groundswell("status", output, "--watch")
+
+    assert "3/3 units committed" not in watched.stderr and "finished, last heard" in watched.stdout
+
+
 def test_a_watch_that_ends_in_silence_says_so_and_exits_3_on_pending_units(
     tmp_path: Path, output: str
 ) -> None:

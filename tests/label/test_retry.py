@@ -11,7 +11,7 @@ from pipelines.cli import build_app
 from pipelines.label.job import JobConfig
 from pipelines.label.retry import retry
 from pipelines.label.run import label, status, verify
-from schemas.errors import ConfigError, Conflict, NotFound
+from schemas.errors import ConfigError, Conflict, EnvironmentProblem, NotFound
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
 
@@ -96,6 +96,26 @@ def test_pending_units_are_not_begun(tmp_path: Path, job: JobConfig) -> None:
     summary, _ = redo(tmp_path / "out", "run.executor=local")  # no run has told its settings
 
     assert summary["units"] == {"planned": 3, "committed": 1, "failed": 0, "pending": 2, "quarantined": 0}
+
+
+def test_a_retry_that_ends_early_forgets_no_failure(tmp_path: Path, job: JobConfig) -> None:
+    failures = label(job, factories=FACTORIES)["failures"]
+    write_shard(tmp_path / "missing.tar", plain_captions(20))
+    (tmp_path / "teacher.json").write_text('{"refuse": true}')
+
+    with pytest.raises(EnvironmentProblem, match="no such accelerator"):
+        redo(tmp_path / "out")
+
+    units = status(str(tmp_path / "out"))
+    assert [f["shard"] for f in units["failures"]] == [f["shard"] for f in failures]
+    (tmp_path / "teacher.json").write_text("{}")
+    assert redo(tmp_path / "out")[0]["units"] == {
+        "planned": 7,
+        "committed": 6,
+        "failed": 1,
+        "pending": 0,
+        "quarantined": 0,
+    }
 
 
 def test_nothing_failed_is_said_and_nothing_recorded_is_not_found(tmp_path: Path) -> None:

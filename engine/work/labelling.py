@@ -84,6 +84,31 @@ class Labelling:
                 self._unconfirmed.setdefault(entry.shard, []).append(entry.unit)
         return len(self.entries)
 
+    def next_is_due(self) -> bool:
+        """Whether there is anything to hand out."""
+        return bool(self._units or self._unread)
+
+    def todo(self) -> list[Unit]:
+        """Units that are cut and not committed, in plan order."""
+        return list(self._units)
+
+    @property
+    def committed(self) -> int:
+        """Units that are known to be committed."""
+        return len(self.entries)
+
+    def planned(self) -> int:
+        """Units planned by now; a shard that was not read yet counts as one."""
+        return self.plan.planned(self.entries.values())
+
+    def done(self) -> int:
+        """Units that are committed or failed for good."""
+        return self.committed + len(self.failed) - len(self._again)
+
+    def unread(self) -> int:
+        """Shards that are to be read before anything of them can be labelled."""
+        return len(self._unread)
+
     def keep_only(self, failed: Iterable[FailedUnit]) -> int:
         """Hand out nothing but what failed before: those units, and all of shards that failed whole; how many tasks."""
         fates = list(failed)
@@ -94,22 +119,6 @@ class Labelling:
         self._units = deque(u for u in self._units if u.name in names or u.shard in shards)
         self._unread = deque(url for url in self._unread if url in named)
         return len(self._units) + len(self._unread)
-
-    def next_is_due(self) -> bool:
-        """Whether there is anything to hand out."""
-        return bool(self._units or self._unread)
-
-    def done(self) -> int:
-        """Units that are committed or failed for good."""
-        return len(self.entries) + len(self.failed) - len(self._again)
-
-    def unread(self) -> int:
-        """Shards that are to be read before anything of them can be labelled."""
-        return len(self._unread)
-
-    def todo(self) -> list[Unit]:
-        """Units that are cut and not committed, in plan order."""
-        return list(self._units)
 
     def next_task(self) -> Task | None:
         """Units first, then the next unread shard; with a limit, one shard at a time and only while needed."""
@@ -206,8 +215,7 @@ class Labelling:
 
     def _report(self) -> None:
         if self._progress is not None:
-            planned = self.plan.planned(self.entries.values())
-            self._progress("units", self.done(), planned)
+            self._progress("units", self.done(), self.planned())
 
 
 def missing_shard(url: str, code: str, detail: str) -> FailedUnit:

@@ -57,9 +57,9 @@ def retry(
         return {**summary, "output": store.url}
 
     def narrow(work: Labelling) -> None:
-        if len(work.entries) < summary["units"]["committed"]:
+        if work.committed < summary["units"]["committed"]:
             raise Conflict(
-                f"{summary['units']['committed'] - len(work.entries)} committed units are of other inputs, another "
+                f"{summary['units']['committed'] - work.committed} committed units are of other inputs, another "
                 "teacher or other phrases than there are now; `groundswell label` with the job's file redoes them"
             )
         due = work.keep_only(before.failed)

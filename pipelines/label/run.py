@@ -115,7 +115,7 @@ class _Run:
         progress = RunProgress(
             name, job.digest(), setting.frozen().digest(), job.run, job.input.unit_samples, job.price
         )
-        progress.begin(work.plan.planned(work.entries.values()), work.done(), work.unread())
+        progress.begin(work.planned(), work.done(), work.unread())
         spec = setting.spec.model_copy(update={"run_name": name, "log": logs.current()})
         return cls(setting, work, spec, progress)
 

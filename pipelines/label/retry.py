@@ -36,7 +36,7 @@ def retry(
     factories: Factories = TEACHER,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Redo the failed units of an output; the summary of docs/interfaces.md.
+    """Redo the failed units of an output; the summary of docs/interfaces.md, and `redone`: units and shards handed out.
 
     overrides: `run.actors.max=8`, `input.storage.profile=x`: how to run and to reach buckets, nothing of the job
     raises:    NotFound without a snapshot or a job record; ConfigError when an override makes it another job; Conflict
@@ -54,7 +54,9 @@ def retry(
             f"nothing failed in {store.url}"
             + (f"; {pending} units are pending, `label` does those" if pending else "")
         )
-        return {**summary, "output": store.url}
+        return {**summary, "output": store.url, "redone": 0}
+
+    redone = 0
 
     def narrow(work: Labelling) -> None:
         if work.committed < summary["units"]["committed"]:
@@ -62,10 +64,12 @@ def retry(
                 f"{summary['units']['committed'] - work.committed} committed units are of other inputs, another "
                 "teacher or other phrases than there are now; `groundswell label` with the job's file redoes them"
             )
-        due = work.keep_only(before.failed)
-        say(f"redoing {due} of {len(before.failed)} failed units and shards")
+        nonlocal redone
+        redone = work.keep_only(before.failed)
+        say(f"redoing {redone} of {len(before.failed)} failed units and shards")
 
-    return start(job, factories, address, progress, narrowed=narrow)
+    summary_now = start(job, factories, address, progress, narrowed=narrow)
+    return {**summary_now, "redone": redone}
 
 
 def _kept_job(store: Store, digest: str, overrides: Sequence[str]) -> JobConfig:

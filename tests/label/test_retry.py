@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from pipelines.cli import build_app
 from pipelines.label.job import JobConfig
 from pipelines.label.retry import retry
-from pipelines.label.run import label, status, verify
+from pipelines.label.run import label, start, status, verify
 from schemas.errors import ConfigError, Conflict, EnvironmentProblem, NotFound
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
@@ -61,6 +61,7 @@ def test_what_is_still_broken_fails_again_by_name(tmp_path: Path, job: JobConfig
     summary, _ = redo(tmp_path / "out")
 
     assert summary["failures"] == first["failures"]
+    assert summary["redone"] == 1  # the cut shard is read again; the missing one is looked for and not there
 
 
 def test_a_failed_unit_alone_is_handed_out_again(tmp_path: Path) -> None:
@@ -75,15 +76,8 @@ def test_a_failed_unit_alone_is_handed_out_again(tmp_path: Path) -> None:
 
 
 def test_pending_units_are_not_begun(tmp_path: Path, job: JobConfig) -> None:
-    from pipelines.label.run import start
-
-    def first_only(work) -> None:
-        work._units.clear()
-        work._unread.clear()
-
-    start(
-        job, FACTORIES, narrowed=first_only
-    )  # a run that ended before it began anything: two shards are pending
+    # a run that ended before it began anything: two shards are pending
+    start(job, FACTORIES, narrowed=lambda work: work.keep_only([]))
     assert status(str(tmp_path / "out"))["units"] == {
         "planned": 3,
         "committed": 0,
@@ -123,7 +117,9 @@ def test_nothing_failed_is_said_and_nothing_recorded_is_not_found(tmp_path: Path
 
     summary, said = redo(tmp_path / "out")
 
-    assert said == [f"nothing failed in {tmp_path}/out"] and summary["units"]["committed"] == 1
+    assert said == [f"nothing failed in {tmp_path}/out"]
+    assert (summary["units"]["committed"], summary["redone"]) == (1, 0)
+    assert CliRunner().invoke(build_app(), ["retry", str(tmp_path / "out")]).exit_code == 0
     assert (
         CliRunner().invoke(build_app(), ["retry", str(tmp_path / "nowhere")]).exit_code == NotFound.exit_code
     )

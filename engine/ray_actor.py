@@ -54,6 +54,8 @@ def actor_class() -> type:
             self._made().recall()  # type: ignore[attr-defined]
 
         def _made(self) -> object:
+            from engine.ray_meter import RayMeter
+            from engine.work.logs import configure
             from engine.work.resident import end_above
             from engine.work.tasks import WorkerSpec
             from engine.work.worker import Worker
@@ -63,7 +65,8 @@ def actor_class() -> type:
                     spec = WorkerSpec.model_validate_json(self._spec_json)
                     if spec.run.memory_limit_gb is not None:
                         end_above(int(spec.run.memory_limit_gb * 2**30))
-                    self._worker = Worker(spec, progress=self._step)
+                    configure(spec.log)
+                    self._worker = Worker(spec, meter=RayMeter(), progress=self._step)
                 return self._worker
 
         def _step(self) -> None:

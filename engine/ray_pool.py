@@ -24,7 +24,7 @@ from engine.storage import open_store
 from engine.work.attention import Attention
 from engine.work.rooms import ROOMS, check_rooms, package_root
 from engine.work.stragglers import Stragglers
-from engine.work.tasks import WORKER_DIED, Failure, Outcome, Task, WorkerSpec
+from engine.work.tasks import WORKER_DIED, Failure, Outcome, PoolState, Task, WorkerSpec
 from engine.work.worker_output import keep_printed, printed
 from schemas.errors import EnvironmentProblem
 
@@ -79,6 +79,7 @@ class RayPool:
         self._stragglers = Stragglers()
         self._recalled = False
         self._looked = self._looked_at_nodes = time.monotonic()
+        self._state = PoolState(wanted=run.actors.max)
         try:
             # Ray prints what it has to say of dead workers on stdout, which belongs to our data
             self._open.enter_context(redirect_stdout(sys.stderr))
@@ -112,6 +113,11 @@ class RayPool:
         """See Pool. Workers that idle meanwhile try the longest-running unit a second time."""
         self._step_until(lambda: bool(self._ended), actors=1, spare=True)
         return self._ended.pop(0)
+
+    def state(self) -> PoolState:
+        """See Pool."""
+        self._state.placed = self._placed()
+        return self._state
 
     def close(self) -> None:
         """See Pool. What the workers of this machine printed goes to `logs/` of the output."""
@@ -262,6 +268,8 @@ class RayPool:
         self._actors.remove(actor)
         if not actor.leaving:
             self._actors.append(self._start())
+        self._state.deaths += not blameless
+        self._state.preempted += blameless
         blamed = False
         for ref, task in list(actor.tasks.items()):
             del actor.tasks[ref]

@@ -1,4 +1,4 @@
-"""The rooms' walls, read from the source: imports point down, Ray has three places, start-up is light."""
+"""The rooms' walls, read from the source: imports point down, Ray has four places, start-up is light."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "pipelines": {"schemas", "engine", "teacher", "student"},
     "deploy": {"schemas", "engine", "teacher", "student", "pipelines"},
 }
-# the pool stands in three files: the cluster, the actor and the pool itself
+# the pool stands in four files: the cluster, the actor, the meter of the workers, and the pool itself
 RAY_PLACES = ("engine/ray_", "student/train.py", "pipelines/")
 
 

@@ -25,6 +25,7 @@ _NAMES = {
     "decoys": "the decoys",
     "evidence": "the evidence settings",
     "schema_version": "the evidence format",
+    "selection": "the choice of samples",
 }
 
 
@@ -47,8 +48,8 @@ def method_of(
     return Method(reading=reading, teacher=teacher, phrases=phrases, evidence=evidence.digest())
 
 
-def parts_of(unit: Unit, method: Method) -> FingerprintParts:
-    """The parts of one unit's fingerprint."""
+def parts_of(unit: Unit, method: Method, selection: str | None = None) -> FingerprintParts:
+    """The parts of one unit's fingerprint. selection: digest of the keys asked for in its shard; none: all."""
     return FingerprintParts(
         input=unit.input_digest,
         first=unit.first,
@@ -59,6 +60,7 @@ def parts_of(unit: Unit, method: Method) -> FingerprintParts:
         decoys=method.decoys,
         evidence=method.evidence,
         schema_version=SCHEMA_VERSION,
+        selection=selection,
     )
 
 

@@ -11,15 +11,24 @@ from collections.abc import Iterable, Iterator
 
 from engine.ledger.fingerprint import Method, parts_of
 from engine.ledger.units import cut_units
+from engine.reading.selection import Selection
 from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit
 
 
 class JobPlan:
     """The shards of a job in order, with the units of those that were read."""
 
-    def __init__(self, job_digest: str, method: Method, unit_samples: int, shards: Iterable[str]) -> None:
+    def __init__(
+        self,
+        job_digest: str,
+        method: Method,
+        unit_samples: int,
+        shards: Iterable[str],
+        selection: Selection | None = None,
+    ) -> None:
         self.job_digest = job_digest
         self.method = method
+        self.selection = selection
         self.unit_samples = unit_samples
         self.shards = tuple(shards)
         self._known = frozenset(self.shards)
@@ -44,7 +53,8 @@ class JobPlan:
 
     def parts(self, unit: Unit) -> FingerprintParts:
         """The parts of a unit's fingerprint under this job."""
-        return parts_of(unit, self.method)
+        chosen = self.selection.digest_of(unit.shard) if self.selection else None
+        return parts_of(unit, self.method, chosen)
 
     def fingerprint(self, unit: Unit) -> str:
         """The fingerprint that a unit's commit must have."""

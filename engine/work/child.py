@@ -19,9 +19,11 @@ def main(folder: str, pipe: int, parent: int) -> None:
     """Do the request."""
     _become_disposable(parent)
     from engine.work.disposable import MEMORY_EXIT, READY, STEP, Request, give_answer
+    from engine.work.logs import configure
     from engine.work.worker import Worker
 
     request = Request.model_validate_json(Path(folder, "request.json").read_text())
+    configure(request.spec.log)
     worker = Worker(request.spec, progress=lambda: _say(pipe, STEP))
     try:
         give_answer(folder, worker.answer(request, folder, lambda: _say(pipe, READY)))

@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
+from engine.work.observing import Observer, Unwatched
 from engine.work.tasks import WORKER_DIED, Outcome, Pool, Task
 from schemas import errors
 
@@ -31,7 +32,12 @@ class Work(Protocol):
         ...
 
 
-def drive(pool: Pool, work: Work, stopping: Callable[[], bool] = lambda: False) -> None:
+def drive(
+    pool: Pool,
+    work: Work,
+    stopping: Callable[[], bool] = lambda: False,
+    observer: Observer = Unwatched(),  # noqa: B008
+) -> None:
     """Run all work. When `stopping` turns true, running tasks are finished and no more are handed out.
 
     Nothing is left undone unless `stopping` says so.
@@ -47,6 +53,7 @@ def drive(pool: Pool, work: Work, stopping: Callable[[], bool] = lambda: False) 
                 break
             pool.wait_for_room()
             pool.submit(task)
+            observer.handed_out(task)
         if not pool.busy():
             return
         outcome = pool.next_outcome()
@@ -54,8 +61,10 @@ def drive(pool: Pool, work: Work, stopping: Callable[[], bool] = lambda: False) 
         retry = _next_try(outcome, attempts)
         if retry is None:
             work.settle(outcome)
+            observer.settled(outcome)
         else:
             again.append(retry)
+            observer.retried(outcome)
 
 
 def _next_try(outcome: Outcome, attempts: Counter[tuple[str, bool]]) -> Task | None:
@@ -71,7 +80,8 @@ def _next_try(outcome: Outcome, attempts: Counter[tuple[str, bool]]) -> Task | N
         return None
     log.warning("%s: %s (attempt %d of %d)", task.name, failure.detail, attempts[of], most)
     isolate = task.isolate or (died and failure.charged)
-    return task.model_copy(update={"isolate": isolate, "suspect": task.suspect or failure.suspect})
+    flags = {"isolate": isolate, "suspect": task.suspect or failure.suspect}
+    return task.model_copy(update={"attempt": task.attempt + 1, **flags})
 
 
 def _raise_if_stop(outcome: Outcome) -> None:

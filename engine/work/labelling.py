@@ -20,6 +20,7 @@ from engine.reading.spool import ShardStat
 from engine.settings import InputSettings
 from engine.storage import Store
 from engine.work.tasks import Outcome, Task
+from schemas.codes import SHARD_CODES
 from schemas.errors import EnvironmentProblem, NotFound
 from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit, unit_name
 
@@ -52,6 +53,7 @@ class Labelling:
         self._unconfirmed: dict[
             str, list[str]
         ] = {}  # commits of shards that were not read in this version yet
+        self._again: set[str] = set()  # failed before, and not ended yet in this run
         self._reading = 0
         self._published_at = time.monotonic()
         self._publishing_took_s = 0.0
@@ -90,6 +92,34 @@ class Labelling:
         """Units that are cut and not committed, in plan order."""
         return list(self._units)
 
+    @property
+    def committed(self) -> int:
+        """Units that are known to be committed."""
+        return len(self.entries)
+
+    def planned(self) -> int:
+        """Units planned by now; a shard that was not read yet counts as one."""
+        return self.plan.planned(self.entries.values())
+
+    def done(self) -> int:
+        """Units that are committed or failed for good."""
+        return self.committed + len(self.failed) - len(self._again)
+
+    def unread(self) -> int:
+        """Shards that are to be read before anything of them can be labelled."""
+        return len(self._unread)
+
+    def keep_only(self, failed: Iterable[FailedUnit]) -> int:
+        """Hand out nothing but what failed before: those units, and all of shards that failed whole; how many tasks."""
+        fates = list(failed)
+        names, named = {fate.unit for fate in fates}, {fate.shard for fate in fates}
+        self._again = names - self.failed.keys()
+        self.failed = {fate.unit: fate for fate in fates} | self.failed  # until they end otherwise
+        shards = {fate.shard for fate in fates if fate.code in SHARD_CODES}
+        self._units = deque(u for u in self._units if u.name in names or u.shard in shards)
+        self._unread = deque(url for url in self._unread if url in named)
+        return len(self._units) + len(self._unread)
+
     def next_task(self) -> Task | None:
         """Units first, then the next unread shard; with a limit, one shard at a time and only while needed."""
         if self._units:
@@ -111,8 +141,11 @@ class Labelling:
         elif outcome.entry is not None:
             self._check_arrived(outcome.entry)
             self.entries[outcome.entry.unit] = outcome.entry
+            self.failed.pop(outcome.entry.unit, None)
+            self._again.discard(outcome.entry.unit)
         elif outcome.failure is not None:
             failure, shard = outcome.failure, outcome.task.shard.url
+            self._again.discard(outcome.task.name)
             failed = FailedUnit(
                 unit=outcome.task.name, shard=shard, code=failure.code, detail=failure.detail[:500]
             )
@@ -182,8 +215,7 @@ class Labelling:
 
     def _report(self) -> None:
         if self._progress is not None:
-            planned = self.plan.planned(self.entries.values())
-            self._progress("units", len(self.entries) + len(self.failed), planned)
+            self._progress("units", self.done(), self.planned())
 
 
 def missing_shard(url: str, code: str, detail: str) -> FailedUnit:

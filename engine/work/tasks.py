@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pydantic import Field
 
 from engine.reading.spool import ShardStat
 from engine.settings import InputSettings, RunSettings, StorageSettings
+from engine.work.logs import LogSettings
 from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit, unit_name
 from schemas.records import Record
 from schemas.settings import EvidenceSettings
@@ -36,6 +38,8 @@ class WorkerSpec(Record):
     batch_size: int | None = Field(
         None, description="start with batches no larger: a worker before ran out of memory with more"
     )
+    run_name: str = Field("", description="which run of the job asks; names log lines, nothing else")
+    log: LogSettings = LogSettings()
 
 
 class Task(Record):
@@ -46,6 +50,7 @@ class Task(Record):
     parts: FingerprintParts | None = None
     isolate: bool = Field(False, description="do it in disposable processes: it may have killed its worker")
     suspect: bool = Field(False, description="it waited in a worker that died; the next time it is isolated")
+    attempt: int = Field(1, ge=1, description="how often it was handed out by now; for log lines")
 
     @property
     def name(self) -> str:
@@ -81,9 +86,22 @@ class Outcome(Record):
     task: Task
     facts: ShardFacts | None = None
     entry: SnapshotEntry | None = None
+    busy_s: float | None = Field(
+        None, description="seconds of work on the unit, loading the teacher left out"
+    )
     failure: Failure | None = None
     stop: Stop | None = None
     batch_size: int | None = Field(None, description="what running out of memory has lowered batches to")
+
+
+@dataclass
+class PoolState:
+    """What a pool tells of its workers: numbers for people, never a reason for a decision."""
+
+    wanted: int = 1
+    placed: int = 0
+    deaths: int = 0
+    preempted: int = 0
 
 
 class Pool(Protocol):
@@ -107,6 +125,10 @@ class Pool(Protocol):
 
     def next_outcome(self) -> Outcome:
         """Wait for the next task to end. Raises EnvironmentProblem when no worker can be had."""
+        ...
+
+    def state(self) -> PoolState:
+        """How its workers are; may be asked from another thread."""
         ...
 
     def close(self) -> None:

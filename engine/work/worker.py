@@ -16,14 +16,17 @@ from typing import Any
 from engine.ledger.commits import commit_unit, entry_of, read_commit
 from engine.ledger.unit_result import UnitResult
 from engine.ledger.units import index_shard, record_facts
+from engine.reading.selection import SelectedShard, Selection, selection_from_bytes, selection_path
 from engine.reading.shards import Shard, open_shard
 from engine.reading.spool import ShardStat, Spool
 from engine.storage import open_store
 from engine.work.disposable import Answer, Request, in_child, take_note
 from engine.work.endings import ChildEnded, Recalled, died, ended_by
 from engine.work.isolation import Died, isolate
+from engine.work.meter import Meter
 from engine.work.run_unit import Labelled, UnitRun, checked
 from engine.work.tasks import Factory, Outcome, Task, WorkerSpec
+from engine.work.telling import Telling
 from schemas.errors import Conflict, EnvironmentProblem, GroundswellError
 from schemas.labeler import Labeler, PhraseFinder
 from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit
@@ -36,13 +39,19 @@ class Worker:
     """Reads, labels and commits. The teacher is loaded with the first unit and kept."""
 
     def __init__(
-        self, spec: WorkerSpec, spool: Spool | None = None, progress: Callable[[], None] = lambda: None
+        self,
+        spec: WorkerSpec,
+        spool: Spool | None = None,
+        meter: Meter | None = None,
+        progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._spec, self._progress = spec, progress
+        self._telling = Telling(spec.run_name, meter)
         self._store = open_store(spec.output_url, spec.output_storage)
         self._spool = spool or Spool()
         self._teacher: tuple[Labeler, PhraseFinder] | None = None
         self._shards: dict[ShardStat, Shard] = {}
+        self._selection: Selection | None = None
         self._batch_size = spec.batch_size
         self._planned_batch_size = 0
         self._score_kind = ""
@@ -52,6 +61,10 @@ class Worker:
 
     def run(self, task: Task) -> Outcome:
         """Do the task."""
+        with self._telling.about(task):
+            return self._telling.ended(self._run(task))
+
+    def _run(self, task: Task) -> Outcome:
         try:
             if task.unit is None or task.parts is None:
                 facts = self._read_in_child(task) if task.isolate else self._read(task)
@@ -99,7 +112,8 @@ class Worker:
         standing = read_commit(self._store, unit.name, parts.fingerprint())
         if standing is not None:  # committed by an earlier run that died before it said so
             return entry_of(standing)
-        labelled = self._isolated(task, unit) if task.isolate else self._labelled(task.shard, unit)
+        with self._telling.busy():
+            labelled = self._isolated(task, unit) if task.isolate else self._labelled(task.shard, unit)
         result = checked(unit, labelled)
         self._spool.confirm(task.shard)
         return entry_of(commit_unit(self._store, unit, parts, result, self._provenance()))
@@ -153,10 +167,10 @@ class Worker:
 
     def _unit_run(self, stat: ShardStat, unit: Unit, span: range | None = None) -> UnitRun:
         labeler, finder = self._loaded()
-        threads = self._spec.run.prepare_threads
+        timed, threads = self._telling.labeler(labeler), self._spec.run.prepare_threads
         shard, evidence = self._open(stat), self._spec.evidence
         return UnitRun(
-            unit, shard, finder, labeler, evidence, span, threads, self._progress, self._one_prepares
+            unit, shard, finder, timed, evidence, span, threads, self._progress, self._one_prepares
         )
 
     @contextmanager
@@ -183,8 +197,20 @@ class Worker:
         if stat not in self._shards:
             while len(self._shards) >= _SHARDS_OPEN:
                 del self._shards[next(iter(self._shards))]
-            self._shards[stat] = open_shard(path, stat.url, self._spec.input.reading())
+            whole = open_shard(path, stat.url, self._spec.input.reading())
+            self._shards[stat] = self._chosen(stat, whole)
         return self._shards[stat]
+
+    def _chosen(self, stat: ShardStat, shard: Shard) -> Shard:
+        """The shard, or the samples of it that the job's choice (`input.only`, by digest) names."""
+        digest = self._spec.input.only
+        if digest is None:
+            return shard
+        if self._selection is None:
+            path = selection_path(digest)
+            where = f"{self._store.url}/{path}"
+            self._selection = selection_from_bytes(self._store.read(path), digest, where)
+        return SelectedShard(shard, self._selection.keys_of(stat.url))
 
     def _loaded(self) -> tuple[Labeler, PhraseFinder]:
         if self._teacher is None:

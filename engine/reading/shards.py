@@ -20,7 +20,7 @@ from schemas.errors import SampleRejected, ShardDamaged
 from schemas.records import Pixels
 
 MAX_MEMBER_BYTES = 64 * 2**20
-READER_VERSION = "1"
+READER_VERSION = "2"
 """Enters every fingerprint; to be raised when the same bytes are read differently."""
 
 

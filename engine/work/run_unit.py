@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.ledger.unit_result import UnitResult
-from engine.reading.images import decode_image
 from engine.reading.raw_samples import RawSample
-from engine.reading.shards import MAX_MEMBER_BYTES, Shard
+from engine.reading.sample_images import decode_sample_image
+from engine.reading.shards import Shard
 from engine.work.ahead import ahead
 from engine.work.asking import ask
 from engine.work.finding import find_phrases
@@ -91,9 +91,7 @@ class _UnitRun:
                 yield raw.index, rejected
 
     def _prepare(self, raw: RawSample, found: FoundPhrases, data: bytes) -> Prepared | Sample:
-        if len(data) > MAX_MEMBER_BYTES:
-            raise SampleRejected("MEMBER_LARGE", f"an image of {len(data)} bytes, at most {MAX_MEMBER_BYTES}")
-        decoded = decode_image(data)
+        decoded = decode_sample_image(data, raw.source)
         sample = Sample(
             unit=self._unit.name,
             shard=self._unit.shard,

@@ -15,6 +15,7 @@ from engine.ledger.unit_result import UnitResult
 from engine.reading.raw_samples import RawSample
 from engine.reading.sample_images import decode_sample_image
 from engine.reading.shards import Shard
+from engine.redaction import redacted
 from engine.work.ahead import ahead
 from engine.work.asking import ask
 from engine.work.finding import find_phrases
@@ -187,5 +188,6 @@ def evidence_row(sample: Sample, regions: list[dict[str, Any]], truncated: set[i
 
 
 def _storable(detail: str) -> str:
-    """The detail as valid UTF-8 and without memory addresses, which would differ from run to run."""
-    return re.sub(r"0x[0-9a-f]{6,}", "0x", detail.encode("utf-8", "backslashreplace").decode("utf-8"))
+    """The detail as valid UTF-8, without secrets and memory addresses, which would differ from run to run."""
+    written = detail.encode("utf-8", "backslashreplace").decode("utf-8")
+    return re.sub(r"0x[0-9a-f]{6,}", "0x", redacted(written))

@@ -20,6 +20,7 @@ from schemas.errors import SampleRejected, ShardDamaged
 from schemas.records import Pixels
 
 MAX_MEMBER_BYTES = 64 * 2**20
+MAX_KEY_CHARS = 16_384
 READER_VERSION = "2"
 """Enters every fingerprint; to be raised when the same bytes are read differently."""
 
@@ -137,7 +138,7 @@ class ParquetShard:
             key = str(index)
             try:
                 fields = {name: _decoded(value) for name, value in values.items()}
-                key = str(fields.get("key") or index)
+                key = str(fields.get("key") or index)[:MAX_KEY_CHARS]
                 column = self._table.image_column
                 pixels = Pixels(url=self._url, row_group=group, row=row, column=column)
                 yield self._read(index, key, pixels, values, fields)

@@ -23,7 +23,7 @@ MAX_ROWS = 20_000_000
 MAX_ROW_GROUP_BYTES = 4 * 2**30
 MAX_LIST_VALUES = 8_000_000
 BATCH_ROWS = 32
-BATCH_BYTES = 128 * 2**20
+BATCH_BYTES = 32 * 2**20
 _STREAM_BYTES = 2**20
 _MAX_GROUPS = 200_000
 # the columns that img2dataset and its kin write, and ours

@@ -81,10 +81,14 @@ class InputsReader:
         except ShardDamaged as damage:
             yield str(damage)
             return
-        yield from (f"sample {index} is no longer in the shard" for index in range(first + len(raws), first + count))
+        yield from (
+            f"sample {index} is no longer in the shard" for index in range(first + len(raws), first + count)
+        )
 
 
-def _sample_differences(raw: RawSample, data: bytes, row: dict[str, Any] | None, code: str | None) -> Iterator[str]:
+def _sample_differences(
+    raw: RawSample, data: bytes, row: dict[str, Any] | None, code: str | None
+) -> Iterator[str]:
     """`data` are the image bytes now; the sample was committed as `row`, or rejected with `code`."""
     found, size = _read_again(raw, data)
     if row is None:

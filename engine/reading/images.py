@@ -31,7 +31,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
 MIN_SIDE, MAX_SIDE = 16, 16_384
 MAX_ASPECT = 32
-MAX_TILE_PIXELS = 4 * 2**20  # or twice the image: libtiff makes room for a tile of any size before it reads one
+MAX_TILE_PIXELS = (
+    4 * 2**20
+)  # or twice the image: libtiff makes room for a tile of any size before it reads one
 MAX_SCANS = 100  # of a progressive JPEG, each a pass over all pixels; encoders write about ten
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
 # libtiff's rarer codecs have no use on the web and a long list of holes

@@ -159,7 +159,11 @@ def _check_footer(footer: pq.FileMetaData, url: str) -> None:
     rows = 0
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
-        unpacked = max(group.total_byte_size, *(group.column(i).total_uncompressed_size for i in range(group.num_columns)), 0)
+        unpacked = max(
+            group.total_byte_size,
+            *(group.column(i).total_uncompressed_size for i in range(group.num_columns)),
+            0,
+        )
         if not 0 <= unpacked <= MAX_ROW_GROUP_BYTES or group.total_byte_size < 0:
             raise ShardDamaged("SHARD_LIMIT", f"{url}: row group {number} unpacks to {unpacked} bytes")
         if group.num_rows < 0:
@@ -176,13 +180,15 @@ def _chunks(file: pq.ParquetFile, group: int, columns: Sequence[str]) -> Iterato
     stored = file.metadata.row_group(group)
     for number in range(stored.num_columns):
         chunk = stored.column(number)
-        if any(chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.") for name in columns):
+        if any(
+            chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.") for name in columns
+        ):
             yield chunk
 
 
 def _batch_rows(file: pq.ParquetFile, group: int, columns: Sequence[str]) -> int:
     """Rows read at once, such that even rows that all repeat the largest value of a dictionary stay in bounds."""
-    unpacked = sum(chunk.total_uncompressed_size for chunk in _chunks(file, group, columns))
+    unpacked = sum(int(chunk.total_uncompressed_size) for chunk in _chunks(file, group, columns))
     return max(1, min(BATCH_ROWS, BATCH_BYTES // max(unpacked, 1)))
 
 

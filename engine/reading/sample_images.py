@@ -15,8 +15,8 @@ from schemas.errors import SampleRejected
 
 ASPECT_TOLERANCE = 0.02
 MIN_BAND_PX = 8
-# lossy codecs bleed the picture's edge into the border, and ring a little inside it
-BLEED_PX = 8
+# a JPEG's blocks of 16 px carry the picture's edge into the border
+BLEED_PX = 16
 BAND_TOLERANCE = 12
 
 

@@ -17,8 +17,8 @@ from engine.ledger.plan import JobPlan
 from engine.ledger.snapshots import latest_snapshot, publish
 from engine.ledger.units import known_facts
 from engine.reading.spool import ShardStat
-from engine.settings import InputSettings
 from engine.redaction import redacted
+from engine.settings import InputSettings
 from engine.storage import Store
 from engine.work.tasks import Outcome, Task
 from schemas.codes import SHARD_CODES

@@ -56,7 +56,9 @@ def plant_member(suffix: str) -> Act:
         else:
             (folder / "song").write_bytes(pickle.dumps(Song(folder)))
         song = (folder / "song").read_bytes()
-        (folder / "a.tar").write_bytes(tar_bytes([("k.jpg", picture()), ("k.txt", CAPTION), (f"k.{suffix}", song)]))
+        (folder / "a.tar").write_bytes(
+            tar_bytes([("k.jpg", picture()), ("k.txt", CAPTION), (f"k.{suffix}", song)])
+        )
 
     return plant
 
@@ -71,7 +73,9 @@ def label_tar(folder: Path) -> str:
     from pipelines.label.run import label
     from tests.engine.small_teacher import FACTORIES
 
-    return str(label(job_of(folder, [folder / "a.tar"], input={"keep": ["x"]}), factories=FACTORIES)["samples"])
+    return str(
+        label(job_of(folder, [folder / "a.tar"], input={"keep": ["x"]}), factories=FACTORIES)["samples"]
+    )
 
 
 for _suffix in ("pkl", "pickle", "pyd", "pth"):
@@ -156,8 +160,14 @@ def glip_with_code(*files: str) -> Act:
     def plant(folder: Path) -> None:
         target = glip_folder(folder)
         (target / "evil.py").write_text(sing(folder) + "class Evil: pass\n")
-        names = ("AutoConfig", "AutoModel", "AutoProcessor", "AutoImageProcessor", "AutoModelForZeroShotObjectDetection")
-        every = {name: "evil.Evil" for name in names} | {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}
+        names = (
+            "AutoConfig",
+            "AutoModel",
+            "AutoProcessor",
+            "AutoImageProcessor",
+            "AutoModelForZeroShotObjectDetection",
+        )
+        every = dict.fromkeys(names, "evil.Evil") | {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}
         for file in files:
             path = target / file
             content = json.loads(path.read_text()) if path.exists() else {}
@@ -221,7 +231,12 @@ canary(
     detector("model.joblib"),
 )
 canary("model.npz as detector", plant_array, load_array, detector("model.npz"))
-canary("pickled weights in a model folder", glip_with_pickled_weights, torch_loads("glip/pytorch_model.bin"), glip)
+canary(
+    "pickled weights in a model folder",
+    glip_with_pickled_weights,
+    torch_loads("glip/pytorch_model.bin"),
+    glip,
+)
 canary(
     "pickled weights as a training's start",
     glip_with_pickled_weights,
@@ -309,7 +324,7 @@ def plant_yaml(folder: Path) -> None:
 def yaml_loads(folder: Path) -> None:
     import yaml
 
-    yaml.unsafe_load((folder / "a.yaml").read_text())  # noqa: S506  (the naive reader)
+    yaml.unsafe_load((folder / "a.yaml").read_text())
 
 
 def load_as(model: str) -> Act:
@@ -344,7 +359,10 @@ def plant_spacy(folder: Path) -> None:
     model = package / "evil_pipeline-1.0"
     package.mkdir()
     spacy.blank("en").to_disk(model)
-    code = sing(folder) + "import spacy\n@spacy.registry.callbacks('evil')\ndef make():\n    return lambda nlp: nlp\n"
+    code = (
+        sing(folder)
+        + "import spacy\n@spacy.registry.callbacks('evil')\ndef make():\n    return lambda nlp: nlp\n"
+    )
     for place in (package / "__init__.py", model / "__init__.py", model / "functions.py"):
         place.write_text(code)
     (package / "meta.json").write_text((model / "meta.json").read_text())
@@ -371,7 +389,11 @@ def find_phrases(place: str) -> Act:
 
         sys.path.insert(0, str(folder))
         try:
-            settings = {"pipeline": str(folder / "evil_pipeline" / "evil_pipeline-1.0") if place == "path" else "evil_pipeline"}
+            settings = {
+                "pipeline": str(folder / "evil_pipeline" / "evil_pipeline-1.0")
+                if place == "path"
+                else "evil_pipeline"
+            }
             build.finder_digest(settings)
             return build.finder(settings)
         finally:

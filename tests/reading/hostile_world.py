@@ -20,7 +20,6 @@ from engine.ledger.evidence import read_evidence, read_rejections
 from engine.ledger.snapshots import latest_snapshot
 from engine.storage import open_store
 from pipelines.label.run import label
-
 from tests.engine.worlds import job_of, picture, plain_captions, tar_bytes, write_shard
 from tests.reading.calm_teacher import CALM
 

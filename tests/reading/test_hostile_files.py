@@ -58,11 +58,21 @@ def test_every_file_of_the_folders_stands_in_the_table(shared_data: Path) -> Non
     from tests.reading.hostile_world import NO_INPUT
 
     folders = (shared_data / "nasty", shared_data / "foreign_shards")
-    files = {str(path.relative_to(shared_data)) for folder in folders for path in folder.rglob("*") if path.is_file()}
+    files = {
+        str(path.relative_to(shared_data))
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
     listed = {name.split(".json/")[0] + ".json" if ".json/" in name else name for name in table()}
 
     left = {name for name in files - listed if Path(name).name not in NO_INPUT}
-    assert {Path(name).name for name in left} == {"OBSERVED_images.csv", "OBSERVED_parquet.csv", "OBSERVED_tar.csv", "blns_LICENSE"}
+    assert {Path(name).name for name in left} == {
+        "OBSERVED_images.csv",
+        "OBSERVED_parquet.csv",
+        "OBSERVED_tar.csv",
+        "blns_LICENSE",
+    }
 
 
 def test_the_tables_outcomes_are_counts_of_codes() -> None:
@@ -79,4 +89,6 @@ if __name__ == "__main__":
         found = labelled_in_a_child(Path(sys.argv[1]), Path(scratch))
     with open(TABLE, "w", newline="", encoding="utf-8") as target:
         csv.writer(target, lineterminator="\n").writerows([("file", "outcome"), *found["outcomes"].items()])
-    print(f"{len(found['outcomes'])} files, {found['grown_mib']:.0f} MiB more at the peak, {found['seconds']:.1f} s")
+    print(
+        f"{len(found['outcomes'])} files, {found['grown_mib']:.0f} MiB more at the peak, {found['seconds']:.1f} s"
+    )

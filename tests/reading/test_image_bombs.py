@@ -27,12 +27,24 @@ def tiff(tags: list[tuple[int, int, int, int]]) -> bytes:
     base = [(256, 3, 1, 100), (257, 3, 1, 100), (258, 3, 1, 8), (262, 3, 1, 1), (277, 3, 1, 1)]
     data = TIFF_DATA.ljust(len(TIFF_DATA) + len(TIFF_DATA) % 2, b"\0")
     entries = sorted(base + tags)
-    ifd = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    ifd = (
+        struct.pack("<H", len(entries))
+        + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+        + bytes(4)
+    )
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + ifd
 
 
 def tiled(width: int, length: int, compression: int) -> bytes:
-    return tiff([(259, 3, 1, compression), (322, 4, 1, width), (323, 4, 1, length), (324, 4, 1, 8), (325, 4, 1, len(TIFF_DATA))])
+    return tiff(
+        [
+            (259, 3, 1, compression),
+            (322, 4, 1, width),
+            (323, 4, 1, length),
+            (324, 4, 1, 8),
+            (325, 4, 1, len(TIFF_DATA)),
+        ]
+    )
 
 
 def strip(rows: int) -> bytes:
@@ -72,7 +84,10 @@ BOMBS = {
         with_text(b"zTXt", b"k\0\0" + zlib.compress(b"a" * 1_000_000, 9), 100),
         "IMG_DECODE",
     ),
-    "PNG with more pixels than it says": (png(40, 40, 8, 2, b"").replace(chunk(b"IDAT", zlib.compress(b"")), chunk(b"IDAT", ZEROS)), None),
+    "PNG with more pixels than it says": (
+        png(40, 40, 8, 2, b"").replace(chunk(b"IDAT", zlib.compress(b"")), chunk(b"IDAT", ZEROS)),
+        None,
+    ),
     "WEBP with a large canvas": (large_canvas("WEBP"), "IMG_SIZE"),
     "GIF with a large canvas": (large_canvas("GIF"), "IMG_SIZE"),
     "BMP of 10^10 px": (bmp(100_000, -100_000), "IMG_SIZE"),
@@ -126,4 +141,3 @@ except OSError:
 def test_an_ordinary_progressive_jpeg_and_a_tiled_tiff_are_read() -> None:
     assert decode_image(many_scans(MAX_SCANS - 20)).rgb_u8.shape == (64, 64, 3)
     assert decode_image(tiled(112, 112, 8)).width == 100
-

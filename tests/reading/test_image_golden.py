@@ -68,7 +68,10 @@ def test_a_box_stands_where_the_upright_picture_has_its_patch_whatever_the_turn(
     members = [
         part
         for number, (kind, value) in enumerate((kind, value) for kind in ("PNG", "TIFF") for value in STORED)
-        for part in ((f"{number:03d}.jpg", turned(upright, value, kind)), (f"{number:03d}.txt", b"a red patch"))
+        for part in (
+            (f"{number:03d}.jpg", turned(upright, value, kind)),
+            (f"{number:03d}.txt", b"a red patch"),
+        )
     ]
     (tmp_path / "a.tar").write_bytes(tar_bytes(members))
     label(job_of(tmp_path, [tmp_path / "a.tar"]), factories=FACTORIES)
@@ -150,7 +153,9 @@ def test_a_plain_conversion_would_get_these_wrong() -> None:
     assert (hidden[0, 0] == (255, 0, 0)).all(), "a plain convert shows the colour beneath"
 
 
-@pytest.mark.parametrize(("suffix", "cut"), [("JPEG", 0.5), ("PNG", 0.5), ("WEBP", 0.5), ("GIF", 0.6), ("BMP", 0.5)])
+@pytest.mark.parametrize(
+    ("suffix", "cut"), [("JPEG", 0.5), ("PNG", 0.5), ("WEBP", 0.5), ("GIF", 0.6), ("BMP", 0.5)]
+)
 def test_an_image_cut_in_the_middle_is_never_half_an_image(suffix: str, cut: float) -> None:
     noise = Image.effect_noise((64, 64), 80).convert("RGB")
     data = saved(noise, suffix)

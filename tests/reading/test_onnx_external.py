@@ -30,7 +30,12 @@ def adding(weights: bytes) -> bytes:
     tensor = number(1, 4) + number(2, 1) + part(8, b"w") + weights
     graph = part(1, node) + part(2, b"g") + part(5, tensor)
     graph += part(11, part(1, b"x") + value) + part(12, part(1, b"y") + value)
-    return number(1, 8) + bytes([7 << 3 | 2, len(graph) % 128 + 128, len(graph) // 128]) + graph + part(8, number(2, 13))
+    return (
+        number(1, 8)
+        + bytes([7 << 3 | 2, len(graph) % 128 + 128, len(graph) // 128])
+        + graph
+        + part(8, number(2, 13))
+    )
 
 
 def elsewhere(place: str) -> bytes:

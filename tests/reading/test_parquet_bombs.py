@@ -13,7 +13,7 @@ from engine.plain_parquet import MAX_FOOTER_BYTES
 from engine.reading.parquet_reader import MAX_ROWS
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
-from schemas.errors import SampleRejected, ShardDamaged
+from schemas.errors import ShardDamaged
 from tests.engine.worlds import picture
 from tests.reading.memory import grown_mib
 
@@ -67,7 +67,10 @@ def deep(levels: int) -> pa.DataType:
 
 
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
-    "a footer that claims more rows than its groups": (lambda: lying(plain(), ROWS, 10**15, 1), "SHARD_FORMAT"),
+    "a footer that claims more rows than its groups": (
+        lambda: lying(plain(), ROWS, 10**15, 1),
+        "SHARD_FORMAT",
+    ),
     "groups that claim fewer rows than their file": (lambda: lying(plain(), ROWS, 8_000, 1), "SHARD_FORMAT"),
     "an absurd number of rows everywhere": (lambda: lying(plain(), ROWS, 10**12), "SHARD_LIMIT"),
     "one row too many to be read": (lambda: lying(plain(), ROWS, MAX_ROWS + 1), "SHARD_LIMIT"),
@@ -122,7 +125,9 @@ def _with_metadata(metadata: dict[str, str]) -> bytes:
 def _twice(name: str) -> bytes:
     sink = io.BytesIO()
     schema = pa.schema([(name, pa.binary()), (name, pa.binary()), ("caption", pa.string())])
-    pq.write_table(pa.Table.from_arrays([pa.array([b"x"]), pa.array([b"y"]), pa.array(["a"])], schema=schema), sink)
+    pq.write_table(
+        pa.Table.from_arrays([pa.array([b"x"]), pa.array([b"y"]), pa.array(["a"])], schema=schema), sink
+    )
     return sink.getvalue()
 
 
@@ -175,7 +180,9 @@ def test_the_path_of_an_image_struct_is_never_followed(tmp_path: Path) -> None:
     secret.write_bytes(picture())
     path = tmp_path / "shard.parquet"
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    path.write_bytes(file_of({"jpg": pa.array([{"bytes": None, "path": str(secret)}], kind), "caption": ["a red patch"]}))
+    path.write_bytes(
+        file_of({"jpg": pa.array([{"bytes": None, "path": str(secret)}], kind), "caption": ["a red patch"]})
+    )
     shard = open_shard(path, str(path), InputSettings(format="parquet", urls=("x",)).reading())
 
     assert list(shard.images(list(shard.samples(0, 1)))) == [b""]

@@ -30,7 +30,9 @@ def test_secrets_of_every_form_are_taken_out(text: str) -> None:
     assert "c4n4ry" not in redacted(text) and "***" in redacted(text)
 
 
-@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "RAY_AUTH_TOKEN", "MY_DB_PASSWORD", "X_API_KEY"])
+@pytest.mark.parametrize(
+    "name", ["AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "RAY_AUTH_TOKEN", "MY_DB_PASSWORD", "X_API_KEY"]
+)
 def test_a_secret_of_the_environment_is_taken_out_wherever_it_stands(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

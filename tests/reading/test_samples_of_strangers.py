@@ -1,4 +1,4 @@
-"""Keys, suffixes, captions and fields as strangers write them, through the real `label` path where files are written."""
+"""Keys, suffixes, captions and fields as strangers write them, through the real `label` path."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ LAYOUTS: dict[str, tuple[list[str], list[tuple[str, str]]]] = {
         [("a", "DUP_MEMBER"), ("b", "kept")],
     ),
     "adjacent, one suffix in two cases": (["a.jpg", "a.JPG", "a.txt"], [("a", "DUP_MEMBER")]),
-    "apart": (["a.jpg", "a.txt", "b.jpg", "b.txt", "a.jpg", "a.txt"], [("a", "kept"), ("b", "kept"), ("a", "kept")]),
+    "apart": (
+        ["a.jpg", "a.txt", "b.jpg", "b.txt", "a.jpg", "a.txt"],
+        [("a", "kept"), ("b", "kept"), ("a", "kept")],
+    ),
     "sorted by suffix": (
         ["a.jpg", "b.jpg", "a.txt", "b.txt"],
         [("a", "CAP_MISSING"), ("b", "CAP_MISSING"), ("a", "IMG_MISSING"), ("b", "IMG_MISSING")],
@@ -88,7 +91,9 @@ def test_equal_keys_of_two_shards_are_two_samples(tmp_path: Path) -> None:
         (["a.b/c", "a.b/d.jpg", "a.b/d.txt"], [("a.b/c", "IMG_MISSING"), ("a.b/d", "kept")]),
     ],
 )
-def test_names_as_strangers_write_them(tmp_path: Path, names: list[str], expected: list[tuple[str, str]]) -> None:
+def test_names_as_strangers_write_them(
+    tmp_path: Path, names: list[str], expected: list[tuple[str, str]]
+) -> None:
     assert fates(tmp_path, [(name, TEXT if "txt" in name.lower() else IMAGE) for name in names]) == expected
 
 
@@ -96,7 +101,8 @@ KEYS = [
     "../../../../tmp/out", "..", "../..", "/etc/passwd", "//host/share/x", "\\\\host\\share", "C:\\windows\\x", "c:/x",
     "~/x", "~root/x", "$HOME/x", "`id`", "$(id)", "; rm -rf x", "| cat", "a b", "a\nb", "a\rb", "a\tb", "a\x1b[31m",
     "a\x01", "a%2e%2e%2f", "%00", "a\u202eb", "a\u2028b", "n" * 10_000, "f/" * 2_000 + "x", "./x", "x/./y", "x//y",
-    "x/../y", "nul", "con", "aux", "-rf", "--help", "<script>alert(1)</script>", "'; drop table", "=1+1", "\u00ff\u0301",
+    "x/../y", "nul", "con", "aux", "-rf", "--help", "<script>alert(1)</script>", "'; drop table", "=1+1",
+    "\u00ff\u0301",
 ]  # fmt: skip
 
 
@@ -104,7 +110,9 @@ def everything_below(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def test_no_key_leads_out_of_the_folders_that_a_user_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_key_leads_out_of_the_folders_that_a_user_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert len(KEYS) == 40
     root, other = tmp_path / "a" / "b" / "root", tmp_path / "a" / "b" / "c"
     root.mkdir(parents=True)
@@ -120,7 +128,9 @@ def test_no_key_leads_out_of_the_folders_that_a_user_named(tmp_path: Path, monke
     export_coco(str(root / "out"), root / "coco.json")
     _materialized(rows, root)
 
-    assert summary["samples"]["in"] == summary["samples"]["labelled"] + sum(summary["samples"]["rejected"].values())
+    assert summary["samples"]["in"] == summary["samples"]["labelled"] + sum(
+        summary["samples"]["rejected"].values()
+    )
     assert len(rows) >= 38
     assert everything_below(tmp_path) - {f"a/b/root/{name}" for name in everything_below(root)} == outside
     assert len(list((root / "pictures").glob("*.jpg"))) == len(rows) + 1
@@ -131,7 +141,10 @@ def _materialized(rows: list[dict], root: Path) -> None:
         {
             **row,
             "phrases": [{**phrase, "fate": "positive"} for phrase in row["phrases"]],
-            "regions": [{**region, "weight": 1.0, "fate": "positive", "origin": "teacher"} for region in row["regions"]],
+            "regions": [
+                {**region, "weight": 1.0, "fate": "positive", "origin": "teacher"}
+                for region in row["regions"]
+            ],
         }
         for row in rows
     ]
@@ -140,7 +153,9 @@ def _materialized(rows: list[dict], root: Path) -> None:
 
 
 def test_file_names_of_an_export_stay_below_the_folder_that_they_are_joined_to(tmp_path: Path) -> None:
-    members = [part for key in [*KEYS, "plain", "f/plain"] for part in ((f"{key}.jpg", IMAGE), (f"{key}.txt", TEXT))]
+    members = [
+        part for key in [*KEYS, "plain", "f/plain"] for part in ((f"{key}.jpg", IMAGE), (f"{key}.txt", TEXT))
+    ]
     (tmp_path / "a.tar").write_bytes(tar_bytes(members))
     label(job_of(tmp_path, [tmp_path / "a.tar"]), factories=FACTORIES)
     export_coco(str(tmp_path / "out"), tmp_path / "coco.json")
@@ -201,7 +216,9 @@ def test_the_longest_caption_that_is_read_is_cut_to_two_thousand_characters() ->
 
 
 ODD_WORDS = ["İstanbul", "ﬁsh", "e\u0301", "👩‍👩‍👧", "\u202eabc", "שלום", "\x00", "\u2028", "a red patch"]
-WORDS = st.lists(st.one_of(st.text(st.characters(codec="utf-8"), max_size=12), st.sampled_from(ODD_WORDS)), max_size=8)
+WORDS = st.lists(
+    st.one_of(st.text(st.characters(codec="utf-8"), max_size=12), st.sampled_from(ODD_WORDS)), max_size=8
+)
 
 
 @settings(max_examples=200)
@@ -226,13 +243,21 @@ def check_offsets(parts: list[str]) -> None:
     assert stored[begin : begin + 11] == "a red patch" and len(stored) == len(given_text)
     place = 0
     for part in parts:
-        printable = "".join(" " if char != kept else char for char, kept in zip(part, stored[place:], strict=False))
+        printable = "".join(
+            " " if char != kept else char for char, kept in zip(part, stored[place:], strict=False)
+        )
         assert stored[place : place + len(part)] == printable
         place += len(part) + 1
 
 
 def test_captions_of_every_kind_keep_their_spans_in_the_evidence(tmp_path: Path) -> None:
-    captions = ["İİ the red patch", "👩‍👩‍👧\u0301 a blue patch", "\u202eשלום the green", "a\x00red patch a red one", "ﬁ\ufeff a red"]
+    captions = [
+        "İİ the red patch",
+        "👩‍👩‍👧\u0301 a blue patch",
+        "\u202eשלום the green",
+        "a\x00red patch a red one",
+        "ﬁ\ufeff a red",
+    ]
     pq.write_table(pa.table({"jpg": [IMAGE] * 5, "caption": captions}), tmp_path / "a.parquet")
     label(job_of(tmp_path, [tmp_path / "a.parquet"], input={"format": "parquet"}), factories=FACTORIES)
 
@@ -248,7 +273,9 @@ def test_a_parquet_row_is_rejected_alone_whatever_its_caption(tmp_path: Path) ->
     columns = {"jpg": [IMAGE] * 7, "caption": pa.array(captions, pa.binary()).view(pa.string())}
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
 
-    summary = label(job_of(tmp_path, [tmp_path / "a.parquet"], input={"format": "parquet"}), factories=FACTORIES)
+    summary = label(
+        job_of(tmp_path, [tmp_path / "a.parquet"], input={"format": "parquet"}), factories=FACTORIES
+    )
 
     expected = Counter(CAP_UTF8=2, CAP_MISSING=1, CAP_EMPTY=1, CAP_LONG=1)
     assert summary["samples"] == {"in": 7, "labelled": 2, "empty": 0, "rejected": dict(expected)}

@@ -74,8 +74,14 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "an octal size of 8 GB": (lambda: member(size=8**11 - 1) + TRAILER, "SHARD_TRUNCATED"),
     "a size of 2^90": (lambda: raw_header(size=base_256(2**90)) + TRAILER, "SHARD_FORMAT"),
     "a negative size": (lambda: raw_header(size=base_256(-512)) + TRAILER, "SHARD_FORMAT"),
-    "a pax size that is negative": (lambda: pax(record(b"size", b"-512")) + member() + TRAILER, "SHARD_FORMAT"),
-    "a pax size of twenty digits": (lambda: pax(record(b"size", b"9" * 20)) + member() + TRAILER, "SHARD_FORMAT"),
+    "a pax size that is negative": (
+        lambda: pax(record(b"size", b"-512")) + member() + TRAILER,
+        "SHARD_FORMAT",
+    ),
+    "a pax size of twenty digits": (
+        lambda: pax(record(b"size", b"9" * 20)) + member() + TRAILER,
+        "SHARD_FORMAT",
+    ),
     "a pax size of 900 TB": (lambda: pax(record(b"size", b"9" * 15)) + member() + TRAILER, "SHARD_TRUNCATED"),
     "a pax header of 1 GB": (lambda: raw_header(b"pax", octal(2**30), b"x") + TRAILER, "SHARD_LIMIT"),
     "a long name of 2 MB": (
@@ -91,7 +97,10 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: pax(record(b"a", b"b") * 170_000, b"g") * 4 + member() * 2_000 + TRAILER,
         "",
     ),
-    "a pax record that says it is longer": (lambda: pax(b"999 path=a\n") + member() + TRAILER, "SHARD_FORMAT"),
+    "a pax record that says it is longer": (
+        lambda: pax(b"999 path=a\n") + member() + TRAILER,
+        "SHARD_FORMAT",
+    ),
     "a pax record of no length": (lambda: pax(b"0 a=b\n") + member() + TRAILER, "SHARD_FORMAT"),
     "headers that describe nothing": (lambda: pax(record(b"path", b"b")) * 50 + TRAILER, "SHARD_TRUNCATED"),
     "a name that is not UTF-8": (lambda: member(b"\xff\xfe.jpg") + TRAILER, ""),

@@ -27,7 +27,12 @@ def small(kind: int) -> bytes:
     long = "folder/" * 20 + "b"
     if kind == tarfile.USTAR_FORMAT:
         long = "folder/b"
-    parts = [("a.png", picture()), ("a.txt", b"a red patch"), (f"{long}.png", picture("blue")), (f"{long}.txt", b"b")]
+    parts = [
+        ("a.png", picture()),
+        ("a.txt", b"a red patch"),
+        (f"{long}.png", picture("blue")),
+        (f"{long}.txt", b"b"),
+    ]
     whole = tar_bytes(parts, kind)
     return whole[: len(whole.rstrip(b"\0")) // BLOCK * BLOCK + BLOCK + 2 * BLOCK]
 
@@ -59,7 +64,9 @@ def test_no_byte_at_which_a_small_archive_is_cut_goes_unseen(tmp_path: Path, kin
     seen = cut_outcomes(path, range(size - 1, -1, -1))
 
     assert seen.total() == size and seen.keys() <= {"SHARD_TRUNCATED", "SHARD_FORMAT"}
-    assert seen["SHARD_TRUNCATED"] > size - BLOCK  # within the first header there is no telling what the file was
+    assert (
+        seen["SHARD_TRUNCATED"] > size - BLOCK
+    )  # within the first header there is no telling what the file was
 
 
 def test_pythons_own_reader_would_take_hundreds_of_these_cuts(tmp_path: Path) -> None:
@@ -104,7 +111,9 @@ def test_no_block_at_which_another_tools_shard_is_cut_goes_unseen(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_no_block_at_which_a_shard_of_photographs_is_cut_goes_unseen(tmp_path: Path, shared_data: Path) -> None:
+def test_no_block_at_which_a_shard_of_photographs_is_cut_goes_unseen(
+    tmp_path: Path, shared_data: Path
+) -> None:
     path = tmp_path / "a.tar"
     shutil.copy(shared_data / "real_web" / "00000.tar", path)
     path.chmod(0o600)
@@ -119,7 +128,9 @@ def test_no_block_at_which_a_shard_of_photographs_is_cut_goes_unseen(tmp_path: P
 
 
 @pytest.mark.parametrize("at", ["header", "data", "padding", "trailer"])
-def test_where_bytes_are_lost_inside_an_archive_what_follows_is_not_read_askew(tmp_path: Path, at: str) -> None:
+def test_where_bytes_are_lost_inside_an_archive_what_follows_is_not_read_askew(
+    tmp_path: Path, at: str
+) -> None:
     data = small(tarfile.USTAR_FORMAT)
     path = tmp_path / "a.tar"
     path.write_bytes(data)

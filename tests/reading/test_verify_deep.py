@@ -50,14 +50,19 @@ def test_an_output_whose_inputs_are_as_they_were_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"k1_txt": b"a red patch !"}, ["its bytes have sha256:", "sample 1 ('k1'): caption is 'a red patch !'"]),
+        (
+            {"k1_txt": b"a red patch !"},
+            ["its bytes have sha256:", "sample 1 ('k1'): caption is 'a red patch !'"],
+        ),
         ({"k1_png": picture("blue")}, ["sample 1 ('k1'): image_sha256 is"]),
         ({"k1_png": picture("red", 64, 32)}, ["width is 64, labelled was 48"]),
         ({"k1_png": b"no image"}, ["labelled, reading it now rejects it with IMG_FORMAT"]),
         ({"k2_json": b'{"tag": 9}'}, ["sample 2 ('k2'): meta is"]),
     ],
 )
-def test_each_thing_that_changed_is_named(tmp_path: Path, changes: dict[str, bytes], words: list[str]) -> None:
+def test_each_thing_that_changed_is_named(
+    tmp_path: Path, changes: dict[str, bytes], words: list[str]
+) -> None:
     said = difference(tmp_path, shard_of(**changes))
 
     assert all(part in said for part in words), said
@@ -67,7 +72,9 @@ def test_a_rejected_sample_that_can_be_read_now_is_named(tmp_path: Path) -> None
     changed = shard_of().replace(b"k3.png", b"k3.txt")  # its header's checksum no longer fits
 
     assert "SHARD_FORMAT" in difference(tmp_path, changed)
-    whole = tar_bytes([member for n in range(4) for member in sample_members(f"k{n}", f"a red patch {n}", tag=n)])
+    whole = tar_bytes(
+        [member for n in range(4) for member in sample_members(f"k{n}", f"a red patch {n}", tag=n)]
+    )
     (tmp_path / "a.tar").write_bytes(whole)
     with pytest.raises(Conflict, match="rejected with CAP_MISSING, reading it now gives a sample"):
         verify_deep(str(tmp_path / "out"))
@@ -97,7 +104,9 @@ def test_rows_of_a_parquet_shard_are_compared_too(tmp_path: Path) -> None:
     label(job_of(tmp_path, [path], input={"format": "parquet"}), factories=FACTORIES)
     assert verify_deep(str(tmp_path / "out"))["samples"]["rejected"] == {"IMG_EMPTY": 1}
 
-    pq.write_table(pa.table(columns | {"jpg": [picture("red"), picture("blue"), b""]}), path, row_group_size=2)
+    pq.write_table(
+        pa.table(columns | {"jpg": [picture("red"), picture("blue"), b""]}), path, row_group_size=2
+    )
 
     with pytest.raises(Conflict, match=r"sample 1 \('1'\): image_sha256"):
         verify_deep(str(tmp_path / "out"))

@@ -37,7 +37,9 @@ def open_onnx(path: str | Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
-        return onnxruntime.InferenceSession(Path(path).read_bytes(), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            Path(path).read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
     except _UNFIT as error:
         raise ConfigError(
             f"{path} is no ONNX model that can be run here: {error}; export it again, into one file"

@@ -10,7 +10,8 @@ from schemas.codes import PHRASE_CODES, SAMPLE_CODES, SHARD_CODES, UNIT_CODES
 _HEAD = """# Reason codes
 
 Written by `python -m schemas.codes_page > docs/codes.md`. Nothing is left out without one of these: `label`,
-`status` and `verify` count them, the tables `rejected/` and `data/` hold them row by row. A code keeps its meaning once published.
+`status` and `verify` count them, the tables `rejected/` and `data/` hold them row by
+row. A code keeps its meaning once published.
 """
 _SECTIONS = (
     ("Samples", "A sample that is in the counts as rejected; its unit and its shard go on.", SAMPLE_CODES),

@@ -40,9 +40,9 @@ class ParquetTable:
             schema = self._file.schema_arrow
             self.image_column = image_column(schema, reading.image, url)
             self.caption_column = _caption_column(schema, reading.caption, url)
-        names = {self.image_column, self.caption_column, *reading.keep, *KNOWN}
-        self._columns = [name for name in schema.names if name in names]
-        self._check_columns(schema)
+            names = {self.image_column, self.caption_column, *reading.keep, *KNOWN}
+            self._columns = [name for name in schema.names if name in names]
+            self._check_columns(schema)
 
     def _check_columns(self, schema: pa.Schema) -> None:
         for name in self._columns:
@@ -244,4 +244,15 @@ def _values(column: pa.Array) -> list[Any]:
         return list(
             column.cast(pa.binary() if pa.types.is_string(column.type) else pa.large_binary()).to_pylist()
         )
-    return [None if isinstance(v, float) and not math.isfinite(v) else v for v in column.to_pylist()]
+    try:
+        values = column.to_pylist()
+    except UnicodeDecodeError:  # in a list of texts: the list counts as absent, its row and its mates stay
+        values = [_or_none(column[at]) for at in range(len(column))]
+    return [None if isinstance(v, float) and not math.isfinite(v) else v for v in values]
+
+
+def _or_none(cell: pa.Scalar) -> Any:
+    try:
+        return cell.as_py()
+    except UnicodeDecodeError:
+        return None

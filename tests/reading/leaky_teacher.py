@@ -23,7 +23,9 @@ class LeakyLabeler(SmallLabeler):
     def _regions(self, sample: Sample, image: Any) -> list[Region]:
         if "explode" in sample.caption:
             secrets = " ".join(os.environ.get(name, "") for name in TOLD)
-            raise ValueError(f"403 for https://me:{os.environ['PROXY_PASSWORD']}@proxy/?sig=c4n4ry-query {secrets}")
+            raise ValueError(
+                f"403 for https://me:{os.environ['PROXY_PASSWORD']}@proxy/?sig=c4n4ry-query {secrets}"
+            )
         return super()._regions(sample, image)
 
 

@@ -175,6 +175,19 @@ def test_a_column_whose_name_begins_like_the_images_is_left_alone(tmp_path: Path
     assert read_whole(path) == [None]
 
 
+def test_a_list_of_texts_that_is_no_utf8_costs_its_own_cell(tmp_path: Path) -> None:
+    bad = pa.array([[b"x"], [b"\xff"], [b"y", b"z"]], pa.list_(pa.binary())).cast(pa.list_(pa.binary()))
+    tags = pa.ListArray.from_arrays(bad.offsets, bad.values.view(pa.string()))
+    path = tmp_path / "shard.parquet"
+    path.write_bytes(file_of({"jpg": [picture()] * 3, "caption": ["a red patch"] * 3, "tag": tags}))
+    reading = InputSettings(format="parquet", urls=("x",), keep=("tag",)).reading()
+
+    raws = list(open_shard(path, str(path), reading).samples(0, 3))
+
+    assert [raw.rejected for raw in raws] == [None] * 3
+    assert [raw.meta["tag"] for raw in raws] == [["x"], None, ["y", "z"]]
+
+
 def test_the_path_of_an_image_struct_is_never_followed(tmp_path: Path) -> None:
     secret = tmp_path / "secret.png"
     secret.write_bytes(picture())

@@ -69,13 +69,17 @@ def everything_in(folder: Path) -> dict[str, str]:
                 text += str(pq.read_table(path).to_pylist()) + str(pq.read_metadata(path).metadata)
             if path.suffix == ".tar":
                 with tarfile.open(path) as archive:
-                    text += "".join(archive.extractfile(member).read().decode("latin-1") for member in archive)
+                    text += "".join(
+                        archive.extractfile(member).read().decode("latin-1") for member in archive
+                    )
             found[str(path.relative_to(folder))] = text
     return found
 
 
 def leaks(texts: dict[str, str]) -> dict[str, list[str]]:
-    return {name: [secret for secret in SECRETS if secret in text] for name, text in texts.items() if MARK in text}
+    return {
+        name: [secret for secret in SECRETS if secret in text] for name, text in texts.items() if MARK in text
+    }
 
 
 def test_a_run_from_label_to_export_leaves_no_secret_behind(
@@ -90,19 +94,33 @@ def test_a_run_from_label_to_export_leaves_no_secret_behind(
     said.append(str(statistics_of(str(planted / "out")).data()))
 
     assert f"{MARK}-hub" in told.err, "the teacher must tell its secrets, or this test shows nothing"
-    texts = everything_in(planted) | {"said": "".join(said), "later": str(capfd.readouterr()), "log": caplog.text}
+    texts = everything_in(planted) | {
+        "said": "".join(said),
+        "later": str(capfd.readouterr()),
+        "log": caplog.text,
+    }
     assert len(texts) > 10 and leaks(texts) == {}
-    rows = [row for path in (planted / "out" / "data").rglob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    rows = [
+        row
+        for path in (planted / "out" / "data").rglob("*.parquet")
+        for row in pq.read_table(path).to_pylist()
+    ]
     assert {row["source_url"] for row in rows} == {
         "https://cdn.example/a.jpg?id=7&X-Amz-Signature=***&x-amz-credential=***"
     }
-    refused = [row for path in (planted / "out" / "rejected").rglob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    refused = [
+        row
+        for path in (planted / "out" / "rejected").rglob("*.parquet")
+        for row in pq.read_table(path).to_pylist()
+    ]
     assert "403 for https://***@proxy/?sig=***" in refused[0]["detail"]
 
 
 def test_what_workers_print_is_kept_without_secrets(planted: Path) -> None:
     printed = planted / "worker-1.err"
-    printed.write_text("\n".join(f"{name}: {value}" for name, value in ENVIRONMENT.items()) + f"\nGET {SIGNED}\nready\n")
+    printed.write_text(
+        "\n".join(f"{name}: {value}" for name, value in ENVIRONMENT.items()) + f"\nGET {SIGNED}\nready\n"
+    )
     store = open_store(str(planted / "out"))
 
     keep_printed(store, [str(printed)])
@@ -137,7 +155,9 @@ def test_a_store_that_refuses_is_named_without_the_keys_it_was_shown(planted: Pa
         ("output.url", f"ftp://user:{MARK}-proxy@host/x"),
     ],
 )
-def test_a_secret_in_a_configuration_is_refused_and_not_repeated(planted: Path, field: str, value: str) -> None:
+def test_a_secret_in_a_configuration_is_refused_and_not_repeated(
+    planted: Path, field: str, value: str
+) -> None:
     job = job_of(planted, ["/a.tar"]).model_dump(mode="json", exclude_none=True)
     (planted / "job.yaml").write_text(json.dumps(job))
 

@@ -126,6 +126,7 @@ for data, code in BOMBS.values():
     assert grown_mib(setup, walk) < 100
 
 
+@pytest.mark.slow
 def test_what_a_tile_costs_a_reader_that_does_not_look() -> None:
     setup = "from tests.reading.test_image_bombs import *\nimport io"
     naive = """

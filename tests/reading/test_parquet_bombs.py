@@ -225,6 +225,7 @@ for image in shard.images(raws): pass
     assert grown_mib(READ, walk) < 200
 
 
+@pytest.mark.slow
 def test_what_the_bomb_does_to_a_reader_that_takes_its_rows_together(tmp_path: Path) -> None:
     path = tmp_path / "bomb.parquet"
     bomb = BOMBS["a dictionary of one large value, repeated"]

@@ -17,7 +17,8 @@ from pipelines.cli import build_app
 from pipelines.compile.policy import Policy
 from pipelines.compile.run import compile_view
 from pipelines.exchange.coco import export_coco
-from pipelines.label.run import label, plan, verify
+from pipelines.label.planning import plan
+from pipelines.label.run import label, verify
 from pipelines.look.inspect import draw_samples
 from pipelines.look.stats import statistics_of
 from tests.engine.s3_server import s3_bucket
@@ -86,7 +87,11 @@ def test_a_run_from_label_to_export_leaves_no_secret_behind(
     planted: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     job = job_of(planted, [planted / "shard.tar"], run={"batch_size": 1})
-    said = [plan(job, LEAKY).text(), str(label(job, factories=LEAKY)), str(verify(str(planted / "out")))]
+    said = [
+        plan(job, factories=LEAKY).text(),
+        str(label(job, factories=LEAKY)),
+        str(verify(str(planted / "out"))),
+    ]
     told = capfd.readouterr()  # the teacher's own words go where the user looks, and nowhere else
     compile_view(str(planted / "out"), Policy(), str(planted / "view"))
     export_coco(str(planted / "view"), planted / "coco.json")

@@ -22,7 +22,7 @@ from tests.engine.small_teacher import FACTORIES
 from tests.engine.test_images import png_header, saved
 from tests.engine.worlds import job_of, picture, tar_bytes
 
-# tested where they are raised (tests/engine, tests/label): samples that hurt their process, samples left out by a subset
+# tested where they are raised, in tests/engine and tests/label
 ELSEWHERE = {"CRASH", "TIMEOUT", "NOT_SELECTED"}
 
 

@@ -17,6 +17,7 @@ from engine.ledger.plan import JobPlan
 from engine.ledger.snapshots import latest_snapshot, publish
 from engine.ledger.units import known_facts
 from engine.reading.spool import ShardStat
+from engine.redaction import redacted
 from engine.settings import InputSettings
 from engine.storage import Store
 from engine.work.tasks import Outcome, Task
@@ -220,7 +221,7 @@ class Labelling:
 
 def missing_shard(url: str, code: str, detail: str) -> FailedUnit:
     """A shard that could not even be looked at."""
-    return FailedUnit(unit=unit_name(url, 0), shard=url, code=code, detail=detail)
+    return FailedUnit(unit=unit_name(url, 0), shard=url, code=code, detail=redacted(detail))
 
 
 def in_parallel(look: Callable[[T], R], items: Iterable[T]) -> list[R]:

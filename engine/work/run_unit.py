@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.ledger.unit_result import UnitResult
-from engine.reading.images import DecodedImage, decode_image
-from engine.reading.raw_samples import RawSample
-from engine.reading.shards import MAX_MEMBER_BYTES, Shard
+from engine.reading.images import DecodedImage
+from engine.reading.raw_samples import RawSample, Source
+from engine.reading.sample_images import decode_sample_image
+from engine.reading.shards import Shard
 from engine.work.ahead import mapped_ahead
 from engine.work.asking import ask
 from engine.work.finding import find_phrases
@@ -153,9 +154,7 @@ class UnitRun:
             self._progress()
 
     def _prepare(self, raw: RawSample, found: FoundPhrases, data: bytes) -> Prepared | Sample:
-        if len(data) > MAX_MEMBER_BYTES:
-            raise SampleRejected("MEMBER_LARGE", f"an image of {len(data)} bytes, at most {MAX_MEMBER_BYTES}")
-        decoded = _decoded(data)
+        decoded = _decoded(data, raw.source)
         sample = Sample(
             unit=self._unit.name,
             shard=self._unit.shard,
@@ -223,9 +222,9 @@ class UnitRun:
         )
 
 
-def _decoded(data: bytes) -> DecodedImage:
+def _decoded(data: bytes, source: Source) -> DecodedImage:
     try:
-        return decode_image(data)
+        return decode_sample_image(data, source)
     except (SampleRejected, MemoryError):
         raise
     except Exception as error:  # a defect of a decoder costs the image that found it

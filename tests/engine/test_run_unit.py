@@ -116,7 +116,7 @@ def test_a_samples_error_costs_that_sample_alone(tmp_path: Path, word: str, code
     assert result.rows == [row for row in clean.rows if row["index"] != 5]
 
 
-@pytest.mark.parametrize("step", ["prepare", "label", "decode_image", "evidence_regions"])
+@pytest.mark.parametrize("step", ["prepare", "label", "decode_sample_image", "evidence_regions"])
 @pytest.mark.parametrize("error", [RecursionError("too deep"), ValueError("odd"), StopIteration()])
 def test_an_error_of_any_step_costs_one_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception
@@ -128,7 +128,7 @@ def test_an_error_of_any_step_costs_one_sample(
     assert list(rejected(result)) == [2] and len(result.rows) == 4
 
 
-@pytest.mark.parametrize("step", ["prepare", "label", "decode_image", "evidence_regions"])
+@pytest.mark.parametrize("step", ["prepare", "label", "decode_sample_image", "evidence_regions"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
 def test_what_is_meant_for_the_process_is_not_taken_for_a_samples_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
@@ -139,7 +139,7 @@ def test_what_is_meant_for_the_process_is_not_taken_for_a_samples_error(
         run(write_shard(tmp_path / "a.tar", plain_captions(5)), teacher(1))
 
 
-@pytest.mark.parametrize("step", ["prepare", "decode_image", "evidence_regions"])
+@pytest.mark.parametrize("step", ["prepare", "decode_sample_image", "evidence_regions"])
 def test_no_memory_is_nobodys_fault_before_a_process_held_the_sample_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -134,6 +134,30 @@ class CommitRecord(Record):
         return self
 
 
+class EpochRecord(Record):
+    """A driver's or a clean-up's claim of an epoch, so that an older one can see that it was overtaken."""
+
+    format_version: str = FORMAT_VERSION
+    number: int = Field(ge=1)
+    purpose: Literal["label", "clean"]
+    job: str | None = Field(None, description="job digest; none for a clean-up")
+    holder: str = Field(
+        description="who claimed it: host, process and a nonce, for people and for comparison"
+    )
+
+
+class AttemptRecord(Record):
+    """A worker began a unit. Says nothing about how it ended, and never decides anything."""
+
+    format_version: str = FORMAT_VERSION
+    unit: str
+    fingerprint: str
+    number: int = Field(ge=1)
+    epoch: int = Field(ge=0, description="of the driver that handed the unit out; 0 where it claimed none")
+    worker: str = Field(description="host and process")
+    nonce: str = Field(description="tells this attempt's record from another's")
+
+
 class FailedUnit(Record):
     """A unit or shard that could not be finished, and why."""
 

@@ -41,12 +41,20 @@ def commit_unit(
     """
     fingerprint = parts.fingerprint()
     metadata = {"groundswell.unit": unit.name, "groundswell.fingerprint": fingerprint, **provenance}
-    evidence, rows = _put_table(store, f"data/{unit.name}", result.rows, EVIDENCE, metadata)
+    place = (
+        f"{unit.name}/{short(fingerprint)}"  # so that whoever finds the file knows which commit decides on it
+    )
     rejections, refused = None, list[dict[str, Any]]()
-    if result.rejections:
-        rejections, refused = _put_table(
-            store, f"rejected/{unit.name}", result.rejections, REJECTIONS, metadata
-        )
+    try:
+        evidence, rows = _put_table(store, f"data/{place}", result.rows, EVIDENCE, metadata)
+        if result.rejections:
+            rejections, refused = _put_table(
+                store, f"rejected/{place}", result.rejections, REJECTIONS, metadata
+            )
+    except NotFound as error:  # collected already: that befalls only what lost to a record that stands
+        if (other := read_commit(store, unit.name, fingerprint)) is None:
+            raise OSError(f"{error}, although it was just written and no commit stands") from error
+        return other
     record = CommitRecord(
         unit=unit,
         fingerprint=fingerprint,
@@ -69,6 +77,15 @@ def read_commit(store: Store, unit: str, fingerprint: str) -> CommitRecord | Non
     except NotFound:
         return None
     return _record(data, unit, fingerprint)
+
+
+def deciding_commit(store: Store, unit: str, fingerprint16: str) -> CommitRecord | None:
+    """As `read_commit`, by the 16 digits of the fingerprint that stand in a file's path."""
+    try:
+        data = store.read(commit_path(unit, fingerprint16))
+    except NotFound:
+        return None
+    return _record(data, unit, fingerprint16)
 
 
 def entry_of(record: CommitRecord) -> SnapshotEntry:
@@ -143,7 +160,8 @@ def _record(data: bytes, unit: str, fingerprint: str) -> CommitRecord:
         record = CommitRecord.model_validate_json(data)
     except ValidationError as error:
         raise Conflict(f"the commit record of {unit} cannot be read: {error}") from error
-    if (record.unit.name, record.fingerprint) != (unit, fingerprint):
+    names = (record.fingerprint, short(record.fingerprint))
+    if record.unit.name != unit or fingerprint not in names:
         raise Conflict(
             f"the commit record of {unit} is about {record.unit.name} with {short(record.fingerprint)}, "
             f"expected {short(fingerprint)}"

@@ -48,6 +48,7 @@ class Labelling:
         self._stats: dict[str, ShardStat] = {}
         self._unread: deque[str] = deque(plan.shards)
         self._units: deque[Unit] = deque()
+        self._put_back: deque[Task] = deque()  # begun often by earlier runs: the others go first
         self._limit = limit
         self._unconfirmed: dict[
             str, list[str]
@@ -98,7 +99,7 @@ class Labelling:
         if self._limit is not None and (self._reading or self._samples_left() == 0):
             return None
         if not self._unread:
-            return None
+            return self._put_back.popleft() if self._put_back and not self._reading else None
         self._reading += 1
         return Task(shard=self._stats[self._unread.popleft()])
 
@@ -106,7 +107,9 @@ class Labelling:
         """Take a final outcome."""
         if outcome.task.unit is None:
             self._reading -= 1
-        if outcome.facts is not None:
+        if outcome.put_back:
+            self._put_back.append(outcome.task.model_copy(update={"waited": True}))
+        elif outcome.facts is not None:
             self._cut(outcome.facts)
         elif outcome.entry is not None:
             self._check_arrived(outcome.entry)

@@ -30,6 +30,7 @@ class WorkerSpec(Record):
     evidence: EvidenceSettings
     labeler: Factory
     finder: Factory
+    epoch: int = Field(0, description="of the driver, for the attempts' records; 0 where it claimed none")
 
 
 class Task(Record):
@@ -38,6 +39,7 @@ class Task(Record):
     shard: ShardStat
     unit: Unit | None = None
     parts: FingerprintParts | None = None
+    waited: bool = Field(False, description="was put back before, so it is done whatever its attempts")
 
     @property
     def name(self) -> str:
@@ -69,6 +71,7 @@ class Outcome(Record):
     entry: SnapshotEntry | None = None
     failure: Failure | None = None
     stop: Stop | None = None
+    put_back: bool = Field(False, description="not begun: earlier attempts failed, so others should go first")
 
 
 class Pool(Protocol):

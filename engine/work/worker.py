@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import traceback
 from typing import Any
 
+from engine.ledger.attempts import BACK_OFF_AFTER, ManyAttempts, begin_attempt
 from engine.ledger.commits import commit_unit, entry_of, read_commit
 from engine.ledger.units import index_shard, record_facts
 from engine.reading.shards import Shard, open_shard
@@ -31,6 +33,7 @@ class Worker:
         self._spool = spool or Spool()
         self._teacher: tuple[Labeler, PhraseFinder] | None = None
         self._shard: tuple[ShardStat, Shard] | None = None
+        self._name = f"{os.uname().nodename}-{os.getpid()}"
 
     def run(self, task: Task) -> Outcome:
         """Do the task."""
@@ -39,7 +42,9 @@ class Worker:
                 facts = index_shard(task.shard, self._spec.input, self._spool)
                 record_facts(self._store, task.shard, self._spec.input, facts)
                 return Outcome(task=task, facts=facts)
-            return Outcome(task=task, entry=self._label(task.shard, task.unit, task.parts))
+            return Outcome(task=task, entry=self._label(task.shard, task.unit, task.parts, task.waited))
+        except ManyAttempts:
+            return Outcome(task=task, put_back=True)
         except ShardDamaged as damage:
             return Outcome(task=task, failure=Failure(code=damage.code, detail=damage.detail))
         except TeacherBroken as broken:
@@ -52,11 +57,13 @@ class Worker:
             detail = traceback.format_exc(limit=-3)
             return Outcome(task=task, failure=Failure(code="UNIT_ERROR", detail=detail))
 
-    def _label(self, stat: ShardStat, unit: Unit, parts: FingerprintParts) -> SnapshotEntry:
+    def _label(self, stat: ShardStat, unit: Unit, parts: FingerprintParts, waited: bool) -> SnapshotEntry:
         standing = read_commit(self._store, unit.name, parts.fingerprint())
         if standing is not None:  # committed by an earlier run that died before it said so
             return entry_of(standing)
         labeler, finder = self._loaded()
+        at_most = None if waited else BACK_OFF_AFTER
+        begin_attempt(self._store, unit.name, parts.fingerprint(), self._spec.epoch, self._name, at_most)
         result = run_unit(unit, self._open(stat), finder, labeler, self._spec.evidence)
         self._spool.confirm(stat)
         provenance = {

@@ -1,4 +1,4 @@
-"""The verbs of the data engineer: plan, label, status, verify."""
+"""The verbs of the data engineer: plan, label, status, verify, clean."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def add_verbs(app: typer.Typer) -> None:
     )(label)
     app.command("status", epilog=example("groundswell status runs/evidence --json"))(status)
     app.command("verify", epilog=example("groundswell verify runs/evidence"))(verify)
+    app.command("clean", epilog=example("groundswell clean runs/evidence"))(clean)
 
 
 @verb
@@ -103,6 +104,16 @@ def verify(out: Out, as_json: bool = JSON) -> None:
     summary = run_verify(out, progress=Progress())
     give(as_json, summary, summary_text(summary) + "\nevery digest, count, span and box holds")
     _exit_on_holes(summary)
+
+
+@verb
+def clean(out: Out, as_json: bool = JSON) -> None:
+    """Delete files that lost a race to a commit; safe beside running jobs. Exit 5 when another run takes over."""
+    from pipelines.label.clean import clean as run_clean
+    from pipelines.label.clean import clean_text
+
+    report = run_clean(out)
+    give(as_json, report, clean_text(report))
 
 
 def summary_text(summary: dict[str, Any]) -> str:

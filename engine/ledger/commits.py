@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
-from engine.ledger.evidence import rows_digest
+from engine.ledger.rows import rows_digest
 from engine.ledger.unit_result import UnitResult
 from engine.plain_parquet import read_table, table_bytes
 from engine.storage import Store

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from engine.reading.shards import READER_VERSION
 from engine.settings import InputSettings
 from schemas.arrow import SCHEMA_VERSION
-from schemas.digests import digest_of
+from schemas.digests import canonical_json, digest_of, sha256_hex
 from schemas.ledger import FingerprintParts, Unit
 from schemas.settings import EvidenceSettings
 
@@ -60,6 +60,34 @@ def parts_of(unit: Unit, method: Method) -> FingerprintParts:
         evidence=method.evidence,
         schema_version=SCHEMA_VERSION,
     )
+
+
+class Fingerprints:
+    """`parts_of(unit, method).fingerprint()` for very many units: the same digest, without making records."""
+
+    def __init__(self, method: Method) -> None:
+        self._before_first, self._after_first = (
+            _members(decoys=method.decoys, evidence=method.evidence),
+            _members(
+                phrases=method.phrases,
+                reading=method.reading,
+                schema_version=SCHEMA_VERSION,
+                teacher=method.teacher,
+            ),
+        )
+
+    def of(self, input_digest: str, first: int, count: int) -> str:
+        """The fingerprint of the unit [first, first + count) of a shard."""
+        text = (
+            f'{{"count":{count},{self._before_first},"first":{first},'
+            f"{_members(input=input_digest)},{self._after_first}}}"
+        )
+        return "sha256:" + sha256_hex(text.encode())
+
+
+def _members(**values: str) -> str:
+    """Members of a canonical JSON object, without its braces."""
+    return canonical_json(values).decode()[1:-1]
 
 
 def changes(before: FingerprintParts, after: FingerprintParts) -> list[str]:

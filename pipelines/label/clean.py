@@ -1,4 +1,4 @@
-"""Clean an output: what lost a race or was left half-written is deleted, and nothing that a record names or may name."""
+"""Clean an output: what lost a race or was left half-written goes, and nothing that a record names or may name."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.filesystems import absolute_url
@@ -102,8 +102,9 @@ def _label(
 
 
 def _run(setting: _Setting, work: Labelling, address: str | None) -> None:
+    spec = setting.spec.model_copy(update={"epoch": work.claim_epoch()})
     with stop_on_sigint() as stopping:
-        pool = _pool(setting, address)
+        pool = _pool(replace(setting, spec=spec), address)
         try:
             drive(pool, work, stopping)
         finally:

@@ -120,4 +120,8 @@ class RunSettings(Settings):
     address: str | None = Field(
         None, description="a running Ray cluster; default RAY_ADDRESS, then an own one"
     )
+    single_writer: bool = Field(
+        False,
+        description="accept a store that ignores conditional writes; then no two runs may share the output",
+    )
     placement_timeout_s: float = Field(60, gt=0, description="give up when min actors find no place by then")

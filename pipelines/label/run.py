@@ -22,6 +22,7 @@ from engine.reading.spool import ShardStat, stat_shard
 from engine.reading.urls import expand_urls
 from engine.settings import OutputSettings
 from engine.storage import Store, open_store
+from engine.store_check import check_store
 from engine.work.dispatch import drive
 from engine.work.labelling import Labelling, Progress, in_parallel, missing_shard
 from engine.work.local_pool import LocalPool
@@ -90,6 +91,8 @@ def _label(
     job: JobConfig, limit: int | None, address: str | None, progress: Progress | None, factories: Factories
 ) -> dict[str, Any]:
     setting = _Setting.of(job, factories)
+    if not setting.store.is_local:  # a disk either links or says that it cannot
+        check_store(setting.store, job.run.single_writer)
     work = setting.begin(progress, limit)
     work.committed_before()
     setting.record()

@@ -17,7 +17,7 @@ from pipelines.cli.shell import Progress, clock, table
 from pipelines.demo.places import Places
 from schemas.errors import Conflict, EnvironmentProblem, NotFound
 
-ONE_WORD = "demo doctor schema plan label status verify compile stats inspect export train evaluate"
+ONE_WORD = "demo doctor schema plan label status verify clean compile stats inspect export train evaluate"
 VERBS = [
     *[[name] for name in ONE_WORD.split()],
     ["model", "info"],

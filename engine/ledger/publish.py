@@ -35,7 +35,7 @@ def publish(
 class Publisher:
     """Publishes for one plan, and knows which of its units the newest snapshot names (`listed`)."""
 
-    def __init__(self, store: Store, plan: JobPlan, before_put: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, store: Store, plan: JobPlan, before_put: Callable[[], object] = lambda: None) -> None:
         self._store, self._plan, self._before_put = store, plan, before_put
         self.newest: Snapshot | None = None
         self.listed = Listed(plan)

@@ -49,7 +49,7 @@ class Labelling:
         self.store, self.plan = store, plan
         self.failed: dict[str, FailedUnit] = {}
         self._settings, self._progress, self._limit = settings, progress, limit
-        self._publisher = Publisher(store, plan, self._before_put)
+        self._publisher = Publisher(store, plan, before_put=self.claim_epoch)
         self._unpublished: dict[str, SnapshotEntry] = {}
         self._queue = UnitQueue(plan, self._is_done)
         self._put_back: deque[Task] = deque()  # begun often by earlier runs: the others go first
@@ -141,6 +141,8 @@ class Labelling:
     def publish(self) -> Snapshot:
         """Publish what is committed by now. Raises Conflict when a run of another job has taken the output over."""
         begun = time.monotonic()
+        if self._epoch is not None:
+            self._epoch.check_unrivalled()
         snapshot = self._publisher.publish(self._unpublished, self.failed.values())
         self._unpublished.clear()
         self._published_at = time.monotonic()
@@ -153,11 +155,6 @@ class Labelling:
             self.plan.leave_out(url)
             self._publisher.listed.confirm(url)
         self._unread.clear()
-
-    def _before_put(self) -> None:
-        self.claim_epoch()
-        assert self._epoch is not None
-        self._epoch.check_unrivalled()
 
     def _is_done(self, shard: str, place: int) -> bool:
         if self._publisher.listed.has_at(shard, place):

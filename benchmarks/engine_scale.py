@@ -263,7 +263,7 @@ def snapshot_size(store: Store) -> dict[str, Any]:
 
 
 def restart(store: Store, shards: int) -> dict[str, Any]:
-    """A driver that starts on what is there."""
+    """A driver that starts on what is there; in a process of its own, so that its memory is its own."""
     before, begun = resident_bytes(), time.perf_counter()
     work = labelling_of(store, shards)
     took_s = time.perf_counter() - begun
@@ -272,6 +272,7 @@ def restart(store: Store, shards: int) -> dict[str, Any]:
         "s": round(took_s, 2),
         "units_found": work.committed,
         "growth_mib": round((resident_bytes() - before) / 2**20, 1),
+        "growth_bytes_per_unit": round((resident_bytes() - before) / work.committed, 1),
     }
 
 
@@ -292,7 +293,11 @@ def main() -> None:
     parser.add_argument("--actors", type=int, default=10_000)
     parser.add_argument("--publish-every", type=int, default=3_000, help="units")
     parser.add_argument("--folder", type=Path, help="where the output goes; default a temporary folder")
+    parser.add_argument("--restart", help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.restart:
+        print(json.dumps(restart(CountingStore(asked.restart), asked.units // UNITS_PER_SHARD)))
+        return
     engine.work.labelling.PUBLISH_EVERY_S = float("inf")  # by units here, see PublishingEvery
     with tempfile.TemporaryDirectory(prefix="groundswell-scale-", dir=asked.folder) as folder:
         print(json.dumps(measure(folder, asked.units, asked.actors, asked.publish_every), indent=1))

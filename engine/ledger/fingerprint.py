@@ -6,6 +6,7 @@ Promise: equal fingerprints mean equal evidence, so a unit is never redone witho
 from __future__ import annotations
 
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 
 from engine.reading.shards import READER_VERSION
 from engine.settings import InputSettings
@@ -80,7 +81,7 @@ class Fingerprints:
         """The fingerprint of the unit [first, first + count) of a shard."""
         text = (
             f'{{"count":{count},{self._before_first},"first":{first},'
-            f"{_members(input=input_digest)},{self._after_first}}}"
+            f'"input":{encode_basestring(input_digest)},{self._after_first}}}'
         )
         return "sha256:" + sha256_hex(text.encode())
 

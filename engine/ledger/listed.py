@@ -31,7 +31,7 @@ class Listed:
             return False
         if self.has(shard, unit):
             raise Conflict(f"a snapshot names {unit} of {shard} twice")
-        self._note(shard, unit, fingerprint)
+        self.note(shard, unit, fingerprint)
         return True
 
     def has(self, shard: str, unit: str) -> bool:
@@ -54,7 +54,7 @@ class Listed:
         for unit, fingerprint in self._unread.pop(shard, {}).items():
             self.count -= 1
             if self._plan.is_cut(shard) and self._plan.admits_named(shard, unit, fingerprint):
-                self._note(shard, unit, fingerprint)
+                self.note(shard, unit, fingerprint)
             else:
                 self.is_stale = True
 
@@ -67,7 +67,8 @@ class Listed:
         for shard, units in self._unread.items():
             yield from ((shard, unit, fingerprint) for unit, fingerprint in units.items())
 
-    def _note(self, shard: str, unit: str, fingerprint: str) -> None:
+    def note(self, shard: str, unit: str, fingerprint: str) -> None:
+        """As `take`, of a unit that is known to belong to the plan and to be new."""
         self.count += 1
         if self._plan.is_cut(shard):
             place = self._plan.place_of(shard, unit)

@@ -19,7 +19,7 @@ from engine.ledger.snapshots import FAILED, read_snapshot, snapshot_path, snapsh
 from engine.plain_parquet import table_bytes
 from engine.storage import Store
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict, NotFound
+from schemas.errors import NotFound
 from schemas.ledger import DataFile, FailedUnit, Segment, Snapshot, SnapshotEntry, Totals
 
 FAILED_LISTED = 1000  # failed units that the snapshot itself names
@@ -173,8 +173,7 @@ class Publisher:
     def _adopt(self, snapshot: Snapshot, new: list[SnapshotEntry]) -> None:
         """Our own version is the newest: what it names is known without reading it."""
         for entry in new:
-            if not self.listed.take(*_key(entry)):
-                raise Conflict(f"{entry.unit} was published and does not belong to the plan")
+            self.listed.note(*_key(entry))
         self._unfit = dict.fromkeys((segment.path for segment in snapshot.segments), 0)
         self.newest = snapshot
 

@@ -6,7 +6,6 @@ has few: at most 7 of each size class below 262,144 entries, and larger ones, wh
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -151,14 +150,13 @@ def _totals(table: pa.Table) -> Totals:
     def summed(name: str) -> int:
         return int(pc.sum(table.column(name)).as_py() or 0)
 
-    rejected: Counter[str] = Counter()
-    for pair in pc.list_flatten(table.column("rejected")).to_pylist():
-        rejected[pair["code"]] += pair["count"]
+    pairs = pa.Table.from_struct_array(pc.list_flatten(table.column("rejected")))
+    by_code = pairs.group_by("code").aggregate([("count", "sum")]).to_pylist()
     counts = SampleCounts(
         samples_in=summed("samples_in"),
         labelled=summed("labelled"),
         empty=summed("empty"),
-        rejected=dict(sorted(rejected.items())),
+        rejected={row["code"]: row["count_sum"] for row in sorted(by_code, key=lambda row: str(row["code"]))},
     )
     return Totals(
         units=table.num_rows,

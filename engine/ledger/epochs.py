@@ -65,6 +65,8 @@ class Epoch:
         self.record = record
         self._store = store
         self._seen = record.number
+        self._overtaken_by: EpochRecord | None = None
+        self._rival: EpochRecord | None = None
         self._warned = False
 
     @property
@@ -74,7 +76,8 @@ class Epoch:
 
     def check_newest(self) -> None:
         """Before a destructive step. Raises Conflict when anybody claimed a higher epoch."""
-        if (later := next(iter(self._later()), None)) is not None:
+        self._look()
+        if (later := self._overtaken_by) is not None:
             raise Conflict(
                 f"{self._store.url}: epoch {later.number} was claimed by {later.holder} ({later.purpose}) after ours, "
                 f"{self.number}; nothing more is deleted; run it again when that one has ended"
@@ -85,27 +88,27 @@ class Epoch:
 
         One of the same job does no harm: the two come to the same rows, and only some work is done twice.
         """
-        for later in self._later():
+        self._look()
+        if (later := self._rival) is not None:
+            raise Conflict(
+                f"{self._store.url}: epoch {later.number} of another job ({short(later.job or '?')}, by "
+                f"{later.holder}) was claimed after ours ({self.number}, {short(self.record.job or '?')}); what is "
+                "committed stays; give each job its own output.url, or run this one again when that has ended"
+            )
+
+    def _look(self) -> None:
+        """Take note of what was claimed since the last look."""
+        while (later := read_epoch(self._store, self._seen + 1)) is not None:
+            self._seen += 1
+            self._overtaken_by = later
             if later.purpose != "label":
                 continue
             if later.job != self.record.job:
-                raise Conflict(
-                    f"{self._store.url}: epoch {later.number} of another job ({short(later.job or '?')}, by "
-                    f"{later.holder}) was claimed after ours ({self.number}, {short(self.record.job or '?')}); what is "
-                    "committed stays; give each job its own output.url, or run this one again when that has ended"
-                )
-            if not self._warned:
+                self._rival = later
+            elif not self._warned:
                 self._warned = True
                 log.warning(
                     "%s also works on this job (epoch %d): nothing is lost, but work is done twice",
                     later.holder,
                     later.number,
                 )
-
-    def _later(self) -> list[EpochRecord]:
-        """Claims since the last look that found none to stop for."""
-        found = []
-        while (record := read_epoch(self._store, self._seen + 1)) is not None:
-            self._seen += 1
-            found.append(record)
-        return found

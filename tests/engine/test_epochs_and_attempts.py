@@ -59,8 +59,9 @@ def test_a_later_epoch_of_another_job_stops_a_publisher_and_names_it(store: Stor
     ours.check_unrivalled()
     theirs = claim_epoch(store, "label", "sha256:theirs")
 
-    with pytest.raises(Conflict, match=r"epoch 2 of another job \(theirs.*nothing|epoch 2 of another job"):
-        ours.check_unrivalled()
+    for _ in range(2):  # it stays so
+        with pytest.raises(Conflict, match=r"epoch 2 of another job \(theirs"):
+            ours.check_unrivalled()
     theirs.check_unrivalled()
 
 
@@ -86,8 +87,9 @@ def test_any_later_epoch_stops_what_destroys(store: Store) -> None:
     cleaning.check_newest()
     claim_epoch(store, "label", "sha256:a")
 
-    with pytest.raises(Conflict, match="epoch 2 was claimed by"):
-        cleaning.check_newest()
+    for _ in range(2):
+        with pytest.raises(Conflict, match="epoch 2 was claimed by"):
+            cleaning.check_newest()
 
 
 def test_an_epoch_that_cannot_be_read_is_a_conflict(store: Store) -> None:

@@ -14,6 +14,8 @@ import gc
 import hashlib
 import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections import deque
@@ -243,9 +245,17 @@ def measure(folder: str, units: int, actors: int, publish_every: int) -> dict[st
     gc.collect()
     return result | {
         "snapshot": snapshot_size(store),
-        "restart": restart(store, shards),
-        "reader": read(store),
+        "restart": in_a_fresh_process("restart", folder, units),
+        "reader": in_a_fresh_process("read", folder, units),
     }
+
+
+def in_a_fresh_process(what: str, folder: str, units: int) -> dict[str, Any]:
+    """Do a part in a process of its own, so that its memory is its own."""
+    command = [sys.executable, "-m", "benchmarks.engine_scale", "--part", what, "--folder", folder]
+    answer = subprocess.run([*command, "--units", str(units)], check=True, capture_output=True, text=True)
+    found: dict[str, Any] = json.loads(answer.stdout)
+    return found
 
 
 def snapshot_size(store: Store) -> dict[str, Any]:
@@ -276,14 +286,20 @@ def restart(store: Store, shards: int) -> dict[str, Any]:
     }
 
 
-def read(store: Store) -> dict[str, Any]:
+def read(store: Store, shards: int) -> dict[str, Any]:
     """What a reader waits for: the summary of `status`, and every entry in order."""
-    begun = time.perf_counter()
+    before, begun = resident_bytes(), time.perf_counter()
     snapshot = latest_snapshot(store)
     status_s = time.perf_counter() - begun
-    entries = sum(1 for _ in snapshot_entries(store, snapshot))
-    assert entries == snapshot.totals.units
-    return {"status_s": round(status_s, 4), "all_entries_s": round(time.perf_counter() - begun, 2)}
+    entries = most = 0
+    for entries, _ in enumerate(snapshot_entries(store, snapshot), 1):
+        most = most if entries % 10_000 else max(most, resident_bytes())
+    assert entries == snapshot.totals.units == shards * UNITS_PER_SHARD
+    return {
+        "status_s": round(status_s, 4),
+        "all_entries_s": round(time.perf_counter() - begun, 2),
+        "growth_mib": round((most - before) / 2**20, 1),
+    }
 
 
 def main() -> None:
@@ -293,10 +309,11 @@ def main() -> None:
     parser.add_argument("--actors", type=int, default=10_000)
     parser.add_argument("--publish-every", type=int, default=3_000, help="units")
     parser.add_argument("--folder", type=Path, help="where the output goes; default a temporary folder")
-    parser.add_argument("--restart", help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=["restart", "read"], help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.restart:
-        print(json.dumps(restart(CountingStore(asked.restart), asked.units // UNITS_PER_SHARD)))
+    if asked.part:
+        part = restart if asked.part == "restart" else read
+        print(json.dumps(part(CountingStore(str(asked.folder)), asked.units // UNITS_PER_SHARD)))
         return
     engine.work.labelling.PUBLISH_EVERY_S = float("inf")  # by units here, see PublishingEvery
     with tempfile.TemporaryDirectory(prefix="groundswell-scale-", dir=asked.folder) as folder:

@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 from schemas.errors import Conflict
 
 MAX_FOOTER_BYTES = 64 * 2**20
-READ_ROWS = 16_384
 _MARK = b"ARROW:extension:"
 
 
@@ -69,12 +68,12 @@ def read_table(data: bytes, schema: pa.Schema, where: str) -> pa.Table:
 
 
 def read_batches(
-    data: bytes, schema: pa.Schema, where: str, columns: Sequence[str] | None = None
+    data: bytes, schema: pa.Schema, where: str, rows: int, columns: Sequence[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """As `read_table`, a row group in memory at a time, of all or some columns."""
+    """As `read_table`, at most so many rows decoded at a time, of all or some columns."""
     with _unreadable_told(where):
         file = _opened(data, schema, where)
-        yield from file.iter_batches(batch_size=READ_ROWS, columns=columns, use_threads=False)
+        yield from file.iter_batches(batch_size=rows, columns=columns, use_threads=False)
 
 
 def _opened(data: bytes, schema: pa.Schema, where: str) -> pq.ParquetFile:

@@ -22,6 +22,7 @@ from schemas.ledger import DataFile, SampleCounts, Segment, SnapshotEntry, Total
 FAN_OUT = 8  # segments of one size class that become one
 FINAL_UNITS = FAN_OUT**6  # a segment of so many entries is not merged again: it would cost memory to do so
 ROW_GROUP_ROWS = 16_384
+_ENTRIES_AT_ONCE = 256  # a reader of a snapshot has so many objects of each segment
 _FILE = ("path", "size_bytes", "sha256", "rows")
 SEGMENT = pa.schema(
     [
@@ -53,7 +54,7 @@ def write_segment(store: Store, entries: Iterable[SnapshotEntry]) -> Segment:
 def segment_entries(store: Store, segment: Segment) -> Iterator[SnapshotEntry]:
     """The entries in unit order. Raises Conflict for a segment that is not what its snapshot says."""
     where = f"{store.url}/{segment.path}"
-    for batch in read_batches(_checked(store, segment), SEGMENT, where):
+    for batch in read_batches(_checked(store, segment), SEGMENT, where, _ENTRIES_AT_ONCE):
         yield from map(_entry, batch.to_pylist())
 
 
@@ -61,7 +62,7 @@ def segment_keys(store: Store, segment: Segment) -> Iterator[Key]:
     """(shard, unit, fingerprint) of each entry in unit order: what decides whether a job admits it."""
     where = f"{store.url}/{segment.path}"
     columns = ["shard", "unit", "fingerprint"]
-    for batch in read_batches(_checked(store, segment), SEGMENT, where, columns):
+    for batch in read_batches(_checked(store, segment), SEGMENT, where, ROW_GROUP_ROWS, columns):
         yield from zip(*(batch.column(name).to_pylist() for name in columns))
 
 

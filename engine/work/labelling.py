@@ -28,6 +28,9 @@ from schemas.errors import EnvironmentProblem
 from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit, unit_name
 
 PUBLISH_EVERY_S = 15.0
+PAUSE_PER_PUBLISH = (
+    20  # times as long as publishing took, so that it takes no more than a twentieth of the time
+)
 LOOKUPS_AT_ONCE = 16
 LOOKED_UP_AT_MOST = 10_000  # units that are asked for one by one at a start; of more, the workers find out
 T = TypeVar("T")
@@ -135,7 +138,7 @@ class Labelling:
                 self.failed[failed.unit] = failed
         self._report()
         since = time.monotonic() - self._published_at
-        if since > max(PUBLISH_EVERY_S, 20 * self._publishing_took_s):
+        if since > max(PUBLISH_EVERY_S, PAUSE_PER_PUBLISH * self._publishing_took_s):
             self.publish()
 
     def publish(self) -> Snapshot:

@@ -369,6 +369,7 @@ def test_publishing_more_often_changes_no_row(
 ) -> None:
     seldom = run(job_of(tmp_path, shards))
     monkeypatch.setattr("engine.work.labelling.PUBLISH_EVERY_S", -1.0)
+    monkeypatch.setattr("engine.work.labelling.PAUSE_PER_PUBLISH", 0)
     often = run(job_of(tmp_path, shards, output={"url": str(tmp_path / "often")}))
 
     assert often["digest"] == seldom["digest"]

@@ -23,7 +23,7 @@ from engine.settings import RunSettings
 from engine.storage import open_store
 from engine.work.ray_token import provide_token
 from engine.work.rooms import ROOMS, check_rooms, package_root
-from engine.work.tasks import Failure, Outcome, Task, WorkerSpec
+from engine.work.tasks import Failure, Outcome, PoolState, Task, WorkerSpec
 from engine.work.worker_output import keep_printed, printed
 from schemas.errors import EnvironmentProblem
 
@@ -116,11 +116,15 @@ def _actor_class() -> type:
             return {name: spec.origin if spec else None for name, spec in specs.items()}, printing
 
         def run(self, task_json: str) -> str:
+            from engine.ray_meter import RayMeter
+            from engine.work.logs import configure
             from engine.work.tasks import Task, WorkerSpec
             from engine.work.worker import Worker
 
             if self._worker is None:
-                self._worker = Worker(WorkerSpec.model_validate_json(self._spec_json))
+                spec = WorkerSpec.model_validate_json(self._spec_json)
+                configure(spec.log)
+                self._worker = Worker(spec, meter=RayMeter())
             outcome: str = self._worker.run(Task.model_validate_json(task_json)).model_dump_json()
             return outcome
 
@@ -148,6 +152,7 @@ class RayPool:
         self._actors: list[_Actor] = []
         self._printing: list[str] = []
         self._failed_starts = 0
+        self._state = PoolState(wanted=run.actors.max)
         try:
             # Ray prints what it has to say of dead workers on stdout, which belongs to our data
             self._open.enter_context(redirect_stdout(sys.stderr))
@@ -180,6 +185,11 @@ class RayPool:
         """See Pool."""
         self._step_until(lambda: bool(self._ended), actors=1)
         return self._ended.pop(0)
+
+    def state(self) -> PoolState:
+        """See Pool."""
+        self._state.placed = self._placed()
+        return self._state
 
     def close(self) -> None:
         """See Pool. What the workers of this machine printed goes to `logs/` of the output."""
@@ -249,6 +259,8 @@ class RayPool:
         if self._failed_starts > MAX_FAILED_STARTS:
             raise EnvironmentProblem(f"teacher actors cannot start: {error}") from error
         charged = not error.preempted
+        self._state.deaths += charged
+        self._state.preempted += not charged
         for ref, task in list(actor.tasks.items()):
             try:
                 self._take(actor, ref, ray.get(ref))  # an answer given before the death counts

@@ -35,7 +35,14 @@ class InputSettings(Settings):
         "webdataset", description="uncompressed tar shards, or Parquet files with inline image bytes"
     )
     urls: tuple[str, ...] = Field(
-        min_length=1, description="shards: paths or file://, s3://, gs:// URLs with {00..99}, {a,b}, * and ?"
+        min_length=1,
+        description="shards: paths or file://, s3://, gs:// URLs with {00..99}, {a,b}, * and ?; "
+        "@FILE stands for the lines of a file",
+    )
+    only: str | None = Field(
+        None,
+        min_length=1,
+        description="label these samples alone: a text file of keys, or Parquet with a column key and maybe shard",
     )
     image: tuple[str, ...] = Field(
         ("jpg", "jpeg", "png", "webp"),

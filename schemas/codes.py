@@ -25,6 +25,7 @@ SAMPLE_CODES: dict[str, str] = {
     "TEACHER_NONFINITE": "the teacher gave a score or box that is not a finite number",
     "OOM": "the teacher ran out of memory on this sample alone",
     "CRASH": "the sample killed a process that held it alone",
+    "NOT_SELECTED": "the job's `input.only` does not name the sample",
     "TIMEOUT": "the sample kept a process that held it alone beyond its time",
 }
 

@@ -96,10 +96,11 @@ class FingerprintParts(Record):
     decoys: str
     evidence: str
     schema_version: str
+    selection: str | None = Field(None, description="the keys asked for in this shard; none: all of them")
 
     def fingerprint(self) -> str:
-        """`sha256:<hex>` over all parts."""
-        return digest_of(self.model_dump(mode="json"))
+        """`sha256:<hex>` over all parts that are there."""
+        return digest_of(self.model_dump(mode="json", exclude_none=True))
 
 
 class DataFile(Record):

@@ -1,7 +1,7 @@
 """Epochs: numbered claims by which a driver or a clean-up sees that a later one has started.
 
 Promise: an epoch has one holder, and whoever holds an older one stops before it deletes anything, or before it
-publishes against another job. No safety of a commit rests on this (docs/decisions/0004-segments-and-epochs.md).
+publishes against another job. No safety of a commit rests on this (docs/decisions/0005-segments-and-epochs.md).
 """
 
 from __future__ import annotations

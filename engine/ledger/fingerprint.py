@@ -26,6 +26,7 @@ _NAMES = {
     "decoys": "the decoys",
     "evidence": "the evidence settings",
     "schema_version": "the evidence format",
+    "selection": "the choice of samples",
 }
 
 
@@ -48,8 +49,8 @@ def method_of(
     return Method(reading=reading, teacher=teacher, phrases=phrases, evidence=evidence.digest())
 
 
-def parts_of(unit: Unit, method: Method) -> FingerprintParts:
-    """The parts of one unit's fingerprint."""
+def parts_of(unit: Unit, method: Method, selection: str | None = None) -> FingerprintParts:
+    """The parts of one unit's fingerprint. selection: digest of the keys asked for in its shard; none: all."""
     return FingerprintParts(
         input=unit.input_digest,
         first=unit.first,
@@ -60,6 +61,7 @@ def parts_of(unit: Unit, method: Method) -> FingerprintParts:
         decoys=method.decoys,
         evidence=method.evidence,
         schema_version=SCHEMA_VERSION,
+        selection=selection,
     )
 
 
@@ -67,21 +69,18 @@ class Fingerprints:
     """`parts_of(unit, method).fingerprint()` for very many units: the same digest, without making records."""
 
     def __init__(self, method: Method) -> None:
-        self._before_first, self._after_first = (
-            _members(decoys=method.decoys, evidence=method.evidence),
-            _members(
-                phrases=method.phrases,
-                reading=method.reading,
-                schema_version=SCHEMA_VERSION,
-                teacher=method.teacher,
-            ),
+        self._before_first = _members(decoys=method.decoys, evidence=method.evidence)
+        self._before_selection = _members(
+            phrases=method.phrases, reading=method.reading, schema_version=SCHEMA_VERSION
         )
+        self._last = _members(teacher=method.teacher)
 
-    def of(self, input_digest: str, first: int, count: int) -> str:
-        """The fingerprint of the unit [first, first + count) of a shard."""
+    def of(self, input_digest: str, first: int, count: int, selection: str | None = None) -> str:
+        """The fingerprint of the unit [first, first + count) of a shard; selection as in `parts_of`."""
+        chosen = "" if selection is None else f'"selection":{encode_basestring(selection)},'
         text = (
             f'{{"count":{count},{self._before_first},"first":{first},'
-            f'"input":{encode_basestring(input_digest)},{self._after_first}}}'
+            f'"input":{encode_basestring(input_digest)},{self._before_selection},{chosen}{self._last}}}'
         )
         return "sha256:" + sha256_hex(text.encode())
 

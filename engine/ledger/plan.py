@@ -10,6 +10,7 @@ import functools
 from collections.abc import Iterable, Iterator
 
 from engine.ledger.fingerprint import Fingerprints, Method, parts_of
+from engine.reading.selection import Selection
 from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit, unit_name
 
 _NONE = (-1, "")  # a shard of which no unit is planned
@@ -19,9 +20,17 @@ _INDEX_AT = 17  # where the first sample's index stands in a unit's name
 class JobPlan:
     """The shards of a job in order, and the facts of those that were read. A shard is cut once."""
 
-    def __init__(self, job_digest: str, method: Method, unit_samples: int, shards: Iterable[str]) -> None:
+    def __init__(
+        self,
+        job_digest: str,
+        method: Method,
+        unit_samples: int,
+        shards: Iterable[str],
+        selection: Selection | None = None,
+    ) -> None:
         self.job_digest = job_digest
         self.method = method
+        self.selection = selection
         self.unit_samples = unit_samples
         self.shards = tuple(dict.fromkeys(shards))
         self.units_cut = 0  # units of the shards that were read
@@ -46,11 +55,11 @@ class JobPlan:
 
     def parts(self, unit: Unit) -> FingerprintParts:
         """The parts of a unit's fingerprint under this job."""
-        return parts_of(unit, self.method)
+        return parts_of(unit, self.method, self._chosen(unit.shard))
 
     def fingerprint(self, unit: Unit) -> str:
         """The fingerprint that a unit's commit must have."""
-        return self._fingerprints.of(unit.input_digest, unit.first, unit.count)
+        return self._fingerprints.of(unit.input_digest, unit.first, unit.count, self._chosen(unit.shard))
 
     def units(self) -> Iterator[Unit]:
         """Units of the shards that were read, in plan order."""
@@ -101,7 +110,7 @@ class JobPlan:
         samples, sha256 = cut
         first = place * self.unit_samples
         count = min(self.unit_samples, samples - first)
-        return self._fingerprints.of("sha256:" + sha256, first, count) == fingerprint
+        return self._fingerprints.of("sha256:" + sha256, first, count, self._chosen(shard)) == fingerprint
 
     def planned(self, listed_uncut: Iterable[int]) -> int:
         """Units planned: those of shards that were read, and of each other shard its commits, at least one.
@@ -109,6 +118,10 @@ class JobPlan:
         listed_uncut: how many commits each shard has that was not read yet; shards without commits may be left out
         """
         return self.units_cut + self._uncut + sum(max(count - 1, 0) for count in listed_uncut)
+
+    def _chosen(self, url: str) -> str | None:
+        """Digest of the keys asked for in a shard, None where all are."""
+        return self.selection.digest_of(url) if self.selection else None
 
     def _set_cut(self, url: str, cut: tuple[int, str]) -> int:
         before = self._cuts[url]

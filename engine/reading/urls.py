@@ -1,4 +1,4 @@
-"""Shard lists: brace ranges, alternatives and globs become a list of absolute URLs.
+"""Shard lists: brace ranges, alternatives, globs and files of URLs become a list of absolute URLs.
 
 Promise: the order is the order written, globs sorted, and no shard stands in the list twice.
 """
@@ -13,23 +13,56 @@ from engine.settings import StorageSettings
 from schemas.errors import ConfigError, NotFound
 
 MAX_URLS = 10_000_000
+MAX_LIST_BYTES = 2**30
 _GROUP = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 def expand_urls(patterns: Sequence[str], storage: StorageSettings | None = None) -> list[str]:
-    """Every shard that the patterns name, as absolute URLs.
+    """Every shard that the patterns name, as absolute URLs; `@FILE` stands for the patterns in it, one a line.
 
     raises: NotFound for a glob without a match, ConfigError for a malformed brace or too many names
     """
     urls: dict[str, None] = {}
-    for pattern in patterns:
+    for pattern in _listed(patterns, storage):
         for url in expand_braces(pattern):
             found = _glob(url, storage) if re.search(r"[*?\[]", url) else [absolute_url(url)]
             urls.update((check_shard_url(name), None) for name in found)
             if len(urls) > MAX_URLS:
                 raise ConfigError(f"input.urls names more than {MAX_URLS} shards; split the job")
     return list(urls)
+
+
+def _listed(patterns: Sequence[str], storage: StorageSettings | None) -> Iterator[str]:
+    for pattern in patterns:
+        if not pattern.startswith("@"):
+            yield pattern
+            continue
+        for line in _lines_of(absolute_url(pattern[1:]), storage):
+            if line.startswith("@"):
+                raise ConfigError(
+                    f"input.urls: {pattern} names another list, {line!r}; one list holds shards alone"
+                )
+            yield line
+
+
+def _lines_of(where: str, storage: StorageSettings | None) -> list[str]:
+    """Lines of a shard list without blank ones and `#` comments."""
+    filesystem, path = open_filesystem(where, storage)
+    try:
+        with reaching(where):
+            if (size := int(filesystem.size(path))) > MAX_LIST_BYTES:
+                raise ConfigError(f"input.urls: {where} has {size} bytes, at most {MAX_LIST_BYTES}")
+            text = bytes(filesystem.cat_file(path)).decode("utf-8")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NotFound(f"input.urls: the list {where} is no file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"input.urls: {where} is not UTF-8 text (byte {error.start})") from None
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if not lines:
+        raise ConfigError(f"input.urls: {where} names no shard")
+    return lines
 
 
 def expand_braces(pattern: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterable, Iterator
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -43,7 +44,8 @@ def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
             error = caught
         put(_End(error))
 
-    thread = threading.Thread(target=work, name="groundswell-ahead", daemon=True)
+    # in a copy of our context, so that log lines of the thread name the same unit
+    thread = threading.Thread(target=copy_context().run, args=(work,), name="groundswell-ahead", daemon=True)
     thread.start()
     try:
         while not isinstance(item := ready.get(), _End):

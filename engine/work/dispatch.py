@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
+from engine.work.observing import Observer, Unwatched
 from engine.work.tasks import Outcome, Pool, Task
 from schemas import errors
 
@@ -29,7 +30,12 @@ class Work(Protocol):
         ...
 
 
-def drive(pool: Pool, work: Work, stopping: Callable[[], bool] = lambda: False) -> None:
+def drive(
+    pool: Pool,
+    work: Work,
+    stopping: Callable[[], bool] = lambda: False,
+    observer: Observer = Unwatched(),  # noqa: B008
+) -> None:
     """Run all work. When `stopping` turns true, running tasks are finished and no more are handed out.
 
     Nothing is left undone unless `stopping` says so.
@@ -45,14 +51,17 @@ def drive(pool: Pool, work: Work, stopping: Callable[[], bool] = lambda: False) 
                 break
             pool.wait_for_room()
             pool.submit(task)
+            observer.handed_out(task)
         if not pool.busy():
             return
         outcome = pool.next_outcome()
         _raise_if_stop(outcome)
         if _to_be_retried(outcome, attempts):
-            again.append(outcome.task)
+            again.append(outcome.task.model_copy(update={"attempt": outcome.task.attempt + 1}))
+            observer.retried(outcome)
         else:
             work.settle(outcome)
+            observer.settled(outcome)
 
 
 def _to_be_retried(outcome: Outcome, attempts: Counter[tuple[str, bool]]) -> bool:

@@ -24,6 +24,7 @@ from engine.settings import InputSettings
 from engine.storage import Store
 from engine.work.tasks import Outcome, Task
 from engine.work.unit_queue import UnitQueue
+from schemas.codes import SHARD_CODES
 from schemas.errors import EnvironmentProblem
 from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit, unit_name
 
@@ -58,6 +59,8 @@ class Labelling:
         self._put_back: deque[Task] = deque()  # begun often by earlier runs: the others go first
         self._stats: dict[str, ShardStat] = {}
         self._unread: deque[str] = deque(plan.shards)
+        self._again: set[str] = set()  # failed before, and not ended yet in this run
+        self._only: tuple[frozenset[str], frozenset[str]] | None = None  # units and shards, see keep_only
         self._reading = 0
         self._epoch: Epoch | None = None
         self._published_at = time.monotonic()
@@ -106,6 +109,29 @@ class Labelling:
             self._epoch = claim_epoch(self.store, "label", self.plan.job_digest)
         return self._epoch.number
 
+    def planned(self) -> int:
+        """Units planned by now; a shard that was not read yet counts as one."""
+        return self._publisher.listed.planned()
+
+    def done(self) -> int:
+        """Units that are committed or failed for good."""
+        return self.committed + len(self.failed) - len(self._again)
+
+    def unread(self) -> int:
+        """Shards that are to be read before anything of them can be labelled."""
+        return len(self._unread)
+
+    def keep_only(self, failed: Iterable[FailedUnit]) -> int:
+        """Hand out nothing but what failed before: those units, and all of shards that failed whole; how many tasks."""
+        fates = list(failed)
+        names, named = {fate.unit for fate in fates}, {fate.shard for fate in fates}
+        self._again = names - self.failed.keys()
+        self.failed = {fate.unit: fate for fate in fates} | self.failed  # until they end otherwise
+        shards = {fate.shard for fate in fates if fate.code in SHARD_CODES}
+        self._only = frozenset(names), frozenset(shards)
+        self._unread = deque(url for url in self._unread if url in named)
+        return sum(1 for _ in self._queue.waiting()) + len(self._unread)
+
     def next_task(self) -> Task | None:
         """Units first, then the next unread shard; with a limit, one shard at a time and only while needed."""
         if (unit := self._queue.next_unit()) is not None:
@@ -127,8 +153,11 @@ class Labelling:
             self._cut(outcome.facts)
         elif outcome.entry is not None:
             self._note(outcome.entry)
+            self.failed.pop(outcome.entry.unit, None)
+            self._again.discard(outcome.entry.unit)
         elif outcome.failure is not None:
             failure, shard = outcome.failure, outcome.task.shard.url
+            self._again.discard(outcome.task.name)
             failed = FailedUnit(
                 unit=outcome.task.name, shard=shard, code=failure.code, detail=failure.detail[:500]
             )
@@ -162,7 +191,17 @@ class Labelling:
     def _is_done(self, shard: str, place: int) -> bool:
         if self._publisher.listed.has_at(shard, place):
             return True
-        return bool(self._unpublished) and self.plan.unit_at(shard, place).name in self._unpublished
+        if not self._unpublished and self._only is None:
+            return False
+        name = self.plan.unit_at(shard, place).name
+        return name in self._unpublished or not self._is_asked(shard, name)
+
+    def _is_asked(self, shard: str, unit: str) -> bool:
+        """Whether `keep_only` left the unit; of a shard that was to be read, all that it turns out to hold."""
+        if self._only is None:
+            return True
+        names, shards = self._only
+        return unit in names or shard in shards
 
     def _note(self, entry: SnapshotEntry) -> None:
         if self.store.is_local and not self.store.exists(entry.evidence.path):
@@ -208,8 +247,7 @@ class Labelling:
 
     def _report(self) -> None:
         if self._progress is not None:
-            planned = self._publisher.listed.planned()
-            self._progress("units", self.committed + len(self.failed), planned)
+            self._progress("units", self.done(), self.planned())
 
 
 def missing_shard(url: str, code: str, detail: str) -> FailedUnit:

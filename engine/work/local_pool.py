@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from engine.work.tasks import Outcome, Task, WorkerSpec
+from engine.work.tasks import Outcome, PoolState, Task, WorkerSpec
 from engine.work.worker import Worker
 
 
@@ -33,6 +33,10 @@ class LocalPool:
     def next_outcome(self) -> Outcome:
         """See Pool."""
         return self._worker.run(self._waiting.popleft())
+
+    def state(self) -> PoolState:
+        """See Pool."""
+        return PoolState(wanted=1, placed=1)
 
     def close(self) -> None:
         """See Pool."""

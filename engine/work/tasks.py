@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pydantic import Field
 
 from engine.reading.spool import ShardStat
 from engine.settings import InputSettings, StorageSettings
+from engine.work.logs import LogSettings
 from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit, unit_name
 from schemas.records import Record
 from schemas.settings import EvidenceSettings
@@ -31,6 +33,8 @@ class WorkerSpec(Record):
     labeler: Factory
     finder: Factory
     epoch: int = Field(0, description="of the driver, for the attempts' records; 0 where it claimed none")
+    run_name: str = Field("", description="which run of the job asks; names log lines, nothing else")
+    log: LogSettings = LogSettings()
 
 
 class Task(Record):
@@ -40,6 +44,7 @@ class Task(Record):
     unit: Unit | None = None
     parts: FingerprintParts | None = None
     waited: bool = Field(False, description="was put back before, so it is done whatever its attempts")
+    attempt: int = Field(1, ge=1, description="how often it was handed out by now; for log lines")
 
     @property
     def name(self) -> str:
@@ -69,9 +74,22 @@ class Outcome(Record):
     task: Task
     facts: ShardFacts | None = None
     entry: SnapshotEntry | None = None
+    busy_s: float | None = Field(
+        None, description="seconds of work on the unit, loading the teacher left out"
+    )
     failure: Failure | None = None
     stop: Stop | None = None
     put_back: bool = Field(False, description="not begun: earlier attempts failed, so others should go first")
+
+
+@dataclass
+class PoolState:
+    """What a pool tells of its workers: numbers for people, never a reason for a decision."""
+
+    wanted: int = 1
+    placed: int = 0
+    deaths: int = 0
+    preempted: int = 0
 
 
 class Pool(Protocol):
@@ -95,6 +113,10 @@ class Pool(Protocol):
 
     def next_outcome(self) -> Outcome:
         """Wait for the next task to end. Raises EnvironmentProblem when no worker can be had."""
+        ...
+
+    def state(self) -> PoolState:
+        """How its workers are; may be asked from another thread."""
         ...
 
     def close(self) -> None:

@@ -14,11 +14,14 @@ from typing import Any
 from engine.ledger.attempts import BACK_OFF_AFTER, ManyAttempts, begin_attempt
 from engine.ledger.commits import commit_unit, entry_of, read_commit
 from engine.ledger.units import index_shard, record_facts
+from engine.reading.selection import SelectedShard, Selection, selection_from_bytes, selection_path
 from engine.reading.shards import Shard, open_shard
 from engine.reading.spool import ShardStat, Spool
 from engine.storage import open_store
+from engine.work.meter import Meter
 from engine.work.run_unit import TeacherBroken, run_unit
 from engine.work.tasks import Factory, Failure, Outcome, Stop, Task, WorkerSpec
+from engine.work.telling import Telling
 from schemas.errors import Conflict, EnvironmentProblem, GroundswellError, ShardDamaged
 from schemas.labeler import Labeler, PhraseFinder
 from schemas.ledger import FingerprintParts, SnapshotEntry, Unit
@@ -27,16 +30,22 @@ from schemas.ledger import FingerprintParts, SnapshotEntry, Unit
 class Worker:
     """Reads, labels and commits. The teacher is loaded with the first unit and kept."""
 
-    def __init__(self, spec: WorkerSpec, spool: Spool | None = None) -> None:
+    def __init__(self, spec: WorkerSpec, spool: Spool | None = None, meter: Meter | None = None) -> None:
         self._spec = spec
+        self._telling = Telling(spec.run_name, meter)
         self._store = open_store(spec.output_url, spec.output_storage)
         self._spool = spool or Spool()
         self._teacher: tuple[Labeler, PhraseFinder] | None = None
         self._shard: tuple[ShardStat, Shard] | None = None
         self._name = f"{os.uname().nodename}-{os.getpid()}"
+        self._selection: Selection | None = None
 
     def run(self, task: Task) -> Outcome:
         """Do the task."""
+        with self._telling.about(task):
+            return self._telling.ended(self._run(task))
+
+    def _run(self, task: Task) -> Outcome:
         try:
             if task.unit is None or task.parts is None:
                 facts = index_shard(task.shard, self._spec.input, self._spool)
@@ -64,7 +73,9 @@ class Worker:
         labeler, finder = self._loaded()
         at_most = None if waited else BACK_OFF_AFTER
         begin_attempt(self._store, unit.name, parts.fingerprint(), self._spec.epoch, self._name, at_most)
-        result = run_unit(unit, self._open(stat), finder, labeler, self._spec.evidence)
+        with self._telling.busy():
+            timed = self._telling.labeler(labeler)
+            result = run_unit(unit, self._open(stat), finder, timed, self._spec.evidence)
         self._spool.confirm(stat)
         provenance = {
             "groundswell.teacher": labeler.digest,
@@ -77,8 +88,19 @@ class Worker:
     def _open(self, stat: ShardStat) -> Shard:
         path = self._spool.fetch(stat, self._spec.input.storage)
         if self._shard is None or self._shard[0] != stat:
-            self._shard = (stat, open_shard(path, stat.url, self._spec.input.reading()))
+            self._shard = (stat, self._chosen(stat, open_shard(path, stat.url, self._spec.input.reading())))
         return self._shard[1]
+
+    def _chosen(self, stat: ShardStat, shard: Shard) -> Shard:
+        """The shard, or the samples of it that the job's choice (`input.only`, by digest) names."""
+        digest = self._spec.input.only
+        if digest is None:
+            return shard
+        if self._selection is None:
+            path = selection_path(digest)
+            where = f"{self._store.url}/{path}"
+            self._selection = selection_from_bytes(self._store.read(path), digest, where)
+        return SelectedShard(shard, self._selection.keys_of(stat.url))
 
     def _loaded(self) -> tuple[Labeler, PhraseFinder]:
         if self._teacher is None:

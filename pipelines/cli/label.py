@@ -1,4 +1,4 @@
-"""The verbs of the data engineer: plan, label, status, verify, clean."""
+"""The verbs of the data engineer: plan, label, status, retry, verify, clean."""
 
 from __future__ import annotations
 
@@ -7,24 +7,50 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.cli.shell import JSON, SET, Progress, example, give, say, table, verb
+from pipelines.cli.shell import JSON, SET, Progress, example, give, say, verb
+from pipelines.cli.status_text import progress_lines, summary_text
+from schemas.errors import ConfigError
 
 Job = Annotated[Path, typer.Argument(help="The job: a YAML file.")]
 Out = Annotated[str, typer.Argument(help="The output of a job: a folder or an object store URL.")]
 WORK_TO_DO = 10
+ADDRESS = typer.Option(
+    None, help="A running Ray cluster, host:port; else run.address, RAY_ADDRESS, then one of this machine."
+)
+LOG = typer.Option(
+    None,
+    "--log-format",
+    envvar="GROUNDSWELL_LOG",
+    help="Log lines on stderr and in OUT/logs: text or json, maybe with a level, e.g. json,debug.",
+)
 
 
 def add_verbs(app: typer.Typer) -> None:
     """Add this family to the command line."""
-    app.command("plan", epilog=example("groundswell plan job.yaml", "groundswell plan job.yaml --json"))(plan)
+    app.command(
+        "plan",
+        epilog=example(
+            "groundswell plan job.yaml --measure 200 --prices prices.yaml",
+            "groundswell plan job.yaml -o plan.json",
+        ),
+    )(plan)
     app.command(
         "label",
         epilog=example(
-            "groundswell label job.yaml", "groundswell label job.yaml --limit 8 --keep runs/taste"
+            "groundswell label job.yaml",
+            "groundswell label job.yaml --plan plan.json",
+            "groundswell label job.yaml --limit 8 --keep runs/taste",
         ),
     )(label)
-    app.command("status", epilog=example("groundswell status runs/evidence --json"))(status)
-    app.command("verify", epilog=example("groundswell verify runs/evidence"))(verify)
+    app.command(
+        "status",
+        epilog=example("groundswell status runs/evidence --watch", "groundswell status runs/evidence --json"),
+    )(status)
+    app.command("retry", epilog=example("groundswell retry runs/evidence --set run.actors.max=2"))(retry)
+    app.command(
+        "verify",
+        epilog=example("groundswell verify runs/evidence", "groundswell verify runs/evidence --deep"),
+    )(verify)
     app.command("clean", epilog=example("groundswell clean runs/evidence"))(clean)
 
 
@@ -32,18 +58,44 @@ def add_verbs(app: typer.Typer) -> None:
 def plan(
     job: Job,
     overrides: list[str] = SET,
+    images_per_s: Annotated[
+        float | None, typer.Option(min=1e-6, help="Assume so many images per second and actor.")
+    ] = None,
+    measure: Annotated[
+        int | None,
+        typer.Option(min=1, help="Label so many samples, into a throw-away output, to learn the rate."),
+    ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="A price table: YAML with the fields of `price` in a job.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("-o", "--to", help="Write report and frozen plan, for `label --plan`.")
+    ] = None,
+    address: str | None = ADDRESS,
     detailed_exitcode: Annotated[
         bool,
         typer.Option("--detailed-exitcode", help="Exit 10 when there is work to do, 0 when there is none."),
     ] = False,
     as_json: bool = JSON,
 ) -> None:
-    """Say what `label` would do: shards, units that are done, units to do and why."""
+    """Say what `label` would do and what it takes: units done, to do and why, hours, bytes and money."""
+    import json
+
+    from engine.work.logs import configure, log_settings
     from pipelines.config import load_settings
     from pipelines.label.job import JobConfig
-    from pipelines.label.run import plan as make_plan
+    from pipelines.label.planning import plan as make_plan
+    from pipelines.label.prices import PriceSettings
 
-    report = make_plan(load_settings(job, JobConfig, overrides))
+    configure(log_settings())
+    asked = load_settings(job, JobConfig, overrides)
+    if prices is not None:
+        asked = asked.model_copy(update={"price": load_settings(prices, PriceSettings)})
+    report = make_plan(
+        asked, images_per_s=images_per_s, measure=measure, address=address, progress=Progress()
+    )
+    if to is not None:
+        to.write_text(json.dumps(report.file(), ensure_ascii=False) + "\n", encoding="utf-8")
     give(as_json, report.data(), report.text())
     if detailed_exitcode and report.has_work:
         raise typer.Exit(WORK_TO_DO)
@@ -53,6 +105,13 @@ def plan(
 def label(
     job: Job,
     overrides: list[str] = SET,
+    frozen: Annotated[
+        str | None,
+        typer.Option(
+            "--plan",
+            help="Run exactly this plan: a file of `plan -o`, or a digest. Exit 5 when an input changed.",
+        ),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
@@ -63,46 +122,106 @@ def label(
         str | None,
         typer.Option(help="With --limit: a folder for its output instead, e.g. to `inspect` it."),
     ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="A running Ray cluster, host:port; else run.address, RAY_ADDRESS, then one of this machine."
-        ),
-    ] = None,
+    address: str | None = ADDRESS,
+    log_format: str | None = LOG,
     as_json: bool = JSON,
 ) -> None:
     """Label the job's shards; run again after any end, it continues. Exit 3 when units failed."""
+    from engine.storage import open_store
+    from engine.work.logs import configure, log_settings
     from pipelines.config import load_settings
     from pipelines.label.job import JobConfig
+    from pipelines.label.records import load_plan
     from pipelines.label.run import label as run_label
 
+    configure(log_settings(log_format))
+    asked = load_settings(job, JobConfig, overrides)
     summary = run_label(
-        load_settings(job, JobConfig, overrides),
+        asked,
         limit=limit,
         keep=keep,
         address=address,
         progress=Progress(),
+        frozen=load_plan(frozen, open_store(asked.output.url, asked.output.storage)) if frozen else None,
     )
     give(as_json, summary, summary_text(summary))
     _exit_on_holes(summary)
 
 
 @verb
-def status(out: Out, as_json: bool = JSON) -> None:
-    """Say how far a job is, from its commits."""
-    from pipelines.label.run import status as read_status
+def status(
+    out: Out,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again and again until the run has ended. Exit 3 on holes.")
+    ] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks of --watch.")] = 5.0,
+    as_json: bool = JSON,
+) -> None:
+    """Say how far a job is, from its commits, and what its last run says of itself."""
+    from pipelines.cli.watch import show
+    from pipelines.label.watching import has_ended, look
+    from pipelines.label.watching import watch as looks
 
-    summary = read_status(out)
-    give(as_json, summary, summary_text(summary))
+    if not watch:
+        found = look(out)
+        give(as_json, found, "\n".join([summary_text(found), *progress_lines(found["progress"])]))
+        return
+    last = show(looks(out, every), as_json)
+    if last["progress"] is not None and last["progress"]["silent"] and has_ended(last):
+        say(
+            "nothing was heard of the run for minutes: its driver may be dead; the same label command continues"
+        )
+    _exit_on_holes(last)
 
 
 @verb
-def verify(out: Out, as_json: bool = JSON) -> None:
-    """Read every file of an output again: digests, counts, schemas, spans, boxes. Exit 5 when one does not hold."""
-    from pipelines.label.run import verify as run_verify
+def retry(
+    out: Out,
+    overrides: list[str] = SET,
+    address: str | None = ADDRESS,
+    log_format: str | None = LOG,
+    as_json: bool = JSON,
+) -> None:
+    """Redo the units that failed, and shards that were missing or damaged; nothing else. Exit 3 on holes."""
+    from engine.work.logs import configure, log_settings
+    from pipelines.label.retry import retry as run_retry
 
-    summary = run_verify(out, progress=Progress())
-    give(as_json, summary, summary_text(summary) + "\nevery digest, count, span and box holds")
+    configure(log_settings(log_format))
+    summary = run_retry(out, overrides, address, Progress(), say=say)
+    give(as_json, summary, summary_text(summary))
+    if summary["redone"] or summary["units"]["failed"]:  # nothing to retry is no failure, whatever is pending
+        _exit_on_holes(summary)
+
+
+@verb
+def verify(
+    out: Out,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Read the shards again too, and compare every sample with its evidence."),
+    ] = False,
+    roots: Annotated[
+        list[str],
+        typer.Option(
+            "--root", metavar="WAS=NOW", help="With --deep: shards under the prefix WAS lie under NOW."
+        ),
+    ] = [],  # noqa: B006
+    as_json: bool = JSON,
+) -> None:
+    """Read every file of an output again: digests, counts, schemas, spans, boxes. Exit 5 when one does not hold."""
+    moved = _roots(roots)
+    if deep:
+        from pipelines.label.deep import verify_deep
+
+        summary = verify_deep(out, Progress(), roots=moved)
+        said = "every digest, count, span and box holds, and every sample is what its shard says"
+    else:
+        from pipelines.label.run import verify as run_verify
+
+        if roots:
+            raise ConfigError("--root is for the shards that --deep reads")
+        summary, said = run_verify(out, progress=Progress()), "every digest, count, span and box holds"
+    give(as_json, summary, summary_text(summary) + "\n" + said)
     _exit_on_holes(summary)
 
 
@@ -116,21 +235,12 @@ def clean(out: Out, as_json: bool = JSON) -> None:
     give(as_json, report, clean_text(report))
 
 
-def summary_text(summary: dict[str, Any]) -> str:
-    """The summary of docs/interfaces.md as text."""
-    units, samples = summary["units"], summary["samples"]
-    rows = [
-        ["units planned", units["planned"]],
-        ["  committed", units["committed"]],
-        ["  failed", units["failed"]],
-        ["  pending", units["pending"]],
-        ["samples in", samples["in"]],
-        ["  labelled", samples["labelled"]],
-        ["  empty", samples["empty"]],
-        *[[f"  rejected {code}", count] for code, count in sorted(samples["rejected"].items())],
-        ["regions", summary["regions"]],
-    ]
-    return table(rows, ["", "count"]) + f"\ndigest {summary['digest']}"
+def _roots(given: list[str]) -> dict[str, str]:
+    pairs = [item.partition("=") for item in given]
+    for was, equals, now in pairs:
+        if not (was and equals and now):
+            raise ConfigError(f"--root {was}{equals}{now}: expected WAS=NOW, e.g. --root s3://old/=/mnt/new/")
+    return {was: now for was, _, now in pairs}
 
 
 def _exit_on_holes(summary: dict[str, Any]) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import os
 import sys
+import tempfile
 import time
+import traceback
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import typer
 
+from engine.redaction import redacted
 from schemas.errors import EnvironmentProblem, GroundswellError, NotFound
 
 EXIT_CODES = (
@@ -20,6 +25,15 @@ EXIT_CODES = (
 )
 JSON = typer.Option(False, "--json", help="One JSON object on stdout instead of text.")
 SET = typer.Option([], "--set", metavar="NAME=VALUE", help="Override a field, e.g. --set run.batch_size=8.")
+EVERY_VERB = {
+    "debug": typer.Option(
+        False, "--debug", envvar="GROUNDSWELL_DEBUG", help="Show the traceback of an error, too."
+    ),
+    "no_progress": typer.Option(
+        False, "--no-progress", envvar="GROUNDSWELL_NO_PROGRESS", help="No progress on stderr."
+    ),
+}
+_quiet: ContextVar[bool] = ContextVar("groundswell_quiet", default=False)
 
 
 def example(*lines: str) -> str:
@@ -28,34 +42,71 @@ def example(*lines: str) -> str:
 
 
 def verb(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Run a verb; an error becomes its message on stderr and its exit code."""
+    """Run a verb; an error becomes its message on stderr and its exit code. Adds what every verb can: EVERY_VERB."""
 
     @functools.wraps(function)
-    def run(*args: Any, **kwargs: Any) -> None:
+    def run(*args: Any, debug: bool = False, no_progress: bool = False, **kwargs: Any) -> None:
+        quiet = _quiet.set(no_progress)
         try:
             function(*args, **kwargs)
-        except GroundswellError as error:
-            say(f"error: {error}")
-            raise typer.Exit(error.exit_code) from None
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
-        except FileNotFoundError as error:
-            say(f"error: {error}; give a path that exists")
-            raise typer.Exit(NotFound.exit_code) from None
-        except OSError as error:
-            say(f"error: {error}; check that the place exists, may be written and has room")
-            raise typer.Exit(EnvironmentProblem.exit_code) from None
-        except KeyboardInterrupt:
-            say("interrupted; the same command continues where it stopped")
-            raise typer.Exit(130) from None
+        except (Exception, KeyboardInterrupt) as error:
+            if debug:
+                say(traceback.format_exc().rstrip())
+            message, code = _explained(error)
+            say(message)
+            raise typer.Exit(code) from None
+        finally:
+            _quiet.reset(quiet)
 
+    signature = inspect.signature(function, eval_str=True)
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=bool)
+        for name, option in EVERY_VERB.items()
+    ]
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *added])  # type: ignore[attr-defined]
+    run.__annotations__ = {**function.__annotations__, **dict.fromkeys(EVERY_VERB, bool)}
     return run
 
 
+def _explained(error: BaseException) -> tuple[str, int]:
+    """An error's message and exit code."""
+    match error:
+        case GroundswellError():
+            return f"error: {error}", error.exit_code
+        case KeyboardInterrupt():
+            return "interrupted; the same command continues where it stopped", 130
+        case FileNotFoundError():
+            return f"error: {error}; give a path that exists", NotFound.exit_code
+        case OSError():
+            hint = "check that the place exists, may be written and has room"
+            return f"error: {error}; {hint}", EnvironmentProblem.exit_code
+    first = str(error).strip().split("\n", 1)[0][:500]
+    return (
+        f"error: {type(error).__name__}: {first} (unforeseen; the traceback is in {_kept_traceback()}, and --debug or "
+        "GROUNDSWELL_DEBUG=1 shows it)"
+    ), 1
+
+
+def _kept_traceback() -> str:
+    """The path of a file, readable by this user alone, that holds the traceback of the error at hand."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="groundswell-error-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(redacted(traceback.format_exc()))
+            return file.name
+    except OSError as error:
+        return f"no file ({error})"
+
+
 def say(text: str) -> None:
-    """A line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """A line on stderr, without secrets."""
+    print(redacted(text), file=sys.stderr, flush=True)
 
 
 def give(as_json: bool, data: Any, text: str) -> None:
@@ -64,13 +115,17 @@ def give(as_json: bool, data: Any, text: str) -> None:
 
 
 class Progress:
-    """Progress on stderr with the time left: one moving line on a terminal, a line every few seconds elsewhere."""
+    """Progress on stderr with the time left: one moving line on a terminal, a plain line every few seconds elsewhere.
+
+    Nothing with --no-progress.
+    """
 
     def __init__(self, every_s: float = 5.0) -> None:
         self._every_s = every_s
         self._label = ""
         self._began = self._spoke = 0.0
-        self._terminal = sys.stderr.isatty()
+        self._terminal = moves_cursor()
+        self._quiet = _quiet.get()
 
     def __call__(self, label: str, done: int, total: int) -> None:
         """Tell that `done` of `total` steps of `label` are behind us."""
@@ -78,22 +133,32 @@ class Progress:
         if label != self._label:
             self._label, self._began, self._spoke = label, now, 0.0
         finished = total > 0 and done >= total
-        if not finished and now - self._spoke < (0.2 if self._terminal else self._every_s):
+        if self._quiet or (not finished and now - self._spoke < (0.2 if self._terminal else self._every_s)):
             return
         self._spoke = now
         self._draw(self._line(label, done, total, now - self._began), finished)
 
     def _line(self, label: str, done: int, total: int, spent_s: float) -> str:
         left = f", {clock(spent_s / done * (total - done))} left" if 0 < done < total else ""
-        share = min(done / total, 1.0) if total else 0.0
-        bar = "█" * round(share * 24) + "░" * (24 - round(share * 24))
-        return f"{label}  {bar} {done}/{total}, {clock(spent_s)}{left}"
+        full = round(min(done / total, 1.0) * 24) if total else 0
+        bar = "█" * full + "░" * (24 - full) + " " if self._terminal else ""
+        return f"{label}  {bar}{done}/{total}, {clock(spent_s)}{left}"
 
     def _draw(self, line: str, finished: bool) -> None:
         if self._terminal:
             print(f"\r\x1b[2K{line}", end="\n" if finished else "", file=sys.stderr, flush=True)
         else:
             say(line)
+
+
+def moves_cursor() -> bool:
+    """Whether stderr is a terminal that lines can be redrawn on."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def shows_progress() -> bool:
+    """Whether the verb at hand may tell its progress."""
+    return not _quiet.get()
 
 
 def clock(seconds: float) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 SCHEMAS: dict[str, str] = {
     "job": "pipelines.label.job:JobConfig",
+    "prices": "pipelines.label.prices:PriceSettings",
+    "progress": "pipelines.label.progress:ProgressRecord",
     "policy": "pipelines.compile.policy:Policy",
     "train": "student.settings:TrainSettings",
     "commit": "schemas.ledger:CommitRecord",

@@ -40,6 +40,17 @@ def load_settings(path: str | Path, model: type[Model], overrides: Sequence[str]
         raise ConfigError(*_explain(error, path, tree, model)) from None
 
 
+def settings_of(values: dict[str, Any], model: type[Model], overrides: Sequence[str], where: str) -> Model:
+    """Settings from plain values, with overrides applied. Raises ConfigError that names `where`."""
+    for keys, value in parse_overrides(overrides):
+        _put(values, keys, value)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        message, _ = _explain(error, Path(where), values, model)
+        raise ConfigError(message, where=where) from None
+
+
 def read_yaml(path: Path) -> Any:
     """The YAML tree of a file, with line numbers kept. Anchors are capped, tags that build objects are refused."""
     if not path.is_file():

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import os
 from dataclasses import dataclass
 from typing import Any
 
 from engine.work.tasks import Factory
-from pipelines.label.job import JobConfig
+from pipelines.label.job import JobConfig, with_absolute_paths
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Factories:
 
     def of_labeler(self, job: JobConfig) -> Factory:
         """How workers make the job's teacher."""
-        settings = _with_absolute_paths(job.teacher.model_dump(mode="json"))
+        settings = with_absolute_paths(job.teacher.model_dump(mode="json"))
         arguments = {
             "settings": settings,
             "batch_size": job.run.batch_size,
@@ -32,19 +31,13 @@ class Factories:
 
     def of_finder(self, job: JobConfig) -> Factory:
         """How workers make the job's phrase finder."""
-        settings = _with_absolute_paths(job.phrases.model_dump(mode="json"))
+        settings = with_absolute_paths(job.phrases.model_dump(mode="json"))
         return Factory(
             factory=self.finder, arguments={"settings": settings}, digest=_call(self.finder_digest, settings)
         )
 
 
 TEACHER = Factories()
-
-
-def _with_absolute_paths(settings: dict[str, Any]) -> dict[str, Any]:
-    """Local paths made absolute: a worker's current directory is not the driver's."""
-    places = {name: settings[name] for name in ("model", "pipeline") if settings.get(name)}
-    return settings | {name: os.path.abspath(path) for name, path in places.items() if os.path.exists(path)}
 
 
 def _call(name: str, settings: dict[str, Any]) -> str:

@@ -1,15 +1,19 @@
 """A labelling job: the one YAML file that says what is read, who labels and where the evidence goes.
 
-Promise: the job's digest covers what decides the labels, and neither `output` nor `run` nor how a bucket is reached.
+Promise: the job's digest covers what decides the labels, and neither `output`, `run` nor `price` nor how a bucket is
+reached. Relative paths count as where they lead, so a kept job can be run again from anywhere.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from pydantic import Field
 
+from engine.filesystems import absolute_url
 from engine.settings import InputSettings, OutputSettings, RunSettings
+from pipelines.label.prices import PriceSettings
 from schemas.digests import digest_of
 from schemas.settings import EvidenceSettings, Settings
 from teacher.settings import PhraseSettings, TeacherSettings
@@ -24,13 +28,29 @@ class JobConfig(Settings):
     evidence: EvidenceSettings = Field(EvidenceSettings(), description="what is kept as evidence")
     output: OutputSettings = Field(description="where the evidence is written")
     run: RunSettings = Field(RunSettings(), description="how the work is run; changes no label")
+    price: PriceSettings | None = Field(None, description="what machines and storage cost, for `plan`")
 
     def identity(self) -> dict[str, Any]:
         """The part of the job that its digest covers, and that is kept beside the evidence."""
-        job = self.model_dump(mode="json", exclude={"output", "run"})
+        job = self.model_dump(mode="json", exclude={"output", "run", "price"})
         job["input"].pop("storage")
+        job["input"]["urls"] = [_absolute_pattern(url) for url in self.input.urls]
+        if self.input.only is None:
+            job["input"].pop("only")
+        for section in ("teacher", "phrases"):
+            job[section] = with_absolute_paths(job[section])
         return job
 
     def digest(self) -> str:
         """`sha256:<hex>` of the identity."""
         return digest_of(self.identity())
+
+
+def with_absolute_paths(settings: dict[str, Any]) -> dict[str, Any]:
+    """Local paths made absolute: the current directory of a worker, or of a later run, is another one."""
+    places = {name: settings[name] for name in ("model", "pipeline") if settings.get(name)}
+    return settings | {name: os.path.abspath(path) for name, path in places.items() if os.path.exists(path)}
+
+
+def _absolute_pattern(url: str) -> str:
+    return "@" + absolute_url(url[1:]) if url.startswith("@") else absolute_url(url)

@@ -5,19 +5,26 @@ Both are named by digest and hold neither clock nor host, so writing them again 
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from engine.reading.spool import ShardStat
+from engine.storage import Store
 from engine.work.tasks import WorkerSpec
 from pipelines.label.job import JobConfig
 from schemas.arrow import SCHEMA_VERSION
-from schemas.digests import digest_of
+from schemas.digests import digest_of, short
+from schemas.errors import ConfigError, Conflict, NotFound
 from schemas.ledger import FORMAT_VERSION, FailedUnit
 from schemas.records import Record
 
 _LIBRARIES = ("numpy", "pillow", "pyarrow", "fsspec", "pydantic")
+_SHOWN = 5
 
 
 class JobRecord(Record):
@@ -45,13 +52,73 @@ class JobRecord(Record):
 
 
 class PlanRecord(Record):
-    """The shards as they were when a run began."""
+    """The shards as they were when a plan was made, and with what they are labelled."""
 
     format_version: str = FORMAT_VERSION
     job: str
+    teacher: str | None = None
+    phrases: str | None = None
     shards: tuple[ShardStat, ...]
     missing: tuple[FailedUnit, ...]
 
     def digest(self) -> str:
         """`sha256:<hex>` of the plan."""
         return digest_of(self.model_dump(mode="json"))
+
+    def urls(self) -> list[str]:
+        """Every shard of the plan."""
+        return [*(stat.url for stat in self.shards), *(unit.shard for unit in self.missing)]
+
+    def check_holds(self, now: PlanRecord) -> None:
+        """Raise Conflict unless a look at the world now gives this very plan, and say what differs."""
+        before, after = ({stat.url: stat for stat in plan.shards} for plan in (self, now))
+        names = {"job": "the job", "teacher": "the teacher", "phrases": "the phrase pipeline"}
+        said = [
+            f"{text} is another one"
+            for name, text in names.items()
+            if getattr(self, name) != getattr(now, name)
+        ]
+        changed = [url for url in before if after.get(url) != before[url]]
+        changed += [url for url in after if url not in before]
+        said += [f"{url} changed" for url in changed[:_SHOWN]]
+        said += [f"{len(changed) - _SHOWN} more shards changed"] if len(changed) > _SHOWN else []
+        if said:
+            raise Conflict(f"the plan {short(self.digest())} no longer holds: {'; '.join(said)}; plan anew")
+
+
+def load_plan(name: str, store: Store) -> PlanRecord:
+    """A frozen plan: a file that `plan -o` wrote, or the digest of one that a run left in the output.
+
+    raises: NotFound, ConfigError for a file that is no plan
+    """
+    if Path(name).is_file():
+        data: Any = _json(Path(name).read_bytes(), name)
+        data = data.get("plan") if isinstance(data, dict) and "plan" in data else data
+    else:
+        path = f"plans/{short(name)}.json"
+        try:
+            data = _json(store.read(path), name)
+        except NotFound as error:
+            raise NotFound(f"--plan {name}: no such file, and no {path} in {store.url}") from error
+    try:
+        return PlanRecord.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{name} is no plan of `groundswell plan -o`: {place}: {first['msg']}") from None
+
+
+def read_job(store: Store, digest: str) -> JobRecord:
+    """The job that was kept in an output. Raises NotFound, and Conflict for a record that is none."""
+    path = f"jobs/{short(digest)}.json"
+    try:
+        return JobRecord.model_validate_json(store.read(path))
+    except ValidationError as error:
+        raise Conflict(f"{store.url}/{path} is not a job record: {error}") from error
+
+
+def _json(data: bytes, name: str) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise ConfigError(f"{name} is not JSON: {error}; expected a plan of `groundswell plan -o`") from None

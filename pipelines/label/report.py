@@ -1,4 +1,4 @@
-"""What `plan` says: the shards, the units that are done, the units to do and why."""
+"""What `plan` says: the shards, the units that are done, the units to do and why, and what they will cost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from engine.ledger.commits import read_commit
 from engine.ledger.fingerprint import changes
 from engine.ledger.segments import segment_keys
 from engine.work.labelling import Labelling, in_parallel
-from engine.work.tasks import WorkerSpec
+from pipelines.label.prices import estimate_lines
+from pipelines.label.records import PlanRecord
+from pipelines.label.setting import Setting
 from schemas.ledger import Unit
 from schemas.records import Record
 
@@ -41,6 +43,9 @@ class PlanReport(Record):
     teacher: str = Field(description="digest")
     phrases: str = Field(description="digest of the phrase pipeline")
     shards: tuple[PlannedShard, ...]
+    plan: PlanRecord = Field(description="the frozen plan, which `label --plan` runs")
+    selection: dict[str, Any] | None = Field(None, description="of input.only: digest, keys, shards left out")
+    estimate: dict[str, Any] = {}
 
     @property
     def has_work(self) -> bool:
@@ -57,8 +62,15 @@ class PlanReport(Record):
             "has_work": self.has_work,
             "totals": self.totals(),
             "why": self.reasons(),
+            "selection": self.selection,
+            "estimate": self.estimate,
             "shards": [shard.model_dump() for shard in self.shards],
         }
+
+    def file(self) -> dict[str, Any]:
+        """What `plan -o` writes: the report, and the frozen plan that `label --plan` takes."""
+        frozen = self.plan.model_dump(mode="json")
+        return {**self.data(), "plan_digest": self.plan.digest(), "plan": frozen}
 
     def totals(self) -> dict[str, int]:
         """Sums over the shards; a shard not read yet counts as one unit."""
@@ -92,10 +104,27 @@ class PlanReport(Record):
         ]
         lines += [f"  {count} units: {reason}" for reason, count in self.reasons().items()]
         lines += [f"  {shard.url}: {shard.problem}" for shard in self.shards if shard.problem]
-        return "\n".join(lines)
+        if self.selection is not None:
+            left_out = self.selection["shards_left_out"]
+            lines.append(f"{self.selection['keys']} keys are asked for; {left_out} shards hold none of them")
+        return "\n".join(lines + (estimate_lines(self.estimate) if self.has_work and self.estimate else []))
+
+    def samples_per_byte(self) -> float | None:
+        """Of the shards whose samples are known."""
+        known = [shard for shard in self.shards if shard.samples]
+        size = sum(shard.size_bytes or 0 for shard in known)
+        return sum(shard.samples or 0 for shard in known) / size if size else None
+
+    def bytes_unread(self) -> int:
+        """Sizes of the shards whose samples are not known yet."""
+        return sum(s.size_bytes or 0 for s in self.shards if s.units is None and s.problem is None)
+
+    def bytes_to_read(self) -> int:
+        """Sizes of the shards with work to do."""
+        return sum(s.size_bytes or 0 for s in self.shards if s.units is None or s.done < s.units)
 
 
-def plan_report(work: Labelling, sizes: dict[str, int], spec: WorkerSpec) -> PlanReport:
+def plan_report(work: Labelling, setting: Setting) -> PlanReport:
     """The report of a run that has begun and looked at what was committed before."""
     todo = work.todo()
     before = _fingerprints_before(work, todo)
@@ -103,14 +132,17 @@ def plan_report(work: Labelling, sizes: dict[str, int], spec: WorkerSpec) -> Pla
         zip((unit.name for unit in todo), in_parallel(lambda unit: _why(work, unit, before), todo))
     )
     problems = {fate.shard: f"{fate.code}: {fate.detail}" for fate in work.failed.values()}
+    sizes = {stat.url: stat.size_bytes for stat in setting.stats}
     return PlanReport(
         job=work.plan.job_digest,
         output=work.store.url,
-        teacher=spec.labeler.digest,
-        phrases=spec.finder.digest,
+        teacher=setting.spec.labeler.digest,
+        phrases=setting.spec.finder.digest,
         shards=tuple(
             _shard(work, url, sizes.get(url), reasons, problems.get(url)) for url in work.plan.shards
         ),
+        plan=setting.frozen(),
+        selection=setting.asked().get("selection"),
     )
 
 

@@ -15,9 +15,14 @@ from typer.testing import CliRunner, Result
 from pipelines.cli import build_app, main
 from pipelines.cli.shell import Progress, clock, table
 from pipelines.demo.places import Places
+from pipelines.label.run import label
 from schemas.errors import Conflict, EnvironmentProblem, NotFound
+from tests.engine.small_teacher import FACTORIES
+from tests.engine.worlds import job_of, plain_captions, write_shard
 
-ONE_WORD = "demo doctor schema plan label status verify clean compile stats inspect export train evaluate"
+ONE_WORD = (
+    "demo doctor schema plan label status retry verify clean compile stats inspect export train evaluate"
+)
 VERBS = [
     *[[name] for name in ONE_WORD.split()],
     ["model", "info"],
@@ -188,3 +193,27 @@ def test_examples_on_the_demos_files_name_files_that_the_demo_makes() -> None:
 
     for path in (places.model("student"), places.model("teacher"), places.world.test_coco):
         assert f" {path} " in f"{told} "
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    shard = write_shard(tmp_path / "a.tar", plain_captions(4))
+    label(job_of(tmp_path, [shard]), factories=FACTORIES)
+    return tmp_path
+
+
+def test_verify_deep_reads_the_shards_again_where_they_lie_now(labelled: Path) -> None:
+    pytest.importorskip("pipelines.label.deep", reason="the check itself is not here")
+    out = str(labelled / "out")
+    assert "what its shard says" in groundswell("verify", out, "--deep").stdout
+    (labelled / "moved").mkdir()
+    (labelled / "a.tar").rename(labelled / "moved" / "a.tar")
+
+    assert groundswell("verify", out, "--deep").exit_code == Conflict.exit_code
+    assert groundswell("verify", out, "--deep", "--root", f"{labelled}/={labelled}/moved/").exit_code == 0
+    assert groundswell("verify", out).exit_code == 0
+
+
+@pytest.mark.parametrize("words", [["--root", "a=b"], ["--deep", "--root", "a"]])
+def test_a_root_without_its_other_half_is_a_usage_error(labelled: Path, words: list[str]) -> None:
+    assert groundswell("verify", str(labelled / "out"), *words).exit_code == 2

@@ -291,12 +291,13 @@ def test_a_sets_digest_depends_on_its_members_alone() -> None:
         SetDigest.decoded("AAAA")
 
 
-def test_a_fast_fingerprint_is_that_of_the_parts() -> None:
+@pytest.mark.parametrize("chosen", [None, "sha256:chosen"])
+def test_a_fast_fingerprint_is_that_of_the_parts(chosen: str | None) -> None:
     method = Method('sha256:"quoted"', "sha256:ü", "sha256:p\\", "sha256:e", "sha256:d")
     plan = JobPlan("j", method, 5, SHARDS)
     plan.cut(facts(SHARDS[1]))
 
     for unit in plan.units():
-        expected = parts_of(unit, method).fingerprint()
-        assert plan.fingerprint(unit) == Fingerprints(method).of(unit.input_digest, unit.first, unit.count)
-        assert plan.fingerprint(unit) == expected
+        fast = Fingerprints(method).of(unit.input_digest, unit.first, unit.count, chosen)
+        assert fast == parts_of(unit, method, chosen).fingerprint()
+        assert plan.fingerprint(unit) == plan.parts(unit).fingerprint()

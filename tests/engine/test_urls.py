@@ -49,3 +49,31 @@ def test_a_glob_without_a_match_is_an_error(tmp_path: Path) -> None:
 def test_a_name_that_an_identity_would_cut_short_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="rename"):
         expand_urls([url])
+
+
+def test_a_list_of_shards_stands_for_its_lines(tmp_path: Path) -> None:
+    (tmp_path / "shards.txt").write_text("# of today\n/data/b.tar\n\n  /data/{0..1}.tar\n/data/b.tar\n")
+
+    urls = expand_urls([f"@{tmp_path}/shards.txt", "/data/last.tar"])
+
+    assert urls == ["/data/b.tar", "/data/0.tar", "/data/1.tar", "/data/last.tar"]
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "words"),
+    [
+        (None, NotFound, "is no file"),
+        (b"# nothing\n", ConfigError, "names no shard"),
+        (b"@more.txt\n", ConfigError, "another list"),
+        (b"\xff.tar\n", ConfigError, "not UTF-8"),
+        (b"ftp://a/b.tar\n", ConfigError, "protocol 'ftp'"),
+    ],
+)
+def test_a_list_that_names_no_shards_is_refused(
+    tmp_path: Path, content: bytes | None, error: type[Exception], words: str
+) -> None:
+    if content is not None:
+        (tmp_path / "shards.txt").write_bytes(content)
+
+    with pytest.raises(error, match=words):
+        expand_urls([f"@{tmp_path}/shards.txt"])

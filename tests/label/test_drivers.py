@@ -17,7 +17,8 @@ from engine.ledger.snapshots import latest_snapshot, snapshot_entries
 from engine.storage import Store, open_store
 from pipelines.cli import build_app
 from pipelines.label.job import JobConfig
-from pipelines.label.run import label, plan, verify
+from pipelines.label.planning import plan
+from pipelines.label.run import label, verify
 from schemas.errors import Conflict
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard

@@ -17,7 +17,8 @@ from engine.storage import open_store
 from engine.work.labelling import Labelling
 from engine.work.tasks import Outcome, Task
 from pipelines.label.job import JobConfig
-from pipelines.label.run import label, plan, status, verify
+from pipelines.label.planning import plan
+from pipelines.label.run import label, status, verify
 from schemas.errors import ConfigError, Conflict, EnvironmentProblem, NotFound
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, plain_captions, tar_bytes, write_shard

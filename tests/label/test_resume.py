@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.storage import open_store
+from pipelines.label.progress import newest_progress
 from pipelines.label.run import label, status, verify
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, plain_captions, write_shard
@@ -19,6 +21,8 @@ from tests.engine.worlds import data_files, job_of, plain_captions, write_shard
 SCRIPT = """
 import sys
 from pathlib import Path
+from engine.storage import open_store
+from pipelines.label.progress import newest_progress
 from pipelines.label.run import label
 from pipelines.label.job import JobConfig
 from tests.engine.small_teacher import FACTORIES
@@ -72,6 +76,10 @@ def test_kill_9_in_the_middle_and_the_same_command_continues(tmp_path: Path, wor
         process.communicate()
 
     before = commits(tmp_path)
+    assert newest_progress(open_store(str(tmp_path / "out"))).state in (
+        "starting",
+        "running",
+    )  # it could not say more
     summary = label(job, factories=FACTORIES)
 
     assert before >= 7
@@ -105,6 +113,7 @@ def test_one_interrupt_finishes_the_running_unit_and_publishes(tmp_path: Path, w
 
     units = status(str(tmp_path / "out"))["units"]
     assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert newest_progress(open_store(str(tmp_path / "out"))).state == "interrupted"
     assert units["committed"] == commits(tmp_path) >= 2
     assert units["pending"] == units["planned"] - units["committed"] > 0
     label(job, factories=FACTORIES)

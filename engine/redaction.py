@@ -1,0 +1,60 @@
+"""Secrets out of text that people or files will keep: logs, error messages, details of failures, source URLs.
+
+Promise: `redacted` leaves no value of a secret environment variable, no credentials or signature of a URL and no token
+of a well-known form; what it takes out becomes `***`. It is a second line: configurations hold names of secrets only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+HIDDEN = "***"
+MIN_SECRET_CHARS = 8  # shorter values are words like `true`, which would be cut out of every text
+
+_SECRET_NAME = re.compile(
+    r"(SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|ACCESS_KEY|ACCESS_KEY_ID|API_KEY|APIKEY|PRIVATE_KEY|CREDENTIAL|AUTH)$"
+)
+# s3 and Azure signatures, OAuth, and what services call their keys
+_PARAMETER = (
+    r"x-amz-(?:signature|credential|security-token)|x-goog-(?:signature|credential)|signature|sig|awsaccesskeyid|"
+    r"googleaccessid|(?:access_|auth_|id_|refresh_|api_)?token|(?:api_?|access_?|secret_?)?key|secret|client_secret|"
+    r"password|passwd|pwd|auth|authorization|credential|jwt|session(?:_?id)?|policy|key-pair-id"
+)
+_IN_QUERY = re.compile(rf"([?&;](?:{_PARAMETER})=)[^&#;\s\"'<>]+", re.IGNORECASE)
+_USER_INFO = re.compile(r"\b([a-z][a-z0-9+.-]{1,30}://)[^/\s\"'<>@]+@", re.IGNORECASE)
+_HEADER = re.compile(
+    r"\b((?:proxy-)?authorization\W{1,4}(?:(?:bearer|basic|token)\s+)?|bearer\s+)[\w.~+/=-]{8,}",
+    re.IGNORECASE,
+)
+_ASSIGNED = re.compile(
+    r"(\b\w*(?:secret|token|password|passwd|access_key|api_key|access_key_id)[\"']?\s*[:=]\s*[\"']?)[^\s\"',;&}]{8,}",
+    re.IGNORECASE,
+)
+_WELL_KNOWN = re.compile(
+    r"\b(?:(?:AKIA|ASIA)[0-9A-Z]{16}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|xox[abpr]-[\w-]{10,}|"
+    r"AIza[\w-]{30,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,})"
+)
+
+
+def redacted(text: str) -> str:
+    """The text with secrets replaced by `***`; the rest stays as it is, so a message keeps its sense."""
+    for value in _secret_values():
+        text = text.replace(value, HIDDEN)
+    text = url_without_secrets(text)
+    text = _HEADER.sub(rf"\1{HIDDEN}", text)
+    text = _ASSIGNED.sub(rf"\1{HIDDEN}", text)
+    return _WELL_KNOWN.sub(HIDDEN, text)
+
+
+def url_without_secrets(text: str) -> str:
+    """Without user names, passwords, and query parameters that sign or authorise; depends on the text alone."""
+    if "://" in text:
+        text = _USER_INFO.sub(rf"\1{HIDDEN}@", text)
+    return _IN_QUERY.sub(rf"\1{HIDDEN}", text) if "=" in text else text
+
+
+def _secret_values() -> list[str]:
+    """Values of the environment's secrets, longest first, so that one that holds another goes as a whole."""
+    named = (value for name, value in os.environ.items() if _SECRET_NAME.search(name.upper()))
+    return sorted({value for value in named if len(value) >= MIN_SECRET_CHARS}, key=len, reverse=True)

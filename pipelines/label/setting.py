@@ -1,0 +1,123 @@
+"""A job in its setting: shards listed and looked at, the choice of samples loaded, digests taken, the output opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from engine.ledger.commits import put_record, retried
+from engine.ledger.fingerprint import method_of
+from engine.ledger.plan import JobPlan
+from engine.reading.selection import Selection, load_selection, selection_from_bytes, selection_path
+from engine.reading.spool import ShardStat, stat_shard
+from engine.reading.urls import expand_urls
+from engine.storage import Store, open_store
+from engine.work.labelling import Labelling, Progress, in_parallel, missing_shard
+from engine.work.tasks import WorkerSpec
+from pipelines.label.factories import Factories
+from pipelines.label.job import JobConfig
+from pipelines.label.records import JobRecord, PlanRecord
+from schemas.digests import short
+from schemas.errors import ShardDamaged
+from schemas.ledger import FailedUnit
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A job with its files looked at and its digests taken. `job.input.only` is a digest here."""
+
+    job: JobConfig
+    store: Store
+    spec: WorkerSpec
+    plan: JobPlan
+    stats: tuple[ShardStat, ...]
+    missing: tuple[FailedUnit, ...]
+    selection: Selection | None = None
+    shards_not_selected: int = 0
+
+    @classmethod
+    def of(cls, job: JobConfig, factories: Factories, frozen: PlanRecord | None = None) -> Setting:
+        """Look at a job's files. Reads sizes and versions, no shard.
+
+        frozen: take its shards instead of listing them, and raise Conflict unless it still holds
+        """
+        listed = frozen.urls() if frozen else expand_urls(job.input.urls, job.input.storage)
+        store = open_store(job.output.url, job.output.storage)
+        selection = _selection(job, listed, store)
+        urls = [url for url in listed if selection is None or selection.names(url)]
+        if selection is not None:
+            chosen = job.input.model_copy(update={"only": selection.digest()})
+            job = job.model_copy(update={"input": chosen})
+        looks = in_parallel(lambda url: _look(url, job), urls)
+        spec = WorkerSpec(
+            output_url=store.url,
+            output_storage=job.output.storage,
+            input=job.input,
+            evidence=job.evidence,
+            labeler=factories.of_labeler(job),
+            finder=factories.of_finder(job),
+        )
+        method = method_of(job.input, job.evidence, spec.labeler.digest, spec.finder.digest)
+        setting = cls(
+            job,
+            store,
+            spec,
+            JobPlan(job.digest(), method, job.input.unit_samples, urls, selection),
+            tuple(look for look in looks if isinstance(look, ShardStat)),
+            tuple(look for look in looks if isinstance(look, FailedUnit)),
+            selection,
+            len(listed) - len(urls),
+        )
+        if frozen is not None:
+            frozen.check_holds(setting.frozen())
+        return setting
+
+    def begin(self, progress: Progress | None = None, limit: int | None = None) -> Labelling:
+        """A run over this setting."""
+        work = Labelling(self.store, self.plan, self.job.input, progress, limit)
+        work.begin(self.stats, self.missing)
+        return work
+
+    def asked(self) -> dict[str, Any]:
+        """`selection` of docs/interfaces.md; nothing where all samples are asked for."""
+        if self.selection is None:
+            return {}
+        left_out = self.shards_not_selected
+        about = {"digest": self.job.input.only, "keys": len(self.selection), "shards_left_out": left_out}
+        return {"selection": about}
+
+    def frozen(self) -> PlanRecord:
+        """The plan as a record."""
+        return PlanRecord(
+            job=self.job.digest(),
+            teacher=self.spec.labeler.digest,
+            phrases=self.spec.finder.digest,
+            shards=self.stats,
+            missing=self.missing,
+        )
+
+    def record(self) -> None:
+        """Write the job, the frozen plan and the choice of samples beside the evidence, before work begins."""
+        job, frozen = JobRecord.of(self.job, self.spec), self.frozen()
+        if self.selection is not None:
+            path, data = selection_path(self.selection.digest()), self.selection.to_bytes()
+            retried(lambda: self.store.put_if_absent(path, data))
+        put_record(self.store, f"jobs/{short(job.digest)}.json", job)
+        put_record(self.store, f"plans/{short(frozen.digest())}.json", frozen)
+
+
+def _selection(job: JobConfig, shards: list[str], store: Store) -> Selection | None:
+    only = job.input.only
+    if only is None:
+        return None
+    if only.startswith("sha256:"):  # as a job that an output keeps names it
+        path = selection_path(only)
+        return selection_from_bytes(store.read(path), only, f"{store.url}/{path}")
+    return load_selection(only, shards, job.input.storage)
+
+
+def _look(url: str, job: JobConfig) -> ShardStat | FailedUnit:
+    try:
+        return stat_shard(url, job.input.storage)
+    except ShardDamaged as damage:
+        return missing_shard(url, damage.code, damage.detail)

@@ -6,13 +6,15 @@ Promise: no other fsspec protocol is ever opened, since several of them run code
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import fsspec
 
+from engine.redaction import url_without_secrets
 from engine.settings import StorageSettings
 from schemas.errors import ConfigError, EnvironmentProblem
 from schemas.ledger import bare_url
@@ -29,10 +31,10 @@ def absolute_url(url: str, base: str | None = None) -> str:
     raises: ConfigError for chained URLs, other protocols and embedded credentials
     """
     if "::" in url:
-        raise ConfigError(f"{url!r} chains filesystems with '::'; name the file itself")
+        raise ConfigError(f"{_hidden(url)} chains filesystems with '::'; name the file itself")
+    if not url.strip() or any(char < " " or char == "\x7f" for char in url):
+        raise ConfigError(f"{url!r} is not a path or URL")
     if "://" not in url:
-        if not url or "\0" in url:
-            raise ConfigError(f"{url!r} is not a path")
         return os.path.normpath(os.path.join(base or os.getcwd(), os.path.expanduser(url)))
     protocol, rest = url.split("://", 1)
     if protocol == "file":
@@ -103,5 +105,5 @@ def _options(protocol: str, storage: StorageSettings | None) -> dict[str, Any]:
 
 
 def _hidden(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rsplit('@', 1)[-1]}{parts.path}"
+    """For messages: without query, fragment and credentials."""
+    return url_without_secrets(re.split("[?#]", url, maxsplit=1)[0])

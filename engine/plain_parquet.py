@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from schemas.errors import Conflict
 
-MAX_FOOTER_BYTES = 64 * 2**20
+MAX_FOOTER_BYTES = 16 * 2**20
 _MARK = b"ARROW:extension:"
 
 

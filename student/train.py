@@ -100,7 +100,7 @@ class _Run:
     ) -> None:
         self.settings, self.streams, self.digest, self.progress = settings, streams, digest, progress
         self.out = Path(settings.out)
-        self.processor = GlipProcessor.from_pretrained(settings.start)
+        self.processor = GlipProcessor.from_pretrained(settings.start, trust_remote_code=False)
         self.batches = BatchMaker(settings, streams, self.processor)
         self.model = GlipForGrounding.from_pretrained(settings.start)
         if settings.tuning_prompt is not None:

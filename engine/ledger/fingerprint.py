@@ -45,8 +45,13 @@ def method_of(
     input_settings: InputSettings, evidence: EvidenceSettings, teacher: str, phrases: str
 ) -> Method:
     """The method of a job; `teacher` and `phrases` are the digests of labeler and phrase finder."""
-    reading = digest_of([READER_VERSION, input_settings.reading().model_dump(mode="json")])
+    reading = reading_digest(input_settings)
     return Method(reading=reading, teacher=teacher, phrases=phrases, evidence=evidence.digest())
+
+
+def reading_digest(input_settings: InputSettings) -> str:
+    """Of the rules by which bytes become samples: this version's reader and the job's settings for it."""
+    return digest_of([READER_VERSION, input_settings.reading().model_dump(mode="json")])
 
 
 def parts_of(unit: Unit, method: Method, selection: str | None = None) -> FingerprintParts:

@@ -20,7 +20,7 @@ from PIL import (
     Image,
     JpegImagePlugin,  # noqa: F401
     PngImagePlugin,  # noqa: F401
-    TiffImagePlugin,  # noqa: F401
+    TiffImagePlugin,
     UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
 )
@@ -31,6 +31,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
 MIN_SIDE, MAX_SIDE = 16, 16_384
 MAX_ASPECT = 32
+MAX_TILE_PIXELS = (
+    4 * 2**20
+)  # or twice the image: libtiff makes room for a tile of any size before it reads one
+MAX_SCANS = 100  # of a progressive JPEG, each a pass over all pixels; encoders write about ten
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
 # libtiff's rarer codecs have no use on the web and a long list of holes
 _TIFF_COMPRESSIONS = ("raw", "tiff_lzw", "packbits", "tiff_adobe_deflate", "tiff_deflate")
@@ -75,6 +79,8 @@ def decode_image(data: bytes) -> DecodedImage:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_header(image)
+            if image.format in ("JPEG", "MPO"):
+                _check_scans(data)
             return _decode(image)
     except SampleRejected:
         raise
@@ -98,16 +104,40 @@ def _check_header(image: Image.Image) -> None:
         raise SampleRejected("IMG_SIZE", f"{width} x {height} px")
     if image.format == "TIFF" and image.info.get("compression", "raw") not in _TIFF_COMPRESSIONS:
         raise SampleRejected("IMG_FORMAT", f"TIFF compression {image.info['compression']!r}")
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _check_tiles(image)
+
+
+def _check_tiles(image: TiffImagePlugin.TiffImageFile) -> None:
+    sides = [image.tag_v2.get(tag, 0) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)]
+    if not all(isinstance(side, int) for side in sides):
+        raise SampleRejected("IMG_DECODE", f"a TIFF with tiles of {sides}")
+    if sides[0] * sides[1] > max(MAX_TILE_PIXELS, 2 * image.width * image.height):
+        raise SampleRejected("IMG_SIZE", f"a TIFF with tiles of {sides[0]} x {sides[1]} px")
+
+
+def _check_scans(data: bytes) -> None:
+    scans = data.count(b"\xff\xda")  # inside a scan such a pair is escaped, so only the marker itself counts
+    if scans > MAX_SCANS:
+        raise SampleRejected("IMG_DECODE", f"a JPEG of {scans} scans, at most {MAX_SCANS}")
 
 
 def _decode(image: Image.Image) -> DecodedImage:
-    stored_width, stored_height = image.size
+    stored_width, stored_height = _stored_size(image)
     orientation = _exif_orientation(image)
     image.load()
     upright = _to_rgb(image)
-    if orientation != 1:
+    # Pillow turns a TIFF itself while it loads it, and no other format
+    if orientation != 1 and image.format != "TIFF":
         upright = upright.transpose(_TURNS[orientation])
     return DecodedImage(np.asarray(upright), stored_width, stored_height, orientation)
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # its `size` is that of the turned image already
+        tags = image.tag_v2
+        return int(tags[TiffImagePlugin.IMAGEWIDTH]), int(tags[TiffImagePlugin.IMAGELENGTH])
+    return image.size
 
 
 def _exif_orientation(image: Image.Image) -> int:
@@ -136,4 +166,6 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
     samples = np.asarray(image).astype(np.int64)
     if samples.min() < 0 or samples.max() > 0xFFFF:
         raise SampleRejected("IMG_FORMAT", f"samples {samples.min()}..{samples.max()}, expected 16 bits")
-    return Image.fromarray((samples >> 8).astype(np.uint8)).convert("RGB")
+    grey = (samples >> 8).astype(np.uint8)
+    grey[samples == image.info.get("transparency", -1)] = 255
+    return Image.fromarray(grey).convert("RGB")

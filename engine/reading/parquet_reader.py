@@ -19,8 +19,13 @@ from engine.plain_parquet import footer_of, names_extension_type
 from engine.settings import ReadingSettings
 from schemas.errors import ShardDamaged
 
+MAX_ROWS = 20_000_000
 MAX_ROW_GROUP_BYTES = 4 * 2**30
+MAX_LIST_VALUES = 8_000_000
 BATCH_ROWS = 32
+BATCH_BYTES = 32 * 2**20
+_STREAM_BYTES = 2**20
+_MAX_GROUPS = 200_000
 # the columns that img2dataset and its kin write, and ours
 KNOWN = ("key", "url", "URL", "license", "LICENSE", "sha256", "original_width", "original_height")
 
@@ -35,15 +40,25 @@ class ParquetTable:
             schema = self._file.schema_arrow
             self.image_column = image_column(schema, reading.image, url)
             self.caption_column = _caption_column(schema, reading.caption, url)
-        names = {self.image_column, self.caption_column, *reading.keep, *KNOWN}
-        self._columns = [name for name in schema.names if name in names]
+            names = {self.image_column, self.caption_column, *reading.keep, *KNOWN}
+            self._columns = [name for name in schema.names if name in names]
+            self._check_columns(schema)
+
+    def _check_columns(self, schema: pa.Schema) -> None:
         for name in self._columns:
-            if name not in (self.image_column, self.caption_column) and not _is_plain(
-                schema.field(name).type
-            ):
-                raise ShardDamaged(
-                    "SHARD_SCHEMA", f"{url}: column {name!r} has type {schema.field(name).type}"
-                )
+            if self._columns.count(name) > 1:
+                raise ShardDamaged("SHARD_SCHEMA", f"{self._url}: two columns are called {name!r}")
+            kind = schema.field(name).type
+            if name not in (self.image_column, self.caption_column) and not _is_plain(kind):
+                raise ShardDamaged("SHARD_SCHEMA", f"{self._url}: column {name!r} has type {kind}")
+        for group in range(self._file.metadata.num_row_groups):
+            for chunk in _chunks(self._file, group, self._columns):
+                if chunk.num_values > max(MAX_LIST_VALUES, self._file.metadata.row_group(group).num_rows):
+                    raise ShardDamaged(
+                        "SHARD_LIMIT",
+                        f"{self._url}: column {chunk.path_in_schema!r} of row group {group} has {chunk.num_values} "
+                        f"list items, at most {MAX_LIST_VALUES}; leave it out of input.keep",
+                    )
 
     @property
     def rows(self) -> int:
@@ -66,16 +81,20 @@ class ParquetTable:
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         row = 0
         with _damage_named(self._url):
-            for batch in self._file.iter_batches(BATCH_ROWS, row_groups=[group], columns=wanted):
+            rows = _batch_rows(self._file, group, wanted)
+            for batch in self._file.iter_batches(rows, row_groups=[group], columns=wanted, use_threads=False):
                 skip, take = max(low - row, 0), min(high - row, batch.num_rows)
                 if skip < take:
                     part = batch.slice(skip, take - skip)
-                    columns = {name: _values(part.column(name)) for name in part.schema.names}
+                    columns = {name: _values(part.column(name)) for name in wanted}
                     for at in range(part.num_rows):
                         yield row + skip + at, {name: values[at] for name, values in columns.items()}
                 row += batch.num_rows
                 if row >= high:
                     return
+            raise ShardDamaged(
+                "SHARD_FORMAT", f"{self._url}: row group {group} holds {row} rows, its footer says more"
+            )
 
 
 def read_parquet_image(path: Path, url: str, row_group: int, row: int, column: str) -> bytes:
@@ -88,7 +107,8 @@ def read_parquet_image(path: Path, url: str, row_group: int, row: int, column: s
                 "INPUT_CHANGED", f"{url}: no image column {column!r} or no row group {row_group}"
             )
         seen = 0
-        for batch in file.iter_batches(BATCH_ROWS, row_groups=[row_group], columns=[column]):
+        rows = _batch_rows(file, row_group, [column])
+        for batch in file.iter_batches(rows, row_groups=[row_group], columns=[column], use_threads=False):
             if row < seen + batch.num_rows:
                 return image_bytes(_values(batch.column(column).slice(row - seen, 1))[0]) or b""
             seen += batch.num_rows
@@ -122,12 +142,54 @@ def _open_checked(path: Path, url: str) -> pq.ParquetFile:
         footer = footer_of(raw)
     if names_extension_type(footer):
         raise ShardDamaged("SHARD_SCHEMA", f"{url}: Arrow extension types are refused; store plain columns")
-    file = pq.ParquetFile(path, arrow_extensions_enabled=False)
-    for group in range(file.metadata.num_row_groups):
-        size = file.metadata.row_group(group).total_byte_size
-        if not 0 <= size <= MAX_ROW_GROUP_BYTES:
-            raise ShardDamaged("SHARD_LIMIT", f"{url}: row group {group} unpacks to {size} bytes")
+    file = pq.ParquetFile(
+        path,
+        arrow_extensions_enabled=False,
+        page_checksum_verification=True,
+        pre_buffer=False,  # it would hold a whole column of a row group
+        buffer_size=_STREAM_BYTES,
+        thrift_container_size_limit=_MAX_GROUPS,
+    )
+    _check_footer(file.metadata, url)
     return file
+
+
+def _check_footer(footer: pq.FileMetaData, url: str) -> None:
+    """The numbers of the footer fit together and stay within what is read. Raises ShardDamaged."""
+    rows = 0
+    for number in range(footer.num_row_groups):
+        group = footer.row_group(number)
+        unpacked = max(
+            group.total_byte_size,
+            *(group.column(i).total_uncompressed_size for i in range(group.num_columns)),
+            0,
+        )
+        if not 0 <= unpacked <= MAX_ROW_GROUP_BYTES or group.total_byte_size < 0:
+            raise ShardDamaged("SHARD_LIMIT", f"{url}: row group {number} unpacks to {unpacked} bytes")
+        if group.num_rows < 0:
+            raise ShardDamaged("SHARD_FORMAT", f"{url}: row group {number} has {group.num_rows} rows")
+        rows += group.num_rows
+    if rows != footer.num_rows:
+        raise ShardDamaged("SHARD_FORMAT", f"{url}: {footer.num_rows} rows, but its row groups hold {rows}")
+    if rows > MAX_ROWS:
+        raise ShardDamaged("SHARD_LIMIT", f"{url}: {rows} rows, at most {MAX_ROWS}; split the file")
+
+
+def _chunks(file: pq.ParquetFile, group: int, columns: Sequence[str]) -> Iterator[pq.ColumnChunkMetaData]:
+    """The stored columns of a row group that make up the given ones."""
+    stored = file.metadata.row_group(group)
+    for number in range(stored.num_columns):
+        chunk = stored.column(number)
+        if any(
+            chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.") for name in columns
+        ):
+            yield chunk
+
+
+def _batch_rows(file: pq.ParquetFile, group: int, columns: Sequence[str]) -> int:
+    """Rows read at once, such that even rows that all repeat the largest value of a dictionary stay in bounds."""
+    unpacked = sum(int(chunk.total_uncompressed_size) for chunk in _chunks(file, group, columns))
+    return max(1, min(BATCH_ROWS, BATCH_BYTES // max(unpacked, 1)))
 
 
 @contextmanager
@@ -182,4 +244,15 @@ def _values(column: pa.Array) -> list[Any]:
         return list(
             column.cast(pa.binary() if pa.types.is_string(column.type) else pa.large_binary()).to_pylist()
         )
-    return [None if isinstance(v, float) and not math.isfinite(v) else v for v in column.to_pylist()]
+    try:
+        values = column.to_pylist()
+    except UnicodeDecodeError:  # in a list of texts: the list counts as absent, its row and its mates stay
+        values = [_or_none(column[at]) for at in range(len(column))]
+    return [None if isinstance(v, float) and not math.isfinite(v) else v for v in values]
+
+
+def _or_none(cell: pa.Scalar) -> Any:
+    try:
+        return cell.as_py()
+    except UnicodeDecodeError:
+        return None

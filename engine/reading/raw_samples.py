@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.reading.captions import StoredCaption
+from engine.redaction import url_without_secrets
 from schemas.digests import canonical_json
 from schemas.errors import SampleRejected
 from schemas.records import Pixels
@@ -47,10 +48,13 @@ class RawSample:
 
 
 def source_of(fields: Mapping[str, Any]) -> Source:
-    """The source fields of a json member or a row; a value of the wrong type counts as absent."""
-    digest = _text(fields.get("sha256"))
+    """The source fields of a json member or a row; a value of the wrong type counts as absent.
+
+    A signed URL loses its signature: evidence is kept and passed on for longer than such a URL should be.
+    """
+    digest, url = _text(fields.get("sha256")), _text(fields.get("url", fields.get("URL")))
     return Source(
-        url=_text(fields.get("url", fields.get("URL"))),
+        url=None if url is None else url_without_secrets(url),
         sha256=digest if digest and _SHA256.fullmatch(digest) else None,
         license=_text(fields.get("license", fields.get("LICENSE"))),
         original_width=_side(fields.get("original_width")),

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from engine.reading.captions import MAX_BYTES as MAX_CAPTION_BYTES
 from engine.reading.captions import StoredCaption, caption_from_bytes, caption_from_text
 from engine.reading.grouping import TarSample, group_members
 from engine.reading.parquet_reader import ParquetTable, image_bytes
 from engine.reading.raw_samples import RawSample, meta_of, source_of
+from engine.reading.strict_json import MAX_BYTES as MAX_JSON_BYTES
 from engine.reading.strict_json import load_object
 from engine.reading.tar_reader import Member, read_members
 from engine.settings import ReadingSettings
@@ -20,7 +22,8 @@ from schemas.errors import SampleRejected, ShardDamaged
 from schemas.records import Pixels
 
 MAX_MEMBER_BYTES = 64 * 2**20
-READER_VERSION = "1"
+MAX_KEY_CHARS = 16_384
+READER_VERSION = "2"
 """Enters every fingerprint; to be raised when the same bytes are read differently."""
 
 
@@ -104,7 +107,7 @@ class TarShard:
 
     def _fields(self, sample: TarSample) -> dict[str, Any]:
         member = sample.members.get("json")
-        return {} if member is None else load_object(self._bytes(member))
+        return {} if member is None else load_object(self._bytes(member, MAX_JSON_BYTES, "JSON_BAD"))
 
     def _caption(self, sample: TarSample, fields: Mapping[str, Any]) -> StoredCaption:
         wanted = self._reading.caption
@@ -113,11 +116,13 @@ class TarShard:
         member = sample.members.get(wanted)
         if member is None:
             raise SampleRejected("CAP_MISSING", f"members: {sorted(sample.members)[:8]}, wanted .{wanted}")
-        return caption_from_bytes(self._bytes(member))
+        return caption_from_bytes(self._bytes(member, MAX_CAPTION_BYTES, "CAP_LONG"))
 
-    def _bytes(self, member: Member) -> bytes:
+    def _bytes(self, member: Member, most: int, code: str) -> bytes:
+        if member.size_bytes > most:
+            raise SampleRejected(code, f"{member.name[:80]!r}: {member.size_bytes} bytes, at most {most}")
         with open(self._path, "rb") as file:
-            file.seek(_bounded(member).offset)
+            file.seek(member.offset)
             return file.read(member.size_bytes)
 
 
@@ -137,7 +142,7 @@ class ParquetShard:
             key = str(index)
             try:
                 fields = {name: _decoded(value) for name, value in values.items()}
-                key = str(fields.get("key") or index)
+                key = str(fields.get("key") or index)[:MAX_KEY_CHARS]
                 column = self._table.image_column
                 pixels = Pixels(url=self._url, row_group=group, row=row, column=column)
                 yield self._read(index, key, pixels, values, fields)

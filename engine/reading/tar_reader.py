@@ -19,10 +19,14 @@ MAX_ARCHIVE_BYTES = 8 * 2**30
 MAX_MEMBERS = 200_000
 MAX_HEADER_BYTES = 2**20  # a pax record or long name; they are read into memory
 MAX_NAME_BYTES = 16_384
+MAX_NAMES_BYTES = 64 * 2**20  # of all members together: a global pax header names each member for 512 bytes
+MAX_HEADERS = 4 * MAX_MEMBERS
 
 _ZEROS = bytes(BLOCK)
 _CHUNK = 4 * 2**20
 _REGULAR = b"\x0007"  # NUL, "0" and "7"
+_SPARSE = ("GNU.sparse", "SUN.holesdata")
+_PAX_HEAD = re.compile(rb"([0-9]{1,7}) ([^=\n]{1,4096})=")
 _FOREIGN = (
     (b"\x1f\x8b", "gzip"),
     (b"BZh", "bzip2"),
@@ -64,6 +68,7 @@ class _Scan:
         self._file = file
         self._total = total
         self._position = 0
+        self._headers = self._names_bytes = 0
         self._found: list[Member] = []
         self._next: dict[str, bytes] = {}
         self._always: dict[str, bytes] = {}
@@ -91,12 +96,15 @@ class _Scan:
     def _entry(self, header: bytes) -> None:
         start = self._position - BLOCK
         _check_header(header, start)
+        self._headers += 1
+        if self._headers > MAX_HEADERS:
+            _damaged("SHARD_LIMIT", start, f"more than {MAX_HEADERS} headers")
         kind, size = header[156:157], _number(header[124:136], start)
         if kind in b"xgLK":
             self._extended(kind, size, start)
             return
         fields, self._next = self._always | self._next, {}
-        if any(name.startswith(("GNU.sparse", "SUN.holesdata")) for name in fields):
+        if any(name.startswith(_SPARSE) for name in fields):
             _damaged("SHARD_FORMAT", start, "a sparse member")
         if "size" in fields:
             size = _decimal(fields["size"], start)
@@ -112,8 +120,11 @@ class _Scan:
             return
         self._skip(size, start, name)
         self._found.append(Member(name, start + BLOCK, size))
+        self._names_bytes += len(name)
         if len(self._found) > MAX_MEMBERS:
             _damaged("SHARD_LIMIT", start, f"more than {MAX_MEMBERS} members")
+        if self._names_bytes > MAX_NAMES_BYTES:
+            _damaged("SHARD_LIMIT", start, f"names of more than {MAX_NAMES_BYTES} characters together")
 
     def _extended(self, kind: bytes, size: int, start: int) -> None:
         if size > MAX_HEADER_BYTES:
@@ -183,15 +194,17 @@ def _decimal(value: bytes, start: int) -> int:
 
 
 def _pax_records(body: bytes, start: int) -> dict[str, bytes]:
-    """`length keyword=value\\n` records. An empty value deletes a keyword, which for us means it is absent."""
+    """The `length keyword=value\\n` records that matter here. An empty value deletes a keyword: it is absent then."""
     records: dict[str, bytes] = {}
     at = 0
     while at < len(body) and body[at]:
-        head = re.match(rb"([0-9]{1,7}) ([^=\n]+)=", body[at : at + 4096])
+        head = _PAX_HEAD.match(body, at)
         end = at + int(head.group(1)) if head else 0
-        if head is None or end > len(body) or end <= at + head.end() or body[end - 1 : end] != b"\n":
+        if head is None or end > len(body) or end <= head.end() or body[end - 1 : end] != b"\n":
             _damaged("SHARD_FORMAT", start, "a malformed pax record")
-        records[head.group(2).decode("utf-8", "backslashreplace")] = body[at + head.end() : end - 1]
+        keyword = head.group(2).decode("utf-8", "backslashreplace")
+        if keyword in ("path", "size") or keyword.startswith(_SPARSE):
+            records[keyword] = body[head.end() : end - 1]
         at = end
     if body.count(0, at) != len(body) - at:
         _damaged("SHARD_FORMAT", start, "bytes after the last pax record")

@@ -16,6 +16,7 @@ MAX_URLS = 10_000_000
 MAX_LIST_BYTES = 2**30
 _GROUP = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_QUERY = re.compile(r"://.*\?[\w.~-]+=")  # as of a signed URL; any other `?` stands for one character
 
 
 def expand_urls(patterns: Sequence[str], storage: StorageSettings | None = None) -> list[str]:
@@ -26,7 +27,8 @@ def expand_urls(patterns: Sequence[str], storage: StorageSettings | None = None)
     urls: dict[str, None] = {}
     for pattern in _listed(patterns, storage):
         for url in expand_braces(pattern):
-            found = _glob(url, storage) if re.search(r"[*?\[]", url) else [absolute_url(url)]
+            plain = _QUERY.search(url) or not re.search(r"[*?\[]", url)
+            found = [absolute_url(url)] if plain else _glob(url, storage)
             urls.update((check_shard_url(name), None) for name in found)
             if len(urls) > MAX_URLS:
                 raise ConfigError(f"input.urls names more than {MAX_URLS} shards; split the job")

@@ -20,6 +20,7 @@ from engine.ledger.plan import JobPlan
 from engine.ledger.publish import Publisher
 from engine.ledger.units import known_facts
 from engine.reading.spool import ShardStat
+from engine.redaction import redacted
 from engine.settings import InputSettings
 from engine.storage import Store
 from engine.work.tasks import Outcome, Task
@@ -252,7 +253,7 @@ class Labelling:
 
 def missing_shard(url: str, code: str, detail: str) -> FailedUnit:
     """A shard that could not even be looked at."""
-    return FailedUnit(unit=unit_name(url, 0), shard=url, code=code, detail=detail)
+    return FailedUnit(unit=unit_name(url, 0), shard=url, code=code, detail=redacted(detail))
 
 
 def in_parallel(look: Callable[[T], R], items: Iterable[T]) -> list[R]:

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.ledger.unit_result import UnitResult
-from engine.reading.images import decode_image
 from engine.reading.raw_samples import RawSample
-from engine.reading.shards import MAX_MEMBER_BYTES, Shard
+from engine.reading.sample_images import decode_sample_image
+from engine.reading.shards import Shard
+from engine.redaction import redacted
 from engine.work.ahead import ahead
 from engine.work.asking import ask
 from engine.work.finding import find_phrases
@@ -91,9 +92,7 @@ class _UnitRun:
                 yield raw.index, rejected
 
     def _prepare(self, raw: RawSample, found: FoundPhrases, data: bytes) -> Prepared | Sample:
-        if len(data) > MAX_MEMBER_BYTES:
-            raise SampleRejected("MEMBER_LARGE", f"an image of {len(data)} bytes, at most {MAX_MEMBER_BYTES}")
-        decoded = decode_image(data)
+        decoded = decode_sample_image(data, raw.source)
         sample = Sample(
             unit=self._unit.name,
             shard=self._unit.shard,
@@ -189,5 +188,6 @@ def evidence_row(sample: Sample, regions: list[dict[str, Any]], truncated: set[i
 
 
 def _storable(detail: str) -> str:
-    """The detail as valid UTF-8 and without memory addresses, which would differ from run to run."""
-    return re.sub(r"0x[0-9a-f]{6,}", "0x", detail.encode("utf-8", "backslashreplace").decode("utf-8"))
+    """The detail as valid UTF-8, without secrets and memory addresses, which would differ from run to run."""
+    written = detail.encode("utf-8", "backslashreplace").decode("utf-8")
+    return re.sub(r"0x[0-9a-f]{6,}", "0x", redacted(written))

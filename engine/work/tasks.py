@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from engine.reading.spool import ShardStat
+from engine.redaction import redacted
 from engine.settings import InputSettings, StorageSettings
 from engine.work.logs import LogSettings
 from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit, unit_name
@@ -60,12 +61,16 @@ class Failure(Record):
     retryable: bool = False
     charged: bool = Field(True, description="counts as an attempt; false when the task is blameless")
 
+    _no_secret = field_validator("detail")(redacted)
+
 
 class Stop(Record):
     """An error of `schemas.errors` that ends the run, by class name."""
 
     error: str
     message: str
+
+    _no_secret = field_validator("message")(redacted)
 
 
 class Outcome(Record):

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from engine.redaction import redacted
 from engine.storage import Store
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ def keep_printed(store: Store, paths: Iterable[str]) -> None:
     """Put what workers printed under `logs/` of the output, a file a worker and stream, where there is anything."""
     for path in paths:
         try:
-            text = printed(path)
+            text = redacted(printed(path))
             if text:
                 store.put(f"{FOLDER}/{Path(path).name}.log", text.encode() + b"\n")
         except (

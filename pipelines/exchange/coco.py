@@ -8,10 +8,12 @@ stored image. The export is also an MDETR-style grounding file: images carry the
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 from pydantic import Field
@@ -174,10 +176,20 @@ def _lost_phrases(row: dict[str, Any]) -> Counter[str]:
 
 
 def _name_files(images: list[dict[str, Any]]) -> None:
-    """`file_name` becomes SHARD/KEY with the shortest URL suffix that names each shard alone."""
+    """`file_name` becomes SHARD/KEY with the shortest URL suffix that names each shard alone.
+
+    Keys come from strangers, and other tools join `file_name` to a folder: a key that could lead out of it is quoted.
+    """
     suffix = shortest_suffixes({image["shard"] for image in images})
     for image in images:
-        image["file_name"] = f"{suffix[image.pop('shard')]}/{image['file_name']}"
+        image["file_name"] = f"{suffix[image.pop('shard')]}/{_harmless(image['file_name'])}"
+
+
+def _harmless(key: str) -> str:
+    leads_out = key.startswith("/") or "\\" in key or any(part in ("", ".", "..") for part in key.split("/"))
+    if not leads_out and not re.search(r"[\x00-\x1f\x7f:]", key):
+        return key
+    return quote(key, safe="").replace(".", "%2E")
 
 
 def shortest_suffixes(urls: set[str]) -> dict[str, str]:

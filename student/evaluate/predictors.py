@@ -142,7 +142,7 @@ def _token_limit(model: Path) -> Callable[[str], bool]:
     """Whether a caption fits into one prompt of the model."""
     from teacher.models.glip import GlipConfig, GlipProcessor
 
-    processor = GlipProcessor.from_pretrained(model, local_files_only=True)
+    processor = GlipProcessor.from_pretrained(model, local_files_only=True, trust_remote_code=False)
     positions = GlipConfig.from_pretrained(model, local_files_only=True).text_positions
     return Budget(min(processor.max_tokens, positions), processor.token_count).holds
 

@@ -31,13 +31,16 @@ _UNFIT = (
 def open_onnx(path: str | Path) -> onnxruntime.InferenceSession:
     """A session on one CPU thread, so that equal inputs give equal bytes.
 
-    raises: ConfigError for a file that is no model
+    The model is given as bytes: then weights in other files, which no digest of ours covers, are refused.
+    raises: ConfigError for a file that is no model, or not all of one
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            Path(path).read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
     except _UNFIT as error:
         raise ConfigError(
-            f"{path} is no ONNX model that can be run here: {error}; export it again"
+            f"{path} is no ONNX model that can be run here: {error}; export it again, into one file"
         ) from error

@@ -63,8 +63,10 @@ class GlipLabeler:
         self.batch_size = batch_size
         self._settings, self._min_score = settings, min_score
         self._device = _device(settings.device)
-        self._processor = GlipProcessor.from_pretrained(settings.model, local_files_only=True)
-        model = GlipForGrounding.from_pretrained(settings.model, local_files_only=True, use_safetensors=True)
+        self._processor = GlipProcessor.from_pretrained(
+            settings.model, local_files_only=True, trust_remote_code=False
+        )
+        model = GlipForGrounding.from_pretrained(settings.model, local_files_only=True)
         self._model = model.to(self._device).eval()
         self._only_prompt = model.config.tuned_prompt
         self._width = min(

@@ -72,6 +72,7 @@ class GlipPreTrainedModel(PreTrainedModel):
         memory takes other kernels and rounds otherwise (5e-7 in the logits), and a file replaced on disk would
         change a model in use. Raises ConfigError for weights that cannot be read.
         """
+        kwargs["use_safetensors"] = True  # the other form of weights is a pickle
         try:
             loaded = super().from_pretrained(*args, **kwargs)
         except SafetensorError as error:

@@ -1,0 +1,61 @@
+"""A sample's stored image bytes become the pixels that are labelled, or the sample's rejection.
+
+Promise: labelling and `verify --deep` decode by this one function, so they see the same pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.reading.images import DecodedImage, decode_image
+from engine.reading.raw_samples import Source
+from engine.reading.shards import MAX_MEMBER_BYTES
+from schemas.errors import SampleRejected
+
+ASPECT_TOLERANCE = 0.02
+MIN_BAND_PX = 8
+# a JPEG's blocks of 16 px carry the picture's edge into the border
+BLEED_PX = 16
+BAND_TOLERANCE = 12
+
+
+def decode_sample_image(data: bytes, source: Source) -> DecodedImage:
+    """Decode a sample's image. Raises SampleRejected: MEMBER_LARGE, FRAME_PADDED and what `decode_image` raises."""
+    if len(data) > MAX_MEMBER_BYTES:
+        raise SampleRejected("MEMBER_LARGE", f"an image of {len(data)} bytes, at most {MAX_MEMBER_BYTES}")
+    decoded = decode_image(data)
+    if source.original_width and source.original_height:
+        _check_frame(decoded.rgb_u8, source.original_width, source.original_height)
+    return decoded
+
+
+def _check_frame(rgb_u8: NDArray[np.uint8], original_width: int, original_height: int) -> None:
+    """img2dataset's default `resize_mode: border` pads to a square: fractions of the original then point elsewhere."""
+    for width, height in ((original_width, original_height), (original_height, original_width)):
+        band = band_px(rgb_u8, width, height)
+        if band:
+            raise SampleRejected(
+                "FRAME_PADDED",
+                f"{original_width} x {original_height} px became a square of {rgb_u8.shape[0]} px with borders of "
+                f"{band} px; download with resize_mode keep_ratio",
+            )
+
+
+def band_px(rgb_u8: NDArray[np.uint8], original_width: int, original_height: int) -> int:
+    """Width in px of the plain bands that make a square of an image of that original size; 0 for none.
+
+    rgb_u8: [height, width, 3]
+    """
+    side, other = rgb_u8.shape[:2]
+    long, short = max(original_width, original_height), min(original_width, original_height)
+    if side != other or long <= short * (1 + ASPECT_TOLERANCE):
+        return 0
+    band = int((side - side * short / long) / 2)
+    if band < MIN_BAND_PX:
+        return 0
+    across = rgb_u8 if original_height < original_width else rgb_u8.transpose(1, 0, 2)
+    sure = max(band - BLEED_PX, band // 2)
+    ends = np.concatenate([across[:sure], across[-sure:]]).astype(np.int16)
+    plain = np.abs(ends - np.median(ends, axis=(0, 1))).max() <= BAND_TOLERANCE
+    return band if plain else 0

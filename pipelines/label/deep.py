@@ -1,0 +1,59 @@
+"""`verify --deep`: every committed file as `verify` reads it, and then every input again.
+
+Promise: what passes was labelled from the very bytes that its shards hold now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.verify import SHOWN, Progress, verify
+from engine.ledger.verify_deep import InputsReader
+from engine.settings import InputSettings, StorageSettings
+from engine.storage import Store, open_store
+from pipelines.label.records import JobRecord
+from schemas.digests import short
+from schemas.errors import Conflict
+
+
+def verify_deep(
+    url: str,
+    progress: Progress | None = None,
+    storage: StorageSettings | None = None,
+    input_storage: StorageSettings | None = None,
+    roots: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Check the newest snapshot's files and rows, and compare each sample with its shard; the summary of `verify`.
+
+    storage:       how the output is reached
+    input_storage: how the shards are reached; the output does not know, since it is no part of a job's identity
+    roots:         URL prefixes of shards that moved, and what stands for them now
+    raises: as `verify`; Conflict names what differs, the first 50 of many
+    """
+    summary = verify(url, progress, storage)
+    store = open_store(url, storage)
+    snapshot = latest_snapshot(store)
+    settings = job_input(store, snapshot.job_digest).model_copy(update={"storage": input_storage})
+    inputs = InputsReader(settings, roots)
+    problems: list[str] = []
+    for done, entry in enumerate(snapshot.entries, 1):
+        problems += [f"{entry.unit}: {problem}" for problem in inputs.problems(store, entry)]
+        if progress is not None:
+            progress("inputs", done, len(snapshot.entries))
+    if problems:
+        rest = f"\n... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise Conflict(f"{store.url}: {len(problems)} differences\n" + "\n".join(problems[:SHOWN]) + rest)
+    return summary
+
+
+def job_input(store: Store, job_digest: str) -> InputSettings:
+    """The `input` section of the job that an output was made for. Raises NotFound, Conflict."""
+    path = f"jobs/{short(job_digest)}.json"
+    try:
+        return InputSettings.model_validate(JobRecord.model_validate_json(store.read(path)).job["input"])
+    except (ValidationError, KeyError) as error:
+        raise Conflict(f"{store.url}/{path} is not a job record: {error}") from error

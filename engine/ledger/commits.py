@@ -30,6 +30,7 @@ T = TypeVar("T")
 ROW_GROUP_ROWS = 256
 TRIES = 5
 FIRST_WAIT_S = 0.2
+wait: Callable[[float], None] = time.sleep  # a simulation waits in its own time
 
 
 def commit_unit(
@@ -134,7 +135,7 @@ def retried(action: Callable[[], T]) -> T:
         except OSError as error:
             wait_s = FIRST_WAIT_S * 2**attempt
             log.warning("%s: %s; trying again in %.1f s", type(error).__name__, error, wait_s)
-            time.sleep(wait_s)
+            wait(wait_s)
     return action()
 
 

@@ -1,0 +1,127 @@
+"""What must hold in a simulated output after every write, and at its end. Each breach is a Violation that says what.
+
+The watch sees every change of an object; it judges with the real readers, on a view of the store that is no step of
+the history.
+"""
+
+from __future__ import annotations
+
+import json
+
+from engine.ledger.commits import entry_of, read_commit
+from engine.ledger.snapshots import latest_snapshot, read_snapshot, snapshot_versions
+from engine.ledger.verify import entry_problems
+from schemas.digests import sha256_hex
+from schemas.ledger import Snapshot, SnapshotEntry
+from tests.ledger import simulated_job as job
+from tests.ledger.simulated_world import SimulatedStore, Violation, World
+
+
+_sound: list[
+    SnapshotEntry
+] = []  # entries whose rows were judged in an earlier history: bytes named by digest do not change
+
+
+RECORDS = ("commits/", "snapshots/", "shards/", "epochs/", "attempts/", "segments/")
+
+
+class Watch:
+    """Judges every change. `named` are the files of commits: path to digest."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.store = world, SimulatedStore(world, quiet=True)
+        self.named: dict[str, str] = {}
+        self.removed: list[str] = []
+        world.watch = self.change
+
+    def change(self, path: str, before: bytes | None, after: bytes | None) -> None:
+        """An object was made, changed or removed."""
+        if after is None:
+            self._removal(path)
+        elif before is not None and before != after:
+            raise Violation(f"{path} was changed after it was written")
+        elif before is None and path.startswith("commits/"):
+            self._commit(path, after)
+        elif before is None and path.startswith("snapshots/"):
+            self._snapshot(int(path.rsplit("/", 1)[-1].removesuffix(".json")))
+
+    def _removal(self, path: str) -> None:
+        self.removed.append(path)
+        if path in self.named:
+            raise Violation(f"{path} was removed, but a commit names it")
+        if path.startswith(RECORDS):
+            raise Violation(f"{path} was removed; records stand for ever")
+
+    def _commit(self, path: str, data: bytes) -> None:
+        record = json.loads(data) if data else None
+        if record is None:
+            raise Violation(f"{path} was created torn")
+        for file in filter(None, (record["evidence"], record["rejections"])):
+            if sha256_hex(self.world.objects.get(file["path"], b"")) != file["sha256"]:
+                raise Violation(f"{path} names {file['path']}, which is not there with those bytes")
+            self.named[file["path"]] = file["sha256"]
+
+    def _snapshot(self, version: int) -> None:
+        snapshot = read_snapshot(self.store, version)
+        if version > 1:
+            before = read_snapshot(self.store, version - 1)
+            if lost := lost_units(before, snapshot):
+                raise Violation(f"snapshot {version} lost {lost}")
+        for entry in snapshot.entries:
+            record = read_commit(self.store, entry.unit, entry.fingerprint)
+            if record is None or entry_of(record) != entry:
+                raise Violation(f"snapshot {version}: {entry.unit} is not what was committed")
+
+
+def lost_units(before: Snapshot, after: Snapshot) -> list[str]:
+    """Units of one snapshot that a later one does not have, though it does not list their shard as failed.
+
+    A driver that cannot read a shard does not vouch for what others made of it, and says so.
+    """
+    given_up = {failed.shard for failed in after.failed}
+    standing = {entry.unit for entry in after.entries}
+    return [
+        entry.unit for entry in before.entries if entry.unit not in standing and entry.shard not in given_up
+    ]
+
+
+def check_end(watch: Watch, digest: str | None) -> Snapshot:
+    """After everybody is done: all units, all samples, readable, and the undisturbed rows where bytes are fixed."""
+    store = watch.store
+    snapshot = latest_snapshot(store)
+    if snapshot_versions(store) != list(range(1, snapshot.version + 1)):
+        raise Violation("a snapshot's number is missing")
+    counts = [entry.counts for entry in snapshot.entries]
+    if len(counts) != job.UNITS or snapshot.failed or snapshot.planned != job.UNITS:
+        raise Violation(f"{len(counts)} of {job.UNITS} units, {len(snapshot.failed)} failed at the end")
+    if sum(count.samples_in for count in counts) != job.SAMPLES_IN:
+        raise Violation("samples were lost or doubled")
+    for entry in snapshot.entries:
+        _check_entry(store, entry)
+    commits = store.list("commits")
+    if len(commits) != job.UNITS:
+        raise Violation(f"{len(commits)} commits of {job.UNITS} units")
+    if digest is not None and snapshot.digest != digest:
+        raise Violation("the rows differ from those of an undisturbed run")
+    return snapshot
+
+
+def _check_entry(store: SimulatedStore, entry: SnapshotEntry) -> None:
+    for file in filter(None, (entry.evidence, entry.rejections)):
+        if sha256_hex(store.read(file.path)) != file.sha256:
+            raise Violation(f"{file.path} does not hold the bytes that were committed")
+    if entry in _sound:
+        return
+    for problem in entry_problems(store, entry):
+        raise Violation(f"{entry.unit}: {problem}")
+    _sound.append(entry)
+
+
+def check_orphans(watch: Watch) -> int:
+    """After a last collection: what is left under data are the committed files. How many were removed in all."""
+    left = set(watch.store.list("data")) | set(watch.store.list("rejected"))
+    if left != watch.named.keys():
+        raise Violation(
+            f"after collection {sorted(left - watch.named.keys())} are left, which no commit names"
+        )
+    return len(set(watch.removed))

@@ -1,0 +1,258 @@
+"""Classic mistakes of commit protocols, planted one by one into the code that the simulation runs.
+
+Each is a context manager that replaces a function of the ledger or a verb of the store by what somebody might well
+have written. The simulation has to find every one (`test_simulation.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from engine.ledger import commits, snapshots
+from engine.storage import Store
+from schemas.ledger import CommitRecord
+from tests.ledger import simulated_processes
+from tests.ledger.simulated_world import SimulatedStore
+
+Mutant = Callable[[], AbstractContextManager[None]]
+MUTANTS: dict[str, Mutant] = {}
+
+
+def mutant(plant: Callable[[], Iterator[None]]) -> Mutant:
+    """Enter a mistake into the list, by its name."""
+    made = contextmanager(plant)
+    MUTANTS[plant.__name__.replace("_", " ")] = made
+    return made
+
+
+@mutant
+def check_then_put() -> Iterator[None]:
+    """`if not exists: put`, where two may find nothing."""
+
+    def put_if_absent(store: SimulatedStore, path: str, data: bytes) -> bool:
+        if store.exists(path):
+            return False
+        store.put(path, data)
+        return True
+
+    with patch.object(SimulatedStore, "put_if_absent", put_if_absent):
+        yield
+
+
+@mutant
+def exists_means_lost() -> Iterator[None]:
+    """Who finds the record taken takes its own data away, though the record may be its own."""
+    put_record = commits.put_record
+
+    def careless(store: Store, path: str, record: Any) -> bytes:
+        data = commits.record_bytes(record)
+        if not isinstance(record, CommitRecord):
+            return put_record(store, path, record)
+        if not commits.retried(lambda: store.put_if_absent(path, data)):
+            store.delete(record.evidence.path)
+        return store.read(path)
+
+    with patch.object(commits, "put_record", careless):
+        yield
+
+
+@mutant
+def clean_up_on_an_unknown_outcome() -> Iterator[None]:
+    """An error of the commit is taken for a commit that did not happen."""
+    put_record = commits.put_record
+
+    def careless(store: Store, path: str, record: Any) -> bytes:
+        if not isinstance(record, CommitRecord):
+            return put_record(store, path, record)
+        data = commits.record_bytes(record)
+        try:
+            store.put_if_absent(path, data)
+        except OSError:
+            store.delete(record.evidence.path)
+            raise
+        return store.read(path)
+
+    with patch.object(commits, "put_record", careless):
+        yield
+
+
+@mutant
+def data_under_a_fixed_name() -> Iterator[None]:
+    """The unit's name instead of the digest of its bytes."""
+    put_table = commits._put_table
+
+    def fixed(store: Store, folder: str, rows: Any, schema: Any, metadata: Any) -> Any:
+        file, kept = put_table(_Renaming(store, folder), folder, rows, schema, metadata)
+        return file.model_copy(update={"path": f"{folder}/part.parquet"}), kept
+
+    with patch.object(commits, "_put_table", fixed):
+        yield
+
+
+@mutant
+def commit_before_data() -> Iterator[None]:
+    """The record first, the files that it names afterwards."""
+    commit_unit = commits.commit_unit
+
+    def early(store: Store, *arguments: Any) -> CommitRecord:
+        late = _DataLater(store)
+        record = commit_unit(late, *arguments)
+        late.flush()
+        return record
+
+    with patch.object(simulated_processes, "commit_unit", early):
+        yield
+
+
+@mutant
+def pending_then_copy_then_delete() -> Iterator[None]:
+    """A commit is `x.pending` moved to `x`; whoever finds a pending one removes what it names (docs/ledger.md, 7)."""
+    commit_unit = commits.commit_unit
+
+    def moving(store: Store, *arguments: Any) -> CommitRecord:
+        _remove_pending(store)
+        return commit_unit(_Pending(store), *arguments)
+
+    with patch.object(simulated_processes, "commit_unit", moving):
+        yield
+
+
+@mutant
+def publish_without_rebase() -> Iterator[None]:
+    """The publisher's own list is the next version, whatever the newest one holds."""
+    united = snapshots._united
+
+    def alone(newest: Any, *arguments: Any) -> Any:
+        return united(None, *arguments)
+
+    with patch.object(snapshots, "_united", alone):
+        yield
+
+
+@mutant
+def publish_over_what_stands() -> Iterator[None]:
+    """The number of the next version is taken from a listing, and the version is put."""
+
+    def over(store: Store, path: str, record: Any) -> bytes:
+        data = commits.record_bytes(record)
+        store.put(path, data)
+        return data
+
+    with patch.object(snapshots, "put_record", over):
+        yield
+
+
+@mutant
+def records_created_then_filled() -> Iterator[None]:
+    """`open(path, "xb")`, then write: exclusive, but whoever dies between leaves a torn record for ever."""
+    put_if_absent = SimulatedStore.put_if_absent
+
+    def torn(store: SimulatedStore, path: str, data: bytes) -> bool:
+        if not put_if_absent(store, path, b""):
+            return False
+        store._do("put", path, lambda: store.world.objects.__setitem__(path, data))
+        return True
+
+    with patch.object(SimulatedStore, "put_if_absent", torn):
+        yield
+
+
+@mutant
+def readers_list_the_folder() -> Iterator[None]:
+    """What lies under data/ is taken for what was labelled."""
+
+    def count(reader: Any) -> None:
+        units = [path.split("/")[1] for path in reader._store.list("data")]
+        if len(set(units)) != len(units):
+            raise simulated_processes.Violation("a reader found a unit twice")
+
+    with patch.object(simulated_processes.Reader, "_open", count):
+        yield
+
+
+@mutant
+def handed_out_counts_as_done() -> Iterator[None]:
+    """A worker reports the record that it is about to commit."""
+
+    def put_record(store: Store, path: str, record: Any) -> bytes:
+        try:
+            return put(store, path, record)
+        except OSError:
+            return commits.record_bytes(record)
+
+    put = commits.put_record
+    with patch.object(commits, "put_record", put_record), patch.object(commits, "TRIES", 1):
+        yield
+
+
+class _Wrapped(Store):
+    """A store that passes everything on."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.url, self.storage = store.url, store.storage
+
+    def read(self, path: str) -> bytes:
+        return self._store.read(path)
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        return self._store.put_if_absent(path, data)
+
+    def put(self, path: str, data: bytes) -> None:
+        self._store.put(path, data)
+
+    def size(self, path: str) -> int:
+        return self._store.size(path)
+
+
+class _Renaming(_Wrapped):
+    def __init__(self, store: Store, folder: str) -> None:
+        super().__init__(store)
+        self._path = f"{folder}/part.parquet"
+
+    def put(self, path: str, data: bytes) -> None:
+        self._store.put(self._path, data)
+
+    def size(self, path: str) -> int:
+        return self._store.size(self._path)
+
+
+class _DataLater(_Wrapped):
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._held: dict[str, bytes] = {}
+
+    def put(self, path: str, data: bytes) -> None:
+        self._held[path] = data
+
+    def size(self, path: str) -> int:
+        return len(self._held[path])
+
+    def flush(self) -> None:
+        for path, data in self._held.items():
+            self._store.put(path, data)
+
+
+class _Pending(_Wrapped):
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        pending = path.replace("commits/", "pending/")
+        self._store.put(pending, data)
+        if self._store.exists(path):
+            self._store.delete(pending)
+            return False
+        self._store.put(path, data)
+        self._store.delete(pending)
+        return True
+
+
+def _remove_pending(store: Store) -> None:
+    for path in store.list("pending"):
+        try:
+            record = CommitRecord.model_validate_json(store.read(path))
+        except FileNotFoundError:
+            continue
+        store.delete(record.evidence.path)
+        store.delete(path)

@@ -1,0 +1,142 @@
+"""The processes of a simulated run: drivers with their workers, readers. They call what real ones call.
+
+A driver is `Labelling` (what `label` drives), a worker looks for a commit and commits, a reader opens the newest
+snapshot and every file that it names.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+from engine.ledger.commits import commit_unit, entry_of, read_commit
+from engine.ledger.evidence import read_evidence, read_rejections
+from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.units import record_facts
+from engine.work.labelling import Labelling
+from engine.work.tasks import Failure, Outcome, Task
+from schemas.errors import Conflict, NotFound
+from schemas.ledger import Snapshot
+from tests.ledger import simulated_job as job
+from tests.ledger.invariants import lost_units
+from tests.ledger.simulated_world import Process, SimulatedStore, Violation, World
+
+TRIES = 2
+
+
+class Driver:
+    """One run of the job with a few workers, each a process of its own. A worker that dies is replaced."""
+
+    def __init__(self, world: World, name: str, workers: int, variants: int) -> None:
+        self.world, self.name, self._variants = world, name, variants
+        self._store = SimulatedStore(world)
+        self._tasks: deque[Task] = deque()
+        self._outcomes: deque[Outcome] = deque()
+        self._held: dict[Process, Task] = {}
+        self._out = 0
+        self._room = workers
+        self.workers = [self._hire(n) for n in range(workers)]
+        self.process = world.spawn(name, self._drive)
+
+    def mourn(self, process: Process) -> None:
+        """A worker died: its task counts as failed, and another one takes its place."""
+        if process in self._held:
+            failure = Failure(code="WORKER_DIED", detail="killed", retryable=True)
+            self._outcomes.append(Outcome(task=self._held.pop(process), failure=failure))
+        self.workers.remove(process)
+        self.workers.append(self._hire(self._room))
+        self._room += 1
+
+    def _drive(self) -> None:
+        try:
+            work = Labelling(self._store, job.new_plan(), job.SETTINGS)
+            work.begin(job.STATS, ())
+            work.committed_before()
+            work.publish()
+            self._hand_out(work)
+            work.publish()
+        except OSError:
+            pass  # the run ends with exit 6
+
+    def _hand_out(self, work: Labelling) -> None:
+        tried: Counter[tuple[str, bool]] = Counter()
+        while True:
+            while self._out < len(self.workers) and (task := work.next_task()):
+                self._submit(task)
+            if not self._out:
+                return
+            self.world.wait(lambda: bool(self._outcomes))
+            outcome = self._outcomes.popleft()
+            self._out -= 1
+            tried[of := (outcome.task.name, outcome.task.unit is None)] += 1
+            if outcome.failure and tried[of] < TRIES:
+                self._submit(outcome.task)
+                continue
+            work.settle(outcome)
+            if self.world.random.random() < 0.3:
+                work.publish()
+
+    def _submit(self, task: Task) -> None:
+        self._tasks.append(task)
+        self._out += 1
+
+    def _hire(self, number: int) -> Process:
+        worker = self.world.spawn(f"{self.name}.worker{number}", lambda: self._work(worker))
+        return worker
+
+    def _work(self, worker: Process) -> None:
+        while True:
+            self.world.wait(lambda: bool(self._tasks) or not self.process.alive)
+            if not self._tasks:
+                return  # the driver is gone, and with it the work
+            self._held[worker] = task = self._tasks.popleft()
+            try:
+                outcome = self._done(task)
+            except OSError as error:
+                outcome = Outcome(task=task, failure=Failure(code="STORE_ERROR", detail=str(error)))
+            self._outcomes.append(outcome)
+            del self._held[worker]
+
+    def _done(self, task: Task) -> Outcome:
+        unit, parts = task.unit, task.parts
+        if unit is None or parts is None:
+            facts = job.facts_of(task.shard.url)
+            record_facts(self._store, task.shard, job.SETTINGS, facts)
+            return Outcome(task=task, facts=facts)
+        record = read_commit(self._store, unit.name, parts.fingerprint())
+        if record is None:
+            result = job.label(unit, self.world.random.randrange(self._variants))
+            record = commit_unit(self._store, unit, parts, result, job.PROVENANCE)
+        return Outcome(task=task, entry=entry_of(record))
+
+
+class Reader:
+    """Opens the newest snapshot a few times; each must open, and none may hold less than one seen before."""
+
+    def __init__(self, world: World, name: str, times: int) -> None:
+        self._store, self._times = SimulatedStore(world), times
+        self._seen: Snapshot | None = None
+        world.spawn(name, self._read)
+
+    def _read(self) -> None:
+        for _ in range(self._times):
+            try:
+                self._open()
+            except OSError:
+                continue  # a reader tries again later
+
+    def _open(self) -> None:
+        try:
+            snapshot = latest_snapshot(self._store)
+        except NotFound:
+            return
+        try:
+            for entry in snapshot.entries:
+                rows = read_evidence(self._store, entry).num_rows
+                refused = read_rejections(self._store, entry).num_rows
+                if rows + refused != entry.counts.samples_in:
+                    raise Violation(f"a reader found {rows + refused} samples in {entry.unit}")
+        except (Conflict, NotFound) as error:
+            raise Violation(f"a published snapshot cannot be read: {error}") from error
+        if self._seen and (lost := lost_units(self._seen, snapshot)):
+            raise Violation(f"snapshot {snapshot.version} lost {lost}, which a reader saw before")
+        self._seen = snapshot

@@ -16,7 +16,6 @@ from schemas.ledger import Snapshot, SnapshotEntry
 from tests.ledger import simulated_job as job
 from tests.ledger.simulated_world import SimulatedStore, Violation, World
 
-
 _sound: list[
     SnapshotEntry
 ] = []  # entries whose rows were judged in an earlier history: bytes named by digest do not change

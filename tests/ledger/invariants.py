@@ -31,6 +31,7 @@ class Watch:
         self.world, self.store = world, SimulatedStore(world, quiet=True)
         self.named: dict[str, str] = {}
         self.removed: list[str] = []
+        self._claimed: list[tuple[int, str]] = []  # when and by whom each epoch was claimed, from 1
         world.watch = self.change
 
     def change(self, path: str, before: bytes | None, after: bytes | None) -> None:
@@ -39,6 +40,8 @@ class Watch:
             self._removal(path)
         elif before is not None and before != after:
             raise Violation(f"{path} was changed after it was written")
+        elif before is None and path.startswith("epochs/"):
+            self._claimed.append((self.world.steps, self.world.running))
         elif before is None and path.startswith("commits/"):
             self._commit(path, after)
         elif before is None and path.startswith("snapshots/"):
@@ -50,6 +53,20 @@ class Watch:
             raise Violation(f"{path} was removed, but a commit names it")
         if path.startswith(RECORDS):
             raise Violation(f"{path} was removed; records stand for ever")
+        if path.startswith(("data/", "rejected/")):
+            self._fence()
+
+    def _fence(self) -> None:
+        """Whoever holds an epoch and deletes must have looked for later ones just before, and found none."""
+        process = self.world.running
+        if process not in {name for _, name in self._claimed}:
+            return
+        looked_at = next(step for step, kind in self.world.steps_of(process) if kind != "delete")
+        known = [name for step, name in self._claimed if step <= looked_at]
+        if known[-1] != process:
+            raise Violation(
+                f"{process} deleted, though {known[-1]} had claimed a later epoch before it looked"
+            )
 
     def _commit(self, path: str, data: bytes) -> None:
         record = json.loads(data) if data else None
@@ -116,8 +133,8 @@ def _check_entry(store: SimulatedStore, entry: SnapshotEntry) -> None:
     _sound.append(entry)
 
 
-def check_orphans(watch: Watch) -> int:
-    """After a last collection: what is left under data are the committed files. How many were removed in all."""
+def check_orphans(watch: Watch) -> None:
+    """After a last collection: what is left under data are the committed files, no more and no fewer."""
     left = set(watch.store.list("data")) | set(watch.store.list("rejected"))
     if left != watch.named.keys():
         raise Violation(

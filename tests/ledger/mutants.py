@@ -11,8 +11,10 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from engine.ledger import commits, snapshots
+from engine.ledger import collect, commits, snapshots
+from engine.ledger.epochs import Epoch, claim_epoch
 from engine.storage import Store
+from schemas.errors import NotFound
 from schemas.ledger import CommitRecord
 from tests.ledger import simulated_processes
 from tests.ledger.simulated_world import SimulatedStore
@@ -165,11 +167,59 @@ def readers_list_the_folder() -> Iterator[None]:
     """What lies under data/ is taken for what was labelled."""
 
     def count(reader: Any) -> None:
-        units = [path.split("/")[1] for path in reader._store.list("data")]
-        if len(set(units)) != len(units):
-            raise simulated_processes.Violation("a reader found a unit twice")
+        quiet = SimulatedStore(reader._store.world, quiet=True)
+        for path in reader._store.list("data"):
+            _, unit, fingerprint16, _ = path.split("/")
+            commit = commits.deciding_commit(quiet, unit, fingerprint16)
+            if commit is None or commit.evidence.path != path:
+                raise simulated_processes.Violation(f"a reader took {path}, which nobody committed")
 
     with patch.object(simulated_processes.Reader, "_open", count):
+        yield
+
+
+@mutant
+def collection_before_a_unit_is_decided() -> Iterator[None]:
+    """Whatever no commit names is an orphan, though its commit may just be coming."""
+
+    def orphans(store: Store, group: Any) -> list[str]:
+        commit = commits.deciding_commit(store, group.unit, group.fingerprint16)
+        files = (commit.evidence, commit.rejections) if commit else ()
+        return [path for path in group.paths if path not in {file.path for file in files if file}]
+
+    always = property(lambda group: True)
+    groups = collect._Group
+    with (
+        patch.object(collect, "_orphans", orphans),
+        patch.object(groups, "may_hold_orphans", always),
+        patch.object(collect, "frozenset", lambda paths: _Everything(), create=True),
+    ):
+        yield
+
+
+@mutant
+def collection_that_ignores_epochs() -> Iterator[None]:
+    """A clean-up that was overtaken goes on deleting."""
+    with patch.object(Epoch, "check_newest", lambda epoch: None):
+        yield
+
+
+@mutant
+def collection_that_trusts_a_listing_of_commits_made_first() -> Iterator[None]:
+    """Files are orphans when no commit of a listing names them, and the files are listed after the commits."""
+
+    def collect_all(store: Store, epoch: Any = None) -> None:
+        epoch = claim_epoch(store, "clean")
+        named = set()
+        for path in store.list("commits"):
+            record = CommitRecord.model_validate_json(store.read(path))
+            named |= {file.path for file in (record.evidence, record.rejections) if file}
+        epoch.check_newest()
+        for path in (path for folder in collect.FOLDERS for path in store.list(folder)):
+            if path not in named:
+                store.delete(path)
+
+    with patch.object(simulated_processes, "collect_orphans", collect_all):
         yield
 
 
@@ -186,6 +236,11 @@ def handed_out_counts_as_done() -> Iterator[None]:
     put = commits.put_record
     with patch.object(commits, "put_record", put_record), patch.object(commits, "TRIES", 1):
         yield
+
+
+class _Everything(frozenset[str]):
+    def __contains__(self, path: object) -> bool:
+        return True
 
 
 class _Wrapped(Store):
@@ -252,7 +307,7 @@ def _remove_pending(store: Store) -> None:
     for path in store.list("pending"):
         try:
             record = CommitRecord.model_validate_json(store.read(path))
-        except FileNotFoundError:
+        except NotFound:
             continue
         store.delete(record.evidence.path)
         store.delete(path)

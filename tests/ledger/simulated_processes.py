@@ -1,14 +1,17 @@
-"""The processes of a simulated run: drivers with their workers, readers. They call what real ones call.
+"""The processes of a simulated run: drivers with their workers, clean-ups, readers. They call what real ones call.
 
-A driver is `Labelling` (what `label` drives), a worker looks for a commit and commits, a reader opens the newest
-snapshot and every file that it names.
+A driver claims an epoch and is `Labelling` (what `label` drives), a worker looks for a commit, begins an attempt and
+commits, a clean-up collects orphans, a reader opens the newest snapshot and every file that it names.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 
+from engine.ledger.attempts import BACK_OFF_AFTER, ManyAttempts, begin_attempt
+from engine.ledger.collect import collect_orphans
 from engine.ledger.commits import commit_unit, entry_of, read_commit
+from engine.ledger.epochs import claim_epoch
 from engine.ledger.evidence import read_evidence, read_rejections
 from engine.ledger.snapshots import latest_snapshot
 from engine.ledger.units import record_facts
@@ -33,7 +36,7 @@ class Driver:
         self._outcomes: deque[Outcome] = deque()
         self._held: dict[Process, Task] = {}
         self._out = 0
-        self._room = workers
+        self._room, self._epoch = workers, 0
         self.workers = [self._hire(n) for n in range(workers)]
         self.process = world.spawn(name, self._drive)
 
@@ -48,6 +51,7 @@ class Driver:
 
     def _drive(self) -> None:
         try:
+            self._epoch = claim_epoch(self._store, "label", job.JOB).number
             work = Labelling(self._store, job.new_plan(), job.SETTINGS)
             work.begin(job.STATS, ())
             work.committed_before()
@@ -91,6 +95,8 @@ class Driver:
             self._held[worker] = task = self._tasks.popleft()
             try:
                 outcome = self._done(task)
+            except ManyAttempts:
+                outcome = Outcome(task=task, put_back=True)
             except OSError as error:
                 outcome = Outcome(task=task, failure=Failure(code="STORE_ERROR", detail=str(error)))
             self._outcomes.append(outcome)
@@ -104,9 +110,31 @@ class Driver:
             return Outcome(task=task, facts=facts)
         record = read_commit(self._store, unit.name, parts.fingerprint())
         if record is None:
+            at_most = None if task.waited else BACK_OFF_AFTER
+            begin_attempt(self._store, unit.name, parts.fingerprint(), self._epoch, self.name, at_most)
             result = job.label(unit, self.world.random.randrange(self._variants))
             record = commit_unit(self._store, unit, parts, result, job.PROVENANCE)
         return Outcome(task=task, entry=entry_of(record))
+
+
+class CleanUp:
+    """Collects orphans from some step on, once or twice; it ends where a later epoch was claimed."""
+
+    def __init__(self, world: World, name: str, times: int = 1, begin_at: int = 0) -> None:
+        self._world, self._store, self._times = world, SimulatedStore(world), times
+        self._begin_at = begin_at
+        world.spawn(name, self._clean)
+
+    def _clean(self) -> None:
+        self._world.wait(lambda: self._world.steps >= self._begin_at)
+        for _ in range(self._times):
+            try:
+                collect_orphans(self._store)
+            except OSError:
+                pass  # exit 6; whoever wants it cleaned runs it again
+            except Conflict as conflict:
+                if "nothing more is deleted" not in str(conflict):
+                    raise
 
 
 class Reader:

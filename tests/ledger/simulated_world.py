@@ -7,7 +7,7 @@ alone, who goes on and what befalls the operation. Promise: one seed is one hist
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
@@ -90,6 +90,17 @@ class World:
             process.run.switch()
             if process.run.dead:
                 self._bury(process)
+
+    @property
+    def running(self) -> str:
+        """The name of the process whose operation this is."""
+        return self._running().name
+
+    def steps_of(self, name: str) -> Iterator[tuple[int, str]]:
+        """Number and kind of a process's operations, the latest first."""
+        for number in range(len(self.trace), 0, -1):
+            if self.trace[number - 1][0] == name:
+                yield number, self.trace[number - 1][1]
 
     def wait(self, ready: Callable[[], bool]) -> None:
         """Called by a process: go on when it holds. Nothing befalls it here."""

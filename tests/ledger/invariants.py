@@ -13,8 +13,8 @@ from engine.ledger.snapshots import latest_snapshot, read_snapshot, snapshot_ver
 from engine.ledger.verify import entry_problems
 from schemas.digests import sha256_hex
 from schemas.ledger import Snapshot, SnapshotEntry
-from tests.ledger import simulated_job as job
 from tests.ledger.simulated_world import SimulatedStore, Violation, World
+from tests.ledger.tiny_job import TinyJob
 
 _sound: list[
     SnapshotEntry
@@ -101,22 +101,22 @@ def lost_units(before: Snapshot, after: Snapshot) -> list[str]:
     ]
 
 
-def check_end(watch: Watch, digest: str | None) -> Snapshot:
+def check_end(watch: Watch, job: TinyJob, digest: str | None) -> Snapshot:
     """After everybody is done: all units, all samples, readable, and the undisturbed rows where bytes are fixed."""
     store = watch.store
     snapshot = latest_snapshot(store)
     if snapshot_versions(store) != list(range(1, snapshot.version + 1)):
         raise Violation("a snapshot's number is missing")
     counts = [entry.counts for entry in snapshot.entries]
-    if len(counts) != job.UNITS or snapshot.failed or snapshot.planned != job.UNITS:
-        raise Violation(f"{len(counts)} of {job.UNITS} units, {len(snapshot.failed)} failed at the end")
-    if sum(count.samples_in for count in counts) != job.SAMPLES_IN:
+    if len(counts) != job.units or snapshot.failed or snapshot.planned != job.units:
+        raise Violation(f"{len(counts)} of {job.units} units, {len(snapshot.failed)} failed at the end")
+    if sum(count.samples_in for count in counts) != sum(job.samples):
         raise Violation("samples were lost or doubled")
     for entry in snapshot.entries:
         _check_entry(store, entry)
     commits = store.list("commits")
-    if len(commits) != job.UNITS:
-        raise Violation(f"{len(commits)} commits of {job.UNITS} units")
+    if len(commits) != job.units:
+        raise Violation(f"{len(commits)} commits of {job.units} units")
     if digest is not None and snapshot.digest != digest:
         raise Violation("the rows differ from those of an undisturbed run")
     return snapshot

@@ -19,10 +19,11 @@ from engine.work.labelling import Labelling
 from engine.work.tasks import Failure, Outcome, Task
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import Snapshot
-from tests.ledger import simulated_job as job
 from tests.ledger.invariants import lost_units
 from tests.ledger.simulated_world import Process, SimulatedStore, Violation, World
+from tests.ledger.tiny_job import PROVENANCE, TinyJob
 
+JOB = TinyJob((3, 2))
 TRIES = 2
 
 
@@ -51,9 +52,9 @@ class Driver:
 
     def _drive(self) -> None:
         try:
-            self._epoch = claim_epoch(self._store, "label", job.JOB).number
-            work = Labelling(self._store, job.new_plan(), job.SETTINGS)
-            work.begin(job.STATS, ())
+            self._epoch = claim_epoch(self._store, "label", JOB.digest).number
+            work = Labelling(self._store, JOB.new_plan(), JOB.settings)
+            work.begin(JOB.stats, ())
             work.committed_before()
             work.publish()
             self._hand_out(work)
@@ -105,15 +106,15 @@ class Driver:
     def _done(self, task: Task) -> Outcome:
         unit, parts = task.unit, task.parts
         if unit is None or parts is None:
-            facts = job.facts_of(task.shard.url)
-            record_facts(self._store, task.shard, job.SETTINGS, facts)
+            facts = JOB.facts_of(task.shard.url)
+            record_facts(self._store, task.shard, JOB.settings, facts)
             return Outcome(task=task, facts=facts)
         record = read_commit(self._store, unit.name, parts.fingerprint())
         if record is None:
             at_most = None if task.waited else BACK_OFF_AFTER
             begin_attempt(self._store, unit.name, parts.fingerprint(), self._epoch, self.name, at_most)
-            result = job.label(unit, self.world.random.randrange(self._variants))
-            record = commit_unit(self._store, unit, parts, result, job.PROVENANCE)
+            result = JOB.label(unit, self.world.random.randrange(self._variants))
+            record = commit_unit(self._store, unit, parts, result, PROVENANCE)
         return Outcome(task=task, entry=entry_of(record))
 
 

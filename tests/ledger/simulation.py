@@ -25,7 +25,7 @@ from engine.work import labelling
 from schemas.ledger import Snapshot
 from tests.ledger.invariants import Watch, check_end, check_orphans
 from tests.ledger.pure import remembered
-from tests.ledger.simulated_processes import CleanUp, Driver, Reader
+from tests.ledger.simulated_processes import JOB, CleanUp, Driver, Reader
 from tests.ledger.simulated_world import Process, SimulatedStore, Violation, Weather, World
 
 LONG = 20_000
@@ -78,7 +78,7 @@ class History:
         CleanUp(self.world, "last cleanup")
         self.world.run()
         check_orphans(self.watch)
-        return check_end(self.watch, undisturbed_digest() if self.variants == 1 else None)
+        return check_end(self.watch, JOB, undisturbed_digest() if self.variants == 1 else None)
 
     def _driver(self, workers: int) -> None:
         name = f"driver{len(self._drivers)}"

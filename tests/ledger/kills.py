@@ -107,7 +107,9 @@ def wake_zombies(folder: Path, zombies: int, seed: int) -> dict[str, int]:
         os.kill(pid, signal.SIGCONT)
         code = ended(pid)
         after = answer_of(partial(records, url))
-        assert code == 0 and after == before, f"{url}: a zombie ended with {code} and changed {_changed(before, after)}"
+        assert code == 0 and after == before, (
+            f"{url}: a zombie ended with {code} and changed {_changed(before, after)}"
+        )
         answer_of(partial(finish, url, JOB))
         told["zombies"] += 1
     return dict(told)

@@ -1,4 +1,4 @@
-"""A whole run of a tiny job in one process, over a real store, by the ledger's own functions; and what must come of it."""
+"""A whole run of a tiny job in one process, by the ledger's own functions; and what must come of it."""
 
 from __future__ import annotations
 

@@ -6,10 +6,11 @@ undisturbed run.
 
 from __future__ import annotations
 
+import io
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,12 +19,15 @@ import fsspec
 import typer
 
 from engine.ledger import commits
+from engine.settings import OutputSettings, StorageSettings
 from engine.storage import open_store
 from pipelines.cli.shell import verb
 from pipelines.label.run import label, verify
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
-from tests.ledger.faulty_store import FAULTS, Faults, SystemFaults
+from tests.ledger.faulty_store import FAULTS, Faults, RequestFaults, SystemFaults
+from tests.ledger.s3_proxy import FAULTS as HTTP_FAULTS
+from tests.ledger.s3_proxy import Proxy
 from tests.ledger.tiny_run import check_whole
 
 FOR_GOOD = ("error before", "no space", "broken disk")
@@ -33,15 +37,15 @@ UNDISTURBED, FAILED_UNITS = "undisturbed", "exit 3"
 class Command:
     """The same small job into any output."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, storage: StorageSettings | None = None) -> None:
+        self.storage = storage
         shard = write_shard(folder / "a.tar", [*plain_captions(3), "unpreparable"])
         self._job = job_of(folder, [shard], input={"unit_samples": 2})
         self.summary = label(self._into(str(folder / "undisturbed")), factories=FACTORIES)
         self.data = data(str(folder / "undisturbed"))
 
     def _into(self, url: str) -> Any:
-        output = self._job.output.model_copy(update={"url": url})
+        output = OutputSettings(url=url, storage=self.storage if "://" in url else None)
         return self._job.model_copy(update={"output": output})
 
     def end_under(self, url: str, faults: Faults) -> str:
@@ -54,10 +58,11 @@ class Command:
         def run() -> None:
             ended.update(label(self._into(url), factories=FACTORIES))
 
-        with faults.installed(), quiet():
+        with faults.installed(), quiet(), redirect_stderr(io.StringIO()) as told:
             try:
                 verb(run)()
             except typer.Exit as end:
+                assert told.getvalue().startswith("error: "), "a failure without a message"
                 return f"exit {end.exit_code}"
         if ended["failures"]:
             assert all(failure["code"] and failure["detail"] for failure in ended["failures"])
@@ -71,13 +76,13 @@ class Command:
             summary = label(self._into(url), factories=FACTORIES)
         assert summary["digest"] == self.summary["digest"]
         assert summary["units"] == self.summary["units"]
-        assert verify(url)["digest"] == self.summary["digest"]
-        assert data(url) == self.data
+        assert verify(url, storage=self.storage)["digest"] == self.summary["digest"]
+        assert data(url, self.storage) == self.data
 
 
-def data(url: str) -> dict[str, bytes]:
+def data(url: str, storage: StorageSettings | None = None) -> dict[str, bytes]:
     """The data files of an output."""
-    store = open_store(url)
+    store = open_store(url, storage)
     return {path: store.read(path) for folder in ("data", "rejected") for path in store.list(folder)}
 
 
@@ -97,6 +102,15 @@ def system_cases(command: Command, url: str) -> Iterator[tuple[str, Faults]]:
             yield f"os.{name} {number}: {fault}", SystemFaults(name, number, FAULTS[fault])
 
 
+def request_cases(command: Command, url: str, proxy: Proxy) -> Iterator[tuple[str, Faults]]:
+    """Every request of an undisturbed run to an S3, and everything that may befall it."""
+    counting = RequestFaults(proxy=proxy)
+    assert command.end_under(url, counting) == UNDISTURBED
+    for number, request in enumerate(list(proxy.seen), 1):
+        for fault in HTTP_FAULTS:
+            yield f"{request.split('?')[0]} ({number}): {fault}", RequestFaults(fault, number, proxy=proxy)
+
+
 def try_cases(
     command: Command, base: str, cases: Iterable[tuple[str, Faults]], every: int = 1
 ) -> Counter[tuple[str, str]]:
@@ -107,12 +121,12 @@ def try_cases(
     told: Counter[tuple[str, str]] = Counter()
     for number, (name, faults) in enumerate(cases):
         if number % every:
-            continue
+            continue  # of its own output, so that a case is the same whatever the share
         url = f"{base}/{number}"
         try:
             told[name.split(": ")[1], command.end_under(url, faults)] += 1
             assert faults.fired, "the fault did not come"
-            check_whole(url)
+            check_whole(url, command.storage)
             command.ends_well(url)
         except Exception as error:
             raise AssertionError(f"{name}: {type(error).__name__}: {error}") from error

@@ -17,8 +17,9 @@ from typing import Any
 from unittest.mock import patch
 
 from engine.storage import Store
+from tests.ledger.s3_proxy import Proxy
 
-SYSTEM = ("fsync", "link", "replace", "unlink", "makedirs")
+SYSTEM = ("fsync", "link", "replace", "unlink")
 VERBS = ("read", "put_if_absent", "put", "list", "exists", "size", "delete")
 Verb = Callable[..., Any]
 Fault = Callable[[Verb, Store, tuple[Any, ...]], Any]
@@ -136,3 +137,21 @@ class SystemFaults(Faults):
             for name in SYSTEM:
                 patches.enter_context(patch.object(os, name, faulty(name, getattr(os, name))))
             yield self
+
+
+@dataclass
+class RequestFaults(Faults):
+    """The n-th HTTP request goes wrong, beneath the library of the object store. `verb` is what befalls it."""
+
+    proxy: Proxy | None = None
+
+    @contextmanager
+    def installed(self) -> Iterator[Faults]:
+        """Within, the proxy does it."""
+        assert self.proxy is not None
+        self.proxy.begin(self.number, self.verb)
+        try:
+            yield self
+        finally:
+            self.fired = self.proxy.fired
+            self.proxy.number = 0

@@ -14,6 +14,7 @@ from engine.ledger.snapshots import latest_snapshot
 from engine.ledger.units import record_facts
 from engine.ledger.verify import verify
 from engine.local_files import TEMPORARY
+from engine.settings import StorageSettings
 from engine.storage import Store, open_store
 from engine.work.labelling import Labelling
 from engine.work.tasks import Outcome, Task
@@ -83,9 +84,9 @@ def records(url: str) -> dict[str, str]:
     return {path: store.read(path).decode() for path in paths}
 
 
-def check_whole(url: str) -> None:
+def check_whole(url: str, storage: StorageSettings | None = None) -> None:
     """What holds at any moment: each record can be read, and each file that a commit names is there."""
-    store = open_store(url)
+    store = open_store(url, storage)
     for path in store.list(""):
         if path.endswith(".json"):
             json.loads(store.read(path))
@@ -94,7 +95,7 @@ def check_whole(url: str) -> None:
         for file in filter(None, (record["evidence"], record["rejections"])):
             assert store.size(file["path"]) == file["size_bytes"], file["path"]
     if store.list("snapshots"):
-        verify(url)
+        verify(url, storage=storage)
 
 
 def _entries(url: str) -> tuple[SnapshotEntry, ...]:

@@ -7,12 +7,13 @@ the history.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 from engine.ledger.commits import entry_of, read_commit
-from engine.ledger.snapshots import latest_snapshot, read_snapshot, snapshot_versions
+from engine.ledger.snapshots import latest_snapshot, read_snapshot, snapshot_entries, snapshot_versions
 from engine.ledger.verify import entry_problems
 from schemas.digests import sha256_hex
-from schemas.ledger import Snapshot, SnapshotEntry
+from schemas.ledger import FailedUnit, Snapshot, SnapshotEntry
 from tests.ledger.simulated_world import SimulatedStore, Violation, World
 from tests.ledger.tiny_job import TinyJob
 
@@ -31,6 +32,7 @@ class Watch:
         self.world, self.store = world, SimulatedStore(world, quiet=True)
         self.named: dict[str, str] = {}
         self.removed: list[str] = []
+        self._listed: list[SnapshotEntry] = []
         self._claimed: list[tuple[int, str]] = []  # when and by whom each epoch was claimed, from 1
         world.watch = self.change
 
@@ -79,26 +81,26 @@ class Watch:
 
     def _snapshot(self, version: int) -> None:
         snapshot = read_snapshot(self.store, version)
-        if version > 1:
-            before = read_snapshot(self.store, version - 1)
-            if lost := lost_units(before, snapshot):
-                raise Violation(f"snapshot {version} lost {lost}")
-        for entry in snapshot.entries:
+        entries = list(snapshot_entries(self.store, snapshot))
+        if lost := lost_units(self._listed, entries, snapshot.failed):
+            raise Violation(f"snapshot {version} lost {lost}")
+        self._listed = entries
+        for entry in entries:
             record = read_commit(self.store, entry.unit, entry.fingerprint)
             if record is None or entry_of(record) != entry:
                 raise Violation(f"snapshot {version}: {entry.unit} is not what was committed")
 
 
-def lost_units(before: Snapshot, after: Snapshot) -> list[str]:
+def lost_units(
+    before: Iterable[SnapshotEntry], after: Iterable[SnapshotEntry], failed: Iterable[FailedUnit]
+) -> list[str]:
     """Units of one snapshot that a later one does not have, though it does not list their shard as failed.
 
     A driver that cannot read a shard does not vouch for what others made of it, and says so.
     """
-    given_up = {failed.shard for failed in after.failed}
-    standing = {entry.unit for entry in after.entries}
-    return [
-        entry.unit for entry in before.entries if entry.unit not in standing and entry.shard not in given_up
-    ]
+    given_up = {fate.shard for fate in failed}
+    standing = {entry.unit for entry in after}
+    return [entry.unit for entry in before if entry.unit not in standing and entry.shard not in given_up]
 
 
 def check_end(watch: Watch, job: TinyJob, digest: str | None) -> Snapshot:
@@ -107,12 +109,13 @@ def check_end(watch: Watch, job: TinyJob, digest: str | None) -> Snapshot:
     snapshot = latest_snapshot(store)
     if snapshot_versions(store) != list(range(1, snapshot.version + 1)):
         raise Violation("a snapshot's number is missing")
-    counts = [entry.counts for entry in snapshot.entries]
+    entries = list(snapshot_entries(store, snapshot))
+    counts = [entry.counts for entry in entries]
     if len(counts) != job.units or snapshot.failed or snapshot.planned != job.units:
         raise Violation(f"{len(counts)} of {job.units} units, {len(snapshot.failed)} failed at the end")
     if sum(count.samples_in for count in counts) != sum(job.samples):
         raise Violation("samples were lost or doubled")
-    for entry in snapshot.entries:
+    for entry in entries:
         _check_entry(store, entry)
     commits = store.list("commits")
     if len(commits) != job.units:

@@ -11,8 +11,9 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from engine.ledger import collect, commits, snapshots
+from engine.ledger import collect, commits, publish
 from engine.ledger.epochs import Epoch, claim_epoch
+from engine.ledger.set_digest import SetDigest
 from engine.storage import Store
 from schemas.errors import NotFound
 from schemas.ledger import CommitRecord
@@ -125,25 +126,43 @@ def pending_then_copy_then_delete() -> Iterator[None]:
 @mutant
 def publish_without_rebase() -> Iterator[None]:
     """The publisher's own list is the next version, whatever the newest one holds."""
-    united = snapshots._united
 
-    def alone(newest: Any, *arguments: Any) -> Any:
-        return united(None, *arguments)
+    def nothing_stands(publisher: Any, newest: Any) -> Any:
+        return [], SetDigest()
 
-    with patch.object(snapshots, "_united", alone):
+    with patch.object(publish.Publisher, "_standing", nothing_stands):
         yield
 
 
 @mutant
 def publish_over_what_stands() -> Iterator[None]:
-    """The number of the next version is taken from a listing, and the version is put."""
+    """The number of the next version is one more than the newest that was seen, and the version is put."""
 
     def over(store: Store, path: str, record: Any) -> bytes:
         data = commits.record_bytes(record)
         store.put(path, data)
         return data
 
-    with patch.object(snapshots, "put_record", over):
+    with patch.object(publish, "put_record", over):
+        yield
+
+
+@mutant
+def a_snapshot_before_its_segments() -> Iterator[None]:
+    """The version is put first, the file with its entries afterwards."""
+    put_record = publish.put_record
+
+    def early(store: Store, path: str, record: Any) -> bytes:
+        standing = put_record(store, path, record)
+        if isinstance(store, _DataLater):
+            store.flush()
+        return standing
+
+    def wrapped(publisher: Any, store: Store, *arguments: Any) -> None:
+        made(publisher, _DataLater(store, "segments/"), *arguments)
+
+    made = publish.Publisher.__init__
+    with patch.object(publish, "put_record", early), patch.object(publish.Publisher, "__init__", wrapped):
         yield
 
 
@@ -262,6 +281,9 @@ class _Wrapped(Store):
     def size(self, path: str) -> int:
         return self._store.size(path)
 
+    def list(self, prefix: str) -> list[str]:
+        return self._store.list(prefix)
+
 
 class _Renaming(_Wrapped):
     def __init__(self, store: Store, folder: str) -> None:
@@ -276,15 +298,24 @@ class _Renaming(_Wrapped):
 
 
 class _DataLater(_Wrapped):
-    def __init__(self, store: Store) -> None:
+    """Holds back what is put under a prefix until it is flushed."""
+
+    def __init__(self, store: Store, prefix: str = "") -> None:
         super().__init__(store)
         self._held: dict[str, bytes] = {}
+        self._prefix = prefix
 
     def put(self, path: str, data: bytes) -> None:
-        self._held[path] = data
+        if path.startswith(self._prefix):
+            self._held[path] = data
+        else:
+            self._store.put(path, data)
+
+    def read(self, path: str) -> bytes:
+        return self._held[path] if path in self._held else self._store.read(path)
 
     def size(self, path: str) -> int:
-        return len(self._held[path])
+        return len(self._held[path]) if path in self._held else self._store.size(path)
 
     def flush(self) -> None:
         for path, data in self._held.items():

@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pyarrow as pa
 
 from engine import plain_parquet
-from engine.ledger import commits, evidence
+from engine.ledger import commits, evidence, rows
 from schemas import arrow
 
 _tables: dict[tuple[int, int, frozenset[tuple[str, str]]], pa.Table] = {}
@@ -71,9 +71,9 @@ def _read_table(data: bytes, schema: pa.Schema, where: str) -> Rows:
     return _read[key]
 
 
-def _rows_digest(rows: list[dict[str, Any]], refused: list[dict[str, Any]]) -> str:
+def _rows_digest(kept: list[dict[str, Any]], refused: list[dict[str, Any]]) -> str:
     refused = refused or _NONE
-    key = (id(rows), id(refused))
+    key = (id(kept), id(refused))
     if key not in _digests:
-        _digests[key] = evidence.rows_digest(rows, refused)
+        _digests[key] = rows.rows_digest(kept, refused)
     return _digests[key]

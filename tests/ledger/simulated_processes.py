@@ -11,14 +11,13 @@ from collections import Counter, deque
 from engine.ledger.attempts import BACK_OFF_AFTER, ManyAttempts, begin_attempt
 from engine.ledger.collect import collect_orphans
 from engine.ledger.commits import commit_unit, entry_of, read_commit
-from engine.ledger.epochs import claim_epoch
 from engine.ledger.evidence import read_evidence, read_rejections
-from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.snapshots import latest_snapshot, snapshot_entries
 from engine.ledger.units import record_facts
 from engine.work.labelling import Labelling
 from engine.work.tasks import Failure, Outcome, Task
 from schemas.errors import Conflict, NotFound
-from schemas.ledger import Snapshot
+from schemas.ledger import SnapshotEntry
 from tests.ledger.invariants import lost_units
 from tests.ledger.simulated_world import Process, SimulatedStore, Violation, World
 from tests.ledger.tiny_job import PROVENANCE, TinyJob
@@ -52,11 +51,11 @@ class Driver:
 
     def _drive(self) -> None:
         try:
-            self._epoch = claim_epoch(self._store, "label", JOB.digest).number
             work = Labelling(self._store, JOB.new_plan(), JOB.settings)
             work.begin(JOB.stats, ())
             work.committed_before()
             work.publish()
+            self._epoch = work.claim_epoch()
             self._hand_out(work)
             work.publish()
         except OSError:
@@ -143,7 +142,7 @@ class Reader:
 
     def __init__(self, world: World, name: str, times: int) -> None:
         self._store, self._times = SimulatedStore(world), times
-        self._seen: Snapshot | None = None
+        self._seen: list[SnapshotEntry] = []
         world.spawn(name, self._read)
 
     def _read(self) -> None:
@@ -159,13 +158,13 @@ class Reader:
         except NotFound:
             return
         try:
-            for entry in snapshot.entries:
+            for entry in (entries := list(snapshot_entries(self._store, snapshot))):
                 rows = read_evidence(self._store, entry).num_rows
                 refused = read_rejections(self._store, entry).num_rows
                 if rows + refused != entry.counts.samples_in:
                     raise Violation(f"a reader found {rows + refused} samples in {entry.unit}")
         except (Conflict, NotFound) as error:
             raise Violation(f"a published snapshot cannot be read: {error}") from error
-        if self._seen and (lost := lost_units(self._seen, snapshot)):
+        if lost := lost_units(self._seen, entries, snapshot.failed):
             raise Violation(f"snapshot {snapshot.version} lost {lost}, which a reader saw before")
-        self._seen = snapshot
+        self._seen = entries

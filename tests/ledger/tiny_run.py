@@ -9,8 +9,7 @@ from pathlib import Path
 from engine.ledger.attempts import begin_attempt
 from engine.ledger.collect import collect_orphans
 from engine.ledger.commits import commit_unit, entry_of, read_commit
-from engine.ledger.epochs import claim_epoch
-from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.snapshots import latest_snapshot, snapshot_entries
 from engine.ledger.units import record_facts
 from engine.ledger.verify import verify
 from engine.local_files import TEMPORARY
@@ -26,11 +25,11 @@ from tests.ledger.tiny_job import PROVENANCE, TinyJob
 def run(url: str, job: TinyJob, variants: int = 1, seed: int = 0) -> None:
     """Label what is not labelled yet, publishing now and then, and at the end."""
     store, draw = open_store(url), random.Random(seed)
-    epoch = claim_epoch(store, "label", job.digest).number
     work = Labelling(store, job.new_plan(), job.settings)
     work.begin(job.stats, ())
     work.committed_before()
     work.publish()
+    epoch = work.claim_epoch()
     while task := work.next_task():
         work.settle(done(store, job, task, epoch, draw.randrange(variants)))
         if draw.random() < 0.2:
@@ -99,7 +98,8 @@ def check_whole(url: str, storage: StorageSettings | None = None) -> None:
 
 
 def _entries(url: str) -> tuple[SnapshotEntry, ...]:
-    return tuple(latest_snapshot(open_store(url)).entries)
+    store = open_store(url)
+    return tuple(snapshot_entries(store, latest_snapshot(store)))
 
 
 def _files(entry: SnapshotEntry) -> list[str]:

@@ -2,6 +2,7 @@
 
     python -m tests.ledger.crash_points               every line
     python -m tests.ledger.crash_points --every 10    every tenth, for a quick look
+    python -m tests.ledger.crash_points --plant --within planted        a planted mistake, which it finds
 
 A child traces its own lines in the ledger, the store and the local files, and kills itself before the n-th. Promise:
 every line that the undisturbed child executed is tried the first two times that it comes, and the last.
@@ -19,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -32,13 +33,17 @@ from engine.ledger.commits import commit_unit
 from engine.ledger.units import record_facts
 from engine.storage import Store, open_store
 from engine.work.labelling import Labelling
+from tests.ledger import planted
 from tests.ledger.children import answer_of, ended, fast_folder, fork
 from tests.ledger.tiny_job import PROVENANCE, TinyJob
 from tests.ledger.tiny_run import check_whole, done, finish, run
 
 JOB = TinyJob((3, 2))
 ENGINE = os.path.dirname(str(engine.__file__))
-TRACED = tuple(os.path.join(ENGINE, name) for name in ("ledger", "storage.py", "local_files.py"))
+TRACED = (
+    *(os.path.join(ENGINE, name) for name in ("ledger", "storage.py", "local_files.py")),
+    str(planted.__file__),
+)
 
 
 class Mortal:
@@ -76,15 +81,18 @@ class Story:
     def __init__(self, before: Callable[[str], None], action: Callable[[str], None]) -> None:
         self.before, self.action = before, action
 
-    def check(self, folder: Path, every: int, undisturbed: Any) -> Counter[str]:
-        """Die at each point and judge what a fresh process makes of it. Raises AssertionError that names the line."""
+    def check(self, folder: Path, every: int, within: str, undisturbed: Any) -> Counter[str]:
+        """Die at each point of files named so, and judge what a fresh process makes of it.
+
+        raises: AssertionError that names the line
+        """
         told: Counter[str] = Counter()
         start = folder / "start"
         start.mkdir(parents=True)
         self._child(partial(self.before, str(start)))
         counted = self._copy(start, folder / "counted")
         lines = answer_of(lambda: Mortal(None).run(partial(self.action, counted)))
-        for die_at in points(lines)[::every]:
+        for die_at in [point for point in points(lines) if within in lines[point]][::every]:
             url = self._copy(start, folder / str(die_at))
             code = ended(fork(partial(Mortal(die_at).run, partial(self.action, url))))
             # look-ups run in threads, so that a run may take a few lines fewer than the counted one
@@ -197,12 +205,15 @@ def main() -> None:
     """The command line."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--every", type=int, default=1)
+    arguments.add_argument("--within", default="", help="only at lines of files with this in their name")
+    arguments.add_argument("--plant", action="store_true", help="create records in place: has to fail")
     asked = arguments.parse_args()
     begun = time.monotonic()
-    with fast_folder() as folder:
+    with fast_folder() as folder, planted.records_created_in_place() if asked.plant else nullcontext():
         undisturbed = answer_of(partial(finish, str(folder / "undisturbed"), JOB))
         found = {
-            name: story.check(folder / name, asked.every, undisturbed) for name, story in STORIES.items()
+            name: story.check(folder / name, asked.every, asked.within, undisturbed)
+            for name, story in STORIES.items()
         }
     print(json.dumps(found | {"seconds": round(time.monotonic() - begun)}))
 

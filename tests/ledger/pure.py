@@ -5,75 +5,133 @@ Only functions of their arguments are remembered, so that the code under test ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import pyarrow as pa
 
 from engine import plain_parquet
-from engine.ledger import commits, evidence, rows
+from engine.ledger import commits, evidence, rows, segments
 from schemas import arrow
 
-_tables: dict[tuple[int, int, frozenset[tuple[str, str]]], pa.Table] = {}
-_bytes: dict[int, bytes] = {}
-_read: dict[tuple[bytes, int], Rows] = {}
-_digests: dict[tuple[int, int], str] = {}
+_known: dict[Any, Any] = {}
 _NONE: list[dict[str, Any]] = []
-
-
-class Rows:
-    """As much of a table as the ledger asks for, its rows made once."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self.num_rows = table.num_rows
-        self._rows = table.to_pylist()
-
-    def to_pylist(self) -> list[dict[str, Any]]:
-        """As Table.to_pylist, the same list every time."""
-        return self._rows
 
 
 @contextmanager
 def remembered() -> Iterator[None]:
     """Within, the ledger's Parquet comes from memory when it was made or read before."""
+    replaced: list[tuple[Any, str, Any]] = [
+        (commits, "table_of", _table_of),
+        (commits, "table_bytes", _table_bytes),
+        (commits, "read_table", _read_rows),
+        (commits, "rows_digest", _rows_digest),
+        (evidence, "read_table", _read_rows),
+        (segments, "table_bytes", _table_bytes),
+        (segments, "read_table", _read_table),
+        (segments, "read_batches", _read_batches),
+        (segments, "_totals", _of_identity(segments._totals)),
+        (segments, "_entry", _of_identity(segments._entry)),
+        (segments, "pa", _Arrow()),
+    ]
     with ExitStack() as patches:
-        for module in (commits, evidence):
-            patches.enter_context(patch.object(module, "read_table", _read_table))
-        for name, function in (
-            ("table_of", _table_of),
-            ("table_bytes", _table_bytes),
-            ("rows_digest", _rows_digest),
-        ):
-            patches.enter_context(patch.object(commits, name, function))
+        for module, name, function in replaced:
+            patches.enter_context(patch.object(module, name, function))
         yield
 
 
-def _table_of(rows: list[dict[str, Any]], schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Table:
-    # the rows of the simulated job are made once and live on, so their identity is their content
-    key = (id(rows), id(schema), frozenset(metadata.items()))
-    if key not in _tables:
-        _tables[key] = arrow.table_of(rows, schema, dict(metadata))
-    return _tables[key]
+class Rows:
+    """As much of a table or a batch as the ledger asks for, its rows made once."""
+
+    def __init__(self, table: pa.Table | pa.RecordBatch) -> None:
+        self.num_rows = table.num_rows
+        self._rows = table.to_pylist()
+        self._columns = {name: Rows.Column(table.column(name).to_pylist()) for name in table.schema.names}
+
+    class Column:
+        """A column's values."""
+
+        def __init__(self, values: list[Any]) -> None:
+            self._values = values
+
+        def to_pylist(self) -> list[Any]:
+            """The same list every time."""
+            return self._values
+
+    def to_pylist(self) -> list[dict[str, Any]]:
+        """The same list every time."""
+        return self._rows
+
+    def column(self, name: str) -> Rows.Column:
+        """One column."""
+        return self._columns[name]
+
+
+class _Arrow:
+    """pyarrow, whose tables of equal rows are one object."""
+
+    Table = SimpleNamespace(
+        from_pylist=lambda rows, schema: _once(
+            ("table", repr(rows), id(schema)), lambda: pa.Table.from_pylist(rows, schema=schema)
+        )
+    )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(pa, name)
+
+    def concat_tables(self, tables: Iterable[pa.Table]) -> Any:
+        """Sorting follows, and is remembered with it."""
+        parts = list(tables)
+        return SimpleNamespace(
+            sort_by=lambda name: _once(
+                ("merged", *map(id, parts), name), lambda: pa.concat_tables(parts).sort_by(name)
+            )
+        )
+
+
+def _once(key: Any, make: Callable[[], Any]) -> Any:
+    if key not in _known:
+        _known[key] = make()
+    return _known[key]
+
+
+def _of_identity(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function of objects that are made once and live on, as those here."""
+    return lambda value: _once((function, id(value)), lambda: (value, function(value)))[1]
+
+
+def _table_of(kept: list[dict[str, Any]], schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Table:
+    # the rows of the tiny job are made once and live on, so their identity is their content
+    key = ("rows", id(kept), id(schema), frozenset(metadata.items()))
+    return _once(key, lambda: arrow.table_of(kept, schema, dict(metadata)))
 
 
 def _table_bytes(table: pa.Table, row_group_size: int) -> bytes:
-    if id(table) not in _bytes:
-        _bytes[id(table)] = plain_parquet.table_bytes(table, row_group_size)
-    return _bytes[id(table)]
+    # the table is kept, so that no other one takes its place in memory
+    key = ("bytes", id(table))
+    return bytes(_once(key, lambda: (table, plain_parquet.table_bytes(table, row_group_size)))[1])
 
 
-def _read_table(data: bytes, schema: pa.Schema, where: str) -> Rows:
-    key = (data, id(schema))
-    if key not in _read:
-        _read[key] = Rows(plain_parquet.read_table(data, schema, where))
-    return _read[key]
+def _read_rows(data: bytes, schema: pa.Schema, where: str) -> Rows:
+    return _once(("read", data, id(schema)), lambda: Rows(plain_parquet.read_table(data, schema, where)))
+
+
+def _read_table(data: bytes, schema: pa.Schema, where: str) -> pa.Table:
+    return _once(("whole", data, id(schema)), lambda: plain_parquet.read_table(data, schema, where))
+
+
+def _read_batches(
+    data: bytes, schema: pa.Schema, where: str, columns: Sequence[str] | None = None
+) -> Iterator[Rows]:
+    key = ("batches", data, id(schema), tuple(columns or ()))
+    batches = _once(key, lambda: [Rows(b) for b in plain_parquet.read_batches(data, schema, where, columns)])
+    yield from batches
 
 
 def _rows_digest(kept: list[dict[str, Any]], refused: list[dict[str, Any]]) -> str:
     refused = refused or _NONE
-    key = (id(kept), id(refused))
-    if key not in _digests:
-        _digests[key] = rows.rows_digest(kept, refused)
-    return _digests[key]
+    key = ("digest", id(kept), id(refused))
+    return str(_once(key, lambda: rows.rows_digest(kept, refused)))

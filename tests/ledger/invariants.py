@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from engine.ledger.commits import entry_of, read_commit
+from engine.ledger.commits import deciding_commit, entry_of, read_commit
 from engine.ledger.snapshots import latest_snapshot, read_snapshot, snapshot_entries, snapshot_versions
 from engine.ledger.verify import entry_problems
 from schemas.digests import sha256_hex
@@ -25,6 +26,15 @@ _sound: list[
 RECORDS = ("commits/", "snapshots/", "shards/", "epochs/", "attempts/", "segments/")
 
 
+@dataclass(frozen=True)
+class Claim:
+    """When and by whom an epoch was claimed, and for which job; a clean-up has none."""
+
+    step: int
+    process: str
+    job: str | None
+
+
 class Watch:
     """Judges every change. `named` are the files of commits: path to digest."""
 
@@ -32,8 +42,8 @@ class Watch:
         self.world, self.store = world, SimulatedStore(world, quiet=True)
         self.named: dict[str, str] = {}
         self.removed: list[str] = []
-        self._listed: list[SnapshotEntry] = []
-        self._claimed: list[tuple[int, str]] = []  # when and by whom each epoch was claimed, from 1
+        self._listed: dict[str, list[SnapshotEntry]] = {}  # of the job of the newest snapshot
+        self._claimed: list[Claim] = []
         world.watch = self.change
 
     def change(self, path: str, before: bytes | None, after: bytes | None) -> None:
@@ -43,7 +53,9 @@ class Watch:
         elif before is not None and before != after:
             raise Violation(f"{path} was changed after it was written")
         elif before is None and path.startswith("epochs/"):
-            self._claimed.append((self.world.steps, self.world.running))
+            self._claimed.append(
+                Claim(self.world.steps, self.world.running, json.loads(after or b"{}").get("job"))
+            )
         elif before is None and path.startswith("commits/"):
             self._commit(path, after)
         elif before is None and path.startswith("snapshots/"):
@@ -60,15 +72,20 @@ class Watch:
 
     def _fence(self) -> None:
         """Whoever holds an epoch and deletes must have looked for later ones just before, and found none."""
-        process = self.world.running
-        if process not in {name for _, name in self._claimed}:
-            return
-        looked_at = next(step for step, kind in self.world.steps_of(process) if kind != "delete")
-        known = [name for step, name in self._claimed if step <= looked_at]
-        if known[-1] != process:
+        later = self._claims_before_a_look("delete")
+        if later:
             raise Violation(
-                f"{process} deleted, though {known[-1]} had claimed a later epoch before it looked"
+                f"{self.world.running} deleted, though {later[-1].process} had claimed a later epoch"
             )
+
+    def _claims_before_a_look(self, but: str) -> list[Claim]:
+        """Epochs later than that of the running process, claimed before its last operation of another kind."""
+        process = self.world.running
+        own = [number for number, claim in enumerate(self._claimed) if claim.process == process]
+        if not own:
+            return []
+        looked_at = next(step for step, kind in self.world.steps_of(process) if kind != but)
+        return [claim for claim in self._claimed[own[-1] + 1 :] if claim.step <= looked_at]
 
     def _commit(self, path: str, data: bytes) -> None:
         record = json.loads(data) if data else None
@@ -82,9 +99,14 @@ class Watch:
     def _snapshot(self, version: int) -> None:
         snapshot = read_snapshot(self.store, version)
         entries = list(snapshot_entries(self.store, snapshot))
-        if lost := lost_units(self._listed, entries, snapshot.failed):
+        if lost := lost_units(self._listed.get(snapshot.job_digest, []), entries, snapshot.failed):
             raise Violation(f"snapshot {version} lost {lost}")
-        self._listed = entries
+        self._listed = {snapshot.job_digest: entries}
+        for claim in self._claims_before_a_look("put_if_absent"):
+            if claim.job not in (None, snapshot.job_digest):
+                raise Violation(
+                    f"snapshot {version} was published, though {claim.process} had claimed another job"
+                )
         for entry in entries:
             record = read_commit(self.store, entry.unit, entry.fingerprint)
             if record is None or entry_of(record) != entry:
@@ -117,9 +139,6 @@ def check_end(watch: Watch, job: TinyJob, digest: str | None) -> Snapshot:
         raise Violation("samples were lost or doubled")
     for entry in entries:
         _check_entry(store, entry)
-    commits = store.list("commits")
-    if len(commits) != job.units:
-        raise Violation(f"{len(commits)} commits of {job.units} units")
     if digest is not None and snapshot.digest != digest:
         raise Violation("the rows differ from those of an undisturbed run")
     return snapshot
@@ -137,10 +156,12 @@ def _check_entry(store: SimulatedStore, entry: SnapshotEntry) -> None:
 
 
 def check_orphans(watch: Watch) -> None:
-    """After a last collection: what is left under data are the committed files, no more and no fewer."""
-    left = set(watch.store.list("data")) | set(watch.store.list("rejected"))
-    if left != watch.named.keys():
-        raise Violation(
-            f"after collection {sorted(left - watch.named.keys())} are left, which no commit names"
-        )
-    return len(set(watch.removed))
+    """After a last collection: of decided units exactly the committed files are left."""
+    store = watch.store
+    left = {*store.list("data"), *store.list("rejected")}
+    if gone := watch.named.keys() - left:
+        raise Violation(f"after collection {sorted(gone)} are gone")
+    for path in left - watch.named.keys():
+        _, unit, fingerprint16, _ = path.split("/")
+        if deciding_commit(store, unit, fingerprint16) is not None:
+            raise Violation(f"after collection {path} is left, though its unit is decided")

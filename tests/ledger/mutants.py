@@ -15,9 +15,9 @@ from engine.ledger import collect, commits, publish
 from engine.ledger.epochs import Epoch, claim_epoch
 from engine.ledger.set_digest import SetDigest
 from engine.storage import Store
-from schemas.errors import NotFound
 from schemas.ledger import CommitRecord
 from tests.ledger import simulated_processes
+from tests.ledger.mistaken_stores import DataLater, Everything, Pending, Renaming, remove_pending
 from tests.ledger.simulated_world import SimulatedStore
 
 Mutant = Callable[[], AbstractContextManager[None]]
@@ -88,7 +88,7 @@ def data_under_a_fixed_name() -> Iterator[None]:
     put_table = commits._put_table
 
     def fixed(store: Store, folder: str, rows: Any, schema: Any, metadata: Any) -> Any:
-        file, kept = put_table(_Renaming(store, folder), folder, rows, schema, metadata)
+        file, kept = put_table(Renaming(store, folder), folder, rows, schema, metadata)
         return file.model_copy(update={"path": f"{folder}/part.parquet"}), kept
 
     with patch.object(commits, "_put_table", fixed):
@@ -101,7 +101,7 @@ def commit_before_data() -> Iterator[None]:
     commit_unit = commits.commit_unit
 
     def early(store: Store, *arguments: Any) -> CommitRecord:
-        late = _DataLater(store)
+        late = DataLater(store)
         record = commit_unit(late, *arguments)
         late.flush()
         return record
@@ -116,8 +116,8 @@ def pending_then_copy_then_delete() -> Iterator[None]:
     commit_unit = commits.commit_unit
 
     def moving(store: Store, *arguments: Any) -> CommitRecord:
-        _remove_pending(store)
-        return commit_unit(_Pending(store), *arguments)
+        remove_pending(store)
+        return commit_unit(Pending(store), *arguments)
 
     with patch.object(simulated_processes, "commit_unit", moving):
         yield
@@ -154,12 +154,12 @@ def a_snapshot_before_its_segments() -> Iterator[None]:
 
     def early(store: Store, path: str, record: Any) -> bytes:
         standing = put_record(store, path, record)
-        if isinstance(store, _DataLater):
+        if isinstance(store, DataLater):
             store.flush()
         return standing
 
     def wrapped(publisher: Any, store: Store, *arguments: Any) -> None:
-        made(publisher, _DataLater(store, "segments/"), *arguments)
+        made(publisher, DataLater(store, "segments/"), *arguments)
 
     made = publish.Publisher.__init__
     with patch.object(publish, "put_record", early), patch.object(publish.Publisher, "__init__", wrapped):
@@ -211,7 +211,7 @@ def collection_before_a_unit_is_decided() -> Iterator[None]:
     with (
         patch.object(collect, "_orphans", orphans),
         patch.object(groups, "may_hold_orphans", always),
-        patch.object(collect, "frozenset", lambda paths: _Everything(), create=True),
+        patch.object(collect, "frozenset", lambda paths: Everything(), create=True),
     ):
         yield
 
@@ -220,6 +220,13 @@ def collection_before_a_unit_is_decided() -> Iterator[None]:
 def collection_that_ignores_epochs() -> Iterator[None]:
     """A clean-up that was overtaken goes on deleting."""
     with patch.object(Epoch, "check_newest", lambda epoch: None):
+        yield
+
+
+@mutant
+def publishing_that_ignores_epochs() -> Iterator[None]:
+    """A driver that another job has overtaken goes on publishing."""
+    with patch.object(Epoch, "check_unrivalled", lambda epoch: None):
         yield
 
 
@@ -255,90 +262,3 @@ def handed_out_counts_as_done() -> Iterator[None]:
     put = commits.put_record
     with patch.object(commits, "put_record", put_record), patch.object(commits, "TRIES", 1):
         yield
-
-
-class _Everything(frozenset[str]):
-    def __contains__(self, path: object) -> bool:
-        return True
-
-
-class _Wrapped(Store):
-    """A store that passes everything on."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.url, self.storage = store.url, store.storage
-
-    def read(self, path: str) -> bytes:
-        return self._store.read(path)
-
-    def put_if_absent(self, path: str, data: bytes) -> bool:
-        return self._store.put_if_absent(path, data)
-
-    def put(self, path: str, data: bytes) -> None:
-        self._store.put(path, data)
-
-    def size(self, path: str) -> int:
-        return self._store.size(path)
-
-    def list(self, prefix: str) -> list[str]:
-        return self._store.list(prefix)
-
-
-class _Renaming(_Wrapped):
-    def __init__(self, store: Store, folder: str) -> None:
-        super().__init__(store)
-        self._path = f"{folder}/part.parquet"
-
-    def put(self, path: str, data: bytes) -> None:
-        self._store.put(self._path, data)
-
-    def size(self, path: str) -> int:
-        return self._store.size(self._path)
-
-
-class _DataLater(_Wrapped):
-    """Holds back what is put under a prefix until it is flushed."""
-
-    def __init__(self, store: Store, prefix: str = "") -> None:
-        super().__init__(store)
-        self._held: dict[str, bytes] = {}
-        self._prefix = prefix
-
-    def put(self, path: str, data: bytes) -> None:
-        if path.startswith(self._prefix):
-            self._held[path] = data
-        else:
-            self._store.put(path, data)
-
-    def read(self, path: str) -> bytes:
-        return self._held[path] if path in self._held else self._store.read(path)
-
-    def size(self, path: str) -> int:
-        return len(self._held[path]) if path in self._held else self._store.size(path)
-
-    def flush(self) -> None:
-        for path, data in self._held.items():
-            self._store.put(path, data)
-
-
-class _Pending(_Wrapped):
-    def put_if_absent(self, path: str, data: bytes) -> bool:
-        pending = path.replace("commits/", "pending/")
-        self._store.put(pending, data)
-        if self._store.exists(path):
-            self._store.delete(pending)
-            return False
-        self._store.put(path, data)
-        self._store.delete(pending)
-        return True
-
-
-def _remove_pending(store: Store) -> None:
-    for path in store.list("pending"):
-        try:
-            record = CommitRecord.model_validate_json(store.read(path))
-        except NotFound:
-            continue
-        store.delete(record.evidence.path)
-        store.delete(path)

@@ -23,14 +23,15 @@ from tests.ledger.simulated_world import Process, SimulatedStore, Violation, Wor
 from tests.ledger.tiny_job import PROVENANCE, TinyJob
 
 JOB = TinyJob((3, 2))
+OTHER = TinyJob((3, 2), "sha256:another teacher")
 TRIES = 2
 
 
 class Driver:
-    """One run of the job with a few workers, each a process of its own. A worker that dies is replaced."""
+    """One run of a job with a few workers, each a process of its own. A worker that dies is replaced."""
 
-    def __init__(self, world: World, name: str, workers: int, variants: int) -> None:
-        self.world, self.name, self._variants = world, name, variants
+    def __init__(self, world: World, name: str, workers: int, variants: int, job: TinyJob = JOB) -> None:
+        self.world, self.name, self._variants, self.job = world, name, variants, job
         self._store = SimulatedStore(world)
         self._tasks: deque[Task] = deque()
         self._outcomes: deque[Outcome] = deque()
@@ -51,8 +52,8 @@ class Driver:
 
     def _drive(self) -> None:
         try:
-            work = Labelling(self._store, JOB.new_plan(), JOB.settings)
-            work.begin(JOB.stats, ())
+            work = Labelling(self._store, self.job.new_plan(), self.job.settings)
+            work.begin(self.job.stats, ())
             work.committed_before()
             work.publish()
             self._epoch = work.claim_epoch()
@@ -60,6 +61,9 @@ class Driver:
             work.publish()
         except OSError:
             pass  # the run ends with exit 6
+        except Conflict as conflict:
+            if "of another job" not in str(conflict):
+                raise
 
     def _hand_out(self, work: Labelling) -> None:
         tried: Counter[tuple[str, bool]] = Counter()
@@ -105,14 +109,14 @@ class Driver:
     def _done(self, task: Task) -> Outcome:
         unit, parts = task.unit, task.parts
         if unit is None or parts is None:
-            facts = JOB.facts_of(task.shard.url)
-            record_facts(self._store, task.shard, JOB.settings, facts)
+            facts = self.job.facts_of(task.shard.url)
+            record_facts(self._store, task.shard, self.job.settings, facts)
             return Outcome(task=task, facts=facts)
         record = read_commit(self._store, unit.name, parts.fingerprint())
         if record is None:
             at_most = None if task.waited else BACK_OFF_AFTER
             begin_attempt(self._store, unit.name, parts.fingerprint(), self._epoch, self.name, at_most)
-            result = JOB.label(unit, self.world.random.randrange(self._variants))
+            result = self.job.label(unit, self.world.random.randrange(self._variants))
             record = commit_unit(self._store, unit, parts, result, PROVENANCE)
         return Outcome(task=task, entry=entry_of(record))
 
@@ -142,7 +146,7 @@ class Reader:
 
     def __init__(self, world: World, name: str, times: int) -> None:
         self._store, self._times = SimulatedStore(world), times
-        self._seen: list[SnapshotEntry] = []
+        self._seen: dict[str, list[SnapshotEntry]] = {}  # of the job of the snapshot that was read last
         world.spawn(name, self._read)
 
     def _read(self) -> None:
@@ -165,6 +169,6 @@ class Reader:
                     raise Violation(f"a reader found {rows + refused} samples in {entry.unit}")
         except (Conflict, NotFound) as error:
             raise Violation(f"a published snapshot cannot be read: {error}") from error
-        if lost := lost_units(self._seen, entries, snapshot.failed):
+        if lost := lost_units(self._seen.get(snapshot.job_digest, []), entries, snapshot.failed):
             raise Violation(f"snapshot {snapshot.version} lost {lost}, which a reader saw before")
-        self._seen = entries
+        self._seen = {snapshot.job_digest: entries}

@@ -25,8 +25,9 @@ from engine.work import labelling
 from schemas.ledger import Snapshot
 from tests.ledger.invariants import Watch, check_end, check_orphans
 from tests.ledger.pure import remembered
-from tests.ledger.simulated_processes import JOB, CleanUp, Driver, Reader
+from tests.ledger.simulated_processes import JOB, OTHER, CleanUp, Driver, Reader
 from tests.ledger.simulated_world import Process, SimulatedStore, Violation, Weather, World
+from tests.ledger.tiny_job import TinyJob
 
 LONG = 20_000
 QUIET = Weather(faults=0, freeze_share=0, torn_listings=0)
@@ -64,6 +65,8 @@ class History:
         self._drivers: list[Driver] = []
         for _ in range(draw.choice((1, 2, 2, 3, 4))):
             self._driver(draw.choice((1, 1, 2)))
+        if draw.random() < 0.2:
+            self._driver(1, OTHER)
         for number in range(draw.randrange(3)):
             Reader(self.world, f"reader{number}", 3)
         for number in range(draw.choice((0, 1, 2, 3))):
@@ -80,9 +83,9 @@ class History:
         check_orphans(self.watch)
         return check_end(self.watch, JOB, undisturbed_digest() if self.variants == 1 else None)
 
-    def _driver(self, workers: int) -> None:
+    def _driver(self, workers: int, job: TinyJob = JOB) -> None:
         name = f"driver{len(self._drivers)}"
-        self._drivers.append(Driver(self.world, name, workers, self.variants))
+        self._drivers.append(Driver(self.world, name, workers, self.variants, job))
 
     def _mourn(self, process: Process) -> None:
         for driver in self._drivers:

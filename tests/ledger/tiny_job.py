@@ -18,7 +18,6 @@ from engine.settings import InputSettings
 from schemas.ledger import ShardFacts, Unit
 
 UNIT_SAMPLES = 2
-METHOD = Method(reading="sha256:r", teacher="sha256:t", phrases="sha256:p", evidence="sha256:e")
 PROVENANCE = {"groundswell.teacher": "sha256:t"}
 
 
@@ -27,7 +26,12 @@ class TinyJob:
     """Shards by their number of samples."""
 
     samples: tuple[int, ...]
-    digest: str = "sha256:job"
+    teacher: str = "sha256:t"
+
+    @property
+    def digest(self) -> str:
+        """The job's digest; another teacher is another job."""
+        return f"sha256:job of {self.teacher}"
 
     @cached_property
     def shards(self) -> tuple[str, ...]:
@@ -51,7 +55,8 @@ class TinyJob:
 
     def new_plan(self) -> JobPlan:
         """The job as a driver that just started sees it."""
-        return JobPlan(self.digest, METHOD, UNIT_SAMPLES, self.shards)
+        method = Method(reading="sha256:r", teacher=self.teacher, phrases="sha256:p", evidence="sha256:e")
+        return JobPlan(self.digest, method, UNIT_SAMPLES, self.shards)
 
     def facts_of(self, url: str) -> ShardFacts:
         """What reading a shard to its end tells."""

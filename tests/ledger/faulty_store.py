@@ -141,15 +141,16 @@ class SystemFaults(Faults):
 
 @dataclass
 class RequestFaults(Faults):
-    """The n-th HTTP request goes wrong, beneath the library of the object store. `verb` is what befalls it."""
+    """The n-th HTTP request (of some) goes wrong, beneath the library of the store. `verb` is what befalls it."""
 
     proxy: Proxy | None = None
+    among: str = ""
 
     @contextmanager
     def installed(self) -> Iterator[Faults]:
         """Within, the proxy does it."""
         assert self.proxy is not None
-        self.proxy.begin(self.number, self.verb)
+        self.proxy.begin(self.number, self.verb, self.among)
         try:
             yield self
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import struct
 import threading
@@ -26,15 +27,16 @@ class Proxy:
     url: str = ""
     number: int = 0
     fault: str = ""
+    among: re.Pattern[str] = re.compile("")
     seen: list[str] = field(default_factory=list)
     fired: int = 0
     released: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def begin(self, number: int = 0, fault: str = "") -> None:
-        """Count anew, and let the n-th request from here go wrong."""
+    def begin(self, number: int, fault: str, among: str) -> None:
+        """Count anew, and let the n-th request from here among those (a regular expression) go wrong."""
         with self.lock:
-            self.number, self.fault, self.fired = number, fault, 0
+            self.number, self.fault, self.among, self.fired = number, fault, re.compile(among), 0
             self.seen = []
             self.released.set()
             self.released = threading.Event()
@@ -42,6 +44,8 @@ class Proxy:
     def fault_of(self, request: str) -> str:
         """Note a request; what is to befall it."""
         with self.lock:
+            if self.among.search(request) is None:
+                return ""
             self.seen.append(request)
             due = len(self.seen) == self.number
             self.fired += due

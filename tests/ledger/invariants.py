@@ -16,7 +16,7 @@ from engine.ledger.verify import entry_problems
 from schemas.digests import sha256_hex
 from schemas.ledger import FailedUnit, Snapshot, SnapshotEntry
 from tests.ledger.simulated_world import SimulatedStore, Violation, World
-from tests.ledger.tiny_job import TinyJob
+from tests.ledger.tiny_job import JOBS, TinyJob
 
 _sound: list[
     SnapshotEntry
@@ -101,7 +101,7 @@ class Watch:
         entries = list(snapshot_entries(self.store, snapshot))
         if lost := lost_units(self._listed.get(snapshot.job_digest, []), entries, snapshot.failed):
             raise Violation(f"snapshot {version} lost {lost}")
-        self._listed = {snapshot.job_digest: entries}
+        self._listed = {snapshot.job_digest: of_the_job(snapshot, entries)}
         for claim in self._claims_before_a_look("put_if_absent"):
             if claim.job not in (None, snapshot.job_digest):
                 raise Violation(
@@ -111,6 +111,14 @@ class Watch:
             record = read_commit(self.store, entry.unit, entry.fingerprint)
             if record is None or entry_of(record) != entry:
                 raise Violation(f"snapshot {version}: {entry.unit} is not what was committed")
+
+
+def of_the_job(snapshot: Snapshot, entries: Iterable[SnapshotEntry]) -> list[SnapshotEntry]:
+    """The entries with a fingerprint of the snapshot's job.
+
+    Of a shard that its driver has not read yet, a snapshot lists what was committed under any fingerprint.
+    """
+    return [entry for entry in entries if entry.fingerprint in JOBS[snapshot.job_digest].fingerprints]
 
 
 def lost_units(

@@ -18,12 +18,10 @@ from engine.work.labelling import Labelling
 from engine.work.tasks import Failure, Outcome, Task
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import SnapshotEntry
-from tests.ledger.invariants import lost_units
+from tests.ledger.invariants import lost_units, of_the_job
 from tests.ledger.simulated_world import Process, SimulatedStore, Violation, World
-from tests.ledger.tiny_job import PROVENANCE, TinyJob
+from tests.ledger.tiny_job import JOB, PROVENANCE, TinyJob
 
-JOB = TinyJob((3, 2))
-OTHER = TinyJob((3, 2), "sha256:another teacher")
 TRIES = 2
 
 
@@ -171,4 +169,4 @@ class Reader:
             raise Violation(f"a published snapshot cannot be read: {error}") from error
         if lost := lost_units(self._seen.get(snapshot.job_digest, []), entries, snapshot.failed):
             raise Violation(f"snapshot {snapshot.version} lost {lost}, which a reader saw before")
-        self._seen = {snapshot.job_digest: entries}
+        self._seen = {snapshot.job_digest: of_the_job(snapshot, entries)}

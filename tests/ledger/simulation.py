@@ -25,9 +25,9 @@ from engine.work import labelling
 from schemas.ledger import Snapshot
 from tests.ledger.invariants import Watch, check_end, check_orphans
 from tests.ledger.pure import remembered
-from tests.ledger.simulated_processes import JOB, OTHER, CleanUp, Driver, Reader
+from tests.ledger.simulated_processes import CleanUp, Driver, Reader
 from tests.ledger.simulated_world import Process, SimulatedStore, Violation, Weather, World
-from tests.ledger.tiny_job import TinyJob
+from tests.ledger.tiny_job import JOB, OTHER, TinyJob
 
 LONG = 20_000
 QUIET = Weather(faults=0, freeze_share=0, torn_listings=0)

@@ -58,6 +58,13 @@ class TinyJob:
         method = Method(reading="sha256:r", teacher=self.teacher, phrases="sha256:p", evidence="sha256:e")
         return JobPlan(self.digest, method, UNIT_SAMPLES, self.shards)
 
+    @cached_property
+    def fingerprints(self) -> frozenset[str]:
+        """Of all its units."""
+        plan = self.new_plan()
+        units = [unit for url in self.shards for unit in plan.cut(self.facts_of(url))]
+        return frozenset(plan.fingerprint(unit) for unit in units)
+
     def facts_of(self, url: str) -> ShardFacts:
         """What reading a shard to its end tells."""
         return _facts(url, self.samples[self.shards.index(url)])
@@ -66,6 +73,11 @@ class TinyJob:
         """What the teacher makes of a unit."""
         last = self.samples[self.shards.index(unit.shard)] - 1
         return _result(unit.name, unit.shard, unit.first, unit.count, last if last % 2 == 0 else -1, variant)
+
+
+JOB = TinyJob((3, 2))
+OTHER = TinyJob((3, 2), "sha256:another teacher")
+JOBS = {job.digest: job for job in (JOB, OTHER)}
 
 
 @cache

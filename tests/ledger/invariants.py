@@ -7,6 +7,7 @@ the history.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -44,6 +45,7 @@ class Watch:
         self.removed: list[str] = []
         self._listed: dict[str, list[SnapshotEntry]] = {}  # of the job of the newest snapshot
         self._claimed: list[Claim] = []
+        self._late: Counter[str] = Counter()  # by driver, versions after a claim of another job
         world.watch = self.change
 
     def change(self, path: str, before: bytes | None, after: bytes | None) -> None:
@@ -68,24 +70,29 @@ class Watch:
         if path.startswith(RECORDS):
             raise Violation(f"{path} was removed; records stand for ever")
         if path.startswith(("data/", "rejected/")):
-            self._fence()
+            self._fence_deletion()
 
-    def _fence(self) -> None:
+    def _fence_deletion(self) -> None:
         """Whoever holds an epoch and deletes must have looked for later ones just before, and found none."""
-        later = self._claims_before_a_look("delete")
-        if later:
-            raise Violation(
-                f"{self.world.running} deleted, though {later[-1].process} had claimed a later epoch"
-            )
+        looked_at = next(step for step, kind in self.world.steps_of(self.world.running) if kind != "delete")
+        for claim in self._claims_after_ours():
+            if claim.step <= looked_at:
+                raise Violation(
+                    f"{self.world.running} deleted, though {claim.process} had claimed a later epoch"
+                )
 
-    def _claims_before_a_look(self, but: str) -> list[Claim]:
-        """Epochs later than that of the running process, claimed before its last operation of another kind."""
+    def _fence_publishing(self, job: str) -> None:
+        """A driver that another job has overtaken may be publishing just then, but does not begin to again."""
+        process = self.world.running
+        if any(claim.job not in (None, job) for claim in self._claims_after_ours()):
+            self._late[process] += 1
+        if self._late[process] > 1:
+            raise Violation(f"{process} goes on publishing, though another job has claimed a later epoch")
+
+    def _claims_after_ours(self) -> list[Claim]:
         process = self.world.running
         own = [number for number, claim in enumerate(self._claimed) if claim.process == process]
-        if not own:
-            return []
-        looked_at = next(step for step, kind in self.world.steps_of(process) if kind != but)
-        return [claim for claim in self._claimed[own[-1] + 1 :] if claim.step <= looked_at]
+        return self._claimed[own[-1] + 1 :] if own else []
 
     def _commit(self, path: str, data: bytes) -> None:
         record = json.loads(data) if data else None
@@ -102,11 +109,7 @@ class Watch:
         if lost := lost_units(self._listed.get(snapshot.job_digest, []), entries, snapshot.failed):
             raise Violation(f"snapshot {version} lost {lost}")
         self._listed = {snapshot.job_digest: of_the_job(snapshot, entries)}
-        for claim in self._claims_before_a_look("put_if_absent"):
-            if claim.job not in (None, snapshot.job_digest):
-                raise Violation(
-                    f"snapshot {version} was published, though {claim.process} had claimed another job"
-                )
+        self._fence_publishing(snapshot.job_digest)
         for entry in entries:
             record = read_commit(self.store, entry.unit, entry.fingerprint)
             if record is None or entry_of(record) != entry:

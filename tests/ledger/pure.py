@@ -70,14 +70,22 @@ class Rows:
         return self._columns[name]
 
 
-class _Arrow:
-    """pyarrow, whose tables of equal rows are one object."""
+class _Table:
+    """pyarrow's Table, of which those of equal rows are one object."""
 
-    Table = SimpleNamespace(
-        from_pylist=lambda rows, schema: _once(
-            ("table", repr(rows), id(schema)), lambda: pa.Table.from_pylist(rows, schema=schema)
-        )
-    )
+    def __getattr__(self, name: str) -> Any:
+        return getattr(pa.Table, name)
+
+    def from_pylist(self, kept: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+        """As the original."""
+        key = ("table", repr(kept), id(schema))
+        return _once(key, lambda: pa.Table.from_pylist(kept, schema=schema))
+
+
+class _Arrow:
+    """pyarrow with such tables."""
+
+    Table = _Table()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(pa, name)

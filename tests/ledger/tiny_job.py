@@ -62,8 +62,9 @@ class TinyJob:
     def fingerprints(self) -> frozenset[str]:
         """Of all its units."""
         plan = self.new_plan()
-        units = [unit for url in self.shards for unit in plan.cut(self.facts_of(url))]
-        return frozenset(plan.fingerprint(unit) for unit in units)
+        for url in self.shards:
+            plan.cut(self.facts_of(url))
+        return frozenset(plan.fingerprint(unit) for unit in plan.units())
 
     def facts_of(self, url: str) -> ShardFacts:
         """What reading a shard to its end tells."""

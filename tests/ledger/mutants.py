@@ -158,8 +158,8 @@ def a_snapshot_before_its_segments() -> Iterator[None]:
             store.flush()
         return standing
 
-    def wrapped(publisher: Any, store: Store, *arguments: Any) -> None:
-        made(publisher, DataLater(store, "segments/"), *arguments)
+    def wrapped(publisher: Any, store: Store, *arguments: Any, **named: Any) -> None:
+        made(publisher, DataLater(store, "segments/"), *arguments, **named)
 
     made = publish.Publisher.__init__
     with patch.object(publish, "put_record", early), patch.object(publish.Publisher, "__init__", wrapped):

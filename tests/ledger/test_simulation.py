@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from schemas.errors import GroundswellError
 from tests.ledger import simulation
 from tests.ledger.mutants import MUTANTS
 from tests.ledger.simulated_world import Fate, Violation
@@ -49,6 +50,7 @@ def test_a_planted_mistake_is_found(name: str) -> None:
     with MUTANTS[name](), pytest.raises(Violation, match="tests.ledger.simulation --seed") as found:
         run(range(ENOUGH))
 
+    assert isinstance(found.value.__cause__, Violation | GroundswellError)  # no slip of the mistake itself
     print(f"{name}: {str(found.value).splitlines()[0]}")
 
 

@@ -15,7 +15,7 @@ from tests.ledger import simulation
 from tests.ledger.mutants import MUTANTS
 from tests.ledger.simulated_world import Fate, Violation
 
-SHORT, LONG = 1_000, 20_000
+SHORT, LONG = 500, 20_000
 ENOUGH = 400  # histories within which every planted mistake shows
 
 

@@ -1,6 +1,6 @@
 """SIGKILL at every source line of commit, attempt, publish, epoch and collection; then a fresh process ends the job.
 
-    python -m tests.ledger.crash_points               every line
+    python -m tests.ledger.crash_points               every line of all four stories
     python -m tests.ledger.crash_points --every 10    every tenth, for a quick look
     python -m tests.ledger.crash_points --plant --within planted        a planted mistake, which it finds
 
@@ -205,6 +205,7 @@ def main() -> None:
     """The command line."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--every", type=int, default=1)
+    arguments.add_argument("--story", choices=STORIES, help="only this one")
     arguments.add_argument("--within", default="", help="only at lines of files with this in their name")
     arguments.add_argument("--plant", action="store_true", help="create records in place: has to fail")
     asked = arguments.parse_args()
@@ -214,6 +215,7 @@ def main() -> None:
         found = {
             name: story.check(folder / name, asked.every, asked.within, undisturbed)
             for name, story in STORIES.items()
+            if asked.story in (None, name)
         }
     print(json.dumps(found | {"seconds": round(time.monotonic() - begun)}))
 

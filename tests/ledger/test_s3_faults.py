@@ -49,6 +49,7 @@ def test_a_commit_whose_answer_is_lost_or_that_is_reset_is_committed(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_whatever_befalls_a_request_ends_in_the_undisturbed_rows_or_in_a_named_failure(
     place: tuple[str, Proxy, Path], command: Command
 ) -> None:

@@ -41,6 +41,7 @@ def test_no_history_of_the_short_share_breaks_a_promise() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # two minutes on a core of its own
 def test_none_of_20000_histories_breaks_a_promise() -> None:
     assert run(range(SHORT, SHORT + LONG)).histories == LONG
 

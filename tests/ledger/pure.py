@@ -5,7 +5,7 @@ Only functions of their arguments are remembered, so that the code under test ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -131,12 +131,11 @@ def _read_table(data: bytes, schema: pa.Schema, where: str) -> pa.Table:
     return _once(("whole", data, id(schema)), lambda: plain_parquet.read_table(data, schema, where))
 
 
-def _read_batches(
-    data: bytes, schema: pa.Schema, where: str, columns: Sequence[str] | None = None
-) -> Iterator[Rows]:
-    key = ("batches", data, id(schema), tuple(columns or ()))
-    batches = _once(key, lambda: [Rows(b) for b in plain_parquet.read_batches(data, schema, where, columns)])
-    yield from batches
+def _read_batches(data: bytes, schema: pa.Schema, where: str, *options: Any, **named: Any) -> Iterator[Rows]:
+    key = ("batches", data, id(schema), repr((options, named)))
+    yield from _once(
+        key, lambda: [Rows(b) for b in plain_parquet.read_batches(data, schema, where, *options, **named)]
+    )
 
 
 def _rows_digest(kept: list[dict[str, Any]], refused: list[dict[str, Any]]) -> str:

@@ -15,7 +15,8 @@ from tests.ledger.children import fast_folder
 from tests.ledger.fault_cases import Command, forget_memory, store_cases, system_cases, try_cases
 from tests.ledger.faulty_store import FAULTS, Faults
 
-SHARE = 23  # coprime to the number of faults, so that all of them come
+pytestmark = pytest.mark.timeout(900)  # of the long suites
+SHARE = 37  # coprime to the number of faults, so that all of them come
 
 
 @pytest.fixture(scope="module")

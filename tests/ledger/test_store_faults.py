@@ -16,7 +16,7 @@ from tests.ledger.fault_cases import Command, forget_memory, store_cases, system
 from tests.ledger.faulty_store import FAULTS, Faults
 
 pytestmark = pytest.mark.timeout(900)  # of the long suites
-SHARE = 37  # coprime to the number of faults, so that all of them come
+SHARE = 23  # coprime to the ten cases of a call, so that all of them come
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 
 from schemas.errors import EnvironmentProblem
 
@@ -61,8 +62,9 @@ def sweep_temporary(root: str) -> list[str]:
         for name in names:
             owner = _OWNED.match(name)
             if owner and owner[1] == _machine() and not _is_alive(int(owner[2])):
-                os.unlink(os.path.join(folder, name))
-                removed.append(os.path.join(folder, name))
+                with suppress(FileNotFoundError):  # another clean-up was faster
+                    os.unlink(os.path.join(folder, name))
+                    removed.append(os.path.join(folder, name))
     return sorted(removed)
 
 

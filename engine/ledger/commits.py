@@ -30,6 +30,7 @@ T = TypeVar("T")
 ROW_GROUP_ROWS = 256
 TRIES = 5
 FIRST_WAIT_S = 0.2
+wait: Callable[[float], None] = time.sleep  # a simulation waits in its own time
 
 
 def commit_unit(
@@ -124,6 +125,20 @@ def put_record(store: Store, path: str, record: BaseModel) -> bytes:
     return retried(lambda: store.read(path))
 
 
+def put_data(store: Store, path: str, data: bytes) -> None:
+    """Put a file that a record is about to name, and see that all of it stands there.
+
+    raises: OSError when it does not, or the store keeps failing; NotFound when it was collected meanwhile
+    """
+
+    def put_and_look() -> None:
+        store.put(path, data)
+        if (stored := store.size(path)) != len(data):
+            raise OSError(f"{store.url}/{path}: {stored} of {len(data)} bytes were stored")
+
+    retried(put_and_look)
+
+
 def retried(action: Callable[[], T]) -> T:
     """The action's result; OSError, which stores raise in passing trouble, is tried again a few times."""
     for attempt in range(TRIES - 1):
@@ -134,7 +149,7 @@ def retried(action: Callable[[], T]) -> T:
         except OSError as error:
             wait_s = FIRST_WAIT_S * 2**attempt
             log.warning("%s: %s; trying again in %.1f s", type(error).__name__, error, wait_s)
-            time.sleep(wait_s)
+            wait(wait_s)
     return action()
 
 
@@ -149,9 +164,7 @@ def _put_table(
     table = read_table(data, schema, path)
     if table.num_rows != len(rows):
         raise Conflict(f"{path}: {len(rows)} rows were written, {table.num_rows} read back")
-    retried(lambda: store.put(path, data))
-    if (stored := retried(lambda: store.size(path))) != len(data):
-        raise OSError(f"{store.url}/{path}: {stored} of {len(data)} bytes were stored")
+    put_data(store, path, data)
     return DataFile(path=path, size_bytes=len(data), sha256=digest, rows=len(rows)), table.to_pylist()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import pyarrow as pa
 
-from engine.ledger.commits import put_record, record_bytes, retried
+from engine.ledger.commits import put_data, put_record, record_bytes
 from engine.ledger.listed import Listed
 from engine.ledger.plan import JobPlan
 from engine.ledger.segments import filtered, merge_small, segment_keys, write_segment
@@ -189,7 +189,7 @@ def _put_failed(store: Store, failed: list[FailedUnit]) -> DataFile | None:
     data = table_bytes(pa.Table.from_pylist(rows, schema=FAILED), 16_384)
     sha256 = sha256_hex(data)
     path = f"segments/failed-{sha256[:16]}.parquet"
-    retried(lambda: store.put(path, data))
+    put_data(store, path, data)
     return DataFile(path=path, size_bytes=len(data), sha256=sha256, rows=len(rows))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.ledger.commits import retried
+from engine.ledger.commits import put_data, retried
 from engine.plain_parquet import read_batches, read_table, table_bytes
 from engine.storage import Store
 from schemas.digests import sha256_hex
@@ -126,7 +126,7 @@ def _put(store: Store, table: pa.Table) -> Segment:
     data = table_bytes(table, ROW_GROUP_ROWS)
     sha256 = sha256_hex(data)
     path = f"segments/{sha256[:16]}.parquet"
-    retried(lambda: store.put(path, data))
+    put_data(store, path, data)
     return Segment(path=path, size_bytes=len(data), sha256=sha256, totals=_totals(table))
 
 

@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo test test-long bench-glip bench-one-number check lock clean
+.PHONY: help setup demo test test-long bench-glip bench-one-number bench-scale bench-engine check lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,12 @@ check: $(STAMP)  ## format, lint and types
 
 bench-glip: $(STAMP)  ## GLIP's speed and memory on this machine, beside Grounding DINO tiny
 	@$(BIN)/python -m benchmarks.glip_speed
+
+bench-engine: $(STAMP)  ## the engine beside bare loops and beside Ray Data (about five minutes, two idle cores)
+	@$(BIN)/python -m benchmarks.engine
+
+bench-scale: $(STAMP)  ## the driver with 10^6 units and 10^4 simulated actors (some minutes)
+	@$(BIN)/python -m benchmarks.engine_scale
 
 lock: requirements.in  ## resolve requirements.in anew (needs uv on the PATH)
 	@deploy/lock.sh requirements.in requirements.lock

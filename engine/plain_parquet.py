@@ -10,6 +10,8 @@ import base64
 import io
 import os
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -61,16 +63,35 @@ def table_bytes(table: pa.Table, row_group_size: int) -> bytes:
 
 def read_table(data: bytes, schema: pa.Schema, where: str) -> pa.Table:
     """The table in the bytes of a file of ours, of exactly the given schema. Raises Conflict."""
+    with _unreadable_told(where):
+        return _opened(data, schema, where).read(use_threads=False)
+
+
+def read_batches(
+    data: bytes, schema: pa.Schema, where: str, rows: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """As `read_table`, at most so many rows decoded at a time, of all or some columns."""
+    with _unreadable_told(where):
+        file = _opened(data, schema, where)
+        yield from file.iter_batches(batch_size=rows, columns=columns, use_threads=False)
+
+
+def _opened(data: bytes, schema: pa.Schema, where: str) -> pq.ParquetFile:
+    if names_extension_type(footer_of(io.BytesIO(data))):
+        raise Conflict(
+            f"{where} names an Arrow extension type; Groundswell wrote no such file, do not use it"
+        )
+    file = pq.ParquetFile(pa.BufferReader(data))
+    if not file.schema_arrow.equals(schema):
+        raise Conflict(
+            f"{where} has other columns than this version of Groundswell writes: {file.schema_arrow.names[:20]}"
+        )
+    return file
+
+
+@contextmanager
+def _unreadable_told(where: str) -> Iterator[None]:
     try:
-        if names_extension_type(footer_of(io.BytesIO(data))):
-            raise Conflict(
-                f"{where} names an Arrow extension type; Groundswell wrote no such file, do not use it"
-            )
-        table = pq.read_table(pa.BufferReader(data), use_threads=False)
+        yield
     except (pa.ArrowException, OSError, ValueError) as error:
         raise Conflict(f"{where} is not a readable Parquet file: {error}") from error
-    if not table.schema.equals(schema):
-        raise Conflict(
-            f"{where} has other columns than this version of Groundswell writes: {table.schema.names[:20]}"
-        )
-    return table

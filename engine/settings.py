@@ -131,6 +131,10 @@ class RunSettings(Settings):
         False,
         description="work on a running cluster that asks for no token, where anybody who reaches it runs code",
     )
+    single_writer: bool = Field(
+        False,
+        description="accept a store that ignores conditional writes; then no two runs may share the output",
+    )
     placement_timeout_s: float = Field(60, gt=0, description="give up when min actors find no place by then")
     prepare_threads: int = Field(
         1, ge=1, le=64, description="threads of an actor that decode images; order and rows stay the same"

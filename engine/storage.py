@@ -1,21 +1,22 @@
-"""An output's objects: read, put if absent, put, list. One class over every filesystem.
+"""An output's objects: read, put if absent, put, delete, list. One class over every filesystem.
 
 Promise: a name holds a whole object or nothing, whatever dies in between, and `put_if_absent` has one winner.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
-import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from engine.filesystems import absolute_url, open_filesystem, reaching
+from engine.local_files import TEMPORARY, create_file, replace_file
 from engine.settings import StorageSettings
-from schemas.errors import EnvironmentProblem, NotFound
+from schemas.errors import NotFound
 
-TEMPORARY = ".tmp-"
+_IN_MEMORY = threading.Lock()  # memory:// lives in one process; its check and its write must be one step
 
 
 class Store:
@@ -52,9 +53,17 @@ class Store:
         full = self._full(path)
         with reaching(self.url):
             if self.is_local:
-                _replace_local(full, data)
+                replace_file(full, data)
             else:
                 self._fs.pipe_file(full, data)
+
+    def delete(self, path: str) -> None:
+        """Remove an object; one that is gone already is no error. Only what no record can name may be removed."""
+        try:
+            with reaching(self.url):
+                self._fs.rm_file(self._full(path))
+        except FileNotFoundError:
+            return
 
     def list(self, prefix: str) -> list[str]:
         """Sorted paths of the objects under a folder; temporary files are none."""
@@ -82,6 +91,11 @@ class Store:
         """Whether objects are files of this machine."""
         return "://" not in self.url
 
+    @property
+    def root_folder(self) -> str:
+        """The folder of a local store."""
+        return self._root
+
     def _full(self, path: str) -> str:
         parts = path.split("/")
         if path.startswith("/") or ".." in parts:
@@ -90,11 +104,12 @@ class Store:
 
     def _create(self, full: str, data: bytes) -> None:
         if self.is_local:
-            _create_local(full, data)
+            create_file(full, data)
         elif self.url.startswith("memory://"):
             _create_in_memory(self._fs, full, data)
         else:
-            self._fs.pipe_file(full, data, mode="create")
+            with _refusal_told():
+                self._fs.pipe_file(full, data, mode="create")
 
 
 def open_store(url: str, storage: StorageSettings | None = None) -> Store:
@@ -102,59 +117,22 @@ def open_store(url: str, storage: StorageSettings | None = None) -> Store:
     return Store(url, storage)
 
 
-def _replace_local(full: str, data: bytes) -> None:
-    temporary = _write_temporary(full, data)
+@contextmanager
+def _refusal_told() -> Iterator[None]:
+    """A store's 412 as FileExistsError: s3fs knows only the form in which AWS says it, with the condition's name."""
     try:
-        os.replace(temporary, full)
-    except OSError:  # a folder stands there
-        os.unlink(temporary)
+        yield
+    except FileExistsError:
         raise
-    _sync_folder(os.path.dirname(full))
-
-
-def _create_local(full: str, data: bytes) -> None:
-    # open(path, "xb") is exclusive, but a crash between open and write leaves a broken record for ever
-    temporary = _write_temporary(full, data)
-    try:
-        os.link(temporary, full)
     except OSError as error:
-        if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
-            raise EnvironmentProblem(
-                f"{os.path.dirname(full)}: this file system has no hard links, so a record cannot be created by "
-                "one writer alone; choose another disk for output.url"
-            ) from error
+        answer = getattr(error.__cause__, "response", None) or {}
+        if answer.get("ResponseMetadata", {}).get("HTTPStatusCode") == 412:
+            raise FileExistsError(str(error)) from error
         raise
-    finally:
-        os.unlink(temporary)
-    _sync_folder(os.path.dirname(full))
 
 
 def _create_in_memory(filesystem: Any, full: str, data: bytes) -> None:
-    if filesystem.exists(full):
-        raise FileExistsError(full)
-    filesystem.pipe_file(full, data)
-
-
-def _write_temporary(full: str, data: bytes) -> str:
-    folder = os.path.dirname(full)
-    os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}")
-    mode = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IROTH
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return temporary
-
-
-def _sync_folder(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with _IN_MEMORY:
+        if filesystem.isfile(full):  # `exists` would look through all names for a folder
+            raise FileExistsError(full)
+        filesystem.pipe_file(full, data)

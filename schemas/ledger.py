@@ -16,6 +16,8 @@ from schemas.digests import digest_of
 from schemas.records import Record
 
 FORMAT_VERSION = "1.0"
+COMMIT_FORMAT = "1.1"  # 1.1: a data file's path names the fingerprint too
+SNAPSHOT_FORMAT = "2.0"  # 2.0: entries stand in segments, the digest is that of a set
 
 
 def bare_url(url: str) -> str:
@@ -113,7 +115,7 @@ class DataFile(Record):
 class CommitRecord(Record):
     """The one fact that a unit is done."""
 
-    format_version: str = FORMAT_VERSION
+    format_version: str = COMMIT_FORMAT
     unit: Unit
     fingerprint: str
     parts: FingerprintParts
@@ -133,6 +135,30 @@ class CommitRecord(Record):
         if self.parts.fingerprint() != self.fingerprint:
             raise ValueError(f"{self.unit.name}: the fingerprint is not that of its parts")
         return self
+
+
+class EpochRecord(Record):
+    """A driver's or a clean-up's claim of an epoch, so that an older one can see that it was overtaken."""
+
+    format_version: str = FORMAT_VERSION
+    number: int = Field(ge=1)
+    purpose: Literal["label", "clean"]
+    job: str | None = Field(None, description="job digest; none for a clean-up")
+    holder: str = Field(
+        description="who claimed it: host, process and a nonce, for people and for comparison"
+    )
+
+
+class AttemptRecord(Record):
+    """A worker began a unit. Says nothing about how it ended, and never decides anything."""
+
+    format_version: str = FORMAT_VERSION
+    unit: str
+    fingerprint: str
+    number: int = Field(ge=1)
+    epoch: int = Field(ge=0, description="of the driver that handed the unit out; 0 where it claimed none")
+    worker: str = Field(description="host and process")
+    nonce: str = Field(description="tells this attempt's record from another's")
 
 
 class FailedUnit(Record):
@@ -158,21 +184,67 @@ class SnapshotEntry(Record):
     quarantined: bool = False
 
 
-class Snapshot(Record):
-    """A numbered list of commits: what readers read. At most one entry per unit."""
+class Totals(Record):
+    """Sums over committed units."""
 
-    format_version: str = FORMAT_VERSION
+    units: int = Field(0, ge=0)
+    samples: SampleCounts = NO_SAMPLES
+    regions: int = Field(0, ge=0)
+    quarantined: int = Field(0, ge=0, description="units with a crashed, hung or memory-eating sample")
+
+    def plus(self, other: Totals) -> Totals:
+        """The sums of both."""
+        return Totals(
+            units=self.units + other.units,
+            samples=self.samples.plus(other.samples),
+            regions=self.regions + other.regions,
+            quarantined=self.quarantined + other.quarantined,
+        )
+
+
+def totals_of(entry: SnapshotEntry) -> Totals:
+    """One unit's share of the sums."""
+    return Totals(units=1, samples=entry.counts, regions=entry.regions, quarantined=int(entry.quarantined))
+
+
+class Segment(Record):
+    """A file of snapshot entries in unit order, named by its content and never changed."""
+
+    path: str
+    size_bytes: int = Field(ge=0)
+    sha256: str
+    totals: Totals
+
+
+class Snapshot(Record):
+    """A numbered state of an output: what readers read. Its segments hold an entry for each committed unit."""
+
+    format_version: str = SNAPSHOT_FORMAT
     kind: Literal["evidence"] = "evidence"
     version: int = Field(ge=1)
     job_digest: str
-    entries: tuple[SnapshotEntry, ...]
-    failed: tuple[FailedUnit, ...] = ()
-    planned: int = Field(ge=0)
-    digest: str
+    planned: int = Field(ge=0, description="units; a shard that was not read yet counts as one")
+    totals: Totals
+    digest: str = Field(description="over (unit, rows_digest) of all entries, as a set")
+    digest_state: str = Field(description="what the digest is the sha256 of, to go on from")
+    segments: tuple[Segment, ...]
+    failed_units: int = Field(0, ge=0)
+    failed: tuple[FailedUnit, ...] = Field((), description="the first of them by name")
+    failed_rest: DataFile | None = Field(None, description="the others, where they are many")
 
     @model_validator(mode="after")
-    def _names_each_unit_once(self) -> Snapshot:
-        names = [entry.unit for entry in self.entries]
-        if len(set(names)) != len(names):
-            raise ValueError(f"snapshot {self.version} names a unit twice")
+    def _adds_up(self) -> Snapshot:
+        total = Totals()
+        for segment in self.segments:
+            total = total.plus(segment.totals)
+        if total != self.totals:
+            raise ValueError(f"snapshot {self.version}: its totals are not those of its segments")
+        rest = self.failed_rest.rows if self.failed_rest else 0
+        if len(self.failed) + rest != self.failed_units:
+            raise ValueError(f"snapshot {self.version}: {self.failed_units} failed units, not all listed")
+        if self.totals.units + self.failed_units > self.planned:
+            raise ValueError(
+                f"snapshot {self.version}: {self.totals.units} units committed and {self.failed_units} failed, "
+                f"but only {self.planned} planned"
+            )
         return self

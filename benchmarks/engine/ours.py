@@ -56,6 +56,6 @@ def seconds(config: JobConfig) -> tuple[float, float]:
         ended = time.perf_counter()
     finally:
         pool.close()
-    if len(snapshot.entries) != snapshot.planned:
-        raise RuntimeError(f"{len(snapshot.entries)} of {snapshot.planned} units were committed")
+    if snapshot.totals.units != snapshot.planned:
+        raise RuntimeError(f"{snapshot.totals.units} of {snapshot.planned} units were committed")
     return ended - placed, ended - begun

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
-from engine.ledger.evidence import rows_digest
+from engine.ledger.rows import rows_digest
 from engine.ledger.unit_result import UnitResult
 from engine.plain_parquet import read_table, table_bytes
 from engine.storage import Store
@@ -30,6 +30,7 @@ T = TypeVar("T")
 ROW_GROUP_ROWS = 256
 TRIES = 5
 FIRST_WAIT_S = 0.2
+wait: Callable[[float], None] = time.sleep  # a simulation waits in its own time
 
 
 def commit_unit(
@@ -41,12 +42,20 @@ def commit_unit(
     """
     fingerprint = parts.fingerprint()
     metadata = {"groundswell.unit": unit.name, "groundswell.fingerprint": fingerprint, **provenance}
-    evidence, rows = _put_table(store, f"data/{unit.name}", result.rows, EVIDENCE, metadata)
+    place = (
+        f"{unit.name}/{short(fingerprint)}"  # so that whoever finds the file knows which commit decides on it
+    )
     rejections, refused = None, list[dict[str, Any]]()
-    if result.rejections:
-        rejections, refused = _put_table(
-            store, f"rejected/{unit.name}", result.rejections, REJECTIONS, metadata
-        )
+    try:
+        evidence, rows = _put_table(store, f"data/{place}", result.rows, EVIDENCE, metadata)
+        if result.rejections:
+            rejections, refused = _put_table(
+                store, f"rejected/{place}", result.rejections, REJECTIONS, metadata
+            )
+    except NotFound as error:  # collected already: that befalls only what lost to a record that stands
+        if (other := read_commit(store, unit.name, fingerprint)) is None:
+            raise OSError(f"{error}, although it was just written and no commit stands") from error
+        return other
     record = CommitRecord(
         unit=unit,
         fingerprint=fingerprint,
@@ -69,6 +78,15 @@ def read_commit(store: Store, unit: str, fingerprint: str) -> CommitRecord | Non
     except NotFound:
         return None
     return _record(data, unit, fingerprint)
+
+
+def deciding_commit(store: Store, unit: str, fingerprint16: str) -> CommitRecord | None:
+    """As `read_commit`, by the 16 digits of the fingerprint that stand in a file's path."""
+    try:
+        data = store.read(commit_path(unit, fingerprint16))
+    except NotFound:
+        return None
+    return _record(data, unit, fingerprint16)
 
 
 def entry_of(record: CommitRecord) -> SnapshotEntry:
@@ -107,6 +125,20 @@ def put_record(store: Store, path: str, record: BaseModel) -> bytes:
     return retried(lambda: store.read(path))
 
 
+def put_data(store: Store, path: str, data: bytes) -> None:
+    """Put a file that a record is about to name, and see that all of it stands there.
+
+    raises: OSError when it does not, or the store keeps failing; NotFound when it was collected meanwhile
+    """
+
+    def put_and_look() -> None:
+        store.put(path, data)
+        if (stored := store.size(path)) != len(data):
+            raise OSError(f"{store.url}/{path}: {stored} of {len(data)} bytes were stored")
+
+    retried(put_and_look)
+
+
 def retried(action: Callable[[], T]) -> T:
     """The action's result; OSError, which stores raise in passing trouble, is tried again a few times."""
     for attempt in range(TRIES - 1):
@@ -117,7 +149,7 @@ def retried(action: Callable[[], T]) -> T:
         except OSError as error:
             wait_s = FIRST_WAIT_S * 2**attempt
             log.warning("%s: %s; trying again in %.1f s", type(error).__name__, error, wait_s)
-            time.sleep(wait_s)
+            wait(wait_s)
     return action()
 
 
@@ -132,9 +164,7 @@ def _put_table(
     table = read_table(data, schema, path)
     if table.num_rows != len(rows):
         raise Conflict(f"{path}: {len(rows)} rows were written, {table.num_rows} read back")
-    retried(lambda: store.put(path, data))
-    if (stored := retried(lambda: store.size(path))) != len(data):
-        raise OSError(f"{store.url}/{path}: {stored} of {len(data)} bytes were stored")
+    put_data(store, path, data)
     return DataFile(path=path, size_bytes=len(data), sha256=digest, rows=len(rows)), table.to_pylist()
 
 
@@ -143,7 +173,8 @@ def _record(data: bytes, unit: str, fingerprint: str) -> CommitRecord:
         record = CommitRecord.model_validate_json(data)
     except ValidationError as error:
         raise Conflict(f"the commit record of {unit} cannot be read: {error}") from error
-    if (record.unit.name, record.fingerprint) != (unit, fingerprint):
+    names = (record.fingerprint, short(record.fingerprint))
+    if record.unit.name != unit or fingerprint not in names:
         raise Conflict(
             f"the commit record of {unit} is about {record.unit.name} with {short(record.fingerprint)}, "
             f"expected {short(fingerprint)}"

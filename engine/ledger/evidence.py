@@ -1,19 +1,20 @@
-"""Evidence and rejections read back with their digests checked, and digests over their rows.
+"""Evidence and rejections read back with their digests checked.
 
 Promise: rows that are read are the rows that were committed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 
+from engine.ledger.snapshots import snapshot_entries
 from engine.plain_parquet import read_table
 from engine.storage import Store
 from schemas.arrow import EVIDENCE, REJECTIONS
-from schemas.digests import canonical_json, digest_of_many, sha256_hex
+from schemas.digests import sha256_hex
 from schemas.errors import Conflict
 from schemas.ledger import DataFile, Snapshot, SnapshotEntry
 
@@ -32,19 +33,8 @@ def read_rejections(store: Store, entry: SnapshotEntry) -> pa.Table:
 
 def evidence_rows(store: Store, snapshot: Snapshot) -> Iterator[dict[str, Any]]:
     """All evidence rows of a snapshot in unit and index order."""
-    for entry in snapshot.entries:
+    for entry in snapshot_entries(store, snapshot):
         yield from read_evidence(store, entry).to_pylist()
-
-
-def rows_digest(rows: Sequence[Mapping[str, Any]], rejections: Sequence[Mapping[str, Any]]) -> str:
-    """Over the content of evidence and rejection rows in index order, however the files were written."""
-    merged = sorted([*rows, *rejections], key=lambda row: row["index"])
-    return digest_of_many("sha256:" + sha256_hex(canonical_json(row)) for row in merged)
-
-
-def total_digest(entries: Iterable[SnapshotEntry]) -> str:
-    """Over the rows of all units in unit order: what a user compares."""
-    return digest_of_many(entry.rows_digest for entry in sorted(entries, key=lambda entry: entry.unit))
 
 
 def _read_checked(store: Store, file: DataFile, schema: pa.Schema) -> pa.Table:

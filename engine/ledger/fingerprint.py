@@ -6,11 +6,12 @@ Promise: equal fingerprints mean equal evidence, so a unit is never redone witho
 from __future__ import annotations
 
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 
 from engine.reading.shards import READER_VERSION
 from engine.settings import InputSettings
 from schemas.arrow import SCHEMA_VERSION
-from schemas.digests import digest_of
+from schemas.digests import canonical_json, digest_of, sha256_hex
 from schemas.ledger import FingerprintParts, Unit
 from schemas.settings import EvidenceSettings
 
@@ -67,6 +68,31 @@ def parts_of(unit: Unit, method: Method, selection: str | None = None) -> Finger
         schema_version=SCHEMA_VERSION,
         selection=selection,
     )
+
+
+class Fingerprints:
+    """`parts_of(unit, method).fingerprint()` for very many units: the same digest, without making records."""
+
+    def __init__(self, method: Method) -> None:
+        self._before_first = _members(decoys=method.decoys, evidence=method.evidence)
+        self._before_selection = _members(
+            phrases=method.phrases, reading=method.reading, schema_version=SCHEMA_VERSION
+        )
+        self._last = _members(teacher=method.teacher)
+
+    def of(self, input_digest: str, first: int, count: int, selection: str | None = None) -> str:
+        """The fingerprint of the unit [first, first + count) of a shard; selection as in `parts_of`."""
+        chosen = "" if selection is None else f'"selection":{encode_basestring(selection)},'
+        text = (
+            f'{{"count":{count},{self._before_first},"first":{first},'
+            f'"input":{encode_basestring(input_digest)},{self._before_selection},{chosen}{self._last}}}'
+        )
+        return "sha256:" + sha256_hex(text.encode())
+
+
+def _members(**values: str) -> str:
+    """Members of a canonical JSON object, without its braces."""
+    return canonical_json(values).decode()[1:-1]
 
 
 def changes(before: FingerprintParts, after: FingerprintParts) -> list[str]:

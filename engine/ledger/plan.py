@@ -1,22 +1,24 @@
 """What a job asks for: its shards, and the units of those shards that were read.
 
 A shard that was not read yet counts as one planned unit. Promise: the plan alone decides which commits belong to the
-job, by unit and fingerprint.
+job, by unit and fingerprint. It holds a few numbers a shard and nothing a unit; units are made when they are asked for.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import functools
 from collections.abc import Iterable, Iterator
 
-from engine.ledger.fingerprint import Method, parts_of
-from engine.ledger.units import cut_units
+from engine.ledger.fingerprint import Fingerprints, Method, parts_of
 from engine.reading.selection import Selection
-from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit
+from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit, unit_name
+
+_NONE = (-1, "")  # a shard of which no unit is planned
+_INDEX_AT = 17  # where the first sample's index stands in a unit's name
 
 
 class JobPlan:
-    """The shards of a job in order, with the units of those that were read."""
+    """The shards of a job in order, and the facts of those that were read. A shard is cut once."""
 
     def __init__(
         self,
@@ -30,22 +32,22 @@ class JobPlan:
         self.method = method
         self.selection = selection
         self.unit_samples = unit_samples
-        self.shards = tuple(shards)
-        self._known = frozenset(self.shards)
-        self._units: dict[str, dict[str, Unit]] = {}
+        self.shards = tuple(dict.fromkeys(shards))
+        self.units_cut = 0  # units of the shards that were read
+        self.samples_cut = 0
+        self._cuts: dict[str, tuple[int, str] | None] = dict.fromkeys(self.shards)  # samples, sha256
+        self._uncut = len(self._cuts)
         self._given_up: set[str] = set()
-        self._fingerprints: dict[Unit, str] = {}
+        self._fingerprints = Fingerprints(method)
 
-    def cut(self, facts: ShardFacts, samples_left: int | None = None) -> list[Unit]:
-        """Cut a shard that was read, to no more than `samples_left` samples; its units."""
-        if samples_left is not None and samples_left < facts.samples:
-            facts = facts.model_copy(update={"samples": samples_left})
-        self._units[facts.url] = {unit.name: unit for unit in cut_units(facts, self.unit_samples)}
-        return list(self._units[facts.url].values())
+    def cut(self, facts: ShardFacts, samples_left: int | None = None) -> int:
+        """Cut a shard that was read, to no more than `samples_left` samples; how many units it has."""
+        samples = facts.samples if samples_left is None else min(facts.samples, samples_left)
+        return self._set_cut(facts.url, (samples, facts.sha256))
 
     def leave_out(self, url: str) -> None:
         """Plan no unit of a shard (the sample limit was reached before it)."""
-        self._units[url] = {}
+        self._set_cut(url, _NONE)
 
     def give_up(self, url: str) -> None:
         """A shard that cannot be read in its present version: one planned unit, and no earlier commit counts."""
@@ -53,38 +55,89 @@ class JobPlan:
 
     def parts(self, unit: Unit) -> FingerprintParts:
         """The parts of a unit's fingerprint under this job."""
-        chosen = self.selection.digest_of(unit.shard) if self.selection else None
-        return parts_of(unit, self.method, chosen)
+        return parts_of(unit, self.method, self._chosen(unit.shard))
 
     def fingerprint(self, unit: Unit) -> str:
         """The fingerprint that a unit's commit must have."""
-        if unit not in self._fingerprints:
-            self._fingerprints[unit] = self.parts(unit).fingerprint()
-        return self._fingerprints[unit]
+        return self._fingerprints.of(unit.input_digest, unit.first, unit.count, self._chosen(unit.shard))
 
     def units(self) -> Iterator[Unit]:
         """Units of the shards that were read, in plan order."""
         for url in self.shards:
             yield from self.units_of(url)
 
-    def units_of(self, url: str) -> list[Unit]:
+    def units_of(self, url: str) -> Iterator[Unit]:
         """Units of one shard in order; none while it was not read."""
-        return list(self._units.get(url, {}).values())
+        return (self.unit_at(url, place) for place in range(self.units_in(url)))
+
+    def units_in(self, url: str) -> int:
+        """How many units a shard was cut into; 0 while it was not read. An empty shard is one empty unit."""
+        samples = (self._cuts[url] or _NONE)[0]
+        return 0 if samples < 0 else max(1, -(-samples // self.unit_samples))
+
+    def unit_at(self, url: str, place: int) -> Unit:
+        """A shard's unit by its place in the shard, from 0."""
+        samples, sha256 = self._cuts[url] or _NONE
+        first = place * self.unit_samples
+        count = min(self.unit_samples, samples - first)
+        return Unit(
+            name=unit_name(url, first), shard=url, input_digest="sha256:" + sha256, first=first, count=count
+        )
+
+    def place_of(self, url: str, unit: str) -> int | None:
+        """The place of a unit, by name, in a shard that was cut; None when the shard has no such unit."""
+        if unit[: _INDEX_AT - 1] != _shard_name(url) or not unit[_INDEX_AT:].isdigit():
+            return None
+        place, off = divmod(int(unit[_INDEX_AT:]), self.unit_samples)
+        return place if not off and place < self.units_in(url) else None
 
     def is_cut(self, url: str) -> bool:
         """Whether the shard was read and cut."""
-        return url in self._units
+        return self._cuts.get(url) is not None
 
     def admits(self, entry: SnapshotEntry) -> bool:
         """Whether a commit belongs to this job: of a planned unit, under the asked fingerprint."""
-        if entry.shard not in self._units:
-            return entry.shard in self._known and entry.shard not in self._given_up
-        unit = self._units[entry.shard].get(entry.unit)
-        return unit is not None and self.fingerprint(unit) == entry.fingerprint
+        return self.admits_named(entry.shard, entry.unit, entry.fingerprint)
 
-    def planned(self, entries: Iterable[SnapshotEntry]) -> int:
-        """Units planned, given those committed: a shard not read yet counts as one, or as its commits."""
-        committed = Counter(entry.shard for entry in entries)
-        return sum(
-            len(self._units[url]) if url in self._units else max(1, committed[url]) for url in self.shards
-        )
+    def admits_named(self, shard: str, unit: str, fingerprint: str) -> bool:
+        """As `admits`. Any commit of a shard that is still to be read is admitted until it is."""
+        cut = self._cuts.get(shard)
+        if cut is None:
+            return shard in self._cuts and shard not in self._given_up
+        place = self.place_of(shard, unit)
+        if place is None:
+            return False
+        samples, sha256 = cut
+        first = place * self.unit_samples
+        count = min(self.unit_samples, samples - first)
+        return self._fingerprints.of("sha256:" + sha256, first, count, self._chosen(shard)) == fingerprint
+
+    def planned(self, listed_uncut: Iterable[int]) -> int:
+        """Units planned: those of shards that were read, and of each other shard its commits, at least one.
+
+        listed_uncut: how many commits each shard has that was not read yet; shards without commits may be left out
+        """
+        return self.units_cut + self._uncut + sum(max(count - 1, 0) for count in listed_uncut)
+
+    def _chosen(self, url: str) -> str | None:
+        """Digest of the keys asked for in a shard, None where all are."""
+        return self.selection.digest_of(url) if self.selection else None
+
+    def _set_cut(self, url: str, cut: tuple[int, str]) -> int:
+        before = self._cuts[url]
+        if before is None:
+            self._uncut -= 1
+        else:
+            self.units_cut -= self.units_in(url)
+            self.samples_cut -= max(before[0], 0)
+        self._cuts[url] = cut
+        units = self.units_in(url)
+        self.units_cut += units
+        self.samples_cut += max(cut[0], 0)
+        return units
+
+
+@functools.lru_cache(maxsize=4096)
+def _shard_name(url: str) -> str:
+    """The part of its units' names that is the shard's."""
+    return unit_name(url, 0)[: _INDEX_AT - 1]

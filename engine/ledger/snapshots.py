@@ -1,23 +1,29 @@
-"""Snapshots: numbered lists of commits, the only thing readers read.
+"""Snapshots: numbered states of an output, the only thing readers read.
 
-Promise: a version, once published, never changes; a snapshot whose samples do not add up is not published; two
-publishers rebase on each other instead of overwriting.
+Promise: a version, once published, never changes; what a reader gets of it are the entries that were published, in unit
+order, each once. A snapshot is one small object that names the segments with the entries (docs/ledger.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import heapq
+import json
+from collections.abc import Iterator
+from typing import Any
 
+import pyarrow as pa
 from pydantic import ValidationError
 
-from engine.ledger.commits import put_record, record_bytes
-from engine.ledger.evidence import total_digest
-from engine.ledger.plan import JobPlan
+from engine.ledger.segments import segment_entries
+from engine.ledger.set_digest import SetDigest
+from engine.plain_parquet import read_table
 from engine.storage import Store
+from schemas.digests import sha256_hex
 from schemas.errors import Conflict, NotFound
-from schemas.ledger import NO_SAMPLES, FailedUnit, SampleCounts, Snapshot, SnapshotEntry
+from schemas.ledger import SNAPSHOT_FORMAT, FailedUnit, Snapshot, SnapshotEntry
 
 _FOLDER = "snapshots"
+FAILED = pa.schema([(name, pa.string()) for name in ("unit", "shard", "code", "detail")])
 
 
 def snapshot_path(version: int) -> str:
@@ -33,15 +39,16 @@ def snapshot_versions(store: Store) -> list[int]:
 
 def read_snapshot(store: Store, version: int) -> Snapshot:
     """One version. Raises NotFound, and Conflict for a record that cannot be or does not add up."""
+    where = f"{store.url}/{snapshot_path(version)}"
     data = store.read(snapshot_path(version))
     try:
+        _check_format(data, where)
         snapshot = Snapshot.model_validate_json(data)
-    except ValidationError as error:
-        raise Conflict(f"{store.url}/{snapshot_path(version)} cannot be read: {error}") from error
-    if snapshot.version != version or snapshot.digest != total_digest(snapshot.entries):
-        raise Conflict(
-            f"{store.url}/{snapshot_path(version)}: its version or digest is not that of its entries"
-        )
+        state = SetDigest.decoded(snapshot.digest_state)
+    except ValueError as error:  # a ValidationError is one
+        raise Conflict(f"{where} cannot be read: {_first(error)}") from error
+    if snapshot.version != version or snapshot.digest != state.value():
+        raise Conflict(f"{where}: its version or digest is not that of its entries")
     return snapshot
 
 
@@ -53,66 +60,43 @@ def latest_snapshot(store: Store) -> Snapshot:
     return read_snapshot(store, versions[-1])
 
 
-def publish(
-    store: Store, plan: JobPlan, entries: Iterable[SnapshotEntry], failed: Iterable[FailedUnit]
-) -> Snapshot:
-    """Publish what a job has committed; nothing is written when the newest version says the same already.
+def snapshot_entries(store: Store, snapshot: Snapshot) -> Iterator[SnapshotEntry]:
+    """The entries in unit order, each unit once; some thousand of them in memory, and the segments' compressed bytes.
 
-    Entries of the newest version that the plan still admits are kept, so that rivals and zombies take nothing away.
-    raises: ValueError when the samples of a commit do not add up, or more is committed and failed than planned
+    raises: Conflict for a segment that is not what the snapshot says, and for a unit that stands twice
     """
-    ours = {entry.unit: entry for entry in entries}
-    fates = {fate.unit: fate for fate in failed}
-    while True:
-        versions = snapshot_versions(store)
-        newest = read_snapshot(store, versions[-1]) if versions else None
-        version = newest.version + 1 if newest else 1
-        snapshot = _united(newest, version, plan, ours, fates)
-        if newest is not None and newest.model_copy(update={"version": version}) == snapshot:
-            return newest
-        if put_record(store, snapshot_path(version), snapshot) == record_bytes(snapshot):
-            return snapshot
+    before = ""
+    streams = [segment_entries(store, segment) for segment in snapshot.segments]
+    for entry in heapq.merge(*streams, key=lambda entry: entry.unit):
+        if entry.unit <= before:
+            raise Conflict(
+                f"{store.url}, snapshot {snapshot.version}: {entry.unit} follows {before}: a unit stands twice, or a "
+                "segment is out of order"
+            )
+        before = entry.unit
+        yield entry
 
 
-def total_counts(entries: Iterable[SnapshotEntry]) -> SampleCounts:
-    """The samples of several commits together."""
-    total = NO_SAMPLES
-    for entry in entries:
-        total = total.plus(entry.counts)
-    return total
+def failed_units(store: Store, snapshot: Snapshot) -> Iterator[FailedUnit]:
+    """All failed units by name; the snapshot itself lists the first thousand."""
+    yield from snapshot.failed
+    if (rest := snapshot.failed_rest) is None:
+        return
+    data, where = store.read(rest.path), f"{store.url}/{rest.path}"
+    if sha256_hex(data) != rest.sha256:
+        raise Conflict(f"{where} is not what snapshot {snapshot.version} says; run the job again")
+    for row in read_table(data, FAILED, where).to_pylist():
+        yield FailedUnit(**row)
 
 
-def _united(
-    newest: Snapshot | None,
-    version: int,
-    plan: JobPlan,
-    ours: dict[str, SnapshotEntry],
-    fates: dict[str, FailedUnit],
-) -> Snapshot:
-    standing = {entry.unit: entry for entry in newest.entries if plan.admits(entry)} if newest else {}
-    entries = standing | ours
-    rows = tuple(entries[name] for name in sorted(entries))
-    failed = tuple(fates[name] for name in sorted(fates) if name not in entries)
-    planned = plan.planned(rows)
-    if len(rows) + len(failed) > planned:
-        raise ValueError(f"{len(rows)} units committed and {len(failed)} failed, but only {planned} planned")
-    for entry in rows:
-        _check_conserved(entry)
-    return Snapshot(
-        version=version,
-        job_digest=plan.job_digest,
-        entries=rows,
-        failed=failed,
-        planned=planned,
-        digest=total_digest(rows),
-    )
-
-
-def _check_conserved(entry: SnapshotEntry) -> None:
-    rejected = entry.rejections.rows if entry.rejections else 0
-    kept = entry.counts.labelled + entry.counts.empty
-    if kept != entry.evidence.rows or sum(entry.counts.rejected.values()) != rejected:
-        raise ValueError(
-            f"{entry.unit}: {entry.evidence.rows} evidence rows and {rejected} rejections, but {kept} samples were "
-            f"labelled or empty and {sum(entry.counts.rejected.values())} rejected"
+def _check_format(data: bytes, where: str) -> None:
+    found = json.loads(data).get("format_version")
+    if str(found).split(".")[0] != SNAPSHOT_FORMAT.split(".")[0]:
+        raise Conflict(
+            f"{where} has format {found}, this version reads {SNAPSHOT_FORMAT}; move snapshots/ away and run `label` "
+            "again: it finds every unit that is committed"
         )
+
+
+def _first(error: ValueError) -> Any:
+    return error.errors()[0] if isinstance(error, ValidationError) else error

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.ledger.snapshots import total_counts
 from schemas.ledger import Snapshot
 
 
 def summarise(snapshot: Snapshot) -> dict[str, Any]:
     """The JSON of docs/interfaces.md. `planned = committed + failed + pending`.
 
-    `digest` is over the rows' content in unit and index order: equal rows, equal digest.
+    `digest` is over the rows' content: equal rows of equal units, equal digest. `failures` lists the first thousand.
     """
-    counts = total_counts(snapshot.entries)
-    committed, failed = len(snapshot.entries), len(snapshot.failed)
+    totals, failed = snapshot.totals, snapshot.failed_units
+    counts, committed = totals.samples, totals.units
     return {
         "units": {
             "planned": snapshot.planned,
             "committed": committed,
             "failed": failed,
             "pending": snapshot.planned - committed - failed,
-            "quarantined": sum(entry.quarantined for entry in snapshot.entries),
+            "quarantined": totals.quarantined,
         },
         "samples": {
             "in": counts.samples_in,
@@ -29,9 +28,10 @@ def summarise(snapshot: Snapshot) -> dict[str, Any]:
             "empty": counts.empty,
             "rejected": counts.rejected,
         },
-        "regions": sum(entry.regions for entry in snapshot.entries),
+        "regions": totals.regions,
         "digest": snapshot.digest,
         "snapshot": snapshot.version,
         "job": snapshot.job_digest,
-        "failures": [failed.model_dump() for failed in snapshot.failed],
+        "failures": [fate.model_dump() for fate in snapshot.failed],
+        "failures_not_listed": failed - len(snapshot.failed),
     }

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 
 from engine.ledger.commits import entry_of, read_commit
-from engine.ledger.evidence import read_evidence, read_rejections, rows_digest
-from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.evidence import read_evidence, read_rejections
+from engine.ledger.rows import rows_digest
+from engine.ledger.set_digest import SetDigest
+from engine.ledger.snapshots import failed_units, latest_snapshot, snapshot_entries
 from engine.ledger.summary import summarise
 from engine.settings import StorageSettings
 from engine.storage import Store, open_store
 from schemas.codes import SAMPLE_CODES
 from schemas.errors import Conflict, NotFound
-from schemas.ledger import CommitRecord, SnapshotEntry
+from schemas.ledger import CommitRecord, SnapshotEntry, Totals, totals_of
 from schemas.spans import check_span
 
 SHOWN = 50
@@ -35,10 +37,17 @@ def verify(
     store = open_store(url, storage)
     snapshot = latest_snapshot(store)
     problems: list[str] = []
-    for done, entry in enumerate(snapshot.entries, 1):
+    digest, totals = SetDigest(), Totals()
+    for done, entry in enumerate(snapshot_entries(store, snapshot), 1):
         problems += [f"{entry.unit}: {problem}" for problem in entry_problems(store, entry)]
+        digest.add([(entry.unit, entry.rows_digest)])
+        totals = totals.plus(totals_of(entry))
         if progress is not None:
-            progress("verify", done, len(snapshot.entries))
+            progress("verify", done, snapshot.totals.units)
+    if (digest.value(), totals) != (snapshot.digest, snapshot.totals):
+        problems.append("the snapshot's digest or totals are not those of its entries")
+    if (failed := sum(1 for _ in failed_units(store, snapshot))) != snapshot.failed_units:
+        problems.append(f"{failed} failed units are listed, {snapshot.failed_units} counted")
     if problems:
         rest = f"\n... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise Conflict(f"{store.url}: {len(problems)} problems\n" + "\n".join(problems[:SHOWN]) + rest)

@@ -1,7 +1,8 @@
 """A labelling run on the driver: which tasks are left, what came of them, when to publish.
 
 Promise: a unit that is committed under the asked fingerprint is not handed out again, and everything that is not
-committed in the end is listed as failed or pending.
+committed in the end is listed as failed or pending. Held are a bit a unit and some numbers a shard; objects only for
+commits that are not published yet, and for what failed.
 """
 
 from __future__ import annotations
@@ -10,23 +11,30 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 from engine.ledger.commits import entry_of, read_commit
+from engine.ledger.epochs import Epoch, claim_epoch
 from engine.ledger.plan import JobPlan
-from engine.ledger.snapshots import latest_snapshot, publish
+from engine.ledger.publish import Publisher
 from engine.ledger.units import known_facts
 from engine.reading.spool import ShardStat
 from engine.redaction import redacted
 from engine.settings import InputSettings
 from engine.storage import Store
 from engine.work.tasks import Outcome, Task
+from engine.work.unit_queue import UnitQueue
 from schemas.codes import SHARD_CODES
-from schemas.errors import EnvironmentProblem, NotFound
+from schemas.errors import EnvironmentProblem
 from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit, unit_name
 
 PUBLISH_EVERY_S = 15.0
+PAUSE_PER_PUBLISH = (
+    20  # times as long as publishing took, so that it takes no more than a twentieth of the time
+)
 LOOKUPS_AT_ONCE = 16
+LOOKED_UP_AT_MOST = 10_000  # units that are asked for one by one at a start; of more, the workers find out
 T = TypeVar("T")
 R = TypeVar("R")
 Progress = Callable[[str, int, int], None]
@@ -44,63 +52,67 @@ class Labelling:
         limit: int | None = None,
     ) -> None:
         self.store, self.plan = store, plan
-        self.entries: dict[str, SnapshotEntry] = {}
         self.failed: dict[str, FailedUnit] = {}
-        self._settings, self._progress = settings, progress
+        self._settings, self._progress, self._limit = settings, progress, limit
+        self._publisher = Publisher(store, plan, before_put=self.claim_epoch)
+        self._unpublished: dict[str, SnapshotEntry] = {}
+        self._queue = UnitQueue(plan, self._is_done)
+        self._put_back: deque[Task] = deque()  # begun often by earlier runs: the others go first
         self._stats: dict[str, ShardStat] = {}
         self._unread: deque[str] = deque(plan.shards)
-        self._units: deque[Unit] = deque()
-        self._limit = limit
-        self._unconfirmed: dict[
-            str, list[str]
-        ] = {}  # commits of shards that were not read in this version yet
         self._again: set[str] = set()  # failed before, and not ended yet in this run
+        self._only: tuple[frozenset[str], frozenset[str]] | None = None  # units and shards, see keep_only
         self._reading = 0
+        self._epoch: Epoch | None = None
         self._published_at = time.monotonic()
         self._publishing_took_s = 0.0
 
     def begin(self, stats: Iterable[ShardStat], missing: Iterable[FailedUnit]) -> None:
         """Take what a look at the shards told, what earlier runs recorded, and what they committed."""
         self._stats = {stat.url: stat for stat in stats}
-        for failed in missing:
-            self._give_up(failed)
-            self._unread.remove(failed.shard)
+        gone = {failed.shard for failed in missing if self._give_up(failed)}
+        self._unread = deque(url for url in self._unread if url not in gone)
         if self._limit is None:
             self._use_known_facts()
 
     def committed_before(self) -> int:
         """Mark units done that the newest snapshot or a commit record shows as done; how many."""
-        try:
-            newest = latest_snapshot(self.store)
-        except NotFound:
+        if self._publisher.look() is None:
             return 0  # a run publishes before it hands out work; a worker looks once more for itself
-        self.entries = {entry.unit: entry for entry in newest.entries if self.plan.admits(entry)}
-        unlisted = [unit for unit in self._units if unit.name not in self.entries]
-        for record in in_parallel(self._commit_of, unlisted):
-            if record is not None:
-                self.entries[record.unit.name] = entry_of(record)
-        self._units = deque(unit for unit in self._units if unit.name not in self.entries)
-        for entry in self.entries.values():
-            if not self.plan.is_cut(entry.shard):
-                self._unconfirmed.setdefault(entry.shard, []).append(entry.unit)
-        return len(self.entries)
-
-    def next_is_due(self) -> bool:
-        """Whether there is anything to hand out."""
-        return bool(self._units or self._unread)
-
-    def todo(self) -> list[Unit]:
-        """Units that are cut and not committed, in plan order."""
-        return list(self._units)
+        unlisted = list(islice(self._queue.waiting(), LOOKED_UP_AT_MOST + 1))
+        if len(unlisted) <= LOOKED_UP_AT_MOST:
+            for record in in_parallel(self._commit_of, unlisted):
+                if record is not None:
+                    self._unpublished[record.unit.name] = entry_of(record)
+        return self.committed
 
     @property
     def committed(self) -> int:
         """Units that are known to be committed."""
-        return len(self.entries)
+        return self._publisher.listed.count + len(self._unpublished)
+
+    @property
+    def newest(self) -> Snapshot | None:
+        """The newest snapshot that was seen, None where there was none."""
+        return self._publisher.newest
+
+    def next_is_due(self) -> bool:
+        """Whether there is anything to hand out."""
+        return bool(self._unread) or next(self._queue.waiting(), None) is not None
+
+    def todo(self) -> list[Unit]:
+        """Units that are cut and not committed, in plan order."""
+        return list(self._queue.waiting())
+
+    def claim_epoch(self) -> int:
+        """Claim this run's epoch, if that is not done yet; its number."""
+        if self._epoch is None:
+            self._epoch = claim_epoch(self.store, "label", self.plan.job_digest)
+        return self._epoch.number
 
     def planned(self) -> int:
         """Units planned by now; a shard that was not read yet counts as one."""
-        return self.plan.planned(self.entries.values())
+        return self._publisher.listed.planned()
 
     def done(self) -> int:
         """Units that are committed or failed for good."""
@@ -117,31 +129,31 @@ class Labelling:
         self._again = names - self.failed.keys()
         self.failed = {fate.unit: fate for fate in fates} | self.failed  # until they end otherwise
         shards = {fate.shard for fate in fates if fate.code in SHARD_CODES}
-        self._units = deque(u for u in self._units if u.name in names or u.shard in shards)
+        self._only = frozenset(names), frozenset(shards)
         self._unread = deque(url for url in self._unread if url in named)
-        return len(self._units) + len(self._unread)
+        return sum(1 for _ in self._queue.waiting()) + len(self._unread)
 
     def next_task(self) -> Task | None:
         """Units first, then the next unread shard; with a limit, one shard at a time and only while needed."""
-        if self._units:
-            unit = self._units.popleft()
+        if (unit := self._queue.next_unit()) is not None:
             return Task(shard=self._stats[unit.shard], unit=unit, parts=self.plan.parts(unit))
-        if self._limit is not None and (self._reading or self._samples_left() == 0):
-            return None
-        if not self._unread:
-            return None
-        self._reading += 1
-        return Task(shard=self._stats[self._unread.popleft()])
+        if self._unread and self._may_read():
+            self._reading += 1
+            return Task(shard=self._stats[self._unread.popleft()])
+        if self._put_back and not self._reading:
+            return self._put_back.popleft()
+        return None
 
     def settle(self, outcome: Outcome) -> None:
         """Take a final outcome."""
         if outcome.task.unit is None:
             self._reading -= 1
-        if outcome.facts is not None:
+        if outcome.put_back:
+            self._put_back.append(outcome.task.model_copy(update={"waited": True}))
+        elif outcome.facts is not None:
             self._cut(outcome.facts)
         elif outcome.entry is not None:
-            self._check_arrived(outcome.entry)
-            self.entries[outcome.entry.unit] = outcome.entry
+            self._note(outcome.entry)
             self.failed.pop(outcome.entry.unit, None)
             self._again.discard(outcome.entry.unit)
         elif outcome.failure is not None:
@@ -156,13 +168,16 @@ class Labelling:
                 self.failed[failed.unit] = failed
         self._report()
         since = time.monotonic() - self._published_at
-        if since > max(PUBLISH_EVERY_S, 20 * self._publishing_took_s):
+        if since > max(PUBLISH_EVERY_S, PAUSE_PER_PUBLISH * self._publishing_took_s):
             self.publish()
 
     def publish(self) -> Snapshot:
-        """Publish what is committed by now."""
+        """Publish what is committed by now. Raises Conflict when a run of another job has taken the output over."""
         begun = time.monotonic()
-        snapshot = publish(self.store, self.plan, self.entries.values(), self.failed.values())
+        if self._epoch is not None:
+            self._epoch.check_unrivalled()
+        snapshot = self._publisher.publish(self._unpublished, self.failed.values())
+        self._unpublished.clear()
         self._published_at = time.monotonic()
         self._publishing_took_s = self._published_at - begun
         return snapshot
@@ -171,48 +186,65 @@ class Labelling:
         """With a limit reached, the shards not needed are no part of the plan."""
         for url in self._unread:
             self.plan.leave_out(url)
+            self._publisher.listed.confirm(url)
         self._unread.clear()
 
-    def _check_arrived(self, entry: SnapshotEntry) -> None:
+    def _is_done(self, shard: str, place: int) -> bool:
+        if self._publisher.listed.has_at(shard, place):
+            return True
+        if not self._unpublished and self._only is None:
+            return False
+        name = self.plan.unit_at(shard, place).name
+        return name in self._unpublished or not self._is_asked(shard, name)
+
+    def _is_asked(self, shard: str, unit: str) -> bool:
+        """Whether `keep_only` left the unit; of a shard that was to be read, all that it turns out to hold."""
+        if self._only is None:
+            return True
+        names, shards = self._only
+        return unit in names or shard in shards
+
+    def _note(self, entry: SnapshotEntry) -> None:
         if self.store.is_local and not self.store.exists(entry.evidence.path):
             raise EnvironmentProblem(
                 f"{entry.unit} was committed, but {self.store.url}/{entry.evidence.path} is not on this machine: a "
                 "worker on another node wrote to its own disk; with several nodes, output.url and input.urls must be "
                 "object stores or folders that all of them share"
             )
+        if not self._publisher.listed.has(entry.shard, entry.unit):  # a rival may have published it meanwhile
+            self._unpublished[entry.unit] = entry
 
     def _commit_of(self, unit: Unit) -> CommitRecord | None:
         return read_commit(self.store, unit.name, self.plan.fingerprint(unit))
 
     def _use_known_facts(self) -> None:
         still_unread: deque[str] = deque()
-        known = in_parallel(
-            lambda url: known_facts(self.store, self._stats[url], self._settings), self._unread
-        )
-        for url, facts in zip(self._unread, known, strict=True):
-            if facts is None:
-                still_unread.append(url)
-            else:
-                self._cut(facts)
+        shards = iter(self._unread)
+        while chunk := list(islice(shards, 64 * LOOKUPS_AT_ONCE)):
+            known = in_parallel(lambda url: known_facts(self.store, self._stats[url], self._settings), chunk)
+            for url, facts in zip(chunk, known, strict=True):
+                if facts is None:
+                    still_unread.append(url)
+                else:
+                    self._cut(facts)
         self._unread = still_unread
 
     def _cut(self, facts: ShardFacts) -> None:
-        units = self.plan.cut(facts, self._samples_left())
-        for name in self._unconfirmed.pop(facts.url, []):
-            if not self.plan.admits(self.entries[name]):  # of the shard's earlier bytes
-                del self.entries[name]
-        self._units.extend(unit for unit in units if unit.name not in self.entries)
+        self.plan.cut(facts, self._samples_left())
+        self._publisher.listed.confirm(facts.url)
+        self._queue.add(facts.url)
+
+    def _may_read(self) -> bool:
+        return self._limit is None or (not self._reading and self._samples_left() != 0)
 
     def _samples_left(self) -> int | None:
-        if self._limit is None:
-            return None
-        return max(self._limit - sum(unit.count for unit in self.plan.units()), 0)
+        return None if self._limit is None else max(self._limit - self.plan.samples_cut, 0)
 
-    def _give_up(self, failed: FailedUnit) -> None:
+    def _give_up(self, failed: FailedUnit) -> bool:
         self.failed[failed.unit] = failed
         self.plan.give_up(failed.shard)
-        for name in self._unconfirmed.pop(failed.shard, []):
-            del self.entries[name]
+        self._publisher.listed.confirm(failed.shard)
+        return True
 
     def _report(self) -> None:
         if self._progress is not None:

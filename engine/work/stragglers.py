@@ -43,7 +43,7 @@ class Stragglers:
             return False  # the copy decides
         began, _ = self._open.pop(identity)
         self._copied.discard(identity)
-        if outcome.failure is None and outcome.task.unit is not None:
+        if outcome.failure is None and not outcome.put_back and outcome.task.unit is not None:
             self._took_s = [*self._took_s[1 - _REMEMBERED :], self._clock() - began]
         return True
 

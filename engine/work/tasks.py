@@ -39,6 +39,7 @@ class WorkerSpec(Record):
     batch_size: int | None = Field(
         None, description="start with batches no larger: a worker before ran out of memory with more"
     )
+    epoch: int = Field(0, description="of the driver, for the attempts' records; 0 where it claimed none")
     run_name: str = Field("", description="which run of the job asks; names log lines, nothing else")
     log: LogSettings = LogSettings()
 
@@ -51,6 +52,7 @@ class Task(Record):
     parts: FingerprintParts | None = None
     isolate: bool = Field(False, description="do it in disposable processes: it may have killed its worker")
     suspect: bool = Field(False, description="it waited in a worker that died; the next time it is isolated")
+    waited: bool = Field(False, description="was put back before, so it is done whatever its attempts")
     attempt: int = Field(1, ge=1, description="how often it was handed out by now; for log lines")
 
     @property
@@ -97,6 +99,7 @@ class Outcome(Record):
     failure: Failure | None = None
     stop: Stop | None = None
     batch_size: int | None = Field(None, description="what running out of memory has lowered batches to")
+    put_back: bool = Field(False, description="not begun: earlier attempts failed, so others should go first")
 
 
 @dataclass

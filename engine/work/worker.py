@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from engine.ledger.attempts import BACK_OFF_AFTER, ManyAttempts, begin_attempt
 from engine.ledger.commits import commit_unit, entry_of, read_commit
 from engine.ledger.unit_result import UnitResult
 from engine.ledger.units import index_shard, record_facts
@@ -51,6 +53,7 @@ class Worker:
         self._spool = spool or Spool()
         self._teacher: tuple[Labeler, PhraseFinder] | None = None
         self._shards: dict[ShardStat, Shard] = {}
+        self._name = f"{os.uname().nodename}-{os.getpid()}"
         self._selection: Selection | None = None
         self._batch_size = spec.batch_size
         self._planned_batch_size = 0
@@ -72,6 +75,8 @@ class Worker:
                 return Outcome(task=task, facts=facts)
             entry = self._label(task, task.unit, task.parts)
             return Outcome(task=task, entry=entry, batch_size=self._batch_size)
+        except ManyAttempts:
+            return Outcome(task=task, put_back=True)
         except Exception as error:
             return ended_by(task, error)
 
@@ -112,6 +117,8 @@ class Worker:
         standing = read_commit(self._store, unit.name, parts.fingerprint())
         if standing is not None:  # committed by an earlier run that died before it said so
             return entry_of(standing)
+        at_most = None if task.waited or task.isolate else BACK_OFF_AFTER
+        begin_attempt(self._store, unit.name, parts.fingerprint(), self._spec.epoch, self._name, at_most)
         with self._telling.busy():
             labelled = self._isolated(task, unit) if task.isolate else self._labelled(task.shard, unit)
         result = checked(unit, labelled)

@@ -1,4 +1,4 @@
-"""The verbs of the data engineer: plan, label, status, retry, verify."""
+"""The verbs of the data engineer: plan, label, status, retry, verify, clean."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def add_verbs(app: typer.Typer) -> None:
         "verify",
         epilog=example("groundswell verify runs/evidence", "groundswell verify runs/evidence --deep"),
     )(verify)
+    app.command("clean", epilog=example("groundswell clean runs/evidence"))(clean)
 
 
 @verb
@@ -227,6 +228,16 @@ def verify(
         summary, said = run_verify(out, progress=Progress()), "every digest, count, span and box holds"
     give(as_json, summary, summary_text(summary) + "\n" + said)
     _exit_on_holes(summary)
+
+
+@verb
+def clean(out: Out, as_json: bool = JSON) -> None:
+    """Delete files that lost a race to a commit; safe beside running jobs. Exit 5 when another run takes over."""
+    from pipelines.label.clean import clean as run_clean
+    from pipelines.label.clean import clean_text
+
+    report = run_clean(out)
+    give(as_json, report, clean_text(report))
 
 
 def _roots(given: list[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from engine.ledger.evidence import read_evidence, read_rejections
-from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.snapshots import latest_snapshot, snapshot_entries
 from engine.settings import StorageSettings
 from engine.storage import Store, open_store
 from schemas.errors import Conflict, NotFound
@@ -38,7 +38,7 @@ class Evidence:
 
         Raises Conflict for a unit that was taken otherwise: scores of two teachers do not compare.
         """
-        for entry in self.snapshot.entries:
+        for entry in snapshot_entries(self.store, self.snapshot):
             table = read_evidence(self.store, entry)
             if taken_with(table, entry.unit) != (self.settings, self.score_kind):
                 raise Conflict(
@@ -49,7 +49,7 @@ class Evidence:
 
     def rejected(self) -> Iterator[dict[str, Any]]:
         """Rejection rows in the same order."""
-        for entry in self.snapshot.entries:
+        for entry in snapshot_entries(self.store, self.snapshot):
             yield from read_rejections(self.store, entry).to_pylist()
 
 
@@ -57,9 +57,9 @@ def open_evidence(url: str, storage: StorageSettings | None = None) -> Evidence:
     """The latest snapshot of an output of `label`. Raises NotFound when nothing is committed there."""
     store = open_store(url, storage)
     snapshot = latest_snapshot(store)
-    if not snapshot.entries:
+    first = next(snapshot_entries(store, snapshot), None)
+    if first is None:
         raise NotFound(f"{url} holds no committed unit yet: `groundswell label` it first")
-    first = snapshot.entries[0]
     settings, score_kind = taken_with(read_evidence(store, first), first.unit)
     return Evidence(store, snapshot, settings, score_kind)
 

@@ -163,8 +163,8 @@ class Tally:
             score_kind=score_kind,
             units={
                 "planned": snapshot.planned,
-                "committed": len(snapshot.entries),
-                "failed": len(snapshot.failed),
+                "committed": snapshot.totals.units,
+                "failed": snapshot.failed_units,
             },
             samples=SampleNumbers(**{name: self._samples[name] for name in names}),
             regions=RegionNumbers(

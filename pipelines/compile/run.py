@@ -53,8 +53,8 @@ def _compiled_rows(
     evidence: Evidence, policy: Policy, tally: Tally, progress: Progress | None
 ) -> Iterator[dict[str, Any]]:
     """View rows; the manifest is not written unless the evidence held what its snapshot promised."""
-    expected = sum(entry.counts.labelled + entry.counts.empty for entry in evidence.snapshot.entries)
-    regions = sum(entry.regions for entry in evidence.snapshot.entries)
+    totals = evidence.snapshot.totals
+    expected, regions = totals.samples.labelled + totals.samples.empty, totals.regions
     for done, row in enumerate(evidence.rows(), start=1):
         compiled = apply_policy(row, policy)
         in_view = policy.keep_samples_without_box or bool(compiled.row["regions"])

@@ -174,17 +174,12 @@ def git_and_make() -> Finding:
 
 def conditional_writes(store_url: str) -> Finding:
     """A store must refuse the second of two conditional writes; without it two drivers could both win."""
-    from engine.filesystems import open_filesystem
     from engine.storage import open_store
+    from engine.store_check import check_store
+    from schemas.errors import EnvironmentProblem
 
-    store = open_store(store_url, None)
-    path = f"doctor-{os.urandom(8).hex()}"
     try:
-        first, second = store.put_if_absent(path, b"first"), store.put_if_absent(path, b"second")
-        good = first and not second and store.read(path) == b"first"
-    finally:
-        filesystem, root = open_filesystem(store.url)
-        if store.exists(path):
-            filesystem.rm_file(f"{root.rstrip('/')}/{path}")
-    fix = "" if good else "use a store that honours If-None-Match (S3, recent MinIO), or a local disk"
-    return Finding("store", good, f"{store_url}: conditional write {'honoured' if good else 'ignored'}", fix)
+        check_store(open_store(store_url))
+    except EnvironmentProblem as problem:
+        return Finding("store", False, str(problem), "use another output.url, or check the bucket's settings")
+    return Finding("store", True, f"{store_url}: conditional writes honoured")

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.snapshots import latest_snapshot, snapshot_entries
 from engine.ledger.verify import SHOWN, Progress, verify
 from engine.ledger.verify_deep import InputsReader
 from engine.settings import InputSettings, StorageSettings
@@ -40,10 +40,10 @@ def verify_deep(
     settings = job_input(store, snapshot.job_digest).model_copy(update={"storage": input_storage})
     inputs = InputsReader(settings, roots)
     problems: list[str] = []
-    for done, entry in enumerate(snapshot.entries, 1):
+    for done, entry in enumerate(snapshot_entries(store, snapshot), 1):
         problems += [f"{entry.unit}: {problem}" for problem in inputs.problems(store, entry)]
         if progress is not None:
-            progress("inputs", done, len(snapshot.entries))
+            progress("inputs", done, snapshot.totals.units)
     if problems:
         rest = f"\n... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise Conflict(f"{store.url}: {len(problems)} differences\n" + "\n".join(problems[:SHOWN]) + rest)

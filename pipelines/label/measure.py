@@ -6,8 +6,9 @@ Promise: every figure says where it comes from.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
-from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.snapshots import latest_snapshot, snapshot_entries
 from engine.settings import OutputSettings
 from engine.storage import Store, open_store
 from engine.work.labelling import Progress
@@ -20,6 +21,8 @@ from pipelines.label.run import start, throw_away
 from pipelines.label.setting import Setting
 from schemas.errors import NotFound
 from schemas.ledger import ShardFacts
+
+UNITS_WEIGHED = 1000  # committed units that say how many bytes a sample takes
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def _rate(told: ProgressRecord | None, source: str) -> Figure | None:
 
 def _bytes_per_sample(store: Store, source: str) -> Figure | None:
     try:
-        entries = latest_snapshot(store).entries
+        entries = list(islice(snapshot_entries(store, latest_snapshot(store)), UNITS_WEIGHED))
     except NotFound:
         return None
     files = [file for entry in entries for file in (entry.evidence, entry.rejections) if file is not None]

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import Field
 
 from engine.ledger.commits import read_commit
 from engine.ledger.fingerprint import changes
-from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.segments import segment_keys
 from engine.work.labelling import Labelling, in_parallel
 from pipelines.label.prices import estimate_lines
 from pipelines.label.records import PlanRecord
 from pipelines.label.setting import Setting
-from schemas.errors import NotFound
-from schemas.ledger import SnapshotEntry, Unit
+from schemas.ledger import Unit
 from schemas.records import Record
 
 NEVER = "not labelled yet"
@@ -126,8 +126,8 @@ class PlanReport(Record):
 
 def plan_report(work: Labelling, setting: Setting) -> PlanReport:
     """The report of a run that has begun and looked at what was committed before."""
-    before = _entries_before(work)
     todo = work.todo()
+    before = _fingerprints_before(work, todo)
     reasons = dict(
         zip((unit.name for unit in todo), in_parallel(lambda unit: _why(work, unit, before), todo))
     )
@@ -152,7 +152,7 @@ def _shard(
     if not work.plan.is_cut(url):
         why = {} if problem else {UNREAD: 1}
         return PlannedShard(url=url, size_bytes=size_bytes, why=why, problem=problem)
-    units = work.plan.units_of(url)
+    units = list(work.plan.units_of(url))
     done = [unit for unit in units if unit.name not in reasons]
     return PlannedShard(
         url=url,
@@ -165,16 +165,21 @@ def _shard(
     )
 
 
-def _entries_before(work: Labelling) -> dict[str, SnapshotEntry]:
-    try:
-        return {entry.unit: entry for entry in latest_snapshot(work.store).entries}
-    except NotFound:
-        return {}
+def _fingerprints_before(work: Labelling, todo: Iterable[Unit]) -> dict[str, str]:
+    """Under which fingerprint the newest snapshot names units that are to be done under another."""
+    names = {unit.name for unit in todo}
+    segments = work.newest.segments if work.newest and names else ()
+    return {
+        unit: fingerprint
+        for segment in segments
+        for _, unit, fingerprint in segment_keys(work.store, segment)
+        if unit in names
+    }
 
 
-def _why(work: Labelling, unit: Unit, before: dict[str, SnapshotEntry]) -> str:
-    entry = before.get(unit.name)
-    record = read_commit(work.store, entry.unit, entry.fingerprint) if entry else None
+def _why(work: Labelling, unit: Unit, before: dict[str, str]) -> str:
+    fingerprint = before.get(unit.name)
+    record = read_commit(work.store, unit.name, fingerprint) if fingerprint else None
     if record is None:
         return NEVER
     return ", ".join(changes(record.parts, work.plan.parts(unit)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.snapshots import failed_units, latest_snapshot
 from engine.ledger.summary import summarise
 from engine.storage import Store, open_store
 from engine.work.labelling import Labelling, Progress
@@ -48,7 +48,7 @@ def retry(
     summary = summarise(before)
     if summary["units"]["quarantined"]:
         say(QUARANTINED.format(count=summary["units"]["quarantined"]))
-    if not before.failed:
+    if not before.failed_units:
         pending = summary["units"]["pending"]
         say(
             f"nothing failed in {store.url}"
@@ -65,8 +65,8 @@ def retry(
                 "teacher or other phrases than there are now; `groundswell label` with the job's file redoes them"
             )
         nonlocal redone
-        redone = work.keep_only(before.failed)
-        say(f"redoing {redone} of {len(before.failed)} failed units and shards")
+        redone = work.keep_only(failed_units(store, before))
+        say(f"redoing {redone} of {before.failed_units} failed units and shards")
 
     summary_now = start(job, factories, address, progress, narrowed=narrow)
     return {**summary_now, "redone": redone}

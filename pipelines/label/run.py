@@ -16,6 +16,7 @@ from engine.ledger.status import status
 from engine.ledger.summary import summarise
 from engine.ledger.verify import verify
 from engine.settings import OutputSettings
+from engine.store_check import check_store
 from engine.work import logs
 from engine.work.dispatch import drive
 from engine.work.labelling import Labelling, Progress
@@ -76,6 +77,8 @@ def start(
 ) -> dict[str, Any]:
     """Run a job into its own output. narrowed: may take units out of the work; watched: is given the run's progress."""
     setting = Setting.of(job, factories, frozen)
+    if not setting.store.is_local:  # a disk either links or says that it cannot
+        check_store(setting.store, job.run.single_writer)
     work = setting.begin(progress, limit)
     work.committed_before()
     narrowed(work)
@@ -116,7 +119,9 @@ class _Run:
             name, job.digest(), setting.frozen().digest(), job.run, job.input.unit_samples, job.price
         )
         progress.begin(work.planned(), work.done(), work.unread())
-        spec = setting.spec.model_copy(update={"run_name": name, "log": logs.current()})
+        spec = setting.spec.model_copy(
+            update={"run_name": name, "log": logs.current(), "epoch": work.claim_epoch()}
+        )
         return cls(setting, work, spec, progress)
 
     def drive(self, address: str | None) -> None:

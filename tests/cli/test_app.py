@@ -20,7 +20,9 @@ from schemas.errors import Conflict, EnvironmentProblem, NotFound
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
 
-ONE_WORD = "demo doctor schema plan label status retry verify compile stats inspect export train evaluate"
+ONE_WORD = (
+    "demo doctor schema plan label status retry verify clean compile stats inspect export train evaluate"
+)
 VERBS = [
     *[[name] for name in ONE_WORD.split()],
     ["model", "info"],

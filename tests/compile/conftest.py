@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from engine.ledger.commits import commit_unit, entry_of, put_record
-from engine.ledger.evidence import total_digest
+from engine.ledger.segments import write_segment
+from engine.ledger.set_digest import SetDigest
 from engine.ledger.snapshots import snapshot_path
 from engine.ledger.unit_result import UnitResult
-from engine.storage import open_store
+from engine.storage import Store, open_store
 from schemas.digests import canonical_json
-from schemas.ledger import FingerprintParts, Snapshot, Unit
+from schemas.ledger import FingerprintParts, Snapshot, SnapshotEntry, Unit
 from schemas.settings import EvidenceSettings
 
 SHARD = "s3://web/00000.tar"
@@ -45,6 +46,23 @@ def _row(unit: str, index: int, regions: list[tuple]) -> dict:
         "dropped_phrases": [],
         "regions": [dict(zip(names, region, strict=True)) | extra for region in regions],
     }
+
+
+def put_snapshot(store: Store, version: int, entries: list[SnapshotEntry], planned: int) -> Snapshot:
+    """A snapshot of entries as they are, added up by nobody."""
+    digest = SetDigest().add((entry.unit, entry.rows_digest) for entry in entries)
+    segments = (write_segment(store, entries),)
+    snapshot = Snapshot(
+        version=version,
+        job_digest="sha256:job",
+        planned=planned,
+        totals=segments[0].totals,
+        digest=digest.value(),
+        digest_state=digest.encoded(),
+        segments=segments,
+    )
+    put_record(store, snapshot_path(version), snapshot)
+    return snapshot
 
 
 @pytest.fixture
@@ -83,14 +101,6 @@ def write_evidence() -> Callable[..., Snapshot]:
                 ],
             )
             entries.append(entry_of(commit_unit(store, unit, parts, result, metadata)))
-        snapshot = Snapshot(
-            version=1,
-            job_digest="sha256:job",
-            entries=tuple(entries),
-            planned=planned or len(units),
-            digest=total_digest(entries),
-        )
-        put_record(store, snapshot_path(1), snapshot)
-        return snapshot
+        return put_snapshot(store, 1, entries, planned or len(units))
 
     return write

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.ledger.commits import put_record
-from engine.ledger.snapshots import snapshot_path
+from engine.ledger.snapshots import snapshot_entries
 from engine.storage import open_store
 from engine.views import open_view
 from pipelines.compile.policy import Policy
@@ -17,6 +16,7 @@ from pipelines.compile.run import compile_view
 from schemas.errors import ConfigError, Conflict, NotFound
 from schemas.ledger import Snapshot
 from schemas.settings import EvidenceSettings
+from tests.compile.conftest import put_snapshot
 
 LEFT, RIGHT = (0, 0, 50, 50), (100, 0, 150, 50)
 UNITS = [
@@ -129,9 +129,9 @@ def test_evidence_that_holds_less_than_its_snapshot_promises_gives_no_view(
     tmp_path: Path, write_evidence: Write
 ) -> None:
     snapshot = write_evidence(tmp_path / "evidence", UNITS)
-    entry = snapshot.entries[0].model_copy(update={"regions": 9})
-    promising = snapshot.model_copy(update={"version": 2, "entries": (entry, *snapshot.entries[1:])})
-    put_record(open_store(str(tmp_path / "evidence")), snapshot_path(2), promising)
+    store = open_store(str(tmp_path / "evidence"))
+    first, *others = snapshot_entries(store, snapshot)
+    put_snapshot(store, 2, [first.model_copy(update={"regions": 9}), *others], snapshot.planned)
 
     with pytest.raises(Conflict, match="promises 4 samples and 11 regions, its files hold 4 and 6"):
         _compile(tmp_path)

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 import engine.ledger.commits
 from engine.ledger.commits import commit_path, commit_unit, entry_of, read_commit
-from engine.ledger.evidence import read_evidence, rows_digest
+from engine.ledger.evidence import read_evidence
 from engine.ledger.fingerprint import Method, changes, parts_of
+from engine.ledger.rows import rows_digest
 from engine.ledger.unit_result import UnitResult
 from engine.plain_parquet import table_bytes
 from engine.storage import Store, open_store

@@ -4,10 +4,17 @@ from pathlib import Path
 
 import pytest
 
-import engine.ledger.snapshots
+import engine.ledger.publish
 from engine.ledger.fingerprint import Method
 from engine.ledger.plan import JobPlan
-from engine.ledger.snapshots import latest_snapshot, publish, read_snapshot, snapshot_path, snapshot_versions
+from engine.ledger.publish import publish
+from engine.ledger.snapshots import (
+    latest_snapshot,
+    read_snapshot,
+    snapshot_entries,
+    snapshot_path,
+    snapshot_versions,
+)
 from engine.storage import Store, open_store
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import DataFile, FailedUnit, SampleCounts, ShardFacts, SnapshotEntry, Unit
@@ -55,7 +62,7 @@ def test_versions_count_up_and_never_change(store: Store) -> None:
     assert (first.version, second.version, snapshot_versions(store)) == (1, 2, [1, 2])
     assert store.read(snapshot_path(1)) == before
     assert latest_snapshot(store) == second
-    assert [item.unit for item in second.entries] == sorted(item.unit for item in second.entries)
+    assert [*snapshot_entries(store, second)] == sorted(entries(plan), key=lambda item: item.unit)
 
 
 def test_nothing_new_is_nothing_written(store: Store) -> None:
@@ -77,13 +84,13 @@ def test_a_publisher_that_knows_less_takes_nothing_away(store: Store) -> None:
 
     late = publish(store, plan_of(), entries(plan)[:1], [])
 
-    assert len(late.entries) == 4
+    assert late.totals.units == 4
 
 
 def test_two_publishers_of_one_version_are_united(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_of()
     all_entries = entries(plan)
-    put = engine.ledger.snapshots.put_record
+    put = engine.ledger.publish.put_record
     rival_done = []
 
     def rival_first(where: Store, path: str, record) -> bytes:
@@ -92,10 +99,10 @@ def test_two_publishers_of_one_version_are_united(store: Store, monkeypatch: pyt
             publish(where, plan, all_entries[2:], [])
         return put(where, path, record)
 
-    monkeypatch.setattr(engine.ledger.snapshots, "put_record", rival_first)
+    monkeypatch.setattr(engine.ledger.publish, "put_record", rival_first)
     mine = publish(store, plan, all_entries[:2], [])
 
-    assert (mine.version, len(mine.entries), snapshot_versions(store)) == (2, 4, [1, 2])
+    assert (mine.version, mine.totals.units, snapshot_versions(store)) == (2, 4, [1, 2])
 
 
 def test_the_job_asked_for_decides_which_commits_count(store: Store) -> None:
@@ -104,8 +111,8 @@ def test_the_job_asked_for_decides_which_commits_count(store: Store) -> None:
 
     begun = publish(store, new, [], [])
 
-    assert (len(begun.entries), begun.planned) == (0, 4)
-    assert len(read_snapshot(store, 1).entries) == 4
+    assert (begun.totals.units, begun.planned) == (0, 4)
+    assert read_snapshot(store, 1).totals.units == 4
 
 
 def test_a_shard_not_read_yet_counts_as_one_unit_or_as_its_commits(store: Store) -> None:
@@ -114,7 +121,7 @@ def test_a_shard_not_read_yet_counts_as_one_unit_or_as_its_commits(store: Store)
 
     resumed = publish(store, plan_of(cut=False), [], [])
 
-    assert (len(resumed.entries), resumed.planned) == (2, 3)
+    assert (resumed.totals.units, resumed.planned) == (2, 3)
 
 
 def test_a_failed_unit_that_is_committed_after_all_is_not_failed(store: Store) -> None:
@@ -152,12 +159,15 @@ def test_a_damaged_snapshot_is_a_conflict(store: Store, tmp_path: Path) -> None:
     plan = plan_of()
     publish(store, plan, entries(plan), [])
     path = tmp_path / snapshot_path(1)
-    path.write_bytes(path.read_bytes().replace(b'"regions":4', b'"regions":"x"'))
-    with pytest.raises(Conflict, match="cannot be read"):
-        latest_snapshot(store)
-
-    path.write_bytes(
-        path.read_bytes().replace(b'"regions":"x"', b'"regions":4').replace(b"sha256:", b"sha257:", 9)
-    )
-    with pytest.raises(Conflict, match="digest"):
-        latest_snapshot(store)
+    whole = path.read_bytes()
+    for change, words in (
+        ((b'"planned":4', b'"planned":"x"'), "cannot be read"),
+        ((b'"digest":"sha256:', b'"digest":"sha257:'), "digest"),
+        ((b'"regions":14', b'"regions":15'), "totals are not those"),
+        ((b'"planned":4', b'"planned":3'), "only 3 planned"),
+        ((b'"format_version":"2.0"', b'"format_version":"1.0"'), "move snapshots/ away"),
+    ):
+        path.write_bytes(whole.replace(*change, 1))
+        assert path.read_bytes() != whole
+        with pytest.raises(Conflict, match=words):
+            latest_snapshot(store)

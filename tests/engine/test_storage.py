@@ -71,6 +71,15 @@ def test_what_is_absent_is_said_to_be(store: Store) -> None:
         store.size("no/such")
 
 
+def test_what_is_deleted_is_gone_and_may_be_deleted_again(store: Store) -> None:
+    store.put("data/x", b"x")
+    store.delete("data/x")
+    store.delete("data/x")
+
+    assert not store.exists("data/x")
+    assert store.put_if_absent("data/x", b"y")
+
+
 def test_a_write_is_seen_by_a_listing_made_before(store: Store) -> None:
     store.put_if_absent("snapshots/1.json", b"1")
     store.list("snapshots")
@@ -79,7 +88,6 @@ def test_a_write_is_seen_by_a_listing_made_before(store: Store) -> None:
     assert len(store.list("snapshots")) == 2
 
 
-@pytest.mark.parametrize("store", ["local", "s3"], indirect=True)
 def test_of_eight_racing_creators_exactly_one_wins(store: Store) -> None:
     barrier = threading.Barrier(8)
 

@@ -1,4 +1,8 @@
-"""The process dies before or after any write of the protocol; the same job again ends as if nothing had happened."""
+"""The whole of `label` dies before or after any write; the same job again ends as if nothing had happened.
+
+Here the job's and the plan's records and the real workers take part; tests/ledger/test_kills.py kills real processes at
+every line of the ledger.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +48,10 @@ def snapshots_add_up(output: Path) -> bool:
     return not (output / "snapshots").exists() or bool(verify(str(output)))
 
 
-def test_a_death_at_any_write_is_made_good_by_the_same_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "every", [pytest.param(1, marks=pytest.mark.slow, id="all"), pytest.param(4, id="share")]
+)
+def test_a_death_at_any_write_is_made_good_by_the_same_command(tmp_path: Path, every: int) -> None:
     shards = [write_shard(tmp_path / f"{n}.tar", [*plain_captions(3), "silent", "?!"]) for n in range(2)]
 
     def job(name: str):
@@ -55,7 +62,7 @@ def test_a_death_at_any_write_is_made_good_by_the_same_command(tmp_path: Path) -
         undisturbed = label(job("undisturbed"), factories=FACTORIES)
 
     assert writes.writes > 15
-    for die_at in range(1, writes.writes + 1):
+    for die_at in range(1, writes.writes + 1, every):
         for arrives in (False, True):
             name = f"{die_at}-{arrives}"
             with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):

@@ -11,7 +11,7 @@ import pytest
 from engine.ledger.evidence import evidence_rows
 from engine.ledger.fingerprint import Method
 from engine.ledger.plan import JobPlan
-from engine.ledger.snapshots import latest_snapshot, snapshot_versions
+from engine.ledger.snapshots import latest_snapshot, snapshot_entries, snapshot_versions
 from engine.reading.spool import stat_shard
 from engine.storage import open_store
 from engine.work.labelling import Labelling
@@ -235,7 +235,7 @@ def test_evidence_that_went_to_another_machines_disk_is_not_taken_for_done(
     job = job_of(tmp_path, shards)
     run(job)
     store = open_store(job.output.url)
-    entry = latest_snapshot(store).entries[0]
+    entry = next(snapshot_entries(store, latest_snapshot(store)))
     (tmp_path / "out" / entry.evidence.path).unlink()
     plan_of_none = JobPlan("sha256:j", Method("r", "t", "p", "e"), 8, [])
     work = Labelling(store, plan_of_none, job.input)
@@ -370,6 +370,7 @@ def test_publishing_more_often_changes_no_row(
 ) -> None:
     seldom = run(job_of(tmp_path, shards))
     monkeypatch.setattr("engine.work.labelling.PUBLISH_EVERY_S", -1.0)
+    monkeypatch.setattr("engine.work.labelling.PAUSE_PER_PUBLISH", 0)
     often = run(job_of(tmp_path, shards, output={"url": str(tmp_path / "often")}))
 
     assert often["digest"] == seldom["digest"]

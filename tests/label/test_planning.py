@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.ledger.evidence import evidence_rows, read_rejections
-from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.snapshots import latest_snapshot, snapshot_entries
 from engine.settings import RunSettings
 from engine.storage import open_store
 from pipelines.cli.status_text import summary_text
@@ -79,7 +79,11 @@ def test_shards_without_a_chosen_key_are_left_out_and_told(tmp_path: Path, shard
     assert report.selection["keys"] == 1 and "1 keys are asked for" in report.text()
     assert summary["samples"] == {"in": 20, "labelled": 1, "empty": 0, "rejected": {"NOT_SELECTED": 19}}
     store = open_store(str(tmp_path / "out"))
-    rejected = [row for e in latest_snapshot(store).entries for row in read_rejections(store, e).to_pylist()]
+    rejected = [
+        row
+        for e in snapshot_entries(store, latest_snapshot(store))
+        for row in read_rejections(store, e).to_pylist()
+    ]
     assert {row["code"] for row in rejected} == {"NOT_SELECTED"} and len(rejected) == 19
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.ledger.evidence import read_evidence, read_rejections
-from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.snapshots import latest_snapshot, snapshot_entries
 from engine.storage import open_store
 from pipelines.label.run import label
 from tests.engine.worlds import job_of, picture, plain_captions, tar_bytes, write_shard
@@ -52,7 +52,7 @@ def _shards(paths: list[Path], folder: Path, **section: Any) -> dict[Path, str]:
     snapshot = latest_snapshot(store)
     found = {Path(failed.shard): failed.code for failed in snapshot.failed}
     for path in set(paths) - found.keys():
-        entries = [entry for entry in snapshot.entries if Path(entry.shard) == path]
+        entries = [entry for entry in snapshot_entries(store, snapshot) if Path(entry.shard) == path]
         fates = Counter[str]()
         for entry in entries:
             fates += Counter(entry.counts.rejected)
@@ -104,7 +104,7 @@ def _fates(folder: Path) -> list[str]:
     label(_job(folder, [folder / "packed.tar"]), factories=CALM)
     store = open_store(str(folder / "out"))
     fates: dict[int, str] = {}
-    for entry in latest_snapshot(store).entries:
+    for entry in snapshot_entries(store, latest_snapshot(store)):
         for row in read_evidence(store, entry).to_pylist():
             fates[row["index"]] = "kept"
         for row in read_rejections(store, entry).to_pylist():

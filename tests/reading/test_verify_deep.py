@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.snapshots import latest_snapshot, snapshot_entries
 from engine.ledger.verify_deep import InputsReader
 from engine.storage import open_store
 from pipelines.label.deep import job_input, verify_deep
@@ -119,6 +119,6 @@ def test_other_rules_of_reading_do_not_compare(tmp_path: Path) -> None:
     snapshot = latest_snapshot(store)
     other = job_input(store, snapshot.job_digest).model_copy(update={"caption": "json:caption"})
 
-    problems = list(InputsReader(other).problems(store, snapshot.entries[0]))
+    problems = list(InputsReader(other).problems(store, next(snapshot_entries(store, snapshot))))
 
     assert len(problems) == 1 and "other rules" in problems[0]

@@ -1,0 +1,71 @@
+"""Attempts: that a worker began a unit, written down before it works, so that it survives the driver's death.
+
+Promise: attempts are counted for reports and for back-off, and never give a verdict on a unit or a sample.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+
+from pydantic import ValidationError
+
+from engine.ledger.commits import put_record, record_bytes
+from engine.storage import Store
+from schemas.digests import short
+from schemas.errors import Conflict
+from schemas.ledger import AttemptRecord
+
+BACK_OFF_AFTER = 3  # attempts of a unit after which others go first
+
+
+class ManyAttempts(Exception):
+    """A unit was begun so often, by earlier runs too, that it should wait until the others are done."""
+
+    def __init__(self, unit: str, attempts: int) -> None:
+        super().__init__(f"{unit} was begun {attempts} times and not committed")
+        self.attempts = attempts
+
+
+def attempt_path(unit: str, fingerprint: str, number: int) -> str:
+    """Where an attempt's record stands."""
+    return f"{_folder(unit, fingerprint)}/{number:04d}.json"
+
+
+def begin_attempt(
+    store: Store, unit: str, fingerprint: str, epoch: int, worker: str, at_most: int | None = None
+) -> int:
+    """Write down that a unit (its name) is begun; the attempt's number, from 1: the first that was free.
+
+    at_most: raise ManyAttempts, and write nothing, when the unit was begun so often already
+    """
+    number, nonce = 1, secrets.token_hex(8)
+    while at_most is None or number <= at_most:
+        record = AttemptRecord(
+            unit=unit, fingerprint=fingerprint, number=number, epoch=epoch, worker=worker, nonce=nonce
+        )
+        if put_record(store, attempt_path(unit, fingerprint, number), record) == record_bytes(record):
+            return number
+        number += 1
+    raise ManyAttempts(unit, number - 1)
+
+
+def attempts_of(store: Store, unit: str, fingerprint: str) -> list[AttemptRecord]:
+    """The attempts of a unit under a fingerprint, in order."""
+    return [_read(store, path) for path in store.list(_folder(unit, fingerprint))]
+
+
+def attempt_counts(store: Store) -> Counter[str]:
+    """How often each unit was begun, under any fingerprint. One listing of all attempts: for reports, not for runs."""
+    return Counter(path.split("/")[1] for path in store.list("attempts"))
+
+
+def _folder(unit: str, fingerprint: str) -> str:
+    return f"attempts/{unit}/{short(fingerprint)}"
+
+
+def _read(store: Store, path: str) -> AttemptRecord:
+    try:
+        return AttemptRecord.model_validate_json(store.read(path))
+    except ValidationError as error:
+        raise Conflict(f"{store.url}/{path} is not an attempt's record: {error}") from error

@@ -1,0 +1,114 @@
+"""Epochs: numbered claims by which a driver or a clean-up sees that a later one has started.
+
+Promise: an epoch has one holder, and whoever holds an older one stops before it deletes anything, or before it
+publishes against another job. No safety of a commit rests on this (docs/decisions/0005-segments-and-epochs.md).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from typing import Literal
+
+from pydantic import ValidationError
+
+from engine.ledger.commits import put_record, record_bytes
+from engine.storage import Store
+from schemas.digests import short
+from schemas.errors import Conflict, NotFound
+from schemas.ledger import EpochRecord
+
+log = logging.getLogger(__name__)
+_FOLDER = "epochs"
+
+
+def epoch_path(number: int) -> str:
+    """Where an epoch's claim stands; 8 digits, so that names sort as numbers do."""
+    return f"{_FOLDER}/{number:08d}.json"
+
+
+def latest_epoch(store: Store) -> int:
+    """The highest epoch that was claimed, 0 where none was."""
+    names = [path.rsplit("/", 1)[-1].removesuffix(".json") for path in store.list(_FOLDER)]
+    return max((int(name) for name in names if name.isdigit()), default=0)
+
+
+def read_epoch(store: Store, number: int) -> EpochRecord | None:
+    """The claim of an epoch, None while it is free. Raises Conflict for one that cannot be read."""
+    try:
+        data = store.read(epoch_path(number))
+    except NotFound:
+        return None
+    try:
+        return EpochRecord.model_validate_json(data)
+    except ValidationError as error:
+        raise Conflict(f"{store.url}/{epoch_path(number)} cannot be read: {error}") from error
+
+
+def claim_epoch(store: Store, purpose: Literal["label", "clean"], job: str | None = None) -> Epoch:
+    """Claim the next free epoch."""
+    holder = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(8)}"
+    number = latest_epoch(store) + 1
+    while True:
+        record = EpochRecord(number=number, purpose=purpose, job=job, holder=holder)
+        # after a lost answer our own claim may stand there already
+        if put_record(store, epoch_path(number), record) == record_bytes(record):
+            return Epoch(store, record)
+        number += 1
+
+
+class Epoch:
+    """A claimed epoch. Each look costs one read: of the first number that was free at the look before."""
+
+    def __init__(self, store: Store, record: EpochRecord) -> None:
+        self.record = record
+        self._store = store
+        self._seen = record.number
+        self._overtaken_by: EpochRecord | None = None
+        self._rival: EpochRecord | None = None
+        self._warned = False
+
+    @property
+    def number(self) -> int:
+        """The epoch's number, from 1."""
+        return self.record.number
+
+    def check_newest(self) -> None:
+        """Before a destructive step. Raises Conflict when anybody claimed a higher epoch."""
+        self._look()
+        if (later := self._overtaken_by) is not None:
+            raise Conflict(
+                f"{self._store.url}: epoch {later.number} was claimed by {later.holder} ({later.purpose}) after ours, "
+                f"{self.number}; nothing more is deleted; run it again when that one has ended"
+            )
+
+    def check_unrivalled(self) -> None:
+        """Before publishing. Raises Conflict when a `label` of another job claimed a higher epoch.
+
+        One of the same job does no harm: the two come to the same rows, and only some work is done twice.
+        """
+        self._look()
+        if (later := self._rival) is not None:
+            raise Conflict(
+                f"{self._store.url}: epoch {later.number} of another job ({short(later.job or '?')}, by "
+                f"{later.holder}) was claimed after ours ({self.number}, {short(self.record.job or '?')}); what is "
+                "committed stays; give each job its own output.url, or run this one again when that has ended"
+            )
+
+    def _look(self) -> None:
+        """Take note of what was claimed since the last look."""
+        while (later := read_epoch(self._store, self._seen + 1)) is not None:
+            self._seen += 1
+            self._overtaken_by = later
+            if later.purpose != "label":
+                continue
+            if later.job != self.record.job:
+                self._rival = later
+            elif not self._warned:
+                self._warned = True
+                log.warning(
+                    "%s also works on this job (epoch %d): nothing is lost, but work is done twice",
+                    later.holder,
+                    later.number,
+                )

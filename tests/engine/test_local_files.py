@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.local_files import sweep_temporary
+
+DIE_HALF_WAY = """
+import os, signal, sys
+from engine import local_files
+local_files.os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+local_files.create_file(sys.argv[1], b"half")
+"""
+
+
+def leave_half_a_file(folder: Path, root: Path) -> Path:
+    """What a process that was killed while it wrote leaves."""
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    subprocess.run([sys.executable, "-c", DIE_HALF_WAY, str(folder / "record.json")], env=environment)
+    (left,) = folder.iterdir()
+    return left
+
+
+def test_two_clean_ups_may_sweep_one_folder_at_once(
+    tmp_path: Path, project_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = leave_half_a_file(tmp_path, project_root)
+    unlink = os.unlink
+
+    def after_a_rival(path: str) -> None:
+        unlink(path)
+        unlink(path)  # raises, since the rival was faster
+
+    monkeypatch.setattr(os, "unlink", after_a_rival)
+
+    assert left.exists()
+    assert sweep_temporary(str(tmp_path)) == []
+    assert not left.exists()

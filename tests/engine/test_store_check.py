@@ -1,0 +1,149 @@
+"""The self-test passes stores that keep their word and refuses those that do not."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.storage import Store, open_store
+from engine.store_check import CREATORS, check_store
+from pipelines.label.run import label
+from schemas.errors import EnvironmentProblem
+from tests.engine.s3_server import s3_bucket
+from tests.engine.small_teacher import FACTORIES
+from tests.engine.worlds import job_of, plain_captions, write_shard
+
+
+class IgnoresConditions(Store):
+    """Overwrites whatever stands there, as stores do that do not know If-None-Match."""
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        self.put(path, data)
+        return True
+
+
+class OverwritesEmpty(Store):
+    """Takes an empty object for none, as s3fs does with `open(path, "xb")`."""
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        if self.exists(path) and self.size(path):
+            return False
+        self.put(path, data)
+        return True
+
+
+class ChecksThenWrites(Store):
+    """Looks first and writes then: right for one writer, wrong for two at a time."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._together = threading.Barrier(CREATORS)
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        free = not self.exists(path)
+        if path.endswith("-race"):
+            self._together.wait()
+        if free:
+            self.put(path, data)
+        return free
+
+
+class ListsLate(Store):
+    def list(self, prefix: str) -> list[str]:
+        return []
+
+
+def fresh() -> str:
+    return f"memory://{uuid.uuid4().hex}"
+
+
+@pytest.mark.parametrize("kind", ["local", "memory", "s3"])
+def test_a_store_that_keeps_its_word_passes_and_is_left_empty(kind: str, tmp_path: Path) -> None:
+    if kind == "s3":
+        with s3_bucket() as (url, storage):
+            check_store(store := open_store(f"{url}/out", storage))
+            assert store.list("") == []
+        return
+    check_store(store := open_store(str(tmp_path) if kind == "local" else fresh()))
+    assert store.list("") == []
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (IgnoresConditions, "an object that exists was created a second time"),
+        (OverwritesEmpty, "an empty object that exists was created"),
+        (ChecksThenWrites, "8 of 8 that created one object"),
+        (ListsLate, "a listing does not show"),
+    ],
+)
+def test_a_store_that_lies_is_refused_with_the_remedy(
+    make: Callable[[str], Store], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = make(fresh())
+
+    with pytest.raises(EnvironmentProblem, match=words) as caught:
+        check_store(store)
+
+    assert "run.single_writer: true" in str(caught.value)
+    with caplog.at_level(logging.WARNING):
+        check_store(make(fresh()), single_writer=True)
+    assert "start no second run" in caplog.text
+    assert open_store(store.url).list("") == []
+
+
+def test_a_store_that_dies_in_the_check_is_left_empty() -> None:
+    class Dies(Store):
+        def read(self, path: str) -> bytes:
+            raise OSError("away")
+
+    store = Dies(fresh())
+
+    with pytest.raises(OSError, match="away"):
+        check_store(store)
+
+    assert store.list("") == []
+
+
+def test_a_job_on_a_store_that_lies_commits_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = fresh()
+    job = job_of(tmp_path, [write_shard(tmp_path / "a.tar", plain_captions(3))], output={"url": url})
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "put_if_absent", IgnoresConditions.put_if_absent)
+        with pytest.raises(EnvironmentProblem, match="could both commit"):
+            label(job, factories=FACTORIES)
+
+    assert open_store(url).list("") == []
+    assert label(job, factories=FACTORIES)["units"]["committed"] == 1
+
+
+def test_a_refusal_in_another_words_than_awss_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """s3fs takes a 412 for "exists" only when it names the condition; other stores send the bare status."""
+    from botocore.exceptions import ClientError
+    from s3fs.errors import translate_boto_error
+
+    def answer(code: str, status: int) -> OSError:
+        told = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        error = translate_boto_error(ClientError(told, "PutObject"))
+        assert type(error) is OSError
+        return error
+
+    with s3_bucket() as (url, storage):
+        store = open_store(f"{url}/out", storage)
+
+        def fail_with(error: OSError) -> None:
+            def fail(*_: object, **__: object) -> None:
+                raise error
+
+            monkeypatch.setattr(store._fs, "pipe_file", fail)
+
+        fail_with(answer("PreconditionFailed", 412))
+        assert store.put_if_absent("x", b"1") is False
+        fail_with(answer("ConditionalRequestConflict", 409))
+        with pytest.raises(OSError, match="ConditionalRequestConflict"):  # unknown: to be tried again
+            store.put_if_absent("x", b"1")

@@ -1,0 +1,157 @@
+"""What a driver does about others, about earlier attempts and about what it does not know yet."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import engine.work.labelling
+from engine.ledger.attempts import attempts_of, begin_attempt
+from engine.ledger.commits import commit_path
+from engine.ledger.epochs import claim_epoch, latest_epoch, read_epoch
+from engine.ledger.snapshots import latest_snapshot, snapshot_entries
+from engine.storage import Store, open_store
+from pipelines.cli import build_app
+from pipelines.label.job import JobConfig
+from pipelines.label.planning import plan
+from pipelines.label.run import label, verify
+from schemas.errors import Conflict
+from tests.engine.small_teacher import FACTORIES
+from tests.engine.worlds import job_of, plain_captions, write_shard
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> JobConfig:
+    return job_of(tmp_path, [write_shard(tmp_path / f"{n}.tar", plain_captions(24)) for n in range(2)])
+
+
+def run(job: JobConfig) -> dict:
+    return label(job, factories=FACTORIES)
+
+
+class Interfering:
+    """Does something as soon as a number of units is committed."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, after: int, act) -> None:
+        self.commits, whole = 0, Store.put_if_absent
+
+        def put_if_absent(store: Store, path: str, data: bytes) -> bool:
+            created = whole(store, path, data)
+            self.commits += path.startswith("commits/")
+            if self.commits == after and path.startswith("commits/"):
+                act(open_store(store.url))
+            return created
+
+        patch.setattr(Store, "put_if_absent", put_if_absent)
+
+
+def test_a_run_claims_an_epoch_and_one_without_work_claims_none(job: JobConfig) -> None:
+    run(job)
+    run(job)
+
+    store = open_store(job.output.url)
+    claim = read_epoch(store, 1)
+    assert claim is not None and (claim.purpose, claim.job) == ("label", job.digest())
+    assert latest_epoch(store) == 1
+    names = [(e.unit, e.fingerprint) for e in snapshot_entries(store, latest_snapshot(store))]
+    assert {(len(attempts_of(store, *name)), attempts_of(store, *name)[0].epoch) for name in names} == {
+        (1, 1)
+    }
+
+
+def test_a_run_that_a_later_job_took_over_ends_in_a_conflict_that_names_it(
+    job: JobConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(Conflict, match="epoch 2 of another job") as caught:
+        Interfering(patch, 3, lambda store: claim_epoch(store, "label", "sha256:other"))
+        run(job)
+
+    assert caught.value.exit_code == 5
+    assert run(job)["units"]["committed"] == 6  # what was committed stays, and a later start goes on
+    assert latest_epoch(open_store(job.output.url)) == 3
+
+
+def test_a_rival_of_the_same_job_stops_nobody(
+    job: JobConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rival = []
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        Interfering(patch, 3, lambda _: rival or (rival.append(True), rival.append(run(job))))
+        ours = run(job)
+
+    assert ours["digest"] == rival[1]["digest"]
+    assert "work is done twice" in caplog.text
+    verify(job.output.url)
+
+
+def forget_snapshots_and_some_commits(job: JobConfig, keep: int) -> list[str]:
+    """As if a driver had died: a snapshot of one unit alone, and `keep` commits; the units' names in plan order."""
+    store = open_store(job.output.url)
+    entries = list(snapshot_entries(store, latest_snapshot(store)))
+    for entry in entries[keep:]:
+        store.delete(commit_path(entry.unit, entry.fingerprint))
+    for path in store.list("snapshots"):
+        if path != store.list("snapshots")[0]:
+            store.delete(path)
+    return [entry.unit for entry in entries]
+
+
+@pytest.mark.parametrize("looked_up", [10_000, 0])
+def test_commits_after_the_last_snapshot_are_found_by_the_driver_or_by_the_workers(
+    job: JobConfig, monkeypatch: pytest.MonkeyPatch, looked_up: int
+) -> None:
+    first = run(job)
+    forget_snapshots_and_some_commits(job, keep=4)
+    monkeypatch.setattr(engine.work.labelling, "LOOKED_UP_AT_MOST", looked_up)
+
+    assert plan(job, FACTORIES).totals()["units_done"] == (4 if looked_up else 0)
+    again = run(job)
+
+    assert again["digest"] == first["digest"]
+    store = open_store(job.output.url)
+    entries = snapshot_entries(store, latest_snapshot(store))
+    assert [len(attempts_of(store, e.unit, e.fingerprint)) for e in entries] == [1, 1, 1, 1, 2, 2]
+
+
+def test_a_unit_with_many_attempts_is_begun_last(job: JobConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(job)
+    store = open_store(job.output.url)
+    entries = list(snapshot_entries(store, latest_snapshot(store)))
+    names = forget_snapshots_and_some_commits(job, keep=0)
+    for _ in range(2):
+        begin_attempt(store, names[0], entries[0].fingerprint, 1, "a worker that died")
+    order: list[str] = []
+    whole = Store.put_if_absent
+
+    def noted(where: Store, path: str, data: bytes) -> bool:
+        if path.startswith("commits/"):
+            order.append(path.split("/")[1])
+        return whole(where, path, data)
+
+    monkeypatch.setattr(Store, "put_if_absent", noted)
+    summary = run(job)
+
+    assert summary["units"]["committed"] == 6
+    assert order[-1] == names[0] and sorted(order) == names
+    assert len(attempts_of(store, names[0], entries[0].fingerprint)) == 4
+
+
+def test_clean_says_what_it_removed_and_verify_still_holds(job: JobConfig) -> None:
+    run(job)
+    store = open_store(job.output.url)
+    folder = store.list("data")[0].rsplit("/", 1)[0]
+    store.put(f"{folder}/0123456789abcdef.parquet", b"of an attempt that lost")
+    store.put(f"data/{'0' * 16}-00000000/{'1' * 16}/{'2' * 16}.parquet", b"of a unit that is worked on")
+
+    said = CliRunner().invoke(build_app(), ["clean", job.output.url, "--json"])
+
+    assert (said.exit_code, json.loads(said.stdout)) == (
+        0,
+        {"deleted": [f"{folder}/0123456789abcdef.parquet"], "swept": [], "undecided": 1, "foreign": 0},
+    )
+    verify(job.output.url)
+    assert CliRunner().invoke(build_app(), ["clean", f"{job.output.url}/nothing"]).exit_code == 4

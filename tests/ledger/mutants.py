@@ -1,0 +1,264 @@
+"""Classic mistakes of commit protocols, planted one by one into the code that the simulation runs.
+
+Each is a context manager that replaces a function of the ledger or a verb of the store by what somebody might well
+have written. The simulation has to find every one (`test_simulation.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from engine.ledger import collect, commits, publish
+from engine.ledger.epochs import Epoch, claim_epoch
+from engine.ledger.set_digest import SetDigest
+from engine.storage import Store
+from schemas.ledger import CommitRecord
+from tests.ledger import simulated_processes
+from tests.ledger.mistaken_stores import DataLater, Everything, Pending, Renaming, remove_pending
+from tests.ledger.simulated_world import SimulatedStore
+
+Mutant = Callable[[], AbstractContextManager[None]]
+MUTANTS: dict[str, Mutant] = {}
+
+
+def mutant(plant: Callable[[], Iterator[None]]) -> Mutant:
+    """Enter a mistake into the list, by its name."""
+    made = contextmanager(plant)
+    MUTANTS[plant.__name__.replace("_", " ")] = made
+    return made
+
+
+@mutant
+def check_then_put() -> Iterator[None]:
+    """`if not exists: put`, where two may find nothing."""
+
+    def put_if_absent(store: SimulatedStore, path: str, data: bytes) -> bool:
+        if store.exists(path):
+            return False
+        store.put(path, data)
+        return True
+
+    with patch.object(SimulatedStore, "put_if_absent", put_if_absent):
+        yield
+
+
+@mutant
+def exists_means_lost() -> Iterator[None]:
+    """Who finds the record taken takes its own data away, though the record may be its own."""
+    put_record = commits.put_record
+
+    def careless(store: Store, path: str, record: Any) -> bytes:
+        data = commits.record_bytes(record)
+        if not isinstance(record, CommitRecord):
+            return put_record(store, path, record)
+        if not commits.retried(lambda: store.put_if_absent(path, data)):
+            store.delete(record.evidence.path)
+        return store.read(path)
+
+    with patch.object(commits, "put_record", careless):
+        yield
+
+
+@mutant
+def clean_up_on_an_unknown_outcome() -> Iterator[None]:
+    """An error of the commit is taken for a commit that did not happen."""
+    put_record = commits.put_record
+
+    def careless(store: Store, path: str, record: Any) -> bytes:
+        if not isinstance(record, CommitRecord):
+            return put_record(store, path, record)
+        data = commits.record_bytes(record)
+        try:
+            store.put_if_absent(path, data)
+        except OSError:
+            store.delete(record.evidence.path)
+            raise
+        return store.read(path)
+
+    with patch.object(commits, "put_record", careless):
+        yield
+
+
+@mutant
+def data_under_a_fixed_name() -> Iterator[None]:
+    """The unit's name instead of the digest of its bytes."""
+    put_table = commits._put_table
+
+    def fixed(store: Store, folder: str, rows: Any, schema: Any, metadata: Any) -> Any:
+        file, kept = put_table(Renaming(store, folder), folder, rows, schema, metadata)
+        return file.model_copy(update={"path": f"{folder}/part.parquet"}), kept
+
+    with patch.object(commits, "_put_table", fixed):
+        yield
+
+
+@mutant
+def commit_before_data() -> Iterator[None]:
+    """The record first, the files that it names afterwards."""
+    commit_unit = commits.commit_unit
+
+    def early(store: Store, *arguments: Any) -> CommitRecord:
+        late = DataLater(store)
+        record = commit_unit(late, *arguments)
+        late.flush()
+        return record
+
+    with patch.object(simulated_processes, "commit_unit", early):
+        yield
+
+
+@mutant
+def pending_then_copy_then_delete() -> Iterator[None]:
+    """A commit is `x.pending` moved to `x`; whoever finds a pending one removes what it names (docs/ledger.md, 7)."""
+    commit_unit = commits.commit_unit
+
+    def moving(store: Store, *arguments: Any) -> CommitRecord:
+        remove_pending(store)
+        return commit_unit(Pending(store), *arguments)
+
+    with patch.object(simulated_processes, "commit_unit", moving):
+        yield
+
+
+@mutant
+def publish_without_rebase() -> Iterator[None]:
+    """The publisher's own list is the next version, whatever the newest one holds."""
+
+    def nothing_stands(publisher: Any, newest: Any) -> Any:
+        return [], SetDigest()
+
+    with patch.object(publish.Publisher, "_standing", nothing_stands):
+        yield
+
+
+@mutant
+def publish_over_what_stands() -> Iterator[None]:
+    """The number of the next version is one more than the newest that was seen, and the version is put."""
+
+    def over(store: Store, path: str, record: Any) -> bytes:
+        data = commits.record_bytes(record)
+        store.put(path, data)
+        return data
+
+    with patch.object(publish, "put_record", over):
+        yield
+
+
+@mutant
+def a_snapshot_before_its_segments() -> Iterator[None]:
+    """The version is put first, the file with its entries afterwards."""
+    put_record = publish.put_record
+
+    def early(store: Store, path: str, record: Any) -> bytes:
+        standing = put_record(store, path, record)
+        if isinstance(store, DataLater):
+            store.flush()
+        return standing
+
+    def wrapped(publisher: Any, store: Store, *arguments: Any, **named: Any) -> None:
+        made(publisher, DataLater(store, "segments/"), *arguments, **named)
+
+    made = publish.Publisher.__init__
+    with patch.object(publish, "put_record", early), patch.object(publish.Publisher, "__init__", wrapped):
+        yield
+
+
+@mutant
+def records_created_then_filled() -> Iterator[None]:
+    """`open(path, "xb")`, then write: exclusive, but whoever dies between leaves a torn record for ever."""
+    put_if_absent = SimulatedStore.put_if_absent
+
+    def torn(store: SimulatedStore, path: str, data: bytes) -> bool:
+        if not put_if_absent(store, path, b""):
+            return False
+        store._do("put", path, lambda: store.world.objects.__setitem__(path, data))
+        return True
+
+    with patch.object(SimulatedStore, "put_if_absent", torn):
+        yield
+
+
+@mutant
+def readers_list_the_folder() -> Iterator[None]:
+    """What lies under data/ is taken for what was labelled."""
+
+    def count(reader: Any) -> None:
+        quiet = SimulatedStore(reader._store.world, quiet=True)
+        for path in reader._store.list("data"):
+            _, unit, fingerprint16, _ = path.split("/")
+            commit = commits.deciding_commit(quiet, unit, fingerprint16)
+            if commit is None or commit.evidence.path != path:
+                raise simulated_processes.Violation(f"a reader took {path}, which nobody committed")
+
+    with patch.object(simulated_processes.Reader, "_open", count):
+        yield
+
+
+@mutant
+def collection_before_a_unit_is_decided() -> Iterator[None]:
+    """Whatever no commit names is an orphan, though its commit may just be coming."""
+
+    def orphans(store: Store, group: Any) -> list[str]:
+        commit = commits.deciding_commit(store, group.unit, group.fingerprint16)
+        files = (commit.evidence, commit.rejections) if commit else ()
+        return [path for path in group.paths if path not in {file.path for file in files if file}]
+
+    always = property(lambda group: True)
+    groups = collect._Group
+    with (
+        patch.object(collect, "_orphans", orphans),
+        patch.object(groups, "may_hold_orphans", always),
+        patch.object(collect, "frozenset", lambda paths: Everything(), create=True),
+    ):
+        yield
+
+
+@mutant
+def collection_that_ignores_epochs() -> Iterator[None]:
+    """A clean-up that was overtaken goes on deleting."""
+    with patch.object(Epoch, "check_newest", lambda epoch: None):
+        yield
+
+
+@mutant
+def publishing_that_ignores_epochs() -> Iterator[None]:
+    """A driver that another job has overtaken goes on publishing."""
+    with patch.object(Epoch, "check_unrivalled", lambda epoch: None):
+        yield
+
+
+@mutant
+def collection_that_trusts_a_listing_of_commits_made_first() -> Iterator[None]:
+    """Files are orphans when no commit of a listing names them, and the files are listed after the commits."""
+
+    def collect_all(store: Store, epoch: Any = None) -> None:
+        epoch = claim_epoch(store, "clean")
+        named = set()
+        for path in store.list("commits"):
+            record = CommitRecord.model_validate_json(store.read(path))
+            named |= {file.path for file in (record.evidence, record.rejections) if file}
+        epoch.check_newest()
+        for path in (path for folder in collect.FOLDERS for path in store.list(folder)):
+            if path not in named:
+                store.delete(path)
+
+    with patch.object(simulated_processes, "collect_orphans", collect_all):
+        yield
+
+
+@mutant
+def handed_out_counts_as_done() -> Iterator[None]:
+    """A worker reports the record that it is about to commit."""
+
+    def put_record(store: Store, path: str, record: Any) -> bytes:
+        try:
+            return put(store, path, record)
+        except OSError:
+            return commits.record_bytes(record)
+
+    put = commits.put_record
+    with patch.object(commits, "put_record", put_record), patch.object(commits, "TRIES", 1):
+        yield

@@ -76,10 +76,14 @@ class Stream:
 def load_stream(settings: StreamSettings) -> Stream:
     """Read a view or gold. Raises ConfigError for one without a usable row, or a prompt mix that it cannot serve."""
     view = open_view(settings.url)
-    exhaustive = view.manifest.kind == "gold"
+    known = view.manifest.provenance
+    if known.get("without_images"):
+        raise ConfigError(f"{settings.url} was imported without images: import it again with --images")
+    exhaustive = view.manifest.kind == "gold" and bool(known.get("exhaustive", True))
     if settings.prompts.phrase_list and not exhaustive:
+        what = "gold that does not box everything" if view.manifest.kind == "gold" else "a view, not gold"
         raise ConfigError(
-            f"{settings.url} is a view, not gold: what it does not name may still be there, so its phrase_list share "
+            f"{settings.url} is {what}: what it does not name may still be there, so its phrase_list share "
             f"must be 0, not {settings.prompts.phrase_list:g}"
         )
     rows = [row for row in view.rows() if exhaustive or row["regions"]]

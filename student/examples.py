@@ -71,6 +71,7 @@ class Stream:
     entries: tuple[int, ...]
     root_counts: Mapping[str, int]
     licenses: Mapping[str, int]
+    kind: str = "view"
 
 
 def load_stream(settings: StreamSettings) -> Stream:
@@ -95,7 +96,10 @@ def load_stream(settings: StreamSettings) -> Stream:
     shown = [example.shown_roots for example in examples]
     repeats = repeat_entries(shown, settings.repeat_threshold, digest)
     licenses = Counter(row["license"] or "" for row in rows)
-    return Stream(settings, digest, view.manifest.digest, exhaustive, examples, repeats, counts, licenses)
+    kind = view.manifest.kind
+    return Stream(
+        settings, digest, view.manifest.digest, exhaustive, examples, repeats, counts, licenses, kind
+    )
 
 
 def example_of(row: dict[str, Any], stream_weight: float = 1.0) -> Example:

@@ -18,8 +18,10 @@ from schemas.errors import ConfigError, NotFound, SampleRejected
 
 MAX_ITEM_CHARS = 32 * 2**20  # a crowd's mask is the largest thing that annotations hold
 MAX_LINE_BYTES = 1_000_000
+EMPTY = object()
 _CHUNK = 2**20
 _BLANK = " \t\r\n"
+_OF_NUMBERS = "0123456789.eE+-"
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, dict[str, Any] | SampleRejected]]:
@@ -50,7 +52,7 @@ def _bounded_lines(file: BinaryIO) -> Iterator[bytes | SampleRejected]:
 def fields_of(path: Path) -> Iterator[tuple[str, Any]]:
     """Each item of the top-level object: `("images", {...})` for each item of a list, `("info", {...})` otherwise.
 
-    An empty list gives nothing; `(name, [])` never occurs.
+    An empty list gives `(name, EMPTY)`: a file without annotations is not one whose images were found empty.
     raises: NotFound, and ConfigError for what is no such object, with the place in characters
     """
     with _opened(path) as file:
@@ -100,6 +102,7 @@ class _Cursor:
     def _list(self) -> Iterator[Any]:
         if self._peek() == "]":
             self._at += 1
+            yield EMPTY
             return
         while True:
             yield self._value()
@@ -120,7 +123,8 @@ class _Cursor:
                 if isinstance(error, _Doubled) or self._ended:
                     raise self._wrong(f"no valid JSON: {error}") from error
             else:
-                if end < len(self._text) or self._ended:  # a number may go on in the next chunk
+                # a number may go on in the next chunk: "0." is read as 0
+                if self._ended or (end < len(self._text) and self._text[end] not in _OF_NUMBERS):
                     self._at = end
                     return value
             if len(self._text) - self._at > MAX_ITEM_CHARS:

@@ -35,35 +35,36 @@ def read_spans(value: Any, caption: str, texts: list[str] | None, repairs: set[s
 
 
 def _inside(value: Any, caption: str, repairs: set[str]) -> Span:
+    """The pair itself where it holds text of the caption; an end up to two characters behind the caption is mended."""
     good = isinstance(value, list) and len(value) == 2
     if not good or not all(isinstance(side, int) and not isinstance(side, bool) for side in value):
         raise Refused("span_outside", f"{value!r} is no pair of whole numbers")
     begin, end = value
-    if not 0 <= begin < end or begin >= len(caption):
+    beyond = max(end - len(caption), 0)
+    if not 0 <= begin < end or beyond > 2 or not caption[begin:end].strip():
         raise Refused("span_outside", f"{value} of {len(caption)} characters")
-    if end > len(caption):
-        if end > len(caption) + 2:
-            raise Refused("span_outside", f"{value} of {len(caption)} characters")
-        repairs.add("span_trimmed")
-        end = len(caption)
-    text = caption[begin:end]
-    if not text.strip():
-        raise Refused("span_outside", f"{value} holds only blanks")
-    if text != text.strip():
-        repairs.add("span_trimmed")
-    return begin + len(text) - len(text.lstrip()), end - len(text) + len(text.rstrip())
+    if beyond:
+        shifted = (begin - beyond, len(caption))
+        moves = shifted[0] >= 0 and _fits(shifted, caption)
+        repairs.add("span_moved" if moves else "span_trimmed")
+        return shifted if moves else (begin, len(caption))
+    return begin, end
 
 
 def _on_words(span: Span, caption: str, repairs: set[str]) -> Span:
-    """The span on borders of words: moved by up to two characters where that fits both ends, else widened."""
+    """The span on borders of words: without blanks, or moved by up to two characters, or widened to whole words."""
     if _fits(span, caption):
         return span
+    trimmed = _trimmed(span, caption)
+    if _fits(trimmed, caption):
+        repairs.add("span_trimmed")
+        return trimmed
     for shift in _SHIFTS:
         moved = (span[0] + shift, span[1] + shift)
         if moved[0] >= 0 and moved[1] <= len(caption) and _fits(moved, caption):
             repairs.add("span_moved")
             return moved
-    begin, end = span
+    begin, end = trimmed
     while _inside_word(begin, caption):
         begin -= 1
     while _inside_word(end, caption):
@@ -72,10 +73,15 @@ def _on_words(span: Span, caption: str, repairs: set[str]) -> Span:
     return begin, end
 
 
+def _trimmed(span: Span, caption: str) -> Span:
+    text = caption[span[0] : span[1]]
+    return span[0] + len(text) - len(text.lstrip()), span[1] - len(text) + len(text.rstrip())
+
+
 def _fits(span: Span, caption: str) -> bool:
     begin, end = span
     text = caption[begin:end]
-    return text == text.strip() and not _inside_word(begin, caption) and not _inside_word(end, caption)
+    return text == text.strip() != "" and not _inside_word(begin, caption) and not _inside_word(end, caption)
 
 
 def _inside_word(place: int, caption: str) -> bool:
@@ -99,6 +105,7 @@ def _joined(spans: list[Span], caption: str) -> list[Span]:
 def _told(spans: list[Span], caption: str, texts: list[str], repairs: set[str]) -> list[Span]:
     """Spans whose text the file tells as well: where the two disagree, the text is right."""
     wanted = sorted(map(_words, texts))
+    spans = [_trimmed(span, caption) for span in spans]
     for found in (_joined(spans, caption), spans):
         said = [_words(caption[begin:end]) for begin, end in found]
         if wanted in (sorted(said), [" ".join(said)]):

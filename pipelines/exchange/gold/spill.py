@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.exchange.gold.json_stream import fields_of
+from pipelines.exchange.gold.json_stream import EMPTY, fields_of
 from pipelines.exchange.gold.tally import Tally
 from schemas.errors import ConfigError
 
@@ -81,6 +81,8 @@ class CocoFile:
         seen = set()
         for section, item in fields_of(path):
             seen.add(section)
+            if item is EMPTY:
+                continue
             if section == "images":
                 self._add_image(item)
             elif section == "annotations":

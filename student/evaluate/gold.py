@@ -32,7 +32,11 @@ def read_gold(path: Path) -> dict[str, Any]:
     missing = {"images", "annotations", "categories"} - (gold.keys() if isinstance(gold, dict) else set())
     if missing:
         raise ConfigError(f"{path}: no {', '.join(sorted(missing))}; the gold is COCO JSON with human boxes")
-    return gold
+    for image in gold["images"]:
+        if "file_name" not in image and isinstance(image.get("coco_url"), str):
+            # LVIS names its images by URL alone
+            image["file_name"] = "/".join(image["coco_url"].split("/")[-2:])
+    return dict(gold)
 
 
 def of_images(gold: Mapping[str, Any], image_ids: Collection[Any]) -> dict[str, Any]:

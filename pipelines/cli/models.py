@@ -53,7 +53,7 @@ def evaluate(
     model: Annotated[
         Path, typer.Argument(help="A GLIP directory, a detector (.onnx) or COCO results (.json).")
     ],
-    gold: Annotated[Path, typer.Option(help="COCO JSON with human boxes.")],
+    gold: Annotated[Path, typer.Option(help="COCO JSON with human boxes, or a folder of imported gold.")],
     images: Annotated[str | None, typer.Option(help="Folder of images, or shards (a glob of .tar).")] = None,
     group_by: Annotated[
         str, typer.Option(help="Category field that names the group, e.g. frequency (LVIS) or supercategory.")

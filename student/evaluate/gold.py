@@ -12,6 +12,7 @@ import numpy as np
 
 from schemas.errors import ConfigError, NotFound
 from schemas.records import Phrase
+from student.evaluate.gold_view import coco_of_gold
 
 LVIS_GROUPS = {"r": "rare", "c": "common", "f": "frequent"}
 
@@ -27,7 +28,9 @@ def read_json(path: Path) -> Any:
 
 
 def read_gold(path: Path) -> dict[str, Any]:
-    """A COCO instances object. Raises ConfigError when a part of it is missing."""
+    """A COCO instances object from a file, or from a folder of imported gold. Raises ConfigError, NotFound."""
+    if path.is_dir():
+        return coco_of_gold(str(path))
     gold = read_json(path)
     missing = {"images", "annotations", "categories"} - (gold.keys() if isinstance(gold, dict) else set())
     if missing:

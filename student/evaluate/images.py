@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from engine.reading.images import decode_image
+from engine.reading.pixels import read_pixels
 from engine.reading.shards import open_shard
 from engine.reading.spool import Spool, stat_shard
 from engine.reading.urls import expand_urls
@@ -41,15 +42,19 @@ class EvaluationImage:
 
 
 def evaluation_images(
-    source: str, records: Sequence[Mapping[str, Any]], key_map: Path | None = None
+    source: str | None, records: Sequence[Mapping[str, Any]], key_map: Path | None = None
 ) -> Iterator[EvaluationImage]:
     """The gold images that `source` holds.
 
-    source:  a folder of image files, a folder of shards, or shard URLs with braces and globs
+    source:  a folder of image files, a folder of shards, or shard URLs with braces and globs; None: where the records'
+             own `pixels` say (imported gold)
     key_map: CSV with the columns shard, key and file_name (or coco_image_id) that ties samples to gold images; without
              it a sample belongs to the gold image whose file is called KEY.* or SHARD/KEY
     raises:  NotFound for a source that does not exist, ConfigError for a copy of another shape than its gold image
     """
+    if source is None:
+        yield from map(_checked, _from_pixels(records))
+        return
     folder = Path(source)
     shards = _shard_urls(source, folder, records)
     if shards:
@@ -68,6 +73,12 @@ def _shard_urls(source: str, folder: Path, records: Sequence[Mapping[str, Any]])
         loose = any(_file_in(folder, record["file_name"]) for record in records)
         return tars if tars or loose else found
     return expand_urls([source]) if source.endswith(_SHARD_SUFFIXES) else []
+
+
+def _from_pixels(records: Sequence[Mapping[str, Any]]) -> Iterator[EvaluationImage]:
+    for record in records:
+        if record.get("pixels") is not None:
+            yield EvaluationImage(record, decode_image(read_pixels(record["pixels"])).rgb_u8)
 
 
 def _from_folder(folder: Path, records: Sequence[Mapping[str, Any]]) -> Iterator[EvaluationImage]:

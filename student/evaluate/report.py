@@ -30,6 +30,10 @@ class Evaluation(dict[str, Any]):
             )
             lines.append(f"{group:10s}" + "".join(f"{cell:>20s}" for cell in cells))
         lines += self._recall_lines()
+        if not self.get("exhaustive", True):
+            lines.append(
+                "the gold does not box everything: AP counts what it leaves out as errors, recall does not"
+            )
         seen = self["images"]
         lines.append(f"{seen['evaluated']} of {seen['gold']} gold images, {self['detections']} detections")
         if seen["evaluated"] < seen["gold"]:

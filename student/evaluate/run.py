@@ -44,7 +44,8 @@ def evaluate(
     """The numbers of docs/interfaces.md, with intervals over images.
 
     model_or_results: a GLIP directory, a YOLOX .onnx, or a COCO results .json (then `images` is not needed)
-    gold:             COCO JSON; with captions and tokens_positive a GLIP directory also gets phrase recall
+    gold:             COCO JSON, or a folder of imported gold, whose images need no `images`; with captions and
+                      tokens_positive a GLIP directory also gets phrase recall
     images:           a folder or shards; gold images without pixels are left out and counted in `images`
     groups, group_by: category ids by name, or the category field that names the group (LVIS: frequency)
     protocol:         coco, lvis (federated, 300 boxes an image) or fixed_ap (10,000 a category, no limit an image)
@@ -60,9 +61,10 @@ def evaluate(
         recall: dict[str, Any] = {}
         facts: dict[str, Any] = {}
     else:
-        if images is None:
+        if images is None and not any(image.get("pixels") for image in truth["images"]):
             raise ConfigError(f"{model} is a model: --images says where the gold's images are")
-        source = _Images(str(images), truth, Path(key_map) if key_map else None, progress)
+        place = None if images is None else str(images)
+        source = _Images(place, truth, Path(key_map) if key_map else None, progress)
         results, recall, facts = _ask(
             model, truth, source, phrases, merged, bootstrap, seed, batch_size, asking, protocol
         )
@@ -81,6 +83,7 @@ def evaluate(
         seen, results, protocol=protocol, groups=named or None, bootstrap=bootstrap, seed=seed
     )
     images_told = {"gold": len(truth["images"]), "evaluated": len(seen["images"])}
+    facts |= {} if truth.get("exhaustive", True) else {"exhaustive": False}
     told = {"protocol": protocol, "images": images_told, "detections": len(results), **facts}
     return _report(numbers, recall, told)
 
@@ -89,7 +92,7 @@ class _Images:
     """The gold images that have pixels, read anew in each pass; `met` holds the ids of all that were met."""
 
     def __init__(
-        self, source: str, gold: dict[str, Any], key_map: Path | None, progress: Progress | None
+        self, source: str | None, gold: dict[str, Any], key_map: Path | None, progress: Progress | None
     ) -> None:
         self._source, self._gold, self._key_map, self._progress = source, gold, key_map, progress
         self.met: set[Any] = set()

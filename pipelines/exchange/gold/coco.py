@@ -37,6 +37,8 @@ class CocoGold:
             self._licenses = _licenses(file.rest["licenses"])
             self._all = list(dict.fromkeys(self._names[key] for key in sorted(self._names, key=_in_order)))
             self.facts = {"categories": len(self._names), "names": len(self._all)}
+            if frequency := _frequency(file.rest["categories"]):
+                self.facts["frequency"] = frequency
             maker = RowMaker(self._options.images_url)
             for image, annotations in file.images():
                 told = self._tally.told("annotations")
@@ -161,6 +163,15 @@ def _names(categories: list[Any], path: Path) -> dict[str, str]:
     if list(names.values()) == ["object"]:
         raise ConfigError(f"{path}: its one category is 'object': a grounding file; use `gold import mdetr`")
     return names
+
+
+def _frequency(categories: list[Any]) -> dict[str, list[str]]:
+    """LVIS's frequency letters with the names that have them."""
+    found: dict[str, list[str]] = {}
+    for category in categories:
+        if isinstance(category.get("frequency"), str):
+            found.setdefault(category["frequency"][:20], []).append(clean(category["name"]))
+    return found
 
 
 def _licenses(items: list[Any]) -> dict[str, str]:

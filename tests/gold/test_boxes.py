@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,6 +134,32 @@ def test_images_are_found_without_their_first_folders_and_by_pattern(
         pattern.find("one.jpg", {"data_source": "vg"})
     with pytest.raises(Refused, match="file_name_unsafe"):
         pattern.find("one.jpg", {"data_source": "../coco"})
+
+
+def write_shard(path: Path, pictures: dict[str, Path]) -> None:
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, picture in pictures.items():
+            tar.add(picture, name)
+
+
+def test_samples_of_shards_are_found_by_key_by_shard_and_key_or_by_an_unshared_last_part(
+    tmp_path: Path, picture: Callable[..., Path]
+) -> None:
+    small, large = picture("small.jpg", 32, 24), picture("large.jpg")
+    write_shard(tmp_path / "0.tar", {"a/1.jpg": small, "2.jpg": small, "2.txt": small})
+    write_shard(tmp_path / "1.tar", {"b/1.jpg": large, "2.JPG": large, "3.png": large})
+    shards = images_at(str(tmp_path / "*.tar"))
+
+    widths = {
+        name: shards.find(name, {}).width for name in ("a/1.jpg", "b/1", "0.tar/2", "1.tar/2", "x/3.jpg")
+    }
+
+    assert widths == {"a/1.jpg": 32, "b/1": 64, "0.tar/2": 32, "1.tar/2": 64, "x/3.jpg": 64}
+    for shared in ("1.jpg", "2.jpg"):
+        with pytest.raises(Refused, match="image_ambiguous"):
+            shards.find(shared, {})
+    with pytest.raises(Refused, match="image_missing"):
+        shards.find("4.jpg", {})
 
 
 def test_an_image_that_cannot_be_decoded_is_refused(tmp_path: Path, picture: Callable[..., Path]) -> None:

@@ -30,6 +30,7 @@ REFUSED: dict[str, str] = {
     "image_unknown": "the annotation names an image that is not in the file",
     "image_refused": "its image, caption or line was refused",
     "image_missing": "no image under that name in --images",
+    "image_ambiguous": "several samples of the shards have this name; a key map tells them apart",
     "image_bad": "the image cannot be decoded",
     "image_shape": "the stored image has another shape than the record says: a crop, a padded copy or another picture",
     "file_name_unsafe": "an absolute file name, or one with '..'",

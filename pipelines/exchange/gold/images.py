@@ -54,7 +54,7 @@ def images_at(source: str, key_map: Path | None = None) -> Images:
     """The images of `--images`.
 
     source:  a folder or URL; a pattern with {file_name}, {stem}, {data_source} or {split}; tar shards (glob or braces)
-    key_map: for shards, CSV with the columns shard, key and file_name; without it a key is the file's stem
+    key_map: for shards, CSV with the columns shard, key and file_name; without it KEY.jpg or SHARD/KEY is meant
     """
     if source.endswith(".tar"):
         return ShardImages(source, key_map)
@@ -108,41 +108,49 @@ class FolderImages:
 
 
 class ShardImages:
-    """Members of tar shards, by their key."""
+    """Members of tar shards: by KEY, by SHARD/KEY, or by the last part of the key where that is one sample's alone."""
 
     def __init__(self, source: str, key_map: Path | None) -> None:
         urls = expand_urls([source])
         self.url = absolute_url(source)
-        self._spool, self._members, self._paths = Spool(), dict[str, tuple[str, Member]](), dict[str, Path]()
         names = None if key_map is None else _read_key_map(key_map)
-        for url in urls:
-            self._paths[url] = self._spool.fetch(stat_shard(url))
-            for member in read_members(self._paths[url]):
-                self._add(url, member, names)
-
-    def _add(self, url: str, member: Member, names: Mapping[tuple[str, str], str] | None) -> None:
-        path = PurePosixPath(member.name)
-        if path.suffix.lower() not in _SUFFIXES:
-            return
-        key = str(path.with_suffix(""))
-        name = key if names is None else names.get((url.rsplit("/", 1)[-1], key))
-        if name is None:
-            return
-        stem = PurePosixPath(name).stem if names is not None else name
-        if stem in self._members:
-            raise ConfigError(f"{url}: two samples are the image {stem!r}; give a key map")
-        self._members[stem] = (url, member)
+        spool = Spool()
+        self._paths = {url: spool.fetch(stat_shard(url)) for url in urls}
+        # None: several samples have this name
+        self._members: dict[str, tuple[str, Member] | None] = {}
+        for url, path in self._paths.items():
+            for member in read_members(path):
+                for name in _names_of(url, member, names):
+                    self._members[name] = None if name in self._members else (url, member)
 
     def find(self, file_name: str, record: Mapping[str, Any]) -> Found:
-        """See Images."""
-        there = self._members.get(PurePosixPath(safe_name(file_name)).stem)
+        """See Images; Refused image_ambiguous where several samples may be meant."""
+        name = safe_name(file_name)
+        path = PurePosixPath(name)
+        bare = str(path.with_suffix("")) if path.suffix.lower() in _SUFFIXES else name
+        there = next((n for n in (bare, PurePosixPath(bare).name) if n in self._members), None)
         if there is None:
             raise Refused("image_missing", file_name)
-        url, member = there
+        place = self._members[there]
+        if place is None:
+            raise Refused("image_ambiguous", file_name)
+        url, member = place
         with self._paths[url].open("rb") as file:
             file.seek(member.offset)
             data = file.read(member.size_bytes)
         return _found({"url": url, "offset": member.offset, "length": member.size_bytes}, data, file_name)
+
+
+def _names_of(url: str, member: Member, names: Mapping[tuple[str, str], str] | None) -> set[str]:
+    """Under which names, without suffix, gold may mean this member."""
+    path = PurePosixPath(member.name)
+    if path.suffix.lower() not in _SUFFIXES:
+        return set()
+    key, shard = str(path.with_suffix("")), url.rsplit("/", 1)[-1]
+    if names is None:
+        return {key, f"{shard}/{key}", PurePosixPath(key).name}
+    named = names.get((shard, key))
+    return set() if named is None else {str(PurePosixPath(named).with_suffix(""))}
 
 
 def _found(pixels: Mapping[str, Any], data: bytes, name: str) -> Found:

@@ -82,7 +82,7 @@ def import_(
         )
     options = Options(
         images=None if images is None else images_at(images, key_map),
-        split=None if split is None else _names_in(split),
+        split=None if split is None else names_in(split),
         negatives=negatives,
         seed=seed,
         label_map=label_map,
@@ -105,7 +105,8 @@ def _teller(every_s: float = 5.0) -> Callable[[int], None]:
     return tell
 
 
-def _names_in(path: Path) -> frozenset[str]:
+def names_in(path: Path) -> frozenset[str]:
+    """The names of a split list, parted by blanks or lines. Raises NotFound."""
     if not path.is_file():
         raise NotFound(f"--split {path}: no such file")
     return frozenset(path.read_text(encoding="utf-8").split())

@@ -156,7 +156,7 @@ def test_names_are_cleaned_as_the_authors_do_and_equal_ones_are_one_phrase(
     report, [row] = imported("coco", held)
 
     assert fates(row) == {"bow": "positive", "Wild Bird": "absent"}
-    assert report.facts == {"categories": 3, "names": 2}
+    assert report.facts == {"categories": 3, "names": 2, "federated": False}
 
 
 def test_the_authors_draw_holds_all_positives_and_is_the_same_for_the_same_seed(imported: Callable) -> None:

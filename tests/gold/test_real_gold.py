@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.cli.gold import names_in
 from pipelines.exchange.gold.images import images_at
 from pipelines.exchange.gold.odvg import read_label_map
 from schemas.errors import ConfigError, GroundswellError
@@ -168,6 +169,21 @@ def test_marked_phrases_of_real_sentences_are_spans_of_their_captions(
         "A group of friends playing cards and trying to bluff each other into"
     )
     assert [phrase["root"] for phrase in rows[0]["phrases"]] == ["group", "card", "mistake"]
+
+
+@pytest.mark.parametrize(("split", "images"), [("train", 8), ("val", 0), ("test", 0)])
+def test_the_authors_split_lists_choose_the_images(
+    shared_data: Path, imported: Callable, split: str, images: int
+) -> None:
+    folder = shared_data / "real_gold" / THIRD / "flickr30k_entities_sample"
+    wanted = names_in(folder / f"{split}.txt")
+
+    if not images:
+        with pytest.raises(GroundswellError, match=r"8 of 8 images refused \(not_in_split\)"):
+            imported("flickr30k", folder, split=wanted)
+    else:
+        report, _ = imported("flickr30k", folder, split=wanted)
+        assert report.records["images"]["kept"] == images
 
 
 def test_a_label_map_of_strings_with_all_classes_is_read(shared_data: Path) -> None:

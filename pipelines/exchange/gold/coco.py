@@ -36,7 +36,7 @@ class CocoGold:
             self._names = _names(file.rest["categories"], self._path)
             self._licenses = _licenses(file.rest["licenses"])
             self._all = list(dict.fromkeys(self._names[key] for key in sorted(self._names, key=_in_order)))
-            self.facts = {"categories": len(self._names), "names": len(self._all)}
+            self.facts = {"categories": len(self._names), "names": len(self._all), "federated": False}
             if frequency := _frequency(file.rest["categories"]):
                 self.facts["frequency"] = frequency
             maker = RowMaker(self._options.images_url)
@@ -107,6 +107,7 @@ class CocoGold:
     ) -> tuple[str, list[GoldPhrase]]:
         federated = "neg_category_ids" in image
         self.exhaustive = self.exhaustive and not federated
+        self.facts["federated"] = self.facts["federated"] or federated
         unsure = [name for name in lists["not_exhaustive_category_ids"] if name not in positives]
         known = lists["neg_category_ids"] if federated else self._all
         absent = set(known) - set(unsure)

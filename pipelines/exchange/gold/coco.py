@@ -16,7 +16,7 @@ from pipelines.exchange.gold.frames import Frame, frame_of
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.rows import GoldPhrase, RowMaker
 from pipelines.exchange.gold.spill import CocoFile, id_text, same_form
-from pipelines.exchange.gold.tally import Refused, Tally
+from pipelines.exchange.gold.tally import Refused, Tally, is_standard
 from schemas.errors import ConfigError
 
 _FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")
@@ -154,7 +154,13 @@ def _names(categories: list[Any], path: Path) -> dict[str, str]:
     for category in categories:
         key = id_text(category.get("id")) if isinstance(category, dict) else None
         name = category.get("name") if isinstance(category, dict) else None
-        if key is None or not isinstance(name, str) or not name.strip() or key in names:
+        if (
+            key is None
+            or not isinstance(name, str)
+            or not name.strip()
+            or not is_standard(name)
+            or key in names
+        ):
             raise ConfigError(
                 f"{path}: category {str(category)[:80]} has no id and name of its own; nothing can be told of its boxes"
             )
@@ -170,19 +176,20 @@ def _frequency(categories: list[Any]) -> dict[str, list[str]]:
     """LVIS's frequency letters with the names that have them."""
     found: dict[str, list[str]] = {}
     for category in categories:
-        if isinstance(category.get("frequency"), str):
-            found.setdefault(category["frequency"][:20], []).append(clean(category["name"]))
+        if category.get("frequency") in ("r", "c", "f"):
+            found.setdefault(category["frequency"], []).append(clean(category["name"]))
     return found
 
 
 def _licenses(items: list[Any]) -> dict[str, str]:
     rows = [item for item in items if isinstance(item, dict) and id_text(item.get("id"))]
-    return {str(id_text(row["id"])): str(row.get("name") or row.get("url") or "")[:300] for row in rows}
+    told = {str(id_text(row["id"])): str(row.get("name") or row.get("url") or "")[:300] for row in rows}
+    return {key: name for key, name in told.items() if is_standard(name)}
 
 
 def _in_order(key: str) -> tuple[int, str]:
     """Ids in the order of their numbers; text after them."""
-    return (int(key), "") if key.lstrip("-").isdecimal() and len(key) < 19 else (2**63, key)
+    return (int(key), "") if key.removeprefix("-").isdecimal() and len(key) < 19 else (2**63, key)
 
 
 def _meta(image: Mapping[str, Any], not_exhaustive: list[str]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ REPAIRED: dict[str, str] = {
 REFUSED: dict[str, str] = {
     "json_bad": "not a strict JSON object, too long or too deep",
     "field_missing": "a needed field is missing or of another type",
+    "value_bad": "a field holds NaN, infinity or a lone surrogate, which can be written nowhere",
     "id_twice": "an image with this id came before",
     "image_unknown": "the annotation names an image that is not in the file",
     "image_refused": "its image, caption or line was refused",

@@ -21,7 +21,7 @@ from pipelines.exchange.gold.frames import Frame, frame_of
 from pipelines.exchange.gold.mdetr import read_caption
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.rows import DroppedSpan, GoldPhrase, RowMaker, head_of
-from pipelines.exchange.gold.tally import Refused, Tally
+from pipelines.exchange.gold.tally import Refused, Tally, is_standard
 from schemas.errors import NotFound
 
 MAX_FILE_BYTES = 1_000_000
@@ -66,6 +66,8 @@ class FlickrGold:
         self._tally.met("captions", len(lines))
         name = f"{file.stem}.jpg"
         try:
+            if not is_standard(name):
+                raise Refused("value_bad", repr(name))
             check_split(self._options, name)
             root = self._annotation(file.stem)
             frame = self._frame(root, name)

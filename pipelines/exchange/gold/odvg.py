@@ -23,7 +23,7 @@ from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.rows import GoldPhrase, RowMaker
 from pipelines.exchange.gold.spans import Span, find_phrase, read_spans
 from pipelines.exchange.gold.spill import id_text
-from pipelines.exchange.gold.tally import Refused, Tally
+from pipelines.exchange.gold.tally import Refused, Tally, is_standard
 from schemas.errors import ConfigError, NotFound, SampleRejected
 
 _IMAGE_KEYS = {"open_gd": "filename", "mmdet": "filename", "tao": "file_name"}
@@ -51,6 +51,8 @@ class OdvgGold:
             try:
                 if isinstance(line, SampleRejected):
                     raise Refused("json_bad", line.detail)
+                if not is_standard(line):
+                    raise Refused("value_bad")
                 row = self._row(maker, line, number)
             except Refused as refused:
                 left = len(inside) - (self._tally.told("regions") - told)
@@ -223,6 +225,10 @@ def read_label_map(path: Path) -> dict[str, str]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"--label-map is no JSON: {error}", where=str(path)) from error
-    if not isinstance(value, dict) or not value or not all(isinstance(name, str) for name in value.values()):
+    if (
+        not isinstance(value, dict)
+        or not value
+        or not all(isinstance(name, str) and name.strip() and is_standard(name) for name in value.values())
+    ):
         raise ConfigError(f'--label-map {path}: expected {{"0": "person", "1": ...}}')
     return {key.strip(): clean(name) for key, name in value.items()}

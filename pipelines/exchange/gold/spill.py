@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pipelines.exchange.gold.json_stream import EMPTY, fields_of
-from pipelines.exchange.gold.tally import Tally
+from pipelines.exchange.gold.tally import Tally, is_standard
 from schemas.errors import ConfigError
 
 _IMAGE_FIELDS = (
@@ -102,11 +102,15 @@ class CocoFile:
         if name is None:
             self._tally.refused("images", "an image", "field_missing", f"no id: {str(item)[:80]}")
             return
+        kept = {field: item[field] for field in _IMAGE_FIELDS if field in item}
+        if not is_standard(kept):
+            self._tally.refused("images", name, "value_bad")
+            return
         if name in self._known:
             self._tally.refused("images", name, "id_twice")
             return
         self._known.add(name)
-        self._base.execute("INSERT INTO image (id, record) VALUES (?, ?)", (name, _slim(item, _IMAGE_FIELDS)))
+        self._base.execute("INSERT INTO image (id, record) VALUES (?, ?)", (name, json.dumps(kept)))
 
     def _add_annotation(self, item: Any) -> None:
         self._tally.met("annotations")
@@ -115,7 +119,8 @@ class CocoFile:
             self._tally.refused("annotations", "one", "field_missing", f"no image_id: {str(item)[:80]}")
             return
         self._base.execute(
-            "INSERT INTO annotation (image, record) VALUES (?, ?)", (image, _slim(item, _ANNOTATION_FIELDS))
+            "INSERT INTO annotation (image, record) VALUES (?, ?)",
+            (image, json.dumps({field: item[field] for field in _ANNOTATION_FIELDS if field in item})),
         )
 
 
@@ -125,13 +130,11 @@ def id_text(value: Any) -> str | None:
         return None
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else None
-    return str(value) if isinstance(value, int | str) and str(value) else None
+    if isinstance(value, str):
+        return value if value and is_standard(value) else None
+    return str(value) if isinstance(value, int) else None
 
 
 def same_form(value: Any, other: Any) -> bool:
     """Whether two ids are written alike: 7 and "7" are not."""
     return type(value) is type(other)
-
-
-def _slim(item: dict[str, Any], fields: Sequence[str]) -> str:
-    return json.dumps({name: item[name] for name in fields if name in item})

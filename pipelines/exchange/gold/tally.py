@@ -6,6 +6,7 @@ repaired twice counts once, each of its codes counts.
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -73,6 +74,15 @@ class Tally:
             "records": records,
             "examples": {name: list(some) for name, some in sorted(self._examples.items())},
         }
+
+
+def is_standard(value: Any) -> bool:
+    """Whether a JSON value can be written again: no NaN, no infinity, no text with a lone surrogate."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except ValueError:
+        return False
+    return True
 
 
 def _printable(text: str) -> str:

@@ -6,11 +6,12 @@ options give the same digest.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from engine.settings import StorageSettings
 from engine.views import ViewManifest, write_view
@@ -24,7 +25,6 @@ from pipelines.exchange.gold.tally import Tally
 from schemas.digests import digest_of_many, sha256_hex
 from schemas.errors import ConfigError, GroundswellError, NotFound
 
-Format = Literal["coco", "mdetr", "flickr30k", "odvg"]
 _CHUNK = 4 * 2**20
 
 
@@ -66,12 +66,7 @@ def import_gold(
     raises: ConfigError for an unknown format or a file of another kind, NotFound, Conflict where other gold stands,
             GroundswellError when no record is left
     """
-    if format not in IMPORTERS:
-        raise ConfigError(f"gold import {format}: expected one of {', '.join(IMPORTERS)}")
-    if not path.exists():
-        raise NotFound(f"{path}: no such file or folder")
-    if path.is_dir() != (format == "flickr30k"):
-        raise ConfigError(f"{path}: {format} is read from a {'folder' if format == 'flickr30k' else 'file'}")
+    _check_path(format, path)
     tally = Tally()
     importer = IMPORTERS[format](path, options, tally)
     with tempfile.TemporaryFile() as spool:
@@ -80,18 +75,26 @@ def import_gold(
         if not rows:
             raise GroundswellError(f"{path}: no record is left; {_reasons(account)}")
         provenance = {
-            "format": format,
-            "source": path.name,
-            "source_digest": _digest(path),
-            "exhaustive": importer.exhaustive,
-            "without_images": options.images is None,
-            "negatives": options.negatives,
-            "seed": options.seed,
-            "facts": importer.facts,
+            **{"format": format, "source": path.name, "source_digest": _digest(path)},
+            **{"exhaustive": importer.exhaustive, "facts": importer.facts},
+            **{
+                "without_images": options.images is None,
+                "negatives": options.negatives,
+                "seed": options.seed,
+            },
             **account,
         }
         manifest = write_view(to, _again(spool), kind="gold", provenance=provenance, storage=storage)
     return _report(manifest, to)
+
+
+def _check_path(format: str, path: Path) -> None:
+    if format not in IMPORTERS:
+        raise ConfigError(f"gold import {format}: expected one of {', '.join(IMPORTERS)}")
+    if not path.exists():
+        raise NotFound(f"{path}: no such file or folder")
+    if path.is_dir() != (format == "flickr30k"):
+        raise ConfigError(f"{path}: {format} is read from a {'folder' if format == 'flickr30k' else 'file'}")
 
 
 def _spooled(rows: Iterator[dict[str, Any]], spool: BinaryIO, tell: Callable[[int], None] | None) -> int:
@@ -131,8 +134,6 @@ def _digest(path: Path) -> str:
 
 
 def _file_sha256(path: Path) -> str:
-    import hashlib
-
     total = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

@@ -121,19 +121,19 @@ def check(tmp_path_factory: pytest.TempPathFactory, format: str, text: str) -> N
     assert report.text().encode("utf-8")
 
 
-@settings(max_examples=80)
+@settings(max_examples=25)
 @given(changed(COCO))
 def test_any_detection_file(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
     check(tmp_path_factory, "coco", json.dumps(value))
 
 
-@settings(max_examples=80)
+@settings(max_examples=25)
 @given(changed(MDETR))
 def test_any_grounding_file(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
     check(tmp_path_factory, "mdetr", json.dumps(value))
 
 
-@settings(max_examples=80)
+@settings(max_examples=25)
 @given(st.lists(changed(ODVG) | changed(DETECTION), min_size=1, max_size=3))
 def test_any_lines(tmp_path_factory: pytest.TempPathFactory, value: list) -> None:
     check(tmp_path_factory, "odvg", "".join(json.dumps(line) + "\n" for line in value))

@@ -230,7 +230,7 @@ def test_writing_again_changes_nothing_and_other_gold_is_a_conflict(tmp_path: Pa
 BOX = st.tuples(*[st.integers(0, 40).map(lambda n: n / 4) for _ in range(2)], *[st.integers(1, 40)] * 2)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.lists(st.tuples(BOX, st.sampled_from([1, 3, 9]), st.booleans()), max_size=6))
 def test_gold_comes_back_from_an_export_with_the_same_boxes_and_crowds(
     tmp_path_factory: pytest.TempPathFactory, boxes: list

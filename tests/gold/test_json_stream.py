@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pipelines.exchange.gold.json_stream as json_stream
@@ -30,6 +30,7 @@ def gathered(path: Path) -> dict[str, Any]:
     return dict(found)
 
 
+@settings(max_examples=50)
 @given(
     st.dictionaries(st.text(max_size=4), st.lists(VALUES, max_size=4) | NOT_LISTS, max_size=4),
     st.integers(1, 9),

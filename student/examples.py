@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.views import open_view
+from engine.views import View, open_view
 from schemas.digests import digest_of, digest_of_many
 from schemas.errors import ConfigError
 from student.order import generator
@@ -71,27 +71,65 @@ class Stream:
     entries: tuple[int, ...]
     root_counts: Mapping[str, int]
     licenses: Mapping[str, int]
+    kind: str = "view"
 
 
 def load_stream(settings: StreamSettings) -> Stream:
     """Read a view or gold. Raises ConfigError for one without a usable row, or a prompt mix that it cannot serve."""
     view = open_view(settings.url)
-    exhaustive = view.manifest.kind == "gold"
-    if settings.prompts.phrase_list and not exhaustive:
-        raise ConfigError(
-            f"{settings.url} is a view, not gold: what it does not name may still be there, so its phrase_list share "
-            f"must be 0, not {settings.prompts.phrase_list:g}"
-        )
-    rows = [row for row in view.rows() if exhaustive or row["regions"]]
+    exhaustive = _is_exhaustive(view, settings)
+    federated = bool(view.manifest.provenance.get("facts", {}).get("federated"))
+    rows = [row for row in view.rows() if exhaustive or federated or row["regions"]]
     if not rows:
         raise ConfigError(f"{settings.url} holds no row to train on: compile it under a less strict policy")
-    examples = tuple(example_of(row, settings.weight) for row in rows)
+    examples = [example_of(row, settings.weight) for row in rows]
     counts = Counter(root for example in examples for root in example.roots)
+    if exhaustive:
+        examples = list(map(_without_listed_absence, examples))
+        counts = _at_least_once(counts) | Counter(root for example in examples for root in example.roots)
+    elif federated:
+        counts = Counter()  # a row's own negatives are in its phrases; of other nouns nothing is known
     digest = digest_of_many(map(_row_digest, rows))
-    shown = [example.shown_roots for example in examples]
-    repeats = repeat_entries(shown, settings.repeat_threshold, digest)
-    licenses = Counter(row["license"] or "" for row in rows)
-    return Stream(settings, digest, view.manifest.digest, exhaustive, examples, repeats, counts, licenses)
+    return Stream(
+        settings,
+        digest,
+        view.manifest.digest,
+        exhaustive,
+        tuple(examples),
+        repeat_entries([example.shown_roots for example in examples], settings.repeat_threshold, digest),
+        counts,
+        Counter(row["license"] or "" for row in rows),
+        view.manifest.kind,
+    )
+
+
+def _is_exhaustive(view: View, settings: StreamSettings) -> bool:
+    """Whether what a row does not name is known not to be in its image. Raises ConfigError, as `load_stream`."""
+    known, is_gold = view.manifest.provenance, view.manifest.kind == "gold"
+    if known.get("without_images"):
+        raise ConfigError(f"{settings.url} was imported without images: import it again with --images")
+    exhaustive = is_gold and bool(known.get("exhaustive", True))
+    if settings.prompts.phrase_list and not exhaustive:
+        what = "gold that does not box everything" if is_gold else "a view, not gold"
+        raise ConfigError(
+            f"{settings.url} is {what}: what it does not name may still be there, so its phrase_list share "
+            f"must be 0, not {settings.prompts.phrase_list:g}"
+        )
+    return exhaustive
+
+
+def _at_least_once(counts: Counter[str]) -> Counter[str]:
+    return Counter(dict.fromkeys(counts, 1))
+
+
+def _without_listed_absence(example: Example) -> Example:
+    """A detection row of exhaustive gold lists every category: which absent ones are asked for is drawn for each step.
+
+    (All of them, shuffled and cut at the token limit, could crowd out what is there.)
+    """
+    if example.caption != ". ".join(phrase.text for phrase in example.phrases):
+        return example
+    return replace(example, phrases=tuple(phrase for phrase in example.phrases if phrase.fate != "absent"))
 
 
 def example_of(row: dict[str, Any], stream_weight: float = 1.0) -> Example:

@@ -224,7 +224,7 @@ def _stream_facts(stream: Stream) -> dict[str, Any]:
         "url": stream.settings.url,
         "digest": stream.digest,
         "view_digest": stream.view_digest,
-        "kind": "gold" if stream.exhaustive else "view",
+        "kind": stream.kind,
         "share": stream.settings.share,
         "images": len(stream.examples),
         "entries_per_epoch": len(stream.entries),

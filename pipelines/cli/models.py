@@ -53,7 +53,7 @@ def evaluate(
     model: Annotated[
         Path, typer.Argument(help="A GLIP directory, a detector (.onnx) or COCO results (.json).")
     ],
-    gold: Annotated[Path, typer.Option(help="COCO JSON with human boxes.")],
+    gold: Annotated[Path, typer.Option(help="COCO JSON with human boxes, or a folder of imported gold.")],
     images: Annotated[str | None, typer.Option(help="Folder of images, or shards (a glob of .tar).")] = None,
     group_by: Annotated[
         str, typer.Option(help="Category field that names the group, e.g. frequency (LVIS) or supercategory.")
@@ -71,16 +71,28 @@ def evaluate(
     chunk: Annotated[
         int | None, typer.Option(min=1, help="Categories in a prompt (LVIS: 40); without it, as many as fit.")
     ] = None,
-    max_detections: Annotated[int, typer.Option(min=1, help="Boxes per image (LVIS: 300).")] = 100,
+    max_detections: Annotated[
+        int | None,
+        typer.Option(min=1, help="Boxes per image; else 100, with --lvis 300, with --fixed-ap no limit."),
+    ] = None,
     per_chunk: Annotated[
         bool, typer.Option("--per-chunk", help="Boxes per chunk instead, as the GLIP authors do.")
     ] = False,
     pad: Annotated[
         Literal["bucket", "authors"], typer.Option(help="bucket, or authors to pad batches as they do.")
     ] = "bucket",
+    lvis: Annotated[
+        bool, typer.Option("--lvis", help="LVIS's rules: federated categories, 300 boxes an image.")
+    ] = False,
+    fixed_ap: Annotated[
+        bool, typer.Option("--fixed-ap", help="LVIS fixed AP: the 10,000 best boxes of each category.")
+    ] = False,
+    merged: Annotated[
+        bool, typer.Option("--merged", help="Also phrase recall by the merged-box protocol.")
+    ] = False,
     as_json: bool = JSON,
 ) -> None:
-    """COCO AP with intervals over images; the same code for any model of `teacher/`."""
+    """COCO or LVIS AP with intervals over images; the same code for any model of `teacher/`."""
     from student.evaluate.class_prompts import Asking, read_words
     from student.evaluate.run import evaluate as run_evaluate
 
@@ -92,6 +104,8 @@ def evaluate(
         group_by=group_by,
         results_to=results_to,
         asking=Asking(read_words(words) if words else {}, chunk, per_chunk, max_detections, pad),
+        merged=merged,
+        protocol="fixed_ap" if fixed_ap else "lvis" if lvis else "coco",
         progress=Progress(),
     )
     give(as_json, report.data(), report.text())

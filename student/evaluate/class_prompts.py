@@ -32,7 +32,7 @@ class ClassWords(Settings):
 
 @dataclass(frozen=True)
 class Asking:
-    """How detections are asked for; the defaults are what COCO's numbers want, LVIS wants chunk 40 and 300 boxes.
+    """How detections are asked for; the defaults are what COCO's numbers want, LVIS wants chunk 40.
 
     The authors concatenate their chunks' best boxes (`per_chunk`); suppression is per class, so nothing else differs
     between that and one joint list.
@@ -41,7 +41,7 @@ class Asking:
     words: Mapping[str, ClassWords] = field(default_factory=dict)  # by category name
     chunk: int | None = None  # classes in a prompt; None: as many as its tokens hold
     per_chunk: bool = False  # keep max_detections of each chunk, not of each image
-    max_detections: int = 100
+    max_detections: int | None = None  # of an image; None: what the protocol asks for
     pad: Literal["bucket", "authors"] = "bucket"  # "authors": as the authors pad a batch, for parity
 
 

@@ -1,6 +1,7 @@
 """The twelve COCO numbers, for all categories or for groups of them. hotcoco stays behind this module.
 
-Promise: equal to pycocotools to float precision, crowds and empty categories included (a test compares the two).
+Promise: equal to pycocotools to float precision, crowds and empty categories included, and by LVIS's rules to a plain
+reading of them (tests compare).
 """
 
 # T IoU thresholds, R recall points, K categories, A area ranges, M detection limits
@@ -10,9 +11,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from hotcoco import COCO, COCOeval
+from hotcoco import COCO, COCOeval, LVISResults
 
 from schemas.errors import ConfigError
+from student.evaluate.protocols import (
+    PROTOCOLS,
+    Protocol,
+    ProtocolName,
+    check_gold,
+    counted,
+    frequency_numbers,
+    renamed,
+)
 
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 AREAS = {"all": 0, "s": 1, "m": 2, "l": 3}
@@ -26,7 +36,7 @@ def coco_numbers(
     gold: Mapping[str, Any],
     results: Sequence[Mapping[str, Any]],
     *,
-    max_dets: tuple[int, int, int] = (1, 10, 100),
+    protocol: ProtocolName = "coco",
     groups: Mapping[str, Sequence[int]] | None = None,
     bootstrap: int = 0,
     seed: int = 0,
@@ -35,12 +45,15 @@ def coco_numbers(
 
     gold:      a COCO instances object; boxes xywh
     results:   COCO detections: image_id, category_id, bbox xywh, score
-    max_dets:  detections per image and category behind AR1, AR10 and AR100; the last one also limits every AP
+    protocol:  whose rules; for LVIS and fixed AP the last average recall is AR300 or ARall, and APr, APc and APf are
+               added for the groups rare, common and frequent
     groups:    category ids by name; adds `groups: {name: {the 12 numbers}}`
     bootstrap: resamples of the images; adds `ci: {name: [2.5 %, 97.5 %]}`, also as `ci` inside each group
-    raises:    ConfigError for a detection of an image or category that the gold does not hold
+    raises:    ConfigError for a detection of an image or category that the gold does not hold, or a federated protocol
+               for gold without its lists
     """
-    evaluation = matched(gold, results, max_dets)
+    rules = PROTOCOLS[protocol]
+    evaluation = matched(gold, results, rules)
     numbers: dict[str, Any] = _numbers_of(evaluation, None)
     if groups is not None:
         numbers["groups"] = {name: _numbers_of(evaluation, list(ids)) for name, ids in groups.items()}
@@ -51,20 +64,27 @@ def coco_numbers(
         numbers["ci"] = intervals.pop("")
         for name, interval in intervals.items():
             numbers["groups"][name]["ci"] = interval
-    return numbers
+    if rules.federated:
+        numbers |= frequency_numbers(numbers.get("groups", {}))
+    return renamed(numbers, rules)
 
 
 def matched(
-    gold: Mapping[str, Any], results: Sequence[Mapping[str, Any]], max_dets: Sequence[int] = (1, 10, 100)
+    gold: Mapping[str, Any], results: Sequence[Mapping[str, Any]], protocol: Protocol = PROTOCOLS["coco"]
 ) -> COCOeval:
     """An accumulated evaluation: detections matched to gold boxes, precision and recall arrays filled."""
     _check_ids(gold, results)
+    check_gold(gold, protocol)
+    results = counted(results, protocol)
     annotations = [_with_defaults(annotation) for annotation in gold["annotations"]]
     truth = COCO({"images": gold["images"], "categories": gold["categories"], "annotations": annotations})
     fields = ("image_id", "category_id", "bbox", "score")
-    detections = truth.load_res([{name: row[name] for name in fields} for row in results])
-    evaluation = COCOeval(truth, detections, "bbox")
-    evaluation.params.max_dets = list(max_dets)
+    rows = [{name: row[name] for name in fields} for row in results]
+    # lvis_style caps a plain load_res at 300 boxes an image by itself; an LVISResults is taken as it is
+    detections = LVISResults(truth, rows, max_dets=-1) if protocol.federated else truth.load_res(rows)
+    evaluation = COCOeval(truth, detections, "bbox", lvis_style=protocol.federated)
+    # a copy is given out: the whole attribute must be set
+    evaluation.params.max_dets = list(protocol.max_dets)
     evaluation.evaluate()
     evaluation.accumulate()
     return evaluation

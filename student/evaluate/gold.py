@@ -12,6 +12,7 @@ import numpy as np
 
 from schemas.errors import ConfigError, NotFound
 from schemas.records import Phrase
+from student.evaluate.gold_view import coco_of_gold
 
 LVIS_GROUPS = {"r": "rare", "c": "common", "f": "frequent"}
 
@@ -27,12 +28,18 @@ def read_json(path: Path) -> Any:
 
 
 def read_gold(path: Path) -> dict[str, Any]:
-    """A COCO instances object. Raises ConfigError when a part of it is missing."""
+    """A COCO instances object from a file, or from a folder of imported gold. Raises ConfigError, NotFound."""
+    if path.is_dir():
+        return coco_of_gold(str(path))
     gold = read_json(path)
     missing = {"images", "annotations", "categories"} - (gold.keys() if isinstance(gold, dict) else set())
     if missing:
         raise ConfigError(f"{path}: no {', '.join(sorted(missing))}; the gold is COCO JSON with human boxes")
-    return gold
+    for image in gold["images"]:
+        if "file_name" not in image and isinstance(image.get("coco_url"), str):
+            # LVIS names its images by URL alone
+            image["file_name"] = "/".join(image["coco_url"].split("/")[-2:])
+    return dict(gold)
 
 
 def of_images(gold: Mapping[str, Any], image_ids: Collection[Any]) -> dict[str, Any]:

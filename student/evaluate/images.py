@@ -9,12 +9,13 @@ import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from engine.reading.images import decode_image
+from engine.reading.pixels import read_pixels
 from engine.reading.shards import open_shard
 from engine.reading.spool import Spool, stat_shard
 from engine.reading.urls import expand_urls
@@ -41,15 +42,19 @@ class EvaluationImage:
 
 
 def evaluation_images(
-    source: str, records: Sequence[Mapping[str, Any]], key_map: Path | None = None
+    source: str | None, records: Sequence[Mapping[str, Any]], key_map: Path | None = None
 ) -> Iterator[EvaluationImage]:
     """The gold images that `source` holds.
 
-    source:  a folder of image files, a folder of shards, or shard URLs with braces and globs
+    source:  a folder of image files, a folder of shards, or shard URLs with braces and globs; None: where the records'
+             own `pixels` say (imported gold)
     key_map: CSV with the columns shard, key and file_name (or coco_image_id) that ties samples to gold images; without
              it a sample belongs to the gold image whose file is called KEY.* or SHARD/KEY
     raises:  NotFound for a source that does not exist, ConfigError for a copy of another shape than its gold image
     """
+    if source is None:
+        yield from map(_checked, _from_pixels(records))
+        return
     folder = Path(source)
     shards = _shard_urls(source, folder, records)
     if shards:
@@ -65,16 +70,31 @@ def _shard_urls(source: str, folder: Path, records: Sequence[Mapping[str, Any]])
         found = sorted(str(path) for path in folder.iterdir() if path.suffix in _SHARD_SUFFIXES)
         tars = [path for path in found if path.endswith(".tar")]
         # img2dataset puts a table without pixels beside its tars or image files: it is no shard then.
-        loose = any((folder / record["file_name"]).is_file() for record in records)
+        loose = any(_file_in(folder, record["file_name"]) for record in records)
         return tars if tars or loose else found
     return expand_urls([source]) if source.endswith(_SHARD_SUFFIXES) else []
 
 
+def _from_pixels(records: Sequence[Mapping[str, Any]]) -> Iterator[EvaluationImage]:
+    for record in records:
+        if record.get("pixels") is not None:
+            yield EvaluationImage(record, decode_image(read_pixels(record["pixels"])).rgb_u8)
+
+
 def _from_folder(folder: Path, records: Sequence[Mapping[str, Any]]) -> Iterator[EvaluationImage]:
     for record in records:
-        path = folder / record["file_name"]
-        if path.is_file():
+        path = _file_in(folder, record["file_name"])
+        if path is not None:
             yield EvaluationImage(record, decode_image(path.read_bytes()).rgb_u8)
+
+
+def _file_in(folder: Path, name: str) -> Path | None:
+    """The file of that name, also without its first folders: `val2017/1.jpg` may be unpacked to `1.jpg`."""
+    parts = PurePosixPath(name).parts
+    if ".." in parts or PurePosixPath(name).is_absolute():
+        raise ConfigError(f"the gold's file name {name!r} leaves the folder of images")
+    places = (folder.joinpath(*parts[begin:]) for begin in range(len(parts)))
+    return next((path for path in places if path.is_file()), None)
 
 
 def _from_shards(

@@ -13,6 +13,7 @@ import numpy as np
 
 from student.evaluate.bootstrap import image_draws, percentile_interval, weighted_numbers
 from student.evaluate.coco import NAMES, matched, mean_of_defined
+from student.evaluate.protocols import PROTOCOLS, ProtocolName
 
 WHOLE = ""
 
@@ -24,6 +25,7 @@ def paired_differences(
     *,
     groups: Mapping[str, Sequence[int]],
     names: Sequence[str] = NAMES,
+    protocol: ProtocolName = "coco",
     draws: int = 200,
     seed: int = 0,
     share: float = 0.95,
@@ -33,9 +35,10 @@ def paired_differences(
     gold:              COCO JSON; results, baseline: COCO detections of the same images
     groups:            category ids by name
     names:             of the twelve numbers; fewer areas take less time
+    protocol:          whose rules; AR100 is then the recall at that protocol's limit
     Names that one of the two cannot measure (-1) are left out.
     """
-    evaluations = [matched(gold, rows) for rows in (results, baseline)]
+    evaluations = [matched(gold, rows, PROTOCOLS[protocol]) for rows in (results, baseline)]
     ids = list(evaluations[0].params.cat_ids)
     images = len(evaluations[0].params.img_ids)
     weights_BI = np.concatenate([np.ones((1, images)), image_draws(images, draws, seed)])

@@ -73,8 +73,12 @@ class PromptPredictor:
     `unasked` holds the texts of phrases that no prompt could hold: they count as not found, and the report says so.
     """
 
-    def __init__(self, model: Path, batch_size: int, asking: Asking | None = None) -> None:
+    def __init__(
+        self, model: Path, batch_size: int, asking: Asking | None = None, per_image: int = 100
+    ) -> None:
+        """per_image: boxes of an image (or chunk) where `asking` names no number."""
         self._asking = asking or Asking()
+        self._limit = self._asking.max_detections or per_image
         settings = {**model_settings(model), "pad": self._asking.pad}
         self._labeler: Labeler = build_labeler(settings, batch_size, MIN_SCORE)
         self._fits = _token_limit(model)
@@ -88,7 +92,7 @@ class PromptPredictor:
     ) -> Iterator[Result]:
         """Detections of prompts of all categories, suppressed per category, the best of each image (or chunk)."""
         prompts = class_prompts(categories, self._asking, self._fits)
-        limit, found = self._asking.max_detections, defaultdict[Any, list[list[Result]]](list)
+        limit, found = self._limit, defaultdict[Any, list[list[Result]]](list)
         asked = ((image, prompt.caption, prompt.phrases) for image in images for prompt in prompts)
         for image, question, regions in self._answers(asked):
             prompt = prompts[question % len(prompts)]

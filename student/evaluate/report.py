@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from student.evaluate.coco import NAMES
+from student.evaluate.protocols import PROTOCOLS, Protocol
 
 
 class Evaluation(dict[str, Any]):
-    """The report is its JSON object: the 12 numbers, `ci`, `groups`, `recall_at`, `images`, `detections`,
-    `phrases` (how many the recall is of) and `unasked` (texts that no prompt could hold, with their number)."""
+    """The report is its JSON object: the 12 numbers (by LVIS's rules also APr, APc, APf), `protocol`, `ci`, `groups`,
+    `recall_at`, `images`, `detections`, `phrases` (how many the recall is of) and `unasked` (texts that no prompt could
+    hold, with their number)."""
 
     def data(self) -> dict[str, Any]:
         """For `--json`."""
@@ -19,11 +21,19 @@ class Evaluation(dict[str, Any]):
     def text(self) -> str:
         """A table with one line per group and intervals in brackets, in percent."""
         groups = [("all", self), *self.get("groups", {}).items()]
-        lines = ["".join([f"{'':10s}", *(f"{name:>20s}" for name in NAMES[:3]), f"{'AR100':>20s}"])]
+        rules = PROTOCOLS[self.get("protocol", "coco")]
+        lines = [] if rules.name == "coco" else [f"{rules.name}: federated, {_limit(rules)}"]
+        lines.append("".join([f"{'':10s}", *(f"{name:>20s}" for name in NAMES[:3]), f"{rules.recall:>20s}"]))
         for group, numbers in groups:
-            cells = (_cell(numbers[name], numbers.get("ci", {}).get(name)) for name in (*NAMES[:3], "AR100"))
+            cells = (
+                _cell(numbers[name], numbers.get("ci", {}).get(name)) for name in (*NAMES[:3], rules.recall)
+            )
             lines.append(f"{group:10s}" + "".join(f"{cell:>20s}" for cell in cells))
         lines += self._recall_lines()
+        if not self.get("exhaustive", True):
+            lines.append(
+                "the gold does not box everything: AP counts what it leaves out as errors, recall does not"
+            )
         seen = self["images"]
         lines.append(f"{seen['evaluated']} of {seen['gold']} gold images, {self['detections']} detections")
         if seen["evaluated"] < seen["gold"]:
@@ -33,14 +43,20 @@ class Evaluation(dict[str, Any]):
         return "\n".join(lines)
 
     def _recall_lines(self) -> Iterable[str]:
-        recall = self.get("recall_at")
-        if recall is not None:
-            intervals = self["ci"].get("recall_at", {}) if "ci" in self else {}
-            values = (f"R@{k} {_cell(value, intervals.get(k))}" for k, value in recall.items())
-            yield "phrases   " + "   ".join(values) + f"   of {self['phrases']}"
+        for name, title in (("recall_at", "phrases   "), ("recall_at_merged", "merged    ")):
+            if name in self:
+                intervals = self.get("ci", {}).get(name, {})
+                values = (f"R@{k} {_cell(value, intervals.get(k))}" for k, value in self[name].items())
+                yield title + "   ".join(values) + f"   of {self['phrases']}"
         if unasked := self.get("unasked"):
             names = ", ".join(repr(text[:60]) for text in list(unasked)[:3])
             yield f"{len(unasked)} texts fit into no prompt and count as not found, e.g. {names}"
+
+
+def _limit(rules: Protocol) -> str:
+    if rules.per_category is not None:
+        return f"the {rules.per_category:,} best detections of each category, no limit an image"
+    return f"the {rules.per_image} best detections of each image"
 
 
 def _cell(value: float, interval: list[float] | None) -> str:

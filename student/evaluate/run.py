@@ -17,6 +17,7 @@ from student.evaluate.gold import category_groups, gold_phrases, of_images, read
 from student.evaluate.images import EvaluationImage, evaluation_images
 from student.evaluate.phrases import AskedPhrase, phrase_recall
 from student.evaluate.predictors import DetectorPredictor, PromptPredictor, Result, box_of, model_settings
+from student.evaluate.protocols import PROTOCOLS, ProtocolName, check_gold
 from student.evaluate.report import Evaluation
 
 Progress = Callable[[str, int, int], None]
@@ -37,27 +38,35 @@ def evaluate(
     batch_size: int = 16,
     results_to: str | Path | None = None,
     asking: Asking | None = None,
+    protocol: ProtocolName = "coco",
     progress: Progress | None = None,
 ) -> Evaluation:
     """The numbers of docs/interfaces.md, with intervals over images.
 
     model_or_results: a GLIP directory, a YOLOX .onnx, or a COCO results .json (then `images` is not needed)
-    gold:             COCO JSON; with captions and tokens_positive a GLIP directory also gets phrase recall
+    gold:             COCO JSON, or a folder of imported gold, whose images need no `images`; with captions and
+                      tokens_positive a GLIP directory also gets phrase recall
     images:           a folder or shards; gold images without pixels are left out and counted in `images`
     groups, group_by: category ids by name, or the category field that names the group (LVIS: frequency)
+    protocol:         coco, lvis (federated, 300 boxes an image) or fixed_ap (10,000 a category, no limit an image)
+    merged:           also recall by the merged-box protocol
     asking:           how a GLIP directory is asked for the categories: words, chunks, how many boxes
     results_to:       a file for the detections, as COCO results: what `paired_differences` compares
     """
     model, truth = Path(model_or_results), read_gold(Path(gold))
+    check_gold(truth, PROTOCOLS[protocol])
     named = dict(groups) if groups is not None else category_groups(truth, group_by)
     if model.suffix == ".json":
-        results, recall, facts, seen = _read_results(model), {}, {}, truth
+        results, seen = _read_results(model), truth
+        recall: dict[str, Any] = {}
+        facts: dict[str, Any] = {}
     else:
-        if images is None:
+        if images is None and not any(image.get("pixels") for image in truth["images"]):
             raise ConfigError(f"{model} is a model: --images says where the gold's images are")
-        source = _Images(str(images), truth, Path(key_map) if key_map else None, progress)
+        place = None if images is None else str(images)
+        source = _Images(place, truth, Path(key_map) if key_map else None, progress)
         results, recall, facts = _ask(
-            model, truth, source, phrases, merged, bootstrap, seed, batch_size, asking
+            model, truth, source, phrases, merged, bootstrap, seed, batch_size, asking, protocol
         )
         seen = of_images(truth, source.met)
     if asking not in (None, Asking()) and (model.suffix == ".json" or model.suffix == ".onnx"):
@@ -70,16 +79,20 @@ def evaluate(
         )
     if results_to is not None:
         Path(results_to).write_text(json.dumps(results), encoding="utf-8")
-    numbers = coco_numbers(seen, results, groups=named or None, bootstrap=bootstrap, seed=seed)
+    numbers = coco_numbers(
+        seen, results, protocol=protocol, groups=named or None, bootstrap=bootstrap, seed=seed
+    )
     images_told = {"gold": len(truth["images"]), "evaluated": len(seen["images"])}
-    return _report(numbers, recall, {"images": images_told, "detections": len(results), **facts})
+    facts |= {} if truth.get("exhaustive", True) else {"exhaustive": False}
+    told = {"protocol": protocol, "images": images_told, "detections": len(results), **facts}
+    return _report(numbers, recall, told)
 
 
 class _Images:
     """The gold images that have pixels, read anew in each pass; `met` holds the ids of all that were met."""
 
     def __init__(
-        self, source: str, gold: dict[str, Any], key_map: Path | None, progress: Progress | None
+        self, source: str | None, gold: dict[str, Any], key_map: Path | None, progress: Progress | None
     ) -> None:
         self._source, self._gold, self._key_map, self._progress = source, gold, key_map, progress
         self.met: set[Any] = set()
@@ -122,12 +135,13 @@ def _ask(
     seed: int,
     batch_size: int,
     asking: Asking | None,
+    protocol: ProtocolName,
 ) -> tuple[list[Result], dict[str, Any], dict[str, Any]]:
     """Detections, recalls, and facts of the asking: how many phrases were measured, which could not be asked."""
     if model_settings(model)["kind"] == "detector":
         detector = DetectorPredictor(model, gold["categories"])
         return [row for image in source.read("detecting") for row in detector.results(image)], {}, {}
-    predictor = PromptPredictor(model, batch_size, asking)
+    predictor = PromptPredictor(model, batch_size, asking, PROTOCOLS[protocol].asked_per_image)
     results = list(predictor.results(source.read("detecting"), gold["categories"]))
     asked = list(_grounded(predictor, gold, source)) if phrases and predictor.takes_phrases else []
     facts: dict[str, Any] = {"unasked": dict(sorted(predictor.unasked.items()))}

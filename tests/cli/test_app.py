@@ -25,6 +25,7 @@ ONE_WORD = (
 )
 VERBS = [
     *[[name] for name in ONE_WORD.split()],
+    ["gold", "import"],
     ["model", "info"],
     *[["audit", name] for name in ("sample", "serve", "report")],
 ]

@@ -78,7 +78,7 @@ def test_the_coco_demo_gives_its_twelve_published_numbers(shared_data):
     assert {name: round(numbers[name], 3) for name in NAMES} == expected
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(12))
 def test_numbers_equal_pycocotools_on_random_worlds_with_crowds(seed):
     gold, results = random_world(seed)
 

@@ -1,0 +1,58 @@
+"""Every reason for which a record of a gold file is repaired or refused: the one documented list.
+
+A code is stable once published: manifests and tests name it.
+"""
+
+from __future__ import annotations
+
+REPAIRED: dict[str, str] = {
+    "box_clipped": "the box reached more than 0.01 px out of the image and was cut to it",
+    "corners_swapped": "the box's corners were the other way round (xyxy only)",
+    "number_form": "a class index or an id was written as a float or as text, unlike its partner",
+    "span_moved": "the span began or ended inside a word and was moved by one or two characters, or to its phrase",
+    "span_widened": "the span began or ended inside a word and was widened to it",
+    "span_trimmed": "blanks at the span's ends, or an end behind the caption's, were cut off",
+    "spans_split": "one box names several places of the caption; each became a phrase with that box",
+    "span_ambiguous": "the phrase stands in the caption more than once and has no span; the first free place was taken",
+    "span_case": "the phrase stands in the caption in other letters (case or blanks)",
+    "score_in_phrase": "the score at the end of the phrase, '(0.52)', was cut off",
+    "name_by_label": "the class name was missing and was taken from the label map",
+    "scaled_to_stored": "the stored image has another size of the same shape; boxes were scaled to it",
+    "turned_upright": "the boxes were in the frame before the EXIF turn and were turned with it",
+    "size_from_image": "the record has no width and height; the image's own were taken",
+    "caption_controls": "control characters of the caption became blanks (offsets stay)",
+}
+
+REFUSED: dict[str, str] = {
+    "json_bad": "not a strict JSON object, too long or too deep",
+    "field_missing": "a needed field is missing or of another type",
+    "value_bad": "a field holds NaN, infinity or a lone surrogate, which can be written nowhere",
+    "id_twice": "an image with this id came before",
+    "image_unknown": "the annotation names an image that is not in the file",
+    "image_refused": "its image, caption or line was refused",
+    "image_missing": "no image under that name in --images",
+    "image_ambiguous": "several samples of the shards have this name; a key map tells them apart",
+    "image_bad": "the image cannot be decoded",
+    "image_shape": "the stored image has another shape than the record says: a crop, a padded copy or another picture",
+    "file_name_unsafe": "an absolute file name, or one with '..'",
+    "size_bad": "width or height is no positive whole number",
+    "category_unknown": "the annotation names a category that is not in the file or the label map",
+    "category_differs": "class name and label map disagree",
+    "category_missing": "no class name, and no label map to find it in",
+    "box_not_numbers": "the box is not four finite numbers",
+    "box_empty": "the box has no area, or none in the image",
+    "box_negative": "the box has a negative width or height (xywh: which corner is meant, nobody can say)",
+    "caption_bad": "the caption is missing, empty, too long or no valid text",
+    "no_span": "the box names no place of the caption",
+    "span_outside": "the span lies outside the caption or is empty",
+    "span_wrong": "the span's text is not the phrase, and the phrase is not found in the caption",
+    "phrase_not_in_caption": "the phrase does not stand in the caption",
+    "phrase_missing": "the region names no phrase",
+    "markup_bad": "the sentence's brackets do not match [/EN#ID/TYPE words]",
+    "boxes_missing": "no Annotations/ID.xml for the sentences",
+    "xml_bad": "not the XML of Flickr30k Entities, or with a document type",
+    "caption_unrelated": "the caption is on the authors' list of captions of other images",
+    "entity_unknown": "the box names a phrase chain that no sentence of its image has",
+    "not_in_split": "the image is not on the list that --split names",
+    "nothing_to_learn": "the record has neither a box nor a class known to be absent",
+}

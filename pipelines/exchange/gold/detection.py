@@ -1,0 +1,48 @@
+"""Detection as grounding: the caption lists categories, those with a box are positive, those looked for in vain absent.
+
+Rules of the GLIP authors (od_to_grounding in their data code): all positives, negatives drawn from all classes
+without replacement, all shuffled. Training draws anew for every step, so `all` is the default here; `authors` fixes one
+draw per image, for vocabularies too long to be listed in every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+
+from pipelines.exchange.gold.rows import GoldPhrase, prompt_rows
+from student.evaluate.class_prompts import clean_name
+from student.order import generator
+
+NEGATIVES = 85  # RANDOM_SAMPLE_NEG of their configuration; half of the images get fewer
+
+
+def clean(name: str) -> str:
+    """A category's name as it is asked for: `bow_(weapon)` is `bow`."""
+    return clean_name(" ".join(name.split()))
+
+
+def prompt_of(
+    order: Iterable[str], positives: Mapping[str, GoldPhrase], absent: Container[str]
+) -> tuple[str, list[GoldPhrase]]:
+    """The caption that asks for the names in this order, and its phrases.
+
+    positives: phrases with their boxes by name, without spans yet
+    absent:    names that were looked for; one that is neither here nor there is unresolved
+    """
+    names = list(order)
+    caption, spans = prompt_rows(names)
+    phrases = []
+    for name, (begin, end) in zip(names, spans, strict=True):
+        phrase = positives.get(name) or GoldPhrase(0, 0, name, known_absent=name in absent)
+        phrase.begin, phrase.end = begin, end
+        phrases.append(phrase)
+    return caption, phrases
+
+
+def drawn(names: Sequence[str], positives: Sequence[str], seed: int, image: str) -> list[str]:
+    """All names to ask for, shuffled: the positives and the negatives that the authors' rules draw from `names`."""
+    rng = generator("od_to_grounding", seed, image)
+    number = NEGATIVES if rng.random() < 0.5 else int(rng.integers(1, NEGATIVES + 1))
+    picked = rng.choice(len(names), size=min(number, len(names)), replace=False)
+    asked = [*positives, *(names[i] for i in picked if names[i] not in set(positives))]
+    return [asked[i] for i in rng.permutation(len(asked))]

@@ -1,0 +1,187 @@
+"""Where the images of gold lie: under a folder, behind a pattern, or in tar shards; what each is, read once.
+
+Promise: an image's digest, size and turn are those of its stored bytes; a name that leaves the folder is refused.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from engine.filesystems import absolute_url
+from engine.reading.images import decode_image
+from engine.reading.spool import Spool, stat_shard
+from engine.reading.tar_reader import Member, read_members
+from engine.reading.urls import expand_urls
+from engine.storage import Store, open_store
+from pipelines.exchange.gold.tally import Refused
+from schemas.digests import sha256_hex
+from schemas.errors import ConfigError, NotFound, SampleRejected
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_FIELDS = ("file_name", "stem", "data_source", "split")
+_REMEMBERED = 4096
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where an image's bytes lie, as a view's `pixels` says it, and what they are."""
+
+    pixels: Mapping[str, Any]
+    sha256: str
+    width: int
+    height: int
+    stored_width: int
+    stored_height: int
+    exif_orientation: int
+
+
+class Images(Protocol):
+    """Finds images by the names that gold gives them."""
+
+    url: str
+
+    def find(self, file_name: str, record: Mapping[str, Any]) -> Found:
+        """The image. Raises Refused image_missing, image_bad or file_name_unsafe."""
+        ...
+
+
+def images_at(source: str, key_map: Path | None = None) -> Images:
+    """The images of `--images`.
+
+    source:  a folder or URL; a pattern with {file_name}, {stem}, {data_source} or {split}; tar shards (glob or braces)
+    key_map: for shards, CSV with the columns shard, key and file_name; without it KEY.jpg or SHARD/KEY is meant
+    """
+    if source.endswith(".tar"):
+        return ShardImages(source, key_map)
+    if key_map is not None:
+        raise ConfigError(f"--key-map is for tar shards, and --images {source} are none")
+    return FolderImages(source)
+
+
+class FolderImages:
+    """Files under a folder. A name that is not found there is tried without its first folders: data sets are packed
+    as `train2017/1.jpg` and unpacked to `1.jpg`."""
+
+    def __init__(self, source: str) -> None:
+        folders = []
+        for part in source.split("/"):
+            if "{" in part:
+                break
+            folders.append(part)
+        root = "/".join(folders) or ("/" if source.startswith("/") else ".")
+        self._pattern = "/".join(source.split("/")[len(folders) :])
+        self.url = absolute_url(root)
+        self._store: Store = open_store(root)
+        if self._store.is_local and not Path(self.url).is_dir():
+            raise NotFound(f"--images {source}: {self.url} is no folder")
+        self._look = lru_cache(_REMEMBERED)(self._read)
+
+    def find(self, file_name: str, record: Mapping[str, Any]) -> Found:
+        """See Images."""
+        for name in self._names(safe_name(file_name), record):
+            if found := self._look(name):
+                return found
+        raise Refused("image_missing", file_name)
+
+    def _names(self, file_name: str, record: Mapping[str, Any]) -> list[str]:
+        if self._pattern:
+            values = {**{name: str(record.get(name, "")) for name in _FIELDS}, "file_name": file_name}
+            values["stem"] = PurePosixPath(file_name).stem
+            name = self._pattern
+            for field, value in values.items():
+                name = name.replace("{" + field + "}", value)
+            return [safe_name(name)]
+        parts = file_name.split("/")
+        return ["/".join(parts[begin:]) for begin in range(len(parts))]
+
+    def _read(self, name: str) -> Found | None:
+        try:
+            data = self._store.read(name)
+        except (NotFound, IsADirectoryError, NotADirectoryError):
+            return None
+        return _found({"url": f"{self.url}/{name}"}, data, name)
+
+
+class ShardImages:
+    """Members of tar shards: by KEY, by SHARD/KEY, or by the last part of the key where that is one sample's alone."""
+
+    def __init__(self, source: str, key_map: Path | None) -> None:
+        urls = expand_urls([source])
+        self.url = absolute_url(source)
+        names = None if key_map is None else _read_key_map(key_map)
+        spool = Spool()
+        self._paths = {url: spool.fetch(stat_shard(url)) for url in urls}
+        # None: several samples have this name
+        self._members: dict[str, tuple[str, Member] | None] = {}
+        for url, path in self._paths.items():
+            for member in read_members(path):
+                for name in _names_of(url, member, names):
+                    self._members[name] = None if name in self._members else (url, member)
+
+    def find(self, file_name: str, record: Mapping[str, Any]) -> Found:
+        """See Images; Refused image_ambiguous where several samples may be meant."""
+        name = safe_name(file_name)
+        path = PurePosixPath(name)
+        bare = str(path.with_suffix("")) if path.suffix.lower() in _SUFFIXES else name
+        there = next((n for n in (bare, PurePosixPath(bare).name) if n in self._members), None)
+        if there is None:
+            raise Refused("image_missing", file_name)
+        place = self._members[there]
+        if place is None:
+            raise Refused("image_ambiguous", file_name)
+        url, member = place
+        with self._paths[url].open("rb") as file:
+            file.seek(member.offset)
+            data = file.read(member.size_bytes)
+        return _found({"url": url, "offset": member.offset, "length": member.size_bytes}, data, file_name)
+
+
+def _names_of(url: str, member: Member, names: Mapping[tuple[str, str], str] | None) -> set[str]:
+    """Under which names, without suffix, gold may mean this member."""
+    path = PurePosixPath(member.name)
+    if path.suffix.lower() not in _SUFFIXES:
+        return set()
+    key, shard = str(path.with_suffix("")), url.rsplit("/", 1)[-1]
+    if names is None:
+        return {key, f"{shard}/{key}", PurePosixPath(key).name}
+    named = names.get((shard, key))
+    return set() if named is None else {str(PurePosixPath(named).with_suffix(""))}
+
+
+def _found(pixels: Mapping[str, Any], data: bytes, name: str) -> Found:
+    try:
+        image = decode_image(data)
+    except SampleRejected as rejected:
+        raise Refused("image_bad", f"{name}: {rejected}") from rejected
+    return Found(
+        pixels,
+        sha256_hex(data),
+        image.width,
+        image.height,
+        image.stored_width,
+        image.stored_height,
+        image.exif_orientation,
+    )
+
+
+def safe_name(name: str) -> str:
+    """The name with forward slashes. Raises Refused for one that would leave its folder."""
+    parts = name.replace("\\", "/").split("/")
+    if not name or "\0" in name or parts[0] == "" or ".." in parts or ":" in parts[0]:
+        raise Refused("file_name_unsafe", repr(name))
+    return "/".join(part for part in parts if part != ".")
+
+
+def _read_key_map(path: Path) -> dict[tuple[str, str], str]:
+    if not path.is_file():
+        raise NotFound(f"--key-map {path}: no such file")
+    with path.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    if not rows or not {"shard", "key", "file_name"} <= rows[0].keys():
+        raise ConfigError(f"--key-map {path}: expected the columns shard, key and file_name")
+    return {(row["shard"], row["key"]): row["file_name"] for row in rows}

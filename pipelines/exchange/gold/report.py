@@ -1,0 +1,46 @@
+"""What `gold import` says: how many records of each kind were kept, repaired and refused, why, and what was written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from pipelines.exchange.gold.codes import REFUSED, REPAIRED
+from pipelines.look.tables import Report, Table
+
+
+class GoldReport(Report):
+    """The account of an import; the same numbers stand in the gold's manifest."""
+
+    format: str
+    to: str
+    digest: str
+    rows: int = Field(ge=0)
+    phrases: int = Field(ge=0)
+    regions: int = Field(ge=0)
+    exhaustive: bool = Field(description="whether what a row does not name is known not to be in its image")
+    without_images: bool
+    facts: dict[str, Any]
+    records: dict[str, dict[str, Any]] = Field(description="by kind: in, kept, repaired, refused, codes")
+    examples: dict[str, list[str]] = Field(description="first examples by 'KIND CODE'")
+
+    def tables(self) -> list[Table]:
+        """The report as tables, in reading order."""
+        meaning = {**REPAIRED, **REFUSED}
+        counts = [
+            (kind, *(str(told[name]) for name in ("in", "kept", "repaired", "refused")))
+            for kind, told in self.records.items()
+        ]
+        codes = [
+            (kind, code, str(number), meaning[code], "; ".join(self.examples.get(f"{kind} {code}", ())[:1]))
+            for kind, told in self.records.items()
+            for code, number in told["codes"].items()
+        ]
+        written = [("rows", f"{self.rows}"), ("phrases", f"{self.phrases}"), ("regions", f"{self.regions}")]
+        told = [("exhaustive", "yes" if self.exhaustive else "no"), ("digest", self.digest), ("in", self.to)]
+        return [
+            Table("records", ("kind", "in", "kept", "repaired", "refused"), counts),
+            Table("reasons", ("kind", "code", "number", "meaning", "first"), codes),
+            Table("gold", ("what", "value"), written + told),
+        ]

@@ -1,0 +1,185 @@
+"""Rows of the view's form from what importers read; the one place that knows the form."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import Any
+
+from pipelines.exchange.gold.boxes import Box
+from pipelines.exchange.gold.frames import Frame
+from pipelines.exchange.gold.spans import Span
+from schemas.digests import canonical_json
+from schemas.ledger import unit_name
+
+SEPARATOR = ". "  # between the categories of a detection prompt, as GLIP writes them
+
+# Words behind which a phrase's head is over: "a group of friends", "the man who waves", "a cup with tea".
+_AFTER_HEAD = {
+    *(
+        "of",
+        "in",
+        "on",
+        "at",
+        "with",
+        "without",
+        "by",
+        "for",
+        "from",
+        "to",
+        "near",
+        "behind",
+        "under",
+        "over",
+    ),
+    *("above", "below", "between", "beside", "inside", "into", "that", "which", "who", "whose", "while"),
+    *("wearing", "holding", "sitting", "standing", "and", "or", ","),
+}
+_ARTICLES = {"a", "an", "the"}
+
+
+@dataclass
+class GoldPhrase:
+    """A phrase and its boxes; `known_absent`: it was looked for and is not there."""
+
+    begin: int
+    end: int
+    root: str
+    kind: str = "given"
+    known_absent: bool = False
+    boxes: list[Box] = field(default_factory=list)
+    ignored: list[Box] = field(default_factory=list)  # crowds: there, but not to be learned as a box
+
+    @property
+    def fate(self) -> str:
+        """A phrase without a box is unresolved unless it is known to be absent."""
+        if self.boxes:
+            return "positive"
+        return "absent" if self.known_absent and not self.ignored else "unresolved"
+
+
+@dataclass(frozen=True)
+class DroppedSpan:
+    """A phrase that no box can hold, with a code of `schemas.codes.PHRASE_CODES`."""
+
+    begin: int
+    end: int
+    code: str
+
+
+class RowMaker:
+    """Makes rows in order, each with an own key."""
+
+    def __init__(self, images_url: str) -> None:
+        self._shard, self._unit = images_url, unit_name(images_url, 0)
+        self._names: Counter[str] = Counter()
+        self._rows = 0
+
+    def row(
+        self,
+        frame: Frame,
+        file_name: str,
+        caption: str,
+        phrases: Sequence[GoldPhrase],
+        *,
+        dropped: Iterable[DroppedSpan] = (),
+        meta: Mapping[str, Any] | None = None,
+        source_url: str | None = None,
+        license: str | None = None,
+    ) -> dict[str, Any]:
+        """A row; its boxes are already in the stored upright image."""
+        found = frame.found
+        index, self._rows = self._rows, self._rows + 1
+        return {
+            "unit": self._unit,
+            "shard": self._shard,
+            "index": index,
+            "key": self._key(file_name),
+            "pixels": None if found is None else dict(found.pixels),
+            "image_sha256": None if found is None else found.sha256,
+            "source_url": source_url,
+            "license": license,
+            "meta": canonical_json(meta or {}).decode("utf-8", "surrogatepass"),
+            "width": (frame.width or None) if found is None else found.width,
+            "height": (frame.height or None) if found is None else found.height,
+            "original_width": frame.width or None,
+            "original_height": frame.height or None,
+            "exif_orientation": 1 if found is None else found.exif_orientation,
+            "caption": caption,
+            "phrases": [_phrase(caption, phrase) for phrase in phrases],
+            "dropped_phrases": [
+                {"begin": d.begin, "end": d.end, "text": caption[d.begin : d.end], "code": d.code}
+                for d in dropped
+            ],
+            "regions": [
+                _region(number, box, fate)
+                for number, phrase in enumerate(phrases)
+                for fate, boxes in (("positive", phrase.boxes), ("ignore", phrase.ignored))
+                for box in boxes
+            ],
+        }
+
+    def _key(self, file_name: str) -> str:
+        """The file's stem; the second row of an image gets `#2`, and so on."""
+        stem = PurePosixPath(file_name).stem
+        self._names[stem] += 1
+        return stem if self._names[stem] == 1 else f"{stem}#{self._names[stem]}"
+
+
+def prompt_rows(names: Sequence[str]) -> tuple[str, list[Span]]:
+    """The caption that lists the names, and the span of each."""
+    spans, begin = [], 0
+    for name in names:
+        spans.append((begin, begin + len(name)))
+        begin += len(name) + len(SEPARATOR)
+    return SEPARATOR.join(names), spans
+
+
+@lru_cache(65_536)
+def head_of(text: str) -> str:
+    """The head noun of a phrase, singular and in lower case: `A group of friends` -> `group`.
+
+    A rule of thumb for noun phrases that people marked: the last word before a preposition, a relative or a comma.
+    """
+    from teacher.phrases.lexicon import bundled
+
+    words = [
+        word
+        for word in text.lower().replace(",", " , ").split()
+        if any(c.isalnum() for c in word) or word == ","
+    ]
+    while len(words) > 1 and words[0] in _ARTICLES:
+        words = words[1:]
+    before = next((words[:i] for i, word in enumerate(words) if i and word in _AFTER_HEAD), words)
+    last = (before or words or [text])[-1].strip(".,;:!?\"'()[]")
+    return bundled().singular(last) if last else text
+
+
+def _phrase(caption: str, phrase: GoldPhrase) -> dict[str, Any]:
+    return {
+        "begin": phrase.begin,
+        "end": phrase.end,
+        "text": caption[phrase.begin : phrase.end],
+        "root": phrase.root,
+        "kind": phrase.kind,
+        "groundable": True,
+        "truncated": False,
+        "fate": phrase.fate,
+    }
+
+
+def _region(phrase: int, box: Box, fate: str) -> dict[str, Any]:
+    x0, y0, x1, y1 = box
+    place = {"x0": x0, "y0": y0, "x1": x1, "y1": y1}
+    return {
+        "phrase": phrase,
+        **place,
+        "score": 1.0,
+        "weight": 1.0,
+        "pass_index": 0,
+        "fate": fate,
+        "origin": "human",
+    }

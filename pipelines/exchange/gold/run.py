@@ -1,0 +1,158 @@
+"""`gold import`: any of the formats becomes gold in the view's own form, with an account of every record.
+
+Promise: the account is complete before the gold is written, and stands in its manifest; the same file, images and
+options give the same digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from engine.settings import StorageSettings
+from engine.views import ViewManifest, write_view
+from pipelines.exchange.gold.coco import CocoGold
+from pipelines.exchange.gold.flickr30k import FlickrGold
+from pipelines.exchange.gold.mdetr import MdetrGold
+from pipelines.exchange.gold.odvg import OdvgGold
+from pipelines.exchange.gold.options import Options
+from pipelines.exchange.gold.report import GoldReport
+from pipelines.exchange.gold.tally import Tally
+from schemas.digests import digest_of_many, sha256_hex
+from schemas.errors import ConfigError, GroundswellError, NotFound
+
+_CHUNK = 4 * 2**20
+
+
+class Importer(Protocol):
+    """Reads one format. `exhaustive` and `facts` are known when the rows were taken."""
+
+    facts: dict[str, Any]
+
+    @property
+    def exhaustive(self) -> bool:
+        """Whether what a row does not name, or names as absent, is known not to be in its image."""
+        ...
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Rows of the view's form, in order."""
+        ...
+
+
+IMPORTERS: dict[str, Callable[[Path, Options, Tally], Importer]] = {
+    "coco": CocoGold,
+    "mdetr": MdetrGold,
+    "flickr30k": FlickrGold,
+    "odvg": OdvgGold,
+}
+
+
+def import_gold(
+    format: str,
+    path: Path,
+    to: str,
+    options: Options,
+    *,
+    storage: StorageSettings | None = None,
+    tell: Callable[[int], None] | None = None,
+) -> GoldReport:
+    """Read a file (Flickr30k: a folder) and write it as gold.
+
+    tell:   is called with the number of rows read so far
+    raises: ConfigError for an unknown format or a file of another kind, NotFound, Conflict where other gold stands,
+            GroundswellError when no record is left
+    """
+    _check_path(format, path)
+    tally = Tally()
+    importer = IMPORTERS[format](path, options, tally)
+    with tempfile.TemporaryFile() as spool:
+        rows = _spooled(importer.rows(), spool, tell)
+        account = tally.report()
+        if not rows:
+            raise GroundswellError(f"{path}: no record is left; {_reasons(account)}")
+        provenance = {
+            **{"format": format, "source": path.name, "source_digest": _digest(path)},
+            **{"exhaustive": importer.exhaustive, "facts": importer.facts},
+            **{
+                "without_images": options.images is None,
+                "negatives": options.negatives,
+                "seed": options.seed,
+            },
+            **account,
+        }
+        manifest = write_view(to, _again(spool), kind="gold", provenance=provenance, storage=storage)
+    return _report(manifest, to)
+
+
+def _check_path(format: str, path: Path) -> None:
+    if format not in IMPORTERS:
+        raise ConfigError(f"gold import {format}: expected one of {', '.join(IMPORTERS)}")
+    if not path.exists():
+        raise NotFound(f"{path}: no such file or folder")
+    if path.is_dir() != (format == "flickr30k"):
+        raise ConfigError(f"{path}: {format} is read from a {'folder' if format == 'flickr30k' else 'file'}")
+
+
+def _spooled(rows: Iterator[dict[str, Any]], spool: BinaryIO, tell: Callable[[int], None] | None) -> int:
+    number = 0
+    for number, row in enumerate(rows, start=1):
+        spool.write(json.dumps(row).encode() + b"\n")
+        if tell is not None:
+            tell(number)
+    return number
+
+
+def _again(spool: BinaryIO) -> Iterator[dict[str, Any]]:
+    spool.seek(0)
+    return (json.loads(line) for line in spool)
+
+
+def _reasons(account: dict[str, Any]) -> str:
+    told = [
+        f"{told['refused']} of {told['in']} {kind} refused ({', '.join(told['codes'])})"
+        for kind, told in account["records"].items()
+        if told["in"]
+    ]
+    first = next((f", e.g. {some[0]}" for some in account["examples"].values()), "")
+    return ("; ".join(told) or "the file holds none") + first
+
+
+def _digest(path: Path) -> str:
+    """Over the file, or over the names and bytes of the sentences and annotations of a folder."""
+    if path.is_file():
+        return "sha256:" + _file_sha256(path)
+    files = sorted(
+        [*path.glob("Sentences/*.txt"), *path.glob("Annotations/*.xml"), *path.glob("UNRELATED_CAPTIONS")]
+    )
+    return digest_of_many(
+        sha256_hex(f"{file.relative_to(path).as_posix()} {_file_sha256(file)}".encode()) for file in files
+    )
+
+
+def _file_sha256(path: Path) -> str:
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            total.update(chunk)
+    return total.hexdigest()
+
+
+def _report(manifest: ViewManifest, to: str) -> GoldReport:
+    known = manifest.provenance
+    return GoldReport(
+        format=known["format"],
+        to=to,
+        digest=manifest.digest,
+        rows=manifest.rows,
+        phrases=manifest.phrases,
+        regions=manifest.regions,
+        exhaustive=known["exhaustive"],
+        without_images=known["without_images"],
+        facts=known["facts"],
+        records=known["records"],
+        examples=known["examples"],
+    )

@@ -1,0 +1,90 @@
+"""What became of every record of a gold file: kept, repaired or refused, with the reason and the first examples.
+
+Promise: for each kind of record `in = kept + repaired + refused`, checked when the report is made. A record that was
+repaired twice counts once, each of its codes counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from pipelines.exchange.gold.codes import REFUSED, REPAIRED
+
+MAX_EXAMPLES = 3
+MAX_TEXT = 160
+
+
+class Refused(Exception):
+    """This record cannot be used; `code` is one of `codes.REFUSED`."""
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code, self.detail = code, detail
+
+
+class Tally:
+    """Counts by kind of record ("images", "annotations", "lines", ...)."""
+
+    def __init__(self) -> None:
+        self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._codes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._examples: defaultdict[str, list[str]] = defaultdict(list)
+
+    def met(self, kind: str, number: int = 1) -> None:
+        """Records were read; each must be told of once more."""
+        self._counts[kind]["in"] += number
+
+    def kept(self, kind: str, name: object, repairs: Iterable[str] = ()) -> None:
+        """The record is used, as it was or repaired."""
+        codes = set(repairs)
+        unknown = codes - REPAIRED.keys()
+        assert not unknown, f"{unknown} are no codes of codes.REPAIRED"
+        self._counts[kind]["repaired" if codes else "kept"] += 1
+        for code in sorted(codes):
+            self._tell(kind, code, name, "")
+
+    def refused(self, kind: str, name: object, code: str, detail: str = "", number: int = 1) -> None:
+        """The record is not used."""
+        assert code in REFUSED, f"{code!r} is no code of codes.REFUSED"
+        if number:
+            self._counts[kind]["refused"] += number
+            self._tell(kind, code, name, detail, number)
+
+    def told(self, kind: str) -> int:
+        """How many records of the kind have been told of."""
+        return sum(self._counts[kind][name] for name in ("kept", "repaired", "refused"))
+
+    def _tell(self, kind: str, code: str, name: object, detail: str, number: int = 1) -> None:
+        self._codes[kind][code] += number
+        examples = self._examples[f"{kind} {code}"]
+        if len(examples) < MAX_EXAMPLES:
+            examples.append(_printable(f"{name}: {detail}" if detail else f"{name}"))
+
+    def report(self) -> dict[str, Any]:
+        """`{"records": {KIND: {"in", "kept", "repaired", "refused", "codes"}}, "examples": {"KIND CODE": [...]}}`."""
+        records = {}
+        for kind, counts in sorted(self._counts.items()):
+            told = {name: counts[name] for name in ("in", "kept", "repaired", "refused")}
+            assert told["in"] == sum(told.values()) - told["in"], f"{kind}: {told} do not add up"
+            records[kind] = {**told, "codes": dict(sorted(self._codes[kind].items()))}
+        return {
+            "records": records,
+            "examples": {name: list(some) for name, some in sorted(self._examples.items())},
+        }
+
+
+def is_standard(value: Any) -> bool:
+    """Whether a JSON value can be written again: no NaN, no infinity, no text with a lone surrogate."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except ValueError:
+        return False
+    return True
+
+
+def _printable(text: str) -> str:
+    """Short, and without lone surrogates: examples go into JSON and on terminals."""
+    return text[:MAX_TEXT].encode("utf-8", "backslashreplace").decode("utf-8")

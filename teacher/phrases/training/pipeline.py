@@ -1,0 +1,116 @@
+"""The shape of the bundled pipeline, and how it is written: without training strings, weights of ten mantissa bits.
+
+Promise: what is written loads as a normal spaCy directory, and the same weights give the same bytes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import spacy
+import srsly
+from spacy.language import Language
+
+from teacher.phrases.training.treebank import Sentence
+
+WIDTH, DEPTH = 96, 4
+FEATURES = {"NORM": 4000, "PREFIX": 500, "SUFFIX": 2000, "SHAPE": 500}
+"""Rows of the hashed embedding of each feature."""
+_MANTISSA_BITS_DROPPED = 13
+
+SOURCES = [
+    {
+        "name": "Universal Dependencies English Web Treebank, training part",
+        "url": "https://github.com/UniversalDependencies/UD_English-EWT",
+        "license": "CC BY-SA 4.0",
+        "author": "Natalia Silveira, Timothy Dozat, Christopher Manning, Sebastian Schuster and others",
+    },
+    {
+        "name": "GUM, training part, genres academic, bio, court, interview, news, speech, textbook, vlog, voyage",
+        "url": "https://github.com/amir-zeldes/gum",
+        "license": "annotations CC BY 4.0; texts CC BY, CC BY-SA 3.0 or public domain",
+        "author": "Amir Zeldes and others",
+    },
+]
+
+
+def new_pipeline(sentences: list[Sentence]) -> Language:
+    """An untrained tagger and parser over one shared tok2vec, with the labels of the sentences."""
+    nlp = spacy.blank("en")
+    nlp.add_pipe("tok2vec", config={"model": _tok2vec()})
+    tagger = nlp.add_pipe("tagger", config={"model": _on_tok2vec({"@architectures": "spacy.Tagger.v2"})})
+    nlp.add_pipe("parser", config={"model": _on_tok2vec(_PARSER)})
+    for tag in sorted({word.tag for sentence in sentences for word in sentence}):
+        tagger.add_label(tag)
+    return nlp
+
+
+def write_pipeline(nlp: Language, folder: Path, scores: dict[str, Any]) -> None:
+    """Writes the pipeline as a spaCy directory whose `meta.json` says licence, sources and scores."""
+    nlp.meta.update(
+        name="groundswell",
+        version="1.0.0",
+        description="Tagger and parser for captions: Penn tags, Universal Dependencies relations.",
+        author="Groundswell contributors",
+        license="CC BY-SA 4.0",
+        sources=SOURCES,
+        performance=scores,
+    )
+    nlp.to_disk(folder)
+    # Words of the treebanks are not needed to read captions; the components bring their labels themselves.
+    srsly.write_json(folder / "vocab" / "strings.json", [])
+
+
+def round_weights(nlp: Language) -> None:
+    """Every weight to the nearest float32 with ten mantissa bits: scores stay, and the files pack to half."""
+    for _, component in nlp.pipeline:
+        for node in component.model.walk():
+            for name in node.param_names:
+                if node.has_param(name):
+                    node.set_param(name, rounded(node.get_param(name)))
+
+
+def rounded(weights: np.ndarray) -> np.ndarray:
+    """float32 weights rounded to ten mantissa bits, ties to even."""
+    bits = np.ascontiguousarray(weights, dtype=np.float32).view(np.uint32)
+    half = np.uint32((1 << (_MANTISSA_BITS_DROPPED - 1)) - 1)
+    odd = (bits >> np.uint32(_MANTISSA_BITS_DROPPED)) & np.uint32(1)
+    kept = (bits + half + odd) & ~np.uint32((1 << _MANTISSA_BITS_DROPPED) - 1)
+    return kept.view(np.float32).reshape(weights.shape)
+
+
+_PARSER = {
+    "@architectures": "spacy.TransitionBasedParser.v2",
+    "state_type": "parser",
+    "extra_state_tokens": False,
+    "hidden_width": 64,
+    "maxout_pieces": 2,
+    "use_upper": True,
+}
+
+
+def _tok2vec() -> dict[str, Any]:
+    return {
+        "@architectures": "spacy.Tok2Vec.v2",
+        "embed": {
+            "@architectures": "spacy.MultiHashEmbed.v2",
+            "width": WIDTH,
+            "attrs": list(FEATURES),
+            "rows": list(FEATURES.values()),
+            "include_static_vectors": False,
+        },
+        "encode": {
+            "@architectures": "spacy.MaxoutWindowEncoder.v2",
+            "width": WIDTH,
+            "depth": DEPTH,
+            "window_size": 1,
+            "maxout_pieces": 3,
+        },
+    }
+
+
+def _on_tok2vec(architecture: dict[str, Any]) -> dict[str, Any]:
+    listener = {"@architectures": "spacy.Tok2VecListener.v1", "width": WIDTH, "upstream": "*"}
+    return {**architecture, "tok2vec": listener}

@@ -47,7 +47,10 @@ UNIT_CODES: dict[str, str] = {
 }
 
 PHRASE_CODES: dict[str, str] = {
-    "PH_STOP_HEAD": "the head names nothing that can be boxed (image words, places, times, abstract nouns)",
+    "PH_STOP_HEAD": "the head names nothing that can be boxed (places in the frame, times, abstract nouns)",
+    "PH_IMAGE_WORD": "the head names the picture, not a thing in it (photo, close-up, a portrait of)",
+    "PH_PARTITIVE": "a quantity or part before `of`; what it is of is a phrase of its own",
+    "PH_LANGUAGE": "the caption is not in a language that the pipeline reads; the whole caption is named",
     "PH_PRONOUN": "the phrase is a pronoun",
     "PH_JUNK": "file name, URL, markup, hashtag or a symbol",
     "PH_TOO_LONG": "the phrase alone is longer than the teacher's token budget",

@@ -14,16 +14,34 @@ class PhraseSettings(Settings):
 
     pipeline: str = Field(
         "bundled",
-        description="`bundled` (the best pipeline in the package), or a spaCy model by name or path",
+        description="`bundled` (the best pipeline in the package), `lexicon` (a small tagger without a parser, several "
+        "times as quick), or a spaCy model by name or path",
     )
-    chunker: Literal["noun_chunks", "pos_grammar"] = Field(
+    chunker: Literal["noun_chunks", "pos_grammar", "ngrams", "given"] = Field(
         "noun_chunks",
-        description="noun_chunks: the pipeline's own base noun phrases; pos_grammar: determiner, adjectives, nouns "
-        "by part of speech alone, as GLIP's demo does",
+        description="noun_chunks: base noun phrases of the parse (of tags with `lexicon`); pos_grammar: determiner, "
+        "adjectives, nouns by part of speech alone, as GLIP's demo does; ngrams: runs of up to four words, as OWL-ST "
+        "does; given: only spans that come with the input",
+    )
+    expressions: bool = Field(
+        False,
+        description="also ask for referring expressions: a base phrase with all that describes it to its right; "
+        "needs a parser",
+    )
+    partitives: Literal["inner", "whole"] = Field(
+        "inner",
+        description="`a group of people` is asked for as `people` (inner) or as one phrase (whole), as Flickr30k "
+        "Entities counts it",
+    )
+    language: str = Field(
+        "skip",
+        description="what to do with captions that are not in English: skip (no phrases), given (only spans that come "
+        "with the input), the name or path of a spaCy model to read them with, or off (read them as English)",
     )
     extra_nouns: tuple[str, ...] = Field(
         (),
-        description="words, lower-case and singular, that are always read as nouns, e.g. names of a closed world",
+        description="words, lower-case and singular, that `pipeline: lexicon` always reads as nouns, e.g. names of a "
+        "closed world",
     )
     stop_heads: tuple[str, ...] = Field((), description="further head nouns whose phrases are not asked for")
     keep_heads: tuple[str, ...] = Field(

@@ -9,13 +9,15 @@ import importlib.util
 from importlib.metadata import version
 from pathlib import Path
 
-from schemas.digests import digest_of, sha256_hex
+from schemas.digests import digest_of
 from schemas.errors import NotFound
-from teacher.phrases import lexicon, stop_heads
+from teacher.phrases import bundled, lexicon, stop_heads
 from teacher.settings import PhraseSettings
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """To be raised when a change of code changes phrases: it is part of the digest."""
+
+LANGUAGE_POLICIES = ("skip", "given", "off")
 
 
 def finder_digest(settings: PhraseSettings) -> str:
@@ -23,6 +25,7 @@ def finder_digest(settings: PhraseSettings) -> str:
     lists = (
         stop_heads.STOP_HEADS,
         stop_heads.BEFORE_OF,
+        stop_heads.IMAGE_BEFORE_OF,
         stop_heads.CATALOGUE,
         stop_heads.MEASURES,
         stop_heads.PRONOUNS,
@@ -34,7 +37,10 @@ def finder_digest(settings: PhraseSettings) -> str:
             "spacy": version("spacy"),
             "stop_heads": [sorted(words) for words in lists],
             "lexicon": lexicon.digest(),  # singular forms of roots come from it under every pipeline
-            "model": None if settings.pipeline == "bundled" else _files_digest(settings.pipeline),
+            "model": _model_digest(settings.pipeline),
+            "other_model": None
+            if settings.language in LANGUAGE_POLICIES
+            else _model_digest(settings.language),
         }
     )
 
@@ -53,7 +59,7 @@ def model_folder(name: str) -> Path:
     )
 
 
-def _files_digest(name: str) -> str:
-    folder = model_folder(name)
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
-    return digest_of([[path.relative_to(folder).as_posix(), sha256_hex(path.read_bytes())] for path in files])
+def _model_digest(pipeline: str) -> str | None:
+    if pipeline == "lexicon":
+        return None
+    return bundled.DIGEST if pipeline == "bundled" else bundled.folder_digest(model_folder(pipeline))

@@ -5,82 +5,167 @@ Promise: `caption[begin:end] == text` in code points, and batches give what sing
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import spacy
 from spacy.language import Language
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 
 from schemas.errors import ConfigError
 from schemas.labeler import FoundPhrases
 from schemas.records import DroppedPhrase, Phrase
+from schemas.spans import check_span
+from teacher.phrases import bundled, rules
 from teacher.phrases.bounded_tokenizer import BoundedTokenizer
-from teacher.phrases.component import DROPPED, PHRASES
+from teacher.phrases.caption_cache import CaptionCache
+from teacher.phrases.component import rules_for
 from teacher.phrases.digest import finder_digest, model_folder
+from teacher.phrases.language import is_english
+from teacher.phrases.normalise import Normalised, normalised
 from teacher.settings import PhraseSettings
 
-_NOT_NEEDED = ("ner", "textcat", "entity_linker", "entity_ruler")
+NOT_NEEDED = (
+    "ner",
+    "textcat",
+    "textcat_multilabel",
+    "entity_linker",
+    "entity_ruler",
+    "span_ruler",
+    "spancat",
+)
+BATCH_CAPTIONS = 256
+Spans = Sequence[tuple[int, int]]
 
 
 class SpacyPhraseFinder:
     """Finds phrases by the pipeline that the settings name."""
 
     def __init__(self, settings: PhraseSettings) -> None:
+        self.settings = settings
         self.nlp = load_pipeline(settings)
+        self.rules = rules_for(
+            self.nlp,
+            settings.chunker,
+            stop_heads=settings.stop_heads,
+            keep_heads=settings.keep_heads,
+            expressions=settings.expressions,
+            partitives=settings.partitives,
+        )
         self.digest = finder_digest(settings)
+        self._cache: CaptionCache[FoundPhrases] = CaptionCache()
+        self._other: SpacyPhraseFinder | None = None
 
-    def find(self, captions: Sequence[str]) -> list[FoundPhrases]:
-        """One result per caption, in order; a repeated caption is analysed once."""
-        distinct = list(dict.fromkeys(captions))
-        found = dict(zip(distinct, map(_found, self.nlp.pipe(map(_lowered_if_shouted, distinct)), distinct)))
-        return [found[caption] for caption in captions]
+    def find(self, captions: Sequence[str], given: Sequence[Spans] | None = None) -> list[FoundPhrases]:
+        """One result per caption, in order; a repeated caption is analysed once.
+
+        given: for each caption, spans [begin, end) that are phrases because the input says so. Raises ValueError for
+        a span that is empty or leaves its caption.
+        """
+        found = self._cache.filled(captions, self._analysed)
+        if given is None or not any(given):
+            return found
+        return [
+            _with_given(result, self._given(caption, spans))
+            for caption, result, spans in zip(captions, found, given, strict=True)
+        ]
+
+    def _analysed(self, captions: list[str]) -> list[FoundPhrases]:
+        """What the pipeline makes of distinct captions, or the policy for other languages of those it cannot read."""
+        if self.settings.language == "off" or self.nlp.lang != "en":
+            return self._read(captions)
+        strange = [caption for caption in captions if not is_english(caption)]
+        if not strange:
+            return self._read(captions)
+        answers = dict(zip(strange, self._not_english(strange)))
+        english = [caption for caption in captions if caption not in answers]
+        answers.update(zip(english, self._read(english)))
+        return [answers[caption] for caption in captions]
+
+    def _read(self, captions: list[str]) -> list[FoundPhrases]:
+        if self.settings.chunker == "given":
+            return [FoundPhrases(()) for _ in captions]
+        plain = [normalised(caption) for caption in captions]
+        docs = self.nlp.pipe((item.text for item in plain), batch_size=BATCH_CAPTIONS)
+        return [self._found(doc, *pair) for doc, pair in zip(docs, zip(plain, captions))]
+
+    def _found(self, doc: Doc, plain: Normalised, caption: str) -> FoundPhrases:
+        phrases, dropped = [], []
+        starts = [token.idx for token in doc]
+        for item in self.rules(doc):
+            last = item.end - 1
+            begin, end = plain.original(starts[item.start], starts[last] + len(doc[last]))
+            text = caption[begin:end]
+            if item.code is None:
+                phrases.append(Phrase(begin=begin, end=end, text=text, root=item.root, kind=item.kind))  # type: ignore[arg-type]
+            else:
+                dropped.append(DroppedPhrase(begin=begin, end=end, text=text, code=item.code))
+        return FoundPhrases(tuple(phrases), tuple(dropped))
+
+    def _not_english(self, captions: list[str]) -> list[FoundPhrases]:
+        if self.settings.language in ("skip", "given"):
+            return [FoundPhrases((), _whole(caption)) for caption in captions]
+        if self._other is None:
+            other = {"pipeline": self.settings.language, "language": "off"}
+            self._other = SpacyPhraseFinder(self.settings.model_copy(update=other))
+        return self._other.find(captions)
+
+    def _given(self, caption: str, spans: Spans) -> list[Phrase]:
+        for begin, end in spans:
+            check_span(caption, begin, end, caption[max(begin, 0) : end])
+        if not spans or (self.settings.language == "skip" and not self._reads(caption)):
+            return []
+        plain = normalised(caption)
+        roots = rules.given(self.nlp(plain.text), [_place(plain, begin, end) for begin, end in spans])
+        return [
+            Phrase(begin=begin, end=end, text=caption[begin:end], root=item.root, kind="given")
+            for (begin, end), item in zip(spans, roots)
+        ]
+
+    def _reads(self, caption: str) -> bool:
+        return self.nlp.lang != "en" or is_english(caption)
 
 
 def load_pipeline(settings: PhraseSettings) -> Language:
-    """The spaCy pipeline with `groundswell_phrases` at its end. Raises NotFound for a model that is not installed."""
+    """The spaCy pipeline that tags and parses, components that phrases do not need left out.
+
+    Raises NotFound for a model that is not installed, EnvironmentProblem for a bundled one that was changed.
+    """
     if settings.pipeline == "bundled":
+        nlp = bundled.load()
+    elif settings.pipeline == "lexicon":
         nlp = spacy.blank("en")
         nlp.add_pipe("groundswell_tagger", config={"extra_nouns": list(settings.extra_nouns)})
     else:
-        nlp = _installed_model(settings)
-    config = {
-        "chunker": settings.chunker,
-        "stop_heads": list(settings.stop_heads),
-        "keep_heads": list(settings.keep_heads),
-    }
-    nlp.add_pipe("groundswell_phrases", config=config, last=True)
+        nlp = spacy.load(model_folder(settings.pipeline), exclude=list(NOT_NEEDED))
+    if settings.extra_nouns and settings.pipeline != "lexicon":
+        raise ConfigError(
+            f"phrases.extra_nouns works with `pipeline: lexicon`, not with {settings.pipeline!r}"
+        )
+    if settings.chunker == "pos_grammar" and "parser" in nlp.pipe_names:
+        nlp.disable_pipe("parser")
     nlp.tokenizer = BoundedTokenizer(nlp.tokenizer)
     return nlp
 
 
-def _lowered_if_shouted(caption: str) -> str:
-    """Lower case where 60 % of the cased letters are capitals, character by character: offsets must not move."""
-    cased = [character for character in caption if character.lower() != character.upper()]
-    if len(cased) < 4 or sum(character.isupper() for character in cased) < 0.6 * len(cased):
-        return caption
-    return "".join(c.lower() if len(c.lower()) == 1 else c for c in caption)
+def _place(plain: Normalised, begin: int, end: int) -> tuple[int, int]:
+    """Where the caption's span stands in the text that was read."""
+    if plain.places is None:
+        return begin, end
+    first = bisect_left(plain.places, begin)
+    return first, max(bisect_left(plain.places, end), first + 1)
 
 
-def _found(doc: Doc, caption: str) -> FoundPhrases:
-    return FoundPhrases(
-        phrases=tuple(_phrase(span, caption) for span in doc.spans[PHRASES]),
-        dropped=tuple(_dropped(span, caption) for span in doc.spans[DROPPED]),
-    )
+def _whole(caption: str) -> tuple[DroppedPhrase, ...]:
+    text = caption.strip()
+    begin = caption.index(text)
+    if not text:
+        return ()
+    return (DroppedPhrase(begin=begin, end=begin + len(text), text=text, code="PH_LANGUAGE"),)
 
 
-def _phrase(span: Span, caption: str) -> Phrase:
-    begin, end = span.start_char, span.end_char
-    return Phrase(begin=begin, end=end, text=caption[begin:end], root=span.id_, kind=span.label_)
-
-
-def _dropped(span: Span, caption: str) -> DroppedPhrase:
-    begin, end = span.start_char, span.end_char
-    return DroppedPhrase(begin=begin, end=end, text=caption[begin:end], code=span.label_)
-
-
-def _installed_model(settings: PhraseSettings) -> Language:
-    if settings.extra_nouns:
-        raise ConfigError(
-            f"phrases.extra_nouns works with `pipeline: bundled`, not with {settings.pipeline!r}"
-        )
-    return spacy.load(model_folder(settings.pipeline), exclude=list(_NOT_NEEDED))
+def _with_given(found: FoundPhrases, given: list[Phrase]) -> FoundPhrases:
+    """Given phrases first, without those found again at the same place."""
+    taken = {(phrase.begin, phrase.end) for phrase in given}
+    kept = [phrase for phrase in found.phrases if (phrase.begin, phrase.end) not in taken]
+    return FoundPhrases((*given, *kept), found.dropped)

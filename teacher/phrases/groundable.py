@@ -2,89 +2,88 @@
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_left, bisect_right
+import functools
 from collections.abc import Collection, Iterator
 
-from spacy.tokens import Doc, Token
-
 from teacher.phrases import stop_heads
-from teacher.phrases.chunkers import NOUN_TAGS, PRONOUN_TAGS, Chunk
+from teacher.phrases.lexicon import bundled
+from teacher.phrases.words import NOUN_TAGS, PRONOUN_TAGS, Chunk, Words
 
-# All of these look at a bounded stretch or from a fixed place, so that no caption makes them slow.
-_WORD = re.compile(r"[^\s<>]+")
-_LINK = re.compile(r"\W{0,3}(?:https?://|www\.)", re.IGNORECASE)
-_FILE_OR_SITE = re.compile(
-    r"\w\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|pdf|mp4|mov|avi|html?|php|com|org|net|co\.uk)(?=$|[\W_])",
-    re.IGNORECASE,
-)
-_ADDRESS = re.compile(r"\w@\w[\w-]{0,62}\.\w")
-_MARKUP = re.compile(r"</?[a-z][^<>]{0,200}>|&(?:[a-z]{2,8}|#\d{2,5});", re.IGNORECASE)
-_HASHTAG = re.compile(r"#\w+")
-_OF_WORDS = frozenset({"of", "showing", "depicting"})
+_OF_WORDS = frozenset({"of", "showing", "depicting", "featuring"})
+_PLURAL_TAGS = frozenset({"NNS", "NNPS"})
 
 
 class Groundability:
-    """The rules with a job's own additions and exceptions to the bundled stop heads."""
+    """The rules with a job's own additions and exceptions to the bundled lists."""
 
     def __init__(self, stop: Collection[str] = (), keep: Collection[str] = ()) -> None:
-        self._stop = (stop_heads.STOP_HEADS | frozenset(stop)) - frozenset(keep)
-        self._before_of = stop_heads.BEFORE_OF - frozenset(keep)
+        kept = frozenset(keep)
+        self._stop = (stop_heads.STOP_HEADS | frozenset(stop)) - kept
+        self._image = stop_heads.IMAGE - kept
+        self._before_of = stop_heads.BEFORE_OF - kept
+        self._image_before_of = stop_heads.IMAGE_BEFORE_OF - kept
 
-    def code(self, doc: Doc, chunk: Chunk) -> str | None:
+    def code(self, words: Words, chunk: Chunk) -> str | None:
         """The reason to drop a chunk, or None for one to ask for."""
-        head = doc[chunk.head]
-        names = {head.lower_, head.lemma_.lower()}
-        alone = chunk.end - chunk.start == 1
-        if head.tag_ in PRONOUN_TAGS or head.pos_ == "PRON" or names & stop_heads.PRONOUNS:
+        form, tag = words.lower[chunk.head], words.tags[chunk.head]
+        if tag in PRONOUN_TAGS or form in stop_heads.PRONOUNS:
             return "PH_PRONOUN"
-        if not sum(character.isalpha() for character in head.text) > 1:
-            return "PH_MEASURE" if head.like_num else "PH_JUNK"
-        if names & stop_heads.MEASURES and (alone or _counted(doc, chunk)):
+        if not _is_word(form):
+            return "PH_MEASURE" if any(map(str.isdigit, form)) or tag == "CD" else "PH_JUNK"
+        names = {form, singular(form)}
+        if names & stop_heads.MEASURES and (chunk.end - chunk.start == 1 or _counted(words, chunk)):
             return "PH_MEASURE"
-        if names & self._stop or (names & self._before_of and _of_follows(doc, chunk)):
-            return "PH_STOP_HEAD"
-        return None
+        if names & self._image:
+            return "PH_IMAGE_WORD"
+        follows = words.lower[chunk.end] if chunk.end < len(words) else ""
+        if follows in _OF_WORDS and (code := self._code_before_of(names, follows)):
+            return code
+        return "PH_STOP_HEAD" if names & self._stop else None
 
-    def parts(self, doc: Doc, chunk: Chunk) -> Iterator[Chunk]:
+    def is_partitive(self, words: Words, chunk: Chunk) -> bool:
+        """`a group` before `of`: a quantity of what follows."""
+        form = words.lower[chunk.head]
+        follows = words.lower[chunk.end : chunk.end + 1] == ["of"]
+        return follows and bool({form, singular(form)} & self._before_of)
+
+    def parts(self, words: Words, chunk: Chunk) -> Iterator[Chunk]:
         """The chunk, or the thing and the catalogue words that trail it: `a green bolt | free download`."""
         cut = chunk.end
-        while cut > chunk.start and doc[cut - 1].lower_ in stop_heads.CATALOGUE:
+        while cut > chunk.start and words.lower[cut - 1] in stop_heads.CATALOGUE:
             cut -= 1
         thing = Chunk(chunk.start, cut, cut - 1)
-        if chunk.start < cut < chunk.end and doc[cut - 1].tag_ in NOUN_TAGS and self.code(doc, thing) is None:
+        trails = chunk.start < cut < chunk.end and words.tags[cut - 1] in NOUN_TAGS
+        if trails and self.code(words, thing) is None:
             yield thing
-            yield Chunk(cut, chunk.end, chunk.head)
+            yield Chunk(cut, chunk.end, chunk.head if chunk.head >= cut else chunk.end - 1)
         else:
             yield chunk
 
-
-def junk_tokens(doc: Doc) -> set[int]:
-    """Tokens that belong to a file name, a link, an address, markup or a hashtag; they take part in no phrase."""
-    starts = [token.idx for token in doc]
-    junk: set[int] = set()
-    for begin, end in _junk_spans(doc.text):
-        first = bisect_right(starts, begin) - 1
-        junk.update(range(first, bisect_left(starts, end)))
-    return junk
+    def _code_before_of(self, names: set[str], follows: str) -> str | None:
+        if names & self._image_before_of:
+            return "PH_IMAGE_WORD"
+        return "PH_PARTITIVE" if follows == "of" and names & self._before_of else None
 
 
-def _junk_spans(text: str) -> Iterator[tuple[int, int]]:
-    for word in _WORD.finditer(text):
-        whole = word.group()
-        if _LINK.match(whole) or _FILE_OR_SITE.search(whole) or _ADDRESS.search(whole):
-            yield word.start(), word.start() + max(len(whole.rstrip(",;:!?)\"'")), 1)
-    for rule in (_MARKUP, _HASHTAG):
-        yield from (match.span() for match in rule.finditer(text))
+@functools.lru_cache(maxsize=1 << 16)
+def singular(form: str) -> str:
+    """The lemma of a noun, by the bundled rules."""
+    return bundled().singular(form)
 
 
-def _counted(doc: Doc, chunk: Chunk) -> bool:
-    return any(_is_number(token) for token in doc[chunk.start : chunk.head])
+def root_of(words: Words, head: int) -> str:
+    """The lemma of a head noun: the pipeline's own where it has one, the bundled rules' otherwise."""
+    lemma = words.doc[head].lemma_
+    if lemma and words.doc[head].pos_ == "NOUN":
+        return lemma.lower()
+    form = words.lower[head]
+    return singular(form) if words.tags[head] != "NN" or form.endswith("s") else form
 
 
-def _is_number(token: Token) -> bool:
-    return token.like_num or token.tag_ == "CD"
+def _is_word(form: str) -> bool:
+    return form.isalpha() and len(form) > 1 or sum(map(str.isalpha, form)) > 1
 
 
-def _of_follows(doc: Doc, chunk: Chunk) -> bool:
-    return chunk.end < len(doc) and doc[chunk.end].lower_ in _OF_WORDS
+def _counted(words: Words, chunk: Chunk) -> bool:
+    before = range(chunk.start, chunk.head)
+    return any(words.tags[i] == "CD" or words.lower[i][0].isdigit() for i in before)

@@ -56,12 +56,16 @@ ABSTRACT = _words(
     interior construction renovation restoration installation maintenance repair
     chaos meaning secret mystery legend myth tale story fiction poetry literature"""
 )
-# These name a quantity only when `of` follows; the inner noun is a phrase of its own.
+# These name a quantity, or a part of a place, only when `of` follows; the inner noun is a phrase of its own.
 BEFORE_OF = _words(
     """group pair couple bunch set lot number amount collection range row stack pile piece selection array handful
     majority bit plenty assortment dozen hundred thousand million mixture mix line circle corner surface
-    base interior exterior area rest portrait painting drawing sketch silhouette picture artwork icon display
-    symbol sign representation interpretation glimpse"""
+    base interior exterior area rest variety kind type sort part series"""
+)
+# These name the picture only when what it shows follows.
+IMAGE_BEFORE_OF = _words(
+    """portrait painting drawing sketch silhouette picture artwork icon display symbol sign representation
+    interpretation glimpse"""
 )
 # Words of a picture library's catalogue that trail the thing they are about: "red apples vector free download".
 CATALOGUE = _words(

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy loads: more would be less exact
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = (
+    "1"  # before numpy loads: more would be less exact
+)
 
 import argparse
 import json
@@ -63,7 +65,9 @@ def score(nlp: Language, files: list[Path]) -> dict[str, dict[str, float]]:
     for path in files:
         scores = nlp.evaluate([example_of(nlp, [sentence]) for sentence in read_sentences(path)])
         names = {"tags": "tag_acc", "UAS": "dep_uas", "LAS": "dep_las"}
-        found[path.name.partition(".")[0]] = {ours: round(100 * scores[name], 2) for ours, name in names.items()}
+        found[path.name.partition(".")[0]] = {
+            ours: round(100 * scores[name], 2) for ours, name in names.items()
+        }
     return found
 
 
@@ -108,7 +112,9 @@ def main() -> None:
     arguments = parser.parse_args()
     training = [s for path in _files(arguments.treebanks, "train") for s in read_sentences(path)]
     nlp = train(training, arguments.epochs)
-    scores: dict[str, Any] = score(nlp, [*_files(arguments.treebanks, "dev"), *_files(arguments.treebanks, "test")])
+    scores: dict[str, Any] = score(
+        nlp, [*_files(arguments.treebanks, "dev"), *_files(arguments.treebanks, "test")]
+    )
     write_pipeline(nlp, arguments.to, {**scores, "spacy": spacy.__version__, "epochs": arguments.epochs})
     print(json.dumps(scores, indent=1))
     if arguments.captions:

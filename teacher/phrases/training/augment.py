@@ -18,6 +18,7 @@ _NOUNS = {"NN", "NNS", "NNP", "NNPS"}
 _SHARES = {"present": 0.6, "noun_subject": 0.5, "no_is": 0.7, "fragment": 0.3, "no_article": 0.12}
 _SURFACE = {"lower": 0.55, "title": 0.03, "no_stop": 0.6}
 _SWAP_SHARE = 0.2
+_KEPT_LEMMAS = frozenset({"be", "have", "do"})
 
 
 def caption_like(sentence: Sentence, forms: WordForms, draw: random.Random) -> Sentence:
@@ -136,9 +137,9 @@ def without_articles(sentence: Sentence) -> Sentence:
 def swap_words(sentence: Sentence, forms: WordForms, draw: random.Random) -> None:
     """Other words of the same part of speech, drawn by type: rare words come as often as frequent ones."""
     for word in sentence:
-        if word.tag in SWAPPED and word.lemma.lower() not in {"be", "have", "do"} and word.form.isalpha():
-            if draw.random() < _SWAP_SHARE and forms.words[word.tag]:
-                word.form, word.lemma = draw.choice(forms.words[word.tag])
+        swappable = word.tag in SWAPPED and word.lemma.lower() not in _KEPT_LEMMAS and word.form.isalpha()
+        if swappable and draw.random() < _SWAP_SHARE and forms.words[word.tag]:
+            word.form, word.lemma = draw.choice(forms.words[word.tag])
 
 
 def _present(word: Word, forms: WordForms) -> str:
@@ -158,7 +159,11 @@ def _agree(sentence: Sentence, verb: Word, forms: WordForms) -> None:
 
 def _is_plural(sentence: Sentence, subject: Word) -> bool:
     coordinated = any(word.relation == "conj" for word in children(sentence, subject))
-    return coordinated or subject.tag in {"NNS", "NNPS"} or subject.form.lower() in {"they", "we", "you", "these"}
+    return (
+        coordinated
+        or subject.tag in {"NNS", "NNPS"}
+        or subject.form.lower() in {"they", "we", "you", "these"}
+    )
 
 
 def _hang_on_subject(sentence: Sentence, verb: Word) -> None:

@@ -110,7 +110,9 @@ def _head(text: str, place: str) -> int:
 
 def _linked(words: Sentence, heads: list[int], place: str) -> Sentence:
     if heads.count(0) != 1 or max(heads) > len(words):
-        raise TreebankError(f"{place}: heads {heads} of {len(words)} words; expected one root and no head beyond")
+        raise TreebankError(
+            f"{place}: heads {heads} of {len(words)} words; expected one root and no head beyond"
+        )
     for word, head in zip(words, heads):
         word.head = words[head - 1] if head else None
     if len(subtree(words, words[heads.index(0)])) != len(words):

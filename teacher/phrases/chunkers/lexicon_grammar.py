@@ -1,19 +1,15 @@
-"""Ways to find base noun phrases in a tagged or parsed document, behind one small interface.
-
-A chunker takes a `Doc` and gives `Chunk`s in order, without overlap; what they mean is judged elsewhere.
-"""
+"""Base noun phrases by tag patterns, for the tagger of the bundled lexicon (`phrases.pipeline: lexicon`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from spacy.matcher import Matcher
 from spacy.tokens import Doc, Token
 from spacy.vocab import Vocab
 
-NOUN_TAGS = frozenset({"NN", "NNS", "NNP", "NNPS"})
-PRONOUN_TAGS = frozenset({"PRP", "WP", "EX"})
+from teacher.phrases.words import NOUN_TAGS, PRONOUN_TAGS, Chunk, Words
+
 _ADJECTIVES = ["JJ", "JJR", "JJS", "VBN"]
 _MODIFIERS = [*_ADJECTIVES, "CD", "POS", "HYPH", "_SP", *sorted(NOUN_TAGS)]
 _NEVER_FIRST = frozenset({"CC", "IN", "RB", "RP", "POS", "HYPH", "_SP", ",", ":", "."})
@@ -28,48 +24,16 @@ _MAX_RUN = 32
 _SINGULAR = frozenset({"a", "an", "one", "this", "that", "every", "each", "another"})
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Tokens [start, end) of a document; `head` is the index of the head noun."""
-
-    start: int
-    end: int
-    head: int
-
-
-Chunker = Callable[[Doc], Iterator[Chunk]]
-
-
 class LexiconGrammar:
-    """Base noun phrases by tag patterns, for the bundled tagger (determiner, modifiers, head noun; pronouns)."""
+    """Determiner, modifiers, head noun; pronouns."""
 
     def __init__(self, vocab: Vocab) -> None:
         self._matcher = Matcher(vocab)
         self._matcher.add("CHUNK", _grammar(), greedy="LONGEST")
 
-    def __call__(self, doc: Doc) -> Iterator[Chunk]:
-        for start, end in _matches(self._matcher, doc):
-            yield from _repaired(doc, start, end)
-
-
-class PosGrammar:
-    """GLIP's own noun phrases: determiner, adjectives, nouns (`NP: <DT>?<JJ.*>*<NN.*>+` in its demo)."""
-
-    def __init__(self, vocab: Vocab) -> None:
-        self._matcher = Matcher(vocab)
-        nouns = {"TAG": {"IN": sorted(NOUN_TAGS)}, "OP": "+"}
-        pattern = [{"TAG": "DT", "OP": "?"}, {"TAG": {"IN": ["JJ", "JJR", "JJS"]}, "OP": "*"}, nouns]
-        self._matcher.add("CHUNK", [pattern], greedy="LONGEST")
-
-    def __call__(self, doc: Doc) -> Iterator[Chunk]:
-        for start, end in _matches(self._matcher, doc):
-            yield Chunk(start, end, end - 1)
-
-
-def dependency_chunks(doc: Doc) -> Iterator[Chunk]:
-    """The `noun_chunks` of a spaCy model with a parser."""
-    for span in doc.noun_chunks:
-        yield Chunk(span.start, span.end, span.root.i)
+    def __call__(self, words: Words) -> Iterator[Chunk]:
+        for start, end in _matches(self._matcher, words.doc):
+            yield from _repaired(words.doc, start, end)
 
 
 def _matches(matcher: Matcher, doc: Doc) -> Iterator[tuple[int, int]]:

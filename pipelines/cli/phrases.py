@@ -1,0 +1,109 @@
+"""The verb that shows what would be asked about captions: phrases, dropped ones with their reasons, prompts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.cli.shell import JSON, example, give, verb
+from schemas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from teacher.prompts.packing import Budget
+
+_AT_ONCE = 1024
+
+
+def add_verbs(app: typer.Typer) -> None:
+    """Add this family to the command line."""
+    shown = example(
+        'groundswell phrases "a red dog in front of two boats"',
+        "groundswell phrases --file captions.txt --json",
+    )
+    app.command("phrases", epilog=shown)(phrases)
+
+
+@verb
+def phrases(
+    caption: Annotated[str | None, typer.Argument(help="One caption.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="A UTF-8 file with one caption a line; - for stdin.")
+    ] = None,
+    pipeline: Annotated[
+        str, typer.Option(help="bundled, lexicon, or a spaCy model by name or path.")
+    ] = "bundled",
+    chunker: Annotated[str, typer.Option(help="noun_chunks, pos_grammar or ngrams.")] = "noun_chunks",
+    expressions: Annotated[bool, typer.Option("--expressions", help="Also referring expressions.")] = False,
+    partitives: Annotated[str, typer.Option(help="`a group of people`: inner or whole.")] = "inner",
+    language: Annotated[
+        str, typer.Option(help="Other languages: skip, given, off, or a spaCy model.")
+    ] = "skip",
+    teacher: Annotated[
+        Path | None, typer.Option(help="A GLIP directory whose tokenizer counts the prompts' tokens.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=8, help="Token budget of a prompt.")] = 256,
+    as_json: bool = JSON,
+) -> None:
+    """Show the phrases of a caption, or of every line of a file; with --json one object a line."""
+    captions = _captions(caption, file)
+    settings = _settings(
+        pipeline=pipeline, chunker=chunker, expressions=expressions, partitives=partitives, language=language
+    )
+    from pipelines.look.phrases import data_of, text_of
+    from teacher.phrases.finder import SpacyPhraseFinder
+
+    finder, budget = SpacyPhraseFinder(settings), _budget(teacher, tokens)
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    while batch := list(islice(captions, _AT_ONCE)):
+        for text, found in zip(batch, finder.find(batch)):
+            if as_json:
+                give(True, data_of(text, found, budget), "")
+            else:
+                give(False, None, text_of(text, found, budget, colour))
+
+
+def _captions(caption: str | None, file: Path | None) -> Iterator[str]:
+    if (caption is None) == (file is None):
+        raise ConfigError(
+            'give one caption, or --file with one caption a line: groundswell phrases "a red dog"'
+        )
+    return iter([caption]) if caption is not None else _lines(file)  # type: ignore[arg-type]
+
+
+def _lines(file: Path) -> Iterator[str]:
+    with sys.stdin.buffer if str(file) == "-" else open(file, "rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield line.rstrip(b"\r\n").decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise ConfigError(f"{error.reason}; captions are UTF-8", where=f"{file}:{number}") from None
+
+
+def _settings(**given: Any) -> Any:
+    from pydantic import ValidationError
+
+    from teacher.settings import PhraseSettings
+
+    try:
+        return PhraseSettings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"--{first['loc'][0]} {first['input']!r}: {first['msg']}") from None
+
+
+def _budget(teacher: Path | None, tokens: int) -> Budget:
+    from pipelines.look.phrases import word_budget
+    from teacher.prompts.packing import Budget
+
+    if teacher is None:
+        return word_budget(tokens)
+    from teacher.models.glip import GlipProcessor
+
+    processor = GlipProcessor.from_pretrained(str(teacher), local_files_only=True)
+    return Budget(min(tokens, processor.max_tokens), processor.token_count)

@@ -1,0 +1,91 @@
+"""Base noun phrases of a parsed document: spaCy's own iterator for ClearNLP labels, ours for Universal Dependencies.
+
+A phrase is a head noun with what stands before it and hangs on it: determiner, adjectives, numbers, compounds and
+possessors, without gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from teacher.phrases.chunkers.repair import repaired
+from teacher.phrases.words import NOUN_TAGS, PRONOUN_TAGS, Chunk, Words
+
+# Relations of a token before the noun to the noun itself, and further down inside such a modifier.
+_TO_HEAD = frozenset(
+    {
+        "det", "det:predet", "amod", "compound", "nummod", "nmod:poss", "nmod", "advmod", "punct", "flat",
+        "goeswith", "dep",
+    }
+)  # fmt: skip
+_NESTED = _TO_HEAD | {"cc", "conj", "case", "obl:unmarked", "fixed", "compound:prt", "obl", "mark"}
+_AFTER_HEAD = frozenset({"flat", "goeswith", "nummod"})
+_NOMINAL = frozenset({"nsubj", "nsubj:pass", "obj", "obl", "nmod", "conj", "root", "ROOT", "iobj", "appos"})
+_HEAD_TAGS = NOUN_TAGS | PRONOUN_TAGS
+_MAX_DEPTH = 8
+
+
+def clear_chunks(words: Words) -> Iterator[Chunk]:
+    """The `noun_chunks` of a spaCy model with a parser, trimmed and split."""
+    for span in words.doc.noun_chunks:
+        yield from repaired(words, Chunk(span.start, span.end, span.root.i))
+
+
+def universal_chunks(words: Words) -> Iterator[Chunk]:
+    """Base noun phrases of a parse in Universal Dependencies, trimmed and split; pronouns too."""
+    found: list[Chunk] = []
+    last = len(words) - 1
+    while last >= 0:
+        chunk = _ending_at(words, last)
+        if chunk is not None:
+            found.append(chunk)
+            last = chunk.start
+        last -= 1
+    for chunk in reversed(found):
+        yield from repaired(words, chunk)
+
+
+def _ending_at(words: Words, last: int) -> Chunk | None:
+    tag = words.tags[last]
+    if tag in PRONOUN_TAGS:
+        return Chunk(last, last + 1, last)
+    top = _top(words, last)
+    if words.tags[top] not in _HEAD_TAGS and not _used_as_noun(words, top):
+        return None
+    start = top
+    while start > 0 and _belongs(words, start - 1, top):
+        start -= 1
+    return Chunk(start, last + 1, last if tag in NOUN_TAGS else top)
+
+
+def _top(words: Words, last: int) -> int:
+    """The head of a name whose later parts hang on its first: `Ada Lovelace`, `gate 5`."""
+    top = last
+    while words.relations[top] in _AFTER_HEAD and words.heads[top] < top:
+        head = words.heads[top]
+        if any(words.heads[i] != head for i in range(head + 1, top)):
+            return last
+        top = head
+    return top
+
+
+def _used_as_noun(words: Words, i: int) -> bool:
+    """A form in -ing with a determiner where a noun stands: `the building`, mistaken for a verb."""
+    if words.tags[i] != "VBG" or words.relations[i] not in _NOMINAL:
+        return False
+    return any(words.heads[j] == i and words.relations[j] == "det" for j in range(max(0, i - 4), i))
+
+
+def _belongs(words: Words, i: int, top: int) -> bool:
+    """Whether token `i`, before `top`, is part of its modifiers."""
+    relations, heads, tags = words.relations, words.heads, words.tags
+    for _ in range(_MAX_DEPTH):
+        head = heads[i]
+        if head == top:
+            return relations[i] in _TO_HEAD
+        if not i < head < top and not (head < i and relations[i] in _NESTED):
+            return False
+        if relations[i] not in _NESTED or tags[i] == "IN":
+            return False
+        i = head
+    return False

@@ -1,0 +1,39 @@
+"""Referring expressions: a base phrase with all that hangs on its head to the right (`a dog in a red coat`).
+
+Source: GRIT (Kosmos-2, arXiv 2306.14824, section 2): a noun's dependency subtree, conjuncts not followed.
+Promise: an expression begins where its base phrase begins, and is longer: that is the link between the two.
+"""
+
+from __future__ import annotations
+
+from teacher.phrases.words import Chunk, Words
+
+_FOLLOWED = frozenset({"nmod", "acl", "acl:relcl", "prep", "relcl", "amod", "obl"})
+_NOT_BELOW = frozenset({"conj", "cc", "parataxis", "appos", "punct", "list", "discourse"})
+_MAX_WORDS = 20
+_CANNOT_END = frozenset({"IN", "CC", "DT", "TO", "PRP$", "HYPH", ",", ":", "."})
+
+
+def expression_of(words: Words, base: Chunk) -> Chunk | None:
+    """The base phrase made longer by what describes it, or None where nothing does."""
+    end = base.end
+    limit = min(len(words), base.start + _MAX_WORDS)
+    while end < limit and _describes(words, end, base):
+        end += 1
+    while end > base.end and words.tags[end - 1] in _CANNOT_END:
+        end -= 1
+    return Chunk(base.start, end, base.head) if end > base.end else None
+
+
+def _describes(words: Words, i: int, base: Chunk) -> bool:
+    """Whether token `i` hangs on the base phrase by a description, through no conjunct or apposition."""
+    if words.tags[i] == "_NL":
+        return False
+    for _ in range(_MAX_WORDS):
+        head = words.heads[i]
+        if base.start <= head < base.end:
+            return words.relations[i] in _FOLLOWED
+        if head == i or (words.relations[i] in _NOT_BELOW and words.lower[i] != "-"):
+            return False
+        i = head
+    return False

@@ -1,0 +1,27 @@
+"""N-grams of words, OWL-ST's way (arXiv 2306.09683, section 3.1): no grammar, every run of words that says something.
+
+They overlap; runs that begin or end in a word without meaning of its own are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from teacher.phrases.language import FUNCTION_WORDS
+from teacher.phrases.words import Chunk, Words
+
+MAX_WORDS = 4
+_EMPTY = FUNCTION_WORDS["en"]
+
+
+def ngrams(words: Words) -> Iterator[Chunk]:
+    """Runs of one to `MAX_WORDS` words without punctuation inside, in order of begin and length."""
+    usable = [any(character.isalnum() for character in form) for form in words.lower]
+    for start, form in enumerate(words.lower):
+        if not usable[start] or form in _EMPTY:
+            continue
+        for end in range(start + 1, min(start + MAX_WORDS, len(words)) + 1):
+            if not usable[end - 1]:
+                break
+            if words.lower[end - 1] not in _EMPTY:
+                yield Chunk(start, end, end - 1)

@@ -1,0 +1,86 @@
+"""What every base noun phrase must obey, whoever found it: clean edges, one thing a phrase, no verb for a head.
+
+Promise: parts of a chunk, in order, without overlap, each ending in its head noun (or a number after it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from teacher.phrases.words import ADJECTIVE_TAGS, NOUN_TAGS, PRONOUN_TAGS, Chunk, Words
+
+_NEVER_FIRST = frozenset(
+    {"CC", "IN", "RB", "RP", "TO", "POS", "HYPH", "_SP", ",", ":", ".", "``", "''", "-LRB-", "-RRB-", "SYM", "NFP",
+     "MD", "VBZ", "VBP", "VBD", "VB", "UH", "LS", "#", "ADD"}
+)  # fmt: skip
+_BREAKS = frozenset('|#;:•·»«><=~*.!?()[]{}"“”…+\\')
+_DASHES = frozenset({"-", "–", "—", "--", "/", "&"})
+_HELPERS = frozenset(
+    {"be", "is", "are", "was", "were", "been", "being", "has", "have", "had", "'s", "get", "gets"}
+)
+_SINGULAR = frozenset({"a", "an", "one", "this", "that", "every", "each", "another"})
+_LAST_TAGS = NOUN_TAGS | PRONOUN_TAGS | {"CD", "VBG"}
+
+
+def repaired(words: Words, chunk: Chunk) -> Iterator[Chunk]:
+    """The chunk trimmed, or its parts where a comma, bar or spaced dash stands between things."""
+    first = chunk.start
+    for i in range(chunk.start, chunk.end):
+        if _breaks(words, i, chunk):
+            yield from _trimmed(words, first, i, chunk.head)
+            first = i + 1
+    yield from _trimmed(words, first, chunk.end, chunk.head)
+
+
+def _breaks(words: Words, i: int, chunk: Chunk) -> bool:
+    form, tag = words.lower[i], words.tags[i]
+    if tag == "_NL" or form in _BREAKS:
+        return True
+    if form == ",":
+        return not _between_adjectives(words, i, chunk)
+    return form in _DASHES and form != "&" and words.stands_alone(i)
+
+
+def _between_adjectives(words: Words, i: int, chunk: Chunk) -> bool:
+    """`a cold, wet dog`: an adjective on either side, and a noun still to come."""
+    if not chunk.start < i < chunk.end - 2:
+        return False
+    before, after = words.tags[i - 1], words.tags[i + 1]
+    return (before in ADJECTIVE_TAGS or before == "CD") and (
+        after in ADJECTIVE_TAGS or after in {"RB", "VBG"}
+    )
+
+
+def _trimmed(words: Words, start: int, end: int, head: int) -> Iterator[Chunk]:
+    while start < end and _cannot_begin(words, start):
+        start += 1
+    while start < end and words.tags[end - 1] not in _LAST_TAGS:
+        end -= 1
+    if end - start > 1 and _is_verb_after_all(words, start, end):
+        end -= 1
+    if start >= end or not any(
+        words.tags[i] in _LAST_TAGS and words.tags[i] != "CD" for i in range(start, end)
+    ):
+        return
+    if words.tags[end - 1] == "VBG" and head != end - 1:
+        return
+    yield Chunk(start, end, _head(words, start, end, head))
+
+
+def _head(words: Words, start: int, end: int, head: int) -> int:
+    if start <= head < end:
+        return head
+    return max(i for i in range(start, end) if words.tags[i] in _LAST_TAGS and words.tags[i] != "CD")
+
+
+def _cannot_begin(words: Words, i: int) -> bool:
+    tag = words.tags[i]
+    if tag in _NEVER_FIRST or words.lower[i] in _DASHES:
+        return True
+    return tag == "VBN" and i > 0 and words.lower[i - 1] in _HELPERS
+
+
+def _is_verb_after_all(words: Words, start: int, end: int) -> bool:
+    """`a man pauses`: a plural cannot end what a singular determiner began."""
+    tags = words.tags
+    return words.lower[start] in _SINGULAR and tags[end - 1] == "NNS" and tags[end - 2] in {"NN", "NNP"}

@@ -1,0 +1,93 @@
+"""Tells captions that are not English: by script, and by the small words that only one language has.
+
+A short caption without small words is taken for English: names and product titles say nothing of a language.
+Promise: a function of the text alone, and quick: it is asked about every caption.
+"""
+
+from __future__ import annotations
+
+import re
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+FUNCTION_WORDS: dict[str, frozenset[str]] = {
+    "en": _words(
+        """a an the of and or in on at to for with by from is are was be been has have had it its this that these
+        those he she they his her their our your my we you i not as into over under near behind while who which
+        what where when how all some no out up off down about after before between through during without"""
+    ),
+    "de": _words(
+        """der die das und ist mit für von im auf den ein eine einen einem einer nicht auch zum zur bei aus dem des
+        sich wird sind wie oder über nach am vor aber noch nur mehr unter durch kaufen ihr wir ich werden"""
+    ),
+    "fr": _words(
+        """le la les des du un une est dans pour sur avec au aux par ce cette qui que pas plus et sont ses vous nous
+        votre notre chez sans leur ou mais entre être à d'un d'une"""
+    ),
+    "es": _words(
+        """el la los las del un una es en con para por que y se su al como más este esta sus lo pero sobre sin entre
+        son fue muy de nuestro desde hasta cómo"""
+    ),
+    "pt": _words(
+        "o os as do da dos das um uma é em com para por que e se no na nos nas ao mais seu sua como são não de pelo"
+    ),
+    "it": _words(
+        """il lo la gli le di del della dei delle un una è in con per che e si su al alla nel nella sono più come da
+        dal questo questa non anche degli dello"""
+    ),
+    "nl": _words(
+        "de het een van en is met voor op te zijn niet ook aan dat bij uit om naar door deze dit je wij heeft maar"
+    ),
+    "sv": _words("och en ett att det som på med för är av till den inte i har om från vid eller"),
+    "pl": _words("i w na z do się że jest dla od po za nie to o jak przy oraz przez"),
+    "ro": _words("și cu pe la din pentru este un o în de care sau mai nu prin"),
+    "tr": _words("ve bir bu için ile da de çok en olarak gibi daha var"),
+    "id": _words("dan di yang untuk dengan dari ini itu pada ke dalam adalah tidak atau"),
+    "cs": _words("a v na se je s z do pro o že i jak nebo za od po"),
+}
+# These stand in names and titles of English captions too (Los Angeles, Die Hard, crème de la crème).
+_HALF = _words(
+    "a i o in no as on me de la e y le du en da un el los las san die par lo bei do son des sur au com z w v"
+)
+_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+_FOREIGN_LETTERS = re.compile(r"[äöüßàâçéèêëîïôûùñáíóúãõåøæąćęłńśźżșțăîşğıčřšžůěý]")
+_MAX_LOOKED_AT = 1000
+
+
+def _telling_words() -> dict[str, list[tuple[str, float]]]:
+    """Word -> the languages it speaks for, with what it weighs."""
+    found: dict[str, list[tuple[str, float]]] = {}
+    for code, words in FUNCTION_WORDS.items():
+        for word in words - FUNCTION_WORDS["en"] if code != "en" else ():
+            found.setdefault(word, []).append((code, 0.5 if word in _HALF else 1.0))
+    return found
+
+
+_TELLING = _telling_words()
+
+
+def is_english(caption: str) -> bool:
+    """Whether nothing speaks against it: most letters Latin, no other language's small words in the majority."""
+    text = caption[:_MAX_LOOKED_AT].lower()
+    if not text.isascii() and not _mostly_latin(text):
+        return False
+    words = _WORD.findall(text)
+    scores: dict[str, float] = {}
+    for word in words:
+        for code, weight in _TELLING.get(word, ()):
+            scores[code] = scores.get(code, 0.0) + weight
+    if not scores:
+        return True
+    strange = 0.5 * (not text.isascii() and _FOREIGN_LETTERS.search(text) is not None)
+    score = max(scores.values()) + strange
+    english = sum(word in FUNCTION_WORDS["en"] for word in words)
+    return score < 1.5 or score <= 1.2 * english or score <= 0.08 * len(words)
+
+
+def _mostly_latin(text: str) -> bool:
+    letters = [character for character in text if character.isalpha()]
+    latin = sum(character < "\u0250" or "\u1e00" <= character < "\u1f00" for character in letters)
+    return latin * 2 >= len(letters)

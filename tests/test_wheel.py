@@ -13,8 +13,10 @@ import pytest
 ROOMS = ("schemas", "engine", "teacher", "student", "pipelines", "deploy")
 ALONE = """
 import spacy
-nlp = spacy.blank("en")
-nlp.add_pipe("groundswell_tagger")
+from pathlib import Path
+import teacher
+TEACHER = Path(teacher.__file__).parent
+nlp = spacy.load(TEACHER / "phrases/models/en_groundswell")
 nlp.add_pipe("groundswell_phrases")
 import teacher.phrases.component
 print(teacher.phrases.component.__file__)
@@ -43,6 +45,13 @@ def test_the_wheel_holds_every_file_of_the_rooms_and_nothing_else(project_root: 
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
 
     assert held == files
+    model = "teacher/phrases/models/en_groundswell"
+    assert {
+        f"{model}/meta.json",
+        f"{model}/parser/model",
+        f"{model}/LICENSE",
+        f"{model}/ATTRIBUTION.md",
+    } <= held
     assert {"teacher/phrases/data/lexicon.tsv.xz", "pipelines/audit/static/page.js"} <= held
 
 

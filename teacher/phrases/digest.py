@@ -26,6 +26,7 @@ def finder_digest(settings: PhraseSettings) -> str:
         stop_heads.STOP_HEADS,
         stop_heads.BEFORE_OF,
         stop_heads.IMAGE_BEFORE_OF,
+        stop_heads.UNLESS_COMPOUND,
         stop_heads.CATALOGUE,
         stop_heads.MEASURES,
         stop_heads.PRONOUNS,

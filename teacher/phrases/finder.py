@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import spacy
 from spacy.language import Language
+from spacy.symbols import NORM, ORTH
 from spacy.tokens import Doc
 
 from schemas.errors import ConfigError
@@ -35,6 +36,8 @@ NOT_NEEDED = (
     "spancat",
 )
 BATCH_CAPTIONS = 256
+PARTED_ENDINGS = {"'m": "am", "'ve": "have", "'re": "are", "'ll": "will", "'d": "'d"}
+"""Of captions whose words were parted by a tokenizer (`i 'm`): spaCy would cut them at the apostrophe."""
 Spans = Sequence[tuple[int, int]]
 
 
@@ -70,6 +73,10 @@ class SpacyPhraseFinder:
             for caption, result, spans in zip(captions, found, given, strict=True)
         ]
 
+    def forget(self) -> None:
+        """Empty the cache of captions."""
+        self._cache = CaptionCache()
+
     def _analysed(self, captions: list[str]) -> list[FoundPhrases]:
         """What the pipeline makes of distinct captions, or the policy for other languages of those it cannot read."""
         if self.settings.language == "off" or self.nlp.lang != "en":
@@ -91,10 +98,8 @@ class SpacyPhraseFinder:
 
     def _found(self, doc: Doc, plain: Normalised, caption: str) -> FoundPhrases:
         phrases, dropped = [], []
-        starts = [token.idx for token in doc]
         for item in self.rules(doc):
-            last = item.end - 1
-            begin, end = plain.original(starts[item.start], starts[last] + len(doc[last]))
+            begin, end = plain.original(item.begin, item.stop)
             text = caption[begin:end]
             if item.code is None:
                 phrases.append(Phrase(begin=begin, end=end, text=text, root=item.root, kind=item.kind))  # type: ignore[arg-type]
@@ -144,6 +149,9 @@ def load_pipeline(settings: PhraseSettings) -> Language:
         )
     if settings.chunker == "pos_grammar" and "parser" in nlp.pipe_names:
         nlp.disable_pipe("parser")
+    if nlp.lang == "en":
+        for ending, norm in PARTED_ENDINGS.items():
+            nlp.tokenizer.add_special_case(ending, [{ORTH: ending, NORM: norm}])
     nlp.tokenizer = BoundedTokenizer(nlp.tokenizer)
     return nlp
 

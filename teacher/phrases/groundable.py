@@ -38,6 +38,12 @@ class Groundability:
         follows = words.lower[chunk.end] if chunk.end < len(words) else ""
         if follows in _OF_WORDS and (code := self._code_before_of(names, follows)):
             return code
+        if (
+            names & stop_heads.UNLESS_COMPOUND
+            and chunk.head > chunk.start
+            and words.tags[chunk.head - 1] == "NN"
+        ):
+            return None
         return "PH_STOP_HEAD" if names & self._stop else None
 
     def is_partitive(self, words: Words, chunk: Chunk) -> bool:
@@ -52,7 +58,9 @@ class Groundability:
         while cut > chunk.start and words.lower[cut - 1] in stop_heads.CATALOGUE:
             cut -= 1
         thing = Chunk(chunk.start, cut, cut - 1)
-        trails = chunk.start < cut < chunk.end and words.tags[cut - 1] in NOUN_TAGS
+        trails = chunk.start < cut < chunk.end and (
+            words.tags[cut - 1] in NOUN_TAGS or bundled().is_noun(words.lower[cut - 1])
+        )
         if trails and self.code(words, thing) is None:
             yield thing
             yield Chunk(cut, chunk.end, chunk.head if chunk.head >= cut else chunk.end - 1)
@@ -73,8 +81,8 @@ def singular(form: str) -> str:
 
 def root_of(words: Words, head: int) -> str:
     """The lemma of a head noun: the pipeline's own where it has one, the bundled rules' otherwise."""
-    lemma = words.doc[head].lemma_
-    if lemma and words.doc[head].pos_ == "NOUN":
+    token = words.tokens[head]
+    if (lemma := token.lemma_) and token.pos_ == "NOUN":
         return lemma.lower()
     form = words.lower[head]
     return singular(form) if words.tags[head] != "NN" or form.endswith("s") else form

@@ -9,8 +9,6 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
-from spacy.tokens import Doc
-
 from teacher.phrases.words import NOUN_TAGS, Chunk, Words
 
 _SUSPICIOUS = re.compile(r"[<&#@_/]|\w\.\w|[a-z][_-]?\d{3}", re.IGNORECASE)
@@ -29,12 +27,12 @@ _MARKUP = re.compile(r"</?[a-z][^<>]{0,200}>|&(?:[a-z]{2,8}|#\d{2,5});", re.IGNO
 _HASHTAG = re.compile(r"#\w+")
 
 
-def junk_tokens(doc: Doc) -> set[int]:
+def junk_tokens(words: Words) -> set[int]:
     """Tokens that belong to junk."""
-    text = doc.text
+    text = words.doc.text
     if not _SUSPICIOUS.search(text):
         return set()
-    starts = [token.idx for token in doc]
+    starts = [token.idx for token in words.tokens]
     junk: set[int] = set()
     for begin, end in _junk_spans(text):
         first = bisect_right(starts, begin) - 1

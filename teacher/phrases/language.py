@@ -50,9 +50,11 @@ FUNCTION_WORDS: dict[str, frozenset[str]] = {
 }
 # These stand in names and titles of English captions too (Los Angeles, Die Hard, crème de la crème).
 _HALF = _words(
-    "a i o in no as on me de la e y le du en da un el los las san die par lo bei do son des sur au com z w v"
+    """no as on me de la le du en da un el los las san die par lo bei do son des sur au com plus door van em se si te
+    a con per mit al den het war est"""
 )
-_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+# Words of letters alone: the W of 70W is none, and single letters are models, sizes and initials.
+_WORD = re.compile(r"(?<![\w&])[^\W\d_]{2,}(?![\w;])")
 _FOREIGN_LETTERS = re.compile(r"[äöüßàâçéèêëîïôûùñáíóúãõåøæąćęłńśźżșțăîşğıčřšžůěý]")
 _MAX_LOOKED_AT = 1000
 
@@ -76,7 +78,7 @@ def is_english(caption: str) -> bool:
         return False
     words = _WORD.findall(text)
     scores: dict[str, float] = {}
-    for word in words:
+    for word in set(words):
         for code, weight in _TELLING.get(word, ()):
             scores[code] = scores.get(code, 0.0) + weight
     if not scores:

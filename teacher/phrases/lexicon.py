@@ -73,12 +73,13 @@ class Lexicon:
         irregular = self.plurals.get(lower)
         if irregular is not None:
             return irregular
-        if self._is_noun(lower) and not self._is_plural(lower):
+        if self.is_noun(lower) and not self._is_plural(lower):
             return lower
         candidates = [lower.removesuffix(end) + new for end, new in _NOUN_ENDINGS if lower.endswith(end)]
-        return next((word for word in candidates if word and self._is_noun(word)), _strip_s(lower))
+        return next((word for word in candidates if word and self.is_noun(word)), _strip_s(lower))
 
-    def _is_noun(self, word: str) -> bool:
+    def is_noun(self, word: str) -> bool:
+        """Whether a lower-case singular form can be a noun."""
         return word in self.extra_nouns or "NN" in self.words.get(word, ())
 
     def _is_plural(self, word: str) -> bool:
@@ -97,7 +98,7 @@ class Lexicon:
 
     def _inflected(self, lower: str) -> Scores:
         found: Scores = {}
-        if lower.endswith("s") and self._is_noun(self.singular(lower)):
+        if lower.endswith("s") and self.is_noun(self.singular(lower)):
             found["NNS"] = 0.0
         for ending, tag in _VERB_ENDINGS:
             stem = lower.removesuffix(ending)

@@ -24,10 +24,13 @@ Partitives = Literal["inner", "whole"]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Tokens [start, end) of the document; `code` says why it is not asked for, None where it is."""
+    """Tokens [start, end) of the document, which are [begin, stop) of its characters; `code` says why it is not
+    asked for, None where it is."""
 
     start: int
     end: int
+    begin: int
+    stop: int
     root: str
     kind: str
     code: str | None = None
@@ -54,8 +57,8 @@ class PhraseRules:
     def __call__(self, doc: Doc) -> list[Found]:
         """Phrases in order of their begin, asked for and dropped."""
         words = words_of(doc)
-        junk = junk_tokens(doc)
-        found = [Found(run.start, run.end, words.lower[run.head], "chunk", "PH_JUNK") for run in runs(junk)]
+        junk = junk_tokens(words)
+        found = [_found(words, run, words.lower[run.head], "chunk", "PH_JUNK") for run in runs(junk)]
         for chunk in self._joined(words, list(self._chunks(words, junk))):
             found.extend(self._judged(words, chunk))
         found.sort(key=lambda item: (item.start, item.end))
@@ -83,11 +86,11 @@ class PhraseRules:
     def _judged(self, words: Words, chunk: Chunk) -> Iterator[Found]:
         code = self._judge.code(words, chunk)
         root = root_of(words, chunk.head)
-        yield Found(chunk.start, chunk.end, root, self._kind, code)
+        yield _found(words, chunk, root, self._kind, code)
         if self._expressions and code is None:
             longer = expression_of(words, chunk)
             if longer is not None:
-                yield Found(longer.start, longer.end, root, "expression")
+                yield _found(words, longer, root, "expression")
 
 
 def given(doc: Doc, spans: Sequence[Span]) -> list[Found]:
@@ -106,4 +109,9 @@ def _given(words: Words, span: Span) -> Found:
         )
     nouns = [i for i in range(tokens.start, tokens.end) if words.tags[i] in NOUN_TAGS]
     head = tokens.root.i if words.doc.has_annotation("DEP") else (nouns or [tokens.end - 1])[-1]
-    return Found(tokens.start, tokens.end, root_of(words, head), "given")
+    return _found(words, Chunk(tokens.start, tokens.end, head), root_of(words, head), "given")
+
+
+def _found(words: Words, chunk: Chunk, root: str, kind: str, code: str | None = None) -> Found:
+    first, last = words.tokens[chunk.start], words.tokens[chunk.end - 1]
+    return Found(chunk.start, chunk.end, first.idx, last.idx + len(last), root, kind, code)

@@ -1,20 +1,23 @@
-"""Prints how well phrases match hand-bracketed captions: `[groundable]`, `{not groundable}`.
+"""How well phrases match hand-bracketed captions (`[groundable]`, `{not groundable}`): F1 with bootstrap intervals.
 
-python -m teacher.phrases.score gold_cc.txt
+Promise: brackets are read into spans of the caption without them, so that gold and phrases are in one frame.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.labeler import FoundPhrases
-from teacher.phrases.finder import SpacyPhraseFinder
-from teacher.settings import PhraseSettings
+import numpy as np
+
+from schemas.labeler import FoundPhrases, PhraseFinder
 
 Span = tuple[int, int]
+Spans = list[frozenset[Span]]
+NOT_BRACKETED = frozenset({"PH_PRONOUN", "PH_JUNK", "PH_LANGUAGE"})
+"""Reasons of dropped phrases that the gold does not bracket."""
+DRAWS, SEED = 2000, 0
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,22 @@ class BracketedCaption:
     text: str
     base: frozenset[Span]
     groundable: frozenset[Span]
+
+
+@dataclass(frozen=True)
+class F1:
+    """An F1, its precision and recall, and the middle 95 % of F1 over captions drawn anew; all 0..1."""
+
+    f1: float
+    low: float
+    high: float
+    precision: float
+    recall: float
+
+
+def read_bracketed(path: Path) -> list[BracketedCaption]:
+    """The captions of a gold file, one a line."""
+    return [parse_bracketed(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
 
 
 def parse_bracketed(line: str) -> BracketedCaption:
@@ -41,49 +60,46 @@ def parse_bracketed(line: str) -> BracketedCaption:
     return BracketedCaption(text, frozenset(base), frozenset(groundable))
 
 
-def f1(gold: list[frozenset[Span]], found: list[frozenset[Span]], *, heads_only: bool = False) -> float:
-    """F1 over all captions; with `heads_only` two spans agree when they end at the same place."""
-    if heads_only:
-        gold, found = ([frozenset((0, end) for _, end in spans) for spans in side] for side in (gold, found))
-    right = sum(len(a & b) for a, b in zip(gold, found))
-    total = sum(map(len, gold)) + sum(map(len, found))
-    return 2 * right / total if total else 1.0
-
-
-def scores(finder: SpacyPhraseFinder, gold: list[BracketedCaption]) -> dict[str, float]:
-    """Exact and head F1 over all base phrases, exact F1 over the groundable ones."""
+def scores(finder: PhraseFinder, gold: list[BracketedCaption]) -> dict[str, F1]:
+    """`exact` and `head` over all base phrases, `groundable` (exact) over those to ask for."""
     results = finder.find([caption.text for caption in gold])
     base, asked = [caption.base for caption in gold], [caption.groundable for caption in gold]
+    found_base, found_asked = [_base(found) for found in results], [_asked(found) for found in results]
     return {
-        "exact": f1(base, [_base(found) for found in results]),
-        "head": f1(base, [_base(found) for found in results], heads_only=True),
-        "groundable": f1(asked, [_asked(found) for found in results]),
+        "exact": f1(base, found_base),
+        "head": f1(_ends(base), _ends(found_base)),
+        "groundable": f1(asked, found_asked),
     }
 
 
+def f1(gold: Spans, found: Spans) -> F1:
+    """F1 of spans over all captions. Two captions' equal spans are different things."""
+    counts = np.array([[len(a & b), len(a), len(b)] for a, b in zip(gold, found, strict=True)], dtype=float)
+    generator = np.random.default_rng(SEED)
+    draws = generator.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=DRAWS)
+    drawn = _f1_of(draws @ counts)
+    right, wanted, given = counts.sum(0)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return F1(
+        float(_f1_of(counts.sum(0))), float(low), float(high), right / max(given, 1), right / max(wanted, 1)
+    )
+
+
+def _f1_of(counts: np.ndarray) -> np.ndarray:
+    """counts [..., 3]: right, gold, found."""
+    return 2 * counts[..., 0] / np.maximum(counts[..., 1] + counts[..., 2], 1)
+
+
+def _ends(spans: Spans) -> Spans:
+    """Two spans agree on the head when they end at the same place."""
+    return [frozenset((0, end) for _, end in one) for one in spans]
+
+
 def _asked(found: FoundPhrases) -> frozenset[Span]:
-    return frozenset((p.begin, p.end) for p in found.phrases if p.begin is not None and p.end is not None)
+    spans = [(p.begin, p.end) for p in found.phrases if p.kind != "expression"]
+    return frozenset((begin, end) for begin, end in spans if begin is not None and end is not None)
 
 
 def _base(found: FoundPhrases) -> frozenset[Span]:
-    """Base phrases asked for or dropped; the gold brackets no pronouns."""
-    named = (drop for drop in found.dropped if drop.code not in {"PH_PRONOUN", "PH_JUNK"})
-    return _asked(found) | {(drop.begin, drop.end) for drop in named}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("gold", type=Path)
-    parser.add_argument("--pipeline", default="bundled")
-    parser.add_argument("--chunker", default="noun_chunks")
-    arguments = parser.parse_args()
-    finder = SpacyPhraseFinder(PhraseSettings(pipeline=arguments.pipeline, chunker=arguments.chunker))
-    gold = [parse_bracketed(line) for line in arguments.gold.read_text(encoding="utf-8").splitlines() if line]
-    for name, value in scores(finder, gold).items():
-        print(f"{name:10s} F1 {100 * value:5.1f}  over {len(gold)} captions")
-
-
-if __name__ == "__main__":
-    main()
+    """Base phrases asked for or dropped."""
+    return _asked(found) | {(d.begin, d.end) for d in found.dropped if d.code not in NOT_BRACKETED}

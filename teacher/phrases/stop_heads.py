@@ -11,7 +11,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 IMAGE = _words(
-    """photo photograph photography pic image shot snapshot closeup close-up view footage video clip screenshot
+    """royalty photo photograph photography pic image shot snapshot closeup close-up view footage video clip screenshot
     illustration vector clipart render rendering wallpaper stock detail concept background backdrop foreground texture
     caption copyspace copy credit resolution thumbnail panorama preview slideshow download jpeg png gif selfie
     collage photoshoot png jpg hd 4k gallery album template mockup pattern graphic"""
@@ -67,6 +67,8 @@ IMAGE_BEFORE_OF = _words(
     """portrait painting drawing sketch silhouette picture artwork icon display symbol sign representation
     interpretation glimpse"""
 )
+# Places in the frame that are things after another noun: a tank top, a bikini bottom.
+UNLESS_COMPOUND = _words("top bottom")
 # Words of a picture library's catalogue that trail the thing they are about: "red apples vector free download".
 CATALOGUE = _words(
     "vector illustration clipart stock photo photos image images free download png jpg icon wallpaper print"

@@ -19,6 +19,7 @@ import json
 import random
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,16 @@ def _short(losses: dict[str, float]) -> str:
     return ", ".join(f"{name} loss {loss:.0f}" for name, loss in sorted(losses.items()) if loss)
 
 
+def _phrase_scores(model: Path, captions: Path) -> dict[str, Any]:
+    from teacher.phrases.finder import SpacyPhraseFinder
+    from teacher.phrases.score import read_bracketed
+    from teacher.phrases.score import scores as phrase_scores
+    from teacher.settings import PhraseSettings
+
+    finder = SpacyPhraseFinder(PhraseSettings(pipeline=str(model)))
+    return {name: asdict(value) for name, value in phrase_scores(finder, read_bracketed(captions)).items()}
+
+
 def _files(folder: Path, part: str) -> list[Path]:
     return sorted(path for path in folder.iterdir() if f"_{part}.conllu" in path.name)
 
@@ -118,9 +129,7 @@ def main() -> None:
     write_pipeline(nlp, arguments.to, {**scores, "spacy": spacy.__version__, "epochs": arguments.epochs})
     print(json.dumps(scores, indent=1))
     if arguments.captions:
-        from teacher.phrases.score import main as score_captions
-
-        score_captions([str(arguments.captions), "--pipeline", str(arguments.to)])
+        print(json.dumps(_phrase_scores(arguments.to, arguments.captions), indent=1))
 
 
 if __name__ == "__main__":

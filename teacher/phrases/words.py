@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Token
 
 NOUN_TAGS = frozenset({"NN", "NNS", "NNP", "NNPS"})
 PRONOUN_TAGS = frozenset({"PRP", "WP", "EX"})
@@ -33,6 +33,7 @@ class Words:
     """Tokens of one document. `relations` and `heads` mean nothing in a document that was not parsed."""
 
     doc: Doc
+    tokens: list[Token]
     lower: list[str]
     tags: list[str]
     relations: list[str]
@@ -41,19 +42,24 @@ class Words:
     def __len__(self) -> int:
         return len(self.lower)
 
+    def is_hyphen(self, i: int) -> bool:
+        """A hyphen without white space on either side: `t-shirt` is one word of three tokens."""
+        return self.lower[i] == "-" and not (self.tokens[i - 1].whitespace_ or self.tokens[i].whitespace_)
+
     def stands_alone(self, i: int) -> bool:
         """White space, or the text's border, on both sides of token `i`."""
-        doc = self.doc
-        begins = i == 0 or bool(doc[i - 1].whitespace_) or doc[i - 1].is_space
-        return begins and (i + 1 == len(self) or bool(doc[i].whitespace_) or doc[i + 1].is_space)
+        tokens = self.tokens
+        begins = i == 0 or bool(tokens[i - 1].whitespace_) or tokens[i - 1].is_space
+        return begins and (i + 1 == len(self) or bool(tokens[i].whitespace_) or tokens[i + 1].is_space)
 
 
 def words_of(doc: Doc) -> Words:
     """The lists of a tagged document."""
     penn = doc.lang_ == "en" and doc.has_annotation("TAG")
-    tags = [t.tag_ for t in doc] if penn else [PENN_OF_POS.get(t.pos_, "") for t in doc]
-    lower = [t.lower_ for t in doc]
+    tokens = list(doc)  # making a token costs more than looking at it
+    tags = [t.tag_ for t in tokens] if penn else [PENN_OF_POS.get(t.pos_, "") for t in tokens]
+    lower = [t.lower_ for t in tokens]
     for i, form in enumerate(lower):
         if form.isspace():
-            tags[i] = "_SP" if len(f"{doc[i].text}.".splitlines()) == 1 else "_NL"
-    return Words(doc, lower, tags, [t.dep_ for t in doc], [t.head.i for t in doc])
+            tags[i] = "_SP" if len(f"{tokens[i].text}.".splitlines()) == 1 else "_NL"
+    return Words(doc, tokens, lower, tags, [t.dep_ for t in tokens], [t.head.i for t in tokens])

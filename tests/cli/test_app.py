@@ -21,7 +21,8 @@ from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
 
 ONE_WORD = (
-    "demo doctor schema plan label status retry verify clean compile stats inspect export train evaluate"
+    "demo doctor schema plan label status retry verify clean compile stats inspect export train evaluate "
+    "phrases"
 )
 VERBS = [
     *[[name] for name in ONE_WORD.split()],

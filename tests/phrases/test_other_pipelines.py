@@ -8,7 +8,8 @@ import teacher.phrases.component  # noqa: F401 - registers both components
 from schemas.errors import ConfigError, NotFound
 from teacher.build import finder, finder_digest
 from teacher.phrases import lexicon, stop_heads
-from teacher.phrases.chunkers import dependency_chunks
+from teacher.phrases.chunkers import chunker_for
+from teacher.phrases.words import words_of
 
 
 @pytest.fixture
@@ -41,7 +42,15 @@ def test_the_digest_follows_the_models_files(saved_model):
 def test_the_digest_follows_every_word_list(pipeline, saved_model, monkeypatch):
     settings = {"pipeline": str(saved_model) if pipeline == "model" else pipeline}
     digests = {finder_digest(settings)}
-    lists = ("STOP_HEADS", "BEFORE_OF", "CATALOGUE", "MEASURES", "PRONOUNS")
+    lists = (
+        "STOP_HEADS",
+        "BEFORE_OF",
+        "IMAGE_BEFORE_OF",
+        "UNLESS_COMPOUND",
+        "CATALOGUE",
+        "MEASURES",
+        "PRONOUNS",
+    )
     for name in lists:
         with monkeypatch.context() as changed:
             changed.setattr(stop_heads, name, frozenset({"wug"}))
@@ -52,20 +61,23 @@ def test_the_digest_follows_every_word_list(pipeline, saved_model, monkeypatch):
     assert len(digests) == len(lists) + 2
 
 
-def test_a_dependency_parse_gives_the_models_own_noun_chunks():
+def test_an_official_models_labels_are_read_by_its_own_noun_chunks():
     nlp = spacy.blank("en")
+    parser = nlp.add_pipe("parser")
+    for label in ("dobj", "pobj", "nsubjpass"):
+        parser.add_label(label)
     doc = Doc(
         nlp.vocab,
         words=["a", "red", "dog", "bites", "him"],
         heads=[2, 2, 3, 3, 3],
         deps=["det", "amod", "nsubj", "ROOT", "dobj"],
         pos=["DET", "ADJ", "NOUN", "VERB", "PRON"],
+        tags=["DT", "JJ", "NN", "VBZ", "PRP"],
     )
 
-    assert [(chunk.start, chunk.end, chunk.head) for chunk in dependency_chunks(doc)] == [
-        (0, 3, 2),
-        (4, 5, 4),
-    ]
+    chunks = chunker_for(nlp, "noun_chunks")(words_of(doc))
+
+    assert [(chunk.start, chunk.end, chunk.head) for chunk in chunks] == [(0, 3, 2), (4, 5, 4)]
 
 
 def test_the_component_works_alone_in_a_users_own_pipeline():
@@ -78,7 +90,20 @@ def test_the_component_works_alone_in_a_users_own_pipeline():
     assert [(span.text, span.label_, span.id_) for span in doc.spans["phrases"]] == [
         ("a dog", "chunk", "dog")
     ]
-    assert [span.label_ for span in doc.spans["dropped_phrases"]] == ["PH_STOP_HEAD"] * 2
+    assert [span.label_ for span in doc.spans["dropped_phrases"]] == ["PH_IMAGE_WORD", "PH_STOP_HEAD"]
+
+
+def test_the_component_takes_spans_of_the_document_that_are_given():
+    nlp = spacy.blank("en")
+    nlp.add_pipe("groundswell_phrases", config={"chunker": "given"})
+    doc = nlp.make_doc("a dog by the tree")
+    doc.spans["given"] = [doc[3:5]]
+
+    nlp.get_pipe("groundswell_phrases")(doc)
+
+    assert [(span.text, span.label_, span.id_) for span in doc.spans["phrases"]] == [
+        ("the tree", "given", "tree")
+    ]
 
 
 def test_a_model_that_is_not_there_and_one_without_a_parser_are_errors_with_a_remedy(tmp_path):
@@ -89,3 +114,5 @@ def test_a_model_that_is_not_there_and_one_without_a_parser_are_errors_with_a_re
         finder({"pipeline": str(tmp_path / "blank")})
     with pytest.raises(ConfigError, match="extra_nouns"):
         finder({"pipeline": str(tmp_path / "blank"), "extra_nouns": ["wug"]})
+    with pytest.raises(ConfigError, match="no_such"):
+        chunker_for(spacy.blank("en"), "no_such")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from teacher.phrases.chunkers.repair import repaired
+from teacher.phrases.mending import mend_tags
 from teacher.phrases.words import NOUN_TAGS, PRONOUN_TAGS, Chunk, Words
 
 # Relations of a token before the noun to the noun itself, and further down inside such a modifier.
@@ -22,7 +23,13 @@ _NESTED = _TO_HEAD | {"cc", "conj", "case", "obl:unmarked", "fixed", "compound:p
 _AFTER_HEAD = frozenset({"flat", "goeswith", "nummod"})
 _NOMINAL = frozenset({"nsubj", "nsubj:pass", "obj", "obl", "nmod", "conj", "root", "ROOT", "iobj", "appos"})
 _HEAD_TAGS = NOUN_TAGS | PRONOUN_TAGS
-_MAX_DEPTH = 8
+_DETERMINERS = frozenset({"DT", "PRP$"})
+# Participles that make one adjective with the noun before them: `heart shaped balloons`.
+_AFTER_NOUN = frozenset(
+    """shaped covered filled lined colored coloured themed sized patterned studded topped flavored flavoured
+    scented inspired""".split()  # noqa: SIM905
+)
+_MAX_DEPTH, _NEAR = 8, 12
 
 
 def clear_chunks(words: Words) -> Iterator[Chunk]:
@@ -33,6 +40,7 @@ def clear_chunks(words: Words) -> Iterator[Chunk]:
 
 def universal_chunks(words: Words) -> Iterator[Chunk]:
     """Base noun phrases of a parse in Universal Dependencies, trimmed and split; pronouns too."""
+    mend_tags(words)
     found: list[Chunk] = []
     last = len(words) - 1
     while last >= 0:
@@ -52,10 +60,34 @@ def _ending_at(words: Words, last: int) -> Chunk | None:
     top = _top(words, last)
     if words.tags[top] not in _HEAD_TAGS and not _used_as_noun(words, top):
         return None
+    if words.tags[top] == "NNS" and _has_subject(words, top):
+        return None
+    start = _start(words, top)
+    while start > 0 and words.lower[start] in _AFTER_NOUN and words.tags[start - 1] in NOUN_TAGS:
+        start = _start(words, start - 1)
+    while hyphen := _hyphen_at(words, start):
+        start = _start(words, hyphen - 1)
+    return Chunk(start, last + 1, last if tag in NOUN_TAGS else top)
+
+
+def _start(words: Words, top: int) -> int:
+    """Where the phrase of a head begins."""
     start = top
     while start > 0 and _belongs(words, start - 1, top):
         start -= 1
-    return Chunk(start, last + 1, last if tag in NOUN_TAGS else top)
+    # A determiner just before belongs to the phrase, whatever the parser made of it.
+    return start - (start > 0 and words.tags[start - 1] in _DETERMINERS)
+
+
+def _hyphen_at(words: Words, start: int) -> int:
+    """The hyphen that ties the phrase's first word to the one before it; 0 where there is none."""
+    return next((i for i in (start, start - 1) if i > 0 and words.is_hyphen(i)), 0)
+
+
+def _has_subject(words: Words, i: int) -> bool:
+    """`a car approaches`: what has a subject and no verb of being is a verb, whatever its tag."""
+    below = [words.relations[j] for j in range(max(0, i - _NEAR), i) if words.heads[j] == i]
+    return "nsubj" in below and "cop" not in below
 
 
 def _top(words: Words, last: int) -> int:

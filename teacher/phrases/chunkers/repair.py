@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from teacher.phrases.groundable import singular
 from teacher.phrases.words import ADJECTIVE_TAGS, NOUN_TAGS, PRONOUN_TAGS, Chunk, Words
 
 _NEVER_FIRST = frozenset(
     {"CC", "IN", "RB", "RP", "TO", "POS", "HYPH", "_SP", ",", ":", ".", "``", "''", "-LRB-", "-RRB-", "SYM", "NFP",
-     "MD", "VBZ", "VBP", "VBD", "VB", "UH", "LS", "#", "ADD"}
+     "MD", "VBZ", "VBP", "VBD", "VB", "UH", "WRB", "WDT", "LS", "#", "ADD"}
 )  # fmt: skip
 _BREAKS = frozenset('|#;:•·»«><=~*.!?()[]{}"“”…+\\')
 _DASHES = frozenset({"-", "–", "—", "--", "/", "&"})
+_THING_BEGINS = NOUN_TAGS | {"DT", "PRP$"}
+_MONEY = frozenset("$£€¥")
 _HELPERS = frozenset(
     {"be", "is", "are", "was", "were", "been", "being", "has", "have", "had", "'s", "get", "gets"}
 )
+_DESCRIBED = NOUN_TAGS | ADJECTIVE_TAGS | {"HYPH"}
 _SINGULAR = frozenset({"a", "an", "one", "this", "that", "every", "each", "another"})
 _LAST_TAGS = NOUN_TAGS | PRONOUN_TAGS | {"CD", "VBG"}
 
@@ -26,7 +30,7 @@ def repaired(words: Words, chunk: Chunk) -> Iterator[Chunk]:
     """The chunk trimmed, or its parts where a comma, bar or spaced dash stands between things."""
     first = chunk.start
     for i in range(chunk.start, chunk.end):
-        if _breaks(words, i, chunk):
+        if _breaks(words, i, chunk) or _joins_things(words, i, chunk) or _goes_on(words, i, chunk):
             yield from _trimmed(words, first, i, chunk.head)
             first = i + 1
     yield from _trimmed(words, first, chunk.end, chunk.head)
@@ -38,7 +42,26 @@ def _breaks(words: Words, i: int, chunk: Chunk) -> bool:
         return True
     if form == ",":
         return not _between_adjectives(words, i, chunk)
-    return form in _DASHES and form != "&" and words.stands_alone(i)
+    return form in _DASHES and form != "&" and words.stands_alone(i) and not _is_hyphen(words, i, chunk)
+
+
+def _is_hyphen(words: Words, i: int, chunk: Chunk) -> bool:
+    """`a middle - aged couple`: captions whose words were parted by a tokenizer."""
+    if words.tags[i] != "HYPH" or not chunk.start < i < chunk.end - 2:
+        return False
+    return words.tags[i + 2] in _DESCRIBED and words.lower[i + 2] not in _BREAKS
+
+
+def _joins_things(words: Words, i: int, chunk: Chunk) -> bool:
+    """`a brush and watercolor paints`: after a noun and before a noun or determiner it parts two things."""
+    if words.tags[i] != "CC" or not chunk.start < i < chunk.end - 1:
+        return False
+    return words.tags[i - 1] in NOUN_TAGS and words.tags[i + 1] in _THING_BEGINS
+
+
+def _goes_on(words: Words, i: int, chunk: Chunk) -> bool:
+    """`wind blowing sand`: a form in -ing describes a noun only where none stands before it."""
+    return words.tags[i] == "VBG" and chunk.start < i < chunk.end - 1 and words.tags[i - 1] in NOUN_TAGS
 
 
 def _between_adjectives(words: Words, i: int, chunk: Chunk) -> bool:
@@ -75,12 +98,15 @@ def _head(words: Words, start: int, end: int, head: int) -> int:
 
 def _cannot_begin(words: Words, i: int) -> bool:
     tag = words.tags[i]
-    if tag in _NEVER_FIRST or words.lower[i] in _DASHES:
+    form = words.lower[i]
+    if tag in _NEVER_FIRST or not (form.isalnum() or form in _MONEY or any(map(str.isalnum, form))):
         return True
     return tag == "VBN" and i > 0 and words.lower[i - 1] in _HELPERS
 
 
 def _is_verb_after_all(words: Words, start: int, end: int) -> bool:
     """`a man pauses`: a plural cannot end what a singular determiner began."""
-    tags = words.tags
-    return words.lower[start] in _SINGULAR and tags[end - 1] == "NNS" and tags[end - 2] in {"NN", "NNP"}
+    form, tags = words.lower[end - 1], words.tags
+    if words.lower[start] not in _SINGULAR or tags[end - 2] not in {"NN", "NNP"}:
+        return False
+    return tags[end - 1] == "NNS" or (tags[end - 1] == "NN" and form.endswith("s") and singular(form) != form)

@@ -59,8 +59,15 @@ def write_pipeline(nlp: Language, folder: Path, scores: dict[str, Any]) -> None:
         performance=scores,
     )
     nlp.to_disk(folder)
-    # Words of the treebanks are not needed to read captions; the components bring their labels themselves.
-    srsly.write_json(folder / "vocab" / "strings.json", [])
+    # Words of the treebanks are not needed to read captions: only labels are.
+    srsly.write_json(folder / "vocab" / "strings.json", label_strings(nlp))
+
+
+def label_strings(nlp: Language) -> list[str]:
+    """The strings that the pipeline's annotations can hold, sorted."""
+    labels = [label for name in ("tagger", "parser") for label in nlp.get_pipe(name).labels]
+    parts = [part for label in labels for part in label.split("||")]  # a lifted arc names two relations
+    return sorted({*labels, *parts, "ROOT", "dep"})
 
 
 def round_weights(nlp: Language) -> None:

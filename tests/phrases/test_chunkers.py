@@ -1,0 +1,88 @@
+"""Each way to find noun phrases, on parses written by hand: what a chunker does, not what a tagger guesses."""
+
+import pytest
+
+from teacher.phrases.chunkers.dependency import universal_chunks
+from teacher.phrases.chunkers.expressions import expression_of
+from teacher.phrases.chunkers.ngrams import ngrams
+from teacher.phrases.chunkers.pos_grammar import pos_chunks
+from teacher.phrases.words import words_of
+
+DOG = "a/DT/det/3 red/JJ/amod/3 dog/NN/nsubj/4 sits/VBZ/root/0"
+PARSES = [
+    (DOG, ["a red dog"]),
+    ("his/PRP$/nmod:poss/2 cat/NN/nmod:poss/4 's/POS/case/2 toy/NN/root/0", ["his cat 's toy"]),
+    ("only/RB/advmod/2 children/NNS/root/0", ["children"]),
+    ("a/DT/det/5 cold/JJ/amod/5 ,/,/punct/4 wet/JJ/amod/5 dog/NN/root/0", ["a cold , wet dog"]),
+    ("a/DT/det/4 cup/NN/compound/4 ,/,/punct/4 tea/NN/root/0", ["a cup", "tea"]),
+    ("dog/NN/nmod/3 |/:/punct/3 photo/NN/root/0", ["dog", "photo"]),
+    ("cat/NN/nmod/3 -/:/punct/3 poster/NN/root/0", ["cat", "poster"]),
+    ("black/JJ/amod/4 and/CC/cc/3 white/JJ/conj/1 cat/NN/root/0", ["black and white cat"]),
+    ("a/DT/det/2 dog/NN/root/0 and/CC/cc/4 cat/NN/conj/2", ["a dog", "cat"]),
+    ("Ada/NNP/root/0 Lovelace/NNP/flat/1", ["Ada Lovelace"]),
+    ("she/PRP/nsubj/2 sleeps/VBZ/root/0", ["she"]),
+    ("the/DT/det/2 building/VBG/nsubj/3 burns/VBZ/root/0", ["the building"]),
+    ("a/DT/det/3 man/NN/compound/3 pauses/NNS/root/0", ["a man"]),
+    ("view/NN/root/0 of/IN/case/4 the/DT/det/4 lake/NN/nmod/1", ["view", "the lake"]),
+]
+
+
+def texts(words, chunks) -> list[str]:
+    return [words.doc[chunk.start : chunk.end].text for chunk in chunks]
+
+
+@pytest.mark.parametrize(
+    ("parse", "phrases"), PARSES, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_a_parse_in_universal_dependencies_gives_base_phrases(parsed, parse, phrases):
+    words = words_of(parsed(parse))
+
+    assert texts(words, universal_chunks(words)) == phrases
+
+
+def test_glips_grammar_takes_a_determiner_adjectives_and_nouns_and_nothing_else():
+    import spacy
+    from spacy.tokens import Doc
+
+    tagged = "the/DT two/CD very/RB old/JJ stone/NN towers/NNS fall/VBP a/DT red/JJ and/CC big/JJ car/NN"
+    words, tags = zip(*(item.split("/") for item in tagged.split()))
+    doc = Doc(spacy.blank("en").vocab, words=list(words), tags=list(tags))
+
+    assert texts(words_of(doc), pos_chunks(words_of(doc))) == ["old stone towers", "big car"]
+
+
+def test_an_expression_begins_with_its_base_phrase_and_follows_what_describes_it(parsed):
+    words = words_of(
+        parsed(
+            "an/DT/det/3 old/JJ/amod/3 fisherman/NN/nsubj/9 with/IN/case/7 a/DT/det/7 grey/JJ/amod/7 "
+            "beard/NN/nmod/3 slowly/RB/advmod/9 rows/VBZ/root/0 a/DT/det/11 boat/NN/obj/9"
+        )
+    )
+    man, beard, boat = universal_chunks(words)
+
+    longer = expression_of(words, man)
+
+    assert longer is not None and texts(words, [longer]) == ["an old fisherman with a grey beard"]
+    assert longer.start == man.start and longer.head == man.head
+    assert expression_of(words, beard) is None and expression_of(words, boat) is None
+
+
+def test_an_expression_follows_no_conjunct(parsed):
+    words = words_of(
+        parsed(
+            "a/DT/det/2 dog/NN/root/0 in/IN/case/5 a/DT/det/5 coat/NN/nmod/2 and/CC/cc/8 a/DT/det/8 cat/NN/conj/2"
+        )
+    )
+    dog = next(iter(universal_chunks(words)))
+
+    assert texts(words, [expression_of(words, dog)]) == ["a dog in a coat"]
+
+
+def test_ngrams_neither_begin_nor_end_in_a_word_without_meaning_and_cross_no_mark(parsed):
+    words = words_of(
+        parsed(
+            "the/DT/det/2 dog/NN/root/0 of/IN/case/5 the/DT/det/5 king/NN/nmod/2 ,/,/punct/2 cats/NNS/conj/2"
+        )
+    )
+
+    assert texts(words, ngrams(words)) == ["dog", "dog of the king", "king", "cats"]

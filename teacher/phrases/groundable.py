@@ -10,7 +10,7 @@ from teacher.phrases.lexicon import bundled
 from teacher.phrases.words import NOUN_TAGS, PRONOUN_TAGS, Chunk, Words
 
 _OF_WORDS = frozenset({"of", "showing", "depicting", "featuring"})
-_PLURAL_TAGS = frozenset({"NNS", "NNPS"})
+_TRAILING = stop_heads.CATALOGUE | {","}
 
 
 class Groundability:
@@ -55,15 +55,16 @@ class Groundability:
     def parts(self, words: Words, chunk: Chunk) -> Iterator[Chunk]:
         """The chunk, or the thing and the catalogue words that trail it: `a green bolt | free download`."""
         cut = chunk.end
-        while cut > chunk.start and words.lower[cut - 1] in stop_heads.CATALOGUE:
+        while cut > chunk.start and words.lower[cut - 1] in _TRAILING:
             cut -= 1
+        rest = cut + (words.lower[cut : cut + 1] == [","])
         thing = Chunk(chunk.start, cut, cut - 1)
         trails = chunk.start < cut < chunk.end and (
             words.tags[cut - 1] in NOUN_TAGS or bundled().is_noun(words.lower[cut - 1])
         )
         if trails and self.code(words, thing) is None:
             yield thing
-            yield Chunk(cut, chunk.end, chunk.head if chunk.head >= cut else chunk.end - 1)
+            yield Chunk(rest, chunk.end, chunk.head if chunk.head >= rest else chunk.end - 1)
         else:
             yield chunk
 

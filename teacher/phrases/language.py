@@ -51,7 +51,7 @@ FUNCTION_WORDS: dict[str, frozenset[str]] = {
 # These stand in names and titles of English captions too (Los Angeles, Die Hard, crème de la crème).
 _HALF = _words(
     """no as on me de la le du en da un el los las san die par lo bei do son des sur au com plus door van em se si te
-    a con per mit al den het war est"""
+    a con per mit al den het war est são"""
 )
 # Words of letters alone: the W of 70W is none, and single letters are models, sizes and initials.
 _WORD = re.compile(r"(?<![\w&])[^\W\d_]{2,}(?![\w;])")

@@ -18,7 +18,7 @@ _NEED_A_NOUN = frozenset(
 _SINGULAR_ARTICLES = frozenset({"a", "an", "every", "another"})
 _BETWEEN = frozenset({"JJ", "JJR", "JJS", "VBN", "CD"})
 _NOT_BEFORE_A_HEAD = frozenset(
-    {"nsubj", "nsubj:pass", "obj", "obl", "root", "ROOT", "conj", "parataxis", "appos"}
+    {"nsubj", "nsubj:pass", "obj", "obl", "root", "ROOT", "conj", "parataxis", "appos", "nmod"}
 )
 _FINITE = frozenset({"VB", "VBP", "VBZ", "VBD"})
 _GOES_ON = NOUN_TAGS | _BETWEEN | {"HYPH", "CC", ",", "VBG", "RB", "POS", "_SP", "``", "''"}
@@ -52,7 +52,7 @@ def _mend_after(words: Words, determiner: int) -> None:
     tags, head = words.tags, determiner + 1
     while head < len(tags) and tags[head] in _BETWEEN:
         head += 1
-    if _ends_at(words, head):
+    if _ends_at(words, head) or _ends_by_parse(words, determiner, head):
         head -= 1
         mended = words.lower[determiner] in _SINGULAR_ARTICLES and head > determiner
     else:
@@ -69,6 +69,13 @@ def _ends_at(words: Words, i: int) -> bool:
     if i == len(tags) or tags[i] not in _FINITE | _GOES_ON:
         return True
     return tags[i] in {",", "CC"} and i + 1 < len(tags) and tags[i + 1] in {"DT", "PRP$", "CD"}
+
+
+def _ends_by_parse(words: Words, determiner: int, i: int) -> bool:
+    """`a plank, free download`: a mark after what the parser itself has in a noun's place."""
+    return (
+        i - 1 > determiner and words.tags[i] in {",", "CC"} and words.relations[i - 1] in _NOT_BEFORE_A_HEAD
+    )
 
 
 def _true_head(words: Words, noun: int) -> int:

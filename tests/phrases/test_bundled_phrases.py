@@ -82,7 +82,7 @@ def test_the_root_is_the_singular_of_the_head(finder, noun, lemma):
 def test_every_phrase_of_the_tiny_world_is_found_with_its_noun(finder):
     nouns = "circle square triangle star cross ring heart arrow diamond plank "
     nouns += "crescent house hourglass bolt mushroom fish"
-    looks = ["red", "striped blue", "dotted", "yellow striped", ""]
+    looks = ["red", "striped blue", "dotted", "dotted yellow", ""]
     phrases = [" ".join(f"a {look} {noun}".split()) for noun, look in itertools.product(nouns.split(), looks)]
     captions = [
         f"stock photo of {first} and {second}, free download" for first, second in zip(phrases, phrases[7:])
@@ -124,7 +124,7 @@ def test_a_quantity_is_asked_for_with_what_it_is_of_where_the_job_says_so(partit
 def test_an_expression_follows_its_base_phrase_and_begins_where_it_begins():
     finder = SpacyPhraseFinder(PhraseSettings(expressions=True))
 
-    (found,) = finder.find(["an old fisherman with a long grey beard stands on a boat"])
+    (found,) = finder.find(["an old fisherman with a long grey beard"])
 
     pairs = [(p.text, p.kind) for p in found.phrases]
     assert pairs[:2] == [

@@ -131,7 +131,7 @@ def test_weights_keep_ten_mantissa_bits_and_the_nearest_value():
 
 def test_a_trained_pipeline_is_a_plain_spacy_folder_the_same_every_time(sentences, treebank, tmp_path):
     for name in ("one", "two"):
-        nlp = train(sentences * 4, epochs=2)
+        nlp = train(sentences * 40, epochs=1)
         write_pipeline(nlp, tmp_path / name, score(nlp, [treebank]))
 
     loaded = spacy.load(tmp_path / "one")

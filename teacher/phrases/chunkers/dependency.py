@@ -29,7 +29,7 @@ _AFTER_NOUN = frozenset(
     """shaped covered filled lined colored coloured themed sized patterned studded topped flavored flavoured
     scented inspired""".split()  # noqa: SIM905
 )
-_MAX_DEPTH, _NEAR = 8, 12
+_MAX_DEPTH, _NEAR, _MAX_WORDS = 8, 12, 32
 
 
 def clear_chunks(words: Words) -> Iterator[Chunk]:
@@ -73,7 +73,7 @@ def _ending_at(words: Words, last: int) -> Chunk | None:
 def _start(words: Words, top: int) -> int:
     """Where the phrase of a head begins."""
     start = top
-    while start > 0 and _belongs(words, start - 1, top):
+    while start > 0 and top - start < _MAX_WORDS and _belongs(words, start - 1, top):
         start -= 1
     # A determiner just before belongs to the phrase, whatever the parser made of it.
     return start - (start > 0 and words.tags[start - 1] in _DETERMINERS)
@@ -95,7 +95,7 @@ def _top(words: Words, last: int) -> int:
     top = last
     while words.relations[top] in _AFTER_HEAD and words.heads[top] < top:
         head = words.heads[top]
-        if any(words.heads[i] != head for i in range(head + 1, top)):
+        if top - head > _NEAR or any(words.heads[i] != head for i in range(head + 1, top)):
             return last
         top = head
     return top

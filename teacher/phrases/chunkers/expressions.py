@@ -10,6 +10,7 @@ from teacher.phrases.words import Chunk, Words
 
 _FOLLOWED = frozenset({"nmod", "acl", "acl:relcl", "prep", "relcl", "amod", "obl"})
 _NOT_BELOW = frozenset({"conj", "cc", "parataxis", "appos", "punct", "list", "discourse"})
+_FINITE = frozenset({"VBZ", "VBP", "VBD", "MD"})
 _MAX_WORDS = 20
 _CANNOT_END = frozenset({"IN", "CC", "DT", "TO", "PRP$", "HYPH", ",", ":", "."})
 
@@ -32,7 +33,8 @@ def _describes(words: Words, i: int, base: Chunk) -> bool:
     for _ in range(_MAX_WORDS):
         head = words.heads[i]
         if base.start <= head < base.end:
-            return words.relations[i] in _FOLLOWED
+            finite = words.tags[i] in _FINITE and words.relations[i] == "acl"  # a clause of its own, misread
+            return words.relations[i] in _FOLLOWED and not finite
         if head == i or (words.relations[i] in _NOT_BELOW and words.lower[i] != "-"):
             return False
         i = head

@@ -42,7 +42,8 @@ def new_pipeline(sentences: list[Sentence]) -> Language:
     nlp.add_pipe("tok2vec", config={"model": _tok2vec()})
     tagger = nlp.add_pipe("tagger", config={"model": _on_tok2vec({"@architectures": "spacy.Tagger.v2"})})
     nlp.add_pipe("parser", config={"model": _on_tok2vec(_PARSER)})
-    for tag in sorted({word.tag for sentence in sentences for word in sentence}):
+    made_by_changes = {"VBP", "VBZ"}
+    for tag in sorted({word.tag for sentence in sentences for word in sentence} | made_by_changes):
         tagger.add_label(tag)
     return nlp
 

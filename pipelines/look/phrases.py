@@ -53,11 +53,16 @@ def _painter(colour: bool) -> Callable[[str, str], str]:
     return lambda text, code: f"{code}{text}{_OFF}" if colour else text
 
 
-def _marked(caption: str, found: FoundPhrases, paint: Callable[[str, str], str]) -> str:
+def marked(caption: str, found: FoundPhrases, codes: bool = True) -> str:
+    """The caption with `[phrases]` and `{dropped ones: CODE}` marked in place."""
+    return _marked(caption, found, _painter(False), codes)
+
+
+def _marked(caption: str, found: FoundPhrases, paint: Callable[[str, str], str], codes: bool = False) -> str:
     base = [
         (p.begin or 0, p.end or 0, "[", "]", _GREEN) for p in found.phrases if p.kind in ("chunk", "given")
     ]
-    dropped = [(d.begin, d.end, "{", "}", _DIM) for d in found.dropped]
+    dropped = [(d.begin, d.end, "{", f": {d.code}}}" if codes else "}", _DIM) for d in found.dropped]
     text, done = "", 0
     for begin, end, opening, closing, code in sorted([*base, *dropped]):
         if begin >= done:

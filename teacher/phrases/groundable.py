@@ -30,7 +30,7 @@ class Groundability:
             return "PH_PRONOUN"
         if not _is_word(form):
             return "PH_MEASURE" if any(map(str.isdigit, form)) or tag == "CD" else "PH_JUNK"
-        names = {form, singular(form)}
+        names = {form, singular(form), _hyphenated(words, chunk)}
         if names & stop_heads.MEASURES and (chunk.end - chunk.start == 1 or _counted(words, chunk)):
             return "PH_MEASURE"
         if names & self._image:
@@ -91,6 +91,14 @@ def root_of(words: Words, head: int) -> str:
 
 def _is_word(form: str) -> bool:
     return form.isalpha() and len(form) > 1 or sum(map(str.isalpha, form)) > 1
+
+
+def _hyphenated(words: Words, chunk: Chunk) -> str:
+    """The head with what a hyphen ties to it: `close-up`, also where a tokenizer parted it."""
+    first = chunk.head - 2
+    if first < chunk.start or words.lower[first + 1] != "-":
+        return words.lower[chunk.head]
+    return f"{words.lower[first]}-{words.lower[chunk.head]}"
 
 
 def _counted(words: Words, chunk: Chunk) -> bool:

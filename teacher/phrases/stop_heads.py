@@ -29,7 +29,8 @@ TIME = _words(
     thanksgiving date period age era future past quarter"""
 )
 ABSTRACT = _words(
-    """way fact idea thing stuff kind type sort style size shape form color colour look use example case version life
+    """way fact idea thing stuff kind type sort style size shape form color colour look use example version life
+    shipping delivery
     love fun beauty name news info information tip guide quote quality sale price cost help work job chance reason
     result problem attention interest success support power energy experience history world universe music fashion
     business industry media action motion focus weather atmosphere mood feeling air career relationship battle game

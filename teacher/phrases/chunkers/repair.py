@@ -77,7 +77,9 @@ def _between_adjectives(words: Words, i: int, chunk: Chunk) -> bool:
 def _trimmed(words: Words, start: int, end: int, head: int) -> Iterator[Chunk]:
     while start < end and _cannot_begin(words, start):
         start += 1
-    while start < end and words.tags[end - 1] not in _LAST_TAGS:
+    while start < end and (
+        words.tags[end - 1] not in _LAST_TAGS or not _says_something(words.lower[end - 1])
+    ):
         end -= 1
     if end - start > 1 and _is_verb_after_all(words, start, end):
         end -= 1
@@ -96,10 +98,14 @@ def _head(words: Words, start: int, end: int, head: int) -> int:
     return max(i for i in range(start, end) if words.tags[i] in _LAST_TAGS and words.tags[i] != "CD")
 
 
+def _says_something(form: str) -> bool:
+    return form.isalnum() or any(map(str.isalnum, form))
+
+
 def _cannot_begin(words: Words, i: int) -> bool:
     tag = words.tags[i]
     form = words.lower[i]
-    if tag in _NEVER_FIRST or not (form.isalnum() or form in _MONEY or any(map(str.isalnum, form))):
+    if tag in _NEVER_FIRST or not (_says_something(form) or form in _MONEY):
         return True
     return tag == "VBN" and i > 0 and words.lower[i - 1] in _HELPERS
 

@@ -30,6 +30,7 @@ LIBRARIES = (
     "pydantic",
     "onnxruntime",
 )
+OFFICIAL_MODELS = ("en_core_web_sm", "en_core_web_trf")
 NEEDED_FREE_BYTES = 2 << 30
 
 
@@ -51,6 +52,7 @@ def run_checks(store_url: str | None = None) -> list[Finding]:
         torch_device,
         torchvision,
         phrase_pipeline,
+        official_models,
         home_is_writable,
         shared_memory,
         free_disk,
@@ -130,6 +132,15 @@ def phrase_pipeline() -> Finding:
     texts = [phrase.text for phrase in found.phrases]
     good = texts == ["a brown dog", "two red balls"]
     return Finding("phrases", good, f"bundled pipeline: {texts}", "" if good else "reinstall the package")
+
+
+def official_models() -> Finding:
+    """Which of spaCy's own English models can be named in `phrases.pipeline`. Absent is no fault: none is needed."""
+    found = [name for name in OFFICIAL_MODELS if importlib.util.find_spec(name) is not None]
+    absent = [name for name in OFFICIAL_MODELS if name not in found]
+    how = "; ".join(f"python -m spacy download {name}" for name in absent)
+    optional = f"not needed; to use {' or '.join(absent)}: {how}" if absent else ""
+    return Finding("spaCy models", True, ", ".join([*found, optional]).strip(", "))
 
 
 def home_is_writable() -> Finding:

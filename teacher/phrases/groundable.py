@@ -83,8 +83,8 @@ def singular(form: str) -> str:
 def root_of(words: Words, head: int) -> str:
     """The lemma of a head noun: the pipeline's own where it has one, the bundled rules' otherwise."""
     token = words.tokens[head]
-    if (lemma := token.lemma_) and token.pos_ == "NOUN":
-        return lemma.lower()
+    if token.lemma and token.pos_ == "NOUN":
+        return token.lemma_.lower()
     form = words.lower[head]
     return singular(form) if words.tags[head] != "NN" or form.endswith("s") else form
 

@@ -29,6 +29,7 @@ _AFTER_NOUN = frozenset(
     """shaped covered filled lined colored coloured themed sized patterned studded topped flavored flavoured
     scented inspired""".split()  # noqa: SIM905
 )
+_COULD_END = _HEAD_TAGS | {"VBG", "CD", "FW", "GW", "JJ"}
 _MAX_DEPTH, _NEAR, _MAX_WORDS = 8, 12, 32
 
 
@@ -57,6 +58,8 @@ def _ending_at(words: Words, last: int) -> Chunk | None:
     tag = words.tags[last]
     if tag in PRONOUN_TAGS:
         return Chunk(last, last + 1, last)
+    if tag not in _COULD_END:
+        return None
     top = _top(words, last)
     if words.tags[top] not in _HEAD_TAGS and not _used_as_noun(words, top):
         return None

@@ -17,6 +17,8 @@ _NEVER_FIRST = frozenset(
 _BREAKS = frozenset('|#;:•·»«><=~*.!?()[]{}"“”…+\\')
 _DASHES = frozenset({"-", "–", "—", "--", "/", "&"})
 _THING_BEGINS = NOUN_TAGS | {"DT", "PRP$"}
+_WATCHED = _BREAKS | _DASHES | {","}
+_WATCHED_TAGS = frozenset({"_NL", "CC", "VBG"})
 _MONEY = frozenset("$£€¥")
 _HELPERS = frozenset(
     {"be", "is", "are", "was", "were", "been", "being", "has", "have", "had", "'s", "get", "gets"}
@@ -30,6 +32,8 @@ def repaired(words: Words, chunk: Chunk) -> Iterator[Chunk]:
     """The chunk trimmed, or its parts where a comma, bar or spaced dash stands between things."""
     first = chunk.start
     for i in range(chunk.start, chunk.end):
+        if words.lower[i] not in _WATCHED and words.tags[i] not in _WATCHED_TAGS:
+            continue
         if _breaks(words, i, chunk) or _joins_things(words, i, chunk) or _goes_on(words, i, chunk):
             yield from _trimmed(words, first, i, chunk.head)
             first = i + 1

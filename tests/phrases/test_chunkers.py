@@ -23,6 +23,19 @@ PARSES = [
     ("she/PRP/nsubj/2 sleeps/VBZ/root/0", ["she"]),
     ("the/DT/det/2 building/VBG/nsubj/3 burns/VBZ/root/0", ["the building"]),
     ("a/DT/det/3 man/NN/compound/3 pauses/NNS/root/0", ["a man"]),
+    ("a/DT/det/2 car/NN/nsubj/3 approaches/NNS/root/0", ["a car"]),
+    ("wind/NN/compound/3 blowing/VBG/amod/3 sand/NN/root/0", ["wind", "sand"]),
+    ("heart/NN/root/0 shaped/VBN/amod/3 balloons/NNS/obj/1", ["heart shaped balloons"]),
+    ("a/DT/det/2 brush/NN/compound/5 and/CC/cc/4 oil/NN/conj/2 paints/NNS/root/0", ["a brush", "oil paints"]),
+    ("a/DT/det/5 middle/JJ/amod/4 -/HYPH/punct/4 aged/JJ/amod/5 man/NN/root/0", ["a middle - aged man"]),
+    ("a/DT/det/2 ball/NN/root/0 🎾/NN/flat/2", ["a ball"]),
+    # Tags that grammar forbids, mended first.
+    ("roses/VBZ/root/0 on/IN/case/4 a/DT/det/4 cake/NN/obl/1", ["roses", "a cake"]),
+    ("shows/VBZ/root/0 a/DT/det/3 man/NN/obj/1", ["a man"]),
+    ("a/DT/det/2 pink/JJ/nsubj/3 plank/NN/root/0", ["a pink plank"]),
+    ("a/DT/det/2 plank/JJ/root/0 near/IN/case/5 a/DT/det/5 dog/NN/obl/2", ["a plank", "a dog"]),
+    ("a/DT/det/2 plank/VB/root/0", ["a plank"]),
+    ("the/DT/nsubj/2 happy/JJ/root/0", []),
     ("view/NN/root/0 of/IN/case/4 the/DT/det/4 lake/NN/nmod/1", ["view", "the lake"]),
 ]
 

@@ -30,7 +30,9 @@ class Groundability:
             return "PH_PRONOUN"
         if not _is_word(form):
             return "PH_MEASURE" if any(map(str.isdigit, form)) or tag == "CD" else "PH_JUNK"
-        names = {form, singular(form), _hyphenated(words, chunk)}
+        names = _names(form)
+        if chunk.head - chunk.start > 1 and words.lower[chunk.head - 1] == "-":
+            names = names | {f"{words.lower[chunk.head - 2]}-{form}"}  # close-up, also where it was parted
         if names & stop_heads.MEASURES and (chunk.end - chunk.start == 1 or _counted(words, chunk)):
             return "PH_MEASURE"
         if names & self._image:
@@ -68,7 +70,7 @@ class Groundability:
         else:
             yield chunk
 
-    def _code_before_of(self, names: set[str], follows: str) -> str | None:
+    def _code_before_of(self, names: frozenset[str], follows: str) -> str | None:
         if names & self._image_before_of:
             return "PH_IMAGE_WORD"
         return "PH_PARTITIVE" if follows == "of" and names & self._before_of else None
@@ -78,6 +80,12 @@ class Groundability:
 def singular(form: str) -> str:
     """The lemma of a noun, by the bundled rules."""
     return bundled().singular(form)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _names(form: str) -> frozenset[str]:
+    """What a head may be listed as."""
+    return frozenset({form, singular(form)})
 
 
 def root_of(words: Words, head: int) -> str:
@@ -91,14 +99,6 @@ def root_of(words: Words, head: int) -> str:
 
 def _is_word(form: str) -> bool:
     return form.isalpha() and len(form) > 1 or sum(map(str.isalpha, form)) > 1
-
-
-def _hyphenated(words: Words, chunk: Chunk) -> str:
-    """The head with what a hyphen ties to it: `close-up`, also where a tokenizer parted it."""
-    first = chunk.head - 2
-    if first < chunk.start or words.lower[first + 1] != "-":
-        return words.lower[chunk.head]
-    return f"{words.lower[first]}-{words.lower[chunk.head]}"
 
 
 def _counted(words: Words, chunk: Chunk) -> bool:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from teacher.phrases.words import NOUN_TAGS, Chunk, Words
 
-_SIGNS = frozenset("<&#@_/")
-_NUMBER = re.compile(r"\d{3}")
+# Without one of these, and without a dot inside, no rule below can match.
+_SIGNS = frozenset("<&#@_/0123456789")
 _WORD = re.compile(r"[^\s<>]+")
 _LINK = re.compile(r"\W{0,3}(?:https?://|www\.)", re.IGNORECASE)
 _FILE_OR_SITE = re.compile(
@@ -31,7 +31,7 @@ _HASHTAG = re.compile(r"#\w+")
 def junk_tokens(words: Words) -> set[int]:
     """Tokens that belong to junk."""
     text = words.doc.text
-    if _SIGNS.isdisjoint(text) and "." not in text[:-1] and not _NUMBER.search(text):
+    if _SIGNS.isdisjoint(text) and "." not in text[:-1]:
         return set()
     starts = [token.idx for token in words.tokens]
     junk: set[int] = set()

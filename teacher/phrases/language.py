@@ -77,6 +77,8 @@ def is_english(caption: str) -> bool:
     if not text.isascii() and not _mostly_latin(text):
         return False
     words = _WORD.findall(text)
+    if _TELLING.keys().isdisjoint(words):
+        return True
     scores: dict[str, float] = {}
     for word in set(words):
         for code, weight in _TELLING.get(word, ()):

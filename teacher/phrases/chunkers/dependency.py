@@ -84,7 +84,9 @@ def _start(words: Words, top: int) -> int:
 
 def _hyphen_at(words: Words, start: int) -> int:
     """The hyphen that ties the phrase's first word to the one before it; 0 where there is none."""
-    return next((i for i in (start, start - 1) if i > 0 and words.is_hyphen(i)), 0)
+    if start > 0 and words.is_hyphen(start):
+        return start
+    return start - 1 if start > 1 and words.is_hyphen(start - 1) else 0
 
 
 def _has_subject(words: Words, i: int) -> bool:

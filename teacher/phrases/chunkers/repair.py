@@ -87,13 +87,15 @@ def _trimmed(words: Words, start: int, end: int, head: int) -> Iterator[Chunk]:
         end -= 1
     if end - start > 1 and _is_verb_after_all(words, start, end):
         end -= 1
-    if start >= end or not any(
-        words.tags[i] in _LAST_TAGS and words.tags[i] != "CD" for i in range(start, end)
-    ):
+    if start >= end or (words.tags[end - 1] == "CD" and not _holds_noun(words, start, end)):
         return
     if words.tags[end - 1] == "VBG" and head != end - 1:
         return
     yield Chunk(start, end, _head(words, start, end, head))
+
+
+def _holds_noun(words: Words, start: int, end: int) -> bool:
+    return any(words.tags[i] in _LAST_TAGS and words.tags[i] != "CD" for i in range(start, end))
 
 
 def _head(words: Words, start: int, end: int, head: int) -> int:

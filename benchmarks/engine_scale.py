@@ -79,7 +79,7 @@ class FakePool:
         self._store, self._settings = store, settings
         self.worked_s = 0.0
 
-    def capacity(self) -> int:
+    def capacity(self, left: int | None = None) -> int:
         """See Pool."""
         return len(self._ready)
 
@@ -128,6 +128,10 @@ class PublishingEvery:
     def next_task(self) -> Task | None:
         """See Work."""
         return self._work.next_task()
+
+    def left(self) -> int:
+        """See Work."""
+        return self._work.left()
 
     def settle(self, outcome: Outcome) -> None:
         """See Work."""

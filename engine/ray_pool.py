@@ -92,8 +92,10 @@ class RayPool:
             self.close()
             raise
 
-    def capacity(self) -> int:
-        """See Pool."""
+    def capacity(self, left: int | None = None) -> int:
+        """See Pool: the last tasks wait for whoever is free first, not behind a task that has just begun."""
+        if left is not None and left <= self._placed():
+            return sum(actor.room > 0 and not actor.tasks for actor in self._actors)
         return sum(actor.room for actor in self._actors)
 
     def submit(self, task: Task) -> None:

@@ -27,6 +27,10 @@ class Work(Protocol):
         """The next task, or None when there is none for now."""
         ...
 
+    def left(self) -> int:
+        """At most so many tasks are known that were not given out yet."""
+        ...
+
     def settle(self, outcome: Outcome) -> None:
         """Take a task's final outcome; new tasks may follow from it."""
         ...
@@ -47,7 +51,7 @@ def drive(
     again: deque[Task] = deque()
     while True:
         # an idle pool may be without room too, while all its workers are being replaced
-        while not stopping() and (pool.capacity() > 0 or not pool.busy()):
+        while not stopping() and (pool.capacity(len(again) + work.left()) > 0 or not pool.busy()):
             task = again.popleft() if again else work.next_task()
             if task is None:
                 break

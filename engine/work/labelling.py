@@ -144,6 +144,10 @@ class Labelling:
             return self._put_back.popleft()
         return None
 
+    def left(self) -> int:
+        """See Work."""
+        return self._queue.left + len(self._unread) + len(self._put_back)
+
     def settle(self, outcome: Outcome) -> None:
         """Take a final outcome."""
         if outcome.task.unit is None:

@@ -15,7 +15,7 @@ class LocalPool:
         self._worker = Worker(spec)
         self._waiting: deque[Task] = deque()
 
-    def capacity(self) -> int:
+    def capacity(self, left: int | None = None) -> int:
         """See Pool."""
         return 1 - len(self._waiting)
 

@@ -115,8 +115,8 @@ class PoolState:
 class Pool(Protocol):
     """Workers of any kind. Both executors keep this contract."""
 
-    def capacity(self) -> int:
-        """How many more tasks the pool takes now."""
+    def capacity(self, left: int | None = None) -> int:
+        """How many more tasks the pool takes now. With no more than a task a worker `left`, none gets a second one."""
         ...
 
     def wait_for_room(self) -> None:

@@ -21,10 +21,13 @@ class UnitQueue:
         self._plan, self._is_done = plan, is_done
         self._shards: deque[str] = deque()
         self._place = 0
+        self.left = 0
+        """Units of queued shards not looked at yet, committed ones among them."""
 
     def add(self, shard: str) -> None:
         """Queue the units of a shard that was cut just now."""
         self._shards.append(shard)
+        self.left += self._plan.units_in(shard)
 
     def next_unit(self) -> Unit | None:
         """The next unit, None when there is none."""
@@ -35,6 +38,7 @@ class UnitQueue:
                 self._place = 0
                 continue
             self._place += 1
+            self.left -= 1
             if not self._is_done(shard, place):
                 return self._plan.unit_at(shard, place)
         return None

@@ -28,7 +28,7 @@ class ScriptedPool:
         self.handed = Counter[str]()
         self.away = 0
 
-    def capacity(self) -> int:
+    def capacity(self, left: int | None = None) -> int:
         return 0 if self.away else self.room - len(self.running)
 
     def wait_for_room(self) -> None:
@@ -53,11 +53,14 @@ class ScriptedPool:
 
 class ListedWork:
     def __init__(self, count: int) -> None:
-        self.left = deque(task(number) for number in range(count))
+        self.todo = deque(task(number) for number in range(count))
         self.settled: list[Outcome] = []
 
     def next_task(self) -> Task | None:
-        return self.left.popleft() if self.left else None
+        return self.todo.popleft() if self.todo else None
+
+    def left(self) -> int:
+        return len(self.todo)
 
     def settle(self, outcome: Outcome) -> None:
         self.settled.append(outcome)
@@ -125,7 +128,7 @@ def test_what_reading_a_shard_cost_is_not_charged_to_its_first_unit() -> None:
             pool.script[shard.shard.url] = list(almost)
 
     work = TrippingOnTheUnitToo(0)
-    work.left.extend([shard, shard.model_copy(update={"unit": unit})])
+    work.todo.extend([shard, shard.model_copy(update={"unit": unit})])
 
     drive(pool, work)
 
@@ -145,7 +148,7 @@ def test_stopping_finishes_what_runs_and_hands_out_no_more() -> None:
 
     drive(pool, work, stopping=lambda: len(work.settled) >= 1)
 
-    assert (len(work.settled), pool.busy(), len(work.left)) == (3, 0, 7)
+    assert (len(work.settled), pool.busy(), len(work.todo)) == (3, 0, 7)
 
 
 @pytest.mark.parametrize(
@@ -222,3 +225,51 @@ def test_what_nobody_ever_asks_for_ends_its_threads(threads: int) -> None:
     working.close()
 
     assert threading.active_count() == before
+
+
+class TwoPlacesEach:
+    """Two workers with two places each, in a time of their own: one needs 1 for a task, the other 3."""
+
+    def __init__(self, patient: bool) -> None:
+        self.held: list[deque[Task]] = [deque(), deque()]
+        self.free_at, self.needs = [0, 0], [1, 3]
+        self.now, self._patient = 0, patient
+
+    def capacity(self, left: int | None = None) -> int:
+        if self._patient and left is not None and left <= len(self.held):
+            return sum(not tasks for tasks in self.held)
+        return sum(2 - len(tasks) for tasks in self.held)
+
+    def wait_for_room(self) -> None:
+        """There is."""
+
+    def submit(self, item: Task) -> None:
+        worker = min((0, 1), key=lambda at: len(self.held[at]))
+        if not self.held[worker]:
+            self.free_at[worker] = self.now + self.needs[worker]
+        self.held[worker].append(item)
+
+    def busy(self) -> int:
+        return sum(map(len, self.held))
+
+    def next_outcome(self) -> Outcome:
+        worker = min((at for at in (0, 1) if self.held[at]), key=lambda at: self.free_at[at])
+        self.now = self.free_at[worker]
+        self.free_at[worker] += self.needs[worker]
+        return Outcome(task=self.held[worker].popleft())
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def test_the_last_tasks_do_not_wait_behind_a_slow_worker_while_another_idles() -> None:
+    took = {}
+    for patient in (False, True):
+        pool, work = TwoPlacesEach(patient), ListedWork(8)
+
+        drive(pool, work)
+
+        assert len(work.settled) == 8
+        took[patient] = pool.now
+
+    assert took == {False: 9, True: 6}

@@ -324,6 +324,23 @@ def test_verify_names_what_does_not_hold(
         verify(str(tmp_path / "out"))
 
 
+def test_verify_counts_every_problem_and_words_the_first_of_many(
+    tmp_path: Path, shards: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.ledger.verify.SHOWN", 1)
+    run(job_of(tmp_path, shards))
+    data = list((tmp_path / "out" / "data").rglob("*.parquet"))
+    for path in data:
+        path.unlink()
+
+    with pytest.raises(Conflict) as caught:
+        verify(str(tmp_path / "out"))
+
+    said = str(caught.value)
+    assert len(data) > 1 and f"{len(data)} problems" in said and said.count("does not exist") == 1
+    assert said.endswith(f"... and {len(data) - 1} more")
+
+
 def test_a_folder_that_is_no_output_is_said_to_be_none(tmp_path: Path) -> None:
     for look in (status, verify):
         with pytest.raises(NotFound, match="holds no snapshot"):

@@ -15,7 +15,7 @@ from engine.work.labelling import Labelling, Progress
 from pipelines.config.load import settings_of
 from pipelines.label.factories import TEACHER, Factories
 from pipelines.label.job import JobConfig
-from pipelines.label.progress import newest_progress
+from pipelines.label.progress_record import newest_progress
 from pipelines.label.records import read_job
 from pipelines.label.run import start
 from schemas.digests import short

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from engine.storage import open_store
-from pipelines.label.progress import newest_progress
+from pipelines.label.progress_record import newest_progress
 from pipelines.label.run import label, status, verify
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, plain_captions, write_shard
@@ -23,7 +23,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from engine.storage import open_store
-from pipelines.label.progress import newest_progress
+from pipelines.label.progress_record import newest_progress
 from pipelines.label.run import label
 from pipelines.label.job import JobConfig
 from tests.engine.small_teacher import FACTORIES

@@ -26,8 +26,8 @@ from typing import Any
 import engine.work.labelling
 from engine.ledger.fingerprint import Method
 from engine.ledger.plan import JobPlan
+from engine.ledger.shard_facts import record_facts
 from engine.ledger.snapshots import latest_snapshot, snapshot_entries, snapshot_path
-from engine.ledger.units import record_facts
 from engine.reading.spool import ShardStat
 from engine.settings import InputSettings
 from engine.storage import Store

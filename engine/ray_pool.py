@@ -69,7 +69,7 @@ class RayPool:
         address: str | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """stopping: once true, tasks that are not with a teacher yet are handed back"""
+        """stopping: once true, nobody waits for room any more, and tasks not with a teacher yet are handed back"""
         self._spec, self._run, self._stopping = spec.model_copy(update={"run": run}), run, stopping
         self._open = ExitStack()
         self._ended: list[Outcome] = []
@@ -87,7 +87,7 @@ class RayPool:
             remote: Any = ray.remote  # its stubs do not know concurrency groups
             self._remote: Any = remote(concurrency_groups=GROUPS)(actor_class())
             self._actors = [self._start() for _ in range(run.actors.max)]
-            self._step_until(lambda: self._placed() >= run.actors.min, actors=run.actors.min)
+            self._step_until(lambda: stopping() or self._placed() >= run.actors.min, actors=run.actors.min)
         except BaseException:
             self.close()
             raise
@@ -109,7 +109,7 @@ class RayPool:
 
     def wait_for_room(self) -> None:
         """See Pool."""
-        self._step_until(lambda: self.capacity() > 0, actors=1)
+        self._step_until(lambda: self._stopping() or self.capacity() > 0, actors=1)
 
     def next_outcome(self) -> Outcome:
         """See Pool. Workers that idle meanwhile try the longest-running unit a second time."""

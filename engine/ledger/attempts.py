@@ -6,7 +6,6 @@ Promise: attempts are counted for reports and for back-off, and never give a ver
 from __future__ import annotations
 
 import secrets
-from collections import Counter
 
 from pydantic import ValidationError
 
@@ -53,11 +52,6 @@ def begin_attempt(
 def attempts_of(store: Store, unit: str, fingerprint: str) -> list[AttemptRecord]:
     """The attempts of a unit under a fingerprint, in order."""
     return [_read(store, path) for path in store.list(_folder(unit, fingerprint))]
-
-
-def attempt_counts(store: Store) -> Counter[str]:
-    """How often each unit was begun, under any fingerprint. One listing of all attempts: for reports, not for runs."""
-    return Counter(path.split("/")[1] for path in store.list("attempts"))
 
 
 def _folder(unit: str, fingerprint: str) -> str:

@@ -90,7 +90,8 @@ def failed_units(store: Store, snapshot: Snapshot) -> Iterator[FailedUnit]:
 
 
 def _check_format(data: bytes, where: str) -> None:
-    found = json.loads(data).get("format_version")
+    record = json.loads(data)
+    found = record.get("format_version") if isinstance(record, dict) else None
     if str(found).split(".")[0] != SNAPSHOT_FORMAT.split(".")[0]:
         raise Conflict(
             f"{where} has format {found}, this version reads {SNAPSHOT_FORMAT}; move snapshots/ away and run `label` "

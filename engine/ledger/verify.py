@@ -5,7 +5,7 @@ Promise: what passes has the bytes that were committed, adds up sample by sample
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -36,22 +36,46 @@ def verify(
     """
     store = open_store(url, storage)
     snapshot = latest_snapshot(store)
-    problems: list[str] = []
+    problems = Problems()
     digest, totals = SetDigest(), Totals()
     for done, entry in enumerate(snapshot_entries(store, snapshot), 1):
-        problems += [f"{entry.unit}: {problem}" for problem in entry_problems(store, entry)]
+        problems.of_unit(entry.unit, entry_problems(store, entry))
         digest.add([(entry.unit, entry.rows_digest)])
         totals = totals.plus(totals_of(entry))
         if progress is not None:
             progress("verify", done, snapshot.totals.units)
     if (digest.value(), totals) != (snapshot.digest, snapshot.totals):
-        problems.append("the snapshot's digest or totals are not those of its entries")
+        problems.add("the snapshot's digest or totals are not those of its entries")
     if (failed := sum(1 for _ in failed_units(store, snapshot))) != snapshot.failed_units:
-        problems.append(f"{failed} failed units are listed, {snapshot.failed_units} counted")
-    if problems:
-        rest = f"\n... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise Conflict(f"{store.url}: {len(problems)} problems\n" + "\n".join(problems[:SHOWN]) + rest)
+        problems.add(f"{failed} failed units are listed, {snapshot.failed_units} counted")
+    problems.raise_if_any(store.url, "problems")
     return summarise(snapshot)
+
+
+class Problems:
+    """What was found, all of it counted, and the first of it in words: a damaged output may hold millions."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._first: list[str] = []
+
+    def add(self, problem: str) -> None:
+        """Note a problem."""
+        self._count += 1
+        if len(self._first) < SHOWN:
+            self._first.append(problem)
+
+    def of_unit(self, unit: str, problems: Iterable[str]) -> None:
+        """Note the problems of a unit."""
+        for problem in problems:
+            self.add(f"{unit}: {problem}")
+
+    def raise_if_any(self, where: str, what: str) -> None:
+        """Raise Conflict with the count and the first of them, unless there are none."""
+        if not self._count:
+            return
+        rest = f"\n... and {self._count - SHOWN} more" if self._count > SHOWN else ""
+        raise Conflict(f"{where}: {self._count} {what}\n" + "\n".join(self._first) + rest)
 
 
 def entry_problems(store: Store, entry: SnapshotEntry) -> Iterator[str]:

@@ -17,6 +17,7 @@ from schemas import errors
 
 log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 3
+_Cause = tuple[tuple[str, bool], bool]  # a task's identity, and whether its worker died
 MAX_DEATHS = 6  # of workers that held an isolated task: they hold no sample, so these are accidents
 
 
@@ -47,7 +48,7 @@ def drive(
     Nothing is left undone unless `stopping` says so.
     raises: the error of `schemas.errors` that a worker named as ending the run
     """
-    attempts: Counter[tuple[str, bool]] = Counter()
+    attempts: Counter[_Cause] = Counter()
     again: deque[Task] = deque()
     while True:
         # an idle pool may be without room too, while all its workers are being replaced
@@ -56,6 +57,9 @@ def drive(
             if task is None:
                 break
             pool.wait_for_room()
+            if pool.capacity() <= 0:  # asked to stop while it waited
+                again.appendleft(task)
+                break
             pool.submit(task)
             observer.handed_out(task)
         if not pool.busy():
@@ -71,14 +75,15 @@ def drive(
             observer.retried(outcome)
 
 
-def _next_try(outcome: Outcome, attempts: Counter[tuple[str, bool]]) -> Task | None:
+def _next_try(outcome: Outcome, attempts: Counter[_Cause]) -> Task | None:
     """The task as it is to be tried again, None when this outcome is final."""
     failure, task = outcome.failure, outcome.task
     if failure is None or not failure.retryable:
         return None
-    of = task.identity  # what reading a shard cost is not charged to its first unit
-    attempts[of] += failure.charged
     died = failure.code == WORKER_DIED
+    # what reading a shard cost is not charged to its first unit, nor deaths to a store that fails after them
+    of = task.identity, died
+    attempts[of] += failure.charged
     most = MAX_DEATHS if died else MAX_ATTEMPTS
     if attempts[of] >= most:
         return None

@@ -18,7 +18,7 @@ from engine.ledger.commits import entry_of, read_commit
 from engine.ledger.epochs import Epoch, claim_epoch
 from engine.ledger.plan import JobPlan
 from engine.ledger.publish import Publisher
-from engine.ledger.units import known_facts
+from engine.ledger.shard_facts import known_facts
 from engine.reading.spool import ShardStat
 from engine.redaction import redacted
 from engine.settings import InputSettings

@@ -38,9 +38,9 @@ class Stragglers:
         identity = outcome.task.identity
         if identity not in self._open:
             return False  # of a copy that came second
-        retryable = outcome.failure is not None and outcome.failure.retryable
-        if retryable and others:
-            return False  # the copy decides
+        undecided = outcome.put_back or (outcome.failure is not None and outcome.failure.retryable)
+        if undecided and others:
+            return False  # the other one decides
         began, _ = self._open.pop(identity)
         self._copied.discard(identity)
         if outcome.failure is None and not outcome.put_back and outcome.task.unit is not None:

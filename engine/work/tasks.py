@@ -120,7 +120,7 @@ class Pool(Protocol):
         ...
 
     def wait_for_room(self) -> None:
-        """Return when `capacity()` is not 0. Raises EnvironmentProblem when no worker can be had."""
+        """Return when `capacity()` is not 0, or the run is to stop. Raises EnvironmentProblem without any worker."""
         ...
 
     def submit(self, task: Task) -> None:

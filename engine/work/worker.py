@@ -16,8 +16,8 @@ from typing import Any
 
 from engine.ledger.attempts import BACK_OFF_AFTER, ManyAttempts, begin_attempt
 from engine.ledger.commits import commit_unit, entry_of, read_commit
+from engine.ledger.shard_facts import index_shard, record_facts
 from engine.ledger.unit_result import UnitResult
-from engine.ledger.units import index_shard, record_facts
 from engine.reading.selection import SelectedShard, Selection, selection_from_bytes, selection_path
 from engine.reading.shards import Shard, open_shard
 from engine.reading.spool import ShardStat, Spool

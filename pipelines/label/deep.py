@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine.ledger.snapshots import latest_snapshot, snapshot_entries
-from engine.ledger.verify import SHOWN, Progress, verify
+from engine.ledger.verify import Problems, Progress, verify
 from engine.ledger.verify_deep import InputsReader
 from engine.settings import InputSettings, StorageSettings
 from engine.storage import Store, open_store
@@ -39,14 +39,12 @@ def verify_deep(
     snapshot = latest_snapshot(store)
     settings = job_input(store, snapshot.job_digest).model_copy(update={"storage": input_storage})
     inputs = InputsReader(settings, roots)
-    problems: list[str] = []
+    problems = Problems()
     for done, entry in enumerate(snapshot_entries(store, snapshot), 1):
-        problems += [f"{entry.unit}: {problem}" for problem in inputs.problems(store, entry)]
+        problems.of_unit(entry.unit, inputs.problems(store, entry))
         if progress is not None:
             progress("inputs", done, snapshot.totals.units)
-    if problems:
-        rest = f"\n... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise Conflict(f"{store.url}: {len(problems)} differences\n" + "\n".join(problems[:SHOWN]) + rest)
+    problems.raise_if_any(store.url, "differences")
     return summary
 
 

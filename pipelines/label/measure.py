@@ -15,7 +15,8 @@ from engine.work.labelling import Progress
 from pipelines.label.factories import Factories
 from pipelines.label.job import JobConfig
 from pipelines.label.prices import ASSUMED_BYTES_PER_SAMPLE, Figure, Workload, estimate
-from pipelines.label.progress import ProgressRecord, RunProgress, newest_progress
+from pipelines.label.progress import RunProgress
+from pipelines.label.progress_record import ProgressRecord, newest_progress
 from pipelines.label.report import PlanReport
 from pipelines.label.run import start, throw_away
 from pipelines.label.setting import Setting

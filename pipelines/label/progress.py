@@ -7,16 +7,13 @@ the run. Who reads it sees when it was written, so a dead driver does not look a
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from engine.reading.selection import CODE as NOT_SELECTED
 from engine.redaction import redacted
@@ -25,53 +22,12 @@ from engine.storage import Store
 from engine.work.meter import Meter, NoMeter
 from engine.work.tasks import Outcome, Pool, PoolState, Task
 from pipelines.label.prices import PriceSettings, cost
-from schemas.ledger import FORMAT_VERSION
-from schemas.records import Record
+from pipelines.label.progress_record import ENDED, FOLDER, ProgressRecord, State
 
 log = logging.getLogger(__name__)
-FOLDER = "progress"
 EVERY_S = 5.0
 WINDOWS_S = {"1m": 60.0, "10m": 600.0}
-State = Literal["starting", "running", "draining", "finished", "interrupted", "failed"]
-ENDED = ("finished", "interrupted", "failed")
 _LINE = 200
-
-
-def run_name() -> str:
-    """A new run's name; begins with the time of this machine's clock, so that names sort as runs began."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-
-
-class ProgressRecord(Record):
-    """One look at a run, in the numbers of its driver."""
-
-    format_version: str = FORMAT_VERSION
-    run: str
-    job: str
-    plan: str = Field(description="digest of the frozen plan")
-    state: State
-    error: str | None = Field(None, description="first line of what ended the run")
-    started_at: str
-    written_at: str = Field(description="by the driver's clock, informative only")
-    every_s: float
-    seconds: float
-    units_planned: int
-    units_done: int = Field(description="committed or failed, by earlier runs too")
-    units_here: int = Field(description="ended in this run")
-    samples_here: int = Field(description="asked for and committed in this run")
-    samples_per_s: dict[str, float | None]
-    left_s: float | None
-    busy_s: float = Field(description="seconds that workers spent on the samples of this run, summed")
-    actors_wanted: int
-    actors_placed: int
-    retries: dict[str, int]
-    worker_deaths: int
-    preempted: int
-    failures: dict[str, dict[str, Any]] = Field(description="code: {count, first: first line of the first}")
-    gpu_hours: float
-    cpu_hours: float
-    cost: dict[str, Any] | None
-    settings: RunSettings = Field(description="`run` of the job; the default of `retry`")
 
 
 class RunProgress:
@@ -266,16 +222,6 @@ def told(
         ended.set()
         thread.join()
         write(state, error)
-
-
-def newest_progress(store: Store) -> ProgressRecord | None:
-    """The record of the run that began last, by the drivers' clocks; None when no readable one is there."""
-    for path in reversed(store.list(FOLDER)):
-        try:
-            return ProgressRecord.model_validate_json(store.read(path))
-        except ValueError:  # of another version: it is for people, an older one will do
-            continue
-    return None
 
 
 def _now() -> str:

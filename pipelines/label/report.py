@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from engine.ledger.attempts import attempts_of
 from engine.ledger.commits import read_commit
 from engine.ledger.fingerprint import changes
 from engine.ledger.segments import segment_keys
@@ -19,6 +20,7 @@ from schemas.ledger import Unit
 from schemas.records import Record
 
 NEVER = "not labelled yet"
+ATTEMPTS_LISTED_AT_MOST = 1000  # units whose attempts are listed one by one; of more, none are
 UNREAD = "the shard is to be read first"
 
 
@@ -128,9 +130,9 @@ def plan_report(work: Labelling, setting: Setting) -> PlanReport:
     """The report of a run that has begun and looked at what was committed before."""
     todo = work.todo()
     before = _fingerprints_before(work, todo)
-    reasons = dict(
-        zip((unit.name for unit in todo), in_parallel(lambda unit: _why(work, unit, before), todo))
-    )
+    begun = work.newest is not None and len(todo) <= ATTEMPTS_LISTED_AT_MOST
+    found = in_parallel(lambda unit: _why(work, unit, before.get(unit.name), begun), todo)
+    reasons = dict(zip((unit.name for unit in todo), found, strict=True))
     problems = {fate.shard: f"{fate.code}: {fate.detail}" for fate in work.failed.values()}
     sizes = {stat.url: stat.size_bytes for stat in setting.stats}
     return PlanReport(
@@ -177,9 +179,10 @@ def _fingerprints_before(work: Labelling, todo: Iterable[Unit]) -> dict[str, str
     }
 
 
-def _why(work: Labelling, unit: Unit, before: dict[str, str]) -> str:
-    fingerprint = before.get(unit.name)
-    record = read_commit(work.store, unit.name, fingerprint) if fingerprint else None
-    if record is None:
-        return NEVER
-    return ", ".join(changes(record.parts, work.plan.parts(unit)))
+def _why(work: Labelling, unit: Unit, before: str | None, begun: bool) -> str:
+    """before: the fingerprint under which it is done; begun: whether to look for attempts where there is none"""
+    record = read_commit(work.store, unit.name, before) if before else None
+    if record is not None:
+        return ", ".join(changes(record.parts, work.plan.parts(unit)))
+    attempts = attempts_of(work.store, unit.name, work.plan.fingerprint(unit)) if begun else ()
+    return f"begun and not finished, attempts: {len(attempts)}" if attempts else NEVER

@@ -15,7 +15,7 @@ from engine.work.labelling import Labelling, Progress
 from pipelines.config.load import settings_of
 from pipelines.label.factories import TEACHER, Factories
 from pipelines.label.job import JobConfig
-from pipelines.label.progress import newest_progress
+from pipelines.label.progress_record import newest_progress
 from pipelines.label.records import read_job
 from pipelines.label.run import start
 from schemas.digests import short
@@ -26,6 +26,8 @@ QUARANTINED = (
     "leaves it. To ask about such samples again, list their keys (code CRASH, TIMEOUT or OOM in the rejections) in a "
     "file and label with --set input.only=FILE into another output, or change the teacher: that is another fingerprint"
 )
+
+_SAID_ANEW = {"address", "allow_unauthenticated"}
 
 
 def retry(
@@ -73,11 +75,14 @@ def retry(
 
 
 def _kept_job(store: Store, digest: str, overrides: Sequence[str]) -> JobConfig:
-    """The job as the output keeps it; run settings as those of the last run, where its progress tells them."""
+    """The job as the output keeps it; run settings as those of the last run, where its progress tells them.
+
+    Not those that say to whom our code and credentials go: whoever may write to the output could name a cluster.
+    """
     record, told = read_job(store, digest), newest_progress(store)
     values = {**record.job, "output": {"url": store.url}}
     if told is not None:
-        values["run"] = told.settings.model_dump(mode="json")
+        values["run"] = told.settings.model_dump(mode="json", exclude=_SAID_ANEW)
     job = settings_of(values, JobConfig, overrides, f"{store.url}/jobs/{short(digest)}.json")
     if job.digest() != digest:
         raise ConfigError(

@@ -25,7 +25,8 @@ from engine.work.tasks import Pool, WorkerSpec
 from pipelines.label.factories import TEACHER, Factories
 from pipelines.label.interrupt import stop_when_asked
 from pipelines.label.job import JobConfig
-from pipelines.label.progress import RunProgress, run_name, told
+from pipelines.label.progress import RunProgress, told
+from pipelines.label.progress_record import run_name
 from pipelines.label.records import PlanRecord
 from pipelines.label.setting import Setting
 from schemas.errors import ConfigError

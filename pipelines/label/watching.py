@@ -13,7 +13,7 @@ from typing import Any
 
 from engine.ledger.status import status
 from engine.storage import Store, open_store
-from pipelines.label.progress import ENDED, newest_progress
+from pipelines.label.progress_record import ENDED, newest_progress
 
 SILENT_BEATS = 6
 GIVE_UP_S = 300.0

@@ -108,6 +108,32 @@ def test_a_pool_that_lost_all_its_workers_is_waited_for() -> None:
     assert [outcome.failure for outcome in work.settled] == [None] * 3
 
 
+def test_asked_to_stop_while_no_worker_has_room_the_loop_ends_and_hands_out_nothing() -> None:
+    asked: list[bool] = []
+
+    class NoRoomAnyMore(ScriptedPool):
+        def capacity(self) -> int:
+            return 0
+
+        def wait_for_room(self) -> None:
+            asked.append(True)
+
+    pool, work = NoRoomAnyMore({}), ListedWork(2)
+
+    drive(pool, work, stopping=lambda: bool(asked))
+
+    assert (len(asked), work.settled, pool.handed) == (1, [], Counter())
+
+
+def test_deaths_leave_a_unit_its_tries_against_a_store_that_fails() -> None:
+    died = Failure(code="WORKER_DIED", detail="SIGKILL", retryable=True)
+    pool, work = ScriptedPool({"s3://b/0.tar": [died] * 4 + [PASSING] * (MAX_ATTEMPTS - 1)}), ListedWork(1)
+
+    drive(pool, work)
+
+    assert work.settled[0].failure is None
+
+
 def test_a_blameless_failure_is_no_attempt() -> None:
     pool, work = ScriptedPool({"s3://b/0.tar": [BLAMELESS] * 10}), ListedWork(1)
 

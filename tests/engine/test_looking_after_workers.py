@@ -121,6 +121,23 @@ def test_a_death_of_one_of_two_is_no_outcome_and_the_death_of_both_is() -> None:
     assert stragglers.settles(Outcome(task=unit_task(1), failure=LOST), others=False)
 
 
+def test_a_copy_that_is_put_back_leaves_the_unit_to_the_worker_that_has_begun_it() -> None:
+    """E.g. earlier runs began the unit often, and the copy was one attempt too many."""
+    stragglers, clock = late_pool()
+    clock.now = 21
+    stragglers.next_copy()
+
+    assert not stragglers.settles(Outcome(task=unit_task(1), put_back=True), others=True)
+    assert stragglers.unanswered() == 2
+    assert stragglers.settles(Outcome(task=unit_task(1)), others=False)
+
+
+def test_a_unit_that_is_put_back_by_the_only_worker_that_has_it_is_settled_so() -> None:
+    stragglers, _ = late_pool()
+
+    assert stragglers.settles(Outcome(task=unit_task(1), put_back=True), others=False)
+
+
 @pytest.mark.parametrize("flag", ["isolate", "suspect"])
 def test_a_unit_that_may_kill_its_worker_is_never_copied(flag: str) -> None:
     stragglers, clock = late_pool()

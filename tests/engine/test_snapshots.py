@@ -171,3 +171,6 @@ def test_a_damaged_snapshot_is_a_conflict(store: Store, tmp_path: Path) -> None:
         assert path.read_bytes() != whole
         with pytest.raises(Conflict, match=words):
             latest_snapshot(store)
+    path.write_bytes(b"[1]")
+    with pytest.raises(Conflict, match="has format None"):
+        latest_snapshot(store)

@@ -97,7 +97,38 @@ def test_a_store_that_lies_is_refused_with_the_remedy(
     assert open_store(store.url).list("") == []
 
 
-def test_a_store_that_dies_in_the_check_is_left_empty() -> None:
+def test_passing_trouble_of_any_call_is_no_reason_to_refuse_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FailsEveryOther(Store):
+        calls = 0
+
+        def _trip(self) -> None:
+            self.calls += 1
+            if self.calls % 2:
+                raise OSError("503 SlowDown")
+
+        def put_if_absent(self, path: str, data: bytes) -> bool:
+            self._trip()
+            return super().put_if_absent(path, data)
+
+        def read(self, path: str) -> bytes:
+            self._trip()
+            return super().read(path)
+
+        def delete(self, path: str) -> None:
+            self._trip()
+            super().delete(path)
+
+    monkeypatch.setattr("engine.ledger.commits.wait", lambda seconds: None)
+    store = FailsEveryOther(fresh())
+
+    check_store(store)
+
+    assert store.calls > 20 and store.list("") == []
+
+
+def test_a_store_that_dies_in_the_check_is_left_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.ledger.commits.wait", lambda seconds: None)
+
     class Dies(Store):
         def read(self, path: str) -> bytes:
             raise OSError("away")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from engine.ledger.units import cut_units
 from engine.reading.spool import ShardStat, Spool, stat_shard
 from engine.settings import InputSettings, StorageSettings
 from engine.work.tasks import Factory, Task, WorkerSpec
@@ -14,7 +13,7 @@ from engine.work.worker import Worker
 from schemas.ledger import FingerprintParts
 from schemas.settings import EvidenceSettings
 from tests.engine.small_teacher import HERE, SmallFinder, labeler_digest
-from tests.engine.worlds import plain_captions, write_shard
+from tests.engine.worlds import plain_captions, units_of, write_shard
 
 
 def worker(folder: Path, labeler: Factory | None = None, spool: Spool | None = None) -> Worker:
@@ -35,7 +34,7 @@ def worker(folder: Path, labeler: Factory | None = None, spool: Spool | None = N
 def first_unit(folder: Path, shard: Path) -> Task:
     facts = worker(folder).run(Task(shard=stat_shard(str(shard)))).facts
     assert facts is not None
-    unit = next(iter(cut_units(facts, 8)))
+    unit = units_of(facts, 8)[0]
     parts = dict.fromkeys(FingerprintParts.model_fields, "sha256:x")
     return Task(
         shard=stat_shard(str(shard)),

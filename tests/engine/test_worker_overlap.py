@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from engine.ledger.units import cut_units
 from engine.reading.spool import stat_shard
 from engine.settings import InputSettings, RunSettings
 from engine.storage import Store
@@ -18,7 +17,7 @@ from engine.work.worker import Worker
 from schemas.ledger import FingerprintParts
 from schemas.settings import EvidenceSettings
 from tests.engine.small_teacher import HERE, SmallFinder, SmallLabeler, labeler_digest
-from tests.engine.worlds import data_files, plain_captions, write_shard
+from tests.engine.worlds import data_files, plain_captions, units_of, write_shard
 
 PATIENCE_S = 30.0  # how long one thread waits for another before the test is given up
 
@@ -53,7 +52,7 @@ def tasks(folder: Path, one: Worker) -> list[Task]:
             unit=unit,
             parts=FingerprintParts(**parts | {"first": unit.first, "count": unit.count}),
         )
-        for unit in cut_units(facts, 8)
+        for unit in units_of(facts, 8)
     ]
 
 

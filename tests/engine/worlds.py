@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from engine.ledger.fingerprint import Method
+from engine.ledger.plan import JobPlan
 from pipelines.label.job import JobConfig
+from schemas.ledger import ShardFacts, Unit
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220)}
 
@@ -58,6 +61,14 @@ def write_shard(path: Path, captions: Iterable[str]) -> Path:
 def plain_captions(count: int) -> list[str]:
     """Captions with two phrases each."""
     return [f"a {list(COLOURS)[index % 3]} patch on the wall number {index}" for index in range(count)]
+
+
+def units_of(facts: ShardFacts, unit_samples: int) -> list[Unit]:
+    """The units that a plan cuts a shard into."""
+    method = Method(reading="r", teacher="t", phrases="p", evidence="e")
+    plan = JobPlan("sha256:job", method, unit_samples, [facts.url])
+    plan.cut(facts)
+    return list(plan.units())
 
 
 def job_of(folder: Path, urls: Iterable[str | Path], **changes: Any) -> JobConfig:

@@ -124,6 +124,10 @@ def test_a_unit_with_many_attempts_is_begun_last(job: JobConfig, monkeypatch: py
     names = forget_snapshots_and_some_commits(job, keep=0)
     for _ in range(2):
         begin_attempt(store, names[0], entries[0].fingerprint, 1, "a worker that died")
+    assert plan(job, FACTORIES).reasons() == {
+        "begun and not finished, attempts: 1": 5,
+        "begun and not finished, attempts: 3": 1,
+    }
     order: list[str] = []
     whole = Store.put_if_absent
 

@@ -20,6 +20,7 @@ from pipelines.label.job import JobConfig
 from pipelines.label.planning import plan
 from pipelines.label.run import label, status, verify
 from schemas.errors import ConfigError, Conflict, EnvironmentProblem, NotFound
+from tests.engine.s3_server import s3_bucket
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, plain_captions, tar_bytes, write_shard
 
@@ -322,6 +323,34 @@ def test_verify_names_what_does_not_hold(
 
     with pytest.raises(Conflict, match=words):
         verify(str(tmp_path / "out"))
+
+
+def test_verify_counts_every_problem_and_words_the_first_of_many(
+    tmp_path: Path, shards: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.ledger.verify.SHOWN", 1)
+    run(job_of(tmp_path, shards))
+    data = list((tmp_path / "out" / "data").rglob("*.parquet"))
+    for path in data:
+        path.unlink()
+
+    with pytest.raises(Conflict) as caught:
+        verify(str(tmp_path / "out"))
+
+    said = str(caught.value)
+    assert len(data) > 1 and f"{len(data)} problems" in said and said.count("does not exist") == 1
+    assert said.endswith(f"... and {len(data) - 1} more")
+
+
+def test_a_verb_that_is_given_an_output_alone_reaches_its_bucket_through_the_environment(
+    tmp_path: Path, shards: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_bucket() as (url, storage):
+        output = {"url": f"{url}/out", "storage": storage.model_dump()}
+        summary = run(job_of(tmp_path, shards[:1], output=output))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", str(storage.endpoint_url))
+
+        assert verify(f"{url}/out")["digest"] == status(f"{url}/out")["digest"] == summary["digest"]
 
 
 def test_a_folder_that_is_no_output_is_said_to_be_none(tmp_path: Path) -> None:

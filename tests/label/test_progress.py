@@ -18,7 +18,8 @@ from engine.storage import open_store
 from engine.work.tasks import Failure, Outcome, PoolState, Task
 from pipelines.cli import build_app
 from pipelines.label.prices import PriceSettings
-from pipelines.label.progress import ProgressRecord, RunProgress, newest_progress, told
+from pipelines.label.progress import RunProgress, told
+from pipelines.label.progress_record import ProgressRecord, newest_progress
 from pipelines.label.run import label
 from pipelines.label.watching import GIVE_UP_S, look, watch
 from schemas.ledger import DataFile, SampleCounts, ShardFacts, SnapshotEntry

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from engine.storage import open_store
-from pipelines.label.progress import newest_progress
+from pipelines.label.progress_record import newest_progress
 from pipelines.label.run import label, status, verify
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, plain_captions, write_shard
@@ -22,7 +23,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from engine.storage import open_store
-from pipelines.label.progress import newest_progress
+from pipelines.label.progress_record import newest_progress
 from pipelines.label.run import label
 from pipelines.label.job import JobConfig
 from tests.engine.small_teacher import FACTORIES
@@ -51,12 +52,16 @@ def commits(tmp_path: Path) -> int:
     return len(list((tmp_path / "out" / "commits").rglob("*.json")))
 
 
-def wait_for_commits(process: subprocess.Popen[str], tmp_path: Path, count: int) -> None:
+def wait_for(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
-    while commits(tmp_path) < count:
+    while not reached():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def wait_for_commits(process: subprocess.Popen[str], tmp_path: Path, count: int) -> None:
+    wait_for(process, lambda: commits(tmp_path) >= count)
 
 
 def assert_as_undisturbed(tmp_path: Path) -> None:
@@ -121,3 +126,25 @@ def test_one_interrupt_finishes_the_running_unit_and_publishes(
     assert units["pending"] == units["planned"] - units["committed"] > 0
     label(job, factories=FACTORIES)
     assert_as_undisturbed(tmp_path)
+
+
+def test_a_second_interrupt_stops_at_once_and_leaves_nothing_torn(tmp_path: Path, world) -> None:
+    (tmp_path / "teacher.json").write_text('{"sleep_s": 2}')  # the running unit would take long to finish
+    job, start = world
+    process = start()
+    wait_for(process, (tmp_path / "out" / "attempts").exists)
+
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while "a second signal stops at once" not in (line := process.stderr.readline()):
+        assert line, "the process ended before it was asked twice"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert newest_progress(open_store(str(tmp_path / "out"))).state == "interrupted"
+    assert commits(tmp_path) == status(str(tmp_path / "out"))["units"]["committed"] == 0
+    (tmp_path / "teacher.json").write_text("{}")
+    label(job, factories=FACTORIES)
+    assert_as_undisturbed(tmp_path)
+    assert not list((tmp_path / "out").rglob(".tmp-*"))

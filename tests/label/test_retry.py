@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from engine.storage import open_store
 from pipelines.cli import build_app
 from pipelines.label.job import JobConfig
+from pipelines.label.progress_record import newest_progress
 from pipelines.label.retry import retry
 from pipelines.label.run import label, start, status, verify
 from schemas.errors import ConfigError, Conflict, EnvironmentProblem, NotFound
@@ -136,6 +138,20 @@ def test_overrides_say_how_to_run_and_nothing_of_the_job(tmp_path: Path, job: Jo
     with pytest.raises(ConfigError, match="run.colour"):
         redo(tmp_path / "out", "run.colour=red")
     redo(tmp_path / "out", "run.batch_size=3")
+
+
+def test_the_last_runs_settings_are_kept_but_for_the_cluster_that_it_worked_on(
+    tmp_path: Path, job: JobConfig
+) -> None:
+    """Whoever may write to the output could otherwise have a retry send our code to a cluster of theirs."""
+    planted = {"address": "10.0.0.1:6379", "allow_unauthenticated": True, "batch_size": 3}
+    label(job.model_copy(update={"run": job.run.model_copy(update=planted)}), factories=FACTORIES)
+
+    redo(tmp_path / "out")
+
+    told = newest_progress(open_store(str(tmp_path / "out")))
+    assert told is not None and told.settings.batch_size == 3
+    assert (told.settings.address, told.settings.allow_unauthenticated) == (None, False)
 
 
 def test_another_teacher_is_refused_before_anything_is_published(tmp_path: Path, job: JobConfig) -> None:

@@ -30,7 +30,7 @@ from unittest.mock import patch
 import engine
 from engine.ledger.collect import collect_orphans
 from engine.ledger.commits import commit_unit
-from engine.ledger.units import record_facts
+from engine.ledger.shard_facts import record_facts
 from engine.storage import Store, open_store
 from engine.work.labelling import Labelling
 from tests.ledger import planted

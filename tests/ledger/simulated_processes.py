@@ -12,8 +12,8 @@ from engine.ledger.attempts import BACK_OFF_AFTER, ManyAttempts, begin_attempt
 from engine.ledger.collect import collect_orphans
 from engine.ledger.commits import commit_unit, entry_of, read_commit
 from engine.ledger.evidence import read_evidence, read_rejections
+from engine.ledger.shard_facts import record_facts
 from engine.ledger.snapshots import latest_snapshot, snapshot_entries
-from engine.ledger.units import record_facts
 from engine.work.labelling import Labelling
 from engine.work.tasks import Failure, Outcome, Task
 from schemas.errors import Conflict, NotFound

@@ -9,8 +9,8 @@ from pathlib import Path
 from engine.ledger.attempts import begin_attempt
 from engine.ledger.collect import collect_orphans
 from engine.ledger.commits import commit_unit, entry_of, read_commit
+from engine.ledger.shard_facts import record_facts
 from engine.ledger.snapshots import latest_snapshot, snapshot_entries
-from engine.ledger.units import record_facts
 from engine.ledger.verify import verify
 from engine.local_files import TEMPORARY
 from engine.settings import StorageSettings

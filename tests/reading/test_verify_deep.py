@@ -47,6 +47,22 @@ def test_an_output_whose_inputs_are_as_they_were_passes(tmp_path: Path) -> None:
     assert summary["samples"]["in"] == 4 and summary["samples"]["rejected"] == {"CAP_MISSING": 1}
 
 
+def test_of_a_subset_the_chosen_samples_are_compared_and_the_others_are_not(tmp_path: Path) -> None:
+    (tmp_path / "keys.txt").write_text("k0\nk2\n")
+    (tmp_path / "a.tar").write_bytes(shard_of())
+    label(
+        job_of(tmp_path, [tmp_path / "a.tar"], input={"keep": ["tag"], "only": str(tmp_path / "keys.txt")}),
+        factories=FACTORIES,
+    )
+    out = str(tmp_path / "out")
+
+    assert verify_deep(out)["samples"]["rejected"] == {"NOT_SELECTED": 2}
+    (tmp_path / "a.tar").write_bytes(shard_of(k1_txt=b"not asked for", k2_txt=b"asked for"))
+    with pytest.raises(Conflict) as caught:
+        verify_deep(out)
+    assert "sample 2 ('k2'): caption" in str(caught.value) and "sample 1" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

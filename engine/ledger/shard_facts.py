@@ -1,12 +1,11 @@
-"""Shards become facts, facts become units of work.
+"""Shards become facts: what a shard's version holds, found once and kept.
 
-Promise: a shard is read to its end before it is cut, and the cuts depend on nothing but its sample count.
+Promise: a shard is read to its end before anything of it is planned.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 
 from pydantic import ValidationError
 
@@ -16,7 +15,7 @@ from engine.reading.spool import ShardStat, Spool, sha256_of_file
 from engine.settings import InputSettings
 from engine.storage import Store
 from schemas.errors import Conflict, NotFound
-from schemas.ledger import ShardFacts, Unit, unit_name
+from schemas.ledger import ShardFacts, unit_name
 
 
 def index_shard(stat: ShardStat, settings: InputSettings, spool: Spool) -> ShardFacts:
@@ -32,18 +31,6 @@ def index_shard(stat: ShardStat, settings: InputSettings, spool: Spool) -> Shard
         sha256=sha256,
         samples=samples,
     )
-
-
-def cut_units(facts: ShardFacts, unit_samples: int) -> Iterator[Unit]:
-    """Slices of at most `unit_samples`; an empty shard is one empty unit, so that it is accounted for."""
-    for first in range(0, max(facts.samples, 1), unit_samples):
-        yield Unit(
-            name=unit_name(facts.url, first),
-            shard=facts.url,
-            input_digest="sha256:" + facts.sha256,
-            first=first,
-            count=min(unit_samples, facts.samples - first),
-        )
 
 
 def facts_path(stat: ShardStat, settings: InputSettings) -> str:

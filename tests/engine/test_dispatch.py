@@ -112,7 +112,7 @@ def test_asked_to_stop_while_no_worker_has_room_the_loop_ends_and_hands_out_noth
     asked: list[bool] = []
 
     class NoRoomAnyMore(ScriptedPool):
-        def capacity(self) -> int:
+        def capacity(self, left: int | None = None) -> int:
             return 0
 
         def wait_for_room(self) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -53,6 +53,11 @@ class InputSettings(Settings):
         "txt",
         description="`txt` or another member suffix, `json:FIELD`, or a column name (Parquet: txt, then caption)",
     )
+    spans: str | None = Field(
+        None,
+        description="where phrases are given as spans [[begin, end], ...] of the caption: `json:FIELD`, or a column "
+        "of lists of whole numbers (Parquet)",
+    )
     keep: tuple[str, ...] = Field((), description="json fields or columns that are carried along in `meta`")
     unit_samples: int = Field(
         512, ge=1, le=1000, description="samples per unit of work, of retry and of commit"
@@ -69,6 +74,14 @@ class InputSettings(Settings):
             raise ValueError("input.caption: expected txt, json:FIELD or a column name")
         return self
 
+    @model_validator(mode="after")
+    def _spans_fit_format(self) -> InputSettings:
+        in_json = self.spans is not None and self.spans.startswith("json:")
+        if self.spans in ("", "json:") or (self.spans and in_json != (self.format == "webdataset")):
+            wanted = "json:FIELD" if self.format == "webdataset" else "the name of a column"
+            raise ValueError(f"input.spans is {self.spans!r}; expected {wanted}")
+        return self
+
     def reading(self) -> ReadingSettings:
         """What decides how bytes become samples: everything but where they lie and how they are cut.
 
@@ -79,7 +92,11 @@ class InputSettings(Settings):
             image = tuple(map(_suffix, image))
             caption = caption if caption.startswith("json:") else _suffix(caption)
         return ReadingSettings(
-            format=self.format, image=image, caption=caption, keep=tuple(sorted(set(self.keep)))
+            format=self.format,
+            image=image,
+            caption=caption,
+            keep=tuple(sorted(set(self.keep))),
+            spans=self.spans,
         )
 
 
@@ -94,6 +111,11 @@ class ReadingSettings(Settings):
     image: tuple[str, ...] = Field(description="image suffixes or columns, in order")
     caption: str = Field(description="where the caption stands")
     keep: tuple[str, ...] = Field(description="fields carried along")
+    spans: str | None = Field(None, description="where given spans stand; enters the digest only when named")
+
+    def identity(self) -> dict[str, Any]:
+        """What a digest covers: the settings, as they were before `spans` came where none are named."""
+        return self.model_dump(mode="json", exclude={"spans"} if self.spans is None else None)
 
 
 class OutputSettings(Settings):

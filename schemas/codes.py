@@ -19,6 +19,8 @@ SAMPLE_CODES: dict[str, str] = {
     "CAP_LONG": "the caption is longer than 64 KiB; one above 2,000 characters is cut between words, and "
     "`meta` tells its length",
     "JSON_BAD": "the json member is not strict JSON, or is too large or too deep",
+    "SPANS_BAD": "what `input.spans` names is missing, no list of at most 256 `[begin, end]`, or holds a span that "
+    "leaves its caption or has no letter or digit",
     "DUP_MEMBER": "the sample holds two members of one kind",
     "MEMBER_LARGE": "a member is larger than 64 MiB",
     "FRAME_PADDED": "the stored image is a square with plain borders round an original of another shape, by the "

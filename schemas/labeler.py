@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from schemas.records import DroppedPhrase, Phrase, Region, Sample
+
+Spans = Sequence[tuple[int, int]]
+"""[begin, end) in code points of the stored caption: phrases that the input gives."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,26 @@ class FoundPhrases:
 
 
 class PhraseFinder(Protocol):
-    """Finds phrases in captions. One by one or in batches, the result is the same."""
+    """Finds phrases in captions. One by one or in batches, the result is the same.
+
+    One that takes spans given in the input is a GivenPhraseFinder; no other is asked about samples that have some.
+    """
 
     digest: str
 
     def find(self, captions: Sequence[str]) -> list[FoundPhrases]:
         """One result per caption, in order; every phrase obeys `caption[begin:end] == text`."""
+        ...
+
+
+@runtime_checkable
+class GivenPhraseFinder(PhraseFinder, Protocol):
+    """A phrase finder that takes spans given in the input, as phrases of kind `given`."""
+
+    takes_given: bool
+
+    def find(self, captions: Sequence[str], given: Sequence[Spans] | None = None) -> list[FoundPhrases]:
+        """As PhraseFinder.find; `given` has the spans of each caption."""
         ...
 
 

@@ -51,7 +51,7 @@ def method_of(
 
 def reading_digest(input_settings: InputSettings) -> str:
     """Of the rules by which bytes become samples: this version's reader and the job's settings for it."""
-    return digest_of([READER_VERSION, input_settings.reading().model_dump(mode="json")])
+    return digest_of([READER_VERSION, input_settings.reading().identity()])
 
 
 def parts_of(unit: Unit, method: Method, selection: str | None = None) -> FingerprintParts:

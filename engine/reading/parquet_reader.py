@@ -40,7 +40,10 @@ class ParquetTable:
             schema = self._file.schema_arrow
             self.image_column = image_column(schema, reading.image, url)
             self.caption_column = _caption_column(schema, reading.caption, url)
-            names = {self.image_column, self.caption_column, *reading.keep, *KNOWN}
+            self._spans_column = reading.spans
+            names = {self.image_column, self.caption_column, reading.spans, *reading.keep, *KNOWN}
+            if reading.spans is not None and reading.spans not in schema.names:
+                raise ShardDamaged("SHARD_SCHEMA", f"{url}: no column {reading.spans!r} for input.spans")
             self._columns = [name for name in schema.names if name in names]
             self._check_columns(schema)
 
@@ -49,7 +52,11 @@ class ParquetTable:
             if self._columns.count(name) > 1:
                 raise ShardDamaged("SHARD_SCHEMA", f"{self._url}: two columns are called {name!r}")
             kind = schema.field(name).type
-            if name not in (self.image_column, self.caption_column) and not _is_plain(kind):
+            if name == self._spans_column:
+                fits = _is_spans(kind)
+            else:
+                fits = name in (self.image_column, self.caption_column) or _is_plain(kind)
+            if not fits:
                 raise ShardDamaged("SHARD_SCHEMA", f"{self._url}: column {name!r} has type {kind}")
         for group in range(self._file.metadata.num_row_groups):
             for chunk in _chunks(self._file, group, self._columns):
@@ -231,6 +238,15 @@ def _is_plain(kind: pa.DataType) -> bool:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _is_scalar(kind.value_type)
     return _is_scalar(kind)
+
+
+def _is_spans(kind: pa.DataType) -> bool:
+    """Lists of lists of whole numbers; the inner ones may be of fixed size."""
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return False
+    inner = kind.value_type
+    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(test(inner) for test in tests) and bool(pa.types.is_integer(inner.value_type))
 
 
 def _is_scalar(kind: pa.DataType) -> bool:

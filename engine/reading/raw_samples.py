@@ -15,6 +15,7 @@ from engine.reading.captions import StoredCaption
 from engine.redaction import url_without_secrets
 from schemas.digests import canonical_json
 from schemas.errors import SampleRejected
+from schemas.labeler import Spans
 from schemas.records import Pixels
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -36,7 +37,7 @@ class Source:
 
 @dataclass(frozen=True)
 class RawSample:
-    """One sample of a shard. With `rejected`, the rest may be missing."""
+    """One sample of a shard. With `rejected`, the rest may be missing. `spans` are phrases that the input gives."""
 
     index: int
     key: str
@@ -45,6 +46,7 @@ class RawSample:
     source: Source = field(default_factory=Source)
     meta: Mapping[str, Any] = field(default_factory=dict)
     rejected: SampleRejected | None = None
+    spans: Spans = ()
 
 
 def source_of(fields: Mapping[str, Any]) -> Source:

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 from engine.reading.captions import MAX_BYTES as MAX_CAPTION_BYTES
 from engine.reading.captions import StoredCaption, caption_from_bytes, caption_from_text
+from engine.reading.given_spans import CODE as SPANS_BAD
+from engine.reading.given_spans import given_spans
 from engine.reading.grouping import TarSample, group_members
 from engine.reading.parquet_reader import ParquetTable, image_bytes
 from engine.reading.raw_samples import RawSample, meta_of, source_of
@@ -19,6 +21,7 @@ from engine.reading.strict_json import load_object
 from engine.reading.tar_reader import Member, read_members
 from engine.settings import ReadingSettings
 from schemas.errors import SampleRejected, ShardDamaged
+from schemas.labeler import Spans
 from schemas.records import Pixels
 
 MAX_MEMBER_BYTES = 64 * 2**20
@@ -91,6 +94,7 @@ class TarShard:
             caption.text,
             source_of(fields),
             meta_of(fields, self._reading.keep, caption),
+            spans=_spans(fields, self._reading.spans, caption),
         )
 
     def _image_member(self, sample: TarSample) -> Member:
@@ -168,7 +172,8 @@ class ParquetShard:
             raise SampleRejected("CAP_MISSING", f"column {self._table.caption_column!r} is null")
         caption = caption_from_bytes(stored)
         meta = meta_of(fields, self._reading.keep, caption)
-        return RawSample(index, key, pixels, caption.text, source_of(fields), meta)
+        spans = _spans(fields, self._reading.spans, caption)
+        return RawSample(index, key, pixels, caption.text, source_of(fields), meta, spans=spans)
 
 
 def _bounded(member: Member) -> Member:
@@ -184,6 +189,15 @@ def _caption_field(fields: Mapping[str, Any], name: str) -> StoredCaption:
     if not isinstance(value, str):
         raise SampleRejected("CAP_MISSING", f"json field {name!r} is {type(value).__name__}, expected text")
     return caption_from_text(value)
+
+
+def _spans(fields: Mapping[str, Any], wanted: str | None, caption: StoredCaption) -> Spans:
+    if wanted is None:
+        return ()
+    name = wanted.removeprefix("json:")
+    if name not in fields:  # of a column that would be the shard's fault
+        raise SampleRejected(SPANS_BAD, f"no json field {name!r}; write [] where none are given")
+    return given_spans(fields[name], caption)
 
 
 def _decoded(value: Any) -> Any:

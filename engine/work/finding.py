@@ -7,24 +7,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from schemas.errors import GroundswellError, SampleRejected
-from schemas.labeler import FoundPhrases, PhraseFinder
+from schemas.errors import ConfigError, GroundswellError, SampleRejected
+from schemas.labeler import FoundPhrases, GivenPhraseFinder, PhraseFinder, Spans
 from schemas.spans import check_span
 
 
-def find_phrases(finder: PhraseFinder, captions: Sequence[str]) -> list[FoundPhrases | SampleRejected]:
-    """Phrases of each caption, in one go; where that raises, caption by caption, so that an error costs one."""
+def find_phrases(
+    finder: PhraseFinder, captions: Sequence[str], given: Sequence[Spans] | None = None
+) -> list[FoundPhrases | SampleRejected]:
+    """Phrases of each caption, in one go; where that raises, caption by caption, so that an error costs one.
+
+    given: spans of each caption that are phrases because the input says so
+    """
+    spans = [()] * len(captions) if given is None else given
     if not captions:
         return []
     try:
-        found: list[FoundPhrases | SampleRejected] = [*finder.find(captions)]
+        found: list[FoundPhrases | SampleRejected] = [*_asked(finder, captions, spans)]
     except GroundswellError:
         raise
     except Exception as error:
         if len(captions) == 1:
             return [SampleRejected("TEACHER_ERROR", f"phrases: {type(error).__name__}: {error}")]
-        return [result for caption in captions for result in find_phrases(finder, [caption])]
+        return [
+            found
+            for one in zip(captions, spans, strict=True)
+            for found in find_phrases(finder, [one[0]], [one[1]])
+        ]
     return [_span_checked(caption, result) for caption, result in zip(captions, found, strict=True)]
+
+
+def _asked(finder: PhraseFinder, captions: Sequence[str], given: Sequence[Spans]) -> list[FoundPhrases]:
+    if not any(given):
+        return finder.find(captions)
+    if not isinstance(finder, GivenPhraseFinder):
+        raise ConfigError(f"input.spans: {type(finder).__name__} takes no spans; leave input.spans out")
+    return finder.find(captions, given)
 
 
 def _span_checked(caption: str, found: FoundPhrases | SampleRejected) -> FoundPhrases | SampleRejected:

@@ -107,7 +107,7 @@ class UnitRun:
         for raw in raws:
             if raw.rejected is not None:
                 self._reject(raw.index, raw.rejected)
-        found = find_phrases(self._finder, [raw.caption for raw in readable])
+        found = find_phrases(self._finder, [raw.caption for raw in readable], [raw.spans for raw in readable])
         depth = 2 * self._labeler.batch_size
         drawn = self._drawn(readable, found, when_prepared)
         self._ready = mapped_ahead(self._ready_one, drawn, depth, self._threads)

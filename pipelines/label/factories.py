@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.work.tasks import Factory
 from pipelines.label.job import JobConfig, with_absolute_paths
+from schemas.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Factories:
     finder: str = "teacher.build:finder"
     labeler_digest: str = "teacher.build:labeler_digest"
     finder_digest: str = "teacher.build:finder_digest"
+    takes_given: bool = False
+    """Whether the finder is a GivenPhraseFinder; said here because the driver makes none."""
 
     def of_labeler(self, job: JobConfig) -> Factory:
         """How workers make the job's teacher."""
@@ -30,14 +33,16 @@ class Factories:
         return Factory(factory=self.labeler, arguments=arguments, digest=_call(self.labeler_digest, settings))
 
     def of_finder(self, job: JobConfig) -> Factory:
-        """How workers make the job's phrase finder."""
+        """How workers make the job's phrase finder. Raises ConfigError for spans that it cannot take."""
+        if job.input.spans is not None and not self.takes_given:
+            raise ConfigError(f"input.spans: the phrase finder {self.finder} takes no spans; leave it out")
         settings = with_absolute_paths(job.phrases.model_dump(mode="json"))
         return Factory(
             factory=self.finder, arguments={"settings": settings}, digest=_call(self.finder_digest, settings)
         )
 
 
-TEACHER = Factories()
+TEACHER = Factories(takes_given=True)
 
 
 def _call(name: str, settings: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from engine.filesystems import absolute_url
 from engine.settings import InputSettings, OutputSettings, RunSettings
@@ -30,13 +30,20 @@ class JobConfig(Settings):
     run: RunSettings = Field(RunSettings(), description="how the work is run; changes no label")
     price: PriceSettings | None = Field(None, description="what machines and storage cost, for `plan`")
 
+    @model_validator(mode="after")
+    def _given_phrases_have_spans(self) -> JobConfig:
+        if self.phrases.chunker == "given" and self.input.spans is None:
+            raise ValueError("phrases.chunker given takes spans of the input alone; name them by input.spans")
+        return self
+
     def identity(self) -> dict[str, Any]:
         """The part of the job that its digest covers, and that is kept beside the evidence."""
         job = self.model_dump(mode="json", exclude={"output", "run", "price"})
         job["input"].pop("storage")
         job["input"]["urls"] = [_absolute_pattern(url) for url in self.input.urls]
-        if self.input.only is None:
-            job["input"].pop("only")
+        for unset in ("only", "spans"):  # they came later: jobs without them keep their digest
+            if job["input"][unset] is None:
+                job["input"].pop(unset)
         for section in ("teacher", "phrases"):
             job[section] = with_absolute_paths(job[section])
         return job

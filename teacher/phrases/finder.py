@@ -14,7 +14,7 @@ from spacy.symbols import NORM, ORTH
 from spacy.tokens import Doc
 
 from schemas.errors import ConfigError
-from schemas.labeler import FoundPhrases
+from schemas.labeler import FoundPhrases, Spans
 from schemas.records import DroppedPhrase, Phrase
 from schemas.spans import check_span
 from teacher.phrases import bundled, rules
@@ -38,11 +38,12 @@ NOT_NEEDED = (
 BATCH_CAPTIONS = 256
 PARTED_ENDINGS = {"'m": "am", "'ve": "have", "'re": "are", "'ll": "will", "'d": "'d"}
 """Of captions whose words were parted by a tokenizer (`i 'm`): spaCy would cut them at the apostrophe."""
-Spans = Sequence[tuple[int, int]]
 
 
 class SpacyPhraseFinder:
     """Finds phrases by the pipeline that the settings name."""
+
+    takes_given = True
 
     def __init__(self, settings: PhraseSettings) -> None:
         self.settings = settings

@@ -94,7 +94,9 @@ class SmallLabeler:
         if "deadly" in caption:
             os.kill(os.getpid(), signal.SIGKILL)
         if "segfaulting" in caption:
-            ctypes.string_at(0)  # a signal sent to oneself may be handled by another thread, while this one goes on
+            ctypes.string_at(
+                0
+            )  # a signal sent to oneself may be handled by another thread, while this one goes on
         if "selfexiting" in caption:
             os._exit(0)
         while "neverending" in caption:

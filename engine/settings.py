@@ -11,6 +11,8 @@ from pydantic import Field, field_validator, model_validator
 
 from schemas.settings import Settings
 
+MAX_BATCH_SIZE = 4096  # a batch is filled up with blanks: without a bound a slip of the pen eats the memory
+
 
 class StorageSettings(Settings):
     """How a bucket is reached. Secrets stay in the environment or in the named profile."""
@@ -145,7 +147,9 @@ class RunSettings(Settings):
     actors: ActorSettings = Field(ActorSettings(), description="teacher actors")
     gpus_per_actor: float = Field(0, ge=0, description="GPUs per actor, a fraction shares one")
     cpus_per_actor: float = Field(1, ge=0, description="CPUs per actor")
-    batch_size: int = Field(16, ge=1, description="rows per forward pass, always filled up with blanks")
+    batch_size: int = Field(
+        16, ge=1, le=MAX_BATCH_SIZE, description="rows per forward pass, always filled up with blanks"
+    )
     address: str | None = Field(
         None, description="a running Ray cluster; default RAY_ADDRESS, then an own one"
     )

@@ -15,7 +15,7 @@ from engine.plain_parquet import read_table
 from engine.storage import Store
 from schemas.arrow import EVIDENCE, REJECTIONS
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict
+from schemas.errors import Conflict, NotFound
 from schemas.ledger import DataFile, Snapshot, SnapshotEntry
 
 
@@ -39,11 +39,16 @@ def evidence_rows(store: Store, snapshot: Snapshot) -> Iterator[dict[str, Any]]:
 
 def _read_checked(store: Store, file: DataFile, schema: pa.Schema) -> pa.Table:
     where = f"{store.url}/{file.path}"
-    data = store.read(file.path)
+    folder = f"commits/{file.path.split('/')[1]}"
+    remedy = f"restore the file, or move snapshots/ and {folder} away and run the job again, which redoes this unit"
+    try:
+        data = store.read(file.path)
+    except NotFound as error:
+        raise Conflict(f"{error}, but is committed; {remedy}") from error
     if len(data) != file.size_bytes or sha256_hex(data) != file.sha256:
         raise Conflict(
             f"{where}: {len(data)} bytes with sha256 {sha256_hex(data)[:16]}..., committed were {file.size_bytes} "
-            f"with {file.sha256[:16]}...; restore the file or label the unit anew"
+            f"with {file.sha256[:16]}...; {remedy}"
         )
     table = read_table(data, schema, where)
     if table.num_rows != file.rows:

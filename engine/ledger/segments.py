@@ -16,7 +16,7 @@ from engine.ledger.commits import put_data, retried
 from engine.plain_parquet import read_batches, read_table, table_bytes
 from engine.storage import Store
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict
+from schemas.errors import Conflict, NotFound
 from schemas.ledger import DataFile, SampleCounts, Segment, SnapshotEntry, Totals
 
 FAN_OUT = 8  # segments of one size class that become one
@@ -138,11 +138,14 @@ def _table(store: Store, segment: Segment) -> pa.Table:
 
 
 def _checked(store: Store, segment: Segment) -> bytes:
-    data = retried(lambda: store.read(segment.path))
+    remedy = "restore the file, or move snapshots/ away and run the job again, which finds what is committed"
+    try:
+        data = retried(lambda: store.read(segment.path))
+    except NotFound as error:
+        raise Conflict(f"{error}, but its snapshot names it; {remedy}") from error
     if (len(data), sha256_hex(data)) != (segment.size_bytes, segment.sha256):
         raise Conflict(
-            f"{store.url}/{segment.path}: {len(data)} bytes that are not those of its snapshot; restore the file, or "
-            "move snapshots/ away and run the job again, which finds what is committed"
+            f"{store.url}/{segment.path}: {len(data)} bytes that are not those of its snapshot; {remedy}"
         )
     return data
 

@@ -88,7 +88,7 @@ def entry_problems(store: Store, entry: SnapshotEntry) -> Iterator[str]:
         yield str(error)
         return
     if record is None:
-        yield "its commit record is gone"
+        yield "its commit record is gone; move snapshots/ away and run the job again, which redoes this unit"
         return
     if entry_of(record) != entry:
         yield "the snapshot and the commit record differ"

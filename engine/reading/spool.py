@@ -43,6 +43,8 @@ def stat_shard(url: str, storage: StorageSettings | None = None) -> ShardStat:
             info = filesystem.info(path)
     except FileNotFoundError as error:
         raise ShardDamaged("SHARD_MISSING", f"{url} does not exist") from error
+    if info.get("type") == "other":
+        raise ShardDamaged("SHARD_MISSING", f"{url} is a pipe or a device, expected a file")
     if info.get("type") != "file":
         raise ShardDamaged("SHARD_MISSING", f"{url} is a folder, expected a file; did you mean {url}/*.tar?")
     return ShardStat(url, int(info["size"]), _version(url, info))

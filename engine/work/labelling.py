@@ -211,9 +211,10 @@ class Labelling:
     def _note(self, entry: SnapshotEntry) -> None:
         if self.store.is_local and not self.store.exists(entry.evidence.path):
             raise EnvironmentProblem(
-                f"{entry.unit} was committed, but {self.store.url}/{entry.evidence.path} is not on this machine: a "
-                "worker on another node wrote to its own disk; with several nodes, output.url and input.urls must be "
-                "object stores or folders that all of them share"
+                f"{entry.unit} was committed, but {self.store.url}/{entry.evidence.path} is not on this machine: "
+                "the file was deleted (then move the commit away too, and run the job again), or a worker on another "
+                "node wrote to its own disk; with several nodes, output.url and input.urls must be object stores or "
+                "folders that all of them share"
             )
         if not self._publisher.listed.has(entry.shard, entry.unit):  # a rival may have published it meanwhile
             self._unpublished[entry.unit] = entry

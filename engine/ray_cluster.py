@@ -40,7 +40,7 @@ def cluster(address: str | None = None, allow_unauthenticated: bool = False) -> 
     if ray.is_initialized():
         yield
         return
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get("RAY_ADDRESS") or None
     with _own_sigterm():
         _connect(address)
     try:
@@ -130,7 +130,7 @@ def _connect(address: str | None) -> None:
     os.chdir(package_root())  # Ray puts the current directory first on the workers' path
     try:
         ray.init(**options)
-    except (RayError, ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a node that does not come up in time is told with a bare Exception
         raise EnvironmentProblem(
             f"no Ray cluster at {address or 'this machine'}: {error}; a cluster that was started with a token wants "
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH here too (docs/cluster.md)"

@@ -152,6 +152,8 @@ def _read(where: str, storage: StorageSettings | None) -> bytes:
     filesystem, path = open_filesystem(where, storage)
     try:
         with reaching(where):
+            if not filesystem.isfile(path):  # a device has no end
+                raise FileNotFoundError(path)
             size = int(filesystem.size(path))
             if size > MAX_FILE_BYTES:
                 raise ConfigError(f"input.only: {where} has {size} bytes, at most {MAX_FILE_BYTES}")

@@ -19,6 +19,7 @@ MAX_ARCHIVE_BYTES = 8 * 2**30
 MAX_MEMBERS = 200_000
 MAX_HEADER_BYTES = 2**20  # a pax record or long name; they are read into memory
 MAX_NAME_BYTES = 16_384
+MAX_PADDING_BYTES = 2**20  # tar pads to its record size: 10 KiB, or what was asked for with --blocking-factor
 MAX_NAMES_BYTES = 64 * 2**20  # of all members together: a global pax header names each member for 512 bytes
 MAX_HEADERS = 4 * MAX_MEMBERS
 
@@ -150,7 +151,17 @@ class _Scan:
         self._position += -(-size // BLOCK) * BLOCK
 
     def _check_rest_is_zero(self) -> None:
-        """Data after the trailer is a second archive or damage: reading on past it would lose it in silence."""
+        """Data after the trailer is a second archive or damage: reading on past it would lose it in silence.
+
+        So is a long stretch of zeros: a file that was given its size before its content arrived ends like that.
+        """
+        if self._total - self._position > MAX_PADDING_BYTES:
+            _damaged(
+                "SHARD_TRUNCATED",
+                self._position,
+                f"{self._total - self._position} bytes follow the end of the archive, at most {MAX_PADDING_BYTES} of "
+                "zeros are padding; was the file written to its end?",
+            )
         self._file.seek(self._position)
         while chunk := self._file.read(_CHUNK):
             if chunk.count(0) != len(chunk):

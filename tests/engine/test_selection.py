@@ -92,6 +92,11 @@ def test_a_table_without_a_column_of_keys_is_refused(
         load_selection(parquet(tmp_path / "k.parquet", **columns), SHARDS)
 
 
+def test_a_device_without_an_end_is_no_file_of_keys() -> None:
+    with pytest.raises(NotFound, match="is no file"):
+        load_selection("/dev/zero", SHARDS)
+
+
 def test_no_code_of_a_table_of_keys_runs(tmp_path: Path) -> None:
     with canary() as (column, fired):
         pq.write_table(pa.table({"key": pa.array(["x"]), "sung": column}), tmp_path / "k.parquet")

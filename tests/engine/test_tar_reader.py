@@ -104,6 +104,23 @@ def test_a_second_archive_behind_the_first_is_not_lost_in_silence(tmp_path: Path
     assert code_of(written(tmp_path, tar_bytes(SMALL) + tar_bytes(SMALL))) == "SHARD_FORMAT"
 
 
+@pytest.mark.parametrize("members", [[], [("a.txt", b"x")]])
+def test_a_file_that_got_its_size_before_its_content_is_no_short_archive(
+    tmp_path: Path, members: list
+) -> None:
+    path = tmp_path / "x.tar"
+    path.write_bytes(tar_bytes(members))
+    with path.open("r+b") as file:
+        file.truncate(2 * 2**20)  # zeros to the end
+
+    with pytest.raises(ShardDamaged, match="SHARD_TRUNCATED.*written to its end"):
+        read_members(path)
+
+    with path.open("r+b") as file:
+        file.truncate(2**20)  # as tar --blocking-factor 2048 pads
+    assert len(read_members(path)) == len(members)
+
+
 def test_a_lone_zero_block_is_an_error(tmp_path: Path) -> None:
     whole = tar_bytes(SMALL, tarfile.USTAR_FORMAT)
 

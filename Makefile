@@ -37,8 +37,9 @@ check: $(STAMP)  ## format, lint and types
 bench-glip: $(STAMP)  ## GLIP's speed and memory on this machine, beside Grounding DINO tiny
 	@$(BIN)/python -m benchmarks.glip_speed
 
-bench-engine: $(STAMP)  ## the engine beside bare loops and beside Ray Data (about five minutes, two idle cores)
+bench-engine: $(STAMP)  ## the engine beside bare loops and Ray Data, and one driver with 10^6 units (some ten minutes, two idle cores)
 	@$(BIN)/python -m benchmarks.engine
+	@$(BIN)/python -m benchmarks.engine_scale
 
 bench-scale: $(STAMP)  ## the driver with 10^6 units and 10^4 simulated actors (some minutes)
 	@$(BIN)/python -m benchmarks.engine_scale

@@ -23,7 +23,7 @@ ENDED = ("finished", "interrupted", "failed")
 
 def run_name() -> str:
     """A new run's name; begins with the time of this machine's clock, so that names sort as runs began."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(4)}"
 
 
 class ProgressRecord(Record):

@@ -19,7 +19,7 @@ from engine.work.tasks import Failure, Outcome, PoolState, Task
 from pipelines.cli import build_app
 from pipelines.label.prices import PriceSettings
 from pipelines.label.progress import RunProgress, told
-from pipelines.label.progress_record import ProgressRecord, newest_progress
+from pipelines.label.progress_record import ProgressRecord, newest_progress, run_name
 from pipelines.label.run import label
 from pipelines.label.watching import GIVE_UP_S, look, watch
 from schemas.ledger import DataFile, SampleCounts, ShardFacts, SnapshotEntry
@@ -293,3 +293,10 @@ def test_a_watch_that_ends_in_silence_says_so_and_exits_3_on_pending_units(
         and "when last heard; the driver may be dead" in result.stdout
     )
     assert "\x1b[" not in result.output
+
+
+def test_names_of_runs_sort_as_the_runs_began_within_a_second_too() -> None:
+    names = [run_name() for _ in range(50)]
+
+    assert [name.split("-")[0] for name in sorted(names)] == [name.split("-")[0] for name in names]
+    assert len({name.split("-")[0] for name in names}) > 25

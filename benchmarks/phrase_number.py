@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--treebanks", type=Path, required=True)
-    parser.add_argument("--list", type=int, default=0, help="print so many mistakes of the rule, by frequency")
+    parser.add_argument(
+        "--list", type=int, default=0, help="print so many mistakes of the rule, by frequency"
+    )
     options = parser.parse_args(arguments)
     finder = SpacyPhraseFinder(PhraseSettings())
     rows, wrong = [], Counter[str]()

@@ -71,7 +71,8 @@ class Policy(Settings):
     )
     weight: WeightRule = Field(
         "one",
-        description="what a kept region's terms in the loss are multiplied by: 1, its raw score, weight_ramp of it, or its p_correct",
+        description="what the loss multiplies a kept region's terms by: 1, its raw score, weight_ramp of it, or its "
+        "p_correct",
     )
     weight_ramp: tuple[float, float] | None = Field(
         None,

@@ -23,31 +23,41 @@ def _words(text: str) -> frozenset[str]:
 _ONE = _words("a an one another each every this that either neither 1 single lone")
 _SEVERAL = _words("several many few various numerous multiple both these those")
 _ROUND = _words("few couple dozen hundred thousand")  # counts that "a" may precede: "a few dogs"
-_NUMBERS = _words("""two three four five six seven eight nine ten eleven twelve dozen twenty thirty forty fifty hundred
-    thousand""") | {str(number) for number in range(2, 100)}
+_NUMBERS = _words(
+    """two three four five six seven eight nine ten eleven twelve dozen twenty thirty forty fifty hundred
+    thousand"""
+) | {str(number) for number in range(2, 100)}
 # Quantities that speak of several, or of a stuff, when "of" follows: "a group of people", "lots of sand".
-_QUANTITIES = _words("""group pair couple bunch set lot lots number row rows stack stacks pile piles collection handful dozens
-    hundreds thousands flock herd crowd team swarm cluster array assortment variety bouquet""")
+_QUANTITIES = _words(
+    """group pair couple bunch set lot lots number row rows stack stacks pile piles collection handful dozens
+    hundreds thousands flock herd crowd team swarm cluster array assortment variety bouquet"""
+)
 # A plural form, yet one object: worn or held as one, boxed as one.
-_ONE_OBJECT = _words("""jeans pants trousers shorts leggings tights pajamas pyjamas overalls panties briefs boxers scissors pliers
+_ONE_OBJECT = _words(
+    """jeans pants trousers shorts leggings tights pajamas pyjamas overalls panties briefs boxers scissors pliers
     tongs tweezers binoculars glasses sunglasses eyeglasses goggles spectacles headphones earphones headquarters
-    stairs news series""")
+    stairs news series"""
+)
 _SAME_FORM = _words("sheep deer fish moose bison salmon trout shrimp squid aircraft spacecraft offspring")
 # Plural without an ending; the word lists hold some of them as either.
 _PLURAL_FORMS = _words("people police cattle folk folks poultry livestock personnel")
 # Stuffs that captions name and that a box may hold in pieces. A word that is as often a thing (glass, paper, stone,
 # chicken, cake) is left out: without an article it is read as one thing.
-_MASS = _words("""water grass sand snow ice mud dirt soil dust smoke steam fog mist rain fire hair fur foliage vegetation
+_MASS = _words(
+    """water grass sand snow ice mud dirt soil dust smoke steam fog mist rain fire hair fur foliage vegetation
     greenery moss ivy hay straw food meat beef pork rice pasta bread butter cheese milk cream coffee tea wine beer juice
     sugar salt pepper flour honey chocolate fruit lettuce spinach broccoli parsley basil garlic corn popcorn seafood
     bacon furniture equipment luggage baggage clothing footwear jewelry jewellery makeup machinery gear hardware
     software traffic money cash cloth denim lace leather wool silk cotton velvet wood timber lumber metal steel iron
     gold silver bronze copper concrete brickwork asphalt gravel rubble debris trash garbage rubbish litter plastic
-    paint ink oil gasoline blood art graffiti lightning sunlight seaweed coral shrubbery undergrowth""")
+    paint ink oil gasoline blood art graffiti lightning sunlight seaweed coral shrubbery undergrowth"""
+)
 _POSSESSIVE = ("'s", "’s", "s'", "s’")
-_AFTER_HEAD = _words("""of in on at by with without from to into onto for over under behind beside near between among around across
+_AFTER_HEAD = _words(
+    """of in on at by with without from to into onto for over under behind beside near between among around across
     along against above below beneath inside outside through that which who whose while and or wearing holding
-    sitting standing is are""")
+    sitting standing is are"""
+)
 
 
 @functools.lru_cache(maxsize=1 << 16)

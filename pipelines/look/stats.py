@@ -46,9 +46,7 @@ class StatsReport(Report):
     phrases_with_region: int
     phrase_kinds: dict[str, int]
     phrase_fates: dict[str, int] = Field(description="positive, unresolved, absent; empty for evidence")
-    region_fates: dict[str, int] = Field(
-        {}, description="positive, class_only, ignore; empty for evidence"
-    )
+    region_fates: dict[str, int] = Field({}, description="positive, class_only, ignore; empty for evidence")
     truncated_phrases: int = Field(description="phrases whose regions the evidence cap cut")
     dropped_phrases: dict[str, int] = Field(description="phrases not asked for, by reason code")
     distinct_roots: int

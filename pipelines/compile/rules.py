@@ -109,12 +109,12 @@ class _Sieve:
 
     def keep(self, rule: str, kept: Iterable[int]) -> None:
         """Go on with `kept`; the others left are counted under the rule."""
-        indices = np.array(sorted(kept), dtype=np.int64)
-        if len(indices) < len(self.left):
-            gone = np.setdiff1d(self.left, indices, assume_unique=True)
+        stay = set(map(int, kept))
+        gone = np.array([i for i in self.left.tolist() if i not in stay], dtype=np.int64)
+        if len(gone):
             ignored = gone[:0] if self.ignore_score is None else gone[self._reach(gone, self.ignore_score)]
             self._count(rule, ignored, len(gone) - len(ignored))
-        self.left = indices
+            self.left = np.array(sorted(stay), dtype=np.int64)
 
     def _count(self, rule: str, ignored: Indices, dropped: int) -> None:
         self.to_ignore = np.concatenate((self.to_ignore, ignored))

@@ -79,7 +79,7 @@ def load_stream(settings: StreamSettings) -> Stream:
     view = open_view(settings.url)
     exhaustive = _is_exhaustive(view, settings)
     federated = bool(view.manifest.provenance.get("facts", {}).get("federated"))
-    rows = [row for row in view.rows() if exhaustive or federated or row["regions"]]
+    rows = [row for row in view.rows() if exhaustive or federated or _teaches(row)]
     if not rows:
         raise ConfigError(f"{settings.url} holds no row to train on: compile it under a less strict policy")
     examples = [example_of(row, settings.weight) for row in rows]
@@ -101,6 +101,11 @@ def load_stream(settings: StreamSettings) -> Stream:
         Counter(row["license"] or "" for row in rows),
         view.manifest.kind,
     )
+
+
+def _teaches(row: dict[str, Any]) -> bool:
+    """Whether something is boxed: regions to ignore say only where not to learn."""
+    return any(region["fate"] != "ignore" for region in row["regions"])
 
 
 def _is_exhaustive(view: View, settings: StreamSettings) -> bool:

@@ -1,6 +1,7 @@
 """An output's objects: read, put if absent, put, delete, list. One class over every filesystem.
 
-Promise: a name holds a whole object or nothing, whatever dies in between, and `put_if_absent` has one winner.
+Promise: a name holds a whole object or nothing, whatever dies in between, and `put_if_absent` has one winner. What only
+looks (read, list, exists, size) is tried again in passing trouble; of a write, its caller knows what to do then.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from engine.filesystems import absolute_url, open_filesystem, reaching
 from engine.local_files import TEMPORARY, create_file, replace_file
+from engine.retrying import tried_again
 from engine.settings import StorageSettings
 from schemas.errors import NotFound
 
@@ -27,6 +29,7 @@ class Store:
         self.storage = storage
         self._fs, self._root = open_filesystem(self.url, storage)
 
+    @tried_again
     def read(self, path: str) -> bytes:
         """The object's bytes. Raises NotFound."""
         try:
@@ -65,6 +68,7 @@ class Store:
         except FileNotFoundError:
             return
 
+    @tried_again
     def list(self, prefix: str) -> list[str]:
         """Sorted paths of the objects under a folder; temporary files are none."""
         root = self._full("")
@@ -73,11 +77,13 @@ class Store:
         paths = (name[len(root) :].lstrip("/") for name in found if name.startswith(root))
         return sorted(path for path in paths if not os.path.basename(path).startswith(TEMPORARY))
 
+    @tried_again
     def exists(self, path: str) -> bool:
         """Whether the object exists now."""
         with reaching(self.url):
             return bool(self._fs.exists(self._full(path)))
 
+    @tried_again
     def size(self, path: str) -> int:
         """Bytes of the object. Raises NotFound."""
         try:

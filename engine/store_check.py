@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from engine.ledger.commits import retried
+from engine.retrying import retried
 from engine.storage import Store
 from schemas.errors import EnvironmentProblem
 
@@ -54,21 +54,21 @@ def _lies(store: Store, twice: str, empty: str, race: str) -> Iterator[str]:
     """What the store does otherwise than it must."""
     for name, first, what in ((twice, b"first", "an object"), (empty, b"", "an empty object")):
         _create_first(store, name, first)
-        if _put(store, name, b"second") or _read(store, name) != first:
+        if _put(store, name, b"second") or store.read(name) != first:
             yield f"{what} that exists was created a second time (it ignores If-None-Match)"
     bodies = [str(number).encode() for number in range(CREATORS)]
     with ThreadPoolExecutor(CREATORS) as threads:
         created = list(threads.map(lambda body: _put(store, race, body), bodies))
     # none may have heard that it won, where an answer was lost; what stands decides
-    if created.count(True) > 1 or (any(created) and _read(store, race) != bodies[created.index(True)]):
+    if created.count(True) > 1 or (any(created) and store.read(race) != bodies[created.index(True)]):
         yield f"{created.count(True)} of {CREATORS} that created one object at the same time succeeded"
-    if retried(lambda: store.list(twice)) != [twice]:
+    if store.list(twice) != [twice]:
         yield "a listing does not show what was just written"
 
 
 def _create_first(store: Store, name: str, data: bytes) -> None:
     """Create a new object. Raises EnvironmentProblem when it does not stand there afterwards."""
-    if not _put(store, name, data) and _read(store, name) != data:
+    if not _put(store, name, data) and store.read(name) != data:
         raise EnvironmentProblem(
             f"{store.url}/{name} could not be created although it is new; check that only Groundswell writes there"
         )
@@ -81,7 +81,3 @@ def _put(store: Store, name: str, data: bytes) -> bool:
 
 def _once(action: Callable[[], T]) -> T:
     return action()
-
-
-def _read(store: Store, name: str) -> bytes:
-    return retried(lambda: store.read(name))

@@ -6,6 +6,7 @@ record can ever name it. Where no commit stands nothing is touched. No age and n
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from itertools import chain
 from engine.ledger.commits import commit_path, deciding_commit
 from engine.ledger.epochs import Epoch, claim_epoch
 from engine.local_files import sweep_temporary
+from engine.retrying import retried
 from engine.storage import Store
 
 FOLDERS = ("data", "rejected")
@@ -72,7 +74,7 @@ def collect_orphans(store: Store, epoch: Epoch | None = None) -> Collected:
             if orphans:
                 epoch.check_newest()
             for path in orphans:
-                store.delete(path)
+                retried(functools.partial(store.delete, path))
             deleted += orphans
     swept = sweep_temporary(store.root_folder) if store.is_local else []
     return Collected(tuple(sorted(deleted)), tuple(swept), undecided, foreign)

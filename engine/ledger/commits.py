@@ -7,10 +7,8 @@ and no lock is needed.
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
@@ -18,19 +16,14 @@ from pydantic import BaseModel, ValidationError
 from engine.ledger.rows import rows_digest
 from engine.ledger.unit_result import UnitResult
 from engine.plain_parquet import read_table, table_bytes
+from engine.retrying import retried
 from engine.storage import Store
 from schemas.arrow import EVIDENCE, REJECTIONS, table_of
 from schemas.digests import canonical_json, sha256_hex, short
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import CommitRecord, DataFile, FingerprintParts, SnapshotEntry, Unit
 
-log = logging.getLogger(__name__)
-T = TypeVar("T")
-
 ROW_GROUP_ROWS = 256
-TRIES = 5
-FIRST_WAIT_S = 0.2
-wait: Callable[[float], None] = time.sleep  # a simulation waits in its own time
 
 
 def commit_unit(
@@ -122,7 +115,7 @@ def put_record(store: Store, path: str, record: BaseModel) -> bytes:
     data = record_bytes(record)
     if retried(lambda: store.put_if_absent(path, data)):
         return data
-    return retried(lambda: store.read(path))
+    return store.read(path)
 
 
 def put_data(store: Store, path: str, data: bytes) -> None:
@@ -137,20 +130,6 @@ def put_data(store: Store, path: str, data: bytes) -> None:
             raise OSError(f"{store.url}/{path}: {stored} of {len(data)} bytes were stored")
 
     retried(put_and_look)
-
-
-def retried(action: Callable[[], T]) -> T:
-    """The action's result; OSError, which stores raise in passing trouble, is tried again a few times."""
-    for attempt in range(TRIES - 1):
-        try:
-            return action()
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            wait_s = FIRST_WAIT_S * 2**attempt
-            log.warning("%s: %s; trying again in %.1f s", type(error).__name__, error, wait_s)
-            wait(wait_s)
-    return action()
 
 
 def _put_table(

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.ledger.commits import put_data, retried
+from engine.ledger.commits import put_data
 from engine.plain_parquet import read_batches, read_table, table_bytes
 from engine.storage import Store
 from schemas.digests import sha256_hex
@@ -140,7 +140,7 @@ def _table(store: Store, segment: Segment) -> pa.Table:
 def _checked(store: Store, segment: Segment) -> bytes:
     remedy = "restore the file, or move snapshots/ away and run the job again, which finds what is committed"
     try:
-        data = retried(lambda: store.read(segment.path))
+        data = store.read(segment.path)
     except NotFound as error:
         raise Conflict(f"{error}, but its snapshot names it; {remedy}") from error
     if (len(data), sha256_hex(data)) != (segment.size_bytes, segment.sha256):

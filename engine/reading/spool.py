@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.filesystems import open_filesystem, reaching
+from engine.retrying import tried_again
 from engine.settings import StorageSettings
 from schemas.errors import EnvironmentProblem, ShardDamaged
 
@@ -35,6 +36,7 @@ class ShardStat:
     version: str
 
 
+@tried_again
 def stat_shard(url: str, storage: StorageSettings | None = None) -> ShardStat:
     """Size and version (ETag, generation, or modification time and inode). Raises ShardDamaged SHARD_MISSING."""
     filesystem, path = open_filesystem(url, storage)

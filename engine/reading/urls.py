@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from engine.filesystems import absolute_url, check_shard_url, open_filesystem, reaching
+from engine.retrying import tried_again
 from engine.settings import StorageSettings
 from schemas.errors import ConfigError, NotFound
 
@@ -48,6 +49,7 @@ def _listed(patterns: Sequence[str], storage: StorageSettings | None) -> Iterato
             yield line
 
 
+@tried_again
 def _lines_of(where: str, storage: StorageSettings | None) -> list[str]:
     """Lines of a shard list without blank ones and `#` comments."""
     filesystem, path = open_filesystem(where, storage)
@@ -98,6 +100,7 @@ def _alternatives(body: str, pattern: str) -> Iterator[str]:
         yield str(number).zfill(width)
 
 
+@tried_again
 def _glob(pattern: str, storage: StorageSettings | None) -> list[str]:
     pattern = absolute_url(pattern)
     filesystem, path = open_filesystem(pattern, storage)

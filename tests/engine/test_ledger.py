@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-import engine.ledger.commits
+import engine.retrying
 from engine.ledger.commits import commit_path, commit_unit, entry_of, read_commit
 from engine.ledger.evidence import read_evidence
 from engine.ledger.fingerprint import Method, changes, parts_of
@@ -29,7 +29,7 @@ UNIT = Unit(
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.ledger.commits, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(engine.retrying, "FIRST_WAIT_S", 0.0)
 
 
 def row(index: int, score: float = 0.5) -> dict:

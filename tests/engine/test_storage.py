@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from engine import retrying
 from engine.filesystems import reaching
 from engine.settings import StorageSettings
 from engine.storage import Store, open_store
@@ -40,6 +43,57 @@ def test_the_first_put_wins_and_stays(store: Store) -> None:
     second = store.put_if_absent("commits/u/a.json", b"second")
 
     assert (first, second, store.read("commits/u/a.json")) == (True, False, b"first")
+
+
+class Passing:
+    """A filesystem whose next calls fail, and then no more."""
+
+    def __init__(self, filesystem: Any, failures: int) -> None:
+        self._filesystem, self.failures = filesystem, failures
+
+    def __getattr__(self, name: str) -> Any:
+        verb = getattr(self._filesystem, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            if self.failures:
+                self.failures -= 1
+                raise OSError(errno.EIO, "the disk did not answer")
+            return verb(*arguments, **options)
+
+        return call
+
+
+LOOKS: dict[str, Callable[[Store], object]] = {
+    "read": lambda store: store.read("a") == b"x",
+    "list": lambda store: store.list("") == ["a"],
+    "exists": lambda store: store.exists("a"),
+    "size": lambda store: store.size("a") == 1,
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_look_that_fails_in_passing_is_tried_again_within_bounds(
+    store: Store, look: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(retrying, "wait", waits.append)
+    store.put("a", b"x")
+    store._fs = Passing(store._fs, retrying.TRIES - 1)
+    assert LOOKS[look](store)
+    assert waits == [0.2, 0.4, 0.8, 1.6]
+
+    store._fs.failures = retrying.TRIES
+    with pytest.raises(OSError, match="did not answer"):
+        LOOKS[look](store)
+
+
+def test_an_answer_is_not_asked_for_twice(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "wait", lambda seconds: pytest.fail("it waited"))
+    with pytest.raises(NotFound):
+        store.read("nothing")
+    with pytest.raises(NotFound):
+        store.size("nothing")
+    assert not store.exists("nothing") and store.list("nothing") == []
 
 
 def test_an_empty_object_is_exclusive_too(store: Store) -> None:

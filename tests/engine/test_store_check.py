@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.ledger.commits import TRIES
+from engine.retrying import TRIES, tried_again
 from engine.storage import Store, open_store
 from engine.store_check import CREATORS, check_store
 from pipelines.label.run import label
@@ -124,6 +124,7 @@ def test_passing_trouble_of_any_call_is_no_reason_to_refuse_a_store(monkeypatch:
             self._trip()
             return super().put_if_absent(path, data)
 
+        @tried_again
         def read(self, path: str) -> bytes:
             self._trip()
             return super().read(path)
@@ -132,7 +133,7 @@ def test_passing_trouble_of_any_call_is_no_reason_to_refuse_a_store(monkeypatch:
             self._trip()
             super().delete(path)
 
-    monkeypatch.setattr("engine.ledger.commits.wait", lambda seconds: None)
+    monkeypatch.setattr("engine.retrying.wait", lambda seconds: None)
     store = FailsEveryOther(fresh())
 
     check_store(store)
@@ -141,7 +142,7 @@ def test_passing_trouble_of_any_call_is_no_reason_to_refuse_a_store(monkeypatch:
 
 
 def test_a_store_that_dies_in_the_check_is_left_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.ledger.commits.wait", lambda seconds: None)
+    monkeypatch.setattr("engine.retrying.wait", lambda seconds: None)
 
     class Dies(Store):
         def read(self, path: str) -> bytes:
@@ -197,7 +198,7 @@ def test_a_refusal_in_another_words_than_awss_is_one(monkeypatch: pytest.MonkeyP
 def test_a_store_out_of_reach_is_asked_one_call_long_and_once_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.ledger.commits.FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr("engine.retrying.FIRST_WAIT_S", 0.0)
 
     with pytest.raises(ConnectionError, match="nobody answers"):
         check_store(OutOfReach(str(tmp_path)))

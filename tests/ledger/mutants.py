@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
+from engine import retrying
 from engine.ledger import collect, commits, publish
 from engine.ledger.epochs import Epoch, claim_epoch
 from engine.ledger.set_digest import SetDigest
@@ -54,7 +55,7 @@ def exists_means_lost() -> Iterator[None]:
         data = commits.record_bytes(record)
         if not isinstance(record, CommitRecord):
             return put_record(store, path, record)
-        if not commits.retried(lambda: store.put_if_absent(path, data)):
+        if not retrying.retried(lambda: store.put_if_absent(path, data)):
             store.delete(record.evidence.path)
         return store.read(path)
 
@@ -260,5 +261,5 @@ def handed_out_counts_as_done() -> Iterator[None]:
             return commits.record_bytes(record)
 
     put = commits.put_record
-    with patch.object(commits, "put_record", put_record), patch.object(commits, "TRIES", 1):
+    with patch.object(commits, "put_record", put_record), patch.object(retrying, "TRIES", 1):
         yield

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from unittest.mock import patch
 
-from engine.ledger import collect, commits, segments
+from engine import retrying
+from engine.ledger import collect, segments
 from engine.ledger.snapshots import latest_snapshot
 from engine.work import labelling
 from schemas.ledger import Snapshot
@@ -130,7 +131,7 @@ def simulated() -> Iterator[None]:
     try:
         with (
             remembered(),
-            patch.object(commits, "wait", lambda seconds: None),
+            patch.object(retrying, "wait", lambda seconds: None),
             patch.object(segments, "FAN_OUT", 2),  # so that even these small snapshots merge their segments
             patch.object(collect, "ThreadPoolExecutor", lambda workers: nullcontext(_InTurn)),
             patch.object(labelling, "in_parallel", lambda look, items: [look(item) for item in items]),

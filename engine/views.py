@@ -15,8 +15,9 @@ from itertools import islice
 from typing import Any, Literal, get_args
 
 import pyarrow as pa
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from engine.ledger.records import record_from
 from engine.plain_parquet import read_table, table_bytes
 from engine.settings import StorageSettings
 from engine.storage import Store, open_store
@@ -105,10 +106,8 @@ def _manifest_at(store: Store, url: str) -> ViewManifest:
         raise NotFound(
             f"{url} holds no {MANIFEST}: not a view, or one whose writing was cut short (write it again)"
         )
-    try:
-        return ViewManifest.model_validate_json(store.read(MANIFEST))
-    except ValidationError as error:
-        raise Conflict(f"{url}/{MANIFEST} is not a view's manifest: {error.errors()[0]}") from error
+    where = f"{url}/{MANIFEST}"
+    return record_from(ViewManifest, store.read(MANIFEST), where, "a view's manifest", "write the view again")
 
 
 def write_view(

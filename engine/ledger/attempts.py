@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import secrets
 
-from pydantic import ValidationError
-
 from engine.ledger.commits import put_record, record_bytes
+from engine.ledger.records import record_from
 from engine.storage import Store
 from schemas.digests import short
-from schemas.errors import Conflict
 from schemas.ledger import AttemptRecord
 
 BACK_OFF_AFTER = 3  # attempts of a unit after which others go first
@@ -59,7 +57,7 @@ def _folder(unit: str, fingerprint: str) -> str:
 
 
 def _read(store: Store, path: str) -> AttemptRecord:
-    try:
-        return AttemptRecord.model_validate_json(store.read(path))
-    except ValidationError as error:
-        raise Conflict(f"{store.url}/{path} is not an attempt's record: {error}") from error
+    remedy = "delete it: attempts are counted, and decide nothing"
+    return record_from(
+        AttemptRecord, store.read(path), f"{store.url}/{path}", "the record of an attempt", remedy
+    )

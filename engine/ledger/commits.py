@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from engine.ledger.records import record_from
 from engine.ledger.rows import rows_digest
 from engine.ledger.unit_result import UnitResult
 from engine.plain_parquet import read_table, table_bytes
@@ -61,7 +62,7 @@ def commit_unit(
         quarantined=result.quarantined,
     )
     standing = put_record(store, commit_path(unit.name, fingerprint), record)
-    return _record(standing, unit.name, fingerprint)
+    return _record(store, standing, unit.name, fingerprint)
 
 
 def read_commit(store: Store, unit: str, fingerprint: str) -> CommitRecord | None:
@@ -70,7 +71,7 @@ def read_commit(store: Store, unit: str, fingerprint: str) -> CommitRecord | Non
         data = store.read(commit_path(unit, fingerprint))
     except NotFound:
         return None
-    return _record(data, unit, fingerprint)
+    return _record(store, data, unit, fingerprint)
 
 
 def deciding_commit(store: Store, unit: str, fingerprint16: str) -> CommitRecord | None:
@@ -79,7 +80,7 @@ def deciding_commit(store: Store, unit: str, fingerprint16: str) -> CommitRecord
         data = store.read(commit_path(unit, fingerprint16))
     except NotFound:
         return None
-    return _record(data, unit, fingerprint16)
+    return _record(store, data, unit, fingerprint16)
 
 
 def entry_of(record: CommitRecord) -> SnapshotEntry:
@@ -147,15 +148,13 @@ def _put_table(
     return DataFile(path=path, size_bytes=len(data), sha256=digest, rows=len(rows)), table.to_pylist()
 
 
-def _record(data: bytes, unit: str, fingerprint: str) -> CommitRecord:
-    try:
-        record = CommitRecord.model_validate_json(data)
-    except ValidationError as error:
-        raise Conflict(f"the commit record of {unit} cannot be read: {error}") from error
-    names = (record.fingerprint, short(record.fingerprint))
-    if record.unit.name != unit or fingerprint not in names:
+def _record(store: Store, data: bytes, unit: str, fingerprint: str) -> CommitRecord:
+    where = f"{store.url}/{commit_path(unit, fingerprint)}"
+    remedy = "restore it, or move it and snapshots/ away and run the job again, which redoes this unit"
+    record = record_from(CommitRecord, data, where, "a commit", remedy)
+    if record.unit.name != unit or fingerprint not in (record.fingerprint, short(record.fingerprint)):
         raise Conflict(
-            f"the commit record of {unit} is about {record.unit.name} with {short(record.fingerprint)}, "
-            f"expected {short(fingerprint)}"
+            f"{where} is about {record.unit.name} with {short(record.fingerprint)}, expected {unit} with "
+            f"{short(fingerprint)}; {remedy}"
         )
     return record

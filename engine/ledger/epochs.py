@@ -11,9 +11,8 @@ import os
 import secrets
 from typing import Literal
 
-from pydantic import ValidationError
-
 from engine.ledger.commits import put_record, record_bytes
+from engine.ledger.records import record_from
 from engine.storage import Store
 from schemas.digests import short
 from schemas.errors import Conflict, NotFound
@@ -40,10 +39,12 @@ def read_epoch(store: Store, number: int) -> EpochRecord | None:
         data = store.read(epoch_path(number))
     except NotFound:
         return None
-    try:
-        return EpochRecord.model_validate_json(data)
-    except ValidationError as error:
-        raise Conflict(f"{store.url}/{epoch_path(number)} cannot be read: {error}") from error
+    remedy = (
+        "end all runs on this output and move epochs/ away: it tells runs of each other, and nothing else"
+    )
+    return record_from(
+        EpochRecord, data, f"{store.url}/{epoch_path(number)}", "the claim of an epoch", remedy
+    )
 
 
 def claim_epoch(store: Store, purpose: Literal["label", "clean"], job: str | None = None) -> Epoch:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import hashlib
 
-from pydantic import ValidationError
-
 from engine.ledger.commits import put_record
+from engine.ledger.records import record_from
 from engine.reading.shards import READER_VERSION, open_shard
 from engine.reading.spool import ShardStat, Spool, sha256_of_file
 from engine.settings import InputSettings
 from engine.storage import Store
-from schemas.errors import Conflict, NotFound
+from schemas.errors import NotFound
 from schemas.ledger import ShardFacts, unit_name
 
 
@@ -43,11 +42,11 @@ def known_facts(store: Store, stat: ShardStat, settings: InputSettings) -> Shard
     """Facts that an earlier run recorded for exactly this version."""
     path = facts_path(stat, settings)
     try:
-        return ShardFacts.model_validate_json(store.read(path))
+        data = store.read(path)
     except NotFound:
         return None
-    except ValidationError as error:
-        raise Conflict(f"{store.url}/{path} is not a shard record: {error}") from error
+    remedy = "move it away and run the job again, which reads the shard once more"
+    return record_from(ShardFacts, data, f"{store.url}/{path}", "what is known of a shard", remedy)
 
 
 def record_facts(store: Store, stat: ShardStat, settings: InputSettings, facts: ShardFacts) -> None:

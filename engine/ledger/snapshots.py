@@ -9,11 +9,10 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pyarrow as pa
-from pydantic import ValidationError
 
+from engine.ledger.records import unreadable
 from engine.ledger.segments import segment_entries
 from engine.ledger.set_digest import SetDigest
 from engine.plain_parquet import read_table
@@ -23,6 +22,7 @@ from schemas.errors import Conflict, NotFound
 from schemas.ledger import SNAPSHOT_FORMAT, FailedUnit, Snapshot, SnapshotEntry
 
 _FOLDER = "snapshots"
+MOVE_AWAY = "move snapshots/ away and run `label` again: it finds every unit that is committed"
 FAILED = pa.schema([(name, pa.string()) for name in ("unit", "shard", "code", "detail")])
 
 
@@ -46,9 +46,9 @@ def read_snapshot(store: Store, version: int) -> Snapshot:
         snapshot = Snapshot.model_validate_json(data)
         state = SetDigest.decoded(snapshot.digest_state)
     except ValueError as error:  # a ValidationError is one
-        raise Conflict(f"{where} cannot be read: {_first(error)}") from error
+        raise unreadable(where, "a snapshot", error, MOVE_AWAY) from error
     if snapshot.version != version or snapshot.digest != state.value():
-        raise Conflict(f"{where}: its version or digest is not that of its entries")
+        raise Conflict(f"{where}: its version or digest is not that of its entries; {MOVE_AWAY}")
     return snapshot
 
 
@@ -93,11 +93,4 @@ def _check_format(data: bytes, where: str) -> None:
     record = json.loads(data)
     found = record.get("format_version") if isinstance(record, dict) else None
     if str(found).split(".")[0] != SNAPSHOT_FORMAT.split(".")[0]:
-        raise Conflict(
-            f"{where} has format {found}, this version reads {SNAPSHOT_FORMAT}; move snapshots/ away and run `label` "
-            "again: it finds every unit that is committed"
-        )
-
-
-def _first(error: ValueError) -> Any:
-    return error.errors()[0] if isinstance(error, ValidationError) else error
+        raise Conflict(f"{where} has format {found}, this version reads {SNAPSHOT_FORMAT}; {MOVE_AWAY}")

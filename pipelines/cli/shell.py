@@ -58,7 +58,7 @@ def verb(function: Callable[..., Any]) -> Callable[..., Any]:
             if debug:
                 say(traceback.format_exc().rstrip())
             message, code = _explained(error)
-            say(message)
+            say("\n".join([message, *getattr(error, "__notes__", ())]))
             raise typer.Exit(code) from None
         finally:
             _quiet.reset(quiet)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from pydantic import Field
 
+from engine.ledger.records import record_from
 from engine.settings import StorageSettings
 from engine.storage import Store, open_store
 from engine.views import View, open_view
@@ -76,7 +77,8 @@ def materialize_webdataset(
 
 def _refuse_another(store: Store, view: View, to: str) -> None:
     if store.exists(MANIFEST):
-        there = Materialized.model_validate_json(store.read(MANIFEST)).digest
+        where, remedy = f"{to}/{MANIFEST}", "choose another folder"
+        there = record_from(Materialized, store.read(MANIFEST), where, "a manifest of tars", remedy).digest
         if there != view.manifest.digest:
             raise Conflict(f"{to} already holds the tars of view {there}: choose another folder")
 

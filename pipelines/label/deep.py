@@ -10,14 +10,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from engine.ledger.records import unreadable
 from engine.ledger.snapshots import latest_snapshot, snapshot_entries
 from engine.ledger.verify import Problems, Progress, verify
 from engine.ledger.verify_deep import InputsReader
 from engine.settings import InputSettings, StorageSettings
 from engine.storage import Store, open_store
-from pipelines.label.records import JobRecord
+from pipelines.label.records import read_job
 from schemas.digests import short
-from schemas.errors import Conflict
 
 
 def verify_deep(
@@ -50,8 +50,9 @@ def verify_deep(
 
 def job_input(store: Store, job_digest: str) -> InputSettings:
     """The `input` section of the job that an output was made for. Raises NotFound, Conflict."""
-    path = f"jobs/{short(job_digest)}.json"
+    record = read_job(store, job_digest)
     try:
-        return InputSettings.model_validate(JobRecord.model_validate_json(store.read(path)).job["input"])
-    except (ValidationError, KeyError) as error:
-        raise Conflict(f"{store.url}/{path} is not a job record: {error}") from error
+        return InputSettings.model_validate(record.job.get("input"))
+    except ValidationError as error:
+        where = f"{store.url}/jobs/{short(job_digest)}.json"
+        raise unreadable(where, "the record of a job", error, "label into another output") from error

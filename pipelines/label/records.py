@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from engine.ledger.records import first_problem, record_from
 from engine.reading.spool import ShardStat
 from engine.storage import Store
 from engine.work.tasks import WorkerSpec
@@ -89,32 +90,33 @@ class PlanRecord(Record):
 def load_plan(name: str, store: Store) -> PlanRecord:
     """A frozen plan: a file that `plan -o` wrote, or the digest of one that a run left in the output.
 
-    raises: NotFound, ConfigError for a file that is no plan
+    raises: NotFound, ConfigError for a file that is no plan, Conflict for a record of the output that is none
     """
-    if Path(name).is_file():
-        data: Any = _json(Path(name).read_bytes(), name)
-        data = data.get("plan") if isinstance(data, dict) and "plan" in data else data
-    else:
-        path = f"plans/{short(name)}.json"
-        try:
-            data = _json(store.read(path), name)
-        except NotFound as error:
-            raise NotFound(f"--plan {name}: no such file, and no {path} in {store.url}") from error
+    if not Path(name).is_file():
+        return _kept_plan(name, store)
+    data: Any = _json(Path(name).read_bytes(), name)
+    data = data.get("plan") if isinstance(data, dict) and "plan" in data else data
     try:
         return PlanRecord.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{name} is no plan of `groundswell plan -o`: {place}: {first['msg']}") from None
+        raise ConfigError(f"{name} is no plan of `groundswell plan -o`: {first_problem(error)}") from None
 
 
 def read_job(store: Store, digest: str) -> JobRecord:
     """The job that was kept in an output. Raises NotFound, and Conflict for a record that is none."""
     path = f"jobs/{short(digest)}.json"
+    remedy = "move it away and run `groundswell label` with the job's file, which writes it anew"
+    return record_from(JobRecord, store.read(path), f"{store.url}/{path}", "the record of a job", remedy)
+
+
+def _kept_plan(name: str, store: Store) -> PlanRecord:
+    path = f"plans/{short(name)}.json"
     try:
-        return JobRecord.model_validate_json(store.read(path))
-    except ValidationError as error:
-        raise Conflict(f"{store.url}/{path} is not a job record: {error}") from error
+        data = store.read(path)
+    except NotFound as error:
+        raise NotFound(f"--plan {name}: no such file, and no {path} in {store.url}") from error
+    remedy = "move it away and plan anew (`groundswell plan -o`)"
+    return record_from(PlanRecord, data, f"{store.url}/{path}", "a plan", remedy)
 
 
 def _json(data: bytes, name: str) -> Any:

@@ -104,6 +104,26 @@ def throw_away(keep: str | None = None) -> Iterator[str]:
         yield folder
 
 
+@contextmanager
+def always_then(*steps: Callable[[], object]) -> Iterator[None]:
+    """After the block, however it ends, every step in turn. The first error is raised, later ones are its notes."""
+    first: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        first = error
+    for step in steps:
+        try:
+            step()
+        except Exception as error:
+            if first is None:
+                first = error
+            else:
+                first.add_note(f"and then {type(error).__name__}: {error}")
+    if first is not None:
+        raise first
+
+
 @dataclass(frozen=True)
 class _Run:
     """One run of a job that has work to do."""
@@ -130,11 +150,8 @@ class _Run:
         store, name, grace_s = self.setting.store, self.progress.run, self.setting.job.run.grace_s
         with logs.about(run=name), stop_when_asked(grace_s) as stopping, told(self.progress, store, stopping):
             pool = self._pool(address, stopping)
-            try:
+            with always_then(pool.close, self.work.publish):
                 drive(pool, self.work, stopping, self.progress)
-            finally:
-                pool.close()
-                self.work.publish()
             if stopping():
                 raise KeyboardInterrupt
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from pipelines.cli import build_app
 from pipelines.cli.shell import Progress, verb
+from schemas.errors import NotFound
 
 
 def invoked(*words: str, error: BaseException | None = None, **environment: str) -> Result:
@@ -38,6 +39,15 @@ def test_an_unforeseen_error_is_one_line_and_a_kept_traceback(
     assert "error: KeyError: 'colour" in result.stderr and "Traceback" not in result.stderr
     kept = Path(re.search(r"the traceback is in (\S+),", result.stderr)[1])
     assert "Traceback" in kept.read_text() and kept.stat().st_mode & 0o077 == 0
+
+
+def test_what_went_wrong_after_an_error_is_told_after_it() -> None:
+    error = NotFound("no such shard")
+    error.add_note("and then OSError: the disk went away")
+
+    result = invoked("--no-progress", error=error)
+
+    assert result.stderr == "error: no such shard\nand then OSError: the disk went away\n"
 
 
 def test_a_kept_traceback_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

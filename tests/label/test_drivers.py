@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from pathlib import Path
@@ -15,11 +16,13 @@ from engine.ledger.commits import commit_path
 from engine.ledger.epochs import claim_epoch, latest_epoch, read_epoch
 from engine.ledger.snapshots import latest_snapshot, snapshot_entries
 from engine.storage import Store, open_store
+from engine.work.labelling import Labelling
 from pipelines.cli import build_app
 from pipelines.label.job import JobConfig
 from pipelines.label.planning import plan
 from pipelines.label.run import label, verify
-from schemas.errors import Conflict
+from schemas.errors import Conflict, EnvironmentProblem
+from schemas.ledger import Snapshot
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
 
@@ -61,6 +64,25 @@ def test_a_run_claims_an_epoch_and_one_without_work_claims_none(job: JobConfig) 
     assert {(len(attempts_of(store, *name)), attempts_of(store, *name)[0].epoch) for name in names} == {
         (1, 1)
     }
+
+
+def test_the_first_error_of_a_run_is_told_before_that_of_its_last_publish(
+    job: JobConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "teacher.json").write_text('{"refuse": true}')
+    publish, calls = Labelling.publish, itertools.count()
+
+    def publishes_once(work: Labelling) -> Snapshot:
+        if next(calls):
+            raise OSError("the disk went away")
+        return publish(work)
+
+    monkeypatch.setattr(Labelling, "publish", publishes_once)
+
+    with pytest.raises(EnvironmentProblem, match="no such accelerator") as caught:
+        run(job)
+
+    assert caught.value.__notes__ == ["and then OSError: the disk went away"]
 
 
 def test_a_run_that_a_later_job_took_over_ends_in_a_conflict_that_names_it(

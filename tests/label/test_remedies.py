@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from engine.ledger.attempts import attempts_of
+from engine.ledger.epochs import read_epoch
+from engine.ledger.snapshots import latest_snapshot, snapshot_entries
 from engine.ledger.verify import verify
 from engine.reading.spool import stat_shard
 from engine.settings import MAX_BATCH_SIZE, RunSettings
+from engine.storage import open_store
+from pipelines.label.job import JobConfig
+from pipelines.label.records import load_plan, read_job
 from pipelines.label.run import label
 from schemas.errors import Conflict, ShardDamaged
+from schemas.ledger import SnapshotEntry
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
 
@@ -43,6 +52,54 @@ def test_the_remedy_for_lost_data_redoes_the_unit(tmp_path: Path, harm: str) -> 
         verify(str(out))
     (out / "snapshots").rename(tmp_path / "snapshots")
     (out / "commits" / unit).rename(tmp_path / "commit")
+    assert label(job, factories=FACTORIES)["digest"] == before["digest"]
+    verify(str(out))
+
+
+def harmed(out: Path, folder: str) -> Path:
+    """The newest record of a folder."""
+    return max((out / folder).rglob("*.json"))
+
+
+HARMS = {"torn": b'{"unit": {"na', "not text": b"\xff\xfe\x00", "another": b'{"format_version": "1.0"}'}
+READERS: dict[str, Callable[[JobConfig], object]] = {
+    "commits": lambda job: verify(job.output.url),
+    "snapshots": lambda job: label(job, factories=FACTORIES),
+    "shards": lambda job: label(job, factories=FACTORIES),
+    "epochs": lambda job: read_epoch(open_store(job.output.url), 1),
+    "attempts": lambda job: [
+        attempts_of(open_store(job.output.url), entry.unit, entry.fingerprint) for entry in entries(job)
+    ],
+    "jobs": lambda job: read_job(open_store(job.output.url), job.digest()),
+    "plans": lambda job: load_plan(harmed(Path(job.output.url), "plans").stem, open_store(job.output.url)),
+}
+
+
+def entries(job: JobConfig) -> list[SnapshotEntry]:
+    store = open_store(job.output.url)
+    return list(snapshot_entries(store, latest_snapshot(store)))
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("folder", READERS)
+def test_a_harmed_record_is_named_in_one_line_with_a_remedy_that_works(
+    tmp_path: Path, folder: str, harm: str
+) -> None:
+    job = job_of(tmp_path, [write_shard(tmp_path / "0.tar", plain_captions(2))])
+    before, out = label(job, factories=FACTORIES), tmp_path / "out"
+    record = harmed(out, folder)
+    record.write_bytes(HARMS[harm])
+
+    with pytest.raises(Conflict) as caught:
+        READERS[folder](job)
+
+    said = str(caught.value).removeprefix(f"{out}: 1 problems\n").split(": ", folder == "commits")[-1]
+    assert str(record) in said and "\n" not in said
+    assert "pydantic" not in said and "input_value" not in said
+    assert re.search("; (restore|move|delete|end all runs)", said)
+    record.rename(tmp_path / "harmed")
+    if folder in ("commits", "snapshots"):
+        (out / "snapshots").rename(tmp_path / "snapshots")
     assert label(job, factories=FACTORIES)["digest"] == before["digest"]
     verify(str(out))
 

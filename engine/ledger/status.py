@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.ledger.presence import check_segments
 from engine.ledger.snapshots import latest_snapshot
 from engine.ledger.summary import summarise
 from engine.settings import StorageSettings
-from engine.storage import open_store
+from engine.storage import Store, open_store
 
 
 def status(url: str, storage: StorageSettings | None = None) -> dict[str, Any]:
-    """The summary as of the newest snapshot; a running job publishes one every few seconds. Raises NotFound."""
-    return summarise(latest_snapshot(open_store(url, storage)))
+    """The summary as of the newest snapshot; a running job publishes one every few seconds.
+
+    raises: NotFound where nothing was published; Conflict when a file that the snapshot itself names is gone. Data
+            files are not looked for: `verify` reads them
+    """
+    return status_of(open_store(url, storage))
+
+
+def status_of(store: Store) -> dict[str, Any]:
+    """As `status`, of an open store."""
+    snapshot = latest_snapshot(store)
+    check_segments(store, snapshot)
+    return summarise(snapshot)

@@ -16,6 +16,7 @@ from engine.ledger.rows import rows_digest
 from engine.ledger.set_digest import SetDigest
 from engine.ledger.snapshots import failed_units, latest_snapshot, snapshot_entries
 from engine.ledger.summary import summarise
+from engine.parallel import in_order
 from engine.settings import StorageSettings
 from engine.storage import Store, open_store
 from schemas.codes import SAMPLE_CODES
@@ -38,8 +39,11 @@ def verify(
     snapshot = latest_snapshot(store)
     problems = Problems()
     digest, totals = SetDigest(), Totals()
-    for done, entry in enumerate(snapshot_entries(store, snapshot), 1):
-        problems.of_unit(entry.unit, entry_problems(store, entry))
+    read = in_order(
+        lambda entry: (entry, list(entry_problems(store, entry))), snapshot_entries(store, snapshot)
+    )
+    for done, (entry, found) in enumerate(read, 1):
+        problems.of_unit(entry.unit, found)
         digest.add([(entry.unit, entry.rows_digest)])
         totals = totals.plus(totals_of(entry))
         if progress is not None:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TypeVar
 
 from engine.ledger.commits import entry_of, read_commit
 from engine.ledger.epochs import Epoch, claim_epoch
 from engine.ledger.plan import JobPlan
 from engine.ledger.publish import Publisher
 from engine.ledger.shard_facts import known_facts
+from engine.parallel import in_parallel
 from engine.reading.spool import ShardStat
 from engine.redaction import redacted
 from engine.settings import InputSettings
@@ -33,10 +32,8 @@ PUBLISH_EVERY_S = 15.0
 PAUSE_PER_PUBLISH = (
     20  # times as long as publishing took, so that it takes no more than a twentieth of the time
 )
-LOOKUPS_AT_ONCE = 16
+_FACTS_AT_ONCE = 1024
 LOOKED_UP_AT_MOST = 10_000  # units that are asked for one by one at a start; of more, the workers find out
-T = TypeVar("T")
-R = TypeVar("R")
 Progress = Callable[[str, int, int], None]
 
 
@@ -225,7 +222,7 @@ class Labelling:
     def _use_known_facts(self) -> None:
         still_unread: deque[str] = deque()
         shards = iter(self._unread)
-        while chunk := list(islice(shards, 64 * LOOKUPS_AT_ONCE)):
+        while chunk := list(islice(shards, _FACTS_AT_ONCE)):
             known = in_parallel(lambda url: known_facts(self.store, self._stats[url], self._settings), chunk)
             for url, facts in zip(chunk, known, strict=True):
                 if facts is None:
@@ -259,9 +256,3 @@ class Labelling:
 def missing_shard(url: str, code: str, detail: str) -> FailedUnit:
     """A shard that could not even be looked at."""
     return FailedUnit(unit=unit_name(url, 0), shard=url, code=code, detail=redacted(detail))
-
-
-def in_parallel(look: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """The look-ups' results in order; each is a short wait for a store, so threads serve."""
-    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as threads:
-        return list(threads.map(look, items))

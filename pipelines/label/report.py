@@ -12,7 +12,8 @@ from engine.ledger.attempts import attempts_of
 from engine.ledger.commits import read_commit
 from engine.ledger.fingerprint import changes
 from engine.ledger.segments import segment_keys
-from engine.work.labelling import Labelling, in_parallel
+from engine.parallel import in_parallel
+from engine.work.labelling import Labelling
 from pipelines.label.prices import estimate_lines
 from pipelines.label.records import PlanRecord
 from pipelines.label.setting import Setting

@@ -5,6 +5,7 @@ Promise: the same command again continues where the last one ended, however it e
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.filesystems import absolute_url
+from engine.ledger.presence import check_files
 from engine.ledger.status import status
 from engine.ledger.summary import summarise
 from engine.ledger.verify import verify
@@ -31,6 +33,7 @@ from pipelines.label.records import PlanRecord
 from pipelines.label.setting import Setting
 from schemas.errors import ConfigError
 
+log = logging.getLogger(__name__)
 __all__ = ["label", "start", "status", "throw_away", "verify"]
 
 
@@ -82,6 +85,7 @@ def start(
         check_store(setting.store, job.run.single_writer)
     work = setting.begin(progress, limit)
     work.committed_before()
+    _look_for_files(work)
     narrowed(work)
     setting.record()
     work.publish()
@@ -92,6 +96,17 @@ def start(
     if limit is not None:
         work.leave_out_unread()
     return {**summarise(work.publish()), "output": setting.store.url, **setting.asked()}
+
+
+def _look_for_files(work: Labelling) -> None:
+    """Of what counts as done, before it is called done. Raises Conflict when a file is gone."""
+    newest = work.newest
+    if newest is not None and not check_files(work.store, newest, work.plan.admits):
+        log.warning(
+            "%d units are committed; whether their files are still there was not looked at: `groundswell verify %s`",
+            newest.totals.units,
+            work.store.url,
+        )
 
 
 @contextmanager

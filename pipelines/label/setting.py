@@ -8,12 +8,13 @@ from typing import Any
 from engine.ledger.commits import put_record
 from engine.ledger.fingerprint import method_of
 from engine.ledger.plan import JobPlan
+from engine.parallel import in_parallel
 from engine.reading.selection import Selection, load_selection, selection_from_bytes, selection_path
 from engine.reading.spool import ShardStat, stat_shard
 from engine.reading.urls import expand_urls
 from engine.retrying import retried
 from engine.storage import Store, open_store
-from engine.work.labelling import Labelling, Progress, in_parallel, missing_shard
+from engine.work.labelling import Labelling, Progress, missing_shard
 from engine.work.tasks import WorkerSpec
 from pipelines.label.factories import Factories
 from pipelines.label.job import JobConfig

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from engine.ledger.status import status
+from engine.ledger.status import status_of
 from engine.storage import Store, open_store
 from pipelines.label.progress_record import ENDED, newest_progress
 
@@ -23,13 +23,14 @@ def look(
     url: str, store: Store | None = None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> dict[str, Any]:
     """The summary of docs/interfaces.md, and `progress`: what the last run said, or null. Raises NotFound."""
-    told = newest_progress(store or open_store(url))
+    store = store or open_store(url)
+    told = newest_progress(store)
     if told is None:
-        return {**status(url), "progress": None}
+        return {**status_of(store), "progress": None}
     heard_s = max((now() - datetime.fromisoformat(told.written_at)).total_seconds(), 0.0)
     silent = told.state not in ENDED and heard_s > SILENT_BEATS * told.every_s
     said = told.model_dump(mode="json") | {"heard_s_ago": round(heard_s, 1), "silent": silent}
-    return {**status(url), "progress": said}
+    return {**status_of(store), "progress": said}
 
 
 def watch(

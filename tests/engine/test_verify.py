@@ -1,12 +1,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine.ledger.verify import row_problems
+from engine.ledger.verify import row_problems, verify
+from engine.parallel import in_order
+from engine.storage import Store
+from pipelines.label.run import label
+from schemas.errors import Conflict
+from tests.engine.small_teacher import FACTORIES
+from tests.engine.worlds import job_of, plain_captions, write_shard
+
+AT_ONCE_HERE = 3  # of 12 units, so that all of them meet
 
 ROW: dict[str, Any] = {
     "index": 0,
@@ -27,6 +38,50 @@ def changed(change: Callable[[dict[str, Any]], None]) -> list[str]:
     row = copy.deepcopy(ROW)
     change(row)
     return list(row_problems(row))
+
+
+def test_units_are_read_side_by_side_and_told_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions = plain_captions(12)
+    job = job_of(tmp_path, [write_shard(tmp_path / "0.tar", captions)], input={"unit_samples": 1})
+    label(job, factories=FACTORIES)
+    data = sorted((tmp_path / "out" / "data").iterdir())
+    for path in data:
+        shutil.rmtree(path)
+    together, read = threading.Barrier(AT_ONCE_HERE), Store.read
+
+    def met(store: Store, path: str) -> bytes:
+        if path.startswith("data/"):
+            together.wait(timeout=10)  # breaks when they come one by one
+        return read(store, path)
+
+    monkeypatch.setattr(Store, "read", met)
+    told: list[int] = []
+
+    with pytest.raises(Conflict, match="12 problems") as caught:
+        verify(str(tmp_path / "out"), progress=lambda name, done, total: told.append(done))
+
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()[1:]] == [path.name for path in data]
+    assert told == list(range(1, 13))
+
+
+def test_no_more_is_read_ahead_than_asked() -> None:
+    taken: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(50):
+            taken.append(number)
+            yield number
+
+    for number in in_order(lambda n: n, numbers(), at_once=4):
+        assert len(taken) <= number + 4
+    assert taken == list(range(50))
+
+
+def test_the_first_error_ends_it() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(in_order(lambda n: 1 / n, [1, 0, 2]))
 
 
 def test_a_row_that_keeps_the_rules_has_no_problem() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from engine.ledger import presence
 from engine.ledger.attempts import attempts_of
 from engine.ledger.epochs import read_epoch
 from engine.ledger.snapshots import latest_snapshot, snapshot_entries
@@ -19,7 +21,7 @@ from engine.settings import MAX_BATCH_SIZE, RunSettings
 from engine.storage import open_store
 from pipelines.label.job import JobConfig
 from pipelines.label.records import load_plan, read_job
-from pipelines.label.run import label
+from pipelines.label.run import label, status
 from schemas.errors import Conflict, ShardDamaged
 from schemas.ledger import SnapshotEntry
 from tests.engine.small_teacher import FACTORIES
@@ -54,6 +56,62 @@ def test_the_remedy_for_lost_data_redoes_the_unit(tmp_path: Path, harm: str) -> 
     (out / "commits" / unit).rename(tmp_path / "commit")
     assert label(job, factories=FACTORIES)["digest"] == before["digest"]
     verify(str(out))
+
+
+LOST = ["data", "rejected", "commits"]
+
+
+@pytest.mark.parametrize("folder", LOST)
+def test_a_run_does_not_call_done_what_is_gone(tmp_path: Path, folder: str) -> None:
+    captions = [*plain_captions(3), ""]
+    job = job_of(tmp_path, [write_shard(tmp_path / "0.tar", captions)], input={"unit_samples": 2})
+    before, out = label(job, factories=FACTORIES), tmp_path / "out"
+    lost = max(path for path in (out / folder).rglob("*") if path.is_file())
+    unit = lost.relative_to(out).parts[1]
+    lost.unlink()
+
+    with pytest.raises(Conflict, match=f"1 files of 1 committed units are gone, first {folder}/{unit}/"):
+        label(job, factories=FACTORIES)
+
+    (out / "snapshots").rename(tmp_path / "snapshots")
+    (out / "commits" / unit).rename(tmp_path / "commit")
+    assert label(job, factories=FACTORIES)["digest"] == before["digest"]
+    verify(str(out))
+
+
+def test_files_of_a_job_that_is_not_asked_for_are_not_missed(tmp_path: Path) -> None:
+    shard = write_shard(tmp_path / "0.tar", plain_captions(2))
+    label(job_of(tmp_path, [shard]), factories=FACTORIES)
+    shutil.rmtree(tmp_path / "out" / "data")
+
+    assert (
+        label(job_of(tmp_path, [shard], input={"unit_samples": 1}), factories=FACTORIES)["units"]["committed"]
+        == 2
+    )
+
+
+def test_a_run_says_when_it_looked_for_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(presence, "LOOKED_FOR_AT_MOST", 0)
+    job = job_of(tmp_path, [write_shard(tmp_path / "0.tar", plain_captions(2))])
+
+    label(job, factories=FACTORIES)
+    label(job, factories=FACTORIES)
+
+    assert caplog.text.count("groundswell verify") == 1
+
+
+def test_status_names_a_segment_that_is_gone(tmp_path: Path) -> None:
+    job = job_of(tmp_path, [write_shard(tmp_path / "0.tar", plain_captions(2))])
+    label(job, factories=FACTORIES)
+    (segment,) = (tmp_path / "out" / "segments").iterdir()
+    segment.unlink()
+
+    with pytest.raises(
+        Conflict, match=f"{segment.name} does not exist; restore them, or move snapshots/ away"
+    ):
+        status(str(tmp_path / "out"))
 
 
 def harmed(out: Path, folder: str) -> Path:

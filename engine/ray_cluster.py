@@ -6,6 +6,7 @@ token that only this user can read. What Ray tells of nodes is read here and now
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -76,8 +77,21 @@ def draining_nodes() -> set[str]:
     """Ids of nodes that were told to go: preempted, or scaled down. Empty where Ray does not tell."""
     try:
         return set(ray._private.state.state.get_draining_nodes())
-    except (AttributeError, RayError, ConnectionError):  # not part of Ray's stable interface
-        return set()
+    except AttributeError:  # not part of Ray's stable interface
+        _tell_of_no_draining()
+    except (RayError, ConnectionError):
+        pass
+    return set()
+
+
+@functools.cache
+def _tell_of_no_draining() -> None:
+    """Once in a process."""
+    log.warning(
+        "Ray %s does not tell which nodes are to go: actors work there until they are killed, and their units are "
+        "done again elsewhere",
+        ray.__version__,
+    )
 
 
 def lost_with_its_node(error: RayActorError, node: str) -> bool:

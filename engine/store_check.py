@@ -11,7 +11,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import contextmanager, suppress
 
 from engine.retrying import retried
 from engine.storage import Store
@@ -19,26 +19,18 @@ from schemas.errors import EnvironmentProblem
 
 log = logging.getLogger(__name__)
 CREATORS = 8
-T = TypeVar("T")
 
 
 def check_store(store: Store, single_writer: bool = False) -> None:
-    """Write a few small objects and delete them again.
+    """Write a few small objects and delete them again, for which it needs the right to.
 
     single_writer: accept a store that ignores conditions, with a warning; then only one run may ever write there
-    raises:        EnvironmentProblem that names what the store gets wrong, and the remedy
+    raises:        EnvironmentProblem that names what the store gets wrong, or which right is missing, and the remedy
     """
     # not in a folder: a disk would keep the empty folder
     names = [f"self-test-{secrets.token_hex(8)}-{name}" for name in ("twice", "empty", "race")]
-    tries = retried
-    try:
+    with _deleted_after(store, names):
         lies = list(_lies(store, *names))
-    except OSError:  # out of reach after all tries: to clean up, one more is enough
-        tries = _once
-        raise
-    finally:
-        for name in names:
-            tries(functools.partial(store.delete, name))
     if not lies:
         return
     if not single_writer:
@@ -48,6 +40,36 @@ def check_store(store: Store, single_writer: bool = False) -> None:
             "true and never let two runs write to this output"
         )
     log.warning("%s: %s; run.single_writer is set: start no second run on it", store.url, "; ".join(lies))
+
+
+@contextmanager
+def _deleted_after(store: Store, names: list[str]) -> Iterator[None]:
+    """Nothing of those names is left after the block; an error in it is raised before one of the deletions."""
+    try:
+        yield
+    except BaseException as error:
+        # out of reach after all tries: to clean up, one more is enough
+        tries = _once if isinstance(error, OSError) else retried
+        with suppress(OSError, EnvironmentProblem):
+            _delete(store, names, tries)
+        raise
+    _delete(store, names, retried)
+
+
+def _once(action: Callable[[], None]) -> None:
+    action()
+
+
+def _delete(store: Store, names: list[str], tries: Callable[[Callable[[], None]], None]) -> None:
+    for name in names:
+        try:
+            tries(functools.partial(store.delete, name))
+        except EnvironmentProblem as error:
+            raise EnvironmentProblem(
+                f"{store.url}/{name}: the self-test wrote it and may not delete it ({error}). Allow deletion under "
+                "this prefix (s3:DeleteObject, storage.objects.delete), which `clean` needs too, and delete "
+                f"self-test-* there"
+            ) from error
 
 
 def _lies(store: Store, twice: str, empty: str, race: str) -> Iterator[str]:
@@ -77,7 +99,3 @@ def _create_first(store: Store, name: str, data: bytes) -> None:
 def _put(store: Store, name: str, data: bytes) -> bool:
     """Whether the object was created, tried again in passing trouble as a commit is."""
     return retried(lambda: store.put_if_absent(name, data))
-
-
-def _once(action: Callable[[], T]) -> T:
-    return action()

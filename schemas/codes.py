@@ -44,6 +44,7 @@ SHARD_CODES: dict[str, str] = {
 
 UNIT_CODES: dict[str, str] = {
     "WORKER_DIED": "the process that held the unit died, as often as it was tried",
+    "RECALLED": "its worker was leaving before it began; only among the retries, since another worker takes it",
     "STORE_ERROR": "the store kept failing",
     "UNIT_ERROR": "an error in Groundswell itself; its last lines are the detail",
 }

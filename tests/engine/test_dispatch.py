@@ -134,12 +134,19 @@ def test_deaths_leave_a_unit_its_tries_against_a_store_that_fails() -> None:
     assert work.settled[0].failure is None
 
 
-def test_a_blameless_failure_is_no_attempt() -> None:
+def test_a_blameless_failure_is_no_attempt(caplog: pytest.LogCaptureFixture) -> None:
     pool, work = ScriptedPool({"s3://b/0.tar": [BLAMELESS] * 10}), ListedWork(1)
 
     drive(pool, work)
 
     assert work.settled[0].failure is None and pool.handed["s3://b/0.tar"] == 11
+    assert {line.rpartition("(")[2] for line in caplog.messages} == {"attempt 1 of 6)"}
+
+
+def test_attempts_are_told_from_one(caplog: pytest.LogCaptureFixture) -> None:
+    drive(ScriptedPool({"s3://b/0.tar": [PASSING] * 2}), ListedWork(1))
+
+    assert [line.rpartition("(")[2] for line in caplog.messages] == ["attempt 1 of 3)", "attempt 2 of 3)"]
 
 
 def test_what_reading_a_shard_cost_is_not_charged_to_its_first_unit() -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.ray_cluster import draining_nodes
 from engine.settings import RunSettings
 from engine.work.attention import Attention
 from engine.work.dispatch import MAX_DEATHS, drive
@@ -189,3 +190,13 @@ def test_a_death_that_was_blamed_once_stays_isolated(fates: list[Failure]) -> No
 
     isolated = [isolate for isolate, _ in pool.taken]
     assert isolated == sorted(isolated)
+
+
+def test_a_ray_that_does_not_tell_of_draining_nodes_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delattr("ray._private.state.GlobalState.get_draining_nodes")
+
+    assert draining_nodes() == draining_nodes() == set()
+
+    assert caplog.text.count("does not tell which nodes are to go") == 1

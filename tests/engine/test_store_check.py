@@ -141,6 +141,25 @@ def test_passing_trouble_of_any_call_is_no_reason_to_refuse_a_store(monkeypatch:
     assert store.calls > 20 and store.list("") == []
 
 
+class MayNotDelete(Store):
+    def delete(self, path: str) -> None:
+        raise EnvironmentProblem(f"{self.url}: access denied")
+
+
+def test_a_store_that_may_not_be_deleted_from_is_told_which_right_it_needs() -> None:
+    with pytest.raises(EnvironmentProblem, match="s3:DeleteObject.*and delete self-test-"):
+        check_store(MayNotDelete(fresh()))
+
+
+def test_what_the_check_finds_is_told_before_a_missing_right_to_delete() -> None:
+    class MayNotWrite(MayNotDelete):
+        def put_if_absent(self, path: str, data: bytes) -> bool:
+            raise EnvironmentProblem("no right to write")
+
+    with pytest.raises(EnvironmentProblem, match="no right to write"):
+        check_store(MayNotWrite(fresh()))
+
+
 def test_a_store_that_dies_in_the_check_is_left_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.retrying.wait", lambda seconds: None)
 

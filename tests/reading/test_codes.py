@@ -43,6 +43,20 @@ def test_every_code_is_raised_somewhere_and_none_that_is_not_listed(project_root
     assert listed - written == set()
 
 
+def test_a_failure_has_a_code_of_the_list(project_root: Path) -> None:
+    listed = {*SAMPLE_CODES, *SHARD_CODES, *UNIT_CODES}
+    given = {
+        word.value.value
+        for path in (project_root / "engine").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Failure"
+        for word in call.keywords
+        if word.arg == "code" and isinstance(word.value, ast.Constant)
+    }
+
+    assert given and given <= listed
+
+
 def padded(width: int, height: int, side: int, colour: int = 255, suffix: str = "PNG") -> bytes:
     """A photograph of that shape in a square, as img2dataset's `resize_mode: border` stores it."""
     scale = side / max(width, height)

@@ -13,13 +13,13 @@ import pyarrow as pa
 from engine.ledger.commits import put_data, put_record, record_bytes
 from engine.ledger.listed import Listed
 from engine.ledger.plan import JobPlan
-from engine.ledger.segments import filtered, merge_small, segment_keys, write_segment
+from engine.ledger.segments import filtered, merge_small, segment_keys, segment_path, write_segment
 from engine.ledger.set_digest import SetDigest
 from engine.ledger.snapshots import FAILED, read_snapshot, snapshot_path, snapshot_versions
 from engine.plain_parquet import table_bytes
 from engine.storage import Store
 from schemas.digests import sha256_hex
-from schemas.errors import NotFound
+from schemas.errors import Conflict, NotFound
 from schemas.ledger import DataFile, FailedUnit, Segment, Snapshot, SnapshotEntry, Totals
 
 FAILED_LISTED = 1000  # failed units that the snapshot itself names
@@ -68,7 +68,15 @@ class Publisher:
         while True:
             newest = self.look()
             new = [entries[name] for name in sorted(entries) if self._is_new(entries[name])]
-            snapshot = self._next(newest, new, fates)
+            try:
+                snapshot = self._next(newest, new, fates)
+            except (
+                NotFound,
+                Conflict,
+            ):  # collected under us: that befalls only files of a version that stands
+                if self._is_newest(newest):
+                    raise
+                continue
             if newest is not None and newest.model_copy(update={"version": snapshot.version}) == snapshot:
                 return newest
             self._before_put()
@@ -90,6 +98,10 @@ class Publisher:
                 newest = read_snapshot(self._store, newest.version + 1)
             except NotFound:
                 return newest
+
+    def _is_newest(self, snapshot: Snapshot | None) -> bool:
+        newest = self._find_newest()
+        return (newest and newest.version) == (snapshot and snapshot.version)
 
     def _take(self, segment: Segment) -> int:
         return sum(not self.listed.take(*key) for key in segment_keys(self._store, segment))
@@ -115,25 +127,35 @@ class Publisher:
             raise ValueError(
                 f"{committed} units committed and {len(failed)} failed, but only {planned} planned"
             )
+        version = newest.version + 1 if newest else 1
         segments, digest = self._standing(newest)
         if new:
-            segments.append(write_segment(self._store, new))
+            segments.append(write_segment(self._store, new, version))
             digest.add((entry.unit, entry.rows_digest) for entry in new)
-        return self._snapshot(newest, merge_small(self._store, segments), digest, planned, failed)
+        rest = failed[FAILED_LISTED:]
+        return self._snapshot(
+            version,
+            merge_small(self._store, segments, version),
+            digest,
+            planned,
+            failed,
+            _put_failed(self._store, rest, version, newest.failed_rest if newest else None),
+        )
 
     def _snapshot(
         self,
-        newest: Snapshot | None,
+        version: int,
         segments: tuple[Segment, ...],
         digest: SetDigest,
         planned: int,
         failed: list[FailedUnit],
+        failed_rest: DataFile | None,
     ) -> Snapshot:
         totals = Totals()
         for segment in segments:
             totals = totals.plus(segment.totals)
         return Snapshot(
-            version=newest.version + 1 if newest else 1,
+            version=version,
             job_digest=self._plan.job_digest,
             planned=planned,
             totals=totals,
@@ -142,7 +164,7 @@ class Publisher:
             segments=segments,
             failed_units=len(failed),
             failed=tuple(failed[:FAILED_LISTED]),
-            failed_rest=_put_failed(self._store, failed[FAILED_LISTED:]),
+            failed_rest=failed_rest,
         )
 
     def _standing(self, newest: Snapshot | None) -> tuple[list[Segment], SetDigest]:
@@ -155,7 +177,7 @@ class Publisher:
             if not self._unfit[segment.path]:
                 segments.append(segment)
                 continue
-            rest, dropped = filtered(self._store, segment, self._plan.admits_named)
+            rest, dropped = filtered(self._store, segment, self._plan.admits_named, newest.version + 1)
             digest.remove(dropped)
             segments += [rest] if rest is not None else []
         return segments, digest
@@ -182,13 +204,18 @@ def _key(entry: SnapshotEntry) -> tuple[str, str, str]:
     return entry.shard, entry.unit, entry.fingerprint
 
 
-def _put_failed(store: Store, failed: list[FailedUnit]) -> DataFile | None:
+def _put_failed(
+    store: Store, failed: list[FailedUnit], version: int, standing: DataFile | None
+) -> DataFile | None:
+    """The file of failed units; the standing one where it says the same."""
     if not failed:
         return None
     rows = [fate.model_dump() for fate in failed]
     data = table_bytes(pa.Table.from_pylist(rows, schema=FAILED), 16_384)
     sha256 = sha256_hex(data)
-    path = f"segments/failed-{sha256[:16]}.parquet"
+    if standing is not None and standing.sha256 == sha256:
+        return standing
+    path = segment_path(version, f"failed-{sha256[:16]}")
     put_data(store, path, data)
     return DataFile(path=path, size_bytes=len(data), sha256=sha256, rows=len(rows))
 

@@ -1,7 +1,8 @@
 """Segments: files of snapshot entries in unit order. Publishing adds a small one, and small ones are merged.
 
-Promise: a segment is named by its content and checked when it is read, and however many publishes made them, a snapshot
-has few: at most 7 of each size class below 262,144 entries, and larger ones, which are merged no more.
+Promise: a segment is named by the version that it was written for and by its content, and checked when it is read.
+However many publishes made them, a snapshot has few: at most 7 of each size class below 262,144 entries, and larger
+ones, which are merged no more.
 """
 
 from __future__ import annotations
@@ -45,10 +46,21 @@ SEGMENT = pa.schema(
 Key = tuple[str, str, str]
 
 
-def write_segment(store: Store, entries: Iterable[SnapshotEntry]) -> Segment:
-    """A segment of some entries, in any order, none of a unit twice."""
+def segment_path(version: int, name: str) -> str:
+    """Where a file stands that was written for a version: only that one can be the first to name it."""
+    return f"segments/{version:020d}-{name}.parquet"
+
+
+def segment_version(path: str) -> int | None:
+    """The version that a file was written for; None for a path of another form."""
+    version = path.removeprefix("segments/").partition("-")[0]
+    return int(version) if len(version) == 20 and version.isdigit() else None
+
+
+def write_segment(store: Store, entries: Iterable[SnapshotEntry], version: int) -> Segment:
+    """A segment of some entries, in any order, none of a unit twice; `version` is about to name it."""
     rows = sorted(map(_row, entries), key=lambda row: str(row["unit"]))
-    return _put(store, pa.Table.from_pylist(rows, schema=SEGMENT))
+    return _put(store, pa.Table.from_pylist(rows, schema=SEGMENT), version)
 
 
 def segment_entries(store: Store, segment: Segment) -> Iterator[SnapshotEntry]:
@@ -67,7 +79,7 @@ def segment_keys(store: Store, segment: Segment) -> Iterator[Key]:
 
 
 def filtered(
-    store: Store, segment: Segment, admits: Callable[[str, str, str], bool]
+    store: Store, segment: Segment, admits: Callable[[str, str, str], bool], version: int
 ) -> tuple[Segment | None, list[tuple[str, str]]]:
     """The segment without the entries that are not admitted; and those, as (unit, rows_digest)."""
     table = _table(store, segment)
@@ -76,10 +88,10 @@ def filtered(
     gone = table.filter(pc.invert(stay))
     kept = table.filter(stay)
     dropped = list(zip(*(gone.column(name).to_pylist() for name in ("unit", "rows_digest"))))
-    return (_put(store, kept) if kept.num_rows else None), dropped
+    return (_put(store, kept, version) if kept.num_rows else None), dropped
 
 
-def merge_small(store: Store, segments: Iterable[Segment]) -> tuple[Segment, ...]:
+def merge_small(store: Store, segments: Iterable[Segment], version: int) -> tuple[Segment, ...]:
     """The same entries in fewer segments: where a size class has FAN_OUT of them, they become one or a few larger.
 
     An entry is rewritten once a size class, so that publishing costs a few times what is new, not what is there.
@@ -87,7 +99,7 @@ def merge_small(store: Store, segments: Iterable[Segment]) -> tuple[Segment, ...
     standing = list(segments)
     while full := _full_class(standing):
         standing = [segment for segment in standing if segment not in full]
-        standing += [_merged(store, run) for run in _runs(full)]
+        standing += [_merged(store, run, version) for run in _runs(full)]
     return tuple(sorted(standing, key=lambda segment: (-segment.totals.units, segment.path)))
 
 
@@ -116,16 +128,17 @@ def _runs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
         yield run
 
 
-def _merged(store: Store, segments: Sequence[Segment]) -> Segment:
+def _merged(store: Store, segments: Sequence[Segment], version: int) -> Segment:
     if len(segments) == 1:
         return segments[0]
-    return _put(store, pa.concat_tables(_table(store, segment) for segment in segments).sort_by("unit"))
+    table = pa.concat_tables(_table(store, segment) for segment in segments).sort_by("unit")
+    return _put(store, table, version)
 
 
-def _put(store: Store, table: pa.Table) -> Segment:
+def _put(store: Store, table: pa.Table, version: int) -> Segment:
     data = table_bytes(table, ROW_GROUP_ROWS)
     sha256 = sha256_hex(data)
-    path = f"segments/{sha256[:16]}.parquet"
+    path = segment_path(version, sha256[:16])
     put_data(store, path, data)
     return Segment(path=path, size_bytes=len(data), sha256=sha256, totals=_totals(table))
 

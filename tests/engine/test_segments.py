@@ -152,12 +152,12 @@ def test_merging_stops_at_segments_that_are_large_enough(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine.ledger.segments, "FINAL_UNITS", 5)
-    singles = [write_segment(store, [each]) for each in entries(plan_of())[:16]]
+    singles = [write_segment(store, [each], 1) for each in entries(plan_of())[:16]]
 
-    merged = merge_small(store, singles)
+    merged = merge_small(store, singles, 2)
 
     assert [segment.totals.units for segment in merged] == [5, 5, 5, 1]
-    assert merge_small(store, merged) == merged
+    assert merge_small(store, merged, 3) == merged
     found = [e for segment in merged for e in segment_entries(store, segment)]
     assert sorted(e.unit for e in found) == sorted(e.unit for e in entries(plan_of())[:16])
 
@@ -237,7 +237,7 @@ def test_a_snapshot_that_names_a_unit_twice_is_refused(store: Store) -> None:
     plan = plan_of()
     twice = entries(plan)[0]
     snapshot = publish(store, plan, entries(plan)[:2], [])
-    both = (*snapshot.segments, write_segment(store, [twice]))
+    both = (*snapshot.segments, write_segment(store, [twice], 2))
     double = snapshot.model_copy(update={"segments": both, "version": 2})
 
     with pytest.raises(Conflict, match="stands twice"):

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from engine.ledger.commits import deciding_commit, entry_of, read_commit
+from engine.ledger.segments import segment_version
 from engine.ledger.snapshots import latest_snapshot, read_snapshot, snapshot_entries, snapshot_versions
 from engine.ledger.verify import entry_problems
 from schemas.digests import sha256_hex
@@ -24,7 +25,7 @@ _sound: list[
 ] = []  # entries whose rows were judged in an earlier history: bytes named by digest do not change
 
 
-RECORDS = ("commits/", "snapshots/", "shards/", "epochs/", "attempts/", "segments/")
+RECORDS = ("commits/", "snapshots/", "shards/", "epochs/", "attempts/")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Watch:
     def __init__(self, world: World) -> None:
         self.world, self.store = world, SimulatedStore(world, quiet=True)
         self.named: dict[str, str] = {}
+        self.published: set[str] = set()  # segments that a snapshot names
         self.removed: list[str] = []
         self._listed: dict[str, list[SnapshotEntry]] = {}  # of the job of the newest snapshot
         self._claimed: list[Claim] = []
@@ -69,7 +71,9 @@ class Watch:
             raise Violation(f"{path} was removed, but a commit names it")
         if path.startswith(RECORDS):
             raise Violation(f"{path} was removed; records stand for ever")
-        if path.startswith(("data/", "rejected/")):
+        if path in self.published:
+            raise Violation(f"{path} was removed, but a snapshot names it")
+        if path.startswith(("data/", "rejected/", "segments/")):
             self._fence_deletion()
 
     def _fence_deletion(self) -> None:
@@ -105,6 +109,7 @@ class Watch:
 
     def _snapshot(self, version: int) -> None:
         snapshot = read_snapshot(self.store, version)
+        self.published |= {segment.path for segment in snapshot.segments}
         entries = list(snapshot_entries(self.store, snapshot))
         if lost := lost_units(self._listed.get(snapshot.job_digest, []), entries, snapshot.failed):
             raise Violation(f"snapshot {version} lost {lost}")
@@ -167,7 +172,7 @@ def _check_entry(store: SimulatedStore, entry: SnapshotEntry) -> None:
 
 
 def check_orphans(watch: Watch) -> None:
-    """After a last collection: of decided units exactly the committed files are left."""
+    """After a last collection: of decided units exactly the committed files are left, of versions what they name."""
     store = watch.store
     left = {*store.list("data"), *store.list("rejected")}
     if gone := watch.named.keys() - left:
@@ -176,3 +181,7 @@ def check_orphans(watch: Watch) -> None:
         _, unit, fingerprint16, _ = path.split("/")
         if deciding_commit(store, unit, fingerprint16) is not None:
             raise Violation(f"after collection {path} is left, though its unit is decided")
+    made = set(snapshot_versions(store))
+    for path in set(store.list("segments")) - watch.published:
+        if segment_version(path) in made:
+            raise Violation(f"after collection {path} is left, though its version is there without it")

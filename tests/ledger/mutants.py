@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -15,7 +16,9 @@ from engine import retrying
 from engine.ledger import collect, commits, publish
 from engine.ledger.epochs import Epoch, claim_epoch
 from engine.ledger.set_digest import SetDigest
+from engine.ledger.snapshots import read_snapshot
 from engine.storage import Store
+from schemas.errors import NotFound
 from schemas.ledger import CommitRecord
 from tests.ledger import simulated_processes
 from tests.ledger.mistaken_stores import DataLater, Everything, Pending, Renaming, remove_pending
@@ -215,6 +218,23 @@ def collection_before_a_unit_is_decided() -> Iterator[None]:
         patch.object(collect, "frozenset", lambda paths: Everything(), create=True),
     ):
         yield
+
+
+@mutant
+def segments_collected_before_their_version_is_decided() -> Iterator[None]:
+    """Whatever segment no snapshot names is an orphan, though its snapshot may just be coming."""
+    with (
+        patch.object(collect, "frozenset", lambda listed: Everything(), create=True),
+        patch.object(collect, "read_snapshot", _nothing_named),
+    ):
+        yield
+
+
+def _nothing_named(store: Store, version: int) -> Any:
+    try:
+        return read_snapshot(store, version)
+    except NotFound:
+        return SimpleNamespace(segments=(), failed_rest=None)
 
 
 @mutant

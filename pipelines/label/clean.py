@@ -26,8 +26,8 @@ def clean(url: str, storage: StorageSettings | None = None) -> dict[str, Any]:
 def clean_text(report: dict[str, Any]) -> str:
     """The report for a person."""
     lines = [
-        f"deleted {len(report['deleted'])} files that lost to a commit, and {len(report['swept'])} half-written ones",
-        f"left {report['undecided']} files of units that no commit decides on yet",
+        f"deleted {len(report['deleted'])} files that lost a race, and {len(report['swept'])} half-written ones",
+        f"left {report['undecided']} files that no commit or snapshot decides on yet",
     ]
     if report["foreign"]:
         lines.append(f"left {report['foreign']} files whose names are not of this version's form")

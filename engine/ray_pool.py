@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
-from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -19,12 +18,12 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
 from engine.ray_actor import GROUPS, TASKS_PER_ACTOR, actor_class
 from engine.ray_cluster import arithmetic, cluster, draining_nodes, lost_with_its_node
+from engine.ray_held import HeldActor, answer_before_death, first_line, lost, started
 from engine.settings import RunSettings
 from engine.storage import open_store
-from engine.work.attention import Attention
-from engine.work.rooms import ROOMS, check_rooms, package_root
+from engine.work.rooms import check_rooms, package_root
 from engine.work.stragglers import Stragglers
-from engine.work.tasks import WORKER_DIED, Failure, Outcome, PoolState, Task, WorkerSpec
+from engine.work.tasks import Outcome, PoolState, Task, WorkerSpec
 from engine.work.worker_output import keep_printed, printed
 from schemas.errors import EnvironmentProblem
 
@@ -34,29 +33,6 @@ MAX_FAILED_STARTS = 3  # in a row; nodes come and go, a broken installation stay
 _POLL_S = 1.0
 _LOOK_AT_NODES_EVERY_S = 2.0
 _SHOWN_LINES = 5  # of what a dead worker printed
-
-
-@dataclass(eq=False)
-class _Actor:
-    """An actor as the driver sees it; `tasks` in the order handed over, so the first is the one that runs."""
-
-    handle: Any
-    looked: Any
-    attention: Attention
-    placed: bool = False
-    leaving: bool = False
-    node: str = ""
-    printing: list[str] = field(default_factory=list)
-    tasks: dict[Any, Task] = field(default_factory=dict)
-    pulse: Any = None
-    doubted: bool = False
-
-    @property
-    def room(self) -> int:
-        """How many more tasks it takes: none beside one that may kill it, so that no bystander is blamed."""
-        alone = any(task.isolate or task.suspect for task in self.tasks.values())
-        usable = self.placed and not (self.leaving or self.doubted or alone)
-        return TASKS_PER_ACTOR - len(self.tasks) if usable else 0
 
 
 class RayPool:
@@ -73,7 +49,7 @@ class RayPool:
         self._spec, self._run, self._stopping = spec.model_copy(update={"run": run}), run, stopping
         self._open = ExitStack()
         self._ended: list[Outcome] = []
-        self._actors: list[_Actor] = []
+        self._actors: list[HeldActor] = []
         self._printing: list[str] = []
         self._failed_starts = 0
         self._stragglers = Stragglers()
@@ -100,7 +76,7 @@ class RayPool:
 
     def submit(self, task: Task) -> None:
         """Give the task to the actor with the least to do."""
-        self._hand_over(max(self._actors, key=lambda actor: actor.room), task)
+        max(self._actors, key=lambda actor: actor.room).hand_over(task)
         self._stragglers.handed_out(task)
 
     def busy(self) -> int:
@@ -131,21 +107,8 @@ class RayPool:
                 keep_printed(open_store(self._spec.output_url, self._spec.output_storage), self._printing)
                 self._printing = []
 
-    def _start(self) -> _Actor:
-        handle = self._remote.options(
-            num_cpus=self._run.cpus_per_actor,
-            num_gpus=self._run.gpus_per_actor,
-            max_restarts=0,
-            max_task_retries=0,
-        ).remote(self._spec.model_dump_json())
-        looked = handle.look.options(concurrency_group="ask").remote(ROOMS)
-        return _Actor(handle, looked, Attention(self._run))
-
-    def _hand_over(self, actor: _Actor, task: Task) -> None:
-        if not actor.tasks:
-            actor.attention.begin(time.monotonic())
-        run = actor.handle.run.options(concurrency_group="work")
-        actor.tasks[run.remote(task.model_dump_json())] = task
+    def _start(self) -> HeldActor:
+        return started(self._remote, self._spec, self._run)
 
     def _placed(self) -> int:
         return sum(actor.placed and not actor.leaving for actor in self._actors)
@@ -182,11 +145,11 @@ class RayPool:
                 actor.doubted, actor.pulse = True, None
                 actor.attention.begin(time.monotonic())
             except RayActorError as error:
-                self._bury(actor, _first_line(error), lost_with_its_node(error, actor.node), error)
+                self._bury(actor, first_line(error), lost_with_its_node(error, actor.node), error)
             except RayError as error:
-                self._take_error(actor, ref, f"{type(error).__name__}: {_first_line(error)}")
+                self._take_error(actor, ref, f"{type(error).__name__}: {first_line(error)}")
 
-    def _take(self, actor: _Actor, ref: Any, answer: Any) -> None:
+    def _take(self, actor: HeldActor, ref: Any, answer: Any) -> None:
         if ref is actor.looked:
             origins, actor.printing, actor.node = answer
             check_rooms(origins, package_root(), "a Ray worker")
@@ -202,10 +165,10 @@ class RayPool:
             del actor.tasks[ref]
             self._end(Outcome.model_validate_json(answer))
 
-    def _take_error(self, actor: _Actor, ref: Any, reason: str) -> None:
+    def _take_error(self, actor: HeldActor, ref: Any, reason: str) -> None:
         """A call failed in an actor that lives on."""
         if ref in actor.tasks:
-            self._end(_lost(actor.tasks.pop(ref), reason, charged=True, suspect=False))
+            self._end(lost(actor.tasks.pop(ref), reason, charged=True, suspect=False))
         elif ref is actor.pulse:
             actor.pulse = None
         else:
@@ -232,7 +195,7 @@ class RayPool:
         if self._stopping() and not self._recalled:
             self._recalled = True
             for actor in self._actors:
-                self._recall(actor)
+                actor.recall()
         if now - self._looked_at_nodes > _LOOK_AT_NODES_EVERY_S:
             self._looked_at_nodes = now
             self._leave_draining_nodes()
@@ -243,23 +206,21 @@ class RayPool:
             if actor.node in going and not actor.leaving:
                 log.warning("node %s is going; its actor gets no more work", actor.node[:12])
                 actor.leaving = True
-                self._recall(actor)
+                actor.recall()
                 self._actors.append(self._start())
             if actor.leaving and not actor.tasks:
                 self._actors.remove(actor)
                 ray.kill(actor.handle)
 
-    def _recall(self, actor: _Actor) -> None:
-        if actor.tasks:
-            actor.handle.recall.options(concurrency_group="ask").remote()
-
     def _try_again_what_is_late(self) -> None:
         idle = [actor for actor in self._actors if actor.room and not actor.tasks]
         if idle and not self._stopping() and (task := self._stragglers.next_copy()) is not None:
             log.warning("%s takes long; an idle worker tries it too", task.name)
-            self._hand_over(idle[0], task)
+            idle[0].hand_over(task)
 
-    def _bury(self, actor: _Actor, reason: str, blameless: bool, error: RayActorError | None = None) -> None:
+    def _bury(
+        self, actor: HeldActor, reason: str, blameless: bool, error: RayActorError | None = None
+    ) -> None:
         """Replace an actor that is dead or as good as dead. What it answered before counts."""
         last = [line for path in actor.printing for line in printed(path).splitlines()[-_SHOWN_LINES:]]
         log.warning("a teacher actor died: %s", "\n  ".join([reason, *last]))
@@ -275,33 +236,10 @@ class RayPool:
         blamed = False
         for ref, task in list(actor.tasks.items()):
             del actor.tasks[ref]
-            answer = _answer_before_death(ref)
+            answer = answer_before_death(ref)
             if answer is not None:
                 self._end(Outcome.model_validate_json(answer))
                 continue
             charged = not blameless and (not blamed or task.suspect)
-            self._end(_lost(task, reason, charged, suspect=not blameless))
+            self._end(lost(task, reason, charged, suspect=not blameless))
             blamed = True
-
-
-def _lost(task: Task, reason: str, charged: bool, suspect: bool) -> Outcome:
-    failure = Failure(
-        code=WORKER_DIED,
-        detail=f"the worker died: {reason}",
-        retryable=True,
-        charged=charged,
-        suspect=suspect and not charged,
-    )
-    return Outcome(task=task, failure=failure)
-
-
-def _answer_before_death(ref: Any) -> Any:
-    ready, _ = ray.wait([ref], timeout=0)
-    try:
-        return ray.get(ref) if ready else None
-    except RayError:
-        return None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]

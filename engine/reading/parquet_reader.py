@@ -6,7 +6,6 @@ and a row group is streamed in small batches.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.plain_parquet import footer_of, names_extension_type
+from engine.reading.parquet_columns import column_values, is_image, is_plain, is_spans, is_text
 from engine.settings import ReadingSettings
 from schemas.errors import ShardDamaged
 
@@ -53,9 +53,9 @@ class ParquetTable:
                 raise ShardDamaged("SHARD_SCHEMA", f"{self._url}: two columns are called {name!r}")
             kind = schema.field(name).type
             if name == self._spans_column:
-                fits = _is_spans(kind)
+                fits = is_spans(kind)
             else:
-                fits = name in (self.image_column, self.caption_column) or _is_plain(kind)
+                fits = name in (self.image_column, self.caption_column) or is_plain(kind)
             if not fits:
                 raise ShardDamaged("SHARD_SCHEMA", f"{self._url}: column {name!r} has type {kind}")
         for group in range(self._file.metadata.num_row_groups):
@@ -93,7 +93,7 @@ class ParquetTable:
                 skip, take = max(low - row, 0), min(high - row, batch.num_rows)
                 if skip < take:
                     part = batch.slice(skip, take - skip)
-                    columns = {name: _values(part.column(name)) for name in wanted}
+                    columns = {name: column_values(part.column(name)) for name in wanted}
                     for at in range(part.num_rows):
                         yield row + skip + at, {name: values[at] for name, values in columns.items()}
                 row += batch.num_rows
@@ -108,7 +108,7 @@ def read_parquet_image(path: Path, url: str, row_group: int, row: int, column: s
     """The image bytes of one row; b"" for a null. Raises ShardDamaged, and FileNotFoundError."""
     with _damage_named(url):
         file = _open_checked(path, url)
-        fits = column in file.schema_arrow.names and _is_image(file.schema_arrow.field(column).type)
+        fits = column in file.schema_arrow.names and is_image(file.schema_arrow.field(column).type)
         if not fits or row_group >= file.metadata.num_row_groups:
             raise ShardDamaged(
                 "INPUT_CHANGED", f"{url}: no image column {column!r} or no row group {row_group}"
@@ -117,7 +117,7 @@ def read_parquet_image(path: Path, url: str, row_group: int, row: int, column: s
         rows = _batch_rows(file, row_group, [column])
         for batch in file.iter_batches(rows, row_groups=[row_group], columns=[column], use_threads=False):
             if row < seen + batch.num_rows:
-                return image_bytes(_values(batch.column(column).slice(row - seen, 1))[0]) or b""
+                return image_bytes(column_values(batch.column(column).slice(row - seen, 1))[0]) or b""
             seen += batch.num_rows
     raise ShardDamaged(
         "INPUT_CHANGED", f"{url}: row group {row_group} has {seen} rows, row {row} was asked for"
@@ -126,7 +126,7 @@ def read_parquet_image(path: Path, url: str, row_group: int, row: int, column: s
 
 def image_column(schema: pa.Schema, names: Sequence[str], where: str) -> str:
     """The first of the job's image names that is a column of bytes, then `image`, then the only column of bytes."""
-    fit = [field.name for field in schema if _is_image(field.type)]
+    fit = [field.name for field in schema if is_image(field.type)]
     for name in (*names, "image"):
         if name in fit:
             return str(name)
@@ -212,63 +212,8 @@ def _damage_named(url: str) -> Iterator[None]:
 
 def _caption_column(schema: pa.Schema, wanted: str, where: str) -> str:
     for name in (wanted, "caption") if wanted == "txt" else (wanted,):
-        if name in schema.names and _is_text(schema.field(name).type):
+        if name in schema.names and is_text(schema.field(name).type):
             return name
     raise ShardDamaged(
         "SHARD_SCHEMA", f"{where}: no text column {wanted!r} for the caption; columns: {schema.names[:20]}"
     )
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _is_image(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        index = kind.get_field_index("bytes")
-        return index >= 0 and _is_bytes(kind.field(index).type) and kind.num_fields <= 2
-    return _is_bytes(kind)
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _is_scalar(kind.value_type)
-    return _is_scalar(kind)
-
-
-def _is_spans(kind: pa.DataType) -> bool:
-    """Lists of lists of whole numbers; the inner ones may be of fixed size."""
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
-        return False
-    inner = kind.value_type
-    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return any(test(inner) for test in tests) and bool(pa.types.is_integer(inner.value_type))
-
-
-def _is_scalar(kind: pa.DataType) -> bool:
-    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null, _is_text)
-    return any(test(kind) for test in tests)
-
-
-def _values(column: pa.Array) -> list[Any]:
-    """Python values; text stays bytes, since pyarrow checks its UTF-8 only when it is too late for one row."""
-    if _is_text(column.type):
-        return list(
-            column.cast(pa.binary() if pa.types.is_string(column.type) else pa.large_binary()).to_pylist()
-        )
-    try:
-        values = column.to_pylist()
-    except UnicodeDecodeError:  # in a list of texts: the list counts as absent, its row and its mates stay
-        values = [_or_none(column[at]) for at in range(len(column))]
-    return [None if isinstance(v, float) and not math.isfinite(v) else v for v in values]
-
-
-def _or_none(cell: pa.Scalar) -> Any:
-    try:
-        return cell.as_py()
-    except UnicodeDecodeError:
-        return None

@@ -19,19 +19,16 @@ from engine.ledger.publish import Publisher
 from engine.ledger.shard_facts import known_facts
 from engine.parallel import in_parallel
 from engine.reading.spool import ShardStat
-from engine.redaction import redacted
 from engine.settings import InputSettings
 from engine.storage import Store
 from engine.work.tasks import Outcome, Task
 from engine.work.unit_queue import UnitQueue
 from schemas.codes import SHARD_CODES
 from schemas.errors import EnvironmentProblem
-from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit, unit_name
+from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit
 
 PUBLISH_EVERY_S = 15.0
-PAUSE_PER_PUBLISH = (
-    20  # times as long as publishing took, so that it takes no more than a twentieth of the time
-)
+PAUSE_PER_PUBLISH = 20  # times as long as publishing took: it takes no more than a twentieth of the time
 _FACTS_AT_ONCE = 1024
 LOOKED_UP_AT_MOST = 10_000  # units that are asked for one by one at a start; of more, the workers find out
 Progress = Callable[[str, int, int], None]
@@ -251,8 +248,3 @@ class Labelling:
     def _report(self) -> None:
         if self._progress is not None:
             self._progress("units", self.done(), self.planned())
-
-
-def missing_shard(url: str, code: str, detail: str) -> FailedUnit:
-    """A shard that could not even be looked at."""
-    return FailedUnit(unit=unit_name(url, 0), shard=url, code=code, detail=redacted(detail))

@@ -7,12 +7,10 @@ by two threads: while one unit is with the teacher the next is read and decoded,
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from engine.ledger.attempts import BACK_OFF_AFTER, ManyAttempts, begin_attempt
 from engine.ledger.commits import commit_unit, entry_of, read_commit
@@ -25,11 +23,11 @@ from engine.storage import open_store
 from engine.work.disposable import Answer, Request, in_child, take_note
 from engine.work.endings import ChildEnded, Recalled, died, ended_by
 from engine.work.isolation import Died, isolate
+from engine.work.making import make
 from engine.work.meter import Meter
 from engine.work.run_unit import Labelled, UnitRun, checked
-from engine.work.tasks import Factory, Outcome, Task, WorkerSpec
+from engine.work.tasks import Outcome, Task, WorkerSpec
 from engine.work.telling import Telling
-from schemas.errors import Conflict, EnvironmentProblem, GroundswellError
 from schemas.labeler import Labeler, PhraseFinder
 from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit
 
@@ -59,8 +57,7 @@ class Worker:
         self._planned_batch_size = 0
         self._score_kind = ""
         self._preparing, self._teaching = threading.Semaphore(), threading.Semaphore()
-        self._one_prepares = threading.Lock()
-        self._recalled = threading.Event()
+        self._one_prepares, self._recalled = threading.Lock(), threading.Event()
 
     def run(self, task: Task) -> Outcome:
         """Do the task."""
@@ -251,27 +248,3 @@ class Worker:
         if self._batch_size is not None:  # only then: what is not disturbed has the same bytes everywhere
             provenance["groundswell.batch_size"] = str(self._batch_size)
         return provenance
-
-
-def make(factory: Factory) -> Any:
-    """Build a labeler or phrase finder.
-
-    raises: Conflict when it is not the one that was planned with; EnvironmentProblem when this machine cannot make
-            it, which ends the run: a worker that took unit after unit and failed each would be worse
-    """
-    module, _, function = factory.factory.partition(":")
-    try:
-        made = getattr(importlib.import_module(module), function)(**factory.arguments)
-    except GroundswellError:
-        raise
-    except Exception as error:
-        raise EnvironmentProblem(
-            f"{factory.factory} cannot be made here ({type(error).__name__}: {error}); models, packages and devices "
-            "must be in place on every node; run `groundswell doctor` there"
-        ) from error
-    if made.digest != factory.digest:
-        raise Conflict(
-            f"{factory.factory} has digest {made.digest}, planned was {factory.digest}: its files changed since the "
-            "run began, or differ between machines"
-        )
-    return made

@@ -7,22 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.cli.shell import JSON, SET, Progress, example, give, say, verb
+from pipelines.cli.shell import ADDRESS, JSON, LOG, SET, Progress, example, give, say, verb
 from pipelines.cli.status_text import progress_lines, summary_text
 from schemas.errors import ConfigError
 
 Job = Annotated[Path, typer.Argument(help="The job: a YAML file.")]
 Out = Annotated[str, typer.Argument(help="The output of a job: a folder or an object store URL.")]
 WORK_TO_DO = 10
-ADDRESS = typer.Option(
-    None, help="A running Ray cluster, host:port; else run.address, RAY_ADDRESS, then one of this machine."
-)
-LOG = typer.Option(
-    None,
-    "--log-format",
-    envvar="GROUNDSWELL_LOG",
-    help="Log lines on stderr and in OUT/logs: text or json, maybe with a level, e.g. json,debug.",
-)
 
 
 def add_verbs(app: typer.Typer) -> None:

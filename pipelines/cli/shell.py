@@ -25,6 +25,15 @@ EXIT_CODES = (
 )
 JSON = typer.Option(False, "--json", help="One JSON object on stdout instead of text.")
 SET = typer.Option([], "--set", metavar="NAME=VALUE", help="Override a field, e.g. --set run.batch_size=8.")
+ADDRESS = typer.Option(
+    None, help="A running Ray cluster, host:port; else run.address, RAY_ADDRESS, then one of this machine."
+)
+LOG = typer.Option(
+    None,
+    "--log-format",
+    envvar="GROUNDSWELL_LOG",
+    help="Log lines on stderr and in OUT/logs: text or json, maybe with a level, e.g. json,debug.",
+)
 EVERY_VERB = {
     "debug": typer.Option(
         False, "--debug", envvar="GROUNDSWELL_DEBUG", help="Show the traceback of an error, too."

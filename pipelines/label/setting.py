@@ -12,16 +12,17 @@ from engine.parallel import in_parallel
 from engine.reading.selection import Selection, load_selection, selection_from_bytes, selection_path
 from engine.reading.spool import ShardStat, stat_shard
 from engine.reading.urls import expand_urls
+from engine.redaction import redacted
 from engine.retrying import retried
 from engine.storage import Store, open_store
-from engine.work.labelling import Labelling, Progress, missing_shard
+from engine.work.labelling import Labelling, Progress
 from engine.work.tasks import WorkerSpec
 from pipelines.label.factories import Factories
 from pipelines.label.job import JobConfig
 from pipelines.label.records import JobRecord, PlanRecord
 from schemas.digests import short
 from schemas.errors import ShardDamaged
-from schemas.ledger import FailedUnit
+from schemas.ledger import FailedUnit, unit_name
 
 
 @dataclass(frozen=True)
@@ -123,4 +124,9 @@ def _look(url: str, job: JobConfig) -> ShardStat | FailedUnit:
     try:
         return stat_shard(url, job.input.storage)
     except ShardDamaged as damage:
-        return missing_shard(url, damage.code, damage.detail)
+        return _missing_shard(url, damage.code, damage.detail)
+
+
+def _missing_shard(url: str, code: str, detail: str) -> FailedUnit:
+    """A shard that could not even be looked at."""
+    return FailedUnit(unit=unit_name(url, 0), shard=url, code=code, detail=redacted(detail))

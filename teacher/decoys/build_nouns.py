@@ -127,7 +127,7 @@ def main() -> None:
     text = table(data, index)
     packed = lzma.compress(text, preset=9 | lzma.PRESET_EXTREME)
     options.out.write_bytes(packed)
-    print(f"{text.count(b'\n')} synsets, {len(packed)} bytes")
+    print(len(text.splitlines()), "synsets,", len(packed), "bytes")
 
 
 if __name__ == "__main__":

@@ -14,4 +14,6 @@ ONE_IN = 4
 def is_probe_noun(lemma: str) -> bool:
     """Whether a head noun may be a decoy, and so must not be drawn as a training negative; case does not matter."""
     word = " ".join(lemma.lower().split())
-    return hashlib.sha256(f"groundswell probe noun\n{word}".encode("utf-8", "replace")).digest()[0] % ONE_IN == 0
+    return (
+        hashlib.sha256(f"groundswell probe noun\n{word}".encode("utf-8", "replace")).digest()[0] % ONE_IN == 0
+    )

@@ -50,7 +50,6 @@ class NounTable:
         return frozenset(above for synset in self.meanings.get(noun, ()) for above in self.above[synset])
 
 
-
 class Relations:
     """What a caption's nouns rule out. One for each caption: built once, asked about many nouns."""
 
@@ -70,7 +69,9 @@ class Relations:
         table = self._table
         if noun in self._nouns or not self._broader.isdisjoint(table.meanings.get(noun, ())):
             return True
-        if not self._own.isdisjoint(_broader(noun, table)) or not self._parents.isdisjoint(table.parents(noun)):
+        if not self._own.isdisjoint(_broader(noun, table)) or not self._parents.isdisjoint(
+            table.parents(noun)
+        ):
             return True
         return self._people and noun in table.about_people
 

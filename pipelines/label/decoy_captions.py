@@ -32,14 +32,14 @@ _AT_ONCE = 512
 
 def draw(settings: InputSettings, seed: int, finder: Factory, shards: Sequence[ShardStat]) -> DecoyPool:
     """The pool of a job. Raises ConfigError where no caption can be read."""
-    captions, read = _captions(settings, seed, chosen_shards(seed, shards))
+    captions, shards_read = _captions(settings, seed, chosen_shards(seed, shards))
     if not captions:
         raise ConfigError(
-            f"decoys: no caption could be read from {len(read)} shards to draw a pool from; name nouns by decoys.pool, "
-            "or set decoys.share: 0"
+            f"decoys: no caption could be read from {shards_read} shards to draw a pool from; name nouns by "
+            "decoys.pool, or set decoys.share: 0"
         )
-    log.info("drawing a pool of decoys from %d captions of %d shards", len(captions), len(read))
-    source = {"kind": "captions", "captions": len(captions), "shards": read}
+    log.info("drawing a pool of decoys from %d captions of %d shards", len(captions), shards_read)
+    source = {"kind": "captions", "captions": len(captions), "shards": shards_read}
     return pool_from_captions(_found(make(finder), captions), seed, source)
 
 
@@ -53,19 +53,17 @@ def chosen_shards(seed: int, shards: Sequence[ShardStat]) -> list[ShardStat]:
     return chosen
 
 
-def _captions(
-    settings: InputSettings, seed: int, shards: Sequence[ShardStat]
-) -> tuple[list[str], dict[str, int]]:
-    """MAX_CAPTIONS captions, equally many of each shard, and how many were taken from each."""
+def _captions(settings: InputSettings, seed: int, shards: Sequence[ShardStat]) -> tuple[list[str], int]:
+    """MAX_CAPTIONS captions, equally many of each shard, and how many shards could be read."""
     captions: list[str] = []
-    read: dict[str, int] = {}
+    read = 0
     for stat in shards:
         try:
             best = heapq.nsmallest(MAX_CAPTIONS // len(shards), _of_shard(settings, seed, stat))
         except ShardDamaged as damage:  # labelling says so, with its unit
             log.info("no captions for the pool of decoys from %s: %s", stat.url, damage.code)
             continue
-        read[bare_url(stat.url)] = len(best)
+        read += 1
         captions += [caption for _, caption in best]
     return captions, read
 

@@ -155,8 +155,8 @@ def _finder_class() -> type:
 
         def find(self, captions: list[str]) -> object:
             """What the finder says of them; it is made with the first."""
+            from engine.work.making import make
             from engine.work.tasks import Factory
-            from engine.work.worker import make
 
             if self._finder is None:
                 self._finder = make(Factory.model_validate_json(self._factory_json))

@@ -58,6 +58,7 @@ PHRASE_CODES: dict[str, str] = {
     "PH_JUNK": "file name, URL, markup, hashtag or a symbol",
     "PH_TOO_LONG": "the phrase alone is longer than the teacher's token budget",
     "PH_NO_TOKEN": "no token of the teacher's tokenizer falls into the span",
+    "PH_NO_CLASS": "a decoy that names no class of the detector, or that of another phrase",
     "PH_MEASURE": "a number or a measure without a thing",
 }
 

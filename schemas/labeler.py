@@ -56,6 +56,8 @@ class Prepared:
 
     bucket: tuple[int, ...]
     inputs: Any
+    second_pass: bool = False
+    """Asks for decoys: shares no batch with what does not."""
     dropped: tuple[tuple[int, str], ...] = ()
     """(phrase number, phrase code of `schemas.codes`) of phrases that cannot be put to this teacher."""
 
@@ -90,4 +92,27 @@ class Labeler(Protocol):
         Boxes are half-open pixels of the upright stored image, clipped to it. Raises OutOfMemory, after which it is
         called again with smaller batches; EnvironmentProblem ends the run; anything else is bisected to one sample.
         """
+        ...
+
+
+@runtime_checkable
+class DecoyLabeler(Labeler, Protocol):
+    """A teacher that can be asked for decoys."""
+
+    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+        """As `prepare`, to ask for the decoys among the sample's phrases alone; the others are what it says besides.
+
+        Regions of the answer have a `pass_index` above those of `prepare`. A decoy in `dropped` counts as not asked.
+        """
+        ...
+
+
+class DecoyChooser(Protocol):
+    """Chooses decoys for a sample: phrases that are believed absent from its image."""
+
+    digest: str
+    """Covers the pool and the rules: another digest means other decoys."""
+
+    def choose(self, sample: Sample) -> tuple[Phrase, ...]:
+        """Decoys for the sample, maybe none: a function of the sample's image, caption and phrases alone."""
         ...

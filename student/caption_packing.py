@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from schemas.probe_nouns import is_probe_noun
 from student.examples import Example, Stream
 from student.prompts import SEPARATOR, Prompt, PromptSpan, TokenBudget
 from student.settings import CaptionPacking
@@ -31,7 +32,7 @@ def pack_captions(
         other = stream.examples[int(place)]
         cost = budget.count(other.caption + SEPARATOR)
         if cost <= room and other.caption not in said:
-            pieces.append((other.caption, _masked(other, example)))
+            pieces.append((other.caption, _masked(other, example, stream.probe_nouns_excluded)))
             said.add(other.caption)
             room -= cost
     if len(pieces) == 1:
@@ -51,11 +52,14 @@ def packed_number(rng: np.random.Generator, packing: CaptionPacking) -> int:
     return packing.most if rng.random() < packing.full else int(rng.integers(packing.most))
 
 
-def _masked(other: Example, example: Example) -> tuple[PromptSpan, ...]:
-    """Spans of another image's caption that may speak of this image; the rest needs none, having no box here."""
+def _masked(other: Example, example: Example, probe_nouns_too: bool) -> tuple[PromptSpan, ...]:
+    """Spans of another image's caption that may speak of this image; the rest needs none, having no box here.
+
+    probe_nouns_too: mask those as well, so that they are not taught as absent
+    """
     shared = {root.lower() for root in example.roots}
     return tuple(
         PromptSpan(phrase.begin, phrase.end, masked=True)
         for phrase in other.phrases
-        if phrase.root.lower() in shared
+        if phrase.root.lower() in shared or (probe_nouns_too and is_probe_noun(phrase.root))
     )

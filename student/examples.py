@@ -8,7 +8,7 @@ where the pixels lie, so moving a data set changes no training run.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from engine.views import View, open_view
 from schemas.digests import digest_of, digest_of_many
 from schemas.errors import ConfigError
+from schemas.probe_nouns import is_probe_noun
 from student.order import generator
-from student.settings import StreamSettings
+from student.settings import ProbeNouns, StreamSettings
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Stream:
     root_counts: Mapping[str, int]
     licenses: Mapping[str, int]
     kind: str = "view"
+    has_decoys: bool = False
+    probe_nouns_excluded: bool = False
 
 
 def load_stream(settings: StreamSettings) -> Stream:
@@ -100,12 +103,27 @@ def load_stream(settings: StreamSettings) -> Stream:
         counts,
         Counter(row["license"] or "" for row in rows),
         view.manifest.kind,
+        any(phrase["kind"] == "decoy" for row in rows for phrase in row["phrases"]),
     )
 
 
 def _teaches(row: dict[str, Any]) -> bool:
     """Whether something is boxed: regions to ignore say only where not to learn."""
     return any(region["fate"] != "ignore" for region in row["regions"])
+
+
+def without_probe_nouns(streams: Sequence[Stream], when: ProbeNouns) -> list[Stream]:
+    """The streams, and none of them teaches a drawn probe noun as absent where the run's setting says so.
+
+    One stream with decoys is enough: what another teaches as absent, the student rejects everywhere.
+    """
+    if when == "asked" or (when == "auto" and not any(stream.has_decoys for stream in streams)):
+        return list(streams)
+    kept = [{n: c for n, c in stream.root_counts.items() if not is_probe_noun(n)} for stream in streams]
+    return [
+        replace(stream, root_counts=counts, probe_nouns_excluded=True)
+        for stream, counts in zip(streams, kept)
+    ]
 
 
 def _is_exhaustive(view: View, settings: StreamSettings) -> bool:

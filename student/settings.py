@@ -13,6 +13,8 @@ from pydantic import Field, model_validator
 
 from schemas.settings import Settings
 
+ProbeNouns = Literal["auto", "excluded", "asked"]
+
 
 class PromptMix(Settings):
     """How an image of a stream is asked about. Shares must add up to 1."""
@@ -136,6 +138,11 @@ class TrainSettings(Settings):
     start: str = Field(description="directory of the model to start from")
     out: str = Field(description="directory for the model, checkpoints, logs and report")
     streams: tuple[StreamSettings, ...] = Field(min_length=1)
+    probe_nouns: ProbeNouns = Field(
+        "auto",
+        description="nouns that decoys are drawn from (docs/decoys.md): excluded, never drawn as negatives; asked, "
+        "drawn as any other; auto: excluded where a stream is a view with decoys",
+    )
     hard_negatives: HardNegatives = Field(default_factory=HardNegatives)
     augment: AugmentSettings = Field(default_factory=AugmentSettings)
     tuning: Literal["full", "linear", "prompt", "language"] = Field(

@@ -18,7 +18,7 @@ from schemas.errors import Conflict, GroundswellError, NotFound
 from student.batches import Batch, BatchMaker, batches_ahead
 from student.card import write_card
 from student.checkpoints import drop_old, latest_checkpoint, restore, save_checkpoint
-from student.examples import Stream, data_digest, load_stream
+from student.examples import Stream, data_digest, load_stream, without_probe_nouns
 from student.journal import TrainingJournal, read_journal
 from student.schedule import learning_rate
 from student.settings import TrainSettings
@@ -40,7 +40,7 @@ def train(settings: TrainSettings, progress: Progress | None = None) -> dict[str
     Conflict when `out` holds another run, GroundswellError when the loss is no longer a number.
     """
     torch.set_num_threads(settings.threads)
-    streams = [load_stream(stream) for stream in settings.streams]
+    streams = without_probe_nouns([load_stream(one) for one in settings.streams], settings.probe_nouns)
     digest = run_digest(settings, streams)
     out = Path(settings.out)
     if (report := _finished(out, digest)) is not None:
@@ -60,6 +60,10 @@ def run_digest(settings: TrainSettings, streams: list[Stream]) -> str:
     values = {
         name: value for name, value in settings.model_dump(mode="json").items() if name not in _NOT_THE_RUN
     }
+    if (
+        settings.probe_nouns == "auto"
+    ):  # then the data decides, and it came later: such runs keep their digest
+        del values["probe_nouns"]
     values["streams"] = [
         {name: value for name, value in stream.items() if name not in ("url", "roots")}
         for stream in values["streams"]

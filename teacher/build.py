@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from schemas.labeler import Labeler, PhraseFinder
-from teacher.settings import DetectorSettings, GlipSettings, PhraseSettings, TeacherSettings
+from schemas.labeler import DecoyChooser, Labeler, PhraseFinder
+from teacher.settings import DecoySettings, DetectorSettings, GlipSettings, PhraseSettings, TeacherSettings
 
 _TEACHER: TypeAdapter[DetectorSettings | GlipSettings] = TypeAdapter(TeacherSettings)
 
@@ -34,6 +34,13 @@ def finder(settings: dict[str, Any]) -> PhraseFinder:
     return SpacyPhraseFinder(PhraseSettings.model_validate(settings))
 
 
+def decoys(settings: dict[str, Any], pool: str, pool_digest: str) -> DecoyChooser:
+    """The chooser of a job's decoys from its frozen pool, which is given in its written form."""
+    from teacher.decoys.chooser import chooser_of
+
+    return chooser_of(DecoySettings.model_validate(settings), pool, pool_digest)
+
+
 def labeler_digest(settings: dict[str, Any]) -> str:
     """What `labeler(...).digest` would be, without loading a model."""
     teacher = _TEACHER.validate_python(settings)
@@ -51,3 +58,10 @@ def finder_digest(settings: dict[str, Any]) -> str:
     from teacher.phrases.digest import finder_digest as digest
 
     return digest(PhraseSettings.model_validate(settings))
+
+
+def decoys_digest(settings: dict[str, Any], pool_digest: str) -> str:
+    """What `decoys(...).digest` would be, without the pool."""
+    from teacher.decoys.chooser import decoys_digest as digest
+
+    return digest(DecoySettings.model_validate(settings), pool_digest)

@@ -49,6 +49,27 @@ class PhraseSettings(Settings):
     )
 
 
+class DecoySettings(Settings):
+    """Nouns that are believed absent, asked for in a pass of their own to see how often the teacher says yes."""
+
+    share: float = Field(
+        0.0, ge=0, le=1, description="share of images that are asked; 0: none, no pool is made"
+    )
+    per_image: int = Field(4, ge=1, le=16, description="most decoys for one image")
+    seed: int = Field(
+        0,
+        ge=0,
+        le=2**53,
+        description="of the pool's draw and of every choice; another seed is the way to another pool",
+    )
+    pool: str | None = Field(
+        None,
+        min_length=1,
+        description="a file with `noun` or `noun TAB count` a line, or a pool that another output keeps; none: drawn "
+        "from a bounded sample of the job's own captions when the job is planned",
+    )
+
+
 class DetectorSettings(Settings):
     """A closed-vocabulary detector as teacher: a phrase gets the boxes of the class its head noun names."""
 

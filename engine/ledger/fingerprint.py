@@ -42,11 +42,17 @@ class Method:
 
 
 def method_of(
-    input_settings: InputSettings, evidence: EvidenceSettings, teacher: str, phrases: str
+    input_settings: InputSettings,
+    evidence: EvidenceSettings,
+    teacher: str,
+    phrases: str,
+    decoys: str = NO_DECOYS,
 ) -> Method:
-    """The method of a job; `teacher` and `phrases` are the digests of labeler and phrase finder."""
+    """The method of a job; `teacher`, `phrases` and `decoys` are digests of labeler, phrase finder and chooser."""
     reading = reading_digest(input_settings)
-    return Method(reading=reading, teacher=teacher, phrases=phrases, evidence=evidence.digest())
+    return Method(
+        reading=reading, teacher=teacher, phrases=phrases, evidence=evidence.digest(), decoys=decoys
+    )
 
 
 def reading_digest(input_settings: InputSettings) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ class UnitResult:
     def counts(self) -> SampleCounts:
         """The unit's samples, told apart by fate."""
         codes = [row["code"] for row in self.rejections]
-        labelled = sum(bool(row["regions"]) for row in self.rows)
+        labelled = sum(map(has_region, self.rows))
         return SampleCounts(
             samples_in=len(self.rows) + len(self.rejections),
             labelled=labelled,
@@ -32,3 +33,11 @@ class UnitResult:
     def quarantined(self) -> bool:
         """Whether a sample crashed, hung or ate the memory."""
         return any(row["code"] in QUARANTINE_CODES for row in self.rejections)
+
+
+def has_region(row: Mapping[str, Any]) -> bool:
+    """Whether an evidence row has a region of one of its own phrases; those of decoys label nothing."""
+    if not row["regions"]:
+        return False
+    decoys = {number for number, phrase in enumerate(row["phrases"]) if phrase["kind"] == "decoy"}
+    return any(region["phrase"] not in decoys for region in row["regions"])

@@ -16,6 +16,7 @@ from engine.ledger.rows import rows_digest
 from engine.ledger.set_digest import SetDigest
 from engine.ledger.snapshots import failed_units, latest_snapshot, snapshot_entries
 from engine.ledger.summary import summarise
+from engine.ledger.unit_result import has_region
 from engine.parallel import in_order
 from engine.settings import StorageSettings
 from engine.storage import Store, open_store
@@ -133,7 +134,7 @@ def _sums(
         yield f"samples {unit.first}..{unit.first + unit.count - 1} are not each accounted for once"
     if any(row["unit"] != unit.name for row in (*rows, *rejections)):
         yield "a row belongs to another unit"
-    labelled = sum(bool(row["regions"]) for row in rows)
+    labelled = sum(map(has_region, rows))
     codes = [row["code"] for row in rejections]
     found = (labelled, len(rows) - labelled, {code: codes.count(code) for code in set(codes)})
     if found != (counts.labelled, counts.empty, counts.rejected):

@@ -9,43 +9,45 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar
 
 from schemas.errors import EnvironmentProblem, OutOfMemory, SampleRejected
 from schemas.labeler import Labeler, Prepared
 from schemas.records import Region
 
 log = logging.getLogger(__name__)
+Place = TypeVar("Place")  # whatever tells one question from another
 
 
 @dataclass(frozen=True)
-class Asked:
+class Asked(Generic[Place]):
     """One sample's answer: regions, or why there are none."""
 
-    position: int
+    position: Place
     regions: tuple[Region, ...] = ()
     rejected: SampleRejected | None = None
 
 
-def ask(labeler: Labeler, prepared: Iterable[tuple[int, Prepared]]) -> Iterator[Asked]:
-    """Answers for (position, prepared) pairs, batched by bucket in the order of arrival."""
-    waiting: dict[tuple[int, ...], list[tuple[int, Prepared]]] = {}
+def ask(labeler: Labeler, prepared: Iterable[tuple[Place, Prepared]]) -> Iterator[Asked[Place]]:
+    """Answers for (position, prepared) pairs, batched by bucket and pass in the order of arrival."""
+    waiting: dict[tuple[bool, tuple[int, ...]], list[tuple[Place, Prepared]]] = {}
     for item in prepared:
-        group = waiting.setdefault(item[1].bucket, [])
+        kind = (item[1].second_pass, item[1].bucket)
+        group = waiting.setdefault(kind, [])
         group.append(item)
         if len(group) >= labeler.batch_size:
-            yield from _answers(labeler, waiting.pop(item[1].bucket))
+            yield from _answers(labeler, waiting.pop(kind))
     for group in waiting.values():
         yield from _answers(labeler, group)
 
 
-def _answers(labeler: Labeler, group: Sequence[tuple[int, Prepared]]) -> Iterator[Asked]:
+def _answers(labeler: Labeler, group: Sequence[tuple[Place, Prepared]]) -> Iterator[Asked[Place]]:
     if len(group) > labeler.batch_size:  # the batch size was lowered meanwhile
         yield from _halves(labeler, group)
         return
     rows: list[Prepared | None] = [item for _, item in group]
     rows += [None] * (labeler.batch_size - len(rows))
-    failure: Callable[[], Iterator[Asked]] | None = None
+    failure: Callable[[], Iterator[Asked[Place]]] | None = None
     try:
         answers = labeler.label(rows)
     except EnvironmentProblem:
@@ -68,7 +70,9 @@ def _answers(labeler: Labeler, group: Sequence[tuple[int, Prepared]]) -> Iterato
         yield Asked(position, tuple(regions))
 
 
-def _after_error(labeler: Labeler, group: Sequence[Any], error: Exception) -> Callable[[], Iterator[Asked]]:
+def _after_error(
+    labeler: Labeler, group: Sequence[tuple[Place, Prepared]], error: Exception
+) -> Callable[[], Iterator[Asked[Place]]]:
     if len(group) > 1:
         return lambda: _halves(labeler, group)
     position = group[0][0]
@@ -80,8 +84,8 @@ def _after_error(labeler: Labeler, group: Sequence[Any], error: Exception) -> Ca
 
 
 def _after_memory_error(
-    labeler: Labeler, group: Sequence[Any], message: str
-) -> Callable[[], Iterator[Asked]]:
+    labeler: Labeler, group: Sequence[tuple[Place, Prepared]], message: str
+) -> Callable[[], Iterator[Asked[Place]]]:
     if labeler.batch_size > 1:
         labeler.batch_size //= 2
         log.warning("out of memory; batches have %d rows from now on", labeler.batch_size)
@@ -90,7 +94,7 @@ def _after_memory_error(
     return lambda: (Asked(position, rejected=verdict) for position, _ in group)
 
 
-def _halves(labeler: Labeler, group: Sequence[tuple[int, Prepared]]) -> Iterator[Asked]:
+def _halves(labeler: Labeler, group: Sequence[tuple[Place, Prepared]]) -> Iterator[Asked[Place]]:
     middle = (len(group) + 1) // 2
     yield from _answers(labeler, group[:middle])
     yield from _answers(labeler, group[middle:])

@@ -1,6 +1,6 @@
-"""Labelers and phrase finders are made where they work, from the name of their factory.
+"""Makes what a worker works with: teacher, phrase finder, and the chooser of decoys, by the name of their factory.
 
-Promise: what is made is what was planned with, or nothing.
+Promise: what is made is what was planned with, by its digest.
 """
 
 from __future__ import annotations
@@ -8,8 +8,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from engine.work.tasks import Factory
-from schemas.errors import Conflict, EnvironmentProblem, GroundswellError
+from engine.storage import Store
+from engine.work.tasks import DecoySpec, Factory
+from schemas.decoys import pool_path
+from schemas.errors import ConfigError, Conflict, EnvironmentProblem, GroundswellError
+from schemas.labeler import DecoyChooser, DecoyLabeler, Labeler
 
 
 def make(factory: Factory) -> Any:
@@ -34,3 +37,23 @@ def make(factory: Factory) -> Any:
             "run began, or differ between machines"
         )
     return made
+
+
+def chooser_of(decoys: DecoySpec | None, labeler: Labeler, store: Store) -> DecoyChooser | None:
+    """The chooser over the pool that the output keeps; none for a job without decoys.
+
+    raises: ConfigError for a teacher that cannot be asked for them, NotFound without the pool, and as `make`
+    """
+    if decoys is None:
+        return None
+    if not isinstance(labeler, DecoyLabeler):
+        raise ConfigError(
+            f"decoys: the teacher {type(labeler).__name__} cannot be asked for them; leave them out of the job"
+        )
+    data = store.read(pool_path(decoys.pool)).decode(
+        "utf-8", "replace"
+    )  # its digest tells, who parses it checks
+    pool = {"pool": data, "pool_digest": decoys.pool}
+    factory = decoys.chooser
+    chooser: DecoyChooser = make(factory.model_copy(update={"arguments": factory.arguments | pool}))
+    return chooser

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from schemas.labeler import Labeler, Prepared
+from schemas.labeler import DecoyLabeler, Labeler, Prepared
 from schemas.ledger import SnapshotEntry
 from schemas.records import Region, Sample
 
@@ -85,6 +85,11 @@ class TimedLabeler:
     def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
         """See Labeler."""
         return self._labeler.prepare(sample, image_rgb_u8)
+
+    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+        """See DecoyLabeler; asked for only of a labeler that is one."""
+        assert isinstance(self._labeler, DecoyLabeler)
+        return self._labeler.prepare_decoys(sample, image_rgb_u8)
 
     def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
         """See Labeler."""

@@ -19,17 +19,19 @@ from engine.reading.raw_samples import RawSample, Source
 from engine.reading.sample_images import decode_sample_image
 from engine.reading.shards import Shard
 from engine.work.ahead import mapped_ahead
-from engine.work.asking import ask
+from engine.work.asking import Asked, ask
 from engine.work.finding import find_phrases
 from engine.work.regions import evidence_regions
 from engine.work.rows import evidence_row, rejection_row, without_phrases
+from engine.work.second_pass import SecondPass
 from schemas.errors import GroundswellError, SampleRejected
 from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, Prepared
 from schemas.ledger import Unit
 from schemas.records import Region, Sample
 from schemas.settings import EvidenceSettings
 
-_Ready = tuple[int, Prepared | Sample | SampleRejected]
+_Ready = tuple[int, Prepared | Sample | SampleRejected, Prepared | None]
+_OWN, _DECOYS = False, True  # what is asked about a sample
 _TEACHERS_FAULT = ("TEACHER_ERROR", "TEACHER_NONFINITE", "OOM")
 
 
@@ -82,15 +84,17 @@ class UnitRun:
         threads: int = 1,
         progress: Callable[[], None] = lambda: None,
         preparing: AbstractContextManager[Any] | None = None,
+        second_pass: SecondPass | None = None,
     ) -> None:
         """span:      only the samples at these positions
         threads:   so many decode
         progress:  called for every sample prepared and every answer
         preparing: a lock to hold while the labeler prepares, where several runs share it
+        second_pass: asks for decoys
         """
         self._unit, self._shard, self._evidence = unit, shard, evidence
         self._finder, self._labeler = finder, labeler
-        self._threads, self._progress = threads, progress
+        self._threads, self._progress, self._second_pass = threads, progress, second_pass
         self._preparing = preparing or threading.Lock()
         self._span = range(unit.first, unit.first + unit.count) if span is None else span
         self._rows: dict[int, dict[str, Any]] = {}
@@ -119,11 +123,15 @@ class UnitRun:
         with closing(self._ready) as ready:
             for answer in ask(self._labeler, self._to_be_asked(ready)):
                 self._progress()
-                verdict = answer.rejected or self._accept(answer.position, answer.regions)
+                index, what = answer.position
+                if what is _DECOYS:
+                    self._accept_decoys(index, answer)
+                    continue
+                verdict = answer.rejected or self._accept(index, answer.regions)
                 if verdict is None:
                     answered += 1
                 else:
-                    self._reject(answer.position, verdict)
+                    self._reject(index, verdict)
         return Labelled(self._result(), answered)
 
     def close(self) -> None:
@@ -146,14 +154,16 @@ class UnitRun:
         raw, phrases, data = drawn
         try:
             if isinstance(phrases, SampleRejected):
-                return raw.index, phrases
-            return raw.index, self._prepare(raw, phrases, data)
+                return raw.index, phrases, None
+            return raw.index, *self._prepare(raw, phrases, data)
         except SampleRejected as rejected:
-            return raw.index, rejected
+            return raw.index, rejected, None
         finally:
             self._progress()
 
-    def _prepare(self, raw: RawSample, found: FoundPhrases, data: bytes) -> Prepared | Sample:
+    def _prepare(
+        self, raw: RawSample, found: FoundPhrases, data: bytes
+    ) -> tuple[Prepared | Sample, Prepared | None]:
         decoded = _decoded(data, raw.source)
         sample = Sample(
             unit=self._unit.name,
@@ -177,22 +187,25 @@ class UnitRun:
         )
         self._samples[raw.index] = sample
         if not sample.phrases:
-            return sample
+            return sample, None
         try:
             with self._preparing:  # tokenizers of the usual libraries mix up their settings between threads
                 prepared = self._labeler.prepare(sample, decoded.rgb_u8)
-            self._samples[raw.index] = without_phrases(sample, prepared.dropped)
-            return prepared
+                sample = self._samples[raw.index] = without_phrases(sample, prepared.dropped)
+                second = self._second_pass.prepare(sample, decoded.rgb_u8) if self._second_pass else None
+            return prepared, second
         except (SampleRejected, GroundswellError, MemoryError):
             raise  # out of memory: whose fault it is, a process that holds one sample alone has to show
         except Exception as error:  # as in asking: it costs this sample
             raise SampleRejected("TEACHER_ERROR", f"prepare: {type(error).__name__}: {error}") from error
 
-    def _to_be_asked(self, ready: Iterator[_Ready]) -> Iterator[tuple[int, Prepared]]:
+    def _to_be_asked(self, ready: Iterator[_Ready]) -> Iterator[tuple[tuple[int, bool], Prepared]]:
         """What is to be asked; the rest is settled here: rejections, and samples without a phrase."""
-        for index, item in ready:
+        for index, item, decoys in ready:
             if isinstance(item, Prepared):
-                yield index, item
+                yield (index, _OWN), item
+                if decoys is not None:
+                    yield (index, _DECOYS), decoys
             elif isinstance(item, SampleRejected):
                 self._reject(index, item)
             else:
@@ -211,13 +224,19 @@ class UnitRun:
         self._rows[index] = evidence_row(sample, rows, truncated)
         return None
 
+    def _accept_decoys(self, index: int, answer: Asked[tuple[int, bool]]) -> None:
+        if self._second_pass is not None and answer.rejected is None:
+            self._second_pass.accept(index, answer.regions)
+
     def _reject(self, index: int, rejected: SampleRejected) -> None:
         self._samples.pop(index, None)
         self._rejected[index] = rejection_row(self._unit, index, self.keys[index], rejected)
 
     def _result(self) -> UnitResult:
+        second = self._second_pass
+        rows = self._rows if second is None else {n: second.add_to(n, row) for n, row in self._rows.items()}
         return UnitResult(
-            [self._rows[index] for index in sorted(self._rows)],
+            [rows[index] for index in sorted(rows)],
             [self._rejected[index] for index in sorted(self._rejected)],
         )
 

@@ -26,6 +26,13 @@ class Factory(Record):
     digest: str = Field(description="what the made object's digest must be")
 
 
+class DecoySpec(Record):
+    """How to make the chooser of a job's decoys; its factory takes the pool that the output keeps, too, as text."""
+
+    chooser: Factory
+    pool: str = Field(description="digest of the pool")
+
+
 class WorkerSpec(Record):
     """Everything that a worker needs to know once."""
 
@@ -35,6 +42,7 @@ class WorkerSpec(Record):
     evidence: EvidenceSettings
     labeler: Factory
     finder: Factory
+    decoys: DecoySpec | None = None
     run: RunSettings = RunSettings()
     batch_size: int | None = Field(
         None, description="start with batches no larger: a worker before ran out of memory with more"

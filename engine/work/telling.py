@@ -31,7 +31,7 @@ class Telling:
         self._thread.busy_s = None
         return logs.about(run=self._run_name, unit=task.name, attempt=task.attempt)
 
-    def labeler(self, labeler: Labeler) -> Labeler:
+    def labeler(self, labeler: Labeler) -> TimedLabeler:
         """The labeler, with its batches timed."""
         return TimedLabeler(labeler, self._meter)
 

@@ -23,12 +23,13 @@ from engine.storage import open_store
 from engine.work.disposable import Answer, Request, in_child, take_note
 from engine.work.endings import ChildEnded, Recalled, died, ended_by
 from engine.work.isolation import Died, isolate
-from engine.work.making import make
+from engine.work.making import chooser_of, make
 from engine.work.meter import Meter
 from engine.work.run_unit import Labelled, UnitRun, checked
+from engine.work.second_pass import SecondPass
 from engine.work.tasks import Outcome, Task, WorkerSpec
 from engine.work.telling import Telling
-from schemas.labeler import Labeler, PhraseFinder
+from schemas.labeler import DecoyChooser, Labeler, PhraseFinder
 from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit
 
 _SHARDS_OPEN = 2  # of the unit with the teacher, and of the next
@@ -50,6 +51,7 @@ class Worker:
         self._store = open_store(spec.output_url, spec.output_storage)
         self._spool = spool or Spool()
         self._teacher: tuple[Labeler, PhraseFinder] | None = None
+        self._chooser: DecoyChooser | None = None
         self._shards: dict[ShardStat, Shard] = {}
         self._name = f"{os.uname().nodename}-{os.getpid()}"
         self._selection: Selection | None = None
@@ -173,8 +175,9 @@ class Worker:
         labeler, finder = self._loaded()
         timed, threads = self._telling.labeler(labeler), self._spec.run.prepare_threads
         shard, evidence = self._open(stat), self._spec.evidence
+        second = SecondPass(self._chooser, timed, evidence) if self._chooser else None
         return UnitRun(
-            unit, shard, finder, timed, evidence, span, threads, self._progress, self._one_prepares
+            unit, shard, finder, timed, evidence, span, threads, self._progress, self._one_prepares, second
         )
 
     @contextmanager
@@ -221,6 +224,7 @@ class Worker:
             labeler = make(self._spec.labeler)
             self._score_kind, self._planned_batch_size = labeler.score_kind, labeler.batch_size
             labeler.batch_size = min(labeler.batch_size, self._batch_size or labeler.batch_size)
+            self._chooser = self._chooser or chooser_of(self._spec.decoys, labeler, self._store)
             self._teacher = (labeler, make(self._spec.finder))
         return self._teacher
 
@@ -245,6 +249,8 @@ class Worker:
             "groundswell.phrases": self._spec.finder.digest,
             "groundswell.evidence": self._spec.evidence.model_dump_json(),
         }
+        if self._spec.decoys is not None:
+            provenance["groundswell.decoys"] = self._spec.decoys.pool
         if self._batch_size is not None:  # only then: what is not disturbed has the same bytes everywhere
             provenance["groundswell.batch_size"] = str(self._batch_size)
         return provenance

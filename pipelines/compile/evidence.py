@@ -17,11 +17,13 @@ from engine.ledger.evidence import read_evidence, read_rejections
 from engine.ledger.snapshots import latest_snapshot, snapshot_entries
 from engine.settings import StorageSettings
 from engine.storage import Store, open_store
+from schemas.decoys import DecoyPool, pool_from_bytes, pool_path
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import Snapshot
 from schemas.settings import EvidenceSettings
 
 SCORE_KIND, SETTINGS = "groundswell.score_kind", "groundswell.evidence"  # keys of an evidence file's metadata
+POOL = "groundswell.decoys"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Evidence:
     snapshot: Snapshot
     settings: EvidenceSettings
     score_kind: str
+    pool: DecoyPool | None = None
+    """Of its decoys, where it has any."""
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Evidence rows in unit and index order, one unit in memory at a time.
@@ -60,8 +64,20 @@ def open_evidence(url: str, storage: StorageSettings | None = None) -> Evidence:
     first = next(snapshot_entries(store, snapshot), None)
     if first is None:
         raise NotFound(f"{url} holds no committed unit yet: `groundswell label` it first")
-    settings, score_kind = taken_with(read_evidence(store, first), first.unit)
-    return Evidence(store, snapshot, settings, score_kind)
+    table = read_evidence(store, first)
+    settings, score_kind = taken_with(table, first.unit)
+    return Evidence(store, snapshot, settings, score_kind, _pool_of(table, store))
+
+
+def _pool_of(table: pa.Table, store: Store) -> DecoyPool | None:
+    digest = (table.schema.metadata or {}).get(POOL.encode())
+    if digest is None:
+        return None
+    path = pool_path(digest.decode())
+    try:
+        return pool_from_bytes(store.read(path), digest.decode(), f"{store.url}/{path}")
+    except NotFound as error:
+        raise Conflict(f"{error}, but its evidence has decoys of it; restore it from a copy") from error
 
 
 def taken_with(table: pa.Table, unit: str) -> tuple[EvidenceSettings, str]:

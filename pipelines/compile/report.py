@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from pipelines.compile.rules import RULES, Compiled
 from pipelines.look.tables import Report, Table, share
+from pipelines.quality.decoys import DecoyNumbers, DecoyTally
 from schemas.ledger import Snapshot
 from schemas.records import Record
 
@@ -103,6 +104,7 @@ class CompileReport(Report):
     gold: dict[str, str] = Field(
         {}, description="digest of each gold that went before the teacher, by its place"
     )
+    decoys: DecoyNumbers | None = Field(None, description="nouns believed absent; none where none were asked")
 
     def tables(self) -> list[Table]:
         """The report as tables, in reading order."""
@@ -127,6 +129,7 @@ class CompileReport(Report):
             Table(f"view {self.digest}", ("what", "number"), summary),
             _by_rule("regions dropped", regions.dropped),
             *([_by_rule("regions to ignore", regions.ignored)] if regions.ignored else []),
+            *([self.decoys.table()] if self.decoys else []),
             Table("raw score", ("score", "evidence", "view"), [(n, str(e), str(v)) for n, e, v in scores]),
         ]
 
@@ -139,7 +142,8 @@ def _by_rule(title: str, numbers: dict[str, int]) -> Table:
 class Tally:
     """Counts rows on their way from evidence to view."""
 
-    def __init__(self) -> None:
+    def __init__(self, decoys: DecoyTally | None = None) -> None:
+        self._decoys = decoys
         self._samples: Counter[str] = Counter()
         self._phrases: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
@@ -162,6 +166,8 @@ class Tally:
 
     def add(self, row: dict[str, Any], compiled: Compiled, in_view: bool) -> None:
         """Count one evidence row and what became of it."""
+        if self._decoys is not None:
+            self._decoys.add(row)
         has_box = compiled.teaches
         self._samples.update(
             samples_in=1, kept=int(in_view), with_box=int(has_box), without_box=int(not has_box)
@@ -214,6 +220,7 @@ class Tally:
             scores=ScoreHistogram(evidence=_bins(self._evidence), view=_bins(self._view)),
             numbers=dict(sorted(self._numbers.items())),
             gold=gold,
+            decoys=self._decoys.numbers() if self._decoys else None,
         )
 
 

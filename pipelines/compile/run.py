@@ -13,6 +13,7 @@ from pipelines.compile.gold_boxes import GoldBoxes
 from pipelines.compile.policy import Policy
 from pipelines.compile.report import CompileReport, Tally
 from pipelines.compile.rules import apply_policy
+from pipelines.quality.decoys import DecoyTally
 from schemas.errors import Conflict
 
 Progress = Callable[[str, int, int], None]
@@ -35,7 +36,7 @@ def compile_view(
     evidence = open_evidence(evidence_url, storage)
     policy.refuse_unless_held_by(evidence.settings)
     policy.refuse_unless_scores_are(evidence.score_kind)
-    tally = Tally()
+    tally = Tally(DecoyTally(policy.min_score, evidence.pool))
     with nullcontext() if policy.gold is None else GoldBoxes(policy.gold, storage) as gold:
         rows = _compiled_rows(evidence, policy, tally, gold, progress)
         provenance = _provenance(evidence, policy, gold)

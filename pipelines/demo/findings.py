@@ -86,6 +86,7 @@ def report_data(places: Places, recipe: Recipe, results: Mapping[str, Any], jour
         thresholds=precision_lines(evidence.rows(), places.world.web_truth),
         curves=tuple(curve(places, name) for name in MADE),
         audit=results["audit"],
+        decoys=view.get("decoys"),
         policy=policy_steps(view),
         timings=tuple(
             Timing(step=text, seconds=journal.seconds[name], cached=name in journal.repeated)

@@ -19,8 +19,12 @@ class Factories:
     finder: str = "teacher.build:finder"
     labeler_digest: str = "teacher.build:labeler_digest"
     finder_digest: str = "teacher.build:finder_digest"
+    decoys: str = "teacher.build:decoys"
+    decoys_digest: str = "teacher.build:decoys_digest"
     takes_given: bool = False
     """Whether the finder is a GivenPhraseFinder; said here because the driver makes none."""
+    takes_decoys: bool = False
+    """Whether the labeler is a DecoyLabeler."""
 
     def of_labeler(self, job: JobConfig) -> Factory:
         """How workers make the job's teacher."""
@@ -41,10 +45,16 @@ class Factories:
             factory=self.finder, arguments={"settings": settings}, digest=_call(self.finder_digest, settings)
         )
 
+    def of_decoys(self, job: JobConfig, pool_digest: str) -> Factory:
+        """How workers make the chooser of the job's decoys; the pool is an argument that they add."""
+        settings = job.decoys.model_dump(mode="json")
+        digest = _call(self.decoys_digest, settings, pool_digest)
+        return Factory(factory=self.decoys, arguments={"settings": settings}, digest=digest)
 
-TEACHER = Factories(takes_given=True)
+
+TEACHER = Factories(takes_given=True, takes_decoys=True)
 
 
-def _call(name: str, settings: dict[str, Any]) -> str:
+def _call(name: str, *arguments: Any) -> str:
     module, _, function = name.partition(":")
-    return str(getattr(importlib.import_module(module), function)(settings))
+    return str(getattr(importlib.import_module(module), function)(*arguments))

@@ -16,7 +16,7 @@ from engine.settings import InputSettings, OutputSettings, RunSettings
 from pipelines.label.prices import PriceSettings
 from schemas.digests import digest_of
 from schemas.settings import EvidenceSettings, Settings
-from teacher.settings import PhraseSettings, TeacherSettings
+from teacher.settings import DecoySettings, PhraseSettings, TeacherSettings
 
 
 class JobConfig(Settings):
@@ -26,6 +26,7 @@ class JobConfig(Settings):
     phrases: PhraseSettings = Field(PhraseSettings(), description="how noun phrases are found")
     teacher: TeacherSettings = Field(description="who labels: {kind: detector|glip, model: ...}")
     evidence: EvidenceSettings = Field(EvidenceSettings(), description="what is kept as evidence")
+    decoys: DecoySettings = Field(DecoySettings(), description="nouns believed absent that are asked, too")
     output: OutputSettings = Field(description="where the evidence is written")
     run: RunSettings = Field(RunSettings(), description="how the work is run; changes no label")
     price: PriceSettings | None = Field(None, description="what machines and storage cost, for `plan`")
@@ -44,7 +45,11 @@ class JobConfig(Settings):
         for unset in ("only", "spans"):  # they came later: jobs without them keep their digest
             if job["input"][unset] is None:
                 job["input"].pop(unset)
-        for section in ("teacher", "phrases"):
+        if not self.decoys.share:
+            job.pop("decoys")
+        for section in ("teacher", "phrases", "decoys"):
+            if section not in job:
+                continue
             job[section] = with_absolute_paths(job[section])
         return job
 
@@ -55,7 +60,7 @@ class JobConfig(Settings):
 
 def with_absolute_paths(settings: dict[str, Any]) -> dict[str, Any]:
     """Local paths made absolute: the current directory of a worker, or of a later run, is another one."""
-    places = {name: settings[name] for name in ("model", "pipeline") if settings.get(name)}
+    places = {name: settings[name] for name in ("model", "pipeline", "pool") if settings.get(name)}
     return settings | {name: os.path.abspath(path) for name, path in places.items() if os.path.exists(path)}
 
 

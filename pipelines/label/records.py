@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from engine.ledger.records import first_problem, record_from
 from engine.reading.spool import ShardStat
@@ -37,6 +37,7 @@ class JobRecord(Record):
     job: dict[str, Any]
     teacher: str
     phrases: str
+    decoys: str | None = Field(None, description="digest of pool and rules; none without decoys")
     versions: dict[str, str]
 
     @classmethod
@@ -48,6 +49,7 @@ class JobRecord(Record):
             job=job.identity(),
             teacher=spec.labeler.digest,
             phrases=spec.finder.digest,
+            decoys=spec.decoys.chooser.digest if spec.decoys else None,
             versions={"python": ".".join(map(str, sys.version_info[:3])), **versions},
         )
 
@@ -59,12 +61,14 @@ class PlanRecord(Record):
     job: str
     teacher: str | None = None
     phrases: str | None = None
+    decoys: str | None = None
     shards: tuple[ShardStat, ...]
     missing: tuple[FailedUnit, ...]
 
     def digest(self) -> str:
         """`sha256:<hex>` of the plan."""
-        return digest_of(self.model_dump(mode="json"))
+        later = {"decoys"} if self.decoys is None else None  # plans without decoys keep their digest
+        return digest_of(self.model_dump(mode="json", exclude=later))
 
     def urls(self) -> list[str]:
         """Every shard of the plan."""
@@ -73,7 +77,12 @@ class PlanRecord(Record):
     def check_holds(self, now: PlanRecord) -> None:
         """Raise Conflict unless a look at the world now gives this very plan, and say what differs."""
         before, after = ({stat.url: stat for stat in plan.shards} for plan in (self, now))
-        names = {"job": "the job", "teacher": "the teacher", "phrases": "the phrase pipeline"}
+        names = {
+            "job": "the job",
+            "teacher": "the teacher",
+            "phrases": "the phrase pipeline",
+            "decoys": "the pool of decoys",
+        }
         said = [
             f"{text} is another one"
             for name, text in names.items()

@@ -45,6 +45,7 @@ class PlanReport(Record):
     output: str
     teacher: str = Field(description="digest")
     phrases: str = Field(description="digest of the phrase pipeline")
+    decoys: str | None = Field(None, description="digest of the pool of decoys and its rules")
     shards: tuple[PlannedShard, ...]
     plan: PlanRecord = Field(description="the frozen plan, which `label --plan` runs")
     selection: dict[str, Any] | None = Field(None, description="of input.only: digest, keys, shards left out")
@@ -62,6 +63,7 @@ class PlanReport(Record):
             "output": self.output,
             "teacher": self.teacher,
             "phrases": self.phrases,
+            "decoys": self.decoys,
             "has_work": self.has_work,
             "totals": self.totals(),
             "why": self.reasons(),
@@ -141,6 +143,7 @@ def plan_report(work: Labelling, setting: Setting) -> PlanReport:
         output=work.store.url,
         teacher=setting.spec.labeler.digest,
         phrases=setting.spec.finder.digest,
+        decoys=setting.plan.method.decoys if setting.decoys else None,
         shards=tuple(
             _shard(work, url, sizes.get(url), reasons, problems.get(url)) for url in work.plan.shards
         ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.ledger.commits import put_record
-from engine.ledger.fingerprint import method_of
+from engine.ledger.fingerprint import NO_DECOYS, method_of
 from engine.ledger.plan import JobPlan
 from engine.parallel import in_parallel
 from engine.reading.selection import Selection, load_selection, selection_from_bytes, selection_path
@@ -17,6 +17,7 @@ from engine.retrying import retried
 from engine.storage import Store, open_store
 from engine.work.labelling import Labelling, Progress
 from engine.work.tasks import WorkerSpec
+from pipelines.label.decoys import PlannedDecoys, plan_decoys
 from pipelines.label.factories import Factories
 from pipelines.label.job import JobConfig
 from pipelines.label.records import JobRecord, PlanRecord
@@ -37,10 +38,11 @@ class Setting:
     missing: tuple[FailedUnit, ...]
     selection: Selection | None = None
     shards_not_selected: int = 0
+    decoys: PlannedDecoys | None = None
 
     @classmethod
     def of(cls, job: JobConfig, factories: Factories, frozen: PlanRecord | None = None) -> Setting:
-        """Look at a job's files. Reads sizes and versions, no shard.
+        """Look at a job's files. Reads sizes and versions; shards only to draw a pool of decoys that is not frozen yet.
 
         frozen: take its shards instead of listing them, and raise Conflict unless it still holds
         """
@@ -52,25 +54,39 @@ class Setting:
             chosen = job.input.model_copy(update={"only": selection.digest()})
             job = job.model_copy(update={"input": chosen})
         looks = in_parallel(lambda url: _look(url, job), urls)
+        stats = tuple(look for look in looks if isinstance(look, ShardStat))
+        finder = factories.of_finder(job)
+        decoys = plan_decoys(job, factories, finder, store, stats)
+        if decoys is not None and job.decoys.pool is not None:
+            given = job.decoys.model_copy(update={"pool": decoys.spec.pool})
+            job = job.model_copy(update={"decoys": given})
         spec = WorkerSpec(
             output_url=store.url,
             output_storage=job.output.storage,
             input=job.input,
             evidence=job.evidence,
             labeler=factories.of_labeler(job),
-            finder=factories.of_finder(job),
+            finder=finder,
+            decoys=decoys.spec if decoys else None,
             run=job.run,
         )
-        method = method_of(job.input, job.evidence, spec.labeler.digest, spec.finder.digest)
+        method = method_of(
+            job.input,
+            job.evidence,
+            spec.labeler.digest,
+            spec.finder.digest,
+            spec.decoys.chooser.digest if spec.decoys else NO_DECOYS,
+        )
         setting = cls(
             job,
             store,
             spec,
             JobPlan(job.digest(), method, job.input.unit_samples, urls, selection),
-            tuple(look for look in looks if isinstance(look, ShardStat)),
+            stats,
             tuple(look for look in looks if isinstance(look, FailedUnit)),
             selection,
             len(listed) - len(urls),
+            decoys,
         )
         if frozen is not None:
             frozen.check_holds(setting.frozen())
@@ -96,6 +112,7 @@ class Setting:
             job=self.job.digest(),
             teacher=self.spec.labeler.digest,
             phrases=self.spec.finder.digest,
+            decoys=self.spec.decoys.chooser.digest if self.spec.decoys else None,
             shards=self.stats,
             missing=self.missing,
         )
@@ -106,6 +123,8 @@ class Setting:
         if self.selection is not None:
             path, data = selection_path(self.selection.digest()), self.selection.to_bytes()
             retried(lambda: self.store.put_if_absent(path, data))
+        if self.decoys is not None:
+            self.decoys.record(self.store)
         put_record(self.store, f"jobs/{short(job.digest)}.json", job)
         put_record(self.store, f"plans/{short(frozen.digest())}.json", frozen)
 

@@ -15,6 +15,7 @@ from engine.settings import StorageSettings
 from pipelines.compile.report import SCORE_BINS, score_bin, score_names
 from pipelines.look.source import open_labels
 from pipelines.look.tables import Report, Table, bars, share
+from pipelines.quality.decoys import DecoyNumbers
 from schemas.records import Record
 
 SMALL_PX2, MEDIUM_PX2 = 32**2, 96**2  # COCO's limits of small and medium objects
@@ -54,6 +55,10 @@ class StatsReport(Report):
     score_histogram: tuple[int, ...] = Field(description="regions per bin of raw score, equal bins over 0..1")
     box_sizes: dict[str, int] = Field(description="small below 32^2 px, medium below 96^2 px, else large")
     rejected: dict[str, int] = Field(description="samples by reason code; evidence only")
+    decoys: DecoyNumbers | None = Field(
+        None,
+        description="of an evidence, at its least score; other numbers leave decoys out, but for kinds and fates",
+    )
 
     def tables(self) -> list[Table]:
         """The report as tables, in reading order."""
@@ -74,6 +79,7 @@ class StatsReport(Report):
             bars("raw score", "score", "regions", scores),
             bars("box size", "size", "regions", self.box_sizes),
             self._heads(),
+            *([self.decoys.table()] if self.decoys else []),
             bars("phrases by kind", "kind", "phrases", self.phrase_kinds),
             bars("phrases by fate", "fate", "phrases", self.phrase_fates),
             bars("regions by fate", "fate", "regions", self.region_fates),
@@ -97,10 +103,13 @@ def statistics_of(
     counts = _Counts()
     for done, row in enumerate(labels.rows(), start=1):
         counts.add(row)
+        if labels.decoys is not None:
+            labels.decoys.add(row)
         if progress:
             progress("samples", done, 0)
     rejected = Counter(row["code"] for row in labels.rejected())
-    return counts.report(labels.kind, labels.digest, rejected, top)
+    report = counts.report(labels.kind, labels.digest, rejected, top)
+    return report.model_copy(update={"decoys": labels.decoys.numbers() if labels.decoys else None})
 
 
 class _Counts:
@@ -120,15 +129,19 @@ class _Counts:
         self.with_region = 0
 
     def add(self, row: dict[str, Any]) -> None:
-        regions, phrases = row["regions"], row["phrases"]
+        phrases = row["phrases"]
+        regions = [region for region in row["regions"] if phrases[region["phrase"]]["kind"] != "decoy"]
         self.per_sample[_count_bin(len(regions))] += 1
         self.dropped.update(phrase["code"] for phrase in row["dropped_phrases"] or ())
         found = {region["phrase"] for region in regions}
         for number, phrase in enumerate(phrases):
             self.kinds[phrase["kind"]] += 1
-            self.truncated += phrase["truncated"]
+            if phrase["kind"] != "decoy":
+                self.truncated += phrase["truncated"]
             if "fate" in phrase:
                 self.fates[phrase["fate"]] += 1
+            if phrase["kind"] == "decoy":
+                continue
             self.roots.setdefault(phrase["root"], Counter()).update(
                 phrases=1, with_region=int(number in found)
             )
@@ -152,7 +165,7 @@ class _Counts:
             samples_with_region=self.with_region,
             regions=regions,
             regions_per_sample={name: self.per_sample[name] for name in names if self.per_sample[name]},
-            phrases=self.kinds.total(),
+            phrases=self.kinds.total() - self.kinds["decoy"],
             phrases_with_region=sum(root["with_region"] for root in self.roots.values()),
             phrase_kinds=_by_number(self.kinds),
             region_fates=_by_number(self.region_fates),

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from pipelines.quality.decoys import DecoyNumbers
 from schemas.records import Record
 
 ModelName = Literal["teacher", "control", "student"]
@@ -169,6 +170,7 @@ class ReportData(Record):
     audit: dict[str, Any] | None = Field(
         None, description="what `pipelines.audit.report.audit_report` returned"
     )
+    decoys: DecoyNumbers | None = Field(None, description="nouns believed absent; none where none were asked")
     policy: tuple[PolicyStep, ...] = ()
     timings: tuple[Timing, ...] = ()
     next_commands: tuple[NextCommand, ...] = ()

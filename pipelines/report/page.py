@@ -8,6 +8,7 @@ from pathlib import Path
 from pipelines.report import sections
 from pipelines.report.audit_section import audit
 from pipelines.report.data import ReportData
+from pipelines.report.decoy_section import decoys
 from pipelines.report.frames import document, write_document
 from pipelines.report.markup import Markup, element, join
 
@@ -31,6 +32,7 @@ def _present(data: ReportData) -> Iterable[Markup]:
         sections.examples,
         sections.labels,
         audit,
+        decoys,
         sections.training,
         sections.next_steps,
     ):

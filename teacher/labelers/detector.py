@@ -21,6 +21,7 @@ from teacher.labelers.class_names import MISLEADING, SYNONYMS, ClassNames
 from teacher.phrases import lexicon
 from teacher.settings import DetectorSettings
 
+NO_CLASS = "PH_NO_CLASS"
 METHOD_VERSION = 1
 """To be raised when a change of code changes regions: it is part of the digest."""
 
@@ -31,6 +32,7 @@ class _Asked:
 
     image: Letterboxed
     classes: tuple[int | None, ...]
+    pass_index: int = 0
 
 
 class DetectorLabeler:
@@ -52,6 +54,20 @@ class DetectorLabeler:
         side = self._detector.side
         return Prepared(bucket=(side, side), inputs=_Asked(self._detector.letterbox(image_rgb_u8), classes))
 
+    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+        """As `prepare`, for the decoys alone. Dropped are those that name no class, since they could get no box, and
+        those that name the class of another phrase, which would get its boxes."""
+        named = [self._names.index_of(phrase.text) for phrase in sample.phrases]
+        is_decoy = [phrase.kind == "decoy" for phrase in sample.phrases]
+        seen = {label for label, decoy in zip(named, is_decoy) if not decoy}
+        classes = tuple(
+            label if decoy and label not in seen else None for label, decoy in zip(named, is_decoy)
+        )
+        dropped = tuple((n, NO_CLASS) for n, label in enumerate(classes) if is_decoy[n] and label is None)
+        side = self._detector.side
+        asked = _Asked(self._detector.letterbox(image_rgb_u8), classes, pass_index=1)
+        return Prepared(bucket=(side, side), inputs=asked, second_pass=True, dropped=dropped)
+
     def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
         """Regions per row; the network is not run where no phrase names a class."""
         return [[] if row is None else self._regions(row.inputs) for row in batch]
@@ -61,7 +77,7 @@ class DetectorLabeler:
             return []
         found = self._detector.detect(asked.image, self._min_score)
         return [
-            _region(found, n, phrase)
+            _region(found, n, phrase, asked.pass_index)
             for phrase, label in enumerate(asked.classes)
             if label is not None
             for n in np.flatnonzero(found.classes_N == label)
@@ -86,7 +102,7 @@ def detector_digest(settings: DetectorSettings) -> str:
     )
 
 
-def _region(found: Detections, n: int, phrase: int) -> Region:
+def _region(found: Detections, n: int, phrase: int, pass_index: int) -> Region:
     x0, y0, x1, y1 = found.boxes_N4[n].tolist()
     return Region(
         phrase=phrase,
@@ -97,4 +113,5 @@ def _region(found: Detections, n: int, phrase: int) -> Region:
         score=float(found.scores_N[n]),
         class_score=float(found.class_scores_N[n]),
         quality=float(found.objectness_N[n]),
+        pass_index=pass_index,
     )

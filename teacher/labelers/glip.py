@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from teacher.grounding.regions import regions_of
 from teacher.labelers.glip_digest import glip_digest
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 from teacher.models.glip.modeling import GlipGroundingOutput
-from teacher.prompts.packing import AskedSpan, Budget, Prompt, pack
+from teacher.prompts.packing import AskedSpan, Budget, Prompt, PromptPlan, pack, pack_decoys
 from teacher.settings import GlipSettings
 
 # The engine suppresses per phrase and caps; here every candidate goes on to it.
@@ -50,6 +50,8 @@ class AskedImage:
     resized_rgb_u8: np.ndarray
     stored_size: tuple[int, int]
     prompts: tuple[AskedPrompt, ...]
+    first_pass: int = 0
+    """`pass_index` of the first prompt"""
 
 
 class GlipLabeler:
@@ -78,6 +80,17 @@ class GlipLabeler:
     def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
         """The resized image and the prompts with their tokens; a phrase that no prompt can hold is in `dropped`."""
         plan = pack(sample.caption, sample.phrases, self._budget, self._settings.prompt)
+        return self._prepared(plan, image_rgb_u8)
+
+    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+        """As `prepare`, for the decoys alone: after the caption, or after its phrases where that does not fit."""
+        mode = self._settings.prompt
+        others = [phrase for phrase in sample.phrases if phrase.kind != "decoy"]
+        first = len(pack(sample.caption, others, self._budget, mode).prompts)
+        plan = pack_decoys(sample.caption, sample.phrases, self._budget, mode)
+        return replace(self._prepared(plan, image_rgb_u8, first), second_pass=True)
+
+    def _prepared(self, plan: PromptPlan, image_rgb_u8: np.ndarray, first_pass: int = 0) -> Prepared:
         prompts, without_token = [], []
         for prompt in plan.prompts:
             if self._only_prompt not in (None, prompt.text):
@@ -92,7 +105,7 @@ class GlipLabeler:
         height, width = image_rgb_u8.shape[:2]
         return Prepared(
             bucket=self._padded(resized.shape[:2]),
-            inputs=AskedImage(resized, (height, width), tuple(prompts)),
+            inputs=AskedImage(resized, (height, width), tuple(prompts), first_pass),
             dropped=(*plan.dropped, *without_token),
         )
 
@@ -134,7 +147,9 @@ class GlipLabeler:
         return [
             []
             if row is None or prompt is None
-            else regions_of(_on_cpu(one), prompt.phrases, row.stored_size, self._min_score, index)
+            else regions_of(
+                _on_cpu(one), prompt.phrases, row.stored_size, self._min_score, row.first_pass + index
+            )
             for row, prompt, one in zip(rows, prompts, found, strict=True)
         ]
 

@@ -7,7 +7,7 @@ Promise: a function of caption, phrases and tokenizer alone; every phrase stands
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from schemas.records import Phrase
@@ -73,6 +73,36 @@ def pack(caption: str, phrases: Sequence[Phrase], budget: Budget, mode: PromptMo
         prompts = _lists(phrases, spanned, budget)
     dropped = tuple((i, TOO_LONG) for i, fit in enumerate(fits) if not fit)
     return PromptPlan((*prompts, *_lists(phrases, without_span, budget)), dropped)
+
+
+def pack_decoys(
+    caption: str, phrases: Sequence[Phrase], budget: Budget, mode: PromptMode = "auto"
+) -> PromptPlan:
+    """Prompts for the decoys of a caption: the caption and the decoys after it, spans for the decoys alone.
+
+    Where that does not fit, and with mode `phrases`, the list of the other phrases stands before them, as many as fit;
+    where the decoys alone do not fit, they are asked in lists of their own.
+    """
+    decoys = [i for i, phrase in enumerate(phrases) if phrase.begin is None]
+    others = [phrase.text for phrase in phrases if phrase.begin is not None]
+    asked = [i for i in decoys if budget.holds(phrases[i].text)]
+    dropped = tuple((i, TOO_LONG) for i in decoys if i not in asked)
+    lists = _lists(phrases, asked, budget)
+    if len(lists) != 1:
+        return PromptPlan(tuple(lists), dropped)
+    before = [] if mode == "phrases" else [caption]
+    before += [SEPARATOR.join(others[:number]) for number in range(len(others), 0, -1)]
+    fitting = (text for text in before if budget.holds(text + SEPARATOR + lists[0].text))
+    return PromptPlan((_after(next(fitting, ""), lists[0]),), dropped)
+
+
+def _after(text: str, prompt: Prompt) -> Prompt:
+    """The prompt with a text before it."""
+    if not text:
+        return prompt
+    shift = len(text) + len(SEPARATOR)
+    spans = (replace(span, begin=span.begin + shift, end=span.end + shift) for span in prompt.spans)
+    return Prompt(text + SEPARATOR + prompt.text, tuple(spans))
 
 
 def _pieces(caption: str, phrases: Sequence[Phrase], numbers: Sequence[int], budget: Budget) -> list[Prompt]:

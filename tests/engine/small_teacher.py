@@ -5,7 +5,7 @@ to be made or `dies_when_made`, `announce` its process id as a file in a folder,
 ever where a file is not there yet.
 Captions steer its accidents: `explode` and `unpreparable` raise, `notanumber` gives a NaN, `hungry` needs a batch of
 one; `deadly`, `segfaulting`, `selfexiting`, `neverending` and `memorygorging` end the process or keep it busy, and for
-`memorystarving` there is no memory to be made ready in.
+`memorystarving` there is no memory to be made ready in. Asked for decoys, `undecoyable` and `undecided` raise.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,13 @@ from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, Prepared
 from schemas.records import Phrase, Region, Sample
 
 HERE = "tests.engine.small_teacher"
-FACTORIES = Factories(f"{HERE}:labeler", f"{HERE}:finder", f"{HERE}:labeler_digest", f"{HERE}:finder_digest")
+FACTORIES = Factories(
+    f"{HERE}:labeler",
+    f"{HERE}:finder",
+    f"{HERE}:labeler_digest",
+    f"{HERE}:finder_digest",
+    takes_decoys=True,
+)
 CHANNELS = {"red": 0, "green": 1, "blue": 2}
 
 
@@ -72,6 +79,11 @@ class SmallLabeler:
         bucket = tuple(-(-side // 128) * 128 for side in image_rgb_u8.shape[:2])
         return Prepared(bucket, (sample, image_rgb_u8.astype(np.float64)))
 
+    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+        if "undecoyable" in sample.caption:
+            raise ValueError("decoys that cannot be made ready")
+        return replace(self.prepare(sample, image_rgb_u8), second_pass=True)
+
     def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
         assert len(batch) == self.batch_size
         assert len({row.bucket for row in batch if row}) == 1
@@ -81,7 +93,18 @@ class SmallLabeler:
         captions = [row.inputs[0].caption for row in batch if row]
         if self.batch_size > 1 and any("hungry" in caption for caption in captions):
             raise OutOfMemory("a hungry caption in a batch")
-        return [self._regions(*row.inputs) if row else [] for row in batch]
+        if any(row and row.second_pass and "undecided" in row.inputs[0].caption for row in batch):
+            raise ValueError("decoys that cannot be answered")
+        return [self._answer(row) if row else [] for row in batch]
+
+    def _answer(self, row: Prepared) -> list[Region]:
+        """Regions of the sample's phrases, or of its decoys in a pass of their own."""
+        sample, image = row.inputs
+        found = self._regions(sample, image)
+        if not row.second_pass:
+            return found
+        decoys = [region for region in found if sample.phrases[region.phrase].kind == "decoy"]
+        return [region.model_copy(update={"pass_index": 1}) for region in decoys]
 
     def _stall(self) -> None:
         """The first process that asks hangs, as one on a sick machine would."""

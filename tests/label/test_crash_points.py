@@ -6,12 +6,15 @@ every line of the ledger.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from engine.storage import Store
+from pipelines.label.job import JobConfig
 from pipelines.label.run import label, verify
+from tests.engine.decoy_worlds import animal_captions, decoy_job
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, plain_captions, write_shard
 
@@ -48,14 +51,26 @@ def snapshots_add_up(output: Path) -> bool:
     return not (output / "snapshots").exists() or bool(verify(str(output)))
 
 
+def plain_job(folder: Path, name: str) -> JobConfig:
+    shards = [write_shard(folder / f"{n}.tar", [*plain_captions(3), "silent", "?!"]) for n in range(2)]
+    return job_of(folder, shards, input={"unit_samples": 3}, output={"url": str(folder / name)})
+
+
+def job_with_decoys(folder: Path, name: str) -> JobConfig:
+    """The pool is drawn and frozen between planning and labelling."""
+    shards = [write_shard(folder / f"{n}.tar", [*animal_captions(4), "silent"]) for n in range(2)]
+    return decoy_job(folder, shards, input={"unit_samples": 3}, output={"url": str(folder / name)})
+
+
+@pytest.mark.parametrize("made", [plain_job, job_with_decoys])
 @pytest.mark.parametrize(
     "every", [pytest.param(1, marks=pytest.mark.slow, id="all"), pytest.param(4, id="share")]
 )
-def test_a_death_at_any_write_is_made_good_by_the_same_command(tmp_path: Path, every: int) -> None:
-    shards = [write_shard(tmp_path / f"{n}.tar", [*plain_captions(3), "silent", "?!"]) for n in range(2)]
-
-    def job(name: str):
-        return job_of(tmp_path, shards, input={"unit_samples": 3}, output={"url": str(tmp_path / name)})
+def test_a_death_at_any_write_is_made_good_by_the_same_command(
+    tmp_path: Path, every: int, made: Callable[[Path, str], JobConfig]
+) -> None:
+    def job(name: str) -> JobConfig:
+        return made(tmp_path, name)
 
     with pytest.MonkeyPatch.context() as patch:
         writes = MortalStores(None, False).install(patch)

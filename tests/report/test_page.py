@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipelines.quality.decoys import DecoyNumbers
 from pipelines.report.data import Interval
 from pipelines.report.page import page, write_report
 from pipelines.report.verdict import headline, outcome, sentences
@@ -157,3 +158,15 @@ def test_a_browser_shows_the_page_without_complaint_and_without_overflow(data, t
     shades = [Image.open(folder / f"report-{scheme}.png").convert("L") for scheme in ("light", "dark")]
     assert shades[0].getpixel((2, 2)) > 200 and shades[1].getpixel((2, 2)) < 50
     assert all(len(shade.getcolors()) > 100 for shade in shades)  # not a blank page
+
+
+def test_decoys_are_shown_with_what_they_are_worth(data):
+    seen = {"asked": 40, "with_box": 6, "share": 0.15, "low": 0.07, "high": 0.29}
+    found = {"min_score": 0.4, "images": 10, "not_asked": 0, "all": seen, "by_frequency": {"4-7": seen}}
+
+    shown = page(data.model_copy(update={"decoys": DecoyNumbers.model_validate(found)}))
+
+    assert (
+        "6 with a box at or above 0.4" in shown and "not known to be" in shown and "in 4-7 captions" in shown
+    )
+    assert "not known to be" not in page(data), "a round without decoys says nothing of them"

@@ -146,3 +146,22 @@ def test_a_missing_or_foreign_model_is_an_error_that_says_what_to_do(model):
         labeler({"kind": "detector", "model": "nowhere.onnx"}, 1, 0.05)
     with pytest.raises(ConfigError, match="teacher.classes"):
         labeler({"kind": "detector", "model": str(model), "classes": ["cat"]}, 1, 0.05)
+
+
+def decoys_of(teacher, caption_phrase: str, *nouns: str) -> Prepared:
+    sample = sample_with(caption_phrase, width=64, height=64)
+    decoys = tuple(Phrase(text=noun, root=noun, kind="decoy") for noun in nouns)
+    asked = sample.model_copy(update={"phrases": (*sample.phrases, *decoys)})
+    return teacher.prepare_decoys(asked, np.zeros((64, 64, 3), np.uint8))
+
+
+def test_a_decoy_counts_only_where_it_names_a_class_that_no_phrase_names(model):
+    detector = labeler({"kind": "detector", "model": str(model)}, 1, 0.05)
+
+    prepared = decoys_of(detector, "a man", "cat", "golfer", "carpet")
+
+    assert prepared.second_pass and prepared.inputs.classes == (None, COCO_CLASSES.index("cat"), None, None)
+    assert prepared.dropped == ((2, "PH_NO_CLASS"), (3, "PH_NO_CLASS")), (
+        "a golfer is a person, a carpet no class"
+    )
+    assert all(region.pass_index == 1 for region in detector.label([prepared])[0])

@@ -185,3 +185,42 @@ def test_a_prompt_tuned_model_labels_its_own_prompt_and_stops_at_another(glip_fo
     assert {region.phrase for region in teacher.label([own, None, None])[0]} == {0, 1}
     with pytest.raises(ConfigError, match="tuned for the prompt 'red circle. blue star' alone"):
         prepared(teacher)
+
+
+def with_decoys(sample: Sample, *nouns: str) -> Sample:
+    decoys = [Phrase(text=noun, root=noun, kind="decoy") for noun in nouns]
+    return sample.model_copy(update={"phrases": (*sample.phrases, *decoys)})
+
+
+def test_decoys_get_regions_of_their_own_and_a_pass_after_the_others(glip_folder):
+    teacher = build(glip_folder)
+    sample = with_decoys(sample_of("a red circle", "a red circle", width=80, height=60), "ring", "star")
+
+    asked = teacher.prepare_decoys(sample, picture(60, 80))
+    regions, *_ = teacher.label([asked, None, None])
+
+    assert asked.second_pass and asked.dropped == ()
+    assert {(region.phrase, region.pass_index) for region in regions} == {(1, 1), (2, 1)}
+
+
+def test_a_phrases_regions_are_those_of_the_pass_without_decoys_not_of_the_pass_with_them(glip_folder):
+    teacher = build(glip_folder)
+    one = sample_of("a red circle", "a red circle", width=80, height=60)
+    image = picture(60, 80)
+
+    alone = teacher.label([teacher.prepare(one, image), None, None])[0]
+    teacher.label([teacher.prepare_decoys(with_decoys(one, "star"), image), None, None])
+
+    assert teacher.label([teacher.prepare(one, image), None, None])[0] == alone
+    fused = teacher.label([teacher.prepare(with_decoys(one, "star"), image), None, None])[0]
+    assert [r for r in fused if r.phrase == 0] == alone, "decoys in lists of their own change nothing either"
+
+
+def test_a_decoy_that_no_prompt_holds_is_dropped_with_a_reason(glip_folder):
+    teacher = build(glip_folder, text_tokens=8)
+    sample = with_decoys(sample_of("a red circle", "a red circle", width=80, height=60), "star " * 9, "ring")
+
+    asked = teacher.prepare_decoys(sample, picture(60, 80))
+
+    assert asked.dropped == ((1, "PH_TOO_LONG"),)
+    assert {region.phrase for region in teacher.label([asked, None, None])[0]} == {2}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records import Phrase
-from teacher.prompts.packing import TOO_LONG, Budget, pack
+from teacher.prompts.packing import TOO_LONG, Budget, pack, pack_decoys
 
 
 def words(text: str) -> int:
@@ -114,3 +114,31 @@ def test_no_phrase_is_lost_cut_or_asked_twice(mode):
         assert all(words(phrases[number].text) > limit for number, _ in plan.dropped)
 
     holds()
+
+
+def decoys(*nouns):
+    return [Phrase(text=noun, root=noun, kind="decoy") for noun in nouns]
+
+
+def test_decoys_are_asked_behind_the_caption_with_spans_of_their_own_alone():
+    plan = pack_decoys(CAPTION, [*PHRASES, *decoys("kite", "bed")], Budget(40, words))
+
+    [prompt] = plan.prompts
+    assert prompt.text == f"{CAPTION}. kite. bed" and plan.dropped == ()
+    assert [prompt.text[span.begin : span.end] for span in prompt.spans] == ["kite", "bed"]
+    assert [span.phrase for span in prompt.spans] == [len(PHRASES), len(PHRASES) + 1]
+
+
+@pytest.mark.parametrize("limit", range(2, 30))
+@pytest.mark.parametrize("mode", ["auto", "caption", "phrases"])
+def test_no_decoy_is_lost_or_asked_twice_whatever_fits(limit, mode):
+    phrases = [*PHRASES, *decoys("kite", "bed", "tall tree")]
+    budget = Budget(limit, words)
+
+    plan = pack_decoys(CAPTION, phrases, budget, mode)
+
+    asked = [span.phrase for prompt in plan.prompts for span in prompt.spans]
+    assert sorted([*asked, *(number for number, _ in plan.dropped)]) == [len(PHRASES) + n for n in range(3)]
+    assert all(budget.holds(prompt.text) for prompt in plan.prompts)
+    for prompt in plan.prompts:
+        assert all(prompt.text[s.begin : s.end] == phrases[s.phrase].text for s in prompt.spans)

@@ -1,0 +1,1 @@
+"""How far labels may be believed, told from the labels themselves."""

@@ -1,0 +1,97 @@
+"""Which decoys an image is asked for: none for most images, a few unrelated nouns of like frequency for a seeded share.
+
+Promise: a function of the pool's digest, the image's sha256, the caption and its phrases alone, so the same in every
+order, on every worker and in every run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+from schemas.decoys import DecoyPool, pool_from_bytes
+from schemas.digests import digest_of
+from schemas.records import Phrase, Sample
+from teacher.decoys import nouns
+from teacher.phrases import lexicon
+from teacher.settings import DecoySettings
+
+METHOD_VERSION = 1
+"""To be raised when a change of code changes decoys or how they are asked for: it is part of the digest."""
+_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+
+
+class FrozenPoolChooser:
+    """`schemas.labeler.DecoyChooser` over a frozen pool."""
+
+    def __init__(self, settings: DecoySettings, pool: DecoyPool) -> None:
+        self.digest = decoys_digest(settings, pool.digest())
+        self._share, self._per_image = settings.share, settings.per_image
+        self._pool, self._pool_digest = pool, pool.digest()
+        self._buckets: dict[int, list[str]] = {}
+        for noun in pool.asked:
+            self._buckets.setdefault(pool.bucket(noun), []).append(noun)
+
+    def choose(self, sample: Sample) -> tuple[Phrase, ...]:
+        """At most `per_image` decoys; none for an image outside the share or without a phrase to be asked for."""
+        heads = list(dict.fromkeys(phrase.root.lower() for phrase in sample.phrases if phrase.groundable))
+        if not heads or not self._is_in_share(sample.image_sha256):
+            return ()
+        ruled_out = nouns.Relations(caption_nouns(sample.caption, heads), nouns.bundled())
+        chosen: list[str] = []
+        for number in range(self._per_image):
+            bucket = self._pool.bucket(heads[number % len(heads)])
+            noun = self._first_fit(bucket, self._hash(f"{sample.image_sha256}\n{number}"), ruled_out, chosen)
+            if noun is not None:
+                chosen.append(noun)
+        return tuple(Phrase(text=noun, root=noun, kind="decoy") for noun in chosen)
+
+    def _is_in_share(self, image_sha256: str) -> bool:
+        return self._hash(f"{image_sha256}\nshare") < self._share * 2**64
+
+    def _hash(self, text: str) -> int:
+        """64 bits of the pool's digest and the text."""
+        return int.from_bytes(hashlib.sha256(f"{self._pool_digest}\n{text}".encode()).digest()[:8])
+
+    def _first_fit(self, bucket: int, start: int, ruled_out: nouns.Relations, taken: list[str]) -> str | None:
+        """The first fitting noun from a hashed place on, in the bucket or else the nearest; the rarer one first."""
+        for near in sorted(self._buckets, key=lambda other: (abs(other - bucket), other)):
+            members = self._buckets[near]
+            for step in range(len(members)):
+                noun = members[(start + step) % len(members)]
+                if noun not in taken and not ruled_out.rule_out(noun):
+                    return noun
+        return None
+
+
+def caption_nouns(caption: str, heads: Iterable[str]) -> set[str]:
+    """The heads of the phrases and every word, singular, and pair of words of the caption: all that it may name."""
+    found, words = set(heads), list[str]()
+    for match in _WORD.finditer(caption.lower()):
+        parts = match.group().split("-")
+        found.add(match.group())
+        words += parts
+    singular = [lexicon.bundled().singular(word) for word in words]
+    found.update(words, singular)
+    found.update(f"{first} {last}" for first, last in zip(words, singular[1:]))
+    return found
+
+
+def decoys_digest(settings: DecoySettings, pool_digest: str) -> str:
+    """Covers the pool, share and number, the tables and the rules: another digest means other decoys."""
+    return digest_of(
+        {
+            "method": METHOD_VERSION,
+            "pool": pool_digest,
+            "share": settings.share,
+            "per_image": settings.per_image,
+            "nouns": nouns.digest(),
+            "lexicon": lexicon.digest(),
+        }
+    )
+
+
+def chooser_of(settings: DecoySettings, pool: str, pool_digest: str) -> FrozenPoolChooser:
+    """The chooser of a pool in its written form. Raises Conflict when it is not the one of that digest."""
+    return FrozenPoolChooser(settings, pool_from_bytes(pool.encode(), pool_digest, "the pool of decoys"))

@@ -1,0 +1,77 @@
+"""Probe nouns: a run that learns from a view with decoys never draws one as absent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from schemas.probe_nouns import is_probe_noun
+from student.caption_packing import pack_captions
+from student.examples import Example, ExamplePhrase, Stream, without_probe_nouns
+from student.phrase_lists import hard_phrase_list
+from student.prompts import TokenBudget, absent_roots, caption_prompt
+from student.settings import CaptionPacking, HardNegatives, StreamSettings
+
+NOUNS = ("bee", "boat", "cat", "dog", "kite", "lamp", "tree")
+PROBES = {noun for noun in NOUNS if is_probe_noun(noun)}
+WIDE = TokenBudget(10_000, lambda text: len(text.split()))
+
+
+def example(caption: str, *nouns: str) -> Example:
+    phrases = tuple(
+        ExamplePhrase(caption.index(n), caption.index(n) + len(n), n, n, "positive", (i,))
+        for i, n in enumerate(nouns)
+    )
+    ones = np.ones(len(nouns), np.float32)
+    return Example("x", {}, "", caption, phrases, np.zeros((len(nouns), 4), np.float32), ones, ones)
+
+
+OWN, OTHER = example("a dog", "dog"), example("a kite and a lamp", "kite", "lamp")
+
+
+def stream(has_decoys: bool = False) -> Stream:
+    settings = StreamSettings(url="x", share=1.0, packing=CaptionPacking(most=9, none=0, full=1))
+    counts = dict.fromkeys(NOUNS, 3)
+    return Stream(settings, "d", "v", False, (OWN, OTHER), (0, 1), counts, {}, has_decoys=has_decoys)
+
+
+def drawn(of: Stream) -> set[str]:
+    rng = np.random.default_rng(0)
+    return {noun for _ in range(40) for noun in absent_roots(rng, of, OWN, 3)}
+
+
+@pytest.mark.parametrize(
+    ("when", "decoys", "excluded"),
+    [("auto", True, True), ("auto", False, False), ("excluded", False, True), ("asked", True, False)],
+)
+def test_probe_nouns_are_drawn_unless_the_run_keeps_them_for_probing(when, decoys, excluded) -> None:
+    gold, view = without_probe_nouns([stream(), stream(decoys)], when)
+
+    others = set(NOUNS) - {"dog"}
+    assert PROBES and drawn(gold) == drawn(view) == (others - PROBES if excluded else others)
+
+
+def test_a_run_without_decoys_draws_what_it_drew() -> None:
+    one = stream()
+
+    assert without_probe_nouns([one], "auto") == [one]
+
+
+def test_a_phrase_list_without_a_noun_to_draw_has_no_such_negative() -> None:
+    hard = HardNegatives(other_noun=1.0, unknown_noun=0, drop_attribute=0)
+    red_dog = replace(OWN.phrases[0], text="a red dog")
+
+    entries = hard_phrase_list(np.random.default_rng(0), [red_dog], [], hard, "[UNK]")
+
+    assert [words for words, *_ in entries] == ["red dog"]
+
+
+def test_a_packed_probe_noun_is_masked_rather_than_taught_as_absent() -> None:
+    [view] = without_probe_nouns([stream(has_decoys=True)], "auto")
+
+    prompt = pack_captions(np.random.default_rng(1), view, OWN, caption_prompt(OWN), WIDE)
+
+    masked = {prompt.text[span.begin : span.end] for span in prompt.spans if span.masked}
+    assert OTHER.caption in prompt.text and masked == {"kite"}

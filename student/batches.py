@@ -22,7 +22,7 @@ from schemas.errors import Conflict, EmptyPhrase, GroundswellError, SampleReject
 from student.caption_packing import pack_captions
 from student.examples import Example, Stream
 from student.geometry import Motion, draw_motion, move_image
-from student.order import example_at, slot_generator, stream_of_slot
+from student.order import example_at, slot_generator, slots_of, stream_of_slot
 from student.prompts import Prompt, PromptSpan, TokenBudget, fixed_prompt, make_prompt, mirrored
 from student.settings import TrainSettings
 from student.targets import image_labels
@@ -45,6 +45,7 @@ class Batch:
     prompts: list[Prompt]
     names: list[str]
     counts: Counter[str]
+    global_size: int  # images of the step over all workers
 
 
 @dataclass(frozen=True)
@@ -67,33 +68,38 @@ class BatchMaker:
         count = lru_cache(maxsize=4096)(lambda text: processor.token_count(text) - special)
         self._budget = TokenBudget(processor.max_tokens - special, count)
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a step, from 0."""
-        return self._collate([self._item(step, index) for index in range(self.settings.batch_size)])
+    def batch(self, step: int, rank: int = 0, workers: int = 1) -> Batch:
+        """One worker's share of a step's batch, from step 0; the shares together are the batch of one worker alone.
 
-    def slot(self, step: int, index: int) -> tuple[Stream, Example]:
-        """Which example of which stream fills a slot."""
-        number, ordinal = stream_of_slot(step * self.settings.batch_size + index, self._shares)
+        (Accumulation over A parts is the same: ask for rank * A + part of workers * A.)
+        raises: ConfigError when batch_size is no multiple of `workers`
+        """
+        slots = slots_of(step, self.settings.batch_size, rank, workers)
+        return self._collate([self._item(slot) for slot in slots])
+
+    def slot(self, slot: int) -> tuple[Stream, Example]:
+        """Which example of which stream fills a slot; slots are numbered through all steps."""
+        number, ordinal = stream_of_slot(slot, self._shares)
         stream = self.streams[number]
         chosen = example_at(ordinal, stream.entries, f"{number}:{stream.digest}", self.settings.seed)
         return stream, stream.examples[chosen]
 
-    def prompt(self, step: int, index: int) -> Prompt:
+    def prompt(self, slot: int) -> Prompt:
         """The prompt of a slot, before any mirror turns its words."""
-        stream, example = self.slot(step, index)
+        stream, example = self.slot(slot)
         if self.settings.tuning_prompt is not None:
             return fixed_prompt(example, self.settings.tuning_prompt)
-        rng = slot_generator(self.settings.seed, step, index, "prompt")
+        rng = slot_generator(self.settings.seed, slot, "prompt")
         prompt = make_prompt(rng, stream, example, self.settings.hard_negatives, self._budget, self._unknown)
         if prompt.kind != "caption" or not stream.settings.packing.most:
             return prompt
-        rng = slot_generator(self.settings.seed, step, index, "packing")
+        rng = slot_generator(self.settings.seed, slot, "packing")
         return pack_captions(rng, stream, example, prompt, self._budget)
 
-    def _item(self, step: int, index: int) -> _Item:
-        stream, example = self.slot(step, index)
-        prompt = self.prompt(step, index)
-        motion = draw_motion(slot_generator(self.settings.seed, step, index, "motion"), self.settings.augment)
+    def _item(self, slot: int) -> _Item:
+        stream, example = self.slot(slot)
+        prompt = self.prompt(slot)
+        motion = draw_motion(slot_generator(self.settings.seed, slot, "motion"), self.settings.augment)
         stored = _stored_image(stream, example)
         image = move_image(self.processor.resize(stored), motion)
         height, width = stored.shape[:2]
@@ -116,6 +122,7 @@ class BatchMaker:
             prompts=[item.prompt for item in items],
             names=[item.example.name for item in items],
             counts=Counter(item.prompt.kind for item in items) + cut,
+            global_size=self.settings.batch_size,
         )
 
     def _labels(self, item: _Item, width: int, cut: Counter[str]) -> ImageLabels:
@@ -159,12 +166,14 @@ def _stored_image(stream: Stream, example: Example) -> np.ndarray:
         raise GroundswellError(f"{example.name} of {stream.settings.url} cannot be read: {error}") from error
 
 
-def batches_ahead(maker: BatchMaker, first: int, end: int) -> Iterator[Batch]:
-    """The batches of steps first..end-1; the next one is made in a thread while the caller learns from this one."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as worker:
-        coming = worker.submit(maker.batch, first)
+def batches_ahead(
+    maker: BatchMaker, first: int, end: int, rank: int = 0, workers: int = 1
+) -> Iterator[Batch]:
+    """A worker's batches of steps first..end-1; the next one is made while the caller learns from this one."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
+        coming = pool.submit(maker.batch, first, rank, workers)
         for step in range(first, end):
             batch = coming.result()
             if step + 1 < end:
-                coming = worker.submit(maker.batch, step + 1)
+                coming = pool.submit(maker.batch, step + 1, rank, workers)
             yield batch

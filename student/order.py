@@ -14,6 +14,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from schemas.errors import ConfigError
+
 
 def stream_of_slot(slot: int, shares: Sequence[float]) -> tuple[int, int]:
     """(stream, how many earlier slots that stream had) of a slot. Shares add up to 1.
@@ -47,9 +49,23 @@ def _permutation(size: int, digest: str, seed: int, epoch: int) -> np.ndarray:
     return generator("epoch", digest, seed, epoch).permutation(size)
 
 
-def slot_generator(seed: int, step: int, index: int, use: str) -> np.random.Generator:
-    """A slot's random stream for one use ("prompt", "motion"): it knows nothing of the data."""
-    return generator(use, seed, step, index)
+def slots_of(step: int, batch_size: int, rank: int, workers: int) -> range:
+    """The slots that one of several workers fills in a step: a contiguous share of the step's.
+
+    raises: ConfigError when the batch cannot be shared out evenly
+    """
+    if batch_size % workers:
+        raise ConfigError(
+            f"batch_size {batch_size} cannot be shared by {workers} workers: choose a multiple of {workers}"
+        )
+    share = batch_size // workers
+    first = step * batch_size + rank * share
+    return range(first, first + share)
+
+
+def slot_generator(seed: int, slot: int, use: str) -> np.random.Generator:
+    """A slot's random stream for one use ("prompt", "motion"): it knows nothing of the data, step or worker."""
+    return generator(use, seed, slot)
 
 
 def generator(*key: object) -> np.random.Generator:

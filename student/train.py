@@ -30,7 +30,7 @@ REPORT, WEIGHTS = "report.json", "model.safetensors"
 Progress = Callable[[str, int, int], None]
 # What may differ between two starts of one run: where things lie, and how often they are written down.
 _COUNT = "count/"
-_NOT_THE_RUN = {"start", "out", "log_every", "tensorboard", "checkpoint_every", "keep_checkpoints"}
+_NOT_THE_RUN = {"start", "out", "log_every", "tensorboard", "checkpoint_every", "keep_checkpoints", "loader"}
 
 
 def train(settings: TrainSettings, progress: Progress | None = None) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def run_digest(settings: TrainSettings, streams: list[Stream]) -> str:
         name: value for name, value in settings.model_dump(mode="json").items() if name not in _NOT_THE_RUN
     }
     values["streams"] = [
-        {name: value for name, value in stream.items() if name not in ("url", "roots")}
+        {name: value for name, value in stream.items() if name not in ("url", "roots", "storage")}
         for stream in values["streams"]
     ]
     start = model_files(Path(settings.start))

@@ -47,8 +47,8 @@ def test_order_depends_on_seed_and_data_and_on_nothing_else() -> None:
     assert first != [example_at(i, entries, "sha256:cd", 0) for i in range(50)]
 
 
-def test_slots_uses_and_steps_have_random_streams_of_their_own() -> None:
-    keys = [(0, 1, 2, "prompt"), (1, 1, 2, "prompt"), (0, 2, 1, "prompt"), (0, 1, 2, "motion")]
+def test_slots_uses_and_seeds_have_random_streams_of_their_own() -> None:
+    keys = [(0, 12, "prompt"), (1, 12, "prompt"), (0, 21, "prompt"), (0, 12, "motion")]
     draws = {slot_generator(*key).random() for key in keys}
 
     assert len(draws) == len(keys)

@@ -22,7 +22,8 @@ from schemas.errors import Conflict, EmptyPhrase, GroundswellError, SampleReject
 from student.caption_packing import pack_captions
 from student.examples import Example, Stream
 from student.geometry import Motion, draw_motion, move_image
-from student.order import example_at, slot_generator, slots_of, stream_of_slot
+from student.mixture import mixture_of
+from student.order import slot_generator, slots_of
 from student.prompts import Prompt, PromptSpan, TokenBudget, fixed_prompt, make_prompt, mirrored
 from student.settings import TrainSettings
 from student.targets import image_labels
@@ -62,7 +63,7 @@ class BatchMaker:
 
     def __init__(self, settings: TrainSettings, streams: Sequence[Stream], processor: GlipProcessor) -> None:
         self.settings, self.streams, self.processor = settings, streams, processor
-        self._shares = [stream.settings.share for stream in streams]
+        self.mixture = mixture_of(settings, streams)
         self._unknown = processor.tokenizer.unk_token
         special = processor.token_count("")
         count = lru_cache(maxsize=4096)(lambda text: processor.token_count(text) - special)
@@ -79,14 +80,20 @@ class BatchMaker:
 
     def slot(self, slot: int) -> tuple[Stream, Example]:
         """Which example of which stream fills a slot; slots are numbered through all steps."""
-        number, ordinal = stream_of_slot(slot, self._shares)
-        stream = self.streams[number]
-        chosen = example_at(ordinal, stream.entries, f"{number}:{stream.digest}", self.settings.seed)
-        return stream, stream.examples[chosen]
+        stream, row = self._place(slot)
+        return stream, stream.examples[row]
 
     def prompt(self, slot: int) -> Prompt:
         """The prompt of a slot, before any mirror turns its words."""
-        stream, example = self.slot(slot)
+        stream, row = self._place(slot)
+        return self._prompt(slot, stream, row, stream.examples[row])
+
+    def _place(self, slot: int) -> tuple[Stream, int]:
+        number, ordinal = self.mixture.at(slot)
+        stream = self.streams[number]
+        return stream, stream.order.row(ordinal, str(number), self.settings.seed)
+
+    def _prompt(self, slot: int, stream: Stream, row: int, example: Example) -> Prompt:
         if self.settings.tuning_prompt is not None:
             return fixed_prompt(example, self.settings.tuning_prompt)
         rng = slot_generator(self.settings.seed, slot, "prompt")
@@ -94,11 +101,12 @@ class BatchMaker:
         if prompt.kind != "caption" or not stream.settings.packing.most:
             return prompt
         rng = slot_generator(self.settings.seed, slot, "packing")
-        return pack_captions(rng, stream, example, prompt, self._budget)
+        return pack_captions(rng, stream, row, example, prompt, self._budget)
 
     def _item(self, slot: int) -> _Item:
-        stream, example = self.slot(slot)
-        prompt = self.prompt(slot)
+        stream, row = self._place(slot)
+        example = stream.examples[row]
+        prompt = self._prompt(slot, stream, row, example)
         motion = draw_motion(slot_generator(self.settings.seed, slot, "motion"), self.settings.augment)
         stored = _stored_image(stream, example)
         image = move_image(self.processor.resize(stored), motion)

@@ -226,9 +226,9 @@ def _stream_facts(stream: Stream) -> dict[str, Any]:
         "view_digest": stream.view_digest,
         "kind": stream.kind,
         "share": stream.settings.share,
-        "images": len(stream.examples),
-        "entries_per_epoch": len(stream.entries),
-        "boxes": sum(len(example.boxes_xyxy_px_G4) for example in stream.examples),
+        "images": stream.images,
+        "entries_per_epoch": len(stream.order),
+        "boxes": stream.boxes,
         "licenses": dict(sorted(stream.licenses.items())),
     }
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from pipelines.demo.recipe import HARD_NEGATIVES
 from pipelines.demo.world.lexicon import COLOURS
 from student.examples import Example, ExamplePhrase, Stream
+from student.mixture_source import InMemory
+from student.order import WholeOrder
 from student.phrase_lists import hard_phrase_list
 from student.prompts import (
     Prompt,
@@ -43,7 +45,9 @@ def example(*phrases: tuple[str, str, str]) -> Example:
 
 def stream(one: Example, **values: object) -> Stream:
     chosen = StreamSettings(url="x", share=1.0, **values)  # type: ignore[arg-type]
-    return Stream(chosen, "d", "v", chosen.prompts.phrase_list > 0, (one,), (0,), NOUNS, {})
+    return Stream(
+        chosen, "d", "v", chosen.prompts.phrase_list > 0, InMemory([one]), WholeOrder([0], "d"), NOUNS, {}
+    )
 
 
 ONES = np.ones(2, np.float32)

@@ -1,42 +1,41 @@
 """Batches: the tensors of step n, a pure function of (streams, settings, processor, n).
 
-Nothing is carried from one step to the next, so a run that resumes at step n sees what the undisturbed one saw.
+Nothing is carried from one step to the next, so a run that resumes at step n sees what the undisturbed one saw, and
+workers that share a step see together what one alone would.
 """
 
 # B images, T tokens of the longest prompt of the batch
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 
-from engine.reading.images import decode_image
-from engine.reading.pixels import read_pixels
+from engine.reading.images import decode_picture
+from engine.reading.ranges import RangeReader
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict, EmptyPhrase, GroundswellError, SampleRejected
+from schemas.errors import Conflict, GroundswellError, SampleRejected
 from student.caption_packing import pack_captions
 from student.examples import Example, Stream
-from student.geometry import Motion, draw_motion, move_image
+from student.geometry import Motion, draw_motion, draw_scale, move_image
 from student.mixture import mixture_of
 from student.order import slot_generator, slots_of
-from student.prompts import Prompt, PromptSpan, TokenBudget, fixed_prompt, make_prompt, mirrored
+from student.prompt_tokens import PromptTokens
+from student.prompts import Prompt, TokenBudget, fixed_prompt, make_prompt, mirrored
 from student.settings import TrainSettings
 from student.targets import image_labels
 from teacher.models.glip import GlipProcessor
 from teacher.models.glip.losses import ImageLabels
 
-# Prompts are padded to a multiple of this, so that few widths occur.
-_TEXT_MULTIPLE = 8
-
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step learns from."""
+    """What one worker learns from in one step."""
 
     pixel_values: Tensor  # [B, 3, H, W]
     pixel_mask: Tensor  # [B, H, W]
@@ -50,11 +49,13 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class _Item:
+class Item:
+    """One slot before its batch is put together."""
+
     example: Example
     prompt: Prompt
     motion: Motion
-    image: np.ndarray
+    image: np.ndarray  # uint8 [H, W, 3], resized and moved
     stored_hw: tuple[int, int]
 
 
@@ -64,9 +65,10 @@ class BatchMaker:
     def __init__(self, settings: TrainSettings, streams: Sequence[Stream], processor: GlipProcessor) -> None:
         self.settings, self.streams, self.processor = settings, streams, processor
         self.mixture = mixture_of(settings, streams)
+        self._readers = [RangeReader(one.settings.roots, one.settings.storage) for one in streams]
         self._unknown = processor.tokenizer.unk_token
         special = processor.token_count("")
-        count = lru_cache(maxsize=4096)(lambda text: processor.token_count(text) - special)
+        count = lru_cache(maxsize=65_536)(lambda text: processor.token_count(text) - special)
         self._budget = TokenBudget(processor.max_tokens - special, count)
 
     def batch(self, step: int, rank: int = 0, workers: int = 1) -> Batch:
@@ -76,22 +78,55 @@ class BatchMaker:
         raises: ConfigError when batch_size is no multiple of `workers`
         """
         slots = slots_of(step, self.settings.batch_size, rank, workers)
-        return self._collate([self._item(slot) for slot in slots])
+        return self.collate([self.item(slot) for slot in slots])
 
     def slot(self, slot: int) -> tuple[Stream, Example]:
         """Which example of which stream fills a slot; slots are numbered through all steps."""
-        stream, row = self._place(slot)
-        return stream, stream.examples[row]
+        number, row = self._place(slot)
+        return self.streams[number], self.streams[number].examples[row]
 
     def prompt(self, slot: int) -> Prompt:
         """The prompt of a slot, before any mirror turns its words."""
-        stream, row = self._place(slot)
+        number, row = self._place(slot)
+        stream = self.streams[number]
         return self._prompt(slot, stream, row, stream.examples[row])
 
-    def _place(self, slot: int) -> tuple[Stream, int]:
-        number, ordinal = self.mixture.at(slot)
+    def item(self, slot: int) -> Item:
+        """A slot with its image read, decoded, resized and moved. Any thread may make it."""
+        number, row = self._place(slot)
         stream = self.streams[number]
-        return stream, stream.order.row(ordinal, str(number), self.settings.seed)
+        example = stream.examples[row]
+        prompt = self._prompt(slot, stream, row, example)
+        rng, augment = slot_generator(self.settings.seed, slot, "motion"), self.settings.augment
+        motion, scale = draw_motion(rng, augment), draw_scale(rng, augment)
+        stored = _stored_image(self._readers[number], stream, example)
+        image = move_image(self.processor.resize(stored, scale), motion)
+        hw = (stored.height, stored.width)
+        return Item(example, mirrored(prompt) if motion.mirrored else prompt, motion, image, hw)
+
+    def collate(self, items: Sequence[Item]) -> Batch:
+        """Items put together, in their order."""
+        tokens = PromptTokens(self.processor, [item.prompt.text for item in items])
+        input_ids, attention_mask = tokens.inputs()
+        counts = Counter(item.prompt.kind for item in items)
+        labels = [self._labels(place, item, tokens, counts) for place, item in enumerate(items)]
+        pixels = self.processor.pixels([item.image for item in items])
+        return Batch(
+            pixel_values=pixels["pixel_values"],
+            pixel_mask=pixels["pixel_mask"],
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            labels=labels,
+            prompts=[item.prompt for item in items],
+            names=[item.example.name for item in items],
+            counts=counts,
+            global_size=self.settings.batch_size,
+        )
+
+    def _place(self, slot: int) -> tuple[int, int]:
+        """(stream, row) of a slot."""
+        number, ordinal = self.mixture.at(slot)
+        return number, self.streams[number].order.row(ordinal, str(number), self.settings.seed)
 
     def _prompt(self, slot: int, stream: Stream, row: int, example: Example) -> Prompt:
         if self.settings.tuning_prompt is not None:
@@ -103,85 +138,35 @@ class BatchMaker:
         rng = slot_generator(self.settings.seed, slot, "packing")
         return pack_captions(rng, stream, row, example, prompt, self._budget)
 
-    def _item(self, slot: int) -> _Item:
-        stream, row = self._place(slot)
-        example = stream.examples[row]
-        prompt = self._prompt(slot, stream, row, example)
-        motion = draw_motion(slot_generator(self.settings.seed, slot, "motion"), self.settings.augment)
-        stored = _stored_image(stream, example)
-        image = move_image(self.processor.resize(stored), motion)
-        height, width = stored.shape[:2]
-        return _Item(example, mirrored(prompt) if motion.mirrored else prompt, motion, image, (height, width))
-
-    def _collate(self, items: Sequence[_Item]) -> Batch:
-        texts = [item.prompt.text for item in items]
-        longest = max(self.processor.token_count(text) for text in texts)
-        width = min(-(-longest // _TEXT_MULTIPLE) * _TEXT_MULTIPLE, self.processor.max_tokens)
-        tokens = self.processor.tokens(texts, width)
-        cut: Counter[str] = Counter()
-        labels = [self._labels(item, width, cut) for item in items]
-        pixels = self.processor.pixels([item.image for item in items])
-        return Batch(
-            pixel_values=pixels["pixel_values"],
-            pixel_mask=pixels["pixel_mask"],
-            input_ids=tokens["input_ids"],
-            attention_mask=tokens["attention_mask"],
-            labels=labels,
-            prompts=[item.prompt for item in items],
-            names=[item.example.name for item in items],
-            counts=Counter(item.prompt.kind for item in items) + cut,
-            global_size=self.settings.batch_size,
-        )
-
-    def _labels(self, item: _Item, width: int, cut: Counter[str]) -> ImageLabels:
-        prompt, tokens = self._within(item.prompt, width, cut)
-        stored, settings = item.stored_hw, self.settings.augment
-        size = item.image.shape[0], item.image.shape[1]
+    def _labels(self, place: int, item: Item, tokens: PromptTokens, counts: Counter[str]) -> ImageLabels:
+        """Spans past the token limit are left out, and counted."""
+        prompt = item.prompt
+        covered = tokens.spans(place, [(span.begin, span.end) for span in prompt.spans])
+        if lost := covered.count(None):
+            counts["spans_past_token_limit"] += lost
+            kept = (span for span, own in zip(prompt.spans, covered, strict=True) if own is not None)
+            prompt = Prompt(prompt.text, tuple(kept), prompt.kind)
         return image_labels(
-            item.example, prompt, tokens, width, item.motion, stored, size, settings.min_visible
+            item.example,
+            prompt,
+            [own for own in covered if own is not None],
+            tokens.width,
+            item.motion,
+            item.stored_hw,
+            (item.image.shape[0], item.image.shape[1]),
+            self.settings.augment.min_visible,
         )
 
-    def _within(self, prompt: Prompt, width: int, cut: Counter[str]) -> tuple[Prompt, list[list[int]]]:
-        """The prompt and its spans' tokens. Spans past the token limit are left out, and counted."""
-        try:
-            return prompt, self._span_tokens(prompt.text, prompt.spans, width)
-        except EmptyPhrase:
-            pass  # some span is cut off: find out which
-        kept, tokens = [], []
-        for span in prompt.spans:
-            try:
-                tokens += self._span_tokens(prompt.text, [span], width)
-                kept.append(span)
-            except EmptyPhrase:
-                cut["spans_past_token_limit"] += 1
-        return Prompt(prompt.text, tuple(kept), prompt.kind), tokens
 
-    def _span_tokens(self, text: str, spans: Sequence[PromptSpan], width: int) -> list[list[int]]:
-        return self.processor.phrase_tokens(text, [[(span.begin, span.end)] for span in spans], width)
-
-
-def _stored_image(stream: Stream, example: Example) -> np.ndarray:
+def _stored_image(reader: RangeReader, stream: Stream, example: Example) -> Image.Image:
     """The image that was labelled. Raises Conflict for other bytes, GroundswellError for bytes that do not decode."""
-    data = read_pixels(example.pixels, stream.settings.roots)
+    data = reader.read(example.pixels)
     if sha256_hex(data) != example.image_sha256:
         raise Conflict(
             f"{example.name} of {stream.settings.url}: the image at {example.pixels['url']} is not the one that was "
             "labelled (its sha256 differs); restore the shard, or name its place in the stream's `roots`"
         )
     try:
-        return decode_image(data).rgb_u8
+        return decode_picture(data)[0]
     except SampleRejected as error:
         raise GroundswellError(f"{example.name} of {stream.settings.url} cannot be read: {error}") from error
-
-
-def batches_ahead(
-    maker: BatchMaker, first: int, end: int, rank: int = 0, workers: int = 1
-) -> Iterator[Batch]:
-    """A worker's batches of steps first..end-1; the next one is made while the caller learns from this one."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
-        coming = pool.submit(maker.batch, first, rank, workers)
-        for step in range(first, end):
-            batch = coming.result()
-            if step + 1 < end:
-                coming = pool.submit(maker.batch, step + 1, rank, workers)
-            yield batch

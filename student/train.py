@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from schemas.digests import digest_of
 from schemas.errors import Conflict, GroundswellError, NotFound
-from student.batches import Batch, BatchMaker, batches_ahead
+from student.ahead import batches_ahead
+from student.batches import Batch, BatchMaker
 from student.card import write_card
 from student.checkpoints import drop_old, latest_checkpoint, restore, save_checkpoint
 from student.examples import Stream, data_digest, load_stream

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from engine.views import open_view, write_view
 from pipelines.demo.world.build import World
 from schemas.errors import ConfigError, Conflict
-from student.batches import BatchMaker, batches_ahead
+from student.ahead import batches_ahead
+from student.batches import BatchMaker
 from student.checkpoints import RECORD, latest_checkpoint
 from student.examples import load_stream
 from student.journal import read_journal

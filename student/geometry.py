@@ -37,8 +37,8 @@ class Motion:
 def draw_motion(rng: np.random.Generator, settings: AugmentSettings) -> Motion:
     """A random motion about the image's centre."""
     mirror = rng.random() < settings.flip
-    zoom = rng.uniform(1 - settings.zoom, 1 + settings.zoom)
-    dx, dy = rng.uniform(-settings.shift, settings.shift, 2)
+    larger, right, down = (2 * float(drawn) - 1 for drawn in rng.random(3))
+    zoom, dx, dy = 1 + larger * settings.zoom, right * settings.shift, down * settings.shift
     scale_x = -zoom if mirror else zoom
     return Motion(scale_x, zoom, 0.5 - scale_x / 2 + dx, 0.5 - zoom / 2 + dy)
 
@@ -94,6 +94,6 @@ def move_boxes(
     moved = boxes * scale + shift
     if motion.mirrored:
         moved = moved[:, [2, 1, 0, 3]]
-    inside = np.clip(moved, 0, [width, height, width, height])
+    inside = np.minimum(np.maximum(moved, 0), [width, height, width, height])
     full = area(moved)
     return inside, np.divide(area(inside), full, out=np.zeros_like(full), where=full > 0)

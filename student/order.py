@@ -44,7 +44,7 @@ def slot_generator(seed: int, slot: int, use: str) -> np.random.Generator:
 def generator(*key: object) -> np.random.Generator:
     """A random stream that is a pure function of its key."""
     word = hashlib.sha256("/".join(str(part) for part in key).encode()).digest()[:16]
-    return np.random.Generator(np.random.PCG64(int.from_bytes(word, "big")))
+    return np.random.Generator(np.random.Philox(key=np.frombuffer(word, dtype="<u8")))
 
 
 class Order(Protocol):

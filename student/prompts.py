@@ -60,9 +60,8 @@ def make_prompt(
 ) -> Prompt:
     """A prompt for an example of a stream. Kind and number of negatives depend on `rng` and the settings alone."""
     mix = stream.settings.prompts
-    kind = KINDS[
-        int(np.searchsorted(np.cumsum([mix.detection, mix.phrase_list]), rng.random(), side="right"))
-    ]
+    drawn = rng.random()
+    kind = KINDS[(drawn >= mix.detection) + (drawn >= mix.detection + mix.phrase_list)]
     negatives = negatives_number(rng, stream.settings)
     if kind == "detection":
         return detection_prompt(rng, stream, example, negatives, budget)
@@ -187,6 +186,8 @@ def _is_told_apart(phrase: ExamplePhrase, example: Example, attributes: set[str]
 
 def replaced(prompt: Prompt, edits: Sequence[tuple[int, int, str]]) -> Prompt:
     """The prompt with non-overlapping [begin, end) pieces replaced; spans follow their text."""
+    if not edits:
+        return prompt
     edits = sorted(edits)
     pieces, last = [], 0
     for begin, end, words in edits:

@@ -114,10 +114,7 @@ class LoaderSettings(Settings):
     """How batches are made ahead. Nothing here changes a batch."""
 
     threads: int = Field(2, ge=1, description="threads that read, decode and resize images")
-    processes: int = Field(
-        0, ge=0, description="processes that make whole batches; 0: the threads of the trainer's own"
-    )
-    ahead: int = Field(2, ge=1, description="batches that are made before they are asked for")
+    ahead: int = Field(4, ge=1, description="batches that are made before they are asked for")
     cache: str | None = Field(
         None,
         description="folder that keeps what one pass over a large view found; none: the user's cache folder",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -181,3 +184,19 @@ def test_no_more_blocks_are_held_than_were_asked_for_and_none_is_read_twice_in_a
 
     assert len(source._held) <= source._keep
     assert len(read) <= 13 + 3, "a ring: the window's first blocks come again at the epoch's end"
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_rows_beyond_some_bytes_each(
+    project_root: Path, tmp_path: Path
+) -> None:
+    """Each size in a process of its own, since a process's peak never falls. One byte a row is the index."""
+    peaks = {}
+    for rows in (100_000, 1_000_000):
+        command = [sys.executable, "-m", "benchmarks.loader_scale", f"--rows={rows}", "--window=8192"]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, cwd=project_root)
+        figures = json.loads(answer.stdout)
+        peaks[rows] = figures["peak_mb_reading"]
+        assert figures["rows"] >= rows
+
+    assert peaks[1_000_000] - peaks[100_000] < 40

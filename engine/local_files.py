@@ -79,8 +79,11 @@ def _write_temporary(full: str, data: bytes) -> str:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    except BaseException:
-        os.unlink(temporary)
+    except BaseException as error:
+        with suppress(FileNotFoundError):  # the folder may be gone
+            os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say which
+            raise OSError(error.errno, error.strerror, full) from error
         raise
     return temporary
 

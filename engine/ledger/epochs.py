@@ -59,7 +59,7 @@ def claim_epoch(store: Store, purpose: Literal["label", "clean"], job: str | Non
 
 
 class Epoch:
-    """A claimed epoch. Each look costs one read: of the first number that was free at the look before."""
+    """A claimed epoch. Each look costs two reads: of our claim, and of the first number that was free before."""
 
     def __init__(self, store: Store, record: EpochRecord) -> None:
         self.record = record
@@ -97,7 +97,13 @@ class Epoch:
             )
 
     def _look(self) -> None:
-        """Take note of what was claimed since the last look."""
+        """Take note of what was claimed since the last look. Raises Conflict when our own claim is gone."""
+        if read_epoch(self._store, self.number) != self.record:
+            raise Conflict(
+                f"{self._store.url}/{epoch_path(self.number)}, written when this run began, is not there any more: the "
+                "output was deleted, moved or replaced meanwhile, and what was committed in it may be gone; put it "
+                "back, or run the same command again, which does what is missing"
+            )
         while (later := read_epoch(self._store, self._seen + 1)) is not None:
             self._seen += 1
             self._overtaken_by = later

@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from pipelines.cli import audit, data, gold, label, meta, models, phrases
+from pipelines.cli import audit, data, gold, label, meta, models, phrases, rounds
 from pipelines.cli.shell import EXIT_CODES, example
 
 HELP = (
@@ -27,7 +27,7 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for family in (meta, label, data, gold, phrases, models, audit):
+    for family in (meta, label, data, gold, phrases, models, rounds, audit):
         family.add_verbs(app)
     return app
 

@@ -82,6 +82,11 @@ def _explained(error: BaseException) -> tuple[str, int]:
             return "interrupted; the same command continues where it stopped", 130
         case FileNotFoundError():
             return f"error: {error}; give a path that exists", NotFound.exit_code
+        case ConnectionError():
+            hint = (
+                "check that it runs, the address (storage.endpoint_url or AWS_ENDPOINT_URL) and the network"
+            )
+            return f"error: {error}; {hint}", EnvironmentProblem.exit_code
         case OSError():
             hint = "check that the place exists, may be written and has room"
             return f"error: {error}; {hint}", EnvironmentProblem.exit_code

@@ -11,6 +11,7 @@ SCHEMAS: dict[str, str] = {
     "progress": "pipelines.label.progress:ProgressRecord",
     "policy": "pipelines.compile.policy:Policy",
     "train": "student.settings:TrainSettings",
+    "rounds": "pipelines.rounds.settings:RoundsConfig",
     "commit": "schemas.ledger:CommitRecord",
     "snapshot": "schemas.ledger:Snapshot",
     "sample": "schemas.records:Sample",

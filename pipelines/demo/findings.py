@@ -11,7 +11,6 @@ from typing import Any
 from engine.views import open_view
 from pipelines.compile.evidence import open_evidence
 from pipelines.compile.rules import RULES
-from pipelines.demo.journal import Journal
 from pipelines.demo.places import Places
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.truth import precision_lines
@@ -32,6 +31,7 @@ from pipelines.report.data import (
 )
 from pipelines.report.page import write_report
 from pipelines.report.verdict import JUDGED, sentence
+from pipelines.steps.journal import Journal
 from student.journal import read_journal
 
 EXAMPLES = 8

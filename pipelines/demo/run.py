@@ -12,9 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipelines.demo.journal import Journal, code_digest, refuse_foreign
 from pipelines.demo.places import Places
 from pipelines.demo.recipe import Recipe
+from pipelines.steps.journal import Journal, code_digest, refuse_foreign
 from schemas.errors import Conflict, GroundswellError, NotFound
 
 Progress = Callable[[str, int, int], None]

@@ -80,7 +80,7 @@ class PlanRecord(Record):
         ]
         changed = [url for url in before if after.get(url) != before[url]]
         changed += [url for url in after if url not in before]
-        said += [f"{url} changed" for url in changed[:_SHOWN]]
+        said += [f"{url} {'changed' if url in after else 'is not there'}" for url in changed[:_SHOWN]]
         said += [f"{len(changed) - _SHOWN} more shards changed"] if len(changed) > _SHOWN else []
         if said:
             raise Conflict(f"the plan {short(self.digest())} no longer holds: {'; '.join(said)}; plan anew")

@@ -1,8 +1,39 @@
-"""The frames that every section shares: a titled section, and a card with a chart and a note."""
+"""The frames that pages share: the document, a titled section, and a card with a chart and a note.
+
+Its promise: no script, no address, no font from elsewhere; the content policy inside the page forbids them.
+"""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from pipelines.report.markup import Markup, element
+
+STYLE = Path(__file__).parent / "style.css"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def document(title: str, *children: Markup | None) -> str:
+    """An HTML file that needs nothing else, as text."""
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", title),
+        element("style", Markup(STYLE.read_text(encoding="utf-8"))),
+    )
+    return "<!doctype html>\n" + element("html", head, element("body", *children), lang="en") + "\n"
+
+
+def write_document(text: str, path: str | Path) -> None:
+    """Write a page, whole or not at all."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, target)
 
 
 def section(title: str, *children: Markup | None) -> Markup:

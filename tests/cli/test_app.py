@@ -22,7 +22,7 @@ from tests.engine.worlds import job_of, plain_captions, write_shard
 
 ONE_WORD = (
     "demo doctor schema plan label status retry verify clean compile stats inspect export train evaluate "
-    "phrases"
+    "phrases rounds"
 )
 VERBS = [
     *[[name] for name in ONE_WORD.split()],

@@ -62,6 +62,25 @@ def test_a_tag_that_would_build_an_object_is_refused(tmp_path: Path, text: str) 
         load_settings(write(tmp_path, text), Small)
 
 
+def test_globs_beside_an_ampersand_are_no_aliases(tmp_path: Path) -> None:
+    globs = [f"/shards/{number}/*.tar" for number in range(60)] + ["/shards/cats&dogs/*.tar"]
+
+    assert load_settings(write(tmp_path, f"urls: {globs}\n"), Small).urls == globs
+
+
+def test_a_few_aliases_that_double_and_double_are_refused(tmp_path: Path) -> None:
+    rows = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 24)]
+
+    with pytest.raises(ConfigError, match="aliases are written out"):
+        load_settings(write(tmp_path, "\n".join(rows)), Small)
+
+
+@pytest.mark.parametrize("value", ["2026-01-01", "!thing 1"])
+def test_a_value_of_another_kind_is_told_by_its_place(tmp_path: Path, value: str) -> None:
+    with pytest.raises(ConfigError, match=r"job.yaml:2:6: .* is not allowed"):
+        load_settings(write(tmp_path, f"urls:\n  -  {value}\n"), Small)
+
+
 def test_a_billion_laughs_are_refused(tmp_path: Path) -> None:
     rows = ["a0: &a0 [x, x, x, x, x, x, x, x]"]
     rows += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]

@@ -77,3 +77,10 @@ def test_every_long_verb_can_be_quiet_and_debugged(name: str) -> None:
     text = CliRunner().invoke(build_app(), [name, "--help"]).stdout
 
     assert "--no-progress" in text and "--debug" in text
+
+
+def test_what_cannot_be_reached_is_no_full_disk() -> None:
+    result = invoked(error=ConnectionError("s3://bucket/out: nobody answers"))
+
+    assert result.exit_code == 6
+    assert "AWS_ENDPOINT_URL" in result.stderr and "room" not in result.stderr

@@ -65,6 +65,17 @@ def test_a_later_epoch_of_another_job_stops_a_publisher_and_names_it(store: Stor
     theirs.check_unrivalled()
 
 
+def test_a_publisher_whose_own_claim_is_gone_publishes_no_more(store: Store) -> None:
+    ours = claim_epoch(store, "label", "sha256:ours")
+    store.delete(epoch_path(1))
+
+    with pytest.raises(Conflict, match="deleted, moved or replaced"):
+        ours.check_unrivalled()
+    claim_epoch(store, "label", "sha256:ours")  # in what stands in its place, the number is another's
+    with pytest.raises(Conflict, match="deleted, moved or replaced"):
+        ours.check_newest()
+
+
 def test_a_rival_of_the_same_job_and_a_clean_up_stop_nobody(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:

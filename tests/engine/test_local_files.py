@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from engine.local_files import sweep_temporary
+from engine.local_files import create_file, sweep_temporary
 
 DIE_HALF_WAY = """
 import os, signal, sys
@@ -23,6 +26,21 @@ def leave_half_a_file(folder: Path, root: Path) -> Path:
     subprocess.run([sys.executable, "-c", DIE_HALF_WAY, str(folder / "record.json")], env=environment)
     (left,) = folder.iterdir()
     return left
+
+
+def test_a_write_that_finds_no_room_names_its_file_and_leaves_nothing(tmp_path: Path) -> None:
+    full = str(tmp_path / "record.json")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match=re.escape(full)):
+            create_file(full, bytes(8192))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_clean_ups_may_sweep_one_folder_at_once(

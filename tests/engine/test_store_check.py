@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.ledger.commits import TRIES
 from engine.storage import Store, open_store
 from engine.store_check import CREATORS, check_store
 from pipelines.label.run import label
@@ -51,6 +52,19 @@ class ChecksThenWrites(Store):
         if free:
             self.put(path, data)
         return free
+
+
+class OutOfReach(Store):
+    """Answers nothing, and counts how often it was asked."""
+
+    asked = 0
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        OutOfReach.asked += 1
+        raise ConnectionError("nobody answers")
+
+    def delete(self, path: str) -> None:
+        self.put_if_absent(path, b"")
 
 
 class ListsLate(Store):
@@ -178,3 +192,14 @@ def test_a_refusal_in_another_words_than_awss_is_one(monkeypatch: pytest.MonkeyP
         fail_with(answer("ConditionalRequestConflict", 409))
         with pytest.raises(OSError, match="ConditionalRequestConflict"):  # unknown: to be tried again
             store.put_if_absent("x", b"1")
+
+
+def test_a_store_out_of_reach_is_asked_one_call_long_and_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.ledger.commits.FIRST_WAIT_S", 0.0)
+
+    with pytest.raises(ConnectionError, match="nobody answers"):
+        check_store(OutOfReach(str(tmp_path)))
+
+    assert OutOfReach.asked == TRIES + 1

@@ -135,7 +135,7 @@ def change_job(tmp_path: Path, job: JobConfig) -> JobConfig:
     ("change", "words"),
     [
         (touch_shard, r"1.tar changed"),
-        (remove_shard, r"1.tar changed"),
+        (remove_shard, r"1.tar is not there"),
         (change_teacher, "the teacher is another one"),
         (change_job, "the job is another one"),
     ],

@@ -148,3 +148,19 @@ def test_a_second_interrupt_stops_at_once_and_leaves_nothing_torn(tmp_path: Path
     label(job, factories=FACTORIES)
     assert_as_undisturbed(tmp_path)
     assert not list((tmp_path / "out").rglob(".tmp-*"))
+
+
+def test_an_output_that_is_moved_away_under_a_run_ends_it_and_the_same_command_makes_a_whole_one(
+    tmp_path: Path, world
+) -> None:
+    job, start = world
+    process = start()
+    wait_for_commits(process, tmp_path, 3)
+
+    (tmp_path / "out").rename(tmp_path / "away")
+    _, errors = process.communicate(timeout=30)
+
+    assert process.returncode != 0
+    assert "deleted, moved or replaced" in errors.splitlines()[-1]
+    label(job, factories=FACTORIES)
+    assert_as_undisturbed(tmp_path)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.demo.journal import Journal, code_digest, refuse_foreign
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.run import run_demo
+from pipelines.steps.journal import Journal, code_digest, refuse_foreign
 from schemas.errors import Conflict, GroundswellError
 
 

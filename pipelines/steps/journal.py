@@ -1,4 +1,4 @@
-"""The demo's journal: which step is done, with what result, so that a second run does nothing twice.
+"""A journal: which step is done, with what result, so that a second run does nothing twice.
 
 A step is done when its record was written, last and whole, under the same key, and the files that it made still hold
 what they held then. The key covers the seed, the recipe, the code and the results of the steps before it: change any of
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -38,21 +39,31 @@ class Journal:
         self.repeated: list[str] = []
 
     def step(
-        self, name: str, title: str, run: Callable[[], dict[str, Any]], makes: Sequence[Path] = ()
+        self,
+        name: str,
+        title: str,
+        run: Callable[[], dict[str, Any]],
+        makes: Sequence[Path] = (),
+        parts: object = None,
+        forget: Sequence[Path] = (),
     ) -> dict[str, Any]:
         """The step's JSON result: from its record when it is done and its files stand, else by running it.
 
-        makes: files and folders under the journal's folder that the step promises
-        raises: GroundswellError when the step ran and one of them is not there
+        makes:  files and folders under the journal's folder that the step promises
+        parts:  JSON that its result depends on, beside the steps before it
+        forget: folders that are removed before it runs where an earlier start of it had another key; what a start
+                under the same key left behind stays, for the step to go on from
+        raises: GroundswellError when the step ran and one of `makes` is not there
         """
         self._number += 1
-        self._key = digest_of([self._key, name])
+        self._key = digest_of([self._key, name] if parts is None else [self._key, name, parts])
         path = self._folder / f"{name}.json"
         head = f"[{self._number}/{self._total}] {title}"
         record = _read(path)
         trouble = None if record is None or record["key"] != self._key else self._trouble(record["files"])
         if record is None or record["key"] != self._key or trouble:
             self._say(f"{head}: again, {trouble}" if trouble else head)
+            self._begin(path.with_suffix(".begun"), forget)
             record = self._run(path, run, makes)
         else:
             self.repeated.append(name)
@@ -60,6 +71,13 @@ class Journal:
         self.seconds[name] = record["seconds"]
         self._key = digest_of([self._key, record["result"]])
         return dict(record["result"])
+
+    def _begin(self, begun: Path, forget: Sequence[Path]) -> None:
+        """Note under which key the step begins, after what another key left is gone."""
+        if forget and (not begun.exists() or begun.read_text(encoding="utf-8") != self._key):
+            for folder in forget:
+                shutil.rmtree(folder, ignore_errors=True)
+        begun.write_text(self._key, encoding="utf-8")
 
     def _run(self, path: Path, run: Callable[[], dict[str, Any]], makes: Sequence[Path]) -> dict[str, Any]:
         path.unlink(missing_ok=True)
@@ -87,12 +105,12 @@ class Journal:
         return None
 
 
-def refuse_foreign(folder: Path) -> None:
-    """Raise Conflict for a folder with content that no demo made: steps remove what lies where they write."""
+def refuse_foreign(folder: Path, what: str = "demo") -> None:
+    """Raise Conflict for a folder with content that no `what` made: steps write, and may remove, what lies there."""
     if folder.is_dir() and any(folder.iterdir()) and not (folder / STEPS).is_dir():
         raise Conflict(
-            f"{folder} holds files that no demo made, and a demo would remove what stands in its way; give --to a new "
-            "or empty folder"
+            f"{folder} holds files that no {what} made, and a {what} would remove what stands in its way; "
+            "give a new or empty folder"
         )
 
 

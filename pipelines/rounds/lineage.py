@@ -1,0 +1,118 @@
+"""Where every model and view of the rounds comes from: a graph whose nodes are digests, down to the input's.
+
+Its promise: an edge is drawn only where a step's own record names both ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pipelines.rounds.settings import RoundsConfig
+from schemas.records import Record
+
+Kind = Literal["input", "gold", "policy", "evidence", "view", "model"]
+
+
+class Node(Record):
+    """One thing with a digest."""
+
+    id: str = Field(description="sha256 digest")
+    kind: Kind
+    name: str
+    round: int = Field(ge=0, description="0: it was there before the first round")
+
+
+class Edge(Record):
+    """`to` was made from `source`."""
+
+    source: str
+    to: str
+    by: str = Field(description="the step that made it")
+
+
+class Lineage(Record):
+    """The graph; nodes and edges in the order in which they came to be, none twice."""
+
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+    def ancestors(self, node: str) -> set[str]:
+        """Everything that a node rests on."""
+        found: set[str] = set()
+        waiting = [node]
+        while waiting:
+            at = waiting.pop()
+            new = {edge.source for edge in self.edges if edge.to == at} - found
+            found |= new
+            waiting += new
+        return found
+
+
+class _Graph:
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.edges: dict[tuple[str, str], Edge] = {}
+
+    def add(self, digest: str, kind: Kind, name: str, number: int, sources: Sequence[str], by: str) -> str:
+        self.nodes.setdefault(digest, Node(id=digest, kind=kind, name=name, round=number))
+        for source in sources:
+            self.edges.setdefault((source, digest), Edge(source=source, to=digest, by=by))
+        return digest
+
+
+def lineage_of(
+    config: RoundsConfig, teacher_files: Mapping[str, str], rounds: Sequence[Mapping[str, Any]]
+) -> Lineage:
+    """The graph of what the rounds did so far; a round that stopped ends where it stopped.
+
+    A model is known by the digest of its weights.
+    """
+    graph = _Graph()
+    teacher = graph.add(_weights(teacher_files), "model", "first teacher", 0, (), "")
+    for number, results in enumerate(rounds, start=1):
+        teacher = _add_round(graph, config, number, teacher, results)
+    return Lineage(nodes=tuple(graph.nodes.values()), edges=tuple(graph.edges.values()))
+
+
+def _add_round(
+    graph: _Graph, config: RoundsConfig, number: int, teacher: str, results: Mapping[str, Any]
+) -> str:
+    """Returns the model that teaches the next round."""
+    if "compile" not in results:
+        return teacher
+    _add_labels(graph, number, teacher, results["label"], results["compile"])
+    if "train" not in results:
+        return teacher
+    trained = {name: _add_model(graph, number, name, report) for name, report in results["train"].items()}
+    if "promote" not in results or not config.average:
+        return trained["student"]
+    averaged, sources = _weights(results["promote"]["files"]), (trained["student"], teacher)
+    return graph.add(averaged, "model", f"averaged {number}", number, sources, "average")
+
+
+def _add_labels(
+    graph: _Graph, number: int, teacher: str, labelled: Mapping[str, Any], compiled: Mapping[str, Any]
+) -> None:
+    """Input, evidence, policy and view of a round."""
+    shards = graph.add(labelled["input_digest"], "input", "shards", 0, (), "")
+    seen = graph.add(
+        compiled["snapshot_digest"], "evidence", f"evidence {number}", number, (shards, teacher), "label"
+    )
+    policy = graph.add(compiled["policy_digest"], "policy", "policy", 0, (), "")
+    graph.add(compiled["digest"], "view", f"view {number}", number, (seen, policy), "compile")
+
+
+def _add_model(graph: _Graph, number: int, name: str, report: Mapping[str, Any]) -> str:
+    """A trained model, with the data and the start that its own report names."""
+    data = [graph.add(one["view_digest"], "gold", "gold", 0, (), "") for one in report["streams"]]
+    start = graph.add(f"sha256:{report['start_sha256']}", "model", "start", 0, (), "")
+    return graph.add(
+        f"sha256:{report['model_sha256']}", "model", f"{name} {number}", number, (*data, start), "train"
+    )
+
+
+def _weights(files: Mapping[str, str]) -> str:
+    return "sha256:" + files["model.safetensors"]

@@ -1,0 +1,113 @@
+"""Rounds run end to end, go on where they were cut, stop at a brake, and draw where everything comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines.demo.world.build import World
+from pipelines.rounds import round as one_round
+from pipelines.rounds.run import RoundsReport, run_rounds
+from pipelines.rounds.settings import RoundsConfig
+from schemas.errors import Conflict
+
+Build = Callable[..., RoundsConfig]
+
+
+def run(config: RoundsConfig, said: list[str] | None = None) -> RoundsReport:
+    return run_rounds(config, progress=lambda *step: None, say=(said if said is not None else []).append)
+
+
+def test_two_rounds_promote_two_students_and_every_model_leads_back_to_the_shards(
+    rounds_config: Build,
+) -> None:
+    config = rounds_config(rounds=2, average=0.25)
+    report = run(config)
+
+    assert (report.finished, report.stops) == (2, ())
+    nodes = {node.name: node for node in report.lineage.nodes}
+    last = report.lineage.ancestors(nodes["averaged 2"].id)
+    assert {
+        nodes[name].id for name in ("shards", "first teacher", "averaged 1", "view 1", "view 2", "gold")
+    } <= last
+    assert nodes["control 2"].id not in last
+    page = Path(report.report).read_text()
+    assert "2 of 2 rounds promoted a student" in page and nodes["averaged 2"].id in page
+
+    said: list[str] = []
+    again = run(config, said)
+    assert again.data() == report.data()
+    assert len(said) == 10 and all("already done" in line for line in said)
+
+
+def test_a_run_cut_at_any_arrow_comes_to_the_same_models(
+    rounds_config: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(rounds_config(out=str(tmp_path / "whole")))
+    config = rounds_config(out=str(tmp_path / "cut"))
+    for name in ("_label", "_compile", "_train", "_evaluate", "_promote"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(one_round.Round, name, _interrupted_after(getattr(one_round.Round, name)))
+            run(config)
+
+    cut = run(config)
+
+    models = [report.rounds[0]["promote"]["files"]["model.safetensors"] for report in (whole, cut)]
+    assert models[0] == models[1] and cut.finished == 1
+
+
+def _interrupted_after(step: Callable) -> Callable:
+    """The step does its work and is cut before it is remembered."""
+
+    def run_and_die(self: one_round.Round) -> dict:
+        step(self)
+        raise KeyboardInterrupt
+
+    return run_and_die
+
+
+def test_a_brake_that_is_lifted_repeats_no_work(rounds_config: Build) -> None:
+    held = run(rounds_config(brakes={"min_gain": 1.0, "gain_interval": False, "boxes_per_image": 100.0}))
+    assert [stop.brake for stop in held.stops] == ["min_gain"] and held.promoted is None
+
+    said: list[str] = []
+    report = run(rounds_config(), said)
+
+    assert report.finished == 1
+    assert [line for line in said if "already done" not in line] == [
+        line for line in said if "promoted" in line
+    ]
+
+
+def test_another_policy_makes_another_view_in_the_same_folder(rounds_config: Build) -> None:
+    few = {"min_score": 0.0, "nms_iou": 0.5, "max_regions_per_phrase": 1}
+    first = run(rounds_config(policy=few))
+    second = run(rounds_config(policy={**few, "max_regions_per_phrase": 2}))
+
+    digests = [report.rounds[0]["compile"]["digest"] for report in (first, second)]
+    assert digests[0] != digests[1] and second.finished == 1
+
+
+def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(
+    rounds_config: Build, little_world: World
+) -> None:
+    from pipelines.audit.desk import stand_in_audit
+    from pipelines.demo.truth import truth_of_web
+
+    config = rounds_config(audit={"n": 5, "min_precision": 0.0})
+    waiting = run(config)
+    assert [stop.brake for stop in waiting.stops] == ["audit"] and "train" not in waiting.rounds[0]
+
+    (folder,) = Path(config.out).glob("round-1/audit-*")
+    stand_in_audit(folder, truth_of_web(little_world.web_truth))
+
+    assert run(config).finished == 1
+
+
+def test_a_folder_with_other_things_is_left_alone(rounds_config: Build, tmp_path: Path) -> None:
+    (tmp_path / "rounds").mkdir()
+    (tmp_path / "rounds/thesis.txt").write_text("years of work")
+    with pytest.raises(Conflict, match="thesis|no run of rounds made"):
+        run(rounds_config())

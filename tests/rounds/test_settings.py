@@ -1,0 +1,62 @@
+"""Rounds refuse what would make their comparison unfair or their files unsafe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from pipelines.rounds.settings import RoundsConfig
+
+Build = Callable[..., RoundsConfig]
+
+
+def test_a_control_with_less_compute_is_refused(rounds_config: Build) -> None:
+    control = {**rounds_config().control, "steps": 1}
+    with pytest.raises(ValidationError, match=r"student and control differ in steps \(2, 1\)"):
+        rounds_config(control=control)
+
+
+def test_a_student_without_the_view_is_refused(rounds_config: Build) -> None:
+    with pytest.raises(ValidationError, match="exactly one stream with url VIEW"):
+        rounds_config(student=rounds_config().control)
+
+
+def test_a_control_with_the_view_is_refused(rounds_config: Build) -> None:
+    with pytest.raises(ValidationError, match="the control has none"):
+        rounds_config(control=rounds_config().student)
+
+
+def test_a_training_that_names_its_own_place_is_refused(rounds_config: Build) -> None:
+    with pytest.raises(ValidationError, match="student gives out"):
+        rounds_config(student={**rounds_config().student, "out": "elsewhere"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"target": {"suite": "lvis"}}, "is of no suite"),
+        ({"target": {"suite": "held_out", "name": "R@1"}, "brakes": {}}, "no paired interval"),
+        ({"begin": "teacher_start"}, "needs teacher.start"),
+        ({"out": "s3://bucket/rounds"}, "is a URL"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_runs(
+    rounds_config: Build, changes: dict, says: str
+) -> None:
+    with pytest.raises(ValidationError, match=says):
+        rounds_config(**changes)
+
+
+def test_the_configuration_in_the_documentation_is_a_valid_one(project_root: Path) -> None:
+    text = (project_root / "docs/rounds.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    config = RoundsConfig.model_validate(YAML(typ="safe").load(block))
+    assert config.rounds == 2 and [guard.label() for guard in config.guards] == [
+        "held_out/head/AP",
+        "held_out/R@1",
+    ]

@@ -1,0 +1,53 @@
+"""The average of two models is one, weight by weight, and only of models that fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from schemas.errors import Conflict, NotFound
+from student.averaging import average_models
+
+
+def model(folder: Path, weight: float, rows: int = 2) -> Path:
+    folder.mkdir()
+    tensors = {"head.weight": torch.full((rows, 3), weight), "norm.steps": torch.tensor([int(weight)])}
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_text("{}")
+    return folder
+
+
+def test_each_weight_lies_between_both_by_the_share(tmp_path: Path) -> None:
+    student, teacher = model(tmp_path / "student", 4.0), model(tmp_path / "teacher", 8.0)
+
+    average_models(student, teacher, 0.25, tmp_path / "average")
+
+    found = load_file(tmp_path / "average/model.safetensors")
+    assert torch.equal(found["head.weight"], torch.full((2, 3), 5.0))
+    assert found["norm.steps"].item() == 4  # a count is the student's
+    assert (tmp_path / "average/config.json").read_text() == "{}"
+
+
+def test_a_share_of_none_is_the_student_bit_by_bit(tmp_path: Path) -> None:
+    student, teacher = model(tmp_path / "student", 0.1), model(tmp_path / "teacher", 8.0)
+
+    average_models(student, teacher, 0.0, tmp_path / "average")
+
+    ours, found = (load_file(path / "model.safetensors") for path in (student, tmp_path / "average"))
+    assert all(torch.equal(value, found[name]) for name, value in ours.items())
+
+
+def test_models_of_other_shapes_are_refused_by_name(tmp_path: Path) -> None:
+    student, teacher = model(tmp_path / "student", 1.0), model(tmp_path / "teacher", 1.0, rows=5)
+    with pytest.raises(Conflict, match=r"head.weight is \(2, 3\) in .*student and \(5, 3\)"):
+        average_models(student, teacher, 0.5, tmp_path / "average")
+    assert not (tmp_path / "average").exists()
+
+
+def test_a_folder_without_weights_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NotFound, match="holds no model.safetensors"):
+        average_models(tmp_path / "empty", tmp_path / "empty", 0.5, tmp_path / "average")

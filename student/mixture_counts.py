@@ -20,7 +20,7 @@ Rows = NDArray[np.int64]
 class Tally:
     """Counts over a view's rows, part by part."""
 
-    every_row: bool  # rows without a region are used, too
+    every_row: bool  # rows in which nothing is boxed are used, too
     usable: list[NDArray[np.bool_]] = field(default_factory=list)
     said: Counter[str] = field(default_factory=Counter)
     not_absent: Counter[str] = field(default_factory=Counter)
@@ -31,7 +31,7 @@ class Tally:
     def add(self, table: pa.Table) -> None:
         """Count a part."""
         regions = table["regions"].combine_chunks()
-        usable = (pc.list_value_length(regions).to_numpy() > 0) | self.every_row
+        usable = _with_a_box(regions) | self.every_row
         self.usable.append(usable)
         nouns = Nouns(table)
         kept = usable[nouns.row] & ~nouns.decoy
@@ -70,6 +70,14 @@ class Nouns:
 
 def _is(flat: pa.StructArray, name: str, value: str) -> NDArray[np.bool_]:
     return pc.equal(pc.struct_field(flat, name), value).to_numpy(zero_copy_only=False)
+
+
+def _with_a_box(regions: pa.ListArray) -> NDArray[np.bool_]:
+    """Rows that box something: regions to ignore say only where not to learn."""
+    boxed = np.zeros(len(regions), dtype=bool)
+    ignored = _is(pc.list_flatten(regions), "fate", "ignore")
+    boxed[pc.list_parent_indices(regions).to_numpy()[~ignored]] = True
+    return boxed
 
 
 def _distinct_boxes(regions: pa.ListArray) -> int:

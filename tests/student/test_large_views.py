@@ -26,7 +26,7 @@ MIX = PromptMix(detection=1, phrase_list=0, caption=0)
 
 
 def rows_of(world: World, units: list[tuple[str, int]]) -> list[dict[str, Any]]:
-    """Gold's rows as a view of several units; each row has a caption of its own, every third no region."""
+    """Gold's rows as a view of several units; each has an image of its own, every third nothing but ignored boxes."""
     gold = list(open_view(world.gold_view).rows())
     rows, number = [], 0
     for unit, count in units:
@@ -34,7 +34,8 @@ def rows_of(world: World, units: list[tuple[str, int]]) -> list[dict[str, Any]]:
             row = dict(gold[number % len(gold)])
             row |= {"unit": unit, "index": index, "key": f"k{number:04d}", "image_sha256": f"{number:064d}"}
             if number % 3 == 2:
-                row |= {"regions": [], "phrases": [{**p, "fate": "unresolved"} for p in row["phrases"]]}
+                row["regions"] = [{**region, "fate": "ignore"} for region in row["regions"][: number % 2]]
+                row["phrases"] = [{**phrase, "fate": "unresolved"} for phrase in row["phrases"]]
             rows.append(row)
             number += 1
     return sorted(rows, key=lambda row: (row["unit"], row["index"]))

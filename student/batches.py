@@ -7,6 +7,7 @@ workers that share a step see together what one alone would.
 # B images, T tokens of the longest prompt of the batch
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,7 +64,9 @@ class BatchMaker:
     """Makes the batch of any step."""
 
     def __init__(self, settings: TrainSettings, streams: Sequence[Stream], processor: GlipProcessor) -> None:
-        self.settings, self.streams, self.processor = settings, streams, processor
+        self.settings, self.streams = settings, streams
+        # a copy: a tokenizer that another thread sets to pad or to cut must not be in the middle of a call
+        self.processor = copy.deepcopy(processor)
         self.mixture = mixture_of(settings, streams)
         self._readers = [RangeReader(one.settings.roots, one.settings.storage) for one in streams]
         self._unknown = processor.tokenizer.unk_token

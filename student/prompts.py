@@ -16,6 +16,7 @@ import numpy as np
 from student.examples import Example, ExamplePhrase, Stream
 from student.phrase_lists import Entry, hard_phrase_list, without_noun
 from student.settings import HardNegatives, StreamSettings
+from student.sides import SIDES
 
 SEPARATOR = ". "
 KINDS = ("detection", "phrase_list", "caption")
@@ -211,16 +212,10 @@ def _moved(offset: int, edits: Sequence[tuple[int, int, str]], to_end: bool) -> 
     return offset + shift
 
 
-# 'left', 'lefthanded', 'left-most', 'right_side'; not 'bright', 'cleft', 'righteous', 'leftover'
-_SIDES = re.compile(
-    r"(?<![^\W_])(left|right)(?=(?:y|hand(?:ed|er)?s?|most|wards?|side)?(?![^\W_]))", re.IGNORECASE
-)
-
-
 def mirrored(prompt: Prompt) -> Prompt:
     """The prompt of the mirror image: 'left' becomes 'right' and the other way round, in 'lefthand' too, case kept."""
     return replaced(
-        prompt, [(m.start(), m.end(), _other_side(m.group())) for m in _SIDES.finditer(prompt.text)]
+        prompt, [(m.start(), m.end(), _other_side(m.group())) for m in SIDES.finditer(prompt.text)]
     )
 
 

@@ -6,12 +6,12 @@ kinds and the same number of negatives, slot by slot, because these are drawn fr
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from schemas.settings import Settings
+from student.sides import SIDES
 from student.stream_settings import (
     CaptionPacking,
     LoaderSettings,
@@ -136,7 +136,7 @@ class TrainSettings(Settings):
             raise ValueError(
                 "tuning prompt asks one detection prompt: set prompts detection: 1 in every stream"
             )
-        if self.augment.flip and re.search(r"\b(left|right)\b", self.tuning_prompt or "", re.IGNORECASE):
+        if self.augment.flip and SIDES.search(self.tuning_prompt or ""):
             raise ValueError(
                 "tuning_prompt says left or right, which a mirror image turns round: set augment flip: 0"
             )

@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo test test-long bench-glip bench-loader bench-one-number bench-scale bench-engine bench-phrases check lock clean
+.PHONY: help setup demo test test-long bench-glip bench-one-number bench-scale bench-engine bench-phrases bench-compile bench-loader check lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ bench-scale: $(STAMP)  ## the driver with 10^6 units and 10^4 simulated actors (
 CAPTIONS ?= ../shared/data/treebanks/cc3m_val_captions.txt
 bench-phrases: $(STAMP)  ## captions per second of one core, beside bare nlp.pipe (CAPTIONS=file, one a line)
 	@$(BIN)/python -m benchmarks.phrases_speed --captions $(CAPTIONS)
+
+bench-compile: $(STAMP)  ## rows per second of compile on one core, beside bare Parquet (about a minute)
+	@$(BIN)/python -m benchmarks.compile_speed
 
 lock: requirements.in  ## resolve requirements.in anew (needs uv on the PATH)
 	@deploy/lock.sh requirements.in requirements.lock

@@ -26,10 +26,10 @@ from student.ahead import batches_ahead
 from student.batches import BatchMaker
 from student.examples import load_stream
 from student.journal import read_journal
-from student.settings import PromptMix, StreamSettings, TrainSettings
+from student.settings import LoaderSettings, PromptMix, StreamSettings, TrainSettings
 from student.train import train
 
-BATCH, ROUNDS, SECONDS = 8, 3, 4.0
+BATCH, ROUNDS, SECONDS = 8, 2, 3.0
 CAPTIONS = PromptMix(detection=0.75, phrase_list=0, caption=0.25)
 
 
@@ -58,7 +58,8 @@ def _compare(data: Data, rounds: int, seconds: float) -> None:
     contestants: dict[str, Callable[[], Iterator[int]]] = {
         "bare loop": lambda: bare_loop(data, BATCH),
         "webdataset": lambda: plain_webdataset(data, BATCH),
-        "mixture": lambda: _mixture(data),
+        "mixture, two threads": lambda: _mixture(data, LoaderSettings(threads=2)),
+        "mixture, two processes": lambda: _mixture(data, LoaderSettings(processes=2)),
     }
     speeds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
@@ -98,8 +99,8 @@ def _settings(data: Data, out: Path, steps: int) -> TrainSettings:
     )
 
 
-def _mixture(data: Data) -> Iterator[int]:
-    settings = _settings(data, Path("unused"), 10**6)
+def _mixture(data: Data, loader: LoaderSettings) -> Iterator[int]:
+    settings = _settings(data, Path("unused"), 10**6).model_copy(update={"loader": loader})
     maker = BatchMaker(settings, [load_stream(stream) for stream in settings.streams], data.processor)
     for batch in batches_ahead(maker, 0, settings.steps):
         yield len(batch.names)

@@ -116,7 +116,8 @@ def _quality(places: Places, tag: str) -> dict[str, float]:
             group = "tail" if phrase["root"] in TAIL_NOUNS else "head"
             own = named_boxes(phrase, true)
             counts["meant", group] += bool(len(own))
-            for region in (region for region in row["regions"] if region["phrase"] == number):
+            taught = [region for region in row["regions"] if region["fate"] != "ignore"]
+            for region in (region for region in taught if region["phrase"] == number):
                 counts["kept", group] += 1
                 counts["right", group] += is_right(region, own)
     shares = {"precision": "kept", "recall": "meant"}

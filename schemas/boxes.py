@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Boxes = NDArray[np.float64]
+_SMALL = 64  # so many boxes are compared all at once: one call of numpy costs more than their overlaps
 
 
 def as_boxes(values: object) -> Boxes:
@@ -37,6 +38,8 @@ def iou(boxes_N4: Boxes, others_M4: Boxes) -> NDArray[np.float64]:
 def nms(boxes_N4: Boxes, scores_N: NDArray[np.float64], iou_above: float) -> list[int]:
     """Indices kept by greedy suppression, best score first; ties go to the lower index."""
     order = np.lexsort((np.arange(len(scores_N)), -scores_N))
+    if len(order) <= _SMALL:
+        return _nms_of_few(iou(boxes_N4, boxes_N4) > iou_above, order.tolist())
     kept: list[int] = []
     while len(order):
         best = int(order[0])
@@ -44,6 +47,16 @@ def nms(boxes_N4: Boxes, scores_N: NDArray[np.float64], iou_above: float) -> lis
         rest = order[1:]
         overlap = iou(boxes_N4[best : best + 1], boxes_N4[rest])[0]
         order = rest[overlap <= iou_above]
+    return kept
+
+
+def _nms_of_few(covers_NN: NDArray[np.bool_], order: list[int]) -> list[int]:
+    """The same, from which box covers which."""
+    covers = covers_NN.tolist()
+    kept: list[int] = []
+    for i in order:
+        if not any(covers[better][i] for better in kept):
+            kept.append(i)
     return kept
 
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+
+import torch
+from torch.utils.data import DataLoader, Dataset
 
 from student.batches import Batch, BatchMaker
+from student.examples import load_stream
 from student.order import slots_of
 
 
@@ -14,6 +19,42 @@ def batches_ahead(
     maker: BatchMaker, first: int, end: int, rank: int = 0, workers: int = 1
 ) -> Iterator[Batch]:
     """A worker's batches of steps first..end-1, in order; at most `loader.ahead` are made before they are asked for."""
+    if maker.settings.loader.processes:
+        return _by_processes(maker, range(first, end), rank, workers)
+    return _by_threads(maker, first, end, rank, workers)
+
+
+class _Steps(Dataset[Batch]):
+    """Batches by step, in a process that opens the streams for itself (a fork would inherit locks and connections)."""
+
+    def __init__(self, maker: BatchMaker, rank: int, workers: int) -> None:
+        self._made_of = maker.settings, maker.processor
+        self._share = rank, workers
+
+    @cached_property
+    def _maker(self) -> BatchMaker:
+        torch.set_num_threads(1)
+        settings, processor = self._made_of
+        streams = [load_stream(stream) for stream in settings.streams]
+        return BatchMaker(settings, streams, processor)
+
+    def __getitem__(self, step: int) -> Batch:
+        return self._maker.batch(step, *self._share)
+
+
+def _by_processes(maker: BatchMaker, steps: range, rank: int, workers: int) -> Iterator[Batch]:
+    loader = maker.settings.loader
+    yield from DataLoader(
+        _Steps(maker, rank, workers),
+        batch_size=None,
+        sampler=steps,
+        num_workers=loader.processes,
+        prefetch_factor=-(-loader.ahead // loader.processes),
+        multiprocessing_context="forkserver",
+    )
+
+
+def _by_threads(maker: BatchMaker, first: int, end: int, rank: int, workers: int) -> Iterator[Batch]:
     loader = maker.settings.loader
     with (
         ThreadPoolExecutor(loader.threads, thread_name_prefix="images") as images,

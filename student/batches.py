@@ -10,10 +10,12 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -48,6 +50,12 @@ class Batch:
     counts: Counter[str]
     global_size: int  # images of the step over all workers
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Between processes the many small tensors travel as plain bytes: each would cost a shared file."""
+        packed = [{name: value.numpy() for name, value in label.items()} for label in self.labels]
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return _unpacked, ({**values, "labels": packed},)
+
 
 @dataclass(frozen=True)
 class Item:
@@ -58,6 +66,11 @@ class Item:
     motion: Motion
     image: np.ndarray  # uint8 [H, W, 3], resized and moved
     stored_hw: tuple[int, int]
+
+
+def _unpacked(values: dict[str, Any]) -> Batch:
+    labels = [{name: torch.from_numpy(value) for name, value in one.items()} for one in values["labels"]]
+    return Batch(**{**values, "labels": labels})
 
 
 class BatchMaker:

@@ -132,4 +132,5 @@ def _entry(
         return None
     boxes = tuple(sorted({box for phrase in fitting for box in phrase.boxes}))
     ignored = tuple(sorted({box for phrase in fitting for box in phrase.ignored} - set(boxes)))
-    return words.text(unknown), boxes, ignored, unsure
+    unresolved = any(phrase.fate == "unresolved" for phrase in fitting)
+    return words.text(unknown), boxes, ignored, unsure or unresolved

@@ -114,11 +114,13 @@ class LoaderSettings(Settings):
     """How batches are made ahead. Nothing here changes a batch."""
 
     threads: int = Field(2, ge=1, description="threads that read, decode and resize images")
-    ahead: int = Field(4, ge=1, description="batches that are made before they are asked for")
-    cache: str | None = Field(
-        None,
-        description="folder that keeps what one pass over a large view found; none: the user's cache folder",
+    processes: int = Field(
+        0,
+        ge=0,
+        description="processes that make whole batches in the threads' place; each costs seconds to start and memory, "
+        "and is worth it where images are so small that Python is what takes the time",
     )
+    ahead: int = Field(4, ge=1, description="batches that are made before they are asked for")
 
 
 def check_ratios(streams: Sequence[StreamSettings], mixture: MixtureSettings) -> None:

@@ -1,4 +1,4 @@
-"""The verbs that look at evidence and views: compile, stats, inspect, export."""
+"""The verbs that look at evidence and views: compile, diff, stats, inspect, export."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def add_verbs(app: typer.Typer) -> None:
     app.command("compile", epilog=example("groundswell compile runs/evidence policy.yaml --to runs/view"))(
         compile_evidence
     )
+    app.command("diff", epilog=example("groundswell diff runs/view runs/stricter"))(diff)
     app.command("stats", epilog=example("groundswell stats runs/view"))(stats)
     app.command("inspect", epilog=example("groundswell inspect runs/view --to runs/pictures --n 12"))(inspect)
     app.command("export", epilog=example("groundswell export runs/view --format coco --to runs/labels.json"))(
@@ -51,6 +52,19 @@ def compile_evidence(
         tars = materialize_webdataset(to, f"{to.rstrip('/')}/webdataset", progress=Progress())
         data, text = {**data, "materialized": tars.data()}, f"{text}\n\n{tars.text()}"
     give(as_json, data, text)
+
+
+@verb
+def diff(
+    first: Annotated[str, typer.Argument(help="A view.")],
+    second: Annotated[str, typer.Argument(help="Another view, of the same evidence.")],
+    as_json: bool = JSON,
+) -> None:
+    """What changed between two views: policy, samples, regions by fate, phrases by fate."""
+    from pipelines.compile.diff import diff_views
+
+    report = diff_views(first, second)
+    give(as_json, report.data(), report.text())
 
 
 @verb

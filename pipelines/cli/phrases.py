@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,9 @@ from pipelines.cli.shell import JSON, example, give, verb
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
+    from schemas.labeler import FoundPhrases
     from teacher.prompts.packing import Budget
+    from teacher.settings import PhraseSettings
 
 _AT_ONCE = 1024
 
@@ -48,6 +50,9 @@ def phrases(
         Path | None, typer.Option(help="A GLIP directory whose tokenizer counts the prompts' tokens.")
     ] = None,
     tokens: Annotated[int, typer.Option(min=8, help="Token budget of a prompt.")] = 256,
+    actors: Annotated[
+        int, typer.Option(min=0, help="Find phrases of a file on so many Ray CPU actors; 0: in this process.")
+    ] = 0,
     as_json: bool = JSON,
 ) -> None:
     """Show the phrases of a caption, or of every line of a file; with --json one object a line."""
@@ -56,16 +61,41 @@ def phrases(
         pipeline=pipeline, chunker=chunker, expressions=expressions, partitives=partitives, language=language
     )
     from pipelines.look.phrases import data_of, text_of
-    from teacher.phrases.finder import SpacyPhraseFinder
 
-    finder, budget = SpacyPhraseFinder(settings), _budget(teacher, tokens)
+    budget = _budget(teacher, tokens)
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    while batch := list(islice(captions, _AT_ONCE)):
-        for text, found in zip(batch, finder.find(batch)):
+    for batch, answers in _found(settings, _batches(captions), actors):
+        for text, found in zip(batch, answers, strict=True):
             if as_json:
                 give(True, data_of(text, found, budget), "")
             else:
                 give(False, None, text_of(text, found, budget, colour))
+
+
+def _batches(captions: Iterator[str]) -> Iterator[list[str]]:
+    while batch := list(islice(captions, _AT_ONCE)):
+        yield batch
+
+
+def _found(
+    settings: PhraseSettings, batches: Iterator[list[str]], actors: int
+) -> Iterator[tuple[Sequence[str], list[FoundPhrases]]]:
+    """Each batch with what was found in it, here or on Ray actors: the same either way."""
+    if actors == 0:
+        from teacher.phrases.finder import SpacyPhraseFinder
+
+        finder = SpacyPhraseFinder(settings)
+        yield from ((batch, finder.find(batch)) for batch in batches)
+        return
+    from engine.ray_phrases import found_in_order
+    from engine.work.tasks import Factory
+    from teacher.build import finder_digest
+
+    plain = settings.model_dump(mode="json")
+    factory = Factory(
+        factory="teacher.build:finder", arguments={"settings": plain}, digest=finder_digest(plain)
+    )
+    yield from found_in_order(factory, batches, actors)
 
 
 def _captions(caption: str | None, file: Path | None) -> Iterator[str]:

@@ -6,10 +6,17 @@ what the evidence no longer holds is refused by name and value.
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from typing import Any
 
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from pipelines.compile.belief import Calibration, GoldMask, WeightRule
 from schemas.errors import ConfigError
 from schemas.settings import EvidenceSettings, Settings
+
+# Fields that came later: at their defaults they are in neither the dump nor the digest, so an older policy that says
+# nothing of them keeps its digest, and its view every byte.
+_LATER = ("ignore_score", "class_only_below", "weight", "weight_ramp", "calibration", "gold")
 
 
 class Policy(Settings):
@@ -30,7 +37,8 @@ class Policy(Settings):
     )
     one_to_one: bool = Field(
         False,
-        description="a caption's phrases get at most one box each, all in different places, best total score",
+        description="phrases that speak of one thing get at most one box each, all in different places, best total "
+        "score; plural, numbered and mass phrases keep theirs",
     )
     same_place_iou: float = Field(
         0.6, gt=0, le=1, description="for one_to_one: boxes that overlap by this IoU or more are one place"
@@ -48,6 +56,41 @@ class Policy(Settings):
     keep_samples_without_box: bool = Field(
         True, description="samples without a kept box stay, phrases unresolved"
     )
+    ignore_score: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="what one_to_one, min_score and max_regions_per_phrase take away stays as an ignore region if its "
+        "raw score is this or more: neither learned nor a negative; null: dropped",
+    )
+    class_only_below: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="kept regions below this raw score teach their phrase's tokens and no place; null: none",
+    )
+    weight: WeightRule = Field(
+        "one",
+        description="what the loss multiplies a kept region's terms by: 1, its raw score, weight_ramp of it, or its "
+        "p_correct",
+    )
+    weight_ramp: tuple[float, float] | None = Field(
+        None,
+        description="for weight ramp: raw score of weight 0 and of weight 1, linear between, e.g. [0.2, 0.6]",
+    )
+    calibration: Calibration | None = Field(
+        None, description="from raw score to p_correct of the view's regions; null: not calibrated"
+    )
+    gold: GoldMask | None = Field(
+        None,
+        description="on an image that is also in this gold, its boxes go before the teacher's; null: none",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        defaults = {name: type(self).model_fields[name].default for name in _LATER}
+        at_default = {name for name, value in defaults.items() if getattr(self, name) == value}
+        return {name: value for name, value in handler(self).items() if name not in at_default}
 
     @model_validator(mode="after")
     def _candidates_come_before_the_threshold(self) -> Policy:
@@ -56,6 +99,44 @@ class Policy(Settings):
                 f"candidate_score {self.candidate_score} is above min_score {self.min_score}: raise min_score instead"
             )
         return self
+
+    @model_validator(mode="after")
+    def _bands_are_not_empty(self) -> Policy:
+        low, high = self.ignore_score, self.class_only_below
+        if low is not None and low > self.min_score:
+            raise ValueError(
+                f"ignore_score {low} is above min_score {self.min_score}: lower it, or leave it out"
+            )
+        if low is not None and low < (self.candidate_score or 0):
+            raise ValueError(
+                f"ignore_score {low} is below candidate_score {self.candidate_score}, under which no region is left: "
+                "lower candidate_score"
+            )
+        if high is not None and high <= self.min_score:
+            raise ValueError(f"class_only_below {high} is not above min_score {self.min_score}: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _weight_has_what_it_needs(self) -> Policy:
+        if (self.weight == "ramp") != (self.weight_ramp is not None):
+            raise ValueError(
+                f"weight {self.weight!r} with weight_ramp {self.weight_ramp}: weight ramp, and only it, has one"
+            )
+        if self.weight_ramp is not None and not 0 <= self.weight_ramp[0] < self.weight_ramp[1] <= 1:
+            raise ValueError(
+                f"weight_ramp {list(self.weight_ramp)}: expected two raw scores, 0 <= first < second <= 1"
+            )
+        if self.weight == "p_correct" and self.calibration is None:
+            raise ValueError("weight p_correct needs a calibration")
+        return self
+
+    def refuse_unless_scores_are(self, score_kind: str) -> None:
+        """Raise ConfigError when the calibration was measured on another kind of score than the evidence's."""
+        if self.calibration is not None and self.calibration.score_kind != score_kind:
+            raise ConfigError(
+                f"the policy's calibration is of scores {self.calibration.score_kind!r}, the evidence holds "
+                f"{score_kind!r}: calibrate on this teacher's labels"
+            )
 
     def refuse_unless_held_by(self, evidence: EvidenceSettings) -> None:
         """Raise ConfigError when the policy asks for regions that evidence under these settings no longer holds."""
@@ -68,7 +149,8 @@ class Policy(Settings):
                 self.min_score < evidence.min_score,
             ),
             ("nms_iou", self.nms_iou, "nms_iou", evidence.nms_iou, self.nms_iou > evidence.nms_iou),
-            _asked_below(self.candidate_score, evidence.min_score),
+            _asked_below("candidate_score", self.candidate_score, evidence.min_score),
+            _asked_below("ignore_score", self.ignore_score, evidence.min_score),
             _asked_above("max_candidates_per_phrase", self.max_candidates_per_phrase, evidence),
             _asked_above("max_regions_per_phrase", self.max_regions_per_phrase, evidence),
         ]
@@ -85,8 +167,8 @@ class Policy(Settings):
 _Asked = tuple[str, float | None, str, float, bool]
 
 
-def _asked_below(value: float | None, held: float) -> _Asked:
-    return ("candidate_score", value, "min_score", held, value is not None and value < held)
+def _asked_below(name: str, value: float | None, held: float) -> _Asked:
+    return (name, value, "min_score", held, value is not None and value < held)
 
 
 def _asked_above(name: str, value: int | None, evidence: EvidenceSettings) -> _Asked:

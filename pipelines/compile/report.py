@@ -1,4 +1,4 @@
-"""What a policy kept and what it dropped, by rule; a report that does not add up cannot exist."""
+"""What a policy kept, ignored and dropped, by rule; a report that does not add up cannot exist."""
 
 from __future__ import annotations
 
@@ -44,20 +44,25 @@ class SampleNumbers(Record):
 
 
 class RegionNumbers(Record):
-    """Regions of the evidence: kept, or dropped by one rule each."""
+    """Regions of the evidence: kept, kept as regions to ignore, or dropped; the latter two by one rule each."""
 
     regions_in: int = Field(ge=0)
-    kept: int = Field(ge=0)
+    kept: int = Field(ge=0, description="in the view, and taught")
     dropped: dict[str, int] = Field(description="by rule, see pipelines/compile/rules.py")
     merged: int = Field(ge=0, description="kept, with the box of a better region of another phrase")
+    ignored: dict[str, int] = Field({}, description="in the view as fate ignore, by the rule that took them")
+    class_only: int = Field(0, ge=0, description="kept, and their box is not taught")
+    weight: float = Field(0.0, ge=0, description="sum over the kept regions of their weight in the loss")
 
     @model_validator(mode="after")
     def _adds_up(self) -> RegionNumbers:
-        out = self.kept + sum(self.dropped.values())
+        out = self.kept + sum(self.ignored.values()) + sum(self.dropped.values())
         if out != self.regions_in:
             raise ValueError(
-                f"{self.regions_in} regions in, {out} kept or dropped: {self.regions_in - out} lost"
+                f"{self.regions_in} regions in, {out} kept, ignored or dropped: {self.regions_in - out} lost"
             )
+        if self.class_only > self.kept:
+            raise ValueError(f"{self.class_only} class_only regions of {self.kept} kept ones")
         return self
 
 
@@ -92,6 +97,12 @@ class CompileReport(Report):
     regions: RegionNumbers
     phrases: PhraseNumbers
     scores: ScoreHistogram
+    numbers: dict[str, int] = Field(
+        {}, description="phrases with a candidate: singular, plural, mass; empty without one_to_one"
+    )
+    gold: dict[str, str] = Field(
+        {}, description="digest of each gold that went before the teacher, by its place"
+    )
 
     def tables(self) -> list[Table]:
         """The report as tables, in reading order."""
@@ -102,18 +113,27 @@ class CompileReport(Report):
             ("samples in the view", share(samples.kept, samples.samples_in)),
             ("samples with a kept box", share(samples.with_box, samples.samples_in)),
             ("regions kept", share(regions.kept, regions.regions_in)),
+            ("regions kept, class only", share(regions.class_only, regions.kept)),
+            ("regions to ignore", share(sum(regions.ignored.values()), regions.regions_in)),
+            ("weight per kept region", f"{regions.weight / max(regions.kept, 1):.3f}"),
             ("regions moved to a shared box", f"{regions.merged}"),
             ("phrases positive", share(phrases.positive, asked)),
             ("phrases unresolved", share(phrases.unresolved, asked)),
             ("phrases absent", share(phrases.absent, asked)),
+            *((f"phrases of number {name}", f"{number}") for name, number in self.numbers.items()),
         ]
-        dropped = [(rule, str(number), RULES[rule]) for rule, number in regions.dropped.items()]
         scores = zip(score_names(), self.scores.evidence, self.scores.view, strict=True)
         return [
             Table(f"view {self.digest}", ("what", "number"), summary),
-            Table("regions dropped", ("rule", "regions", "meaning"), dropped),
+            _by_rule("regions dropped", regions.dropped),
+            *([_by_rule("regions to ignore", regions.ignored)] if regions.ignored else []),
             Table("raw score", ("score", "evidence", "view"), [(n, str(e), str(v)) for n, e, v in scores]),
         ]
+
+
+def _by_rule(title: str, numbers: dict[str, int]) -> Table:
+    rows = [(rule, str(number), RULES[rule]) for rule, number in numbers.items()]
+    return Table(title, ("rule", "regions", "meaning"), rows)
 
 
 class Tally:
@@ -123,7 +143,10 @@ class Tally:
         self._samples: Counter[str] = Counter()
         self._phrases: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
-        self._merged = 0
+        self._ignored: Counter[str] = Counter()
+        self._numbers: Counter[str] = Counter()
+        self._merged = self._class_only = 0
+        self._weight = 0.0
         self._evidence: Counter[int] = Counter()
         self._view: Counter[int] = Counter()
 
@@ -139,19 +162,30 @@ class Tally:
 
     def add(self, row: dict[str, Any], compiled: Compiled, in_view: bool) -> None:
         """Count one evidence row and what became of it."""
-        has_box = bool(compiled.row["regions"])
+        has_box = compiled.teaches
         self._samples.update(
             samples_in=1, kept=int(in_view), with_box=int(has_box), without_box=int(not has_box)
         )
         self._dropped.update(compiled.dropped)
+        self._ignored.update(compiled.ignored)
+        self._numbers.update(compiled.numbers)
         self._merged += compiled.merged
         self._evidence.update(score_bin(region["score"]) for region in row["regions"])
-        self._view.update(score_bin(region["score"]) for region in compiled.row["regions"])
+        kept = [region for region in compiled.row["regions"] if region["fate"] != "ignore"]
+        self._view.update(score_bin(region["score"]) for region in kept)
+        self._class_only += sum(region["fate"] == "class_only" for region in kept)
+        self._weight += sum(region["weight"] for region in kept)
         if in_view:
             self._phrases.update(phrase["fate"] for phrase in compiled.row["phrases"])
 
     def report(
-        self, *, digest: str, policy_digest: str, snapshot: Snapshot, score_kind: str
+        self,
+        *,
+        digest: str,
+        policy_digest: str,
+        snapshot: Snapshot,
+        score_kind: str,
+        gold: dict[str, str],
     ) -> CompileReport:
         """The report. Raises ValueError when samples or regions do not add up."""
         names = ("samples_in", "kept", "with_box", "without_box")
@@ -172,9 +206,14 @@ class Tally:
                 kept=self._view.total(),
                 dropped=dict(sorted(self._dropped.items())),
                 merged=self._merged,
+                ignored=dict(sorted(self._ignored.items())),
+                class_only=self._class_only,
+                weight=round(self._weight, 3),
             ),
             phrases=PhraseNumbers(**self._phrases),
             scores=ScoreHistogram(evidence=_bins(self._evidence), view=_bins(self._view)),
+            numbers=dict(sorted(self._numbers.items())),
+            gold=gold,
         )
 
 

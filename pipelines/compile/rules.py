@@ -1,14 +1,14 @@
-"""One row of evidence under a policy: which regions stay, and which rule dropped each of the others.
+"""One row of evidence under a policy: which regions stay, and which rule took each of the others.
 
-Its promise: every region of the evidence is either kept or counted under exactly one rule. The rules run in the
-order in which they are listed; a pure function of the row and the policy.
+Its promise: every region of the evidence is kept, kept as one to ignore, or dropped, and the latter two are counted
+under exactly one rule. The rules run in the order in which they are listed; a pure function of row, policy and gold.
 """
 
 # R regions
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.compile.assignment import assign_one_to_one
+from pipelines.compile.gold_boxes import GoldBox, overlaps_gold
 from pipelines.compile.policy import Policy
+from pipelines.compile.view_row import view_row
 from schemas.boxes import area, as_boxes, iou, nms
+from teacher.phrases.number import phrase_number
 
 RULES: dict[str, str] = {
     "decoy": "the phrase is a decoy, believed absent",
@@ -29,6 +32,7 @@ RULES: dict[str, str] = {
     "lost_assignment": "not in the one-to-one choice of greatest total score",
     "below_score": "raw score below min_score",
     "over_cap": "beyond max_regions_per_phrase",
+    "gold": "overlaps a gold box of its category (gold.iou)",
 }
 
 Indices = NDArray[np.int64]
@@ -36,15 +40,22 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Compiled:
-    """A view's row, and what became of the regions that are not in it."""
+    """A view's row, what became of the regions that it does not teach, and the numbers of the phrases asked."""
 
     row: dict[str, Any]
     dropped: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
+    numbers: Counter[str] = field(default_factory=Counter)
     merged: int = 0
 
+    @property
+    def teaches(self) -> bool:
+        """Whether a region is left that is not to be ignored."""
+        return any(region["fate"] != "ignore" for region in self.row["regions"])
 
-def apply_policy(row: dict[str, Any], policy: Policy) -> Compiled:
-    """The view row of an evidence row (`schemas.arrow.EVIDENCE` as plain dictionaries)."""
+
+def apply_policy(row: dict[str, Any], policy: Policy, gold: Sequence[GoldBox] = ()) -> Compiled:
+    """The view row of an evidence row (`schemas.arrow.EVIDENCE` as plain dictionaries); `gold` is of its image."""
     sieve = _Sieve(row)
     phrases = row["phrases"]
     sieve.drop("decoy", lambda i: phrases[sieve.phrase_R[i]]["kind"] == "decoy")
@@ -56,17 +67,33 @@ def apply_policy(row: dict[str, Any], policy: Policy) -> Compiled:
     sieve.keep_per_phrase("overlap", lambda boxes, scores: nms(boxes, scores, policy.nms_iou))
     if policy.max_candidates_per_phrase is not None:
         sieve.keep_best("over_candidates", policy.max_candidates_per_phrase)
+    # From here on a region is believed to be of its phrase, or may be: what is taken away can be ignored.
+    sieve.ignore_score = policy.ignore_score
+    numbers: Counter[str] = Counter()
     if policy.one_to_one:
-        sieve.assign("lost_assignment", policy.same_place_iou)
+        number_of = numbers_of(phrases, sieve.phrase_R[sieve.left])
+        numbers.update(number_of.values())
+        sieve.assign("lost_assignment", policy.same_place_iou, number_of)
     sieve.drop_below("below_score", policy.min_score)
     if policy.max_regions_per_phrase is not None:
         sieve.keep_best("over_cap", policy.max_regions_per_phrase)
+    if policy.gold is not None and gold:
+        sieve.yield_to_gold("gold", phrases, gold, policy.gold.iou)
     boxes_R4, merged = merge_boxes(sieve, policy.merge_iou)
-    return Compiled(_view_row(row, sieve.left, boxes_R4), sieve.dropped, merged)
+    compiled = view_row(row, sieve.left, sieve.to_ignore, boxes_R4, sieve.scores_R, policy)
+    return Compiled(compiled, sieve.dropped, sieve.ignored, numbers, merged)
+
+
+def numbers_of(phrases: Sequence[dict[str, Any]], phrase_R: NDArray[np.int64]) -> dict[int, str]:
+    """The grammatical number of each phrase that has a region left, by the phrase's index."""
+    return {i: phrase_number(phrases[i]["text"], phrases[i]["root"]) for i in sorted(set(phrase_R.tolist()))}
 
 
 class _Sieve:
-    """The regions of one row: arrays over all of them, the indices still left, and a count per rule."""
+    """The regions of one row: arrays over all of them, the indices still left, and a count per rule.
+
+    With an `ignore_score`, what a rule takes away above it goes to `to_ignore`.
+    """
 
     def __init__(self, row: dict[str, Any]) -> None:
         regions = row["regions"]
@@ -75,21 +102,35 @@ class _Sieve:
         self.scores_R = np.array([region["score"] for region in regions], dtype=np.float64)
         self.area_R = area(self.boxes_R4)
         self.left: Indices = np.arange(len(regions))
+        self.to_ignore: Indices = np.arange(0)
+        self.ignore_score: float | None = None
         self.dropped: Counter[str] = Counter()
+        self.ignored: Counter[str] = Counter()
 
     def keep(self, rule: str, kept: Iterable[int]) -> None:
         """Go on with `kept`; the others left are counted under the rule."""
-        indices = np.array(sorted(kept), dtype=np.int64)
-        if len(indices) < len(self.left):
-            self.dropped[rule] += len(self.left) - len(indices)
-        self.left = indices
+        stay = set(map(int, kept))
+        gone = np.array([i for i in self.left.tolist() if i not in stay], dtype=np.int64)
+        if len(gone):
+            ignored = gone[:0] if self.ignore_score is None else gone[self._reach(gone, self.ignore_score)]
+            self._count(rule, ignored, len(gone) - len(ignored))
+            self.left = np.array(sorted(stay), dtype=np.int64)
+
+    def _count(self, rule: str, ignored: Indices, dropped: int) -> None:
+        self.to_ignore = np.concatenate((self.to_ignore, ignored))
+        for counter, number in ((self.ignored, len(ignored)), (self.dropped, dropped)):
+            if number:
+                counter[rule] += number
+
+    def _reach(self, indices: Indices, score: float) -> NDArray[np.bool_]:
+        # evidence holds float32: a region written with 0.7 is 0.69999999 and is not below a threshold of 0.7
+        return self.scores_R[indices] >= float(np.float32(score))
 
     def drop(self, rule: str, is_dropped: Callable[[int], bool]) -> None:
         self.keep(rule, [i for i in self.left if not is_dropped(i)])
 
     def drop_below(self, rule: str, score: float) -> None:
-        # evidence holds float32: a region written with 0.7 is 0.69999999 and is not below a threshold of 0.7
-        self.keep(rule, self.left[self.scores_R[self.left] >= float(np.float32(score))])
+        self.keep(rule, self.left[self._reach(self.left, score)])
 
     def keep_per_phrase(self, rule: str, choose: Callable[[Any, Any], list[int]]) -> None:
         """Go on with what `choose(boxes, scores)` keeps of each phrase's regions."""
@@ -104,12 +145,25 @@ class _Sieve:
             rule, lambda _, scores: [int(i) for i in np.argsort(-scores, kind="stable")[:most]]
         )
 
-    def assign(self, rule: str, same_place_iou: float) -> None:
-        left = self.left
-        chosen = assign_one_to_one(
-            self.phrase_R[left], self.boxes_R4[left], self.scores_R[left], same_place_iou
+    def assign(self, rule: str, same_place_iou: float, number_of: dict[int, str]) -> None:
+        """One box for each phrase that speaks of one thing; the regions of the others stay."""
+        is_single = np.array(
+            [number_of[i] == "singular" for i in self.phrase_R[self.left].tolist()], dtype=bool
         )
-        self.keep(rule, left[chosen])
+        single, others = self.left[is_single], self.left[~is_single]
+        chosen = assign_one_to_one(
+            self.phrase_R[single], self.boxes_R4[single], self.scores_R[single], same_place_iou
+        )
+        self.keep(rule, [*single[chosen], *others])
+
+    def yield_to_gold(
+        self, rule: str, phrases: Sequence[dict[str, Any]], gold: Sequence[GoldBox], at_least: float
+    ) -> None:
+        """What a human boxed already is ignored, not dropped: the place would become a negative of its phrase."""
+        left = self.left
+        known = overlaps_gold(phrases, self.phrase_R[left], self.boxes_R4[left], gold, at_least)
+        self._count(rule, left[known], 0)
+        self.left = left[~known]
 
 
 def merge_boxes(sieve: _Sieve, merge_iou: float | None) -> tuple[NDArray[np.float64], int]:
@@ -135,24 +189,3 @@ def merge_boxes(sieve: _Sieve, merge_iou: float | None) -> tuple[NDArray[np.floa
             boxes_R4[i] = boxes_R4[head]
         held.add((head, phrase))
     return boxes_R4, merged
-
-
-def _view_row(row: dict[str, Any], left: Indices, boxes_R4: NDArray[np.float64]) -> dict[str, Any]:
-    regions = []
-    for i in left:
-        x0, y0, x1, y1 = boxes_R4[i].tolist()
-        box = {"x0": x0, "y0": y0, "x1": x1, "y1": y1}
-        belief = {"p_correct": None, "q_value": None, "weight": 1.0, "fate": "positive", "origin": "teacher"}
-        regions.append({**row["regions"][i], **box, **belief})
-    positive = {region["phrase"] for region in regions}
-    phrases = [
-        {**phrase, "fate": _fate(phrase, number in positive)} for number, phrase in enumerate(row["phrases"])
-    ]
-    return {**row, "phrases": phrases, "regions": regions}
-
-
-def _fate(phrase: dict[str, Any], has_box: bool) -> str:
-    """A phrase without a kept box is unresolved, out of the loss: only a decoy counts as absent."""
-    if has_box:
-        return "positive"
-    return "absent" if phrase["kind"] == "decoy" else "unresolved"

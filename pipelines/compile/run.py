@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 from engine.settings import StorageSettings
 from engine.views import write_view
 from pipelines.compile.evidence import Evidence, open_evidence
+from pipelines.compile.gold_boxes import GoldBoxes
 from pipelines.compile.policy import Policy
 from pipelines.compile.report import CompileReport, Tally
 from pipelines.compile.rules import apply_policy
@@ -26,38 +28,48 @@ def compile_view(
 ) -> CompileReport:
     """Write the view of the evidence's latest snapshot under a policy.
 
-    Raises ConfigError when the policy asks for what the evidence no longer holds, NotFound without evidence,
-    Conflict when `out_url` holds another view or the evidence is not what its snapshot says.
+    Raises ConfigError when the policy asks for what the evidence no longer holds, or names a calibration of other
+    scores or a gold that is none; NotFound without evidence or gold; Conflict when `out_url` holds another view or
+    the evidence is not what its snapshot says.
     """
     evidence = open_evidence(evidence_url, storage)
     policy.refuse_unless_held_by(evidence.settings)
+    policy.refuse_unless_scores_are(evidence.score_kind)
     tally = Tally()
-    provenance = {
-        "snapshot_digest": evidence.snapshot.digest,
-        "job_digest": evidence.snapshot.job_digest,
-        "policy_digest": policy.digest(),
-        "policy": policy.model_dump(mode="json"),
-        "score_kind": evidence.score_kind,
-    }
-    rows = _compiled_rows(evidence, policy, tally, progress)
-    manifest = write_view(out_url, rows, kind="view", provenance=provenance, storage=storage)
+    with nullcontext() if policy.gold is None else GoldBoxes(policy.gold, storage) as gold:
+        rows = _compiled_rows(evidence, policy, tally, gold, progress)
+        provenance = _provenance(evidence, policy, gold)
+        manifest = write_view(out_url, rows, kind="view", provenance=provenance, storage=storage)
     return tally.report(
         digest=manifest.digest,
         policy_digest=policy.digest(),
         snapshot=evidence.snapshot,
         score_kind=evidence.score_kind,
+        gold={} if gold is None else gold.digests,
     )
 
 
+def _provenance(evidence: Evidence, policy: Policy, gold: GoldBoxes | None) -> dict[str, Any]:
+    """Where a view comes from. Gold is named by its digest too: its place alone does not say what it held."""
+    return {
+        "snapshot_digest": evidence.snapshot.digest,
+        "job_digest": evidence.snapshot.job_digest,
+        "policy_digest": policy.digest(),
+        "policy": policy.model_dump(mode="json"),
+        "score_kind": evidence.score_kind,
+        **({} if gold is None else {"gold": gold.digests}),
+    }
+
+
 def _compiled_rows(
-    evidence: Evidence, policy: Policy, tally: Tally, progress: Progress | None
+    evidence: Evidence, policy: Policy, tally: Tally, gold: GoldBoxes | None, progress: Progress | None
 ) -> Iterator[dict[str, Any]]:
     """View rows; the manifest is not written unless the evidence held what its snapshot promised."""
     totals = evidence.snapshot.totals
     expected, regions = totals.samples.labelled + totals.samples.empty, totals.regions
     for done, row in enumerate(evidence.rows(), start=1):
-        compiled = apply_policy(row, policy)
-        in_view = policy.keep_samples_without_box or bool(compiled.row["regions"])
+        compiled = apply_policy(row, policy, () if gold is None else gold.of_image(row["image_sha256"]))
+        in_view = policy.keep_samples_without_box or compiled.teaches
         tally.add(row, compiled, in_view)
         if in_view:
             yield compiled.row

@@ -46,6 +46,7 @@ class StatsReport(Report):
     phrases_with_region: int
     phrase_kinds: dict[str, int]
     phrase_fates: dict[str, int] = Field(description="positive, unresolved, absent; empty for evidence")
+    region_fates: dict[str, int] = Field({}, description="positive, class_only, ignore; empty for evidence")
     truncated_phrases: int = Field(description="phrases whose regions the evidence cap cut")
     dropped_phrases: dict[str, int] = Field(description="phrases not asked for, by reason code")
     distinct_roots: int
@@ -75,6 +76,7 @@ class StatsReport(Report):
             self._heads(),
             bars("phrases by kind", "kind", "phrases", self.phrase_kinds),
             bars("phrases by fate", "fate", "phrases", self.phrase_fates),
+            bars("regions by fate", "fate", "regions", self.region_fates),
             bars("phrases not asked for", "code", "phrases", self.dropped_phrases),
             bars("rejected samples", "code", "samples", self.rejected),
         ]
@@ -108,6 +110,7 @@ class _Counts:
         self.per_sample: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
         self.fates: Counter[str] = Counter()
+        self.region_fates: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.scores: Counter[int] = Counter()
         self.sizes: Counter[str] = Counter()
@@ -136,6 +139,8 @@ class _Counts:
             self.score_sums[root] += region["score"]
             self.scores[score_bin(region["score"])] += 1
             self.sizes[_size(region)] += 1
+            if "fate" in region:
+                self.region_fates[region["fate"]] += 1
 
     def report(self, kind: str, digest: str, rejected: Counter[str], top: int) -> StatsReport:
         regions = self.scores.total()
@@ -150,6 +155,7 @@ class _Counts:
             phrases=self.kinds.total(),
             phrases_with_region=sum(root["with_region"] for root in self.roots.values()),
             phrase_kinds=_by_number(self.kinds),
+            region_fates=_by_number(self.region_fates),
             phrase_fates=_by_number(self.fates),
             truncated_phrases=self.truncated,
             dropped_phrases=_by_number(self.dropped),

@@ -21,6 +21,8 @@ class BoundedTokenizer:
         self._tokenizer = tokenizer
 
     def __call__(self, text: str) -> Doc:
+        if len(text) < _MAX_STRETCH:
+            return self._tokenizer(text)
         cuts = [
             place
             for match in _LONG.finditer(text)

@@ -99,13 +99,13 @@ class SpacyPhraseFinder:
 
     def _found(self, doc: Doc, plain: Normalised, caption: str) -> FoundPhrases:
         phrases, dropped = [], []
-        for item in self.rules(doc):
-            begin, end = plain.original(item.begin, item.stop)
+        for _, _, first, stop, root, kind, code in self.rules(doc):
+            begin, end = plain.original(first, stop)
             text = caption[begin:end]
-            if item.code is None:
-                phrases.append(Phrase(begin=begin, end=end, text=text, root=item.root, kind=item.kind))  # type: ignore[arg-type]
+            if code is None:
+                phrases.append(Phrase(begin=begin, end=end, text=text, root=root, kind=kind))  # type: ignore[arg-type]
             else:
-                dropped.append(DroppedPhrase(begin=begin, end=end, text=text, code=item.code))
+                dropped.append(DroppedPhrase(begin=begin, end=end, text=text, code=code))
         return FoundPhrases(tuple(phrases), tuple(dropped))
 
     def _not_english(self, captions: list[str]) -> list[FoundPhrases]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from teacher.phrases import stop_heads
 from teacher.phrases.lexicon import bundled
@@ -11,6 +11,7 @@ from teacher.phrases.words import NOUN_TAGS, PRONOUN_TAGS, Chunk, Words
 
 _OF_WORDS = frozenset({"of", "showing", "depicting", "featuring"})
 _TRAILING = stop_heads.CATALOGUE | {","}
+_MAX_KNOWN = 1 << 16  # heads whose lists are remembered
 
 
 class Groundability:
@@ -22,6 +23,15 @@ class Groundability:
         self._image = stop_heads.IMAGE - kept
         self._before_of = stop_heads.BEFORE_OF - kept
         self._image_before_of = stop_heads.IMAGE_BEFORE_OF - kept
+        self._lists = {
+            "measure": stop_heads.MEASURES,
+            "image": self._image,
+            "image before of": self._image_before_of,
+            "before of": self._before_of,
+            "unless compound": stop_heads.UNLESS_COMPOUND,
+            "stop": self._stop,
+        }
+        self._known: dict[str, frozenset[str]] = {}
 
     def code(self, words: Words, chunk: Chunk) -> str | None:
         """The reason to drop a chunk, or None for one to ask for."""
@@ -30,23 +40,36 @@ class Groundability:
             return "PH_PRONOUN"
         if not _is_word(form):
             return "PH_MEASURE" if any(map(str.isdigit, form)) or tag == "CD" else "PH_JUNK"
-        names = _names(form)
+        lists = self._lists_of(form)
         if chunk.head - chunk.start > 1 and words.lower[chunk.head - 1] == "-":
-            names = names | {f"{words.lower[chunk.head - 2]}-{form}"}  # close-up, also where it was parted
-        if names & stop_heads.MEASURES and (chunk.end - chunk.start == 1 or _counted(words, chunk)):
+            # close-up, also where it was parted
+            lists = lists | self._holding({f"{words.lower[chunk.head - 2]}-{form}"})
+        return self._code_by_lists(words, chunk, lists) if lists else None
+
+    def _code_by_lists(self, words: Words, chunk: Chunk, lists: frozenset[str]) -> str | None:
+        if "measure" in lists and (chunk.end - chunk.start == 1 or _counted(words, chunk)):
             return "PH_MEASURE"
-        if names & self._image:
+        if "image" in lists:
             return "PH_IMAGE_WORD"
         follows = words.lower[chunk.end] if chunk.end < len(words) else ""
-        if follows in _OF_WORDS and (code := self._code_before_of(names, follows)):
+        if follows in _OF_WORDS and (code := _code_before_of(lists, follows)):
             return code
-        if (
-            names & stop_heads.UNLESS_COMPOUND
-            and chunk.head > chunk.start
-            and words.tags[chunk.head - 1] == "NN"
-        ):
+        compound = chunk.head > chunk.start and words.tags[chunk.head - 1] == "NN"
+        if "unless compound" in lists and compound:
             return None
-        return "PH_STOP_HEAD" if names & self._stop else None
+        return "PH_STOP_HEAD" if "stop" in lists else None
+
+    def _lists_of(self, form: str) -> frozenset[str]:
+        """Names of the lists that hold a head, as it stands or in the singular; most heads are in none."""
+        known = self._known.get(form)
+        if known is None:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            known = self._known[form] = self._holding({form, singular(form)})
+        return known
+
+    def _holding(self, names: set[str]) -> frozenset[str]:
+        return frozenset(name for name, words in self._lists.items() if not words.isdisjoint(names))
 
     def is_partitive(self, words: Words, chunk: Chunk) -> bool:
         """`a group` before `of`: a quantity of what follows."""
@@ -54,8 +77,17 @@ class Groundability:
         follows = words.lower[chunk.end : chunk.end + 1] == ["of"]
         return follows and bool({form, singular(form)} & self._before_of)
 
-    def parts(self, words: Words, chunk: Chunk) -> Iterator[Chunk]:
-        """The chunk, or the thing and the catalogue words that trail it: `a green bolt | free download`."""
+    def parts(self, words: Words, chunks: Iterable[Chunk]) -> list[Chunk]:
+        """The chunks, each in one or parted from catalogue words that trail it: `a green bolt | free download`."""
+        parted: list[Chunk] = []
+        for chunk in chunks:
+            if words.lower[chunk.end - 1] in _TRAILING:
+                parted.extend(self._parts(words, chunk))
+            else:
+                parted.append(chunk)
+        return parted
+
+    def _parts(self, words: Words, chunk: Chunk) -> Iterator[Chunk]:
         cut = chunk.end
         while cut > chunk.start and words.lower[cut - 1] in _TRAILING:
             cut -= 1
@@ -70,22 +102,11 @@ class Groundability:
         else:
             yield chunk
 
-    def _code_before_of(self, names: frozenset[str], follows: str) -> str | None:
-        if names & self._image_before_of:
-            return "PH_IMAGE_WORD"
-        return "PH_PARTITIVE" if follows == "of" and names & self._before_of else None
 
-
-@functools.lru_cache(maxsize=1 << 16)
+@functools.lru_cache(maxsize=_MAX_KNOWN)
 def singular(form: str) -> str:
     """The lemma of a noun, by the bundled rules."""
     return bundled().singular(form)
-
-
-@functools.lru_cache(maxsize=1 << 16)
-def _names(form: str) -> frozenset[str]:
-    """What a head may be listed as."""
-    return frozenset({form, singular(form)})
 
 
 def root_of(words: Words, head: int) -> str:
@@ -99,6 +120,12 @@ def root_of(words: Words, head: int) -> str:
 
 def _is_word(form: str) -> bool:
     return form.isalpha() and len(form) > 1 or sum(map(str.isalpha, form)) > 1
+
+
+def _code_before_of(lists: frozenset[str], follows: str) -> str | None:
+    if "image before of" in lists:
+        return "PH_IMAGE_WORD"
+    return "PH_PARTITIVE" if follows == "of" and "before of" in lists else None
 
 
 def _counted(words: Words, chunk: Chunk) -> bool:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from teacher.phrases.words import NOUN_TAGS, Chunk, Words
 
 # Without one of these, and without a dot inside, no rule below can match.
-_SIGNS = frozenset("<&#@_/0123456789")
+_SIGN = re.compile(r"[<&#@_/0-9]|\.(?!\Z)", re.DOTALL)
+_SIGNS_OF_A_WORD = frozenset("&#@_/.0123456789")
 _WORD = re.compile(r"[^\s<>]+")
 _LINK = re.compile(r"\W{0,3}(?:https?://|www\.)", re.IGNORECASE)
 _FILE_OR_SITE = re.compile(
@@ -30,15 +31,19 @@ _HASHTAG = re.compile(r"#\w+")
 
 def junk_tokens(words: Words) -> set[int]:
     """Tokens that belong to junk."""
-    text = words.doc.text
-    if _SIGNS.isdisjoint(text) and "." not in text[:-1]:
+    if words.only_letters or not _may_hold_junk(words):
         return set()
     starts = [token.idx for token in words.tokens]
     junk: set[int] = set()
-    for begin, end in _junk_spans(text):
+    for begin, end in _junk_spans(words.doc.text):
         first = bisect_right(starts, begin) - 1
         junk.update(range(first, bisect_left(starts, end)))
     return junk
+
+
+def _may_hold_junk(words: Words) -> bool:
+    text = "".join(words.lower)  # the document makes its own text anew, token by token, each time it is asked
+    return _SIGN.search(text) is not None or (text.endswith(".") and bool(words.tokens[-1].whitespace_))
 
 
 def runs(tokens: set[int]) -> Iterator[Chunk]:
@@ -51,10 +56,7 @@ def runs(tokens: set[int]) -> Iterator[Chunk]:
 
 
 def without(words: Words, chunk: Chunk, junk: set[int]) -> Iterator[Chunk]:
-    """The chunk itself, or what junk leaves of it: the part with the head, and others that end in a noun."""
-    if not junk:
-        yield chunk
-        return
+    """What junk leaves of a chunk: the part with the head, and others that end in a noun."""
     start = chunk.start
     for i in (*sorted(junk & set(range(chunk.start, chunk.end))), chunk.end):
         if start <= chunk.head < i:
@@ -67,7 +69,8 @@ def without(words: Words, chunk: Chunk, junk: set[int]) -> Iterator[Chunk]:
 def _junk_spans(text: str) -> Iterator[tuple[int, int]]:
     for word in _WORD.finditer(text):
         whole = word.group()
-        if _is_junk(whole):
+        plain = whole.isascii() and _SIGNS_OF_A_WORD.isdisjoint(whole)
+        if not plain and _is_junk(whole):
             yield word.start(), word.start() + max(len(whole.rstrip(",;:!?)\"'")), 1)
     for rule in (_MARKUP, _HASHTAG):
         yield from (match.span() for match in rule.finditer(text))

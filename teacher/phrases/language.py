@@ -55,6 +55,7 @@ _HALF = _words(
 )
 # Words of letters alone: the W of 70W is none, and single letters are models, sizes and initials.
 _WORD = re.compile(r"(?<![\w&])[^\W\d_]{2,}(?![\w;])")
+_ASCII_WORD = re.compile(r"[a-z]{2,}")  # finds those and more, several times quicker
 _FOREIGN_LETTERS = re.compile(r"[äöüßàâçéèêëîïôûùñáíóúãõåøæąćęłńśźżșțăîşğıčřšžůěý]")
 _MAX_LOOKED_AT = 1000
 
@@ -74,7 +75,10 @@ _TELLING = _telling_words()
 def is_english(caption: str) -> bool:
     """Whether nothing speaks against it: most letters Latin, no other language's small words in the majority."""
     text = caption[:_MAX_LOOKED_AT].lower()
-    if not text.isascii() and not _mostly_latin(text):
+    if text.isascii():
+        if _TELLING.keys().isdisjoint(_ASCII_WORD.findall(text)):
+            return True
+    elif not _mostly_latin(text):
         return False
     words = _WORD.findall(text)
     if _TELLING.keys().isdisjoint(words):

@@ -15,20 +15,25 @@ _AUXILIARIES = frozenset({"is", "has", "does", "was", "'s"})
 _NEED_A_NOUN = frozenset(
     {"a", "an", "the", "every", "another", "his", "her", "its", "their", "our", "my", "your"}
 )
+_DETERMINERS = frozenset({"DT", "PRP$"})
 _SINGULAR_ARTICLES = frozenset({"a", "an", "every", "another"})
 _BETWEEN = frozenset({"JJ", "JJR", "JJS", "VBN", "CD"})
 _NOT_BEFORE_A_HEAD = frozenset(
     {"nsubj", "nsubj:pass", "obj", "obl", "root", "ROOT", "conj", "parataxis", "appos", "nmod"}
 )
 _FINITE = frozenset({"VB", "VBP", "VBZ", "VBD"})
-_GOES_ON = NOUN_TAGS | _BETWEEN | {"HYPH", "CC", ",", "VBG", "RB", "POS", "_SP", "``", "''"}
+_FINITE_OR_GOES_ON = (
+    _FINITE | NOUN_TAGS | _BETWEEN | {"HYPH", "CC", ",", "VBG", "RB", "POS", "_SP", "``", "''"}
+)
 
 
 def mend_tags(words: Words) -> None:
     """The rules below, over the whole document."""
     _mend_first(words)
+    if _NEED_A_NOUN.isdisjoint(words.lower):
+        return
     for i, form in enumerate(words.lower):
-        if form in _NEED_A_NOUN and words.tags[i] in {"DT", "PRP$"}:
+        if form in _NEED_A_NOUN and words.tags[i] in _DETERMINERS:
             _mend_after(words, i)
 
 
@@ -66,7 +71,7 @@ def _mend_after(words: Words, determiner: int) -> None:
 def _ends_at(words: Words, i: int) -> bool:
     """Whether nothing that could be the noun comes at token `i`: `a plank, a ring`, `a plank and a ring`."""
     tags = words.tags
-    if i == len(tags) or tags[i] not in _FINITE | _GOES_ON:
+    if i == len(tags) or tags[i] not in _FINITE_OR_GOES_ON:
         return True
     return tags[i] in {",", "CC"} and i + 1 < len(tags) and tags[i + 1] in {"DT", "PRP$", "CD"}
 

@@ -6,9 +6,9 @@ an expression follows its base phrase and begins where that begins.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
+from typing import Literal, NamedTuple
 
 from spacy.tokens import Doc
 
@@ -19,11 +19,11 @@ from teacher.phrases.junk import junk_tokens, runs, without
 from teacher.phrases.words import NOUN_TAGS, Chunk, Words, words_of
 
 Span = tuple[int, int]
+_PLACE = itemgetter(0, 1)  # start and end of what was found
 Partitives = Literal["inner", "whole"]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """Tokens [start, end) of the document, which are [begin, stop) of its characters; `code` says why it is not
     asked for, None where it is."""
 
@@ -59,38 +59,35 @@ class PhraseRules:
         words = words_of(doc)
         junk = junk_tokens(words)
         found = [_found(words, run, words.lower[run.head], "chunk", "PH_JUNK") for run in runs(junk)]
-        for chunk in self._joined(words, list(self._chunks(words, junk))):
-            found.extend(self._judged(words, chunk))
-        found.sort(key=lambda item: (item.start, item.end))
+        for chunk in self._chunks(words, junk):
+            code = self._judge.code(words, chunk)
+            root = root_of(words, chunk.head)
+            found.append(_found(words, chunk, root, self._kind, code))
+            if self._expressions and code is None and (longer := expression_of(words, chunk)) is not None:
+                found.append(_found(words, longer, root, "expression"))
+        found.sort(key=_PLACE)
         return found
 
-    def _chunks(self, words: Words, junk: set[int]) -> Iterator[Chunk]:
-        for whole in self._chunker(words):
-            for clean in without(words, whole, junk):
-                yield from self._judge.parts(words, clean)
+    def _chunks(self, words: Words, junk: set[int]) -> Iterable[Chunk]:
+        chunks = self._chunker(words)
+        if junk:
+            chunks = [clean for whole in chunks for clean in without(words, whole, junk)]
+        chunks = self._judge.parts(words, chunks)
+        return self._joined(words, chunks) if self._whole else chunks
 
-    def _joined(self, words: Words, chunks: list[Chunk]) -> Iterator[Chunk]:
-        """With `partitives: whole`, a quantity and what it is of in one chunk: `a group of people`."""
+    def _joined(self, words: Words, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        """A quantity and what it is of in one chunk: `a group of people`."""
         quantity: Chunk | None = None
         for chunk in chunks:
             if quantity is not None and quantity.end + 1 == chunk.start:
                 chunk = Chunk(quantity.start, chunk.end, chunk.head)
             elif quantity is not None:
                 yield quantity
-            quantity = chunk if self._whole and self._judge.is_partitive(words, chunk) else None
+            quantity = chunk if self._judge.is_partitive(words, chunk) else None
             if quantity is None:
                 yield chunk
         if quantity is not None:
             yield quantity
-
-    def _judged(self, words: Words, chunk: Chunk) -> Iterator[Found]:
-        code = self._judge.code(words, chunk)
-        root = root_of(words, chunk.head)
-        yield _found(words, chunk, root, self._kind, code)
-        if self._expressions and code is None:
-            longer = expression_of(words, chunk)
-            if longer is not None:
-                yield _found(words, longer, root, "expression")
 
 
 def given(doc: Doc, spans: Sequence[Span]) -> list[Found]:
@@ -113,5 +110,6 @@ def _given(words: Words, span: Span) -> Found:
 
 
 def _found(words: Words, chunk: Chunk, root: str, kind: str, code: str | None = None) -> Found:
-    first, last = words.tokens[chunk.start], words.tokens[chunk.end - 1]
-    return Found(chunk.start, chunk.end, first.idx, last.idx + len(last), root, kind, code)
+    start, end, _ = chunk
+    last = words.tokens[end - 1]
+    return Found(start, end, words.tokens[start].idx, last.idx + len(last), root, kind, code)

@@ -6,6 +6,7 @@ Promise: tags are Penn's whatever the pipeline; white space is tagged `_SP`, a l
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from spacy.tokens import Doc, Token
 
@@ -19,8 +20,7 @@ PENN_OF_POS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Tokens [start, end) of a document; `head` is the index of the head noun."""
 
     start: int
@@ -38,6 +38,8 @@ class Words:
     tags: list[str]
     relations: list[str]
     heads: list[int]
+    only_letters: bool
+    """No mark, digit or white space is among the tokens: what most captions are, and quick to ask."""
 
     def __len__(self) -> int:
         return len(self.lower)
@@ -55,11 +57,22 @@ class Words:
 
 def words_of(doc: Doc) -> Words:
     """The lists of a tagged document."""
-    penn = doc.lang_ == "en" and doc.has_annotation("TAG")
     tokens = list(doc)  # making a token costs more than looking at it
-    tags = [t.tag_ for t in tokens] if penn else [PENN_OF_POS.get(t.pos_, "") for t in tokens]
-    lower = [t.lower_ for t in tokens]
+    string = doc.vocab.strings.__getitem__
+    lower = [token.lower_ for token in tokens]
+    tag_ids = [token.tag for token in tokens]
+    if doc.lang_ == "en" and any(tag_ids):
+        tags = list(map(string, tag_ids))
+    else:
+        tags = [PENN_OF_POS.get(token.pos_, "") for token in tokens]
+    only_letters = "".join(lower).isalpha()
+    if not only_letters:
+        _tag_white_space(lower, tags)
+    relations, heads = [token.dep_ for token in tokens], [token.head.i for token in tokens]
+    return Words(doc, tokens, lower, tags, relations, heads, only_letters)
+
+
+def _tag_white_space(lower: list[str], tags: list[str]) -> None:
     for i, form in enumerate(lower):
         if form.isspace():
-            tags[i] = "_SP" if len(f"{tokens[i].text}.".splitlines()) == 1 else "_NL"
-    return Words(doc, tokens, lower, tags, [t.dep_ for t in tokens], [t.head.i for t in tokens])
+            tags[i] = "_SP" if len(f"{form}.".splitlines()) == 1 else "_NL"

@@ -21,7 +21,7 @@ from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
 
 ONE_WORD = (
-    "demo doctor schema plan label status retry verify clean compile stats inspect export train evaluate "
+    "demo doctor schema plan label status retry verify clean compile diff stats inspect export train evaluate "
     "phrases rounds"
 )
 VERBS = [

@@ -55,7 +55,7 @@ _regions = st.lists(
     max_size=14,
 )
 _policies = st.builds(
-    lambda groundable_only, low, nms_iou, most, one_to_one, high, cap, merge: Policy(
+    lambda groundable_only, low, nms_iou, most, one_to_one, high, cap, merge, later: Policy(
         groundable_only=groundable_only,
         candidate_score=min(low, high) if low > 0.1 else None,
         nms_iou=nms_iou,
@@ -64,6 +64,9 @@ _policies = st.builds(
         min_score=max(low, high),
         max_regions_per_phrase=cap,
         merge_iou=merge,
+        **({"ignore_score": max(low, high) * 0.9 if low <= 0.1 else None} if later else {}),
+        class_only_below=max(low, high) + 0.2 if later else None,
+        weight="score" if later else "one",
     ),
     st.booleans(),
     st.floats(0, 0.5),
@@ -73,16 +76,21 @@ _policies = st.builds(
     st.floats(0, 0.5),
     st.none() | st.integers(1, 3),
     st.none() | st.floats(0.1, 0.9),
+    st.booleans(),
 )
 
 
 @settings(max_examples=120, deadline=None)
 @given(_regions, _policies)
-def test_every_region_is_kept_or_counted_under_one_rule(regions: list, policy: Policy) -> None:
+def test_every_region_is_kept_ignored_or_dropped_and_the_latter_two_counted_under_one_rule(
+    regions: list, policy: Policy
+) -> None:
     compiled = apply_policy(_row(regions), policy)
 
+    ignored = sum(region["fate"] == "ignore" for region in compiled.row["regions"])
+    assert ignored == compiled.ignored.total()
     assert len(compiled.row["regions"]) + compiled.dropped.total() == len(regions)
-    assert compiled.dropped.keys() <= RULES.keys()
+    assert compiled.dropped.keys() | compiled.ignored.keys() <= RULES.keys()
     check_row(compiled.row)
 
 
@@ -174,6 +182,7 @@ def test_merging_gives_different_phrases_one_box_and_keeps_their_scores() -> Non
     [
         ({"min_score": 0.01}, "min_score 0.01 (evidence: min_score 0.05)"),
         ({"candidate_score": 0.01}, "candidate_score 0.01 (evidence: min_score 0.05)"),
+        ({"ignore_score": 0.01}, "ignore_score 0.01 (evidence: min_score 0.05)"),
         ({"nms_iou": 0.8}, "nms_iou 0.8 (evidence: nms_iou 0.7)"),
         ({"max_regions_per_phrase": 51}, "max_regions_per_phrase 51 (evidence: max_regions_per_phrase 50)"),
         (
@@ -194,8 +203,24 @@ def test_a_policy_that_asks_for_what_is_gone_is_refused_with_both_values(policy:
 def test_every_field_of_the_policy_is_explained_and_changes_its_digest() -> None:
     assert all(field.description for field in Policy.model_fields.values())
 
-    others = [Policy(min_score=0.6), Policy(one_to_one=True), Policy(merge_iou=0.75), Policy(nms_iou=0.5)]
-    assert len({policy.digest() for policy in [Policy(), *others]}) == 5
+    changes: list[dict] = [
+        {"min_score": 0.6}, {"one_to_one": True}, {"merge_iou": 0.75}, {"nms_iou": 0.5}, {"ignore_score": 0.3},
+        {"class_only_below": 0.6}, {"weight": "score"}, {"weight": "ramp", "weight_ramp": (0.1, 0.6)},
+        {"calibration": {"score_kind": "glip", "points": [(0, 0), (1, 1)]}}, {"gold": {"urls": ["gold"]}},
+        {"gold": {"urls": ["gold"], "iou": 0.6}},
+    ]  # fmt: skip
+    digests = {Policy(**change).digest() for change in [{}, *changes]}
+    assert len(digests) == len(changes) + 1
+    assert all(Policy(**Policy(**change).model_dump()) == Policy(**change) for change in changes)
+
+
+def test_a_policy_that_says_nothing_of_later_fields_keeps_the_digest_that_it_had() -> None:
+    demo = {"nms_iou": 0.5, "candidate_score": 0.2, "max_candidates_per_phrase": 3, "one_to_one": True}
+
+    assert Policy().digest() == "sha256:7b7a1a407e399204a68bb4fd221d3b0e7fd509e6f1b1b234bedb2d242c158430"
+    assert Policy(**demo, min_score=0.4, merge_iou=0.75).digest() == (
+        "sha256:cf612f96ed823dfd8dab40d91d3d752286d571a7b711afb1635383184f2899f8"
+    )
 
 
 def test_candidates_below_a_higher_candidate_score_cannot_be_meant() -> None:

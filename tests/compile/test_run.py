@@ -44,7 +44,11 @@ def test_the_report_accounts_for_every_sample_region_and_phrase(
         "kept": 4,
         "dropped": {"below_score": 1, "lost_assignment": 1},
         "merged": 0,
+        "ignored": {},
+        "class_only": 0,
+        "weight": 4.0,
     }
+    assert report.numbers == {"singular": 5} and report.gold == {}
     assert report.phrases.model_dump() == {"positive": 4, "unresolved": 4, "absent": 0}
     assert sum(report.scores.evidence) == 6 and sum(report.scores.view) == 4
     assert "lost_assignment" in report.text() and report.data()["digest"] == report.digest

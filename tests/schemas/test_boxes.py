@@ -60,3 +60,14 @@ def test_nms_keeps_the_best_box_of_every_crowd(scored: list, threshold: float) -
 
 def test_clipping_cuts_to_the_image() -> None:
     assert clip(as_boxes([-3, -1, 50, 9]), 10, 8).tolist() == [[0, 0, 10, 8]]
+
+
+@given(st.lists(st.tuples(BOX, st.floats(0, 1)), max_size=12), st.floats(0, 1))
+def test_few_boxes_at_once_are_suppressed_as_many_one_by_one(scored: list, threshold: float) -> None:
+    boxes = as_boxes([box for box, _ in scored])
+    scores = np.array([score for _, score in scored])
+    far = as_boxes([[1000 + 20 * i, 0, 1010 + 20 * i, 10] for i in range(100)])
+
+    among_many = nms(np.concatenate((boxes, far)), np.concatenate((scores, np.full(100, -1.0))), threshold)
+
+    assert [i for i in among_many if i < len(boxes)] == nms(boxes, scores, threshold)

@@ -82,6 +82,15 @@ def test_threads_and_batches_ahead_change_no_batch(two_streams: TrainSettings) -
         )
 
 
+@pytest.mark.slow
+def test_processes_change_no_batch(two_streams: TrainSettings) -> None:
+    run = maker(two_streams.model_copy(update={"loader": LoaderSettings(processes=2)}))
+    ahead = list(batches_ahead(run, 1, 4))
+
+    assert all(equal(batch, maker(two_streams).batch(1 + place)) for place, batch in enumerate(ahead))
+    assert len(ahead) == 3 and ahead[0].counts and ahead[0].global_size == 4
+
+
 def test_no_more_batches_are_made_ahead_than_were_asked_for(two_streams: TrainSettings) -> None:
     run = maker(two_streams.model_copy(update={"loader": LoaderSettings(threads=2, ahead=2)}))
     begun: list[int] = []

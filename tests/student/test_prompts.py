@@ -261,3 +261,14 @@ def test_a_fixed_prompt_asks_every_image_the_same_and_masks_what_is_not_known() 
         ("ring", (), False),
         ("circle", (0,), False),
     ]
+
+
+def test_a_phrase_list_masks_a_phrase_whose_boxes_are_not_known() -> None:
+    one = example(("a red circle", "circle", "unresolved"), ("a blue star", "star", "positive"))
+    lists = [
+        hard_phrase_list(np.random.default_rng(seed), one.phrases, sorted(NOUNS), HARD_NEGATIVES, "[UNK]")
+        for seed in range(20)
+    ]
+
+    masked = [masked for entries in lists for words, _, _, masked in entries if words == "red circle"]
+    assert masked and all(masked)

@@ -39,27 +39,24 @@ def clear_chunks(words: Words) -> Iterator[Chunk]:
         yield from repaired(words, Chunk(span.start, span.end, span.root.i))
 
 
-def universal_chunks(words: Words) -> Iterator[Chunk]:
+def universal_chunks(words: Words) -> list[Chunk]:
     """Base noun phrases of a parse in Universal Dependencies, trimmed and split; pronouns too."""
     mend_tags(words)
     found: list[Chunk] = []
-    last = len(words) - 1
+    tags, last = words.tags, len(words) - 1
     while last >= 0:
-        chunk = _ending_at(words, last)
+        chunk = _ending_at(words, last) if tags[last] in _COULD_END else None
         if chunk is not None:
             found.append(chunk)
             last = chunk.start
         last -= 1
-    for chunk in reversed(found):
-        yield from repaired(words, chunk)
+    return [part for chunk in reversed(found) for part in repaired(words, chunk)]
 
 
 def _ending_at(words: Words, last: int) -> Chunk | None:
     tag = words.tags[last]
     if tag in PRONOUN_TAGS:
         return Chunk(last, last + 1, last)
-    if tag not in _COULD_END:
-        return None
     top = _top(words, last)
     if words.tags[top] not in _HEAD_TAGS and not _used_as_noun(words, top):
         return None
@@ -68,7 +65,7 @@ def _ending_at(words: Words, last: int) -> Chunk | None:
     start = _start(words, top)
     while start > 0 and words.lower[start] in _AFTER_NOUN and words.tags[start - 1] in NOUN_TAGS:
         start = _start(words, start - 1)
-    while hyphen := _hyphen_at(words, start):
+    while not words.only_letters and (hyphen := _hyphen_at(words, start)):
         start = _start(words, hyphen - 1)
     return Chunk(start, last + 1, last if tag in NOUN_TAGS else top)
 

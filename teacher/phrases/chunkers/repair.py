@@ -5,8 +5,6 @@ Promise: parts of a chunk, in order, without overlap, each ending in its head no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from teacher.phrases.groundable import singular
 from teacher.phrases.words import ADJECTIVE_TAGS, NOUN_TAGS, PRONOUN_TAGS, Chunk, Words
 
@@ -28,16 +26,21 @@ _SINGULAR = frozenset({"a", "an", "one", "this", "that", "every", "each", "anoth
 _LAST_TAGS = NOUN_TAGS | PRONOUN_TAGS | {"CD", "VBG"}
 
 
-def repaired(words: Words, chunk: Chunk) -> Iterator[Chunk]:
+def repaired(words: Words, chunk: Chunk) -> list[Chunk]:
     """The chunk trimmed, or its parts where a comma, bar or spaced dash stands between things."""
-    first = chunk.start
-    for i in range(chunk.start, chunk.end):
-        if words.lower[i] not in _WATCHED and words.tags[i] not in _WATCHED_TAGS:
-            continue
-        if _breaks(words, i, chunk) or _joins_things(words, i, chunk) or _goes_on(words, i, chunk):
-            yield from _trimmed(words, first, i, chunk.head)
+    first, end, head = chunk
+    lower, tags = words.lower, words.tags
+    parts = []
+    for i in range(first, end):
+        if (lower[i] in _WATCHED or tags[i] in _WATCHED_TAGS) and _parts_here(words, i, chunk):
+            parts.append(_trimmed(words, first, i, head))
             first = i + 1
-    yield from _trimmed(words, first, chunk.end, chunk.head)
+    parts.append(_trimmed(words, first, end, head))
+    return [part for part in parts if part is not None]
+
+
+def _parts_here(words: Words, i: int, chunk: Chunk) -> bool:
+    return _breaks(words, i, chunk) or _joins_things(words, i, chunk) or _goes_on(words, i, chunk)
 
 
 def _breaks(words: Words, i: int, chunk: Chunk) -> bool:
@@ -78,29 +81,26 @@ def _between_adjectives(words: Words, i: int, chunk: Chunk) -> bool:
     )
 
 
-def _trimmed(words: Words, start: int, end: int, head: int) -> Iterator[Chunk]:
+def _trimmed(words: Words, start: int, end: int, head: int) -> Chunk | None:
+    tags = words.tags
     while start < end and _cannot_begin(words, start):
         start += 1
-    while start < end and (
-        words.tags[end - 1] not in _LAST_TAGS or not _says_something(words.lower[end - 1])
-    ):
+    while start < end and (tags[end - 1] not in _LAST_TAGS or not _says_something(words.lower[end - 1])):
         end -= 1
     if end - start > 1 and _is_verb_after_all(words, start, end):
         end -= 1
-    if start >= end or (words.tags[end - 1] == "CD" and not _holds_noun(words, start, end)):
-        return
-    if words.tags[end - 1] == "VBG" and head != end - 1:
-        return
-    yield Chunk(start, end, _head(words, start, end, head))
+    if start >= end or (tags[end - 1] == "CD" and not _holds_noun(words, start, end)):
+        return None
+    if tags[end - 1] == "VBG" and head != end - 1:
+        return None
+    return Chunk(start, end, head if start <= head < end else _last_noun(words, start, end))
 
 
 def _holds_noun(words: Words, start: int, end: int) -> bool:
     return any(words.tags[i] in _LAST_TAGS and words.tags[i] != "CD" for i in range(start, end))
 
 
-def _head(words: Words, start: int, end: int, head: int) -> int:
-    if start <= head < end:
-        return head
+def _last_noun(words: Words, start: int, end: int) -> int:
     return max(i for i in range(start, end) if words.tags[i] in _LAST_TAGS and words.tags[i] != "CD")
 
 

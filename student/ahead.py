@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from schemas.errors import Conflict
 from student.batches import Batch, BatchMaker
-from student.examples import load_stream
-from student.order import slots_of
+from student.examples import Stream, load_stream
+from student.mixture_source import InMemory
+from student.order import WholeOrder, slots_of
 
 
 def batches_ahead(
@@ -28,18 +31,26 @@ class _Steps(Dataset[Batch]):
     """Batches by step, in a process that opens the streams for itself (a fork would inherit locks and connections)."""
 
     def __init__(self, maker: BatchMaker, rank: int, workers: int) -> None:
-        self._made_of = maker.settings, maker.processor
+        facts = [replace(stream, examples=InMemory([]), order=WholeOrder([], "")) for stream in maker.streams]
+        self._made_of = maker.settings, facts, maker.processor
         self._share = rank, workers
 
     @cached_property
     def _maker(self) -> BatchMaker:
         torch.set_num_threads(1)
-        settings, processor = self._made_of
-        streams = [load_stream(stream) for stream in settings.streams]
-        return BatchMaker(settings, streams, processor)
+        settings, facts, processor = self._made_of
+        return BatchMaker(settings, list(map(_opened_again, facts)), processor)
 
     def __getitem__(self, step: int) -> Batch:
         return self._maker.batch(step, *self._share)
+
+
+def _opened_again(facts: Stream) -> Stream:
+    """A stream as the first process knows it, with its rows read here. Raises Conflict where they are others by now."""
+    stream = load_stream(facts.settings)
+    if stream.digest != facts.digest:
+        raise Conflict(f"{facts.settings.url} changed while the run began: start it again")
+    return replace(facts, examples=stream.examples, order=stream.order)
 
 
 def _by_processes(maker: BatchMaker, steps: range, rank: int, workers: int) -> Iterator[Batch]:

@@ -44,6 +44,7 @@ class Stream:
     kind: str = "view"
     images: int = 0
     boxes: int = 0
+    has_decoys: bool = False
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -87,6 +88,7 @@ def load_stream(settings: StreamSettings, cache: Path | None = None) -> Stream:
         view.manifest.kind,
         index.images,
         index.boxes,
+        index.has_decoys,
     )
 
 

@@ -27,6 +27,7 @@ class Tally:
     shown: Counter[str] = field(default_factory=Counter)
     licenses: Counter[str] = field(default_factory=Counter)
     boxes: int = 0
+    has_decoys: bool = False
 
     def add(self, table: pa.Table) -> None:
         """Count a part."""
@@ -41,6 +42,7 @@ class Tally:
         licenses = table["license"].fill_null("").combine_chunks().filter(pa.array(usable))
         self.licenses.update({one["values"]: one["counts"] for one in licenses.value_counts().to_pylist()})
         self.boxes += _distinct_boxes(regions)
+        self.has_decoys |= bool((nouns.decoy & usable[nouns.row]).any())
 
     def root_counts(self) -> Counter[str]:
         """In how many rows each noun is not said to be absent; one that is nowhere else still counts once."""

@@ -65,6 +65,9 @@ class WholeOrder:
         self._digest = digest
         self._epoch = lru_cache(maxsize=4)(self._shuffled)
 
+    def __reduce__(self) -> tuple[type[WholeOrder], tuple[Rows, str]]:
+        return WholeOrder, (self.entries, self._digest)  # without its cache, which no pickle holds
+
     def __len__(self) -> int:
         return len(self.entries)
 

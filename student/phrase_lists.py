@@ -94,7 +94,7 @@ def _negatives(
     changed = _other_attribute(rng, thing, hard.attributes)
     if rng.random() < hard.other_attribute and changed:
         negatives.append(changed)
-    if rng.random() < hard.other_noun and thing.before:
+    if rng.random() < hard.other_noun and thing.before and nouns:
         negatives.append(_Words(thing.before, _one_of(rng, nouns)))
     unknown = _other_attribute(rng, thing, hard.attributes)
     if rng.random() < hard.unknown_negative and unknown:

@@ -112,7 +112,7 @@ def test_a_large_view_counts_what_a_small_one_counts(tiny_world: World, tmp_path
     large = load_stream(settings.model_copy(update={"shuffle_window": 16}), tmp_path)
 
     assert isinstance(large.order, WindowOrder) and not isinstance(small.order, WindowOrder)
-    for name in ("root_counts", "licenses", "images", "boxes", "view_digest", "kind"):
+    for name in ("root_counts", "licenses", "images", "boxes", "has_decoys", "view_digest", "kind"):
         assert getattr(small, name) == getattr(large, name)
     assert small.boxes == sum(len(small.examples[row].boxes_xyxy_px_G4) for row in range(60))
 

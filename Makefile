@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo test test-long bench-glip bench-one-number bench-scale bench-engine bench-phrases bench-compile check lock clean
+.PHONY: help setup demo test test-long bench-glip bench-one-number bench-scale bench-engine bench-phrases bench-compile bench-loader check lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ bench-glip: $(STAMP)  ## GLIP's speed and memory on this machine, beside Groundi
 bench-engine: $(STAMP)  ## the engine beside bare loops and Ray Data, and one driver with 10^6 units (some ten minutes, two idle cores)
 	@$(BIN)/python -m benchmarks.engine
 	@$(BIN)/python -m benchmarks.engine_scale
+
+bench-loader: $(STAMP)  ## the training's loader beside webdataset and a bare loop (two minutes, two idle cores)
+	@$(BIN)/python -m benchmarks.loader
 
 bench-scale: $(STAMP)  ## the driver with 10^6 units and 10^4 simulated actors (some minutes)
 	@$(BIN)/python -m benchmarks.engine_scale

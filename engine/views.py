@@ -62,19 +62,22 @@ class View:
     """A view or gold that was opened; every part is checked against the manifest when it is read."""
 
     def __init__(self, store: Store, manifest: ViewManifest) -> None:
-        self._store = store
-        self.manifest = manifest
+        self._store, self.manifest = store, manifest
 
     def __len__(self) -> int:
         return self.manifest.rows
 
     def tables(self) -> Iterator[pa.Table]:
-        """The parts in order, one in memory at a time. Raises Conflict for one that is not as it was written."""
-        for part in self.manifest.parts:
-            data = self._store.read(part.path)
-            if sha256_hex(data) != part.sha256:
-                raise Conflict(f"{part.path} has sha256 {sha256_hex(data)}, its manifest says {part.sha256}")
-            yield read_table(data, VIEW, part.path)
+        """The parts in order, one in memory at a time."""
+        return map(self.table, range(len(self.manifest.parts)))
+
+    def table(self, number: int) -> pa.Table:
+        """One part. Raises Conflict for one that is not as it was written."""
+        part = self.manifest.parts[number]
+        data = self._store.read(part.path)
+        if sha256_hex(data) != part.sha256:
+            raise Conflict(f"{part.path} has sha256 {sha256_hex(data)}, its manifest says {part.sha256}")
+        return read_table(data, VIEW, part.path)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows in order, as plain dictionaries; `meta` is a JSON string."""
@@ -149,8 +152,7 @@ def write_view(
 def _publish(store: Store, manifest: ViewManifest, url: str) -> ViewManifest:
     data = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False).encode()
     if not store.put_if_absent(MANIFEST, data) and store.read(MANIFEST) != data:
-        there = _manifest_at(store, url).digest
-        raise Conflict(f"{url} already holds the view {there}, not {manifest.digest}: choose another folder")
+        raise Conflict(f"{url} already holds another view than {manifest.digest}: choose another folder")
     return manifest
 
 

@@ -1,41 +1,44 @@
 """Batches: the tensors of step n, a pure function of (streams, settings, processor, n).
 
-Nothing is carried from one step to the next, so a run that resumes at step n sees what the undisturbed one saw.
+Nothing is carried from one step to the next, so a run that resumes at step n sees what the undisturbed one saw, and
+workers that share a step see together what one alone would.
 """
 
 # B images, T tokens of the longest prompt of the batch
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+import torch
+from PIL import Image
 from torch import Tensor
 
-from engine.reading.images import decode_image
-from engine.reading.pixels import read_pixels
+from engine.reading.images import decode_picture
+from engine.reading.ranges import RangeReader
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict, EmptyPhrase, GroundswellError, SampleRejected
+from schemas.errors import Conflict, GroundswellError, SampleRejected
 from student.caption_packing import pack_captions
 from student.examples import Example, Stream
-from student.geometry import Motion, draw_motion, move_image
-from student.order import example_at, slot_generator, stream_of_slot
-from student.prompts import Prompt, PromptSpan, TokenBudget, fixed_prompt, make_prompt, mirrored
+from student.geometry import Motion, draw_motion, draw_scale, move_image
+from student.mixture import mixture_of
+from student.order import slot_generator, slots_of
+from student.prompt_tokens import PromptTokens
+from student.prompts import Prompt, TokenBudget, fixed_prompt, make_prompt, mirrored
 from student.settings import TrainSettings
 from student.targets import image_labels
 from teacher.models.glip import GlipProcessor
 from teacher.models.glip.losses import ImageLabels
 
-# Prompts are padded to a multiple of this, so that few widths occur.
-_TEXT_MULTIPLE = 8
-
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step learns from."""
+    """What one worker learns from in one step."""
 
     pixel_values: Tensor  # [B, 3, H, W]
     pixel_mask: Tensor  # [B, H, W]
@@ -45,126 +48,141 @@ class Batch:
     prompts: list[Prompt]
     names: list[str]
     counts: Counter[str]
+    global_size: int  # images of the step over all workers
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Between processes the many small tensors travel as plain bytes: each would cost a shared file."""
+        packed = [{name: value.numpy() for name, value in label.items()} for label in self.labels]
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return _unpacked, ({**values, "labels": packed},)
 
 
 @dataclass(frozen=True)
-class _Item:
+class Item:
+    """One slot before its batch is put together."""
+
     example: Example
     prompt: Prompt
     motion: Motion
-    image: np.ndarray
+    image: np.ndarray  # uint8 [H, W, 3], resized and moved
     stored_hw: tuple[int, int]
+
+
+def _unpacked(values: dict[str, Any]) -> Batch:
+    labels = [{name: torch.from_numpy(value) for name, value in one.items()} for one in values["labels"]]
+    return Batch(**{**values, "labels": labels})
 
 
 class BatchMaker:
     """Makes the batch of any step."""
 
     def __init__(self, settings: TrainSettings, streams: Sequence[Stream], processor: GlipProcessor) -> None:
-        self.settings, self.streams, self.processor = settings, streams, processor
-        self._shares = [stream.settings.share for stream in streams]
+        self.settings, self.streams = settings, streams
+        # a copy: a tokenizer that another thread sets to pad or to cut must not be in the middle of a call
+        self.processor = copy.deepcopy(processor)
+        self.mixture = mixture_of(settings, streams)
+        self._readers = [RangeReader(one.settings.roots, one.settings.storage) for one in streams]
         self._unknown = processor.tokenizer.unk_token
         special = processor.token_count("")
-        count = lru_cache(maxsize=4096)(lambda text: processor.token_count(text) - special)
+        count = lru_cache(maxsize=65_536)(lambda text: processor.token_count(text) - special)
         self._budget = TokenBudget(processor.max_tokens - special, count)
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a step, from 0."""
-        return self._collate([self._item(step, index) for index in range(self.settings.batch_size)])
+    def batch(self, step: int, rank: int = 0, workers: int = 1) -> Batch:
+        """One worker's share of a step's batch, from step 0; the shares together are the batch of one worker alone.
 
-    def slot(self, step: int, index: int) -> tuple[Stream, Example]:
-        """Which example of which stream fills a slot."""
-        number, ordinal = stream_of_slot(step * self.settings.batch_size + index, self._shares)
-        stream = self.streams[number]
-        chosen = example_at(ordinal, stream.entries, f"{number}:{stream.digest}", self.settings.seed)
-        return stream, stream.examples[chosen]
+        (Accumulation over A parts is the same: ask for rank * A + part of workers * A.)
+        raises: ConfigError when batch_size is no multiple of `workers`
+        """
+        slots = slots_of(step, self.settings.batch_size, rank, workers)
+        return self.collate([self.item(slot) for slot in slots])
 
-    def prompt(self, step: int, index: int) -> Prompt:
+    def slot(self, slot: int) -> tuple[Stream, Example]:
+        """Which example of which stream fills a slot; slots are numbered through all steps."""
+        number, row = self._place(slot)
+        return self.streams[number], self.streams[number].examples[row]
+
+    def prompt(self, slot: int) -> Prompt:
         """The prompt of a slot, before any mirror turns its words."""
-        stream, example = self.slot(step, index)
-        if self.settings.tuning_prompt is not None:
-            return fixed_prompt(example, self.settings.tuning_prompt)
-        rng = slot_generator(self.settings.seed, step, index, "prompt")
-        prompt = make_prompt(rng, stream, example, self.settings.hard_negatives, self._budget, self._unknown)
-        if prompt.kind != "caption" or not stream.settings.packing.most:
-            return prompt
-        rng = slot_generator(self.settings.seed, step, index, "packing")
-        return pack_captions(rng, stream, example, prompt, self._budget)
+        number, row = self._place(slot)
+        stream = self.streams[number]
+        return self._prompt(slot, stream, row, stream.examples[row])
 
-    def _item(self, step: int, index: int) -> _Item:
-        stream, example = self.slot(step, index)
-        prompt = self.prompt(step, index)
-        motion = draw_motion(slot_generator(self.settings.seed, step, index, "motion"), self.settings.augment)
-        stored = _stored_image(stream, example)
-        image = move_image(self.processor.resize(stored), motion)
-        height, width = stored.shape[:2]
-        return _Item(example, mirrored(prompt) if motion.mirrored else prompt, motion, image, (height, width))
+    def item(self, slot: int) -> Item:
+        """A slot with its image read, decoded, resized and moved. Any thread may make it."""
+        number, row = self._place(slot)
+        stream = self.streams[number]
+        example = stream.examples[row]
+        prompt = self._prompt(slot, stream, row, example)
+        rng, augment = slot_generator(self.settings.seed, slot, "motion"), self.settings.augment
+        motion, scale = draw_motion(rng, augment), draw_scale(rng, augment)
+        stored = _stored_image(self._readers[number], stream, example)
+        image = move_image(self.processor.resize(stored, scale), motion)
+        hw = (stored.height, stored.width)
+        return Item(example, mirrored(prompt) if motion.mirrored else prompt, motion, image, hw)
 
-    def _collate(self, items: Sequence[_Item]) -> Batch:
-        texts = [item.prompt.text for item in items]
-        longest = max(self.processor.token_count(text) for text in texts)
-        width = min(-(-longest // _TEXT_MULTIPLE) * _TEXT_MULTIPLE, self.processor.max_tokens)
-        tokens = self.processor.tokens(texts, width)
-        cut: Counter[str] = Counter()
-        labels = [self._labels(item, width, cut) for item in items]
+    def collate(self, items: Sequence[Item]) -> Batch:
+        """Items put together, in their order."""
+        tokens = PromptTokens(self.processor, [item.prompt.text for item in items])
+        input_ids, attention_mask = tokens.inputs()
+        counts = Counter(item.prompt.kind for item in items)
+        labels = [self._labels(place, item, tokens, counts) for place, item in enumerate(items)]
         pixels = self.processor.pixels([item.image for item in items])
         return Batch(
             pixel_values=pixels["pixel_values"],
             pixel_mask=pixels["pixel_mask"],
-            input_ids=tokens["input_ids"],
-            attention_mask=tokens["attention_mask"],
+            input_ids=input_ids,
+            attention_mask=attention_mask,
             labels=labels,
             prompts=[item.prompt for item in items],
             names=[item.example.name for item in items],
-            counts=Counter(item.prompt.kind for item in items) + cut,
+            counts=counts,
+            global_size=self.settings.batch_size,
         )
 
-    def _labels(self, item: _Item, width: int, cut: Counter[str]) -> ImageLabels:
-        prompt, tokens = self._within(item.prompt, width, cut)
-        stored, settings = item.stored_hw, self.settings.augment
-        size = item.image.shape[0], item.image.shape[1]
+    def _place(self, slot: int) -> tuple[int, int]:
+        """(stream, row) of a slot."""
+        number, ordinal = self.mixture.at(slot)
+        return number, self.streams[number].order.row(ordinal, str(number), self.settings.seed)
+
+    def _prompt(self, slot: int, stream: Stream, row: int, example: Example) -> Prompt:
+        if self.settings.tuning_prompt is not None:
+            return fixed_prompt(example, self.settings.tuning_prompt)
+        rng = slot_generator(self.settings.seed, slot, "prompt")
+        prompt = make_prompt(rng, stream, example, self.settings.hard_negatives, self._budget, self._unknown)
+        if prompt.kind != "caption" or not stream.settings.packing.most:
+            return prompt
+        rng = slot_generator(self.settings.seed, slot, "packing")
+        return pack_captions(rng, stream, row, example, prompt, self._budget)
+
+    def _labels(self, place: int, item: Item, tokens: PromptTokens, counts: Counter[str]) -> ImageLabels:
+        """Spans past the token limit are left out, and counted."""
+        prompt = item.prompt
+        covered = tokens.spans(place, [(span.begin, span.end) for span in prompt.spans])
+        if lost := covered.count(None):
+            counts["spans_past_token_limit"] += lost
+            kept = (span for span, own in zip(prompt.spans, covered, strict=True) if own is not None)
+            prompt = Prompt(prompt.text, tuple(kept), prompt.kind)
         return image_labels(
-            item.example, prompt, tokens, width, item.motion, stored, size, settings.min_visible
+            item.example,
+            prompt,
+            [own for own in covered if own is not None],
+            tokens.width,
+            item.motion,
+            item.stored_hw,
+            (item.image.shape[0], item.image.shape[1]),
+            self.settings.augment.min_visible,
         )
 
-    def _within(self, prompt: Prompt, width: int, cut: Counter[str]) -> tuple[Prompt, list[list[int]]]:
-        """The prompt and its spans' tokens. Spans past the token limit are left out, and counted."""
-        try:
-            return prompt, self._span_tokens(prompt.text, prompt.spans, width)
-        except EmptyPhrase:
-            pass  # some span is cut off: find out which
-        kept, tokens = [], []
-        for span in prompt.spans:
-            try:
-                tokens += self._span_tokens(prompt.text, [span], width)
-                kept.append(span)
-            except EmptyPhrase:
-                cut["spans_past_token_limit"] += 1
-        return Prompt(prompt.text, tuple(kept), prompt.kind), tokens
 
-    def _span_tokens(self, text: str, spans: Sequence[PromptSpan], width: int) -> list[list[int]]:
-        return self.processor.phrase_tokens(text, [[(span.begin, span.end)] for span in spans], width)
-
-
-def _stored_image(stream: Stream, example: Example) -> np.ndarray:
+def _stored_image(reader: RangeReader, stream: Stream, example: Example) -> Image.Image:
     """The image that was labelled. Raises Conflict for other bytes, GroundswellError for bytes that do not decode."""
-    data = read_pixels(example.pixels, stream.settings.roots)
+    data = reader.read(example.pixels)
     if sha256_hex(data) != example.image_sha256:
         raise Conflict(
             f"{example.name} of {stream.settings.url}: the image at {example.pixels['url']} is not the one that was "
             "labelled (its sha256 differs); restore the shard, or name its place in the stream's `roots`"
         )
     try:
-        return decode_image(data).rgb_u8
+        return decode_picture(data)[0]
     except SampleRejected as error:
         raise GroundswellError(f"{example.name} of {stream.settings.url} cannot be read: {error}") from error
-
-
-def batches_ahead(maker: BatchMaker, first: int, end: int) -> Iterator[Batch]:
-    """The batches of steps first..end-1; the next one is made in a thread while the caller learns from this one."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as worker:
-        coming = worker.submit(maker.batch, first)
-        for step in range(first, end):
-            batch = coming.result()
-            if step + 1 < end:
-                coming = worker.submit(maker.batch, step + 1)
-            yield batch

@@ -7,32 +7,40 @@ mask is ours.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from schemas.probe_nouns import is_probe_noun
 from student.examples import Example, Stream
-from student.prompts import SEPARATOR, Prompt, PromptSpan, TokenBudget
+from student.prompts import SEPARATOR, Prompt, PromptSpan, TokenBudget, may_be_there
 from student.settings import CaptionPacking
 
 
 def pack_captions(
-    rng: np.random.Generator, stream: Stream, example: Example, prompt: Prompt, budget: TokenBudget
+    rng: np.random.Generator,
+    stream: Stream,
+    row: int,
+    example: Example,
+    prompt: Prompt,
+    budget: TokenBudget,
 ) -> Prompt:
     """The prompt among captions of other images of the stream, shuffled, each ended by a separator.
 
-    Captions that would pass the budget are left out; the number drawn depends on `rng` and the settings alone.
+    Of a large stream they are captions of the row's own block. Captions that would pass the budget are left out; the
+    number drawn depends on `rng` and the settings alone.
     """
     number = packed_number(rng, stream.settings.packing)
     room = budget.limit - budget.count(prompt.text + SEPARATOR)
     pieces = [(prompt.text, prompt.spans)]
     said = {"", example.caption}
-    for place in rng.integers(len(stream.examples), size=number):
-        other = stream.examples[int(place)]
+    peers, present = stream.examples.peers(row), may_be_there(stream, example)
+    for place in rng.integers(len(peers), size=number):
+        other = stream.examples[peers[int(place)]]
         cost = budget.count(other.caption + SEPARATOR)
         if cost <= room and other.caption not in said:
-            pieces.append((other.caption, _masked(other, example, stream.probe_nouns_excluded)))
+            pieces.append((other.caption, _masked(other, present, stream.probe_nouns_excluded)))
             said.add(other.caption)
             room -= cost
     if len(pieces) == 1:
@@ -52,14 +60,13 @@ def packed_number(rng: np.random.Generator, packing: CaptionPacking) -> int:
     return packing.most if rng.random() < packing.full else int(rng.integers(packing.most))
 
 
-def _masked(other: Example, example: Example, probe_nouns_too: bool) -> tuple[PromptSpan, ...]:
+def _masked(other: Example, present: Callable[[str], bool], probe_nouns_too: bool) -> tuple[PromptSpan, ...]:
     """Spans of another image's caption that may speak of this image; the rest needs none, having no box here.
 
     probe_nouns_too: mask those as well, so that they are not taught as absent
     """
-    shared = {root.lower() for root in example.roots}
     return tuple(
         PromptSpan(phrase.begin, phrase.end, masked=True)
         for phrase in other.phrases
-        if phrase.root.lower() in shared or (probe_nouns_too and is_probe_noun(phrase.root))
+        if present(phrase.root) or (probe_nouns_too and is_probe_noun(phrase.root))
     )

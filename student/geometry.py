@@ -37,10 +37,15 @@ class Motion:
 def draw_motion(rng: np.random.Generator, settings: AugmentSettings) -> Motion:
     """A random motion about the image's centre."""
     mirror = rng.random() < settings.flip
-    zoom = rng.uniform(1 - settings.zoom, 1 + settings.zoom)
-    dx, dy = rng.uniform(-settings.shift, settings.shift, 2)
+    larger, right, down = (2 * float(drawn) - 1 for drawn in rng.random(3))
+    zoom, dx, dy = 1 + larger * settings.zoom, right * settings.shift, down * settings.shift
     scale_x = -zoom if mirror else zoom
     return Motion(scale_x, zoom, 0.5 - scale_x / 2 + dx, 0.5 - zoom / 2 + dy)
+
+
+def draw_scale(rng: np.random.Generator, settings: AugmentSettings) -> int | None:
+    """The shorter side in pixels that the image is resized to; None: the model's own."""
+    return settings.scales[int(rng.integers(len(settings.scales)))] if settings.scales else None
 
 
 def move_image(image_rgb_u8: NDArray[np.uint8], motion: Motion) -> NDArray[np.uint8]:
@@ -52,7 +57,7 @@ def move_image(image_rgb_u8: NDArray[np.uint8], motion: Motion) -> NDArray[np.ui
     ax, ay = 1 / motion.scale_x, 1 / motion.scale_y
     cx, cy = -motion.shift_x * width * ax, -motion.shift_y * height * ay
     pad_x, pad_y = _overhang(ax, cx, width), _overhang(ay, cy, height)
-    wide = np.pad(image_rgb_u8, ((pad_y, pad_y), (pad_x, pad_x), (0, 0)), mode="edge")
+    wide = _with_repeated_border(image_rgb_u8, pad_x, pad_y)
     moved = Image.fromarray(wide).transform(
         (width, height),
         Image.Transform.AFFINE,
@@ -60,6 +65,17 @@ def move_image(image_rgb_u8: NDArray[np.uint8], motion: Motion) -> NDArray[np.ui
         Image.Resampling.BILINEAR,
     )
     return np.asarray(moved)
+
+
+def _with_repeated_border(image_rgb_u8: NDArray[np.uint8], pad_x: int, pad_y: int) -> NDArray[np.uint8]:
+    """As `np.pad(mode="edge")`, several times as fast."""
+    height, width = image_rgb_u8.shape[:2]
+    wide = np.empty((height + 2 * pad_y, width + 2 * pad_x, 3), dtype=np.uint8)
+    inner = wide[pad_y : pad_y + height]
+    inner[:, pad_x : pad_x + width] = image_rgb_u8
+    inner[:, :pad_x], inner[:, pad_x + width :] = image_rgb_u8[:, :1], image_rgb_u8[:, -1:]
+    wide[:pad_y], wide[pad_y + height :] = inner[0], inner[-1]
+    return wide
 
 
 def _overhang(slope: float, start: float, side: int) -> int:
@@ -78,6 +94,6 @@ def move_boxes(
     moved = boxes * scale + shift
     if motion.mirrored:
         moved = moved[:, [2, 1, 0, 3]]
-    inside = np.clip(moved, 0, [width, height, width, height])
+    inside = np.minimum(np.maximum(moved, 0), [width, height, width, height])
     full = area(moved)
     return inside, np.divide(area(inside), full, out=np.zeros_like(full), where=full > 0)

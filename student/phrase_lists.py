@@ -95,11 +95,15 @@ def _negatives(
     if rng.random() < hard.other_attribute and changed:
         negatives.append(changed)
     if rng.random() < hard.other_noun and thing.before and nouns:
-        negatives.append(_Words(thing.before, str(rng.choice(nouns))))
+        negatives.append(_Words(thing.before, _one_of(rng, nouns)))
     unknown = _other_attribute(rng, thing, hard.attributes)
     if rng.random() < hard.unknown_negative and unknown:
         negatives.append(_Words(unknown.before, None))
     return negatives
+
+
+def _one_of(rng: np.random.Generator, words: Sequence[str]) -> str:
+    return words[int(rng.integers(len(words)))]
 
 
 def _other_attribute(
@@ -110,7 +114,7 @@ def _other_attribute(
     if not places:
         return None
     place, group = places[int(rng.integers(len(places)))]
-    other = str(rng.choice([word for word in group if word != thing.before[place]]))
+    other = _one_of(rng, [word for word in group if word != thing.before[place]])
     return _Words((*thing.before[:place], other, *thing.before[place + 1 :]), thing.noun)
 
 

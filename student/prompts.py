@@ -16,9 +16,11 @@ import numpy as np
 from student.examples import Example, ExamplePhrase, Stream
 from student.phrase_lists import Entry, hard_phrase_list, without_noun
 from student.settings import HardNegatives, StreamSettings
+from student.sides import SIDES
 
 SEPARATOR = ". "
 KINDS = ("detection", "phrase_list", "caption")
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,13 @@ def make_prompt(
 ) -> Prompt:
     """A prompt for an example of a stream. Kind and number of negatives depend on `rng` and the settings alone."""
     mix = stream.settings.prompts
-    kind = KINDS[
-        int(np.searchsorted(np.cumsum([mix.detection, mix.phrase_list]), rng.random(), side="right"))
-    ]
+    drawn = rng.random()
+    kind = KINDS[(drawn >= mix.detection) + (drawn >= mix.detection + mix.phrase_list)]
     negatives = negatives_number(rng, stream.settings)
     if kind == "detection":
         return detection_prompt(rng, stream, example, negatives, budget)
     if kind == "phrase_list":
-        entries = hard_phrase_list(rng, example.phrases, sorted(stream.root_counts), hard, unknown)
+        entries = hard_phrase_list(rng, example.phrases, stream.vocabulary.nouns, hard, unknown)
         return _joined(entries, kind, budget)
     prompt = caption_prompt(example)
     if stream.exhaustive:
@@ -123,17 +124,25 @@ def fixed_prompt(example: Example, text: str) -> Prompt:
 
 
 def absent_roots(rng: np.random.Generator, stream: Stream, example: Example, number: int) -> list[str]:
-    """Up to `number` nouns of the stream that no phrase of the example has, drawn without replacement."""
-    present = set(example.roots)
-    roots = [root for root in sorted(stream.root_counts) if root not in present]
-    if not roots or not number:
-        return []
-    odds = (
-        np.array([stream.root_counts[root] for root in roots], dtype=np.float64)
-        ** stream.settings.negatives_power
-    )
-    drawn = rng.choice(len(roots), size=min(number, len(roots)), replace=False, p=odds / odds.sum())
-    return [roots[i] for i in drawn]
+    """Up to `number` nouns of the stream that the image is not known to hold, drawn without replacement."""
+    return stream.vocabulary.draw(rng, number, may_be_there(stream, example)) if number else []
+
+
+def may_be_there(stream: Stream, example: Example) -> Callable[[str], bool]:
+    """Whether a noun may be in the image: the teacher or a human found it, or left it open, or the caption says it.
+
+    A phrase with nothing but ignored regions counts as found. What the caption of exhaustive gold says does not
+    count: it may list every category.
+    """
+    roots = {root.casefold() for root in example.roots}
+    caption = "" if stream.exhaustive else example.caption.casefold()
+    words = set(_WORD.findall(caption))
+
+    def present(noun: str) -> bool:
+        noun = noun.casefold()
+        return noun in roots or noun in words or (bool(caption) and " " in noun and noun in caption)
+
+    return present
 
 
 def caption_prompt(example: Example) -> Prompt:
@@ -178,6 +187,8 @@ def _is_told_apart(phrase: ExamplePhrase, example: Example, attributes: set[str]
 
 def replaced(prompt: Prompt, edits: Sequence[tuple[int, int, str]]) -> Prompt:
     """The prompt with non-overlapping [begin, end) pieces replaced; spans follow their text."""
+    if not edits:
+        return prompt
     edits = sorted(edits)
     pieces, last = [], 0
     for begin, end, words in edits:
@@ -201,13 +212,10 @@ def _moved(offset: int, edits: Sequence[tuple[int, int, str]], to_end: bool) -> 
     return offset + shift
 
 
-_SIDES = re.compile(r"\b(left|right)\b", re.IGNORECASE)
-
-
 def mirrored(prompt: Prompt) -> Prompt:
-    """The prompt of the mirror image: every word 'left' becomes 'right' and the other way round, case kept."""
+    """The prompt of the mirror image: 'left' becomes 'right' and the other way round, in 'lefthand' too, case kept."""
     return replaced(
-        prompt, [(m.start(), m.end(), _other_side(m.group())) for m in _SIDES.finditer(prompt.text)]
+        prompt, [(m.start(), m.end(), _other_side(m.group())) for m in SIDES.finditer(prompt.text)]
     )
 
 

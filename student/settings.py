@@ -6,84 +6,34 @@ kinds and the same number of negatives, slot by slot, because these are drawn fr
 
 from __future__ import annotations
 
-import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from schemas.settings import Settings
+from student.sides import SIDES
+from student.stream_settings import (
+    CaptionPacking,
+    LoaderSettings,
+    MixtureSettings,
+    PromptMix,
+    StreamSettings,
+    check_ratios,
+)
 
 ProbeNouns = Literal["auto", "excluded", "asked"]
 
-
-class PromptMix(Settings):
-    """How an image of a stream is asked about. Shares must add up to 1."""
-
-    detection: float = Field(
-        0.3, ge=0, le=1, description="head nouns of the image and absent nouns: 'cat. dog. car'"
-    )
-    phrase_list: float = Field(
-        0.5, ge=0, le=1, description="phrases with hard negatives; needs exhaustive gold"
-    )
-    caption: float = Field(0.2, ge=0, le=1, description="the caption as it stands")
-
-    @model_validator(mode="after")
-    def _adds_up(self) -> PromptMix:
-        total = self.detection + self.phrase_list + self.caption
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"detection + phrase_list + caption is {total:g}, expected 1")
-        return self
-
-
-class CaptionPacking(Settings):
-    """Captions of other images in a caption prompt. GLIP's authors: most 20, none 0.4, full 0.5."""
-
-    most: int = Field(0, ge=0, description="most captions of other images; 0: the caption stands alone")
-    none: float = Field(0.4, ge=0, le=1, description="chance of none of them")
-    full: float = Field(
-        0.5, ge=0, le=1, description="chance, else, of the most rather than of any number below it"
-    )
-
-
-class StreamSettings(Settings):
-    """One source of images and how its slots of a batch are filled."""
-
-    url: str = Field(description="a view or gold folder (view.json)")
-    share: float = Field(gt=0, le=1, description="share of all batch slots; the shares of a run add up to 1")
-    prompts: PromptMix = Field(default_factory=PromptMix)
-    weight: float = Field(1.0, ge=0, description="multiplies the weight of every region of the stream")
-    negatives_min: int = Field(0, ge=0, description="fewest absent nouns in a detection prompt")
-    negatives_max: int = Field(15, ge=0, description="most absent nouns in a detection prompt")
-    negatives_full: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="chance of negatives_max of them instead of a number drawn evenly (GLIP's authors: 1 to 85, 0.5)",
-    )
-    packing: CaptionPacking = Field(default_factory=CaptionPacking)
-    negatives_power: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="a noun is drawn as negative in proportion to its count to this power; 0: evenly",
-    )
-    repeat_threshold: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="images whose rarest noun is in a smaller share f are repeated sqrt(threshold/f)",
-    )
-    roots: dict[str, str] = Field(
-        default_factory=dict, description="re-bases pixel urls: {'s3://a/': '/mnt/a/'}"
-    )
-
-    @model_validator(mode="after")
-    def _is_ordered(self) -> StreamSettings:
-        if self.negatives_min > self.negatives_max:
-            raise ValueError(
-                f"negatives_min {self.negatives_min} is above negatives_max {self.negatives_max}"
-            )
-        return self
+__all__ = [
+    "AugmentSettings",
+    "CaptionPacking",
+    "HardNegatives",
+    "LoaderSettings",
+    "MixtureSettings",
+    "ProbeNouns",
+    "PromptMix",
+    "StreamSettings",
+    "TrainSettings",
+]
 
 
 class HardNegatives(Settings):
@@ -130,6 +80,9 @@ class AugmentSettings(Settings):
     min_visible: float = Field(
         0.4, ge=0, le=1, description="a box with less of its area left is ignored, not learned"
     )
+    scales: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="shorter sides in pixels, one drawn for each image; none: the model's own"
+    )
 
 
 class TrainSettings(Settings):
@@ -138,6 +91,8 @@ class TrainSettings(Settings):
     start: str = Field(description="directory of the model to start from")
     out: str = Field(description="directory for the model, checkpoints, logs and report")
     streams: tuple[StreamSettings, ...] = Field(min_length=1)
+    mixture: MixtureSettings = Field(default_factory=MixtureSettings)
+    loader: LoaderSettings = Field(default_factory=LoaderSettings)
     probe_nouns: ProbeNouns = Field(
         "auto",
         description="nouns that decoys are drawn from (docs/decoys.md): excluded, never drawn as negatives; asked, "
@@ -181,17 +136,15 @@ class TrainSettings(Settings):
     tensorboard: bool = Field(True, description="write event files beside the JSON lines")
 
     @model_validator(mode="after")
-    def _shares_add_up(self) -> TrainSettings:
-        total = sum(stream.share for stream in self.streams)
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"the shares of the streams add up to {total:g}, expected 1")
+    def _fits_together(self) -> TrainSettings:
+        check_ratios(self.streams, self.mixture)
         if (self.tuning == "prompt") != (self.tuning_prompt is not None):
             raise ValueError("tuning prompt and tuning_prompt belong together: give both or neither")
         if self.tuning_prompt is not None and any(stream.prompts.detection < 1 for stream in self.streams):
             raise ValueError(
                 "tuning prompt asks one detection prompt: set prompts detection: 1 in every stream"
             )
-        if self.augment.flip and re.search(r"\b(left|right)\b", self.tuning_prompt or "", re.IGNORECASE):
+        if self.augment.flip and SIDES.search(self.tuning_prompt or ""):
             raise ValueError(
                 "tuning_prompt says left or right, which a mirror image turns round: set augment flip: 0"
             )

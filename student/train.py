@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from schemas.digests import digest_of
 from schemas.errors import Conflict, GroundswellError, NotFound
-from student.batches import Batch, BatchMaker, batches_ahead
+from student.ahead import batches_ahead
+from student.batches import Batch, BatchMaker
 from student.card import write_card
 from student.checkpoints import drop_old, latest_checkpoint, restore, save_checkpoint
 from student.examples import Stream, data_digest, load_stream, without_probe_nouns
@@ -30,7 +31,7 @@ REPORT, WEIGHTS = "report.json", "model.safetensors"
 Progress = Callable[[str, int, int], None]
 # What may differ between two starts of one run: where things lie, and how often they are written down.
 _COUNT = "count/"
-_NOT_THE_RUN = {"start", "out", "log_every", "tensorboard", "checkpoint_every", "keep_checkpoints"}
+_NOT_THE_RUN = {"start", "out", "log_every", "tensorboard", "checkpoint_every", "keep_checkpoints", "loader"}
 
 
 def train(settings: TrainSettings, progress: Progress | None = None) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def run_digest(settings: TrainSettings, streams: list[Stream]) -> str:
     ):  # then the data decides, and it came later: such runs keep their digest
         del values["probe_nouns"]
     values["streams"] = [
-        {name: value for name, value in stream.items() if name not in ("url", "roots")}
+        {name: value for name, value in stream.items() if name not in ("url", "roots", "storage")}
         for stream in values["streams"]
     ]
     start = model_files(Path(settings.start))
@@ -230,9 +231,9 @@ def _stream_facts(stream: Stream) -> dict[str, Any]:
         "view_digest": stream.view_digest,
         "kind": stream.kind,
         "share": stream.settings.share,
-        "images": len(stream.examples),
-        "entries_per_epoch": len(stream.entries),
-        "boxes": sum(len(example.boxes_xyxy_px_G4) for example in stream.examples),
+        "images": stream.images,
+        "entries_per_epoch": len(stream.order),
+        "boxes": stream.boxes,
         "licenses": dict(sorted(stream.licenses.items())),
     }
 

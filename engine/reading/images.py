@@ -74,6 +74,12 @@ class DecodedImage:
 
 def decode_image(data: bytes) -> DecodedImage:
     """Decode one image. Raises SampleRejected: IMG_EMPTY, IMG_FORMAT, IMG_SIZE, IMG_TRUNCATED, IMG_DECODE."""
+    picture, (width, height), orientation = decode_picture(data)
+    return DecodedImage(np.asarray(picture), width, height, orientation)
+
+
+def decode_picture(data: bytes) -> tuple[Image.Image, tuple[int, int], int]:
+    """The upright RGB picture, its stored size (width, height) and its EXIF turn; raises as `decode_image`."""
     if not data:
         raise SampleRejected("IMG_EMPTY", "0 bytes")
     try:
@@ -122,15 +128,15 @@ def _check_scans(data: bytes) -> None:
         raise SampleRejected("IMG_DECODE", f"a JPEG of {scans} scans, at most {MAX_SCANS}")
 
 
-def _decode(image: Image.Image) -> DecodedImage:
-    stored_width, stored_height = _stored_size(image)
+def _decode(image: Image.Image) -> tuple[Image.Image, tuple[int, int], int]:
+    stored_size = _stored_size(image)
     orientation = _exif_orientation(image)
     image.load()
     upright = _to_rgb(image)
     # Pillow turns a TIFF itself while it loads it, and no other format
     if orientation != 1 and image.format != "TIFF":
         upright = upright.transpose(_TURNS[orientation])
-    return DecodedImage(np.asarray(upright), stored_width, stored_height, orientation)
+    return upright, stored_size, orientation
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:

@@ -1,8 +1,9 @@
 """A view with its photographs, as self-contained WebDataset tars for trainers elsewhere.
 
-Its promise: the same view gives the same bytes, the image bytes are those that were labelled, and the list of tars
+Its promise: the same view gives the same tars, the image bytes are those that were labelled, and the list of tars
 is written last. A sample is `<number>.<jpg|png|...>` and `<number>.json`, the view's row. Boxes are in the upright
-frame: a reader applies the EXIF turn that the row names.
+frame: a reader applies the EXIF turn that the row names. Beside the tars lies `view/`, the view with its pixels in
+these tars, for `train`.
 """
 
 from __future__ import annotations
@@ -10,20 +11,22 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from pydantic import Field
 
 from engine.ledger.records import record_from
 from engine.settings import StorageSettings
 from engine.storage import Store, open_store
-from engine.views import View, open_view
+from engine.views import View, open_view, write_view
 from pipelines.look.photo import read_photo_bytes
 from pipelines.look.tables import Report, Table
 from schemas.digests import canonical_json, sha256_hex
 from schemas.errors import Conflict
 from schemas.ledger import DataFile
+from schemas.records import Pixels
 
-MANIFEST = "materialized.json"
+MANIFEST, VIEW_FOLDER = "materialized.json", "view"
 SHARD_SAMPLES, SHARD_BYTES = 1000, 256 * 2**20  # a tar ends at whichever comes first
 _SIGNATURES = (
     (b"\xff\xd8", "jpg"),
@@ -36,6 +39,7 @@ _SIGNATURES = (
 )
 
 Progress = Callable[[str, int, int], None]
+Held = tuple[dict[str, Any], tuple[int, int]]  # a row, where its image begins in the tar and how long it is
 
 
 class Materialized(Report):
@@ -66,13 +70,26 @@ def materialize_webdataset(
     """
     view, store = open_view(view_url, storage), open_store(to, storage)
     _refuse_another(store, view, to)
-    shards = [
-        _put_tar(store, number, tar, count)
-        for number, (tar, count) in enumerate(_tars(view, roots, storage, progress))
-    ]
+    shards: list[DataFile] = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for tar, held in _tars(view, roots, storage, progress):
+            shards.append(_put_tar(store, len(shards), tar, len(held)))
+            url = f"{store.url}/{shards[-1].path}"
+            yield from ({**row, "pixels": pixels(url, *place)} for row, place in held)
+
+    known = {**view.manifest.provenance, "materialized_from": view.manifest.digest}
+    write_view(
+        f"{store.url}/{VIEW_FOLDER}", rows(), kind=view.manifest.kind, provenance=known, storage=storage
+    )
     report = Materialized(digest=view.manifest.digest, samples=len(view), shards=tuple(shards))
     store.put_if_absent(MANIFEST, canonical_json(report.data()))
     return report
+
+
+def pixels(url: str, offset: int, length: int) -> dict[str, Any]:
+    """A row's `pixels` for bytes of a tar."""
+    return Pixels(url=url, offset=offset, length=length).model_dump()
 
 
 def _refuse_another(store: Store, view: View, to: str) -> None:
@@ -88,21 +105,21 @@ def _tars(
     roots: Mapping[str, str] | None,
     storage: StorageSettings | None,
     progress: Progress | None,
-) -> Iterator[tuple[bytes, int]]:
-    """(bytes, samples) of each tar in order, one in memory at a time."""
-    sink, count = io.BytesIO(), 0
+) -> Iterator[tuple[bytes, list[Held]]]:
+    """Each tar with its rows in order, one in memory at a time."""
+    sink, held = io.BytesIO(), []  # type: tuple[io.BytesIO, list[Held]]
     for number, row in enumerate(view.rows()):
         image = read_photo_bytes(row, roots, storage)
-        if count and (count == SHARD_SAMPLES or sink.tell() + len(image) > SHARD_BYTES):
-            yield _ended(sink), count
-            sink, count = io.BytesIO(), 0
+        if held and (len(held) == SHARD_SAMPLES or sink.tell() + len(image) > SHARD_BYTES):
+            yield _ended(sink), held
+            sink, held = io.BytesIO(), []
+        held.append((row, (sink.tell() + tarfile.BLOCKSIZE, len(image))))
         _add(sink, f"{number:09d}.{image_suffix(image)}", image)
         _add(sink, f"{number:09d}.json", canonical_json(row))
-        count += 1
         if progress:
             progress("samples", number + 1, len(view))
-    if count:
-        yield _ended(sink), count
+    if held:
+        yield _ended(sink), held
 
 
 def image_suffix(data: bytes) -> str:

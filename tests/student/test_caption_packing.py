@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from student.batches import BatchMaker
 from student.caption_packing import pack_captions, packed_number
 from student.examples import Example, ExamplePhrase, Stream, load_stream
+from student.mixture_source import InMemory
+from student.order import WholeOrder
 from student.prompts import Prompt, PromptSpan, TokenBudget, caption_prompt, negatives_number
 from student.settings import CaptionPacking, PromptMix, StreamSettings, TrainSettings
 from teacher.models.glip import GlipProcessor
@@ -40,11 +42,12 @@ OTHERS = (
 
 def stream(packing: CaptionPacking = ALWAYS, examples: tuple[Example, ...] = (OWN, *OTHERS)) -> Stream:
     settings = StreamSettings(url="x", share=1.0, packing=packing)
-    return Stream(settings, "d", "v", False, examples, tuple(range(len(examples))), {}, {})
+    order = WholeOrder(range(len(examples)), "d")
+    return Stream(settings, "d", "v", False, InMemory(examples), order, {}, {})
 
 
 def packed(seed: int, budget: TokenBudget = WIDE, **changes) -> Prompt:
-    return pack_captions(np.random.default_rng(seed), stream(**changes), OWN, caption_prompt(OWN), budget)
+    return pack_captions(np.random.default_rng(seed), stream(**changes), 0, OWN, caption_prompt(OWN), budget)
 
 
 @given(st.integers(0, 10_000))

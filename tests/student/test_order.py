@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from student.examples import repeat_entries
-from student.order import example_at, slot_generator, stream_of_slot
+from student.mixture import stream_of_slot
+from student.mixture_counts import repeat_numbers
+from student.order import WholeOrder, slot_generator
 
 SHARES = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(
     lambda parts: [p / sum(parts) for p in parts]
@@ -31,24 +33,26 @@ def test_every_stream_counts_its_slots_without_a_gap(shares: list[float], slots:
 
 @pytest.mark.parametrize("size", [1, 2, 7, 30])
 def test_an_epoch_hands_out_each_example_once_in_a_new_order(size: int) -> None:
-    entries = list(range(size))
-    epochs = [[example_at(e * size + i, entries, "sha256:ab", 3) for i in range(size)] for e in range(3)]
+    order = WholeOrder(range(size), "sha256:ab")
+    epochs = [[order.row(e * size + i, "0", 3) for i in range(size)] for e in range(3)]
 
-    assert all(sorted(epoch) == entries for epoch in epochs)
+    assert all(sorted(epoch) == list(range(size)) for epoch in epochs)
     assert size < 7 or epochs[0] != epochs[1]
 
 
 def test_order_depends_on_seed_and_data_and_on_nothing_else() -> None:
-    entries = list(range(50))
-    first = [example_at(i, entries, "sha256:ab", 0) for i in range(50)]
+    def rows(digest: str, seed: int, places) -> list[int]:
+        order = WholeOrder(range(50), digest)
+        return [order.row(place, "0", seed) for place in places]
 
-    assert first == [example_at(i, entries, "sha256:ab", 0) for i in reversed(range(50))][::-1]
-    assert first != [example_at(i, entries, "sha256:ab", 1) for i in range(50)]
-    assert first != [example_at(i, entries, "sha256:cd", 0) for i in range(50)]
+    first = rows("sha256:ab", 0, range(50))
+    assert first == rows("sha256:ab", 0, reversed(range(50)))[::-1]
+    assert first != rows("sha256:ab", 1, range(50))
+    assert first != rows("sha256:cd", 0, range(50))
 
 
-def test_slots_uses_and_steps_have_random_streams_of_their_own() -> None:
-    keys = [(0, 1, 2, "prompt"), (1, 1, 2, "prompt"), (0, 2, 1, "prompt"), (0, 1, 2, "motion")]
+def test_slots_uses_and_seeds_have_random_streams_of_their_own() -> None:
+    keys = [(0, 12, "prompt"), (1, 12, "prompt"), (0, 21, "prompt"), (0, 12, "motion")]
     draws = {slot_generator(*key).random() for key in keys}
 
     assert len(draws) == len(keys)
@@ -56,10 +60,7 @@ def test_slots_uses_and_steps_have_random_streams_of_their_own() -> None:
 
 
 def test_rows_with_a_rare_noun_are_repeated_and_no_row_is_lost() -> None:
-    roots = [["circle"]] * 99 + [["fish", "circle"]]
-    entries = Counter(repeat_entries(roots, threshold=0.09, digest="d"))
+    rarest = np.array([100] * 99 + [1])
 
-    assert set(entries) == set(range(100))
-    assert entries[99] == 3
-    assert all(entries[i] == 1 for i in range(99))
-    assert Counter(repeat_entries(roots, threshold=0.0, digest="d")) == dict.fromkeys(range(100), 1)
+    assert repeat_numbers(rarest, 100, threshold=0.09, digest="d").tolist() == [1] * 99 + [3]
+    assert repeat_numbers(rarest, 100, threshold=0.0, digest="d").tolist() == [1] * 100

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from pipelines.demo.recipe import HARD_NEGATIVES
 from pipelines.demo.world.lexicon import COLOURS
 from student.examples import Example, ExamplePhrase, Stream
+from student.mixture_source import InMemory
+from student.order import WholeOrder
 from student.phrase_lists import hard_phrase_list
 from student.prompts import (
     Prompt,
@@ -43,7 +45,9 @@ def example(*phrases: tuple[str, str, str]) -> Example:
 
 def stream(one: Example, **values: object) -> Stream:
     chosen = StreamSettings(url="x", share=1.0, **values)  # type: ignore[arg-type]
-    return Stream(chosen, "d", "v", chosen.prompts.phrase_list > 0, (one,), (0,), NOUNS, {})
+    return Stream(
+        chosen, "d", "v", chosen.prompts.phrase_list > 0, InMemory([one]), WholeOrder([0], "d"), NOUNS, {}
+    )
 
 
 ONES = np.ones(2, np.float32)
@@ -71,6 +75,20 @@ def test_a_mirrored_prompt_keeps_every_span_on_its_words(words: list[str], data:
     assert turned.text == " ".join(expected)
     assert turned.text[turned.spans[0].begin : turned.spans[0].end] == " ".join(expected[first : last + 1])
     assert mirrored(turned).text == text
+
+
+def test_a_noun_that_was_seen_or_said_is_no_negative_of_a_view() -> None:
+    """Seen: a phrase whose regions all lie in the ignore band. Said: a word of the caption that is no phrase."""
+    seen = ExamplePhrase(0, 6, "a ring", "ring", "unresolved", (), ignored=(0,))
+    ones = np.ones(1, np.float32)
+    one = Example(
+        "x", {}, "", "a ring near the Star", (seen,), np.array([[0, 0, 9, 9]], np.float32), ones, ones
+    )
+    view = stream(one, prompts=PromptMix(detection=1, phrase_list=0, caption=0))
+
+    for seed in range(20):
+        asked = detection_prompt(np.random.default_rng(seed), view, one, 9, BUDGET).text.split(". ")
+        assert sorted(asked) == ["circle", "fish"]
 
 
 @settings(max_examples=60, deadline=None)

@@ -66,14 +66,14 @@ class GlipProcessor(ProcessorMixin):
         pixels = self.pixels([self.resize(image) for image in images], pad)
         return BatchFeature({**pixels, **self.tokens(text, text_width)})
 
-    def target_size(self, size: Size) -> Size:
+    def target_size(self, size: Size, shorter_side: int | None = None) -> Size:
         """(height, width) after resizing: shorter side to `shorter_side`, unless the longer one would pass its limit.
 
         The integer arithmetic is the authors' and must not be tidied: another rounding gives other boxes. Only where
         it leaves nothing of the shorter side (1 x 4000 pixels) one pixel stays.
         """
         short, long = min(size), max(size)
-        target = self.shorter_side
+        target = shorter_side or self.shorter_side
         if long / short * target > self.longer_side:
             target = round(self.longer_side * short / long)
         if target == 0:
@@ -83,10 +83,13 @@ class GlipProcessor(ProcessorMixin):
         other = int(target * long / short)
         return (target, other) if size[0] == short else (other, target)
 
-    def resize(self, image: ImageRgb) -> np.ndarray:
-        """The image at its target size, uint8 [H, W, 3]; bilinear with antialiasing, as PIL does it."""
-        picture = image.convert("RGB") if isinstance(image, Image.Image) else _picture(image)
-        height, width = self.target_size((picture.height, picture.width))
+    def resize(self, image: ImageRgb, shorter_side: int | None = None) -> np.ndarray:
+        """The image at its target size, uint8 [H, W, 3]; bilinear with antialiasing, as PIL does it.
+
+        shorter_side: in the place of the model's own, for training at several scales
+        """
+        picture = _rgb(image) if isinstance(image, Image.Image) else _picture(image)
+        height, width = self.target_size((picture.height, picture.width), shorter_side)
         if (picture.height, picture.width) != (height, width):
             picture = picture.resize((width, height), Image.Resampling.BILINEAR)
         return np.asarray(picture)
@@ -104,7 +107,7 @@ class GlipProcessor(ProcessorMixin):
         values = torch.zeros(len(resized), 3, height, width)
         mask = torch.zeros(len(resized), height, width, dtype=torch.long)
         for index, (image, (rows, columns)) in enumerate(zip(resized, sizes, strict=True)):
-            values[index, :, :rows, :columns] = torch.from_numpy(self._normalise(image))
+            self._normalise(image, values[index, :, :rows, :columns])
             mask[index, :rows, :columns] = 1
         return {"pixel_values": values, "pixel_mask": mask}
 
@@ -118,10 +121,14 @@ class GlipProcessor(ProcessorMixin):
             )
         return pad
 
-    def _normalise(self, image: np.ndarray) -> np.ndarray:
-        channels = image[..., ::-1] if self.channel_order == "bgr" else image
-        mean, std = np.float32(self.pixel_mean), np.float32(self.pixel_std)
-        return ((channels.astype(np.float32) - mean) / std).transpose(2, 0, 1)
+    def _normalise(self, image: np.ndarray, out: Tensor) -> None:
+        """Into `out` [3, H, W]: (value - mean) / std of each channel, in the model's order of channels."""
+        planes = (2, 1, 0) if self.channel_order == "bgr" else (0, 1, 2)
+        for place, plane in enumerate(planes):
+            # the numpy view shares memory with `out`; a uint8 plane and float32 numbers give float32
+            target = out[place].numpy()
+            np.subtract(image[..., plane], np.float32(self.pixel_mean[place]), out=target)
+            np.divide(target, np.float32(self.pixel_std[place]), out=target)
 
     @staticmethod
     def image_sizes(pixel_mask: Tensor) -> list[Size]:
@@ -211,6 +218,10 @@ class GlipProcessor(ProcessorMixin):
                 found["boxes"] = found["boxes"] * found["boxes"].new_tensor([width, height, width, height])
             results.append(found)
         return results
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _picture(image_rgb: np.ndarray) -> Image.Image:

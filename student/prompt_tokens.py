@@ -1,0 +1,60 @@
+"""A batch's prompts as tokens, from one call of the tokenizer: inputs, and which tokens a span covers.
+
+Its promise: the numbers are those of `GlipProcessor.tokens` and `GlipProcessor.phrase_tokens`, prompt by prompt.
+"""
+
+# B prompts, T tokens of the width
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from schemas.errors import EmptyPhrase
+from teacher.models.glip import GlipProcessor
+
+# Prompts are padded to a multiple of this, so that few widths occur.
+_TEXT_MULTIPLE = 8
+
+
+class PromptTokens:
+    """The tokens of some prompts, padded to the longest one rounded up, cut at the processor's limit."""
+
+    def __init__(self, processor: GlipProcessor, texts: Sequence[str]) -> None:
+        encoded = processor.tokenizer(
+            list(texts), truncation=False, verbose=False, return_offsets_mapping=True
+        )
+        self._ids: list[list[int]] = encoded["input_ids"]
+        self._offsets: list[list[tuple[int, int]]] = encoded["offset_mapping"]
+        longest = max(map(len, self._ids))
+        self.width = min(-(-longest // _TEXT_MULTIPLE) * _TEXT_MULTIPLE, processor.max_tokens)
+        self._pad = processor.tokenizer.pad_token_id
+
+    def inputs(self) -> tuple[Tensor, Tensor]:
+        """`input_ids` and `attention_mask`, both [B, T] int64."""
+        ids = torch.full((len(self._ids), self.width), self._pad)
+        mask = torch.zeros(len(self._ids), self.width, dtype=torch.long)
+        for row, own in enumerate(self._ids):
+            kept = own if len(own) <= self.width else [*own[: self.width - 1], own[-1]]
+            ids[row, : len(kept)] = torch.tensor(kept)
+            mask[row, : len(kept)] = 1
+        return ids, mask
+
+    def spans(self, prompt: int, spans: Sequence[tuple[int, int]]) -> list[list[int] | None]:
+        """Per span [begin, end) of a prompt the positions of its tokens; None for one that reaches past the limit.
+
+        raises: EmptyPhrase for a span that covers no token
+        """
+        offsets = self._offsets[prompt][1:-1]  # the two special tokens lie nowhere
+        begins, ends = [begin for begin, _ in offsets], [end for _, end in offsets]
+        last = self.width - 1  # the place of the closing special token
+        found: list[list[int] | None] = []
+        for begin, end in spans:
+            first, stop = bisect_right(ends, begin), bisect_left(begins, end)
+            covered = [place + 1 for place in range(first, stop) if begins[place] < ends[place]]
+            if not covered:
+                raise EmptyPhrase(f"the span [{begin}, {end}) of prompt {prompt} covers no token")
+            found.append(covered if covered[-1] < last else None)
+        return found

@@ -1,0 +1,202 @@
+"""What a batch promises: the tokens of the processor, several scales, images without boxes, any store and tar."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.reading.pixels import read_pixels
+from engine.reading.ranges import RangeReader
+from engine.views import open_view, write_view
+from pipelines.compile.materialize import materialize_webdataset
+from pipelines.demo.world.build import World
+from schemas.errors import EmptyPhrase, NotFound
+from student.ahead import batches_ahead
+from student.batches import Batch, BatchMaker
+from student.examples import load_stream
+from student.prompt_tokens import PromptTokens
+from student.settings import AugmentSettings, LoaderSettings, PromptMix, StreamSettings, TrainSettings
+from teacher.models.glip import GlipProcessor
+from tests.engine.s3_server import s3_bucket
+
+WORDS = st.lists(
+    st.sampled_from(["circle", "a", "red", "Star", "zebra", "é", "😀", ",", "left"]), max_size=90
+)
+
+
+def maker(run: TrainSettings, cache: Path | None = None) -> BatchMaker:
+    streams = [load_stream(stream, cache) for stream in run.streams]
+    return BatchMaker(run, streams, GlipProcessor.from_pretrained(run.start))
+
+
+def equal(a: Batch, b: Batch) -> bool:
+    """Whether two batches teach the same."""
+    tensors = ("pixel_values", "pixel_mask", "input_ids", "attention_mask")
+    return (
+        a.prompts == b.prompts
+        and all(torch.equal(getattr(a, name), getattr(b, name)) for name in tensors)
+        and all(torch.equal(x[n], y[n]) for x, y in zip(a.labels, b.labels, strict=True) for n in x)
+    )
+
+
+@settings(max_examples=80)
+@given(st.lists(WORDS.map(" ".join), min_size=1, max_size=4), st.data())
+def test_one_call_of_the_tokenizer_says_what_the_processor_says(
+    tiny_start: Path, texts: list[str], data
+) -> None:
+    processor = GlipProcessor.from_pretrained(tiny_start)
+    tokens = PromptTokens(processor, texts)
+    wanted = processor.tokens(texts, tokens.width)
+    ids, mask = tokens.inputs()
+    assert torch.equal(ids, wanted["input_ids"]) and torch.equal(mask, wanted["attention_mask"])
+
+    place = data.draw(st.integers(0, len(texts) - 1))
+    edges = st.integers(0, len(texts[place]))
+    begin, end = sorted(data.draw(st.tuples(edges, edges)))
+    try:
+        expected: Any = processor.phrase_tokens(texts[place], [[(begin, end)]], tokens.width)
+    except EmptyPhrase as error:
+        expected = [None] if "reaches token" in str(error) else EmptyPhrase
+    if expected is EmptyPhrase:
+        with pytest.raises(EmptyPhrase):
+            tokens.spans(place, [(begin, end)])
+    else:
+        assert tokens.spans(place, [(begin, end)]) == expected
+
+
+def test_threads_and_batches_ahead_change_no_batch(two_streams: TrainSettings) -> None:
+    plain = maker(two_streams)
+    for loader in (LoaderSettings(threads=1, ahead=1), LoaderSettings(threads=4, ahead=3)):
+        run = maker(two_streams.model_copy(update={"loader": loader}))
+        ahead = list(batches_ahead(run, 1, 6, rank=1, workers=2))
+
+        assert len(ahead) == 5
+        assert all(
+            equal(batch, plain.batch(step, 1, 2)) for step, batch in zip(range(1, 6), ahead, strict=True)
+        )
+
+
+@pytest.mark.slow
+def test_processes_change_no_batch(two_streams: TrainSettings) -> None:
+    run = maker(two_streams.model_copy(update={"loader": LoaderSettings(processes=2)}))
+    ahead = list(batches_ahead(run, 1, 4))
+
+    assert all(equal(batch, maker(two_streams).batch(1 + place)) for place, batch in enumerate(ahead))
+    assert len(ahead) == 3 and ahead[0].counts and ahead[0].global_size == 4
+
+
+def test_no_more_batches_are_made_ahead_than_were_asked_for(two_streams: TrainSettings) -> None:
+    run = maker(two_streams.model_copy(update={"loader": LoaderSettings(threads=2, ahead=2)}))
+    begun: list[int] = []
+    item = run.item
+    run.item = lambda slot: begun.append(slot) or item(slot)  # type: ignore[method-assign, func-returns-value]
+    coming = batches_ahead(run, 0, 100)
+    next(coming)
+    coming.close()
+
+    assert max(begun) < (1 + 2) * two_streams.batch_size
+
+
+def test_an_error_of_an_image_reaches_the_caller_at_its_step(two_streams: TrainSettings) -> None:
+    run = maker(two_streams)
+    item = run.item
+
+    def failing(slot: int) -> Any:
+        if slot == 2 * two_streams.batch_size:
+            raise NotFound("gone")
+        return item(slot)
+
+    run.item = failing  # type: ignore[method-assign]
+    coming = batches_ahead(run, 0, 6)
+    assert len([next(coming), next(coming)]) == 2
+    with pytest.raises(NotFound, match="gone"):
+        next(coming)
+
+
+def test_images_come_at_several_scales_and_their_boxes_with_them(two_streams: TrainSettings) -> None:
+    still = AugmentSettings(flip=0, zoom=0, shift=0, scales=(64, 96, 160))
+    processor = GlipProcessor.from_pretrained(two_streams.start)
+    processor.longer_side = 200
+    run = two_streams.model_copy(update={"augment": still, "steps": 8})
+    one = BatchMaker(run, [load_stream(stream) for stream in run.streams], processor)
+    sides = set()
+    for slot in range(32):
+        item = one.item(slot)
+        sides.add(item.image.shape[0])
+        batch = one.collate([item])
+        assert batch.pixel_mask.shape[1] % 32 == 0
+        ratio = item.image.shape[0] / item.stored_hw[0]
+        reach = item.example.boxes_xyxy_px_G4.max() * ratio
+        for label in batch.labels:
+            assert not len(label["boxes"]) or float(label["boxes"].max()) <= reach
+
+    assert sides == {64, 96, 160}
+    assert equal(one.batch(1), BatchMaker(run, one.streams, processor).batch(1))
+
+
+def test_an_image_without_boxes_is_asked_about_and_teaches_that_nothing_is_there(
+    two_streams: TrainSettings, tiny_world: World, tmp_path: Path
+) -> None:
+    rows = [{**row, "phrases": [], "regions": []} for row in open_view(tiny_world.gold_view).rows()]
+    named = next(open_view(tiny_world.gold_view).rows())
+    write_view(str(tmp_path / "empty"), [*rows[:-1], {**named, "index": 19}], kind="gold", provenance={})
+    mix = PromptMix(detection=1, phrase_list=0, caption=0)
+    stream = StreamSettings(url=str(tmp_path / "empty"), share=1, prompts=mix, negatives_min=1)
+
+    batch = maker(two_streams.model_copy(update={"streams": (stream,), "batch_size": 8})).batch(0)
+
+    empty = [
+        label for label, prompt in zip(batch.labels, batch.prompts) if not any(s.boxes for s in prompt.spans)
+    ]
+    assert len(empty) >= 6 and all(len(label["boxes"]) == 0 for label in empty)
+    assert all(bool((label["token_mask"] == 1).all()) for label in empty)
+    assert all(prompt.spans for prompt in batch.prompts)
+
+
+def test_training_reads_the_view_beside_materialized_tars(two_streams: TrainSettings, tmp_path: Path) -> None:
+    materialize_webdataset(two_streams.streams[0].url, str(tmp_path / "tars"))
+    there = tuple(one.model_copy(update={"url": str(tmp_path / "tars/view")}) for one in two_streams.streams)
+
+    here, tars = maker(two_streams), maker(two_streams.model_copy(update={"streams": there}))
+
+    assert [s.digest for s in here.streams] == [s.digest for s in tars.streams]
+    assert all(equal(here.batch(step), tars.batch(step)) for step in range(3))
+
+
+def test_a_range_reader_reads_what_read_pixels_reads(two_streams: TrainSettings, tmp_path: Path) -> None:
+    materialize_webdataset(two_streams.streams[0].url, str(tmp_path / "tars"))
+    places = [row["pixels"] for row in open_view(str(tmp_path / "tars/view")).rows()]
+    reader = RangeReader({str(tmp_path): str(tmp_path)})
+
+    assert [reader.read(place) for place in places] == [read_pixels(place) for place in places]
+    with pytest.raises(NotFound, match="not the one labelled"):
+        reader.read({**places[0], "offset": 10**9})
+    with pytest.raises(NotFound, match="in `roots`"):
+        reader.read({**places[0], "url": str(tmp_path / "none.tar")})
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_large_view_and_its_tars_train_from_object_storage_as_from_disk(
+    two_streams: TrainSettings, tmp_path: Path
+) -> None:
+    run = two_streams.model_copy(update={"steps": 4})
+    with s3_bucket() as (url, storage):
+        materialize_webdataset(two_streams.streams[0].url, f"{url}/tars", storage=storage)
+        materialize_webdataset(two_streams.streams[0].url, str(tmp_path / "tars"))
+
+        def at(place: str, **values: Any) -> TrainSettings:
+            large = {"url": f"{place}/tars/view", "shuffle_window": 8, **values}
+            return run.model_copy(update={"streams": tuple(s.model_copy(update=large) for s in run.streams)})
+
+        disk = maker(at(str(tmp_path)), tmp_path / "cache")
+        bucket = maker(at(url, storage=storage), tmp_path / "cache")
+        there = list(batches_ahead(bucket, 0, 4))
+
+    assert all(equal(disk.batch(step), there[step]) for step in range(4))
+    assert np.array_equal(disk.streams[0].digest, bucket.streams[0].digest)

@@ -10,6 +10,8 @@ import pytest
 from schemas.probe_nouns import is_probe_noun
 from student.caption_packing import pack_captions
 from student.examples import Example, ExamplePhrase, Stream, without_probe_nouns
+from student.mixture_source import InMemory
+from student.order import WholeOrder
 from student.phrase_lists import hard_phrase_list
 from student.prompts import TokenBudget, absent_roots, caption_prompt
 from student.settings import CaptionPacking, HardNegatives, StreamSettings
@@ -34,7 +36,8 @@ OWN, OTHER = example("a dog", "dog"), example("a kite and a lamp", "kite", "lamp
 def stream(has_decoys: bool = False) -> Stream:
     settings = StreamSettings(url="x", share=1.0, packing=CaptionPacking(most=9, none=0, full=1))
     counts = dict.fromkeys(NOUNS, 3)
-    return Stream(settings, "d", "v", False, (OWN, OTHER), (0, 1), counts, {}, has_decoys=has_decoys)
+    order = WholeOrder(np.arange(2), "d")
+    return Stream(settings, "d", "v", False, InMemory((OWN, OTHER)), order, counts, {}, has_decoys=has_decoys)
 
 
 def drawn(of: Stream) -> set[str]:
@@ -71,7 +74,7 @@ def test_a_phrase_list_without_a_noun_to_draw_has_no_such_negative() -> None:
 def test_a_packed_probe_noun_is_masked_rather_than_taught_as_absent() -> None:
     [view] = without_probe_nouns([stream(has_decoys=True)], "auto")
 
-    prompt = pack_captions(np.random.default_rng(1), view, OWN, caption_prompt(OWN), WIDE)
+    prompt = pack_captions(np.random.default_rng(1), view, 0, OWN, caption_prompt(OWN), WIDE)
 
     masked = {prompt.text[span.begin : span.end] for span in prompt.spans if span.masked}
     assert OTHER.caption in prompt.text and masked == {"kite"}

@@ -9,6 +9,9 @@ import typer
 
 from pipelines.cli.shell import JSON, SET, Progress, example, give, table, verb
 
+# What a machine that sends SIGTERM commonly waits; a step and a checkpoint must fit in.
+TRAIN_GRACE_S = 110.0
+
 
 def add_verbs(app: typer.Typer) -> None:
     """Add this family to the command line."""
@@ -39,12 +42,18 @@ def train(
     overrides: list[str] = SET,
     as_json: bool = JSON,
 ) -> None:
-    """Train a student on gold and views; run again after any end, it continues from its last checkpoint."""
+    """Train a student on gold and views; run again after any end, it continues from its last checkpoint.
+
+    Ctrl-C or SIGTERM once writes a checkpoint after the step at hand and ends with 130; twice stops at once.
+    """
     from pipelines.config import load_settings
+    from pipelines.label.interrupt import stop_when_asked
     from student.settings import TrainSettings
     from student.train import train as run_train
 
-    report = run_train(load_settings(config, TrainSettings, overrides), progress=Progress())
+    settings = load_settings(config, TrainSettings, overrides)
+    with stop_when_asked(TRAIN_GRACE_S, "writing a checkpoint after this step") as stop:
+        report = run_train(settings, progress=Progress(), stop=stop)
     give(as_json, report, train_text(report))
 
 
@@ -158,6 +167,7 @@ def train_text(report: dict[str, Any]) -> str:
         f"{report['steps']} steps, {report['images_seen']} images seen, {report['parameters']:,} parameters, "
         f"of which {report['tuning']['learned']:,} learned (tuning {report['tuning']['mode']})",
         table(streams, ["data", "share", "images", "boxes", "where"]),
+        *report["parameter_groups"],
         f"weights sha256:{report['model_sha256']}",
         f"run     {report['run_digest']}",
     ]

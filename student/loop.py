@@ -125,15 +125,13 @@ class TrainingLoop:
         """This worker's parts of each coming step."""
         parts = self.settings.accumulate
         total, first = self.place.workers * parts, self.place.rank * parts
-        ahead = [
-            batches_ahead(self.batches, self.step, self.settings.steps, first + part, total)
-            for part in range(parts)
-        ]
-        try:
-            yield from zip(*ahead, strict=True)
-        finally:
-            for one in ahead:
-                one.close()
+        yield from zip(
+            *(
+                batches_ahead(self.batches, self.step, self.settings.steps, first + part, total)
+                for part in range(parts)
+            ),
+            strict=True,
+        )
 
     def _one_step(self, parts: tuple[Batch, ...], journal: TrainingJournal | None) -> bool:
         """Learn, log, save. Whether the run was asked to stop, on whichever worker."""

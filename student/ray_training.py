@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from student.settings import TrainSettings
 log = logging.getLogger(__name__)
 _RAY_FILES, _STOP = ".ray", ".stop"
 _LOOK_S = 0.5
+_TOLD_CHARACTERS = 160
 
 
 def train_on_ray(settings: TrainSettings, digest: str, progress: Progress, stop: Callable[[], bool]) -> bool:
@@ -41,7 +44,8 @@ def train_on_ray(settings: TrainSettings, digest: str, progress: Progress, stop:
     out.mkdir(parents=True, exist_ok=True)
     (out / _STOP).unlink(missing_ok=True)
     lost, newest = 0, _newest(out)
-    with cluster(settings.address, settings.allow_unauthenticated):
+    # Ray tells of lost workers on stdout, which is for the report.
+    with redirect_stdout(sys.stderr), cluster(settings.address, settings.allow_unauthenticated):
         try:
             while True:
                 answer = _Attempt(settings, digest).watched(progress, stop)
@@ -109,8 +113,8 @@ def _told(error: BaseException) -> str:
         ) from error
     if not isinstance(error, TrainingFailedError):
         raise error
-    lines = [str(failure).strip().splitlines()[-1] for failure in failures]
-    return "; ".join(lines) or str(error)
+    lines = [str(failure).strip().splitlines()[-1][:_TOLD_CHARACTERS] for failure in failures]
+    return "; ".join(lines) or str(error)[:_TOLD_CHARACTERS]
 
 
 def _trainer(settings: TrainSettings, digest: str) -> Any:

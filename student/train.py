@@ -8,35 +8,47 @@ from typing import Any
 
 import torch
 
-from student.card import write_card
+from student.card import Told, write_card
 from student.examples import Stream, load_stream
 from student.loop import MODEL, Asked, Progress, TrainingLoop
+from student.overlap import check_overlap
 from student.place import Place
 from student.report import finished_report, make_report, run_digest, write_report
 from student.settings import TrainSettings
+from student.trained_images import write_trained
 
 __all__ = ["Progress", "run_digest", "train"]
 
 
 def train(
-    settings: TrainSettings, progress: Progress | None = None, stop: Callable[[], bool] | None = None
+    settings: TrainSettings,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] | None = None,
+    told: Told | None = None,
 ) -> dict[str, Any]:
     """Train and return the report; `out/model` is the result, a Hugging Face directory.
 
     A run that was cut short continues from its last checkpoint; one that is done gives its report again.
     stop:   looked at after every step; once true, a checkpoint is written and KeyboardInterrupt raised
-    raises: Conflict when `out` holds another run or is being written, GroundswellError when the loss is no number
+    told:   what others found of data and model, for the model card
+    raises: Conflict when `out` holds another run or is being written, or the data holds images of `evaluation`;
+            GroundswellError when the loss is no number
     """
     torch.set_num_threads(settings.threads)
     streams = [load_stream(stream) for stream in settings.streams]
     digest = run_digest(settings, streams)
     out = Path(settings.out)
+    told = told or Told()
+    told.check(streams)
     if (report := finished_report(out, digest)) is not None:
+        write_card(out / MODEL, settings, report, told)
         return report
+    overlap = check_overlap(settings)
     if not _run(settings, streams, digest, progress or _unheard, stop or _never):
         raise KeyboardInterrupt
-    report = make_report(settings, streams, digest, {})
-    write_card(out / MODEL, settings, report)
+    trained_images = write_trained(out / MODEL, settings)
+    report = make_report(settings, streams, digest, overlap) | {"trained_images": trained_images}
+    write_card(out / MODEL, settings, report, told)
     write_report(out, report)
     return report
 

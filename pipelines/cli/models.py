@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -40,6 +41,12 @@ def add_verbs(app: typer.Typer) -> None:
 def train(
     config: Annotated[Path, typer.Argument(help="The training: a YAML file.")],
     overrides: list[str] = SET,
+    audit: Annotated[
+        list[Path] | None, typer.Option(help="What `audit report --json` said of a view, for the model card.")
+    ] = None,
+    evaluation: Annotated[
+        list[Path] | None, typer.Option(help="What `evaluate --json` said of the model, for its card.")
+    ] = None,
     as_json: bool = JSON,
 ) -> None:
     """Train a student on gold and views; run again after any end, it continues from its last checkpoint.
@@ -48,12 +55,17 @@ def train(
     """
     from pipelines.config import load_settings
     from pipelines.label.interrupt import stop_when_asked
+    from student.card import Told
     from student.settings import TrainSettings
     from student.train import train as run_train
 
     settings = load_settings(config, TrainSettings, overrides)
     with stop_when_asked(TRAIN_GRACE_S, "writing a checkpoint after this step") as stop:
-        report = run_train(settings, progress=Progress(), stop=stop)
+        told = Told(
+            [json.loads(path.read_text()) for path in audit or ()],
+            {path.stem: json.loads(path.read_text()) for path in evaluation or ()},
+        )
+        report = run_train(settings, progress=Progress(), stop=stop, told=told)
     give(as_json, report, train_text(report))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,15 @@ def make_report(
         "model_sha256": files[WEIGHTS],
         "model_files": files,
     }
+
+
+def write_settings(settings: TrainSettings, digest: str) -> None:
+    """Write what is about to run to `out/settings.json`: resolved settings, the run's digest, versions."""
+    out = Path(settings.out)
+    out.mkdir(parents=True, exist_ok=True)
+    versions = {name: version(name) for name in ("torch", "transformers", "numpy", "pillow")}
+    values = {"run_digest": digest, "settings": settings.model_dump(mode="json"), "versions": versions}
+    (out / "settings.json").write_text(json.dumps(values, indent=1) + "\n")
 
 
 def write_report(out: Path, report: dict[str, Any]) -> None:

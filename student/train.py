@@ -13,7 +13,7 @@ from student.examples import Stream, load_stream
 from student.loop import MODEL, Asked, Progress, TrainingLoop
 from student.overlap import check_overlap
 from student.place import Place
-from student.report import finished_report, make_report, run_digest, write_report
+from student.report import finished_report, make_report, run_digest, write_report, write_settings
 from student.settings import TrainSettings
 from student.trained_images import write_trained
 
@@ -43,6 +43,7 @@ def train(
     if (report := finished_report(out, digest)) is not None:
         write_card(out / MODEL, settings, report, told)
         return report
+    write_settings(settings, digest)
     overlap = check_overlap(settings)
     if not _run(settings, streams, digest, progress or _unheard, stop or _never):
         raise KeyboardInterrupt

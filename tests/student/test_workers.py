@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from schemas.errors import GroundswellError
 from student.journal import read_journal, read_samples
 from student.settings import TrainSettings
 from student.train import train
@@ -90,3 +91,32 @@ def test_half_precision_learns_nearly_the_same(first_steps: TrainSettings, tmp_p
 
     assert 0 < apart(full, half) < 0.2
     assert curve(full) == pytest.approx(curve(half), rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@quiet_ray
+def test_an_error_of_the_run_is_raised_once_and_as_what_it_is(
+    first_steps: TrainSettings, tmp_path: Path, ray_cluster: None
+) -> None:
+    far = in_folder(first_steps, tmp_path / "far", workers=2, learning_rate=1e30, clip_norm=1e30, steps=4)
+
+    with pytest.raises(GroundswellError, match="Lower learning_rate or clip_norm"):
+        train(far)
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@quiet_ray
+def test_workers_that_are_asked_to_stop_write_a_checkpoint_and_the_run_goes_on(
+    first_steps: TrainSettings, tmp_path: Path, ray_cluster: None
+) -> None:
+    calm = in_folder(first_steps, tmp_path / "calm", workers=2, steps=6)
+    asked = in_folder(calm, tmp_path / "asked", checkpoint_every=6, steps=6)
+    with pytest.raises(KeyboardInterrupt):
+        train(asked, stop=lambda: bool(read_samples(tmp_path / "asked")))
+    assert list((tmp_path / "asked" / "checkpoints").glob("step-*/trainer.json"))
+    train(asked), train(calm)
+
+    assert curve(asked) == curve(calm)
+    assert read_samples(tmp_path / "asked") == read_samples(tmp_path / "calm")

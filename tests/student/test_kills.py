@@ -82,3 +82,20 @@ def test_ten_kills_at_random_moments_with_two_workers_change_no_bit(run: TrainSe
     assert child.wait(timeout=600) == 0 == finish(calm(long))
 
     assert what_was_learned(long) == what_was_learned(calm(long))
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_a_notice_to_end_reaches_two_workers(run: TrainSettings) -> None:
+    told = run.model_copy(update={"workers": 2, "steps": 60, "checkpoint_every": 60, "log_every": 60})
+    child = start_training(told)
+    wait_for_step(child, told, 5)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(timeout=120) == 130
+    newest = max((Path(told.out) / "checkpoints").iterdir())
+    assert newest.name == f"step-{steps_begun(told):08d}"
+    assert finish(told) == 0 == finish(calm(told))
+
+    assert what_was_learned(told) == what_was_learned(calm(told))
+    assert (Path(told.out) / "report.out").read_text().startswith("{")

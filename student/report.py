@@ -49,9 +49,9 @@ def finished_report(out: Path, digest: str) -> dict[str, Any] | None:
 
 
 def make_report(
-    settings: TrainSettings, streams: list[Stream], digest: str, overlap: dict[str, Any]
+    settings: TrainSettings, streams: list[Stream], digest: str, trained_images: int
 ) -> dict[str, Any]:
-    """What is said of the model in `out/model`."""
+    """What is said of the model in `out/model`, but for the overlap with evaluation sets."""
     out = Path(settings.out)
     files, start = model_files(out / "model"), start_files(settings.start)
     learned = json.loads((out / LEARNED).read_text())
@@ -65,7 +65,7 @@ def make_report(
         "parameters": learned["total"],
         "tuning": {"mode": settings.tuning, "learned": learned["learned"]},
         "parameter_groups": learned["groups"],
-        "overlap": overlap,
+        "trained_images": trained_images,
         "start_sha256": start[WEIGHTS] if isinstance(settings.start, str) else digest_of(start),
         "model_sha256": files[WEIGHTS],
         "model_files": files,

@@ -40,15 +40,14 @@ def train(
     out = Path(settings.out)
     told = told or Told()
     told.check(streams)
-    if (report := finished_report(out, digest)) is not None:
-        write_card(out / MODEL, settings, report, told)
-        return report
-    write_settings(settings, digest)
+    report = finished_report(out, digest)
     overlap = check_overlap(settings)
-    if not _run(settings, streams, digest, progress or _unheard, stop or _never):
-        raise KeyboardInterrupt
-    trained_images = write_trained(out / MODEL, settings)
-    report = make_report(settings, streams, digest, overlap) | {"trained_images": trained_images}
+    if report is None:
+        write_settings(settings, digest)
+        if not _run(settings, streams, digest, progress or _unheard, stop or _never):
+            raise KeyboardInterrupt
+        report = make_report(settings, streams, digest, write_trained(out / MODEL, settings))
+    report["overlap"] = overlap
     write_card(out / MODEL, settings, report, told)
     write_report(out, report)
     return report

@@ -87,6 +87,17 @@ def test_an_overlap_that_is_allowed_is_told_in_the_card(
     assert "Of 20 training images and 3 evaluation images, with equal bytes: 3" in card
 
 
+def test_a_finished_run_is_looked_at_too(
+    two_streams: TrainSettings, tiny_world: World, tmp_path: Path
+) -> None:
+    short = two_streams.model_copy(update={"steps": 1, "overlap_bits": None})
+    train(short)
+    test = evaluation_of(list(open_view(tiny_world.gold_view).rows())[:3], tmp_path / "test")
+
+    with pytest.raises(Conflict, match="3 of 20"):
+        train(short.model_copy(update={"evaluation": (test,)}))
+
+
 def test_a_model_says_which_images_it_and_its_start_were_trained_on(
     two_streams: TrainSettings, tiny_world: World, tmp_path: Path
 ) -> None:

@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from schemas.errors import Conflict
+from student.examples import Stream
 from student.settings import TrainSettings
 
 
-def write_card(folder: Path, settings: TrainSettings, report: dict[str, Any]) -> None:
-    """Write `README.md`: the data with digests and licences, the settings, the weights. No clock, no machine."""
+@dataclass(frozen=True)
+class Told:
+    """What others found: reports of `audit report --json` on the run's views, of `evaluate --json` on the model."""
+
+    audits: Sequence[dict[str, Any]] = ()
+    evaluations: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # by a name for the card
+
+    def check(self, streams: Sequence[Stream]) -> None:
+        """Raises Conflict for an audit of a view that the run does not learn from."""
+        known = {stream.view_digest for stream in streams}
+        for audit in self.audits:
+            if audit["view_digest"] not in known:
+                raise Conflict(
+                    f"the audit is of the view {audit['view_digest']}, which is none of the run's {sorted(known)}"
+                )
+
+
+def write_card(folder: Path, settings: TrainSettings, report: dict[str, Any], told: Told) -> None:
+    """Write `README.md`: data with digests, verdicts and licences, settings, weights. No clock, no machine."""
     lines = [
         "---",
         "library_name: transformers",
@@ -28,7 +49,12 @@ def write_card(folder: Path, settings: TrainSettings, report: dict[str, Any]) ->
         *[_data_row(stream) for stream in report["streams"]],
         "",
         "A view's boxes come from a teacher and are not checked one by one; its audit says what they are worth.",
+        *_audit_lines(report, told),
         "",
+        "## Images shared with evaluation sets",
+        *_overlap_lines(report["overlap"]),
+        "",
+        *_evaluation_lines(told),
         "## Licences",
         "No licence is given to these weights here. The images they were learned from say:",
         *[_licence_line(stream) for stream in report["streams"]],
@@ -37,6 +63,7 @@ def write_card(folder: Path, settings: TrainSettings, report: dict[str, Any]) ->
         f"- run digest: `{report['run_digest']}` (settings, start weights, data)",
         f"- start weights: sha256 `{report['start_sha256']}`",
         f"- weights: sha256 `{report['model_sha256']}`",
+        *[f"- {line}" for line in report["parameter_groups"]],
         f"- seed {settings.seed}, learning rate {settings.learning_rate:g}, weight decay {settings.weight_decay:g}",
         "",
         "## Settings",
@@ -46,6 +73,51 @@ def write_card(folder: Path, settings: TrainSettings, report: dict[str, Any]) ->
         "",
     ]
     (folder / "README.md").write_text("\n".join(lines))
+
+
+def _audit_lines(report: dict[str, Any], told: Told) -> list[str]:
+    """A line for each view: its audit's precision, or that there is none."""
+    by_view = {audit["view_digest"]: audit for audit in told.audits}
+    views = [stream["view_digest"] for stream in report["streams"] if stream["kind"] == "view"]
+    lines = []
+    for digest in dict.fromkeys(views):
+        if (audit := by_view.get(digest)) is None:
+            lines.append(f"- `{digest}`: no audit was given")
+            continue
+        found = audit["precision"]
+        who = "a person" if audit["reviewer_kind"] == "person" else "a program that knows the truth"
+        lines.append(
+            f"- `{digest}`: precision {found['value']:.3f} ({audit['confidence']:.0%} interval {found['low']:.3f} to "
+            f"{found['high']:.3f}), {audit['reviewed']} regions reviewed by {who}"
+        )
+    return ["", *lines] if lines else []
+
+
+def _overlap_lines(overlap: dict[str, Any]) -> list[str]:
+    if not overlap:
+        return ["Not looked for: the run names no evaluation sets."]
+    bits = overlap["overlap_bits"]
+    looks = (
+        "not looked for"
+        if bits is None
+        else f"{overlap['alike']} (perceptual hashes within {bits} of 64 bits)"
+    )
+    return [
+        f"Of {overlap['training_images']:,} training images and {overlap['evaluation_images']:,} evaluation images, "
+        f"with equal bytes: {overlap['equal']}; that look alike: {looks}."
+    ]
+
+
+def _evaluation_lines(told: Told) -> list[str]:
+    """Numbers with their intervals, where an evaluation was given."""
+    if not told.evaluations:
+        return []
+    lines = ["## Evaluation", "| on | number | value | interval |", "|---|---|---|---|"]
+    for name, found in told.evaluations.items():
+        for number, (low, high) in sorted(found.get("ci", {}).items()):
+            if isinstance(found.get(number), int | float):
+                lines.append(f"| {name} | {number} | {found[number]:.3f} | {low:.3f} to {high:.3f} |")
+    return [*lines, "", "Intervals are over images, of this one model.", ""]
 
 
 def _tuning_lines(settings: TrainSettings, report: dict[str, Any]) -> list[str]:
@@ -63,7 +135,7 @@ def _tuning_lines(settings: TrainSettings, report: dict[str, Any]) -> list[str]:
 
 def _portable(settings: TrainSettings) -> dict[str, Any]:
     """The settings without the places of this machine; the digests above say what lay there."""
-    values = settings.model_dump(mode="json", exclude={"out", "start"})
+    values = settings.model_dump(mode="json", exclude={"out", "start", "evaluation", "address"})
     for stream in values["streams"]:
         del stream["url"], stream["roots"]
     return values

@@ -1,12 +1,13 @@
 """Checkpoints: a Hugging Face directory plus the trainer's state, whose small record is written last.
 
 A directory without `trainer.json` is the remains of a kill and is never read. No pickles: the optimizer's moments are
-safetensors, everything else is a function of the step.
+safetensors. Random numbers and the data's position are functions of seed and step, so the step is all there is of them.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from schemas.errors import Conflict
 RECORD = "trainer.json"
 _STATE = "trainer.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_NOTHING_LOGGED: dict[str, Any] = {"losses": {}, "counts": {}, "steps": 0}
 
 
 def save_checkpoint(
@@ -30,19 +32,38 @@ def save_checkpoint(
     processor: Any,
     optimizer: torch.optim.Optimizer,
     average: dict[str, Tensor] | None,
+    logged: dict[str, Any] | None = None,
 ) -> Path:
-    """Write the state before step `step`; returns its directory."""
+    """Write the state before step `step`; returns its directory.
+
+    logged: what was measured since the last line of the log, to be told in the next one
+    """
     target = folder / f"step-{step:08d}"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     model.save_pretrained(target)
     processor.save_pretrained(target)
     save_file(_trainer_tensors(model, optimizer, average), target / _STATE)
-    record = json.dumps({"step": step, "run_digest": run_digest}, indent=1) + "\n"
+    for path in target.iterdir():
+        _to_disk(path)
+    values = {"step": step, "run_digest": run_digest, "logged": logged or _NOTHING_LOGGED}
+    record = json.dumps(values, indent=1) + "\n"
     partial = target / (RECORD + ".partial")
     partial.write_text(record)
+    _to_disk(partial)
     partial.rename(target / RECORD)
     return target
+
+
+def _to_disk(path: Path) -> None:
+    """A record must not reach the disk before what it vouches for, should the machine lose power."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record of a checkpoint: `step`, `run_digest`, `logged`."""
+    return {"logged": _NOTHING_LOGGED, **json.loads((path / RECORD).read_text())}
 
 
 def latest_checkpoint(folder: Path, run_digest: str) -> tuple[Path, int] | None:
@@ -53,7 +74,7 @@ def latest_checkpoint(folder: Path, run_digest: str) -> tuple[Path, int] | None:
     for path in sorted(folder.glob("step-*"), reverse=True):
         if not (path / RECORD).exists():
             continue
-        record = json.loads((path / RECORD).read_text())
+        record = read_record(path)
         if record["run_digest"] != run_digest:
             raise Conflict(
                 f"{path} belongs to the run {record['run_digest']}, not {run_digest}: settings, data or start have "
@@ -76,7 +97,7 @@ def restore(
             state = {
                 moment: torch.empty_like(parameter).copy_(tensors[f"{moment}.{name}"]) for moment in _MOMENTS
             }
-            optimizer.state[parameter] = {"step": tensors[f"step.{name}"], **state}
+            optimizer.state[parameter] = {"step": tensors[f"step.{name}"].to(parameter.device), **state}
     if average is not None:
         for name, value in average.items():
             value.copy_(tensors[f"average.{name}"])

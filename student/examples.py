@@ -22,11 +22,11 @@ from student.mixture_index import Index, cache_folder, kept_index, make_index
 from student.mixture_source import FromBlocks, InMemory, Source
 from student.order import Order, WholeOrder, WindowOrder
 from student.rows import Example, ExamplePhrase, example_of, without_listed_absence
-from student.settings import ProbeNouns
+from student.settings import ProbeNouns, TrainSettings
 from student.stream_settings import StreamSettings
 from student.vocabulary import Vocabulary
 
-__all__ = ["Example", "ExamplePhrase", "Stream", "data_digest", "example_of", "load_stream"]
+__all__ = ["Example", "ExamplePhrase", "Stream", "data_digest", "example_of", "load_stream", "load_streams"]
 
 _SPARE_BLOCKS = 8  # beside the window's own: those that batches made ahead open
 
@@ -107,6 +107,11 @@ def _from_blocks(view: View, index: Index, settings: StreamSettings, made: Any) 
     window = max(1, settings.shuffle_window * len(blocks.count) // len(view))
     order = WindowOrder(blocks.first_row, index.repeats, window, blocks.digest)
     return FromBlocks(view, blocks, order.window + _SPARE_BLOCKS, made), order
+
+
+def load_streams(settings: TrainSettings) -> list[Stream]:
+    """The streams of a run, its probe nouns kept out of drawn negatives where it says so. Raises as `load_stream`."""
+    return without_probe_nouns([load_stream(one) for one in settings.streams], settings.probe_nouns)
 
 
 def without_probe_nouns(streams: Sequence[Stream], when: ProbeNouns) -> list[Stream]:

@@ -6,29 +6,56 @@ Lines are numbered by step; a run that resumes first drops the lines of steps it
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-LINES = "metrics.jsonl"
+import numpy as np
+
+LINES, SAMPLES, LEARNED = "metrics.jsonl", "samples.jsonl", "parameters.json"
+COUNT = "count/"
 
 
 class TrainingJournal:
-    """Appends one record per logged step."""
+    """Appends one record per logged step; a context manager."""
 
     def __init__(self, folder: Path, first_step: int, tensorboard: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        kept = [record for record in read_journal(folder) if record["step"] < first_step]
-        self._path = folder / LINES
-        self._path.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        self._folder = folder
+        for name in (LINES, SAMPLES):
+            _drop_from(folder / name, first_step)
         self._writer: Any = _event_writer(folder / "events", first_step) if tensorboard else None
+
+    @property
+    def draws(self) -> bool:
+        """Whether pictures are kept."""
+        return self._writer is not None
+
+    def __enter__(self) -> TrainingJournal:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def note(self, learned: dict[str, Any]) -> None:
+        """Write what learns, and how: `total`, `learned`, and a line for each group of parameters."""
+        (self._folder / LEARNED).write_text(json.dumps(learned, indent=1) + "\n")
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """One line: the step and its values."""
-        with self._path.open("a") as lines:
-            lines.write(json.dumps({"step": step, **values}) + "\n")
+        _append(self._folder / LINES, {"step": step, **values})
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
+
+    def samples(self, step: int, names: Sequence[str]) -> None:
+        """The images of a step, over all workers in the order of their slots."""
+        _append(self._folder / SAMPLES, {"step": step, "names": list(names)})
+
+    def pictures(self, step: int, images: Sequence[np.ndarray]) -> None:
+        """Pictures, uint8 [H, W, 3], into the event files."""
+        for number, image in enumerate(images):
+            self._writer.add_image(f"boxes/{number}", image, step, dataformats="HWC")
 
     def close(self) -> None:
         """Flush the event files."""
@@ -38,11 +65,34 @@ class TrainingJournal:
 
 def read_journal(folder: Path) -> list[dict[str, Any]]:
     """The records so far; a last line that a kill cut short is left out."""
-    path = folder / LINES
+    return _read(folder / LINES)
+
+
+def read_samples(folder: Path) -> list[dict[str, Any]]:
+    """`{"step", "names"}` of each step so far, where the run was asked to write them."""
+    return _read(folder / SAMPLES)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     lines = path.read_text().split("\n")[:-1]
     return [json.loads(line) for line in lines]
+
+
+def _append(path: Path, record: dict[str, Any]) -> None:
+    with path.open("a") as lines:
+        lines.write(json.dumps(record) + "\n")
+
+
+def _drop_from(path: Path, first_step: int) -> None:
+    """Leave only the lines of earlier steps; replaced at once, so that a kill loses none."""
+    kept = [record for record in _read(path) if record["step"] < first_step]
+    if not path.exists():
+        return
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
+    partial.rename(path)
 
 
 def _event_writer(folder: Path, first_step: int) -> Any:

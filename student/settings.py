@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from schemas.settings import Settings
+from student.learning_settings import LearningSettings
+from student.running_settings import RunningSettings
 from student.sides import SIDES
 from student.stream_settings import (
     CaptionPacking,
@@ -30,6 +32,7 @@ __all__ = [
     "LoaderSettings",
     "MixtureSettings",
     "ProbeNouns",
+    "PartsStart",
     "PromptMix",
     "StreamSettings",
     "TrainSettings",
@@ -85,11 +88,26 @@ class AugmentSettings(Settings):
     )
 
 
-class TrainSettings(Settings):
+class PartsStart(Settings):
+    """A start whose backbone and text encoder are pretrained apart; the rest begins with the authors' random values."""
+
+    swin: str = Field(description="directory of a Swin (config.json, model.safetensors)")
+    bert: str = Field(description="directory of a BERT with its tokenizer")
+    config: dict[str, bool | int | float | str] = Field(
+        default_factory=dict, description="fields of GlipConfig that differ from GLIP-T, e.g. num_blocks: 8"
+    )
+    processor: dict[str, int | str] = Field(
+        default_factory=dict, description="shorter_side, longer_side, max_tokens where not the authors'"
+    )
+
+
+class TrainSettings(LearningSettings, RunningSettings):
     """A training run, whole. Equal settings and data give equal weights on one CPU type with one thread."""
 
-    start: str = Field(description="directory of the model to start from")
-    out: str = Field(description="directory for the model, checkpoints, logs and report")
+    start: str | PartsStart = Field(
+        description="directory of the model to start from, or {swin: DIR, bert: DIR}: its parts as Hugging Face has "
+        "them"
+    )
     streams: tuple[StreamSettings, ...] = Field(min_length=1)
     mixture: MixtureSettings = Field(default_factory=MixtureSettings)
     loader: LoaderSettings = Field(default_factory=LoaderSettings)
@@ -110,30 +128,6 @@ class TrainSettings(Settings):
         description="the one prompt of tuning prompt: nouns in a fixed order, 'cat. traffic light. dog'; every stream "
         "then has the prompt mix detection: 1",
     )
-    steps: int = Field(ge=1)
-    batch_size: int = Field(8, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    final_learning_rate: float = Field(
-        0.01, ge=0, le=1, description="at the last step, as a share of learning_rate"
-    )
-    warmup_steps: int = Field(60, ge=0)
-    weight_decay: float = Field(0.02, ge=0)
-    betas: tuple[float, float] = Field((0.9, 0.99))
-    clip_norm: float = Field(1.0, gt=0, description="limit of the gradient's norm")
-    ema_decay: float | None = Field(
-        None, gt=0, lt=1, description="average the weights; the average is what is saved"
-    )
-    seed: int = Field(0, ge=0)
-    device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = Field(1, ge=1, description="CPU threads; more than one collapses on a busy machine")
-    activation_checkpointing: bool = Field(
-        False,
-        description="compute each block's activations anew in the backward pass: less memory, more time",
-    )
-    checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints")
-    keep_checkpoints: int = Field(2, ge=1)
-    log_every: int = Field(20, ge=1)
-    tensorboard: bool = Field(True, description="write event files beside the JSON lines")
 
     @model_validator(mode="after")
     def _fits_together(self) -> TrainSettings:
@@ -147,6 +141,10 @@ class TrainSettings(Settings):
         if self.augment.flip and SIDES.search(self.tuning_prompt or ""):
             raise ValueError(
                 "tuning_prompt says left or right, which a mirror image turns round: set augment flip: 0"
+            )
+        if self.batch_size % (self.workers * self.accumulate):
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of workers {self.workers} x accumulate {self.accumulate}"
             )
         if self.checkpoint_every % self.log_every:
             raise ValueError(

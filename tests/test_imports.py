@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "deploy": {"schemas", "engine", "teacher", "student", "pipelines"},
 }
 # the pool stands in four files: the cluster, the actor, the meter of the workers, and the pool itself
-RAY_PLACES = ("engine/ray_", "student/train.py", "pipelines/")
+RAY_PLACES = ("engine/ray_", "student/ray_", "pipelines/")
 
 
 def imported_names(path: Path) -> set[str]:

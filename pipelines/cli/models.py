@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from pipelines.cli.shell import JSON, SET, Progress, example, give, table, verb
+
+# What a machine that sends SIGTERM commonly waits; a step and a checkpoint must fit in.
+TRAIN_GRACE_S = 110.0
 
 
 def add_verbs(app: typer.Typer) -> None:
@@ -37,14 +41,31 @@ def add_verbs(app: typer.Typer) -> None:
 def train(
     config: Annotated[Path, typer.Argument(help="The training: a YAML file.")],
     overrides: list[str] = SET,
+    audit: Annotated[
+        list[Path] | None, typer.Option(help="What `audit report --json` said of a view, for the model card.")
+    ] = None,
+    evaluation: Annotated[
+        list[Path] | None, typer.Option(help="What `evaluate --json` said of the model, for its card.")
+    ] = None,
     as_json: bool = JSON,
 ) -> None:
-    """Train a student on gold and views; run again after any end, it continues from its last checkpoint."""
+    """Train a student on gold and views; run again after any end, it continues from its last checkpoint.
+
+    Ctrl-C or SIGTERM once writes a checkpoint after the step at hand and ends with 130; twice stops at once.
+    """
     from pipelines.config import load_settings
+    from pipelines.label.interrupt import stop_when_asked
+    from student.card import Told
     from student.settings import TrainSettings
     from student.train import train as run_train
 
-    report = run_train(load_settings(config, TrainSettings, overrides), progress=Progress())
+    settings = load_settings(config, TrainSettings, overrides)
+    with stop_when_asked(TRAIN_GRACE_S, "writing a checkpoint after this step") as stop:
+        told = Told(
+            [json.loads(path.read_text()) for path in audit or ()],
+            {path.stem: json.loads(path.read_text()) for path in evaluation or ()},
+        )
+        report = run_train(settings, progress=Progress(), stop=stop, told=told)
     give(as_json, report, train_text(report))
 
 
@@ -158,6 +179,7 @@ def train_text(report: dict[str, Any]) -> str:
         f"{report['steps']} steps, {report['images_seen']} images seen, {report['parameters']:,} parameters, "
         f"of which {report['tuning']['learned']:,} learned (tuning {report['tuning']['mode']})",
         table(streams, ["data", "share", "images", "boxes", "where"]),
+        *report["parameter_groups"],
         f"weights sha256:{report['model_sha256']}",
         f"run     {report['run_digest']}",
     ]

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while labelling: once finishes what runs, twice stops at once. Neither leaves a torn file.
+"""Ctrl-C and SIGTERM while labelling or training: once finishes what runs, twice stops at once. No file is torn.
 
 A SIGTERM comes from a machine that will not wait: after a grace it counts as the second signal.
 """
@@ -17,10 +17,11 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def stop_when_asked(grace_s: float) -> Iterator[Callable[[], bool]]:
+def stop_when_asked(grace_s: float, now: str = "finishing the running units") -> Iterator[Callable[[], bool]]:
     """Within, the first SIGINT or SIGTERM only makes the yielded function true; the second raises KeyboardInterrupt.
 
     grace_s: so long after a SIGTERM, KeyboardInterrupt is raised without a second one
+    now:     what the first signal begins, for the log
     Outside the main thread, where Python delivers no signals, it never turns true.
     """
     asked = threading.Event()
@@ -36,7 +37,7 @@ def stop_when_asked(grace_s: float) -> Iterator[Callable[[], bool]]:
             signal.signal(again, signal.default_int_handler)
         if number == signal.SIGTERM:
             timer.start()
-        log.warning("finishing the running units; a second signal stops at once, the same command continues")
+        log.warning("%s; a second signal stops at once, the same command continues", now)
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

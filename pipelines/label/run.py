@@ -30,6 +30,7 @@ from pipelines.label.job import JobConfig
 from pipelines.label.progress import RunProgress, told
 from pipelines.label.progress_record import run_name
 from pipelines.label.records import PlanRecord
+from pipelines.label.seen import seen_in_training
 from pipelines.label.setting import Setting
 from schemas.errors import ConfigError
 
@@ -95,7 +96,8 @@ def start(
         run.drive(address or job.run.address)
     if limit is not None:
         work.leave_out_unread()
-    return {**summarise(work.publish()), "output": setting.store.url, **setting.asked()}
+    summary = {**summarise(work.publish()), "output": setting.store.url, **setting.asked()}
+    return summary | seen_in_training(setting.store, job.teacher)
 
 
 def _look_for_files(work: Labelling) -> None:

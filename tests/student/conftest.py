@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine.views import open_view, write_view
 from pipelines.demo.recipe import HARD_NEGATIVES
 from pipelines.demo.start import write_start
 from pipelines.demo.world.build import World, build_world
@@ -51,3 +52,16 @@ def two_streams(tiny_world: World, tiny_start: Path, tmp_path: Path) -> TrainSet
         tensorboard=False,
         seed=5,
     )
+
+
+@pytest.fixture
+def pseudo_view(tiny_world: World, tmp_path: Path) -> str:
+    """Gold's first rows as a teacher might have labelled them: the last phrase of each has no kept box."""
+    rows = []
+    for row in open_view(tiny_world.gold_view).rows():
+        last = len(row["phrases"]) - 1
+        row["phrases"][last]["fate"] = "unresolved"
+        row["regions"] = [region for region in row["regions"] if region["phrase"] != last]
+        rows.append(row)
+    write_view(str(tmp_path / "pseudo"), rows, kind="view", provenance={})
+    return str(tmp_path / "pseudo")

@@ -46,19 +46,6 @@ def losses(out: str | Path) -> list[tuple[int, float]]:
     return [(record["step"], record["loss"]) for record in read_journal(Path(out))]
 
 
-@pytest.fixture
-def pseudo_view(tiny_world: World, tmp_path: Path) -> str:
-    """Gold's first rows as a teacher might have labelled them: the last phrase of each has no kept box."""
-    rows = []
-    for row in open_view(tiny_world.gold_view).rows():
-        last = len(row["phrases"]) - 1
-        row["phrases"][last]["fate"] = "unresolved"
-        row["regions"] = [region for region in row["regions"] if region["phrase"] != last]
-        rows.append(row)
-    write_view(str(tmp_path / "pseudo"), rows, kind="view", provenance={})
-    return str(tmp_path / "pseudo")
-
-
 def test_a_batch_is_a_function_of_its_step(two_streams: TrainSettings) -> None:
     first, other = maker(two_streams), maker(two_streams)
     first.batch(0)

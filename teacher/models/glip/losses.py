@@ -49,9 +49,16 @@ class _Taught:
 
 
 def grounding_losses(
-    outputs: GlipGroundingOutput, attention_mask_BT: Tensor, labels: list[ImageLabels], config: GlipConfig
+    outputs: GlipGroundingOutput,
+    attention_mask_BT: Tensor,
+    labels: list[ImageLabels],
+    config: GlipConfig,
+    counts: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """`loss_dot_product_token`, `loss_reg` and `loss_centerness`, each a scalar; their plain sum is the loss.
+
+    counts: [2] of `normalisers.label_counts` over a whole step, averaged over workers, where these images are a part
+            of it; None counts these images, averaged over workers
 
     raises: ValueError for another number of labels than images, or entries of a label that do not fit together
     """
@@ -63,12 +70,14 @@ def grounding_losses(
         boxes = [image["boxes"].to(anchors) for image in labels]
         owner_BN = assign(anchors, level_sizes, boxes, config.assigner_top_k)
         heard_BNT = _heard(anchors, owner_BN, attention_mask_BT, labels)
-        positives = _mean_over_workers((owner_BN != UNASSIGNED).sum().to(anchors)).clamp(min=1)
+        # The authors clamp the mean to 1; the sum, so that workers are one batch also where positives are fewer.
+        found = (owner_BN != UNASSIGNED).sum().to(anchors)
+        positives = (_mean_over_workers(found) if counts is None else counts[0]).clamp(min=1 / _workers())
     token_losses = focal_loss(
         outputs.token_logits, taught.tokens_GT[owner_BN], config.focal_alpha, config.focal_gamma
     )
     token = ((token_losses * heard_BNT).sum(dim=-1) * taught.token_weight_G[owner_BN]).sum()
-    box, central = _box_losses(outputs, taught, owner_BN)
+    box, central = _box_losses(outputs, taught, owner_BN, None if counts is None else counts[1])
     return {
         "loss_dot_product_token": token / positives * config.token_loss_weight,
         "loss_reg": box * config.box_loss_weight,
@@ -156,7 +165,9 @@ def focal_loss(logits: Tensor, target: Tensor, alpha: float, gamma: float) -> Te
     return balance * missed**gamma * F.binary_cross_entropy_with_logits(logits, target, reduction="none")
 
 
-def _box_losses(outputs: GlipGroundingOutput, taught: _Taught, owner_BN: Tensor) -> tuple[Tensor, Tensor]:
+def _box_losses(
+    outputs: GlipGroundingOutput, taught: _Taught, owner_BN: Tensor, counted: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """(box loss: centerness-weighted mean of 1 - GIoU, centerness loss: sum); zeros where nothing is positive."""
     positive_BN = owner_BN != UNASSIGNED
     owner_P = owner_BN[positive_BN]
@@ -164,7 +175,8 @@ def _box_losses(outputs: GlipGroundingOutput, taught: _Taught, owner_BN: Tensor)
     boxes, weight = taught.boxes_G4[owner_P], taught.box_weight_G[owner_P]
     with torch.no_grad():
         central = centerness(anchors, boxes)
-        normaliser = _mean_over_workers(central.sum()).clamp(min=torch.finfo(central.dtype).tiny)
+        mean = _mean_over_workers(central.sum()) if counted is None else counted
+        normaliser = mean.clamp(min=torch.finfo(central.dtype).tiny)
     overlap = generalized_iou(decode(outputs.box_deltas[positive_BN], anchors), boxes)
     box = ((1 - overlap) * central * weight).sum() / normaliser
     logits = outputs.centerness_logits[positive_BN]
@@ -180,7 +192,13 @@ def centerness(anchors_P4: Tensor, boxes_P4: Tensor) -> Tensor:
 
 def _mean_over_workers(value: Tensor) -> Tensor:
     """The value averaged over data-parallel workers, so that every image of the global batch weighs the same."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if _workers() == 1:
         return value
     torch.distributed.all_reduce(value)
-    return value / torch.distributed.get_world_size()
+    return value / _workers()
+
+
+def _workers() -> int:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size()
+    return 1

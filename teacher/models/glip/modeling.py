@@ -187,6 +187,7 @@ class GlipForGrounding(GlipPreTrainedModel):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         labels: list[ImageLabels] | None = None,
+        counts: Tensor | None = None,
         **kwargs: object,
     ) -> GlipGroundingOutput:
         """Score every location against every token; with labels, the losses too.
@@ -194,6 +195,7 @@ class GlipForGrounding(GlipPreTrainedModel):
         pixel_values:   [B, 3, H, W], normalised and padded
         pixel_mask:     [B, H, W]; only tells later steps the size to clip to, the network sees its padding
         input_ids:      [B, T]; attention_mask: [B, T]
+        counts:         what the losses are divided by where these images are part of a step; see `grounding_losses`
         raises:         ValueError when the text is missing, or as many texts as images are not given
         """
         if input_ids is None or attention_mask is None:
@@ -210,7 +212,7 @@ class GlipForGrounding(GlipPreTrainedModel):
         with torch.autocast(pixel_values.device.type, enabled=False):
             outputs = self._heads(features, pixel_values.device)
             if labels is not None:
-                outputs.loss_dict = grounding_losses(outputs, attention_mask, labels, self.config)
+                outputs.loss_dict = grounding_losses(outputs, attention_mask, labels, self.config, counts)
                 outputs.loss = sum(outputs.loss_dict.values())
         return outputs
 

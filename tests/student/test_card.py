@@ -1,0 +1,91 @@
+"""The model card and the pictures of a run: what others read of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.demo.world.build import World
+from schemas.errors import Conflict
+from student.card import Told
+from student.examples import load_stream
+from student.pictures import pictures
+from student.place import Place
+from student.settings import TrainSettings
+from student.state import TrainingState
+from student.train import train
+from tests.student.test_train import maker
+
+
+@pytest.fixture
+def short(two_streams: TrainSettings, pseudo_view: str) -> TrainSettings:
+    web = two_streams.streams[1].model_copy(update={"url": pseudo_view})
+    return two_streams.model_copy(update={"steps": 1, "streams": (two_streams.streams[0], web)})
+
+
+def audit_of(view_digest: str) -> dict:
+    return {
+        "view_digest": view_digest,
+        "precision": {"value": 0.912, "low": 0.87, "high": 0.94},
+        "confidence": 0.95,
+        "reviewed": 200,
+        "reviewer_kind": "person",
+    }
+
+
+def card(settings: TrainSettings) -> str:
+    return (Path(settings.out) / "model" / "README.md").read_text()
+
+
+def test_the_card_holds_the_audit_and_the_evaluation_once_they_are_given(short: TrainSettings) -> None:
+    view = load_stream(short.streams[1]).view_digest
+    train(short)
+    assert f"`{view}`: no audit was given" in card(short)
+    assert "## Evaluation" not in card(short)
+
+    evaluation = {"AP": 0.305, "ci": {"AP": [0.28, 0.33]}, "images": {"gold": 10}}
+    train(short, told=Told([audit_of(view)], {"tiny": evaluation}))
+
+    assert (
+        f"`{view}`: precision 0.912 (95% interval 0.870 to 0.940), 200 regions reviewed by a person"
+        in card(short)
+    )
+    assert "| tiny | AP | 0.305 | 0.280 to 0.330 |" in card(short)
+
+
+def test_an_audit_of_another_view_is_refused(short: TrainSettings) -> None:
+    with pytest.raises(Conflict, match="none of the run's"):
+        train(short, told=Told([audit_of("sha256:other")]))
+
+
+def test_the_card_says_that_no_overlap_was_looked_for(short: TrainSettings) -> None:
+    train(short)
+
+    assert "Not looked for: the run names no evaluation sets." in card(short)
+
+
+def test_a_picture_shows_the_image_its_targets_and_its_prompt(
+    two_streams: TrainSettings, tiny_world: World
+) -> None:
+    batch = maker(two_streams).batch(0)
+    state = TrainingState(two_streams, Place())
+    learned = state.learn(0, [batch])
+
+    first, second = pictures(batch, learned.outputs, state.processor)
+
+    assert first.dtype == np.uint8 and first.shape == second.shape == (96 + 12, 96, 3)
+    assert len(batch.labels[0]["boxes"]) and (first[:96] == (0, 158, 115)).all(axis=2).any()
+    assert (first[96:] != 255).any()
+
+
+def test_tensorboard_gets_pictures_every_so_often(two_streams: TrainSettings) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = two_streams.model_copy(update={"steps": 4, "images_every": 2, "tensorboard": True})
+    train(settings)
+
+    events = EventAccumulator(settings.out + "/events").Reload()
+    assert [event.step for event in events.Images("boxes/0")] == [0, 2]
+    assert {"loss", "learning_rate", "images_per_s", "data_wait_share"} <= set(events.Tags()["scalars"])

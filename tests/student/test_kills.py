@@ -1,0 +1,101 @@
+"""Whatever is killed and whenever: the same images in the same order, the same curve, the same weights, bit by bit."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from student.settings import TrainSettings
+from student.train import train
+from tests.student.trainings import (
+    finish,
+    kill_some_time,
+    start_training,
+    steps_begun,
+    wait_for_step,
+    what_was_learned,
+    workers_of,
+)
+
+
+@pytest.fixture
+def run(two_streams: TrainSettings, tmp_path: Path) -> TrainSettings:
+    """Checkpoints between lines of the log, averaged weights: all that has to be carried over."""
+    return two_streams.model_copy(
+        update={"steps": 24, "log_every": 4, "checkpoint_every": 4, "log_samples": True, "ema_decay": 0.9}
+    )
+
+
+def calm(settings: TrainSettings) -> TrainSettings:
+    return settings.model_copy(update={"out": settings.out + "-calm"})
+
+
+def test_a_kill_and_a_notice_to_end_change_no_bit(run: TrainSettings) -> None:
+    rare = run.model_copy(update={"checkpoint_every": 8})
+    child = start_training(rare)
+    wait_for_step(child, rare, 11)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    child = start_training(rare)
+    wait_for_step(child, rare, 14)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait() == 130
+    newest = max((Path(run.out) / "checkpoints").iterdir())
+    assert newest.name == f"step-{steps_begun(rare):08d}"  # at the step it was told, not at the eighth
+    train(rare), train(calm(run))
+
+    assert what_was_learned(rare) == what_was_learned(calm(run))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ten_kills_at_random_moments_change_no_bit(run: TrainSettings) -> None:
+    rng, long = random.Random(7), run.model_copy(update={"steps": 240})
+    alive = [kill_some_time(long, rng, startup_s=8.0, step_s=0.05) for _ in range(10)]
+    assert finish(long) == 0 == finish(calm(long))
+
+    assert all(alive)
+    assert what_was_learned(long) == what_was_learned(calm(long))
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(1800)
+def test_ten_kills_at_random_moments_with_two_workers_change_no_bit(run: TrainSettings) -> None:
+    """Drivers and workers by turns: a driver is started again by hand, a worker is replaced by the driver."""
+    rng = random.Random(8)
+    long = run.model_copy(update={"steps": 240, "workers": 2, "restarts": 5})
+    for turn in range(5):
+        assert kill_some_time(long, rng, startup_s=30.0, step_s=0.1), turn
+    child = start_training(long)
+    for _ in range(5):
+        before = steps_begun(long)
+        wait_for_step(child, long, before + 1)
+        time.sleep(rng.uniform(0, 0.5))
+        assert child.poll() is None
+        os.kill(rng.choice(workers_of(child.pid)), signal.SIGKILL)
+    assert child.wait(timeout=600) == 0 == finish(calm(long))
+
+    assert what_was_learned(long) == what_was_learned(calm(long))
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_a_notice_to_end_reaches_two_workers(run: TrainSettings) -> None:
+    told = run.model_copy(update={"workers": 2, "steps": 60, "checkpoint_every": 60, "log_every": 60})
+    child = start_training(told)
+    wait_for_step(child, told, 5)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(timeout=120) == 130
+    newest = max((Path(told.out) / "checkpoints").iterdir())
+    assert newest.name == f"step-{steps_begun(told):08d}"
+    assert finish(told) == 0 == finish(calm(told))
+
+    assert what_was_learned(told) == what_was_learned(calm(told))
+    assert (Path(told.out) / "report.out").read_text().startswith("{")

@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 
 from pipelines.demo.world.background import draw_background
 from pipelines.demo.world.lexicon import COLOURS, HEAD_NOUNS, TAIL_NOUNS, TEXTURES
-from pipelines.demo.world.settings import WorldSettings
 from pipelines.demo.world.poster import draw_paper, outlined
+from pipelines.demo.world.settings import WorldSettings
 from pipelines.demo.world.shapes import placed
 from schemas.boxes import iou
 

@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seeds = chosen.seeds or _SEEDS[chosen.what]
     shelf = Shelf(chosen.out)
     recipe = Recipe.quick() if chosen.quick else Recipe()
-    reported = not chosen.quick and tuple(seeds) == _SEEDS[chosen.what]
+    reported = not chosen.quick and (chosen.report or tuple(seeds) == _SEEDS[chosen.what])
+    if reported and chosen.what != "tune" and set(seeds) & set(SEEDS):
+        sys.exit(f"seeds {sorted(set(seeds) & set(SEEDS))} are for tuning: they are never reported")
     paper = Paper(Path("docs") if reported else chosen.out)
     grid = Grid(shelf, chosen.workers, chosen.until and 60 * chosen.until, _say)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -81,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("what", choices=("base", "full", "tune"))
     parser.add_argument("--seeds", type=_numbers, help="in place of the reported ones; docs/ stays as it is")
+    parser.add_argument("--report", action="store_true", help="write docs/ with these seeds all the same")
     parser.add_argument("--only", type=lambda text: tuple(text.split(",")), default=(), help="arms to run")
     parser.add_argument("--until", type=float, metavar="MINUTES", help="then stop; the next call goes on")
     parser.add_argument("--workers", type=int, default=2, help="cells at a time, one thread each")
@@ -101,4 +104,7 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.headline.arms import WORLDS, Arms
 from benchmarks.headline.cells import Cell, Shelf
@@ -28,6 +29,8 @@ from benchmarks.headline.tasks import STARTS, WAYS, Task
 from benchmarks.headline.tuning import JUDGED, score
 from pipelines.demo.recipe import Recipe
 
+PLOT = Path("pictures", "headline.svg")
+PLOT_LINK = f"![tail AP, head AP and Recall@1 of every arm and seed]({PLOT})"
 _FULL_METRICS = ("tail", "head", "recall")
 Targets = dict[tuple[str, str, int], Cell]  # (world, arm, seed)
 
@@ -83,6 +86,7 @@ def write_base(paper: Paper, shelf: Shelf, targets: Targets, seeds: Sequence[int
     text = "\n\n".join(
         part
         for part in (
+            PLOT_LINK,
             arms_table(numbers, BASE_ARMS, seeds),
             gains_table(numbers, seeds),
             verdicts(numbers, seeds),
@@ -94,7 +98,7 @@ def write_base(paper: Paper, shelf: Shelf, targets: Targets, seeds: Sequence[int
     write_page(paper.path, {"base": text if numbers else UNMEASURED, "costs": costs(shelf, targets.values())})
     write_cells(paper.folder / "headline.json", shelf, targets.values())
     if numbers:
-        write_plot(paper.folder / "pictures" / "headline.svg", numbers, BASE_ARMS)
+        write_plot(paper.folder / PLOT, numbers, BASE_ARMS)
     return text
 
 
@@ -158,21 +162,22 @@ def costs(shelf: Shelf, cells: Iterable[Cell]) -> str:
 def write_tuning(paper: Paper, tuned: Path) -> str:
     """The tuning runs' section, from `tuned.json`; returns its text."""
     record = json.loads(tuned.read_text(encoding="utf-8"))
-    names = [METRICS[metric] for metric in JUDGED]
-    rows = []
-    for arm, options in record["options"].items():
-        for option, row in options.items():
-            found = [numbers for numbers in row["by_seed"].values() if numbers is not None]
-            whole = len(found) == len(record["seeds"])
-            means = (
-                [f"{100 * sum(one[name] for one in found) / len(found):.1f}" for name in JUDGED]
-                if found
-                else []
-            )
-            mark = " **chosen**" if record["chosen"][arm] == option else ""
-            total = f"{100 * score(row):.1f}" if whole else NOTHING
-            cells = [*(means or [NOTHING] * len(JUDGED)), total, f"{len(found)} of {len(record['seeds'])}"]
-            rows.append([arm, option + mark, *cells])
-    text = table(["arm", "option", *names, "sum", "seeds"], rows)
+    rows = [
+        [arm, option + " **chosen**" * (record["chosen"][arm] == option), *_tuning_cells(row)]
+        for arm, options in record["options"].items()
+        for option, row in options.items()
+    ]
+    text = table(["arm", "option", *(METRICS[name] for name in JUDGED), "sum", "seeds"], rows)
     write_page(paper.path, {"tuning": text})
     return text
+
+
+def _tuning_cells(row: Mapping[str, Any]) -> list[str]:
+    """Means over the seeds that are done; their sum, by which is chosen, once all are."""
+    by_seed = row["by_seed"].values()
+    found = [numbers for numbers in by_seed if numbers is not None]
+    count = f"{len(found)} of {len(by_seed)}"
+    if not found:
+        return [*[NOTHING] * len(JUDGED), NOTHING, count]
+    means = [f"{100 * sum(one[name] for one in found) / len(found):.1f}" for name in JUDGED]
+    return [*means, f"{100 * score(row):.1f}" if len(found) == len(by_seed) else NOTHING, count]

@@ -18,7 +18,6 @@ from schemas.errors import GroundswellError
 Progress = Callable[[str, int, int], None]
 RESUMED = ("train", "evidence")
 CHECKPOINT_STEPS = 200
-LABEL_BATCH_SIZE, UNIT_SAMPLES = 16, 150
 
 
 @dataclass(frozen=True)
@@ -98,12 +97,15 @@ def _evidence(job: Job) -> dict[str, Any]:
     from pipelines.label.job import JobConfig
     from pipelines.label.run import label
 
+    chosen = job.settings
+    shards = str(job.inputs["web"] / "web" / "*.tar")
     config = JobConfig.model_validate(
         {
-            "input": {"urls": [str(job.inputs["web"] / "web" / "*.tar")], "unit_samples": UNIT_SAMPLES},
+            "input": {"urls": [shards], "unit_samples": chosen["unit_samples"]},
+            "phrases": {"pipeline": chosen["pipeline"]},
             "teacher": {"kind": "glip", "model": str(job.inputs["teacher"] / "model")},
             "output": {"url": str(job.out / "evidence")},
-            "run": {"executor": "local", "batch_size": LABEL_BATCH_SIZE},
+            "run": {"executor": "local", "batch_size": chosen["batch_size"]},
         }
     )
     summary = label(config, progress=job.progress)

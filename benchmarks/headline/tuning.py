@@ -23,23 +23,29 @@ PATH = Path(__file__).parent / "tuned.json"
 OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "student": {
         "as it stands": {},
-        "half the slots web": {"pseudo_share": 0.5},
+        "gold slots 60 % detection prompts": {
+            "gold_prompts": {"detection": 0.6, "phrase_list": 0.3, "caption": 0.1}
+        },
+        "weight by score, from 0.2 ignored": {"policy": {"ignore_score": 0.2, "weight": "score"}},
+        "below score 0.5 no place learned": {"policy": {"class_only_below": 0.5}},
+        "pseudo boxes weigh half": {"pseudo_weight": 0.5},
+        "boxes from score 0.3": {"policy": {"min_score": 0.3}},
         "half the web's prompts captions": {
             "pseudo_prompts": {"detection": 0.5, "phrase_list": 0.0, "caption": 0.5}
         },
-        "boxes from score 0.3": {"policy": {"min_score": 0.3}},
-        "pseudo boxes weigh half": {"pseudo_weight": 0.5},
-        "score band 0.2 ignored, weight by score": {"policy": {"ignore_score": 0.2, "weight": "score"}},
+        "half the slots web": {"pseudo_share": 0.5},
     },
     "control": {
         "rare gold repeated, threshold 0.1": {},
-        "no repeats": {"control_repeat_threshold": 0.0},
         "threshold 0.3": {"control_repeat_threshold": 0.3},
-        "half the web's prompts captions": {
+        "threshold 0.5": {"control_repeat_threshold": 0.5},
+        "no repeats": {"control_repeat_threshold": 0.0},
+        "half of 70 % of the prompts captions": {
             "control_prompts": {"detection": 0.5, "phrase_list": 0.0, "caption": 0.5}
         },
         "at most 6 negatives": {"control_negatives_max": 6},
         "learning rate 1.5e-3": {"control_learning_rate": 1.5e-3},
+        "learning rate 7e-4": {"control_learning_rate": 7e-4},
     },
 }
 

@@ -30,6 +30,9 @@ class Recipe(Settings):
     student_learning_rate: float = Field(1e-3, gt=0)
     batch_size: int = Field(8, ge=1)
     teacher_prompts: PromptMix = PromptMix(detection=0.3, phrase_list=0.5, caption=0.2)
+    gold_prompts: PromptMix | None = Field(
+        None, description="of the gold slots of student and control; null: the teacher's prompts"
+    )
     pseudo_share: float = Field(
         0.7, gt=0, lt=1, description="share of the student's slots that hold web images"
     )
@@ -101,7 +104,8 @@ class Recipe(Settings):
         return self._run(teacher, (stream,), out, self.student_steps, self.student_learning_rate)
 
     def _gold_slots(self, gold: str) -> StreamSettings:
-        return StreamSettings(url=gold, share=1 - self.pseudo_share, prompts=self.teacher_prompts)
+        prompts = self.gold_prompts or self.teacher_prompts
+        return StreamSettings(url=gold, share=1 - self.pseudo_share, prompts=prompts)
 
     def _web_slots(self, url: str) -> StreamSettings:
         return StreamSettings(

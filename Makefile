@@ -32,7 +32,7 @@ bench-one-number: $(STAMP)  ## student against its fair control on seeds 0, 1 an
 headline: $(STAMP)  ## student against fair controls on eight fresh seeds, an hour at most (ARGS="--until 30")
 	@$(BIN)/python -m benchmarks.headline base $(ARGS)
 
-headline-tune: $(STAMP)  ## as many tuning runs for the control as for the student, on other seeds (half an hour)
+headline-tune: $(STAMP)  ## as many tuning runs for the control as for the student, on other seeds (some 40 minutes)
 	@$(BIN)/python -m benchmarks.headline tune $(ARGS)
 
 headline-full: $(STAMP)  ## every ablation, a new task and two hard worlds, three seeds a row (hours)

@@ -26,10 +26,15 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "gold slots 60 % detection prompts": {
             "gold_prompts": {"detection": 0.6, "phrase_list": 0.3, "caption": 0.1}
         },
+        "at most 6 negatives": {"pseudo_negatives_max": 6},
+        "these two, weight by score, from 0.2 ignored": {
+            "gold_prompts": {"detection": 0.6, "phrase_list": 0.3, "caption": 0.1},
+            "pseudo_negatives_max": 6,
+            "policy": {"ignore_score": 0.2, "weight": "score"},
+        },
         "weight by score, from 0.2 ignored": {"policy": {"ignore_score": 0.2, "weight": "score"}},
         "below score 0.5 no place learned": {"policy": {"class_only_below": 0.5}},
         "pseudo boxes weigh half": {"pseudo_weight": 0.5},
-        "boxes from score 0.3": {"policy": {"min_score": 0.3}},
         "half the web's prompts captions": {
             "pseudo_prompts": {"detection": 0.5, "phrase_list": 0.0, "caption": 0.5}
         },
@@ -44,6 +49,10 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
             "control_prompts": {"detection": 0.5, "phrase_list": 0.0, "caption": 0.5}
         },
         "at most 6 negatives": {"control_negatives_max": 6},
+        "threshold 0.3, at most 6 negatives": {
+            "control_repeat_threshold": 0.3,
+            "control_negatives_max": 6,
+        },
         "learning rate 1.5e-3": {"control_learning_rate": 1.5e-3},
         "learning rate 7e-4": {"control_learning_rate": 7e-4},
     },

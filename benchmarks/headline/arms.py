@@ -33,11 +33,12 @@ _START, _OUT = Path("start"), Path("out")
 
 
 class Arms:
-    """The cells of one seed of one world."""
+    """The cells of one seed of one world. note: what titles say of the recipe, where it is one of several."""
 
-    def __init__(self, recipe: Recipe, seed: int, world: str = "base") -> None:
+    def __init__(self, recipe: Recipe, seed: int, world: str = "base", note: str = "") -> None:
         self.recipe = recipe.model_copy(update={"seed": seed})
         self.seed, self.world = seed, world
+        self.note = f" ({note})" if note else ""
 
     def titled(self, what: str) -> str:
         """A cell's title: seed, world and what it is."""
@@ -108,10 +109,11 @@ class Arms:
 
     def model_of(self, arm: str, recipe: Recipe, start: Cell, view: Cell | None) -> Cell:
         """A training with the recipe's plain, control or student settings."""
+        title = arm + self.note
         if view is not None:
-            return self.train(arm, recipe.student(_START, "gold", "view", _OUT), start, view=view)
+            return self.train(title, recipe.student(_START, "gold", "view", _OUT), start, view=view)
         settings = recipe.plain if arm.startswith("plain") else recipe.control
-        return self.train(arm, settings(_START, "gold", _OUT), start)
+        return self.train(title, settings(_START, "gold", _OUT), start)
 
     def student_on(self, arm: str, view: Cell, **changes: Any) -> Cell:
         """A student that starts from the teacher, with some fields of the recipe changed."""
@@ -122,7 +124,7 @@ class Arms:
         """The evaluation of an arm by name. Raises KeyError for a name that no table knows."""
         from benchmarks.headline.rows import MODELS
 
-        return self.evaluated(MODELS[name](self), name)
+        return self.evaluated(MODELS[name](self), name + self.note)
 
     @cached_property
     def mixes(self) -> dict[str, PromptMix]:

@@ -70,7 +70,7 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 def options(recipe: Recipe, seeds: Sequence[int] = SEEDS) -> dict[tuple[str, str, int], Cell]:
     """The evaluation of every option by (arm, option, seed)."""
     return {
-        (arm, option, seed): Arms(changed(recipe, changes), seed).arm(arm)
+        (arm, option, seed): Arms(changed(recipe, changes), seed, note=option).arm(arm)
         for seed in seeds
         for arm, some in OPTIONS.items()
         for option, changes in some.items()

@@ -25,11 +25,13 @@ def put_between(path: Path, section: str, text: str) -> None:
 
 
 def write_page(path: Path, sections: dict[str, str]) -> None:
-    """Put every section; a page that is not there is begun with the markers alone."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in sections))
+    """Put every section; one whose markers the page has not gets them at its end, so that no result is lost."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
     for name, text in sections.items():
+        if f"<!-- {name} -->" not in path.read_text(encoding="utf-8"):
+            with path.open("a", encoding="utf-8") as page:
+                page.write(f"<!-- {name} -->\n<!-- /{name} -->\n")
         put_between(path, name, text)
 
 

@@ -87,7 +87,8 @@ class Grid:
             self.say(f"    {self._minutes()} {why}")
             return
         found = record["result"]
-        numbers = [f"{name} {100 * found[name]:.1f}" for name in ("tail", "head", "recall") if name in found]
+        shown = [name for name in ("tail", "head", "recall") if found.get(name, -1) >= 0]
+        numbers = [f"{name} {100 * found[name]:.1f}" for name in shown]
         told = f", {', '.join(numbers)}" if numbers else ""
         left = f"{self._total} left"
         self.say(f"    {self._minutes()} {running.cell.title}: {record['cpu_s']:.0f} CPU-s{told}; {left}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.headline.cells import Cell, Shelf
-from benchmarks.headline.document import put_between
+from benchmarks.headline.document import put_between, write_page
 from benchmarks.headline.plot import write_plot
 from benchmarks.headline.report import (
     Paper,
@@ -84,6 +84,15 @@ def test_text_outside_the_markers_stays(tmp_path: Path) -> None:
     assert page.read_text() == "before\n<!-- a -->\nnewer\n<!-- /a -->\nafter\n"
     with pytest.raises(NotFound, match="markers"):
         put_between(page, "b", "x")
+
+
+def test_a_section_without_markers_goes_to_the_end_of_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    write_page(page, {"a": "first"})
+
+    write_page(page, {"b": "second", "a": "third"})
+
+    assert page.read_text() == "<!-- a -->\nthird\n<!-- /a -->\n<!-- b -->\nsecond\n<!-- /b -->\n"
 
 
 def test_equal_numbers_give_an_equal_plot(tmp_path: Path) -> None:

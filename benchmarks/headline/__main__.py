@@ -45,9 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     grid = Grid(shelf, chosen.workers, chosen.until and 60 * chosen.until, _say)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     if chosen.what == "tune":
-        done, text = _tune(
-            recipe, seeds, grid, paper, PATH if reported else chosen.out / PATH.name, chosen.only
-        )
+        path = PATH if reported else chosen.out / PATH.name
+        done, text = _tune(recipe, seeds, grid, paper, chosen, path)
     else:
         done, text = _measure(tuned(recipe), seeds, grid, paper, chosen)
     print(text)
@@ -69,10 +68,17 @@ def _measure(
 
 
 def _tune(
-    recipe: Recipe, seeds: Sequence[int], grid: Grid, paper: Paper, path: Path, only: Sequence[str]
+    recipe: Recipe,
+    seeds: Sequence[int],
+    grid: Grid,
+    paper: Paper,
+    chosen: argparse.Namespace,
+    path: Path,
 ) -> tuple[bool, str]:
+    only = chosen.only
     wanted = [cell for (arm, _, _), cell in options(recipe, seeds).items() if not only or arm in only]
-    grid.run(wanted)
+    if chosen.run:
+        grid.run(wanted)
     done = write_choice(recipe, grid.shelf, seeds, path)
     return done, write_tuning(paper, path)
 

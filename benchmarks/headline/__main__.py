@@ -62,7 +62,7 @@ def _measure(
     if not base:
         targets |= task_targets(recipe, seeds)
     wanted = [cell for (_, arm, _), cell in targets.items() if not chosen.only or arm in chosen.only]
-    done = not chosen.run or grid.run(wanted)
+    done = grid.run(wanted) if chosen.run else not grid.shelf.missing(wanted)
     write = write_base if base else write_full
     return done, write(paper, grid.shelf, targets, seeds)
 

@@ -87,6 +87,7 @@ def write_choice(recipe: Recipe, shelf: Shelf, seeds: Sequence[int] = SEEDS, pat
         row["by_seed"][str(seed)] = found and {name: round(found[name], 4) for name in JUDGED}
     chosen = {arm: _best(rows) for arm, rows in numbers.items()}
     record = {"seeds": list(seeds), "options": numbers, "chosen": chosen}
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return all(chosen.values())
 

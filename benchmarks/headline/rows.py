@@ -108,7 +108,7 @@ MODELS: dict[str, Callable[[Arms], Cell]] = {
     "catalogue": _recaptioned("catalogue", one_to_one=False),
     "colourless": _recaptioned("colourless"),
     "one_to_one_off": _policy("one_to_one_off", one_to_one=False, max_regions_per_phrase=1),
-    "unweighted": _policy("unweighted", weight="one", ignore_score=None),
+    "unweighted": _policy("unweighted", weight="one", ignore_score=None, class_only_below=None),
     "weighted": _policy("weighted", weight="score", ignore_score=0.2),
     "negatives_off": lambda arms: arms.student_on("negatives_off", arms.plain_view, pseudo_negatives_max=0),
     "raw_captions": lambda arms: arms.student_on(

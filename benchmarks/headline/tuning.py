@@ -34,6 +34,10 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "weight by score, from 0.2 ignored": {"policy": {"ignore_score": 0.2, "weight": "score"}},
         "below score 0.5 no place learned": {"policy": {"class_only_below": 0.5}},
+        "60 % detection, weights and ignore, no place below 0.5": {
+            "gold_prompts": {"detection": 0.6, "phrase_list": 0.3, "caption": 0.1},
+            "policy": {"ignore_score": 0.2, "weight": "score", "class_only_below": 0.5},
+        },
         "pseudo boxes weigh half": {"pseudo_weight": 0.5},
         "half the web's prompts captions": {
             "pseudo_prompts": {"detection": 0.5, "phrase_list": 0.0, "caption": 0.5}
@@ -54,6 +58,10 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
             "control_negatives_max": 6,
         },
         "learning rate 1.5e-3": {"control_learning_rate": 1.5e-3},
+        "threshold 0.3, learning rate 1.5e-3": {
+            "control_repeat_threshold": 0.3,
+            "control_learning_rate": 1.5e-3,
+        },
         "learning rate 7e-4": {"control_learning_rate": 7e-4},
     },
 }
@@ -78,14 +86,17 @@ def options(recipe: Recipe, seeds: Sequence[int] = SEEDS) -> dict[tuple[str, str
 
 
 def write_choice(recipe: Recipe, shelf: Shelf, seeds: Sequence[int] = SEEDS, path: Path = PATH) -> bool:
-    """Write `tuned.json` from the cells that are done. An arm is chosen for when all its options are; returns whether
-    both were."""
+    """Write `tuned.json` from the cells that are done; returns whether a choice was made.
+
+    It is made for both arms or for none: a tuned student beside an untuned control would be no fair comparison.
+    """
     numbers: dict[str, dict[str, Any]] = {arm: {} for arm in OPTIONS}
     for (arm, option, seed), cell in options(recipe, seeds).items():
         found = shelf.result(cell)
         row = numbers[arm].setdefault(option, {"changes": OPTIONS[arm][option], "by_seed": {}})
         row["by_seed"][str(seed)] = found and {name: round(found[name], 4) for name in JUDGED}
-    chosen = {arm: _best(rows) for arm, rows in numbers.items()}
+    best = {arm: _best(rows) for arm, rows in numbers.items()}
+    chosen = best if all(best.values()) else dict.fromkeys(best)
     record = {"seeds": list(seeds), "options": numbers, "chosen": chosen}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

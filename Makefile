@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo test test-long bench-glip bench-one-number bench-scale bench-engine bench-phrases bench-compile bench-loader check lock clean
+.PHONY: help setup demo test test-long bench-glip bench-one-number headline headline-tune headline-full bench-scale bench-engine bench-phrases bench-compile bench-loader check lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,15 @@ test-long: $(STAMP)  ## all tests, the long suites too
 
 bench-one-number: $(STAMP)  ## student against its fair control on seeds 0, 1 and 2 (about 20 minutes)
 	@for seed in 0 1 2; do $(BIN)/python -m benchmarks.one_number --seed $$seed --out .bench/one-number/$$seed || exit; done
+
+headline: $(STAMP)  ## student against fair controls on eight fresh seeds, an hour at most (ARGS="--until 30")
+	@$(BIN)/python -m benchmarks.headline base $(ARGS)
+
+headline-tune: $(STAMP)  ## as many tuning runs for the control as for the student, on other seeds (some 40 minutes)
+	@$(BIN)/python -m benchmarks.headline tune $(ARGS)
+
+headline-full: $(STAMP)  ## every ablation, a new task and two hard worlds, three seeds a row (hours)
+	@$(BIN)/python -m benchmarks.headline full $(ARGS)
 
 check: $(STAMP)  ## format, lint and types
 	@$(BIN)/ruff format --check .

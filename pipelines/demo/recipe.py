@@ -7,6 +7,7 @@ the student has pseudo-labelled web images, and nothing else differs, down to th
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -29,16 +30,25 @@ class Recipe(Settings):
     student_learning_rate: float = Field(1e-3, gt=0)
     batch_size: int = Field(8, ge=1)
     teacher_prompts: PromptMix = PromptMix(detection=0.3, phrase_list=0.5, caption=0.2)
+    gold_prompts: PromptMix | None = Field(
+        None, description="of the gold slots of student and control; null: the teacher's prompts"
+    )
     pseudo_share: float = Field(
         0.7, gt=0, lt=1, description="share of the student's slots that hold web images"
     )
     pseudo_prompts: PromptMix = PromptMix(detection=0.75, phrase_list=0.0, caption=0.25)
     pseudo_negatives_max: int = Field(15, ge=0)
+    pseudo_weight: float = Field(1.0, ge=0, description="multiplies the weight of every pseudo box")
     control_repeat_threshold: float = Field(
         0.1,
         ge=0,
         le=1,
         description="gold images with a rare noun are repeated for the control, about 5 times here",
+    )
+    control_learning_rate: float | None = Field(None, gt=0, description="null: the student's")
+    control_prompts: PromptMix | None = Field(None, description="in the web's place; null: the student's mix")
+    control_negatives_max: int | None = Field(
+        None, ge=0, description="in the web's place; null: the student's"
     )
 
     policy: Policy = Policy(
@@ -74,36 +84,41 @@ class Recipe(Settings):
 
     def student(self, teacher: Path, gold: str, view: str, out: Path) -> TrainSettings:
         """The student: starts from the teacher, on gold and the pseudo-labelled view."""
-        return self._second(teacher, gold, view, out, repeat_threshold=0.0)
+        web = self._web_slots(view).model_copy(update={"weight": self.pseudo_weight})
+        return self._second(teacher, (self._gold_slots(gold), web), out, self.student_learning_rate)
 
     def control(self, teacher: Path, gold: str, out: Path) -> TrainSettings:
-        """The fair control: the student's run with gold in every slot."""
-        return self._second(teacher, gold, gold, out, repeat_threshold=self.control_repeat_threshold)
+        """The fair control: the student's run with gold in every slot, rare gold repeated."""
+        changes: dict[str, Any] = {"repeat_threshold": self.control_repeat_threshold}
+        own = {"prompts": self.control_prompts, "negatives_max": self.control_negatives_max}
+        other = changes | {name: value for name, value in own.items() if value is not None}
+        streams = (
+            self._gold_slots(gold).model_copy(update=changes),
+            self._web_slots(gold).model_copy(update=other),
+        )
+        return self._second(teacher, streams, out, self.control_learning_rate or self.student_learning_rate)
 
     def plain(self, teacher: Path, gold: str, out: Path) -> TrainSettings:
         """The plain control: the teacher's own run continued, as the prototype had it."""
         stream = StreamSettings(url=gold, share=1.0, prompts=self.teacher_prompts)
         return self._run(teacher, (stream,), out, self.student_steps, self.student_learning_rate)
 
-    def _second(
-        self, teacher: Path, gold: str, other: str, out: Path, repeat_threshold: float
-    ) -> TrainSettings:
-        streams = (
-            StreamSettings(
-                url=gold,
-                share=1 - self.pseudo_share,
-                prompts=self.teacher_prompts,
-                repeat_threshold=repeat_threshold,
-            ),
-            StreamSettings(
-                url=other,
-                share=self.pseudo_share,
-                prompts=self.pseudo_prompts,
-                negatives_max=self.pseudo_negatives_max,
-                repeat_threshold=repeat_threshold,
-            ),
+    def _gold_slots(self, gold: str) -> StreamSettings:
+        prompts = self.gold_prompts or self.teacher_prompts
+        return StreamSettings(url=gold, share=1 - self.pseudo_share, prompts=prompts)
+
+    def _web_slots(self, url: str) -> StreamSettings:
+        return StreamSettings(
+            url=url,
+            share=self.pseudo_share,
+            prompts=self.pseudo_prompts,
+            negatives_max=self.pseudo_negatives_max,
         )
-        return self._run(teacher, streams, out, self.student_steps, self.student_learning_rate)
+
+    def _second(
+        self, teacher: Path, streams: tuple[StreamSettings, ...], out: Path, learning_rate: float
+    ) -> TrainSettings:
+        return self._run(teacher, streams, out, self.student_steps, learning_rate)
 
     def _run(
         self, start: Path, streams: tuple[StreamSettings, ...], out: Path, steps: int, learning_rate: float

@@ -14,10 +14,11 @@ from teacher.models.glip.word_tokenizer import word_tokenizer
 _POSITION_SCALE = 0.1
 
 
-def write_start(folder: Path, world: WorldSettings) -> Path:
-    """Write model and processor; the weights are a function of the world's seed."""
+def write_start(folder: Path, world: WorldSettings, *, fusion: bool = True) -> Path:
+    """Write model and processor; the weights are a function of the world's seed. fusion: as GLIP's, or text alone."""
     tokenizer = word_tokenizer(vocabulary())
     config = tiny_world(vocab_size=len(tokenizer))
+    config.fusion = fusion
     torch.manual_seed(world.seed)
     model = GlipForGrounding(config)
     # Order says little in this world: at full size the position would drown the word that it is added to.

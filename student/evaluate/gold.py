@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,7 @@ def gold_phrases(gold: Mapping[str, Any]) -> tuple[dict[Any, list[Phrase]], dict
         spans = row.get("tokens_positive")
         if spans and row["image_id"] in captions and not row.get("iscrowd"):
             x, y, w, h = row["bbox"]
-            stretch = (min(begin for begin, _ in spans), max(end for _, end in spans))
-            boxes[row["image_id"]][stretch].append([x, y, x + w, y + h])
+            boxes[row["image_id"]][_stretch(spans)].append([x, y, x + w, y + h])
     phrases = {
         image: [_phrase(captions[image], begin, end) for begin, end in sorted(stretches)]
         for image, stretches in boxes.items()
@@ -81,6 +80,24 @@ def gold_phrases(gold: Mapping[str, Any]) -> tuple[dict[Any, list[Phrase]], dict
     return phrases, {
         image: [np.array(stretches[key]) for key in sorted(stretches)] for image, stretches in boxes.items()
     }
+
+
+def phrase_categories(gold: Mapping[str, Any]) -> dict[Any, list[frozenset[Any]]]:
+    """By image id: for each phrase of `gold_phrases`, in its order, the categories of its boxes."""
+    captioned = {image["id"] for image in gold["images"] if image.get("caption")}
+    found: dict[Any, dict[tuple[int, int], set[Any]]] = defaultdict(lambda: defaultdict(set))
+    for row in gold["annotations"]:
+        spans = row.get("tokens_positive")
+        if spans and row["image_id"] in captioned and not row.get("iscrowd"):
+            found[row["image_id"]][_stretch(spans)].add(row["category_id"])
+    return {
+        image: [frozenset(stretches[key]) for key in sorted(stretches)] for image, stretches in found.items()
+    }
+
+
+def _stretch(spans: Sequence[Sequence[int]]) -> tuple[int, int]:
+    """From the first character to the last of a phrase of several spans."""
+    return min(begin for begin, _ in spans), max(end for _, end in spans)
 
 
 def _phrase(caption: str, begin: int, end: int) -> Phrase:

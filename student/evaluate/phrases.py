@@ -6,7 +6,7 @@ use for Flickr30k Entities; Kamath et al., MDETR, arXiv 2104.12763, section 4.2)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ class AskedPhrase:
     gold_boxes: np.ndarray
     boxes: np.ndarray
     scores: np.ndarray
+    categories: frozenset[object] = frozenset()  # of its gold boxes
 
 
 def phrase_recall(
@@ -48,6 +49,16 @@ def phrase_recall(
     if bootstrap:
         recall["ci"] = _intervals([phrase.image for phrase in asked], hits_PK, ks, bootstrap, seed)
     return recall
+
+
+def recall_by_group(
+    phrases: Sequence[AskedPhrase], groups: Mapping[str, Iterable[object]]
+) -> dict[str, dict[str, float]]:
+    """`phrase_recall` of the phrases with a gold box of each group's categories, by the group's name."""
+    return {
+        name: phrase_recall(phrase for phrase in phrases if phrase.categories & set(some))
+        for name, some in groups.items()
+    }
 
 
 def _hit(phrase: AskedPhrase, k: int, iou_at_least: float, merged: bool) -> bool:

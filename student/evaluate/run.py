@@ -13,9 +13,16 @@ import numpy as np
 from schemas.errors import ConfigError
 from student.evaluate.class_prompts import Asking
 from student.evaluate.coco import coco_numbers
-from student.evaluate.gold import category_groups, gold_phrases, of_images, read_gold, read_json
+from student.evaluate.gold import (
+    category_groups,
+    gold_phrases,
+    of_images,
+    phrase_categories,
+    read_gold,
+    read_json,
+)
 from student.evaluate.images import EvaluationImage, evaluation_images
-from student.evaluate.phrases import AskedPhrase, phrase_recall
+from student.evaluate.phrases import AskedPhrase, phrase_recall, recall_by_group
 from student.evaluate.predictors import DetectorPredictor, PromptPredictor, Result, box_of, model_settings
 from student.evaluate.protocols import PROTOCOLS, ProtocolName, check_gold
 from student.evaluate.report import Evaluation
@@ -66,7 +73,7 @@ def evaluate(
         place = None if images is None else str(images)
         source = _Images(place, truth, Path(key_map) if key_map else None, progress)
         results, recall, facts = _ask(
-            model, truth, source, phrases, merged, bootstrap, seed, batch_size, asking, protocol
+            model, truth, source, named, phrases, merged, bootstrap, seed, batch_size, asking, protocol
         )
         seen = of_images(truth, source.met)
     if asking not in (None, Asking()) and (model.suffix == ".json" or model.suffix == ".onnx"):
@@ -129,6 +136,7 @@ def _ask(
     model: Path,
     gold: dict[str, Any],
     source: _Images,
+    groups: Mapping[str, Sequence[int]],
     phrases: bool,
     merged: bool,
     bootstrap: int,
@@ -149,6 +157,7 @@ def _ask(
         return results, {}, facts
     facts["phrases"] = len(asked)
     recall = {"recall_at": phrase_recall(asked, bootstrap=bootstrap, seed=seed)}
+    facts["recall_by_group"] = recall_by_group(asked, groups)
     if merged:
         recall["recall_at_merged"] = phrase_recall(asked, merged=True, bootstrap=bootstrap, seed=seed)
     return results, recall, facts
@@ -159,16 +168,20 @@ def _grounded(predictor: PromptPredictor, gold: dict[str, Any], source: _Images)
     if not phrases:
         return
     captions = {image["id"]: image.get("caption", "") for image in gold["images"]}
+    categories = phrase_categories(gold)
     for image, regions in predictor.grounded(source.read("grounding"), captions, phrases):
         name = image.record["id"]
         scale = np.array([*image.scale, *image.scale])
         for number, gold_boxes in enumerate(boxes[name]):
             own = [region for region in regions if region.phrase == number]
             found = np.array([box_of(region) for region in own]).reshape(-1, 4) * scale
-            yield AskedPhrase(name, gold_boxes, found, np.array([region.score for region in own]))
+            scores = np.array([region.score for region in own])
+            yield AskedPhrase(name, gold_boxes, found, scores, categories[name][number])
 
 
 def _report(numbers: dict[str, Any], recall: dict[str, Any], facts: dict[str, Any]) -> Evaluation:
+    for group, values in facts.pop("recall_by_group", {}).items():
+        numbers["groups"][group]["recall_at"] = values
     intervals = numbers.setdefault("ci", {})
     for name, values in recall.items():
         intervals[name] = values.pop("ci", {})

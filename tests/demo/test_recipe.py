@@ -10,6 +10,7 @@ import torch
 from pipelines.demo.recipe import HARD_NEGATIVES, Recipe
 from pipelines.demo.start import write_start
 from pipelines.demo.world.lexicon import COLOURS, NOUNS, vocabulary
+from student.settings import PromptMix
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 
 TEACHER = Path("teacher")
@@ -67,3 +68,24 @@ def test_the_start_reads_every_word_and_the_unknown_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("colour", COLOURS)
 def test_hard_negatives_know_every_colour(colour: str) -> None:
     assert colour in HARD_NEGATIVES.attributes[0]
+
+
+def test_the_controls_own_choices_leave_the_student_as_it_is() -> None:
+    mix = PromptMix(detection=0.5, phrase_list=0.0, caption=0.5)
+    own = {"control_prompts": mix, "control_negatives_max": 6, "control_learning_rate": 2e-3}
+    recipe = Recipe().model_copy(update=own)
+    control = recipe.control(TEACHER, "gold", Path("out"))
+
+    assert recipe.student(TEACHER, "gold", "view", Path("out")) == Recipe().student(
+        TEACHER, "gold", "view", Path("out")
+    )
+    assert (control.streams[1].prompts, control.streams[1].negatives_max) == (mix, 6)
+    assert control.learning_rate == 2e-3
+
+
+def test_the_pseudo_weight_is_the_webs_alone() -> None:
+    recipe = Recipe(pseudo_weight=0.5)
+    student = recipe.student(TEACHER, "gold", "view", Path("out"))
+
+    assert [stream.weight for stream in student.streams] == [1.0, 0.5]
+    assert {stream.weight for stream in recipe.control(TEACHER, "gold", Path("out")).streams} == {1.0}

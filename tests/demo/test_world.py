@@ -201,3 +201,58 @@ def test_every_word_of_every_caption_is_in_the_vocabulary(world: World) -> None:
 
     assert words <= set(vocabulary())
     assert set(SHAPES) == set(NOUNS)
+
+
+HARD = {
+    "style": {"web_style": "poster"},
+    "noise": {
+        "web_noun_power": 1.0,
+        "web_caption_missing": 0.3,
+        "web_caption_wrong": 0.3,
+        "web_caption_extra": 0.3,
+    },
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_a_hard_world_changes_the_web_alone(world: World, tmp_path: Path, name: str) -> None:
+    hard, _ = build_world(tmp_path, SMALL.model_copy(update=HARD[name]))
+
+    for part in ("gold", "test"):
+        assert _contents(hard.folder / part) == _contents(world.folder / part)
+    assert _contents(hard.folder / "web") != _contents(world.folder / "web")
+
+
+def test_the_poster_style_changes_pixels_and_no_truth() -> None:
+    scenes = [
+        draw_scene(np.random.default_rng(5), ["star", "fish", "ring"], SMALL, style)
+        for style in ("gold", "poster")
+    ]
+
+    assert scenes[0].things == scenes[1].things
+    assert scenes[1].image_rgb_u8.mean() > scenes[0].image_rgb_u8.mean()
+
+
+def test_noisy_captions_name_more_absent_things_and_fewer_present_ones() -> None:
+    counts = {}
+    for name, settings in (("base", SMALL), ("noise", SMALL.model_copy(update=HARD["noise"]))):
+        phrases, things = [], 0
+        for number in range(200):
+            rng = np.random.default_rng([9, number])
+            scene = draw_scene(rng, head_and_tail(rng, 3, 0.35), settings)
+            caption = web_caption(rng, scene.things, 0.35, settings)
+            assert all(caption.text[p.begin : p.end] == p.text for p in caption.phrases)
+            phrases += caption.phrases
+            things += len(scene.things)
+        counts[name] = [sum(not p.things for p in phrases), sum(bool(p.things) for p in phrases) / things]
+
+    assert counts["noise"][0] > 2 * counts["base"][0]
+    assert counts["noise"][1] < 0.7 * counts["base"][1]
+
+
+def test_a_long_tail_draws_the_first_nouns_of_a_group_most() -> None:
+    rng = np.random.default_rng(0)
+    nouns = [noun for _ in range(400) for noun in head_and_tail(rng, 3, 1.0, power=1.0)]
+    counts = [nouns.count(noun) for noun in TAIL_NOUNS]
+
+    assert counts == sorted(counts, reverse=True) and counts[0] > 4 * counts[-1]

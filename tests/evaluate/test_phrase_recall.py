@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from student.evaluate.phrases import AskedPhrase, phrase_recall
+from student.evaluate.gold import gold_phrases, phrase_categories
+from student.evaluate.phrases import AskedPhrase, phrase_recall, recall_by_group
 
 GOLD = np.array([[0, 0, 10, 10], [50, 50, 60, 60]])
 MISS, ON_SECOND = [20, 20, 30, 30], [50, 50, 60, 59]
@@ -52,3 +53,33 @@ def test_the_interval_is_over_images_not_phrases():
 
     assert phrase_recall(one_image, bootstrap=50)["ci"]["1"] == pytest.approx([0.5, 0.5])
     assert phrase_recall(two_images, bootstrap=50)["ci"]["1"] == [0.0, 1.0]
+
+
+def test_a_group_counts_the_phrases_with_a_box_of_its_categories():
+    phrases = [
+        AskedPhrase(0, GOLD, np.array([ON_SECOND]), np.array([0.9]), frozenset({1})),
+        AskedPhrase(0, GOLD, np.array([MISS]), np.array([0.9]), frozenset({1, 2})),
+    ]
+
+    found = recall_by_group(phrases, {"head": [1], "tail": [2, 3], "none": [4]})
+
+    assert [found[name]["1"] for name in ("head", "tail", "none")] == [0.5, 0.0, -1.0]
+
+
+def test_categories_stand_in_the_order_of_the_phrases():
+    def row(spans, category, crowd=0):
+        return {
+            "image_id": 7,
+            "bbox": [0, 0, 1, 1],
+            "tokens_positive": spans,
+            "category_id": category,
+            "iscrowd": crowd,
+        }
+
+    gold = {
+        "images": [{"id": 7, "caption": "a cat, a dog"}],
+        "annotations": [row([[7, 12]], 2), row([[0, 5]], 1), row([[0, 5]], 3), row([[0, 5]], 9, crowd=1)],
+    }
+
+    assert [phrase.text for phrase in gold_phrases(gold)[0][7]] == ["a cat", "a dog"]
+    assert phrase_categories(gold) == {7: [frozenset({1, 3}), frozenset({2})]}

@@ -6,7 +6,7 @@ phrase of an absent thing fits none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -79,7 +79,7 @@ def web_caption(
 ) -> Caption:
     """A caption as the web has it: things left out, words left out, sometimes a thing that is not there, and noise."""
     told = [t for t in things if rng.random() >= settings.caption_drop] or [things[0]]
-    words = [_web_words(rng, t, settings) for t in told]
+    words = _with_mistakes(rng, [_web_words(rng, t, settings) for t in told], things, tail_share, settings)
     if rng.random() < settings.caption_absent:
         words.append(_absent(rng, things, tail_share))
     caption = _join(rng, [words[i] for i in rng.permutation(len(words))], things)
@@ -90,6 +90,25 @@ def _web_words(rng: np.random.Generator, thing: Thing, settings: WorldSettings) 
     colour = thing.colour if rng.random() < settings.caption_colour else None
     texture = thing.texture if rng.random() < settings.caption_texture else None
     return _Words(thing.noun, colour, texture, _centre_x(thing))
+
+
+def _with_mistakes(
+    rng: np.random.Generator,
+    words: list[_Words],
+    things: tuple[Thing, ...],
+    tail_share: float,
+    settings: WorldSettings,
+) -> list[_Words]:
+    """The noisy world's captions: phrases left out (never all), wrong nouns, absent things. No draw where all are 0."""
+    if settings.web_caption_missing:
+        words = [item for item in words if rng.random() >= settings.web_caption_missing] or words[:1]
+    if settings.web_caption_wrong:
+        wrong = rng.random(len(words)) < settings.web_caption_wrong
+        names = [_absent(rng, things, tail_share).noun for _ in words]
+        words = [replace(item, noun=noun) if bad else item for item, noun, bad in zip(words, names, wrong)]
+    while settings.web_caption_extra and rng.random() < settings.web_caption_extra:
+        words = [*words, _absent(rng, things, tail_share)]
+    return words
 
 
 def _absent(rng: np.random.Generator, things: tuple[Thing, ...], tail_share: float) -> _Words:

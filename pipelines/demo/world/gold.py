@@ -64,7 +64,7 @@ def gold_scenes(settings: WorldSettings) -> Iterator[tuple[Scene, Caption]]:
 
 def held_out_scenes(settings: WorldSettings) -> Iterator[tuple[Scene, Caption]]:
     """Held-out scenes; captions in the words of the web, and every phrase names something that is there."""
-    honest = settings.model_copy(update={"caption_absent": 0.0})
+    honest = settings.careful
     for number in range(settings.test_images):
         rng = stream(settings, TEST_STREAM, number)
         scene = draw_scene(

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from pipelines.demo.world.background import draw_background
 from pipelines.demo.world.lexicon import COLOURS, HEAD_NOUNS, TAIL_NOUNS, TEXTURES
+from pipelines.demo.world.poster import draw_paper, outlined
 from pipelines.demo.world.settings import WorldSettings
 from pipelines.demo.world.shapes import placed
 from schemas.boxes import iou
@@ -51,24 +52,36 @@ class _Plan:
     turn_rad: float
 
 
-def head_and_tail(rng: np.random.Generator, count: int, tail_share: float) -> list[str]:
-    """`count` nouns, each from the tail with probability `tail_share`."""
+def head_and_tail(rng: np.random.Generator, count: int, tail_share: float, power: float = 0.0) -> list[str]:
+    """`count` nouns, each from the tail with probability `tail_share`; the n-th of its group by n to minus `power`."""
     from_tail = rng.random(count) < tail_share
-    return [str(rng.choice(TAIL_NOUNS if tail else HEAD_NOUNS)) for tail in from_tail]
+    return [_noun(rng, TAIL_NOUNS if tail else HEAD_NOUNS, power) for tail in from_tail]
 
 
-def draw_scene(rng: np.random.Generator, nouns: list[str], settings: WorldSettings) -> Scene:
+def _noun(rng: np.random.Generator, nouns: tuple[str, ...], power: float) -> str:
+    if not power:
+        return str(rng.choice(nouns))
+    odds = np.arange(1, len(nouns) + 1) ** -power
+    return str(rng.choice(nouns, p=odds / odds.sum()))
+
+
+def draw_scene(
+    rng: np.random.Generator, nouns: list[str], settings: WorldSettings, style: str = "gold"
+) -> Scene:
     """One scene with the given nouns, front to last. A thing too well hidden, or without a free place, is left out.
 
-    The first noun is placed first and drawn last, so it is always in the scene.
+    The first noun is placed first and drawn last, so it is always in the scene. style: see `web_style`
     """
     plans = _plan(rng, nouns, settings)
     masks = [_mask(plan, settings.side_px) for plan in plans]
     seen = _visible_shares(masks)
     kept = [i for i, share in enumerate(seen) if share >= settings.visible_min]
-    image = draw_background(rng, settings.side_px)
+    poster = style == "poster"
+    image = (draw_paper if poster else draw_background)(rng, settings.side_px)
     for i in reversed(kept):
         paint = _paint(rng, plans[i], settings.side_px)
+        if poster:
+            paint = outlined(paint, masks[i])
         alpha = masks[i][:, :, None]
         image = image * (1 - alpha) + paint * alpha
     things = _things([plans[i] for i in kept], [masks[i] for i in kept])

@@ -1,6 +1,12 @@
-"""How large the tiny world is and how it is drawn. The defaults are those of the demo."""
+"""How large the tiny world is and how it is drawn. The defaults are those of the demo.
+
+Two hard worlds are made of the fields that begin with `web_`: a web drawn in another style than gold, and one whose
+captions are wrong more often. They change the web alone: gold and test of a seed are the same in all of them.
+"""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import Field
 
@@ -38,4 +44,30 @@ class WorldSettings(Settings):
     caption_distractor: float = Field(
         0.40, ge=0, le=1, description="chance of stock-photo words around a caption"
     )
+    web_style: Literal["gold", "poster"] = Field(
+        "gold", description="how the web is drawn: as gold is, or as outlined pale shapes on flat paper"
+    )
+    web_noun_power: float = Field(
+        0.0,
+        ge=0,
+        description="the n-th noun of head or tail is drawn on the web in proportion to n to minus this; 0: evenly",
+    )
+    web_caption_missing: float = Field(
+        0.0, ge=0, le=1, description="chance that a phrase is left out of a web caption, beside caption_drop"
+    )
+    web_caption_wrong: float = Field(
+        0.0, ge=0, le=1, description="chance that a phrase of a web caption has the noun of an absent thing"
+    )
+    web_caption_extra: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="chance of one more absent thing in a web caption, and of another after it",
+    )
     jpeg_quality: int = Field(95, ge=1, le=100)
+
+    @property
+    def careful(self) -> WorldSettings:
+        """The same world with captions that name nothing absent and are as complete as the demo's."""
+        noise = ("caption_absent", "web_caption_missing", "web_caption_wrong", "web_caption_extra")
+        return self.model_copy(update=dict.fromkeys(noise, 0.0))

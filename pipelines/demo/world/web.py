@@ -76,7 +76,8 @@ def _samples(shard: int, settings: WorldSettings) -> Iterator[_Sample]:
     for row in range(min(settings.web_shard_images, settings.web_images - first)):
         rng = stream(settings, WEB_STREAM, first + row)
         tail = settings.web_tail_share
-        scene = draw_scene(rng, head_and_tail(rng, object_count(rng, settings), tail), settings)
+        nouns = head_and_tail(rng, object_count(rng, settings), tail, settings.web_noun_power)
+        scene = draw_scene(rng, nouns, settings, settings.web_style)
         caption = web_caption(rng, scene.things, tail, settings)
         key = f"{shard * _ROWS_PER_SHARD_IN_KEY + row:09d}"
         jpeg = jpeg_bytes(scene.image_rgb_u8, settings.jpeg_quality)

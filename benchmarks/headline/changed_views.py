@@ -1,0 +1,57 @@
+"""A view with other boxes for the same captions: none at all, or the true ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.views import open_view, write_view
+from pipelines.demo.truth import SIDES, named_boxes, truth_rows
+
+Row = dict[str, Any]
+Change = Callable[[Row, Mapping[str, Any]], Row]
+
+
+def change_view(source: str, target: str, change: Change, truth_file: Path) -> int:
+    """Write the rows of a view, changed in the light of the truth of each; returns how many there are."""
+    view = open_view(source)
+    truth = {(row["shard"], row["key"]): row for row in truth_rows(truth_file)}
+    rows = (change(row, truth[Path(row["shard"]).name, row["key"]]) for row in view.rows())
+    provenance = {**view.manifest.provenance, "changed": change.__name__}
+    return write_view(target, rows, kind="view", provenance=provenance).rows
+
+
+def boxless(row: Row, truth: Mapping[str, Any]) -> Row:
+    """No box is learned and no phrase called present or absent: what is left are pixels, words and drawn negatives.
+
+    Boxes stay as places to ignore, which teach nothing: a row without any region would not be trained on.
+    """
+    regions = [{**region, "fate": "ignore", "weight": 0.0} for region in row["regions"]]
+    return {**row, "regions": regions, "phrases": _fated(row, set())}
+
+
+def oracle(row: Row, truth: Mapping[str, Any]) -> Row:
+    """The true boxes of every phrase that names a thing; other phrases are unresolved, as the policy leaves them."""
+    regions = []
+    for number, phrase in enumerate(row["phrases"]):
+        for box in named_boxes(phrase, truth).tolist():
+            regions.append(_region(number, box))
+    held = {region["phrase"] for region in regions}
+    return {**row, "regions": regions, "phrases": _fated(row, held)}
+
+
+def _region(phrase: int, box_xyxy_px: list[float]) -> dict[str, Any]:
+    sides = dict(zip(SIDES, box_xyxy_px, strict=True))
+    belief = {"score": 1.0, "pass_index": 0, "weight": 1.0, "fate": "positive", "origin": "human"}
+    return {"phrase": phrase, **sides, **belief}
+
+
+def _fated(row: Row, held: set[int]) -> list[dict[str, Any]]:
+    return [
+        {**phrase, "fate": "positive" if number in held else "unresolved"}
+        for number, phrase in enumerate(row["phrases"])
+    ]
+
+
+CHANGES: dict[str, Change] = {"boxless": boxless, "oracle": oracle}

@@ -1,0 +1,65 @@
+"""The code that decides a cell's result, as a digest: other code may give other numbers, so its cells run again.
+
+Comments, docstrings and blank lines are not part of it. Each kind of cell names the rooms that it runs, so a change of
+the evaluation trains nothing again.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+from schemas.digests import digest_of, sha256_hex
+
+ROOT = Path(__file__).resolve().parents[2]
+_WORLD = ("pipelines/demo/world/*.py", "engine/views.py", "schemas/*.py")
+_READING = ("schemas/*.py", "engine/reading/*.py", "engine/views.py")
+_MODEL = ("teacher/models/**/*.py",)
+_HERE = "benchmarks/headline"
+# Patterns below the root; one that matches nothing counts as empty, so that code may move.
+SOURCES: dict[str, tuple[str, ...]] = {
+    "gold": _WORLD,
+    "web": _WORLD,
+    "recaptioned": (*_WORLD, f"{_HERE}/changed_webs.py"),
+    "task": (*_WORLD, f"{_HERE}/stages.py"),
+    "start": (*_MODEL, "pipelines/demo/start.py", "pipelines/demo/world/lexicon.py"),
+    "evidence": (*_READING, "teacher/**/*.py", "engine/work/*.py"),
+    "view": (*_READING, "pipelines/compile/*.py"),
+    "changed_view": (*_READING, f"{_HERE}/changed_views.py"),
+    "train": (*_READING, *_MODEL, "student/*.py"),
+    "evaluate": (
+        *_READING,
+        *_MODEL,
+        "teacher/labelers/*.py",
+        "teacher/grounding/*.py",
+        "student/evaluate/*.py",
+    ),
+}
+_LIBRARIES = ("torch", "numpy", "pillow", "transformers")
+
+
+@lru_cache
+def code_of(kind: str) -> str:
+    """A digest of the sources of a kind of cell and of the libraries that do its arithmetic."""
+    files = sorted({file for pattern in SOURCES[kind] for file in ROOT.glob(pattern)})
+    digests = {str(file.relative_to(ROOT)): _digest(file) for file in files}
+    return digest_of([digests, {name: version(name) for name in _LIBRARIES}])
+
+
+@lru_cache
+def _digest(file: Path) -> str:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [part for part in node.body if not _is_text(part)] or [ast.Pass()]
+    return sha256_hex(ast.dump(tree).encode())
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

@@ -1,0 +1,127 @@
+"""Equal numbers of tuning runs for student and control, on seeds that no table reports.
+
+Promise: an option is chosen by one rule for both, the sum of the three numbers that the target names (tail AP, head AP,
+Recall@1) on the mean of the tuning seeds; what was tried and what came out stands in `tuned.json`, which the reported
+runs read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.headline.arms import Arms
+from benchmarks.headline.cells import Cell, Shelf
+from pipelines.demo.recipe import Recipe
+
+SEEDS = (100, 101)
+JUDGED = ("tail", "head", "recall")
+PATH = Path(__file__).parent / "tuned.json"
+# Fields of the recipe that differ from its defaults; as many options for the one as for the other.
+OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "student": {
+        "as it stands": {},
+        "gold slots 60 % detection prompts": {
+            "gold_prompts": {"detection": 0.6, "phrase_list": 0.3, "caption": 0.1}
+        },
+        "at most 6 negatives": {"pseudo_negatives_max": 6},
+        "these two, weight by score, from 0.2 ignored": {
+            "gold_prompts": {"detection": 0.6, "phrase_list": 0.3, "caption": 0.1},
+            "pseudo_negatives_max": 6,
+            "policy": {"ignore_score": 0.2, "weight": "score"},
+        },
+        "weight by score, from 0.2 ignored": {"policy": {"ignore_score": 0.2, "weight": "score"}},
+        "below score 0.5 no place learned": {"policy": {"class_only_below": 0.5}},
+        "60 % detection, weights and ignore, no place below 0.5": {
+            "gold_prompts": {"detection": 0.6, "phrase_list": 0.3, "caption": 0.1},
+            "policy": {"ignore_score": 0.2, "weight": "score", "class_only_below": 0.5},
+        },
+        "pseudo boxes weigh half": {"pseudo_weight": 0.5},
+        "half the web's prompts captions": {
+            "pseudo_prompts": {"detection": 0.5, "phrase_list": 0.0, "caption": 0.5}
+        },
+        "half the slots web": {"pseudo_share": 0.5},
+    },
+    "control": {
+        "rare gold repeated, threshold 0.1": {},
+        "threshold 0.3": {"control_repeat_threshold": 0.3},
+        "threshold 0.5": {"control_repeat_threshold": 0.5},
+        "no repeats": {"control_repeat_threshold": 0.0},
+        "half of 70 % of the prompts captions": {
+            "control_prompts": {"detection": 0.5, "phrase_list": 0.0, "caption": 0.5}
+        },
+        "at most 6 negatives": {"control_negatives_max": 6},
+        "threshold 0.3, at most 6 negatives": {
+            "control_repeat_threshold": 0.3,
+            "control_negatives_max": 6,
+        },
+        "learning rate 1.5e-3": {"control_learning_rate": 1.5e-3},
+        "threshold 0.3, learning rate 1.5e-3": {
+            "control_repeat_threshold": 0.3,
+            "control_learning_rate": 1.5e-3,
+        },
+        "learning rate 7e-4": {"control_learning_rate": 7e-4},
+    },
+}
+
+
+def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe with some fields changed; a policy's fields one by one."""
+    values = recipe.model_dump()
+    for name, value in changes.items():
+        values[name] = {**values[name], **value} if name == "policy" else value
+    return Recipe.model_validate(values)
+
+
+def options(recipe: Recipe, seeds: Sequence[int] = SEEDS) -> dict[tuple[str, str, int], Cell]:
+    """The evaluation of every option by (arm, option, seed)."""
+    return {
+        (arm, option, seed): Arms(changed(recipe, changes), seed, note=option).arm(arm)
+        for seed in seeds
+        for arm, some in OPTIONS.items()
+        for option, changes in some.items()
+    }
+
+
+def write_choice(recipe: Recipe, shelf: Shelf, seeds: Sequence[int] = SEEDS, path: Path = PATH) -> bool:
+    """Write `tuned.json` from the cells that are done; returns whether a choice was made.
+
+    It is made for both arms or for none: a tuned student beside an untuned control would be no fair comparison.
+    """
+    numbers: dict[str, dict[str, Any]] = {arm: {} for arm in OPTIONS}
+    for (arm, option, seed), cell in options(recipe, seeds).items():
+        found = shelf.result(cell)
+        row = numbers[arm].setdefault(option, {"changes": OPTIONS[arm][option], "by_seed": {}})
+        row["by_seed"][str(seed)] = found and {name: round(found[name], 4) for name in JUDGED}
+    best = {arm: _best(rows) for arm, rows in numbers.items()}
+    chosen = best if all(best.values()) else dict.fromkeys(best)
+    record = {"seeds": list(seeds), "options": numbers, "chosen": chosen}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return all(chosen.values())
+
+
+def _best(rows: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The option of the greatest sum; None while one is missing. Of equal ones the first."""
+    if any(found is None for row in rows.values() for found in row["by_seed"].values()):
+        return None
+    return max(rows, key=lambda option: score(rows[option]))
+
+
+def score(row: Mapping[str, Any]) -> float:
+    """The judged numbers' sum, on the mean of the seeds."""
+    seeds = row["by_seed"].values()
+    return float(sum(found[name] for found in seeds for name in JUDGED) / len(seeds))
+
+
+def tuned(recipe: Recipe, path: Path = PATH) -> Recipe:
+    """The recipe with what was chosen for student and control, or as it is where nothing was chosen yet."""
+    if not path.exists():
+        return recipe
+    record = json.loads(path.read_text(encoding="utf-8"))
+    for arm, option in record["chosen"].items():
+        if option is not None:
+            recipe = changed(recipe, record["options"][arm][option]["changes"])
+    return recipe

@@ -1,0 +1,80 @@
+"""Runs one cell: `python -m benchmarks.headline.worker SPEC.json`. Its record is written last: a kill leaves none."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.headline.cells import FAILURE, RECORD, Cell, Shelf
+from benchmarks.headline.stages import Job, run_stage
+
+SPECS, NOTE = "specs", "progress.txt"
+_NOTE_EVERY_S = 2.0
+
+
+def spec_of(cell: Cell, shelf: Shelf) -> dict[str, Any]:
+    """All that a process needs to know to run a cell."""
+    return {
+        "kind": cell.kind,
+        "title": cell.title,
+        "digest": cell.digest,
+        "settings": dict(cell.settings),
+        "inputs": {role: str(shelf.folder(needed)) for role, needed in cell.inputs.items()},
+        "out": str(shelf.folder(cell)),
+    }
+
+
+def run_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a cell in this process and write its record, or its failure, which is raised again."""
+    out = Path(spec["out"])
+    job = Job(
+        spec["kind"],
+        spec["settings"],
+        {role: Path(path) for role, path in spec["inputs"].items()},
+        out,
+        _Note(out / NOTE),
+    )
+    began, cpu = time.monotonic(), time.process_time()
+    try:
+        result = run_stage(job)
+    except Exception:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / FAILURE).write_text(traceback.format_exc(), encoding="utf-8")
+        raise
+    record = {
+        **{name: spec[name] for name in ("digest", "title", "kind", "settings")},
+        "cpu_s": round(time.process_time() - cpu, 1),
+        "wall_s": round(time.monotonic() - began, 1),
+        "result": result,
+    }
+    (out / FAILURE).unlink(missing_ok=True)
+    partial = out / (RECORD + ".partial")
+    partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    os.replace(partial, out / RECORD)
+    return record
+
+
+class _Note:
+    """How far the cell is, in a file that the grid reads for its line of progress."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._last = path, 0.0
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._last >= _NOTE_EVERY_S and self._path.parent.is_dir():
+            self._path.write_text(f"{label} {done}/{total}")
+            self._last = now
+
+
+if __name__ == "__main__":
+    from pipelines.demo.together import tie_to_parent
+
+    tie_to_parent()
+    run_spec(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))

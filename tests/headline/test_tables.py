@@ -1,0 +1,160 @@
+"""The tables compare like with like, by hand-worked numbers, and show what is missing as missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.headline.cells import Cell, Shelf
+from benchmarks.headline.document import put_between, write_page
+from benchmarks.headline.plot import write_plot
+from benchmarks.headline.report import (
+    Paper,
+    base_targets,
+    full_targets,
+    task_targets,
+    write_base,
+    write_full,
+    write_tuning,
+)
+from benchmarks.headline.rows import BASE_ARMS
+from benchmarks.headline.tables import METRICS, arms_table, gain, gains_table, seeds_table, verdicts
+from benchmarks.headline.tuning import OPTIONS, tuned, write_choice
+from pipelines.demo.recipe import Recipe
+from schemas.errors import NotFound
+
+
+def arm(**tails: float) -> dict[int, dict[str, float]]:
+    """Numbers of an arm by seed, from its tail AP; head AP and recall are one half."""
+    values = dict.fromkeys(METRICS, 0.5)
+    return {int(seed[1:]): {**values, "tail": tail} for seed, tail in tails.items()}
+
+
+NUMBERS = {
+    "plain": arm(s1=0.10, s2=0.12, s3=0.08),
+    "control": arm(s1=0.11, s2=0.10, s3=0.15),
+    "shuffled": arm(s1=0.11, s2=0.11, s3=0.08),
+    "student": arm(s1=0.31, s2=0.32, s3=0.33),
+}
+
+
+def test_the_gain_is_over_the_better_control_on_the_mean() -> None:
+    found = gain(NUMBERS, "tail", "student", None)
+
+    assert found is not None and found.by_seed == pytest.approx({1: 0.20, 2: 0.22, 3: 0.18})
+    assert found.mean == pytest.approx(0.2)
+    assert "+20.0 [+15.0, +25.0]" in gains_table(NUMBERS, (1, 2, 3))
+
+
+def test_arms_are_compared_on_the_seeds_that_both_have() -> None:
+    numbers = {**NUMBERS, "student": arm(s2=0.32, s3=0.33, s4=0.9)}
+    found = gain(numbers, "tail", "student", "plain")
+
+    assert found is not None and set(found.by_seed) == {2, 3}
+    assert gain({**NUMBERS, "student": arm(s1=0.3)}, "tail", "student", "plain") is None
+    assert gain({"student": NUMBERS["student"]}, "tail", "student", None) is None
+
+
+def test_missing_seeds_are_counted_and_dashed() -> None:
+    numbers = {"plain": arm(s1=0.1)}
+
+    assert "1 of 3 |" in arms_table(numbers, BASE_ARMS, (1, 2, 3))
+    assert "| (a) | 10.0 | - | - |" in seeds_table(numbers, BASE_ARMS, (1, 2, 3), "tail")
+
+
+def test_the_targets_sentences_are_met_not_met_or_not_measured() -> None:
+    text = verdicts(NUMBERS, (1, 2, 3))
+    worse = verdicts({**NUMBERS, "student": arm(s1=0.2, s2=0.1, s3=0.3)}, (1, 2, 3))
+
+    assert text.count(": met") == 6
+    assert "every seed: **not met**" in worse
+    assert verdicts({}, (1, 2, 3)).count("not measured yet") == 6
+    assert "every seed: **not met**" in verdicts(NUMBERS, (1, 2, 3, 4))
+
+
+def test_text_outside_the_markers_stays(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- a -->\nold\n<!-- /a -->\nafter\n")
+
+    put_between(page, "a", "new")
+    put_between(page, "a", "newer")
+
+    assert page.read_text() == "before\n<!-- a -->\nnewer\n<!-- /a -->\nafter\n"
+    with pytest.raises(NotFound, match="markers"):
+        put_between(page, "b", "x")
+
+
+def test_a_section_without_markers_goes_to_the_end_of_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    write_page(page, {"a": "first"})
+
+    write_page(page, {"b": "second", "a": "third"})
+
+    assert page.read_text() == "<!-- a -->\nthird\n<!-- /a -->\n<!-- b -->\nsecond\n<!-- /b -->\n"
+
+
+def test_equal_numbers_give_an_equal_plot(tmp_path: Path) -> None:
+    for name in ("a.svg", "b.svg"):
+        write_plot(tmp_path / name, NUMBERS, BASE_ARMS)
+
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def finish(shelf: Shelf, cell: Cell, tail: float) -> None:
+    """Write down a made-up result of an evaluation."""
+    numbers = dict.fromkeys((*METRICS, "AP"), 0.5) | {"tail": tail}
+    record = {"digest": cell.digest, "title": cell.title, "kind": cell.kind, "cpu_s": 1.0, "result": numbers}
+    shelf.folder(cell).mkdir(parents=True)
+    (shelf.folder(cell) / "cell.json").write_text(json.dumps(record))
+
+
+def test_the_page_says_what_is_missing_by_name(tmp_path: Path) -> None:
+    shelf, seeds = Shelf(tmp_path / "grid"), (1, 2)
+    targets = base_targets(Recipe(), seeds)
+    for (_, name, seed), cell in targets.items():
+        if (name, seed) != ("student", 2):
+            finish(shelf, cell, tail=0.1 * seed)
+
+    write_base(Paper(tmp_path), shelf, targets, seeds)
+
+    page = (tmp_path / "headline.md").read_text()
+    assert "- seed 2 student evaluated: not run" in page and page.count("not run") == 1
+    assert "| (a) plain gold | 15.0 [" in page and (tmp_path / "pictures/headline.svg").is_file()
+    cells = json.loads((tmp_path / "headline.json").read_text())
+    assert sum("missing" in cell for cell in cells) == len(cells) - 9
+
+
+def test_the_full_table_shows_every_row_before_anything_is_measured(tmp_path: Path) -> None:
+    seeds = (1, 2)
+    targets = full_targets(Recipe(), seeds) | task_targets(Recipe(), seeds)
+
+    text = write_full(Paper(tmp_path), Shelf(tmp_path / "grid"), targets, seeds)
+
+    assert text.count("0 of 2 |") >= 15 and "oracle boxes" in text
+    assert "weighting and ignore band off | student (the same run)" in text
+
+
+def test_the_option_of_the_greatest_sum_is_chosen_once_all_of_both_arms_are_there(tmp_path: Path) -> None:
+    from benchmarks.headline.tuning import options
+
+    shelf, path = Shelf(tmp_path / "grid"), tmp_path / "tuned.json"
+    cells = options(Recipe(), (1,))
+    best = {"student": "pseudo boxes weigh half", "control": "no repeats"}
+    for (name, option, _), cell in cells.items():
+        if option != "learning rate 1.5e-3" and shelf.record(cell) is None:
+            finish(shelf, cell, tail=0.4 if option == best[name] else 0.2)
+
+    assert not write_choice(Recipe(), shelf, (1,), path)
+    assert tuned(Recipe(), path) == Recipe()  # the student's runs are all there, the control's are not
+    finish(shelf, cells["control", "learning rate 1.5e-3", 1], tail=0.1)
+
+    assert write_choice(Recipe(), shelf, (1,), path)
+    assert tuned(Recipe(), path).pseudo_weight == 0.5
+    assert tuned(Recipe(), path).control_repeat_threshold == 0.0
+    assert write_tuning(Paper(tmp_path), path).count("**chosen**") == len(OPTIONS)
+
+
+def test_without_tuning_the_recipe_stays_as_it_is(tmp_path: Path) -> None:
+    assert tuned(Recipe(), tmp_path / "none.json") == Recipe()

@@ -30,15 +30,7 @@ def stop_when_asked(grace_s: float, now: str = "finishing the running units") ->
         return
     timer = threading.Timer(grace_s, os.kill, (os.getpid(), signal.SIGINT))
     timer.daemon = True
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        asked.set()
-        for again in before:
-            signal.signal(again, signal.default_int_handler)
-        if number == signal.SIGTERM:
-            timer.start()
-        log.warning("%s; a second signal stops at once, the same command continues", now)
-
+    on_signal = _Signals(asked, timer, now)
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked.is_set
@@ -46,3 +38,33 @@ def stop_when_asked(grace_s: float, now: str = "finishing the running units") ->
         timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class _Signals:
+    """What a signal does: the first one is told, the second one raises.
+
+    While the first is being told, a second one waits: raised within a logger that holds its lock, KeyboardInterrupt
+    could leave the lock held, and every other thread that logs would wait for it for ever.
+    """
+
+    def __init__(self, asked: threading.Event, timer: threading.Timer, now: str) -> None:
+        self._asked, self._timer, self._now = asked, timer, now
+        self._telling = self._again = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self._asked.is_set():
+            self._again = True
+        else:
+            self._asked.set()
+            self._tell(number)
+        if self._again and not self._telling:
+            raise KeyboardInterrupt
+
+    def _tell(self, number: int) -> None:
+        self._telling = True
+        if number == signal.SIGTERM:
+            self._timer.start()
+        try:
+            log.warning("%s; a second signal stops at once, the same command continues", self._now)
+        finally:
+            self._telling = False

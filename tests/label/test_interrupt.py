@@ -1,0 +1,61 @@
+"""One signal asks, two stop at once, and neither leaves a lock behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+
+import pytest
+
+from pipelines.label.interrupt import log, stop_when_asked
+
+
+def send(number: int = signal.SIGINT) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_asks_and_the_second_stops_at_once(number: int) -> None:
+    with pytest.raises(KeyboardInterrupt), stop_when_asked(60) as stopping:
+        send(number)
+        assert stopping()
+        send(number)
+        pytest.fail("the second signal did nothing")
+
+
+def test_the_grace_of_a_sigterm_ends_without_a_second_one() -> None:
+    with pytest.raises(KeyboardInterrupt), stop_when_asked(0.05):
+        send(signal.SIGTERM)
+        threading.Event().wait(5)
+        pytest.fail("the grace did not end")
+
+
+def test_the_handlers_of_before_are_back_afterwards() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with stop_when_asked(60):
+        send()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+class Impatient(logging.Handler):
+    """Sends the second signal while it is told of the first, its lock held."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        send()
+
+
+def test_a_second_signal_while_the_first_is_told_leaves_no_lock_held() -> None:
+    handler = Impatient()
+    log.addHandler(handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), stop_when_asked(60):
+            send()
+    finally:
+        log.removeHandler(handler)
+
+    other = threading.Thread(target=handler.acquire, daemon=True)
+    other.start()
+    other.join(5)
+    assert not other.is_alive(), "the handler's lock is still held"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -78,10 +79,20 @@ def test_ten_kills_at_random_moments_with_two_workers_change_no_bit(run: TrainSe
         wait_for_step(child, long, before + 1)
         time.sleep(rng.uniform(0, 0.5))
         assert child.poll() is None
-        os.kill(rng.choice(workers_of(child.pid)), signal.SIGKILL)
+        os.kill(rng.choice(workers_there(child)), signal.SIGKILL)
     assert child.wait(timeout=600) == 0 == finish(calm(long))
 
     assert what_was_learned(long) == what_was_learned(calm(long))
+
+
+def workers_there(driver: subprocess.Popen[bytes]) -> list[int]:
+    """The workers' process ids; between the loss of one and the next group there may be none for a while."""
+    for _ in range(1200):
+        assert driver.poll() is None
+        if found := workers_of(driver.pid):
+            return found
+        time.sleep(0.1)
+    raise AssertionError("no worker came for two minutes")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The names by which a noun of a pool may stand in a caption or in training's vocabulary, where it is known by its head.
+"""The names by which captions and training may know a noun of a pool: itself, its singular, its head.
 
 Promise: a function of the noun and the bundled lexicon; the noun itself is always among them.
 """

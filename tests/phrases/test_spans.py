@@ -75,7 +75,11 @@ def test_marks_that_are_not_read_shift_no_span(data, shouted):
 
 
 @pytest.mark.parametrize(
-    "before", ["👩‍👩‍👧 ", "e\u0301 ", "שלום, ", "مرحبا. ", "ﬁ ﬂ. ", "\u0130\u0130: ", "𝕒𝕓. ", "\ud7ff\U0010ffff. ", "ǅ. "]
+    "before",
+    [
+        "👩‍👩‍👧 ", "e\u0301 ", "שלום, ", "مرحبا. ", "ﬁ ﬂ. ", "\u0130\u0130: ", "𝕒𝕓. ",
+        "\ud7ff\U0010ffff. ", "ǅ. ",
+    ],
 )  # fmt: skip
 def test_letters_of_any_script_before_a_phrase_shift_no_span(before):
     caption = f"{before}{LETTERS}"

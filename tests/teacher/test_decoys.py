@@ -174,8 +174,13 @@ def test_relations_of_everyday_nouns(one, other, related):
 
 @pytest.mark.parametrize(
     ("noun", "caption", "head"),
-    [("bees", "a bee", "bee"), ("toy bee", "a bee", "bee"), ("paper kite", "kites", "kite"), ("bees", "an insect", "insect")],
-)  # fmt: skip
+    [
+        ("bees", "a bee", "bee"),
+        ("toy bee", "a bee", "bee"),
+        ("paper kite", "kites", "kite"),
+        ("bees", "an insect", "insect"),
+    ],
+)
 def test_a_plural_or_compound_that_a_list_gives_shares_no_head_with_the_caption(noun, caption, head):
     pool = DecoyPool(counts={noun: 1, "drum": 1}, asked=tuple(sorted({noun, "drum"})))
     asked = sample_of(caption, caption.split()[-1])

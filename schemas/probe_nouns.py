@@ -17,3 +17,9 @@ def is_probe_noun(lemma: str) -> bool:
     return (
         hashlib.sha256(f"groundswell probe noun\n{word}".encode("utf-8", "replace")).digest()[0] % ONE_IN == 0
     )
+
+
+def ends_in_probe_noun(name: str) -> bool:
+    """Whether a name or its head, the last word, may be a decoy: `hot dog` would teach `dog` as absent, too."""
+    words = name.split()
+    return is_probe_noun(name) or (len(words) > 1 and is_probe_noun(words[-1]))

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from schemas.probe_nouns import is_probe_noun
+from schemas.probe_nouns import ends_in_probe_noun
 from student.examples import Example, Stream
 from student.prompts import SEPARATOR, Prompt, PromptSpan, TokenBudget, may_be_there
 from student.settings import CaptionPacking
@@ -68,5 +68,5 @@ def _masked(other: Example, present: Callable[[str], bool], probe_nouns_too: boo
     return tuple(
         PromptSpan(phrase.begin, phrase.end, masked=True)
         for phrase in other.phrases
-        if present(phrase.root) or (probe_nouns_too and is_probe_noun(phrase.root))
+        if present(phrase.root) or (probe_nouns_too and ends_in_probe_noun(phrase.root))
     )

@@ -17,7 +17,7 @@ import numpy as np
 from engine.views import View, open_view
 from schemas.digests import digest_of_many
 from schemas.errors import ConfigError
-from schemas.probe_nouns import is_probe_noun
+from schemas.probe_nouns import ends_in_probe_noun
 from student.mixture_index import Index, cache_folder, kept_index, make_index
 from student.mixture_source import FromBlocks, InMemory, Source
 from student.order import Order, WholeOrder, WindowOrder
@@ -121,7 +121,7 @@ def without_probe_nouns(streams: Sequence[Stream], when: ProbeNouns) -> list[Str
     """
     if when == "asked" or (when == "auto" and not any(stream.has_decoys for stream in streams)):
         return list(streams)
-    kept = [{n: c for n, c in stream.root_counts.items() if not is_probe_noun(n)} for stream in streams]
+    kept = [{n: c for n, c in stream.root_counts.items() if not ends_in_probe_noun(n)} for stream in streams]
     return [
         replace(stream, root_counts=counts, probe_nouns_excluded=True)
         for stream, counts in zip(streams, kept)

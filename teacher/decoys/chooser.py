@@ -14,10 +14,11 @@ from schemas.decoys import DecoyPool, pool_from_bytes
 from schemas.digests import digest_of
 from schemas.records import Phrase, Sample
 from teacher.decoys import nouns
+from teacher.decoys.names import names_of
 from teacher.phrases import lexicon
 from teacher.settings import DecoySettings
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 """To be raised when a change of code changes decoys or how they are asked for: it is part of the digest."""
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 
@@ -60,7 +61,7 @@ class FrozenPoolChooser:
             members = self._buckets[near]
             for step in range(len(members)):
                 noun = members[(start + step) % len(members)]
-                if noun not in taken and not ruled_out.rule_out(noun):
+                if noun not in taken and not any(map(ruled_out.rule_out, names_of(noun))):
                     return noun
         return None
 

@@ -16,6 +16,7 @@ from schemas.decoys import MAX_NOUNS, DecoyPool
 from schemas.errors import ConfigError
 from schemas.labeler import FoundPhrases
 from schemas.probe_nouns import is_probe_noun
+from teacher.decoys.names import names_of
 from teacher.decoys.nouns import bundled
 
 MAX_FILE_BYTES = 4 * 2**20
@@ -43,7 +44,8 @@ def pool_from_captions(found: Iterable[FoundPhrases], seed: int, source: Mapping
 def pool_from_file(data: bytes, seed: int, where: str) -> DecoyPool:
     """A pool in its written form, as an output keeps it, or text with `noun` or `noun TAB count` a line.
 
-    Of a text, nouns that training may teach as absent are counted and not asked for. Raises ConfigError.
+    Of a text, nouns that training may teach as absent, by themselves or by their head's lemma, are counted and not
+    asked for. Raises ConfigError.
     """
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError(f"decoys.pool: {where} has more than {MAX_FILE_BYTES} bytes")
@@ -52,7 +54,7 @@ def pool_from_file(data: bytes, seed: int, where: str) -> DecoyPool:
             pool = DecoyPool.model_validate_json(data)
         else:
             counts = _counts(data, where)
-            asked = tuple(sorted(filter(is_probe_noun, counts)))
+            asked = tuple(sorted(noun for noun in counts if all(map(is_probe_noun, names_of(noun)))))
             pool = DecoyPool(
                 seed=seed, source={"kind": "file"}, counts=dict(sorted(counts.items())), asked=asked
             )

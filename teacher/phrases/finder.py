@@ -70,7 +70,7 @@ class SpacyPhraseFinder:
         if given is None or not any(given):
             return found
         return [
-            _with_given(result, self._given(caption, spans))
+            self._with_given(caption, result, spans)
             for caption, result, spans in zip(captions, found, given, strict=True)
         ]
 
@@ -116,17 +116,22 @@ class SpacyPhraseFinder:
             self._other = SpacyPhraseFinder(self.settings.model_copy(update=other))
         return self._other.find(captions)
 
-    def _given(self, caption: str, spans: Spans) -> list[Phrase]:
+    def _with_given(self, caption: str, found: FoundPhrases, spans: Spans) -> FoundPhrases:
+        """Given phrases first, without those found again at the same place; blanks and invisible marks are none."""
         for begin, end in spans:
             check_span(caption, begin, end, caption[max(begin, 0) : end])
         if not spans or (self.settings.language == "skip" and not self._reads(caption)):
-            return []
+            return found
         plain = normalised(caption)
-        roots = rules.given(self.nlp(plain.text), [_place(plain, begin, end) for begin, end in spans])
-        return [
-            Phrase(begin=begin, end=end, text=caption[begin:end], root=item.root, kind="given")
-            for (begin, end), item in zip(spans, roots)
-        ]
+        places = {span: _place(plain, *span) for span in spans}
+        named = {span: place for span, place in places.items() if place is not None}
+        blank = [span for span in places if span not in named]
+        roots = rules.given(self.nlp(plain.text), list(named.values()))
+        kept = [phrase for phrase in found.phrases if (phrase.begin, phrase.end) not in places]
+        return FoundPhrases(
+            (*(_given(caption, span, item.root) for span, item in zip(named, roots)), *kept),
+            (*found.dropped, *(_junk(caption, span) for span in blank)),
+        )
 
     def _reads(self, caption: str) -> bool:
         return self.nlp.lang != "en" or is_english(caption)
@@ -157,12 +162,23 @@ def load_pipeline(settings: PhraseSettings) -> Language:
     return nlp
 
 
-def _place(plain: Normalised, begin: int, end: int) -> tuple[int, int]:
-    """Where the caption's span stands in the text that was read."""
-    if plain.places is None:
-        return begin, end
-    first = bisect_left(plain.places, begin)
-    return first, max(bisect_left(plain.places, end), first + 1)
+def _place(plain: Normalised, begin: int, end: int) -> tuple[int, int] | None:
+    """Where the caption's span stands in the text that was read, without blanks around it; None for nothing read."""
+    if plain.places is not None:
+        begin, end = bisect_left(plain.places, begin), bisect_left(plain.places, end)
+    text = plain.text[begin:end]
+    begin += len(text) - len(text.lstrip())
+    return (begin, begin + len(text.strip())) if text.strip() else None
+
+
+def _given(caption: str, span: tuple[int, int], root: str) -> Phrase:
+    begin, end = span
+    return Phrase(begin=begin, end=end, text=caption[begin:end], root=root, kind="given")
+
+
+def _junk(caption: str, span: tuple[int, int]) -> DroppedPhrase:
+    begin, end = span
+    return DroppedPhrase(begin=begin, end=end, text=caption[begin:end], code="PH_JUNK")
 
 
 def _whole(caption: str) -> tuple[DroppedPhrase, ...]:
@@ -171,10 +187,3 @@ def _whole(caption: str) -> tuple[DroppedPhrase, ...]:
     if not text:
         return ()
     return (DroppedPhrase(begin=begin, end=begin + len(text), text=text, code="PH_LANGUAGE"),)
-
-
-def _with_given(found: FoundPhrases, given: list[Phrase]) -> FoundPhrases:
-    """Given phrases first, without those found again at the same place."""
-    taken = {(phrase.begin, phrase.end) for phrase in given}
-    kept = [phrase for phrase in found.phrases if (phrase.begin, phrase.end) not in taken]
-    return FoundPhrases((*given, *kept), found.dropped)

@@ -197,35 +197,6 @@ def test_a_plan_with_decoys_holds_only_while_its_pool_does(tmp_path: Path, shard
         run(decoy_job(tmp_path, shards, decoys={"seed": 7}), frozen=frozen)
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"\xff\xfe", "not UTF-8"),
-        (b"lion. a dog on the left\n", "no noun to ask for"),
-        (b"lion\nlion\n", "stands there twice"),
-        (b"lion\t-3\n", "expected a noun"),
-        (b"lion\t1\t2\n", "expected a noun"),
-        (b"lion\t" + b"9" * 400, "expected a noun"),
-        (b"lion\t0\n", "expected 1 to"),
-        (b"dog\x00\n", "no noun to ask for"),
-        (b"\xe2\x80\xaelion\n", "no noun to ask for"),
-        (b"x" * 5_000_000, "more than"),
-        (b"[" * 100_000, "no noun to ask for"),
-        (b'{"counts":' + b"[" * 200_000, "decoys.pool"),
-        (b'{"counts": {"lion": 1}, "asked": ["cat"]}', "must be nouns of"),
-        (b'{"counts": {"dog": 1}, "asked": ["dog"]}', "may be a training negative"),
-        (b'{"counts": {"lion": 1}, "asked": [], "more": 1}', "Extra inputs"),
-        (b"", "none of the 0 nouns"),
-    ],
-)  # fmt: skip
-def test_a_hostile_pool_file_is_refused_by_name(tmp_path: Path, shards, content: bytes, said: str) -> None:
-    path = tmp_path / "pool.txt"
-    path.write_bytes(content)
-
-    with pytest.raises(ConfigError, match=said):
-        run(decoy_job(tmp_path, shards, decoys={"pool": str(path)}))
-
-
 def test_a_teacher_that_takes_no_decoys_is_refused_before_work(tmp_path: Path, shards) -> None:
     with pytest.raises(ConfigError, match="cannot be asked for them"):
         label(decoy_job(tmp_path, shards), factories=replace(FACTORIES, takes_decoys=False))

@@ -1,11 +1,14 @@
 """Spans that come with the input are phrases as they are; the cache never mixes them into other captions."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from teacher.phrases.caption_cache import CaptionCache
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.settings import PhraseSettings
 
+FINDER = SpacyPhraseFinder(PhraseSettings(pipeline="lexicon", chunker="given", language="off"))
 CAPTION = "two\u200b  red dogs at the photo"
 
 
@@ -31,6 +34,33 @@ def test_with_the_chunker_given_nothing_else_is_looked_for():
 def test_a_span_that_leaves_its_caption_is_an_error(lexicon_finder, span):
     with pytest.raises(ValueError, match="span"):
         lexicon_finder.find(["a dog"], [[span]])
+
+
+@pytest.mark.parametrize(
+    ("caption", "blank"),
+    [("a dog\u200b", (5, 6)), ("a dog ", (5, 6)), ("a dog\u200b \u200f", (5, 8)), ("\u200b a dog", (0, 2))],
+)
+def test_a_span_of_blanks_and_invisible_marks_is_dropped_and_costs_the_others_nothing(
+    lexicon_finder, caption, blank
+):
+    begin = caption.index("dog")
+
+    (found,) = lexicon_finder.find([caption], [[blank, (begin, len(caption))]])
+
+    assert [(p.begin, p.end, p.kind, p.root) for p in found.phrases][:1] == [
+        (begin, len(caption), "given", "dog")
+    ]
+    assert [(d.begin, d.end, d.code) for d in found.dropped] == [(*blank, "PH_JUNK")]
+
+
+@given(st.text(st.sampled_from("a dog\u200b\u0130\n\t\u00a0é🐶م's-"), min_size=1, max_size=12), st.data())
+def test_any_span_of_any_caption_is_a_phrase_or_dropped(caption, data):
+    begin = data.draw(st.integers(0, len(caption) - 1))
+    end = data.draw(st.integers(begin + 1, len(caption)))
+
+    (found,) = FINDER.find([caption], [[(begin, end)]])
+
+    assert (begin, end) in {(item.begin, item.end) for item in (*found.phrases, *found.dropped)}
 
 
 def test_a_caption_is_found_the_same_after_it_was_asked_with_spans(lexicon_finder):

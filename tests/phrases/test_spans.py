@@ -52,6 +52,44 @@ def test_every_span_is_exact_disjoint_and_the_same_in_a_batch(captions):
         assert bundled().find([caption]) == [found]
 
 
+LETTERS = "a red dog near two cats"
+FOUND = [(LETTERS.index(text), LETTERS.index(text) + len(text)) for text in ("a red dog", "two cats")]
+UNREAD = st.text(st.sampled_from("\u00ad\u200b\u200c\u200e\u200f\u202a\u202e\u2060\u2069\ufeff"), max_size=2)
+BLANKS = st.sampled_from([" ", "  ", "\t", "\u00a0", "\u3000 ", "\u200b \u200f"])
+
+
+@given(st.data(), st.booleans())
+def test_marks_that_are_not_read_shift_no_span(data, shouted):
+    """The phrases begin and end at the very letters at which they do without the marks."""
+    caption, places = data.draw(UNREAD), []
+    for letter in LETTERS.upper() if shouted else LETTERS:
+        caption += data.draw(UNREAD) if letter != " " else ""
+        places.append(len(caption))
+        caption += data.draw(BLANKS) if letter == " " else letter
+
+    (found,) = bundled().find([caption])
+
+    assert [(p.begin, p.end) for p in found.phrases] == [
+        (places[begin], places[end - 1] + 1) for begin, end in FOUND
+    ]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "👩‍👩‍👧 ", "e\u0301 ", "שלום, ", "مرحبا. ", "ﬁ ﬂ. ", "\u0130\u0130: ", "𝕒𝕓. ",
+        "\ud7ff\U0010ffff. ", "ǅ. ",
+    ],
+)  # fmt: skip
+def test_letters_of_any_script_before_a_phrase_shift_no_span(before):
+    caption = f"{before}{LETTERS}"
+
+    found = SpacyPhraseFinder(PhraseSettings(language="off")).find([caption])[0]
+
+    ends = [place + len(before) for place in (FOUND[0][1], FOUND[1][0], FOUND[1][1])]
+    assert [p.end for p in found.phrases][-2:] == [ends[0], ends[2]] and found.phrases[-1].begin == ends[1]
+
+
 def test_an_empty_caption_has_no_phrases():
     (found,) = bundled().find([""])
 

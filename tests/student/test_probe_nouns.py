@@ -56,6 +56,15 @@ def test_probe_nouns_are_drawn_unless_the_run_keeps_them_for_probing(when, decoy
     assert PROBES and drawn(gold) == drawn(view) == (others - PROBES if excluded else others)
 
 
+def test_a_name_whose_head_is_a_probe_noun_is_not_drawn_either() -> None:
+    names = {"toy kite": 3, "fire boat": 3, "lamp": 3}
+    assert is_probe_noun("kite") and not any(map(is_probe_noun, names))
+
+    [one] = without_probe_nouns([replace(stream(True), root_counts=names)], "auto")
+
+    assert drawn(one) == {"fire boat", "lamp"}
+
+
 def test_a_run_without_decoys_draws_what_it_drew() -> None:
     one = stream()
 

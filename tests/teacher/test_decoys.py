@@ -172,6 +172,30 @@ def test_relations_of_everyday_nouns(one, other, related):
     assert Relations([one], bundled()).rule_out(other) is related
 
 
+@pytest.mark.parametrize(
+    ("noun", "caption", "head"),
+    [
+        ("bees", "a bee", "bee"),
+        ("toy bee", "a bee", "bee"),
+        ("paper kite", "kites", "kite"),
+        ("bees", "an insect", "insect"),
+    ],
+)
+def test_a_plural_or_compound_that_a_list_gives_shares_no_head_with_the_caption(noun, caption, head):
+    pool = DecoyPool(counts={noun: 1, "drum": 1}, asked=tuple(sorted({noun, "drum"})))
+    asked = sample_of(caption, caption.split()[-1])
+    asked = asked.model_copy(update={"phrases": (asked.phrases[0].model_copy(update={"root": head}),)})
+
+    assert not bundled().knows(noun)
+    assert [phrase.root for phrase in chooser(pool=pool).choose(asked)] == ["drum"]
+
+
+def test_a_list_asks_for_no_noun_whose_heads_lemma_training_may_teach_as_absent():
+    assert [is_probe_noun(noun) for noun in ("boats", "boat", "kites", "kite")] == [True, False, True, True]
+
+    assert pool_from_file(b"boats\nkites\n", 0, "pool.txt").asked == ("kites",)
+
+
 def test_a_fixed_quarter_of_the_nouns_is_for_probing():
     share = sum(map(is_probe_noun, NOUNS)) / len(NOUNS)
 

@@ -30,8 +30,8 @@ def after_compile(
     brakes: Brakes, boxes: Mapping[str, float], decoys: Sequence[float | None]
 ) -> Iterator[Stop]:
     """boxes: mean boxes of an image with a box, in `gold` and `pseudo`; decoys: each round's false share so far."""
-    ratio = boxes["pseudo"] / boxes["gold"] if boxes["gold"] else float("inf")
-    if ratio > brakes.boxes_per_image:
+    ratio = boxes["pseudo"] / boxes["gold"] if boxes["gold"] else None
+    if ratio is None or ratio > brakes.boxes_per_image:
         yield Stop(
             brake="boxes_per_image",
             measured=ratio,

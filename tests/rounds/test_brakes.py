@@ -34,6 +34,11 @@ def test_a_gain_that_cannot_be_measured_stops_the_round() -> None:
     assert brakes_of(None, KEPT) == ["min_gain"]
 
 
+def test_a_gain_that_cannot_be_measured_blames_no_label() -> None:
+    (stop,) = after_evaluate(Brakes(), Measure(suite="held_out", group="tial"), None, (), {})
+    assert stop.measured is None and "whether the suite held_out has that group" in stop.remedy
+
+
 @pytest.mark.parametrize("student", [0.589, None])
 def test_forgetting_beyond_the_budget_or_unmeasured_stops_the_round(student: float | None) -> None:
     numbers = {HEAD.label(): {"teacher": 0.60, "control": 0.7, "student": student}}

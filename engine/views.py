@@ -152,7 +152,9 @@ def write_view(
 def _publish(store: Store, manifest: ViewManifest, url: str) -> ViewManifest:
     data = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False).encode()
     if not store.put_if_absent(MANIFEST, data) and store.read(MANIFEST) != data:
-        raise Conflict(f"{url} already holds another view than {manifest.digest}: choose another folder")
+        raise Conflict(
+            f"{url} already holds another view than {manifest.digest}, or one made otherwise: choose another folder"
+        )
     return manifest
 
 

@@ -14,7 +14,7 @@ from schemas.digests import digest_of
 class Settings(BaseModel):
     """A configuration section."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     def digest(self) -> str:
         """`sha256:<hex>` of the values in canonical JSON."""

@@ -62,8 +62,18 @@ def _to_disk(path: Path) -> None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The record of a checkpoint: `step`, `run_digest`, `logged`."""
-    return {"logged": _NOTHING_LOGGED, **json.loads((path / RECORD).read_text())}
+    """The record of a checkpoint: `step`, `run_digest`, `logged`. Raises Conflict for one that is no such record."""
+    try:
+        return {"logged": _NOTHING_LOGGED, **_needed(json.loads((path / RECORD).read_text()))}
+    except (ValueError, KeyError, TypeError) as error:
+        raise Conflict(
+            f"{path / RECORD} is no record of a checkpoint ({type(error).__name__}: {error}); remove {path}, and the "
+            "run goes on from the checkpoint before"
+        ) from error
+
+
+def _needed(record: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "step": int(record["step"]), "run_digest": str(record["run_digest"])}
 
 
 def latest_checkpoint(folder: Path, run_digest: str) -> tuple[Path, int] | None:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from schemas.errors import GroundswellError
+from schemas.errors import EnvironmentProblem, GroundswellError
 from student.batches import Batch
 from student.checkpoints import restore, save_checkpoint
 from student.optimizer import freeze, make_optimizer, parameter_groups, set_rates
@@ -42,6 +42,7 @@ class TrainingState:
     """Everything that a checkpoint holds."""
 
     def __init__(self, settings: TrainSettings, place: Place) -> None:
+        _check_device(settings.device)
         self.settings, self.place = settings, place
         self.model, self.processor = load_start(settings)
         if settings.tuning_prompt is not None:
@@ -148,6 +149,11 @@ def _check(losses: dict[str, float], step: int, batch: Batch) -> None:
         raise GroundswellError(
             f"step {step}: the loss is {dict(losses)}; images {batch.names}. Lower learning_rate or clip_norm"
         )
+
+
+def _check_device(name: str) -> None:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise EnvironmentProblem("device is cuda and this process sees no GPU; use `device: cpu`")
 
 
 def _start_average(model: nn.Module) -> dict[str, Tensor]:

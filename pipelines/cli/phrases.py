@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.reading.captions import MAX_BYTES
 from pipelines.cli.shell import JSON, example, give, verb
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, NotFound
 
 if TYPE_CHECKING:
     from schemas.labeler import FoundPhrases
@@ -103,16 +104,27 @@ def _captions(caption: str | None, file: Path | None) -> Iterator[str]:
         raise ConfigError(
             'give one caption, or --file with one caption a line: groundswell phrases "a red dog"'
         )
-    return iter([caption]) if caption is not None else _lines(file)  # type: ignore[arg-type]
+    if caption is not None:
+        return iter([_text(os.fsencode(caption), "the caption")])
+    return _lines(file)  # type: ignore[arg-type]
 
 
 def _lines(file: Path) -> Iterator[str]:
     with sys.stdin.buffer if str(file) == "-" else open(file, "rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield line.rstrip(b"\r\n").decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise ConfigError(f"{error.reason}; captions are UTF-8", where=f"{file}:{number}") from None
+        for number, line in enumerate(iter(lambda: lines.readline(MAX_BYTES + 3), b""), 1):
+            yield _text(line.rstrip(b"\r\n"), f"{file}:{number}")
+
+
+def _text(data: bytes, where: str) -> str:
+    """A caption that `label` would take, too: UTF-8, and no longer than its bound."""
+    if len(data) > MAX_BYTES:
+        raise ConfigError(
+            f"more than {MAX_BYTES} bytes, which is no caption: one stands on a line", where=where
+        )
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{error.reason}; captions are UTF-8", where=where) from None
 
 
 def _settings(**given: Any) -> Any:
@@ -133,7 +145,13 @@ def _budget(teacher: Path | None, tokens: int) -> Budget:
 
     if teacher is None:
         return word_budget(tokens)
+    from teacher.labelers.glip_digest import model_files
     from teacher.models.glip import GlipProcessor
 
+    if "processor_config.json" not in model_files(teacher):
+        raise NotFound(
+            f"--teacher {teacher} holds no processor_config.json; give a directory written by `groundswell train` or "
+            "`groundswell model convert-glip`"
+        )
     processor = GlipProcessor.from_pretrained(str(teacher), local_files_only=True)
     return Budget(min(tokens, processor.max_tokens), processor.token_count)

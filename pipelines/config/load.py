@@ -147,7 +147,7 @@ def _explain(error: ValidationError, path: Path, tree: Any, model: type[BaseMode
     first, *others = sorted(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     location = [part for part in first["loc"] if not _is_tag(part, tree)]
     name = ".".join(str(part) for part in location)
-    message = f"{name}: {_sentence(first, location, model)}"
+    message = f"{name or 'as a whole'}: {_sentence(first, location, model)}"
     if others:
         message += f" (and {len(others)} more)"
     return message, f"{path}:{_place(tree, location)}"
@@ -171,7 +171,8 @@ def _sentence(problem: Any, location: list[Any], model: type[BaseModel]) -> str:
     if problem["type"] == "missing":
         return "this field is needed and is not there"
     found = repr(problem["input"])
-    return f"{problem['msg']}; found {found if len(found) <= MAX_SHOWN else found[:MAX_SHOWN] + '...'}"
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{said}; found {found if len(found) <= MAX_SHOWN else found[:MAX_SHOWN] + '...'}"
 
 
 def _field_names(model: type[BaseModel]) -> set[str]:

@@ -30,8 +30,8 @@ def after_compile(
     brakes: Brakes, boxes: Mapping[str, float], decoys: Sequence[float | None]
 ) -> Iterator[Stop]:
     """boxes: mean boxes of an image with a box, in `gold` and `pseudo`; decoys: each round's false share so far."""
-    ratio = boxes["pseudo"] / boxes["gold"] if boxes["gold"] else float("inf")
-    if ratio > brakes.boxes_per_image:
+    ratio = boxes["pseudo"] / boxes["gold"] if boxes["gold"] else None
+    if ratio is None or ratio > brakes.boxes_per_image:
         yield Stop(
             brake="boxes_per_image",
             measured=ratio,
@@ -89,7 +89,9 @@ def after_evaluate(
             limit=brakes.min_gain,
             why=f"the student's gain over the control in {target.label()} is {_gain(gain)}; {what} must be above "
             f"{POINT * brakes.min_gain:g} points",
-            remedy="the labels did not help: audit the view, change policy or teacher; or end here",
+            remedy="the labels did not help: audit the view, change policy or teacher; or end here"
+            if measured is not None
+            else f"look whether the suite {target.suite} has that group and number; if not, name another target",
         )
     for guard in guards:
         yield from _forgetting(guard, numbers[guard.label()])

@@ -30,10 +30,8 @@ def _kept(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def decoy_false_share(report: Mapping[str, Any]) -> float | None:
     """Of the decoys that were asked for, the share with a box that the policy would keep; None without decoys."""
-    decoys = report.get("decoys")
-    if not decoys or not decoys.get("asked"):
-        return None
-    return float(decoys["found"] / decoys["asked"])
+    share: float | None = report["decoys"]["all"]["share"] if report["decoys"] else None
+    return share
 
 
 def input_digest(evidence: str) -> str:

@@ -76,7 +76,8 @@ class Round:
 
     def _label_parts(self) -> dict[str, Any]:
         """What the labels depend on, but for the input's bytes: the evidence's own digest covers those."""
-        return self.config.label.model_dump(mode="json", exclude={"run"})
+        without = {"run"} if self.config.label.decoys.share else {"run", "decoys"}
+        return self.config.label.model_dump(mode="json", exclude=without)
 
     @property
     def promoted(self) -> Path:

@@ -15,10 +15,19 @@ from engine.settings import InputSettings, RunSettings
 from pipelines.compile.policy import Policy
 from schemas.settings import EvidenceSettings, Settings
 from student.settings import TrainSettings
-from teacher.settings import PhraseSettings
+from teacher.settings import DecoySettings, PhraseSettings
 
 VIEW = "VIEW"
-_EQUAL = ("steps", "batch_size", "learning_rate", "final_learning_rate", "warmup_steps", "augment", "seed")
+_EQUAL = (
+    "steps",
+    "batch_size",
+    "learning_rate",
+    "final_learning_rate",
+    "warmup_steps",
+    "augment",
+    "seed",
+    "probe_nouns",
+)
 _GIVEN = {"start": "given by rounds", "out": "given by rounds"}
 
 
@@ -28,6 +37,7 @@ class LabelSettings(Settings):
     input: InputSettings
     phrases: PhraseSettings = Field(default_factory=PhraseSettings)
     evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
+    decoys: DecoySettings = Field(DecoySettings(), description="nouns believed absent that are asked, too")
     run: RunSettings = Field(default_factory=RunSettings)
 
 
@@ -159,6 +169,8 @@ class RoundsConfig(Settings):
         values = self.student if name == "student" else self.control
         if given := sorted(values.keys() & places.keys()):
             raise ValueError(f"{name} gives {', '.join(given)}: rounds does")
+        if self.label.decoys.share:  # the control's streams do not tell it that there are decoys
+            values = {"probe_nouns": "excluded", **values}
         streams = [
             {**stream, "url": view} if stream.get("url") == VIEW else stream
             for stream in values.get("streams", ())

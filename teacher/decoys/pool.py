@@ -60,13 +60,14 @@ def pool_from_file(data: bytes, seed: int, where: str) -> DecoyPool:
             )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise ConfigError(f"decoys.pool: {where}: {first['msg']}") from None
+        field = ".".join(str(part) for part in first["loc"]) or "the text"
+        raise ConfigError(f"decoys.pool: {where}: {field}: {first['msg']}") from None
     return pool
 
 
 def _counts(data: bytes, where: str) -> dict[str, int]:
     try:
-        lines = data.decode("utf-8").split("\n")
+        lines = data.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise ConfigError(f"decoys.pool: {where} is not UTF-8 text (byte {error.start})") from None
     counts: dict[str, int] = {}

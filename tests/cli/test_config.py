@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
+from pipelines.compile.policy import Policy
 from pipelines.config import load_settings, parse_overrides
 from schemas.errors import ConfigError, NotFound
 from schemas.settings import EvidenceSettings, Settings
@@ -15,6 +16,10 @@ from schemas.settings import EvidenceSettings, Settings
 class Small(Settings):
     evidence: EvidenceSettings = EvidenceSettings()
     urls: list[str] = Field(description="where")
+
+
+class Rated(Small):
+    rate: float = 1.0
 
 
 def write(folder: Path, text: str) -> Path:
@@ -41,6 +46,23 @@ def test_a_value_out_of_range_is_told_with_what_was_found(tmp_path: Path) -> Non
         ConfigError, match=r"job.yaml:2:12: evidence.min_score: .*less than or equal to 1; found 7"
     ):
         load_settings(path, Small)
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan"])
+def test_a_number_that_is_not_finite_is_refused_where_no_bound_catches_it(tmp_path: Path, value: str) -> None:
+    path = write(tmp_path, f"urls: [a]\nrate: {value}\n")
+
+    with pytest.raises(ConfigError, match=r"job.yaml:2:1: rate: .*finite number; found"):
+        load_settings(path, Rated)
+
+
+def test_fields_that_do_not_fit_together_are_told_without_an_empty_name(tmp_path: Path) -> None:
+    path = write(tmp_path, "min_score: 0.1\nignore_score: 0.9\n")
+
+    with pytest.raises(
+        ConfigError, match=r"policy.yaml:1:1: as a whole: ignore_score 0.9 is above min_score"
+    ):
+        load_settings(path.rename(tmp_path / "policy.yaml"), Policy)
 
 
 def test_a_missing_field_is_named(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_colour_changes_nothing_but_colour():
 @pytest.mark.parametrize(
     ("words", "code"),
     [([], 2), (["a", "--file", "b"], 2), (["--file", "/nowhere.txt"], 4), (["x", "--chunker", "y"], 2),
-     (["x", "--pipeline", "en_no_such_model"], 4)],
+     (["x", "--pipeline", "en_no_such_model"], 4), (["x", "--teacher", "/nowhere"], 4), (["a \udcff dog"], 2)],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_an_exit_code_and_a_remedy(words, code):
     answer = groundswell(*words)
@@ -75,3 +75,25 @@ def test_a_line_that_is_not_utf8_is_named(tmp_path):
     answer = groundswell("--file", str(tmp_path / "bad.txt"), "--pipeline", "lexicon")
 
     assert answer.exit_code == 2 and "bad.txt:2" in answer.stderr
+
+
+def test_a_line_that_label_would_take_for_no_caption_is_refused_with_its_number(tmp_path):
+    path = tmp_path / "captions.txt"
+    path.write_text("a dog\n" + "a red car and " * 75_000 + "\n")
+
+    answer = groundswell("--file", str(path), "--pipeline", "lexicon")
+
+    assert answer.exit_code == 2
+    assert (
+        answer.stderr
+        == f"error: {path}:2: more than 65536 bytes, which is no caption: one stands on a line\n"
+    )
+
+
+def test_the_longest_caption_that_label_takes_is_read_whole_whatever_ends_its_line(tmp_path):
+    path, caption = tmp_path / "captions.txt", "a dog " + "x" * 65_530
+    path.write_bytes(caption.encode() + b"\r\na cat")
+
+    answer = groundswell("--file", str(path), "--json", "--pipeline", "lexicon")
+
+    assert [json.loads(line)["caption"] for line in answer.stdout.splitlines()] == [caption, "a cat"]

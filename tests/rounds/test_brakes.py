@@ -34,6 +34,11 @@ def test_a_gain_that_cannot_be_measured_stops_the_round() -> None:
     assert brakes_of(None, KEPT) == ["min_gain"]
 
 
+def test_a_gain_that_cannot_be_measured_blames_no_label() -> None:
+    (stop,) = after_evaluate(Brakes(), Measure(suite="held_out", group="tial"), None, (), {})
+    assert stop.measured is None and "whether the suite held_out has that group" in stop.remedy
+
+
 @pytest.mark.parametrize("student", [0.589, None])
 def test_forgetting_beyond_the_budget_or_unmeasured_stops_the_round(student: float | None) -> None:
     numbers = {HEAD.label(): {"teacher": 0.60, "control": 0.7, "student": student}}
@@ -52,7 +57,8 @@ def test_far_more_pseudo_boxes_than_gold_boxes_stop_the_round() -> None:
 
 
 def test_gold_without_a_box_allows_no_pseudo_box() -> None:
-    assert [stop.brake for stop in after_compile(Brakes(), {"gold": 0.0, "pseudo": 1.0}, [None])]
+    (stop,) = after_compile(Brakes(), {"gold": 0.0, "pseudo": 1.0}, [None])
+    assert (stop.brake, stop.measured) == ("boxes_per_image", None), "JSON knows no infinity"
 
 
 def test_decoy_discoveries_may_rise_by_no_more_than_the_limit_since_the_first_round() -> None:

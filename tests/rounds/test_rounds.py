@@ -42,6 +42,21 @@ def test_two_rounds_promote_two_students_and_every_model_leads_back_to_the_shard
     assert len(said) == 10 and all("already done" in line for line in said)
 
 
+def test_the_decoys_of_a_round_are_counted_and_both_trainings_leave_their_nouns_out(
+    rounds_config: Build,
+) -> None:
+    label = rounds_config().label.model_dump(mode="json")
+    config = rounds_config(label={**label, "decoys": {"share": 1.0}})
+
+    (told,) = run(config).rounds
+
+    assert told["compile"]["decoys"]["all"]["asked"] > 0
+    assert told["compile"]["decoy_false_share"] == told["compile"]["decoys"]["all"]["share"] > 0
+    places = {"start": "", "out": ""}
+    both = [config.training(name, "view", places).probe_nouns for name in ("student", "control")]
+    assert both == ["excluded", "excluded"]
+
+
 def test_a_run_cut_at_any_arrow_comes_to_the_same_models(
     rounds_config: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

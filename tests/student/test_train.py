@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from engine.views import open_view, write_view
 from pipelines.demo.world.build import World
-from schemas.errors import ConfigError, Conflict
+from schemas.errors import ConfigError, Conflict, EnvironmentProblem
 from student.ahead import batches_ahead
 from student.batches import BatchMaker
 from student.checkpoints import RECORD, latest_checkpoint
@@ -176,6 +176,23 @@ def test_a_finished_run_is_not_repeated_and_another_one_is_refused(two_streams: 
     assert train(short, kill_at(1)) == report
     with pytest.raises(Conflict, match="choose another `out`"):
         train(two_streams)
+
+
+@pytest.mark.parametrize("text", ["garbage", "[]", "{}", '{"step": null, "run_digest": "x"}'])
+def test_a_checkpoints_record_that_is_none_is_told_with_what_to_remove(tmp_path: Path, text: str) -> None:
+    (tmp_path / "step-00000004").mkdir()
+    (tmp_path / "step-00000004" / RECORD).write_text(text)
+
+    with pytest.raises(
+        Conflict, match="is no record of a checkpoint .* remove .*step-00000004, and the run goes"
+    ):
+        latest_checkpoint(tmp_path, "sha256:1")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told_as_such(two_streams: TrainSettings) -> None:
+    with pytest.raises(EnvironmentProblem, match="device is cuda and this process sees no GPU"):
+        train(two_streams.model_copy(update={"device": "cuda"}))
 
 
 def test_a_finished_run_whose_model_is_gone_or_damaged_makes_it_again(two_streams: TrainSettings) -> None:

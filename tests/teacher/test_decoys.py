@@ -219,6 +219,17 @@ def test_a_pool_is_the_same_from_captions_in_any_order():
     assert pool_from_file(pool.to_bytes(), 9, "x") == pool, "a pool in its written form brings its own seed"
 
 
+def test_a_list_with_a_byte_order_mark_and_windows_lines_is_the_list_without():
+    plain = pool_from_file(b"bee\ndog\t3\n", 0, "pool.txt")
+
+    assert pool_from_file(b"\xef\xbb\xbfbee\r\ndog\t3\r\n", 0, "pool.txt") == plain
+
+
+def test_a_field_that_a_written_pool_lacks_is_named():
+    with pytest.raises(ConfigError, match=r"pool.txt: counts: Field required"):
+        pool_from_file(b'{"a": 1}', 0, "pool.txt")
+
+
 def test_a_pool_of_another_digest_is_refused():
     with pytest.raises(Conflict, match="restore it"):
         pool_from_bytes(POOL.to_bytes() + b" ", POOL.digest(), "x")

@@ -47,8 +47,12 @@ def absolute_url(url: str, base: str | None = None) -> str:
 
 
 def check_shard_url(url: str) -> str:
-    """The URL itself; ConfigError when a query or fragment would be no part of the shard's name."""
-    if bare_url(url) != url:
+    """The URL itself; ConfigError when it is malformed, or a query or fragment would be no part of the shard's name."""
+    try:
+        bare = bare_url(url)
+    except ValueError as error:
+        raise ConfigError(f"{_hidden(url)} is no URL ({error}); a bracket opens an address there") from error
+    if bare != url:
         raise ConfigError(f"{_hidden(url)}: a shard's name holds no '?' or '#'; rename the file or object")
     return url
 

@@ -130,3 +130,9 @@ def test_a_record_of_an_output_cannot_lie_outside_it(tmp_path: Path, path: str) 
     with pytest.raises(ValueError, match="leaves the root"):
         store.put(path, b"x")
     assert json.dumps(sorted(map(str, tmp_path.rglob("*")))) == "[]"
+
+
+@pytest.mark.parametrize("url", ["s3://[b/k.tar", "gs://b]/k.tar"])
+def test_a_malformed_url_is_a_mistake_of_the_job_and_no_accident(url: str) -> None:
+    with pytest.raises(ConfigError, match="is no URL"):
+        check_shard_url(url)

@@ -20,6 +20,7 @@ from schemas.spans import check_span
 from teacher.phrases import bundled, rules
 from teacher.phrases.bounded_tokenizer import BoundedTokenizer
 from teacher.phrases.caption_cache import CaptionCache
+from teacher.phrases.collector import collector_paused
 from teacher.phrases.component import rules_for
 from teacher.phrases.digest import finder_digest, model_folder
 from teacher.phrases.language import is_english
@@ -36,6 +37,7 @@ NOT_NEEDED = (
     "spancat",
 )
 BATCH_CAPTIONS = 256
+_CAPTIONS_AT_ONCE = 4 * BATCH_CAPTIONS
 PARTED_ENDINGS = {"'m": "am", "'ve": "have", "'re": "are", "'ll": "will", "'d": "'d"}
 """Of captions whose words were parted by a tokenizer (`i 'm`): spaCy would cut them at the apostrophe."""
 
@@ -93,6 +95,13 @@ class SpacyPhraseFinder:
     def _read(self, captions: list[str]) -> list[FoundPhrases]:
         if self.settings.chunker == "given":
             return [FoundPhrases(()) for _ in captions]
+        found: list[FoundPhrases] = []
+        for first in range(0, len(captions), _CAPTIONS_AT_ONCE):
+            with collector_paused():
+                found += self._read_some(captions[first : first + _CAPTIONS_AT_ONCE])
+        return found
+
+    def _read_some(self, captions: list[str]) -> list[FoundPhrases]:
         plain = [normalised(caption) for caption in captions]
         docs = self.nlp.pipe((item.text for item in plain), batch_size=BATCH_CAPTIONS)
         return [self._found(doc, *pair) for doc, pair in zip(docs, zip(plain, captions))]

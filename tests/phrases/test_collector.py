@@ -1,0 +1,32 @@
+"""The collector is off within the pause and as it was afterwards, whatever ends it."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from teacher.phrases.collector import collector_paused
+
+
+def test_the_collector_rests_within_and_works_again_afterwards() -> None:
+    assert gc.isenabled()
+    with collector_paused():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_an_error_within_does_not_leave_it_off() -> None:
+    with pytest.raises(ZeroDivisionError), collector_paused():
+        raise ZeroDivisionError
+    assert gc.isenabled()
+
+
+def test_a_collector_that_was_off_stays_off() -> None:
+    gc.disable()
+    try:
+        with collector_paused():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

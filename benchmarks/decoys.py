@@ -1,6 +1,6 @@
 """What decoys tell of a trained teacher, and how far that is the truth: on the tiny world, where the truth is known.
 
-    make demo && python -m benchmarks.decoys --demo .demo --out /tmp/decoys --images 300
+    make demo && python -m benchmarks.decoys --demo .demo --out .bench/decoys --images 300
 
 Labels the demo's first web images twice with the demo's teacher, without decoys and with four for every image, checks
 that the images' own rows are equal, and prints the share of decoys with a box beside what the scenes really hold: a

@@ -192,7 +192,10 @@ def serve(
         app = build_app(review, token=token, port=port)
         announce(f"http://127.0.0.1:{port}/#{token}")
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, ws="none")
-        uvicorn.Server(config).run(sockets=[listener])
+        server = uvicorn.Server(config)
+        server.run(sockets=[listener])
+        if server.started:  # it ends by a signal alone, which its event loop may keep to itself
+            raise KeyboardInterrupt
 
 
 def _file(name: str) -> Callable[[Request], FileResponse]:

@@ -6,6 +6,7 @@ the decoys are marked as not asked.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ from schemas.errors import GroundswellError
 from schemas.labeler import DecoyChooser, DecoyLabeler, Prepared
 from schemas.records import Region, Sample
 from schemas.settings import EvidenceSettings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -51,7 +54,8 @@ class SecondPass:
             prepared = self._labeler.prepare_decoys(asked, image_rgb_u8)
         except (GroundswellError, MemoryError):
             raise
-        except Exception:  # as in run_unit, but it costs the decoys and not the sample
+        except Exception as error:  # as in run_unit, but it costs the decoys and not the sample
+            _tell(sample.index, error)
             return None
         self._asked[sample.index] = _Asked(without_phrases(asked, prepared.dropped))
         return prepared
@@ -63,7 +67,8 @@ class SecondPass:
             rows, truncated = evidence_regions(asked.sample, regions, self._evidence)
         except (GroundswellError, MemoryError):
             raise
-        except Exception:
+        except Exception as error:
+            _tell(index, error)
             return
         if all(asked.sample.phrases[row["phrase"]].kind == "decoy" for row in rows):
             self._asked[index] = _Asked(asked.sample, True, rows, truncated)
@@ -82,3 +87,8 @@ class SecondPass:
             }
             phrases.append(decoy.model_dump() | marks)
         return {**row, "phrases": phrases, "regions": [*row["regions"], *asked.regions]}
+
+
+def _tell(index: int, error: Exception) -> None:
+    """Of decoys that count as not asked; the type alone, since a message may hold a caption."""
+    log.warning("the decoys of sample %d count as not asked: %s", index, type(error).__name__)

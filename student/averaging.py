@@ -14,12 +14,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from schemas.errors import Conflict, NotFound
+from student.trained_images import read_trained, write_images
 
 WEIGHTS = "model.safetensors"
 
 
 def average_models(student: Path, teacher: Path, share: float, to: Path) -> None:
     """Write `(1 - share) * student + share * teacher` as a model directory, whole or not at all.
+
+    It was trained on the images of both.
 
     share: in [0, 1]; whole numbers (counters of a norm) are the student's
     raises: Conflict when names or shapes of the weights differ
@@ -34,6 +37,7 @@ def average_models(student: Path, teacher: Path, share: float, to: Path) -> None
         draft / WEIGHTS,
         metadata={"format": "pt"},
     )
+    write_images(draft, read_trained(student), read_trained(teacher))
     shutil.rmtree(to, ignore_errors=True)
     draft.rename(to)
 

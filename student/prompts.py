@@ -134,7 +134,7 @@ def may_be_there(stream: Stream, example: Example) -> Callable[[str], bool]:
     A phrase with nothing but ignored regions counts as found. What the caption of exhaustive gold says does not
     count: it may list every category.
     """
-    roots = {root.casefold() for root in example.roots}
+    roots = {root.casefold() for root in (*example.roots, *example.maybe_there)}
     caption = "" if stream.exhaustive else example.caption.casefold()
     words = set(_WORD.findall(caption))
 

@@ -38,6 +38,8 @@ class Example:
     boxes_xyxy_px_G4: NDArray[np.float32]
     box_weight_G: NDArray[np.float32]
     token_weight_G: NDArray[np.float32]
+    maybe_there: tuple[str, ...] = ()
+    """Nouns beside the caption's that the teacher found, or left open, in the image."""
 
     @property
     def roots(self) -> list[str]:
@@ -61,7 +63,7 @@ def without_listed_absence(example: Example) -> Example:
 
 
 def example_of(row: dict[str, Any], stream_weight: float = 1.0) -> Example:
-    """One row of a view or gold, as an example. Decoys have no place in a caption and are left out."""
+    """One row of a view or gold, as an example. Decoys have no place in a caption: those found are `maybe_there`."""
     boxes: dict[tuple[float, ...], int] = {}
     weights: list[tuple[float, float]] = []
     owned: dict[int, list[int]] = {}
@@ -98,6 +100,9 @@ def example_of(row: dict[str, Any], stream_weight: float = 1.0) -> Example:
         boxes_xyxy_px_G4=np.array(list(boxes), dtype=np.float32).reshape(-1, 4),
         box_weight_G=np.array([box for box, _ in weights], dtype=np.float32),
         token_weight_G=np.array([token for _, token in weights], dtype=np.float32),
+        maybe_there=tuple(
+            p["root"] for p in row["phrases"] if p["kind"] == "decoy" and p["fate"] != "absent"
+        ),
     )
 
 

@@ -25,6 +25,11 @@ def write_trained(folder: Path, settings: TrainSettings) -> int:
     for stream in settings.streams:
         for table in open_view(stream.url, stream.storage).tables():
             known.append(prefixes(table.column("image_sha256").to_pylist()))
+    return write_images(folder, *known)
+
+
+def write_images(folder: Path, *known: NDArray[np.uint64]) -> int:
+    """Write the file of a model that saw all of these prefixes; how many images they are."""
     images = np.unique(np.concatenate(known)).astype(_BITS)
     (folder / FILE).write_bytes(images.tobytes())
     return len(images)

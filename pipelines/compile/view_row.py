@@ -41,8 +41,9 @@ def view_row(
         }
         regions.append({**row["regions"][i], "x0": x0, "y0": y0, "x1": x1, "y1": y1, **belief})
     positive = {region["phrase"] for region in regions if region["fate"] != "ignore"}
+    seen = _candidates(row["regions"], policy)
     phrases = [
-        {**phrase, "fate": _phrase_fate(phrase, number in positive)}
+        {**phrase, "fate": _phrase_fate(phrase, number in positive, number in seen)}
         for number, phrase in enumerate(row["phrases"])
     ]
     return {**row, "phrases": phrases, "regions": regions}
@@ -55,8 +56,14 @@ def _fates(kept: NDArray[np.int64], scores_R: NDArray[np.float64], policy: Polic
     return {int(i): "class_only" if scores_R[i] < limit else "positive" for i in kept}
 
 
-def _phrase_fate(phrase: dict[str, Any], has_box: bool) -> str:
-    """A phrase without a kept box is unresolved, out of the loss: only a decoy counts as absent."""
+def _candidates(regions: list[dict[str, Any]], policy: Policy) -> set[int]:
+    """The phrases that the teacher found at the lower threshold or above."""
+    lowest = np.float32(policy.candidate_score or 0)  # evidence holds float32
+    return {region["phrase"] for region in regions if np.float32(region["score"]) >= lowest}
+
+
+def _phrase_fate(phrase: dict[str, Any], has_box: bool, is_seen: bool) -> str:
+    """A phrase without a kept box is unresolved, out of the loss; only a decoy that was not found counts as absent."""
     if has_box:
         return "positive"
-    return "absent" if phrase["kind"] == "decoy" else "unresolved"
+    return "absent" if phrase["kind"] == "decoy" and not is_seen else "unresolved"

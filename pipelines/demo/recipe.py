@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines.compile.policy import Policy
 from pipelines.demo.world.lexicon import COLOURS, TEXTURES
@@ -35,6 +35,12 @@ class Recipe(Settings):
     )
     pseudo_share: float = Field(
         0.7, gt=0, lt=1, description="share of the student's slots that hold web images"
+    )
+    pseudo_until: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the student's steps that hold them all; the last steps are gold alone",
     )
     pseudo_prompts: PromptMix = PromptMix(detection=0.75, phrase_list=0.0, caption=0.25)
     pseudo_negatives_max: int = Field(15, ge=0)
@@ -105,15 +111,36 @@ class Recipe(Settings):
 
     def _gold_slots(self, gold: str) -> StreamSettings:
         prompts = self.gold_prompts or self.teacher_prompts
-        return StreamSettings(url=gold, share=1 - self.pseudo_share, prompts=prompts)
+        return StreamSettings(url=gold, share=1 - self._web_share, prompts=prompts)
 
     def _web_slots(self, url: str) -> StreamSettings:
         return StreamSettings(
             url=url,
-            share=self.pseudo_share,
+            share=self._web_share,
+            max_samples=self._web_samples,
             prompts=self.pseudo_prompts,
             negatives_max=self.pseudo_negatives_max,
         )
+
+    @property
+    def _web_share(self) -> float:
+        """Of the slots while web images come."""
+        return self.pseudo_share / self.pseudo_until
+
+    @property
+    def _web_samples(self) -> int | None:
+        """After so many, gold alone; None: web images come to the end."""
+        slots = self.student_steps * self.batch_size
+        return None if self.pseudo_until == 1 else round(self.pseudo_share * slots)
+
+    @model_validator(mode="after")
+    def _leaves_room_for_gold(self) -> Recipe:
+        if self._web_share >= 1:
+            raise ValueError(
+                f"pseudo_until {self.pseudo_until:g} must be above pseudo_share {self.pseudo_share:g}: "
+                "gold is in every stretch of the run"
+            )
+        return self
 
     def _second(
         self, teacher: Path, streams: tuple[StreamSettings, ...], out: Path, learning_rate: float

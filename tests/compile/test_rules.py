@@ -114,17 +114,21 @@ def test_a_higher_threshold_keeps_a_subset(regions: list, one: float, other: flo
 
 
 def test_a_phrase_without_a_kept_box_is_unresolved_and_a_decoy_absent() -> None:
-    row = _row([(0, 0, 0, 10, 10, 0.9), (1, 0, 0, 10, 10, 0.2), (3, 0, 0, 10, 10, 0.9)])
+    row = _row([(0, 0, 0, 10, 10, 0.9), (1, 0, 0, 10, 10, 0.2)])
 
     compiled = apply_policy(row, Policy())
 
-    assert [phrase["fate"] for phrase in compiled.row["phrases"]] == [
-        "positive",
-        "unresolved",
-        "unresolved",
-        "absent",
-    ]
-    assert compiled.dropped == {"below_score": 1, "decoy": 1}
+    fates = [phrase["fate"] for phrase in compiled.row["phrases"]]
+    assert fates == ["positive", "unresolved", "unresolved", "absent"]
+    assert compiled.dropped == {"below_score": 1}
+
+
+@pytest.mark.parametrize(("lowest", "fate"), [(None, "unresolved"), (0.3, "unresolved"), (0.31, "absent")])
+def test_a_decoy_that_the_teacher_found_at_the_lower_threshold_is_not_called_absent(lowest, fate) -> None:
+    compiled = apply_policy(_row([(3, 0, 0, 10, 10, 0.3)]), Policy(candidate_score=lowest))
+
+    assert compiled.row["phrases"][3]["fate"] == fate
+    assert compiled.row["regions"] == [] and compiled.dropped == {"decoy": 1}
 
 
 def test_a_score_written_as_float32_is_not_below_the_same_threshold() -> None:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from schemas.errors import Conflict, NotFound
 from student.averaging import average_models
+from student.trained_images import prefixes, read_trained, write_images
 
 
 def model(folder: Path, weight: float, rows: int = 2) -> Path:
@@ -38,6 +39,16 @@ def test_a_share_of_none_is_the_student_bit_by_bit(tmp_path: Path) -> None:
 
     ours, found = (load_file(path / "model.safetensors") for path in (student, tmp_path / "average"))
     assert all(torch.equal(value, found[name]) for name, value in ours.items())
+
+
+def test_the_average_was_trained_on_the_images_of_both(tmp_path: Path) -> None:
+    student, teacher = model(tmp_path / "student", 4.0), model(tmp_path / "teacher", 8.0)
+    write_images(student, prefixes(["0" * 63 + "1", "a" * 64]))
+    write_images(teacher, prefixes(["b" * 64, "a" * 64]))
+
+    average_models(student, teacher, 0.5, tmp_path / "average")
+
+    assert read_trained(tmp_path / "average").tolist() == prefixes(["0" * 64, "a" * 64, "b" * 64]).tolist()
 
 
 def test_models_of_other_shapes_are_refused_by_name(tmp_path: Path) -> None:

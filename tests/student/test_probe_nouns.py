@@ -9,7 +9,7 @@ import pytest
 
 from schemas.probe_nouns import is_probe_noun
 from student.caption_packing import pack_captions
-from student.examples import Example, ExamplePhrase, Stream, without_probe_nouns
+from student.examples import Example, ExamplePhrase, Stream, example_of, without_probe_nouns
 from student.mixture_source import InMemory
 from student.order import WholeOrder
 from student.phrase_lists import hard_phrase_list
@@ -54,6 +54,24 @@ def test_probe_nouns_are_drawn_unless_the_run_keeps_them_for_probing(when, decoy
 
     others = set(NOUNS) - {"dog"}
     assert PROBES and drawn(gold) == drawn(view) == (others - PROBES if excluded else others)
+
+
+def test_a_decoy_that_the_teacher_found_is_never_drawn_as_absent() -> None:
+    row = {
+        **dict.fromkeys(("unit", "key", "image_sha256"), "x"),
+        "pixels": {},
+        "caption": "a dog",
+        "regions": [],
+        "phrases": [
+            {"begin": None, "end": None, "text": n, "root": n, "kind": "decoy", "fate": fate}
+            for n, fate in (("kite", "unresolved"), ("lamp", "absent"))
+        ],
+    }
+    rng = np.random.default_rng(0)
+
+    found = {noun for _ in range(40) for noun in absent_roots(rng, stream(), example_of(row), 3)}
+
+    assert found == set(NOUNS) - {"dog", "kite"}
 
 
 def test_a_name_whose_head_is_a_probe_noun_is_not_drawn_either() -> None:

@@ -19,30 +19,23 @@ from pipelines.demo.recipe import Recipe
 SEEDS = (100, 101)
 JUDGED = ("tail", "head", "recall")
 PATH = Path(__file__).parent / "tuned.json"
+_SIXTY: dict[str, Any] = {"gold_prompts": {"detection": 0.6, "phrase_list": 0.3, "caption": 0.1}}
+_PLACE: dict[str, Any] = {"policy": {"class_only_below": 0.5}}
+_LAST: dict[str, Any] = {"pseudo_until": 0.8}
+_FAST: dict[str, Any] = {"student_learning_rate": 1.5e-3}
 # Fields of the recipe that differ from its defaults; as many options for the one as for the other.
 OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "student": {
         "as it stands": {},
-        "gold slots 60 % detection prompts": {
-            "gold_prompts": {"detection": 0.6, "phrase_list": 0.3, "caption": 0.1}
-        },
-        "at most 6 negatives": {"pseudo_negatives_max": 6},
-        "these two, weight by score, from 0.2 ignored": {
-            "gold_prompts": {"detection": 0.6, "phrase_list": 0.3, "caption": 0.1},
-            "pseudo_negatives_max": 6,
-            "policy": {"ignore_score": 0.2, "weight": "score"},
-        },
-        "weight by score, from 0.2 ignored": {"policy": {"ignore_score": 0.2, "weight": "score"}},
-        "below score 0.5 no place learned": {"policy": {"class_only_below": 0.5}},
-        "60 % detection, weights and ignore, no place below 0.5": {
-            "gold_prompts": {"detection": 0.6, "phrase_list": 0.3, "caption": 0.1},
-            "policy": {"ignore_score": 0.2, "weight": "score", "class_only_below": 0.5},
-        },
-        "pseudo boxes weigh half": {"pseudo_weight": 0.5},
-        "half the web's prompts captions": {
-            "pseudo_prompts": {"detection": 0.5, "phrase_list": 0.0, "caption": 0.5}
-        },
-        "half the slots web": {"pseudo_share": 0.5},
+        "gold slots 60 % detection prompts": _SIXTY,
+        "60 %, below score 0.5 no place learned": {**_SIXTY, **_PLACE},
+        "last fifth of the steps gold alone": _LAST,
+        "60 %, last fifth gold": {**_SIXTY, **_LAST},
+        "60 %, last fifth gold, below 0.5 no place": {**_SIXTY, **_LAST, **_PLACE},
+        "60 %, half the slots web": {**_SIXTY, "pseudo_share": 0.5},
+        "60 %, learning rate 1.5e-3": {**_SIXTY, **_FAST},
+        "60 %, last fifth gold, learning rate 1.5e-3": {**_SIXTY, **_LAST, **_FAST},
+        "60 %, last fifth gold, half the slots web": {**_SIXTY, **_LAST, "pseudo_share": 0.5},
     },
     "control": {
         "rare gold repeated, threshold 0.1": {},

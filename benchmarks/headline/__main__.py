@@ -24,7 +24,7 @@ from benchmarks.headline.report import (
     write_full,
     write_tuning,
 )
-from benchmarks.headline.tuning import PATH, SEEDS, options, tuned, write_choice
+from benchmarks.headline.tuning import ORDER, PATH, SEEDS, after, options, tuned, write_choice
 from pipelines.demo.recipe import Recipe
 
 BASE_SEEDS = tuple(range(11, 19))
@@ -75,10 +75,13 @@ def _tune(
     chosen: argparse.Namespace,
     path: Path,
 ) -> tuple[bool, str]:
-    only = chosen.only
-    wanted = [cell for (arm, _, _), cell in options(recipe, seeds).items() if not only or arm in only]
-    if chosen.run:
-        grid.run(wanted)
+    first: Recipe | None = recipe
+    for arm in ORDER if chosen.run else ():
+        if first is None:
+            break
+        if not chosen.only or arm in chosen.only:
+            grid.run(list(options(first, arm, seeds).values()))
+        first = after(first, arm, grid.shelf, seeds)
     done = write_choice(recipe, grid.shelf, seeds, path)
     return done, write_tuning(paper, path)
 

@@ -21,7 +21,7 @@ from benchmarks.headline.report import (
 )
 from benchmarks.headline.rows import BASE_ARMS
 from benchmarks.headline.tables import METRICS, arms_table, gain, gains_table, seeds_table, verdicts
-from benchmarks.headline.tuning import OPTIONS, tuned, write_choice
+from benchmarks.headline.tuning import OPTIONS, after, options, tuned, write_choice
 from pipelines.demo.recipe import Recipe
 from schemas.errors import NotFound
 
@@ -104,7 +104,7 @@ def test_equal_numbers_give_an_equal_plot(tmp_path: Path) -> None:
 
 def finish(shelf: Shelf, cell: Cell, tail: float) -> None:
     """Write down a made-up result of an evaluation."""
-    numbers = dict.fromkeys((*METRICS, "AP"), 0.5) | {"tail": tail}
+    numbers = dict.fromkeys(METRICS, 0.5) | {"tail": tail, "AP": tail}
     record = {"digest": cell.digest, "title": cell.title, "kind": cell.kind, "cpu_s": 1.0, "result": numbers}
     shelf.folder(cell).mkdir(parents=True)
     (shelf.folder(cell) / "cell.json").write_text(json.dumps(record))
@@ -136,24 +136,38 @@ def test_the_full_table_shows_every_row_before_anything_is_measured(tmp_path: Pa
     assert "weighting and ignore band off | student (the same run)" in text
 
 
-def test_the_option_of_the_greatest_sum_is_chosen_once_all_of_both_arms_are_there(tmp_path: Path) -> None:
-    from benchmarks.headline.tuning import options
+def finish_options(shelf: Shelf, recipe: Recipe, name: str, best: str, but: str = "") -> None:
+    for (option, _), cell in options(recipe, name, (1,)).items():
+        if option != but and shelf.record(cell) is None:
+            finish(shelf, cell, tail=0.4 if option == best else 0.2)
 
+
+def test_the_best_option_is_chosen_once_all_of_both_arms_are_there(tmp_path: Path) -> None:
     shelf, path = Shelf(tmp_path / "grid"), tmp_path / "tuned.json"
-    cells = options(Recipe(), (1,))
-    best = {"student": "pseudo boxes weigh half", "control": "no repeats"}
-    for (name, option, _), cell in cells.items():
-        if option != "learning rate 1.5e-3" and shelf.record(cell) is None:
-            finish(shelf, cell, tail=0.4 if option == best[name] else 0.2)
+    finish_options(shelf, Recipe(), "student", "60 %, half the slots web")
+    in_its_mix = after(Recipe(), "student", shelf, (1,))
+    assert in_its_mix is not None and in_its_mix.pseudo_share == 0.5
+    finish_options(shelf, in_its_mix, "control", "no repeats", but="threshold 0.5")
 
     assert not write_choice(Recipe(), shelf, (1,), path)
     assert tuned(Recipe(), path) == Recipe()  # the student's runs are all there, the control's are not
-    finish(shelf, cells["control", "learning rate 1.5e-3", 1], tail=0.1)
+    finish_options(shelf, in_its_mix, "control", "no repeats")
 
     assert write_choice(Recipe(), shelf, (1,), path)
-    assert tuned(Recipe(), path).pseudo_weight == 0.5
-    assert tuned(Recipe(), path).control_repeat_threshold == 0.0
+    assert tuned(Recipe(), path) == in_its_mix.model_copy(update={"control_repeat_threshold": 0.0})
     assert write_tuning(Paper(tmp_path), path).count("**chosen**") == len(OPTIONS)
+
+
+def test_the_controls_options_are_tried_in_the_prompt_mix_of_the_chosen_student(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "grid")
+    finish_options(shelf, Recipe(), "student", "60 %, half the slots web")
+    recipe = after(Recipe(), "student", shelf, (1,))
+    assert recipe is not None
+    cell = options(recipe, "control", (1,))["no repeats", 1]
+
+    gold, webs_place = cell.inputs["model"].settings["streams"]
+
+    assert gold["prompts"]["detection"] == 0.6 and webs_place["share"] == 0.5
 
 
 def test_without_tuning_the_recipe_stays_as_it_is(tmp_path: Path) -> None:

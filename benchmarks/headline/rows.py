@@ -114,6 +114,7 @@ MODELS: dict[str, Callable[[Arms], Cell]] = {
     "raw_captions": lambda arms: arms.student_on(
         "raw_captions", arms.plain_view, pseudo_prompts=arms.mixes["captions"]
     ),
+    "half_web": lambda arms: arms.student_on("half_web", arms.plain_view, pseudo_share=0.5),
     "oracle": _reboxed("oracle"),
     "scratch_student": _scratch(True),
     "scratch_control": _scratch(False),
@@ -134,6 +135,7 @@ FULL_ROWS = (
     Row("weighting and ignore band on", "weighted", "student"),
     Row("negatives off", "negatives_off", "student"),
     Row("raw captions only", "raw_captions", "student"),
+    Row("half the slots web", "half_web", "control"),
     Row("oracle boxes", "oracle", "student"),
     Row("from scratch, as in the paper", "scratch_student", "scratch_control"),
     Row("fusion off", "student_unfused", "control_unfused"),

@@ -52,10 +52,10 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
             "control_repeat_threshold": 0.3,
             "control_negatives_max": 6,
         },
-        "learning rate 1.5e-3": {"control_learning_rate": 1.5e-3},
-        "threshold 0.3, learning rate 1.5e-3": {
+        "learning rate 2e-3": {"control_learning_rate": 2e-3},
+        "threshold 0.3, learning rate 2e-3": {
             "control_repeat_threshold": 0.3,
-            "control_learning_rate": 1.5e-3,
+            "control_learning_rate": 2e-3,
         },
         "learning rate 7e-4": {"control_learning_rate": 7e-4},
     },

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +25,12 @@ class PromptTokens:
 
     def __init__(self, processor: GlipProcessor, texts: Sequence[str]) -> None:
         encoded = processor.tokenizer(
-            list(texts), truncation=False, verbose=False, return_offsets_mapping=True
+            list(texts),
+            truncation=False,
+            verbose=False,
+            return_offsets_mapping=True,
+            return_token_type_ids=False,
+            return_attention_mask=False,
         )
         self._ids: list[list[int]] = encoded["input_ids"]
         self._offsets: list[list[tuple[int, int]]] = encoded["offset_mapping"]
@@ -34,13 +40,12 @@ class PromptTokens:
 
     def inputs(self) -> tuple[Tensor, Tensor]:
         """`input_ids` and `attention_mask`, both [B, T] int64."""
-        ids = torch.full((len(self._ids), self.width), self._pad)
-        mask = torch.zeros(len(self._ids), self.width, dtype=torch.long)
-        for row, own in enumerate(self._ids):
-            kept = own if len(own) <= self.width else [*own[: self.width - 1], own[-1]]
-            ids[row, : len(kept)] = torch.tensor(kept)
-            mask[row, : len(kept)] = 1
-        return ids, mask
+        width = self.width
+        kept = [own if len(own) <= width else [*own[: width - 1], own[-1]] for own in self._ids]
+        ids = np.array([own + [self._pad] * (width - len(own)) for own in kept], dtype=np.int64)
+        lengths = np.array([len(own) for own in kept])
+        mask = (np.arange(width) < lengths[:, None]).astype(np.int64)
+        return torch.from_numpy(ids), torch.from_numpy(mask)
 
     def spans(self, prompt: int, spans: Sequence[tuple[int, int]]) -> list[list[int] | None]:
         """Per span [begin, end) of a prompt the positions of its tokens; None for one that reaches past the limit.

@@ -1,4 +1,4 @@
-"""A batch's prompts as tokens, from one call of the tokenizer: inputs, and which tokens a span covers.
+"""A batch's prompts as tokens, each read once: inputs, and which tokens a span covers.
 
 Its promise: the numbers are those of `GlipProcessor.tokens` and `GlipProcessor.phrase_tokens`, prompt by prompt.
 """
@@ -24,16 +24,11 @@ class PromptTokens:
     """The tokens of some prompts, padded to the longest one rounded up, cut at the processor's limit."""
 
     def __init__(self, processor: GlipProcessor, texts: Sequence[str]) -> None:
-        encoded = processor.tokenizer(
-            list(texts),
-            truncation=False,
-            verbose=False,
-            return_offsets_mapping=True,
-            return_token_type_ids=False,
-            return_attention_mask=False,
-        )
-        self._ids: list[list[int]] = encoded["input_ids"]
-        self._offsets: list[list[tuple[int, int]]] = encoded["offset_mapping"]
+        processor.token_count("")  # sets the tokenizer's core neither to pad nor to cut
+        # one by one: for a batch the core starts threads, which take more from the other workers than they give here
+        encoded = list(map(processor.tokenizer.backend_tokenizer.encode, texts))
+        self._ids: list[list[int]] = [one.ids for one in encoded]
+        self._offsets: list[list[tuple[int, int]]] = [one.offsets for one in encoded]
         longest = max(map(len, self._ids))
         self.width = min(-(-longest // _TEXT_MULTIPLE) * _TEXT_MULTIPLE, processor.max_tokens)
         self._pad = processor.tokenizer.pad_token_id

@@ -21,7 +21,7 @@ def as_boxes(values: object) -> Boxes:
 
 def area(boxes_N4: Boxes) -> NDArray[np.float64]:
     """[n] areas in square pixels; 0 for a box that is turned inside out."""
-    sides = np.clip(boxes_N4[:, 2:] - boxes_N4[:, :2], 0, None)
+    sides = np.maximum(boxes_N4[:, 2:] - boxes_N4[:, :2], 0)  # `clip` costs more for a few boxes
     return np.asarray(sides[:, 0] * sides[:, 1])
 
 

@@ -16,6 +16,7 @@ from student.batches import Batch, BatchMaker
 from student.examples import Stream, load_stream
 from student.mixture_source import InMemory
 from student.order import WholeOrder, slots_of
+from student.trays import Tray, Trays
 
 
 def batches_ahead(
@@ -27,13 +28,13 @@ def batches_ahead(
     return _by_threads(maker, first, end, rank, workers)
 
 
-class _Steps(Dataset[Batch]):
+class _Steps(Dataset[Tray | Batch]):
     """Batches by step, in a process that opens the streams for itself (a fork would inherit locks and connections)."""
 
-    def __init__(self, maker: BatchMaker, rank: int, workers: int) -> None:
+    def __init__(self, maker: BatchMaker, rank: int, workers: int, trays: Trays) -> None:
         facts = [replace(stream, examples=InMemory([]), order=WholeOrder([], "")) for stream in maker.streams]
         self._made_of = maker.settings, facts, maker.processor
-        self._share = rank, workers
+        self._share, self._trays = (rank, workers), trays
 
     @cached_property
     def _maker(self) -> BatchMaker:
@@ -41,8 +42,8 @@ class _Steps(Dataset[Batch]):
         settings, facts, processor = self._made_of
         return BatchMaker(settings, list(map(_opened_again, facts)), processor)
 
-    def __getitem__(self, step: int) -> Batch:
-        return self._maker.batch(step, *self._share)
+    def __getitem__(self, step: int) -> Tray | Batch:
+        return self._trays.put(step, self._maker.batch(step, *self._share))
 
 
 def _opened_again(facts: Stream) -> Stream:
@@ -55,14 +56,17 @@ def _opened_again(facts: Stream) -> Stream:
 
 def _by_processes(maker: BatchMaker, steps: range, rank: int, workers: int) -> Iterator[Batch]:
     loader = maker.settings.loader
-    yield from DataLoader(
-        _Steps(maker, rank, workers),
+    each = -(-loader.ahead // loader.processes)
+    trays = Trays(loader.processes * each + 1, maker.batch_bytes(workers))
+    made = DataLoader(
+        _Steps(maker, rank, workers, trays),
         batch_size=None,
         sampler=steps,
         num_workers=loader.processes,
-        prefetch_factor=-(-loader.ahead // loader.processes),
+        prefetch_factor=each,
         multiprocessing_context="forkserver",
     )
+    yield from map(trays.take, made)
 
 
 def _by_threads(maker: BatchMaker, first: int, end: int, rank: int, workers: int) -> Iterator[Batch]:

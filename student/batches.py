@@ -8,6 +8,7 @@ workers that share a step see together what one alone would.
 from __future__ import annotations
 
 import copy
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -34,6 +35,7 @@ from student.settings import TrainSettings
 from student.targets import image_labels
 from teacher.models.glip import GlipProcessor
 from teacher.models.glip.losses import ImageLabels
+from teacher.models.glip.processing import AUTHORS_PAD_MULTIPLE
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,13 @@ class Batch:
     counts: Counter[str]
     global_size: int  # images of the step over all workers
 
+    def packed(self) -> dict[str, Any]:
+        """The fields as they travel between processes: the many small tensors would each cost a shared file."""
+        labels = [{name: value.numpy() for name, value in label.items()} for label in self.labels]
+        return {**{field.name: getattr(self, field.name) for field in fields(self)}, "labels": labels}
+
     def __reduce__(self) -> tuple[Any, ...]:
-        """Between processes the many small tensors travel as plain bytes: each would cost a shared file."""
-        packed = [{name: value.numpy() for name, value in label.items()} for label in self.labels]
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return _unpacked, ({**values, "labels": packed},)
+        return unpacked, (self.packed(),)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ class Item:
     stored_hw: tuple[int, int]
 
 
-def _unpacked(values: dict[str, Any]) -> Batch:
+def unpacked(values: dict[str, Any]) -> Batch:
+    """The batch that `Batch.packed` took apart."""
     labels = [{name: torch.from_numpy(value) for name, value in one.items()} for one in values["labels"]]
     return Batch(**{**values, "labels": labels})
 
@@ -95,6 +100,13 @@ class BatchMaker:
         """
         slots = slots_of(step, self.settings.batch_size, rank, workers)
         return self.collate([self.item(slot) for slot in slots])
+
+    def batch_bytes(self, workers: int = 1) -> int:
+        """What the tensors of one worker's batch take when an image is as large as the processor makes them."""
+        side = math.ceil(self.processor.longer_side / AUTHORS_PAD_MULTIPLE) * AUTHORS_PAD_MULTIPLE
+        pixels, tokens = 3 * 4 + 8, 2 * 8  # float32 values and an int64 mask; two int64
+        share = self.settings.batch_size // workers
+        return share * (side * side * pixels + self.processor.max_tokens * tokens)
 
     def slot(self, slot: int) -> tuple[Stream, Example]:
         """Which example of which stream fills a slot; slots are numbered through all steps."""

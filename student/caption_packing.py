@@ -8,7 +8,6 @@ mask is ours.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -48,7 +47,7 @@ def pack_captions(
     text, spans = "", []
     for index in rng.permutation(len(pieces)):
         words, own = pieces[index]
-        spans += [replace(span, begin=span.begin + len(text), end=span.end + len(text)) for span in own]
+        spans += [span._replace(begin=span.begin + len(text), end=span.end + len(text)) for span in own]
         text += words + SEPARATOR
     return Prompt(text, tuple(spans), prompt.kind)
 

@@ -21,12 +21,21 @@ from schemas.probe_nouns import ends_in_probe_noun
 from student.mixture_index import Index, cache_folder, kept_index, make_index
 from student.mixture_source import FromBlocks, InMemory, Source
 from student.order import Order, WholeOrder, WindowOrder
-from student.rows import Example, ExamplePhrase, example_of, without_listed_absence
+from student.rows import Example, ExamplePhrase, boxes_of, example_of, without_listed_absence
 from student.settings import ProbeNouns, TrainSettings
 from student.stream_settings import StreamSettings
 from student.vocabulary import Vocabulary
 
-__all__ = ["Example", "ExamplePhrase", "Stream", "data_digest", "example_of", "load_stream", "load_streams"]
+__all__ = [
+    "Example",
+    "ExamplePhrase",
+    "Stream",
+    "boxes_of",
+    "data_digest",
+    "example_of",
+    "load_stream",
+    "load_streams",
+]
 
 _SPARE_BLOCKS = 8  # beside the window's own: those that batches made ahead open
 

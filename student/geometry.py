@@ -18,6 +18,8 @@ from PIL import Image
 from schemas.boxes import area, as_boxes
 from student.settings import AugmentSettings
 
+_MIRRORED_SIDES = np.array([2, 1, 0, 3])
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -93,7 +95,7 @@ def move_boxes(
     shift = np.array([motion.shift_x * width, motion.shift_y * height] * 2)
     moved = boxes * scale + shift
     if motion.mirrored:
-        moved = moved[:, [2, 1, 0, 3]]
-    inside = np.minimum(np.maximum(moved, 0), [width, height, width, height])
+        moved = moved[:, _MIRRORED_SIDES]
+    inside = np.minimum(np.maximum(moved, 0), np.array([width, height, width, height]))
     full = area(moved)
-    return inside, np.divide(area(inside), full, out=np.zeros_like(full), where=full > 0)
+    return inside, np.divide(area(inside), full, out=np.zeros(len(full)), where=full > 0)

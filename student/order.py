@@ -12,9 +12,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
 from schemas.errors import ConfigError
@@ -43,8 +44,18 @@ def slot_generator(seed: int, slot: int, use: str) -> np.random.Generator:
 
 def generator(*key: object) -> np.random.Generator:
     """A random stream that is a pure function of its key."""
-    word = hashlib.sha256("/".join(str(part) for part in key).encode()).digest()[:16]
-    return np.random.Generator(np.random.Philox(key=np.frombuffer(word, dtype="<u8")))
+    word = hashlib.sha256("/".join(map(str, key)).encode()).digest()[:16]
+    return np.random.Generator(np.random.Philox(_Key(word)))
+
+
+class _Key(ISeedSequence):
+    """What `Philox(key=...)` takes, without the system's entropy that numpy would fetch and drop beside a `key`."""
+
+    def __init__(self, word: bytes) -> None:
+        self._word = word
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> NDArray[np.uint64]:
+        return np.frombuffer(self._word, dtype="<u8")
 
 
 class Order(Protocol):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from student.examples import ExamplePhrase
+from student.examples import ExamplePhrase, boxes_of
 from student.settings import HardNegatives
 
 _ARTICLES = {"a", "an", "the"}
@@ -130,7 +130,5 @@ def _entry(
     unsure = any(words.may_mean(thing, hard.attributes) and not words.fits(thing) for thing in things)
     if unsure and not fitting:
         return None
-    boxes = tuple(sorted({box for phrase in fitting for box in phrase.boxes}))
-    ignored = tuple(sorted({box for phrase in fitting for box in phrase.ignored} - set(boxes)))
-    unresolved = any(phrase.fate == "unresolved" for phrase in fitting)
+    boxes, ignored, unresolved = boxes_of(fitting)
     return words.text(unknown), boxes, ignored, unsure or unresolved

@@ -1,4 +1,4 @@
-"""A batch's prompts as tokens, from one call of the tokenizer: inputs, and which tokens a span covers.
+"""A batch's prompts as tokens, each read once: inputs, and which tokens a span covers.
 
 Its promise: the numbers are those of `GlipProcessor.tokens` and `GlipProcessor.phrase_tokens`, prompt by prompt.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,24 +24,23 @@ class PromptTokens:
     """The tokens of some prompts, padded to the longest one rounded up, cut at the processor's limit."""
 
     def __init__(self, processor: GlipProcessor, texts: Sequence[str]) -> None:
-        encoded = processor.tokenizer(
-            list(texts), truncation=False, verbose=False, return_offsets_mapping=True
-        )
-        self._ids: list[list[int]] = encoded["input_ids"]
-        self._offsets: list[list[tuple[int, int]]] = encoded["offset_mapping"]
+        processor.token_count("")  # sets the tokenizer's core neither to pad nor to cut
+        # one by one: for a batch the core starts threads, which take more from the other workers than they give here
+        encoded = list(map(processor.tokenizer.backend_tokenizer.encode, texts))
+        self._ids: list[list[int]] = [one.ids for one in encoded]
+        self._offsets: list[list[tuple[int, int]]] = [one.offsets for one in encoded]
         longest = max(map(len, self._ids))
         self.width = min(-(-longest // _TEXT_MULTIPLE) * _TEXT_MULTIPLE, processor.max_tokens)
         self._pad = processor.tokenizer.pad_token_id
 
     def inputs(self) -> tuple[Tensor, Tensor]:
         """`input_ids` and `attention_mask`, both [B, T] int64."""
-        ids = torch.full((len(self._ids), self.width), self._pad)
-        mask = torch.zeros(len(self._ids), self.width, dtype=torch.long)
-        for row, own in enumerate(self._ids):
-            kept = own if len(own) <= self.width else [*own[: self.width - 1], own[-1]]
-            ids[row, : len(kept)] = torch.tensor(kept)
-            mask[row, : len(kept)] = 1
-        return ids, mask
+        width = self.width
+        kept = [own if len(own) <= width else [*own[: width - 1], own[-1]] for own in self._ids]
+        ids = np.array([own + [self._pad] * (width - len(own)) for own in kept], dtype=np.int64)
+        lengths = np.array([len(own) for own in kept])
+        mask = (np.arange(width) < lengths[:, None]).astype(np.int64)
+        return torch.from_numpy(ids), torch.from_numpy(mask)
 
     def spans(self, prompt: int, spans: Sequence[tuple[int, int]]) -> list[list[int] | None]:
         """Per span [begin, end) of a prompt the positions of its tokens; None for one that reaches past the limit.

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from student.examples import Example, ExamplePhrase, Stream
+from student.examples import Example, ExamplePhrase, Stream, boxes_of
 from student.phrase_lists import Entry, hard_phrase_list, without_noun
 from student.settings import HardNegatives, StreamSettings
 from student.sides import SIDES
@@ -23,8 +24,7 @@ KINDS = ("detection", "phrase_list", "caption")
 _WORD = re.compile(r"\w+")
 
 
-@dataclass(frozen=True)
-class PromptSpan:
+class PromptSpan(NamedTuple):
     """`text[begin:end]` speaks of `boxes`; none: it is absent. `masked`: unknown, out of the loss everywhere."""
 
     begin: int
@@ -90,13 +90,10 @@ def detection_prompt(
     A noun of which some phrase has no kept box is left out: neither present nor absent can be said of all of it.
     """
     entries: list[Entry] = []
-    for root in example.roots:
-        phrases = [phrase for phrase in example.phrases if phrase.root == root]
-        if any(phrase.fate == "unresolved" for phrase in phrases):
-            continue
-        boxes = sorted({box for phrase in phrases for box in phrase.boxes})
-        ignored = sorted({box for phrase in phrases for box in phrase.ignored} - set(boxes))
-        entries.append((root, tuple(boxes), tuple(ignored), False))
+    for root, phrases in example.phrases_by_root.items():
+        boxes, ignored, unresolved = boxes_of(phrases)
+        if not unresolved:
+            entries.append((root, boxes, ignored, False))
     absent = absent_roots(rng, stream, example, negatives)
     room = budget.limit - sum(budget.count(entry[0] + SEPARATOR) for entry in entries)
     for root in absent:
@@ -114,11 +111,8 @@ def fixed_prompt(example: Example, text: str) -> Prompt:
     """
     spans, begin = [], 0
     for noun in text.split(SEPARATOR):
-        phrases = [phrase for phrase in example.phrases if phrase.root == noun]
-        boxes = sorted({box for phrase in phrases for box in phrase.boxes})
-        ignored = sorted({box for phrase in phrases for box in phrase.ignored} - set(boxes))
-        masked = any(phrase.fate == "unresolved" for phrase in phrases)
-        spans.append(PromptSpan(begin, begin + len(noun), tuple(boxes), tuple(ignored), masked))
+        boxes, ignored, masked = boxes_of(example.phrases_by_root.get(noun, []))
+        spans.append(PromptSpan(begin, begin + len(noun), boxes, ignored, masked))
         begin += len(noun) + len(SEPARATOR)
     return Prompt(text, tuple(spans), "detection")
 
@@ -135,12 +129,14 @@ def may_be_there(stream: Stream, example: Example) -> Callable[[str], bool]:
     count: it may list every category.
     """
     roots = {root.casefold() for root in (*example.roots, *example.maybe_there)}
-    caption = "" if stream.exhaustive else example.caption.casefold()
+    if stream.exhaustive:
+        return lambda noun: noun.casefold() in roots
+    caption = example.caption.casefold()
     words = set(_WORD.findall(caption))
 
     def present(noun: str) -> bool:
         noun = noun.casefold()
-        return noun in roots or noun in words or (bool(caption) and " " in noun and noun in caption)
+        return noun in roots or noun in words or (" " in noun and noun in caption)
 
     return present
 
@@ -196,7 +192,7 @@ def replaced(prompt: Prompt, edits: Sequence[tuple[int, int, str]]) -> Prompt:
         last = end
     text = "".join([*pieces, prompt.text[last:]])
     spans = tuple(
-        replace(span, begin=_moved(span.begin, edits, to_end=False), end=_moved(span.end, edits, to_end=True))
+        span._replace(begin=_moved(span.begin, edits, to_end=False), end=_moved(span.end, edits, to_end=True))
         for span in prompt.spans
     )
     return Prompt(text, spans, prompt.kind)

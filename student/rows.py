@@ -3,7 +3,7 @@
 # G distinct boxes of an image
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,17 @@ class ExamplePhrase:
     ignored: tuple[int, ...] = ()
 
 
+def boxes_of(phrases: Sequence[ExamplePhrase]) -> tuple[tuple[int, ...], tuple[int, ...], bool]:
+    """Of all the phrases: boxes, ignored boxes that are not among them, and whether some phrase has no kept box."""
+    if len(phrases) == 1:  # the common case
+        boxes, ignored = set(phrases[0].boxes), set(phrases[0].ignored)
+    else:
+        boxes = {box for phrase in phrases for box in phrase.boxes}
+        ignored = {box for phrase in phrases for box in phrase.ignored}
+    unresolved = "unresolved" in [phrase.fate for phrase in phrases]
+    return tuple(sorted(boxes)), tuple(sorted(ignored - boxes)), unresolved
+
+
 @dataclass(frozen=True)
 class Example:
     """One image with its caption. Equal boxes of several phrases are one box."""
@@ -45,6 +56,14 @@ class Example:
     def roots(self) -> list[str]:
         """The head nouns of the caption, each once, in order."""
         return list(dict.fromkeys(phrase.root for phrase in self.phrases))
+
+    @property
+    def phrases_by_root(self) -> dict[str, list[ExamplePhrase]]:
+        """The phrases of each head noun, in order."""
+        found: dict[str, list[ExamplePhrase]] = {}
+        for phrase in self.phrases:
+            found.setdefault(phrase.root, []).append(phrase)
+        return found
 
     @property
     def shown_roots(self) -> list[str]:

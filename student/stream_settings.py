@@ -117,7 +117,8 @@ class LoaderSettings(Settings):
     processes: int = Field(
         0,
         ge=0,
-        description="processes that make whole batches in the threads' place; each costs seconds to start and memory, "
+        description="processes that make whole batches in the threads' place; each costs seconds to start and memory "
+        "(and together up to 48 MiB of shared memory), "
         "and is worth it where images are so small that Python is what takes the time",
     )
     ahead: int = Field(4, ge=1, description="batches that are made before they are asked for")

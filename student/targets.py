@@ -43,10 +43,9 @@ def image_labels(
     inclusive_G4 = inclusive(moved_G4) * ratio
     map_GT = _token_map([span.boxes for span in spans], span_tokens, len(moved_G4), tokens)
     doubt_GT = _token_map([span.ignored for span in spans], span_tokens, len(moved_G4), tokens)
-    asked_G = map_GT.any(axis=1)
-    learnable_G = (seen_G >= min_visible) & (moved_G4[:, 2:] - moved_G4[:, :2] >= 1).all(axis=1)
-    kept_G = asked_G & learnable_G
-    doubt_GT[asked_G & ~learnable_G] += map_GT[asked_G & ~learnable_G]
+    asked_G, learnable_G = map_GT.any(axis=1), _learnable(moved_G4, seen_G, min_visible)
+    kept_G, lost_G = asked_G & learnable_G, asked_G & ~learnable_G
+    doubt_GT[lost_G] += map_GT[lost_G]
     doubted_G = doubt_GT.any(axis=1) & (seen_G > 0)
     return {
         "boxes": _tensor(inclusive_G4[kept_G]),
@@ -57,6 +56,14 @@ def image_labels(
         "ignore_map": _tensor(doubt_GT[doubted_G] > 0),
         "token_mask": _tensor(_token_mask(prompt, span_tokens, tokens)),
     }
+
+
+def _learnable(
+    moved_G4: NDArray[np.float64], seen_G: NDArray[np.float64], min_visible: float
+) -> NDArray[np.bool_]:
+    """[G] boxes of which enough is left, a pixel at least."""
+    x0, y0, x1, y1 = moved_G4.T
+    return np.asarray((seen_G >= min_visible) & (x1 - x0 >= 1) & (y1 - y0 >= 1))
 
 
 def _token_map(

@@ -22,6 +22,7 @@ from student.batches import Batch, BatchMaker
 from student.examples import load_stream
 from student.prompt_tokens import PromptTokens
 from student.settings import AugmentSettings, LoaderSettings, PromptMix, StreamSettings, TrainSettings
+from student.trays import MOST_BYTES, Tray, Trays
 from teacher.models.glip import GlipProcessor
 from tests.engine.s3_server import s3_bucket
 
@@ -47,9 +48,7 @@ def equal(a: Batch, b: Batch) -> bool:
 
 @settings(max_examples=80)
 @given(st.lists(WORDS.map(" ".join), min_size=1, max_size=4), st.data())
-def test_one_call_of_the_tokenizer_says_what_the_processor_says(
-    tiny_start: Path, texts: list[str], data
-) -> None:
+def test_prompt_tokens_are_what_the_processor_says(tiny_start: Path, texts: list[str], data) -> None:
     processor = GlipProcessor.from_pretrained(tiny_start)
     tokens = PromptTokens(processor, texts)
     wanted = processor.tokens(texts, tokens.width)
@@ -89,6 +88,39 @@ def test_processes_change_no_batch(two_streams: TrainSettings) -> None:
 
     assert all(equal(batch, maker(two_streams).batch(1 + place)) for place, batch in enumerate(ahead))
     assert len(ahead) == 3 and ahead[0].counts and ahead[0].global_size == 4
+
+
+def test_a_batch_taken_from_a_tray_is_the_one_put_there_though_the_tray_is_used_again(
+    two_streams: TrainSettings,
+) -> None:
+    made = maker(two_streams)
+    batches = [made.batch(step) for step in range(5)]
+    trays = Trays(2, made.batch_bytes())
+    taken = []
+    for step in range(0, 4, 2):
+        held = [trays.put(step + place, batches[step + place]) for place in range(2)]
+        assert all(isinstance(one, Tray) for one in held)
+        taken += [trays.take(one) for one in held]
+
+    assert all(equal(one, batch) for one, batch in zip(taken, batches))
+    assert taken[0].pixel_values.dtype == torch.float32 and taken[0].input_ids.dtype == torch.int64
+    assert taken[0].counts == batches[0].counts and taken[0].names == batches[0].names
+
+
+def test_a_tray_used_too_early_holds_another_batch(two_streams: TrainSettings) -> None:
+    made = maker(two_streams)
+    trays = Trays(2, made.batch_bytes())
+    held = trays.put(0, made.batch(0))
+    trays.put(2, made.batch(2))
+
+    assert not torch.equal(trays.take(held).pixel_values, made.batch(0).pixel_values)
+
+
+@pytest.mark.parametrize("room_bytes", [0, 1000, MOST_BYTES])
+def test_a_batch_that_fits_on_no_tray_goes_by_itself(two_streams: TrainSettings, room_bytes: int) -> None:
+    batch, trays = maker(two_streams).batch(0), Trays(2, room_bytes)
+
+    assert trays.put(0, batch) is batch and trays.take(batch) is batch
 
 
 def test_no_more_batches_are_made_ahead_than_were_asked_for(two_streams: TrainSettings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from student.mixture import stream_of_slot
 from student.mixture_counts import repeat_numbers
-from student.order import WholeOrder, slot_generator
+from student.order import WholeOrder, generator, slot_generator
 
 SHARES = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(
     lambda parts: [p / sum(parts) for p in parts]
@@ -57,6 +58,13 @@ def test_slots_uses_and_seeds_have_random_streams_of_their_own() -> None:
 
     assert len(draws) == len(keys)
     assert slot_generator(*keys[0]).random() in draws
+
+
+def test_a_random_stream_is_numpys_philox_under_the_keys_digest() -> None:
+    word = hashlib.sha256(b"prompt/3/17").digest()[:16]
+    plain = np.random.Generator(np.random.Philox(key=np.frombuffer(word, dtype="<u8")))
+
+    assert generator("prompt", 3, 17).random(9).tolist() == plain.random(9).tolist()
 
 
 def test_rows_with_a_rare_noun_are_repeated_and_no_row_is_lost() -> None:

@@ -41,10 +41,11 @@ def measure_models(
 
 def number_of(evaluation: Mapping[str, Any], measure: Measure) -> float | None:
     """A measure's number as a fraction; None where the evaluation has none (COCO's -1, an unknown group)."""
+    numbers = evaluation.get("groups", {}).get(measure.group, {}) if measure.group else evaluation
     if measure.name.startswith("R@"):
-        return evaluation.get("recall_at", {}).get(measure.name.removeprefix("R@"))
-    numbers = evaluation.get("groups", {}).get(measure.group) if measure.group else evaluation
-    value = None if numbers is None else numbers.get(measure.name)
+        value = numbers.get("recall_at", {}).get(measure.name.removeprefix("R@"))
+    else:
+        value = numbers.get(measure.name)
     return None if value is None or value < 0 else float(value)
 
 

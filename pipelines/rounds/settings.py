@@ -1,7 +1,7 @@
 """What `rounds` runs: the parts of a round as they stand in a job, a policy and a training, and when to stop.
 
-Its promise: student and control are compared at equal compute. A configuration in which they differ in steps, batch,
-augmentation or learning rate is refused.
+Its promise: student and control are compared at equal compute. A configuration in which they learn otherwise (steps,
+batch, schedule, averaging, freezes), or with other augmentation, is refused: they differ in their data alone.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from pydantic import Field, model_validator
 from engine.settings import InputSettings, RunSettings
 from pipelines.compile.policy import Policy
 from schemas.settings import EvidenceSettings, Settings
+from student.learning_settings import LearningSettings
 from student.settings import TrainSettings
 from teacher.settings import DecoySettings, PhraseSettings
 
 VIEW = "VIEW"
 _EQUAL = (
-    "steps",
-    "batch_size",
-    "learning_rate",
-    "final_learning_rate",
-    "warmup_steps",
+    *(
+        name for name in LearningSettings.model_fields if name != "recipe"
+    ),  # a recipe is defaults of the others
     "augment",
-    "seed",
+    "tuning",
+    "tuning_prompt",
     "probe_nouns",
 )
 _GIVEN = {"start": "given by rounds", "out": "given by rounds"}

@@ -21,6 +21,21 @@ def test_a_control_with_less_compute_is_refused(rounds_config: Build) -> None:
         rounds_config(control=control)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ema_decay": 0.9},
+        {"schedule": "constant"},
+        {"recipe": "glip"},
+        {"tuning": "linear"},
+        {"clip_norm": 2.0},
+    ],
+)
+def test_a_control_that_learns_otherwise_is_refused(rounds_config: Build, changes: dict) -> None:
+    with pytest.raises(ValidationError, match="student and control differ in"):
+        rounds_config(control={**rounds_config().control, **changes})
+
+
 def test_a_student_without_the_view_is_refused(rounds_config: Build) -> None:
     with pytest.raises(ValidationError, match="exactly one stream with url VIEW"):
         rounds_config(student=rounds_config().control)

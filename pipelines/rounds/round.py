@@ -19,6 +19,7 @@ from pipelines.rounds.settings import RoundsConfig
 from pipelines.steps.journal import Journal
 from schemas.errors import GroundswellError, NotFound
 from student.settings import TrainSettings
+from teacher.labelers.glip_digest import model_files
 
 Progress = Callable[[str, int, int], None]
 STEPS = ("label", "compile", "train", "evaluate", "promote")
@@ -66,13 +67,21 @@ class Round:
             "train",
             "student and control learn",
             self._train,
-            {"student": config.student, "control": config.control, "begin": config.begin},
+            self._train_parts(),
             tuple(f"{name}/{part}" for name in trained for part in ("model", "report.json")),
             tuple(folder / name for name in trained),
         )
         names = {"evaluate", "target", "draws", "average"}
         parts = config.model_dump(mode="json", include=names)
         self._step("evaluate", "all three are measured", self._evaluate, parts, ("evaluations",))
+
+    def _train_parts(self) -> dict[str, Any]:
+        """What the trainings depend on beside the steps before; a teacher that they start from is one of those."""
+        config = self.config
+        parts = {"student": config.student, "control": config.control, "begin": config.begin}
+        if config.begin == "teacher":
+            return parts
+        return {**parts, "start": model_files(Path(str(config.teacher.start)))}
 
     def _label_parts(self) -> dict[str, Any]:
         """What the labels depend on, but for the input's bytes: the evidence's own digest covers those."""
@@ -189,8 +198,6 @@ class Round:
         return after_evaluate(config.brakes, config.target, found["gain"], config.guards, numbers)
 
     def _promote(self) -> dict[str, Any]:
-        from teacher.labelers.glip_digest import model_files
-
         files = model_files(self.promoted)
         record = {"model": str(self.promoted), "files": files, "round": self.number}
         (self.places.folder / "promoted.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")

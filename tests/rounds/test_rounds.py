@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pipelines.demo.start import write_start
 from pipelines.demo.world.build import World
 from pipelines.rounds import round as one_round
 from pipelines.rounds.run import RoundsReport, run_rounds
 from pipelines.rounds.settings import RoundsConfig
-from schemas.errors import Conflict
+from schemas.errors import Conflict, NotFound
+from tests.rounds.conftest import SIZE
 
 Build = Callable[..., RoundsConfig]
 
@@ -103,6 +106,26 @@ def test_another_policy_makes_another_view_in_the_same_folder(rounds_config: Bui
 
     digests = [report.rounds[0]["compile"]["digest"] for report in (first, second)]
     assert digests[0] != digests[1] and second.finished == 1
+
+
+def test_another_start_trains_anew_and_labels_nothing_again(
+    rounds_config: Build, little_world: World, tmp_path: Path
+) -> None:
+    start, model = tmp_path / "start", str(little_world.folder.parent / "teacher")
+    config = rounds_config(teacher={"model": model, "start": str(start)}, begin="teacher_start")
+    with pytest.raises(NotFound, match="teacher.start"):
+        run(config)
+    trained, said = [], []
+    for seed in (1, 2):
+        shutil.rmtree(start, ignore_errors=True)
+        write_start(start, SIZE.model_copy(update={"seed": seed}))
+        trained.append(run(config, said).rounds[0]["train"]["student"]["start_sha256"])
+
+    assert trained[0] != trained[1]
+    assert [line.split(": ")[1] for line in said if "already done" in line] == [
+        "the teacher labels",
+        "the policy makes a view",
+    ]
 
 
 def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(

@@ -30,6 +30,7 @@ def measure_models(
                 suite.gold,
                 suite.images,
                 group_by=suite.group_by,
+                protocol=suite.protocol,
                 bootstrap=config.draws,
                 results_to=target,
                 progress=lambda label, done, total, at=f"{suite.name}, {name}": progress(
@@ -75,7 +76,7 @@ def _paired(config: RoundsConfig, places: RoundPlaces, suite: Suite) -> dict[str
     )
     groups = category_groups(gold, suite.group_by)
     differences = paired_differences(
-        gold, ours, theirs, groups=groups, names=(target.name,), draws=config.draws
+        gold, ours, theirs, groups=groups, names=(target.name,), protocol=suite.protocol, draws=config.draws
     )
     found = differences.get(target.group, {}).get(target.name)
     return None if found is None else {name: float(value) for name, value in found.items()}

@@ -187,15 +187,15 @@ class Round:
         return measure_models(self.config, self.places, models, self.progress)
 
     def _judged(self) -> Iterator[Stop]:
-        found, config = self.results["evaluate"], self.config
+        found, config, guards = self.results["evaluate"], self.config, self.config.guarded()
         numbers = {
             guard.label(): {
                 name: number_of(evaluation, guard)
                 for name, evaluation in found["suites"][guard.suite].items()
             }
-            for guard in config.guards
+            for guard in guards
         }
-        return after_evaluate(config.brakes, config.target, found["gain"], config.guards, numbers)
+        return after_evaluate(config.brakes, config.target, found["gain"], guards, numbers)
 
     def _promote(self) -> dict[str, Any]:
         files = model_files(self.promoted)

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from engine.settings import InputSettings, RunSettings
 from pipelines.compile.policy import Policy
 from schemas.settings import EvidenceSettings, Settings
+from student.evaluate.protocols import ProtocolName
 from student.learning_settings import LearningSettings
 from student.settings import TrainSettings
 from teacher.settings import DecoySettings, PhraseSettings
@@ -55,6 +56,9 @@ class Suite(Settings):
     gold: str = Field(description="COCO JSON or a folder of imported gold")
     images: str | None = Field(None, description="folder or shards of its images, where the gold holds none")
     group_by: str = Field("frequency", description="category field that names the group")
+    protocol: ProtocolName = Field(
+        "coco", description="whose rules: coco, lvis (federated) or fixed_ap (LVIS without a limit an image)"
+    )
 
 
 class Measure(Settings):
@@ -124,7 +128,9 @@ class RoundsConfig(Settings):
     )
     evaluate: tuple[Suite, ...] = Field(min_length=1)
     target: Measure
-    guards: tuple[Guard, ...] = ()
+    guards: tuple[Guard, ...] | None = Field(
+        None, description="what the student may not forget; null: AP of every suite, by its default budget"
+    )
     brakes: Brakes = Field(default_factory=Brakes)
     draws: int = Field(200, ge=20, description="draws of the bootstrap over images")
 
@@ -149,7 +155,7 @@ class RoundsConfig(Settings):
         suites = [suite.name for suite in self.evaluate]
         if len(set(suites)) != len(suites):
             raise ValueError(f"two suites of one name among {suites}")
-        for measure in (self.target, *self.guards):
+        for measure in (self.target, *self.guarded()):
             if measure.suite not in suites:
                 raise ValueError(f"{measure.label()} is of no suite: they are {', '.join(suites)}")
         if self.target.name.startswith("R@") and self.brakes.gain_interval:
@@ -176,6 +182,12 @@ class RoundsConfig(Settings):
             for stream in values.get("streams", ())
         ]
         return TrainSettings.model_validate({**values, **places, "streams": streams})
+
+    def guarded(self) -> tuple[Guard, ...]:
+        """The guards, those that stand in for none given too."""
+        return (
+            tuple(Guard(suite=suite.name) for suite in self.evaluate) if self.guards is None else self.guards
+        )
 
     def home(self) -> Path:
         """`out` as a path."""

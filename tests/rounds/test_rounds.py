@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +127,20 @@ def test_another_start_trains_anew_and_labels_nothing_again(
         "the teacher labels",
         "the policy makes a view",
     ]
+
+
+def test_a_suite_of_federated_gold_is_measured_by_its_rules(rounds_config: Build, tmp_path: Path) -> None:
+    (suite,) = rounds_config().model_dump(mode="json")["evaluate"]
+    gold = json.loads(Path(suite["gold"]).read_text())
+    for image in gold["images"]:
+        image |= {"neg_category_ids": [], "not_exhaustive_category_ids": []}
+    (tmp_path / "federated.json").write_text(json.dumps(gold))
+    suite |= {"gold": str(tmp_path / "federated.json"), "protocol": "lvis"}
+
+    (found,) = run(rounds_config(evaluate=[suite])).rounds
+
+    assert {one["protocol"] for one in found["evaluate"]["suites"]["held_out"].values()} == {"lvis"}
+    assert found["evaluate"]["gain"] is not None
 
 
 def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(

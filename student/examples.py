@@ -62,7 +62,7 @@ def load_stream(settings: StreamSettings, cache: Path | None = None) -> Stream:
     """
     view = open_view(settings.url, settings.storage)
     exhaustive = _is_exhaustive(view, settings)
-    federated = bool(view.manifest.provenance.get("facts", {}).get("federated"))
+    federated = _is_federated(view, settings)
     every_row = exhaustive or federated
     small = len(view) <= settings.shuffle_window
     if small:
@@ -141,6 +141,18 @@ def _is_exhaustive(view: View, settings: StreamSettings) -> bool:
             f"must be 0, not {settings.prompts.phrase_list:g}"
         )
     return exhaustive
+
+
+def _is_federated(view: View, settings: StreamSettings) -> bool:
+    """Whether nothing is known of what a row does not list. Raises ConfigError, as `load_stream`."""
+    federated = bool(view.manifest.provenance.get("facts", {}).get("federated"))
+    if federated and settings.packing.most:
+        raise ConfigError(
+            f"{settings.url} is federated gold: a row says nothing of the categories that other rows list, so packing "
+            f"them around its own teaches as absent what may be there; its packing.most must be 0, not "
+            f"{settings.packing.most}"
+        )
+    return federated
 
 
 def data_digest(streams: Iterable[Stream]) -> str:

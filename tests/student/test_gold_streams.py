@@ -13,9 +13,10 @@ from PIL import Image
 from pipelines.exchange.gold.images import images_at
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.run import import_gold
+from schemas.errors import ConfigError
 from student.examples import Stream, load_stream
 from student.prompts import Prompt, TokenBudget, detection_prompt
-from student.settings import PromptMix, StreamSettings
+from student.settings import CaptionPacking, PromptMix, StreamSettings
 
 WORDS = TokenBudget(limit=12, count=lambda text: len(text.split()))
 MIX = PromptMix(detection=0.8, phrase_list=0, caption=0.2)
@@ -64,6 +65,23 @@ def test_exhaustive_gold_asks_for_all_that_is_there_and_draws_absent_ones(tmp_pa
 
 def test_what_is_there_is_not_crowded_out_by_the_token_limit(tmp_path: Path) -> None:
     asked = prompts(stream_of(tmp_path), negatives=29)
+
+    assert all("dog" in nouns(prompt) and len(nouns(prompt)) == WORDS.limit for prompt in asked)
+
+
+def test_categories_that_other_rows_of_federated_gold_list_are_not_packed_around_a_row(
+    tmp_path: Path,
+) -> None:
+    stream = stream_of(tmp_path, neg_category_ids=[4, 7], not_exhaustive_category_ids=[])
+
+    with pytest.raises(ConfigError, match=r"packing\.most must be 0, not 20"):
+        load_stream(stream.settings.model_copy(update={"packing": CaptionPacking(most=20)}))
+
+
+def test_what_is_there_is_not_crowded_out_by_what_federated_gold_lists_as_absent(tmp_path: Path) -> None:
+    stream = stream_of(tmp_path, neg_category_ids=list(range(3, 31)), not_exhaustive_category_ids=[])
+
+    asked = prompts(stream, negatives=0)
 
     assert all("dog" in nouns(prompt) and len(nouns(prompt)) == WORDS.limit for prompt in asked)
 

@@ -24,7 +24,7 @@ from student.evaluate.gold import (
 from student.evaluate.images import EvaluationImage, evaluation_images
 from student.evaluate.phrases import AskedPhrase, phrase_recall, recall_by_group
 from student.evaluate.predictors import DetectorPredictor, PromptPredictor, Result, box_of, model_settings
-from student.evaluate.protocols import PROTOCOLS, ProtocolName, check_gold
+from student.evaluate.protocols import PROTOCOLS, ProtocolName, boxes_all, check_gold
 from student.evaluate.report import Evaluation
 
 Progress = Callable[[str, int, int], None]
@@ -90,7 +90,7 @@ def evaluate(
         seen, results, protocol=protocol, groups=named or None, bootstrap=bootstrap, seed=seed
     )
     images_told = {"gold": len(truth["images"]), "evaluated": len(seen["images"])}
-    facts |= {} if truth.get("exhaustive", True) else {"exhaustive": False}
+    facts |= {} if boxes_all(truth, PROTOCOLS[protocol]) else {"exhaustive": False}
     told = {"protocol": protocol, "images": images_told, "detections": len(results), **facts}
     return _report(numbers, recall, told)
 

@@ -128,6 +128,7 @@ def test_lvis_keeps_frequencies_and_federated_lists_through_an_import(tmp_path: 
         assert (told["APr"], told["APf"], told["ARall"]) == pytest.approx((1, -1, 1)) and told[
             "protocol"
         ] == "fixed_ap"
+        assert "exhaustive" not in told and scored(path, tmp_path)["exhaustive"] is False, "by COCO's rules"
     with pytest.raises(ConfigError, match="no LVIS"):
         evaluate(tmp_path / "results.json", _without_lists(file, tmp_path), protocol="lvis")
 

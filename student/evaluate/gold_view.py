@@ -53,6 +53,7 @@ def _image(row: Mapping[str, Any], number: int, ids: Mapping[str, int], federate
         "width": row["width"],
         "height": row["height"],
         "pixels": row["pixels"],
+        "image_sha256": row["image_sha256"],
     }
     if federated:
         unsure = json.loads(row["meta"] or "{}").get("not_exhaustive", [])

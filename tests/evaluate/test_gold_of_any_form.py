@@ -18,8 +18,9 @@ from pipelines.demo.world.settings import WorldSettings
 from pipelines.exchange.gold.images import images_at
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.run import import_gold
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, Conflict
 from student.evaluate.gold import gold_phrases, read_gold
+from student.evaluate.images import evaluation_images
 from student.evaluate.run import evaluate
 
 
@@ -168,6 +169,18 @@ def test_captions_of_imported_gold_ask_for_their_phrases(tmp_path: Path) -> None
     assert [phrase.text for phrase in phrases[0]] == ["a man", "a dog"]
     assert boxes[0][1].tolist() == [[5, 5, 9, 9]]
     assert report["exhaustive"] is False and "does not box everything" in report.text()
+
+
+def test_an_image_that_changed_since_the_import_is_not_measured_on(tmp_path: Path) -> None:
+    file = lvis_file(tmp_path)
+    import_gold("coco", file, str(tmp_path / "gold"), Options(images=images_at(str(tmp_path / "images"))))
+    records = read_gold(tmp_path / "gold")["images"]
+    assert len(list(evaluation_images(None, records))) == 1
+
+    Image.fromarray(np.ones((48, 64, 3), np.uint8)).save(tmp_path / "images" / "one.jpg")
+
+    with pytest.raises(Conflict, match="not the one that was imported"):
+        list(evaluation_images(None, records))
 
 
 def test_a_teachers_view_is_no_gold_and_a_file_name_that_leaves_its_folder_no_image(

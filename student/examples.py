@@ -110,8 +110,18 @@ def _from_blocks(view: View, index: Index, settings: StreamSettings, made: Any) 
 
 
 def load_streams(settings: TrainSettings) -> list[Stream]:
-    """The streams of a run, its probe nouns kept out of drawn negatives where it says so. Raises as `load_stream`."""
-    return without_probe_nouns([load_stream(one) for one in settings.streams], settings.probe_nouns)
+    """The streams of a run, its probe nouns kept out of drawn negatives where it says so.
+
+    Raises as `load_stream`; ConfigError for gold that a tuning_prompt cannot be asked of.
+    """
+    streams = [load_stream(one) for one in settings.streams]
+    for stream in streams:
+        if settings.tuning_prompt is not None and stream.kind == "gold" and not stream.exhaustive:
+            raise ConfigError(
+                f"{stream.settings.url} does not box everything: tuning_prompt asks every image for all of its nouns, "
+                "and those that a row does not name may be there; use exhaustive gold"
+            )
+    return without_probe_nouns(streams, settings.probe_nouns)
 
 
 def without_probe_nouns(streams: Sequence[Stream], when: ProbeNouns) -> list[Stream]:

@@ -23,7 +23,14 @@ from student.evaluate.gold import (
 )
 from student.evaluate.images import EvaluationImage, evaluation_images
 from student.evaluate.phrases import AskedPhrase, phrase_recall, recall_by_group
-from student.evaluate.predictors import DetectorPredictor, PromptPredictor, Result, box_of, model_settings
+from student.evaluate.predictors import (
+    DetectorPredictor,
+    PromptPredictor,
+    Result,
+    box_of,
+    model_settings,
+    suppressed,
+)
 from student.evaluate.protocols import PROTOCOLS, ProtocolName, boxes_all, check_gold
 from student.evaluate.report import Evaluation
 
@@ -164,6 +171,7 @@ def _ask(
 
 
 def _grounded(predictor: PromptPredictor, gold: dict[str, Any], source: _Images) -> Iterator[AskedPhrase]:
+    """Every phrase with its boxes after suppression, as detections have them: the k best are k different boxes."""
     phrases, boxes = gold_phrases(gold)
     if not phrases:
         return
@@ -173,7 +181,7 @@ def _grounded(predictor: PromptPredictor, gold: dict[str, Any], source: _Images)
         name = image.record["id"]
         scale = np.array([*image.scale, *image.scale])
         for number, gold_boxes in enumerate(boxes[name]):
-            own = [region for region in regions if region.phrase == number]
+            own = suppressed(regions, number)
             found = np.array([box_of(region) for region in own]).reshape(-1, 4) * scale
             scores = np.array([region.score for region in own])
             yield AskedPhrase(name, gold_boxes, found, scores, categories[name][number])

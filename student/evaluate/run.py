@@ -69,6 +69,10 @@ def evaluate(
     """
     model, truth = Path(model_or_results), read_gold(Path(gold))
     check_gold(truth, PROTOCOLS[protocol])
+    if asking not in (None, Asking()) and model.suffix in (".json", ".onnx"):
+        raise ConfigError(
+            f"{model} takes no prompts: words, chunks, boxes and padding are for a GLIP directory"
+        )
     named = dict(groups) if groups is not None else category_groups(truth, group_by)
     if model.suffix == ".json":
         results, seen = _read_results(model), truth
@@ -83,10 +87,6 @@ def evaluate(
             model, truth, source, named, phrases, merged, bootstrap, seed, batch_size, asking, protocol
         )
         seen = of_images(truth, source.met)
-    if asking not in (None, Asking()) and (model.suffix == ".json" or model.suffix == ".onnx"):
-        raise ConfigError(
-            f"{model} takes no prompts: words, chunks, boxes and padding are for a GLIP directory"
-        )
     if not seen["images"]:
         raise ConfigError(
             f"{images} holds none of the {len(truth['images'])} images of {gold}; check --key-map"

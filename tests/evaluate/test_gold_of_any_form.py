@@ -19,6 +19,7 @@ from pipelines.exchange.gold.images import images_at
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.run import import_gold
 from schemas.errors import ConfigError, Conflict
+from student.evaluate.class_prompts import Asking
 from student.evaluate.gold import gold_phrases, read_gold
 from student.evaluate.images import evaluation_images
 from student.evaluate.run import evaluate
@@ -196,3 +197,10 @@ def test_a_teachers_view_is_no_gold_and_a_file_name_that_leaves_its_folder_no_im
     file.write_text(json.dumps(held))
     with pytest.raises(ConfigError, match="leaves the folder"):
         evaluate(shared_data / "real_teacher" / "yolox_nano.onnx", file, tmp_path / "images")
+
+
+def test_a_detector_that_is_given_words_is_refused_before_it_looks_at_an_image(tiny_world: Path) -> None:
+    with pytest.raises(ConfigError, match="takes no prompts"):
+        evaluate(
+            tiny_world / "none.onnx", tiny_world / "coco.json", tiny_world / "images", asking=Asking(chunk=3)
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +61,19 @@ def gain_of(
     if target.name.startswith("R@"):
         return {"value": student - control, "low": None, "high": None}
     suite = next(suite for suite in config.evaluate if suite.name == target.suite)
-    return _paired(config, places, suite)
+    return _paired(config, places, suite, found[target.suite]["student"].get("left_out", ()))
 
 
-def _paired(config: RoundsConfig, places: RoundPlaces, suite: Suite) -> dict[str, float | None] | None:
-    from student.evaluate.gold import category_groups, read_gold
+def _paired(
+    config: RoundsConfig, places: RoundPlaces, suite: Suite, left_out: Sequence[Any]
+) -> dict[str, float | None] | None:
+    """left_out: images of the gold that no model was asked, which count for none of the numbers"""
+    from student.evaluate.gold import category_groups, of_images, read_gold
     from student.evaluate.paired import paired_differences
 
     target = config.target
     gold = read_gold(Path(suite.gold))
+    gold = of_images(gold, {image["id"] for image in gold["images"]} - set(left_out))
     ours, theirs = (
         json.loads(places.results(suite.name, name).read_text(encoding="utf-8"))
         for name in ("student", "control")

@@ -96,6 +96,9 @@ def evaluate(
     numbers = coco_numbers(
         seen, results, protocol=protocol, groups=named or None, bootstrap=bootstrap, seed=seed
     )
+    met = {image["id"] for image in seen["images"]}
+    left_out = [image["id"] for image in truth["images"] if image["id"] not in met]
+    facts |= {"left_out": left_out} if left_out else {}
     images_told = {"gold": len(truth["images"]), "evaluated": len(seen["images"])}
     facts |= {} if boxes_all(truth, PROTOCOLS[protocol]) else {"exhaustive": False}
     told = {"protocol": protocol, "images": images_told, "detections": len(results), **facts}

@@ -175,6 +175,8 @@ class RoundsConfig(Settings):
         values = self.student if name == "student" else self.control
         if given := sorted(values.keys() & places.keys()):
             raise ValueError(f"{name} gives {', '.join(given)}: rounds does")
+        folders = [suite.gold for suite in self.evaluate if not suite.gold.endswith(".json")]
+        values = {"evaluation": folders, **values}  # their images are refused in the data
         if self.label.decoys.share:  # the control's streams do not tell it that there are decoys
             values = {"probe_nouns": "excluded", **values}
         streams = [

@@ -143,6 +143,14 @@ def test_a_suite_of_federated_gold_is_measured_by_its_rules(rounds_config: Build
     assert found["evaluate"]["gain"] is not None
 
 
+def test_a_suite_whose_images_are_trained_on_is_refused(rounds_config: Build, little_world: World) -> None:
+    suite = {"name": "held_out", "gold": little_world.gold_view}
+    config = rounds_config(evaluate=[suite], target={"suite": "held_out"})
+
+    with pytest.raises(Conflict, match="6 of .* training images are also in the evaluation sets"):
+        run(config)
+
+
 def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(
     rounds_config: Build, little_world: World
 ) -> None:

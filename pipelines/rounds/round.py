@@ -13,6 +13,7 @@ from typing import Any
 
 from pipelines.label.job import JobConfig
 from pipelines.rounds.brakes import Stop, after_audit, after_compile, after_evaluate
+from pipelines.rounds.inputs import compiled_with, measured_on, trained_on
 from pipelines.rounds.measuring import measure_models, number_of
 from pipelines.rounds.places import RoundPlaces
 from pipelines.rounds.settings import RoundsConfig
@@ -47,7 +48,7 @@ class Round:
             "compile",
             "the policy makes a view",
             self._compile,
-            {"policy": config.policy.model_dump(mode="json"), "gold": config.gold},
+            {"policy": config.policy.model_dump(mode="json"), "gold": compiled_with(config)},
             ("view/view.json",),
             (Path(places.view),),
         )
@@ -72,19 +73,20 @@ class Round:
             tuple(folder / name for name in trained),
         )
         names = {"evaluate", "target", "draws", "average"}
-        parts = config.model_dump(mode="json", include=names)
+        parts = {**config.model_dump(mode="json", include=names), "gold": measured_on(config)}
         self._step("evaluate", "all three are measured", self._evaluate, parts, ("evaluations",))
 
     def _train_parts(self) -> dict[str, Any]:
         """What the trainings depend on beside the steps before; a teacher that they start from is one of those."""
         config = self.config
-        parts = {"student": config.student, "control": config.control, "begin": config.begin}
+        data = trained_on(map(self.training, ("student", "control")), self.places.view)
+        parts = {"student": config.student, "control": config.control, "begin": config.begin, "data": data}
         if config.begin == "teacher":
             return parts
         return {**parts, "start": model_files(Path(str(config.teacher.start)))}
 
     def _label_parts(self) -> dict[str, Any]:
-        """What the labels depend on, but for the input's bytes: the evidence's own digest covers those."""
+        """What the labels depend on, but for the shards' bytes: once labelled they are believed to stay."""
         without = {"run"} if self.config.label.decoys.share else {"run", "decoys"}
         return self.config.label.model_dump(mode="json", exclude=without)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.views import open_view, write_view
 from pipelines.demo.start import write_start
 from pipelines.demo.world.build import World
 from pipelines.rounds import round as one_round
@@ -149,6 +150,31 @@ def test_a_suite_whose_images_are_trained_on_is_refused(rounds_config: Build, li
 
     with pytest.raises(Conflict, match="6 of .* training images are also in the evaluation sets"):
         run(config)
+
+
+@pytest.mark.parametrize(("what", "done"), [("suite", ["labels", "view", "learn"]), ("gold", ["labels"])])
+def test_other_data_under_the_same_name_is_read_again(
+    rounds_config: Build, little_world: World, tmp_path: Path, what: str, done: list[str]
+) -> None:
+    suite, gold = tmp_path / "suite.json", tmp_path / "gold"
+    shutil.copy(little_world.test_coco, suite)
+    shutil.copytree(little_world.gold_view, gold)
+    (held_out,) = rounds_config().model_dump(mode="json")["evaluate"]
+    config = rounds_config(evaluate=[{**held_out, "gold": str(suite)}], gold=str(gold))
+    run(config)
+    if what == "suite":
+        held = json.loads(suite.read_text())
+        suite.write_text(json.dumps({**held, "annotations": held["annotations"][1:]}))
+    else:
+        rows = list(open_view(str(gold)).rows())[1:]
+        shutil.rmtree(gold)
+        write_view(str(gold), rows, kind="gold", provenance={})
+
+    said: list[str] = []
+    run(config, said)
+
+    repeated = [line.split(":")[1].split()[-1] for line in said if "already done" in line]
+    assert repeated == done
 
 
 def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(

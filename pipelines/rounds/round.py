@@ -13,7 +13,7 @@ from typing import Any
 
 from pipelines.label.job import JobConfig
 from pipelines.rounds.brakes import Stop, after_audit, after_compile, after_evaluate
-from pipelines.rounds.inputs import compiled_with, measured_on, trained_on
+from pipelines.rounds.contents import compiled_with, measured_on, trained_on
 from pipelines.rounds.measuring import measure_models, number_of
 from pipelines.rounds.places import RoundPlaces
 from pipelines.rounds.settings import RoundsConfig
@@ -189,15 +189,15 @@ class Round:
         return measure_models(self.config, self.places, models, self.progress)
 
     def _judged(self) -> Iterator[Stop]:
-        found, config, guards = self.results["evaluate"], self.config, self.config.guarded()
+        found, config = self.results["evaluate"], self.config
         numbers = {
             guard.label(): {
                 name: number_of(evaluation, guard)
                 for name, evaluation in found["suites"][guard.suite].items()
             }
-            for guard in guards
+            for guard in config.guards
         }
-        return after_evaluate(config.brakes, config.target, found["gain"], guards, numbers)
+        return after_evaluate(config.brakes, config.target, found["gain"], config.guards, numbers)
 
     def _promote(self) -> dict[str, Any]:
         files = model_files(self.promoted)

@@ -67,11 +67,16 @@ def run_rounds(config: RoundsConfig, *, progress: Progress, say: Callable[[str],
     raises: Conflict for a folder that holds something else; errors of the steps
     """
     out = config.home()
+    if config.begin == "teacher_start" and not model_files(Path(str(config.teacher.start))):
+        raise NotFound(
+            f"teacher.start {config.teacher.start!r} is no model directory; give what the teacher was trained from"
+        )
     refuse_foreign(out, "run of rounds")
     teacher = Path(config.teacher.model)
-    files = _model_files("model", config.teacher.model)
-    if config.begin == "teacher_start":
-        _model_files("start", str(config.teacher.start))
+    if not (files := model_files(teacher)):
+        raise NotFound(
+            f"teacher.model {config.teacher.model!r} is no model directory; give that of a GLIP model"
+        )
     journal = Journal(out, {"teacher": files}, config.rounds * len(STEPS), say)
     rounds: list[Round] = []
     decoys: list[float | None] = []
@@ -84,12 +89,6 @@ def run_rounds(config: RoundsConfig, *, progress: Progress, say: Callable[[str],
             break
         teacher = one.promoted
     return _report(config, files, rounds)
-
-
-def _model_files(name: str, folder: str) -> dict[str, str]:
-    if not (files := model_files(Path(folder))):
-        raise NotFound(f"teacher.{name} {folder!r} is no model directory; give that of a GLIP model")
-    return files
 
 
 def _report(config: RoundsConfig, teacher_files: dict[str, str], rounds: list[Round]) -> RoundsReport:

@@ -1,7 +1,7 @@
 """What `rounds` runs: the parts of a round as they stand in a job, a policy and a training, and when to stop.
 
-Its promise: student and control are compared at equal compute. A configuration in which they learn otherwise (steps,
-batch, schedule, averaging, freezes), or with other augmentation, is refused: they differ in their data alone.
+Its promise: student and control are compared at equal compute. A configuration in which they differ in steps, batch,
+augmentation or learning rate is refused.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from pydantic import Field, model_validator
 from engine.settings import InputSettings, RunSettings
 from pipelines.compile.policy import Policy
 from schemas.settings import EvidenceSettings, Settings
-from student.evaluate.protocols import ProtocolName
-from student.learning_settings import LearningSettings
 from student.settings import TrainSettings
 from teacher.settings import DecoySettings, PhraseSettings
 
 VIEW = "VIEW"
 _EQUAL = (
-    *(
-        name for name in LearningSettings.model_fields if name != "recipe"
-    ),  # a recipe is defaults of the others
+    "steps",
+    "batch_size",
+    "learning_rate",
+    "final_learning_rate",
+    "warmup_steps",
     "augment",
-    "tuning",
-    "tuning_prompt",
+    "seed",
     "probe_nouns",
 )
 _GIVEN = {"start": "given by rounds", "out": "given by rounds"}
@@ -56,7 +55,7 @@ class Suite(Settings):
     gold: str = Field(description="COCO JSON or a folder of imported gold")
     images: str | None = Field(None, description="folder or shards of its images, where the gold holds none")
     group_by: str = Field("frequency", description="category field that names the group")
-    protocol: ProtocolName = Field(
+    protocol: Literal["coco", "lvis", "fixed_ap"] = Field(
         "coco", description="whose rules: coco, lvis (federated) or fixed_ap (LVIS without a limit an image)"
     )
 
@@ -128,11 +127,23 @@ class RoundsConfig(Settings):
     )
     evaluate: tuple[Suite, ...] = Field(min_length=1)
     target: Measure
-    guards: tuple[Guard, ...] | None = Field(
-        None, description="what the student may not forget; null: AP of every suite, by its default budget"
+    guards: tuple[Guard, ...] = Field(
+        (), description="what the student may not forget; left out: AP of every suite, by its default budget"
     )
     brakes: Brakes = Field(default_factory=Brakes)
     draws: int = Field(200, ge=20, description="draws of the bootstrap over images")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _guards_every_suite(cls, values: Any) -> Any:
+        if (
+            not isinstance(values, dict)
+            or "guards" in values
+            or not isinstance(values.get("evaluate"), list | tuple)
+        ):
+            return values
+        suites = [suite for suite in values["evaluate"] if isinstance(suite, dict) and "name" in suite]
+        return {**values, "guards": [{"suite": suite["name"]} for suite in suites]}
 
     @model_validator(mode="after")
     def _makes_a_fair_comparison(self) -> RoundsConfig:
@@ -155,7 +166,7 @@ class RoundsConfig(Settings):
         suites = [suite.name for suite in self.evaluate]
         if len(set(suites)) != len(suites):
             raise ValueError(f"two suites of one name among {suites}")
-        for measure in (self.target, *self.guarded()):
+        for measure in (self.target, *self.guards):
             if measure.suite not in suites:
                 raise ValueError(f"{measure.label()} is of no suite: they are {', '.join(suites)}")
         if self.target.name.startswith("R@") and self.brakes.gain_interval:
@@ -184,12 +195,6 @@ class RoundsConfig(Settings):
             for stream in values.get("streams", ())
         ]
         return TrainSettings.model_validate({**values, **places, "streams": streams})
-
-    def guarded(self) -> tuple[Guard, ...]:
-        """The guards, those that stand in for none given too."""
-        return (
-            tuple(Guard(suite=suite.name) for suite in self.evaluate) if self.guards is None else self.guards
-        )
 
     def home(self) -> Path:
         """`out` as a path."""

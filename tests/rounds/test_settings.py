@@ -21,21 +21,6 @@ def test_a_control_with_less_compute_is_refused(rounds_config: Build) -> None:
         rounds_config(control=control)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"ema_decay": 0.9},
-        {"schedule": "constant"},
-        {"recipe": "glip"},
-        {"tuning": "linear"},
-        {"clip_norm": 2.0},
-    ],
-)
-def test_a_control_that_learns_otherwise_is_refused(rounds_config: Build, changes: dict) -> None:
-    with pytest.raises(ValidationError, match="student and control differ in"):
-        rounds_config(control={**rounds_config().control, **changes})
-
-
 def test_a_student_without_the_view_is_refused(rounds_config: Build) -> None:
     with pytest.raises(ValidationError, match="exactly one stream with url VIEW"):
         rounds_config(student=rounds_config().control)
@@ -68,15 +53,15 @@ def test_what_cannot_work_is_refused_before_anything_runs(
 
 
 def test_every_suite_is_guarded_where_no_guard_is_named(rounds_config: Build) -> None:
-    assert [guard.label() for guard in rounds_config().guarded()] == ["held_out/AP"]
-    assert rounds_config(guards=[]).guarded() == ()
+    assert [guard.label() for guard in rounds_config().guards] == ["held_out/AP"]
+    assert rounds_config(guards=[]).guards == ()
 
 
 def test_the_configuration_in_the_documentation_is_a_valid_one(project_root: Path) -> None:
     text = (project_root / "docs/rounds.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     config = RoundsConfig.model_validate(YAML(typ="safe").load(block))
-    assert config.rounds == 2 and [guard.label() for guard in config.guarded()] == [
+    assert config.rounds == 2 and [guard.label() for guard in config.guards] == [
         "held_out/head/AP",
         "held_out/R@1",
     ]

@@ -13,16 +13,18 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from schemas.digests import sha256_hex
 from schemas.errors import Conflict, NotFound
 from student.trained_images import read_trained, write_images
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, CARD = "model.safetensors", "README.md"
+_END_OF_HEAD = "\n---\n"
 
 
 def average_models(student: Path, teacher: Path, share: float, to: Path) -> None:
     """Write `(1 - share) * student + share * teacher` as a model directory, whole or not at all.
 
-    It was trained on the images of both.
+    It was trained on the images of both, and its card says that it is an average, above the student's own.
 
     share: in [0, 1]; whole numbers (counters of a norm) are the student's
     raises: Conflict when names or shapes of the weights differ
@@ -38,8 +40,21 @@ def average_models(student: Path, teacher: Path, share: float, to: Path) -> None
         metadata={"format": "pt"},
     )
     write_images(draft, read_trained(student), read_trained(teacher))
+    (draft / CARD).write_text(_card(student, teacher, share), encoding="utf-8")
     shutil.rmtree(to, ignore_errors=True)
     draft.rename(to)
+
+
+def _card(student: Path, teacher: Path, share: float) -> str:
+    """The student's card, opened by what the average is made of: what follows is measured on the student alone."""
+    own = (student / CARD).read_text(encoding="utf-8") if (student / CARD).exists() else ""
+    head, mark, body = own.partition(_END_OF_HEAD) if own.startswith("---\n") else ("", "", own)
+    parts = [
+        f"- {part:.0%} of {name}, weights sha256 `{sha256_hex((folder / WEIGHTS).read_bytes())}`"
+        for part, name, folder in ((1 - share, "a student", student), (share, "its teacher", teacher))
+    ]
+    told = ["# The average of a student and its teacher, weight by weight", "", *parts, ""]
+    return f"{head}{mark}" + "\n".join([*told, "What follows is the student's own card.", "", body])
 
 
 def _weights(model: Path) -> dict[str, Tensor]:

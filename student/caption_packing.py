@@ -27,8 +27,9 @@ def pack_captions(
 ) -> Prompt:
     """The prompt among captions of other images of the stream, shuffled, each ended by a separator.
 
-    Of a large stream they are captions of the row's own block. Captions that would pass the budget are left out; the
-    number drawn depends on `rng` and the settings alone.
+    Of a large stream they are captions of the row's own block. Other captions of the same image are left out, for what
+    they speak of is there, and captions that would pass the budget; the number drawn depends on `rng` and the settings
+    alone.
     """
     number = packed_number(rng, stream.settings.packing)
     room = budget.limit - budget.count(prompt.text + SEPARATOR)
@@ -37,6 +38,8 @@ def pack_captions(
     peers, present = stream.examples.peers(row), may_be_there(stream, example)
     for place in rng.integers(len(peers), size=number):
         other = stream.examples[peers[int(place)]]
+        if other.image_sha256 == example.image_sha256:
+            continue
         cost = budget.count(other.caption + SEPARATOR)
         if cost <= room and other.caption not in said:
             pieces.append((other.caption, _masked(other, present, stream.probe_nouns_excluded)))

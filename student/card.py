@@ -137,7 +137,7 @@ def _portable(settings: TrainSettings) -> dict[str, Any]:
     """The settings without the places of this machine; the digests above say what lay there."""
     values = settings.model_dump(mode="json", exclude={"out", "start", "evaluation", "address"})
     for stream in values["streams"]:
-        del stream["url"], stream["roots"]
+        del stream["url"], stream["roots"], stream["storage"]
     return values
 
 

@@ -117,6 +117,7 @@ def drop_old(folder: Path, keep: int) -> None:
     """Remove all but the newest `keep` complete checkpoints, and every incomplete one."""
     complete = [path for path in sorted(folder.glob("step-*")) if (path / RECORD).exists()]
     for path in set(folder.glob("step-*")) - set(complete[-keep:]):
+        (path / RECORD).unlink(missing_ok=True)  # first: what a kill leaves half removed is no checkpoint
         shutil.rmtree(path)
 
 

@@ -71,7 +71,7 @@ def load_stream(settings: StreamSettings, cache: Path | None = None) -> Stream:
     """
     view = open_view(settings.url, settings.storage)
     exhaustive = _is_exhaustive(view, settings)
-    federated = bool(view.manifest.provenance.get("facts", {}).get("federated"))
+    federated = _is_federated(view, settings)
     every_row = exhaustive or federated
     small = len(view) <= settings.shuffle_window
     if small:
@@ -119,8 +119,18 @@ def _from_blocks(view: View, index: Index, settings: StreamSettings, made: Any) 
 
 
 def load_streams(settings: TrainSettings) -> list[Stream]:
-    """The streams of a run, its probe nouns kept out of drawn negatives where it says so. Raises as `load_stream`."""
-    return without_probe_nouns([load_stream(one) for one in settings.streams], settings.probe_nouns)
+    """The streams of a run, its probe nouns kept out of drawn negatives where it says so.
+
+    Raises as `load_stream`; ConfigError for gold that a tuning_prompt cannot be asked of.
+    """
+    streams = [load_stream(one) for one in settings.streams]
+    for stream in streams:
+        if settings.tuning_prompt is not None and stream.kind == "gold" and not stream.exhaustive:
+            raise ConfigError(
+                f"{stream.settings.url} does not box everything: tuning_prompt asks every image for all of its nouns, "
+                "and those that a row does not name may be there; use exhaustive gold"
+            )
+    return without_probe_nouns(streams, settings.probe_nouns)
 
 
 def without_probe_nouns(streams: Sequence[Stream], when: ProbeNouns) -> list[Stream]:
@@ -150,6 +160,18 @@ def _is_exhaustive(view: View, settings: StreamSettings) -> bool:
             f"must be 0, not {settings.prompts.phrase_list:g}"
         )
     return exhaustive
+
+
+def _is_federated(view: View, settings: StreamSettings) -> bool:
+    """Whether nothing is known of what a row does not list. Raises ConfigError, as `load_stream`."""
+    federated = bool(view.manifest.provenance.get("facts", {}).get("federated"))
+    if federated and settings.packing.most:
+        raise ConfigError(
+            f"{settings.url} is federated gold: a row says nothing of the categories that other rows list, so packing "
+            f"them around its own teaches as absent what may be there; its packing.most must be 0, not "
+            f"{settings.packing.most}"
+        )
+    return federated
 
 
 def data_digest(streams: Iterable[Stream]) -> str:

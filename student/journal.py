@@ -14,6 +14,7 @@ import numpy as np
 
 LINES, SAMPLES, LEARNED = "metrics.jsonl", "samples.jsonl", "parameters.json"
 COUNT = "count/"
+_TAIL_BYTES = 65_536  # far more than a record has
 
 
 class TrainingJournal:
@@ -66,6 +67,17 @@ class TrainingJournal:
 def read_journal(folder: Path) -> list[dict[str, Any]]:
     """The records so far; a last line that a kill cut short is left out."""
     return _read(folder / LINES)
+
+
+def newest_record(folder: Path) -> dict[str, Any] | None:
+    """The last whole record, or None; only the file's end is read, so a long run may be looked at all the time."""
+    path = folder / LINES
+    if not path.exists():
+        return None
+    with path.open("rb") as lines:
+        lines.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        whole = lines.read().split(b"\n")[:-1]
+    return dict(json.loads(whole[-1])) if whole else None
 
 
 def read_samples(folder: Path) -> list[dict[str, Any]]:

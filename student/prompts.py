@@ -87,6 +87,7 @@ def detection_prompt(
 ) -> Prompt:
     """Head nouns of the image and `negatives` absent ones, shuffled: 'star. cat. ring'.
 
+    What is there goes before what is absent where the tokens do not hold both.
     A noun of which some phrase has no kept box is left out: neither present nor absent can be said of all of it.
     """
     entries: list[Entry] = []
@@ -95,13 +96,23 @@ def detection_prompt(
         if not unresolved:
             entries.append((root, boxes, ignored, False))
     absent = absent_roots(rng, stream, example, negatives)
-    room = budget.limit - sum(budget.count(entry[0] + SEPARATOR) for entry in entries)
-    for root in absent:
-        room -= budget.count(root + SEPARATOR)
-        if room >= 0:
-            entries.append((root, (), (), False))
-    order = rng.permutation(len(entries))
-    return _joined([entries[i] for i in order], "detection", budget)
+    kept = _without_crowding([*entries, *((root, (), (), False) for root in absent)], budget)
+    return _joined([kept[i] for i in rng.permutation(len(kept))], "detection", budget)
+
+
+def _without_crowding(entries: Sequence[Entry], budget: TokenBudget) -> list[Entry]:
+    """The entries without the absent ones, drawn or listed by the row, for which what is there leaves no tokens."""
+    cost = {entry[0]: budget.count(entry[0] + SEPARATOR) for entry in entries}
+    room = budget.limit - sum(cost[words] for words, boxes, ignored, _ in entries if boxes or ignored)
+    kept = []
+    for entry in entries:
+        words, boxes, ignored, _ = entry
+        if not boxes and not ignored:
+            room -= cost[words]
+            if room < 0:
+                continue
+        kept.append(entry)
+    return kept
 
 
 def fixed_prompt(example: Example, text: str) -> Prompt:

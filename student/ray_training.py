@@ -23,7 +23,7 @@ from engine.ray_cluster import cluster
 from schemas.errors import EnvironmentProblem, GroundswellError
 from student.checkpoints import RECORD
 from student.examples import load_streams
-from student.journal import read_journal
+from student.journal import newest_record
 from student.loop import CHECKPOINTS, Asked, Progress, TrainingLoop
 from student.place import Place
 from student.report import run_digest
@@ -83,8 +83,8 @@ class _Attempt:
         while thread.is_alive():
             if stop():
                 (self._out / _STOP).touch()
-            if records := read_journal(self._out):
-                progress("train", records[-1]["step"] + 1, self._settings.steps)
+            if (record := newest_record(self._out)) is not None:
+                progress("train", record["step"] + 1, self._settings.steps)
             thread.join(_LOOK_S)
         if isinstance(self._answer, BaseException):
             return _told(self._answer)

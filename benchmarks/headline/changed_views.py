@@ -25,10 +25,17 @@ def change_view(source: str, target: str, change: Change, truth_file: Path) -> i
 def boxless(row: Row, truth: Mapping[str, Any]) -> Row:
     """No box is learned and no phrase called present or absent: what is left are pixels, words and drawn negatives.
 
-    Boxes stay as places to ignore, which teach nothing: a row without any region would not be trained on.
+    Boxes stay as places to ignore, which teach nothing. A row that the student trains on must stay one that is
+    trained on: one of its boxes goes to a second copy of its phrase, with a weight of nothing. The first copy keeps the
+    noun out of detection prompts and the words out of the loss.
     """
     regions = [{**region, "fate": "ignore", "weight": 0.0} for region in row["regions"]]
-    return {**row, "regions": regions, "phrases": _fated(row, set())}
+    phrases = _fated(row, set())
+    kept = next((n for n, region in enumerate(row["regions"]) if region["fate"] != "ignore"), None)
+    if kept is not None:
+        phrases.append({**phrases[regions[kept]["phrase"]], "fate": "positive"})
+        regions[kept] |= {"phrase": len(phrases) - 1, "fate": "class_only"}
+    return {**row, "regions": regions, "phrases": phrases}
 
 
 def oracle(row: Row, truth: Mapping[str, Any]) -> Row:

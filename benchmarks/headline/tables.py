@@ -80,7 +80,7 @@ def seeds_table(numbers: Numbers, arms: Sequence[str], seeds: Sequence[int], met
 
 
 def verdicts(numbers: Numbers, seeds: Sequence[int]) -> str:
-    """The target's sentences, each met, not met or not measured."""
+    """The target's sentences, each met, not met or not measured; and of how many seeds, where some are missing."""
     found = {metric: gain(numbers, metric, "student", None) for metric in METRICS}
     tail, head, recall = found["tail"], found["head"], found["recall"]
     shuffled = gain(numbers, "tail", "shuffled", "plain")
@@ -93,7 +93,9 @@ def verdicts(numbers: Numbers, seeds: Sequence[int]) -> str:
         ("Recall@1 over all phrases not below", recall and recall.mean >= 0),
         ("tail AP of (c) within noise of (a)", shuffled and shuffled.low <= 0 <= shuffled.high),
     ]
-    return "\n".join(f"- {claim}: {_verdict(held)}" for claim, held in told)
+    measured = min((len(one.by_seed) for one in (tail, head, recall, shuffled) if one), default=0)
+    partly = f" (of {measured} of {len(seeds)} seeds)" if 0 < measured < len(seeds) else ""
+    return "\n".join(f"- {claim}: {_verdict(held)}" + partly * (held is not None) for claim, held in told)
 
 
 def _verdict(held: bool | None) -> str:

@@ -40,12 +40,15 @@ def after_compile(
             remedy="raise the policy's min_score or cap max_regions_per_phrase",
         )
     first, now = decoys[0], decoys[-1]
-    if len(decoys) > 1 and first is not None and now is not None and now - first > brakes.decoy_rise:
+    if first is None and now is None:
+        return  # none were asked for
+    rise = None if first is None or now is None else now - first
+    if rise is None or rise > brakes.decoy_rise:
         yield Stop(
             brake="decoy_rise",
-            measured=now - first,
+            measured=rise,
             limit=brakes.decoy_rise,
-            why=f"{POINT * now:.1f} % of the decoys got a box, {POINT * first:.1f} % in round 1",
+            why=f"decoys with a box: {_percent(now)}, in round 1 {_percent(first)}",
             remedy="raise the policy's min_score, or end with the round before",
         )
 

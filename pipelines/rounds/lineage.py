@@ -102,7 +102,8 @@ def _add_labels(
         compiled["snapshot_digest"], "evidence", f"evidence {number}", number, (shards, teacher), "label"
     )
     policy = graph.add(compiled["policy_digest"], "policy", "policy", 0, (), "")
-    graph.add(compiled["digest"], "view", f"view {number}", number, (seen, policy), "compile")
+    masks = [graph.add(digest, "gold", "gold", 0, (), "") for digest in compiled.get("gold", {}).values()]
+    graph.add(compiled["digest"], "view", f"view {number}", number, (seen, policy, *masks), "compile")
 
 
 def _add_model(graph: _Graph, number: int, name: str, report: Mapping[str, Any]) -> str:

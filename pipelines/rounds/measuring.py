@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ def measure_models(
                 suite.gold,
                 suite.images,
                 group_by=suite.group_by,
+                protocol=suite.protocol,
                 bootstrap=config.draws,
                 results_to=target,
                 progress=lambda label, done, total, at=f"{suite.name}, {name}": progress(
@@ -41,10 +42,11 @@ def measure_models(
 
 def number_of(evaluation: Mapping[str, Any], measure: Measure) -> float | None:
     """A measure's number as a fraction; None where the evaluation has none (COCO's -1, an unknown group)."""
+    numbers = evaluation.get("groups", {}).get(measure.group, {}) if measure.group else evaluation
     if measure.name.startswith("R@"):
-        return evaluation.get("recall_at", {}).get(measure.name.removeprefix("R@"))
-    numbers = evaluation.get("groups", {}).get(measure.group) if measure.group else evaluation
-    value = None if numbers is None else numbers.get(measure.name)
+        value = numbers.get("recall_at", {}).get(measure.name.removeprefix("R@"))
+    else:
+        value = numbers.get(measure.name)
     return None if value is None or value < 0 else float(value)
 
 
@@ -59,22 +61,26 @@ def gain_of(
     if target.name.startswith("R@"):
         return {"value": student - control, "low": None, "high": None}
     suite = next(suite for suite in config.evaluate if suite.name == target.suite)
-    return _paired(config, places, suite)
+    return _paired(config, places, suite, found[target.suite]["student"].get("left_out", ()))
 
 
-def _paired(config: RoundsConfig, places: RoundPlaces, suite: Suite) -> dict[str, float | None] | None:
-    from student.evaluate.gold import category_groups, read_gold
+def _paired(
+    config: RoundsConfig, places: RoundPlaces, suite: Suite, left_out: Sequence[Any]
+) -> dict[str, float | None] | None:
+    """left_out: images of the gold that no model was asked, which count for none of the numbers"""
+    from student.evaluate.gold import category_groups, of_images, read_gold
     from student.evaluate.paired import paired_differences
 
     target = config.target
     gold = read_gold(Path(suite.gold))
+    gold = of_images(gold, {image["id"] for image in gold["images"]} - set(left_out))
     ours, theirs = (
         json.loads(places.results(suite.name, name).read_text(encoding="utf-8"))
         for name in ("student", "control")
     )
     groups = category_groups(gold, suite.group_by)
     differences = paired_differences(
-        gold, ours, theirs, groups=groups, names=(target.name,), draws=config.draws
+        gold, ours, theirs, groups=groups, names=(target.name,), protocol=suite.protocol, draws=config.draws
     )
     found = differences.get(target.group, {}).get(target.name)
     return None if found is None else {name: float(value) for name, value in found.items()}

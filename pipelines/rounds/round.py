@@ -13,12 +13,14 @@ from typing import Any
 
 from pipelines.label.job import JobConfig
 from pipelines.rounds.brakes import Stop, after_audit, after_compile, after_evaluate
+from pipelines.rounds.contents import compiled_with, measured_on, trained_on
 from pipelines.rounds.measuring import measure_models, number_of
 from pipelines.rounds.places import RoundPlaces
 from pipelines.rounds.settings import RoundsConfig
 from pipelines.steps.journal import Journal
 from schemas.errors import GroundswellError, NotFound
 from student.settings import TrainSettings
+from teacher.labelers.glip_digest import model_files
 
 Progress = Callable[[str, int, int], None]
 STEPS = ("label", "compile", "train", "evaluate", "promote")
@@ -46,7 +48,7 @@ class Round:
             "compile",
             "the policy makes a view",
             self._compile,
-            {"policy": config.policy.model_dump(mode="json"), "gold": config.gold},
+            {"policy": config.policy.model_dump(mode="json"), "gold": compiled_with(config)},
             ("view/view.json",),
             (Path(places.view),),
         )
@@ -66,16 +68,25 @@ class Round:
             "train",
             "student and control learn",
             self._train,
-            {"student": config.student, "control": config.control, "begin": config.begin},
+            self._train_parts(),
             tuple(f"{name}/{part}" for name in trained for part in ("model", "report.json")),
             tuple(folder / name for name in trained),
         )
         names = {"evaluate", "target", "draws", "average"}
-        parts = config.model_dump(mode="json", include=names)
+        parts = {**config.model_dump(mode="json", include=names), "gold": measured_on(config)}
         self._step("evaluate", "all three are measured", self._evaluate, parts, ("evaluations",))
 
+    def _train_parts(self) -> dict[str, Any]:
+        """What the trainings depend on beside the steps before; a teacher that they start from is one of those."""
+        config = self.config
+        data = trained_on(map(self.training, ("student", "control")), self.places.view)
+        parts = {"student": config.student, "control": config.control, "begin": config.begin, "data": data}
+        if config.begin == "teacher":
+            return parts
+        return {**parts, "start": model_files(Path(str(config.teacher.start)))}
+
     def _label_parts(self) -> dict[str, Any]:
-        """What the labels depend on, but for the input's bytes: the evidence's own digest covers those."""
+        """What the labels depend on, but for the shards' bytes: once labelled they are believed to stay."""
         without = {"run"} if self.config.label.decoys.share else {"run", "decoys"}
         return self.config.label.model_dump(mode="json", exclude=without)
 
@@ -189,8 +200,6 @@ class Round:
         return after_evaluate(config.brakes, config.target, found["gain"], config.guards, numbers)
 
     def _promote(self) -> dict[str, Any]:
-        from teacher.labelers.glip_digest import model_files
-
         files = model_files(self.promoted)
         record = {"model": str(self.promoted), "files": files, "round": self.number}
         (self.places.folder / "promoted.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")

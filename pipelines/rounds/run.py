@@ -67,6 +67,10 @@ def run_rounds(config: RoundsConfig, *, progress: Progress, say: Callable[[str],
     raises: Conflict for a folder that holds something else; errors of the steps
     """
     out = config.home()
+    if config.begin == "teacher_start" and not model_files(Path(str(config.teacher.start))):
+        raise NotFound(
+            f"teacher.start {config.teacher.start!r} is no model directory; give what the teacher was trained from"
+        )
     refuse_foreign(out, "run of rounds")
     teacher = Path(config.teacher.model)
     if not (files := model_files(teacher)):

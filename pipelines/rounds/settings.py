@@ -55,6 +55,9 @@ class Suite(Settings):
     gold: str = Field(description="COCO JSON or a folder of imported gold")
     images: str | None = Field(None, description="folder or shards of its images, where the gold holds none")
     group_by: str = Field("frequency", description="category field that names the group")
+    protocol: Literal["coco", "lvis", "fixed_ap"] = Field(
+        "coco", description="whose rules: coco, lvis (federated) or fixed_ap (LVIS without a limit an image)"
+    )
 
 
 class Measure(Settings):
@@ -124,9 +127,23 @@ class RoundsConfig(Settings):
     )
     evaluate: tuple[Suite, ...] = Field(min_length=1)
     target: Measure
-    guards: tuple[Guard, ...] = ()
+    guards: tuple[Guard, ...] = Field(
+        (), description="what the student may not forget; left out: AP of every suite, by its default budget"
+    )
     brakes: Brakes = Field(default_factory=Brakes)
     draws: int = Field(200, ge=20, description="draws of the bootstrap over images")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _guards_every_suite(cls, values: Any) -> Any:
+        if (
+            not isinstance(values, dict)
+            or "guards" in values
+            or not isinstance(values.get("evaluate"), list | tuple)
+        ):
+            return values
+        suites = [suite for suite in values["evaluate"] if isinstance(suite, dict) and "name" in suite]
+        return {**values, "guards": [{"suite": suite["name"]} for suite in suites]}
 
     @model_validator(mode="after")
     def _makes_a_fair_comparison(self) -> RoundsConfig:
@@ -169,6 +186,8 @@ class RoundsConfig(Settings):
         values = self.student if name == "student" else self.control
         if given := sorted(values.keys() & places.keys()):
             raise ValueError(f"{name} gives {', '.join(given)}: rounds does")
+        folders = [suite.gold for suite in self.evaluate if not suite.gold.endswith(".json")]
+        values = {"evaluation": folders, **values}  # their images are refused in the data
         if self.label.decoys.share:  # the control's streams do not tell it that there are decoys
             values = {"probe_nouns": "excluded", **values}
         streams = [

@@ -28,15 +28,16 @@ def coco_of_gold(url: str) -> dict[str, Any]:
     rows = list(view.rows())
     names = sorted({phrase["root"] for row in rows for phrase in row["phrases"]})
     ids = {name: number for number, name in enumerate(names, start=1)}
-    federated = not exhaustive and all(map(is_detection_row, rows))
+    facts = known.get("facts", {})
+    federated = bool(facts.get("federated")) and all(map(is_detection_row, rows))
     annotations = [box for number, row in enumerate(rows) for box in _annotations(row, number, ids)]
     for number, annotation in enumerate(annotations, start=1):
         annotation["id"] = number
     return {
         "images": [_image(row, number, ids, federated) for number, row in enumerate(rows)],
-        "categories": _categories(names, known.get("facts", {}).get("frequency", {})),
+        "categories": _categories(names, facts.get("frequency", {})),
         "annotations": annotations,
-        "exhaustive": exhaustive or federated,
+        "exhaustive": exhaustive,
     }
 
 
@@ -52,6 +53,7 @@ def _image(row: Mapping[str, Any], number: int, ids: Mapping[str, int], federate
         "width": row["width"],
         "height": row["height"],
         "pixels": row["pixels"],
+        "image_sha256": row["image_sha256"],
     }
     if federated:
         unsure = json.loads(row["meta"] or "{}").get("not_exhaustive", [])

@@ -20,7 +20,8 @@ from engine.reading.shards import open_shard
 from engine.reading.spool import Spool, stat_shard
 from engine.reading.urls import expand_urls
 from engine.settings import InputSettings
-from schemas.errors import ConfigError, NotFound
+from schemas.digests import sha256_hex
+from schemas.errors import ConfigError, Conflict, NotFound
 
 _SHARD_SUFFIXES = (".tar", ".parquet")
 # A stored copy may round a side by one pixel; beyond that it is another picture or a crop.
@@ -50,7 +51,8 @@ def evaluation_images(
              own `pixels` say (imported gold)
     key_map: CSV with the columns shard, key and file_name (or coco_image_id) that ties samples to gold images; without
              it a sample belongs to the gold image whose file is called KEY.* or SHARD/KEY
-    raises:  NotFound for a source that does not exist, ConfigError for a copy of another shape than its gold image
+    raises:  NotFound for a source that does not exist, ConfigError for a copy of another shape than its gold image,
+             Conflict where imported gold's image is another by now
     """
     if source is None:
         yield from map(_checked, _from_pixels(records))
@@ -78,7 +80,13 @@ def _shard_urls(source: str, folder: Path, records: Sequence[Mapping[str, Any]])
 def _from_pixels(records: Sequence[Mapping[str, Any]]) -> Iterator[EvaluationImage]:
     for record in records:
         if record.get("pixels") is not None:
-            yield EvaluationImage(record, decode_image(read_pixels(record["pixels"])).rgb_u8)
+            data = read_pixels(record["pixels"])
+            if sha256_hex(data) != record["image_sha256"]:
+                raise Conflict(
+                    f"{record['file_name']}: the image at {record['pixels']['url']} is not the one that was imported "
+                    "(its sha256 differs); restore it, or import the gold again"
+                )
+            yield EvaluationImage(record, decode_image(data).rgb_u8)
 
 
 def _from_folder(folder: Path, records: Sequence[Mapping[str, Any]]) -> Iterator[EvaluationImage]:

@@ -75,6 +75,14 @@ def check_gold(gold: Mapping[str, Any], protocol: Protocol) -> None:
         )
 
 
+def boxes_all(gold: Mapping[str, Any], protocol: Protocol) -> bool:
+    """Whether the gold boxes everything that the protocol looks at: federated gold does by LVIS's rules alone."""
+    if protocol.federated:
+        return True
+    federated = any("neg_category_ids" in image for image in gold["images"])
+    return bool(gold.get("exhaustive", True)) and not federated
+
+
 def frequency_numbers(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """APr, APc and APf from the groups that there are."""
     return {short: groups[name]["AP"] for name, short in FREQUENCIES.items() if name in groups}

@@ -11,8 +11,8 @@ from student.evaluate.protocols import PROTOCOLS, Protocol
 
 class Evaluation(dict[str, Any]):
     """The report is its JSON object: the 12 numbers (by LVIS's rules also APr, APc, APf), `protocol`, `ci`, `groups`,
-    `recall_at`, `images`, `detections`, `phrases` (how many the recall is of) and `unasked` (texts that no prompt could
-    hold, with their number)."""
+    `recall_at`, `images`, `left_out` (ids of gold images without pixels), `detections`, `phrases` (how many the recall
+    is of) and `unasked` (texts that no prompt could hold, with their number)."""
 
     def data(self) -> dict[str, Any]:
         """For `--json`."""

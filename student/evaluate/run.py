@@ -23,8 +23,15 @@ from student.evaluate.gold import (
 )
 from student.evaluate.images import EvaluationImage, evaluation_images
 from student.evaluate.phrases import AskedPhrase, phrase_recall, recall_by_group
-from student.evaluate.predictors import DetectorPredictor, PromptPredictor, Result, box_of, model_settings
-from student.evaluate.protocols import PROTOCOLS, ProtocolName, check_gold
+from student.evaluate.predictors import (
+    DetectorPredictor,
+    PromptPredictor,
+    Result,
+    box_of,
+    model_settings,
+    suppressed,
+)
+from student.evaluate.protocols import PROTOCOLS, ProtocolName, boxes_all, check_gold
 from student.evaluate.report import Evaluation
 
 Progress = Callable[[str, int, int], None]
@@ -62,6 +69,10 @@ def evaluate(
     """
     model, truth = Path(model_or_results), read_gold(Path(gold))
     check_gold(truth, PROTOCOLS[protocol])
+    if asking not in (None, Asking()) and model.suffix in (".json", ".onnx"):
+        raise ConfigError(
+            f"{model} takes no prompts: words, chunks, boxes and padding are for a GLIP directory"
+        )
     named = dict(groups) if groups is not None else category_groups(truth, group_by)
     if model.suffix == ".json":
         results, seen = _read_results(model), truth
@@ -76,10 +87,6 @@ def evaluate(
             model, truth, source, named, phrases, merged, bootstrap, seed, batch_size, asking, protocol
         )
         seen = of_images(truth, source.met)
-    if asking not in (None, Asking()) and (model.suffix == ".json" or model.suffix == ".onnx"):
-        raise ConfigError(
-            f"{model} takes no prompts: words, chunks, boxes and padding are for a GLIP directory"
-        )
     if not seen["images"]:
         raise ConfigError(
             f"{images} holds none of the {len(truth['images'])} images of {gold}; check --key-map"
@@ -89,8 +96,11 @@ def evaluate(
     numbers = coco_numbers(
         seen, results, protocol=protocol, groups=named or None, bootstrap=bootstrap, seed=seed
     )
+    met = {image["id"] for image in seen["images"]}
+    left_out = [image["id"] for image in truth["images"] if image["id"] not in met]
+    facts |= {"left_out": left_out} if left_out else {}
     images_told = {"gold": len(truth["images"]), "evaluated": len(seen["images"])}
-    facts |= {} if truth.get("exhaustive", True) else {"exhaustive": False}
+    facts |= {} if boxes_all(truth, PROTOCOLS[protocol]) else {"exhaustive": False}
     told = {"protocol": protocol, "images": images_told, "detections": len(results), **facts}
     return _report(numbers, recall, told)
 
@@ -164,6 +174,7 @@ def _ask(
 
 
 def _grounded(predictor: PromptPredictor, gold: dict[str, Any], source: _Images) -> Iterator[AskedPhrase]:
+    """Every phrase with its boxes after suppression, as detections have them: the k best are k different boxes."""
     phrases, boxes = gold_phrases(gold)
     if not phrases:
         return
@@ -173,7 +184,7 @@ def _grounded(predictor: PromptPredictor, gold: dict[str, Any], source: _Images)
         name = image.record["id"]
         scale = np.array([*image.scale, *image.scale])
         for number, gold_boxes in enumerate(boxes[name]):
-            own = [region for region in regions if region.phrase == number]
+            own = suppressed(regions, number)
             found = np.array([box_of(region) for region in own]).reshape(-1, 4) * scale
             scores = np.array([region.score for region in own])
             yield AskedPhrase(name, gold_boxes, found, scores, categories[name][number])

@@ -18,8 +18,10 @@ from pipelines.demo.world.settings import WorldSettings
 from pipelines.exchange.gold.images import images_at
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.run import import_gold
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, Conflict
+from student.evaluate.class_prompts import Asking
 from student.evaluate.gold import gold_phrases, read_gold
+from student.evaluate.images import evaluation_images
 from student.evaluate.run import evaluate
 
 
@@ -128,6 +130,7 @@ def test_lvis_keeps_frequencies_and_federated_lists_through_an_import(tmp_path: 
         assert (told["APr"], told["APf"], told["ARall"]) == pytest.approx((1, -1, 1)) and told[
             "protocol"
         ] == "fixed_ap"
+        assert "exhaustive" not in told and scored(path, tmp_path)["exhaustive"] is False, "by COCO's rules"
     with pytest.raises(ConfigError, match="no LVIS"):
         evaluate(tmp_path / "results.json", _without_lists(file, tmp_path), protocol="lvis")
 
@@ -169,6 +172,18 @@ def test_captions_of_imported_gold_ask_for_their_phrases(tmp_path: Path) -> None
     assert report["exhaustive"] is False and "does not box everything" in report.text()
 
 
+def test_an_image_that_changed_since_the_import_is_not_measured_on(tmp_path: Path) -> None:
+    file = lvis_file(tmp_path)
+    import_gold("coco", file, str(tmp_path / "gold"), Options(images=images_at(str(tmp_path / "images"))))
+    records = read_gold(tmp_path / "gold")["images"]
+    assert len(list(evaluation_images(None, records))) == 1
+
+    Image.fromarray(np.ones((48, 64, 3), np.uint8)).save(tmp_path / "images" / "one.jpg")
+
+    with pytest.raises(Conflict, match="not the one that was imported"):
+        list(evaluation_images(None, records))
+
+
 def test_a_teachers_view_is_no_gold_and_a_file_name_that_leaves_its_folder_no_image(
     tmp_path: Path, shared_data: Path
 ) -> None:
@@ -182,3 +197,10 @@ def test_a_teachers_view_is_no_gold_and_a_file_name_that_leaves_its_folder_no_im
     file.write_text(json.dumps(held))
     with pytest.raises(ConfigError, match="leaves the folder"):
         evaluate(shared_data / "real_teacher" / "yolox_nano.onnx", file, tmp_path / "images")
+
+
+def test_a_detector_that_is_given_words_is_refused_before_it_looks_at_an_image(tiny_world: Path) -> None:
+    with pytest.raises(ConfigError, match="takes no prompts"):
+        evaluate(
+            tiny_world / "none.onnx", tiny_world / "coco.json", tiny_world / "images", asking=Asking(chunk=3)
+        )

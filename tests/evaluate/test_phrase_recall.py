@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from schemas.records import Region
 from student.evaluate.gold import gold_phrases, phrase_categories
+from student.evaluate.images import EvaluationImage
 from student.evaluate.phrases import AskedPhrase, phrase_recall, recall_by_group
+from student.evaluate.run import _grounded
 
 GOLD = np.array([[0, 0, 10, 10], [50, 50, 60, 60]])
 MISS, ON_SECOND = [20, 20, 30, 30], [50, 50, 60, 59]
@@ -26,6 +29,36 @@ def test_any_box_of_the_phrase_is_enough_unless_merged_is_asked():
     assert phrase_recall([phrase])["1"] == 1
     assert phrase_recall([phrase], merged=True)["1"] == 0
     assert phrase_recall([asked([[0, 0, 60, 60]], [0.9])], merged=True)["1"] == 1
+
+
+class Sees:
+    """A model that sees the same regions in every image."""
+
+    def __init__(self, *boxes: list[int]) -> None:
+        places = (dict(zip(("x0", "y0", "x1", "y1"), map(float, box))) for box in boxes)
+        self.regions = [Region(phrase=0, score=0.9 - n / 100, **place) for n, place in enumerate(places)]
+
+    def grounded(self, images, captions, phrases):
+        for record in images:
+            yield EvaluationImage(record, np.zeros((60, 60, 3), np.uint8)), self.regions
+
+
+class Records:
+    def __init__(self, records: list[dict]) -> None:
+        self.records = records
+
+    def read(self, label: str) -> list[dict]:
+        return self.records
+
+
+def test_near_copies_of_a_wrong_box_take_one_of_the_k_places():
+    image = {"id": 1, "width": 60, "height": 60, "caption": "a cat"}
+    told = {"image_id": 1, "category_id": 1, "bbox": [50, 50, 10, 10], "tokens_positive": [[0, 5]]}
+    sees = Sees(*([20, 20, 30, 40 + n] for n in range(8)), ON_SECOND)
+
+    phrases = list(_grounded(sees, {"images": [image], "annotations": [told]}, Records([image])))  # type: ignore[arg-type]
+
+    assert phrase_recall(phrases) == {"1": 0.0, "5": 1.0, "10": 1.0}
 
 
 def test_iou_of_exactly_one_half_is_a_hit():

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.headline.arms import Arms
 from benchmarks.headline.cells import Cell, Shelf
+from benchmarks.headline.changed_views import boxless
 from benchmarks.headline.tasks import Task
-from engine.views import open_view
+from engine.views import open_view, write_view
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.world.lexicon import TAIL_NOUNS
+from student.examples import load_stream
+from student.prompts import TokenBudget, caption_prompt, detection_prompt
+from student.settings import PromptMix, StreamSettings
 
 Run = Callable[[Cell], Path]
 
@@ -35,12 +40,35 @@ def test_a_student_on_true_boxes_is_trained_and_measured(arms: Arms, shelf: Shel
 
 
 def test_a_view_without_boxes_teaches_no_box_and_loses_no_row(arms: Arms, run_here: Run) -> None:
-    before = list(open_view(str(run_here(arms.plain_view) / "view")).rows())
-    after = list(open_view(str(run_here(arms.changed_view("boxless")) / "view")).rows())
+    views = [run_here(cell) / "view" for cell in (arms.plain_view, arms.changed_view("boxless"))]
+    before, after = (list(open_view(str(view)).rows()) for view in views)
 
     assert [row["key"] for row in after] == [row["key"] for row in before]
-    assert {region["fate"] for row in after for region in row["regions"]} <= {"ignore"}
     assert {phrase["fate"] for row in after for phrase in row["phrases"]} == {"unresolved"}
+
+
+def test_the_arm_without_boxes_sees_the_images_that_the_student_sees_and_learns_no_place(
+    arms: Arms, run_here: Run, tmp_path: Path
+) -> None:
+    rows = list(open_view(str(run_here(arms.gold) / "gold/view")).rows())
+    for name, some in (("with", rows), ("without", [boxless(row, {}) for row in rows])):
+        write_view(str(tmp_path / name), some, kind="view", provenance={})
+    mix = PromptMix(detection=0.75, phrase_list=0, caption=0.25)
+    ours, theirs = (
+        load_stream(StreamSettings(url=str(tmp_path / name), share=1, prompts=mix))
+        for name in ("with", "without")
+    )
+
+    assert theirs.images == ours.images > 0 and theirs.root_counts == ours.root_counts
+    for one in map(theirs.examples.__getitem__, range(len(rows))):
+        assert not one.box_weight_G.any() and not one.token_weight_G.any()
+        asked = detection_prompt(np.random.default_rng(0), theirs, one, 3, TokenBudget(99, lambda text: 1))
+        assert not any(
+            span.boxes or span.ignored or asked.text[span.begin : span.end] in one.roots
+            for span in asked.spans
+        )
+        masked = {(span.begin, span.end) for span in caption_prompt(one).spans if span.masked}
+        assert masked == {(span.begin, span.end) for span in caption_prompt(one).spans}
 
 
 def test_a_training_that_was_cut_short_goes_on_from_what_it_left(

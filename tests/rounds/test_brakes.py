@@ -67,6 +67,14 @@ def test_decoy_discoveries_may_rise_by_no_more_than_the_limit_since_the_first_ro
     assert [stop.brake for stop in after_compile(Brakes(), boxes, [0.05, 0.06, 0.071])] == ["decoy_rise"]
 
 
+def test_decoys_that_got_no_number_in_one_round_alone_stop_it() -> None:
+    boxes = {"gold": 2.0, "pseudo": 2.0}
+    for decoys in ([0.05, None], [None, 0.05]):
+        (stop,) = after_compile(Brakes(), boxes, decoys)
+        assert (stop.brake, stop.measured) == ("decoy_rise", None) and "no number" in stop.why
+    assert not list(after_compile(Brakes(), boxes, [None, None]))
+
+
 def audit(low: float | None, pending: int = 0) -> dict:
     return {"precision": {"low": low, "value": low, "high": low}, "pending": pending}
 

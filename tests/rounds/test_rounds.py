@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from engine.views import open_view, write_view
+from pipelines.demo.start import write_start
 from pipelines.demo.world.build import World
 from pipelines.rounds import round as one_round
 from pipelines.rounds.run import RoundsReport, run_rounds
 from pipelines.rounds.settings import RoundsConfig
-from schemas.errors import Conflict
+from schemas.errors import Conflict, NotFound
+from tests.rounds.conftest import SIZE
 
 Build = Callable[..., RoundsConfig]
 
@@ -103,6 +108,73 @@ def test_another_policy_makes_another_view_in_the_same_folder(rounds_config: Bui
 
     digests = [report.rounds[0]["compile"]["digest"] for report in (first, second)]
     assert digests[0] != digests[1] and second.finished == 1
+
+
+def test_another_start_trains_anew_and_labels_nothing_again(
+    rounds_config: Build, little_world: World, tmp_path: Path
+) -> None:
+    start, model = tmp_path / "start", str(little_world.folder.parent / "teacher")
+    config = rounds_config(teacher={"model": model, "start": str(start)}, begin="teacher_start")
+    with pytest.raises(NotFound, match="teacher.start"):
+        run(config)
+    trained, said = [], []
+    for seed in (1, 2):
+        shutil.rmtree(start, ignore_errors=True)
+        write_start(start, SIZE.model_copy(update={"seed": seed}))
+        trained.append(run(config, said).rounds[0]["train"]["student"]["start_sha256"])
+
+    assert trained[0] != trained[1]
+    assert [line.split(": ")[1] for line in said if "already done" in line] == [
+        "the teacher labels",
+        "the policy makes a view",
+    ]
+
+
+def test_a_suite_of_federated_gold_is_measured_by_its_rules(rounds_config: Build, tmp_path: Path) -> None:
+    (suite,) = rounds_config().model_dump(mode="json")["evaluate"]
+    gold = json.loads(Path(suite["gold"]).read_text())
+    for image in gold["images"]:
+        image |= {"neg_category_ids": [], "not_exhaustive_category_ids": []}
+    (tmp_path / "federated.json").write_text(json.dumps(gold))
+    suite |= {"gold": str(tmp_path / "federated.json"), "protocol": "lvis"}
+
+    (found,) = run(rounds_config(evaluate=[suite])).rounds
+
+    assert {one["protocol"] for one in found["evaluate"]["suites"]["held_out"].values()} == {"lvis"}
+    assert found["evaluate"]["gain"] is not None
+
+
+def test_a_suite_whose_images_are_trained_on_is_refused(rounds_config: Build, little_world: World) -> None:
+    suite = {"name": "held_out", "gold": little_world.gold_view}
+    config = rounds_config(evaluate=[suite], target={"suite": "held_out"})
+
+    with pytest.raises(Conflict, match="6 of .* training images are also in the evaluation sets"):
+        run(config)
+
+
+@pytest.mark.parametrize(("what", "done"), [("suite", ["labels", "view", "learn"]), ("gold", ["labels"])])
+def test_other_data_under_the_same_name_is_read_again(
+    rounds_config: Build, little_world: World, tmp_path: Path, what: str, done: list[str]
+) -> None:
+    suite, gold = tmp_path / "suite.json", tmp_path / "gold"
+    shutil.copy(little_world.test_coco, suite)
+    shutil.copytree(little_world.gold_view, gold)
+    (held_out,) = rounds_config().model_dump(mode="json")["evaluate"]
+    config = rounds_config(evaluate=[{**held_out, "gold": str(suite)}], gold=str(gold))
+    run(config)
+    if what == "suite":
+        held = json.loads(suite.read_text())
+        suite.write_text(json.dumps({**held, "annotations": held["annotations"][1:]}))
+    else:
+        rows = list(open_view(str(gold)).rows())[1:]
+        shutil.rmtree(gold)
+        write_view(str(gold), rows, kind="gold", provenance={})
+
+    said: list[str] = []
+    run(config, said)
+
+    repeated = [line.split(":")[1].split()[-1] for line in said if "already done" in line]
+    assert repeated == done
 
 
 def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(

@@ -52,6 +52,11 @@ def test_what_cannot_work_is_refused_before_anything_runs(
         rounds_config(**changes)
 
 
+def test_every_suite_is_guarded_where_no_guard_is_named(rounds_config: Build) -> None:
+    assert [guard.label() for guard in rounds_config().guards] == ["held_out/AP"]
+    assert rounds_config(guards=[]).guards == ()
+
+
 def test_the_configuration_in_the_documentation_is_a_valid_one(project_root: Path) -> None:
     text = (project_root / "docs/rounds.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)

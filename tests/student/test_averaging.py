@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from schemas.digests import sha256_hex
 from schemas.errors import Conflict, NotFound
 from student.averaging import average_models
 from student.trained_images import prefixes, read_trained, write_images
@@ -49,6 +50,20 @@ def test_the_average_was_trained_on_the_images_of_both(tmp_path: Path) -> None:
     average_models(student, teacher, 0.5, tmp_path / "average")
 
     assert read_trained(tmp_path / "average").tolist() == prefixes(["0" * 64, "a" * 64, "b" * 64]).tolist()
+
+
+def test_the_card_of_an_average_does_not_pass_for_the_students(tmp_path: Path) -> None:
+    student, teacher = model(tmp_path / "student", 4.0), model(tmp_path / "teacher", 8.0)
+    (student / "README.md").write_text("---\nlicense: unknown\n---\n# A GLIP model\n- weights: sha256 `s`\n")
+
+    average_models(student, teacher, 0.3, tmp_path / "average")
+
+    card = (tmp_path / "average/README.md").read_text()
+    assert card.startswith("---\nlicense: unknown\n---\n# The average of a student and its teacher")
+    for share, folder in (("70%", student), ("30%", teacher)):
+        digest = sha256_hex((folder / "model.safetensors").read_bytes())
+        assert any(line.startswith(f"- {share} of") and digest in line for line in card.splitlines())
+    assert card.index("What follows is the student's own card") < card.index("# A GLIP model")
 
 
 def test_models_of_other_shapes_are_refused_by_name(tmp_path: Path) -> None:

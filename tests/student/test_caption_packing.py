@@ -22,14 +22,23 @@ WIDE = TokenBudget(10_000, lambda text: len(text.split()))
 ALWAYS = CaptionPacking(most=5, none=0.0, full=1.0)
 
 
-def example(caption: str, *nouns: str) -> Example:
-    """A caption whose phrases are single nouns, each with a box of its own."""
+def example(caption: str, *nouns: str, image: str | None = None) -> Example:
+    """A caption whose phrases are single nouns, each with a box of its own; of an own image where none is named."""
     phrases = tuple(
         ExamplePhrase(caption.index(n), caption.index(n) + len(n), n, n, "positive", (i,))
         for i, n in enumerate(nouns)
     )
     ones = np.ones(len(nouns), np.float32)
-    return Example("x", {}, "", caption, phrases, np.zeros((len(nouns), 4), np.float32), ones, ones)
+    return Example(
+        "x",
+        {},
+        image or f"image of {caption}",
+        caption,
+        phrases,
+        np.zeros((len(nouns), 4), np.float32),
+        ones,
+        ones,
+    )
 
 
 OWN = example("a cat and a dog", "cat", "dog")
@@ -66,6 +75,14 @@ def test_a_packed_phrase_of_a_noun_that_the_image_has_is_masked_and_no_other_is(
 
     masked = [(prompt.text[s.begin : s.end], s.boxes) for s in prompt.spans if s.masked]
     assert masked == [("cat", ())], "the mat is absent, and its tokens are plain negatives"
+
+
+def test_another_caption_of_the_same_image_is_not_packed_for_it_speaks_of_what_is_there() -> None:
+    again = example("the kitten beside its bowl", "kitten", "bowl", image=OWN.image_sha256)
+
+    for seed in range(10):
+        prompt = packed(seed, examples=(OWN, again, OTHERS[1]))
+        assert again.caption not in prompt.text and OWN.caption in prompt.text
 
 
 def test_the_order_varies_and_captions_beyond_the_budget_are_left_out() -> None:

@@ -13,9 +13,10 @@ from PIL import Image
 from pipelines.exchange.gold.images import images_at
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.run import import_gold
-from student.examples import Stream, load_stream
+from schemas.errors import ConfigError
+from student.examples import Stream, load_stream, load_streams
 from student.prompts import Prompt, TokenBudget, detection_prompt
-from student.settings import PromptMix, StreamSettings
+from student.settings import CaptionPacking, PromptMix, StreamSettings, TrainSettings
 
 WORDS = TokenBudget(limit=12, count=lambda text: len(text.split()))
 MIX = PromptMix(detection=0.8, phrase_list=0, caption=0.2)
@@ -66,6 +67,33 @@ def test_what_is_there_is_not_crowded_out_by_the_token_limit(tmp_path: Path) -> 
     asked = prompts(stream_of(tmp_path), negatives=29)
 
     assert all("dog" in nouns(prompt) and len(nouns(prompt)) == WORDS.limit for prompt in asked)
+
+
+def test_categories_that_other_rows_of_federated_gold_list_are_not_packed_around_a_row(
+    tmp_path: Path,
+) -> None:
+    stream = stream_of(tmp_path, neg_category_ids=[4, 7], not_exhaustive_category_ids=[])
+
+    with pytest.raises(ConfigError, match=r"packing\.most must be 0, not 20"):
+        load_stream(stream.settings.model_copy(update={"packing": CaptionPacking(most=20)}))
+
+
+def test_what_is_there_is_not_crowded_out_by_what_federated_gold_lists_as_absent(tmp_path: Path) -> None:
+    stream = stream_of(tmp_path, neg_category_ids=list(range(3, 31)), not_exhaustive_category_ids=[])
+
+    asked = prompts(stream, negatives=0)
+
+    assert all("dog" in nouns(prompt) and len(nouns(prompt)) == WORDS.limit for prompt in asked)
+
+
+def test_gold_that_does_not_box_everything_is_not_asked_one_prompt_for_all(tmp_path: Path) -> None:
+    stream = stream_of(tmp_path, neg_category_ids=[4, 7], not_exhaustive_category_ids=[])
+    only = stream.settings.model_copy(update={"prompts": PromptMix(detection=1, phrase_list=0, caption=0)})
+    values = {"start": "x", "out": "x", "steps": 1, "streams": [only.model_dump()]}
+
+    assert load_streams(TrainSettings.model_validate(values))
+    with pytest.raises(ConfigError, match="does not box everything: tuning_prompt"):
+        load_streams(TrainSettings.model_validate({**values, "tuning": "prompt", "tuning_prompt": "dog. c5"}))
 
 
 @pytest.mark.parametrize("negatives", [0, 20])

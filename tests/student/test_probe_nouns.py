@@ -27,7 +27,7 @@ def example(caption: str, *nouns: str) -> Example:
         for i, n in enumerate(nouns)
     )
     ones = np.ones(len(nouns), np.float32)
-    return Example("x", {}, "", caption, phrases, np.zeros((len(nouns), 4), np.float32), ones, ones)
+    return Example("x", {}, caption, caption, phrases, np.zeros((len(nouns), 4), np.float32), ones, ones)
 
 
 OWN, OTHER = example("a dog", "dog"), example("a kite and a lamp", "kite", "lamp")

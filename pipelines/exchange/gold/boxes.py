@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Set as AbstractSet
 from typing import Any, Literal
 
 import numpy as np
@@ -84,8 +83,3 @@ def turned(box: Box, orientation: int, width: float, height: float) -> Box:
         8: (ys, mirrored_x),
     }[orientation]
     return new_xs[0], new_ys[0], new_xs[1], new_ys[1]
-
-
-def codes_of(repairs: AbstractSet[str]) -> tuple[str, ...]:
-    """Codes in a fixed order."""
-    return tuple(sorted(repairs))

@@ -167,17 +167,18 @@ class BatchMaker:
         return pack_captions(rng, stream, row, example, prompt, self._budget)
 
     def _labels(self, place: int, item: Item, tokens: PromptTokens, counts: Counter[str]) -> ImageLabels:
-        """Spans past the token limit are left out, and counted."""
+        """Spans past the token limit, or of characters that the tokenizer deletes, are left out, and counted."""
         prompt = item.prompt
         covered = tokens.spans(place, [(span.begin, span.end) for span in prompt.spans])
-        if lost := covered.count(None):
-            counts["spans_past_token_limit"] += lost
-            kept = (span for span, own in zip(prompt.spans, covered, strict=True) if own is not None)
+        if not all(covered):
+            lost = {"spans_past_token_limit": covered.count(None), "spans_without_token": covered.count([])}
+            counts.update({name: number for name, number in lost.items() if number})
+            kept = (span for span, own in zip(prompt.spans, covered, strict=True) if own)
             prompt = Prompt(prompt.text, tuple(kept), prompt.kind)
         return image_labels(
             item.example,
             prompt,
-            [own for own in covered if own is not None],
+            [own for own in covered if own],
             tokens.width,
             item.motion,
             item.stored_hw,

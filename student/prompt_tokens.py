@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from schemas.errors import EmptyPhrase
 from teacher.models.glip import GlipProcessor
 
 # Prompts are padded to a multiple of this, so that few widths occur.
@@ -45,7 +44,7 @@ class PromptTokens:
     def spans(self, prompt: int, spans: Sequence[tuple[int, int]]) -> list[list[int] | None]:
         """Per span [begin, end) of a prompt the positions of its tokens; None for one that reaches past the limit.
 
-        raises: EmptyPhrase for a span that covers no token
+        Empty for a span of characters that the tokenizer deletes.
         """
         offsets = self._offsets[prompt][1:-1]  # the two special tokens lie nowhere
         begins, ends = [begin for begin, _ in offsets], [end for _, end in offsets]
@@ -54,7 +53,5 @@ class PromptTokens:
         for begin, end in spans:
             first, stop = bisect_right(ends, begin), bisect_left(begins, end)
             covered = [place + 1 for place in range(first, stop) if begins[place] < ends[place]]
-            if not covered:
-                raise EmptyPhrase(f"the span [{begin}, {end}) of prompt {prompt} covers no token")
-            found.append(covered if covered[-1] < last else None)
+            found.append(covered if not covered or covered[-1] < last else None)
         return found

@@ -25,15 +25,18 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "recaptioned": (*_WORLD, f"{_HERE}/changed_webs.py"),
     "task": (*_WORLD, f"{_HERE}/stages.py"),
     "start": (*_MODEL, "pipelines/demo/start.py", "pipelines/demo/world/lexicon.py"),
-    "evidence": (*_READING, "teacher/**/*.py", "engine/work/*.py"),
-    "view": (*_READING, "pipelines/compile/*.py"),
-    "changed_view": (*_READING, f"{_HERE}/changed_views.py"),
-    "train": (*_READING, *_MODEL, "student/*.py"),
+    "evidence": (*_READING, "teacher/**/*.py", "teacher/phrases/data/*", "engine/work/*.py"),
+    "view": (*_READING, "pipelines/compile/*.py", "teacher/phrases/*.py", "teacher/phrases/data/*"),
+    "changed_view": (*_READING, f"{_HERE}/changed_views.py", "pipelines/demo/truth.py"),
+    "train": (*_READING, *_MODEL, "teacher/grounding/*.py", "student/*.py"),
     "evaluate": (
         *_READING,
         *_MODEL,
         "teacher/labelers/*.py",
         "teacher/grounding/*.py",
+        "teacher/prompts/*.py",
+        "teacher/build.py",
+        "engine/work/*.py",
         "student/evaluate/*.py",
     ),
 }
@@ -50,6 +53,8 @@ def code_of(kind: str) -> str:
 
 @lru_cache
 def _digest(file: Path) -> str:
+    if file.suffix != ".py":
+        return sha256_hex(file.read_bytes())
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

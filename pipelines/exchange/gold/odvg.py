@@ -7,12 +7,12 @@ same words at two places collapse into one.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.reading.user_text import read_json
 from pipelines.exchange.gold.boxes import Box, read_box
 from pipelines.exchange.gold.coco import check_split
 from pipelines.exchange.gold.detection import clean, drawn, prompt_of
@@ -24,7 +24,7 @@ from pipelines.exchange.gold.rows import GoldPhrase, RowMaker
 from pipelines.exchange.gold.spans import Span, find_phrase, read_spans
 from pipelines.exchange.gold.spill import id_text
 from pipelines.exchange.gold.tally import Refused, Tally, is_standard
-from schemas.errors import ConfigError, NotFound, SampleRejected
+from schemas.errors import ConfigError, SampleRejected
 
 _IMAGE_KEYS = {"open_gd": "filename", "mmdet": "filename", "tao": "file_name"}
 _SCORE = re.compile(r"\s*\([01]?\.\d\d\)$")
@@ -219,16 +219,14 @@ def _dictionary(item: Any) -> Mapping[str, Any]:
 
 def read_label_map(path: Path) -> dict[str, str]:
     """Class names by index as text: `{"0": "person", ...}`. Raises NotFound and ConfigError."""
-    if not path.is_file():
-        raise NotFound(f"--label-map {path}: no such file")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"--label-map is no JSON: {error}", where=str(path)) from error
+    value = read_json(path, "--label-map")
     if (
         not isinstance(value, dict)
         or not value
         or not all(isinstance(name, str) and name.strip() and is_standard(name) for name in value.values())
     ):
         raise ConfigError(f'--label-map {path}: expected {{"0": "person", "1": ...}}')
-    return {key.strip(): clean(name) for key, name in value.items()}
+    labels = {key.strip(): clean(name) for key, name in value.items()}
+    if len(labels) != len(value):
+        raise ConfigError(f"--label-map {path}: an index stands there twice but for blanks; leave one")
+    return labels

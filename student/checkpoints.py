@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -98,7 +99,19 @@ def latest_checkpoint(folder: Path, run_digest: str) -> tuple[Path, int] | None:
 def restore(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor] | None
 ) -> None:
-    """Put a checkpoint's weights, moments and averaged weights back in place."""
+    """Put a checkpoint's weights, moments and averaged weights back in place. Raises Conflict for a damaged one."""
+    try:
+        _restore(path, model, optimizer, average)
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        raise Conflict(
+            f"{path} is damaged ({type(error).__name__}: {str(error)[:200]}); remove it, and the run goes on from the "
+            "checkpoint before, or from the start"
+        ) from error
+
+
+def _restore(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor] | None
+) -> None:
     model.load_state_dict(load_file(path / "model.safetensors"))
     tensors = load_file(path / _STATE)
     for name, parameter in model.named_parameters():

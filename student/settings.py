@@ -132,6 +132,10 @@ class TrainSettings(LearningSettings, RunningSettings):
     @model_validator(mode="after")
     def _fits_together(self) -> TrainSettings:
         check_ratios(self.streams, self.mixture)
+        if "://" in self.out:
+            raise ValueError(
+                f"out {self.out!r} is a URL: a training writes to a folder; copy the model from there"
+            )
         if (self.tuning == "prompt") != (self.tuning_prompt is not None):
             raise ValueError("tuning prompt and tuning_prompt belong together: give both or neither")
         if self.tuning_prompt is not None and any(stream.prompts.detection < 1 for stream in self.streams):

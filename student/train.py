@@ -13,7 +13,7 @@ from student.examples import Stream, load_streams
 from student.loop import MODEL, Asked, Progress, TrainingLoop
 from student.overlap import check_overlap
 from student.place import Place
-from student.report import finished_report, make_report, run_digest, write_report, write_settings
+from student.report import finished_report, make_report, run_digest, write_report
 from student.settings import TrainSettings
 from student.trained_images import write_trained
 
@@ -43,7 +43,6 @@ def train(
     report = finished_report(out, digest)
     overlap = check_overlap(settings)
     if report is None:
-        write_settings(settings, digest)
         if not _run(settings, streams, digest, progress or _unheard, stop or _never):
             raise KeyboardInterrupt
         report = make_report(settings, streams, digest, write_trained(out / MODEL, settings))

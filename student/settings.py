@@ -6,6 +6,7 @@ kinds and the same number of negatives, slot by slot, because these are drawn fr
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -142,6 +143,9 @@ class TrainSettings(LearningSettings, RunningSettings):
             raise ValueError(
                 "tuning prompt asks one detection prompt: set prompts detection: 1 in every stream"
             )
+        nouns = [] if self.tuning_prompt is None else self.tuning_prompt.split(". ")
+        if len(set(nouns)) < len(nouns) or not all(re.search(r"\w", noun) for noun in nouns):
+            raise ValueError(f"tuning_prompt {self.tuning_prompt!r}: expected different nouns parted by '. '")
         if self.augment.flip and SIDES.search(self.tuning_prompt or ""):
             raise ValueError(
                 "tuning_prompt says left or right, which a mirror image turns round: set augment flip: 0"

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.cli.models import train_text
 from pipelines.demo.world.build import World
-from schemas.errors import Conflict
+from schemas.errors import ConfigError, Conflict
 from student.card import Told
 from student.examples import load_stream
 from student.pictures import pictures
@@ -108,3 +108,16 @@ def test_shares_that_come_of_sizes_are_told_as_numbers(
     sizes = [stream["entries_per_epoch"] for stream in report["streams"]]
     assert [one["share"] for one in report["streams"]] == [size / sum(sizes) for size in sizes]
     assert f"| gold | {sizes[0] / sum(sizes):.2f} |" in card(settings) and train_text(report)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [Told([value], {}) for value in ([], None, 3, {}, {**audit_of("x"), "precision": {"value": "high"}})]
+    + [
+        Told([], {"e": value})
+        for value in ([], None, 3, {}, {"ci": [1]}, {"ci": {"AP": 3}}, {"ci": {"AP": ["a", 1]}})
+    ],
+)
+def test_a_report_of_another_kind_is_refused_before_anything_is_read_from_it(told: Told) -> None:
+    with pytest.raises(ConfigError, match="is no report of"):
+        told.check([])

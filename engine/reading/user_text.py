@@ -33,7 +33,7 @@ def read_json(path: Path, option: str) -> Any:
     try:
         return json.loads(read_text(path, option), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{option} {path}: not valid JSON: {error}") from error
+        raise ConfigError(f"{option} {path}: no JSON: {error}") from error
 
 
 def read_key_map(path: Path, names: tuple[str, ...]) -> list[dict[str, str]]:

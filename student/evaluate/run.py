@@ -63,6 +63,10 @@ def evaluate(
     model, truth = Path(model_or_results), read_gold(Path(gold))
     check_gold(truth, PROTOCOLS[protocol])
     named = dict(groups) if groups is not None else category_groups(truth, group_by)
+    if groups is None and group_by != "frequency" and not named:
+        raise ConfigError(
+            f"--group-by {group_by}: no category of {gold} has such a field; leave it out, or name another"
+        )
     if model.suffix == ".json":
         results, seen = _read_results(model), truth
         recall: dict[str, Any] = {}

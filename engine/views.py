@@ -138,7 +138,10 @@ def write_view(
 
 def _publish(store: Store, manifest: ViewManifest, url: str) -> ViewManifest:
     data = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False).encode()
-    if not store.put_if_absent(MANIFEST, data) and store.read(MANIFEST) != data:
+    if not store.put_if_absent(MANIFEST, data) and (standing := store.read(MANIFEST)) != data:
+        for part in manifest.parts:  # nobody names them now, and nobody will: this folder's manifest stands
+            if part.path.encode() not in standing:
+                store.delete(part.path)
         raise Conflict(
             f"{url} already holds another view than {manifest.digest}, or one made otherwise: choose another folder"
         )

@@ -65,8 +65,8 @@ def _to_disk(path: Path) -> None:
 def read_record(path: Path) -> dict[str, Any]:
     """The record of a checkpoint: `step`, `run_digest`, `logged`. Raises Conflict for one that is no such record."""
     try:
-        return {"logged": _NOTHING_LOGGED, **_needed(json.loads((path / RECORD).read_text()))}
-    except (ValueError, KeyError, TypeError) as error:
+        return _needed(json.loads((path / RECORD).read_text()))
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise Conflict(
             f"{path / RECORD} is no record of a checkpoint ({type(error).__name__}: {error}); remove {path}, and the "
             "run goes on from the checkpoint before"
@@ -74,7 +74,14 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def _needed(record: dict[str, Any]) -> dict[str, Any]:
-    return {**record, "step": int(record["step"]), "run_digest": str(record["run_digest"])}
+    step, digest = int(record["step"]), str(record["run_digest"])
+    logged = record.get("logged", _NOTHING_LOGGED)
+    known = {
+        "losses": {name: float(value) for name, value in dict(logged["losses"]).items()},
+        "counts": {name: int(value) for name, value in dict(logged["counts"]).items()},
+        "steps": int(logged["steps"]),
+    }
+    return {"step": step, "run_digest": digest, "logged": known}
 
 
 def latest_checkpoint(folder: Path, run_digest: str) -> tuple[Path, int] | None:

@@ -216,3 +216,13 @@ def test_a_manifest_whose_parts_do_not_add_up_is_refused(tmp_path: Path) -> None
 
     with pytest.raises(Conflict, match="rows, and . in its parts"):
         open_view(str(tmp_path))
+
+
+def test_a_view_that_is_refused_leaves_nothing_in_the_folder_of_the_one_that_stands(tmp_path: Path) -> None:
+    write_view(str(tmp_path), [_row(0)], kind="view", provenance={})
+    before = _files(tmp_path)
+
+    for rows, provenance in (([_row(0), _row(1)], {}), ([_row(0)], {"policy": "other"})):
+        with pytest.raises(Conflict, match="already holds another view"):
+            write_view(str(tmp_path), rows, kind="view", provenance=provenance)
+    assert _files(tmp_path) == before

@@ -12,6 +12,7 @@ from engine.reading.ranges import RangeReader
 from engine.views import open_view, write_view
 from pipelines.demo.world.build import World
 from schemas.errors import ConfigError, Conflict, NotFound
+from student.checkpoints import RECORD, latest_checkpoint
 from student.examples import load_stream
 from student.settings import TrainSettings
 from student.train import train
@@ -88,3 +89,23 @@ def test_a_range_that_no_image_has_is_not_read(tmp_path: Path, place: dict[str, 
 
     with pytest.raises(NotFound, match="are no image's place"):
         RangeReader().read({"url": str(tmp_path / "shard.tar"), **place})
+
+
+@pytest.mark.parametrize("text", ["junk", "[]", "3", '{"loss": 1}', '{"step": "x"}'])
+def test_a_log_that_is_none_is_told_by_its_name(two_streams: TrainSettings, text: str) -> None:
+    Path(two_streams.out).mkdir()
+    (Path(two_streams.out) / "metrics.jsonl").write_text(text + "\n")
+
+    with pytest.raises(Conflict, match="metrics.jsonl is no log of a training"):
+        train(two_streams)
+
+
+@pytest.mark.parametrize("logged", ["3", "{}", '{"losses": [1], "counts": {}, "steps": 0}'])
+def test_a_record_with_no_counts_in_it_is_told_with_what_to_remove(tmp_path: Path, logged: str) -> None:
+    for number, step in enumerate(["4", "1e400"]):
+        folder = tmp_path / f"{number}" / "step-00000004"
+        folder.mkdir(parents=True)
+        (folder / RECORD).write_text(f'{{"step": {step}, "run_digest": "sha256:1", "logged": {logged}}}')
+
+        with pytest.raises(Conflict, match="is no record of a checkpoint"):
+            latest_checkpoint(folder.parent, "sha256:1")

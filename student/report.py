@@ -18,7 +18,7 @@ from student.settings import TrainSettings
 from student.start import WEIGHTS, start_files
 from teacher.labelers.glip_digest import model_files
 
-REPORT = "report.json"
+REPORT, SETTINGS = "report.json", "settings.json"
 # What may differ between two starts of one run: where things lie, who does the work, how often it is written down.
 _NOT_THE_RUN = {"start", "loader", *RunningSettings.model_fields} - {"device", "threads"}
 
@@ -87,12 +87,25 @@ def make_report(
 
 
 def write_settings(settings: TrainSettings, digest: str) -> None:
-    """Write what is about to run to `out/settings.json`: resolved settings, the run's digest, versions."""
+    """Write what is about to run to `out/settings.json`: resolved settings, the run's digest, versions.
+
+    raises: Conflict where the model of another run stands, which may have come there while this one waited
+    """
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
+    if (out / "model").exists() and (stands := _digest_at(out / SETTINGS)) not in (None, digest):
+        raise Conflict(f"{out} holds a model of the run {stands}, not {digest}: choose another `out`")
     versions = {name: version(name) for name in ("torch", "transformers", "numpy", "pillow")}
     values = {"run_digest": digest, "settings": settings.model_dump(mode="json"), "versions": versions}
-    (out / "settings.json").write_text(json.dumps(values, indent=1) + "\n")
+    (out / SETTINGS).write_text(json.dumps(values, indent=1) + "\n")
+
+
+def _digest_at(path: Path) -> str | None:
+    """The run whose settings stand in the file; None where there is none, or none that can be read."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["run_digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def write_report(out: Path, report: dict[str, Any]) -> None:

@@ -250,16 +250,3 @@ def test_gold_comes_back_from_an_export_with_the_same_boxes_and_crowds(
         return sorted((by[a["category_id"]], a["bbox"], a["iscrowd"]) for a in side["annotations"])
 
     assert told(again, written) == told(held, names)
-
-
-def test_a_name_that_no_file_can_have_refuses_its_image_alone(
-    tmp_path: Path, imported: Callable, picture: Callable
-) -> None:
-    (picture("one.jpg").parent / "loop.jpg").symlink_to("loop.jpg")
-    held = coco([{"bbox": [0, 0, 5, 5], "category_id": 3}])
-    names = ["loop.jpg", "x" * 5000 + ".jpg"]
-    held["images"] += [{**held["images"][0], "id": n, "file_name": name} for n, name in enumerate(names, 100)]
-
-    report, rows = imported("coco", held)
-
-    assert len(rows) == 1 and report.records["images"]["codes"] == {"image_missing": 2}

@@ -109,3 +109,17 @@ def test_a_record_with_no_counts_in_it_is_told_with_what_to_remove(tmp_path: Pat
 
         with pytest.raises(Conflict, match="is no record of a checkpoint"):
             latest_checkpoint(folder.parent, "sha256:1")
+
+
+def test_a_run_that_waited_for_another_to_end_does_not_write_over_its_model(
+    two_streams: TrainSettings,
+) -> None:
+    first = two_streams.model_copy(update={"steps": 1})
+    train(first)
+    (Path(first.out) / "report.json").unlink()  # as the other sees it that looked before the first was done
+    weights = (Path(first.out) / "model" / "model.safetensors").read_bytes()
+
+    with pytest.raises(Conflict, match="holds a model of the run"):
+        train(first.model_copy(update={"learning_rate": 0.5}))
+
+    assert (Path(first.out) / "model" / "model.safetensors").read_bytes() == weights

@@ -15,7 +15,7 @@ from typing import Any
 from engine.reading.user_text import read_json
 from pipelines.exchange.gold.boxes import Box, read_box
 from pipelines.exchange.gold.coco import check_split
-from pipelines.exchange.gold.detection import clean, drawn, prompt_of
+from pipelines.exchange.gold.detection import clean, drawn, is_readable, prompt_of
 from pipelines.exchange.gold.frames import Frame, frame_of
 from pipelines.exchange.gold.json_stream import lines_of
 from pipelines.exchange.gold.mdetr import phrase_at, read_caption
@@ -118,7 +118,7 @@ class OdvgGold:
 
     def _category(self, item: Mapping[str, Any], repairs: set[str]) -> str:
         label, category = item.get("label"), item.get("category")
-        named = clean(category) if isinstance(category, str) and category.strip() else None
+        named = clean(category) if isinstance(category, str) and is_readable(clean(category)) else None
         key = id_text(label)
         if label is not None and not (isinstance(label, int) and not isinstance(label, bool)):
             if key is None:
@@ -223,7 +223,10 @@ def read_label_map(path: Path) -> dict[str, str]:
     if (
         not isinstance(value, dict)
         or not value
-        or not all(isinstance(name, str) and name.strip() and is_standard(name) for name in value.values())
+        or not all(
+            isinstance(name, str) and is_standard(name) and is_readable(clean(name))
+            for name in value.values()
+        )
     ):
         raise ConfigError(f'--label-map {path}: expected {{"0": "person", "1": ...}}')
     labels = {key.strip(): clean(name) for key, name in value.items()}

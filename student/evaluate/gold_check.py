@@ -42,7 +42,7 @@ def _ids(path: Path, name: str, items: Any) -> set[Any]:
     for item in items:
         found = item.get("id")
         if not _is_id(found) or found in ids:
-            told = "stands there twice" if _is_id(found) else "is no number or text"
+            told = "stands there twice" if _is_id(found) else "is no whole number or text"
             raise ConfigError(f"{path}: the id {found!r} of one of the {name} {told}; give each its own")
         ids.add(found)
     return ids

@@ -54,7 +54,7 @@ def test_what_is_no_coco_json_is_refused(tmp_path: Path, data: bytes) -> None:
             lambda g: g["annotations"].append(g["annotations"][0]),
             "id 1 of one of the annotations stands there twice",
         ),
-        (lambda g: g["annotations"][0].pop("id"), "id None of one of the annotations is no number"),
+        (lambda g: g["annotations"][0].pop("id"), "id None of one of the annotations is no whole number"),
         (
             lambda g: g["annotations"][0].update(image_id=8),
             "annotation 1: image_id 8 is not among the images",

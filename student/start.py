@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import NotFound
 from student.settings import PartsStart, TrainSettings
 from teacher.labelers.glip_digest import model_files
 from teacher.models.glip import GlipForGrounding, GlipProcessor
-from teacher.models.glip.config import GlipConfig
+from teacher.models.glip.directory import read_directory
 
 WEIGHTS = "model.safetensors"
-_DESCRIPTION = ("config.json", "processor_config.json", "tokenizer_config.json")
 
 
 def load_start(settings: TrainSettings) -> tuple[GlipForGrounding, GlipProcessor]:
@@ -22,36 +20,10 @@ def load_start(settings: TrainSettings) -> tuple[GlipForGrounding, GlipProcessor
         from student.start_from_parts import model_of_parts
 
         return model_of_parts(settings.start, random_layers(settings), settings.seed)
-    config, processor = _described(settings.start)
+    config, processor = read_directory(settings.start)
     for name, rate in random_layers(settings).items():
         setattr(config, name, rate)
     return GlipForGrounding.from_pretrained(settings.start, config=config), processor
-
-
-def _described(folder: str) -> tuple[GlipConfig, GlipProcessor]:
-    """Configuration and processor. Raises NotFound for a file that would be replaced by defaults, ConfigError."""
-    if gone := [name for name in _DESCRIPTION if not (Path(folder) / name).is_file()]:
-        raise NotFound(f"{folder} holds no {', '.join(gone)}: `start` must be a whole model directory")
-    try:
-        values = json.loads((Path(folder) / _DESCRIPTION[0]).read_text(encoding="utf-8"))
-        if values["model_type"] != GlipConfig.model_type:
-            raise ConfigError(
-                f"{folder} is a model of type {values['model_type']!r}, `start` one of type glip"
-            )
-        return GlipConfig.from_pretrained(folder), GlipProcessor.from_pretrained(
-            folder, trust_remote_code=False
-        )
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ) as error:  # of transformers, for broken files
-        raise ConfigError(
-            f"{folder}: its configuration, processor or tokenizer cannot be read ({type(error).__name__}: "
-            f"{str(error)[:200]}); copy the model again"
-        ) from error
 
 
 def random_layers(settings: TrainSettings) -> dict[str, float]:

@@ -46,7 +46,7 @@ def junk(name: str, text: str) -> Callable[[Path], object]:
     [
         (without_a_weight, ConfigError, r"1 missing \(e.g. alignment.text_projection.bias\)"),
         (with_defaults, ConfigError, "are not those of its config.json: .* mismatched"),
-        (of_another_type, ConfigError, "a model of type 'bert', `start` one of type glip"),
+        (of_another_type, ConfigError, "a model of type 'bert', expected one of type glip"),
         (gone("config.json"), NotFound, "holds no config.json"),
         (gone("processor_config.json"), NotFound, "holds no processor_config.json"),
         (gone("tokenizer_config.json"), NotFound, "holds no tokenizer_config.json"),

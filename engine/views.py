@@ -12,25 +12,24 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import pyarrow as pa
-from pydantic import Field
 
 from engine.ledger.records import record_from
 from engine.plain_parquet import read_table, table_bytes
 from engine.settings import StorageSettings
 from engine.storage import Store, open_store
+from engine.view_manifest import ViewKind, ViewManifest
 from schemas.arrow import VIEW, table_of
 from schemas.digests import canonical_json, sha256_hex, short
 from schemas.errors import Conflict, GroundswellError, NotFound
-from schemas.ledger import FORMAT_VERSION, DataFile
-from schemas.records import Origin, PhraseFate, PhraseKind, Record, RegionFate
+from schemas.ledger import DataFile
+from schemas.records import Origin, PhraseFate, PhraseKind, RegionFate
 from schemas.spans import check_span
 
 MANIFEST = "view.json"
 ROWS_PER_PART = 2048
-ViewKind = Literal["view", "gold"]
 
 _NESTED = {
     name: {field.name for field in VIEW.field(name).type.value_type} for name in ("phrases", "regions")
@@ -41,21 +40,6 @@ _ALLOWED = {
     "region fate": set(get_args(RegionFate)),
     "origin": set(get_args(Origin)),
 }
-
-
-class ViewManifest(Record):
-    """What a view is: its digest, its parts in order, and where it comes from."""
-
-    format_version: str = FORMAT_VERSION
-    kind: ViewKind
-    digest: str = Field(description="over the rows' content in order, whatever the parts")
-    rows: int = Field(ge=0)
-    phrases: int = Field(ge=0)
-    regions: int = Field(ge=0)
-    parts: tuple[DataFile, ...]
-    provenance: dict[str, Any] = Field(
-        description="evidence and policy digests, score_kind, or the gold's source"
-    )
 
 
 class View:
@@ -77,7 +61,10 @@ class View:
         data = self._store.read(part.path)
         if sha256_hex(data) != part.sha256:
             raise Conflict(f"{part.path} has sha256 {sha256_hex(data)}, its manifest says {part.sha256}")
-        return read_table(data, VIEW, part.path)
+        table = read_table(data, VIEW, part.path)
+        if table.num_rows != part.rows:
+            raise Conflict(f"{part.path} has {table.num_rows} rows, its manifest says {part.rows}")
+        return table
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows in order, as plain dictionaries; `meta` is a JSON string."""
@@ -151,7 +138,10 @@ def write_view(
 
 def _publish(store: Store, manifest: ViewManifest, url: str) -> ViewManifest:
     data = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False).encode()
-    if not store.put_if_absent(MANIFEST, data) and store.read(MANIFEST) != data:
+    if not store.put_if_absent(MANIFEST, data) and (standing := store.read(MANIFEST)) != data:
+        for part in manifest.parts:  # nobody names them now, and nobody will: this folder's manifest stands
+            if part.path.encode() not in standing:
+                store.delete(part.path)
         raise Conflict(
             f"{url} already holds another view than {manifest.digest}, or one made otherwise: choose another folder"
         )

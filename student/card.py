@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import Conflict
+from schemas.errors import ConfigError, Conflict
 from student.examples import Stream
 from student.settings import TrainSettings
 
@@ -21,13 +22,39 @@ class Told:
     evaluations: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # by a name for the card
 
     def check(self, streams: Sequence[Stream]) -> None:
-        """Raises Conflict for an audit of a view that the run does not learn from."""
+        """Raises ConfigError for what is no such report, Conflict for an audit of a view that the run does not use."""
+        for audit in self.audits:
+            if not _is_audit(audit):
+                raise ConfigError(f"{str(audit)[:80]} is no report of `audit report --json`; give that")
+        for name, found in self.evaluations.items():
+            if not _is_evaluation(found):
+                raise ConfigError(f"{name}: {str(found)[:80]} is no report of `evaluate --json`; give that")
         known = {stream.view_digest for stream in streams}
         for audit in self.audits:
             if audit["view_digest"] not in known:
                 raise Conflict(
                     f"the audit is of the view {audit['view_digest']}, which is none of the run's {sorted(known)}"
                 )
+
+
+def _is_audit(value: Any) -> bool:
+    """Whether a JSON value has what the card tells of an audit."""
+    wanted = {"view_digest", "precision", "confidence", "reviewed", "reviewer_kind"}
+    if not isinstance(value, dict) or not wanted <= value.keys() or not isinstance(value["precision"], dict):
+        return False
+    return _are_numbers([value["confidence"], *(value["precision"].get(n) for n in ("value", "low", "high"))])
+
+
+def _is_evaluation(value: Any) -> bool:
+    """Whether a JSON value has numbers with their intervals."""
+    intervals = value.get("ci") if isinstance(value, dict) else None
+    return isinstance(intervals, dict) and all(
+        isinstance(ends, list) and len(ends) == 2 and _are_numbers(ends) for ends in intervals.values()
+    )
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values)
 
 
 def write_card(folder: Path, settings: TrainSettings, report: dict[str, Any], told: Told) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -64,8 +65,8 @@ def _to_disk(path: Path) -> None:
 def read_record(path: Path) -> dict[str, Any]:
     """The record of a checkpoint: `step`, `run_digest`, `logged`. Raises Conflict for one that is no such record."""
     try:
-        return {"logged": _NOTHING_LOGGED, **_needed(json.loads((path / RECORD).read_text()))}
-    except (ValueError, KeyError, TypeError) as error:
+        return _needed(json.loads((path / RECORD).read_text()))
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise Conflict(
             f"{path / RECORD} is no record of a checkpoint ({type(error).__name__}: {error}); remove {path}, and the "
             "run goes on from the checkpoint before"
@@ -73,7 +74,14 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def _needed(record: dict[str, Any]) -> dict[str, Any]:
-    return {**record, "step": int(record["step"]), "run_digest": str(record["run_digest"])}
+    step, digest = int(record["step"]), str(record["run_digest"])
+    logged = record.get("logged", _NOTHING_LOGGED)
+    known = {
+        "losses": {name: float(value) for name, value in dict(logged["losses"]).items()},
+        "counts": {name: int(value) for name, value in dict(logged["counts"]).items()},
+        "steps": int(logged["steps"]),
+    }
+    return {"step": step, "run_digest": digest, "logged": known}
 
 
 def latest_checkpoint(folder: Path, run_digest: str) -> tuple[Path, int] | None:
@@ -98,7 +106,19 @@ def latest_checkpoint(folder: Path, run_digest: str) -> tuple[Path, int] | None:
 def restore(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor] | None
 ) -> None:
-    """Put a checkpoint's weights, moments and averaged weights back in place."""
+    """Put a checkpoint's weights, moments and averaged weights back in place. Raises Conflict for a damaged one."""
+    try:
+        _restore(path, model, optimizer, average)
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        raise Conflict(
+            f"{path} is damaged ({type(error).__name__}: {str(error)[:200]}); remove it, and the run goes on from the "
+            "checkpoint before, or from the start"
+        ) from error
+
+
+def _restore(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor] | None
+) -> None:
     model.load_state_dict(load_file(path / "model.safetensors"))
     tensors = load_file(path / _STATE)
     for name, parameter in model.named_parameters():

@@ -73,6 +73,8 @@ def load_stream(settings: StreamSettings, cache: Path | None = None) -> Stream:
     exhaustive = _is_exhaustive(view, settings)
     federated = _is_federated(view, settings)
     every_row = exhaustive or federated
+    if not len(view):
+        raise ConfigError(f"{settings.url} has no rows: nothing can be learned from it; leave the stream out")
     small = len(view) <= settings.shuffle_window
     if small:
         index = make_index(view, every_row, settings.repeat_threshold, by_row=True)
@@ -82,6 +84,11 @@ def load_stream(settings: StreamSettings, cache: Path | None = None) -> Stream:
         raise ConfigError(f"{settings.url} holds no row to train on: compile it under a less strict policy")
 
     def made(row: dict[str, Any]) -> Example:
+        if row["pixels"] is None:
+            raise ConfigError(
+                f"{settings.url}: row {row['unit']}/{row['key']} does not say where its image lies: import or "
+                "compile it again with images"
+            )
         example = example_of(row, settings.weight)
         return without_listed_absence(example) if exhaustive else example
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from schemas.errors import Conflict
+
 LINES, SAMPLES, LEARNED = "metrics.jsonl", "samples.jsonl", "parameters.json"
 COUNT = "count/"
 _TAIL_BYTES = 65_536  # far more than a record has
@@ -88,8 +90,14 @@ def read_samples(folder: Path) -> list[dict[str, Any]]:
 def _read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    lines = path.read_text().split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    try:
+        found = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+        return [{**record, "step": int(record["step"])} for record in found]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Conflict(
+            f"{path} is no log of a training ({type(error).__name__}: {str(error)[:100]}): mend or remove it; its "
+            "counts are missing in the report then"
+        ) from error
 
 
 def _append(path: Path, record: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ every value. Imports no heavy library.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -29,6 +29,7 @@ _AUTHORS: dict[str, Any] = {
     "dropout": 0.1,
     "dropblock": 0.3,
 }
+Beta = Annotated[float, Field(ge=0, lt=1)]
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
     "glip": {
@@ -89,7 +90,10 @@ class LearningSettings(Settings):
     no_decay: Literal["vectors", "biases"] = Field(
         "vectors", description="not decayed: vectors and scalars, or every parameter called a bias"
     )
-    betas: tuple[float, float] = Field((0.9, 0.99))
+    betas: tuple[Beta, Beta] = Field(
+        (0.9, 0.99),
+        description="AdamW's two: how slowly its averages of gradients and of their squares forget",
+    )
     text_rate: float = Field(
         1.0, gt=0, description="the text encoder's learning rate, as a share of learning_rate"
     )

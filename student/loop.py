@@ -21,6 +21,7 @@ from student.examples import Stream
 from student.journal import COUNT, TrainingJournal
 from student.pictures import pictures
 from student.place import Place
+from student.report import write_settings
 from student.schedule import learning_rate
 from student.settings import TrainSettings
 from student.state import Learned, TrainingState
@@ -79,6 +80,8 @@ class TrainingLoop:
         """Whether all steps are done; then rank 0 has written the model."""
         with only_writer(self.out) if self.place.writes else nullcontext():
             self._resume()
+            if self.place.writes:  # nobody else writes there now, and no other run stands there
+                write_settings(self.settings, self.digest)
             with self._journal() as journal:
                 done = self._steps(journal)
             if done and self.place.writes:

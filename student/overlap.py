@@ -21,7 +21,7 @@ from engine.reading.pixels import read_pixels
 from engine.settings import StorageSettings
 from engine.views import View, open_view
 from schemas.digests import digest_of
-from schemas.errors import Conflict, SampleRejected
+from schemas.errors import ConfigError, Conflict, SampleRejected
 from student.perceptual import nearest, perceptual_hash
 from student.settings import TrainSettings
 
@@ -52,7 +52,7 @@ def check_overlap(settings: TrainSettings) -> dict[str, Any]:
 
 def _kept(settings: TrainSettings) -> dict[str, Any]:
     """What was counted, or what an earlier start of the same run counted: the data was read once for it."""
-    sets = [open_view(url) for url in settings.evaluation]
+    sets = [_with_images(url) for url in settings.evaluation]
     data = {stream.url: open_view(stream.url, stream.storage) for stream in settings.streams}
     key = digest_of(
         [
@@ -62,14 +62,34 @@ def _kept(settings: TrainSettings) -> dict[str, Any]:
         ]
     )
     path = Path(settings.out) / _KEPT
-    if path.exists() and (kept := json.loads(path.read_text()))["key"] == key:
-        return dict(kept["found"])
+    if (kept := _found_before(path, key)) is not None:
+        return kept
     found = _count(settings, sets, data)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(_KEPT + ".partial")
     partial.write_text(json.dumps({"key": key, "found": found}) + "\n")
     partial.rename(path)
     return found
+
+
+def _with_images(url: str) -> View:
+    """The evaluation set. Raises ConfigError for one that cannot tell its images from others."""
+    view = open_view(url)
+    if view.manifest.provenance.get("without_images"):
+        raise ConfigError(
+            f"evaluation: {url} was imported without images, so none can be found in the data: import it "
+            "again with --images"
+        )
+    return view
+
+
+def _found_before(path: Path, key: str) -> dict[str, Any] | None:
+    """What stands in the file for this key; a file that cannot be read is none."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return dict(kept["found"]) if kept["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _count(settings: TrainSettings, sets: list[View], data: Mapping[str, View]) -> dict[str, Any]:

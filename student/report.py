@@ -12,12 +12,13 @@ from schemas.digests import digest_of
 from schemas.errors import Conflict
 from student.examples import Stream, data_digest
 from student.journal import COUNT, LEARNED, read_journal
+from student.mixture import mixture_of
 from student.running_settings import RunningSettings
 from student.settings import TrainSettings
 from student.start import WEIGHTS, start_files
 from teacher.labelers.glip_digest import model_files
 
-REPORT = "report.json"
+REPORT, SETTINGS = "report.json", "settings.json"
 # What may differ between two starts of one run: where things lie, who does the work, how often it is written down.
 _NOT_THE_RUN = {"start", "loader", *RunningSettings.model_fields} - {"device", "threads"}
 
@@ -41,11 +42,23 @@ def finished_report(out: Path, digest: str) -> dict[str, Any] | None:
     path = out / REPORT
     if not path.exists():
         return None
-    report = json.loads(path.read_text())
+    report = _report_at(path)
     if report["run_digest"] != digest:
         raise Conflict(f"{out} holds the run {report['run_digest']}, not {digest}: choose another `out`")
     # The model itself may be gone or damaged since: then the run goes on from its last checkpoint.
     return dict(report) if model_files(out / "model") == report["model_files"] else None
+
+
+def _report_at(path: Path) -> dict[str, Any]:
+    """Raises Conflict for what is no report of a training."""
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        return {**report, "run_digest": str(report["run_digest"]), "model_files": dict(report["model_files"])}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Conflict(
+            f"{path} is no report of a training ({type(error).__name__}: {error}); remove it, and the run goes on from "
+            "its last checkpoint, or choose another `out`"
+        ) from error
 
 
 def make_report(
@@ -55,10 +68,11 @@ def make_report(
     out = Path(settings.out)
     files, start = model_files(out / "model"), start_files(settings.start)
     learned = json.loads((out / LEARNED).read_text())
+    shares = mixture_of(settings, streams).shares
     return {
         "run_digest": digest,
         "data_digest": data_digest(streams),
-        "streams": [_stream_facts(stream) for stream in streams],
+        "streams": [_stream_facts(stream, share) for stream, share in zip(streams, shares, strict=True)],
         "steps": settings.steps,
         "counts": _counts(out),
         "images_seen": settings.steps * settings.batch_size,
@@ -73,12 +87,25 @@ def make_report(
 
 
 def write_settings(settings: TrainSettings, digest: str) -> None:
-    """Write what is about to run to `out/settings.json`: resolved settings, the run's digest, versions."""
+    """Write what is about to run to `out/settings.json`: resolved settings, the run's digest, versions.
+
+    raises: Conflict where the model of another run stands, which may have come there while this one waited
+    """
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
+    if (out / "model").exists() and (stands := _digest_at(out / SETTINGS)) not in (None, digest):
+        raise Conflict(f"{out} holds a model of the run {stands}, not {digest}: choose another `out`")
     versions = {name: version(name) for name in ("torch", "transformers", "numpy", "pillow")}
     values = {"run_digest": digest, "settings": settings.model_dump(mode="json"), "versions": versions}
-    (out / "settings.json").write_text(json.dumps(values, indent=1) + "\n")
+    (out / SETTINGS).write_text(json.dumps(values, indent=1) + "\n")
+
+
+def _digest_at(path: Path) -> str | None:
+    """The run whose settings stand in the file; None where there is none, or none that can be read."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["run_digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def write_report(out: Path, report: dict[str, Any]) -> None:
@@ -96,13 +123,14 @@ def _counts(out: Path) -> dict[str, int]:
     return {name.removeprefix(COUNT): number for name, number in sorted(total.items())}
 
 
-def _stream_facts(stream: Stream) -> dict[str, Any]:
+def _stream_facts(stream: Stream, share: float) -> dict[str, Any]:
+    """share: of the slots, until a stream has given all that it may"""
     return {
         "url": stream.settings.url,
         "digest": stream.digest,
         "view_digest": stream.view_digest,
         "kind": stream.kind,
-        "share": stream.settings.share,
+        "share": share,
         "images": stream.images,
         "entries_per_epoch": len(stream.order),
         "boxes": stream.boxes,

@@ -15,9 +15,13 @@ from schemas.settings import Settings
 class RunningSettings(Settings):
     """How a training is run and watched."""
 
-    out: str = Field(description="directory for the model, checkpoints, logs and report; shared by all nodes")
+    out: str = Field(
+        min_length=1, description="directory for the model, checkpoints, logs and report; shared by all nodes"
+    )
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = Field(1, ge=1, description="CPU threads; more than one collapses on a busy machine")
+    threads: int = Field(
+        1, ge=1, le=1024, description="CPU threads; more than one collapses on a busy machine"
+    )
     workers: int = Field(
         1,
         ge=1,

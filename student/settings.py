@@ -6,6 +6,7 @@ kinds and the same number of negatives, slot by slot, because these are drawn fr
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -132,12 +133,19 @@ class TrainSettings(LearningSettings, RunningSettings):
     @model_validator(mode="after")
     def _fits_together(self) -> TrainSettings:
         check_ratios(self.streams, self.mixture)
+        if "://" in self.out:
+            raise ValueError(
+                f"out {self.out!r} is a URL: a training writes to a folder; copy the model from there"
+            )
         if (self.tuning == "prompt") != (self.tuning_prompt is not None):
             raise ValueError("tuning prompt and tuning_prompt belong together: give both or neither")
         if self.tuning_prompt is not None and any(stream.prompts.detection < 1 for stream in self.streams):
             raise ValueError(
                 "tuning prompt asks one detection prompt: set prompts detection: 1 in every stream"
             )
+        nouns = [] if self.tuning_prompt is None else self.tuning_prompt.split(". ")
+        if len(set(nouns)) < len(nouns) or not all(re.search(r"\w", noun) for noun in nouns):
+            raise ValueError(f"tuning_prompt {self.tuning_prompt!r}: expected different nouns parted by '. '")
         if self.augment.flip and SIDES.search(self.tuning_prompt or ""):
             raise ValueError(
                 "tuning_prompt says left or right, which a mirror image turns round: set augment flip: 0"

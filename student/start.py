@@ -9,7 +9,7 @@ from schemas.errors import NotFound
 from student.settings import PartsStart, TrainSettings
 from teacher.labelers.glip_digest import model_files
 from teacher.models.glip import GlipForGrounding, GlipProcessor
-from teacher.models.glip.config import GlipConfig
+from teacher.models.glip.directory import read_directory
 
 WEIGHTS = "model.safetensors"
 
@@ -20,11 +20,10 @@ def load_start(settings: TrainSettings) -> tuple[GlipForGrounding, GlipProcessor
         from student.start_from_parts import model_of_parts
 
         return model_of_parts(settings.start, random_layers(settings), settings.seed)
-    config = GlipConfig.from_pretrained(settings.start)
+    config, processor = read_directory(settings.start)
     for name, rate in random_layers(settings).items():
         setattr(config, name, rate)
-    model = GlipForGrounding.from_pretrained(settings.start, config=config)
-    return model, GlipProcessor.from_pretrained(settings.start, trust_remote_code=False)
+    return GlipForGrounding.from_pretrained(settings.start, config=config), processor
 
 
 def random_layers(settings: TrainSettings) -> dict[str, float]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from schemas.errors import ConfigError
 from student.card import Told, write_card
 from student.examples import Stream, load_streams
 from student.loop import MODEL, Asked, Progress, TrainingLoop
 from student.overlap import check_overlap
 from student.place import Place
-from student.report import finished_report, make_report, run_digest, write_report, write_settings
+from student.prompts import SEPARATOR
+from student.report import finished_report, make_report, run_digest, write_report
 from student.settings import TrainSettings
 from student.trained_images import write_trained
 
@@ -40,10 +42,10 @@ def train(
     out = Path(settings.out)
     told = told or Told()
     told.check(streams)
+    _check_prompt(settings.tuning_prompt, streams)
     report = finished_report(out, digest)
     overlap = check_overlap(settings)
     if report is None:
-        write_settings(settings, digest)
         if not _run(settings, streams, digest, progress or _unheard, stop or _never):
             raise KeyboardInterrupt
         report = make_report(settings, streams, digest, write_trained(out / MODEL, settings))
@@ -51,6 +53,18 @@ def train(
     write_card(out / MODEL, settings, report, told)
     write_report(out, report)
     return report
+
+
+def _check_prompt(prompt: str | None, streams: Sequence[Stream]) -> None:
+    """Raise ConfigError for a prompt to be tuned of which no image has a noun. (Federated gold does not tell.)"""
+    if prompt is None or not all(stream.root_counts for stream in streams):
+        return
+    if not any(noun in stream.root_counts for noun in prompt.split(SEPARATOR) for stream in streams):
+        some = ", ".join(sorted(streams[0].root_counts)[:10])
+        raise ConfigError(
+            f"tuning_prompt {prompt!r}: no image has any of these nouns, so nothing can be learned; the data's own are "
+            f"{some}, ..."
+        )
 
 
 def _run(

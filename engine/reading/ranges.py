@@ -13,6 +13,7 @@ from typing import Any
 
 from engine.filesystems import absolute_url
 from engine.reading.pixels import read_pixels, rebase
+from engine.reading.shards import MAX_MEMBER_BYTES
 from engine.settings import StorageSettings
 from schemas.errors import NotFound
 
@@ -46,6 +47,11 @@ class RangeReader:
         offset, length = pixels.get("offset"), pixels.get("length")
         if offset is None or length is None or "://" in (path := self._path(pixels["url"])):
             return read_pixels(pixels, self._roots, self._storage)
+        if offset < 0 or length > MAX_MEMBER_BYTES:
+            raise NotFound(
+                f"{path}: {length} bytes at {offset} are no image's place (at most {MAX_MEMBER_BYTES} bytes); "
+                "write the view again"
+            )
         file = self._file(path)
         data = os.pread(file.number, length, offset)
         if len(data) != length:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipelines.cli.shell import JSON, example, give, say, verb
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError
 
 
 def add_verbs(app: typer.Typer) -> None:
@@ -80,6 +80,7 @@ def import_(
         raise ConfigError(
             "--images says where the images are; --without-images checks captions and spans alone"
         )
+    _check_meant(format, negatives != "all", label_map is not None or dialect != "auto")
     options = Options(
         images=None if images is None else images_at(images, key_map),
         split=None if split is None else names_in(split),
@@ -90,6 +91,14 @@ def import_(
     )
     report = import_gold(format, path, to, options, tell=_teller())
     give(as_json, report.data(), report.text())
+
+
+def _check_meant(format: str, negatives: bool, odvg: bool) -> None:
+    """Raise ConfigError for options that the format would pass over in silence."""
+    if odvg and format != "odvg":
+        raise ConfigError(f"--label-map and --dialect are for odvg; leave them out for {format}")
+    if negatives and format not in ("coco", "odvg"):
+        raise ConfigError(f"--negatives is for coco and odvg; in {format} nothing is known to be absent")
 
 
 def _teller(every_s: float = 5.0) -> Callable[[int], None]:
@@ -106,7 +115,7 @@ def _teller(every_s: float = 5.0) -> Callable[[int], None]:
 
 
 def names_in(path: Path) -> frozenset[str]:
-    """The names of a split list, parted by blanks or lines. Raises NotFound."""
-    if not path.is_file():
-        raise NotFound(f"--split {path}: no such file")
-    return frozenset(path.read_text(encoding="utf-8").split())
+    """The names of a split list, parted by blanks or lines. Raises NotFound, ConfigError for no UTF-8."""
+    from engine.reading.user_text import read_text
+
+    return frozenset(read_text(path, "--split").split())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from pipelines.cli.shell import JSON, SET, Progress, example, give, table, verb
+from schemas.errors import ConfigError
 
 # What a machine that sends SIGTERM commonly waits; a step and a checkpoint must fit in.
 TRAIN_GRACE_S = 110.0
@@ -53,6 +54,7 @@ def train(
 
     Ctrl-C or SIGTERM once writes a checkpoint after the step at hand and ends with 130; twice stops at once.
     """
+    from engine.reading.user_text import read_json
     from pipelines.config import load_settings
     from pipelines.label.interrupt import stop_when_asked
     from student.card import Told
@@ -61,10 +63,7 @@ def train(
 
     settings = load_settings(config, TrainSettings, overrides)
     with stop_when_asked(TRAIN_GRACE_S, "writing a checkpoint after this step") as stop:
-        told = Told(
-            [json.loads(path.read_text()) for path in audit or ()],
-            {path.stem: json.loads(path.read_text()) for path in evaluation or ()},
-        )
+        told = Told([read_json(path, "--audit") for path in audit or ()], _by_stem(evaluation or ()))
         report = run_train(settings, progress=Progress(), stop=stop, told=told)
     give(as_json, report, train_text(report))
 
@@ -167,6 +166,17 @@ def convert_glip(
     rows = [[name, value] for name, value in facts.items() if name != "keys"]
     rows += [[f"  keys {name}", count] for name, count in facts["keys"].items()]
     give(as_json, facts, table(rows, ["what", "value"]))
+
+
+def _by_stem(paths: Sequence[Path]) -> dict[str, Any]:
+    """What each file holds, by the name that the card gives it. Raises ConfigError for two of one name."""
+    from engine.reading.user_text import read_json
+
+    if twice := [path.stem for path in paths if [other.stem for other in paths].count(path.stem) > 1]:
+        raise ConfigError(
+            f"--evaluation: two files are called {twice[0]}, as the card would call both; rename one"
+        )
+    return {path.stem: read_json(path, "--evaluation") for path in paths}
 
 
 def train_text(report: dict[str, Any]) -> str:

@@ -122,11 +122,20 @@ class _Plain:
             return [self.of(item, value.lc.data.get(index, place)) for index, item in enumerate(value)]
         if isinstance(value, bool) or value is None:
             return value
-        for kind in (str, int, float):
+        if isinstance(value, str):
+            return self._text(str(value), place)
+        for kind in (int, float):
             if isinstance(value, kind):
                 return kind(value)
         name = type(value).__name__
         self._refuse(place, f"a value of type {name} is not allowed; use text, numbers, lists or mappings")
+
+    def _text(self, value: str, place: tuple[int, int]) -> str:
+        """JSON writes a rare character as two escapes, which YAML reads as two halves; they are put together."""
+        try:
+            return value.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self._refuse(place, f"{value[:40]!r} holds half of a character; write it as UTF-8 text")
 
     def _refuse(self, place: tuple[int, int], message: str) -> NoReturn:
         raise ConfigError(message, where=f"{self._path}:{place[0] + 1}:{place[1] + 1}")

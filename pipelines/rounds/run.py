@@ -14,6 +14,7 @@ from pydantic import Field
 
 from pipelines.look.tables import Report, Table
 from pipelines.rounds.brakes import Stop
+from pipelines.rounds.inputs import check_inputs
 from pipelines.rounds.lineage import Lineage, lineage_of
 from pipelines.rounds.measuring import MODELS, number_of
 from pipelines.rounds.places import round_places
@@ -77,6 +78,7 @@ def run_rounds(config: RoundsConfig, *, progress: Progress, say: Callable[[str],
         raise NotFound(
             f"teacher.model {config.teacher.model!r} is no model directory; give that of a GLIP model"
         )
+    check_inputs(config)
     journal = Journal(out, {"teacher": files}, config.rounds * len(STEPS), say)
     rounds: list[Round] = []
     decoys: list[float | None] = []

@@ -14,20 +14,18 @@ from pydantic import Field, model_validator
 from engine.settings import InputSettings, RunSettings
 from pipelines.compile.policy import Policy
 from schemas.settings import EvidenceSettings, Settings
+from student.learning_settings import LearningSettings
 from student.settings import TrainSettings
 from teacher.settings import DecoySettings, PhraseSettings
 
 VIEW = "VIEW"
+# Whatever makes a step what it is; the name of the recipe aside, which only says where the values come from.
 _EQUAL = (
-    "steps",
-    "batch_size",
-    "learning_rate",
-    "final_learning_rate",
-    "warmup_steps",
-    "augment",
-    "seed",
-    "probe_nouns",
+    *(name for name in LearningSettings.model_fields if name != "recipe"),
+    *("augment", "probe_nouns", "tuning", "tuning_prompt"),
 )
+_NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+_RECALL = ("R@1", "R@5", "R@10")
 _GIVEN = {"start": "given by rounds", "out": "given by rounds"}
 
 
@@ -150,6 +148,8 @@ class RoundsConfig(Settings):
         student = self.training("student", VIEW, _GIVEN)
         control = self.training("control", VIEW, _GIVEN)
         urls = [stream.url for stream in student.streams]
+        if any(stream.prompts.phrase_list for stream in student.streams if stream.url == VIEW):
+            raise ValueError(f"the stream {VIEW} is no gold: set its prompts phrase_list: 0")
         if urls.count(VIEW) != 1 or any(stream.url == VIEW for stream in control.streams):
             raise ValueError(f"the student has exactly one stream with url {VIEW}, the control has none")
         for name in _EQUAL:
@@ -169,6 +169,8 @@ class RoundsConfig(Settings):
         for measure in (self.target, *self.guards):
             if measure.suite not in suites:
                 raise ValueError(f"{measure.label()} is of no suite: they are {', '.join(suites)}")
+            if measure.name not in (*_NUMBERS, *_RECALL):
+                raise ValueError(f"{measure.label()} is no number: {', '.join((*_NUMBERS, *_RECALL))}")
         if self.target.name.startswith("R@") and self.brakes.gain_interval:
             raise ValueError(
                 f"{self.target.label()} has no paired interval: set brakes.gain_interval: false, or target an AP"
@@ -190,9 +192,11 @@ class RoundsConfig(Settings):
         values = {"evaluation": folders, **values}  # their images are refused in the data
         if self.label.decoys.share:  # the control's streams do not tell it that there are decoys
             values = {"probe_nouns": "excluded", **values}
+        given_streams = values.get("streams")
+        if not isinstance(given_streams, list) or not all(isinstance(one, dict) for one in given_streams):
+            raise ValueError(f"{name}.streams is {str(given_streams)[:80]!r}: expected a list of streams")
         streams = [
-            {**stream, "url": view} if stream.get("url") == VIEW else stream
-            for stream in values.get("streams", ())
+            {**stream, "url": view} if stream.get("url") == VIEW else stream for stream in given_streams
         ]
         return TrainSettings.model_validate({**values, **places, "streams": streams})
 

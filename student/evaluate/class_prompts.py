@@ -6,7 +6,6 @@ where the caller's number of classes is reached.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,8 @@ from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from schemas.errors import ConfigError, NotFound
+from engine.reading.user_text import read_json
+from schemas.errors import ConfigError
 from schemas.records import Phrase
 from schemas.settings import Settings
 
@@ -99,15 +99,9 @@ def clean_name(name: str) -> str:
 
 def read_words(path: Path) -> dict[str, ClassWords]:
     """Words by category name from JSON: `{"stop sign": {"name": "stop", "suffix": " sign on a pole"}}`."""
-    if not path.is_file():
-        raise NotFound(f"--words {path}: no such file")
     try:
-        return TypeAdapter(dict[str, ClassWords]).validate_python(
-            json.loads(path.read_text(encoding="utf-8"))
-        )
+        return TypeAdapter(dict[str, ClassWords]).validate_python(read_json(path, "--words"))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"--words, {place}: {first['msg']}", where=str(path)) from error
-    except ValueError as error:
-        raise ConfigError(f"--words is no JSON: {error}", where=str(path)) from error

@@ -12,6 +12,7 @@ import numpy as np
 
 from schemas.errors import ConfigError, NotFound
 from schemas.records import Phrase
+from student.evaluate.gold_check import check_coco
 from student.evaluate.gold_view import coco_of_gold
 
 LVIS_GROUPS = {"r": "rare", "c": "common", "f": "frequent"}
@@ -22,9 +23,11 @@ def read_json(path: Path) -> Any:
     if not path.is_file():
         raise NotFound(f"{path}: no such file")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise ConfigError(error.msg, where=f"{path}:{error.lineno}:{error.colno}") from error
+    except (UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise ConfigError(f"no JSON text: {error}", where=str(path)) from error
 
 
 def read_gold(path: Path) -> dict[str, Any]:
@@ -32,9 +35,7 @@ def read_gold(path: Path) -> dict[str, Any]:
     if path.is_dir():
         return coco_of_gold(str(path))
     gold = read_json(path)
-    missing = {"images", "annotations", "categories"} - (gold.keys() if isinstance(gold, dict) else set())
-    if missing:
-        raise ConfigError(f"{path}: no {', '.join(sorted(missing))}; the gold is COCO JSON with human boxes")
+    check_coco(gold, path)
     for image in gold["images"]:
         if "file_name" not in image and isinstance(image.get("coco_url"), str):
             # LVIS names its images by URL alone

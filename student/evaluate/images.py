@@ -5,7 +5,6 @@ Promise: every gold image is met at most once, and what is missing is known to t
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from engine.reading.pixels import read_pixels
 from engine.reading.shards import open_shard
 from engine.reading.spool import Spool, stat_shard
 from engine.reading.urls import expand_urls
+from engine.reading.user_text import read_key_map
 from engine.settings import InputSettings
 from schemas.digests import sha256_hex
 from schemas.errors import ConfigError, Conflict, NotFound
@@ -151,18 +151,7 @@ class _Keys:
         return next(listed, None) or self._by_stem.get(key)
 
     def _read(self, path: Path) -> dict[tuple[str, str], Mapping[str, Any]]:
-        if not path.is_file():
-            raise NotFound(f"--key-map {path}: no such file")
-        with path.open(encoding="utf-8", newline="") as lines:
-            rows = list(csv.DictReader(lines))
-        if (
-            not rows
-            or not {"shard", "key"} <= rows[0].keys()
-            or not {"file_name", "coco_image_id"} & rows[0].keys()
-        ):
-            raise ConfigError(
-                f"--key-map {path}: expected the columns shard, key and file_name (or coco_image_id)"
-            )
+        rows = read_key_map(path, ("file_name", "coco_image_id"))
         found = {}
         for row in rows:
             record = self._by_name.get(row.get("file_name", "")) or self._by_id.get(

@@ -144,11 +144,10 @@ class PromptPredictor:
 
 def _token_limit(model: Path) -> Callable[[str], bool]:
     """Whether a caption fits into one prompt of the model."""
-    from teacher.models.glip import GlipConfig, GlipProcessor
+    from teacher.models.glip.directory import read_directory
 
-    processor = GlipProcessor.from_pretrained(model, local_files_only=True, trust_remote_code=False)
-    positions = GlipConfig.from_pretrained(model, local_files_only=True).text_positions
-    return Budget(min(processor.max_tokens, positions), processor.token_count).holds
+    config, processor = read_directory(model)
+    return Budget(min(processor.max_tokens, config.text_positions), processor.token_count).holds
 
 
 def _best(items: list[Any], limit: int) -> list[Any]:

@@ -74,6 +74,10 @@ def evaluate(
             f"{model} takes no prompts: words, chunks, boxes and padding are for a GLIP directory"
         )
     named = dict(groups) if groups is not None else category_groups(truth, group_by)
+    if groups is None and group_by != "frequency" and not named:
+        raise ConfigError(
+            f"--group-by {group_by}: no category of {gold} has such a field; leave it out, or name another"
+        )
     if model.suffix == ".json":
         results, seen = _read_results(model), truth
         recall: dict[str, Any] = {}

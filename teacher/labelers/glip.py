@@ -20,7 +20,8 @@ from schemas.labeler import Prepared
 from schemas.records import Region, Sample
 from teacher.grounding.regions import regions_of
 from teacher.labelers.glip_digest import glip_digest
-from teacher.models.glip import GlipForGrounding, GlipProcessor
+from teacher.models.glip import GlipForGrounding
+from teacher.models.glip.directory import read_directory
 from teacher.models.glip.modeling import GlipGroundingOutput
 from teacher.prompts.packing import AskedSpan, Budget, Prompt, PromptPlan, pack, pack_decoys
 from teacher.settings import GlipSettings
@@ -65,9 +66,7 @@ class GlipLabeler:
         self.batch_size = batch_size
         self._settings, self._min_score = settings, min_score
         self._device = _device(settings.device)
-        self._processor = GlipProcessor.from_pretrained(
-            settings.model, local_files_only=True, trust_remote_code=False
-        )
+        _, self._processor = read_directory(settings.model)
         model = GlipForGrounding.from_pretrained(settings.model, local_files_only=True)
         self._model = model.to(self._device).eval()
         self._only_prompt = model.config.tuned_prompt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,13 @@ def test_a_long_value_is_not_told_in_full(tmp_path: Path) -> None:
         load_settings(write(tmp_path, f"urls: {'x' * 5_000}"), Small)
 
     assert len(str(caught.value)) < 500
+
+
+def test_a_rare_character_that_json_writes_as_two_escapes_is_one_and_half_of_it_is_refused(
+    tmp_path: Path,
+) -> None:
+    text = json.dumps({"urls": ["dog 🐕"]})
+
+    assert load_settings(write(tmp_path, text), Small).urls == ["dog 🐕"]
+    with pytest.raises(ConfigError, match="job.yaml:1:.* holds half of a character"):
+        load_settings(write(tmp_path, text.replace("\\udc15", "")), Small)

@@ -189,3 +189,40 @@ def test_a_row_out_of_order_or_doubled_is_not_written(tmp_path: Path) -> None:
             _write(tmp_path, rows)
 
     assert _write(tmp_path, [_row(1, "u-1"), _row(0, "u-2")])
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "says"),
+    [
+        ('"path": "data/', '"path": "../../data/', "is not of the form data/NUMBER"),
+        ('"rows": 2', '"rows": 3', "has 2 rows, its manifest says 3"),
+    ],
+)
+def test_a_manifest_that_tells_of_other_parts_is_refused(
+    tmp_path: Path, was: str, now: str, says: str
+) -> None:
+    write_view(str(tmp_path), [_row(0), _row(1)], kind="view", provenance={})
+    path = tmp_path / "view.json"
+    path.write_text(path.read_text().replace(was, now))
+
+    with pytest.raises(Conflict, match=says):
+        list(open_view(str(tmp_path)).rows())
+
+
+def test_a_manifest_whose_parts_do_not_add_up_is_refused(tmp_path: Path) -> None:
+    write_view(str(tmp_path), [_row(0), _row(1)], kind="view", provenance={})
+    path = tmp_path / "view.json"
+    path.write_text(path.read_text().replace('"rows": 2', '"rows": 3', 1))
+
+    with pytest.raises(Conflict, match="rows, and . in its parts"):
+        open_view(str(tmp_path))
+
+
+def test_a_view_that_is_refused_leaves_nothing_in_the_folder_of_the_one_that_stands(tmp_path: Path) -> None:
+    write_view(str(tmp_path), [_row(0)], kind="view", provenance={})
+    before = _files(tmp_path)
+
+    for rows, provenance in (([_row(0), _row(1)], {}), ([_row(0)], {"policy": "other"})):
+        with pytest.raises(Conflict, match="already holds another view"):
+            write_view(str(tmp_path), rows, kind="view", provenance=provenance)
+    assert _files(tmp_path) == before

@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.exchange.gold.flickr30k import parse_sentence, read_xml
 from pipelines.exchange.gold.tally import Refused
+from schemas.errors import ConfigError
 
 SENTENCE = (
     "[/EN#1/people/other Two men] on [/EN#2/scene a street] see [/EN#0/notvisual each other] "
@@ -147,3 +148,44 @@ def test_spans_of_marks_are_in_code_points() -> None:
 
     assert caption == "🐕 ein Hund 🐕  Kinder  ."
     assert [(caption[m.begin : m.end], m.chain) for m in mentions] == [("ein Hund", "5"), ("Kinder", "6")]
+
+
+def test_sentences_too_long_to_be_read_whole_refuse_their_image_and_never_shorten_it(
+    tmp_path: Path, imported: Callable, picture: Callable
+) -> None:
+    picture("12.jpg")
+    write(tmp_path, [object_xml([1], [1, 1, 10, 20])])
+    folder = write(tmp_path, [], SENTENCE * 12_000, name="13")
+    (folder / "Sentences/14.txt").mkdir()
+
+    report, rows = imported("flickr30k", folder)
+
+    assert len(rows) == 1
+    assert report.records["images"] == {
+        "in": 3,
+        "kept": 1,
+        "repaired": 0,
+        "refused": 2,
+        "codes": {"caption_bad": 2},
+    }
+
+
+def test_a_caption_ends_where_its_line_of_the_file_ends(
+    tmp_path: Path, imported: Callable, picture: Callable
+) -> None:
+    picture("12.jpg")
+    folder = write(
+        tmp_path, [object_xml([3], [1, 1, 10, 20])], "[/EN#3/animals A dog] on\u2028the\x85road\r\n"
+    )
+
+    report, [row] = imported("flickr30k", folder)
+
+    assert report.records["captions"]["in"] == 1 and row["caption"].startswith("A dog on")
+
+
+def test_a_list_of_unrelated_captions_that_is_no_text_is_refused(tmp_path: Path, imported: Callable) -> None:
+    folder = write(tmp_path, [object_xml([1], [1, 1, 10, 20])])
+    (folder / "UNRELATED_CAPTIONS").write_bytes(b"\xff\xfe")
+
+    with pytest.raises(ConfigError, match="UNRELATED_CAPTIONS: not UTF-8 text"):
+        imported("flickr30k", folder)

@@ -64,6 +64,12 @@ def test_counts_are_printed_as_json_and_stand_in_the_manifest(tmp_path: Path, co
         (("coco", "FILE", "--images", "/nowhere"), 4, "is no folder"),
         (("coco", "FILE", "--without-images", "--split", "/nowhere"), 4, "--split"),
         (("odvg", "FILE", "--without-images"), 1, "no record is left; 1 of 1 lines refused"),
+        (("coco", "FILE", "--images", "/tmp/{name}"), 2, "{name} is unknown; expected a folder"),
+        (("coco", "FILE", "--images", ""), 2, "is empty; expected a folder"),
+        (("coco", "FILE", "--without-images", "--label-map", "FILE"), 2, "are for odvg"),
+        (("coco", "FILE", "--without-images", "--dialect", "tao"), 2, "are for odvg"),
+        (("mdetr", "FILE", "--without-images", "--negatives", "authors"), 2, "is for coco and odvg"),
+        (("coco", "FILE", "--images", "docs"), 1, "e.g. 0: one.jpg"),
     ],
 )
 def test_a_mistake_is_one_message_and_its_exit_code(

@@ -182,7 +182,13 @@ def test_when_all_instances_of_a_line_are_refused_each_is_told_once(
     assert report.records["regions"]["codes"] == {"box_not_numbers": 1}
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"0": 1}', "{", "5"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[]", "{}", '{"0": 1}', "{", "5", "[" * 99_999, '{"0": "_"}', '{"0": "a\\u0000b"}'),
+        *('{"0": "a", " 0": "b"}', '{"0": "a", "0": "b"}'),
+    ],
+)
 def test_a_label_map_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "labels.json").write_text(text)
 

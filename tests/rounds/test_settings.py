@@ -10,7 +10,9 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from pipelines.rounds.inputs import check_inputs
 from pipelines.rounds.settings import RoundsConfig
+from schemas.errors import GroundswellError, NotFound
 
 Build = Callable[..., RoundsConfig]
 
@@ -65,3 +67,62 @@ def test_the_configuration_in_the_documentation_is_a_valid_one(project_root: Pat
         "held_out/head/AP",
         "held_out/R@1",
     ]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"weight_decay": 0.5}, {"ema_decay": 0.9}, {"clip_norm": 3.0}, {"tuning": "linear"}]
+)
+def test_a_control_that_learns_by_other_rules_is_refused(rounds_config: Build, changes: dict) -> None:
+    (name,) = changes
+    with pytest.raises(ValidationError, match=f"student and control differ in {name}"):
+        rounds_config(control={**rounds_config().control, **changes})
+
+
+@pytest.mark.parametrize("streams", ["x", None, ["x"], {"url": "x"}])
+def test_streams_of_another_form_are_refused(rounds_config: Build, streams: object) -> None:
+    with pytest.raises(ValidationError, match="student.streams is .* expected a list of streams"):
+        rounds_config(student={**rounds_config().student, "streams": streams})
+
+
+def test_phrase_lists_of_the_view_are_refused(rounds_config: Build) -> None:
+    streams = [
+        {**one, "prompts": {}} if one["url"] == "VIEW" else one for one in rounds_config().student["streams"]
+    ]
+    with pytest.raises(ValidationError, match="VIEW is no gold: set its prompts phrase_list: 0"):
+        rounds_config(student={**rounds_config().student, "streams": streams})
+
+
+def test_a_number_that_no_evaluation_has_is_refused(rounds_config: Build) -> None:
+    with pytest.raises(ValidationError, match="held_out/APX is no number: AP, AP50"):
+        rounds_config(target={"suite": "held_out", "name": "APX"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"gold": "/nowhere"}, "/nowhere holds no view.json"),
+        ({"target": {"suite": "held_out", "group": "nobody"}}, "has no group 'nobody'; its groups are"),
+        ({"evaluate": [{"name": "held_out", "gold": "/nowhere.json"}]}, "/nowhere.json: no such file"),
+    ],
+)
+def test_what_is_not_there_is_told_before_anything_is_labelled(
+    rounds_config: Build, changes: dict, says: str
+) -> None:
+    with pytest.raises(GroundswellError, match=says):
+        check_inputs(rounds_config(**changes))
+
+
+def test_images_and_streams_that_are_not_there_are_told_before_anything_is_labelled(
+    rounds_config: Build,
+) -> None:
+    config = rounds_config()
+    check_inputs(config)
+    suite = {**config.evaluate[0].model_dump(), "images": "/nowhere"}
+    with pytest.raises(NotFound, match="images /nowhere is no folder"):
+        check_inputs(rounds_config(evaluate=[suite]))
+    control = {
+        **config.control,
+        "streams": [{**config.control["streams"][0], "url": "/gone"}, config.control["streams"][1]],
+    }
+    with pytest.raises(NotFound, match="/gone holds no view.json"):
+        check_inputs(rounds_config(control=control))

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipelines.cli.models import train_text
 from pipelines.demo.world.build import World
-from schemas.errors import Conflict
+from schemas.errors import ConfigError, Conflict
 from student.card import Told
 from student.examples import load_stream
 from student.pictures import pictures
 from student.place import Place
-from student.settings import TrainSettings
+from student.settings import MixtureSettings, TrainSettings
 from student.state import TrainingState
 from student.train import train
 from tests.student.test_train import maker
@@ -89,3 +90,34 @@ def test_tensorboard_gets_pictures_every_so_often(two_streams: TrainSettings) ->
     events = EventAccumulator(settings.out + "/events").Reload()
     assert [event.step for event in events.Images("boxes/0")] == [0, 2]
     assert {"loss", "learning_rate", "images_per_s", "data_wait_share"} <= set(events.Tags()["scalars"])
+
+
+@pytest.mark.parametrize(
+    ("said", "mixture"),
+    [({"per_epoch": 1.0}, {}), ({}, {"temperature": 1.0})],
+    ids=["per_epoch", "temperature"],
+)
+def test_shares_that_come_of_sizes_are_told_as_numbers(
+    short: TrainSettings, said: dict, mixture: dict
+) -> None:
+    streams = tuple(one.model_copy(update={"share": None, **said}) for one in short.streams)
+    settings = short.model_copy(update={"streams": streams, "mixture": MixtureSettings(**mixture)})
+
+    report = train(settings)
+
+    sizes = [stream["entries_per_epoch"] for stream in report["streams"]]
+    assert [one["share"] for one in report["streams"]] == [size / sum(sizes) for size in sizes]
+    assert f"| gold | {sizes[0] / sum(sizes):.2f} |" in card(settings) and train_text(report)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [Told([value], {}) for value in ([], None, 3, {}, {**audit_of("x"), "precision": {"value": "high"}})]
+    + [
+        Told([], {"e": value})
+        for value in ([], None, 3, {}, {"ci": [1]}, {"ci": {"AP": 3}}, {"ci": {"AP": ["a", 1]}})
+    ],
+)
+def test_a_report_of_another_kind_is_refused_before_anything_is_read_from_it(told: Told) -> None:
+    with pytest.raises(ConfigError, match="is no report of"):
+        told.check([])

@@ -13,7 +13,7 @@ from PIL import Image
 
 from engine.views import open_view, write_view
 from pipelines.demo.world.build import World
-from schemas.errors import Conflict
+from schemas.errors import ConfigError, Conflict
 from student.overlap import check_overlap
 from student.perceptual import nearest, perceptual_hash
 from student.settings import TrainSettings
@@ -142,3 +142,27 @@ def test_the_nearest_hash_is_counted_bit_by_bit(one: int, known: list[int]) -> N
     expected = min((bin(one ^ other).count("1") for other in known), default=65)
 
     assert nearest(one, np.array(known, dtype=np.uint64)) == expected
+
+
+def test_an_evaluation_set_without_images_is_refused(
+    two_streams: TrainSettings, tiny_world: World, tmp_path: Path
+) -> None:
+    rows = [{**row, "image_sha256": None, "pixels": None} for row in open_view(tiny_world.gold_view).rows()]
+    write_view(str(tmp_path / "test"), rows, kind="gold", provenance={"without_images": True})
+    settings = two_streams.model_copy(update={"evaluation": (str(tmp_path / "test"),), "overlap_bits": None})
+
+    with pytest.raises(ConfigError, match="imported without images"):
+        check_overlap(settings)
+
+
+def test_counts_that_were_kept_and_cannot_be_read_are_counted_again(
+    two_streams: TrainSettings, tiny_world: World, tmp_path: Path
+) -> None:
+    rows = hidden(list(open_view(tiny_world.gold_view).rows())[:1])
+    settings = two_streams.model_copy(
+        update={"evaluation": (evaluation_of(rows, tmp_path / "test"),), "overlap_bits": None}
+    )
+    found = check_overlap(settings)
+    (Path(settings.out) / "overlap.json").write_text('{"key": ')
+
+    assert check_overlap(settings) == found

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipelines.exchange.gold.boxes import read_box
-from pipelines.exchange.gold.detection import clean, drawn, prompt_of
+from pipelines.exchange.gold.detection import clean, drawn, is_readable, prompt_of
 from pipelines.exchange.gold.frames import Frame, frame_of
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.rows import GoldPhrase, RowMaker
@@ -157,8 +157,8 @@ def _names(categories: list[Any], path: Path) -> dict[str, str]:
         if (
             key is None
             or not isinstance(name, str)
-            or not name.strip()
             or not is_standard(name)
+            or not is_readable(clean(name))
             or key in names
         ):
             raise ConfigError(

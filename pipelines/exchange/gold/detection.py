@@ -7,18 +7,26 @@ draw per image, for vocabularies too long to be listed in every row.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 from pipelines.exchange.gold.rows import GoldPhrase, prompt_rows
 from student.evaluate.class_prompts import clean_name
 from student.order import generator
 
+_JOINERS = "\u200c\u200d"  # words of several scripts, and emoji, are written with them
 NEGATIVES = 85  # RANDOM_SAMPLE_NEG of their configuration; half of the images get fewer
 
 
 def clean(name: str) -> str:
     """A category's name as it is asked for: `bow_(weapon)` is `bow`."""
     return clean_name(" ".join(name.split()))
+
+
+def is_readable(name: str) -> bool:
+    """Whether a name holds a letter, a digit or a sign, and no control or invisible character but joiners."""
+    kinds = [unicodedata.category(char) for char in name if char not in _JOINERS]
+    return any(kind[0] in "LNS" for kind in kinds) and not any(kind[0] == "C" for kind in kinds)
 
 
 def prompt_of(

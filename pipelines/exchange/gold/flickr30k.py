@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.reading.user_text import read_text
 from pipelines.exchange.gold.boxes import Box, read_box
 from pipelines.exchange.gold.coco import check_split
 from pipelines.exchange.gold.frames import Frame, frame_of
@@ -61,11 +62,11 @@ class FlickrGold:
     def _image(
         self, maker: RowMaker, file: Path, unrelated: frozenset[tuple[str, int]]
     ) -> Iterator[dict[str, Any]]:
-        lines = _lines(file)
         self._tally.met("images")
-        self._tally.met("captions", len(lines))
-        name = f"{file.stem}.jpg"
+        name, lines = f"{file.stem}.jpg", []
         try:
+            lines = _lines(file)
+            self._tally.met("captions", len(lines))
             if not is_standard(name):
                 raise Refused("value_bad", repr(name))
             check_split(self._options, name)
@@ -221,17 +222,24 @@ def _number(text: str | None) -> float | None:
 
 
 def _lines(file: Path) -> list[str]:
-    """The sentences; bytes that are no UTF-8 become lone surrogates, which the caption's check refuses."""
+    """The sentences; bytes that are no UTF-8 become lone surrogates, which the caption's check refuses.
+
+    raises: Refused caption_bad for what is no file, or one too long to be read whole
+    """
+    if not file.is_file():
+        raise Refused("caption_bad", f"Sentences/{file.name} is no file")
     with file.open("rb") as opened:
-        data = opened.read(MAX_FILE_BYTES)
-    return [line for line in data.decode("utf-8", "surrogateescape").splitlines() if line.strip()]
+        data = opened.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise Refused("caption_bad", f"Sentences/{file.name} has more than {MAX_FILE_BYTES} bytes")
+    # split as bytes: text has other ends of lines, which may stand within a caption
+    return [line.decode("utf-8", "surrogateescape") for line in data.splitlines() if line.strip()]
 
 
 def _unrelated(path: Path) -> frozenset[tuple[str, int]]:
     """(image, number from 1) of the captions that the authors list as another image's; empty without the list."""
     if not path.is_file():
         return frozenset()
-    rows = (
-        line.split() for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
-    )
+    text = read_text(path, "gold import flickr30k:")
+    rows = (line.split() for line in text.splitlines() if not line.startswith("#"))
     return frozenset((row[0], int(row[1])) for row in rows if len(row) == 2 and row[1].isdecimal())

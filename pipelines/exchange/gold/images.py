@@ -5,7 +5,8 @@ Promise: an image's digest, size and turn are those of its stored bytes; a name 
 
 from __future__ import annotations
 
-import csv
+import errno
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,7 @@ from engine.reading.images import decode_image
 from engine.reading.spool import Spool, stat_shard
 from engine.reading.tar_reader import Member, read_members
 from engine.reading.urls import expand_urls
+from engine.reading.user_text import read_key_map
 from engine.storage import Store, open_store
 from pipelines.exchange.gold.tally import Refused
 from schemas.digests import sha256_hex
@@ -25,6 +27,7 @@ from schemas.errors import ConfigError, NotFound, SampleRejected
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _FIELDS = ("file_name", "stem", "data_source", "split")
 _REMEMBERED = 4096
+_NO_FILE = (errno.ENAMETOOLONG, errno.ELOOP)  # of this name alone: another image's may be good
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class FolderImages:
     as `train2017/1.jpg` and unpacked to `1.jpg`."""
 
     def __init__(self, source: str) -> None:
+        _check_pattern(source)
         folders = []
         for part in source.split("/"):
             if "{" in part:
@@ -104,6 +108,10 @@ class FolderImages:
             data = self._store.read(name)
         except (NotFound, IsADirectoryError, NotADirectoryError):
             return None
+        except OSError as error:
+            if error.errno not in _NO_FILE:
+                raise
+            return None
         return _found({"url": f"{self.url}/{name}"}, data, name)
 
 
@@ -113,7 +121,7 @@ class ShardImages:
     def __init__(self, source: str, key_map: Path | None) -> None:
         urls = expand_urls([source])
         self.url = absolute_url(source)
-        names = None if key_map is None else _read_key_map(key_map)
+        names = None if key_map is None else _key_map(key_map)
         spool = Spool()
         self._paths = {url: spool.fetch(stat_shard(url)) for url in urls}
         # None: several samples have this name
@@ -177,11 +185,16 @@ def safe_name(name: str) -> str:
     return "/".join(part for part in parts if part != ".")
 
 
-def _read_key_map(path: Path) -> dict[tuple[str, str], str]:
-    if not path.is_file():
-        raise NotFound(f"--key-map {path}: no such file")
-    with path.open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    if not rows or not {"shard", "key", "file_name"} <= rows[0].keys():
-        raise ConfigError(f"--key-map {path}: expected the columns shard, key and file_name")
-    return {(row["shard"], row["key"]): row["file_name"] for row in rows}
+def _key_map(path: Path) -> dict[tuple[str, str], str]:
+    return {(row["shard"], row["key"]): row["file_name"] for row in read_key_map(path, ("file_name",))}
+
+
+def _check_pattern(source: str) -> None:
+    """Raise ConfigError for an empty source, or a pattern with a field that no record fills."""
+    unknown = [name for name in re.findall(r"\{(.*?)\}", source) if name not in _FIELDS]
+    if unknown or not source:
+        fields = ", ".join("{" + name + "}" for name in _FIELDS)
+        found = "{" + unknown[0] + "} is unknown" if unknown else "is empty"
+        raise ConfigError(
+            f"--images {source!r}: {found}; expected a folder, shards (*.tar) or a pattern of {fields}"
+        )

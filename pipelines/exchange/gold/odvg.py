@@ -7,15 +7,15 @@ same words at two places collapse into one.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.reading.user_text import read_json
 from pipelines.exchange.gold.boxes import Box, read_box
 from pipelines.exchange.gold.coco import check_split
-from pipelines.exchange.gold.detection import clean, drawn, prompt_of
+from pipelines.exchange.gold.detection import clean, drawn, is_readable, prompt_of
 from pipelines.exchange.gold.frames import Frame, frame_of
 from pipelines.exchange.gold.json_stream import lines_of
 from pipelines.exchange.gold.mdetr import phrase_at, read_caption
@@ -24,7 +24,7 @@ from pipelines.exchange.gold.rows import GoldPhrase, RowMaker
 from pipelines.exchange.gold.spans import Span, find_phrase, read_spans
 from pipelines.exchange.gold.spill import id_text
 from pipelines.exchange.gold.tally import Refused, Tally, is_standard
-from schemas.errors import ConfigError, NotFound, SampleRejected
+from schemas.errors import ConfigError, SampleRejected
 
 _IMAGE_KEYS = {"open_gd": "filename", "mmdet": "filename", "tao": "file_name"}
 _SCORE = re.compile(r"\s*\([01]?\.\d\d\)$")
@@ -118,7 +118,7 @@ class OdvgGold:
 
     def _category(self, item: Mapping[str, Any], repairs: set[str]) -> str:
         label, category = item.get("label"), item.get("category")
-        named = clean(category) if isinstance(category, str) and category.strip() else None
+        named = clean(category) if isinstance(category, str) and is_readable(clean(category)) else None
         key = id_text(label)
         if label is not None and not (isinstance(label, int) and not isinstance(label, bool)):
             if key is None:
@@ -219,16 +219,17 @@ def _dictionary(item: Any) -> Mapping[str, Any]:
 
 def read_label_map(path: Path) -> dict[str, str]:
     """Class names by index as text: `{"0": "person", ...}`. Raises NotFound and ConfigError."""
-    if not path.is_file():
-        raise NotFound(f"--label-map {path}: no such file")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"--label-map is no JSON: {error}", where=str(path)) from error
+    value = read_json(path, "--label-map")
     if (
         not isinstance(value, dict)
         or not value
-        or not all(isinstance(name, str) and name.strip() and is_standard(name) for name in value.values())
+        or not all(
+            isinstance(name, str) and is_standard(name) and is_readable(clean(name))
+            for name in value.values()
+        )
     ):
         raise ConfigError(f'--label-map {path}: expected {{"0": "person", "1": ...}}')
-    return {key.strip(): clean(name) for key, name in value.items()}
+    labels = {key.strip(): clean(name) for key, name in value.items()}
+    if len(labels) != len(value):
+        raise ConfigError(f"--label-map {path}: an index stands there twice but for blanks; leave one")
+    return labels

@@ -115,9 +115,11 @@ def _reasons(account: dict[str, Any]) -> str:
     told = [
         f"{told['refused']} of {told['in']} {kind} refused ({', '.join(told['codes'])})"
         for kind, told in account["records"].items()
-        if told["in"]
+        if told["refused"]
     ]
-    first = next((f", e.g. {some[0]}" for some in account["examples"].values()), "")
+    # of what went with its image or line, the reason is told there
+    reasons = {name: some for name, some in account["examples"].items() if not name.endswith("image_refused")}
+    first = next((f", e.g. {some[0]}" for some in reasons.values()), "")
     return ("; ".join(told) or "the file holds none") + first
 
 
@@ -129,7 +131,9 @@ def _digest(path: Path) -> str:
         [*path.glob("Sentences/*.txt"), *path.glob("Annotations/*.xml"), *path.glob("UNRELATED_CAPTIONS")]
     )
     return digest_of_many(
-        sha256_hex(f"{file.relative_to(path).as_posix()} {_file_sha256(file)}".encode()) for file in files
+        sha256_hex(f"{file.relative_to(path).as_posix()} {_file_sha256(file)}".encode())
+        for file in files
+        if file.is_file()
     )
 
 

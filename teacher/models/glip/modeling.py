@@ -54,6 +54,17 @@ class GlipGroundingOutput(ModelOutput):
     level_shapes: tuple[tuple[int, int], ...] | None = None  # rows, columns
 
 
+def _check_complete(folder: str, facts: dict[str, Any], is_whole: bool) -> None:
+    """Raise ConfigError unless the weights read were the model's, all of them and in its shapes."""
+    names = ("missing", "mismatched", "unexpected") if is_whole else ("missing", "mismatched")
+    wrong = {name: sorted(str(key) for key in facts[f"{name}_keys"]) for name in names}
+    told = [f"{len(keys)} {name} (e.g. {keys[0]})" for name, keys in wrong.items() if keys]
+    if told:
+        raise ConfigError(
+            f"{folder}: its weights are not those of its config.json: {', '.join(told)}; copy both files again"
+        )
+
+
 class GlipPreTrainedModel(PreTrainedModel):
     """Start values and names that the GLIP classes share."""
 
@@ -63,6 +74,8 @@ class GlipPreTrainedModel(PreTrainedModel):
     input_modalities = ("image", "text")
     # Switched by `activation_checkpointing_enable()`; what is computed anew is each block of backbone, text and tower.
     supports_gradient_checkpointing = True
+    # A part may be loaded from a whole model's directory, and leaves the other weights there.
+    is_whole = False
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
@@ -70,21 +83,25 @@ class GlipPreTrainedModel(PreTrainedModel):
 
         Loaded tensors are views of the mapped file at whatever address its header's length left them; unaligned
         memory takes other kernels and rounds otherwise (5e-7 in the logits), and a file replaced on disk would
-        change a model in use. Raises ConfigError for weights that cannot be read.
+        change a model in use. Raises ConfigError for weights that cannot be read, or are not those of the
+        configuration: transformers would go on with random ones.
         """
         kwargs["use_safetensors"] = True  # the other form of weights is a pickle
+        folder = args[0] if args else kwargs.get("pretrained_model_name_or_path")
+        with_facts = kwargs.pop("output_loading_info", False)
         try:
-            loaded = super().from_pretrained(*args, **kwargs)
+            # Sizes that differ are told with the rest below, not by an error of transformers.
+            kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+            model, facts = super().from_pretrained(*args, **kwargs)
         except SafetensorError as error:
-            folder = args[0] if args else kwargs.get("pretrained_model_name_or_path")
             raise ConfigError(
                 f"{folder}: its weights cannot be read ({error}): the file was cut short or is no safetensors file; "
                 "copy it again"
             ) from error
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        _check_complete(str(folder), facts, cls.is_whole)
         for tensor in (*model.parameters(), *model.buffers()):
             tensor.data = tensor.data.clone()
-        return loaded
+        return (model, facts) if with_facts else model
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -172,6 +189,8 @@ class GlipModel(GlipPreTrainedModel):
 
 class GlipForGrounding(GlipPreTrainedModel):
     """GLIP with its heads: how well each location aligns with each token, and where its box is."""
+
+    is_whole = True
 
     def __init__(self, config: GlipConfig) -> None:
         super().__init__(config)

@@ -1,0 +1,44 @@
+"""What a GLIP directory says of its model, read before its weights: configuration, processor, tokenizer.
+
+Promise: a file that transformers would replace by defaults is missed, not replaced; other defaults are other answers.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from schemas.errors import ConfigError, NotFound
+from teacher.models.glip.config import GlipConfig
+from teacher.models.glip.processing import GlipProcessor
+
+_CONFIG = "config.json"
+_NEEDED = ((_CONFIG,), ("processor_config.json", "preprocessor_config.json"), ("tokenizer_config.json",))
+
+
+def read_directory(folder: str | Path) -> tuple[GlipConfig, GlipProcessor]:
+    """Configuration and processor. Raises NotFound for a file that is gone, ConfigError for one of another kind."""
+    where = Path(folder)
+    if gone := [names[0] for names in _NEEDED if not any((where / name).is_file() for name in names)]:
+        raise NotFound(
+            f"{folder} holds no {', '.join(gone)}: a model directory of GLIP has it; copy all of its files"
+        )
+    try:
+        kind = json.loads((where / _CONFIG).read_text(encoding="utf-8"))["model_type"]
+        if kind != GlipConfig.model_type:
+            raise ConfigError(
+                f"{folder} is a model of type {kind!r}, expected one of type {GlipConfig.model_type}"
+            )
+        config = GlipConfig.from_pretrained(where, local_files_only=True)
+        return config, GlipProcessor.from_pretrained(where, local_files_only=True, trust_remote_code=False)
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:  # of transformers, for broken files
+        raise ConfigError(
+            f"{folder}: its configuration, processor or tokenizer cannot be read ({type(error).__name__}: "
+            f"{str(error)[:200]}); copy the model again"
+        ) from error

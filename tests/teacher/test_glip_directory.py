@@ -1,0 +1,35 @@
+"""A directory of GLIP that lacks a file, or holds another's, is refused by whoever reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.demo.start import write_start
+from pipelines.demo.world.settings import WorldSettings
+from schemas.errors import ConfigError, NotFound
+from student.evaluate.predictors import PromptPredictor
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    return write_start(tmp_path / "teacher", WorldSettings())
+
+
+@pytest.mark.parametrize("name", ["processor_config.json", "tokenizer_config.json"])
+def test_an_evaluation_never_goes_on_with_default_sizes_or_tokens(teacher: Path, name: str) -> None:
+    (teacher / name).unlink()
+
+    with pytest.raises(NotFound, match=f"holds no {name}"):
+        PromptPredictor(teacher, 1)
+
+
+@pytest.mark.parametrize("name", ["config.json", "processor_config.json", "tokenizer.json"])
+def test_a_file_of_another_kind_is_told_by_its_directory(teacher: Path, name: str) -> None:
+    (teacher / name).write_text("[1]")
+
+    with pytest.raises(
+        ConfigError, match="teacher: its configuration, processor or tokenizer cannot be read"
+    ):
+        PromptPredictor(teacher, 1)

@@ -57,7 +57,7 @@ def test_the_decoys_of_a_round_are_counted_and_both_trainings_leave_their_nouns_
 
     assert told["compile"]["decoys"]["all"]["asked"] > 0
     assert told["compile"]["decoy_false_share"] == told["compile"]["decoys"]["all"]["share"] > 0
-    places = {"start": "", "out": ""}
+    places = {"start": "", "out": "out"}
     both = [config.training(name, "view", places).probe_nouns for name in ("student", "control")]
     assert both == ["excluded", "excluded"]
 

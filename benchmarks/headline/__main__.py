@@ -36,12 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run and write; returns the exit status."""
     chosen = _parser().parse_args(arguments)
     seeds = chosen.seeds or _SEEDS[chosen.what]
-    shelf = Shelf(chosen.out)
     recipe = Recipe.quick() if chosen.quick else Recipe()
     reported = not chosen.quick and (chosen.report or tuple(seeds) == _SEEDS[chosen.what])
     if reported and chosen.what != "tune" and set(seeds) & set(SEEDS):
         sys.exit(f"seeds {sorted(set(seeds) & set(SEEDS))} are for tuning: they are never reported")
     paper = Paper(Path("docs") if reported else chosen.out)
+    shelf = Shelf(chosen.out, paper.cells() if chosen.kept else {})
     grid = Grid(shelf, chosen.workers, chosen.until and 60 * chosen.until, _say)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     if chosen.what == "tune":
@@ -97,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--until", type=float, metavar="MINUTES", help="then stop; the next call goes on")
     parser.add_argument("--workers", type=int, default=2, help="cells at a time, one thread each")
     parser.add_argument("--out", type=Path, default=Path(".bench/headline"))
+    parser.add_argument(
+        "--kept", action="store_true", help="evaluations told in the page's JSON files count as done"
+    )
     parser.add_argument("--quick", action="store_true", help="a world too small for its numbers to mean much")
     parser.add_argument(
         "--tables", dest="run", action="store_false", help="run nothing, write the tables from what is done"

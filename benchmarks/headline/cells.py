@@ -17,6 +17,7 @@ from benchmarks.headline.sources import code_of
 from schemas.digests import digest_of, short
 
 RECORD, FAILURE = "cell.json", "failure.txt"
+LAST = "evaluate"  # the kind that no other takes as an input
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,16 +59,29 @@ def in_order(targets: Iterable[Cell], skip: frozenset[str] = frozenset()) -> lis
 
 @dataclass(frozen=True)
 class Shelf:
-    """The folder of all cells. A cell is done when its record was written, last."""
+    """The folder of all cells. A cell is done when its record was written, last.
+
+    kept: what a page's JSON file tells of cells, by digest. An evaluation told there counts as done, since nothing else
+          reads its folder; of any other kind the folder itself is needed.
+    """
 
     root: Path
+    kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def folder(self, cell: Cell) -> Path:
         """Where a cell keeps what it makes."""
         return self.root / "cells" / cell.name
 
     def record(self, cell: Cell) -> dict[str, Any] | None:
-        """`{"digest", "title", "kind", "cpu_s", "wall_s", "result"}` of a done cell; None for any other."""
+        """`{"digest", "title", "kind", "cpu_s", "result", ...}` of a done cell; None for any other."""
+        return self.told(cell) if cell.kind == LAST else self._own(cell)
+
+    def told(self, cell: Cell) -> dict[str, Any] | None:
+        """The record of a cell that is done here, or was where the kept ones come from."""
+        kept = self.kept.get(cell.digest)
+        return self._own(cell) or (None if kept is None else dict(kept))
+
+    def _own(self, cell: Cell) -> dict[str, Any] | None:
         try:
             record = json.loads((self.folder(cell) / RECORD).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):

@@ -42,19 +42,27 @@ def write_cells(path: Path, shelf: Shelf, targets: Iterable[Cell]) -> None:
     path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def read_cells(path: Path) -> dict[str, dict[str, Any]]:
+    """The cells that a file of `write_cells` tells as done, by digest; none where there is no file."""
+    if not path.exists():
+        return {}
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    return {row["digest"]: row for row in rows if "missing" not in row}
+
+
 def _told(shelf: Shelf, cell: Cell) -> dict[str, Any]:
-    record = shelf.record(cell)
+    record = shelf.told(cell)
     told: dict[str, Any] = {"title": cell.title, "kind": cell.kind, "digest": cell.digest}
     told["inputs"] = {role: needed.digest for role, needed in cell.inputs.items()}
     if record is None:
         return told | {"missing": shelf.why_missing(cell)}
-    return told | {name: record[name] for name in ("cpu_s", "result")}
+    return told | {name: record[name] for name in ("cpu_s", "instructions", "result") if name in record}
 
 
 def costs_table(shelf: Shelf, targets: Iterable[Cell]) -> list[tuple[str, int, float]]:
     """(kind, cells done, mean CPU seconds of one) in the order in which kinds are met."""
     spent: dict[str, list[float]] = {}
     for cell in in_order(targets):
-        if (record := shelf.record(cell)) is not None:
+        if (record := shelf.told(cell)) is not None:
             spent.setdefault(cell.kind, []).append(record["cpu_s"])
     return [(kind, len(some), sum(some) / len(some)) for kind, some in spent.items()]

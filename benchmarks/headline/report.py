@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.headline.arms import WORLDS, Arms
 from benchmarks.headline.cells import Cell, Shelf
-from benchmarks.headline.document import UNMEASURED, costs_table, write_cells, write_page
+from benchmarks.headline.document import UNMEASURED, costs_table, read_cells, write_cells, write_page
 from benchmarks.headline.plot import write_plot
 from benchmarks.headline.rows import BASE_ARMS, FULL_ROWS
 from benchmarks.headline.tables import (
@@ -29,6 +29,7 @@ from benchmarks.headline.tasks import STARTS, WAYS, Task
 from benchmarks.headline.tuning import SHOWN, score
 from pipelines.demo.recipe import Recipe
 
+BASE_CELLS, FULL_CELLS = "headline.json", "headline_full.json"
 PLOT = Path("pictures", "headline.svg")
 PLOT_LINK = f"![tail AP, head AP and Recall@1 of every arm and seed]({PLOT})"
 _FULL_METRICS = ("tail", "head", "recall")
@@ -46,6 +47,10 @@ class Paper:
     def path(self) -> Path:
         """The page."""
         return self.folder / self.page
+
+    def cells(self) -> dict[str, dict[str, Any]]:
+        """The done cells that stand beside the page, by digest."""
+        return {**read_cells(self.folder / BASE_CELLS), **read_cells(self.folder / FULL_CELLS)}
 
 
 def base_targets(recipe: Recipe, seeds: Sequence[int]) -> Targets:
@@ -96,7 +101,7 @@ def write_base(paper: Paper, shelf: Shelf, targets: Targets, seeds: Sequence[int
         if part
     )
     write_page(paper.path, {"base": text if numbers else UNMEASURED, "costs": costs(shelf, targets.values())})
-    write_cells(paper.folder / "headline.json", shelf, targets.values())
+    write_cells(paper.folder / BASE_CELLS, shelf, targets.values())
     if numbers:
         write_plot(paper.folder / PLOT, numbers, BASE_ARMS)
     return text
@@ -118,7 +123,7 @@ def write_full(paper: Paper, shelf: Shelf, targets: Targets, seeds: Sequence[int
     text = "\n\n".join(filter(None, [table(head, rows), missing(shelf, targets)]))
     sections = {"full": text, "task": task_table(by_world["task"], seeds)}
     write_page(paper.path, sections)
-    write_cells(paper.folder / "headline_full.json", shelf, targets.values())
+    write_cells(paper.folder / FULL_CELLS, shelf, targets.values())
     return "\n\n".join(sections.values())
 
 

@@ -115,6 +115,10 @@ MODELS: dict[str, Callable[[Arms], Cell]] = {
         "raw_captions", arms.plain_view, pseudo_prompts=arms.mixes["captions"]
     ),
     "half_web": lambda arms: arms.student_on("half_web", arms.plain_view, pseudo_share=0.5),
+    "half_web_fast": lambda arms: arms.student_on(
+        "half_web_fast", arms.plain_view, pseudo_share=0.5, student_learning_rate=2e-3
+    ),
+    "placeless": _policy("placeless", class_only_below=1.0),
     "oracle": _reboxed("oracle"),
     "scratch_student": _scratch(True),
     "scratch_control": _scratch(False),
@@ -136,6 +140,8 @@ FULL_ROWS = (
     Row("negatives off", "negatives_off", "student"),
     Row("raw captions only", "raw_captions", "student"),
     Row("half the slots web", "half_web", "control"),
+    Row("half the slots web, learning rate 2e-3", "half_web_fast", "control"),
+    Row("the web teaches no place, only what is where", "placeless", "control"),
     Row("oracle boxes", "oracle", "student"),
     Row("from scratch, as in the paper", "scratch_student", "scratch_control"),
     Row("fusion off", "student_unfused", "control_unfused"),

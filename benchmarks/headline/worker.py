@@ -51,6 +51,7 @@ def run_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
         **{name: spec[name] for name in ("digest", "title", "kind", "settings")},
         "cpu_s": round(time.process_time() - cpu, 1),
         "wall_s": round(time.monotonic() - began, 1),
+        "instructions": _instructions(),
         "result": result,
     }
     (out / FAILURE).unlink(missing_ok=True)
@@ -58,6 +59,13 @@ def run_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
     os.replace(partial, out / RECORD)
     return record
+
+
+def _instructions() -> str:
+    """The processor's widest instructions that the arithmetic used: others round otherwise."""
+    import torch
+
+    return str(torch.backends.cpu.get_cpu_capability())
 
 
 class _Note:

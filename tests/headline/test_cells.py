@@ -67,6 +67,16 @@ def test_what_only_a_done_cell_needs_is_not_missing(tmp_path: Path) -> None:
     assert shelf.missing([target]) == []
 
 
+def test_a_kept_result_stands_for_an_evaluation_and_not_for_a_folder_that_others_read(tmp_path: Path) -> None:
+    source, target = web(1), Cell("evaluate", "x", {}, {"model": web(2)})
+    kept = {cell.digest: {"digest": cell.digest, "cpu_s": 1.0, "result": {}} for cell in (source, target)}
+
+    shelf = Shelf(tmp_path, kept)
+
+    assert shelf.missing([target, source]) == [source]
+    assert shelf.told(source) == kept[source.digest] and shelf.result(target) == {}
+
+
 def test_a_record_of_another_digest_is_no_record(tmp_path: Path) -> None:
     shelf, cell = Shelf(tmp_path), web(1)
     run_spec(spec_of(cell, shelf))

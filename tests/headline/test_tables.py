@@ -14,6 +14,7 @@ from benchmarks.headline.report import (
     Paper,
     base_targets,
     full_targets,
+    numbers_of,
     task_targets,
     write_base,
     write_full,
@@ -174,3 +175,21 @@ def test_the_controls_options_are_tried_in_the_prompt_mix_of_the_chosen_student(
 
 def test_without_tuning_the_recipe_stays_as_it_is(tmp_path: Path) -> None:
     assert tuned(Recipe(), tmp_path / "none.json") == Recipe()
+
+
+def test_evaluations_told_beside_the_page_count_as_done_and_run_nothing_before_them(tmp_path: Path) -> None:
+    shelf, seeds, paper = Shelf(tmp_path / "grid"), (1, 2), Paper(tmp_path)
+    targets = base_targets(Recipe(), seeds)
+    first = [cell for (_, _, seed), cell in targets.items() if seed == 1]
+    for cell in first:
+        finish(shelf, cell, tail=0.1)
+    write_base(paper, shelf, targets, seeds)
+
+    elsewhere = Shelf(tmp_path / "other", paper.cells())
+
+    assert elsewhere.missing(first) == []
+    assert numbers_of(elsewhere, targets, "base") == numbers_of(shelf, targets, "base")
+    before = (tmp_path / "headline.json").read_text()
+    write_base(paper, elsewhere, targets, seeds)
+    assert (tmp_path / "headline.json").read_text() == before
+    assert Shelf(tmp_path / "other").missing(first) != []

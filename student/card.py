@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 from schemas.errors import ConfigError, Conflict
 from student.examples import Stream
 from student.settings import TrainSettings
+
+_RECALLS = {"recall_at": "R", "recall_at_merged": "merged R"}  # of phrases, by the number of guesses
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,16 @@ def _is_audit(value: Any) -> bool:
 
 
 def _is_evaluation(value: Any) -> bool:
-    """Whether a JSON value has numbers with their intervals."""
+    """Whether a JSON value has numbers with their intervals, and those of phrases by how many guesses they have."""
     intervals = value.get("ci") if isinstance(value, dict) else None
-    return isinstance(intervals, dict) and all(
-        isinstance(ends, list) and len(ends) == 2 and _are_numbers(ends) for ends in intervals.values()
-    )
+    if not isinstance(intervals, dict):
+        return False
+    flat = [(name, ends) for name, ends in intervals.items() if name not in _RECALLS]
+    for name in _RECALLS.keys() & intervals.keys():
+        if not isinstance(intervals[name], dict) or not isinstance(value.get(name), dict):
+            return False
+        flat += intervals[name].items()
+    return all(isinstance(ends, list) and len(ends) == 2 and _are_numbers(ends) for _, ends in flat)
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:
@@ -141,10 +148,21 @@ def _evaluation_lines(told: Told) -> list[str]:
         return []
     lines = ["## Evaluation", "| on | number | value | interval |", "|---|---|---|---|"]
     for name, found in told.evaluations.items():
-        for number, (low, high) in sorted(found.get("ci", {}).items()):
-            if isinstance(found.get(number), int | float):
-                lines.append(f"| {name} | {number} | {found[number]:.3f} | {low:.3f} to {high:.3f} |")
+        for number, value, (low, high) in _measured(found):
+            lines.append(f"| {name} | {number} | {value:.3f} | {low:.3f} to {high:.3f} |")
     return [*lines, "", "Intervals are over images, of this one model.", ""]
+
+
+def _measured(found: Mapping[str, Any]) -> Iterator[tuple[str, float, list[float]]]:
+    """(name, value, interval) of every number that there is one of; -1 says that nothing was there to measure."""
+    numbers = [
+        (name, found.get(name), ends) for name, ends in sorted(found["ci"].items()) if name not in _RECALLS
+    ]
+    for recall, title in _RECALLS.items():
+        numbers += [
+            (f"{title}@{k}", found[recall].get(k), ends) for k, ends in found["ci"].get(recall, {}).items()
+        ]
+    yield from ((name, value, ends) for name, value, ends in numbers if _are_numbers([value]) and value >= 0)
 
 
 def _tuning_lines(settings: TrainSettings, report: dict[str, Any]) -> list[str]:

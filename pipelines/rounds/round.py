@@ -6,10 +6,10 @@ Labelling goes on from its commits, a training from its last checkpoint; a step 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.label.job import JobConfig
 from pipelines.rounds.brakes import Stop, after_audit, after_compile, after_evaluate
@@ -21,6 +21,9 @@ from pipelines.steps.journal import Journal
 from schemas.errors import GroundswellError, NotFound
 from student.settings import TrainSettings
 from teacher.labelers.glip_digest import model_files
+
+if TYPE_CHECKING:
+    from student.card import Told
 
 Progress = Callable[[str, int, int], None]
 STEPS = ("label", "compile", "train", "evaluate", "promote")
@@ -166,7 +169,22 @@ class Round:
     def _train(self) -> dict[str, Any]:
         from student.train import train
 
-        return {name: train(self.training(name), self.progress) for name in ("student", "control")}
+        told = {"student": self._told(), "control": None}  # the control has not seen the view
+        return {name: train(self.training(name), self.progress, told=told[name]) for name in told}
+
+    def _told(self, evaluations: Mapping[str, dict[str, Any]] | None = None) -> Told:
+        """What the student's card says beside the data: the view's audit, and evaluations by suite."""
+        from student.card import Told
+
+        findings = self.results.get("audit")
+        return Told([] if findings is None else [findings], evaluations or {})
+
+    def _write_card(self, suites: Mapping[str, Mapping[str, dict[str, Any]]]) -> None:
+        """The student's card once more, with what was measured; the numbers of an average are not the student's."""
+        from student.train import train
+
+        own = {suite: found["student"] for suite, found in suites.items() if not self.config.average}
+        train(self.training("student"), self.progress, told=self._told(own))
 
     def training(self, name: Any) -> TrainSettings:
         """The training of the round's `student` or `control`."""
@@ -186,7 +204,9 @@ class Round:
             "control": self.places.model("control"),
             "student": self.promoted,
         }
-        return measure_models(self.config, self.places, models, self.progress)
+        found = measure_models(self.config, self.places, models, self.progress)
+        self._write_card(found["suites"])
+        return found
 
     def _judged(self) -> Iterator[Stop]:
         found, config = self.results["evaluate"], self.config

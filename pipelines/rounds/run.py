@@ -79,7 +79,8 @@ def run_rounds(config: RoundsConfig, *, progress: Progress, say: Callable[[str],
             f"teacher.model {config.teacher.model!r} is no model directory; give that of a GLIP model"
         )
     check_inputs(config)
-    journal = Journal(out, {"teacher": files}, config.rounds * len(STEPS), say)
+    cards = ("README.md",)  # an evaluation writes the student's once more
+    journal = Journal(out, {"teacher": files}, config.rounds * len(STEPS), say, rewritten=cards)
     rounds: list[Round] = []
     decoys: list[float | None] = []
     for number in range(1, config.rounds + 1):

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,19 @@ _COMPILED = "__pycache__"
 
 
 class Journal:
-    """Runs steps in order and remembers them in `folder/steps/NAME.json`."""
+    """Runs steps in order and remembers them in `folder/steps/NAME.json`.
 
-    def __init__(self, folder: Path, key: dict[str, Any], total: int, say: Callable[[str], None]) -> None:
+    rewritten: names of files that a later step writes again, which therefore make no step run again
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        key: dict[str, Any],
+        total: int,
+        say: Callable[[str], None],
+        rewritten: Container[str] = (),
+    ) -> None:
         self._home = folder
         self._folder = folder / STEPS
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -35,6 +45,7 @@ class Journal:
         self._total = total
         self._number = 0
         self._say = say
+        self._rewritten = rewritten
         self.seconds: dict[str, float] = {}
         self.repeated: list[str] = []
 
@@ -87,7 +98,11 @@ class Journal:
             "key": self._key,
             "seconds": round(time.monotonic() - began, 2),
             "result": result,
-            "files": {str(file.relative_to(self._home)): _sha256(file) for file in _files(makes)},
+            "files": {
+                str(file.relative_to(self._home)): _sha256(file)
+                for file in _files(makes)
+                if file.name not in self._rewritten
+            },
         }
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(record, ensure_ascii=False, allow_nan=False), encoding="utf-8")

@@ -191,6 +191,8 @@ def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(
     stand_in_audit(folder, truth_of_web(little_world.web_truth))
 
     assert run(config).finished == 1
+    card = (Path(config.out) / "round-1/student/model/README.md").read_text()
+    assert "reviewed by a program that knows the truth" in card and "| held_out | AP |" in card
 
 
 def test_a_folder_with_other_things_is_left_alone(rounds_config: Build, tmp_path: Path) -> None:

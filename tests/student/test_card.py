@@ -46,7 +46,8 @@ def test_the_card_holds_the_audit_and_the_evaluation_once_they_are_given(short: 
     assert f"`{view}`: no audit was given" in card(short)
     assert "## Evaluation" not in card(short)
 
-    evaluation = {"AP": 0.305, "ci": {"AP": [0.28, 0.33]}, "images": {"gold": 10}}
+    intervals = {"AP": [0.28, 0.33], "APl": [-1.0, -1.0], "recall_at": {"1": [0.7, 0.9]}}
+    evaluation = {"AP": 0.305, "APl": -1.0, "recall_at": {"1": 0.8}, "ci": intervals, "images": {"gold": 10}}
     train(short, told=Told([audit_of(view)], {"tiny": evaluation}))
 
     assert (
@@ -54,6 +55,8 @@ def test_the_card_holds_the_audit_and_the_evaluation_once_they_are_given(short: 
         in card(short)
     )
     assert "| tiny | AP | 0.305 | 0.280 to 0.330 |" in card(short)
+    assert "| tiny | R@1 | 0.800 | 0.700 to 0.900 |" in card(short)
+    assert "APl" not in card(short)  # nothing large was there to measure
 
 
 def test_an_audit_of_another_view_is_refused(short: TrainSettings) -> None:

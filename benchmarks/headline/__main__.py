@@ -61,7 +61,11 @@ def _measure(
     targets = base_targets(recipe, seeds) if base else full_targets(recipe, seeds)
     if not base:
         targets |= task_targets(recipe, seeds)
-    wanted = [cell for (_, arm, _), cell in targets.items() if not chosen.only or arm in chosen.only]
+    wanted = [
+        cell
+        for (world, arm, _), cell in targets.items()
+        if not chosen.only or {world, arm} & set(chosen.only)
+    ]
     done = grid.run(wanted) if chosen.run else not grid.shelf.missing(wanted)
     write = write_base if base else write_full
     return done, write(paper, grid.shelf, targets, seeds)
@@ -93,7 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("what", choices=("base", "full", "tune"))
     parser.add_argument("--seeds", type=_numbers, help="in place of the reported ones; docs/ stays as it is")
     parser.add_argument("--report", action="store_true", help="write docs/ with these seeds all the same")
-    parser.add_argument("--only", type=lambda text: tuple(text.split(",")), default=(), help="arms to run")
+    parser.add_argument(
+        "--only",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        help="arms or worlds to run (a world: style, noise, task)",
+    )
     parser.add_argument("--until", type=float, metavar="MINUTES", help="then stop; the next call goes on")
     parser.add_argument("--workers", type=int, default=2, help="cells at a time, one thread each")
     parser.add_argument("--out", type=Path, default=Path(".bench/headline"))

@@ -48,6 +48,26 @@ def test_a_step_that_failed_is_not_remembered(tmp_path: Path) -> None:
     assert again.step("train", "train", lambda: {"loss": 2.0}) == {"loss": 2.0}
 
 
+def test_a_file_that_a_later_step_writes_again_makes_no_step_run_again(tmp_path: Path) -> None:
+    ran: list[str] = []
+
+    def once() -> None:
+        journal = Journal(tmp_path, {}, total=1, say=lambda line: None, rewritten=("README.md",))
+        journal.step("train", "train", lambda: ran.append("train") or {}, (tmp_path / "model",))
+
+    (tmp_path / "model").mkdir()
+    for name in ("README.md", "weights"):
+        (tmp_path / "model" / name).write_text("first")
+    once()
+    (tmp_path / "model/README.md").write_text("second")
+    once()
+    assert ran == ["train"]
+
+    (tmp_path / "model/weights").write_text("second")
+    once()
+    assert ran == ["train"] * 2
+
+
 def train_once(folder: Path, ran: list[str], said: list[str]) -> dict:
     """One step that promises a model directory and a report."""
 

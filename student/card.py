@@ -162,7 +162,9 @@ def _measured(found: Mapping[str, Any]) -> Iterator[tuple[str, float, list[float
         numbers += [
             (f"{title}@{k}", found[recall].get(k), ends) for k, ends in found["ci"].get(recall, {}).items()
         ]
-    yield from ((name, value, ends) for name, value, ends in numbers if _are_numbers([value]) and value >= 0)
+    for name, value, ends in numbers:
+        if _are_numbers([value]) and value >= 0 and ends[0] >= 0:
+            yield name, value, ends
 
 
 def _tuning_lines(settings: TrainSettings, report: dict[str, Any]) -> list[str]:

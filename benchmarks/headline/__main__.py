@@ -13,10 +13,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.headline.cells import Shelf
+from benchmarks.headline.cells import Cell, Shelf
 from benchmarks.headline.grid import Grid
 from benchmarks.headline.report import (
     Paper,
+    Targets,
     base_targets,
     full_targets,
     task_targets,
@@ -61,14 +62,21 @@ def _measure(
     targets = base_targets(recipe, seeds) if base else full_targets(recipe, seeds)
     if not base:
         targets |= task_targets(recipe, seeds)
-    wanted = [
-        cell
-        for (world, arm, _), cell in targets.items()
-        if not chosen.only or {world, arm} & set(chosen.only)
-    ]
+    wanted = _wanted(targets, chosen.only)
+    if chosen.kept:
+        kept = sum(cell.digest in grid.shelf.kept for cell in targets.values())
+        _say(f"{kept} of {len(targets)} evaluations stand beside the page, by this code and such a processor")
     done = grid.run(wanted) if chosen.run else not grid.shelf.missing(wanted)
     write = write_base if base else write_full
     return done, write(paper, grid.shelf, targets, seeds)
+
+
+def _wanted(targets: Targets, names: Sequence[str]) -> list[Cell]:
+    """The targets of these arms and worlds, or all. Exits for a name that is neither."""
+    known = {name for world, arm, _ in targets for name in (world, arm)}
+    if other := sorted(set(names) - known):
+        sys.exit(f"--only {', '.join(other)}: expected any of {', '.join(sorted(known))}")
+    return [cell for (world, arm, _), cell in targets.items() if not names or {world, arm} & set(names)]
 
 
 def _tune(

@@ -42,12 +42,16 @@ def write_cells(path: Path, shelf: Shelf, targets: Iterable[Cell]) -> None:
     path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_cells(path: Path) -> dict[str, dict[str, Any]]:
-    """The cells that a file of `write_cells` tells as done, by digest; none where there is no file."""
+def read_cells(path: Path, instructions: str) -> dict[str, dict[str, Any]]:
+    """The cells that a file of `write_cells` tells as done, by digest; none where there is no file.
+
+    instructions: of this machine; a cell that ran with others rounded otherwise, so it cannot stand beside those that
+                  run here
+    """
     if not path.exists():
         return {}
     rows = json.loads(path.read_text(encoding="utf-8"))
-    return {row["digest"]: row for row in rows if "missing" not in row}
+    return {row["digest"]: row for row in rows if row.get("instructions") == instructions}
 
 
 def _told(shelf: Shelf, cell: Cell) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from benchmarks.headline.tables import (
 )
 from benchmarks.headline.tasks import STARTS, WAYS, Task
 from benchmarks.headline.tuning import SHOWN, score
+from benchmarks.headline.worker import instructions
 from pipelines.demo.recipe import Recipe
 
 BASE_CELLS, FULL_CELLS = "headline.json", "headline_full.json"
@@ -49,8 +50,9 @@ class Paper:
         return self.folder / self.page
 
     def cells(self) -> dict[str, dict[str, Any]]:
-        """The done cells that stand beside the page, by digest."""
-        return {**read_cells(self.folder / BASE_CELLS), **read_cells(self.folder / FULL_CELLS)}
+        """The done cells that stand beside the page, by digest: those that ran with this machine's instructions."""
+        here = instructions()
+        return {**read_cells(self.folder / BASE_CELLS, here), **read_cells(self.folder / FULL_CELLS, here)}
 
 
 def base_targets(recipe: Recipe, seeds: Sequence[int]) -> Targets:

@@ -141,7 +141,7 @@ FULL_ROWS = (
     Row("raw captions only", "raw_captions", "student"),
     Row("half the slots web", "half_web", "control"),
     Row("half the slots web, learning rate 2e-3", "half_web_fast", "control"),
-    Row("the web teaches no place, only what is where", "placeless", "control"),
+    Row("the web teaches no box's place", "placeless", "control"),
     Row("oracle boxes", "oracle", "student"),
     Row("from scratch, as in the paper", "scratch_student", "scratch_control"),
     Row("fusion off", "student_unfused", "control_unfused"),

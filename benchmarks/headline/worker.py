@@ -51,7 +51,7 @@ def run_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
         **{name: spec[name] for name in ("digest", "title", "kind", "settings")},
         "cpu_s": round(time.process_time() - cpu, 1),
         "wall_s": round(time.monotonic() - began, 1),
-        "instructions": _instructions(),
+        "instructions": instructions(),
         "result": result,
     }
     (out / FAILURE).unlink(missing_ok=True)
@@ -61,8 +61,8 @@ def run_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     return record
 
 
-def _instructions() -> str:
-    """The processor's widest instructions that the arithmetic used: others round otherwise."""
+def instructions() -> str:
+    """The widest instructions that torch uses on this processor: others round otherwise."""
     import torch
 
     return str(torch.backends.cpu.get_cpu_capability())

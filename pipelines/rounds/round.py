@@ -6,10 +6,10 @@ Labelling goes on from its commits, a training from its last checkpoint; a step 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipelines.label.job import JobConfig
 from pipelines.rounds.brakes import Stop, after_audit, after_compile, after_evaluate
@@ -21,9 +21,6 @@ from pipelines.steps.journal import Journal
 from schemas.errors import GroundswellError, NotFound
 from student.settings import TrainSettings
 from teacher.labelers.glip_digest import model_files
-
-if TYPE_CHECKING:
-    from student.card import Told
 
 Progress = Callable[[str, int, int], None]
 STEPS = ("label", "compile", "train", "evaluate", "promote")
@@ -75,9 +72,11 @@ class Round:
             tuple(f"{name}/{part}" for name in trained for part in ("model", "report.json")),
             tuple(folder / name for name in trained),
         )
+        self._write_card()  # an average takes it over
         names = {"evaluate", "target", "draws", "average"}
         parts = {**config.model_dump(mode="json", include=names), "gold": measured_on(config)}
         self._step("evaluate", "all three are measured", self._evaluate, parts, ("evaluations",))
+        self._write_card()
 
     def _train_parts(self) -> dict[str, Any]:
         """What the trainings depend on beside the steps before; a teacher that they start from is one of those."""
@@ -169,22 +168,21 @@ class Round:
     def _train(self) -> dict[str, Any]:
         from student.train import train
 
-        told = {"student": self._told(), "control": None}  # the control has not seen the view
-        return {name: train(self.training(name), self.progress, told=told[name]) for name in told}
+        return {name: train(self.training(name), self.progress) for name in ("student", "control")}
 
-    def _told(self, evaluations: Mapping[str, dict[str, Any]] | None = None) -> Told:
-        """What the student's card says beside the data: the view's audit, and evaluations by suite."""
-        from student.card import Told
+    def _write_card(self) -> None:
+        """The student's card with the view's audit and its own numbers: not those of an average.
 
-        findings = self.results.get("audit")
-        return Told([] if findings is None else [findings], evaluations or {})
+        No step, but written each time: what a card tells is made by steps before and after the one that trains.
+        """
+        from student.card import Told, write_card
 
-    def _write_card(self, suites: Mapping[str, Mapping[str, dict[str, Any]]]) -> None:
-        """The student's card once more, with what was measured; the numbers of an average are not the student's."""
-        from student.train import train
-
-        own = {suite: found["student"] for suite, found in suites.items() if not self.config.average}
-        train(self.training("student"), self.progress, told=self._told(own))
+        findings, suites = self.results.get("audit"), self.results.get("evaluate", {}).get("suites", {})
+        decided = findings is not None and findings["precision"]["value"] is not None
+        own = {} if self.config.average else {suite: found["student"] for suite, found in suites.items()}
+        report = self.results["train"]["student"]
+        told = Told([findings] if decided else [], own)
+        write_card(self.places.model("student"), self.training("student"), report, told)
 
     def training(self, name: Any) -> TrainSettings:
         """The training of the round's `student` or `control`."""
@@ -204,9 +202,7 @@ class Round:
             "control": self.places.model("control"),
             "student": self.promoted,
         }
-        found = measure_models(self.config, self.places, models, self.progress)
-        self._write_card(found["suites"])
-        return found
+        return measure_models(self.config, self.places, models, self.progress)
 
     def _judged(self) -> Iterator[Stop]:
         found, config = self.results["evaluate"], self.config

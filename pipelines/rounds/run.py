@@ -79,7 +79,7 @@ def run_rounds(config: RoundsConfig, *, progress: Progress, say: Callable[[str],
             f"teacher.model {config.teacher.model!r} is no model directory; give that of a GLIP model"
         )
     check_inputs(config)
-    cards = ("README.md",)  # an evaluation writes the student's once more
+    cards = ("README.md",)  # the student's is written again by each call
     journal = Journal(out, {"teacher": files}, config.rounds * len(STEPS), say, rewritten=cards)
     rounds: list[Round] = []
     decoys: list[float | None] = []

@@ -27,7 +27,7 @@ _COMPILED = "__pycache__"
 class Journal:
     """Runs steps in order and remembers them in `folder/steps/NAME.json`.
 
-    rewritten: names of files that a later step writes again, which therefore make no step run again
+    rewritten: names of files that are written again outside the step that made them: they make no step run again
     """
 
     def __init__(
@@ -113,6 +113,8 @@ class Journal:
         """What became of the files of a step that is done; None when they are as they were."""
         for name, digest in files.items():
             file = self._home / name
+            if file.name in self._rewritten:
+                continue  # in the record of a version that watched it
             if not file.is_file():
                 return f"{name} is gone"
             if _sha256(file) != digest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.headline.arms import WORLDS, Arms
-from benchmarks.headline.cells import Cell, in_order
+from benchmarks.headline.cells import LAST, Cell, in_order
 from benchmarks.headline.report import base_targets, full_targets, task_targets
 from benchmarks.headline.rows import BASE_ARMS, FULL_ROWS, MODELS
 from benchmarks.headline.tuning import OPTIONS, changed
@@ -90,3 +90,9 @@ def test_every_tuning_option_is_a_valid_recipe_and_changes_one_arm_alone() -> No
         assert len(digests) == len(options) and base.arm(arm).digest in digests
     for some in OPTIONS["control"].values():
         assert Arms(changed(Recipe(), some), 100).arm("student").digest == base.arm("student").digest
+
+
+def test_no_cell_reads_what_an_evaluation_wrote() -> None:
+    cells = in_order(full_targets(Recipe(), (1,)).values())
+
+    assert not [cell.title for cell in cells for needed in cell.inputs.values() if needed.kind == LAST]

@@ -23,6 +23,7 @@ from benchmarks.headline.report import (
 from benchmarks.headline.rows import BASE_ARMS
 from benchmarks.headline.tables import METRICS, arms_table, gain, gains_table, seeds_table, verdicts
 from benchmarks.headline.tuning import OPTIONS, after, options, tuned, write_choice
+from benchmarks.headline.worker import instructions
 from pipelines.demo.recipe import Recipe
 from schemas.errors import NotFound
 
@@ -109,6 +110,7 @@ def finish(shelf: Shelf, cell: Cell, tail: float) -> None:
     """Write down a made-up result of an evaluation."""
     numbers = dict.fromkeys(METRICS, 0.5) | {"tail": tail, "AP": tail}
     record = {"digest": cell.digest, "title": cell.title, "kind": cell.kind, "cpu_s": 1.0, "result": numbers}
+    record["instructions"] = instructions()
     shelf.folder(cell).mkdir(parents=True)
     (shelf.folder(cell) / "cell.json").write_text(json.dumps(record))
 
@@ -192,4 +194,5 @@ def test_evaluations_told_beside_the_page_count_as_done_and_run_nothing_before_t
     before = (tmp_path / "headline.json").read_text()
     write_base(paper, elsewhere, targets, seeds)
     assert (tmp_path / "headline.json").read_text() == before
-    assert Shelf(tmp_path / "other").missing(first) != []
+    (tmp_path / "headline.json").write_text(before.replace(instructions(), "OTHER"))
+    assert Shelf(tmp_path / "other", paper.cells()).missing(first) != []

@@ -41,6 +41,9 @@ def test_two_rounds_promote_two_students_and_every_model_leads_back_to_the_shard
     page = Path(report.report).read_text()
     assert "2 of 2 rounds promoted a student" in page and nodes["averaged 2"].id in page
 
+    cards = [Path(config.out) / f"round-1/{name}/model/README.md" for name in ("averaged", "student")]
+    assert not any("| held_out |" in card.read_text() for card in cards)  # the average's numbers are not its own
+
     said: list[str] = []
     again = run(config, said)
     assert again.data() == report.data()
@@ -191,8 +194,13 @@ def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(
     stand_in_audit(folder, truth_of_web(little_world.web_truth))
 
     assert run(config).finished == 1
-    card = (Path(config.out) / "round-1/student/model/README.md").read_text()
-    assert "reviewed by a program that knows the truth" in card and "| held_out | AP |" in card
+    card = Path(config.out) / "round-1/student/model/README.md"
+    text = card.read_text()
+    assert "reviewed by a program that knows the truth" in text and "| held_out | AP |" in text
+
+    card.unlink()
+    run(config)
+    assert card.read_text() == text  # each call writes it again
 
 
 def test_a_folder_with_other_things_is_left_alone(rounds_config: Build, tmp_path: Path) -> None:

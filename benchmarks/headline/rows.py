@@ -69,6 +69,11 @@ def _first_labels_again(arms: Arms) -> Cell:
     return arms.model_of("first_labels_again", arms.recipe, _student(arms), arms.plain_view)
 
 
+def _control_again(arms: Arms) -> Cell:
+    """The control goes on for as many steps as a second round takes."""
+    return arms.model_of("control_again", arms.recipe, _control(arms), None)
+
+
 def _whole(recipe: Recipe) -> Recipe:
     """From random weights: the teacher's steps and the student's together, at the teacher's rate."""
     steps = recipe.teacher_steps + recipe.student_steps
@@ -104,6 +109,7 @@ MODELS: dict[str, Callable[[Arms], Cell]] = {
     "student": _student,
     "second_round": _second_round,
     "first_labels_again": _first_labels_again,
+    "control_again": _control_again,
     "boxless": _reboxed("boxless"),
     "catalogue": _recaptioned("catalogue", one_to_one=False),
     "colourless": _recaptioned("colourless"),
@@ -131,6 +137,8 @@ FULL_ROWS = (
     Row("student", "student", "control"),
     Row("(c) captions shuffled", "shuffled", "plain"),
     Row("second round: labels by the student", "second_round", "first_labels_again"),
+    Row("first labels, as many steps", "first_labels_again", "control_again"),
+    Row("second round against gold alone, as many steps", "second_round", "control_again"),
     Row("(d) web pairs without boxes", "boxless", "control"),
     Row("(e) web images without captions", "catalogue", "control"),
     Row("(f) captions without colour words", "colourless", "student"),

@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         "--only",
         type=lambda text: tuple(text.split(",")),
         default=(),
-        help="arms or worlds to run (a world: style, noise, task)",
+        help="what to run: any of these arms and worlds",
     )
     parser.add_argument("--until", type=float, metavar="MINUTES", help="then stop; the next call goes on")
     parser.add_argument("--workers", type=int, default=2, help="cells at a time, one thread each")

@@ -71,7 +71,9 @@ def _teach(places: Places, recipe: Recipe) -> None:
     build_world(places.world.folder, recipe.world)
     if not (places.run("start") / "model.safetensors").exists():
         write_start(places.run("start"), recipe.world)
-    _train_together([places.trainings(recipe)["teacher"]])
+    trainings = places.trainings(recipe)
+    for name in ("base", "teacher"):
+        _train_together([trainings[name]])
 
 
 def _label(places: Places, recipe: Recipe, tag: str) -> dict[str, float]:

@@ -45,7 +45,7 @@ STEP_NAMES = {
     "audit": "audit the view",
 }
 MADE = {
-    "teacher": "gold, from random weights",
+    "teacher": "gold alone, until it has finished it",
     "control": "teacher + gold alone",
     "student": "teacher + gold and view",
 }
@@ -210,12 +210,15 @@ def _box(row: Mapping[str, Any], region: Mapping[str, Any], kept: bool) -> Examp
 
 
 def curve(places: Places, name: str) -> TrainingCurve:
-    """The loss that the training wrote down."""
-    records = read_journal(places.run(name))
-    steps = tuple(record["step"] for record in records)
-    return TrainingCurve.model_validate(
-        {"model": name, "steps": steps, "loss": tuple(record["loss"] for record in records)}
-    )
+    """Return the loss that the training logged; the teacher's curve starts with its base model's."""
+    steps: list[int] = []
+    loss: list[float] = []
+    for run in ("base", "teacher") if name == "teacher" else (name,):
+        done = steps[-1] if steps else 0
+        records = read_journal(places.run(run))
+        steps += [done + record["step"] for record in records]
+        loss += [record["loss"] for record in records]
+    return TrainingCurve.model_validate({"model": name, "steps": tuple(steps), "loss": tuple(loss)})
 
 
 def policy_steps(view: Mapping[str, Any]) -> tuple[PolicyStep, ...]:

@@ -53,7 +53,7 @@ class Places:
         return self.folder / "report.html"
 
     def run(self, name: str) -> Path:
-        """Folder of a training: start, teacher, control or student."""
+        """Folder of a training: start, base, teacher, control or student."""
         return self.folder / name
 
     def model(self, name: str) -> Path:
@@ -70,12 +70,12 @@ class Places:
 
     def made_by(self, step: str) -> tuple[Path, ...]:
         """Files and folders that a step of the demo promises: without them it is not done."""
-        trained = {name: (self.model(name), self.run(name) / "report.json") for name in TRAINED}
+        trained = {name: (self.model(name), self.run(name) / "report.json") for name in ("base", *TRAINED)}
         return {
             "world": tuple(
                 self.world.folder / part for part in ("gold", "test", "web", "truth", "world.json")
             ),
-            "teacher": (self.run("start"), *trained["teacher"]),
+            "teacher": (self.run("start"), *trained["base"], *trained["teacher"]),
             "label": tuple(Path(self.evidence) / part for part in ("commits", "data", "snapshots")),
             "compile": (Path(self.view),),
             "train": (*trained["student"], *trained["control"]),
@@ -97,10 +97,11 @@ class Places:
         )
 
     def trainings(self, recipe: Recipe) -> dict[str, TrainSettings]:
-        """The three trainings by name."""
+        """Return the trainings by name, in the order in which they run."""
         gold, teacher = self.world.gold_view, self.model("teacher")
         return {
-            "teacher": recipe.teacher(self.run("start"), gold, self.run("teacher")),
+            "base": recipe.teacher(self.run("start"), gold, self.run("base")),
+            "teacher": recipe.finished_teacher(self.model("base"), gold, self.run("teacher")),
             "control": recipe.control(teacher, gold, self.run("control")),
             "student": recipe.student(teacher, gold, self.view, self.run("student")),
         }

@@ -1,7 +1,9 @@
 """The demo's recipe: the settings of teacher, student and control, frozen, from one seed.
 
-Chosen on seed 0 alone (`docs/tiny_world.md`). Student and control are one set of streams: the control has gold where
-the student has pseudo-labelled web images, and nothing else differs, down to the prompt kind of each slot.
+Chosen on seed 0 alone (`docs/tiny_world.md`). The teacher finishes gold first: a base model trains in the teacher's
+prompts, then goes on in the control's own prompts and rate. That model labels, and both arms start from it. Student and
+control have the same streams: the control has gold where the student has pseudo-labelled web images, and nothing else
+differs, down to the prompt kind of each slot.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from schemas.settings import Settings
 from student.settings import HardNegatives, PromptMix, StreamSettings, TrainSettings
 
 HARD_NEGATIVES = HardNegatives(attributes=(tuple(COLOURS), TEXTURES))
+FINISH_SEED_OFFSET = 1_000_000
+"""Added to the seed of the teacher's last steps, so that no arm sees their batches a second time."""
 
 
 class Recipe(Settings):
@@ -26,6 +30,9 @@ class Recipe(Settings):
     seed: int = Field(0, ge=0, description="one seed for world, start weights, order, prompts and audit")
     teacher_steps: int = Field(2000, ge=1)
     teacher_learning_rate: float = Field(1.5e-3, gt=0)
+    finish_steps: int = Field(
+        1000, ge=1, description="the teacher's last steps, in the control's prompts and rate, before it labels"
+    )
     student_steps: int = Field(1000, ge=1)
     student_learning_rate: float = Field(1e-3, gt=0)
     batch_size: int = Field(8, ge=1)
@@ -75,7 +82,13 @@ class Recipe(Settings):
         world = WorldSettings(gold_images=40, web_images=60, web_shard_images=30, test_images=16)
         policy = cls().policy.model_copy(update={"min_score": 0.3})
         return cls(
-            seed=seed, teacher_steps=60, student_steps=20, audit_regions=40, world_size=world, policy=policy
+            seed=seed,
+            teacher_steps=60,
+            finish_steps=20,
+            student_steps=20,
+            audit_regions=40,
+            world_size=world,
+            policy=policy,
         )
 
     @property
@@ -84,9 +97,14 @@ class Recipe(Settings):
         return self.world_size.model_copy(update={"seed": self.seed})
 
     def teacher(self, start: Path, gold: str, out: Path) -> TrainSettings:
-        """The teacher: from random weights, on gold alone."""
+        """Return the settings of the base model: from random weights, on gold alone."""
         stream = StreamSettings(url=gold, share=1.0, prompts=self.teacher_prompts)
         return self._run(start, (stream,), out, self.teacher_steps, self.teacher_learning_rate)
+
+    def finished_teacher(self, base: Path, gold: str, out: Path) -> TrainSettings:
+        """Return the settings of the teacher that labels: the base model, trained on as the control will be."""
+        changes = {"steps": self.finish_steps, "seed": self.seed + FINISH_SEED_OFFSET}
+        return self.control(base, gold, out).model_copy(update=changes)
 
     def student(self, teacher: Path, gold: str, view: str, out: Path) -> TrainSettings:
         """The student: starts from the teacher, on gold and the pseudo-labelled view."""

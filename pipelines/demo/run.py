@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 ROOT = Path(__file__).resolve().parents[2]
 TITLES = {
     "world": "render the tiny world: gold, web shards, held-out scenes",
-    "teacher": "train the teacher on gold",
+    "teacher": "train the teacher until it has finished gold",
     "label": "label the web shards on a Ray cluster",
     "compile": "compile the evidence into a view",
     "train": "train the student and its gold-only control, side by side",
@@ -100,13 +100,15 @@ class _Steps:
         return {**facts, "web_shards": len(world.web_shards)}
 
     def teach(self) -> dict[str, Any]:
-        """A tiny GLIP from random weights."""
+        """Train a tiny GLIP from random weights, then on in the control's prompts and rate."""
         from pipelines.demo.start import write_start
         from student.train import train
 
-        _forget(self.places.run("start"), self.places.run("teacher"))
+        _forget(*(self.places.run(name) for name in ("start", "base", "teacher")))
         write_start(self.places.run("start"), self.recipe.world)
-        return train(self.places.trainings(self.recipe)["teacher"], self.progress)
+        trainings = self.places.trainings(self.recipe)
+        train(trainings["base"], self.progress)
+        return train(trainings["teacher"], self.progress)
 
     def label(self) -> dict[str, Any]:
         """Evidence, through the engine. What an earlier, equal run committed is not labelled again."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipelines.demo.places import Places
 from pipelines.demo.recipe import HARD_NEGATIVES, Recipe
 from pipelines.demo.start import write_start
 from pipelines.demo.world.lexicon import COLOURS, NOUNS, vocabulary
@@ -35,6 +36,32 @@ def test_the_plain_control_goes_on_as_the_teacher_did() -> None:
 
     assert plain.streams == recipe.teacher(Path("start"), "gold", Path("teacher")).streams
     assert (plain.steps, plain.learning_rate) == (recipe.student_steps, recipe.student_learning_rate)
+
+
+def test_the_teacher_finishes_gold_as_its_control_will_go_on() -> None:
+    recipe = Recipe(seed=4, control_learning_rate=2e-3, student_steps=500)
+    finished = recipe.finished_teacher(Path("base"), "gold", Path("out"))
+    control = recipe.control(Path("base"), "gold", Path("out"))
+
+    assert (finished.steps, finished.learning_rate) == (recipe.finish_steps, 2e-3)
+    assert finished.model_copy(update={"steps": control.steps, "seed": control.seed}) == control
+
+
+def test_no_arm_repeats_the_batches_of_the_teachers_last_steps() -> None:
+    recipe = Recipe(seed=4)
+    finished = recipe.finished_teacher(Path("base"), "gold", Path("out"))
+    arms = [recipe.control(TEACHER, "gold", Path("out")), recipe.student(TEACHER, "gold", "v", Path("out"))]
+
+    assert finished.seed not in {arm.seed for arm in arms}
+
+
+def test_student_and_control_start_from_the_model_that_labels(tmp_path: Path) -> None:
+    places, recipe = Places(tmp_path), Recipe()
+    trainings = places.trainings(recipe)
+
+    assert trainings["teacher"].start == str(places.model("base"))
+    assert {trainings[name].start for name in ("student", "control")} == {str(places.model("teacher"))}
+    assert places.job(recipe).teacher.model == str(places.model("teacher"))
 
 
 def test_one_seed_decides_world_and_runs() -> None:

@@ -12,15 +12,15 @@ from engine.settings import StorageSettings
 
 
 @contextmanager
-def s3_bucket() -> Iterator[tuple[str, StorageSettings]]:
-    """A fresh bucket and how to reach it."""
+def s3_bucket(name: str | None = None) -> Iterator[tuple[str, StorageSettings]]:
+    """Yield a fresh bucket and how to reach it. name: of the bucket; None for a random one."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     settings = StorageSettings(endpoint_url=f"http://{host}:{port}")
-    name = f"bucket-{uuid.uuid4().hex[:8]}"
+    name = name or f"bucket-{uuid.uuid4().hex[:8]}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "testing")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")

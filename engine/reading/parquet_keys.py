@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from schemas.errors import SampleRejected
 
-KEY_COLUMNS = ("key",)
+KEY_COLUMNS = ("key", "__key__")  # ours; that of WebDataset, as the Hub makes Parquet of its tars
 CODE = "KEY_BAD"
 MAX_CHARS = 16_384
 KINDS = "text, bytes that are text, or whole numbers"

@@ -147,6 +147,21 @@ def test_without_a_column_of_keys_a_position_is_the_key(tmp_path: Path) -> None:
     assert keys_of(written(tmp_path / "a.parquet", None)) == ["0", "1", "2"]
 
 
+def test_the_key_column_of_webdataset_is_the_key_where_there_is_no_other(tmp_path: Path) -> None:
+    keys = pa.array(["k0", "k1", "k2"])
+    both = pa.table({"image": [IMAGE], "caption": ["a"], "__key__": ["other"], "key": ["own"]})
+    pq.write_table(both, tmp_path / "both.parquet")
+
+    assert keys_of(written(tmp_path / "a.parquet", keys, "__key__")) == ["k0", "k1", "k2"]
+    assert keys_of(tmp_path / "both.parquet") == ["own"]
+
+
+def test_a_column_that_is_the_image_is_no_key(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"key": [IMAGE, IMAGE], "caption": ["a", "b"]}), tmp_path / "a.parquet")
+
+    assert keys_of(tmp_path / "a.parquet") == ["0", "1"]
+
+
 def test_a_key_may_be_kept_beside_as_the_value_that_it_was(tmp_path: Path) -> None:
     raws = list(opened(written(tmp_path / "a.parquet", pa.array([5, 0])), keep=("key",)).samples(0, 2))
 

@@ -13,6 +13,8 @@ SAMPLE_CODES: dict[str, str] = {
     "huge tiles",
     "IMG_DECODE": "the decoder refused the bytes, or a JPEG has more than 100 scans",
     "IMG_TRUNCATED": "the image data ends early",
+    "KEY_BAD": "the key column of a Parquet row is null, empty, not UTF-8, longer than 16,384 characters, or a number "
+    "that is not whole",
     "CAP_MISSING": "no caption member, field or column",
     "CAP_EMPTY": "the caption holds no letter or digit",
     "CAP_UTF8": "the caption is not valid UTF-8 or holds a lone surrogate",

@@ -18,6 +18,9 @@ from schemas.records import Record
 FORMAT_VERSION = "1.0"
 COMMIT_FORMAT = "1.1"  # 1.1: a data file's path names the fingerprint too
 SNAPSHOT_FORMAT = "2.0"  # 2.0: entries stand in segments, the digest is that of a set
+KeyForm = Literal["plain", "exact"]
+PLAIN_KEYS: KeyForm = "plain"
+EXACT_KEYS: KeyForm = "exact"
 
 
 def bare_url(url: str) -> str:
@@ -29,6 +32,11 @@ def bare_url(url: str) -> str:
 def unit_name(shard_url: str, first: int) -> str:
     """`sha256(shard URL without query)[:16]-<first sample, 8 digits>`: no list position enters."""
     return f"{hashlib.sha256(bare_url(shard_url).encode()).hexdigest()[:16]}-{first:08d}"
+
+
+def _is_none(value: object) -> bool:
+    """Return whether a field that came later is left out of the written record."""
+    return value is None
 
 
 class SampleCounts(Record):
@@ -72,6 +80,12 @@ class ShardFacts(Record):
     version: str = Field(description="ETag, or modification time and inode: says when to look again")
     sha256: str
     samples: int = Field(ge=0)
+    keys: KeyForm | None = Field(
+        None,
+        exclude_if=_is_none,
+        description="of a Parquet shard: plain, as version 2 of the reader gave them, or exact, which it did not; "
+        "none: a tar, or recorded by an earlier tree",
+    )
 
 
 class Unit(Record):
@@ -97,6 +111,11 @@ class FingerprintParts(Record):
     evidence: str
     schema_version: str
     selection: str | None = Field(None, description="the keys asked for in this shard; none: all of them")
+    keys: str | None = Field(
+        None,
+        exclude_if=_is_none,
+        description="exact: earlier versions gave wrong keys to samples of this shard; else none",
+    )
 
     def fingerprint(self) -> str:
         """`sha256:<hex>` over all parts that are there."""

@@ -27,6 +27,7 @@ _NAMES = {
     "evidence": "the evidence settings",
     "schema_version": "the evidence format",
     "selection": "the choice of samples",
+    "keys": "the reading of keys",
 }
 
 
@@ -60,8 +61,14 @@ def reading_digest(input_settings: InputSettings) -> str:
     return digest_of([READER_VERSION, input_settings.reading().identity()])
 
 
-def parts_of(unit: Unit, method: Method, selection: str | None = None) -> FingerprintParts:
-    """The parts of one unit's fingerprint. selection: digest of the keys asked for in its shard; none: all."""
+def parts_of(
+    unit: Unit, method: Method, selection: str | None = None, keys: str | None = None
+) -> FingerprintParts:
+    """Return the parts of one unit's fingerprint.
+
+    selection: digest of the keys asked for in its shard; none: all
+    keys:      how keys are read where earlier versions read them wrongly; none elsewhere
+    """
     return FingerprintParts(
         input=unit.input_digest,
         first=unit.first,
@@ -73,6 +80,7 @@ def parts_of(unit: Unit, method: Method, selection: str | None = None) -> Finger
         evidence=method.evidence,
         schema_version=SCHEMA_VERSION,
         selection=selection,
+        keys=keys,
     )
 
 
@@ -86,12 +94,20 @@ class Fingerprints:
         )
         self._last = _members(teacher=method.teacher)
 
-    def of(self, input_digest: str, first: int, count: int, selection: str | None = None) -> str:
-        """The fingerprint of the unit [first, first + count) of a shard; selection as in `parts_of`."""
+    def of(
+        self,
+        input_digest: str,
+        first: int,
+        count: int,
+        selection: str | None = None,
+        keys: str | None = None,
+    ) -> str:
+        """Return the fingerprint of the unit [first, first + count) of a shard; the others as in `parts_of`."""
         chosen = "" if selection is None else f'"selection":{encode_basestring(selection)},'
+        exact = "" if keys is None else f'"keys":{encode_basestring(keys)},'
         text = (
             f'{{"count":{count},{self._before_first},"first":{first},'
-            f'"input":{encode_basestring(input_digest)},{self._before_selection},{chosen}{self._last}}}'
+            f'"input":{encode_basestring(input_digest)},{exact}{self._before_selection},{chosen}{self._last}}}'
         )
         return "sha256:" + sha256_hex(text.encode())
 
@@ -104,4 +120,6 @@ def _members(**values: str) -> str:
 def changes(before: FingerprintParts, after: FingerprintParts) -> list[str]:
     """In words, what differs between two fingerprints."""
     old, new = before.model_dump(), after.model_dump()
-    return list(dict.fromkeys(f"{_NAMES[name]} changed" for name in new if old[name] != new[name]))
+    return list(
+        dict.fromkeys(f"{_NAMES[name]} changed" for name in (*new, *old) if old.get(name) != new.get(name))
+    )

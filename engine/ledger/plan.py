@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from engine.ledger.fingerprint import Fingerprints, Method, parts_of
 from engine.reading.selection import Selection
-from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit, unit_name
+from schemas.ledger import EXACT_KEYS, FingerprintParts, ShardFacts, SnapshotEntry, Unit, unit_name
 
 _NONE = (-1, "")  # a shard of which no unit is planned
 _INDEX_AT = 17  # where the first sample's index stands in a unit's name
@@ -37,12 +37,17 @@ class JobPlan:
         self.samples_cut = 0
         self._cuts: dict[str, tuple[int, str] | None] = dict.fromkeys(self.shards)  # samples, sha256
         self._uncut = len(self._cuts)
+        self._exact_keys: set[str] = set()  # shards whose keys earlier versions read wrongly
         self._given_up: set[str] = set()
         self._fingerprints = Fingerprints(method)
 
     def cut(self, facts: ShardFacts, samples_left: int | None = None) -> int:
         """Cut a shard that was read, to no more than `samples_left` samples; how many units it has."""
         samples = facts.samples if samples_left is None else min(facts.samples, samples_left)
+        if facts.keys == EXACT_KEYS:
+            self._exact_keys.add(facts.url)
+        else:
+            self._exact_keys.discard(facts.url)
         return self._set_cut(facts.url, (samples, facts.sha256))
 
     def leave_out(self, url: str) -> None:
@@ -55,11 +60,11 @@ class JobPlan:
 
     def parts(self, unit: Unit) -> FingerprintParts:
         """The parts of a unit's fingerprint under this job."""
-        return parts_of(unit, self.method, self._chosen(unit.shard))
+        return parts_of(unit, self.method, self._chosen(unit.shard), self._keys(unit.shard))
 
     def fingerprint(self, unit: Unit) -> str:
         """The fingerprint that a unit's commit must have."""
-        return self._fingerprints.of(unit.input_digest, unit.first, unit.count, self._chosen(unit.shard))
+        return self._fingerprint(unit.shard, unit.input_digest, unit.first, unit.count)
 
     def units(self) -> Iterator[Unit]:
         """Units of the shards that were read, in plan order."""
@@ -110,7 +115,7 @@ class JobPlan:
         samples, sha256 = cut
         first = place * self.unit_samples
         count = min(self.unit_samples, samples - first)
-        return self._fingerprints.of("sha256:" + sha256, first, count, self._chosen(shard)) == fingerprint
+        return self._fingerprint(shard, "sha256:" + sha256, first, count) == fingerprint
 
     def planned(self, listed_uncut: Iterable[int]) -> int:
         """Units planned: those of shards that were read, and of each other shard its commits, at least one.
@@ -118,6 +123,12 @@ class JobPlan:
         listed_uncut: how many commits each shard has that was not read yet; shards without commits may be left out
         """
         return self.units_cut + self._uncut + sum(max(count - 1, 0) for count in listed_uncut)
+
+    def _fingerprint(self, shard: str, input_digest: str, first: int, count: int) -> str:
+        return self._fingerprints.of(input_digest, first, count, self._chosen(shard), self._keys(shard))
+
+    def _keys(self, url: str) -> str | None:
+        return EXACT_KEYS if url in self._exact_keys else None
 
     def _chosen(self, url: str) -> str | None:
         """Digest of the keys asked for in a shard, None where all are."""

@@ -6,21 +6,35 @@ Promise: a shard is read to its end before anything of it is planned.
 from __future__ import annotations
 
 import hashlib
+import logging
+from typing import NamedTuple
 
+from engine.filesystems import open_filesystem, reaching
 from engine.ledger.commits import put_record
 from engine.ledger.records import record_from
-from engine.reading.shards import READER_VERSION, open_shard
-from engine.reading.spool import ShardStat, Spool, sha256_of_file
+from engine.reading.parquet_reader import ParquetTable
+from engine.reading.shards import READER_VERSION, ParquetShard, open_shard
+from engine.reading.spool import ShardStat, Spool, check_unchanged, sha256_of_file
 from engine.settings import InputSettings
 from engine.storage import Store
-from schemas.errors import NotFound
-from schemas.ledger import ShardFacts, unit_name
+from schemas.errors import GroundswellError, NotFound
+from schemas.ledger import KeyForm, ShardFacts, unit_name
+
+log = logging.getLogger(__name__)
+
+
+class Known(NamedTuple):
+    """Facts of a shard's present version, and whether they are recorded as they stand here."""
+
+    facts: ShardFacts
+    is_recorded: bool
 
 
 def index_shard(stat: ShardStat, settings: InputSettings, spool: Spool) -> ShardFacts:
     """Fetch a shard, check it to its end, count its samples. Raises ShardDamaged."""
     path = spool.fetch(stat, settings.storage)
-    samples = len(open_shard(path, stat.url, settings.reading()))
+    shard = open_shard(path, stat.url, settings.reading())
+    keys = shard.key_form() if isinstance(shard, ParquetShard) else None
     sha256 = sha256_of_file(path)
     spool.confirm(stat)
     return ShardFacts(
@@ -28,27 +42,59 @@ def index_shard(stat: ShardStat, settings: InputSettings, spool: Spool) -> Shard
         size_bytes=stat.size_bytes,
         version=stat.version,
         sha256=sha256,
-        samples=samples,
+        samples=len(shard),
+        keys=keys,
     )
 
 
 def facts_path(stat: ShardStat, settings: InputSettings) -> str:
     """Where the facts of that shard version are kept; another reader counts anew."""
-    seen = f"{settings.format}\n{READER_VERSION}\n{stat.version}\n{stat.size_bytes}"
+    return _path(stat, settings, "\nkeys" if settings.format == "parquet" else "")
+
+
+def known_facts(store: Store, stat: ShardStat, settings: InputSettings) -> Known | None:
+    """Return what an earlier run recorded for exactly this version; None if the shard is to be read.
+
+    Earlier versions of Groundswell did not record how the keys of a Parquet shard are read. Such a shard is opened
+    again, for its schema and its keys alone.
+    """
+    facts = _recorded(store, facts_path(stat, settings))
+    if facts is not None:
+        return Known(facts, True)
+    if settings.format != "parquet":
+        return None
+    facts = _recorded(store, _path(stat, settings))
+    keys = None if facts is None else _look_at_keys(stat, settings)
+    return Known(facts.model_copy(update={"keys": keys}), False) if facts is not None and keys else None
+
+
+def record_facts(store: Store, stat: ShardStat, settings: InputSettings, facts: ShardFacts) -> None:
+    """Keep a shard's facts for later runs."""
+    put_record(store, facts_path(stat, settings), facts)
+
+
+def _look_at_keys(stat: ShardStat, settings: InputSettings) -> KeyForm | None:
+    """Read the footer and the keys of a shard where it lies; None if that fails, which a worker then names."""
+    filesystem, path = open_filesystem(stat.url, settings.storage)
+    try:
+        with reaching(stat.url), filesystem.open(path, "rb", cache_type="none") as file:
+            keys = ParquetTable(file, stat.url, settings.reading()).key_form()
+        check_unchanged(stat, settings.storage)
+    except (GroundswellError, OSError) as error:
+        log.info("the keys of %s could not be looked at, it is read again: %s", stat.url, error)
+        return None
+    return keys
+
+
+def _path(stat: ShardStat, settings: InputSettings, more: str = "") -> str:
+    seen = f"{settings.format}\n{READER_VERSION}\n{stat.version}\n{stat.size_bytes}{more}"
     return f"shards/{unit_name(stat.url, 0)[:16]}/{hashlib.sha256(seen.encode()).hexdigest()[:16]}.json"
 
 
-def known_facts(store: Store, stat: ShardStat, settings: InputSettings) -> ShardFacts | None:
-    """Facts that an earlier run recorded for exactly this version."""
-    path = facts_path(stat, settings)
+def _recorded(store: Store, path: str) -> ShardFacts | None:
     try:
         data = store.read(path)
     except NotFound:
         return None
     remedy = "move it away and run the job again, which reads the shard once more"
     return record_from(ShardFacts, data, f"{store.url}/{path}", "what is known of a shard", remedy)
-
-
-def record_facts(store: Store, stat: ShardStat, settings: InputSettings, facts: ShardFacts) -> None:
-    """Keep a shard's facts for later runs."""
-    put_record(store, facts_path(stat, settings), facts)

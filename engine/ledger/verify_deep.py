@@ -25,7 +25,7 @@ from schemas.errors import Conflict, NotFound, SampleRejected, ShardDamaged
 from schemas.ledger import SnapshotEntry
 
 # what the reader and the decoder say; other codes are the finder's and the teacher's, who are not asked again
-_OF_READING = ("IMG_", "CAP_", "JSON_", "DUP_", "MEMBER_", "FRAME_", "SPANS_")
+_OF_READING = ("IMG_", "CAP_", "JSON_", "DUP_", "MEMBER_", "FRAME_", "SPANS_", "KEY_")
 
 
 class InputsReader:

@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 
 from engine.filesystems import absolute_url, open_filesystem, reaching
 from engine.plain_parquet import UnfitFooter, footer_of, names_extension_type
+from engine.reading.parquet_keys import CODE as KEY_BAD
+from engine.reading.parquet_keys import KINDS, is_key, key_texts
 from engine.reading.raw_samples import RawSample
 from engine.reading.shards import Shard
 from engine.settings import StorageSettings
@@ -94,7 +96,7 @@ def load_selection(url: str, shards: Sequence[str], storage: StorageSettings | N
     if not url.endswith(".parquet"):
         return _checked(Selection(everywhere=frozenset(_lines(data, where))), where)
     table = _columns(data, where)
-    keys = _texts(table, "key", where)
+    keys = _keys(table, where)
     if "shard" not in table.schema.names:
         return _checked(Selection(everywhere=frozenset(keys)), where)
     named: dict[str, set[str]] = defaultdict(set)
@@ -108,7 +110,10 @@ def load_selection(url: str, shards: Sequence[str], storage: StorageSettings | N
 
 
 class SelectedShard:
-    """A shard of which only some samples are asked for; the others keep their place, rejected."""
+    """A shard of which only some samples are asked for; the others keep their place, rejected.
+
+    Whether a row without a key is asked for is unknown: it keeps its own code.
+    """
 
     def __init__(self, shard: Shard, keys: frozenset[str]) -> None:
         self._shard, self._keys = shard, keys
@@ -119,7 +124,7 @@ class SelectedShard:
     def samples(self, first: int, count: int) -> Iterator[RawSample]:
         """See Shard."""
         for raw in self._shard.samples(first, count):
-            chosen = raw.key in self._keys
+            chosen = raw.key in self._keys or (raw.rejected is not None and raw.rejected.code == KEY_BAD)
             yield raw if chosen else RawSample(raw.index, raw.key, rejected=SampleRejected(CODE))
 
     def images(self, wanted: Sequence[RawSample]) -> Iterator[bytes]:
@@ -183,6 +188,22 @@ def _columns(data: bytes, where: str) -> pa.Table:
         return file.read(columns=names, use_threads=False)
     except (pa.ArrowException, OSError, UnfitFooter) as error:
         raise ConfigError(f"input.only: {where} is not a readable Parquet file: {error}") from error
+
+
+def _keys(table: pa.Table, where: str) -> list[str]:
+    """Return the column `key` as text, by the rules for keys of shards. Raises ConfigError for the first bad row."""
+    kind = table.schema.field("key").type
+    if not is_key(kind):
+        raise ConfigError(
+            f"input.only: {where}: column 'key' is {kind}, expected {KINDS}; write keys as text"
+        )
+    keys: list[str] = []
+    for chunk in table.column("key").chunks:
+        for key in key_texts(chunk, "key", len(keys)):
+            if isinstance(key, SampleRejected):
+                raise ConfigError(f"input.only: {where}: {key.detail}")
+            keys.append(key)
+    return keys
 
 
 def _texts(table: pa.Table, name: str, where: str) -> list[str]:

@@ -22,10 +22,10 @@ from engine.reading.tar_reader import Member, read_members
 from engine.settings import ReadingSettings
 from schemas.errors import SampleRejected, ShardDamaged
 from schemas.labeler import Spans
+from schemas.ledger import KeyForm
 from schemas.records import Pixels
 
 MAX_MEMBER_BYTES = 64 * 2**20
-MAX_KEY_CHARS = 16_384
 READER_VERSION = "2"
 """Enters every fingerprint; to be raised when the same bytes are read differently."""
 
@@ -142,16 +142,22 @@ class ParquetShard:
 
     def samples(self, first: int, count: int) -> Iterator[RawSample]:
         """See Shard."""
-        for index, (group, row, values) in enumerate(self._table.read(first, count, images=False), first):
-            key = str(index)
+        for index, (group, row, values, found) in enumerate(self._table.read(first, count, False), first):
+            if isinstance(found, SampleRejected):
+                yield RawSample(index, "", rejected=found)
+                continue
+            key = str(index) if found is None else found
             try:
                 fields = {name: _decoded(value) for name, value in values.items()}
-                key = str(fields.get("key") or index)[:MAX_KEY_CHARS]
                 column = self._table.image_column
                 pixels = Pixels(url=self._url, row_group=group, row=row, column=column)
                 yield self._read(index, key, pixels, values, fields)
             except SampleRejected as rejected:
                 yield RawSample(index, key, rejected=rejected)
+
+    def key_form(self) -> KeyForm:
+        """See ParquetTable."""
+        return self._table.key_form()
 
     def images(self, wanted: Sequence[RawSample]) -> Iterator[bytes]:
         """See Shard."""
@@ -160,9 +166,9 @@ class ParquetShard:
         first, last = wanted[0].index, wanted[-1].index
         indices = {raw.index for raw in wanted}
         rows = self._table.read(first, last - first + 1, images=True)
-        for index, (_, _, values) in enumerate(rows, first):
+        for index, row in enumerate(rows, first):
             if index in indices:
-                yield image_bytes(values[self._table.image_column]) or b""
+                yield image_bytes(row.values[self._table.image_column]) or b""
 
     def _read(
         self, index: int, key: str, pixels: Pixels, values: Mapping[str, Any], fields: Mapping[str, Any]

@@ -91,7 +91,7 @@ class _Search:
             raise NotTheSamples(self._reason())
 
     def _rejection(self, index: int, died: Died) -> dict[str, object]:
-        key = str(index) if died.key is None else died.key
+        key = died.key or ""  # a process that died early named none, and a position is not a key
         return rejection_row(self._unit, index, key, SampleRejected(died.code, died.detail))
 
     def _reason(self) -> str:

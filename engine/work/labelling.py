@@ -16,7 +16,7 @@ from engine.ledger.commits import entry_of, read_commit
 from engine.ledger.epochs import Epoch, claim_epoch
 from engine.ledger.plan import JobPlan
 from engine.ledger.publish import Publisher
-from engine.ledger.shard_facts import known_facts
+from engine.ledger.shard_facts import known_facts, record_facts
 from engine.parallel import in_parallel
 from engine.reading.spool import ShardStat
 from engine.settings import InputSettings
@@ -56,6 +56,7 @@ class Labelling:
         self._unread: deque[str] = deque(plan.shards)
         self._again: set[str] = set()  # failed before, and not ended yet in this run
         self._only: tuple[frozenset[str], frozenset[str]] | None = None  # units and shards, see keep_only
+        self._unrecorded: list[ShardFacts] = []
         self._reading = 0
         self._epoch: Epoch | None = None
         self._published_at = time.monotonic()
@@ -68,6 +69,14 @@ class Labelling:
         self._unread = deque(url for url in self._unread if url not in gone)
         if self._limit is None:
             self._use_known_facts()
+
+    def record_facts(self) -> None:
+        """Keep what `begin` found out about shards beyond what earlier runs recorded."""
+        in_parallel(
+            lambda facts: record_facts(self.store, self._stats[facts.url], self._settings, facts),
+            self._unrecorded,
+        )
+        self._unrecorded.clear()
 
     def committed_before(self) -> int:
         """Mark units done that the newest snapshot or a commit record shows as done; how many."""
@@ -221,11 +230,13 @@ class Labelling:
         shards = iter(self._unread)
         while chunk := list(islice(shards, _FACTS_AT_ONCE)):
             known = in_parallel(lambda url: known_facts(self.store, self._stats[url], self._settings), chunk)
-            for url, facts in zip(chunk, known, strict=True):
-                if facts is None:
+            for url, found in zip(chunk, known, strict=True):
+                if found is None:
                     still_unread.append(url)
-                else:
-                    self._cut(facts)
+                    continue
+                self._cut(found.facts)
+                if not found.is_recorded:
+                    self._unrecorded.append(found.facts)
         self._unread = still_unread
 
     def _cut(self, facts: ShardFacts) -> None:

@@ -64,7 +64,8 @@ def retry(
         if work.committed < summary["units"]["committed"]:
             raise Conflict(
                 f"{summary['units']['committed'] - work.committed} committed units are of other inputs, another "
-                "teacher or other phrases than there are now; `groundswell label` with the job's file redoes them"
+                "teacher, other phrases or another reading of keys than there are now; `groundswell label` with the "
+                "job's file redoes them"
             )
         nonlocal redone
         redone = work.keep_only(failed_units(store, before))

@@ -89,6 +89,7 @@ def start(
     _look_for_files(work)
     narrowed(work)
     setting.record()
+    work.record_facts()
     work.publish()
     if work.next_is_due():
         run = _Run.of(setting, work)

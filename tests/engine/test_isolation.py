@@ -110,6 +110,13 @@ def test_many_poisons_in_a_row_are_believed_when_another_sample_lives() -> None:
     assert [row["index"] for row in labelled.result.rejections] == list(range(40))
 
 
+def test_a_sample_whose_process_named_no_key_is_not_given_its_position_for_one() -> None:
+    alive = Labelled(UnitResult([], []), 0)
+    labelled = isolate(unit(2), lambda span: Died("CRASH", "died while it read") if 1 in span else alive)
+
+    assert [(row["index"], row["key"]) for row in labelled.result.rejections] == [(1, "")]
+
+
 def processes(folder: Path) -> int:
     return len(list(folder.glob("worker-*")))
 

@@ -35,6 +35,24 @@ def test_a_text_file_and_a_table_of_the_same_keys_are_one_choice(tmp_path: Path)
     assert lines.keys_of("anything") == {"a", "b"}
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pa.array([7, 0, 2**63], pa.uint64()),
+        pa.array([7.0, 0.0, 2.0**63]),
+        pa.array(["7", "0", str(2**63)]).dictionary_encode(),
+        pa.array([b"7", b"0", str(2**63).encode()]),
+    ],
+    ids=["whole numbers", "floats", "categories", "bytes"],
+)
+def test_keys_of_any_type_are_the_text_that_they_are_in_a_shard(tmp_path: Path, keys: pa.Array) -> None:
+    pq.write_table(pa.table({"key": keys}), tmp_path / "k.parquet")
+
+    chosen = load_selection(str(tmp_path / "k.parquet"), SHARDS)
+
+    assert chosen.everywhere == {"7", "0", str(2**63)}
+
+
 def test_a_shard_column_takes_whole_urls_and_unique_ends(tmp_path: Path) -> None:
     named = parquet(
         tmp_path / "k.parquet", key=["x", "y", "z"], shard=["b/00.tar", "01.tar", "/data/b/01.tar"]
@@ -83,7 +101,14 @@ def test_a_file_that_names_no_keys_is_refused(
 
 @pytest.mark.parametrize(
     ("columns", "words"),
-    [({"name": ["x"]}, "no column `key`"), ({"key": [1]}, "expected text"), ({"key": ["x", None]}, "nulls")],
+    [
+        ({"name": ["x"]}, "no column `key`"),
+        ({"key": [True]}, "column 'key' is bool, expected text"),
+        ({"key": ["x", None]}, "row 1: column 'key' is null"),
+        ({"key": ["x", ""]}, "row 1: column 'key' is empty"),
+        ({"key": [1.0, 2.5]}, "row 1: column 'key' holds 2.5, expected a whole number"),
+        ({"key": ["x"], "shard": [1]}, "column 'shard' is int64, expected text"),
+    ],
 )
 def test_a_table_without_a_column_of_keys_is_refused(
     tmp_path: Path, columns: dict[str, list[object]], words: str

@@ -23,7 +23,7 @@ from tests.engine.test_images import png_header, saved
 from tests.engine.worlds import job_of, picture, tar_bytes
 
 # tested where they are raised, in tests/engine and tests/label
-ELSEWHERE = {"CRASH", "TIMEOUT", "NOT_SELECTED", "SPANS_BAD"}
+ELSEWHERE = {"CRASH", "TIMEOUT", "NOT_SELECTED", "SPANS_BAD", "KEY_BAD"}
 
 
 def test_the_page_of_codes_says_what_the_list_says(project_root: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipelines.cli.shell import JSON, SET, Progress, example, give, table, verb
-from schemas.errors import ConfigError
+from pipelines.cli.shell import JSON, SET, Progress, example, give, say, table, verb
+from schemas.errors import ConfigError, UnfinishedError
 
 # What a machine that sends SIGTERM commonly waits; a step and a checkpoint must fit in.
 TRAIN_GRACE_S = 110.0
@@ -128,7 +128,12 @@ def evaluate(
         protocol="fixed_ap" if fixed_ap else "lvis" if lvis else "coco",
         progress=Progress(),
     )
+    for note in report.get("notes", ()):
+        say(f"note: {note}")
     give(as_json, report.data(), report.text())
+    if report.mostly_unmatched:
+        say("most detections were left out: the numbers do not measure these results")
+        raise typer.Exit(UnfinishedError.exit_code)
 
 
 @verb

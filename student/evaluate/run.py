@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from student.evaluate.gold import (
     of_images,
     phrase_categories,
     read_gold,
-    read_json,
 )
 from student.evaluate.images import EvaluationImage, evaluation_images
 from student.evaluate.phrases import AskedPhrase, phrase_recall, recall_by_group
@@ -33,6 +31,7 @@ from student.evaluate.predictors import (
 )
 from student.evaluate.protocols import PROTOCOLS, ProtocolName, boxes_all, check_gold
 from student.evaluate.report import Evaluation
+from student.evaluate.results import join_results, read_results
 
 Progress = Callable[[str, int, int], None]
 
@@ -79,9 +78,13 @@ def evaluate(
             f"--group-by {group_by}: no category of {gold} has such a field; leave it out, or name another"
         )
     if model.suffix == ".json":
-        results, seen = _read_results(model), truth
+        joined = join_results(read_results(model), truth, model, Path(gold))
+        results, seen = joined.rows, truth
         recall: dict[str, Any] = {}
-        facts: dict[str, Any] = {}
+        facts: dict[str, Any] = {
+            **({"unmatched": joined.unmatched} if joined.unmatched else {}),
+            **({"notes": joined.notes} if joined.notes else {}),
+        }
     else:
         if images is None and not any(image.get("pixels") for image in truth["images"]):
             raise ConfigError(f"{model} is a model: --images says where the gold's images are")
@@ -125,25 +128,6 @@ class _Images:
             if self._progress is not None:
                 self._progress(label, number, len(records))
             yield image
-
-
-def _read_results(path: Path) -> list[Result]:
-    rows = read_json(path)
-    fields = {"image_id", "category_id", "bbox", "score"}
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and fields <= row.keys() for row in rows):
-        raise ConfigError(f"{path}: expected a list of COCO detections with {', '.join(sorted(fields))}")
-    for number, row in enumerate(rows):
-        numbers = [*row["bbox"], row["score"]] if isinstance(row["bbox"], list) else []
-        if len(numbers) != 5 or not all(map(_is_finite, numbers)):
-            raise ConfigError(
-                f"{path}: detection {number} has bbox {row['bbox']!r} and score {row['score']!r}; expected four finite "
-                "numbers x, y, width, height in pixels and one finite score"
-            )
-    return rows
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _ask(

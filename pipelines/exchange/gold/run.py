@@ -82,6 +82,8 @@ def import_gold(
                 "negatives": options.negatives,
                 "seed": options.seed,
             },
+            # results for the file are joined by its own ids
+            **({"category_ids": ids} if (ids := getattr(importer, "category_ids", None)) else {}),
             **account,
         }
         manifest = write_view(to, _again(spool), kind="gold", provenance=provenance, storage=storage)

@@ -61,7 +61,8 @@ def with_whole_ids(gold: Any) -> Any:
     if not isinstance(gold, dict):
         return gold
     for name in ("images", "annotations", "categories"):
-        for item in gold.get(name) if isinstance(gold.get(name), list) else ():
+        items = gold.get(name)
+        for item in items if isinstance(items, list) else ():
             if isinstance(item, dict):
                 _make_whole(item)
     return gold

@@ -51,6 +51,7 @@ def evaluate(
     batch_size: int = 16,
     results_to: str | Path | None = None,
     asking: Asking | None = None,
+    names: str | Path | None = None,
     protocol: ProtocolName = "coco",
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -64,6 +65,7 @@ def evaluate(
     protocol:         coco, lvis (federated, 300 boxes an image) or fixed_ap (10,000 a category, no limit an image)
     merged:           also recall by the merged-box protocol
     asking:           how a GLIP directory is asked for the categories: words, chunks, how many boxes
+    names:            a file with the names of a detector's classes; without it its metadata, a file beside it, COCO's
     results_to:       a file for the detections, as COCO results: what `paired_differences` compares
     """
     model, truth = Path(model_or_results), read_gold(Path(gold))
@@ -71,6 +73,10 @@ def evaluate(
     if asking not in (None, Asking()) and model.suffix in (".json", ".onnx"):
         raise ConfigError(
             f"{model} takes no prompts: words, chunks, boxes and padding are for a GLIP directory"
+        )
+    if names is not None and model.suffix != ".onnx":
+        raise ConfigError(
+            f"{model} takes no --names: they are for the classes of a detector (.onnx); leave them out"
         )
     named = dict(groups) if groups is not None else category_groups(truth, group_by)
     if groups is None and group_by != "frequency" and not named:
@@ -91,7 +97,18 @@ def evaluate(
         place = None if images is None else str(images)
         source = _Images(place, truth, Path(key_map) if key_map else None, progress)
         results, recall, facts = _ask(
-            model, truth, source, named, phrases, merged, bootstrap, seed, batch_size, asking, protocol
+            model,
+            truth,
+            source,
+            named,
+            phrases,
+            merged,
+            bootstrap,
+            seed,
+            batch_size,
+            asking,
+            protocol,
+            None if names is None else Path(names),
         )
         seen = of_images(truth, source.met)
     if not seen["images"]:
@@ -142,11 +159,13 @@ def _ask(
     batch_size: int,
     asking: Asking | None,
     protocol: ProtocolName,
+    names: Path | None,
 ) -> tuple[list[Result], dict[str, Any], dict[str, Any]]:
     """Detections, recalls, and facts of the asking: how many phrases were measured, which could not be asked."""
     if model_settings(model)["kind"] == "detector":
-        detector = DetectorPredictor(model, gold["categories"])
-        return [row for image in source.read("detecting") for row in detector.results(image)], {}, {}
+        detector = DetectorPredictor(model, gold["categories"], names)
+        found = [row for image in source.read("detecting") for row in detector.results(image)]
+        return found, {}, {"classes": detector.named.facts, "notes": detector.named.notes}
     predictor = PromptPredictor(model, batch_size, asking, PROTOCOLS[protocol].asked_per_image)
     results = list(predictor.results(source.read("detecting"), gold["categories"]))
     asked = list(_grounded(predictor, gold, source)) if phrases and predictor.takes_phrases else []

@@ -77,13 +77,13 @@ def import_gold(
         provenance = {
             **{"format": format, "source": path.name, "source_digest": _digest(path)},
             **{"exhaustive": importer.exhaustive, "facts": importer.facts},
+            # results for the file are joined by its own ids
+            **({"category_ids": ids} if (ids := getattr(importer, "category_ids", None)) else {}),
             **{
                 "without_images": options.images is None,
                 "negatives": options.negatives,
                 "seed": options.seed,
             },
-            # results for the file are joined by its own ids
-            **({"category_ids": ids} if (ids := getattr(importer, "category_ids", None)) else {}),
             **account,
         }
         manifest = write_view(to, _again(spool), kind="gold", provenance=provenance, storage=storage)

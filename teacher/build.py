@@ -15,13 +15,18 @@ from teacher.settings import DecoySettings, DetectorSettings, GlipSettings, Phra
 _TEACHER: TypeAdapter[DetectorSettings | GlipSettings] = TypeAdapter(TeacherSettings)
 
 
-def labeler(settings: dict[str, Any], batch_size: int, min_score: float) -> Labeler:
-    """The teacher of a job; its regions have a raw score of at least `min_score`."""
+def labeler(
+    settings: dict[str, Any], batch_size: int, min_score: float, long_phrases: bool = False
+) -> Labeler:
+    """The teacher of a job; its regions have a raw score of at least `min_score`.
+
+    long_phrases: whether the job asks for expressions or given spans; part of a detector's digest
+    """
     teacher = _TEACHER.validate_python(settings)
     if isinstance(teacher, DetectorSettings):
         from teacher.labelers.detector import DetectorLabeler
 
-        return DetectorLabeler(teacher, batch_size, min_score)
+        return DetectorLabeler(teacher, batch_size, min_score, long_phrases)
     from teacher.labelers.glip import GlipLabeler
 
     return GlipLabeler(teacher, batch_size, min_score)
@@ -41,13 +46,13 @@ def decoys(settings: dict[str, Any], pool: str, pool_digest: str) -> DecoyChoose
     return chooser_of(DecoySettings.model_validate(settings), pool, pool_digest)
 
 
-def labeler_digest(settings: dict[str, Any]) -> str:
+def labeler_digest(settings: dict[str, Any], long_phrases: bool = False) -> str:
     """What `labeler(...).digest` would be, without loading a model."""
     teacher = _TEACHER.validate_python(settings)
     if isinstance(teacher, DetectorSettings):
         from teacher.labelers.detector import detector_digest
 
-        return detector_digest(teacher)
+        return detector_digest(teacher, long_phrases)
     from teacher.labelers.glip_digest import glip_digest
 
     return glip_digest(teacher)

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipelines.cli.shell import JSON, SET, Progress, example, give, table, verb
-from schemas.errors import ConfigError
+from pipelines.cli.shell import JSON, SET, Progress, example, give, say, table, verb
+from schemas.errors import ConfigError, UnfinishedError
 
 # What a machine that sends SIGTERM commonly waits; a step and a checkpoint must fit in.
 TRAIN_GRACE_S = 110.0
@@ -88,6 +88,13 @@ def evaluate(
             help='JSON with words for categories: {"stop sign": {"name": "stop", "suffix": " sign"}}.'
         ),
     ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            help="Names of a detector's classes in the order of its outputs: lines, or a JSON or YAML list. Without "
+            "it: the model's metadata, a file MODEL.names beside it, or COCO's 80 for a model of 80 classes."
+        ),
+    ] = None,
     chunk: Annotated[
         int | None, typer.Option(min=1, help="Categories in a prompt (LVIS: 40); without it, as many as fit.")
     ] = None,
@@ -123,12 +130,18 @@ def evaluate(
         key_map=key_map,
         group_by=group_by,
         results_to=results_to,
+        names=names,
         asking=Asking(read_words(words) if words else {}, chunk, per_chunk, max_detections, pad),
         merged=merged,
         protocol="fixed_ap" if fixed_ap else "lvis" if lvis else "coco",
         progress=Progress(),
     )
+    for note in report.get("notes", ()):
+        say(f"note: {note}")
     give(as_json, report.data(), report.text())
+    if report.mostly_unmatched:
+        say("most detections were left out: the numbers do not measure these results")
+        raise typer.Exit(UnfinishedError.exit_code)
 
 
 @verb

@@ -25,6 +25,8 @@ class Factories:
     """Whether the finder is a GivenPhraseFinder; said here because the driver makes none."""
     takes_decoys: bool = False
     """Whether the labeler is a DecoyLabeler."""
+    takes_long_phrases: bool = False
+    """Whether labeler and digest take `long_phrases=True` for a job with expressions or given spans."""
 
     def of_labeler(self, job: JobConfig) -> Factory:
         """How workers make the job's teacher."""
@@ -34,7 +36,9 @@ class Factories:
             "batch_size": job.run.batch_size,
             "min_score": job.evidence.min_score,
         }
-        return Factory(factory=self.labeler, arguments=arguments, digest=_call(self.labeler_digest, settings))
+        long = {"long_phrases": True} if self.takes_long_phrases and _has_long_phrases(job) else {}
+        digest = _call(self.labeler_digest, settings, **long)
+        return Factory(factory=self.labeler, arguments=arguments | long, digest=digest)
 
     def of_finder(self, job: JobConfig) -> Factory:
         """How workers make the job's phrase finder. Raises ConfigError for spans that it cannot take."""
@@ -52,9 +56,14 @@ class Factories:
         return Factory(factory=self.decoys, arguments={"settings": settings}, digest=digest)
 
 
-TEACHER = Factories(takes_given=True, takes_decoys=True)
+TEACHER = Factories(takes_given=True, takes_decoys=True, takes_long_phrases=True)
 
 
-def _call(name: str, *arguments: Any) -> str:
+def _has_long_phrases(job: JobConfig) -> bool:
+    """Whether phrases may go on behind their head noun: expressions, and spans that come with the input."""
+    return job.phrases.expressions or job.input.spans is not None
+
+
+def _call(name: str, *arguments: Any, **options: Any) -> str:
     module, _, function = name.partition(":")
-    return str(getattr(importlib.import_module(module), function)(*arguments))
+    return str(getattr(importlib.import_module(module), function)(*arguments, **options))

@@ -14,6 +14,7 @@ import numpy as np
 from hotcoco import COCO, COCOeval, LVISResults
 
 from schemas.errors import ConfigError
+from student.evaluate.ids import Numbered
 from student.evaluate.protocols import (
     PROTOCOLS,
     Protocol,
@@ -53,6 +54,10 @@ def coco_numbers(
                for gold without its lists
     """
     rules = PROTOCOLS[protocol]
+    check_ids(gold, results)
+    numbered = Numbered(gold)
+    gold, results = numbered.gold, numbered.rows(results)
+    groups = None if groups is None else numbered.groups(groups)
     evaluation = matched(gold, results, rules)
     numbers: dict[str, Any] = _numbers_of(evaluation, None)
     if groups is not None:
@@ -72,8 +77,11 @@ def coco_numbers(
 def matched(
     gold: Mapping[str, Any], results: Sequence[Mapping[str, Any]], protocol: Protocol = PROTOCOLS["coco"]
 ) -> COCOeval:
-    """An accumulated evaluation: detections matched to gold boxes, precision and recall arrays filled."""
-    _check_ids(gold, results)
+    """An accumulated evaluation: detections matched to gold boxes, precision and recall arrays filled.
+
+    All ids are whole numbers from 0 up (`ids.Numbered`).
+    """
+    check_ids(gold, results)
     check_gold(gold, protocol)
     results = counted(results, protocol)
     annotations = [_with_defaults(annotation) for annotation in gold["annotations"]]
@@ -123,14 +131,19 @@ def _with_defaults(annotation: Mapping[str, Any]) -> dict[str, Any]:
     """The annotation without its mask; COCO's own area (of the mask) where there is one, else the box's."""
     kept = {name: annotation[name] for name in ("id", "image_id", "category_id", "bbox")}
     _, _, width, height = annotation["bbox"]
-    return {**kept, "area": annotation.get("area", width * height), "iscrowd": annotation.get("iscrowd", 0)}
+    return {
+        **kept,
+        "area": annotation.get("area", width * height),
+        "iscrowd": int(annotation.get("iscrowd", 0)),
+    }
 
 
-def _check_ids(gold: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
+def check_ids(gold: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ConfigError for a detection of an image or a category that the gold does not hold."""
     for field, rows in (("image_id", gold["images"]), ("category_id", gold["categories"])):
         unknown = {row[field] for row in results} - {row["id"] for row in rows}
         if unknown:
             raise ConfigError(
                 f"{len(unknown)} values of {field} in the results are not in the gold, e.g. "
-                f"{sorted(unknown)[:3]}; results and gold must be of the same data set"
+                f"{sorted(unknown, key=str)[:3]}; results and gold must be of the same data set"
             )

@@ -14,6 +14,7 @@ from schemas.errors import ConfigError, NotFound
 from schemas.records import Phrase
 from student.evaluate.gold_check import check_coco
 from student.evaluate.gold_view import coco_of_gold
+from student.evaluate.ids import with_whole_ids
 
 LVIS_GROUPS = {"r": "rare", "c": "common", "f": "frequent"}
 
@@ -34,7 +35,7 @@ def read_gold(path: Path) -> dict[str, Any]:
     """A COCO instances object from a file, or from a folder of imported gold. Raises ConfigError, NotFound."""
     if path.is_dir():
         return coco_of_gold(str(path))
-    gold = read_json(path)
+    gold = with_whole_ids(read_json(path))
     check_coco(gold, path)
     for image in gold["images"]:
         if "file_name" not in image and isinstance(image.get("coco_url"), str):

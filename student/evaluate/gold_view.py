@@ -1,7 +1,9 @@
 """Gold in the view's form, as the COCO object that evaluation reads: imported gold of any format can be measured on.
 
 A row whose caption lists its phrases is a detection row: its phrases are categories. Any other row has a caption, whose
-phrases are asked for, too. Areas are those of boxes: gold holds no mask, by whose area COCO tells small from large.
+phrases are asked for, too. Images and categories have the ids of the imported file, so results for that file join. A
+category whose id is not known goes by its name, which no number is mistaken for. Areas are those of boxes: gold holds
+no mask, by whose area COCO tells small from large.
 """
 
 from __future__ import annotations
@@ -13,10 +15,13 @@ from typing import Any
 from engine.views import open_view
 from schemas.errors import ConfigError
 from student.evaluate.class_prompts import SEPARATOR
+from student.evaluate.ids import id_of_text, id_text
 
 
 def coco_of_gold(url: str) -> dict[str, Any]:
-    """Images (with `pixels` where they lie), categories by name, annotations xywh; `exhaustive` as the gold says.
+    """Images (with `pixels` where they lie), categories, annotations xywh; `exhaustive` as the gold says.
+
+    `categories_by_name` says that the ids of the categories are their names.
 
     raises: ConfigError for a view: what a teacher found is no truth; NotFound, Conflict as `open_view`
     """
@@ -27,18 +32,42 @@ def coco_of_gold(url: str) -> dict[str, Any]:
     exhaustive = bool(known.get("exhaustive", True))
     rows = list(view.rows())
     names = sorted({phrase["root"] for row in rows for phrase in row["phrases"]})
-    ids = {name: number for number, name in enumerate(names, start=1)}
+    source_ids = _source_ids(known.get("category_ids"), names)
+    ids: dict[str, int | str] = {
+        name: id_of_text(source_ids[name][0]) if source_ids else name for name in names
+    }
+    images = _image_ids(rows)
     facts = known.get("facts", {})
     federated = bool(facts.get("federated")) and all(map(is_detection_row, rows))
-    annotations = [box for number, row in enumerate(rows) for box in _annotations(row, number, ids)]
+    annotations = [box for image, row in zip(images, rows) for box in _annotations(row, image, ids)]
     for number, annotation in enumerate(annotations, start=1):
         annotation["id"] = number
     return {
-        "images": [_image(row, number, ids, federated) for number, row in enumerate(rows)],
-        "categories": _categories(names, facts.get("frequency", {})),
+        "images": [_image(row, image, ids, federated) for image, row in zip(images, rows)],
+        "categories": _categories(ids, source_ids, facts.get("frequency", {})),
         "annotations": annotations,
         "exhaustive": exhaustive,
+        "categories_by_name": not source_ids,
     }
+
+
+def _source_ids(known: Any, names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the ids, as text, that each category had in the imported file; empty where one of them is not known."""
+    found: dict[str, list[str]] = {name: [] for name in names}
+    for text, name in (known if isinstance(known, dict) else {}).items():
+        if name in found:
+            found[name].append(text)
+    return found if all(found.values()) else {}
+
+
+def _image_ids(rows: Sequence[Mapping[str, Any]]) -> list[int | str]:
+    """Return the ids that the images had in the imported file; the rows' numbers where it gave them none."""
+    metas = [json.loads(row["meta"] or "{}") for row in rows]
+    texts = [id_text(meta.get("coco_image_id", meta.get("mdetr_image_id"))) for meta in metas]
+    known = [text for text in texts if text is not None]
+    if len(set(known)) < len(rows):
+        return list(range(len(rows)))
+    return [id_of_text(text) for text in known]
 
 
 def is_detection_row(row: Mapping[str, Any]) -> bool:
@@ -46,9 +75,11 @@ def is_detection_row(row: Mapping[str, Any]) -> bool:
     return bool(row["caption"] == SEPARATOR.join(phrase["text"] for phrase in row["phrases"]))
 
 
-def _image(row: Mapping[str, Any], number: int, ids: Mapping[str, int], federated: bool) -> dict[str, Any]:
+def _image(
+    row: Mapping[str, Any], name: int | str, ids: Mapping[str, int | str], federated: bool
+) -> dict[str, Any]:
     image = {
-        "id": number,
+        "id": name,
         "file_name": row["key"],
         "width": row["width"],
         "height": row["height"],
@@ -62,14 +93,16 @@ def _image(row: Mapping[str, Any], number: int, ids: Mapping[str, int], federate
     return image if is_detection_row(row) else {**image, "caption": row["caption"]}
 
 
-def _annotations(row: Mapping[str, Any], number: int, ids: Mapping[str, int]) -> list[dict[str, Any]]:
+def _annotations(
+    row: Mapping[str, Any], image: int | str, ids: Mapping[str, int | str]
+) -> list[dict[str, Any]]:
     told = not is_detection_row(row)
     found = []
     for region in row["regions"]:
         phrase = row["phrases"][region["phrase"]]
         width, height = region["x1"] - region["x0"], region["y1"] - region["y0"]
         annotation = {
-            "image_id": number,
+            "image_id": image,
             "category_id": ids[phrase["root"]],
             "bbox": [region["x0"], region["y0"], width, height],
             "area": width * height,
@@ -81,9 +114,19 @@ def _annotations(row: Mapping[str, Any], number: int, ids: Mapping[str, int]) ->
     return found
 
 
-def _categories(names: Sequence[str], frequency: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    by_name = {name: letter for letter, some in frequency.items() for name in some}
-    return [
-        {"id": number, "name": name, **({"frequency": by_name[name]} if name in by_name else {})}
-        for number, name in enumerate(names, start=1)
-    ]
+def _categories(
+    ids: Mapping[str, int | str],
+    source_ids: Mapping[str, Sequence[str]],
+    frequency: Mapping[str, Sequence[str]],
+) -> list[dict[str, Any]]:
+    """Return the categories in the order of their names; `source_ids` where several of the file became one."""
+    letters = {name: letter for letter, some in frequency.items() for name in some}
+    found = []
+    for name, number in ids.items():
+        category: dict[str, Any] = {"id": number, "name": name}
+        if name in letters:
+            category["frequency"] = letters[name]
+        if len(source_ids.get(name, ())) > 1:
+            category["source_ids"] = list(source_ids[name])
+        found.append(category)
+    return found

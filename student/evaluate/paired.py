@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from student.evaluate.bootstrap import image_draws, percentile_interval, weighted_numbers
-from student.evaluate.coco import NAMES, matched, mean_of_defined
+from student.evaluate.coco import NAMES, check_ids, matched, mean_of_defined
+from student.evaluate.ids import Numbered
 from student.evaluate.protocols import PROTOCOLS, ProtocolName
 
 WHOLE = ""
@@ -38,7 +39,13 @@ def paired_differences(
     protocol:          whose rules; AR100 is then the recall at that protocol's limit
     Names that one of the two cannot measure (-1) are left out.
     """
-    evaluations = [matched(gold, rows, PROTOCOLS[protocol]) for rows in (results, baseline)]
+    for rows in (results, baseline):
+        check_ids(gold, rows)
+    numbered = Numbered(gold)
+    groups = numbered.groups(groups)
+    evaluations = [
+        matched(numbered.gold, numbered.rows(rows), PROTOCOLS[protocol]) for rows in (results, baseline)
+    ]
     ids = list(evaluations[0].params.cat_ids)
     images = len(evaluations[0].params.img_ids)
     weights_BI = np.concatenate([np.ones((1, images)), image_draws(images, draws, seed)])

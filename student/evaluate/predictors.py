@@ -46,23 +46,22 @@ def model_settings(model: Path) -> dict[str, Any]:
 class DetectorPredictor:
     """COCO results of a closed-set detector: its classes are matched to the gold's categories by name."""
 
-    def __init__(self, model: Path, categories: Sequence[Mapping[str, Any]]) -> None:
-        from teacher.detectors.coco_classes import COCO_CLASSES
-        from teacher.detectors.yolox import Yolox
+    def __init__(
+        self, model: Path, categories: Sequence[Mapping[str, Any]], names: Path | None = None
+    ) -> None:
+        """names: a file with the names of the model's classes. Raises ConfigError as `detector_names` says."""
+        from student.evaluate.detector_names import class_list, match_classes
+        from teacher.detectors.yolox import Yolox, model_facts
 
-        self._detector = Yolox(model, COCO_CLASSES)
-        names = {category["name"]: category["id"] for category in categories}
-        self._category = [names.get(name) for name in COCO_CLASSES]
-        if all(category is None for category in self._category):
-            raise ConfigError(
-                f"{model}: none of its classes is a category of the gold ({sorted(names)[:5]}, ...)"
-            )
+        classes = class_list(model, model_facts(model), names)
+        self._detector = Yolox(model, classes.names)
+        self.named = match_classes(model, classes, categories)
 
     def results(self, image: EvaluationImage) -> Iterator[Result]:
         """Detections with score >= MIN_SCORE after class-wise suppression, in the gold's pixels."""
         found = self._detector.detect(self._detector.letterbox(image.rgb_u8), MIN_SCORE)
         for box, score, label in zip(found.boxes_N4, found.scores_N, found.classes_N, strict=True):
-            category = self._category[label]
+            category = self.named.categories[label]
             if category is not None:
                 yield coco_result(image, category, box, float(score))
 

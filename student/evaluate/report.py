@@ -12,7 +12,15 @@ from student.evaluate.protocols import PROTOCOLS, Protocol
 class Evaluation(dict[str, Any]):
     """The report is its JSON object: the 12 numbers (by LVIS's rules also APr, APc, APf), `protocol`, `ci`, `groups`,
     `recall_at`, `images`, `left_out` (ids of gold images without pixels), `detections`, `phrases` (how many the recall
-    is of) and `unasked` (texts that no prompt could hold, with their number)."""
+    is of), `unasked` (texts that no prompt could hold, with their number), `classes` (of a detector: whose names, and
+    what did not match), `unmatched` (detections of a results file that are of no image or category of the gold) and
+    `notes` (what a reader of the numbers must know; for stderr)."""
+
+    @property
+    def mostly_unmatched(self) -> bool:
+        """Whether most detections of a results file were left out: the numbers are no measurement then."""
+        left_out = int(self.get("unmatched", {}).get("detections", 0))
+        return left_out > int(self["detections"])
 
     def data(self) -> dict[str, Any]:
         """For `--json`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from student.evaluate.gold import (
     of_images,
     phrase_categories,
     read_gold,
-    read_json,
 )
 from student.evaluate.images import EvaluationImage, evaluation_images
 from student.evaluate.phrases import AskedPhrase, phrase_recall, recall_by_group
@@ -33,6 +31,7 @@ from student.evaluate.predictors import (
 )
 from student.evaluate.protocols import PROTOCOLS, ProtocolName, boxes_all, check_gold
 from student.evaluate.report import Evaluation
+from student.evaluate.results import join_results, read_results
 
 Progress = Callable[[str, int, int], None]
 
@@ -52,6 +51,7 @@ def evaluate(
     batch_size: int = 16,
     results_to: str | Path | None = None,
     asking: Asking | None = None,
+    names: str | Path | None = None,
     protocol: ProtocolName = "coco",
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -65,6 +65,7 @@ def evaluate(
     protocol:         coco, lvis (federated, 300 boxes an image) or fixed_ap (10,000 a category, no limit an image)
     merged:           also recall by the merged-box protocol
     asking:           how a GLIP directory is asked for the categories: words, chunks, how many boxes
+    names:            a file with the names of a detector's classes; without it its metadata, a file beside it, COCO's
     results_to:       a file for the detections, as COCO results: what `paired_differences` compares
     """
     model, truth = Path(model_or_results), read_gold(Path(gold))
@@ -73,22 +74,41 @@ def evaluate(
         raise ConfigError(
             f"{model} takes no prompts: words, chunks, boxes and padding are for a GLIP directory"
         )
+    if names is not None and model.suffix != ".onnx":
+        raise ConfigError(
+            f"{model} takes no --names: they are for the classes of a detector (.onnx); leave them out"
+        )
     named = dict(groups) if groups is not None else category_groups(truth, group_by)
     if groups is None and group_by != "frequency" and not named:
         raise ConfigError(
             f"--group-by {group_by}: no category of {gold} has such a field; leave it out, or name another"
         )
     if model.suffix == ".json":
-        results, seen = _read_results(model), truth
+        joined = join_results(read_results(model), truth, model, Path(gold))
+        results, seen = joined.rows, truth
         recall: dict[str, Any] = {}
-        facts: dict[str, Any] = {}
+        facts: dict[str, Any] = {
+            **({"unmatched": joined.unmatched} if joined.unmatched else {}),
+            **({"notes": joined.notes} if joined.notes else {}),
+        }
     else:
         if images is None and not any(image.get("pixels") for image in truth["images"]):
             raise ConfigError(f"{model} is a model: --images says where the gold's images are")
         place = None if images is None else str(images)
         source = _Images(place, truth, Path(key_map) if key_map else None, progress)
         results, recall, facts = _ask(
-            model, truth, source, named, phrases, merged, bootstrap, seed, batch_size, asking, protocol
+            model,
+            truth,
+            source,
+            named,
+            phrases,
+            merged,
+            bootstrap,
+            seed,
+            batch_size,
+            asking,
+            protocol,
+            None if names is None else Path(names),
         )
         seen = of_images(truth, source.met)
     if not seen["images"]:
@@ -127,25 +147,6 @@ class _Images:
             yield image
 
 
-def _read_results(path: Path) -> list[Result]:
-    rows = read_json(path)
-    fields = {"image_id", "category_id", "bbox", "score"}
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and fields <= row.keys() for row in rows):
-        raise ConfigError(f"{path}: expected a list of COCO detections with {', '.join(sorted(fields))}")
-    for number, row in enumerate(rows):
-        numbers = [*row["bbox"], row["score"]] if isinstance(row["bbox"], list) else []
-        if len(numbers) != 5 or not all(map(_is_finite, numbers)):
-            raise ConfigError(
-                f"{path}: detection {number} has bbox {row['bbox']!r} and score {row['score']!r}; expected four finite "
-                "numbers x, y, width, height in pixels and one finite score"
-            )
-    return rows
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
 def _ask(
     model: Path,
     gold: dict[str, Any],
@@ -158,11 +159,13 @@ def _ask(
     batch_size: int,
     asking: Asking | None,
     protocol: ProtocolName,
+    names: Path | None,
 ) -> tuple[list[Result], dict[str, Any], dict[str, Any]]:
     """Detections, recalls, and facts of the asking: how many phrases were measured, which could not be asked."""
     if model_settings(model)["kind"] == "detector":
-        detector = DetectorPredictor(model, gold["categories"])
-        return [row for image in source.read("detecting") for row in detector.results(image)], {}, {}
+        detector = DetectorPredictor(model, gold["categories"], names)
+        found = [row for image in source.read("detecting") for row in detector.results(image)]
+        return found, {}, {"classes": detector.named.facts, "notes": detector.named.notes}
     predictor = PromptPredictor(model, batch_size, asking, PROTOCOLS[protocol].asked_per_image)
     results = list(predictor.results(source.read("detecting"), gold["categories"]))
     asked = list(_grounded(predictor, gold, source)) if phrases and predictor.takes_phrases else []

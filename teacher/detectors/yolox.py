@@ -7,8 +7,10 @@ ONNX demo (Megvii, arXiv 2107.08430): letterbox to the top left on grey 114, BGR
 # A anchors of all strides, N boxes kept, C classes
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -40,6 +42,26 @@ class Letterboxed:
     ratio: float
     width: int
     height: int
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What an ONNX file says of itself. `classes` is None for a model that does not have YOLOX's shapes."""
+
+    metadata: Mapping[str, str]
+    classes: int | None
+
+
+def model_facts(path: str | Path) -> ModelFacts:
+    """Return a model's metadata and how many classes it has. Raises NotFound, and ConfigError for no ONNX model."""
+    if not Path(path).is_file():
+        raise NotFound(f"detector {path}: no such file; expected the path of an .onnx file")
+    session = open_onnx(path)
+    out = session.get_outputs()[0].shape
+    anchors = _anchor_count(session.get_inputs()[0].shape)
+    fits = anchors is not None and len(out) == 3 and list(out[:2]) == [1, anchors]
+    classes = out[2] - 5 if fits and isinstance(out[2], int) and out[2] > 5 else None
+    return ModelFacts(dict(session.get_modelmeta().custom_metadata_map), classes)
 
 
 class Yolox:
@@ -92,15 +114,20 @@ class Yolox:
     def _check_shapes(self, path: str | Path) -> int:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shape, out = inputs[0].shape, outputs[0].shape
-        square = len(shape) == 4 and shape[1] == 3 and isinstance(shape[2], int) and shape[2] == shape[3]
-        anchors = sum((shape[2] // stride) ** 2 for stride in STRIDES) if square else None
+        anchors = _anchor_count(shape)
         expected = [1, anchors, 5 + len(self.class_names)]
-        if not square or list(out) != expected:
+        if anchors is None or list(out) != expected:
             raise ConfigError(
                 f"detector {path}: input {shape} and output {out}; a YOLOX of {len(self.class_names)} classes has "
                 f"a square input [1, 3, side, side] and the output {expected}; check teacher.classes"
             )
         return int(shape[2])
+
+
+def _anchor_count(shape: Sequence[Any]) -> int | None:
+    """How many anchors an input of that shape has; None for an input that is not [1, 3, side, side]."""
+    square = len(shape) == 4 and shape[1] == 3 and isinstance(shape[2], int) and shape[2] == shape[3]
+    return sum((shape[2] // stride) ** 2 for stride in STRIDES) if square else None
 
 
 def _anchor_grid(side: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,14 +1,20 @@
-"""Which detector class a phrase names, by its last words: the class itself, a plural, or an everyday synonym.
+"""Which detector class a phrase names, by its head noun: the class itself, a plural, or an everyday synonym.
 
 Promise: longer names win, so `a hot dog` is a hot dog and never a dog, also where the class list has no hot dogs.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 
 from teacher.phrases.lexicon import bundled
+
+
+def _word_set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
 
 SYNONYMS: dict[str, str] = {
     "person": """people man woman boy girl child kid baby toddler infant lady gentleman guy adult teenager teen youth
@@ -95,6 +101,19 @@ MISLEADING = (
     "fish cake",
     "crab cake",
 )
+# Before "of", these count what follows and name nothing themselves: "a group of people", "one of the dogs".
+_QUANTITIES = _word_set(
+    """group pair couple bunch set lot number row stack pile collection handful dozen hundred thousand flock herd pack
+    crowd team swarm cluster array assortment variety majority plenty piece slice kind type sort one two three four
+    five some many most all each both several few half"""
+)
+# The head noun is over before these.
+_AFTER_HEAD = _word_set(
+    """of in on at by with without from to into onto for over under behind beside near between among around across along
+    against above below beneath inside outside through that which who whose while is are next"""
+)
+_JOINING = frozenset(("and", "or"))  # they part two nouns, and join two adjectives: "a black and white cat"
+_PARTICIPLES = frozenset(("VBG", "VBN", "VBD"))
 
 
 class ClassNames:
@@ -108,16 +127,108 @@ class ClassNames:
         self._index.update({_key(name): n for n, name in enumerate(class_names)})
         self._longest = max(map(len, self._index))
 
-    def index_of(self, phrase: str) -> int | None:
-        """Index of the class that the phrase's last words name; None for a phrase that names none."""
+    def index_of(self, phrase: str, root: str = "") -> int | None:
+        """Return the index of the class that the phrase's head noun names; None for a phrase that names none.
+
+        root: lemma of the head noun, as the phrase finder knows it; without it, or where the phrase does not hold it,
+              the head is the last word before a preposition, a relative or a participle
+        The longest name around the head counts, so `a traffic light on a pole` is a traffic light. A quantity gives
+        way to what it counts: `a group of people riding horses` are people.
+        """
+        words = _words(phrase)
+        if not words:
+            return None
+        head = _place_of(_words(root), words)
+        if head is None:
+            head = self._guess_head(words)
+        name = self._name_around(words, head)
+        if name is not None:
+            return self._index[name]
+        if root and _is_participle(words[head]):  # a clause, or a misread one: "a man is riding a horse"
+            return self.index_of(phrase)
+        if words[head + 1 : head + 2] == ["of"] and _singular(words[head]) in _QUANTITIES:
+            return self.index_of(" ".join(words[head + 2 :]))
+        return None
+
+    def index_of_last_words(self, phrase: str) -> int | None:
+        """Return the index of the class that the phrase's last words name: right for a phrase that ends in its head."""
         words = _key(phrase)
         for length in range(min(self._longest, len(words)), 0, -1):
             if words[-length:] in self._index:
                 return self._index[words[-length:]]
         return None
 
+    def _guess_head(self, words: Sequence[str]) -> int:
+        """Return the place of the last word before what describes the head to its right."""
+        return next((i for i in range(1, len(words)) if self._ends_head(words, i)), len(words)) - 1
+
+    def _ends_head(self, words: Sequence[str], i: int) -> bool:
+        """Whether the head noun is over before word `i`."""
+        if words[i] in _AFTER_HEAD:
+            return True
+        if words[i] not in _JOINING and not _is_participle(words[i]):
+            return False
+        begins_name = any(
+            _key_of(words[i : i + length]) in self._index for length in range(1, self._longest + 1)
+        )
+        return _is_noun(words[i - 1]) and not begins_name
+
+    def _name_around(self, words: Sequence[str], head: int) -> tuple[str, ...] | None:
+        """Return the longest known name that holds word `head`; of equally long ones, the one that ends first."""
+        best: tuple[str, ...] | None = None
+        for end in range(head + 1, min(head + self._longest, len(words)) + 1):
+            for begin in range(max(0, end - self._longest), head + 1):
+                name = _key_of(words[begin:end])
+                if name in self._index and (best is None or len(name) > len(best)):
+                    best = name
+        return best
+
+
+def _words(text: str) -> list[str]:
+    """Return the words of a text in lower case; a hyphen or an apostrophe parts them."""
+    return re.findall(r"[^\W_]+", text.lower())
+
 
 def _key(text: str) -> tuple[str, ...]:
     """Lower-case words, the last one singular."""
-    words = re.findall(r"[^\W_]+", text.lower())
-    return (*words[:-1], bundled().singular(words[-1])) if words else ()
+    return _key_of(_words(text))
+
+
+def _key_of(words: Sequence[str]) -> tuple[str, ...]:
+    return (*words[:-1], _singular(words[-1])) if words else ()
+
+
+def _place_of(root: Sequence[str], words: Sequence[str]) -> int | None:
+    """Return the place in `words` of the last word of a head noun's lemma; None where they do not hold it."""
+    if not root:
+        return None
+    wanted = _key_of(root)
+    starts = range(len(words) - len(root) + 1)
+    ends = (start + len(root) for start in starts)
+    return next((end - 1 for end in ends if _key_of(words[end - len(root) : end]) == wanted), None)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _singular(word: str) -> str:
+    return bundled().singular(word)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _is_noun(word: str) -> bool:
+    """Whether a word can be a noun and is not mostly an adjective, a number or a determiner."""
+    can_be_noun = any(tag.startswith("NN") for tag in bundled().tags(word))
+    return can_be_noun and not _likely_tag(word).startswith(("JJ", "CD", "DT", "PDT"))
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _is_participle(word: str) -> bool:
+    """Whether a word is a form in -ing or -ed; a short one may be another word (`red`, `wing`)."""
+    known = not _PARTICIPLES.isdisjoint(bundled().tags(word))
+    return word.endswith(("ing", "ed")) and (known or len(word) > 6)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _likely_tag(word: str) -> str:
+    """Return the Penn tag that the word lists find most likely for a word that stands alone."""
+    scores = bundled().tags(word)
+    return max(sorted(scores), key=lambda tag: scores[tag])

@@ -14,7 +14,7 @@ import numpy as np
 from schemas.digests import digest_of, sha256_hex
 from schemas.errors import NotFound
 from schemas.labeler import Prepared
-from schemas.records import Region, Sample
+from schemas.records import Phrase, Region, Sample
 from teacher.detectors.coco_classes import COCO_CLASSES
 from teacher.detectors.yolox import Detections, Letterboxed, Yolox
 from teacher.labelers.class_names import MISLEADING, SYNONYMS, ClassNames
@@ -24,6 +24,9 @@ from teacher.settings import DetectorSettings
 NO_CLASS = "PH_NO_CLASS"
 METHOD_VERSION = 1
 """To be raised when a change of code changes regions: it is part of the digest."""
+LONG_PHRASES_VERSION = 2
+"""The same for jobs with phrases that go on behind their head noun: 1 took their last word, 2 takes their head."""
+_LONG = ("expression", "given")
 
 
 @dataclass(frozen=True)
@@ -40,24 +43,30 @@ class DetectorLabeler:
 
     score_kind = "detector.class_score*objectness"
 
-    def __init__(self, settings: DetectorSettings, batch_size: int, min_score: float) -> None:
+    def __init__(
+        self, settings: DetectorSettings, batch_size: int, min_score: float, long_phrases: bool = False
+    ) -> None:
+        """Open the model.
+
+        long_phrases: whether the job asks for expressions or given spans; changes the digest and nothing else
+        """
         names = settings.classes or COCO_CLASSES
         self._detector = Yolox(settings.model, names, settings.nms_iou)
         self._names = ClassNames(names)
         self._min_score = min_score
         self.batch_size = batch_size
-        self.digest = detector_digest(settings)
+        self.digest = detector_digest(settings, long_phrases)
 
     def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
         """The letterboxed image and the classes that the phrases name."""
-        classes = tuple(self._names.index_of(phrase.text) for phrase in sample.phrases)
+        classes = tuple(self._class_of(phrase) for phrase in sample.phrases)
         side = self._detector.side
         return Prepared(bucket=(side, side), inputs=_Asked(self._detector.letterbox(image_rgb_u8), classes))
 
     def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
         """As `prepare`, for the decoys alone. Dropped are those that name no class, since they could get no box, and
         those that name the class of another phrase, which would get its boxes."""
-        named = [self._names.index_of(phrase.text) for phrase in sample.phrases]
+        named = [self._class_of(phrase) for phrase in sample.phrases]
         is_decoy = [phrase.kind == "decoy" for phrase in sample.phrases]
         seen = {label for label, decoy in zip(named, is_decoy) if not decoy}
         classes = tuple(
@@ -72,6 +81,12 @@ class DetectorLabeler:
         """Regions per row; the network is not run where no phrase names a class."""
         return [[] if row is None else self._regions(row.inputs) for row in batch]
 
+    def _class_of(self, phrase: Phrase) -> int | None:
+        """Return the class of a phrase: base phrases, n-grams and decoys end in their head, the others need not."""
+        if phrase.kind in _LONG:
+            return self._names.index_of(phrase.text, phrase.root)
+        return self._names.index_of_last_words(phrase.text)
+
     def _regions(self, asked: _Asked) -> list[Region]:
         if all(label is None for label in asked.classes):
             return []
@@ -84,14 +99,17 @@ class DetectorLabeler:
         ]
 
 
-def detector_digest(settings: DetectorSettings) -> str:
-    """Covers the weights, the classes, synonyms, singular forms and the suppression; not where the file lies."""
+def detector_digest(settings: DetectorSettings, long_phrases: bool = False) -> str:
+    """Covers the weights, the classes, synonyms, singular forms and the suppression; not where the file lies.
+
+    long_phrases: whether the job asks for expressions or given spans, whose class was once that of their last word
+    """
     if not Path(settings.model).is_file():
         raise NotFound(f"detector {settings.model}: no such file; teacher.model is the path of an .onnx file")
     return digest_of(
         {
             "kind": settings.kind,
-            "method": METHOD_VERSION,
+            "method": LONG_PHRASES_VERSION if long_phrases else METHOD_VERSION,
             "weights": sha256_hex(Path(settings.model).read_bytes()),
             "classes": list(settings.classes or COCO_CLASSES),
             "synonyms": SYNONYMS,

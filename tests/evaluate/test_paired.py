@@ -88,3 +88,23 @@ def test_asking_for_fewer_numbers_changes_none_of_them() -> None:
 
     assert set(few[""]) == {"AP", "AP50"}
     assert few["tail"]["AP"] == all_of_them["tail"]["AP"]
+
+
+def test_ids_that_are_text_compare_like_numbers() -> None:
+    gold = world(0)
+    ours, theirs = answers(gold, 1, shift=4), answers(gold, 2, shift=25)
+
+    def named(rows: list[dict]) -> list[dict]:
+        return [
+            r | {"image_id": f"i{r['image_id']:02d}", "category_id": f"c{r['category_id']}"} for r in rows
+        ]
+
+    texts = {
+        "images": [image | {"id": f"i{image['id']:02d}"} for image in gold["images"]],
+        "categories": [category | {"id": f"c{category['id']}"} for category in gold["categories"]],
+        "annotations": named(gold["annotations"]),
+    }
+
+    found = paired_differences(texts, named(ours), named(theirs), groups={"head": ["c1"], "tail": ["c2"]})
+
+    assert found == paired_differences(gold, ours, theirs, groups=GROUPS)

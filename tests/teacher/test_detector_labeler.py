@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.label.factories import TEACHER
+from pipelines.label.job import JobConfig
 from schemas.errors import ConfigError, NotFound
 from schemas.labeler import Prepared
 from schemas.records import Phrase, Pixels, Sample
@@ -15,6 +17,8 @@ from teacher.detectors.coco_classes import COCO_CLASSES
 from teacher.detectors.yolox import Yolox
 from teacher.labelers.class_names import SYNONYMS, ClassNames
 from teacher.phrases import lexicon
+from teacher.phrases.finder import SpacyPhraseFinder
+from teacher.settings import PhraseSettings
 
 
 def class_of(phrase: str) -> str | None:
@@ -39,6 +43,87 @@ def test_the_last_words_of_a_phrase_name_its_class(phrase, name):
     assert class_of(phrase) == name
 
 
+@pytest.mark.parametrize(
+    ("caption", "kind", "name"),
+    [
+        ("A man riding a horse.", "expression", "person"),
+        ("A woman in a red car.", "expression", "person"),
+        ("A child with a dog.", "expression", "person"),
+        ("The cat on the couch.", "expression", "cat"),
+        ("a traffic light on a pole", "given", "traffic light"),
+        ("a hot dog with mustard", "given", "hot dog"),
+        ("a teddy bear and a cat on a bed", "given", "teddy bear"),
+        ("a wooden dining table with chairs", "given", "dining table"),
+        ("a corn dog with ketchup on a plate", "given", None),
+        ("the man's dog in a car", "given", "dog"),
+        ("the dog's owner on a bench", "given", None),
+        ("a black and white cat on a chair", "given", "cat"),
+        ("a group of people riding horses", "given", "person"),
+        ("a group of wizards riding horses", "given", None),
+        ("a pair of scissors on a table", "given", "scissors"),
+        ("one of the dogs in a car", "given", "dog"),
+        ("a glass of wine on a table", "given", None),
+        ("the back of a truck", "given", None),
+        ("a fire truck parked near a car", "given", "truck"),
+        ("a man is riding a horse", "given", "person"),
+    ],
+)
+def test_a_phrase_that_goes_on_behind_its_head_noun_gets_the_heads_class(model, finder, caption, kind, name):
+    detector = labeler({"kind": "detector", "model": str(model)}, 1, 0.05)
+    spans = ((0, len(caption)),) if kind == "given" else ()
+    (found,) = finder.find([caption], [spans])
+    phrases = tuple(phrase for phrase in found.phrases if phrase.kind == kind)
+    assert len(phrases) == 1
+    asked = sample_with("x", width=64, height=64).model_copy(update={"caption": caption, "phrases": phrases})
+    image = np.zeros((64, 64, 3), np.uint8)
+
+    expected = None if name is None else COCO_CLASSES.index(name)
+
+    assert detector.prepare(asked, image).inputs.classes == (expected,)
+    decoy = Phrase(text=name or "zebra", root=name or "zebra", kind="decoy")
+    second = detector.prepare_decoys(asked.model_copy(update={"phrases": (*phrases, decoy)}), image)
+    assert (second.dropped == ((1, "PH_NO_CLASS"),)) == (name is not None), "its class is asked for already"
+
+
+def test_phrases_that_end_in_their_head_keep_their_class_by_last_words(model):
+    detector = labeler({"kind": "detector", "model": str(model)}, 1, 0.05)
+    texts = {"a man riding a horse": "horse", "a group of people in hats on a couch": "couch"}
+    for text, name in texts.items():
+        classes = {}
+        for kind in ("chunk", "ngram", "decoy", "expression", "given"):
+            place = {} if kind == "decoy" else {"begin": 0, "end": len(text)}
+            phrase = Phrase(**place, text=text, root=text.split()[1], kind=kind)
+            asked = sample_with(text, width=64, height=64).model_copy(update={"phrases": (phrase,)})
+            (classes[kind],) = detector.prepare(asked, np.zeros((64, 64, 3), np.uint8)).inputs.classes
+
+        last, head = COCO_CLASSES.index(name), COCO_CLASSES.index("person")
+        assert classes == {"chunk": last, "ngram": last, "decoy": last, "expression": head, "given": head}
+
+
+def test_only_jobs_with_expressions_or_given_spans_get_another_detector_digest(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"weights")
+
+    def digest(phrases: dict, **reading: str) -> str:
+        job = {
+            "input": {"urls": ["a.tar"], **reading},
+            "phrases": phrases,
+            "teacher": {"kind": "detector", "model": str(tmp_path / "m.onnx")},
+            "output": {"url": "out"},
+        }
+        return TEACHER.of_labeler(JobConfig.model_validate(job)).digest
+
+    # computed at 47d028d
+    before = "sha256:92f9808cdc8a792f08141b7b55ae9ece4471f10a29b67f7f74a0afe458121cb9"
+    for plain in ({}, {"chunker": "ngrams"}, {"partitives": "whole"}, {"pipeline": "lexicon"}):
+        assert digest(plain) == before
+    changed = {
+        digest({"expressions": True}),
+        digest({}, spans="json:spans"),
+        digest({"chunker": "given"}, spans="json:spans"),
+    }
+    assert len(changed) == 1 and before not in changed
+
+
 def test_a_detector_without_hot_dogs_does_not_call_them_dogs():
     assert ClassNames(["dog"]).index_of("a hot dog") is None
 
@@ -61,6 +146,11 @@ def sample_with(*texts: str, width: int, height: int) -> Sample:
         unit="u", shard="s", index=0, key="k", pixels=Pixels(url="file"), image_sha256="0", caption=caption,
         width=width, height=height, phrases=tuple(phrases),
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def finder() -> SpacyPhraseFinder:
+    return SpacyPhraseFinder(PhraseSettings(expressions=True))
 
 
 @pytest.fixture(scope="session")

@@ -125,6 +125,11 @@ class CocoGold:
             raise Refused("field_missing", f"{field} is {type(value).__name__}, expected a list")
         return list(dict.fromkeys(self._names[k] for item in value if (k := id_text(item)) in self._names))
 
+    @property
+    def category_ids(self) -> dict[str, str]:
+        """The category's name by the text of its id in the file; known when the rows were taken."""
+        return dict(self._names)
+
 
 def is_crowd(annotation: Mapping[str, Any]) -> bool:
     """A region that is there but not as one box to learn from."""

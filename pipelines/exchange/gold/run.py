@@ -77,6 +77,8 @@ def import_gold(
         provenance = {
             **{"format": format, "source": path.name, "source_digest": _digest(path)},
             **{"exhaustive": importer.exhaustive, "facts": importer.facts},
+            # results for the file are joined by its own ids
+            **({"category_ids": ids} if (ids := getattr(importer, "category_ids", None)) else {}),
             **{
                 "without_images": options.images is None,
                 "negatives": options.negatives,

@@ -1,0 +1,215 @@
+"""Whose names a detector's classes have, and which of them are categories of the gold.
+
+Promise: COCO's names are assumed for a model of 80 classes alone that nothing else names, and the assumption is told.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from engine.reading.user_text import read_json, read_text
+from schemas.errors import ConfigError
+from student.evaluate.class_prompts import clean_name
+from teacher.detectors.coco_classes import COCO_CLASSES
+from teacher.detectors.yolox import ModelFacts
+
+_METADATA_KEYS = ("names", "class_names", "classes", "labels", "categories")
+_BESIDE = (
+    "{stem}.names",
+    "{stem}.names{kind}",
+    "{stem}.classes{kind}",
+    "{stem}.txt",
+    "names{kind}",
+    "classes{kind}",
+)
+_KINDS = (".txt", ".json", ".yaml", ".yml")
+_MAX_METADATA = 1 << 20
+_SHOWN = 5
+# Pascal VOC's words for classes of COCO, without blanks.
+_SAME_AS = {"aeroplane": "airplane", "motorbike": "motorcycle", "sofa": "couch", "tvmonitor": "tv"}
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """Names of a model's classes in the order of its outputs, and where they come from."""
+
+    names: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class NamedClasses:
+    """The gold's category for each class, None for a class that the gold does not have; what did not match."""
+
+    categories: tuple[Any, ...]
+    facts: dict[str, Any]
+    notes: list[str]
+
+
+def class_list(model: Path, facts: ModelFacts, names_file: Path | None = None) -> ClassList:
+    """Return the names of a model's classes: of the file given, of its metadata, of a file beside it, or COCO's.
+
+    raises: NotFound; ConfigError for names that cannot be read or are not as many as the classes, and for a model that
+            nothing names and that does not have COCO's 80 classes
+    """
+    found = _given(names_file) or _of_metadata(model, facts.metadata) or _of_file_beside(model)
+    count = facts.classes
+    remedy = "give --names FILE with one name for each class, in the order of the outputs"
+    if found is None:
+        if count not in (None, len(COCO_CLASSES)):
+            raise ConfigError(
+                f"{model}: {count} classes without names (no metadata {_METADATA_KEYS[0]!r}, no file such as "
+                f"{model.stem}.names beside it), and COCO has {len(COCO_CLASSES)}; {remedy}"
+            )
+        return ClassList(
+            COCO_CLASSES, "COCO's 80 names, assumed since nothing names its classes (--names FILE does)"
+        )
+    if count is not None and len(found.names) != count:
+        raise ConfigError(
+            f"{model}: {count} classes, but {len(found.names)} names in {found.source} ({_listed(found.names)}); "
+            f"{remedy}"
+        )
+    return found
+
+
+def match_classes(model: Path, classes: ClassList, gold: Sequence[Mapping[str, Any]]) -> NamedClasses:
+    """Return the category of each class: the one of the same name, else the one that differs by case or blanks alone.
+
+    raises: ConfigError when no class is a category of the gold
+    """
+    exact = {category["name"]: category["id"] for category in gold}
+    folded: dict[str, list[Any]] = {}
+    for category in gold:
+        if category["name"] not in set(classes.names):
+            folded.setdefault(_folded(category["name"]), []).append(category["id"])
+    alike = {key: ids[0] for key, ids in folded.items() if len(ids) == 1}
+    found = [exact.get(name, alike.get(_folded(name))) for name in classes.names]
+    met = {category for category in found if category is not None}
+    missing = [name for name, category in zip(classes.names, found, strict=True) if category is None]
+    unasked = [category["name"] for category in gold if category["id"] not in met]
+    if not met:
+        raise ConfigError(
+            f"{model}: none of its {len(found)} classes ({_listed(classes.names)}; {classes.source}) is one of the "
+            f"gold's {len(gold)} categories ({_listed(unasked)}); give the names of its classes by --names FILE"
+        )
+    changed = [
+        f"{name} = {next(c['name'] for c in gold if c['id'] == category)}"
+        for name, category in zip(classes.names, found, strict=True)
+        if category is not None and name not in exact
+    ]
+    facts = {
+        "names": classes.source,
+        "matched": len(met),
+        "unmatched": missing,
+        "unmatched_categories": unasked,
+    }
+    return NamedClasses(tuple(found), facts, _notes(classes, missing, unasked, changed, len(gold)))
+
+
+def _notes(
+    classes: ClassList, missing: list[str], unasked: list[str], changed: list[str], categories: int
+) -> list[str]:
+    notes = [f"class names: {classes.source}"]
+    if missing:
+        notes.append(
+            f"{len(missing)} of {len(classes.names)} classes are no category of the gold and are left out: "
+            f"{_listed(missing)}"
+        )
+    if unasked:
+        notes.append(
+            f"{len(unasked)} of {categories} categories of the gold are no class of the model and count as not found: "
+            f"{_listed(unasked)}"
+        )
+    if changed:
+        notes.append(f"{len(changed)} classes match by case, blanks or synonym: {_listed(changed)}")
+    return notes
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f", ... ({len(names)})" if len(names) > _SHOWN else "")
+
+
+def _folded(name: str) -> str:
+    key = re.sub(r"[\W_]+", "", clean_name(name).casefold())
+    return _SAME_AS.get(key, key)
+
+
+def _given(path: Path | None) -> ClassList | None:
+    return None if path is None else ClassList(_names_in(path, "--names"), f"--names {path}")
+
+
+def _of_file_beside(model: Path) -> ClassList | None:
+    for pattern in _BESIDE:
+        for kind in _KINDS if "{kind}" in pattern else ("",):
+            path = model.parent / pattern.format(stem=model.stem, kind=kind)
+            if path.is_file():
+                return ClassList(_names_in(path, "names of the classes"), f"{path}")
+    return None
+
+
+def _of_metadata(model: Path, metadata: Mapping[str, str]) -> ClassList | None:
+    said = {key: text for key in _METADATA_KEYS if (text := metadata.get(key, "").strip())}
+    key = next((key for key, text in said.items() if not text.isdigit()), None)  # `classes: 80` names nothing
+    if key is None:
+        return None
+    source = f"the metadata {key!r} of {model}"
+    return ClassList(_names_of(_value(metadata[key]), source), source)
+
+
+def _value(text: str) -> Any:
+    """Return what a metadata entry says: JSON, a Python literal as Ultralytics writes, or names between commas."""
+    stripped = text.strip()[:_MAX_METADATA]
+    if stripped[0] in "[{(":
+        for read in (json.loads, ast.literal_eval):
+            try:
+                return read(stripped)
+            except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+                continue
+        return None
+    return [name.strip() for name in re.split(r"[\n,]", stripped) if name.strip()]
+
+
+def _names_in(path: Path, option: str) -> tuple[str, ...]:
+    """Return the names of a file: JSON or YAML by its ending, else one a line."""
+    suffix = path.suffix.lower()
+    value: Any
+    if suffix == ".json":
+        value = read_json(path, option)
+    elif suffix in (".yaml", ".yml"):
+        try:
+            value = YAML(typ="safe", pure=True).load(read_text(path, option))
+        except (YAMLError, RecursionError) as error:
+            raise ConfigError(f"{option} {path}: no YAML: {error}") from error
+    else:
+        value = [line.strip() for line in read_text(path, option).rstrip().splitlines()]
+    return _names_of(value, f"{option} {path}")
+
+
+def _names_of(value: Any, source: str) -> tuple[str, ...]:
+    """Return names from a list, from `{0: name, ...}`, or from either under the key `names`."""
+    if isinstance(value, dict) and "names" in value:
+        value = value["names"]
+    if isinstance(value, dict):
+        by_number = {str(key): name for key, name in value.items()}
+        value = [by_number.get(str(number)) for number in range(len(by_number))]
+    names = (
+        [name.strip() if isinstance(name, str) else name for name in value]
+        if isinstance(value, list | tuple)
+        else []
+    )
+    bad = next((number for number, name in enumerate(names) if not isinstance(name, str) or not name), None)
+    if bad is not None or not names:
+        what = "no list of names" if not names else f"class {bad} has no name"
+        raise ConfigError(
+            f"{source}: {what}; expected one name for each class: lines, a list, or an object {{0: name, 1: name, ...}}"
+        )
+    return tuple(names)

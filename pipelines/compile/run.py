@@ -14,7 +14,8 @@ from pipelines.compile.policy import Policy
 from pipelines.compile.report import CompileReport, Tally
 from pipelines.compile.rules import apply_policy
 from pipelines.quality.decoys import DecoyTally
-from schemas.errors import Conflict
+from schemas.codes import explain_counts
+from schemas.errors import Conflict, UnfinishedError
 
 Progress = Callable[[str, int, int], None]
 
@@ -31,9 +32,11 @@ def compile_view(
 
     Raises ConfigError when the policy asks for what the evidence no longer holds, or names a calibration of other
     scores or a gold that is none; NotFound without evidence or gold; Conflict when `out_url` holds another view or
-    the evidence is not what its snapshot says.
+    the evidence is not what its snapshot says; UnfinishedError, before anything is written, when no sample of the
+    evidence is labelled.
     """
     evidence = open_evidence(evidence_url, storage)
+    _refuse_unlabelled(evidence)
     policy.refuse_unless_held_by(evidence.settings)
     policy.refuse_unless_scores_are(evidence.score_kind)
     tally = Tally(DecoyTally(policy.min_score, evidence.pool))
@@ -47,6 +50,19 @@ def compile_view(
         snapshot=evidence.snapshot,
         score_kind=evidence.score_kind,
         gold={} if gold is None else gold.digests,
+    )
+
+
+def _refuse_unlabelled(evidence: Evidence) -> None:
+    """Raise UnfinishedError when no sample is labelled: an empty sample was looked at and has nothing to learn from."""
+    counts = evidence.snapshot.totals.samples
+    if counts.labelled:
+        return
+    reasons = "".join(f"\n  {reason}" for reason in explain_counts(counts.rejected))
+    raise UnfinishedError(
+        f"{evidence.store.url} holds no labelled sample: {counts.samples_in} in, 0 labelled, {counts.empty} empty, "
+        f"{sum(counts.rejected.values())} rejected; expected at least one. Check `input:` of the job against its "
+        f"shards and label again; no view was written{reasons}"
     )
 
 

@@ -27,6 +27,7 @@ from engine.work.tasks import Pool, WorkerSpec
 from pipelines.label.factories import TEACHER, Factories
 from pipelines.label.interrupt import stop_when_asked
 from pipelines.label.job import JobConfig
+from pipelines.label.judging import judge, remember_limit
 from pipelines.label.progress import RunProgress, told
 from pipelines.label.progress_record import run_name
 from pipelines.label.records import PlanRecord
@@ -54,7 +55,8 @@ def label(
     address: a running Ray cluster; else `run.address`, then RAY_ADDRESS, then one of this machine (executor: ray)
     frozen:  a plan made before; Conflict when a shard, the job, the teacher or the phrases are others by now
     raises:  KeyboardInterrupt after Ctrl-C, when the running units are finished and published;
-             errors of `schemas.errors`. Failed units do not raise: they are counted and listed in the summary
+             errors of `schemas.errors`. Failed units do not raise: they are counted and listed in the summary;
+             nor do rejected samples: `judged` says whether they are more than `run.max_rejected` allows
     """
     if limit is None:
         if keep is not None:
@@ -94,9 +96,12 @@ def start(
         run = _Run.of(setting, work)
         watched(run.progress)
         run.drive(address or job.run.address)
+    else:
+        remember_limit(setting.store, job.run.max_rejected)
     if limit is not None:
         work.leave_out_unread()
     summary = {**summarise(work.publish()), "output": setting.store.url, **setting.asked()}
+    summary["judged"] = judge(summary, job.run.max_rejected).data()
     return summary | seen_in_training(setting.store, job.teacher)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.cli.shell import ADDRESS, JSON, LOG, SET, Progress, example, give, say, verb
+from pipelines.cli.shell import ADDRESS, JSON, LOG, OVERWRITE, SET, Progress, example, give, say, verb
 from pipelines.cli.status_text import progress_lines, summary_text
 from schemas.errors import ConfigError
 
@@ -67,6 +67,7 @@ def plan(
         bool,
         typer.Option("--detailed-exitcode", help="Exit 10 when there is work to do, 0 when there is none."),
     ] = False,
+    overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:
     """Say what `label` would do and what it takes: units done, to do and why, hours, bytes and money."""
@@ -74,12 +75,15 @@ def plan(
 
     from engine.work.logs import configure, log_settings
     from pipelines.config import load_settings
+    from pipelines.config.output_place import check_file
     from pipelines.label.job import JobConfig
     from pipelines.label.planning import plan as make_plan
     from pipelines.label.prices import PriceSettings
 
     configure(log_settings())
     asked = load_settings(job, JobConfig, overrides)
+    if to is not None:
+        check_file("--to", str(to), overwrite=overwrite, reads=(job, prices, *asked.input.urls))
     if prices is not None:
         asked = asked.model_copy(update={"price": load_settings(prices, PriceSettings)})
     report = make_plan(
@@ -111,7 +115,7 @@ def label(
     ] = None,
     keep: Annotated[
         str | None,
-        typer.Option(help="With --limit: a folder for its output instead, e.g. to `inspect` it."),
+        typer.Option(help="With --limit: a new folder for its output instead, e.g. to `inspect` it."),
     ] = None,
     address: str | None = ADDRESS,
     insecure_cluster: Annotated[
@@ -128,6 +132,7 @@ def label(
     from engine.storage import open_store
     from engine.work.logs import configure, log_settings
     from pipelines.config import load_settings
+    from pipelines.config.output_place import Kind, check_folder
     from pipelines.label.job import JobConfig
     from pipelines.label.records import load_plan
     from pipelines.label.run import label as run_label
@@ -135,6 +140,10 @@ def label(
     configure(log_settings(log_format))
     accepted = ["run.allow_unauthenticated=true"] if insecure_cluster else []
     asked = load_settings(job, JobConfig, [*overrides, *accepted])
+    if limit is None:
+        check_folder("output.url", asked.output.url, Kind.EVIDENCE, storage=asked.output.storage)
+    elif keep is not None:
+        check_folder("--keep", keep, Kind.EVIDENCE)
     summary = run_label(
         asked,
         limit=limit,

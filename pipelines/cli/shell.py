@@ -34,6 +34,9 @@ LOG = typer.Option(
     envvar="GROUNDSWELL_LOG",
     help="Log lines on stderr and in OUT/logs: text or json, maybe with a level, e.g. json,debug.",
 )
+OVERWRITE = typer.Option(
+    False, "--overwrite", help="Replace what this verb wrote there before; never the output of another verb."
+)
 EVERY_VERB = {
     "debug": typer.Option(
         False, "--debug", envvar="GROUNDSWELL_DEBUG", help="Show the traceback of an error, too."

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from engine.settings import StorageSettings
-from engine.views import write_view
+from engine.views import refuse_another_view, write_view
 from pipelines.compile.evidence import Evidence, open_evidence
 from pipelines.compile.gold_boxes import GoldBoxes
 from pipelines.compile.policy import Policy
@@ -27,9 +27,11 @@ def compile_view(
     *,
     storage: StorageSettings | None = None,
     progress: Progress | None = None,
+    overwrite: bool = False,
 ) -> CompileReport:
     """Write the view of the evidence's latest snapshot under a policy.
 
+    overwrite: replace another view that stands at `out_url`
     Raises ConfigError when the policy asks for what the evidence no longer holds, or names a calibration of other
     scores or a gold that is none; NotFound without evidence or gold; Conflict when `out_url` holds another view or
     the evidence is not what its snapshot says; UnfinishedError, before anything is written, when no sample of the
@@ -43,7 +45,11 @@ def compile_view(
     with nullcontext() if policy.gold is None else GoldBoxes(policy.gold, storage) as gold:
         rows = _compiled_rows(evidence, policy, tally, gold, progress)
         provenance = _provenance(evidence, policy, gold)
-        manifest = write_view(out_url, rows, kind="view", provenance=provenance, storage=storage)
+        if not overwrite:
+            refuse_another_view(out_url, kind="view", provenance=provenance, storage=storage)
+        manifest = write_view(
+            out_url, rows, kind="view", provenance=provenance, storage=storage, overwrite=overwrite
+        )
     return tally.report(
         digest=manifest.digest,
         policy_digest=policy.digest(),

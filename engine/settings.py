@@ -177,6 +177,13 @@ class RunSettings(Settings):
         gt=0,
         description="a process above this resident size is ended; an isolated sample's fate is OOM",
     )
+    max_rejected: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of rejected samples above which a run ends with exit 3, from 100 samples on or when all "
+        "were rejected",
+    )
     grace_s: float = Field(
         25, gt=0, description="after SIGTERM, running units may take so long before they are given up"
     )

@@ -69,6 +69,24 @@ class Store:
             return
 
     @tried_again
+    def names(self, prefix: str = "") -> list[str]:
+        """Return the sorted names of what is directly under a folder; those of folders end in a slash."""
+        full = self._full(prefix)
+        with reaching(self.url):
+            try:
+                if self.is_local:
+                    with os.scandir(full) as entries:
+                        return sorted(entry.name + "/" * entry.is_dir() for entry in entries)
+                found = self._fs.ls(full, detail=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        below = f"{full.strip('/')}/"
+        items = [(str(item["name"]).strip("/"), item["type"] == "directory") for item in found]
+        return sorted(
+            name[len(below) :] + "/" * is_folder for name, is_folder in items if name.startswith(below)
+        )
+
+    @tried_again
     def list(self, prefix: str) -> list[str]:
         """Sorted paths of the objects under a folder; temporary files are none."""
         root = self._full("")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, get_args
 
@@ -107,11 +107,12 @@ def write_view(
     kind: ViewKind,
     provenance: dict[str, Any],
     storage: StorageSettings | None = None,
+    overwrite: bool = False,
 ) -> ViewManifest:
     """Write rows (of `schemas.arrow.VIEW`'s form) as a view, part by part, the manifest last.
 
     Writing the same again changes nothing. Raises GroundswellError for a row that breaks the rules and Conflict
-    where another view stands.
+    where another view stands; overwrite: replace that one, if it is of the same kind.
     """
     store = open_store(url, storage)
     metadata = {"groundswell.kind": kind, "groundswell.provenance": canonical_json(provenance).decode()}
@@ -133,12 +134,36 @@ def write_view(
         parts=tuple(parts),
         provenance=provenance,
     )
-    return _publish(store, manifest, url)
+    return _publish(store, manifest, url, overwrite)
 
 
-def _publish(store: Store, manifest: ViewManifest, url: str) -> ViewManifest:
+def refuse_another_view(
+    url: str,
+    *,
+    kind: ViewKind,
+    provenance: Mapping[str, Any],
+    storage: StorageSettings | None = None,
+) -> None:
+    """Raise Conflict where a view stands that has not all of this provenance: writing would end in it."""
+    store = open_store(url, storage)
+    if not store.exists(MANIFEST):
+        return
+    standing = _manifest_at(store, url)
+    asked = json.loads(canonical_json(dict(provenance)))
+    if standing.kind != kind or any(standing.provenance.get(name) != asked[name] for name in asked):
+        raise Conflict(
+            f"{url} already holds another {standing.kind}, {standing.digest}: choose another folder"
+        )
+
+
+def _publish(store: Store, manifest: ViewManifest, url: str, overwrite: bool = False) -> ViewManifest:
     data = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False).encode()
     if not store.put_if_absent(MANIFEST, data) and (standing := store.read(MANIFEST)) != data:
+        if overwrite and (before := _parts_of(store, url, manifest.kind)) is not None:
+            store.put(MANIFEST, data)
+            for path in before - {part.path for part in manifest.parts}:
+                store.delete(path)
+            return manifest
         for part in manifest.parts:  # nobody names them now, and nobody will: this folder's manifest stands
             if part.path.encode() not in standing:
                 store.delete(part.path)
@@ -146,6 +171,15 @@ def _publish(store: Store, manifest: ViewManifest, url: str) -> ViewManifest:
             f"{url} already holds another view than {manifest.digest}, or one made otherwise: choose another folder"
         )
     return manifest
+
+
+def _parts_of(store: Store, url: str, kind: ViewKind) -> set[str] | None:
+    """Return the paths that a standing manifest names, none for a damaged one; None for one of another kind."""
+    try:
+        standing = _manifest_at(store, url)
+    except Conflict:
+        return set()
+    return {part.path for part in standing.parts} if standing.kind == kind else None
 
 
 def _write_part(store: Store, table: pa.Table, number: int) -> DataFile:

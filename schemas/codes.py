@@ -5,6 +5,8 @@ A code is stable once published: reports, policies and tests name it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 SAMPLE_CODES: dict[str, str] = {
     "IMG_MISSING": "no image member with one of the job's image extensions",
     "IMG_EMPTY": "the image has no bytes",
@@ -63,6 +65,13 @@ PHRASE_CODES: dict[str, str] = {
     "PH_NO_CLASS": "a decoy that names no class of the detector, or that of another phrase",
     "PH_MEASURE": "a number or a measure without a thing",
 }
+
+
+def explain_counts(counts: Mapping[str, int]) -> list[str]:
+    """Return a line for each code with its count and meaning, most frequent first."""
+    meanings = SAMPLE_CODES | SHARD_CODES | UNIT_CODES | PHRASE_CODES
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [f"{code} {count}: {meanings.get(code, 'no known code')}" for code, count in ordered]
 
 
 def check_code(code: str) -> str:

@@ -15,7 +15,7 @@ from pipelines.audit.sample import AuditSample, read_sample, write_sample
 from pipelines.audit.sampling import Groups, draw_sample
 from pipelines.audit.verdicts import VerdictStore
 from pipelines.look.tables import Report, Table
-from schemas.errors import NotFound
+from schemas.errors import Conflict, NotFound
 
 SAMPLE, VERDICTS = "sample.json", "verdicts.db"
 
@@ -88,12 +88,42 @@ class AuditFindings(Report):
 
 
 def open_audit(
-    view: str, folder: str | Path, *, n: int, seed: int, bins: int = 5, groups: Groups | None = None
+    view: str,
+    folder: str | Path,
+    *,
+    n: int,
+    seed: int,
+    bins: int = 5,
+    groups: Groups | None = None,
+    overwrite: bool = False,
 ) -> DrawnSample:
-    """Draw a sample of a view into a folder. The same again changes nothing; another one there raises Conflict."""
-    sample = draw_sample(open_view(view), seed=seed, n=n, bins=bins, groups=groups, source=view)
-    write_sample(sample, Path(folder) / SAMPLE)
+    """Draw a sample of a view into a folder. The same again changes nothing; another one there raises Conflict.
+
+    overwrite: replace another sample there, unless somebody has reviewed of it
+    """
+    opened, path = open_view(view), Path(folder) / SAMPLE
+    there = read_sample(path) if path.exists() else None
+    if (
+        there is not None
+        and not overwrite
+        and (there.view_digest, there.seed) != (opened.manifest.digest, seed)
+    ):
+        raise Conflict(
+            f"{path} already holds a sample of the view {there.view_digest} with seed {there.seed}, not of "
+            f"{opened.manifest.digest} with seed {seed}: choose another folder"
+        )
+    sample = draw_sample(opened, seed=seed, n=n, bins=bins, groups=groups, source=view)
+    if there is not None and overwrite and there.digest != sample.digest:
+        _remove_unreviewed(Path(folder))
+    write_sample(sample, path)
     return DrawnSample(sample=sample, folder=str(folder))
+
+
+def _remove_unreviewed(folder: Path) -> None:
+    """Remove a sample. Raises Conflict when it has a file of verdicts: a person's work is never overwritten."""
+    if (folder / VERDICTS).exists():
+        raise Conflict(f"{folder} holds verdicts, which --overwrite does not remove: choose another folder")
+    (folder / SAMPLE).unlink()
 
 
 def stand_in_audit(folder: str | Path, truth: Truth, *, reviewer: str = TINY_WORLD_TRUTH) -> AuditFindings:

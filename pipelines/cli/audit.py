@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.shell import JSON, example, give, say, verb
+from pipelines.cli.shell import JSON, OVERWRITE, example, give, say, verb
 
 AuditFolder = Annotated[Path, typer.Argument(help="Folder of an audit, made by `audit sample`.")]
 
@@ -34,12 +34,15 @@ def sample(
     n: Annotated[int, typer.Option(min=1, help="How many regions.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     bins: Annotated[int, typer.Option(min=1, help="Strata by score, of about equal size.")] = 5,
+    overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:
     """Draw a seeded sample, stratified by score, with inclusion probabilities, bound to the view's digest."""
     from pipelines.audit.desk import open_audit
+    from pipelines.config.output_place import Kind, check_folder
 
-    drawn = open_audit(view, to, n=n, seed=seed, bins=bins)
+    check_folder("--to", str(to), Kind.AUDIT, overwrite=overwrite)
+    drawn = open_audit(view, to, n=n, seed=seed, bins=bins, overwrite=overwrite)
     give(as_json, drawn.data(), drawn.text())
 
 

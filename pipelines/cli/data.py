@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.shell import JSON, SET, Progress, example, give, verb
-from schemas.errors import ConfigError
+from pipelines.cli.shell import JSON, OVERWRITE, SET, Progress, example, give, verb
+from schemas.errors import ConfigError, Conflict
 
 EvidenceOrView = Annotated[str, typer.Argument(help="The output of `label`, or a view.")]
 
@@ -35,23 +35,54 @@ def compile_evidence(
     materialize: Annotated[
         str | None, typer.Option(help="webdataset: also write tars of image + json under TO/webdataset.")
     ] = None,
+    overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:
-    """Make a view of evidence under a policy, on the CPU; the same inputs give the same digest."""
+    """Make a view of evidence under a policy, on the CPU; the same inputs give the same digest.
+
+    Exit 3 when the evidence holds no labelled sample, 5 when TO holds another view (without --overwrite) or other
+    files.
+    """
     from pipelines.compile.policy import Policy
     from pipelines.compile.run import compile_view
     from pipelines.config import load_settings
 
     if materialize not in (None, "webdataset"):
         raise ConfigError(f"--materialize {materialize!r}: expected webdataset")
-    report = compile_view(evidence, load_settings(policy, Policy, overrides), to, progress=Progress())
+    asked = load_settings(policy, Policy, overrides)
+    _check_view(to, materialize is not None, overwrite)
+    report = compile_view(evidence, asked, to, progress=Progress(), overwrite=overwrite)
     data, text = report.data(), report.text()
     if materialize:
         from pipelines.compile.materialize import materialize_webdataset
 
-        tars = materialize_webdataset(to, f"{to.rstrip('/')}/webdataset", progress=Progress())
+        tars = materialize_webdataset(to, _tars_of(to), progress=Progress(), overwrite=overwrite)
         data, text = {**data, "materialized": tars.data()}, f"{text}\n\n{tars.text()}"
     give(as_json, data, text)
+
+
+def _check_view(to: str, materialize: bool, overwrite: bool) -> None:
+    """Check the folder of a view and, in it, that of its tars."""
+    from pipelines.config.output_place import Kind, check_folder, kind_of
+
+    if check_folder("--to", to, Kind.VIEW, overwrite=overwrite) is Kind.NOTHING:
+        return
+    found = kind_of(_tars_of(to))
+    if materialize and found not in (Kind.NOTHING, Kind.TARS, Kind.SHARDS):
+        raise Conflict(
+            f"{_tars_of(to)} holds {found.value}; expected a new or empty folder, or the view's own tars; name another "
+            "folder for --to"
+        )
+    if overwrite and not materialize and found is not Kind.NOTHING:
+        raise Conflict(
+            f"{_tars_of(to)} holds the tars of the view that --overwrite would replace; add --materialize webdataset, "
+            "or name another folder for --to"
+        )
+
+
+def _tars_of(view: str) -> str:
+    """Where the tars of a view go."""
+    return f"{view.rstrip('/')}/webdataset"
 
 
 @verb
@@ -88,26 +119,34 @@ def inspect(
         float, typer.Option(min=0, max=1, help="Only regions of at least this raw score.")
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:
-    """Draw boxes, phrases and scores on the images."""
+    """Draw boxes, phrases and scores on the images, into a new or empty folder."""
+    from pipelines.config.output_place import Kind, check_folder
     from pipelines.look.inspect import draw_samples
 
-    report = draw_samples(source, to, n=n, keys=key, seed=seed, min_score=min_score, progress=Progress())
+    check_folder("--to", str(to), Kind.PICTURES, repeats=False, overwrite=overwrite)
+    report = draw_samples(
+        source, to, n=n, keys=key, seed=seed, min_score=min_score, progress=Progress(), overwrite=overwrite
+    )
     give(as_json, report.data(), report.text())
 
 
 @verb
 def export(
     source: EvidenceOrView,
-    to: Annotated[Path, typer.Option(help="File to write.")],
+    to: Annotated[str, typer.Option(help="File to write.")],
     format: Annotated[str, typer.Option(help="coco")] = "coco",
+    overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:
     """Write labels for other programs, and count what their format cannot hold."""
+    from pipelines.config.output_place import check_file
     from pipelines.exchange.coco import export_coco
 
     if format != "coco":
         raise ConfigError(f"--format {format!r}: expected coco")
+    check_file("--to", to, overwrite=overwrite, reads=(source,))
     report = export_coco(source, to)
     give(as_json, report.data(), report.text())

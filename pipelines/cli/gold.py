@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines.cli.shell import JSON, example, give, say, verb
+from pipelines.cli.shell import JSON, OVERWRITE, example, give, say, verb
 from schemas.errors import ConfigError
 
 
@@ -69,9 +69,11 @@ def import_(
     dialect: Annotated[
         Literal["auto", "open_gd", "mmdet", "tao"], typer.Option(help="odvg: whose lines these are.")
     ] = "auto",
+    overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:
     """Human data as gold; every record is kept, repaired or refused with a reason, and counted."""
+    from pipelines.config.output_place import Kind, check_folder
     from pipelines.exchange.gold.images import images_at
     from pipelines.exchange.gold.options import Options
     from pipelines.exchange.gold.run import import_gold
@@ -81,6 +83,7 @@ def import_(
             "--images says where the images are; --without-images checks captions and spans alone"
         )
     _check_meant(format, negatives != "all", label_map is not None or dialect != "auto")
+    check_folder("--to", to, Kind.GOLD, overwrite=overwrite)
     options = Options(
         images=None if images is None else images_at(images, key_map),
         split=None if split is None else names_in(split),
@@ -89,7 +92,7 @@ def import_(
         label_map=label_map,
         dialect=dialect,
     )
-    report = import_gold(format, path, to, options, tell=_teller())
+    report = import_gold(format, path, to, options, tell=_teller(), overwrite=overwrite)
     give(as_json, report.data(), report.text())
 
 

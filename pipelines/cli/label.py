@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.cli.shell import ADDRESS, JSON, LOG, SET, Progress, example, give, say, verb
+from pipelines.cli.shell import ADDRESS, JSON, LOG, OVERWRITE, SET, Progress, example, give, say, verb
 from pipelines.cli.status_text import progress_lines, summary_text
 from schemas.errors import ConfigError
 
@@ -67,6 +67,7 @@ def plan(
         bool,
         typer.Option("--detailed-exitcode", help="Exit 10 when there is work to do, 0 when there is none."),
     ] = False,
+    overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:
     """Say what `label` would do and what it takes: units done, to do and why, hours, bytes and money."""
@@ -74,12 +75,15 @@ def plan(
 
     from engine.work.logs import configure, log_settings
     from pipelines.config import load_settings
+    from pipelines.config.output_place import check_file
     from pipelines.label.job import JobConfig
     from pipelines.label.planning import plan as make_plan
     from pipelines.label.prices import PriceSettings
 
     configure(log_settings())
     asked = load_settings(job, JobConfig, overrides)
+    if to is not None:
+        check_file("--to", str(to), overwrite=overwrite, reads=(job, prices, *asked.input.urls))
     if prices is not None:
         asked = asked.model_copy(update={"price": load_settings(prices, PriceSettings)})
     report = make_plan(
@@ -111,7 +115,7 @@ def label(
     ] = None,
     keep: Annotated[
         str | None,
-        typer.Option(help="With --limit: a folder for its output instead, e.g. to `inspect` it."),
+        typer.Option(help="With --limit: a new folder for its output instead, e.g. to `inspect` it."),
     ] = None,
     address: str | None = ADDRESS,
     insecure_cluster: Annotated[
@@ -121,10 +125,14 @@ def label(
     log_format: str | None = LOG,
     as_json: bool = JSON,
 ) -> None:
-    """Label the job's shards; run again after any end, it continues. Exit 3 when units failed."""
+    """Label the job's shards; run again after any end, it continues.
+
+    Exit 3 when units failed, or when more samples were rejected than run.max_rejected allows.
+    """
     from engine.storage import open_store
     from engine.work.logs import configure, log_settings
     from pipelines.config import load_settings
+    from pipelines.config.output_place import Kind, check_folder
     from pipelines.label.job import JobConfig
     from pipelines.label.records import load_plan
     from pipelines.label.run import label as run_label
@@ -132,6 +140,10 @@ def label(
     configure(log_settings(log_format))
     accepted = ["run.allow_unauthenticated=true"] if insecure_cluster else []
     asked = load_settings(job, JobConfig, [*overrides, *accepted])
+    if limit is None:
+        check_folder("output.url", asked.output.url, Kind.EVIDENCE, storage=asked.output.storage)
+    elif keep is not None:
+        check_folder("--keep", keep, Kind.EVIDENCE)
     summary = run_label(
         asked,
         limit=limit,
@@ -141,7 +153,8 @@ def label(
         frozen=load_plan(frozen, open_store(asked.output.url, asked.output.storage)) if frozen else None,
     )
     give(as_json, summary, summary_text(summary))
-    _exit_on_holes(summary)
+    _say_rejected(summary)
+    _exit_on_unfinished(summary)
 
 
 @verb
@@ -153,7 +166,10 @@ def status(
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks of --watch.")] = 5.0,
     as_json: bool = JSON,
 ) -> None:
-    """Say how far a job is, from its commits, and what its last run says of itself."""
+    """Say how far a job is, from its commits, and what its last run says of itself.
+
+    Exit 3 when more samples were rejected than run.max_rejected allows.
+    """
     from pipelines.cli.watch import show
     from pipelines.label.watching import has_ended, look
     from pipelines.label.watching import watch as looks
@@ -161,13 +177,14 @@ def status(
     if not watch:
         found = look(out)
         give(as_json, found, "\n".join([summary_text(found), *progress_lines(found["progress"])]))
+        _exit_on_rejected(found)
         return
     last = show(looks(out, every), as_json)
     if last["progress"] is not None and last["progress"]["silent"] and has_ended(last):
         say(
             "nothing was heard of the run for minutes: its driver may be dead; the same label command continues"
         )
-    _exit_on_holes(last)
+    _exit_on_unfinished(last)
 
 
 @verb
@@ -178,15 +195,20 @@ def retry(
     log_format: str | None = LOG,
     as_json: bool = JSON,
 ) -> None:
-    """Redo the units that failed, and shards that were missing or damaged; nothing else. Exit 3 on holes."""
+    """Redo the units that failed, and shards that were missing or damaged; nothing else.
+
+    Exit 3 on holes, or when more samples were rejected than run.max_rejected allows.
+    """
     from engine.work.logs import configure, log_settings
     from pipelines.label.retry import retry as run_retry
 
     configure(log_settings(log_format))
     summary = run_retry(out, overrides, address, Progress(), say=say)
     give(as_json, summary, summary_text(summary))
+    _say_rejected(summary)
     if summary["redone"] or summary["units"]["failed"]:  # nothing to retry is no failure, whatever is pending
-        _exit_on_holes(summary)
+        _exit_on_unfinished(summary)
+    _exit_on_rejected(summary)
 
 
 @verb
@@ -237,6 +259,31 @@ def _roots(given: list[str]) -> dict[str, str]:
         if not (was and equals and now):
             raise ConfigError(f"--root {was}{equals}{now}: expected WAS=NOW, e.g. --root s3://old/=/mnt/new/")
     return {was: now for was, _, now in pairs}
+
+
+def _say_rejected(summary: dict[str, Any]) -> None:
+    """Say in one line on stderr how many samples were rejected, if any."""
+    from pipelines.label.judging import judge_again
+
+    if line := judge_again(summary).line():
+        say(line)
+
+
+def _exit_on_rejected(summary: dict[str, Any]) -> None:
+    """Exit 3 for a job that rejected more samples than `run.max_rejected`, or holds none; say why."""
+    from pipelines.label.judging import judge_again
+
+    if text := judge_again(summary).text():
+        say(f"error: {text}")
+        raise typer.Exit(3)
+
+
+def _exit_on_unfinished(summary: dict[str, Any]) -> None:
+    """Exit 3 on holes, and on too many rejected samples; say both."""
+    try:
+        _exit_on_holes(summary)
+    finally:
+        _exit_on_rejected(summary)
 
 
 def _exit_on_holes(summary: dict[str, Any]) -> None:

@@ -29,7 +29,14 @@ def demo(
     ] = False,
     as_json: bool = JSON,
 ) -> None:
-    """The whole loop on a small synthetic world, minutes on two cores, no download."""
+    """The whole loop on a small synthetic world, minutes on two cores, no download.
+
+    Exit 3 when labelling rejected more samples than run.max_rejected allows.
+    """
+    from pipelines.config.output_place import Kind, check_folder
+
+    check_folder("--to", str(to), Kind.DEMO)
+
     from pipelines.demo.recipe import Recipe
     from pipelines.demo.run import run_demo
 

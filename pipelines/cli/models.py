@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipelines.cli.shell import JSON, SET, Progress, example, give, say, table, verb
+from pipelines.cli.shell import JSON, OVERWRITE, SET, Progress, example, give, say, table, verb
 from schemas.errors import ConfigError, UnfinishedError
 
 # What a machine that sends SIGTERM commonly waits; a step and a checkpoint must fit in.
@@ -56,12 +56,16 @@ def train(
     """
     from engine.reading.user_text import read_json
     from pipelines.config import load_settings
+    from pipelines.config.output_place import Kind, check_folder
     from pipelines.label.interrupt import stop_when_asked
-    from student.card import Told
     from student.settings import TrainSettings
-    from student.train import train as run_train
 
     settings = load_settings(config, TrainSettings, overrides)
+    check_folder("out", settings.out, Kind.TRAINING)
+
+    from student.card import Told
+    from student.train import train as run_train
+
     with stop_when_asked(TRAIN_GRACE_S, "writing a checkpoint after this step") as stop:
         told = Told([read_json(path, "--audit") for path in audit or ()], _by_stem(evaluation or ()))
         report = run_train(settings, progress=Progress(), stop=stop, told=told)
@@ -117,9 +121,16 @@ def evaluate(
     merged: Annotated[
         bool, typer.Option("--merged", help="Also phrase recall by the merged-box protocol.")
     ] = False,
+    overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:
     """COCO or LVIS AP with intervals over images; the same code for any model of `teacher/`."""
+    from pipelines.config.output_place import check_file
+
+    if results_to is not None:
+        reads = (model, gold, images, key_map, words)
+        check_file("--results-to", str(results_to), overwrite=overwrite, reads=reads)
+
     from student.evaluate.class_prompts import Asking, read_words
     from student.evaluate.run import evaluate as run_evaluate
 
@@ -173,6 +184,10 @@ def convert_glip(
     as_json: bool = JSON,
 ) -> None:
     """Official GLIP weights to a model directory that works offline; a pickle in the file runs nothing."""
+    from pipelines.config.output_place import check_new_folder
+
+    check_new_folder("--to", str(to))
+
     from teacher.models.glip.convert import convert
 
     facts = convert(checkpoint, to, tokenizer, config, ema, prompt)

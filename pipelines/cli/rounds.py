@@ -23,12 +23,20 @@ def rounds(
     overrides: list[str] = SET,
     as_json: bool = JSON,
 ) -> None:
-    """Label, compile, gate, train, evaluate, promote, and again with the student as teacher; 3 when a brake holds."""
+    """Label, compile, gate, train, evaluate, promote, and again with the student as teacher.
+
+    Exit 3 when a brake holds, or when a round rejected more samples than run.max_rejected allows.
+    """
     from pipelines.config import load_settings
-    from pipelines.rounds.run import run_rounds
+    from pipelines.config.output_place import Kind, check_folder
     from pipelines.rounds.settings import RoundsConfig
 
-    report = run_rounds(load_settings(config, RoundsConfig, overrides), progress=Progress(), say=say)
+    asked = load_settings(config, RoundsConfig, overrides)
+    check_folder("out", asked.out, Kind.ROUNDS)
+
+    from pipelines.rounds.run import run_rounds
+
+    report = run_rounds(asked, progress=Progress(), say=say)
     give(as_json, report.data(), report.text())
     if report.stops:
         raise typer.Exit(STOPPED)

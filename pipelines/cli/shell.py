@@ -21,7 +21,7 @@ from schemas.errors import EnvironmentProblem, GroundswellError, NotFound
 
 EXIT_CODES = (
     "Exit codes: 0 ok; 1 failed; 2 usage or configuration; 3 finished with failed, quarantined or unfinished "
-    "units or a gate not passed; 4 not found; 5 conflict; 6 environment; 130 interrupted."
+    "units, too many rejected samples or a gate not passed; 4 not found; 5 conflict; 6 environment; 130 interrupted."
 )
 JSON = typer.Option(False, "--json", help="One JSON object on stdout instead of text.")
 SET = typer.Option([], "--set", metavar="NAME=VALUE", help="Override a field, e.g. --set run.batch_size=8.")
@@ -33,6 +33,9 @@ LOG = typer.Option(
     "--log-format",
     envvar="GROUNDSWELL_LOG",
     help="Log lines on stderr and in OUT/logs: text or json, maybe with a level, e.g. json,debug.",
+)
+OVERWRITE = typer.Option(
+    False, "--overwrite", help="Replace what this verb wrote there before; never the output of another verb."
 )
 EVERY_VERB = {
     "debug": typer.Option(

@@ -63,13 +63,17 @@ def materialize_webdataset(
     roots: Mapping[str, str] | None = None,
     storage: StorageSettings | None = None,
     progress: Progress | None = None,
+    overwrite: bool = False,
 ) -> Materialized:
     """Write a view's rows with their images into tars under `to`.
 
+    overwrite: replace the tars of another view that stand there
     Raises NotFound for images that are gone, Conflict for images that changed, or where another view's tars stand.
     """
     view, store = open_view(view_url, storage), open_store(to, storage)
-    _refuse_another(store, view, to)
+    before = _refuse_another(store, view, to, overwrite)
+    if overwrite:  # the list is written last: without it there are no tars
+        store.delete(MANIFEST)
     shards: list[DataFile] = []
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -80,10 +84,17 @@ def materialize_webdataset(
 
     known = {**view.manifest.provenance, "materialized_from": view.manifest.digest}
     write_view(
-        f"{store.url}/{VIEW_FOLDER}", rows(), kind=view.manifest.kind, provenance=known, storage=storage
+        f"{store.url}/{VIEW_FOLDER}",
+        rows(),
+        kind=view.manifest.kind,
+        provenance=known,
+        storage=storage,
+        overwrite=overwrite,
     )
     report = Materialized(digest=view.manifest.digest, samples=len(view), shards=tuple(shards))
     store.put_if_absent(MANIFEST, canonical_json(report.data()))
+    for path in before - {shard.path for shard in shards}:
+        store.delete(path)
     return report
 
 
@@ -92,12 +103,15 @@ def pixels(url: str, offset: int, length: int) -> dict[str, Any]:
     return Pixels(url=url, offset=offset, length=length).model_dump()
 
 
-def _refuse_another(store: Store, view: View, to: str) -> None:
-    if store.exists(MANIFEST):
-        where, remedy = f"{to}/{MANIFEST}", "choose another folder"
-        there = record_from(Materialized, store.read(MANIFEST), where, "a manifest of tars", remedy).digest
-        if there != view.manifest.digest:
-            raise Conflict(f"{to} already holds the tars of view {there}: choose another folder")
+def _refuse_another(store: Store, view: View, to: str, overwrite: bool) -> set[str]:
+    """Return the paths of the tars that stand there. Raises Conflict for another view's, unless they are replaced."""
+    if not store.exists(MANIFEST):
+        return set()
+    where, remedy = f"{to}/{MANIFEST}", "choose another folder"
+    there = record_from(Materialized, store.read(MANIFEST), where, "a manifest of tars", remedy)
+    if there.digest != view.manifest.digest and not overwrite:
+        raise Conflict(f"{to} already holds the tars of view {there.digest}: choose another folder")
+    return {shard.path for shard in there.shards}
 
 
 def _tars(

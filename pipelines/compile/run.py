@@ -7,14 +7,15 @@ from contextlib import nullcontext
 from typing import Any
 
 from engine.settings import StorageSettings
-from engine.views import write_view
+from engine.views import refuse_another_view, write_view
 from pipelines.compile.evidence import Evidence, open_evidence
 from pipelines.compile.gold_boxes import GoldBoxes
 from pipelines.compile.policy import Policy
 from pipelines.compile.report import CompileReport, Tally
 from pipelines.compile.rules import apply_policy
 from pipelines.quality.decoys import DecoyTally
-from schemas.errors import Conflict
+from schemas.codes import explain_counts
+from schemas.errors import Conflict, UnfinishedError
 
 Progress = Callable[[str, int, int], None]
 
@@ -26,27 +27,48 @@ def compile_view(
     *,
     storage: StorageSettings | None = None,
     progress: Progress | None = None,
+    overwrite: bool = False,
 ) -> CompileReport:
     """Write the view of the evidence's latest snapshot under a policy.
 
+    overwrite: replace another view that stands at `out_url`
     Raises ConfigError when the policy asks for what the evidence no longer holds, or names a calibration of other
     scores or a gold that is none; NotFound without evidence or gold; Conflict when `out_url` holds another view or
-    the evidence is not what its snapshot says.
+    the evidence is not what its snapshot says; UnfinishedError, before anything is written, when no sample of the
+    evidence is labelled.
     """
     evidence = open_evidence(evidence_url, storage)
+    _refuse_unlabelled(evidence)
     policy.refuse_unless_held_by(evidence.settings)
     policy.refuse_unless_scores_are(evidence.score_kind)
     tally = Tally(DecoyTally(policy.min_score, evidence.pool))
     with nullcontext() if policy.gold is None else GoldBoxes(policy.gold, storage) as gold:
         rows = _compiled_rows(evidence, policy, tally, gold, progress)
         provenance = _provenance(evidence, policy, gold)
-        manifest = write_view(out_url, rows, kind="view", provenance=provenance, storage=storage)
+        if not overwrite:
+            refuse_another_view(out_url, kind="view", provenance=provenance, storage=storage)
+        manifest = write_view(
+            out_url, rows, kind="view", provenance=provenance, storage=storage, overwrite=overwrite
+        )
     return tally.report(
         digest=manifest.digest,
         policy_digest=policy.digest(),
         snapshot=evidence.snapshot,
         score_kind=evidence.score_kind,
         gold={} if gold is None else gold.digests,
+    )
+
+
+def _refuse_unlabelled(evidence: Evidence) -> None:
+    """Raise UnfinishedError when no sample is labelled: an empty sample was looked at and has nothing to learn from."""
+    counts = evidence.snapshot.totals.samples
+    if counts.labelled:
+        return
+    reasons = "".join(f"\n  {reason}" for reason in explain_counts(counts.rejected))
+    raise UnfinishedError(
+        f"{evidence.store.url} holds no labelled sample: {counts.samples_in} in, 0 labelled, {counts.empty} empty, "
+        f"{sum(counts.rejected.values())} rejected; expected at least one. Check `input:` of the job against its "
+        f"shards and label again; no view was written{reasons}"
     )
 
 

@@ -31,7 +31,9 @@ class Recipe(Settings):
     teacher_steps: int = Field(2000, ge=1)
     teacher_learning_rate: float = Field(1.5e-3, gt=0)
     finish_steps: int = Field(
-        1000, ge=1, description="the teacher's last steps, in the control's prompts and rate, before it labels"
+        1000,
+        ge=1,
+        description="the teacher's last steps, in the control's prompts and rate, before it labels",
     )
     student_steps: int = Field(1000, ge=1)
     student_learning_rate: float = Field(1e-3, gt=0)

@@ -15,7 +15,7 @@ from typing import Any
 from pipelines.demo.places import Places
 from pipelines.demo.recipe import Recipe
 from pipelines.steps.journal import Journal, code_digest, refuse_foreign
-from schemas.errors import Conflict, GroundswellError, NotFound
+from schemas.errors import Conflict, GroundswellError, NotFound, UnfinishedError
 
 Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
@@ -115,7 +115,9 @@ class _Steps:
         from pipelines.label.run import label
 
         forget_damaged(self.places.evidence)
-        return whole(label(self.places.job(self.recipe), progress=self.progress), self.places.evidence)
+        evidence = self.places.evidence
+        summary = label(self.places.job(self.recipe), progress=self.progress)
+        return refuse_rejected(whole(summary, evidence), evidence)
 
     def compile(self, evidence_digest: str) -> dict[str, Any]:
         """A view of what `label` made, under the recipe's policy."""
@@ -184,6 +186,15 @@ def whole(summary: dict[str, Any], evidence: str) -> dict[str, Any]:
             f"`groundswell status {evidence}` names them; run the demo again to try them once more"
         )
     return {name: value for name, value in summary.items() if name != "snapshot"}
+
+
+def refuse_rejected(summary: dict[str, Any], evidence: str) -> dict[str, Any]:
+    """Return the summary of a labelling run. Raises UnfinishedError for one that rejected too many samples."""
+    from pipelines.label.judging import judge_again
+
+    if text := judge_again(summary).text():
+        raise UnfinishedError(f"{evidence}: {text}")
+    return summary
 
 
 def print_kept(text: str) -> None:

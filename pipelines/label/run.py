@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.filesystems import absolute_url
 from engine.ledger.presence import check_files
+from engine.ledger.snapshots import latest_snapshot
 from engine.ledger.status import status
 from engine.ledger.summary import summarise
 from engine.ledger.verify import verify
@@ -27,12 +28,14 @@ from engine.work.tasks import Pool, WorkerSpec
 from pipelines.label.factories import TEACHER, Factories
 from pipelines.label.interrupt import stop_when_asked
 from pipelines.label.job import JobConfig
+from pipelines.label.judging import judge, remember_limit
 from pipelines.label.progress import RunProgress, told
 from pipelines.label.progress_record import run_name
 from pipelines.label.records import PlanRecord
 from pipelines.label.seen import seen_in_training
 from pipelines.label.setting import Setting
-from schemas.errors import ConfigError
+from schemas.digests import short
+from schemas.errors import ConfigError, Conflict, NotFound
 
 log = logging.getLogger(__name__)
 __all__ = ["label", "start", "status", "throw_away", "verify"]
@@ -54,7 +57,8 @@ def label(
     address: a running Ray cluster; else `run.address`, then RAY_ADDRESS, then one of this machine (executor: ray)
     frozen:  a plan made before; Conflict when a shard, the job, the teacher or the phrases are others by now
     raises:  KeyboardInterrupt after Ctrl-C, when the running units are finished and published;
-             errors of `schemas.errors`. Failed units do not raise: they are counted and listed in the summary
+             errors of `schemas.errors`. Failed units do not raise: they are counted and listed in the summary;
+             nor do rejected samples: `judged` says whether they are more than `run.max_rejected` allows
     """
     if limit is None:
         if keep is not None:
@@ -82,6 +86,8 @@ def start(
 ) -> dict[str, Any]:
     """Run a job into its own output. narrowed: may take units out of the work; watched: is given the run's progress."""
     setting = Setting.of(job, factories, frozen)
+    if limit is not None:
+        _refuse_other_job(setting)
     if not setting.store.is_local:  # a disk either links or says that it cannot
         check_store(setting.store, job.run.single_writer)
     work = setting.begin(progress, limit)
@@ -95,10 +101,26 @@ def start(
         run = _Run.of(setting, work)
         watched(run.progress)
         run.drive(address or job.run.address)
+    else:
+        remember_limit(setting.store, job.run.max_rejected)
     if limit is not None:
         work.leave_out_unread()
     summary = {**summarise(work.publish()), "output": setting.store.url, **setting.asked()}
+    summary["judged"] = judge(summary, job.run.max_rejected).data()
     return summary | seen_in_training(setting.store, job.teacher)
+
+
+def _refuse_other_job(setting: Setting) -> None:
+    """Raise Conflict where a sample limit would publish less over the evidence of another job."""
+    try:
+        newest = latest_snapshot(setting.store)
+    except NotFound:
+        return
+    if newest.job_digest != setting.job.digest():
+        raise Conflict(
+            f"--keep {setting.store.url} holds the evidence of another job, {short(newest.job_digest)}; expected a new "
+            "or empty folder, or an earlier output of the same job; name another folder"
+        )
 
 
 def _look_for_files(work: Labelling) -> None:

@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.ledger.status import status_of
+from engine.settings import RunSettings
 from engine.storage import Store, open_store
+from pipelines.label.judging import judge
 from pipelines.label.progress_record import ENDED, newest_progress
 
 SILENT_BEATS = 6
@@ -22,15 +24,18 @@ GIVE_UP_S = 300.0
 def look(
     url: str, store: Store | None = None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> dict[str, Any]:
-    """The summary of docs/interfaces.md, and `progress`: what the last run said, or null. Raises NotFound."""
+    """The summary of docs/interfaces.md, `judged`, and `progress`: what the last run said, or null. Raises NotFound."""
     store = store or open_store(url)
     told = newest_progress(store)
+    summary = status_of(store)
+    limit = (RunSettings() if told is None else told.settings).max_rejected
+    summary["judged"] = judge(summary, limit).data()
     if told is None:
-        return {**status_of(store), "progress": None}
+        return {**summary, "progress": None}
     heard_s = max((now() - datetime.fromisoformat(told.written_at)).total_seconds(), 0.0)
     silent = told.state not in ENDED and heard_s > SILENT_BEATS * told.every_s
     said = told.model_dump(mode="json") | {"heard_s_ago": round(heard_s, 1), "silent": silent}
-    return {**status_of(store), "progress": said}
+    return {**summary, "progress": said}
 
 
 def watch(

@@ -18,6 +18,8 @@ from pipelines.look.source import open_labels
 from pipelines.look.tables import Report, Table
 from schemas.errors import NotFound
 
+SHEET, PICTURES = "sheet.jpg", "[0-9][0-9][0-9]*-*.jpg"
+
 Progress = Callable[[str, int, int], None]
 Rows = Iterable[dict[str, Any]]
 
@@ -47,11 +49,13 @@ def draw_samples(
     roots: Mapping[str, str] | None = None,
     storage: StorageSettings | None = None,
     progress: Progress | None = None,
+    overwrite: bool = False,
 ) -> InspectReport:
     """Draw the samples of the given keys, or else `n` that the seed draws, as JPEG files in the folder `to`.
 
     keys:        `KEY`, `SHARD/KEY` or `UNIT:INDEX`
     with_region: draw only from samples that have a region of `min_score` or more
+    overwrite:   remove the pictures of an earlier call first, where it left a sheet
     Raises NotFound for an unknown key or without a sample to draw, and for photographs that are no longer there.
     """
     labels = open_labels(url, storage)
@@ -59,19 +63,20 @@ def draw_samples(
     chosen = by_keys(rows, keys) if keys else by_seed(rows, n, seed, with_region)
     if not chosen:
         raise NotFound(f"{url} holds no sample{' with a region' if with_region else ''} to draw")
-    folder = Path(to)
-    folder.mkdir(parents=True, exist_ok=True)
-    pictures, files = [], {}
+    folder, pictures, files = Path(to), [], {}
     for place, row in enumerate(chosen):
-        picture = draw_sample(row, read_photo(row, roots, storage))
-        file = folder / f"{place:03d}-{_safe(row['key'])}.jpg"
-        picture.save(file, quality=92)
-        pictures.append(picture)
-        files[_name(row)] = str(file)
+        pictures.append(draw_sample(row, read_photo(row, roots, storage)))
+        files[_name(row)] = str(folder / f"{place:03d}-{_safe(row['key'])}.jpg")
         if progress:
             progress("pictures", place + 1, len(chosen))
-    sheet = folder / "sheet.jpg"
-    contact_sheet(pictures).save(sheet, quality=90)
+    sheet = folder / SHEET
+    if overwrite and sheet.exists():
+        for file in folder.glob(PICTURES):
+            file.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    contact_sheet(pictures).save(sheet, quality=90)  # first: it marks the folder as one of pictures
+    for picture, file in zip(pictures, files.values(), strict=True):
+        picture.save(file, quality=92)
     return InspectReport(digest=labels.digest, pictures=files, sheet=str(sheet))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
+from pipelines.label.judging import judge
 from pipelines.rounds.settings import AuditGate, Brakes, Guard, Measure
 from schemas.records import Record
 
@@ -24,6 +25,19 @@ class Stop(Record):
     limit: float
     why: str
     remedy: str
+
+
+def after_label(summary: Mapping[str, Any], max_rejected: float) -> Iterator[Stop]:
+    """summary: what `label` gives back."""
+    found = judge(dict(summary), max_rejected)
+    if not found.is_passed:
+        yield Stop(
+            brake="max_rejected",
+            measured=found.share,
+            limit=max_rejected,
+            why="; ".join([found.why(), *found.reasons()]),
+            remedy=found.remedy(),
+        )
 
 
 def after_compile(

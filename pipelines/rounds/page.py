@@ -57,11 +57,17 @@ def _round(number: int, found: dict[str, Any]) -> Markup:
 
 
 def _facts(found: dict[str, Any]) -> list[str]:
-    samples, compiled = found["label"]["samples"], found["compile"]
+    samples = found["label"]["samples"]
+    labelled = (
+        f"{samples['in']:,} samples in, {samples['labelled']:,} labelled, {samples['empty']:,} empty, "
+        f"{sum(samples['rejected'].values()):,} rejected"
+    )
+    if "compile" not in found:
+        return [labelled]
+    compiled = found["compile"]
     boxes = compiled["boxes_per_image"]
     facts = [
-        f"{samples['in']:,} samples in, {samples['labelled']:,} labelled, {samples['empty']:,} empty, "
-        f"{sum(samples['rejected'].values()):,} rejected",
+        labelled,
         f"{compiled['regions']['kept']:,} of {compiled['regions']['regions_in']:,} regions kept; "
         f"{boxes['pseudo']:.2f} boxes on an image with a box, gold {boxes['gold']:.2f}",
     ]

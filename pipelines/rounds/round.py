@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.label.job import JobConfig
-from pipelines.rounds.brakes import Stop, after_audit, after_compile, after_evaluate
+from pipelines.rounds.brakes import Stop, after_audit, after_compile, after_evaluate, after_label
 from pipelines.rounds.contents import compiled_with, measured_on, trained_on
 from pipelines.rounds.measuring import measure_models, number_of
 from pipelines.rounds.places import RoundPlaces
@@ -44,6 +44,8 @@ class Round:
         """Do what is not done yet; False when a brake holds the round."""
         config, places = self.config, self.places
         self._step("label", "the teacher labels", self._label, self._label_parts(), ("evidence/snapshots",))
+        if self._held(after_label(self.results["label"], config.label.run.max_rejected)):
+            return False
         self._step(
             "compile",
             "the policy makes a view",
@@ -132,7 +134,8 @@ class Round:
                 f"{units['committed']} of {units['planned']} units are labelled: `groundswell status "
                 f"{self.places.evidence}` names the others, `groundswell retry` redoes them; then run this again"
             )
-        kept = {name: value for name, value in summary.items() if name not in ("snapshot", "output")}
+        not_the_labels = ("snapshot", "output", "judged")  # `judged` follows a limit that changes no label
+        kept = {name: value for name, value in summary.items() if name not in not_the_labels}
         return {**kept, "input_digest": input_digest(self.places.evidence)}
 
     def _compile(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.settings import RunSettings
 from pipelines.config import load_settings
 from pipelines.demo.places import Places
 from pipelines.demo.recipe import Recipe
@@ -17,8 +18,9 @@ from pipelines.demo.together import train_together
 from pipelines.demo.world.build import build_world
 from pipelines.demo.world.settings import WorldSettings
 from pipelines.label.job import JobConfig
-from schemas.errors import GroundswellError
+from schemas.errors import GroundswellError, UnfinishedError
 from student.settings import TrainSettings
+from tests.engine.worlds import tar_bytes
 
 CHILD = "import time; from pipelines.demo.together import tie_to_parent; tie_to_parent(); time.sleep(120)"
 PARENT = (
@@ -35,6 +37,28 @@ def test_a_labelling_run_with_holes_stops_the_demo() -> None:
 
     with pytest.raises(GroundswellError, match="3 of 4 units are labelled, 1 failed"):
         whole({"units": {**units, "committed": 3, "failed": 1}}, "evidence")
+
+
+def test_a_labelling_run_that_rejected_its_samples_stops_the_demo_with_exit_3(
+    tmp_path: Path,
+) -> None:
+    from pipelines.demo.run import _Steps
+    from pipelines.demo.start import write_start
+
+    places = Places(tmp_path)
+    (places.world.folder / "web").mkdir(parents=True)
+    (places.world.folder / "web/0.tar").write_bytes(tar_bytes([("0.txt", b"a red square")]))
+    write_start(places.model("teacher"), WorldSettings())
+
+    class HerePlaces(Places):
+        def job(self, recipe: Recipe) -> JobConfig:
+            job = super().job(recipe)
+            return job.model_copy(update={"run": RunSettings(executor="local", batch_size=1)})
+
+    steps = _Steps(HerePlaces(tmp_path), Recipe.quick(0), lambda *step: None)
+    with pytest.raises(UnfinishedError, match="1 of 1 samples were rejected") as stopped:
+        steps.label()
+    assert stopped.value.exit_code == 3 and "IMG_MISSING 1" in str(stopped.value)
 
 
 def test_damaged_evidence_is_removed_and_whole_evidence_stays(tmp_path: Path) -> None:

@@ -206,6 +206,18 @@ def test_a_limits_output_may_be_kept_elsewhere_than_the_jobs_own(tmp_path: Path,
         run(job, keep=str(tmp_path / "taste"))
 
 
+def test_a_limits_output_never_goes_over_the_evidence_of_another_job(
+    tmp_path: Path, shards: list[Path]
+) -> None:
+    job, other = job_of(tmp_path, shards), job_of(tmp_path, shards, evidence={"min_score": 0.2})
+    kept = str(tmp_path / "taste")
+    before = run(job, limit=3, keep=kept)["digest"]
+
+    with pytest.raises(Conflict, match="evidence of another job"):
+        run(other, limit=3, keep=kept)
+    assert run(job, limit=3, keep=kept)["digest"] == before == status(kept)["digest"]
+
+
 def test_a_plan_counts_units_and_samples_and_says_with_what(tmp_path: Path, shards: list[Path]) -> None:
     run(job_of(tmp_path, shards[:1]))
     write_shard(shards[0], plain_captions(5))

@@ -15,7 +15,8 @@ from pipelines.demo.world.build import World
 from pipelines.rounds import round as one_round
 from pipelines.rounds.run import RoundsReport, run_rounds
 from pipelines.rounds.settings import RoundsConfig
-from schemas.errors import Conflict, NotFound
+from schemas.errors import Conflict, NotFound, UnfinishedError
+from tests.engine.worlds import tar_bytes
 from tests.rounds.conftest import SIZE
 
 Build = Callable[..., RoundsConfig]
@@ -42,7 +43,9 @@ def test_two_rounds_promote_two_students_and_every_model_leads_back_to_the_shard
     assert "2 of 2 rounds promoted a student" in page and nodes["averaged 2"].id in page
 
     cards = [Path(config.out) / f"round-1/{name}/model/README.md" for name in ("averaged", "student")]
-    assert not any("| held_out |" in card.read_text() for card in cards)  # the average's numbers are not its own
+    assert not any(
+        "| held_out |" in card.read_text() for card in cards
+    )  # the average's numbers are not its own
 
     said: list[str] = []
     again = run(config, said)
@@ -208,3 +211,23 @@ def test_a_folder_with_other_things_is_left_alone(rounds_config: Build, tmp_path
     (tmp_path / "rounds/thesis.txt").write_text("years of work")
     with pytest.raises(Conflict, match="thesis|no run of rounds made"):
         run(rounds_config())
+
+
+def test_rounds_stop_after_labelling_when_the_samples_were_rejected_until_the_limit_is_raised(
+    rounds_config: Build, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.tar").write_bytes(tar_bytes([("0.txt", b"a red square"), ("1.txt", b"a blue square")]))
+    label = rounds_config().label.model_dump(mode="json")
+    label["input"]["urls"] = [str(tmp_path / "bad.tar")]
+
+    for _ in range(2):  # a rerun stays red
+        report = run(rounds_config(label=label))
+        assert [stop.brake for stop in report.stops] == ["max_rejected"]
+        assert "IMG_MISSING 2" in report.stops[0].why and "compile" not in report.rounds[0]
+    assert "2 of 2 samples were rejected" in Path(report.report).read_text()
+
+    label["run"]["max_rejected"] = 1.0
+    said: list[str] = []
+    with pytest.raises(UnfinishedError, match="no labelled sample"):
+        run(rounds_config(label=label), said)
+    assert "already done" in said[0]

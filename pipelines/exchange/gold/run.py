@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from engine.settings import StorageSettings
-from engine.views import ViewManifest, write_view
+from engine.views import ViewManifest, refuse_another_view, write_view
 from pipelines.exchange.gold.coco import CocoGold
 from pipelines.exchange.gold.flickr30k import FlickrGold
 from pipelines.exchange.gold.mdetr import MdetrGold
@@ -59,14 +59,22 @@ def import_gold(
     *,
     storage: StorageSettings | None = None,
     tell: Callable[[int], None] | None = None,
+    overwrite: bool = False,
 ) -> GoldReport:
     """Read a file (Flickr30k: a folder) and write it as gold.
 
+    overwrite: replace other gold that stands at `to`
     tell:   is called with the number of rows read so far
     raises: ConfigError for an unknown format or a file of another kind, NotFound, Conflict where other gold stands,
             GroundswellError when no record is left
     """
     _check_path(format, path)
+    known = {
+        **{"format": format, "source": path.name, "source_digest": _digest(path)},
+        **{"without_images": options.images is None, "negatives": options.negatives, "seed": options.seed},
+    }
+    if not overwrite:
+        refuse_another_view(to, kind="gold", provenance=known, storage=storage)
     tally = Tally()
     importer = IMPORTERS[format](path, options, tally)
     with tempfile.TemporaryFile() as spool:
@@ -75,18 +83,15 @@ def import_gold(
         if not rows:
             raise GroundswellError(f"{path}: no record is left; {_reasons(account)}")
         provenance = {
-            **{"format": format, "source": path.name, "source_digest": _digest(path)},
+            **known,
             **{"exhaustive": importer.exhaustive, "facts": importer.facts},
             # results for the file are joined by its own ids
             **({"category_ids": ids} if (ids := getattr(importer, "category_ids", None)) else {}),
-            **{
-                "without_images": options.images is None,
-                "negatives": options.negatives,
-                "seed": options.seed,
-            },
             **account,
         }
-        manifest = write_view(to, _again(spool), kind="gold", provenance=provenance, storage=storage)
+        manifest = write_view(
+            to, _again(spool), kind="gold", provenance=provenance, storage=storage, overwrite=overwrite
+        )
     return _report(manifest, to)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.shell import JSON, SET, Progress, example, give, verb
+from pipelines.cli.shell import JSON, SET, Progress, example, give, say, verb
 from schemas.errors import ConfigError
 
 EvidenceOrView = Annotated[str, typer.Argument(help="The output of `label`, or a view.")]
@@ -37,14 +37,19 @@ def compile_evidence(
     ] = None,
     as_json: bool = JSON,
 ) -> None:
-    """Make a view of evidence under a policy, on the CPU; the same inputs give the same digest."""
+    """Make a view of evidence under a policy, on the CPU; the same inputs give the same digest.
+
+    Of a phrase with a kept box, candidates that a rule removed stay as regions to ignore, unless the policy sets
+    ignore_score. Where a view stands at TO already, a policy that omits ignore_score takes that view's.
+    """
     from pipelines.compile.policy import Policy
-    from pipelines.compile.run import compile_view
+    from pipelines.compile.run import compile_view, continued_policy
     from pipelines.config import load_settings
 
     if materialize not in (None, "webdataset"):
         raise ConfigError(f"--materialize {materialize!r}: expected webdataset")
-    report = compile_view(evidence, load_settings(policy, Policy, overrides), to, progress=Progress())
+    rules = continued_policy(load_settings(policy, Policy, overrides), to, say)
+    report = compile_view(evidence, rules, to, progress=Progress())
     data, text = report.data(), report.text()
     if materialize:
         from pipelines.compile.materialize import materialize_webdataset

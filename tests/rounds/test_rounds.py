@@ -42,7 +42,9 @@ def test_two_rounds_promote_two_students_and_every_model_leads_back_to_the_shard
     assert "2 of 2 rounds promoted a student" in page and nodes["averaged 2"].id in page
 
     cards = [Path(config.out) / f"round-1/{name}/model/README.md" for name in ("averaged", "student")]
-    assert not any("| held_out |" in card.read_text() for card in cards)  # the average's numbers are not its own
+    assert not any(
+        "| held_out |" in card.read_text() for card in cards
+    )  # the average's numbers are not its own
 
     said: list[str] = []
     again = run(config, said)
@@ -111,6 +113,22 @@ def test_another_policy_makes_another_view_in_the_same_folder(rounds_config: Bui
 
     digests = [report.rounds[0]["compile"]["digest"] for report in (first, second)]
     assert digests[0] != digests[1] and second.finished == 1
+
+
+def test_rounds_that_go_on_keep_the_ignore_score_they_began_with_and_say_so(rounds_config: Build) -> None:
+    # a brake holds the round after compile: nothing is trained
+    brakes = {"boxes_per_image": 0.01}
+    few = {"min_score": 0.0, "nms_iou": 0.5, "max_regions_per_phrase": 1}
+    said: list[str] = []
+    legacy = run(rounds_config(policy={**few, "ignore_score": None}, brakes=brakes))
+    again = run(rounds_config(policy=few, brakes=brakes), said)
+    chosen = run(rounds_config(policy={**few, "ignore_score": "floor"}, brakes=brakes))
+
+    first, second, third = (report.rounds[0]["compile"] for report in (legacy, again, chosen))
+    assert second == first and not first["regions"]["ignored"]
+    assert [line.startswith("ignore_score: null, as the view at") for line in said].count(True) == 1
+    assert "already done" in said[-2] and "makes a view" in said[-2]
+    assert third["regions"]["ignored"]["over_cap"] > 0 and third["policy_digest"] != first["policy_digest"]
 
 
 def test_another_start_trains_anew_and_labels_nothing_again(

@@ -74,7 +74,7 @@ def diff(
 
 @verb
 def stats(source: EvidenceOrView, as_json: bool = JSON) -> None:
-    """Counts and distributions of evidence or of a view."""
+    """Counts and distributions of evidence or of a view; of a view, kept regions and those to ignore apart."""
     from pipelines.look.stats import statistics_of
 
     report = statistics_of(source, progress=Progress())
@@ -95,7 +95,10 @@ def inspect(
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     as_json: bool = JSON,
 ) -> None:
-    """Draw boxes, phrases and scores on the images."""
+    """Draw boxes, phrases and scores on the images.
+
+    A whole line is a kept box. Boxes to ignore and class_only ones have broken lines, which a legend explains.
+    """
     from pipelines.look.inspect import draw_samples
 
     report = draw_samples(source, to, n=n, keys=key, seed=seed, min_score=min_score, progress=Progress())
@@ -109,7 +112,10 @@ def export(
     format: Annotated[str, typer.Option(help="coco")] = "coco",
     as_json: bool = JSON,
 ) -> None:
-    """Write labels for other programs, and count what their format cannot hold."""
+    """Write labels for other programs, and count what their format cannot hold.
+
+    A region to ignore is written as iscrowd: 1 and counted on its own.
+    """
     from pipelines.exchange.coco import export_coco
 
     if format != "coco":

@@ -194,5 +194,6 @@ def _licence_line(stream: dict[str, Any]) -> str:
 
 
 def _data_row(stream: dict[str, Any]) -> str:
-    cells = (stream["kind"], f"{stream['share']:.2f}", stream["images"], stream["boxes"])
+    boxes = stream["boxes"] - stream.get("ignored_boxes", 0)  # older reports do not count those to ignore
+    cells = (stream["kind"], f"{stream['share']:.2f}", stream["images"], boxes)
     return "| " + " | ".join(map(str, cells)) + f" | `{stream['digest']}` | `{stream['view_digest']}` |"

@@ -55,6 +55,8 @@ class Stream:
     kind: str = "view"
     images: int = 0
     boxes: int = 0
+    """All different boxes, with those that are only to be ignored."""
+    ignored_boxes: int = 0
     has_decoys: bool = False
     probe_nouns_excluded: bool = False
 
@@ -107,6 +109,7 @@ def load_stream(settings: StreamSettings, cache: Path | None = None) -> Stream:
         view.manifest.kind,
         index.images,
         index.boxes,
+        index.ignored_boxes,
         index.has_decoys,
     )
 

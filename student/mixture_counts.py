@@ -27,6 +27,7 @@ class Tally:
     shown: Counter[str] = field(default_factory=Counter)
     licenses: Counter[str] = field(default_factory=Counter)
     boxes: int = 0
+    ignored_boxes: int = 0
     has_decoys: bool = False
 
     def add(self, table: pa.Table) -> None:
@@ -41,7 +42,10 @@ class Tally:
         self.shown.update(nouns.rows_with(kept & nouns.shown))
         licenses = table["license"].fill_null("").combine_chunks().filter(pa.array(usable))
         self.licenses.update({one["values"]: one["counts"] for one in licenses.value_counts().to_pylist()})
-        self.boxes += _distinct_boxes(regions)
+        ignored = _is(pc.list_flatten(regions), "fate", "ignore")
+        boxes = _distinct_boxes(regions, np.ones(len(ignored), dtype=bool))
+        self.boxes += boxes
+        self.ignored_boxes += boxes - _distinct_boxes(regions, ~ignored)
         self.has_decoys |= bool((nouns.decoy & usable[nouns.row]).any())
 
     def root_counts(self) -> Counter[str]:
@@ -82,10 +86,11 @@ def _with_a_box(regions: pa.ListArray) -> NDArray[np.bool_]:
     return boxed
 
 
-def _distinct_boxes(regions: pa.ListArray) -> int:
+def _distinct_boxes(regions: pa.ListArray, chosen: NDArray[np.bool_]) -> int:
+    """Different boxes of the chosen regions: one that two phrases share counts once."""
     flat = pc.list_flatten(regions)
-    sides = [pc.struct_field(flat, side).to_numpy() for side in ("x0", "y0", "x1", "y1")]
-    rows = pc.list_parent_indices(regions).to_numpy().astype(np.float64)
+    sides = [pc.struct_field(flat, side).to_numpy()[chosen] for side in ("x0", "y0", "x1", "y1")]
+    rows = pc.list_parent_indices(regions).to_numpy()[chosen].astype(np.float64)
     return len(np.unique(np.column_stack([rows, *sides]), axis=0)) if len(rows) else 0
 
 

@@ -23,7 +23,7 @@ from schemas.digests import digest_of, short
 from student.mixture_blocks import Blocks, block_keys, ordered_blocks, row_keys
 from student.mixture_counts import Tally, rarest_shown, repeat_numbers
 
-_FORMAT = 2  # of the cached file; another one is made anew
+_FORMAT = 3  # of the cached file; another one is made anew
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Index:
     root_counts: Mapping[str, int]
     licenses: Mapping[str, int]
     boxes: int
+    ignored_boxes: int
     has_decoys: bool
 
     @property
@@ -64,7 +65,8 @@ def make_index(view: View, every_row: bool, repeat_threshold: float, by_row: boo
         images = int(usable.sum())
         rarest = blocks.ordered(rarest_shown(view.tables(), tally.shown, images))
         repeats = repeats * repeat_numbers(rarest, images, repeat_threshold, blocks.digest)
-    return Index(blocks, repeats, tally.root_counts(), tally.licenses, tally.boxes, tally.has_decoys)
+    counts = (tally.root_counts(), tally.licenses, tally.boxes, tally.ignored_boxes, tally.has_decoys)
+    return Index(blocks, repeats, *counts)
 
 
 def kept_index(view: View, every_row: bool, repeat_threshold: float, folder: Path) -> Index:
@@ -91,6 +93,7 @@ def _write(path: Path, index: Index) -> None:
         "root_counts": dict(index.root_counts),
         "licenses": dict(index.licenses),
         "boxes": index.boxes,
+        "ignored_boxes": index.ignored_boxes,
         "has_decoys": index.has_decoys,
     }
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
@@ -114,5 +117,6 @@ def _read(path: Path) -> Index:
             Counter(facts["root_counts"]),
             Counter(facts["licenses"]),
             facts["boxes"],
+            facts["ignored_boxes"],
             facts["has_decoys"],
         )

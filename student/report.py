@@ -134,5 +134,6 @@ def _stream_facts(stream: Stream, share: float) -> dict[str, Any]:
         "images": stream.images,
         "entries_per_epoch": len(stream.order),
         "boxes": stream.boxes,
+        "ignored_boxes": stream.ignored_boxes,
         "licenses": dict(sorted(stream.licenses.items())),
     }

@@ -81,10 +81,13 @@ class Arms:
         return self._cell("evidence", what, LABELLING, web=web or self.web, teacher=teacher)
 
     def view(self, evidence: Cell, what: str = "view", **policy: Any) -> Cell:
-        """The evidence under the recipe's policy with some of its fields changed."""
-        values = {**self.recipe.policy.model_dump(), **policy}
+        """The evidence under the recipe's policy with some of its fields changed.
+
+        Removed regions are negatives (`ignore_score: null`) unless an arm says otherwise: so it was measured.
+        """
+        values = {**self.recipe.policy.model_dump(), "ignore_score": None, **policy}
         chosen = type(self.recipe.policy).model_validate(values)
-        return self._cell("view", what, chosen.model_dump(mode="json"), evidence=evidence)
+        return self._cell("view", what, chosen.identity(), evidence=evidence)
 
     def changed_view(self, boxes: str) -> Cell:
         """The student's view with other boxes."""

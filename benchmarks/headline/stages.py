@@ -120,7 +120,7 @@ def _view(job: Job) -> dict[str, Any]:
     from pipelines.compile.policy import Policy
     from pipelines.compile.run import compile_view
 
-    policy = Policy.model_validate(job.settings)
+    policy = Policy.from_record(job.settings)
     report = compile_view(str(job.inputs["evidence"] / "evidence"), policy, str(job.out / "view")).data()
     return {"regions": report["regions"], "phrases": report["phrases"]}
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.shell import JSON, OVERWRITE, SET, Progress, example, give, verb
+from pipelines.cli.shell import JSON, OVERWRITE, SET, Progress, example, give, say, verb
 from schemas.errors import ConfigError, Conflict
 
 EvidenceOrView = Annotated[str, typer.Argument(help="The output of `label`, or a view.")]
@@ -40,18 +40,23 @@ def compile_evidence(
 ) -> None:
     """Make a view of evidence under a policy, on the CPU; the same inputs give the same digest.
 
+    Of a phrase with a kept box, candidates that a rule removed stay as regions to ignore, unless the policy sets
+    ignore_score. Where a view is at TO already, a policy that omits ignore_score takes that view's.
+
     Exit 3 when the evidence holds no labelled sample, 5 when TO holds another view (without --overwrite) or other
     files.
     """
     from pipelines.compile.policy import Policy
-    from pipelines.compile.run import compile_view
+    from pipelines.compile.run import compile_view, continued_policy
     from pipelines.config import load_settings
 
     if materialize not in (None, "webdataset"):
         raise ConfigError(f"--materialize {materialize!r}: expected webdataset")
-    asked = load_settings(policy, Policy, overrides)
+    rules = load_settings(policy, Policy, overrides)
     _check_view(to, materialize is not None, overwrite)
-    report = compile_view(evidence, asked, to, progress=Progress(), overwrite=overwrite)
+    if not overwrite:
+        rules = continued_policy(rules, to, say)
+    report = compile_view(evidence, rules, to, progress=Progress(), overwrite=overwrite)
     data, text = report.data(), report.text()
     if materialize:
         from pipelines.compile.materialize import materialize_webdataset
@@ -100,7 +105,7 @@ def diff(
 
 @verb
 def stats(source: EvidenceOrView, as_json: bool = JSON) -> None:
-    """Counts and distributions of evidence or of a view."""
+    """Counts and distributions of evidence or of a view; of a view, kept regions and those to ignore apart."""
     from pipelines.look.stats import statistics_of
 
     report = statistics_of(source, progress=Progress())
@@ -122,7 +127,10 @@ def inspect(
     overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:
-    """Draw boxes, phrases and scores on the images, into a new or empty folder."""
+    """Draw boxes, phrases and scores on the images, into a new or empty folder.
+
+    A whole line is a kept box. Boxes to ignore and class_only ones have broken lines, which a legend explains.
+    """
     from pipelines.config.output_place import Kind, check_folder
     from pipelines.look.inspect import draw_samples
 
@@ -141,7 +149,10 @@ def export(
     overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:
-    """Write labels for other programs, and count what their format cannot hold."""
+    """Write labels for other programs, and count what their format cannot hold.
+
+    A region to ignore is written as iscrowd: 1 and counted on its own.
+    """
     from pipelines.config.output_place import check_file
     from pipelines.exchange.coco import export_coco
 

@@ -18,7 +18,7 @@ from engine.views import View, open_view
 from pipelines.look.tables import Report, Table, bars
 
 Row = dict[str, Any]
-SAME = "same"
+SAME, ONLY_FIRST, ONLY_SECOND = "same", "only_first", "only_second"
 
 
 class ViewDiff(Report):
@@ -33,6 +33,9 @@ class ViewDiff(Report):
         description="only_first, only_second, same, and what changed of the others: fate a -> b, weight, box, p_correct"
     )
     phrases: dict[str, int] = Field(description="of samples in both: same, or fate a -> b")
+    alone: dict[str, dict[str, int]] = Field(
+        {}, description="the regions of only_first and only_second by fate: those to ignore are no labels"
+    )
 
     def tables(self) -> list[Table]:
         """The report as tables, in reading order."""
@@ -42,8 +45,15 @@ class ViewDiff(Report):
             Table("policy", ("field", "first", "second"), fields),
             bars("samples", "what", "samples", self.samples),
             bars("regions", "what", "regions", self.regions),
+            bars("regions of one view alone, by fate", "where and fate", "regions", self._alone()),
             bars("phrases of samples in both", "what", "phrases", self.phrases),
         ]
+
+    def _alone(self) -> dict[str, int]:
+        found = (
+            (where, fate, number) for where, fates in self.alone.items() for fate, number in fates.items()
+        )
+        return {f"{where}: {fate}": number for where, fate, number in found}
 
 
 def diff_views(first_url: str, second_url: str, *, storage: StorageSettings | None = None) -> ViewDiff:
@@ -52,15 +62,17 @@ def diff_views(first_url: str, second_url: str, *, storage: StorageSettings | No
     samples: Counter[str] = Counter()
     regions: Counter[str] = Counter()
     phrases: Counter[str] = Counter()
+    alone: dict[str, Counter[str]] = {ONLY_FIRST: Counter(), ONLY_SECOND: Counter()}
     for one, other in _side_by_side(first, second):
         if one is None or other is None:
-            which = "only_first" if other is None else "only_second"
+            which = ONLY_FIRST if other is None else ONLY_SECOND
             samples[which] += 1
-            regions[which] += len((one or other or {})["regions"])
+            alone[which].update(region["fate"] for region in (one or other or {})["regions"])
             continue
         samples[SAME if one == other else "changed"] += 1
-        regions.update(_region_changes(one, other))
+        regions.update(_region_changes(one, other, alone))
         phrases.update(_phrase_changes(one, other))
+    regions.update({which: fates.total() for which, fates in alone.items() if fates})
     return ViewDiff(
         first=first.manifest.digest,
         second=second.manifest.digest,
@@ -69,6 +81,7 @@ def diff_views(first_url: str, second_url: str, *, storage: StorageSettings | No
         samples=_sorted(samples),
         regions=_sorted(regions),
         phrases=_sorted(phrases),
+        alone={which: _sorted(fates) for which, fates in alone.items() if fates},
     )
 
 
@@ -92,15 +105,21 @@ def _place(row: Row) -> tuple[str, int]:
     return row["unit"], row["index"]
 
 
-def _region_changes(one: Row, other: Row) -> Iterator[str]:
-    """One word for each region of either row. Regions that are told apart by nothing are paired in order."""
+def _region_changes(one: Row, other: Row, alone: dict[str, Counter[str]]) -> Iterator[str]:
+    """One word for each region that both rows hold; the others are counted in `alone`, by fate.
+
+    Regions that are told apart by nothing are paired in order.
+    """
     waiting: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for region in other["regions"]:
         waiting[_known_by(region)].append(region)
     for region in one["regions"]:
         pair = waiting[_known_by(region)]
-        yield _change(region, pair.pop(0)) if pair else "only_first"
-    yield from ("only_second" for pair in waiting.values() for _ in pair)
+        if pair:
+            yield _change(region, pair.pop(0))
+        else:
+            alone[ONLY_FIRST][region["fate"]] += 1
+    alone[ONLY_SECOND].update(region["fate"] for pair in waiting.values() for region in pair)
 
 
 def _known_by(region: Row) -> tuple[Any, ...]:

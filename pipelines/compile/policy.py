@@ -6,20 +6,21 @@ what the evidence no longer holds is refused by name and value.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from pipelines.compile.belief import Calibration, GoldMask, WeightRule
+from pipelines.compile.belief import Calibration, GoldMask, Share, WeightRule
 from schemas.errors import ConfigError
-from schemas.settings import EvidenceSettings, Settings
+from schemas.later import Later, LaterSettings
+from schemas.settings import EvidenceSettings
 
-# Fields that came later: at their defaults they are in neither the dump nor the digest, so an older policy that says
-# nothing of them keeps its digest, and its view every byte.
-_LATER = ("ignore_score", "class_only_below", "weight", "weight_ramp", "calibration", "gold")
+FLOOR: Literal["floor"] = (
+    "floor"  # the lowest score of a candidate: candidate_score, or the evidence's min_score
+)
 
 
-class Policy(Settings):
+class Policy(LaterSettings):
     """Rules from evidence to view. Left at its defaults it keeps every distinct box of score 0.5 or more."""
 
     groundable_only: bool = Field(True, description="drop the regions of phrases marked as not groundable")
@@ -56,41 +57,55 @@ class Policy(Settings):
     keep_samples_without_box: bool = Field(
         True, description="samples without a kept box stay, phrases unresolved"
     )
-    ignore_score: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="what one_to_one, min_score and max_regions_per_phrase take away stays as an ignore region if its "
-        "raw score is this or more: neither learned nor a negative; null: dropped",
+    ignore_score: Annotated[Share | Literal["floor"] | None, Later(legacy=None)] = Field(
+        FLOOR,
+        description="which removed regions stay in the view as fate ignore, neither learned nor a negative. floor: of "
+        "a phrase with a kept box, every candidate that a rule removed. A score: what one_to_one, min_score and "
+        "max_regions_per_phrase remove, if its raw score is this or more. null: none, a removed region's place is a "
+        "negative of its phrase",
     )
-    class_only_below: float | None = Field(
+    class_only_below: Annotated[float | None, Later()] = Field(
         None,
         ge=0,
         le=1,
         description="kept regions below this raw score teach their phrase's tokens and no place; null: none",
     )
-    weight: WeightRule = Field(
+    weight: Annotated[WeightRule, Later()] = Field(
         "one",
         description="what the loss multiplies a kept region's terms by: 1, its raw score, weight_ramp of it, or its "
         "p_correct",
     )
-    weight_ramp: tuple[float, float] | None = Field(
+    weight_ramp: Annotated[tuple[float, float] | None, Later()] = Field(
         None,
         description="for weight ramp: raw score of weight 0 and of weight 1, linear between, e.g. [0.2, 0.6]",
     )
-    calibration: Calibration | None = Field(
+    calibration: Annotated[Calibration | None, Later()] = Field(
         None, description="from raw score to p_correct of the view's regions; null: not calibrated"
     )
-    gold: GoldMask | None = Field(
+    gold: Annotated[GoldMask | None, Later()] = Field(
         None,
         description="on an image that is also in this gold, its boxes go before the teacher's; null: none",
     )
 
-    @model_serializer(mode="wrap")
-    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        defaults = {name: type(self).model_fields[name].default for name in _LATER}
-        at_default = {name for name, value in defaults.items() if getattr(self, name) == value}
-        return {name: value for name, value in handler(self).items() if name not in at_default}
+    @field_validator("ignore_score", mode="before")
+    @classmethod
+    def _is_floor_score_or_null(cls, value: Any) -> Any:
+        if value is None or value == FLOOR:
+            return value
+        try:
+            score = float(value)
+        except (TypeError, ValueError):
+            score = -1.0
+        if not 0 <= score <= 1:
+            raise ValueError(
+                f"expected {FLOOR}, a raw score from 0 to 1, or null (removed regions are negatives)"
+            )
+        return score
+
+    @property
+    def ignore_from(self) -> float | None:
+        """The raw score from which removed regions are ignored, where the policy gives one."""
+        return None if isinstance(self.ignore_score, str) else self.ignore_score
 
     @model_validator(mode="after")
     def _candidates_come_before_the_threshold(self) -> Policy:
@@ -102,7 +117,7 @@ class Policy(Settings):
 
     @model_validator(mode="after")
     def _bands_are_not_empty(self) -> Policy:
-        low, high = self.ignore_score, self.class_only_below
+        low, high = self.ignore_from, self.class_only_below
         if low is not None and low > self.min_score:
             raise ValueError(
                 f"ignore_score {low} is above min_score {self.min_score}: lower it, or leave it out"
@@ -150,7 +165,7 @@ class Policy(Settings):
             ),
             ("nms_iou", self.nms_iou, "nms_iou", evidence.nms_iou, self.nms_iou > evidence.nms_iou),
             _asked_below("candidate_score", self.candidate_score, evidence.min_score),
-            _asked_below("ignore_score", self.ignore_score, evidence.min_score),
+            _asked_below("ignore_score", self.ignore_from, evidence.min_score),
             _asked_above("max_candidates_per_phrase", self.max_candidates_per_phrase, evidence),
             _asked_above("max_regions_per_phrase", self.max_regions_per_phrase, evidence),
         ]

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from pipelines.compile.rules import RULES, Compiled
+from pipelines.look.fates import is_kept, kept_regions
 from pipelines.look.tables import Report, Table, share
 from pipelines.quality.decoys import DecoyNumbers, DecoyTally
 from schemas.ledger import Snapshot
@@ -80,7 +81,8 @@ class ScoreHistogram(Record):
 
     bins: int = SCORE_BINS
     evidence: tuple[int, ...]
-    view: tuple[int, ...]
+    view: tuple[int, ...] = Field(description="of the kept regions")
+    ignored: tuple[int, ...] = Field((0,) * SCORE_BINS, description="of the regions to ignore")
 
 
 class CompileReport(Report):
@@ -124,13 +126,14 @@ class CompileReport(Report):
             ("phrases absent", share(phrases.absent, asked)),
             *((f"phrases of number {name}", f"{number}") for name, number in self.numbers.items()),
         ]
-        scores = zip(score_names(), self.scores.evidence, self.scores.view, strict=True)
+        bins = (self.scores.evidence, self.scores.view, self.scores.ignored)
+        scores = [(name, *map(str, row)) for name, *row in zip(score_names(), *bins, strict=True)]
         return [
             Table(f"view {self.digest}", ("what", "number"), summary),
             _by_rule("regions dropped", regions.dropped),
             *([_by_rule("regions to ignore", regions.ignored)] if regions.ignored else []),
             *([self.decoys.table()] if self.decoys else []),
-            Table("raw score", ("score", "evidence", "view"), [(n, str(e), str(v)) for n, e, v in scores]),
+            Table("raw score", ("score", "evidence", "kept", "to ignore"), scores),
         ]
 
 
@@ -153,6 +156,7 @@ class Tally:
         self._weight = 0.0
         self._evidence: Counter[int] = Counter()
         self._view: Counter[int] = Counter()
+        self._to_ignore: Counter[int] = Counter()
 
     @property
     def samples_in(self) -> int:
@@ -177,7 +181,9 @@ class Tally:
         self._numbers.update(compiled.numbers)
         self._merged += compiled.merged
         self._evidence.update(score_bin(region["score"]) for region in row["regions"])
-        kept = [region for region in compiled.row["regions"] if region["fate"] != "ignore"]
+        kept = kept_regions(compiled.row)
+        ignored = (region for region in compiled.row["regions"] if not is_kept(region))
+        self._to_ignore.update(score_bin(region["score"]) for region in ignored)
         self._view.update(score_bin(region["score"]) for region in kept)
         self._class_only += sum(region["fate"] == "class_only" for region in kept)
         self._weight += sum(region["weight"] for region in kept)
@@ -217,7 +223,9 @@ class Tally:
                 weight=round(self._weight, 3),
             ),
             phrases=PhraseNumbers(**self._phrases),
-            scores=ScoreHistogram(evidence=_bins(self._evidence), view=_bins(self._view)),
+            scores=ScoreHistogram(
+                evidence=_bins(self._evidence), view=_bins(self._view), ignored=_bins(self._to_ignore)
+            ),
             numbers=dict(sorted(self._numbers.items())),
             gold=gold,
             decoys=self._decoys.numbers() if self._decoys else None,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipelines.compile.assignment import assign_one_to_one
 from pipelines.compile.gold_boxes import GoldBox, overlaps_gold
-from pipelines.compile.policy import Policy
+from pipelines.compile.policy import FLOOR, Policy
 from pipelines.compile.view_row import view_row
 from schemas.boxes import area, as_boxes, iou, nms
 from teacher.phrases.number import phrase_number
@@ -34,6 +34,12 @@ RULES: dict[str, str] = {
     "over_cap": "beyond max_regions_per_phrase",
     "gold": "overlaps a gold box of its category (gold.iou)",
 }
+
+# After these rules a region is a candidate: it is believed to be of its phrase, or may be.
+_BEFORE_CANDIDATES = frozenset({"decoy", "not_groundable", "no_area", "below_candidate_score"})
+_BY_SCORE = frozenset(
+    {"lost_assignment", "below_score", "over_cap"}
+)  # what an ignore_score that is a score covers
 
 Indices = NDArray[np.int64]
 
@@ -67,8 +73,6 @@ def apply_policy(row: dict[str, Any], policy: Policy, gold: Sequence[GoldBox] = 
     sieve.keep_per_phrase("overlap", lambda boxes, scores: nms(boxes, scores, policy.nms_iou))
     if policy.max_candidates_per_phrase is not None:
         sieve.keep_best("over_candidates", policy.max_candidates_per_phrase)
-    # From here on a region is believed to be of its phrase, or may be: what is taken away can be ignored.
-    sieve.ignore_score = policy.ignore_score
     numbers: Counter[str] = Counter()
     if policy.one_to_one:
         number_of = numbers_of(phrases, sieve.phrase_R[sieve.left])
@@ -80,8 +84,9 @@ def apply_policy(row: dict[str, Any], policy: Policy, gold: Sequence[GoldBox] = 
     if policy.gold is not None and gold:
         sieve.yield_to_gold("gold", phrases, gold, policy.gold.iou)
     boxes_R4, merged = merge_boxes(sieve, policy.merge_iou)
-    compiled = view_row(row, sieve.left, sieve.to_ignore, boxes_R4, sieve.scores_R, policy)
-    return Compiled(compiled, sieve.dropped, sieve.ignored, numbers, merged)
+    to_ignore, ignored, dropped = sieve.settle(policy)
+    compiled = view_row(row, sieve.left, to_ignore, boxes_R4, sieve.scores_R, policy)
+    return Compiled(compiled, dropped, ignored, numbers, merged)
 
 
 def numbers_of(phrases: Sequence[dict[str, Any]], phrase_R: NDArray[np.int64]) -> dict[int, str]:
@@ -90,10 +95,7 @@ def numbers_of(phrases: Sequence[dict[str, Any]], phrase_R: NDArray[np.int64]) -
 
 
 class _Sieve:
-    """The regions of one row: arrays over all of them, the indices still left, and a count per rule.
-
-    With an `ignore_score`, what a rule takes away above it goes to `to_ignore`.
-    """
+    """The regions of one row: arrays over all of them, the indices still left, and what each rule took away."""
 
     def __init__(self, row: dict[str, Any]) -> None:
         regions = row["regions"]
@@ -102,25 +104,45 @@ class _Sieve:
         self.scores_R = np.array([region["score"] for region in regions], dtype=np.float64)
         self.area_R = area(self.boxes_R4)
         self.left: Indices = np.arange(len(regions))
-        self.to_ignore: Indices = np.arange(0)
-        self.ignore_score: float | None = None
-        self.dropped: Counter[str] = Counter()
-        self.ignored: Counter[str] = Counter()
+        self.gone: list[tuple[str, Indices]] = []
 
     def keep(self, rule: str, kept: Iterable[int]) -> None:
         """Go on with `kept`; the others left are counted under the rule."""
         stay = set(map(int, kept))
         gone = np.array([i for i in self.left.tolist() if i not in stay], dtype=np.int64)
         if len(gone):
-            ignored = gone[:0] if self.ignore_score is None else gone[self._reach(gone, self.ignore_score)]
-            self._count(rule, ignored, len(gone) - len(ignored))
+            self.gone.append((rule, gone))
             self.left = np.array(sorted(stay), dtype=np.int64)
 
-    def _count(self, rule: str, ignored: Indices, dropped: int) -> None:
-        self.to_ignore = np.concatenate((self.to_ignore, ignored))
-        for counter, number in ((self.ignored, len(ignored)), (self.dropped, dropped)):
-            if number:
-                counter[rule] += number
+    def settle(self, policy: Policy) -> tuple[Indices, Counter[str], Counter[str]]:
+        """Return the regions to ignore, and how many each rule ignored and dropped.
+
+        Call it after the last rule: whether a phrase keeps a box is known only then.
+        """
+        positive = np.unique(self.phrase_R[self.left])
+        to_ignore: list[Indices] = [np.arange(0)]
+        ignored: Counter[str] = Counter()
+        dropped: Counter[str] = Counter()
+        for rule, gone in self.gone:
+            stays = self._is_ignored(rule, gone, positive, policy)
+            to_ignore.append(gone[stays])
+            for counter, number in ((ignored, int(stays.sum())), (dropped, int((~stays).sum()))):
+                if number:
+                    counter[rule] += number
+        return np.concatenate(to_ignore), ignored, dropped
+
+    def _is_ignored(
+        self, rule: str, gone: Indices, positive: NDArray[np.int64], policy: Policy
+    ) -> NDArray[np.bool_]:
+        """[gone] whether a region that a rule took away stays as one to ignore. positive: phrases with a kept box."""
+        if rule == "gold":  # a human boxed it: dropping it would make the place a negative
+            return np.ones(len(gone), dtype=bool)
+        if policy.ignore_score == FLOOR:  # a phrase without a kept box is out of the loss everywhere
+            covered = rule not in _BEFORE_CANDIDATES
+            return np.isin(self.phrase_R[gone], positive) & covered
+        if policy.ignore_from is None or rule not in _BY_SCORE:
+            return np.zeros(len(gone), dtype=bool)
+        return self._reach(gone, policy.ignore_from)
 
     def _reach(self, indices: Indices, score: float) -> NDArray[np.bool_]:
         # evidence holds float32: a region written with 0.7 is 0.69999999 and is not below a threshold of 0.7
@@ -159,11 +181,10 @@ class _Sieve:
     def yield_to_gold(
         self, rule: str, phrases: Sequence[dict[str, Any]], gold: Sequence[GoldBox], at_least: float
     ) -> None:
-        """What a human boxed already is ignored, not dropped: the place would become a negative of its phrase."""
+        """Take away what a human boxed already."""
         left = self.left
         known = overlaps_gold(phrases, self.phrase_R[left], self.boxes_R4[left], gold, at_least)
-        self._count(rule, left[known], 0)
-        self.left = left[~known]
+        self.keep(rule, left[~known])
 
 
 def merge_boxes(sieve: _Sieve, merge_iou: float | None) -> tuple[NDArray[np.float64], int]:

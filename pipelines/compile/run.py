@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
+from pydantic import ValidationError
+
 from engine.settings import StorageSettings
-from engine.views import refuse_another_view, write_view
+from engine.views import open_view, refuse_another_view, write_view
 from pipelines.compile.evidence import Evidence, open_evidence
 from pipelines.compile.gold_boxes import GoldBoxes
 from pipelines.compile.policy import Policy
@@ -15,7 +18,7 @@ from pipelines.compile.report import CompileReport, Tally
 from pipelines.compile.rules import apply_policy
 from pipelines.quality.decoys import DecoyTally
 from schemas.codes import explain_counts
-from schemas.errors import Conflict, UnfinishedError
+from schemas.errors import ConfigError, Conflict, NotFound, UnfinishedError
 
 Progress = Callable[[str, int, int], None]
 
@@ -72,13 +75,42 @@ def _refuse_unlabelled(evidence: Evidence) -> None:
     )
 
 
+def continued_policy(
+    policy: Policy, view_url: str, say: Callable[[str], None], storage: StorageSettings | None = None
+) -> Policy:
+    """Return the policy with what its file omits as the view that stands at `view_url` has it; say what was taken.
+
+    Without a view it is the policy itself. Raises ConfigError where the stored value does not go with the file's.
+    """
+    try:
+        stored = open_view(view_url, storage).manifest.provenance.get("policy")
+    except NotFound:
+        return policy
+    if not isinstance(stored, dict):
+        return policy
+    try:
+        policy, taken = policy.continued(stored)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(
+            f"the policy omits what the view at {view_url} has: {reason}. Set it in the policy's file"
+        ) from None
+    for name, value in taken.items():
+        new = json.dumps(type(policy).model_fields[name].default)
+        say(
+            f"{name}: {json.dumps(value)}, as the view at {view_url} has it, since the policy's file omits it "
+            f"(a new view gets {new}); set it to change it"
+        )
+    return policy
+
+
 def _provenance(evidence: Evidence, policy: Policy, gold: GoldBoxes | None) -> dict[str, Any]:
     """Where a view comes from. Gold is named by its digest too: its place alone does not say what it held."""
     return {
         "snapshot_digest": evidence.snapshot.digest,
         "job_digest": evidence.snapshot.job_digest,
         "policy_digest": policy.digest(),
-        "policy": policy.model_dump(mode="json"),
+        "policy": policy.identity(),
         "score_kind": evidence.score_kind,
         **({} if gold is None else {"gold": gold.digests}),
     }

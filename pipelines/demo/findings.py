@@ -14,6 +14,7 @@ from pipelines.compile.rules import RULES
 from pipelines.demo.places import Places
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.truth import precision_lines
+from pipelines.look.fates import is_kept
 from pipelines.look.inspect import Rows, by_seed
 from pipelines.look.photo import read_photo_bytes
 from pipelines.report.data import (
@@ -77,8 +78,15 @@ def report_data(places: Places, recipe: Recipe, results: Mapping[str, Any], jour
         examples=examples_of(open_view(places.view).rows(), evidence.rows(), recipe.seed),
         scores=Histogram(
             kept=tuple(view["scores"]["view"]),
+            ignored=tuple(view["scores"]["ignored"]),
             dropped=tuple(
-                a - b for a, b in zip(view["scores"]["evidence"], view["scores"]["view"], strict=True)
+                whole - kept - ignored
+                for whole, kept, ignored in zip(
+                    view["scores"]["evidence"],
+                    view["scores"]["view"],
+                    view["scores"]["ignored"],
+                    strict=True,
+                )
             ),
             score_kind=view["score_kind"],
         ),
@@ -113,7 +121,7 @@ def loop_numbers(results: Mapping[str, Any]) -> LoopNumbers:
     samples = label["samples"]
     return LoopNumbers(
         gold_images=gold["images"],
-        gold_boxes=gold["boxes"],
+        gold_boxes=gold["boxes"] - gold["ignored_boxes"],
         web_samples=samples["in"],
         web_shards=results["world"]["web_shards"],
         labelled=samples["labelled"],
@@ -180,8 +188,8 @@ def examples_of(view_rows: Rows, evidence_rows: Rows, seed: int) -> tuple[Exampl
 
 def _example(row: dict[str, Any], view_row: dict[str, Any]) -> Example:
     """Kept boxes are the view's, which a policy may have merged; dropped ones are what else the evidence holds."""
-    kept = {_mark(region) for region in view_row["regions"]}
-    dropped = (region for region in row["regions"] if _mark(region) not in kept)
+    in_view = {_mark(region) for region in view_row["regions"]}
+    dropped = (region for region in row["regions"] if _mark(region) not in in_view)
     return Example(
         image=read_photo_bytes(row),
         media_type="image/jpeg",
@@ -189,8 +197,8 @@ def _example(row: dict[str, Any], view_row: dict[str, Any]) -> Example:
         height=row["height"],
         caption=row["caption"],
         boxes=(
-            *(_box(row, region, True) for region in view_row["regions"]),
-            *(_box(row, region, False) for region in dropped),
+            *(_box(row, region, "kept" if is_kept(region) else "ignored") for region in view_row["regions"]),
+            *(_box(row, region, "dropped") for region in dropped),
         ),
     )
 
@@ -200,12 +208,13 @@ def _mark(region: Mapping[str, Any]) -> tuple[int, int, float]:
     return region["phrase"], region["pass_index"], region["score"]
 
 
-def _box(row: Mapping[str, Any], region: Mapping[str, Any], kept: bool) -> ExampleBox:
+def _box(row: Mapping[str, Any], region: Mapping[str, Any], became: str) -> ExampleBox:
     return ExampleBox(
         text=row["phrases"][region["phrase"]]["text"],
         box=(region["x0"], region["y0"], region["x1"], region["y1"]),
         score=region["score"],
-        kept=kept,
+        kept=became == "kept",
+        ignored=became == "ignored",
     )
 
 
@@ -222,13 +231,15 @@ def curve(places: Places, name: str) -> TrainingCurve:
 
 
 def policy_steps(view: Mapping[str, Any]) -> tuple[PolicyStep, ...]:
-    """What each rule of the policy left."""
+    """What each rule of the policy left: what it dropped and what it left to ignore are gone from the kept ones."""
     left = view["regions"]["regions_in"]
     steps = []
-    dropped = view["regions"]["dropped"]
-    for rule in (rule for rule in RULES if rule in dropped):
-        left -= dropped[rule]
-        steps.append(PolicyStep(operation="minus", setting=rule.replace("_", " "), regions_after=left))
+    dropped, ignored = view["regions"]["dropped"], view["regions"].get("ignored", {})
+    for rule in (rule for rule in RULES if rule in dropped or rule in ignored):
+        left -= dropped.get(rule, 0) + ignored.get(rule, 0)
+        to_ignore = f", {ignored[rule]:,} to ignore" if rule in ignored else ""
+        setting = rule.replace("_", " ") + to_ignore
+        steps.append(PolicyStep(operation="minus", setting=setting, regions_after=left))
     return tuple(steps)
 
 

@@ -21,6 +21,7 @@ from pydantic import Field
 from engine.filesystems import absolute_url
 from engine.settings import StorageSettings
 from engine.storage import open_store
+from pipelines.look.fates import is_kept, kept_regions
 from pipelines.look.source import open_labels
 from pipelines.look.tables import Report, Table
 from schemas.ledger import bare_url
@@ -43,10 +44,11 @@ class ExportReport(Report):
     """What a COCO file holds, and how much of the labels it cannot hold."""
 
     images: int = Field(ge=0)
-    images_without_region: int = Field(ge=0)
-    annotations: int = Field(ge=0)
+    images_without_region: int = Field(ge=0, description="images without an annotation that is a label")
+    annotations: int = Field(ge=0, description="all that are written, those to ignore too")
     categories: int = Field(ge=0)
     cannot_hold: dict[str, int] = Field(description="by kind; meanings in pipelines/exchange/coco.py")
+    ignore: int = Field(0, ge=0, description="annotations that are no labels: iscrowd 1, to be ignored")
 
     def tables(self) -> list[Table]:
         """The report as tables, in reading order."""
@@ -54,6 +56,7 @@ class ExportReport(Report):
             ("images", f"{self.images}"),
             ("images without a region", f"{self.images_without_region}"),
             ("annotations", f"{self.annotations}"),
+            ("of these to ignore (iscrowd)", f"{self.ignore}"),
             ("categories", f"{self.categories}"),
         ]
         lost = [(name, str(count), CANNOT_HOLD[name]) for name, count in self.cannot_hold.items()]
@@ -86,10 +89,10 @@ def coco_of(
     cannot_hold = Counter({"rejected_samples": rejected}) if rejected else Counter()
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    empty = 0
+    empty = ignore = 0
     for row in rows:
         images.append(_image(row, len(images) + 1))
-        before = len(annotations)
+        labels = 0
         for region in row["regions"]:
             phrase = row["phrases"][region["phrase"]]
             if reason := _out_of_form(region, phrase):
@@ -97,7 +100,9 @@ def coco_of(
                 continue
             annotations.append(_annotation(region, phrase, len(images), len(annotations) + 1))
             cannot_hold.update(_lost_fields(region))
-        empty += len(annotations) == before
+            labels += is_kept(region)
+            ignore += not is_kept(region)
+        empty += not labels
         cannot_hold.update(_lost_phrases(row))
     names = sorted({_category(a, categories) for a in annotations}) or ["object"]
     number = {name: position for position, name in enumerate(names, start=1)}
@@ -112,6 +117,7 @@ def coco_of(
         images_without_region=empty,
         annotations=len(annotations),
         categories=len(names),
+        ignore=ignore,
         cannot_hold={name: count for name, count in sorted(cannot_hold.items()) if count},
     )
     return coco, report
@@ -138,7 +144,7 @@ def _annotation(region: dict[str, Any], phrase: dict[str, Any], image: int, numb
         "root": phrase["root"],
         "bbox": [_plain(value) for value in (x0, y0, width, height)],
         "area": _plain(width * height),
-        "iscrowd": int(region.get("fate") == "ignore"),
+        "iscrowd": int(not is_kept(region)),
         "score": _plain(region["score"]),
         "phrase": phrase["text"],
         "tokens_positive": [[phrase["begin"], phrase["end"]]],
@@ -161,7 +167,7 @@ def _out_of_form(region: dict[str, Any], phrase: dict[str, Any]) -> str | None:
 
 
 def _lost_fields(region: dict[str, Any]) -> Iterator[str]:
-    if region.get("weight", 1.0) != 1.0:
+    if is_kept(region) and region.get("weight", 1.0) != 1.0:  # that of one to ignore says nothing
         yield "weights"
     if region.get("p_correct") is not None or region.get("q_value") is not None:
         yield "beliefs"
@@ -170,7 +176,7 @@ def _lost_fields(region: dict[str, Any]) -> Iterator[str]:
 
 
 def _lost_phrases(row: dict[str, Any]) -> Counter[str]:
-    seen = {region["phrase"] for region in row["regions"]}
+    seen = {region["phrase"] for region in kept_regions(row)}
     without = len(row["phrases"]) - len(seen)
     return Counter(phrases_without_region=without, dropped_phrases=len(row["dropped_phrases"] or ()))
 

@@ -1,4 +1,4 @@
-"""The strip under a photograph: the caption with its phrases underlined, and a line that says what is not drawn."""
+"""The strip under a photograph: the caption with its phrases underlined, what lines mean, and what is not drawn."""
 
 from __future__ import annotations
 
@@ -10,25 +10,32 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from pipelines.look.fates import CLASS_ONLY, IGNORE, count_fate, kept_regions
+from pipelines.look.strokes import MEANINGS, PATTERNS, Colour, draw_line
+
 PAPER, INK, GREY, FAINT = (255, 255, 255), (32, 33, 36), (110, 114, 120), (176, 180, 186)
 MARGIN_PX = 18
 CAPTION_PX, FOOT_PX = 24, 16
 CAPTION_LINES = 6
 LANE_PX = 6  # from one underline to the next, where phrases overlap
-
-Colour = tuple[int, int, int]
+SAMPLE_PX = 52  # length of a line in the legend
 
 
 def caption_strip(row: dict[str, Any], colours: dict[int, Colour], width: int, not_drawn: int) -> Image.Image:
-    """The caption, each phrase underlined in its colour (grey without a box), over a line of numbers.
+    """The caption, each phrase underlined in its colour (grey without a kept box), over a line of numbers.
 
-    colours: by phrase; not_drawn: regions that the picture leaves out.
+    Where a box has a broken line, a legend says what it means. colours: by phrase; not_drawn: regions that the picture
+    leaves out.
     """
+    kept = {region["phrase"] for region in kept_regions(row)}
+    fates = {region.get("fate", "positive") for region in row["regions"]}
+    legend = [fate for fate in MEANINGS if fate in fates | {"positive"}] if fates & PATTERNS.keys() else []
+    legend_px = FOOT_PX + 12 if legend else 0
     caption = one_line(row["caption"])
     lines = _wrap(caption, width - 2 * MARGIN_PX)
     lanes = _lanes(row["phrases"])
     line_px = CAPTION_PX + 12 + LANE_PX * max([1, *(lane + 1 for lane in lanes.values())])
-    strip = Image.new("RGB", (width, 12 + line_px * len(lines) + FOOT_PX + 24), PAPER)
+    strip = Image.new("RGB", (width, 12 + line_px * len(lines) + legend_px + FOOT_PX + 24), PAPER)
     draw = ImageDraw.Draw(strip)
     for place, (begin, end) in enumerate(lines):
         top = 12 + line_px * place
@@ -38,10 +45,25 @@ def caption_strip(row: dict[str, Any], colours: dict[int, Colour], width: int, n
             first, last = max(phrase["begin"], begin), min(phrase["end"], end)
             if first < last:
                 under = top + CAPTION_PX + 6 + LANE_PX * lane
-                _underline(draw, caption[begin:last], first - begin, under, colours.get(number))
+                _underline(
+                    draw,
+                    caption[begin:last],
+                    first - begin,
+                    under,
+                    colours.get(number) if number in kept else None,
+                )
+    _draw_legend(draw, legend, strip.height - legend_px - FOOT_PX - 16)
     cut = "" if lines and lines[-1][1] >= len(caption.rstrip()) else "the caption goes on  ·  "
     draw.text((MARGIN_PX, strip.height - FOOT_PX - 14), cut + _foot(row, not_drawn), GREY, font(FOOT_PX))
     return strip
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, fates: list[str], top: int) -> None:
+    left = float(MARGIN_PX)
+    for fate in fates:
+        draw_line(draw, (left, top, left + SAMPLE_PX, top + FOOT_PX), INK, 4, fate)
+        draw.text((left + SAMPLE_PX + 8, top), MEANINGS[fate], GREY, font(FOOT_PX))
+        left += SAMPLE_PX + 32 + font(FOOT_PX).getlength(MEANINGS[fate])
 
 
 @lru_cache
@@ -60,9 +82,14 @@ def one_line(text: str) -> str:
 
 def _foot(row: dict[str, Any], not_drawn: int) -> str:
     shard = row["shard"].rstrip("/").rsplit("/", 1)[-1]
-    found = {region["phrase"] for region in row["regions"]}
+    kept, regions = kept_regions(row), row["regions"]
+    found = {region["phrase"] for region in kept}
     size = f"{row['width']} × {row['height']} px"
-    parts = [f"{shard}/{row['key']}", size, _count(len(row["regions"]), "box", "boxes")]
+    parts = [f"{shard}/{row['key']}", size, _count(len(kept), "box", "boxes")]
+    if class_only := count_fate(regions, CLASS_ONLY):
+        parts[-1] += f" ({class_only} class only)"
+    if ignored := count_fate(regions, IGNORE):
+        parts.append(f"{ignored} to ignore")
     if without := len(row["phrases"]) - len(found):
         parts.append(f"{_count(without, 'phrase', 'phrases')} without a box")
     if not_drawn > 0:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from engine.settings import StorageSettings
+from pipelines.look.fates import kept_regions
 from pipelines.look.photo import read_photo
 from pipelines.look.picture import contact_sheet, draw_sample
 from pipelines.look.source import open_labels
@@ -54,7 +55,7 @@ def draw_samples(
     """Draw the samples of the given keys, or else `n` that the seed draws, as JPEG files in the folder `to`.
 
     keys:        `KEY`, `SHARD/KEY` or `UNIT:INDEX`
-    with_region: draw only from samples that have a region of `min_score` or more
+    with_region: draw only from samples that have a kept region of `min_score` or more
     overwrite:   remove the pictures of an earlier call first, where it left a sheet
     Raises NotFound for an unknown key or without a sample to draw, and for photographs that are no longer there.
     """
@@ -62,7 +63,7 @@ def draw_samples(
     rows = (_at_least(row, min_score) for row in labels.rows())
     chosen = by_keys(rows, keys) if keys else by_seed(rows, n, seed, with_region)
     if not chosen:
-        raise NotFound(f"{url} holds no sample{' with a region' if with_region else ''} to draw")
+        raise NotFound(f"{url} holds no sample{' with a kept region' if with_region else ''} to draw")
     folder, pictures, files = Path(to), [], {}
     for place, row in enumerate(chosen):
         pictures.append(draw_sample(row, read_photo(row, roots, storage)))
@@ -82,7 +83,7 @@ def draw_samples(
 
 def by_seed(rows: Rows, n: int, seed: int, with_region: bool) -> list[dict[str, Any]]:
     """`n` rows in index order; which ones depends on the seed and on each row's name, not on the rows' order."""
-    drawable = (row for row in rows if row["regions"] or not with_region)
+    drawable = (row for row in rows if not with_region or kept_regions(row))
     drawn = heapq.nsmallest(
         n, drawable, key=lambda row: hashlib.sha256(f"{seed}/{_name(row)}".encode()).digest()
     )

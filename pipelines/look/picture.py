@@ -1,6 +1,7 @@
 """One sample as a picture: boxes on the photograph, phrases under the caption, in colours that all eyes tell apart.
 
-Its promise: what is not drawn is said. A pure function of the row and the pixels: the same sample, the same picture.
+Boxes to ignore and class_only ones have broken lines, which the strip explains. Its promise: what is not drawn is said.
+A pure function of the row and the pixels: the same sample, the same picture.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipelines.look.caption_strip import INK, PAPER, Colour, caption_strip, font, one_line
+from pipelines.look.caption_strip import INK, PAPER, caption_strip, font, one_line
+from pipelines.look.fates import is_kept
+from pipelines.look.strokes import PATTERNS, Colour, Rectangle, outline_box
 
 # Okabe and Ito, "Color Universal Design" (2008), without black; in an order that keeps neighbours far apart
 PALETTE = (
@@ -29,8 +32,6 @@ BACKGROUND = (228, 230, 233)
 RING_PX = 6  # from a box to the one inside it
 LABEL_CHARACTERS = 32
 
-Rectangle = tuple[float, float, float, float]
-
 
 @dataclass(frozen=True)
 class Drawn:
@@ -39,19 +40,20 @@ class Drawn:
     box: Rectangle
     label: str
     colour: Colour
+    fate: str
 
 
 def draw_sample(row: dict[str, Any], photo_rgb_u8: np.ndarray, *, most_boxes: int = 25) -> Image.Image:
     """The picture of one row of evidence, view or gold.
 
-    photo_rgb_u8: [height, width, 3], the upright stored image. The `most_boxes` best regions are drawn; the line at
-    the foot counts the others.
+    photo_rgb_u8: [height, width, 3], the upright stored image. The `most_boxes` best regions are drawn, kept ones
+    before those to ignore; the line at the foot counts the others.
     """
     scale = LONG_SIDE_PX / max(row["width"], row["height"])
     size = (max(1, round(row["width"] * scale)), max(1, round(row["height"] * scale)))
     photo = Image.fromarray(photo_rgb_u8).resize(size, Image.Resampling.LANCZOS)
     colours = phrase_colours(row)
-    regions = sorted(row["regions"], key=lambda region: -region["score"])
+    regions = sorted(row["regions"], key=lambda region: (not is_kept(region), -region["score"]))
     _draw_boxes(photo, [_drawn(region, row, scale, colours) for region in regions[:most_boxes]])
     strip = caption_strip(row, colours, LONG_SIDE_PX, len(regions) - most_boxes)
     picture = Image.new("RGB", (LONG_SIDE_PX, size[1] + strip.height), BACKGROUND)
@@ -73,7 +75,10 @@ def _drawn(region: dict[str, Any], row: dict[str, Any], scale: float, colours: d
         text = text[: LABEL_CHARACTERS - 1] + "…"
     human = region.get("origin") in ("human", "human_confirmed")
     label = text if human else f"{text}  {region['score']:.2f}"
-    return Drawn((x0, y0, x1, y1), one_line(label), colours[region["phrase"]])
+    fate = region.get("fate", "positive")
+    if fate in PATTERNS:
+        label += f"  {fate.replace('_', ' ')}"
+    return Drawn((x0, y0, x1, y1), one_line(label), colours[region["phrase"]], fate)
 
 
 def _draw_boxes(photo: Image.Image, boxes: list[Drawn]) -> None:
@@ -86,25 +91,28 @@ def _draw_boxes(photo: Image.Image, boxes: list[Drawn]) -> None:
     ]
     for item, px in zip(reversed(boxes), reversed(inset), strict=True):
         box = _shrunk(item.box, px)
-        _outline(draw, box, INK, 6, photo.size)  # a dark edge, so that a light box stands out on a light sky
-        _outline(draw, box, item.colour, 4, photo.size)
+        # a dark edge, so that a light box stands out on a light sky
+        _outline(draw, box, INK, 6, photo.size, item.fate)
+        _outline(draw, box, item.colour, 4, photo.size, item.fate)
     taken: list[Rectangle] = []
     for item in boxes:
         place = _label_place(item, taken, photo.size)
         taken.append(place)
-        draw.rounded_rectangle(place, radius=5, fill=item.colour, outline=INK, width=1)
-        draw.text(
-            (place[0] + 6, (place[1] + place[3]) / 2), item.label, _ink_on(item.colour), font(LABEL_PX), "lm"
+        fill = PAPER if item.fate in PATTERNS else item.colour
+        draw.rounded_rectangle(
+            place, radius=5, fill=fill, outline=item.colour if fill == PAPER else INK, width=1
         )
+        middle = (place[0] + 6, (place[1] + place[3]) / 2)
+        draw.text(middle, item.label, _ink_on(fill), font(LABEL_PX), "lm")
 
 
 def _outline(
-    draw: ImageDraw.ImageDraw, box: Rectangle, colour: Colour, width: int, size: tuple[int, int]
+    draw: ImageDraw.ImageDraw, box: Rectangle, colour: Colour, width: int, size: tuple[int, int], fate: str
 ) -> None:
-    half = width / 2  # the line's middle is the box's edge, kept inside the photograph
-    x0, y0 = max(box[0] - half, 0), max(box[1] - half, 0)
-    x1, y1 = min(box[2] + half, size[0] - 1), min(box[3] + half, size[1] - 1)
-    draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=colour, width=width)
+    half = width / 2  # the line stays inside the photograph
+    x0, y0 = max(box[0], half), max(box[1], half)
+    x1, y1 = min(box[2], size[0] - 1 - half), min(box[3], size[1] - 1 - half)
+    outline_box(draw, (x0, y0, max(x0, x1), max(y0, y1)), colour, width, fate)
 
 
 def _same_place(a: Rectangle, b: Rectangle) -> bool:

@@ -6,6 +6,7 @@ titles (shown on hover) too, and no meaning hangs on colour alone: lines carry t
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -71,21 +72,33 @@ def percent(value: float) -> str:
 
 
 def histogram(
-    kept: Sequence[int], dropped: Sequence[int], low: float, high: float, mark: float | None = None
+    kept: Sequence[int],
+    dropped: Sequence[int],
+    low: float,
+    high: float,
+    mark: float | None = None,
+    *,
+    ignored: Sequence[int] = (),
 ) -> Markup:
-    """Stacked counts per bin: kept at the bottom, dropped above; `mark` draws the threshold."""
+    """Stacked counts per bin: kept at the bottom, then ignored, then dropped; `mark` draws the threshold."""
+    names = ("kept", "ignored", "dropped")
+    counts = (kept, ignored or [0] * len(kept), dropped)
     x = Scale(low, high, LEFT, WIDTH - RIGHT)
-    totals = [k + d for k, d in zip(kept, dropped, strict=True)]
-    y = Scale(0, max([*totals, 1]) * 1.05, HEIGHT - BOTTOM, TOP)
-    wide = (high - low) / len(kept)
+    stacks = [list(itertools.accumulate(parts, initial=0)) for parts in zip(*counts, strict=True)]
+    y = Scale(0, max([*(stack[-1] for stack in stacks), 1]) * 1.05, HEIGHT - BOTTOM, TOP)
+    wide = (high - low) / max(len(stacks), 1)
     bars = []
-    for number, (k, d) in enumerate(zip(kept, dropped, strict=True)):
+    for number, stack in enumerate(stacks):
         left, right = x(low + number * wide), x(low + (number + 1) * wide)
-        what = f"score {low + number * wide:.2f} to {low + (number + 1) * wide:.2f}: {k} kept, {d} dropped"
+        parts = list(zip(names, stack, stack[1:], strict=False))
+        told = ", ".join(
+            f"{top - foot} {name}" for name, foot, top in parts if name != "ignored" or top > foot
+        )
+        what = f"score {low + number * wide:.2f} to {low + (number + 1) * wide:.2f}: {told}"
         place = {"x": left + 0.5, "width": max(right - left - 1, 0.5)}
         rects = [
-            element("rect", **place, y=y(k), height=y(0) - y(k), class_="kept") if k else None,
-            element("rect", **place, y=y(k + d), height=y(k) - y(k + d), class_="dropped") if d else None,
+            element("rect", **place, y=y(top), height=y(foot) - y(top), class_=name) if top > foot else None
+            for name, foot, top in parts
         ]
         bars.append(element("g", element("title", what), *rects))
     axes = _axes(x, y, "teacher score", "regions", short_number, short_number)

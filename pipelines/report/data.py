@@ -47,8 +47,8 @@ class LoopNumbers(Record):
     units: int = Field(description="committed units of work")
     phrases: int = Field(description="phrases that were asked for")
     evidence_regions: int
-    kept_regions: int = Field(description="positive regions of the view")
-    kept_samples: int = Field(description="samples with at least one positive region")
+    kept_regions: int = Field(description="kept regions of the view, without those to ignore")
+    kept_samples: int = Field(description="samples with at least one kept region")
     train_steps: int = Field(description="steps of the student; the control has the same")
     test_images: int
 
@@ -60,6 +60,13 @@ class ExampleBox(Record):
     box: tuple[float, float, float, float]
     score: float
     kept: bool = Field(description="whether the policy kept it")
+    ignored: bool = Field(False, description="not kept and not dropped: in the view, and to be ignored")
+
+    @model_validator(mode="after")
+    def _is_one_of_three(self) -> ExampleBox:
+        if self.kept and self.ignored:
+            raise ValueError(f"box of {self.text!r} is kept and ignored: it can be one of the two")
+        return self
 
 
 class Example(Record):
@@ -74,12 +81,13 @@ class Example(Record):
 
 
 class Histogram(Record):
-    """Raw scores of the evidence, in equal bins from `low` to `high`; kept and dropped add up to all regions."""
+    """Raw scores of the evidence, in equal bins from `low` to `high`: kept, ignored and dropped are all regions."""
 
     low: float = 0.0
     high: float = 1.0
     kept: tuple[int, ...]
     dropped: tuple[int, ...]
+    ignored: tuple[int, ...] = Field((), description="in the view and to be ignored; empty: none")
     score_kind: str = Field("", description="what the score is, as the teacher documents it")
 
     @model_validator(mode="after")
@@ -87,6 +95,10 @@ class Histogram(Record):
         if len(self.kept) != len(self.dropped) or not self.kept:
             raise ValueError(
                 f"{len(self.kept)} bins of kept regions, {len(self.dropped)} of dropped: they must match"
+            )
+        if self.ignored and len(self.ignored) != len(self.kept):
+            raise ValueError(
+                f"{len(self.kept)} bins of kept regions, {len(self.ignored)} of ignored: they must match"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""Labelled images with the teacher's boxes drawn on them: what the policy kept, and what it dropped."""
+"""Labelled images with the teacher's boxes drawn on them: kept, to ignore, or dropped by the policy."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ MOST_LISTED = 6
 def example_figure(example: Example) -> Markup:
     """One image, its boxes and its caption; kept boxes are numbered and listed with phrase and score."""
     kept = [box for box in example.boxes if box.kept]
-    dropped = sorted((box for box in example.boxes if not box.kept), key=lambda box: -box.score)
-    drawn = [_dropped(box) for box in dropped[:MOST_DROPPED_DRAWN]]
+    ignored = [box for box in example.boxes if box.ignored]
+    others = (box for box in example.boxes if not box.kept and not box.ignored)
+    dropped = sorted(others, key=lambda box: -box.score)
+    drawn = [_unlisted(box, "drop", "dropped") for box in dropped[:MOST_DROPPED_DRAWN]]
+    drawn += [_unlisted(box, "ignore", "to ignore") for box in ignored]
     drawn += [_kept(number, box, example) for number, box in enumerate(kept, 1)]
     source = f"data:{example.media_type};base64,{b64encode(example.image).decode('ascii')}"
     picture = element(
@@ -40,14 +43,15 @@ def example_figure(example: Example) -> Markup:
             "figcaption",
             element("p", isolated(example.caption), class_="quote"),
             element("ol", *listed) if kept else None,
-            element("p", _count(len(kept), len(dropped)), class_="soft"),
+            element("p", _count(len(kept), len(ignored), len(dropped)), class_="soft"),
         ),
     )
 
 
-def _count(kept: int, dropped: int) -> str:
+def _count(kept: int, ignored: int, dropped: int) -> str:
     drawn = f" (the best {MOST_DROPPED_DRAWN} drawn)" if dropped > MOST_DROPPED_DRAWN else ""
-    return f"{kept or 'nothing'} kept, {dropped} dropped{drawn}"
+    to_ignore = f"{ignored} to ignore, " if ignored else ""
+    return f"{kept or 'nothing'} kept, {to_ignore}{dropped} dropped{drawn}"
 
 
 def _rect(box: ExampleBox, style: str) -> Markup:
@@ -55,9 +59,9 @@ def _rect(box: ExampleBox, style: str) -> Markup:
     return element("rect", x=x0, y=y0, width=x1 - x0, height=y1 - y0, class_=style)
 
 
-def _dropped(box: ExampleBox) -> Markup:
-    title = element("title", f"dropped: {box.text}, score {box.score:.2f}")
-    return element("g", title, _rect(box, "drop under"), _rect(box, "drop"))
+def _unlisted(box: ExampleBox, style: str, became: str) -> Markup:
+    title = element("title", f"{became}: {box.text}, score {box.score:.2f}")
+    return element("g", title, _rect(box, f"{style} under"), _rect(box, style))
 
 
 def _kept(number: int, box: ExampleBox, example: Example) -> Markup:

@@ -117,9 +117,14 @@ def examples(data: ReportData) -> Markup | None:
     """Images with boxes."""
     if not data.examples:
         return None
+    ignore = [
+        element("span", class_="key ignore"),
+        " in the view to be ignored: neither taught nor a negative   ",
+    ]
     legend = element(
         "p",
         element("span", class_="key keep"), " kept by the policy, numbered as in the list   ",
+        *(ignore if any(box.ignored for example in data.examples for box in example.boxes) else []),
         element("span", class_="key drop"), " seen by the teacher and dropped (dashed)",
         class_="soft legend",
     )  # fmt: skip
@@ -132,10 +137,10 @@ def labels(data: ReportData) -> Markup | None:
     cards = []
     if data.scores is not None:
         s = data.scores
-        note = f"Blue kept, grey dropped. {s.score_kind}" if s.score_kind else "Blue kept, grey dropped."
-        cards.append(
-            card("Scores of the evidence", histogram(s.kept, s.dropped, s.low, s.high, data.threshold), note)
-        )
+        pale = ", pale blue to ignore" if any(s.ignored) else ""
+        note = f"Blue kept{pale}, grey dropped. {s.score_kind}".strip()
+        chart = histogram(s.kept, s.dropped, s.low, s.high, data.threshold, ignored=s.ignored)
+        cards.append(card("Scores of the evidence", chart, note))
     if data.thresholds:
         chart = line_chart(
             [_threshold_line(line, style) for line, style in zip(data.thresholds, _GROUP_STYLES, strict=False)],
@@ -150,7 +155,7 @@ def labels(data: ReportData) -> Markup | None:
         ]
         rows.insert(0, ("evidence", float(data.loop.evidence_regions), f"{data.loop.evidence_regions:,}"))
         cards.append(
-            card("What the policy kept", bars(rows), "Regions left after each operation; no GPU needed.")
+            card("What the policy kept", bars(rows), "Regions kept after each operation; no GPU needed.")
         )
     return section("From evidence to labels", element("div", *cards, class_="cards")) if cards else None
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.storage import open_store
 from engine.views import open_view
+from pipelines.look.fates import kept_regions
 from schemas.digests import digest_of_many
 from schemas.ledger import ShardFacts
 
@@ -18,14 +19,10 @@ def boxes_per_image(url: str) -> float:
     """
     boxes = images = 0
     for row in open_view(url).rows():
-        found = {tuple(region[side] for side in ("x0", "y0", "x1", "y1")) for region in _kept(row)}
+        found = {tuple(region[side] for side in ("x0", "y0", "x1", "y1")) for region in kept_regions(row)}
         boxes += len(found)
         images += bool(found)
     return boxes / images if images else 0.0
-
-
-def _kept(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [region for region in row["regions"] if region["fate"] != "ignore"]
 
 
 def decoy_false_share(report: Mapping[str, Any]) -> float | None:

@@ -50,7 +50,7 @@ class Round:
             "compile",
             "the policy makes a view",
             self._compile,
-            {"policy": config.policy.model_dump(mode="json"), "gold": compiled_with(config)},
+            {"policy": config.policy.identity(), "gold": compiled_with(config)},
             ("view/view.json",),
             (Path(places.view),),
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
+from pipelines.compile.run import continued_policy
 from pipelines.look.tables import Report, Table
 from pipelines.rounds.brakes import Stop
 from pipelines.rounds.inputs import check_inputs
@@ -79,6 +80,8 @@ def run_rounds(config: RoundsConfig, *, progress: Progress, say: Callable[[str],
             f"teacher.model {config.teacher.model!r} is no model directory; give that of a GLIP model"
         )
     check_inputs(config)
+    policy = continued_policy(config.policy, round_places(out, 1).view, say)
+    config = config.model_copy(update={"policy": policy})
     cards = ("README.md",)  # the student's is written again by each call
     journal = Journal(out, {"teacher": files}, config.rounds * len(STEPS), say, rewritten=cards)
     rounds: list[Round] = []

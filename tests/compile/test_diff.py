@@ -54,10 +54,24 @@ def test_fates_weights_and_moved_boxes_are_told_apart(view: Any) -> None:
     merged = diff_views(plain, view("d", merge_iou=0.7))
 
     assert ignored.regions == {"only_second": 1, "positive -> ignore": 2, "same": 3}
-    assert ignored.policy == {"ignore_score": (None, 0.2), "min_score": (0.5, 0.65)}
+    assert ignored.policy == {"ignore_score": ("floor", 0.2), "min_score": (0.5, 0.65)}
     assert weighed.regions == {"weight": 5}
     assert merged.regions == {"box": 1, "same": 4}
     assert "positive -> ignore" in ignored.text()
+
+
+def test_a_region_to_ignore_that_one_view_lacks_is_not_counted_as_a_kept_one(view: Any) -> None:
+    capped = view("a", max_regions_per_phrase=1, ignore_score=0.2)
+
+    changed = diff_views(capped, view("b", max_regions_per_phrase=1, ignore_score=None))
+    less = diff_views(
+        view("c", min_score=0.65, ignore_score=0.2, class_only_below=0.75),
+        view("d", min_score=0.75, ignore_score=None, keep_samples_without_box=False),
+    )
+
+    assert changed.regions["only_first"] == 2 and changed.alone == {"only_first": {"ignore": 2}}
+    assert less.alone == {"only_first": {"class_only": 1, "ignore": 3}}
+    assert "only_first: ignore" in less.text()
 
 
 def test_samples_that_only_one_view_holds_count_with_their_regions(view: Any) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -38,7 +41,11 @@ def _row(regions: list[tuple], **phrase_fields: object) -> dict:
 
 
 def _kept(compiled: Compiled) -> list[tuple]:
-    return [(region["phrase"], round(region["score"], 3)) for region in compiled.row["regions"]]
+    return [(region["phrase"], round(region["score"], 3)) for region in _taught(compiled)]
+
+
+def _taught(compiled: Compiled) -> list[dict]:
+    return [region for region in compiled.row["regions"] if region["fate"] != "ignore"]
 
 
 _score = st.floats(0, 1, width=32)
@@ -64,7 +71,7 @@ _policies = st.builds(
         min_score=max(low, high),
         max_regions_per_phrase=cap,
         merge_iou=merge,
-        **({"ignore_score": max(low, high) * 0.9 if low <= 0.1 else None} if later else {}),
+        **({"ignore_score": max(low, high) * 0.9 if low <= 0.1 else None} if later or cap == 3 else {}),
         class_only_below=max(low, high) + 0.2 if later else None,
         weight="score" if later else "one",
     ),
@@ -97,7 +104,7 @@ def test_every_region_is_kept_ignored_or_dropped_and_the_latter_two_counted_unde
 @settings(max_examples=60, deadline=None)
 @given(_regions)
 def test_one_to_one_gives_no_phrase_two_boxes_and_no_place_two_phrases(regions: list) -> None:
-    kept = apply_policy(_row(regions), Policy(one_to_one=True, min_score=0)).row["regions"]
+    kept = _taught(apply_policy(_row(regions), Policy(one_to_one=True, min_score=0)))
 
     boxes = as_boxes([[region[side] for side in ("x0", "y0", "x1", "y1")] for region in kept])
     assert len({region["phrase"] for region in kept}) == len(kept)
@@ -108,7 +115,7 @@ def test_one_to_one_gives_no_phrase_two_boxes_and_no_place_two_phrases(regions: 
 @given(_regions, st.floats(0, 1), st.floats(0, 1))
 def test_a_higher_threshold_keeps_a_subset(regions: list, one: float, other: float) -> None:
     low, high = sorted((one, other))
-    kept = [apply_policy(_row(regions), Policy(min_score=score)).row["regions"] for score in (low, high)]
+    kept = [_taught(apply_policy(_row(regions), Policy(min_score=score))) for score in (low, high)]
 
     assert all(region in kept[0] for region in kept[1])
 
@@ -163,13 +170,44 @@ def test_suppression_and_the_caps_work_per_phrase() -> None:
         for x, score in ((0, 0.9), (2, 0.8), (100, 0.7))
     ]
 
+    one, best = {"max_regions_per_phrase": 1}, {"max_candidates_per_phrase": 1}
     assert _kept(apply_policy(_row(twins), Policy())) == [(0, 0.9), (0, 0.7), (1, 0.9), (1, 0.7)]
-    assert apply_policy(_row(twins), Policy()).dropped == {"overlap": 2}
-    assert apply_policy(_row(twins), Policy(max_regions_per_phrase=1)).dropped == {
-        "overlap": 2,
-        "over_cap": 2,
-    }
-    assert apply_policy(_row(twins), Policy(max_candidates_per_phrase=1)).dropped["over_candidates"] == 2
+    assert apply_policy(_row(twins), Policy()).ignored == {"overlap": 2}
+    assert apply_policy(_row(twins), Policy(**one)).ignored == {"overlap": 2, "over_cap": 2}
+    assert apply_policy(_row(twins), Policy(**best)).ignored == {"overlap": 2, "over_candidates": 2}
+    for rules in ({}, one, best):
+        implicit = apply_policy(_row(twins), Policy(**rules))
+        explicit = apply_policy(_row(twins), Policy(**rules, ignore_score=None))
+        assert (explicit.dropped, explicit.ignored) == (implicit.ignored, {})
+
+
+@settings(max_examples=150, deadline=None)
+@given(_regions, _policies)
+def test_by_default_no_candidate_of_a_phrase_with_a_box_ends_as_nothing(
+    regions: list, given_policy: Policy
+) -> None:
+    policy = Policy(**given_policy.model_dump(exclude={"ignore_score"}))
+    row = _row(regions)
+    for number, region in enumerate(row["regions"]):
+        region["pass_index"] = number  # what tells a region from its twins, wherever merging puts it
+
+    compiled = apply_policy(row, policy)
+
+    in_view = {region["pass_index"] for region in compiled.row["regions"]}
+    floor = float(np.float32(policy.candidate_score or 0))
+    for number, (phrase, x0, y0, x1, y1, score) in enumerate(regions):
+        is_candidate = score >= floor and x1 > x0 and y1 > y0
+        if is_candidate and compiled.row["phrases"][phrase]["fate"] == "positive":
+            assert number in in_view
+
+
+def test_a_region_of_a_phrase_without_a_kept_box_is_dropped_under_the_rule_that_took_it() -> None:
+    # both dogs are below min_score, and one is a duplicate: the phrase is out of the loss everywhere
+    row = _row([(0, 0, 0, 50, 50, 0.4), (0, 2, 0, 52, 50, 0.3), (1, 0, 0, 50, 50, 0.9)])
+
+    compiled = apply_policy(row, Policy())
+
+    assert compiled.dropped == {"overlap": 1, "below_score": 1} and compiled.ignored == {}
 
 
 def test_merging_gives_different_phrases_one_box_and_keeps_their_scores() -> None:
@@ -218,13 +256,76 @@ def test_every_field_of_the_policy_is_explained_and_changes_its_digest() -> None
     assert all(Policy(**Policy(**change).model_dump()) == Policy(**change) for change in changes)
 
 
-def test_a_policy_that_says_nothing_of_later_fields_keeps_the_digest_that_it_had() -> None:
-    demo = {"nms_iou": 0.5, "candidate_score": 0.2, "max_candidates_per_phrase": 3, "one_to_one": True}
+_DEMO: dict[str, Any] = {
+    "nms_iou": 0.5,
+    "candidate_score": 0.2,
+    "max_candidates_per_phrase": 3,
+    "one_to_one": True,
+    "min_score": 0.4,
+    "merge_iou": 0.75,
+}
+# computed at 47d028d, where null was the default of ignore_score
+_DIGESTS: list[tuple[dict[str, Any], str]] = [
+    ({"ignore_score": None}, "7b7a1a407e399204a68bb4fd221d3b0e7fd509e6f1b1b234bedb2d242c158430"),
+    ({**_DEMO, "ignore_score": None}, "cf612f96ed823dfd8dab40d91d3d752286d571a7b711afb1635383184f2899f8"),
+    ({"ignore_score": 0.2}, "056329550f5f1aa8c938d326bb119e80219d4a50baf5969522cfea4e38f354d8"),
+    (
+        {"candidate_score": 0.1, "one_to_one": True, "min_score": 0.4, "ignore_score": 0.2},
+        "778c1eb7e8e966c500601b3e21f694a37cf6ffc5151b9e4284c242dbe67c9ceb",
+    ),
+    (
+        {"ignore_score": 0.3, "class_only_below": 0.6, "weight": "score", "keep_samples_without_box": False},
+        "56630d8f70b88515e3d9f89a5bf94a16cac87db8a57d6756bce4780e170c6706",
+    ),
+    (
+        {
+            "ignore_score": 0.0,
+            "min_score": 0.3,
+            "weight": "ramp",
+            "weight_ramp": (0.2, 0.6),
+            "max_regions_per_phrase": 2,
+        },
+        "2ef1f86d6bf044fa6502a7ddd5ab50ccbbac91dd14403af61ff82545c80c00a3",
+    ),
+    (
+        {
+            "ignore_score": 0.25,
+            "weight": "p_correct",
+            "calibration": {"score_kind": "glip", "points": [(0, 0), (1, 1)]},
+            "gold": {"urls": ["gold"], "iou": 0.6},
+        },
+        "08f999c5cd651e9d226d1571fd80044db1d597e383b720db318f48795089a6b3",
+    ),
+]  # fmt: skip
 
-    assert Policy().digest() == "sha256:7b7a1a407e399204a68bb4fd221d3b0e7fd509e6f1b1b234bedb2d242c158430"
-    assert Policy(**demo, min_score=0.4, merge_iou=0.75).digest() == (
-        "sha256:cf612f96ed823dfd8dab40d91d3d752286d571a7b711afb1635383184f2899f8"
-    )
+
+@pytest.mark.parametrize(("policy", "digest"), _DIGESTS)
+def test_a_policy_that_sets_ignore_score_keeps_its_digest(policy: dict, digest: str) -> None:
+    assert Policy(**policy).digest() == f"sha256:{digest}"
+
+
+def test_a_policy_that_omits_ignore_score_has_a_digest_of_its_own() -> None:
+    for fields in ({}, _DEMO):
+        assert Policy(**fields).digest() != Policy(**fields, ignore_score=None).digest()
+        assert Policy(**fields).digest() == Policy(**fields, ignore_score="floor").digest()
+
+
+@pytest.mark.parametrize("ignore_score", [None, "floor", 0.25])
+def test_a_dump_of_a_policy_loads_back_and_a_record_of_it_too(ignore_score: Any) -> None:
+    policy = Policy(**_DEMO, ignore_score=ignore_score)
+
+    for dump in (policy.model_dump(), policy.model_dump(mode="json"), json.loads(policy.model_dump_json())):
+        assert Policy.model_validate(dump) == policy
+    assert Policy.from_record(policy.identity()) == policy
+    assert ("ignore_score" in policy.identity()) == (ignore_score is not None)
+
+
+@pytest.mark.parametrize("value", ["flor", 1.5, -0.1, [0.2], float("nan")])
+def test_an_ignore_score_that_is_none_of_floor_score_or_null_is_refused_with_what_is_expected(
+    value: Any,
+) -> None:
+    with pytest.raises(ValueError, match="expected floor, a raw score from 0 to 1, or null"):
+        Policy(ignore_score=value)
 
 
 def test_candidates_below_a_higher_candidate_score_cannot_be_meant() -> None:

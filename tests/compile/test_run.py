@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from engine.ledger.snapshots import snapshot_entries
 from engine.storage import open_store
 from engine.views import open_view
+from pipelines.cli import build_app
 from pipelines.compile.policy import Policy
 from pipelines.compile.report import CompileReport, RegionNumbers, SampleNumbers, score_bin
 from pipelines.compile.run import compile_view
@@ -42,9 +45,9 @@ def test_the_report_accounts_for_every_sample_region_and_phrase(
     assert report.regions.model_dump() == {
         "regions_in": 6,
         "kept": 4,
-        "dropped": {"below_score": 1, "lost_assignment": 1},
+        "dropped": {"below_score": 1},
         "merged": 0,
-        "ignored": {},
+        "ignored": {"lost_assignment": 1},
         "class_only": 0,
         "weight": 4.0,
     }
@@ -65,7 +68,8 @@ def test_the_view_holds_the_kept_regions_in_unit_and_index_order(
 
     assert view.manifest.digest == report.digest
     assert [(row["unit"][15], row["index"]) for row in rows] == [("0", 0), ("0", 2), ("1", 0), ("1", 1)]
-    kept = [[(r["phrase"], r["x0"], r["origin"]) for r in row["regions"]] for row in rows]
+    taught = [[r for r in row["regions"] if r["fate"] != "ignore"] for row in rows]
+    kept = [[(r["phrase"], r["x0"], r["origin"]) for r in regions] for regions in taught]
     assert kept == [
         [(0, 100, "teacher"), (1, 0, "teacher")],
         [],
@@ -98,6 +102,70 @@ def test_the_same_evidence_and_policy_give_the_same_view_and_another_policy_anot
     assert first == second == elsewhere
     assert (tmp_path / "a/view.json").read_bytes() == (tmp_path / "d/view.json").read_bytes()
     assert stricter.digest != first.digest
+
+
+@pytest.mark.parametrize(
+    ("policy", "digest"),  # computed at 47d028d
+    [
+        (
+            {"one_to_one": True, "ignore_score": None},
+            "0b1328f62f668b12d7c397132311d50d782f2a26286f073fb6d826389d5353d1",
+        ),
+        (
+            {"one_to_one": True, "ignore_score": 0.2},
+            "9e8b5d73c711c255fcb386fae9aa8f6acf2d8b8883cd60296f43bbab084f92d5",
+        ),
+        (
+            {"min_score": 0.65, "ignore_score": 0.3},
+            "e4642c9e602f361b382fd588594d5445eea5e763e1307a995480081f6bba38d1",
+        ),
+    ],
+)
+def test_a_policy_that_sets_ignore_score_keeps_the_digest_of_its_view(
+    tmp_path: Path, write_evidence: Write, policy: dict, digest: str
+) -> None:
+    write_evidence(tmp_path / "evidence", UNITS)
+
+    assert _compile(tmp_path, **policy).digest == f"sha256:{digest}"
+
+
+def test_a_view_whose_record_lacks_ignore_score_was_made_with_null(
+    tmp_path: Path, write_evidence: Write
+) -> None:
+    write_evidence(tmp_path / "evidence", UNITS)
+    _compile(tmp_path, "legacy", ignore_score=None)
+    _compile(tmp_path, "default")
+
+    legacy, default = (
+        open_view(str(tmp_path / name)).manifest.provenance["policy"] for name in ("legacy", "default")
+    )
+    assert "ignore_score" not in legacy  # as views of 47d028d have it
+    assert Policy.from_record(legacy) == Policy(ignore_score=None)
+    assert Policy.from_record(default) == Policy()
+
+
+def test_compiling_a_view_again_takes_its_ignore_score_where_the_file_omits_it_and_says_so(
+    tmp_path: Path, write_evidence: Write
+) -> None:
+    write_evidence(tmp_path / "evidence", UNITS)
+    file = tmp_path / "policy.yaml"
+
+    def compiled(text: str, to: str = "view") -> Result:
+        file.write_text(text)
+        words = ["compile", str(tmp_path / "evidence"), str(file), "--to", str(tmp_path / to), "--json"]
+        return CliRunner().invoke(build_app(), words)
+
+    legacy = compiled("one_to_one: true\nignore_score: null\n")
+    again = compiled("one_to_one: true\n")
+    fresh = compiled("one_to_one: true\n", "fresh")
+    changed = compiled("one_to_one: true\nignore_score: floor\n")
+
+    assert [result.exit_code for result in (legacy, again, fresh)] == [0, 0, 0]
+    digests = [json.loads(result.stdout)["digest"] for result in (legacy, again, fresh)]
+    assert digests[0] == digests[1] != digests[2]
+    assert "ignore_score: null" in again.stderr and str(tmp_path / "view") in again.stderr
+    assert "ignore_score" not in legacy.stderr + fresh.stderr
+    assert changed.exit_code == 5
 
 
 def test_a_policy_that_asks_for_what_is_gone_writes_nothing(tmp_path: Path, write_evidence: Write) -> None:

@@ -20,6 +20,7 @@ from pipelines.demo.places import Places
 from pipelines.demo.truth import precision_lines, truth_of_web, truth_rows
 from pipelines.demo.world.build import build_world
 from pipelines.demo.world.settings import WorldSettings
+from pipelines.report.examples import example_figure
 from schemas.digests import sha256_hex
 
 NAMES = ("AP", "AP50")
@@ -68,6 +69,16 @@ def test_the_policys_steps_end_at_what_it_kept() -> None:
     assert [step.regions_after for step in steps] == [40, 35, 5]
 
 
+def test_the_policys_steps_end_at_what_it_kept_where_regions_are_to_be_ignored() -> None:
+    dropped, ignored = {"below_score": 10, "decoy": 4}, {"below_score": 20, "overlap": 6}
+    regions = {"regions_in": 50, "kept": 10, "dropped": dropped, "ignored": ignored}
+
+    steps = policy_steps({"regions": regions})
+
+    assert [step.regions_after for step in steps] == [46, 40, 10]
+    assert ["to ignore" in step.setting for step in steps] == [False, True, True]
+
+
 def test_commands_can_be_pasted_whatever_the_folder_is_called() -> None:
     for item in next_commands(Path("my demo")):
         assert any(word.startswith("my demo/") for word in shlex.split(item.command))
@@ -102,6 +113,32 @@ def test_an_example_shows_the_views_box_and_everything_it_dropped(tmp_path: Path
         ("a star", 9, True),
         ("a star", 60, False),
     ]
+
+
+def test_an_example_does_not_show_a_region_to_ignore_as_a_kept_one(tmp_path: Path) -> None:
+    Image.new("RGB", (96, 96)).save(tmp_path / "a.jpg")
+    row = {
+        "unit": "u",
+        "index": 0,
+        "key": "a",
+        "pixels": {"url": str(tmp_path / "a.jpg")},
+        "image_sha256": sha256_hex((tmp_path / "a.jpg").read_bytes()),
+        "width": 96,
+        "height": 96,
+        "caption": "a ring",
+        "phrases": [{"text": "a ring"}],
+    }
+    found = [region(0, (1, 1, 9, 9), 0.6), region(0, (20, 1, 29, 9), 0.5), region(0, (40, 1, 49, 9), 0.1)]
+    view = {**row, "regions": [{**found[0], "fate": "positive"}, {**found[1], "fate": "ignore"}]}
+    nothing = {**view, "index": 1, "regions": view["regions"][1:]}
+    evidence = [{**row, "regions": found}, {**row, "index": 1, "regions": found}]
+
+    (example,) = examples_of([view, nothing], evidence, seed=0)
+    text = str(example_figure(example))
+
+    assert [box.kept for box in example.boxes] == [True, False, False]
+    assert [text.count(f"<title>{word}: a ring") for word in ("kept", "to ignore", "dropped")] == [1, 1, 1]
+    assert "1 kept, 1 to ignore, 1 dropped" in text
 
 
 def test_precision_is_that_of_the_truth_at_every_threshold(tmp_path: Path) -> None:

@@ -131,6 +131,16 @@ def test_an_ignored_region_is_a_crowd() -> None:
     assert [annotation["iscrowd"] for annotation in coco["annotations"]] == [0, 1]
 
 
+def test_a_region_to_ignore_is_counted_apart_and_makes_neither_a_label_nor_a_found_phrase() -> None:
+    unsure = _region(1, fate="ignore", weight=0.0)
+    coco, report = coco_of([_row(0, [_region(0), unsure]), _row(1, [unsure])])
+
+    assert (report.annotations, report.ignore, report.images_without_region) == (3, 2, 1)
+    assert report.cannot_hold == {"dropped_phrases": 2, "phrases_without_region": 5}
+    assert sum(not annotation["iscrowd"] for annotation in coco["annotations"]) == 1
+    assert "of these to ignore (iscrowd)       2" in report.text()
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.sets(st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join), min_size=1, max_size=6)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from engine.views import write_view
-from pipelines.look.caption_strip import _lanes, _wrap
+from pipelines.look.caption_strip import _foot, _lanes, _wrap
 from pipelines.look.inspect import by_keys, by_seed, draw_samples
 from pipelines.look.picture import PALETTE, draw_sample, phrase_colours
 from pipelines.look.stats import statistics_of
@@ -72,6 +72,17 @@ def _view(tmp_path: Path, regions: list[list[tuple]]) -> str:
     return str(tmp_path / "view")
 
 
+def _fated(row: dict, fates: list[str]) -> dict:
+    regions = [{**region, "fate": fate} for region, fate in zip(row["regions"], fates, strict=True)]
+    kept = {region["phrase"] for region in regions if region["fate"] != "ignore"}
+    phrases = [
+        {**phrase, "fate": "positive" if number in kept else "unresolved"}
+        for number, phrase in enumerate(row["phrases"])
+    ]
+    return {**row, "regions": regions, "phrases": phrases}
+
+
+BOTH = (0, 0.0, 0.0, 60.0, 60.0, 1.0)
 ONE, TWO = (0, 10.0, 10.0, 30.0, 40.0, 0.9), (1, 40.0, 10.0, 79.0, 59.0, 0.7)
 
 
@@ -96,6 +107,33 @@ def test_statistics_are_over_all_rows_and_add_up(tmp_path: Path) -> None:
     assert (dog.root, dog.phrases, dog.with_region, dog.regions) == ("dog", 3, 2, 3)
     assert dog.mean_score == pytest.approx((0.9 + 1.0 + 0.9) / 3, abs=1e-6)
     assert "lynx" in report.text() and report.data()["samples"] == 3
+
+
+def test_statistics_of_a_view_count_kept_regions_apart_from_those_to_ignore(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.png"
+    _photo(photo)
+    rows = [_fated(_row(0, photo, [ONE, TWO, BOTH]), ["positive", "ignore", "class_only"])]
+    rows += [_fated(_row(1, photo, [TWO]), ["ignore"])]
+    write_view(str(tmp_path / "view"), rows, kind="view", provenance={})
+
+    report = statistics_of(str(tmp_path / "view"))
+
+    assert (report.regions, report.samples_with_region, report.phrases_with_region) == (4, 2, 3)
+    kept = report.kept
+    assert (kept.regions, kept.class_only, kept.samples_with_region, kept.phrases_with_region) == (2, 1, 1, 1)
+    assert kept.regions_per_sample == {"0": 1, "2": 1}
+    assert sum(kept.score_histogram) == sum(kept.box_sizes.values()) == 2
+    assert report.region_fates == {"ignore": 2, "class_only": 1, "positive": 1}
+    dog, lynx = report.top_roots
+    assert (dog.kept, dog.with_kept_region, lynx.kept, lynx.regions) == (2, 1, 0, 2)
+    assert lynx.mean_kept_score is None and dog.mean_kept_score == pytest.approx(0.95, abs=1e-6)
+    lines = {" ".join(line.split()) for line in report.text().splitlines()}
+    assert {"regions kept 2 of 4 (50.0 %) (1.00 per sample)", "regions to ignore 2 of 4 (50.0 %)"} <= lines
+    assert (
+        "regions kept, class only 1 of 2 (50.0 %)" in lines
+        and "samples with a kept region 1 of 2 (50.0 %)" in lines
+    )
+    assert "lynx 2 0 0 2 -" in lines
 
 
 def test_statistics_of_a_view_without_a_row_are_zeros(tmp_path: Path) -> None:
@@ -148,6 +186,50 @@ def test_two_phrases_in_one_place_are_both_seen() -> None:
     colours = {colour for _, colour in picture.crop((110, 300, 200, 310)).getcolors(1000) or []}
 
     assert set(PALETTE[:2]) <= colours
+
+
+@pytest.mark.parametrize("fate", ["ignore", "class_only"])
+def test_a_box_that_is_not_taught_as_it_is_has_a_broken_line_and_the_strip_says_what_it_means(
+    fate: str,
+) -> None:
+    photo = np.full((HEIGHT, WIDTH, 3), 40, dtype=np.uint8)
+    plain = _row(0, None, [ONE, TWO])
+    drawn = np.asarray(draw_sample(_fated(plain, ["positive", fate]), photo))
+    whole = np.asarray(draw_sample(plain, photo))
+
+    def share_of_line(picture: np.ndarray, box: tuple, colour: tuple[int, int, int]) -> float:
+        x, y0, y1 = (round(side * 1000 / WIDTH) for side in (box[1], box[2], box[4]))
+        return float((picture[y0 + 60 : y1 - 60, x] == colour).all(axis=1).mean())
+
+    kept, other = PALETTE[:2]
+    assert share_of_line(whole, ONE, kept) == share_of_line(drawn, ONE, kept) == 1
+    assert share_of_line(whole, TWO, other) == 1 and 0.2 < share_of_line(drawn, TWO, other) < 0.95
+    assert drawn.shape[0] > whole.shape[0]  # the legend is there, and only where it is needed
+
+
+def test_the_strip_counts_boxes_to_ignore_apart_from_kept_ones() -> None:
+    row = _fated(_row(0, None, [ONE, TWO, BOTH]), ["positive", "ignore", "class_only"])
+
+    assert "2 boxes (1 class only)  ·  1 to ignore  ·  1 phrase without a box" in _foot(row, 0)
+    assert "3 boxes" in _foot(_row(0, None, [ONE, TWO, BOTH]), 0)
+
+
+def test_kept_boxes_are_drawn_before_those_to_ignore_whatever_their_scores() -> None:
+    photo = np.full((HEIGHT, WIDTH, 3), 40, dtype=np.uint8)
+    row = _fated(_row(0, None, [TWO, BOTH]), ["positive", "ignore"])
+    colours = phrase_colours(row)
+
+    picture = draw_sample(row, photo, most_boxes=1).crop((0, 0, 1000, 750))
+
+    seen = {colour for _, colour in picture.getcolors(1 << 20) or []}
+    assert colours[1] in seen and colours[0] not in seen
+
+
+def test_a_sample_with_nothing_but_boxes_to_ignore_is_not_drawn_for_its_boxes() -> None:
+    rows = [_fated(_row(0, None, [ONE]), ["ignore"]), _fated(_row(1, None, [ONE]), ["class_only"])]
+
+    assert [row["index"] for row in by_seed(rows, 5, 0, True)] == [1]
+    assert len(by_seed(rows, 5, 0, False)) == 2
 
 
 def test_lines_hold_the_whole_caption_and_a_long_word_is_broken() -> None:

@@ -116,6 +116,22 @@ def test_another_policy_makes_another_view_in_the_same_folder(rounds_config: Bui
     assert digests[0] != digests[1] and second.finished == 1
 
 
+def test_rounds_that_go_on_keep_the_ignore_score_they_began_with_and_say_so(rounds_config: Build) -> None:
+    # a brake holds the round after compile: nothing is trained
+    brakes = {"boxes_per_image": 0.01}
+    few = {"min_score": 0.0, "nms_iou": 0.5, "max_regions_per_phrase": 1}
+    said: list[str] = []
+    legacy = run(rounds_config(policy={**few, "ignore_score": None}, brakes=brakes))
+    again = run(rounds_config(policy=few, brakes=brakes), said)
+    chosen = run(rounds_config(policy={**few, "ignore_score": "floor"}, brakes=brakes))
+
+    first, second, third = (report.rounds[0]["compile"] for report in (legacy, again, chosen))
+    assert second == first and not first["regions"]["ignored"]
+    assert [line.startswith("ignore_score: null, as the view at") for line in said].count(True) == 1
+    assert "already done" in said[-2] and "makes a view" in said[-2]
+    assert third["regions"]["ignored"]["over_cap"] > 0 and third["policy_digest"] != first["policy_digest"]
+
+
 def test_another_start_trains_anew_and_labels_nothing_again(
     rounds_config: Build, little_world: World, tmp_path: Path
 ) -> None:

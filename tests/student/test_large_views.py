@@ -112,9 +112,22 @@ def test_a_large_view_counts_what_a_small_one_counts(tiny_world: World, tmp_path
     large = load_stream(settings.model_copy(update={"shuffle_window": 16}), tmp_path)
 
     assert isinstance(large.order, WindowOrder) and not isinstance(small.order, WindowOrder)
-    for name in ("root_counts", "licenses", "images", "boxes", "has_decoys", "view_digest", "kind"):
+    for name in (
+        "root_counts",
+        "licenses",
+        "images",
+        "boxes",
+        "ignored_boxes",
+        "has_decoys",
+        "view_digest",
+        "kind",
+    ):
         assert getattr(small, name) == getattr(large, name)
     assert small.boxes == sum(len(small.examples[row].boxes_xyxy_px_G4) for row in range(60))
+    ignored = [
+        small.examples[row] for row in range(60) if not any(p.boxes for p in small.examples[row].phrases)
+    ]
+    assert small.ignored_boxes == sum(len(example.boxes_xyxy_px_G4) for example in ignored) > 0
 
 
 def test_the_pass_over_a_large_view_is_kept_and_made_once(

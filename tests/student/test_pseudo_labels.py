@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from pipelines.compile.policy import Policy
+from pipelines.compile.rules import apply_policy
 from student.examples import example_of
 from student.geometry import Motion
 from student.prompts import caption_prompt
@@ -234,3 +236,75 @@ def test_a_weight_of_zero_leaves_only_the_background_of_the_tokens(student: Stud
 
     assert losses["loss_reg"] == losses["loss_centerness"] == 0
     assert 0 < int((~learns.any(dim=1)).sum()) < len(learns)
+
+
+# from evidence over a policy to the loss
+
+NEAR_LEFT = (8, 4, 44, 40)  # IoU 0.8 with LEFT
+REMOVED: dict[str, tuple[dict[str, Any], list[tuple[int, tuple[int, ...], float]]]] = {
+    "overlap": ({}, [(0, LEFT, 0.9), (0, NEAR_LEFT, 0.85)]),
+    "over_candidates": ({"max_candidates_per_phrase": 1}, [(0, LEFT, 0.9), (0, LOW, 0.85)]),
+    "lost_assignment": ({"one_to_one": True}, [(0, LEFT, 0.9), (0, LOW, 0.85), (1, RIGHT, 0.7)]),
+    "below_score": ({"candidate_score": 0.2}, [(0, LEFT, 0.9), (0, LOW, 0.45)]),
+    "over_cap": ({"max_regions_per_phrase": 1}, [(0, LEFT, 0.9), (0, LOW, 0.85)]),
+}
+
+
+def compiled_row(policy: dict[str, Any], found: list[tuple[int, tuple[int, ...], float]]) -> dict[str, Any]:
+    """The view's row of what a teacher found, (phrase, box, score) each."""
+    row = view_row([])
+    for phrase in row["phrases"]:
+        del phrase["fate"]
+        phrase["groundable"] = True
+    regions = [
+        {**region(phrase, box), "score": score, "class_score": None, "quality": None, "pass_index": 0}
+        for phrase, box, score in found
+    ]
+    return apply_policy({**row, "regions": regions}, Policy(**policy)).row
+
+
+def _inside(box: tuple[int, ...], centres_N2: torch.Tensor) -> torch.Tensor:
+    x, y = centres_N2.T
+    return (x >= box[0]) & (x <= box[2] - 1) & (y >= box[1]) & (y <= box[3] - 1)
+
+
+def _owned(student: Student, row: dict[str, Any]) -> torch.Tensor:
+    """[N] whether an anchor answers for a box of the row."""
+    labels = student.labels(row)
+    out = student.outputs(labels)
+    sizes = [height * width for height, width in out.level_shapes]
+    return assign(out.anchors, sizes, [labels["boxes"]], student.model.config.assigner_top_k)[0] >= 0
+
+
+@pytest.mark.parametrize("rule", REMOVED)
+def test_the_place_of_a_removed_candidate_is_a_negative_of_its_phrase_only_where_the_policy_says_so(
+    student: Student, rule: str
+) -> None:
+    fields, found = REMOVED[rule]
+    default, explicit = compiled_row(fields, found), compiled_row({**fields, "ignore_score": None}, found)
+    phrase, box, _ = found[1]
+    tokens = student.phrase_tokens[phrase]
+
+    silent, centres = _gradient(student, default)
+    taught, _ = _gradient(student, explicit)
+
+    place = _inside(box, centres) & ~_owned(student, default)
+    assert place.any()
+    assert not silent[place][:, tokens].any()
+    assert taught[place][:, tokens].all()
+    assert "unresolved" not in [default["phrases"][n]["fate"] for n, *_ in found]
+
+
+def test_a_suppressed_duplicate_takes_no_positive_location_of_the_kept_box_out_of_the_loss(
+    student: Student,
+) -> None:
+    row = compiled_row({}, REMOVED["overlap"][1])
+    learns, centres = _gradient(student, row)
+    alone = compiled_row({}, REMOVED["overlap"][1][:1])
+
+    owned = _owned(student, row)
+    assert torch.equal(owned, _owned(student, alone))
+    assert (owned & _inside(NEAR_LEFT, centres)).any()
+    assert learns[owned][:, student.phrase_tokens[0]].all()
+    assert torch.equal(student.losses(row)["loss_reg"], student.losses(alone)["loss_reg"])
+    assert torch.equal(student.losses(row)["loss_centerness"], student.losses(alone)["loss_centerness"])

@@ -184,6 +184,7 @@ def serve(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
+            listener.listen()  # whoever opens the announced address waits until the server answers
         except OSError as error:
             raise EnvironmentProblem(
                 f"port {port} of 127.0.0.1 cannot be had ({error}): choose another"

@@ -1,9 +1,14 @@
 """The review page's server: blind, guarded, and a verdict is on disk before it is acknowledged."""
 
+import re
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 from PIL import Image
@@ -206,3 +211,27 @@ def test_serving_refuses_a_nameless_reviewer_and_a_taken_port(sample, tmp_path):
                 reviewer="ann",
                 announce=print,
             )
+
+
+def test_a_picture_that_moved_is_shown_with_the_option_that_the_message_names(sample, store, tmp_path):
+    position, path = loose_file(sample, 0)
+    (tmp_path / "moved").mkdir()
+    path.rename(tmp_path / "moved" / path.name)
+    write_sample(sample, tmp_path / "sample.json")
+    told = Review(sample, store, "ann")
+    with TestClient(build_app(told, token=TOKEN, port=PORT), base_url=f"http://127.0.0.1:{PORT}") as client:
+        message = client.get(f"/api/images/{position}", headers=GOOD).json()["error"]
+    [option] = set(re.findall(r"--[a-z-]+", message))
+
+    words = [sys.executable, "-m", "pipelines.cli", "audit", "serve", str(tmp_path), "--port", "0"]
+    words += [option, f"{tmp_path}/={tmp_path}/moved/"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            address, token = re.search(r"(http\S+)#(\S+)", server.stderr.readline()).groups()
+            request = Request(f"{address}api/images/{position}", headers={"x-groundswell-token": token})
+            with urlopen(request) as answer, Image.open(BytesIO(answer.read())) as image:
+                assert image.size == (120, 90)
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.communicate(timeout=60)
+    assert server.returncode == 130

@@ -86,6 +86,31 @@ def test_a_replaced_or_missing_image_is_refused_with_the_reason(client, sample):
     assert client.get(f"/api/images/{second}", headers=GOOD).status_code == 404
 
 
+def test_nothing_is_accepted_or_rejected_that_cannot_be_shown(client, sample, store):
+    (changed, path), (missing, gone) = loose_file(sample, 0), loose_file(sample, 1)
+    Image.new("RGB", (120, 90)).save(path)
+    gone.unlink()
+
+    for position, status in ((changed, 409), (missing, 404)):
+        for verdict in ("accept", "reject"):
+            refused = give(client, position, verdict, f"{position}-{verdict}")
+            assert refused.status_code == status and "cannot be shown" in refused.json()["error"]
+        assert give(client, position, "skip", f"{position}-skip").status_code == 201
+    assert [one.verdict for one in store.standing("ann")] == ["skip", "skip"]
+
+
+@pytest.mark.parametrize("shown", [1, None])
+def test_a_verdict_on_another_item_than_the_one_on_the_screen_is_refused(client, store, shown):
+    message = {"event_id": "e1", "position": 0, "verdict": "accept", "shown": shown}
+    refused = client.post("/api/verdicts", json=message, headers=GOOD)
+
+    assert refused.status_code == 409 and "item 0" in refused.json()["error"]
+    assert store.standing("ann") == []
+    assert client.post("/api/verdicts", json={**message, "shown": 0}, headers=GOOD).status_code == 201
+    skipped = {"event_id": "e2", "position": 1, "verdict": "skip", "shown": None}
+    assert client.post("/api/verdicts", json=skipped, headers=GOOD).status_code == 201
+
+
 def test_a_verdict_is_on_disk_when_it_is_acknowledged_and_counts_once(client, tmp_path, sample):
     assert give(client).status_code == give(client).status_code == 201
     with closing(sqlite3.connect(tmp_path / "verdicts.db")) as db:

@@ -368,3 +368,55 @@ def test_nothing_is_judged_while_its_box_is_hidden(open_page, sample_of_sizes, s
     page.keyboard.press("a")
     wait_for(page, 1)
     assert said(sample) == {0: "accept"}
+
+
+WINDOWS = [(1024, 600), (2560, 1440), (512, 300), (341, 200)]  # the last two: 200 % and 300 % of the first
+SEEN = """() => {
+  const rect = (name) => document.querySelector(name).getBoundingClientRect().toJSON();
+  const [image, box, stage, caption, words] = ["#image", "rect.over", "#stage", "#caption", "#phrase"].map(rect);
+  const sees = (x, y) => document.elementFromPoint(x, y)?.id === "image";
+  const corners = [image.left + 1, image.right - 1].flatMap(
+    (x) => [image.top + 1, image.bottom - 1].map((y) => sees(x, y)));
+  const root = document.documentElement;
+  const scrolls = root.scrollWidth > innerWidth || root.scrollHeight > innerHeight;
+  return {image, box, stage, caption, words, corners, scrolls, wide: innerWidth, high: innerHeight};
+}"""
+
+
+def test_the_whole_picture_and_all_edges_of_the_box_are_visible_at_every_caption_window_and_zoom(
+    open_page, sample_of_sizes
+):
+    words, right_to_left = "a dog runs over the green lawn ", "קמר אדום מעל אחו "
+    whole, wide = (0, 0, 300, 400), (2, 1, 990, 99)
+    sample = sample_of_sizes(
+        ("a dog", (300, 400), whole),
+        (words * 4, (300, 400), whole),
+        (words * 20, (300, 400), (40, 50, 260, 400)),
+        (words * 160, (300, 400), whole),
+        ("x" * 5000, (300, 400), whole),
+        (right_to_left * 100, (1000, 100), wide),
+        (words * 8, (100, 1000), (1, 2, 99, 990)),
+        (words * 8, (16, 16), (1, 1, 3, 15)),
+    )
+    page = open_page(sample)
+    for position, region in enumerate(sample.regions):
+        page.set_viewport_size({"width": 1200, "height": 800})
+        wait_for(page, position)
+        for width, height in [(1200, 800), *WINDOWS]:
+            page.set_viewport_size({"width": width, "height": height})
+            page.evaluate("new Promise((seen) => requestAnimationFrame(() => requestAnimationFrame(seen)))")
+            seen = page.evaluate(SEEN)
+            case = f"{len(region.caption)} characters, {region.width} x {region.height}, {width} x {height}"
+            picture(page, f"audit-{len(region.caption)}-{region.width}-in-{width}")
+
+            assert (seen["wide"], seen["high"]) == (width, height) and not seen["scrolls"], case
+            image, box, stage = seen["image"], seen["box"], seen["stage"]
+            assert all(seen["corners"]), case
+            for name, less in (("left", 1), ("top", 1), ("right", -1), ("bottom", -1)):
+                assert less * (image[name] - stage[name]) >= 3, case  # half a line of the box
+                assert less * (box[name] - image[name]) >= -3.1, case
+            assert image["width"] / image["height"] == pytest.approx(region.width / region.height, rel=0.02)
+            assert max(image["width"], image["height"]) >= 30, case
+            caption, marked = seen["caption"], seen["words"]
+            assert caption["top"] <= marked["top"] + 1 < caption["bottom"] <= height, case
+        page.keyboard.press(" ")

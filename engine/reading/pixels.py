@@ -16,6 +16,8 @@ from engine.settings import StorageSettings
 from schemas.errors import NotFound, ShardDamaged
 from schemas.records import Pixels
 
+MOVED = "if the shards moved, name their new place with `--root WAS=NOW` (a training stream: `roots`)"
+
 
 def read_pixels(
     pixels: Pixels | Mapping[str, Any],
@@ -38,9 +40,7 @@ def read_pixels(
     try:
         data = bytes(filesystem.cat_file(path, start=start, end=end))
     except FileNotFoundError as error:
-        raise NotFound(
-            f"{url} does not exist; if the shards moved, name their new place in `roots`"
-        ) from error
+        raise NotFound(f"{url} does not exist; {MOVED}") from error
     if where.length is not None and len(data) != where.length:
         raise NotFound(
             f"{url}: {len(data)} of {where.length} bytes at {start}; the shard is not the one labelled"
@@ -62,4 +62,4 @@ def _parquet_row(url: str, row_group: int, row: int, column: str, storage: Stora
         path = Path(url) if "://" not in url else Spool().fetch(stat_shard(url, storage), storage)
         return read_parquet_image(path, url, row_group, row, column)
     except (ShardDamaged, FileNotFoundError) as error:
-        raise NotFound(f"{error}; if the shards moved, name their new place in `roots`") from error
+        raise NotFound(f"{error}; {MOVED}") from error

@@ -1,7 +1,8 @@
 """The review page: a small Starlette app on this machine alone, one reviewer, one sample.
 
 Its promise: the reviewer is blind (image, box and caption are shown; scores, strata, teachers, file names and other
-people's verdicts never leave the server), and a verdict that the page shows as given is on disk.
+people's verdicts never leave the server, except the name of a file that cannot be shown), nothing is accepted or
+rejected that was not on the screen, and a verdict that the page shows as given is on disk.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import uvicorn
 from PIL import Image
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -47,6 +48,9 @@ class VerdictMessage(Record):
     event_id: str
     position: int
     verdict: Verdict
+    shown: int | None = Field(
+        None, description="position of the item on the screen; the page always sends it, null: no picture"
+    )
 
 
 class UndoMessage(Record):
@@ -113,9 +117,16 @@ class Review:
         return Response(data, media_type=media_type)
 
     async def verdict(self, request: Request) -> Response:
-        """Keep a verdict; the answer comes after it is on disk."""
+        """Keep a verdict; the answer comes after it is on disk.
+
+        Refuse to accept or reject what cannot be seen: an item other than the one on the page's screen, or one whose
+        picture this server cannot show.
+        """
         message = VerdictMessage.model_validate_json(await request.body())
         item = self._region(message.position).item
+        if message.verdict != "skip":
+            _check_shown(message)
+            await run_in_threadpool(self._image, message.position)
         seq = await run_in_threadpool(
             self._store.record, message.event_id, item, self._reviewer, message.verdict
         )
@@ -136,8 +147,10 @@ class Review:
         region = self._sample.regions[position]
         try:
             rgb_u8 = read_photo(region.model_dump(), self._roots)
-        except (Conflict, NotFound) as error:
-            raise type(error)(f"item {position} cannot be shown, skip it: {error}") from error
+        except NotFound as error:
+            raise NotFound(f"Its picture cannot be shown: {error}.") from error
+        except (GroundswellError, OSError) as error:
+            raise Conflict(f"Its picture cannot be shown: {error}.") from error
         height, width = rgb_u8.shape[:2]
         small = width * height <= 256 * 256
         buffer = BytesIO()
@@ -184,6 +197,7 @@ def serve(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
+            listener.listen()  # whoever opens the announced address waits until the server answers
         except OSError as error:
             raise EnvironmentProblem(
                 f"port {port} of 127.0.0.1 cannot be had ({error}): choose another"
@@ -196,6 +210,15 @@ def serve(
         server.run(sockets=[listener])
         if server.started:  # it ends by a signal alone, which its event loop may keep to itself
             raise KeyboardInterrupt
+
+
+def _check_shown(message: VerdictMessage) -> None:
+    if "shown" in message.model_fields_set and message.shown != message.position:
+        on_screen = "no picture" if message.shown is None else f"item {message.shown}"
+        raise Conflict(
+            f"The verdict is for item {message.position}, the screen shows {on_screen}; "
+            "reload the page and judge again."
+        )
 
 
 def _file(name: str) -> Callable[[Request], FileResponse]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.shell import JSON, OVERWRITE, example, give, say, verb
+from pipelines.cli.shell import JSON, OVERWRITE, example, give, moved_roots, say, verb
 
 AuditFolder = Annotated[Path, typer.Argument(help="Folder of an audit, made by `audit sample`.")]
 
@@ -51,11 +51,19 @@ def serve(
     audit: AuditFolder,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 8765,
     reviewer: Annotated[str, typer.Option(envvar="USER", help="Whose verdicts these are.")] = "reviewer",
+    roots: Annotated[
+        list[str],
+        typer.Option("--root", metavar="WAS=NOW", help="Images under the prefix WAS lie under NOW."),
+    ] = [],  # noqa: B006
 ) -> None:
-    """One page on this machine only: A accept, X reject, Space skip, Z undo. Ctrl-C ends it; nothing is lost."""
+    """One page on this machine only: A accept, X reject, Space skip, Z undo. Ctrl-C ends it; nothing is lost.
+
+    The keys work once picture, box and caption are on the screen. An item whose picture cannot be shown can only be
+    skipped.
+    """
     from pipelines.audit.desk import serve_audit
 
-    serve_audit(audit, port=port, reviewer=reviewer, say=say)
+    serve_audit(audit, port=port, reviewer=reviewer, say=say, roots=moved_roots(roots))
 
 
 @verb

@@ -7,7 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.cli.shell import ADDRESS, JSON, LOG, OVERWRITE, SET, Progress, example, give, say, verb
+from pipelines.cli.shell import (
+    ADDRESS,
+    JSON,
+    LOG,
+    OVERWRITE,
+    SET,
+    Progress,
+    example,
+    give,
+    moved_roots,
+    say,
+    verb,
+)
 from pipelines.cli.status_text import progress_lines, summary_text
 from schemas.errors import ConfigError
 
@@ -227,7 +239,7 @@ def verify(
     as_json: bool = JSON,
 ) -> None:
     """Read every file of an output again: digests, counts, schemas, spans, boxes. Exit 5 when one does not hold."""
-    moved = _roots(roots)
+    moved = moved_roots(roots)
     if deep:
         from pipelines.label.deep import verify_deep
 
@@ -251,14 +263,6 @@ def clean(out: Out, as_json: bool = JSON) -> None:
 
     report = run_clean(out)
     give(as_json, report, clean_text(report))
-
-
-def _roots(given: list[str]) -> dict[str, str]:
-    pairs = [item.partition("=") for item in given]
-    for was, equals, now in pairs:
-        if not (was and equals and now):
-            raise ConfigError(f"--root {was}{equals}{now}: expected WAS=NOW, e.g. --root s3://old/=/mnt/new/")
-    return {was: now for was, _, now in pairs}
 
 
 def _say_rejected(summary: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import typer
 
 from engine.redaction import redacted
-from schemas.errors import EnvironmentProblem, GroundswellError, NotFound
+from schemas.errors import ConfigError, EnvironmentProblem, GroundswellError, NotFound
 
 EXIT_CODES = (
     "Exit codes: 0 ok; 1 failed; 2 usage or configuration; 3 finished with failed, quarantined or unfinished "
@@ -51,6 +51,15 @@ _quiet: ContextVar[bool] = ContextVar("groundswell_quiet", default=False)
 def example(*lines: str) -> str:
     """The end of a `--help`: examples, kept line by line."""
     return "\b\nExample:\n" + "\n".join("  " + line for line in lines)
+
+
+def moved_roots(given: list[str]) -> dict[str, str]:
+    """Parse `--root WAS=NOW`. Raises ConfigError."""
+    pairs = [item.partition("=") for item in given]
+    for was, equals, now in pairs:
+        if not (was and equals and now):
+            raise ConfigError(f"--root {was}{equals}{now}: expected WAS=NOW, e.g. --root s3://old/=/mnt/new/")
+    return {was: now for was, _, now in pairs}
 
 
 def verb(function: Callable[..., Any]) -> Callable[..., Any]:

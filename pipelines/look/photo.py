@@ -22,7 +22,7 @@ def read_photo_bytes(
     if row["image_sha256"] and sha256_hex(data) != row["image_sha256"]:
         raise Conflict(
             f"{row['key']}: the image at {row['pixels']['url']} has changed since it was labelled; "
-            "label it again, or give the roots under which the old file lies"
+            "restore the old file, or label it again"
         )
     return data
 

@@ -2,6 +2,7 @@
 
 import random
 import tarfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -76,6 +77,26 @@ def sample(tmp_path):
     put_in_tar(tmp_path, rows[3:])
     view = SimpleNamespace(manifest=SimpleNamespace(digest="sha256:" + "a" * 64), rows=lambda: iter(rows))
     return draw_sample(view, seed=0, n=6, bins=1)
+
+
+@pytest.fixture
+def sample_of_sizes(tmp_path):
+    """Make a sample of plain pictures, each of its own colour: `(caption, (width, height), box)`, marked at its end."""
+
+    def make(*items):
+        rows = []
+        for number, (caption, (width, height), box) in enumerate(items):
+            chance = random.Random(number)
+            one = row(tmp_path, number + 1, caption, max(len(caption) - 5, 0), len(caption))
+            path = Path(one["pixels"]["url"])
+            Image.new("RGB", (width, height), tuple(chance.randrange(256) for _ in range(3))).save(path)
+            one |= {"image_sha256": sha256_hex(path.read_bytes()), "width": width, "height": height}
+            one["regions"][0] |= dict(zip(("x0", "y0", "x1", "y1"), map(float, box), strict=True))
+            rows.append(one)
+        view = SimpleNamespace(manifest=SimpleNamespace(digest="sha256:" + "b" * 64), rows=lambda: iter(rows))
+        return draw_sample(view, seed=0, n=len(rows), bins=1)
+
+    return make
 
 
 @pytest.fixture

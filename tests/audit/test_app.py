@@ -1,9 +1,14 @@
 """The review page's server: blind, guarded, and a verdict is on disk before it is acknowledged."""
 
+import re
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 from PIL import Image
@@ -79,6 +84,31 @@ def test_a_replaced_or_missing_image_is_refused_with_the_reason(client, sample):
 
     assert replaced.status_code == 409 and "has changed since it was labelled" in replaced.json()["error"]
     assert client.get(f"/api/images/{second}", headers=GOOD).status_code == 404
+
+
+def test_nothing_is_accepted_or_rejected_that_cannot_be_shown(client, sample, store):
+    (changed, path), (missing, gone) = loose_file(sample, 0), loose_file(sample, 1)
+    Image.new("RGB", (120, 90)).save(path)
+    gone.unlink()
+
+    for position, status in ((changed, 409), (missing, 404)):
+        for verdict in ("accept", "reject"):
+            refused = give(client, position, verdict, f"{position}-{verdict}")
+            assert refused.status_code == status and "cannot be shown" in refused.json()["error"]
+        assert give(client, position, "skip", f"{position}-skip").status_code == 201
+    assert [one.verdict for one in store.standing("ann")] == ["skip", "skip"]
+
+
+@pytest.mark.parametrize("shown", [1, None])
+def test_a_verdict_on_another_item_than_the_one_on_the_screen_is_refused(client, store, shown):
+    message = {"event_id": "e1", "position": 0, "verdict": "accept", "shown": shown}
+    refused = client.post("/api/verdicts", json=message, headers=GOOD)
+
+    assert refused.status_code == 409 and "item 0" in refused.json()["error"]
+    assert store.standing("ann") == []
+    assert client.post("/api/verdicts", json={**message, "shown": 0}, headers=GOOD).status_code == 201
+    skipped = {"event_id": "e2", "position": 1, "verdict": "skip", "shown": None}
+    assert client.post("/api/verdicts", json=skipped, headers=GOOD).status_code == 201
 
 
 def test_a_verdict_is_on_disk_when_it_is_acknowledged_and_counts_once(client, tmp_path, sample):
@@ -206,3 +236,27 @@ def test_serving_refuses_a_nameless_reviewer_and_a_taken_port(sample, tmp_path):
                 reviewer="ann",
                 announce=print,
             )
+
+
+def test_a_picture_that_moved_is_shown_with_the_option_that_the_message_names(sample, store, tmp_path):
+    position, path = loose_file(sample, 0)
+    (tmp_path / "moved").mkdir()
+    path.rename(tmp_path / "moved" / path.name)
+    write_sample(sample, tmp_path / "sample.json")
+    told = Review(sample, store, "ann")
+    with TestClient(build_app(told, token=TOKEN, port=PORT), base_url=f"http://127.0.0.1:{PORT}") as client:
+        message = client.get(f"/api/images/{position}", headers=GOOD).json()["error"]
+    [option] = set(re.findall(r"--[a-z-]+", message))
+
+    words = [sys.executable, "-m", "pipelines.cli", "audit", "serve", str(tmp_path), "--port", "0"]
+    words += [option, f"{tmp_path}/={tmp_path}/moved/"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            address, token = re.search(r"(http\S+)#(\S+)", server.stderr.readline()).groups()
+            request = Request(f"{address}api/images/{position}", headers={"x-groundswell-token": token})
+            with urlopen(request) as answer, Image.open(BytesIO(answer.read())) as image:
+                assert image.size == (120, 90)
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.communicate(timeout=60)
+    assert server.returncode == 130

@@ -18,10 +18,13 @@ from pipelines.exchange.gold.images import images_at
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.run import import_gold
 from schemas.errors import ConfigError
+from student.batches import BatchMaker
 from student.caption_packing import pack_captions
-from student.examples import Stream, load_stream
+from student.examples import Stream, load_stream, load_streams
 from student.prompts import SEPARATOR, Prompt, TokenBudget, fixed_prompt, make_prompt
-from student.settings import CaptionPacking, HardNegatives, PromptMix, StreamSettings
+from student.settings import CaptionPacking, HardNegatives, PromptMix, StreamSettings, TrainSettings
+from student.train import train
+from teacher.models.glip import GlipProcessor
 
 NAMES = ["cup", "lynx", "hot dog", "traffic light", "stop sign", *(f"thing {n}" for n in range(60))]
 IMAGES = 3
@@ -212,3 +215,26 @@ def without_keys_of_this_version(url: str) -> None:
     for key in ("unknown", "problems"):
         manifest["provenance"].pop(key, None)
     (Path(url) / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_images_of_which_every_class_is_unknown_train_without_boxes_and_negatives(
+    tmp_path: Path, pictures: Path, tiny_start: Path
+) -> None:
+    boxes = [{"image_id": n, "category_id": 1, "bbox": [0, 0, 30, 30]} for n in (1, 2, 3)]
+    unreadable = [{"image_id": n, "category_id": 999, "bbox": [0, 0, 9, 9]} for n in (1, 2, 3)]
+    mix = PromptMix(detection=0.5, phrase_list=0.25, caption=0.25)
+    stream = StreamSettings(
+        url=imported(tmp_path, pictures, coco([*boxes, *unreadable])), share=1, prompts=mix
+    )
+    run = TrainSettings(
+        start=str(tiny_start), out=str(tmp_path / "run"), streams=(stream,), steps=2, batch_size=4
+    )
+    streams = load_streams(run)
+    maker = BatchMaker(run, streams, GlipProcessor.from_pretrained(tiny_start))
+
+    batch = maker.batch(0)
+
+    assert not any(len(label["boxes"]) for label in batch.labels)
+    assert not any(words for prompt in batch.prompts for words in taught_as_absent(prompt))
+    assert len({prompt.kind for prompt in batch.prompts}) > 1
+    assert train(run)["steps"] == 2

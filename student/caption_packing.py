@@ -69,6 +69,6 @@ def _masked(other: Example, present: Callable[[str], bool], probe_nouns_too: boo
     """
     return tuple(
         PromptSpan(phrase.begin, phrase.end, masked=True)
-        for phrase in other.phrases
+        for phrase in (*other.phrases, *other.listed_absent)
         if present(phrase.root) or (probe_nouns_too and ends_in_probe_noun(phrase.root))
     )

@@ -18,6 +18,7 @@ from engine.views import View, open_view
 from schemas.digests import digest_of_many
 from schemas.errors import ConfigError
 from schemas.probe_nouns import ends_in_probe_noun
+from student.gold_account import check_gold
 from student.mixture_index import Index, cache_folder, kept_index, make_index
 from student.mixture_source import FromBlocks, InMemory, Source
 from student.order import Order, WholeOrder, WindowOrder
@@ -69,9 +70,13 @@ class Stream:
 def load_stream(settings: StreamSettings, cache: Path | None = None) -> Stream:
     """Open a view or gold. Raises ConfigError for one without a usable row, or a prompt mix that it cannot serve.
 
+    Gold of which every box was refused has none.
+
     cache: folder for the index of a large view; none: the user's cache folder
     """
     view = open_view(settings.url, settings.storage)
+    if view.manifest.kind == "gold":
+        check_gold(settings.url, view.manifest.regions, view.manifest.provenance)
     exhaustive = _is_exhaustive(view, settings)
     federated = _is_federated(view, settings)
     every_row = exhaustive or federated

@@ -95,7 +95,9 @@ def _negatives(
     if rng.random() < hard.other_attribute and changed:
         negatives.append(changed)
     if rng.random() < hard.other_noun and thing.before and nouns:
-        negatives.append(_Words(thing.before, _one_of(rng, nouns)))
+        other = _one_of(rng, nouns)
+        *more, noun = other.split() or [other]
+        negatives.append(_Words((*thing.before, *more), noun))
     unknown = _other_attribute(rng, thing, hard.attributes)
     if rng.random() < hard.unknown_negative and unknown:
         negatives.append(_Words(unknown.before, None))

@@ -51,6 +51,8 @@ class Example:
     token_weight_G: NDArray[np.float32]
     maybe_there: tuple[str, ...] = ()
     """Nouns beside the caption's that the teacher found, or left open, in the image."""
+    listed_absent: tuple[ExamplePhrase, ...] = ()
+    """Phrases of the caption that `without_listed_absence` took away."""
 
     @property
     def roots(self) -> list[str]:
@@ -78,7 +80,11 @@ def without_listed_absence(example: Example) -> Example:
     """
     if example.caption != ". ".join(phrase.text for phrase in example.phrases):
         return example
-    return replace(example, phrases=tuple(phrase for phrase in example.phrases if phrase.fate != "absent"))
+    return replace(
+        example,
+        phrases=tuple(phrase for phrase in example.phrases if phrase.fate != "absent"),
+        listed_absent=tuple(phrase for phrase in example.phrases if phrase.fate == "absent"),
+    )
 
 
 def example_of(row: dict[str, Any], stream_weight: float = 1.0) -> Example:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipelines.cli.shell import JSON, OVERWRITE, example, give, say, verb
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, UnfinishedError
 
 
 def add_verbs(app: typer.Typer) -> None:
@@ -72,7 +72,11 @@ def import_(
     overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:
-    """Human data as gold; every record is kept, repaired or refused with a reason, and counted."""
+    """Human data as gold; every record is kept, repaired or refused with a reason, and counted.
+
+    A class of which a record was refused is unknown in that image, never absent. Exit code 3: every box was refused, or
+    the label map is off by one.
+    """
     from pipelines.config.output_place import Kind, check_folder
     from pipelines.exchange.gold.images import images_at
     from pipelines.exchange.gold.options import Options
@@ -94,6 +98,9 @@ def import_(
     )
     report = import_gold(format, path, to, options, tell=_teller(), overwrite=overwrite)
     give(as_json, report.data(), report.text())
+    if report.problems:
+        say("\n".join(f"error: {problem}" for problem in report.problems))
+        raise typer.Exit(UnfinishedError.exit_code)
 
 
 def _check_meant(format: str, negatives: bool, odvg: bool) -> None:

@@ -1,7 +1,8 @@
 """COCO, LVIS and Objects365 detection boxes as gold, one row an image.
 
-All categories are known to be absent where they have no box, unless an image lists its own negatives (LVIS): then those
+All categories are known to be absent where they have no box, unless images list their own negatives (LVIS): then those
 alone are, and the lists stay in `meta`. Where a category is not exhaustively boxed, `meta` says so.
+A category of which an annotation was refused is unknown in that image: unresolved, never absent.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipelines.exchange.gold.boxes import read_box
-from pipelines.exchange.gold.detection import clean, drawn, is_readable, prompt_of
+from pipelines.exchange.gold.detection import Unknown, clean, drawn, is_readable, prompt_of
 from pipelines.exchange.gold.frames import Frame, frame_of
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.rows import GoldPhrase, RowMaker
 from pipelines.exchange.gold.spill import CocoFile, id_text, same_form
-from pipelines.exchange.gold.tally import Refused, Tally, is_standard
+from pipelines.exchange.gold.tally import Refused, Tally, is_standard, taken_along
 from schemas.errors import ConfigError
 
 _FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")
@@ -24,6 +25,8 @@ _FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")
 
 class CocoGold:
     """Rows of a COCO-like detection file. `exhaustive` is known when all rows were taken."""
+
+    problems = ()
 
     def __init__(self, path: Path, options: Options, tally: Tally) -> None:
         self._path, self._options, self._tally = path, options, tally
@@ -37,6 +40,10 @@ class CocoGold:
             self._licenses = _licenses(file.rest["licenses"])
             self._all = list(dict.fromkeys(self._names[key] for key in sorted(self._names, key=_in_order)))
             self.facts = {"categories": len(self._names), "names": len(self._all), "federated": False}
+            self._federated = "neg_category_ids" in file.image_fields
+            self._anywhere = Unknown()
+            for category in file.without_image:
+                self._anywhere.add(self._names.get(category or ""))
             if frequency := _frequency(file.rest["categories"]):
                 self.facts["frequency"] = frequency
             maker = RowMaker(self._options.images_url)
@@ -47,7 +54,8 @@ class CocoGold:
                 except Refused as refused:
                     left = len(annotations) - (self._tally.told("annotations") - told)
                     self._tally.refused("images", image["id"], refused.code, refused.detail)
-                    self._tally.refused("annotations", f"image {image['id']}", "image_refused", number=left)
+                    code = taken_along(refused)
+                    self._tally.refused("annotations", f"image {image['id']}", code, number=left)
                 else:
                     yield row
 
@@ -58,25 +66,29 @@ class CocoGold:
         check_split(self._options, name, image["id"])
         frame = frame_of(image, name, self._options.images)
         lists = {field: self._listed(image, field) for field in _FEDERATED}
-        positives = self._positives(image, annotations, frame)
-        caption, phrases = self._prompt(image, positives, lists)
+        positives, refused = self._positives(image, annotations, frame)
+        caption, phrases = self._prompt(image, positives, refused, lists)
         if not phrases:
             raise Refused("nothing_to_learn", name)
+        unknown = [phrase for phrase in phrases if phrase.unknown]
+        self._tally.unknown(len(unknown))
+        partly = [phrase.root for phrase in unknown if phrase.boxes]
         self._tally.kept("images", image["id"], frame.repairs)
         return maker.row(
             frame,
             name,
             caption,
             phrases,
-            meta=_meta(image, lists["not_exhaustive_category_ids"]),
+            meta=_meta(image, list(dict.fromkeys([*lists["not_exhaustive_category_ids"], *partly]))),
             source_url=image.get("coco_url"),
             license=self._licenses.get(id_text(image.get("license")) or ""),
         )
 
     def _positives(
         self, image: Mapping[str, Any], annotations: list[dict[str, Any]], frame: Frame
-    ) -> dict[str, GoldPhrase]:
+    ) -> tuple[dict[str, GoldPhrase], Unknown]:
         found: dict[str, GoldPhrase] = {}
+        unknown = Unknown()
         for annotation in sorted(annotations, key=lambda a: _in_order(id_text(a.get("category_id")) or "")):
             repairs: set[str] = set()
             try:
@@ -86,13 +98,14 @@ class CocoGold:
                 )
             except Refused as refused:
                 self._tally.refused("annotations", annotation.get("id"), refused.code, refused.detail)
+                unknown.add(self._names.get(id_text(annotation.get("category_id")) or ""))
                 continue
             if not same_form(annotation["image_id"], image["id"]):
                 repairs.add("number_form")
             phrase = found.setdefault(category, GoldPhrase(0, 0, category))
             (phrase.ignored if is_crowd(annotation) else phrase.boxes).append(box)
             self._tally.kept("annotations", annotation.get("id"), repairs)
-        return found
+        return found, unknown
 
     def _category(self, annotation: Mapping[str, Any], repairs: set[str]) -> str:
         key = id_text(annotation.get("category_id"))
@@ -103,20 +116,29 @@ class CocoGold:
         return self._names[key]
 
     def _prompt(
-        self, image: Mapping[str, Any], positives: dict[str, GoldPhrase], lists: Mapping[str, list[str]]
+        self,
+        image: Mapping[str, Any],
+        positives: dict[str, GoldPhrase],
+        refused: Unknown,
+        lists: Mapping[str, list[str]],
     ) -> tuple[str, list[GoldPhrase]]:
         federated = "neg_category_ids" in image
         self.exhaustive = self.exhaustive and not federated
         self.facts["federated"] = self.facts["federated"] or federated
         unsure = [name for name in lists["not_exhaustive_category_ids"] if name not in positives]
-        known = lists["neg_category_ids"] if federated else self._all
-        absent = set(known) - set(unsure)
+        known = lists["neg_category_ids"] if self._federated else self._all
+        # Which image an annotation without one belongs to is not known: classes that are boxed here stay.
+        boxless = {*known} - positives.keys()
+        unknown = refused.names | refused.among([*known, *positives]) | self._anywhere.among(boxless)
+        absent = set(known) - set(unsure) - unknown
         if self._options.negatives == "authors":
             names = [name for name in self._all if name in absent]
             order = drawn(names, list(positives), self._options.seed, str(image["id"]))
+            order += [name for name in self._all if name in unknown - positives.keys() - set(unsure)]
         else:
-            order = [name for name in self._all if name in positives or name in absent]
-        return prompt_of([*order, *unsure], positives, absent)
+            listed = positives.keys() | absent | (unknown - set(unsure))
+            order = [name for name in self._all if name in listed]
+        return prompt_of([*order, *unsure], positives, absent, unknown)
 
     def _listed(self, image: Mapping[str, Any], field: str) -> list[str]:
         """Names of a federated list; an id that no category has says nothing of any name."""

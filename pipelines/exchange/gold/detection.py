@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pipelines.exchange.gold.rows import GoldPhrase, prompt_rows
 from student.evaluate.class_prompts import clean_name
@@ -29,20 +30,46 @@ def is_readable(name: str) -> bool:
     return any(kind[0] in "LNS" for kind in kinds) and not any(kind[0] == "C" for kind in kinds)
 
 
+@dataclass
+class Unknown:
+    """Classes of an image of which a record was refused: they may be there, whatever else is boxed.
+
+    every_class: a record was refused whose class is not known
+    """
+
+    names: set[str] = field(default_factory=set)
+    every_class: bool = False
+
+    def add(self, name: str | None) -> None:
+        """Add the class of a refused record; None if the record does not say which it is."""
+        if name is None:
+            self.every_class = True
+        else:
+            self.names.add(name)
+
+    def among(self, names: Iterable[str]) -> set[str]:
+        """Return those of the names that are unknown."""
+        return {name for name in names if self.every_class or name in self.names}
+
+
 def prompt_of(
-    order: Iterable[str], positives: Mapping[str, GoldPhrase], absent: Container[str]
+    order: Iterable[str],
+    positives: Mapping[str, GoldPhrase],
+    absent: Container[str],
+    unknown: Container[str] = (),
 ) -> tuple[str, list[GoldPhrase]]:
     """The caption that asks for the names in this order, and its phrases.
 
     positives: phrases with their boxes by name, without spans yet
     absent:    names that were looked for; one that is neither here nor there is unresolved
+    unknown:   names of which a record was refused: unresolved, even with boxes
     """
     names = list(order)
     caption, spans = prompt_rows(names)
     phrases = []
     for name, (begin, end) in zip(names, spans, strict=True):
         phrase = positives.get(name) or GoldPhrase(0, 0, name, known_absent=name in absent)
-        phrase.begin, phrase.end = begin, end
+        phrase.begin, phrase.end, phrase.unknown = begin, end, name in unknown
         phrases.append(phrase)
     return caption, phrases
 

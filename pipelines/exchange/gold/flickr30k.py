@@ -22,7 +22,7 @@ from pipelines.exchange.gold.frames import Frame, frame_of
 from pipelines.exchange.gold.mdetr import read_caption
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.rows import DroppedSpan, GoldPhrase, RowMaker, head_of
-from pipelines.exchange.gold.tally import Refused, Tally, is_standard
+from pipelines.exchange.gold.tally import Refused, Tally, is_standard, taken_along
 from schemas.errors import NotFound
 
 MAX_FILE_BYTES = 1_000_000
@@ -44,6 +44,7 @@ class FlickrGold:
     """Rows of a folder with Sentences/ID.txt and Annotations/ID.xml; images are ID.jpg."""
 
     exhaustive = False
+    problems = ()
 
     def __init__(self, path: Path, options: Options, tally: Tally) -> None:
         self._path, self._options, self._tally = path, options, tally
@@ -74,13 +75,14 @@ class FlickrGold:
             frame = self._frame(root, name)
         except Refused as refused:
             self._tally.refused("images", file.stem, refused.code, refused.detail)
-            self._tally.refused("captions", file.stem, "image_refused", number=len(lines))
+            self._tally.refused("captions", file.stem, taken_along(refused), number=len(lines))
             return
         self._tally.kept("images", file.stem, frame.repairs)
         sentences = self._sentences(file.stem, lines, unrelated)
-        boxes = self._boxes(root, frame, file.stem, {m.chain for _, _, found in sentences for m in found})
+        chains = {m.chain for _, _, found in sentences for m in found}
+        boxes, unknown = self._boxes(root, frame, file.stem, chains)
         for number, caption, mentions in sentences:
-            yield self._row(maker, frame, name, number, caption, mentions, boxes)
+            yield self._row(maker, frame, name, number, caption, mentions, boxes, unknown)
 
     def _annotation(self, image: str) -> ElementTree.Element | None:
         path = self._path / "Annotations" / f"{image}.xml"
@@ -115,8 +117,10 @@ class FlickrGold:
 
     def _boxes(
         self, root: ElementTree.Element | None, frame: Frame, image: str, chains: set[str]
-    ) -> Mapping[str, list[Box]]:
+    ) -> tuple[Mapping[str, list[Box]], set[str]]:
+        """Return the boxes by chain, and the chains of which an object was refused."""
         boxes: defaultdict[str, list[Box]] = defaultdict(list)
+        unknown: set[str] = set()
         for number, item in enumerate([] if root is None else root.findall("object")):
             self._tally.met("objects")
             repairs: set[str] = set()
@@ -126,11 +130,12 @@ class FlickrGold:
                     raise Refused("entity_unknown", ", ".join(named))
             except Refused as refused:
                 self._tally.refused("objects", f"{image} object {number}", refused.code, refused.detail)
+                unknown.update(_chains(item))
                 continue
             for chain in named if box is not None else ():
                 boxes[chain].append(box)  # type: ignore[arg-type]
             self._tally.kept("objects", f"{image} object {number}", repairs)
-        return boxes
+        return boxes, unknown
 
     def _row(
         self,
@@ -141,12 +146,20 @@ class FlickrGold:
         caption: str,
         mentions: Sequence[Mention],
         boxes: Mapping[str, list[Box]],
+        unknown: set[str],
     ) -> dict[str, Any]:
         seen = [mention for mention in mentions if mention.chain != NOT_VISUAL]
         phrases = [
-            GoldPhrase(m.begin, m.end, head_of(caption[m.begin : m.end]), boxes=list(boxes.get(m.chain, ())))
+            GoldPhrase(
+                m.begin,
+                m.end,
+                head_of(caption[m.begin : m.end]),
+                unknown=m.chain in unknown,
+                boxes=list(boxes.get(m.chain, ())),
+            )
             for m in seen
         ]
+        self._tally.unknown(sum(phrase.unknown for phrase in phrases))
         dropped = [DroppedSpan(m.begin, m.end, "PH_STOP_HEAD") for m in mentions if m.chain == NOT_VISUAL]
         self.facts["mentions"] += len(mentions)
         self.facts["not_visual"] += len(dropped)
@@ -194,8 +207,12 @@ def read_xml(path: Path) -> ElementTree.Element:
     return root
 
 
+def _chains(item: ElementTree.Element) -> list[str]:
+    return [(name.text or "").strip() for name in item.findall("name")]
+
+
 def _object(item: ElementTree.Element, frame: Frame, repairs: set[str]) -> tuple[list[str], Box | None]:
-    named = [(name.text or "").strip() for name in item.findall("name")]
+    named = _chains(item)
     place = item.find("bndbox")
     if not named or not all(named):
         raise Refused("field_missing", "an object without a name")

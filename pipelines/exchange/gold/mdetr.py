@@ -7,6 +7,7 @@ the image.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.rows import GoldPhrase, RowMaker, head_of
 from pipelines.exchange.gold.spans import Span, read_spans
 from pipelines.exchange.gold.spill import CocoFile, same_form
-from pipelines.exchange.gold.tally import Refused, Tally
+from pipelines.exchange.gold.tally import Refused, Tally, taken_along
 from schemas.errors import SampleRejected
 
 _KEPT = ("dataset_name", "data_source", "original_img_id", "sentence_id", "tokens_positive_eval")
@@ -28,6 +29,7 @@ class MdetrGold:
     """Rows of a grounding file."""
 
     exhaustive = False
+    problems = ()
 
     def __init__(self, path: Path, options: Options, tally: Tally) -> None:
         self._path, self._options, self._tally = path, options, tally
@@ -43,7 +45,7 @@ class MdetrGold:
                 except Refused as refused:
                     self._tally.refused("images", image["id"], refused.code, refused.detail)
                     self._tally.refused(
-                        "annotations", f"image {image['id']}", "image_refused", number=len(annotations)
+                        "annotations", f"image {image['id']}", taken_along(refused), number=len(annotations)
                     )
                 else:
                     yield row
@@ -60,6 +62,7 @@ class MdetrGold:
             self._add(annotation, image, caption, frame, phrases)
         self._add_asked(image, caption, phrases)
         self._tally.kept("images", image["id"], (*frame.repairs, *caption_repairs))
+        self._tally.unknown(sum(phrase.unknown for phrase in phrases.values()))
         kept = {field: image[field] for field in _KEPT if field in image}
         in_order = [phrases[span] for span in sorted(phrases)]
         return maker.row(frame, name, caption, in_order, meta={"mdetr_image_id": image["id"], **kept})
@@ -74,12 +77,15 @@ class MdetrGold:
     ) -> None:
         repairs: set[str] = set()
         text = annotation.get("phrase")
+        texts = [text] if isinstance(text, str) and text.strip() else None
         try:
             box = frame.placed(read_box(annotation.get("bbox"), "xywh", frame.width, frame.height, repairs))
-            texts = [text] if isinstance(text, str) and text.strip() else None
             spans = read_spans(annotation.get("tokens_positive"), caption, texts, repairs)
         except Refused as refused:
             self._tally.refused("annotations", annotation.get("id"), refused.code, refused.detail)
+            with suppress(Refused):  # without a span nobody knows whose box it was
+                for span in read_spans(annotation.get("tokens_positive"), caption, texts, set()):
+                    phrase_at(span, caption, phrases).unknown = True
             return
         if not same_form(annotation["image_id"], image["id"]):
             repairs.add("number_form")

@@ -3,19 +3,22 @@
 The dialects differ in the image's key, in whether a region tells its span, and in whether it has one box or several.
 A phrase without a span is looked for in the caption: the well-known loader joins phrases by their text instead, so the
 same words at two places collapse into one.
+A class of which an instance was refused is unknown in that image: unresolved, never absent.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from engine.reading.user_text import read_json
 from pipelines.exchange.gold.boxes import Box, read_box
 from pipelines.exchange.gold.coco import check_split
-from pipelines.exchange.gold.detection import clean, drawn, is_readable, prompt_of
+from pipelines.exchange.gold.detection import Unknown, clean, drawn, is_readable, prompt_of
 from pipelines.exchange.gold.frames import Frame, frame_of
 from pipelines.exchange.gold.json_stream import lines_of
 from pipelines.exchange.gold.mdetr import phrase_at, read_caption
@@ -23,7 +26,7 @@ from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.rows import GoldPhrase, RowMaker
 from pipelines.exchange.gold.spans import Span, find_phrase, read_spans
 from pipelines.exchange.gold.spill import id_text
-from pipelines.exchange.gold.tally import Refused, Tally, is_standard
+from pipelines.exchange.gold.tally import Refused, Tally, is_standard, taken_along
 from schemas.errors import ConfigError, SampleRejected
 
 _IMAGE_KEYS = {"open_gd": "filename", "mmdet": "filename", "tao": "file_name"}
@@ -39,6 +42,7 @@ class OdvgGold:
         self._all = [] if self._labels is None else list(dict.fromkeys(self._labels.values()))
         self.exhaustive = self._labels is not None
         self.facts: dict[str, Any] = {"detection": 0, "grounding": 0}
+        self._shifts = LabelShifts(self._labels or {})
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One row per line, in order. Raises NotFound."""
@@ -57,9 +61,15 @@ class OdvgGold:
             except Refused as refused:
                 left = len(inside) - (self._tally.told("regions") - told)
                 self._tally.refused("lines", f"line {number}", refused.code, refused.detail)
-                self._tally.refused("regions", f"line {number}", "image_refused", number=left)
+                self._tally.refused("regions", f"line {number}", taken_along(refused), number=left)
             else:
                 yield row
+
+    @property
+    def problems(self) -> list[str]:
+        """Return why the gold cannot be used as it was read: a label map that is off by one."""
+        found = self._shifts.problem()
+        return [] if found is None else [f"--label-map {self._options.label_map}: {found}"]
 
     @staticmethod
     def _regions_in(line: Mapping[str, Any] | SampleRejected) -> list[Any]:
@@ -96,30 +106,50 @@ class OdvgGold:
         self, held: Mapping[str, Any], frame: Frame, name: str, number: int
     ) -> tuple[str, list[GoldPhrase], tuple[str, ...]]:
         positives: dict[str, GoldPhrase] = {}
+        refused_of = Unknown()
         for place, item in enumerate(_list(held, "instances")):
             repairs: set[str] = set()
+            category = None
             try:
                 category = self._category(_dictionary(item), repairs)
                 box = frame.placed(read_box(item.get("bbox"), "xyxy", frame.width, frame.height, repairs))
             except Refused as refused:
                 where = f"line {number} instance {place}"
                 self._tally.refused("regions", where, refused.code, refused.detail)
+                refused_of.add(category)
                 continue
             positives.setdefault(category, GoldPhrase(0, 0, category)).boxes.append(box)
             self._tally.kept("regions", f"line {number} instance {place}", repairs)
-        absent = set(self._all) - positives.keys()
+        classes = self._vocabulary if refused_of.every_class else self._all
+        unknown = refused_of.names | refused_of.among([*classes, *positives])
+        absent = set(self._all) - positives.keys() - unknown
         if self._options.negatives == "authors":
             order = drawn([n for n in self._all if n in absent], list(positives), self._options.seed, name)
         else:
             order = self._all or list(positives)
-        if not order:
+        if not order and not self._all:
             raise Refused("nothing_to_learn", name)
-        return *prompt_of(order, positives, absent), ()
+        order = [*order, *sorted(unknown - set(order))]
+        caption, phrases = prompt_of(order, positives, absent, unknown)
+        self._tally.unknown(sum(phrase.unknown for phrase in phrases))
+        return caption, phrases, ()
+
+    @cached_property
+    def _vocabulary(self) -> list[str]:
+        """The classes of the label map, else all that the file names: one that a record hides is among them."""
+        if self._labels is not None:
+            return self._all
+        held = (item for _, line in lines_of(self._path) for item in self._regions_in(line))
+        named = (item.get("category") for item in held if isinstance(item, dict))
+        return sorted(
+            {clean(n) for n in named if isinstance(n, str) and is_standard(n) and is_readable(clean(n))}
+        )
 
     def _category(self, item: Mapping[str, Any], repairs: set[str]) -> str:
         label, category = item.get("label"), item.get("category")
         named = clean(category) if isinstance(category, str) and is_readable(clean(category)) else None
         key = id_text(label)
+        self._shifts.add(key, named)
         if label is not None and not (isinstance(label, int) and not isinstance(label, bool)):
             if key is None:
                 raise Refused("category_unknown", f"label {label!r}")
@@ -147,15 +177,19 @@ class OdvgGold:
         placed: dict[str, Span] = {}
         for place, item in enumerate(_list(held, "regions")):
             repairs: set[str] = set()
+            spans: list[Span] = []
             try:
                 spans = self._spans(_dictionary(item), caption, placed, phrases, repairs)
                 boxes = _boxes(item.get("bbox"), frame, repairs)
             except Refused as refused:
                 self._tally.refused("regions", f"line {number} region {place}", refused.code, refused.detail)
+                for span in spans:
+                    phrase_at(span, caption, phrases).unknown = True
                 continue
             for span in spans:
                 phrase_at(span, caption, phrases).boxes.extend(boxes)
             self._tally.kept("regions", f"line {number} region {place}", repairs)
+        self._tally.unknown(sum(phrase.unknown for phrase in phrases.values()))
         return caption, [phrases[span] for span in sorted(phrases)], caption_repairs
 
     def _spans(
@@ -194,6 +228,60 @@ class OdvgGold:
             return placed[text]
         placed[text] = find_phrase(text, caption, set(phrases), repairs)
         return placed[text]
+
+
+class LabelShifts:
+    """Evidence that labels count from another number than the label map does."""
+
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        self._labels = {int(key): name for key, name in labels.items() if _is_index(key)}
+        self._used: set[int] = set()
+        self._counts: Counter[str] = Counter()
+
+    def add(self, key: str | None, named: str | None) -> None:
+        """Count a label; `named` is the class name beside it."""
+        if key is None or not _is_index(key):
+            return
+        label = int(key)
+        self._counts["labels"] += 1
+        self._counts["outside"] += label not in self._labels
+        if not self._labels.keys().isdisjoint((label - 1, label, label + 1)):
+            self._used.add(label)
+        else:
+            self._counts["far"] += 1
+        if named is not None:
+            self._counts["named"] += 1
+            for shift in (0, -1, 1):
+                self._counts[f"named {shift}"] += self._labels.get(label + shift) == named
+
+    def problem(self) -> str | None:
+        """Return what proves a map that is off by one, and the remedy; None without proof.
+
+        Proof is that all names agree with the neighbour's index and not all with their own. Without names it is
+        that the labels are all of the map's indices moved by one.
+        """
+        if not self._labels or not self._counts["labels"] or self._counts["far"]:
+            return None
+        for shift in (-1, 1):
+            moved = {index - shift for index in self._labels}
+            by_name = self._counts[f"named {shift}"] == self._counts["named"] > self._counts["named 0"]
+            by_range = not self._counts["named"] and self._used == moved and self._counts["outside"]
+            if by_name or by_range:
+                return self._told(shift, moved)
+        return None
+
+    def _told(self, shift: int, moved: set[int]) -> str:
+        named = self._counts["named"]
+        names = f" and all {named} class names agree with index label{shift:+d}" if named else ""
+        return (
+            f"its indices are {min(self._labels)} to {max(self._labels)}, the labels of the file "
+            f"{min(self._used)} to {max(self._used)}: {self._counts['outside']} of {self._counts['labels']} are not "
+            f"in the map{names}. The map is off by one; let its indices count from {min(moved)} and import again"
+        )
+
+
+def _is_index(key: str) -> bool:
+    return key.removeprefix("-").isdecimal() and len(key) < 19
 
 
 def _boxes(value: Any, frame: Frame, repairs: set[str]) -> list[Box]:

@@ -24,6 +24,14 @@ class GoldReport(Report):
     facts: dict[str, Any]
     records: dict[str, dict[str, Any]] = Field(description="by kind: in, kept, repaired, refused, codes")
     examples: dict[str, list[str]] = Field(description="first examples by 'KIND CODE'")
+    unknown: int = Field(
+        0,
+        ge=0,
+        description="classes or phrases of an image that are unresolved since a record of them was refused",
+    )
+    problems: list[str] = Field(
+        [], description="why nothing can be learned from this gold; then the exit code is 3"
+    )
 
     def tables(self) -> list[Table]:
         """The report as tables, in reading order."""
@@ -38,6 +46,7 @@ class GoldReport(Report):
             for code, number in told["codes"].items()
         ]
         written = [("rows", f"{self.rows}"), ("phrases", f"{self.phrases}"), ("regions", f"{self.regions}")]
+        written.append(("unknown", f"{self.unknown}"))
         told = [("exhaustive", "yes" if self.exhaustive else "no"), ("digest", self.digest), ("in", self.to)]
         return [
             Table("records", ("kind", "in", "kept", "repaired", "refused"), counts),

@@ -43,19 +43,26 @@ _ARTICLES = {"a", "an", "the"}
 
 @dataclass
 class GoldPhrase:
-    """A phrase and its boxes; `known_absent`: it was looked for and is not there."""
+    """A phrase and its boxes.
+
+    known_absent: it was looked for and is not there
+    unknown:      a record that may be of it was refused, so neither presence nor absence is known
+    """
 
     begin: int
     end: int
     root: str
     kind: str = "given"
     known_absent: bool = False
+    unknown: bool = False
     boxes: list[Box] = field(default_factory=list)
     ignored: list[Box] = field(default_factory=list)  # crowds: there, but not to be learned as a box
 
     @property
     def fate(self) -> str:
-        """A phrase without a box is unresolved unless it is known to be absent."""
+        """Unresolved without a box unless known to be absent, and wherever a record of it was refused."""
+        if self.unknown:
+            return "unresolved"
         if self.boxes:
             return "positive"
         return "absent" if self.known_absent and not self.ignored else "unresolved"
@@ -117,7 +124,10 @@ class RowMaker:
             "regions": [
                 _region(number, box, fate)
                 for number, phrase in enumerate(phrases)
-                for fate, boxes in (("positive", phrase.boxes), ("ignore", phrase.ignored))
+                for fate, boxes in (
+                    ("ignore" if phrase.unknown else "positive", phrase.boxes),
+                    ("ignore", phrase.ignored),
+                )
                 for box in boxes
             ],
         }

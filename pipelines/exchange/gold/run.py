@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -24,6 +24,7 @@ from pipelines.exchange.gold.report import GoldReport
 from pipelines.exchange.gold.tally import Tally
 from schemas.digests import digest_of_many, sha256_hex
 from schemas.errors import ConfigError, GroundswellError, NotFound
+from student.gold_account import every_box_refused
 
 _CHUNK = 4 * 2**20
 
@@ -32,6 +33,11 @@ class Importer(Protocol):
     """Reads one format. `exhaustive` and `facts` are known when the rows were taken."""
 
     facts: dict[str, Any]
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """Why the gold cannot be used as it was read, each with its remedy; known when the rows were taken."""
+        ...
 
     @property
     def exhaustive(self) -> bool:
@@ -63,7 +69,9 @@ def import_gold(
 ) -> GoldReport:
     """Read a file (Flickr30k: a folder) and write it as gold.
 
-    overwrite: replace other gold that stands at `to`
+    A report with `problems` is of gold that nothing can be learned from; `train` refuses it.
+
+    overwrite: replace other gold that is at `to`
     tell:   is called with the number of rows read so far
     raises: ConfigError for an unknown format or a file of another kind, NotFound, Conflict where other gold stands,
             GroundswellError when no record is left
@@ -78,16 +86,19 @@ def import_gold(
     tally = Tally()
     importer = IMPORTERS[format](path, options, tally)
     with tempfile.TemporaryFile() as spool:
-        rows = _spooled(importer.rows(), spool, tell)
+        rows, regions = _spooled(importer.rows(), spool, tell)
         account = tally.report()
         if not rows:
             raise GroundswellError(f"{path}: no record is left; {_reasons(account)}")
+        refused = every_box_refused(regions, account)
+        problems = [*importer.problems, *([f"{path.name}: {refused}"] if refused else [])]
         provenance = {
             **known,
             **{"exhaustive": importer.exhaustive, "facts": importer.facts},
             # results for the file are joined by its own ids
             **({"category_ids": ids} if (ids := getattr(importer, "category_ids", None)) else {}),
             **account,
+            **({"problems": problems} if problems else {}),
         }
         manifest = write_view(
             to, _again(spool), kind="gold", provenance=provenance, storage=storage, overwrite=overwrite
@@ -104,13 +115,17 @@ def _check_path(format: str, path: Path) -> None:
         raise ConfigError(f"{path}: {format} is read from a {'folder' if format == 'flickr30k' else 'file'}")
 
 
-def _spooled(rows: Iterator[dict[str, Any]], spool: BinaryIO, tell: Callable[[int], None] | None) -> int:
-    number = 0
+def _spooled(
+    rows: Iterator[dict[str, Any]], spool: BinaryIO, tell: Callable[[int], None] | None
+) -> tuple[int, int]:
+    """Write the rows to the spool; return how many rows and regions they are."""
+    number = regions = 0
     for number, row in enumerate(rows, start=1):
         spool.write(json.dumps(row).encode() + b"\n")
+        regions += len(row["regions"])
         if tell is not None:
             tell(number)
-    return number
+    return number, regions
 
 
 def _again(spool: BinaryIO) -> Iterator[dict[str, Any]]:
@@ -166,4 +181,6 @@ def _report(manifest: ViewManifest, to: str) -> GoldReport:
         facts=known["facts"],
         records=known["records"],
         examples=known["examples"],
+        unknown=known.get("unknown", 0),
+        problems=known.get("problems", []),
     )

@@ -39,6 +39,8 @@ class CocoFile:
         """Raises NotFound, and ConfigError for a file that holds no such lists."""
         self._tally = tally
         self.rest: dict[str, list[Any]] = {"categories": [], "licenses": []}
+        self.without_image: set[str | None] = set()  # category ids (None: unreadable) of such annotations
+        self.image_fields: set[str] = set()  # those that any image has
         self._known: set[str] = set()
         self._folder = tempfile.TemporaryDirectory(prefix="groundswell-gold-")
         self._base = sqlite3.connect(Path(self._folder.name) / "file.sqlite")
@@ -110,13 +112,16 @@ class CocoFile:
             self._tally.refused("images", name, "id_twice")
             return
         self._known.add(name)
+        self.image_fields |= kept.keys()
         self._base.execute("INSERT INTO image (id, record) VALUES (?, ?)", (name, json.dumps(kept)))
 
     def _add_annotation(self, item: Any) -> None:
         self._tally.met("annotations")
         image = id_text(item.get("image_id")) if isinstance(item, dict) else None
         if image is None:
-            self._tally.refused("annotations", "one", "field_missing", f"no image_id: {str(item)[:80]}")
+            wrong = "no image_id" if isinstance(item, dict) else "expected a list of annotations, found"
+            self._tally.refused("annotations", "one", "field_missing", f"{wrong}: {json.dumps(item)[:80]}")
+            self.without_image.add(id_text(item.get("category_id")) if isinstance(item, dict) else None)
             return
         self._base.execute(
             "INSERT INTO annotation (image, record) VALUES (?, ?)",

@@ -25,6 +25,11 @@ class Refused(Exception):
         self.code, self.detail = code, detail
 
 
+def taken_along(refused: Refused) -> str:
+    """Return the code of the boxes of an image, caption or line that was refused."""
+    return refused.code if refused.code == "not_in_split" else "image_refused"
+
+
 class Tally:
     """Counts by kind of record ("images", "annotations", "lines", ...)."""
 
@@ -32,6 +37,7 @@ class Tally:
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._codes: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._examples: defaultdict[str, list[str]] = defaultdict(list)
+        self._unknown = 0
 
     def met(self, kind: str, number: int = 1) -> None:
         """Records were read; each must be told of once more."""
@@ -53,6 +59,10 @@ class Tally:
             self._counts[kind]["refused"] += number
             self._tell(kind, code, name, detail, number)
 
+    def unknown(self, number: int) -> None:
+        """Count classes or phrases of an image that refused records made unknown."""
+        self._unknown += number
+
     def told(self, kind: str) -> int:
         """How many records of the kind have been told of."""
         return sum(self._counts[kind][name] for name in ("kept", "repaired", "refused"))
@@ -64,7 +74,10 @@ class Tally:
             examples.append(_printable(f"{name}: {detail}" if detail else f"{name}"))
 
     def report(self) -> dict[str, Any]:
-        """`{"records": {KIND: {"in", "kept", "repaired", "refused", "codes"}}, "examples": {"KIND CODE": [...]}}`."""
+        """`{"records": {KIND: {"in", "kept", "repaired", "refused", "codes"}}, "examples": {"KIND CODE": [...]}}`.
+
+        With refused records also "unknown": how many classes or phrases of an image they made unknown.
+        """
         records = {}
         for kind, counts in sorted(self._counts.items()):
             told = {name: counts[name] for name in ("in", "kept", "repaired", "refused")}
@@ -73,6 +86,7 @@ class Tally:
         return {
             "records": records,
             "examples": {name: list(some) for name, some in sorted(self._examples.items())},
+            **({"unknown": self._unknown} if any(told["refused"] for told in records.values()) else {}),
         }
 
 

@@ -1,0 +1,62 @@
+"""What the account of imported gold says of its boxes: whether any was kept, and how many were refused."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from schemas.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+BOX_KINDS = ("annotations", "regions", "objects")  # the kinds of record that hold boxes, one a format
+_ELSEWHERE = ("not_in_split", "image_refused", "image_unknown")  # boxes of images that are no rows
+
+
+def every_box_refused(regions: int, account: Mapping[str, Any]) -> str | None:
+    """Return what was refused and the remedy if gold has no region for that reason, else None.
+
+    Boxes of images that `--split` leaves out were not refused.
+    """
+    for kind, counts in _box_records(account):
+        split = counts["codes"].get("not_in_split", 0)
+        refused, total = counts["refused"] - split, counts["in"] - split
+        if regions or not refused:
+            continue
+        codes = {code: number for code, number in counts["codes"].items() if code != "not_in_split"}
+        examples = account.get("examples", {})
+        first = next((f", e.g. {examples[key][0]}" for c in codes if (key := f"{kind} {c}") in examples), "")
+        reasons = ", ".join(f"{code} {number}" for code, number in codes.items())
+        return (
+            f"no box is left: {refused} of {total} {kind} were refused ({reasons}{first}), so it is not known what the "
+            "images hold. Mend these records (docs/gold.md explains the codes) and import the file again"
+        )
+    return None
+
+
+def check_gold(url: str, regions: int, provenance: Mapping[str, Any]) -> None:
+    """Raise ConfigError for gold of which every box was refused, or that its import found unusable.
+
+    Gold of an earlier import names the classes of refused boxes as absent: say so in the log.
+    """
+    refused = every_box_refused(regions, provenance)
+    problems = provenance.get("problems") or ([refused] if refused else [])
+    if problems:
+        raise ConfigError(f"{url} cannot be trained on: {'; '.join(problems)}")
+    doubtful = sum(
+        counts["refused"] - sum(counts["codes"].get(code, 0) for code in _ELSEWHERE)
+        for _, counts in _box_records(provenance)
+    )
+    if doubtful and "unknown" not in provenance:
+        log.warning(
+            "%s: %d boxes were refused by an earlier version of `gold import`, which may name their classes as absent; "
+            "import the file again",
+            url,
+            doubtful,
+        )
+
+
+def _box_records(account: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    records = account.get("records", {})
+    return [(kind, records[kind]) for kind in BOX_KINDS if kind in records]

@@ -90,6 +90,7 @@ def test_kill_9_in_the_middle_and_the_same_command_continues(tmp_path: Path, wor
     assert before >= 7
     assert summary["units"] == {"planned": 10, "committed": 10, "failed": 0, "pending": 0, "quarantined": 0}
     assert_as_undisturbed(tmp_path)
+    assert newest_progress(open_store(str(tmp_path / "out"))).retries == {}  # a driver's death charges no unit
 
 
 @pytest.mark.ray

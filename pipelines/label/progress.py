@@ -193,8 +193,11 @@ class RunProgress:
 @contextmanager
 def told(
     progress: RunProgress, store: Store, stopping: Callable[[], bool], every_s: float = EVERY_S
-) -> Iterator[None]:
-    """Within, the run's record is written at once, every few seconds, and when it ends, with how it ended."""
+) -> Iterator[Callable[[str], None]]:
+    """Within, the run's record is written at once, every few seconds, and when it ends, with how it ended.
+
+    The yielded function writes the last one for a process that is ended by force, with the reason.
+    """
     ended = threading.Event()
 
     def write(state: State, error: str | None = None) -> None:
@@ -214,7 +217,7 @@ def told(
     state: State = "failed"
     error: str | None = None
     try:
-        yield
+        yield lambda why: write("interrupted", why)
         state = "interrupted" if stopping() else "finished"
     except KeyboardInterrupt:
         state = "interrupted"

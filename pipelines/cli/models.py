@@ -11,9 +11,6 @@ import typer
 from pipelines.cli.shell import JSON, SET, Progress, example, give, table, verb
 from schemas.errors import ConfigError
 
-# What a machine that sends SIGTERM commonly waits; a step and a checkpoint must fit in.
-TRAIN_GRACE_S = 110.0
-
 
 def add_verbs(app: typer.Typer) -> None:
     """Add this family to the command line."""
@@ -56,13 +53,13 @@ def train(
     """
     from engine.reading.user_text import read_json
     from pipelines.config import load_settings
-    from pipelines.label.interrupt import stop_when_asked
+    from pipelines.label.interrupt import stop_training_when_asked
     from student.card import Told
     from student.settings import TrainSettings
     from student.train import train as run_train
 
     settings = load_settings(config, TrainSettings, overrides)
-    with stop_when_asked(TRAIN_GRACE_S, "writing a checkpoint after this step") as stop:
+    with stop_training_when_asked() as stop:
         told = Told([read_json(path, "--audit") for path in audit or ()], _by_stem(evaluation or ()))
         report = run_train(settings, progress=Progress(), stop=stop, told=told)
     give(as_json, report, train_text(report))

@@ -102,11 +102,13 @@ class _Steps:
     def teach(self) -> dict[str, Any]:
         """A tiny GLIP from random weights."""
         from pipelines.demo.start import write_start
+        from pipelines.label.interrupt import stop_training_when_asked
         from student.train import train
 
         _forget(self.places.run("start"), self.places.run("teacher"))
         write_start(self.places.run("start"), self.recipe.world)
-        return train(self.places.trainings(self.recipe)["teacher"], self.progress)
+        with stop_training_when_asked() as stop:
+            return train(self.places.trainings(self.recipe)["teacher"], self.progress, stop)
 
     def label(self) -> dict[str, Any]:
         """Evidence, through the engine. What an earlier, equal run committed is not labelled again."""

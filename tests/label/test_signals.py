@@ -265,7 +265,7 @@ def test_a_main_thread_that_never_comes_back_from_c_is_ended_with_130_and_a_reas
             assert children[grace_s].stdout.readline() == "ready\n"
             for number in numbers:
                 children[grace_s].send_signal(number)
-                time.sleep(0.2)
+                time.sleep(0.5)
         for grace_s, numbers in cases.items():
             said, errors = children[grace_s].communicate(timeout=MARGIN_S + BUSY_S)
             assert children[grace_s].returncode == 130
@@ -273,7 +273,7 @@ def test_a_main_thread_that_never_comes_back_from_c_is_ended_with_130_and_a_reas
     finally:
         for child in children.values():
             child.kill()
-            child.wait()
+            child.communicate()
 
 
 def test_a_sigterm_ends_a_command_that_has_nothing_to_finish_with_130(

@@ -9,11 +9,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import signal
 import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import grpc
@@ -21,6 +19,7 @@ import ray
 from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 from ray.exceptions import RayActorError, RayError
 
+from engine.ray_processes import own_cluster_ends, own_processes, sigterm_kept
 from engine.settings import RunSettings
 from engine.work.ray_token import provide_token
 from engine.work.rooms import package_root
@@ -42,14 +41,17 @@ def cluster(address: str | None = None, allow_unauthenticated: bool = False) -> 
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS") or None
-    with _own_sigterm():
-        _connect(address)
-    try:
-        if address is not None and not allow_unauthenticated:
-            refuse_open_cluster(ray.get_runtime_context().gcs_address)
-        yield
-    finally:
-        ray.shutdown()
+    with own_processes() if address is None else nullcontext():
+        try:
+            with sigterm_kept():
+                _connect(address)
+            if address is not None and not allow_unauthenticated:
+                refuse_open_cluster(ray.get_runtime_context().gcs_address)
+            yield
+        finally:
+            own_cluster_ends()
+            with sigterm_kept():
+                ray.shutdown()
 
 
 def refuse_open_cluster(gcs_address: str) -> None:
@@ -113,20 +115,6 @@ def arithmetic(run: RunSettings, placed: int) -> str:
         f"CPU and {have.get('GPU', 0):g} GPU, free are {free.get('CPU', 0):g} and {free.get('GPU', 0):g}. Lower "
         "run.actors.min, run.cpus_per_actor or run.gpus_per_actor, or add nodes"
     )
-
-
-@contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Keep what this process does on SIGTERM; Ray would have it exit at once, with units half done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if callable(before):
-            signal.signal(signal.SIGTERM, before)
 
 
 def _connect(address: str | None) -> None:

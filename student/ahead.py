@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -65,8 +68,25 @@ def _by_processes(maker: BatchMaker, steps: range, rank: int, workers: int) -> I
         num_workers=loader.processes,
         prefetch_factor=each,
         multiprocessing_context="forkserver",
+        worker_init_fn=_tie_to_parent,
     )
     yield from map(trays.take, made)
+
+
+def _tie_to_parent(worker: int) -> None:
+    """Leave the parent's process group, whose signals are the parent's to answer, and end when the parent has ended.
+
+    torch looks for the fork server's end instead, which lives for as long as its children do.
+    """
+    os.setsid()
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "this runs in a child"
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, name="groundswell-parent", daemon=True).start()
 
 
 def _by_threads(maker: BatchMaker, first: int, end: int, rank: int, workers: int) -> Iterator[Batch]:

@@ -87,8 +87,8 @@ def _next_try(outcome: Outcome, attempts: Counter[_Cause]) -> Task | None:
     most = MAX_DEATHS if died else MAX_ATTEMPTS
     if attempts[of] >= most:
         return None
-    number = attempts[of] + (not failure.charged)  # of the attempt that failed, from 1
-    log.warning("%s: %s (attempt %d of %d)", task.name, failure.detail, number, most)
+    cost = f"attempt {attempts[of]} of {most}" if failure.charged else "handed over, not charged"
+    log.warning("%s: %s (%s)", task.name, failure.detail, cost)
     isolate = task.isolate or (died and failure.charged)
     flags = {"isolate": isolate, "suspect": task.suspect or failure.suspect}
     return task.model_copy(update={"attempt": task.attempt + 1, **flags})

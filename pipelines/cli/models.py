@@ -11,9 +11,6 @@ import typer
 from pipelines.cli.shell import JSON, OVERWRITE, SET, Progress, example, give, say, table, verb
 from schemas.errors import ConfigError, UnfinishedError
 
-# What a machine that sends SIGTERM commonly waits; a step and a checkpoint must fit in.
-TRAIN_GRACE_S = 110.0
-
 
 def add_verbs(app: typer.Typer) -> None:
     """Add this family to the command line."""
@@ -57,7 +54,7 @@ def train(
     from engine.reading.user_text import read_json
     from pipelines.config import load_settings
     from pipelines.config.output_place import Kind, check_folder
-    from pipelines.label.interrupt import stop_when_asked
+    from pipelines.label.interrupt import stop_training_when_asked
     from student.settings import TrainSettings
 
     settings = load_settings(config, TrainSettings, overrides)
@@ -66,7 +63,7 @@ def train(
     from student.card import Told
     from student.train import train as run_train
 
-    with stop_when_asked(TRAIN_GRACE_S, "writing a checkpoint after this step") as stop:
+    with stop_training_when_asked() as stop:
         told = Told([read_json(path, "--audit") for path in audit or ()], _by_stem(evaluation or ()))
         report = run_train(settings, progress=Progress(), stop=stop, told=told)
     give(as_json, report, train_text(report))

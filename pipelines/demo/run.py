@@ -102,13 +102,15 @@ class _Steps:
     def teach(self) -> dict[str, Any]:
         """Train a tiny GLIP from random weights, then on in the control's prompts and rate."""
         from pipelines.demo.start import write_start
+        from pipelines.label.interrupt import stop_training_when_asked
         from student.train import train
 
         _forget(*(self.places.run(name) for name in ("start", "base", "teacher")))
         write_start(self.places.run("start"), self.recipe.world)
         trainings = self.places.trainings(self.recipe)
-        train(trainings["base"], self.progress)
-        return train(trainings["teacher"], self.progress)
+        with stop_training_when_asked() as stop:
+            train(trainings["base"], self.progress, stop)
+            return train(trainings["teacher"], self.progress, stop)
 
     def label(self) -> dict[str, Any]:
         """Evidence, through the engine. What an earlier, equal run committed is not labelled again."""

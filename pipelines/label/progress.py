@@ -55,6 +55,7 @@ class RunProgress:
         self._steps: deque[tuple[float, int, int]] = deque([(self._began, 0, 0)])  # time, samples, units
         self._busy_s = self._gpu_hours = self._cpu_hours = 0.0
         self._retries: Counter[str] = Counter()
+        self._uncharged: Counter[str] = Counter()
         self._failures: dict[str, dict[str, Any]] = {}
 
     def begin(self, planned: int, done: int, unread: int) -> None:
@@ -82,6 +83,8 @@ class RunProgress:
         assert outcome.failure is not None
         with self._lock:
             self._retries[outcome.failure.code] += 1
+            if not outcome.failure.charged:
+                self._uncharged[outcome.failure.code] += 1
         self.meter.count("groundswell_retries_total", 1, code=outcome.failure.code)
 
     def settled(self, outcome: Outcome) -> None:
@@ -128,6 +131,7 @@ class RunProgress:
                 actors_wanted=pool.wanted,
                 actors_placed=0 if state in ENDED else pool.placed,
                 retries=dict(sorted(self._retries.items())),
+                uncharged=dict(sorted(self._uncharged.items())),
                 worker_deaths=pool.deaths,
                 preempted=pool.preempted,
                 failures=dict(sorted(self._failures.items())),
@@ -189,8 +193,11 @@ class RunProgress:
 @contextmanager
 def told(
     progress: RunProgress, store: Store, stopping: Callable[[], bool], every_s: float = EVERY_S
-) -> Iterator[None]:
-    """Within, the run's record is written at once, every few seconds, and when it ends, with how it ended."""
+) -> Iterator[Callable[[str], None]]:
+    """Within, the run's record is written at once, every few seconds, and when it ends, with how it ended.
+
+    The yielded function writes the last one for a process that is ended by force, with the reason.
+    """
     ended = threading.Event()
 
     def write(state: State, error: str | None = None) -> None:
@@ -210,7 +217,7 @@ def told(
     state: State = "failed"
     error: str | None = None
     try:
-        yield
+        yield lambda why: write("interrupted", why)
         state = "interrupted" if stopping() else "finished"
     except KeyboardInterrupt:
         state = "interrupted"

@@ -48,7 +48,11 @@ class ProgressRecord(Record):
     busy_s: float = Field(description="seconds that workers spent on the samples of this run, summed")
     actors_wanted: int
     actors_placed: int
-    retries: dict[str, int]
+    retries: dict[str, int] = Field(description="by code: how often a unit or shard was handed out again")
+    uncharged: dict[str, int] = Field(
+        default_factory=dict,
+        description="of `retries`, those that charged no attempt: a node went, or the run stops",
+    )
     worker_deaths: int
     preempted: int
     failures: dict[str, dict[str, Any]] = Field(description="code: {count, first: first line of the first}")

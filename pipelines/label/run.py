@@ -188,7 +188,11 @@ class _Run:
     def drive(self, address: str | None) -> None:
         """Work until nothing is due. Raises KeyboardInterrupt when Ctrl-C ended it early."""
         store, name, grace_s = self.setting.store, self.progress.run, self.setting.job.run.grace_s
-        with logs.about(run=name), stop_when_asked(grace_s) as stopping, told(self.progress, store, stopping):
+        with (
+            logs.about(run=name),
+            stop_when_asked(grace_s) as stopping,
+            told(self.progress, store, stopping) as stopping.last_words,
+        ):
             pool = self._pool(address, stopping)
             with always_then(pool.close, self.work.publish):
                 drive(pool, self.work, stopping, self.progress)

@@ -169,9 +169,11 @@ class Round:
         return after_audit(gate, findings, str(folder))
 
     def _train(self) -> dict[str, Any]:
+        from pipelines.label.interrupt import stop_training_when_asked
         from student.train import train
 
-        return {name: train(self.training(name), self.progress) for name in ("student", "control")}
+        with stop_training_when_asked() as stop:
+            return {name: train(self.training(name), self.progress, stop) for name in ("student", "control")}
 
     def _write_card(self) -> None:
         """The student's card with the view's audit and its own numbers: not those of an average.

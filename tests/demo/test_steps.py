@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from pipelines.label.job import JobConfig
 from schemas.errors import GroundswellError, UnfinishedError
 from student.settings import TrainSettings
 from tests.engine.worlds import tar_bytes
+from tests.engine.process_tree import Tree
 
 CHILD = "import time; from pipelines.demo.together import tie_to_parent; tie_to_parent(); time.sleep(120)"
 PARENT = (
@@ -59,6 +62,38 @@ def test_a_labelling_run_that_rejected_its_samples_stops_the_demo_with_exit_3(
     with pytest.raises(UnfinishedError, match="1 of 1 samples were rejected") as stopped:
         steps.label()
     assert stopped.value.exit_code == 3 and "IMG_MISSING 1" in str(stopped.value)
+
+
+STAGES = {"teacher": "teacher/metrics.jsonl", "label": "evidence/commits", "train": "student/metrics.jsonl"}
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_sigterm_to_the_group_of_a_demo_ends_it_with_130_and_leaves_no_process(
+    tmp_path: Path, project_root: Path, stage: str
+) -> None:
+    with (tmp_path / "log").open("wb") as log:
+        demo = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.cli", "demo", "--quick", "--to", str(tmp_path / "demo")],
+            cwd=project_root,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    tree = Tree(demo.pid)
+    while not (tmp_path / "demo" / STAGES[stage]).exists():
+        assert demo.poll() is None, (tmp_path / "log").read_text()
+        time.sleep(0.2)
+    tree.look()
+
+    os.killpg(demo.pid, signal.SIGTERM)
+
+    assert demo.wait(timeout=60) == 130, (tmp_path / "log").read_text()
+    assert tree.left_after(10) == []
+    if stage == "teacher":
+        assert list((tmp_path / "demo/teacher/checkpoints").iterdir())
 
 
 def test_damaged_evidence_is_removed_and_whole_evidence_stays(tmp_path: Path) -> None:

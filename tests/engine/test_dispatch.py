@@ -140,7 +140,7 @@ def test_a_blameless_failure_is_no_attempt(caplog: pytest.LogCaptureFixture) -> 
     drive(pool, work)
 
     assert work.settled[0].failure is None and pool.handed["s3://b/0.tar"] == 11
-    assert {line.rpartition("(")[2] for line in caplog.messages} == {"attempt 1 of 6)"}
+    assert {line.rpartition("(")[2] for line in caplog.messages} == {"handed over, not charged)"}
 
 
 def test_attempts_are_told_from_one(caplog: pytest.LogCaptureFixture) -> None:

@@ -68,8 +68,8 @@ def read(samples: int) -> Outcome:
     )
 
 
-def failed(code: str, detail: str) -> Outcome:
-    return Outcome(task=TASK, failure=Failure(code=code, detail=detail, retryable=True))
+def failed(code: str, detail: str, charged: bool = True) -> Outcome:
+    return Outcome(task=TASK, failure=Failure(code=code, detail=detail, retryable=True, charged=charged))
 
 
 def progress_of(clock: Clock, **settings: object) -> RunProgress:
@@ -125,13 +125,14 @@ def test_time_left_takes_unread_shards_for_as_many_units_as_the_others_had() -> 
 def test_what_failed_is_told_by_code_with_its_first_line_and_without_secrets() -> None:
     watched = progress_of(Clock())
     watched.retried(failed("STORE_ERROR", "503"))
+    watched.retried(failed("STORE_ERROR", "503", charged=False))
     watched.settled(failed("STORE_ERROR", "s3://me:hunter2@bucket is slow\nTraceback: much"))
     watched.settled(failed("STORE_ERROR", "again"))
 
     said = watched.record("running")
 
     assert said.failures == {"STORE_ERROR": {"count": 2, "first": "s3://***@bucket is slow"}}
-    assert said.retries == {"STORE_ERROR": 1}
+    assert (said.retries, said.uncharged) == ({"STORE_ERROR": 2}, {"STORE_ERROR": 1})
     assert (said.actors_placed, said.actors_wanted, said.worker_deaths, said.preempted) == (2, 3, 1, 4)
 
 

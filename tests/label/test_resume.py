@@ -16,6 +16,7 @@ import pytest
 from engine.storage import open_store
 from pipelines.label.progress_record import newest_progress
 from pipelines.label.run import label, status, verify
+from tests.engine.process_tree import Tree
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, plain_captions, write_shard
 
@@ -90,6 +91,8 @@ def test_kill_9_in_the_middle_and_the_same_command_continues(tmp_path: Path, wor
     assert before >= 7
     assert summary["units"] == {"planned": 10, "committed": 10, "failed": 0, "pending": 0, "quarantined": 0}
     assert_as_undisturbed(tmp_path)
+    progress = newest_progress(open_store(str(tmp_path / "out")))
+    assert progress.retries == {}  # a driver's death charges no unit
 
 
 @pytest.mark.ray
@@ -99,9 +102,12 @@ def test_kill_9_of_a_driver_on_ray_loses_nothing_either(tmp_path: Path, world) -
     (tmp_path / "job.json").write_text(job.model_copy(update={"run": on_ray}).model_dump_json())
     process = start()
     wait_for_commits(process, tmp_path, 2)
+    tree = Tree(process.pid)
+    tree.look()
     process.kill()
     process.communicate()
 
+    assert tree.names() >= {"gcs_server", "raylet"} and tree.left_after(10) == []
     summary = label(job, factories=FACTORIES)
 
     assert summary["units"]["committed"] == 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +83,32 @@ def test_a_run_cut_at_any_arrow_comes_to_the_same_models(
 
     models = [report.rounds[0]["promote"]["files"]["model.safetensors"] for report in (whole, cut)]
     assert models[0] == models[1] and cut.finished == 1
+
+
+@pytest.mark.slow
+def test_a_signal_while_the_student_learns_leaves_a_checkpoint_from_which_it_goes_on(
+    rounds_config: Build, tmp_path: Path
+) -> None:
+    short = rounds_config()
+    both = {
+        "student": {**short.student, "steps": 6, "checkpoint_every": 6},
+        "control": {**short.control, "steps": 6, "checkpoint_every": 6},
+    }
+    whole = run(rounds_config(out=str(tmp_path / "whole"), **both))
+    config = rounds_config(out=str(tmp_path / "cut"), **both)
+
+    def interrupt(label: str, done: int, total: int) -> None:
+        if label == "train" and done == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_rounds(config, progress=interrupt, say=lambda line: None)
+    checkpoints = [path.name for path in (tmp_path / "cut").rglob("checkpoints/*")]
+    cut = run(config)
+
+    assert checkpoints == ["step-00000002"]  # after the step at hand
+    models = [report.rounds[0]["promote"]["files"]["model.safetensors"] for report in (whole, cut)]
+    assert models[0] == models[1]
 
 
 def _interrupted_after(step: Callable) -> Callable:

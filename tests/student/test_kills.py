@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from student.settings import TrainSettings
+from student.stream_settings import LoaderSettings
 from student.train import train
+from tests.engine.process_tree import Tree
 from tests.student.trainings import (
     finish,
     kill_some_time,
@@ -85,6 +87,41 @@ def test_ten_kills_at_random_moments_with_two_workers_change_no_bit(run: TrainSe
     assert what_was_learned(long) == what_was_learned(calm(long))
 
 
+@pytest.mark.slow
+def test_a_killed_training_leaves_no_process_that_makes_batches(run: TrainSettings) -> None:
+    ahead = run.model_copy(update={"steps": 400, "loader": LoaderSettings(processes=2)})
+    child = start_training(ahead)
+    wait_for_step(child, ahead, 3)
+    tree = Tree(child.pid)
+    tree.look()
+
+    child.kill()
+    child.wait()
+
+    assert "pt_data_worker" in tree.names() and tree.left_after(10) == []
+
+
+@pytest.mark.slow
+def test_a_sigterm_to_the_group_leaves_the_processes_that_make_batches_to_the_training(
+    run: TrainSettings,
+) -> None:
+    ahead = run.model_copy(
+        update={"steps": 400, "checkpoint_every": 400, "loader": LoaderSettings(processes=2)}
+    )
+    child = start_training(ahead)
+    wait_for_step(child, ahead, 3)
+    tree = Tree(child.pid)
+    tree.look()
+
+    os.killpg(child.pid, signal.SIGTERM)
+
+    assert child.wait(timeout=60) == 130
+    assert len(list((Path(ahead.out) / "checkpoints").iterdir())) == 1
+    sessions = {process.session for process in tree.found.values() if process.name == "pt_data_worker"}
+    assert len(sessions) == 2 and child.pid not in sessions
+    assert tree.left_after(10) == []
+
+
 def workers_there(driver: subprocess.Popen[bytes]) -> list[int]:
     """The workers' process ids; between the loss of one and the next group there may be none for a while."""
     for _ in range(1200):
@@ -102,8 +139,11 @@ def test_a_notice_to_end_reaches_two_workers(run: TrainSettings) -> None:
     told = run.model_copy(update={"workers": 2, "steps": 60, "checkpoint_every": 60, "log_every": 60})
     child = start_training(told)
     wait_for_step(child, told, 5)
-    child.send_signal(signal.SIGTERM)
+    tree = Tree(child.pid)
+    tree.look()
+    os.killpg(child.pid, signal.SIGTERM)  # as `timeout` does; Ray and its workers are not to hear it
     assert child.wait(timeout=120) == 130
+    assert tree.left_after(10) == []
     newest = max((Path(told.out) / "checkpoints").iterdir())
     assert newest.name == f"step-{steps_begun(told):08d}"
     assert finish(told) == 0 == finish(calm(told))

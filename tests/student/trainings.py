@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def start_training(settings: TrainSettings) -> subprocess.Popen[bytes]:
-    """`groundswell train` of these settings."""
+    """`groundswell train` of these settings, the leader of a process group."""
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "train.yaml").write_text(settings.model_dump_json())  # JSON is YAML
@@ -30,6 +30,7 @@ def start_training(settings: TrainSettings) -> subprocess.Popen[bytes]:
             stderr=log,
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
         )
 
 

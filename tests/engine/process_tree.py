@@ -1,0 +1,66 @@
+"""The processes that descend from one, to see that none of them outlives it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Process(NamedTuple):
+    """A process; `started` tells it from a later one with its number."""
+
+    number: int
+    started: int
+    name: str
+    parent: int
+    session: int
+
+
+class Tree:
+    """Every descendant of `root`, and what shares a session with one, as far as `look` found them alive."""
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self.found: dict[tuple[int, int], Process] = {}
+
+    def look(self) -> None:
+        """Note who lives now."""
+        living = [process for name in os.listdir("/proc") if name.isdigit() and (process := read(int(name)))]
+        family = {self._root} | {process.number for process in self.found.values()}
+        while new := {process.number for process in living if process.parent in family} - family:
+            family |= new
+        sessions = {process.session for process in living if process.number in family} - {os.getsid(0)}
+        for process in living:
+            if process.number != self._root and (process.number in family or process.session in sessions):
+                self.found.setdefault((process.number, process.started), process)
+
+    def names(self) -> set[str]:
+        """What was found so far, by the kernel's short names."""
+        return {process.name for process in self.found.values()}
+
+    def left_after(self, seconds: float) -> list[Process]:
+        """Who lives, when all are gone or after that time."""
+        deadline = time.monotonic() + seconds
+        while left := self._left():
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        return left
+
+    def _left(self) -> list[Process]:
+        self.look()
+        now = {key: read(key[0]) for key in self.found}
+        return [process for (_, started), process in now.items() if process and process.started == started]
+
+
+def read(number: int) -> Process | None:
+    """A process that is alive, or None."""
+    try:
+        text = Path(f"/proc/{number}/stat").read_text()
+    except OSError:
+        return None
+    name = text[text.index("(") + 1 : text.rindex(")")]
+    state, parent, _, session, *rest = text[text.rindex(")") + 2 :].split()
+    return None if state in "ZX" else Process(number, int(rest[15]), name, int(parent), int(session))

@@ -22,8 +22,8 @@ from pipelines.demo.world.settings import WorldSettings
 from pipelines.label.job import JobConfig
 from schemas.errors import GroundswellError, UnfinishedError
 from student.settings import TrainSettings
-from tests.engine.worlds import tar_bytes
 from tests.engine.process_tree import Tree
+from tests.engine.worlds import tar_bytes
 
 CHILD = "import time; from pipelines.demo.together import tie_to_parent; tie_to_parent(); time.sleep(120)"
 PARENT = (

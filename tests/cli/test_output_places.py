@@ -280,6 +280,15 @@ def test_a_folder_may_be_added_beside_the_outputs_of_a_demo(world: Path) -> None
     assert groundswell("inspect", world / "view", "--to", world / "demo/pictures").exit_code == 0
 
 
+def test_a_project_with_folders_named_as_those_of_evidence_is_no_evidence(world: Path) -> None:
+    for name in ("jobs/train.sh", "snapshots/best.pt", "data/a.csv", "logs/a.txt", "commits/a.txt", "src/a.py"):
+        path = world / "project" / name
+        path.parent.mkdir(parents=True)
+        path.write_text("x")
+    result = groundswell("inspect", world / "view", "--to", world / "project/pictures", "--n", 1)
+    assert result.exit_code == 0, result.stderr
+
+
 @pytest.mark.parametrize("place", ["memory", pytest.param("s3", marks=pytest.mark.slow)])
 def test_urls_are_looked_at_as_folders_are(place: str, world: Path) -> None:
     if place == "memory":
@@ -312,4 +321,6 @@ def _look_at_urls(root: str, world: Path, storage: object) -> None:
     assert check_folder("--to", f"{root}/new", Kind.VIEW, storage=storage) is Kind.NOTHING
     assert check_folder("--to", f"{root}/view", Kind.VIEW, storage=storage) is Kind.VIEW
     check_file("--to", f"{root}/labels.json", storage=storage)
+    open_store(root, storage).put("snapshots/best.pt", b"")  # of somebody else
+    assert check_folder("--to", f"{root}/other", Kind.VIEW, storage=storage) is Kind.NOTHING
     assert open_store(f"{root}/new", storage).names() == []  # the look leaves nothing behind

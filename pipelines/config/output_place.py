@@ -30,6 +30,7 @@ class Kind(Enum):
     EVIDENCE = "evidence (the output of `label`)"
     VIEW = "a view (the output of `compile`)"
     GOLD = "gold (the output of `gold import`)"
+    PARTS = "parts of a view or of gold whose writing was cut short"
     TARS = "the tars of a view (the output of `compile --materialize`)"
     AUDIT = "an audit (the output of `audit sample`)"
     TRAINING = "a training (the output of `train`)"
@@ -46,7 +47,8 @@ _COLLECTIONS = {
     Kind.DEMO: re.compile(r"steps|world|start|teacher|evidence|view|student|control|audit"),
     Kind.ROUNDS: re.compile(r"steps|round-\d+"),
 }
-_RECORDS = {"jobs": re.compile(r"[0-9a-f]{16}\.json"), "snapshots": re.compile(r"\d{20}\.json")}  # of evidence
+# Records of evidence, by folder: docs/interfaces.md
+_RECORDS = {"jobs": re.compile(r"[0-9a-f]{16}\.json"), "snapshots": re.compile(r"\d{20}\.json")}
 _VIEW_PART = re.compile(r"\d{5,}-[0-9a-f]{16}\.parquet")
 _PICTURE = re.compile(r"\d{3,}-[A-Za-z0-9._-]*\.jpg|sheet\.jpg")
 _TAR = re.compile(r"\d{5,}\.tar")
@@ -165,8 +167,8 @@ def _kind(store: Store, names: set[str]) -> Kind:
         return Kind.GOLD if _json_at(store, "view.json").get("kind") == "gold" else Kind.VIEW
     if "materialized.json" in names:
         return Kind.TARS
-    if names == {"data/"} and _all_match(_names_under(store, "data"), _VIEW_PART):
-        return Kind.VIEW  # its writing was cut short
+    if names == {"data/"} and _all_match(parts := _names_under(store, "data"), _VIEW_PART):
+        return Kind.PARTS if parts else Kind.NOTHING
     if "sample.json" in names and ("verdicts.db" in names or "view_digest" in _json_at(store, "sample.json")):
         return Kind.AUDIT
     if "steps/" in names and (kind := _kind_by_steps(names, _names_under(store, "steps"))):

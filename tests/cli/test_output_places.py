@@ -280,8 +280,25 @@ def test_a_folder_may_be_added_beside_the_outputs_of_a_demo(world: Path) -> None
     assert groundswell("inspect", world / "view", "--to", world / "demo/pictures").exit_code == 0
 
 
+@pytest.mark.parametrize(("verb", "place"), [("compile", "view"), ("gold import", "imported")])
+def test_an_output_whose_writing_was_cut_short_is_written_again(verb: str, place: str, world: Path) -> None:
+    words = [*verb.split(), *arguments(world, VERBS[verb]), world / place]
+    assert groundswell(*words).exit_code == 0
+    whole = files_of(world / place)
+    (world / place / "view.json").unlink()  # it is written last
+    result = groundswell(*words)
+    assert result.exit_code == 0, result.stderr
+    assert files_of(world / place) == whole
+
+
+def test_an_empty_folder_data_is_nobodys_output(world: Path) -> None:
+    (world / "project/data").mkdir(parents=True)
+    result = groundswell("inspect", world / "view", "--to", world / "project/pictures", "--n", 1)
+    assert result.exit_code == 0, result.stderr
+
+
 def test_a_project_with_folders_named_as_those_of_evidence_is_no_evidence(world: Path) -> None:
-    for name in ("jobs/train.sh", "snapshots/best.pt", "data/a.csv", "logs/a.txt", "commits/a.txt", "src/a.py"):
+    for name in ("jobs/train.sh", "snapshots/best.pt", "data/a.csv", "logs/a.txt", "commits/a.txt"):
         path = world / "project" / name
         path.parent.mkdir(parents=True)
         path.write_text("x")

@@ -44,7 +44,7 @@ class Kind(Enum):
 
 # Collections of outputs, each in a folder of its own, and the folders of theirs that nothing may be put into.
 _COLLECTIONS = {
-    Kind.DEMO: re.compile(r"steps|world|start|teacher|evidence|view|student|control|audit"),
+    Kind.DEMO: re.compile(r"steps|world|start|base|teacher|evidence|view|student|control|audit"),
     Kind.ROUNDS: re.compile(r"steps|round-\d+"),
 }
 # Records of evidence, by folder: docs/interfaces.md
@@ -316,7 +316,10 @@ def _is_same(place: str, other: str) -> bool:
 def _refuse_file_in_the_way(option: str, folder: str, storage: StorageSettings | None) -> None:
     """Raise EnvironmentProblem when the folder, or what it would be in, is a file or cannot be looked at."""
     if "://" in folder:
-        if _is_file(folder, storage) and not _is_folder(folder, storage):
+        is_object = False
+        with suppress(EnvironmentProblem):  # the right to list often ends at the prefix of one's own
+            is_object = _is_file(folder, storage) and not _is_folder(folder, storage)
+        if is_object:
             raise EnvironmentProblem(f"{option} {folder} is an object; expected a prefix; name another place")
         return
     try:

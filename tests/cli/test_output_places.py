@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from engine.storage import open_store
+from engine.storage import Store, open_store
 from engine.views import open_view, write_view
 from pipelines.cli import build_app
 from pipelines.demo.places import Places
@@ -289,6 +289,21 @@ def test_an_output_whose_writing_was_cut_short_is_written_again(verb: str, place
     result = groundswell(*words)
     assert result.exit_code == 0, result.stderr
     assert files_of(world / place) == whole
+
+
+def test_a_prefix_whose_parent_may_not_be_listed_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.config.output_place import Kind, check_folder
+
+    names = Store.names
+
+    def own_prefix_alone(store: Store, prefix: str = "") -> list[str]:
+        if store.url == "memory://bucket/team":
+            raise EnvironmentProblem("access denied")
+        return names(store, prefix)
+
+    monkeypatch.setattr(Store, "names", own_prefix_alone)
+    place = "memory://bucket/team/out"
+    assert check_folder("output.url", place, Kind.EVIDENCE) is Kind.NOTHING
 
 
 def test_an_empty_folder_data_is_nobodys_output(world: Path) -> None:

@@ -232,6 +232,19 @@ def test_a_file_that_stands_is_replaced_with_overwrite_alone(world: Path) -> Non
     assert gold.exit_code == 2 and "reads" in gold.stderr
 
 
+@pytest.mark.parametrize("read", ["input.only", "input.urls"])
+def test_a_frozen_plan_does_not_replace_a_list_that_the_job_reads(read: str, world: Path) -> None:
+    target = world / "list.txt"
+    target.write_text(f"{world}/shards/0.tar\n")
+    value = f"['@{target}']" if read == "input.urls" else target
+    job = (world / "job.yaml", "--set", f"{read}={value}")
+
+    refused = groundswell("plan", *job, "-o", target, "--overwrite")
+
+    assert refused.exit_code == 2 and "reads" in refused.stderr
+    assert target.read_text() == f"{world}/shards/0.tar\n"
+
+
 def test_the_same_view_is_compiled_again_and_another_one_needs_overwrite_and_replaces_it_whole(
     world: Path,
 ) -> None:

@@ -70,7 +70,7 @@ def _check_view(to: str, materialize: bool, overwrite: bool) -> None:
     """Check the folder of a view and, in it, that of its tars."""
     from pipelines.config.output_place import Kind, check_folder, kind_of
 
-    if check_folder("--to", to, Kind.VIEW, overwrite=overwrite) is Kind.NOTHING:
+    if check_folder("--to", to, (Kind.VIEW, Kind.PARTS), overwrite=overwrite) is Kind.NOTHING:
         return
     found = kind_of(_tars_of(to))
     if materialize and found not in (Kind.NOTHING, Kind.TARS, Kind.SHARDS):

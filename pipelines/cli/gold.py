@@ -87,7 +87,7 @@ def import_(
             "--images says where the images are; --without-images checks captions and spans alone"
         )
     _check_meant(format, negatives != "all", label_map is not None or dialect != "auto")
-    check_folder("--to", to, Kind.GOLD, overwrite=overwrite)
+    check_folder("--to", to, (Kind.GOLD, Kind.PARTS), overwrite=overwrite)
     options = Options(
         images=None if images is None else images_at(images, key_map),
         split=None if split is None else names_in(split),

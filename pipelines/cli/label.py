@@ -95,7 +95,8 @@ def plan(
     configure(log_settings())
     asked = load_settings(job, JobConfig, overrides)
     if to is not None:
-        check_file("--to", str(to), overwrite=overwrite, reads=(job, prices, *asked.input.urls))
+        lists = [url.removeprefix("@") for url in asked.input.urls]
+        check_file("--to", str(to), overwrite=overwrite, reads=(job, prices, asked.input.only, *lists))
     if prices is not None:
         asked = asked.model_copy(update={"price": load_settings(prices, PriceSettings)})
     report = make_plan(

@@ -125,7 +125,7 @@ def evaluate(
     from pipelines.config.output_place import check_file
 
     if results_to is not None:
-        reads = (model, gold, images, key_map, words)
+        reads = (model, gold, images, key_map, words, names)
         check_file("--results-to", str(results_to), overwrite=overwrite, reads=reads)
 
     from student.evaluate.class_prompts import Asking, read_words

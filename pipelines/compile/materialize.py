@@ -9,6 +9,7 @@ these tars, for `train`.
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -28,6 +29,7 @@ from schemas.records import Pixels
 
 MANIFEST, VIEW_FOLDER = "materialized.json", "view"
 SHARD_SAMPLES, SHARD_BYTES = 1000, 256 * 2**20  # a tar ends at whichever comes first
+_TAR = re.compile(r"\d{5,}\.tar")
 _SIGNATURES = (
     (b"\xff\xd8", "jpg"),
     (b"\x89PNG", "png"),
@@ -71,7 +73,9 @@ def materialize_webdataset(
     Raises NotFound for images that are gone, Conflict for images that changed, or where another view's tars stand.
     """
     view, store = open_view(view_url, storage), open_store(to, storage)
-    before = _refuse_another(store, view, to, overwrite)
+    _refuse_another(store, view, to, overwrite)
+    # All tars, not those of the list: an earlier call that was cut short has removed it.
+    before = {name for name in store.names() if _TAR.fullmatch(name)} if overwrite else set()
     if overwrite:  # the list is written last: without it there are no tars
         store.delete(MANIFEST)
     shards: list[DataFile] = []
@@ -103,15 +107,14 @@ def pixels(url: str, offset: int, length: int) -> dict[str, Any]:
     return Pixels(url=url, offset=offset, length=length).model_dump()
 
 
-def _refuse_another(store: Store, view: View, to: str, overwrite: bool) -> set[str]:
-    """Return the paths of the tars that stand there. Raises Conflict for another view's, unless they are replaced."""
-    if not store.exists(MANIFEST):
-        return set()
+def _refuse_another(store: Store, view: View, to: str, overwrite: bool) -> None:
+    """Raise Conflict where another view's tars stand, unless they are replaced."""
+    if overwrite or not store.exists(MANIFEST):
+        return
     where, remedy = f"{to}/{MANIFEST}", "choose another folder"
-    there = record_from(Materialized, store.read(MANIFEST), where, "a manifest of tars", remedy)
-    if there.digest != view.manifest.digest and not overwrite:
-        raise Conflict(f"{to} already holds the tars of view {there.digest}: choose another folder")
-    return {shard.path for shard in there.shards}
+    there = record_from(Materialized, store.read(MANIFEST), where, "a manifest of tars", remedy).digest
+    if there != view.manifest.digest:
+        raise Conflict(f"{to} already holds the tars of view {there}: choose another folder")
 
 
 def _tars(

@@ -4,7 +4,7 @@ Its promise: every region of the evidence is kept, kept as one to ignore, or dro
 under exactly one rule. The rules run in the order in which they are listed; a pure function of row, policy and gold.
 """
 
-# R regions
+# R regions, P phrases
 from __future__ import annotations
 
 from collections import Counter
@@ -119,12 +119,13 @@ class _Sieve:
 
         Call it after the last rule: whether a phrase keeps a box is known only then.
         """
-        positive = np.unique(self.phrase_R[self.left])
+        positive_P = np.zeros(self.phrase_R.max(initial=-1) + 1, dtype=bool)
+        positive_P[self.phrase_R[self.left]] = True
         to_ignore: list[Indices] = [np.arange(0)]
         ignored: Counter[str] = Counter()
         dropped: Counter[str] = Counter()
         for rule, gone in self.gone:
-            stays = self._is_ignored(rule, gone, positive, policy)
+            stays = self._is_ignored(rule, gone, positive_P, policy)
             to_ignore.append(gone[stays])
             for counter, number in ((ignored, int(stays.sum())), (dropped, int((~stays).sum()))):
                 if number:
@@ -132,14 +133,16 @@ class _Sieve:
         return np.concatenate(to_ignore), ignored, dropped
 
     def _is_ignored(
-        self, rule: str, gone: Indices, positive: NDArray[np.int64], policy: Policy
+        self, rule: str, gone: Indices, positive_P: NDArray[np.bool_], policy: Policy
     ) -> NDArray[np.bool_]:
-        """[gone] whether a region that a rule took away stays as one to ignore. positive: phrases with a kept box."""
+        """Return [gone] whether a region that a rule took away stays as one to ignore.
+
+        positive_P: whether a phrase has a kept box
+        """
         if rule == "gold":  # a human boxed it: dropping it would make the place a negative
             return np.ones(len(gone), dtype=bool)
         if policy.ignore_score == FLOOR:  # a phrase without a kept box is out of the loss everywhere
-            covered = rule not in _BEFORE_CANDIDATES
-            return np.isin(self.phrase_R[gone], positive) & covered
+            return positive_P[self.phrase_R[gone]] & (rule not in _BEFORE_CANDIDATES)
         if policy.ignore_from is None or rule not in _BY_SCORE:
             return np.zeros(len(gone), dtype=bool)
         return self._reach(gone, policy.ignore_from)

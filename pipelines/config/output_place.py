@@ -30,6 +30,7 @@ class Kind(Enum):
     EVIDENCE = "evidence (the output of `label`)"
     VIEW = "a view (the output of `compile`)"
     GOLD = "gold (the output of `gold import`)"
+    PARTS = "parts of a view or of gold whose writing was cut short"
     TARS = "the tars of a view (the output of `compile --materialize`)"
     AUDIT = "an audit (the output of `audit sample`)"
     TRAINING = "a training (the output of `train`)"
@@ -43,13 +44,11 @@ class Kind(Enum):
 
 # Collections of outputs, each in a folder of its own, and the folders of theirs that nothing may be put into.
 _COLLECTIONS = {
-    Kind.DEMO: re.compile(r"steps|world|start|teacher|evidence|view|student|control|audit"),
+    Kind.DEMO: re.compile(r"steps|world|start|base|teacher|evidence|view|student|control|audit"),
     Kind.ROUNDS: re.compile(r"steps|round-\d+"),
 }
-_LAYOUT = {  # folders of evidence: docs/interfaces.md
-    *("jobs/", "plans/", "shards/", "epochs/", "attempts/", "data/", "rejected/", "commits/", "segments/"),
-    *("snapshots/", "selections/", "decoys/", "progress/", "logs/"),
-}
+# Records of evidence, by folder: docs/interfaces.md
+_RECORDS = {"jobs": re.compile(r"[0-9a-f]{16}\.json"), "snapshots": re.compile(r"\d{20}\.json")}
 _VIEW_PART = re.compile(r"\d{5,}-[0-9a-f]{16}\.parquet")
 _PICTURE = re.compile(r"\d{3,}-[A-Za-z0-9._-]*\.jpg|sheet\.jpg")
 _TAR = re.compile(r"\d{5,}\.tar")
@@ -162,14 +161,14 @@ def check_new_folder(option: str, url: str) -> None:
 
 def _kind(store: Store, names: set[str]) -> Kind:
     """Return what a folder with these names holds; folders end in a slash."""
-    if _is_evidence(names):
+    if _is_evidence(store, names):
         return Kind.EVIDENCE
     if "view.json" in names:
         return Kind.GOLD if _json_at(store, "view.json").get("kind") == "gold" else Kind.VIEW
     if "materialized.json" in names:
         return Kind.TARS
-    if names == {"data/"} and _all_match(_names_under(store, "data"), _VIEW_PART):
-        return Kind.VIEW  # its writing was cut short
+    if names == {"data/"} and _all_match(parts := _names_under(store, "data"), _VIEW_PART):
+        return Kind.PARTS if parts else Kind.NOTHING
     if "sample.json" in names and ("verdicts.db" in names or "view_digest" in _json_at(store, "sample.json")):
         return Kind.AUDIT
     if "steps/" in names and (kind := _kind_by_steps(names, _names_under(store, "steps"))):
@@ -189,11 +188,16 @@ def _kind(store: Store, names: set[str]) -> Kind:
     return Kind.OTHER
 
 
-def _is_evidence(names: set[str]) -> bool:
-    """Whether units are committed or listed there, or a run has begun (the job's record is its first file)."""
-    if names & {"commits/", "snapshots/"}:
-        return names <= _LAYOUT or len(names & _LAYOUT) > 1
-    return names <= _LAYOUT and ("jobs/" in names or names <= {"selections/", "decoys/"})
+def _is_evidence(store: Store, names: set[str]) -> bool:
+    """Return whether a run has begun there (the job's record is its first file), or is about to."""
+    if names <= {"selections/", "decoys/"}:
+        return True
+    return any(_has_records(store, folder) for folder in _RECORDS if f"{folder}/" in names)
+
+
+def _has_records(store: Store, folder: str) -> bool:
+    """Return whether a folder holds records of evidence: other projects have `jobs` and `snapshots`, too."""
+    return any(_RECORDS[folder].fullmatch(name) for name in store.names(folder))
 
 
 def _kind_by_steps(names: set[str], steps: set[str]) -> Kind | None:
@@ -280,7 +284,9 @@ def _kind_of_ancestor(folder: str, storage: StorageSettings | None) -> Kind:
         if "://" not in folder:
             return kind_of(folder) if os.path.isdir(folder) else Kind.NOTHING
         store = open_store(folder, storage)
-        marks = {"view.json": Kind.VIEW, "materialized.json": Kind.TARS, "snapshots": Kind.EVIDENCE}
+        if any(_has_records(store, records) for records in _RECORDS):
+            return Kind.EVIDENCE
+        marks = {"view.json": Kind.VIEW, "materialized.json": Kind.TARS}
         return next((kind for mark, kind in marks.items() if store.exists(mark)), Kind.NOTHING)
     except (OSError, EnvironmentProblem):  # it may not be read: then nobody's output is known to be there
         return Kind.NOTHING
@@ -310,7 +316,10 @@ def _is_same(place: str, other: str) -> bool:
 def _refuse_file_in_the_way(option: str, folder: str, storage: StorageSettings | None) -> None:
     """Raise EnvironmentProblem when the folder, or what it would be in, is a file or cannot be looked at."""
     if "://" in folder:
-        if _is_file(folder, storage) and not _is_folder(folder, storage):
+        is_object = False
+        with suppress(EnvironmentProblem):  # the right to list often ends at the prefix of one's own
+            is_object = _is_file(folder, storage) and not _is_folder(folder, storage)
+        if is_object:
             raise EnvironmentProblem(f"{option} {folder} is an object; expected a prefix; name another place")
         return
     try:

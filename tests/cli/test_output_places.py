@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from engine.storage import open_store
+from engine.storage import Store, open_store
 from engine.views import open_view, write_view
 from pipelines.cli import build_app
 from pipelines.demo.places import Places
@@ -232,6 +232,19 @@ def test_a_file_that_stands_is_replaced_with_overwrite_alone(world: Path) -> Non
     assert gold.exit_code == 2 and "reads" in gold.stderr
 
 
+@pytest.mark.parametrize("read", ["input.only", "input.urls"])
+def test_a_frozen_plan_does_not_replace_a_list_that_the_job_reads(read: str, world: Path) -> None:
+    target = world / "list.txt"
+    target.write_text(f"{world}/shards/0.tar\n")
+    value = f"['@{target}']" if read == "input.urls" else target
+    job = (world / "job.yaml", "--set", f"{read}={value}")
+
+    refused = groundswell("plan", *job, "-o", target, "--overwrite")
+
+    assert refused.exit_code == 2 and "reads" in refused.stderr
+    assert target.read_text() == f"{world}/shards/0.tar\n"
+
+
 def test_the_same_view_is_compiled_again_and_another_one_needs_overwrite_and_replaces_it_whole(
     world: Path,
 ) -> None:
@@ -280,6 +293,47 @@ def test_a_folder_may_be_added_beside_the_outputs_of_a_demo(world: Path) -> None
     assert groundswell("inspect", world / "view", "--to", world / "demo/pictures").exit_code == 0
 
 
+@pytest.mark.parametrize(("verb", "place"), [("compile", "view"), ("gold import", "imported")])
+def test_an_output_whose_writing_was_cut_short_is_written_again(verb: str, place: str, world: Path) -> None:
+    words = [*verb.split(), *arguments(world, VERBS[verb]), world / place]
+    assert groundswell(*words).exit_code == 0
+    whole = files_of(world / place)
+    (world / place / "view.json").unlink()  # it is written last
+    result = groundswell(*words)
+    assert result.exit_code == 0, result.stderr
+    assert files_of(world / place) == whole
+
+
+def test_a_prefix_whose_parent_may_not_be_listed_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.config.output_place import Kind, check_folder
+
+    names = Store.names
+
+    def own_prefix_alone(store: Store, prefix: str = "") -> list[str]:
+        if store.url == "memory://bucket/team":
+            raise EnvironmentProblem("access denied")
+        return names(store, prefix)
+
+    monkeypatch.setattr(Store, "names", own_prefix_alone)
+    place = "memory://bucket/team/out"
+    assert check_folder("output.url", place, Kind.EVIDENCE) is Kind.NOTHING
+
+
+def test_an_empty_folder_data_is_nobodys_output(world: Path) -> None:
+    (world / "project/data").mkdir(parents=True)
+    result = groundswell("inspect", world / "view", "--to", world / "project/pictures", "--n", 1)
+    assert result.exit_code == 0, result.stderr
+
+
+def test_a_project_with_folders_named_as_those_of_evidence_is_no_evidence(world: Path) -> None:
+    for name in ("jobs/train.sh", "snapshots/best.pt", "data/a.csv", "logs/a.txt", "commits/a.txt"):
+        path = world / "project" / name
+        path.parent.mkdir(parents=True)
+        path.write_text("x")
+    result = groundswell("inspect", world / "view", "--to", world / "project/pictures", "--n", 1)
+    assert result.exit_code == 0, result.stderr
+
+
 @pytest.mark.parametrize("place", ["memory", pytest.param("s3", marks=pytest.mark.slow)])
 def test_urls_are_looked_at_as_folders_are(place: str, world: Path) -> None:
     if place == "memory":
@@ -312,4 +366,6 @@ def _look_at_urls(root: str, world: Path, storage: object) -> None:
     assert check_folder("--to", f"{root}/new", Kind.VIEW, storage=storage) is Kind.NOTHING
     assert check_folder("--to", f"{root}/view", Kind.VIEW, storage=storage) is Kind.VIEW
     check_file("--to", f"{root}/labels.json", storage=storage)
+    open_store(root, storage).put("snapshots/best.pt", b"")  # of somebody else
+    assert check_folder("--to", f"{root}/other", Kind.VIEW, storage=storage) is Kind.NOTHING
     assert open_store(f"{root}/new", storage).names() == []  # the look leaves nothing behind

@@ -104,6 +104,22 @@ def test_the_same_view_gives_the_same_bytes_and_another_view_is_refused(tmp_path
         materialize_webdataset(other, str(tmp_path / "tars"))
 
 
+def test_tars_of_a_replaced_view_are_gone_also_after_a_call_that_was_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view, other = _view(tmp_path, IMAGES), _view(tmp_path, IMAGES[:1], "other")
+    monkeypatch.setattr(materialize, "SHARD_SAMPLES", 2)
+    materialize_webdataset(view, str(tmp_path / "tars"))
+    image = (tmp_path / "other-0").rename(tmp_path / "away")
+
+    with pytest.raises(NotFound):
+        materialize_webdataset(other, str(tmp_path / "tars"), overwrite=True)
+    image.rename(tmp_path / "other-0")
+    materialize_webdataset(other, str(tmp_path / "tars"), overwrite=True)
+
+    assert [path.name for path in (tmp_path / "tars").glob("*.tar")] == ["00000.tar"]
+
+
 def test_tars_without_all_images_have_no_manifest(tmp_path: Path) -> None:
     view = _view(tmp_path, IMAGES)
     (tmp_path / "view-3").unlink()

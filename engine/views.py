@@ -152,7 +152,7 @@ def refuse_another_view(
     asked = json.loads(canonical_json(dict(provenance)))
     if standing.kind != kind or any(standing.provenance.get(name) != asked[name] for name in asked):
         raise Conflict(
-            f"{url} already holds another {standing.kind}, {standing.digest}: choose another folder"
+            f"{url} already holds another {standing.kind}, {standing.digest}: choose another folder, or add --overwrite"
         )
 
 
@@ -168,7 +168,8 @@ def _publish(store: Store, manifest: ViewManifest, url: str, overwrite: bool = F
             if part.path.encode() not in standing:
                 store.delete(part.path)
         raise Conflict(
-            f"{url} already holds another view than {manifest.digest}, or one made otherwise: choose another folder"
+            f"{url} already holds another view than {manifest.digest}, or one made otherwise: choose another "
+            "folder, or add --overwrite"
         )
     return manifest
 

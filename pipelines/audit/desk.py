@@ -110,7 +110,7 @@ def open_audit(
     ):
         raise Conflict(
             f"{path} already holds a sample of the view {there.view_digest} with seed {there.seed}, not of "
-            f"{opened.manifest.digest} with seed {seed}: choose another folder"
+            f"{opened.manifest.digest} with seed {seed}: choose another folder, or add --overwrite"
         )
     sample = draw_sample(opened, seed=seed, n=n, bins=bins, groups=groups, source=view)
     if there is not None and overwrite and there.digest != sample.digest:

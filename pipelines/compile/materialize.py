@@ -114,7 +114,9 @@ def _refuse_another(store: Store, view: View, to: str, overwrite: bool) -> None:
     where, remedy = f"{to}/{MANIFEST}", "choose another folder"
     there = record_from(Materialized, store.read(MANIFEST), where, "a manifest of tars", remedy).digest
     if there != view.manifest.digest:
-        raise Conflict(f"{to} already holds the tars of view {there}: choose another folder")
+        raise Conflict(
+            f"{to} already holds the tars of view {there}: choose another folder, or add --overwrite"
+        )
 
 
 def _tars(

@@ -47,6 +47,7 @@ _COLLECTIONS = {
     Kind.DEMO: re.compile(r"steps|world|start|base|teacher|evidence|view|student|control|audit"),
     Kind.ROUNDS: re.compile(r"steps|round-\d+"),
 }
+_COLLECTION_FILE = re.compile(r".+\.yaml|.+\.html|\..*")  # what a demo and rounds write beside their folders
 # Records of evidence, by folder: docs/interfaces.md
 _RECORDS = {"jobs": re.compile(r"[0-9a-f]{16}\.json"), "snapshots": re.compile(r"\d{20}\.json")}
 _VIEW_PART = re.compile(r"\d{5,}-[0-9a-f]{16}\.parquet")
@@ -237,13 +238,13 @@ def _content(place: str, kind: Kind, storage: StorageSettings | None) -> str:
 def _refuse_inside_output(option: str, place: str, storage: StorageSettings | None, *, is_file: bool) -> None:
     """Raise Conflict for a place inside what a verb made: nothing else belongs there.
 
-    A folder may be put beside the outputs that a demo or rounds hold, and beside shards.
+    A folder or file may be put beside the outputs that a demo or rounds hold, and a folder beside shards.
     """
     for ancestor, below in _ancestors(place):
         kind = _kind_of_ancestor(ancestor, storage)
         if kind is Kind.SHARDS and not (is_file and len(below) == 1):
             continue
-        if kind in _COLLECTIONS and not is_file and not _is_owned(kind, below):
+        if kind in _COLLECTIONS and not _is_owned(kind, below, is_file):
             continue
         if kind not in (Kind.NOTHING, Kind.OTHER):
             raise Conflict(
@@ -252,8 +253,10 @@ def _refuse_inside_output(option: str, place: str, storage: StorageSettings | No
             )
 
 
-def _is_owned(kind: Kind, below: list[str]) -> bool:
-    """Whether a place is the journal of a demo or of rounds, or inside a folder that they made."""
+def _is_owned(kind: Kind, below: list[str], is_file: bool) -> bool:
+    """Return whether a place is a file or the journal of a demo or of rounds, or inside a folder that they made."""
+    if len(below) == 1 and is_file:
+        return bool(_COLLECTION_FILE.fullmatch(below[0]))
     return below[0] == "steps" or (len(below) > 1 and bool(_COLLECTIONS[kind].fullmatch(below[0])))
 
 

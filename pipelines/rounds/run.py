@@ -7,6 +7,7 @@ what was measured, so a limit that was changed on purpose needs no work to be do
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from pipelines.rounds.places import round_places
 from pipelines.rounds.round import STEPS, Progress, Round
 from pipelines.rounds.settings import RoundsConfig
 from pipelines.steps.journal import Journal, refuse_foreign
-from schemas.errors import NotFound
+from schemas.errors import Conflict, NotFound
 from teacher.labelers.glip_digest import model_files
 
 
@@ -80,8 +81,9 @@ def run_rounds(config: RoundsConfig, *, progress: Progress, say: Callable[[str],
             f"teacher.model {config.teacher.model!r} is no model directory; give that of a GLIP model"
         )
     check_inputs(config)
-    policy = continued_policy(config.policy, round_places(out, 1).view, say)
-    config = config.model_copy(update={"policy": policy})
+    with suppress(Conflict):  # a damaged view is made anew, under the policy of the file
+        policy = continued_policy(config.policy, round_places(out, 1).view, say)
+        config = config.model_copy(update={"policy": policy})
     cards = ("README.md",)  # the student's is written again by each call
     journal = Journal(out, {"teacher": files}, config.rounds * len(STEPS), say, rewritten=cards)
     rounds: list[Round] = []

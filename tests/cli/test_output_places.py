@@ -293,6 +293,21 @@ def test_a_folder_may_be_added_beside_the_outputs_of_a_demo(world: Path) -> None
     assert groundswell("inspect", world / "view", "--to", world / "demo/pictures").exit_code == 0
 
 
+def test_a_file_may_be_added_beside_the_outputs_of_a_demo_and_replace_none_of_its_own(world: Path) -> None:
+    for _ in range(2):
+        assert (
+            groundswell("export", world / "view", "--to", world / "demo/labels.json", "--overwrite").exit_code
+            == 0
+        )
+    before = files_of(world / "demo")
+    assert before
+
+    for own in ("job.yaml", "report.html", "view/labels.json", "steps/new.json"):
+        result = groundswell("export", world / "view", "--to", world / "demo" / own, "--overwrite")
+        assert result.exit_code == 5, (own, result.stderr)
+    assert files_of(world / "demo") == before
+
+
 @pytest.mark.parametrize(("verb", "place"), [("compile", "view"), ("gold import", "imported")])
 def test_an_output_whose_writing_was_cut_short_is_written_again(verb: str, place: str, world: Path) -> None:
     words = [*verb.split(), *arguments(world, VERBS[verb]), world / place]

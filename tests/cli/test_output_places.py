@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from engine.storage import open_store
 from engine.views import open_view, write_view
 from pipelines.cli import build_app
+from pipelines.config.output_place import Kind, check_file, check_folder, kind_of
 from pipelines.demo.places import Places
 from pipelines.demo.recipe import Recipe
 from pipelines.label.run import label
@@ -276,6 +277,14 @@ def test_a_place_that_cannot_be_written_is_named_before_the_work(verb: str, plac
     assert str(made / place) in result.stderr and "samples" not in result.stderr
 
 
+@pytest.mark.parametrize("root", ["/", "memory://"])
+def test_the_root_of_a_file_system_counts_as_a_folder_with_other_files(root: str) -> None:
+    open_store("memory://").put("root-of-memory/thesis.txt", b"years of work")
+
+    with pytest.raises(Conflict, match="other files"):
+        check_folder("--to", root, Kind.VIEW)
+
+
 def test_a_folder_may_be_added_beside_the_outputs_of_a_demo(world: Path) -> None:
     assert groundswell("inspect", world / "view", "--to", world / "demo/pictures").exit_code == 0
 
@@ -290,8 +299,6 @@ def test_urls_are_looked_at_as_folders_are(place: str, world: Path) -> None:
 
 
 def _look_at_urls(root: str, world: Path, storage: object) -> None:
-    from pipelines.config.output_place import Kind, check_file, check_folder, kind_of
-
     for name in ("evidence", "view", "gold", "thesis"):
         store = open_store(f"{root}/{name}", storage)
         for path, data in files_of(world / name).items():

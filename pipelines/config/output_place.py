@@ -133,6 +133,11 @@ def check_file(
         )
     _refuse_inside_output(option, place, storage, is_file=True)
     if _is_file(place, storage):
+        if "://" not in place and not os.path.isfile(place):
+            raise EnvironmentProblem(
+                f"{option} {url} is a device, a pipe or a link to nothing; expected a plain file or a new one; name "
+                "another file"
+            )
         if place.endswith(_NEVER_REPLACED):
             raise Conflict(
                 f"{option} {url} exists and is no file that this command writes; name another file"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -283,6 +284,20 @@ def test_the_root_of_a_file_system_counts_as_a_folder_with_other_files(root: str
 
     with pytest.raises(Conflict, match="other files"):
         check_folder("--to", root, Kind.VIEW)
+
+
+@pytest.mark.parametrize("flags", [[], ["--overwrite"]])
+@pytest.mark.parametrize("words", [["export", "view", "--to"], ["plan", "job.yaml", "-o"]])
+def test_a_pipe_or_device_is_never_replaced_by_a_file(
+    words: list[str], flags: list[str], world: Path
+) -> None:
+    pipe = world / "pipe"
+    os.mkfifo(pipe)
+
+    result = groundswell(*arguments(world, words), pipe, *flags)
+
+    assert result.exit_code == ENVIRONMENT and "plain file" in result.stderr
+    assert pipe.is_fifo()
 
 
 def test_a_folder_may_be_added_beside_the_outputs_of_a_demo(world: Path) -> None:

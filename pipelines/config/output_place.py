@@ -101,7 +101,7 @@ def check_folder(
             f"{option} {url} holds {kind.value} already; expected a new or empty folder; name another one, or add "
             "--overwrite"
         )
-    if kind is Kind.NOTHING:
+    if kind is Kind.NOTHING or overwrite:
         _refuse_inside_output(option, place, storage, is_file=False)
     _refuse_unwritable(option, place, storage)
     return kind

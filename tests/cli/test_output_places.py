@@ -300,6 +300,17 @@ def test_a_pipe_or_device_is_never_replaced_by_a_file(
     assert pipe.is_fifo()
 
 
+def test_the_view_inside_the_tars_of_a_view_is_not_replaced_on_its_own(world: Path) -> None:
+    words = ("compile", world / "evidence", world / "policy.yaml", "--to")
+    assert groundswell(*words, world / "new", "--materialize", "webdataset").exit_code == 0
+    before = files_of(world / "new")
+
+    result = groundswell(*words, world / "new/webdataset/view", "--set", "min_score=0.9", "--overwrite")
+
+    assert result.exit_code == CONFLICT
+    assert files_of(world / "new") == before
+
+
 def test_a_folder_may_be_added_beside_the_outputs_of_a_demo(world: Path) -> None:
     assert groundswell("inspect", world / "view", "--to", world / "demo/pictures").exit_code == 0
 

@@ -60,6 +60,7 @@ _NO_CONTENT = re.compile(
     r"\.tmp-.*|self-test-.*|\.nfs.*|\.gitkeep|\.keep|\.DS_Store|lost\+found/|.*\.log|nohup\.out"
 )
 _NEVER_REPLACED = (".tar", ".parquet", ".onnx", ".pth", ".safetensors", ".db", ".jpg", ".png")
+_URL_AS_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
 _MANY = 3
 
 
@@ -88,7 +89,7 @@ def check_folder(
                cannot be written or a file is in its way
     """
     own = makes if isinstance(makes, tuple) else (makes,)
-    place = absolute_url(url)
+    place = _place(option, url)
     _refuse_file_in_the_way(option, place, storage)
     kind = kind_of(place, storage)
     if kind is not Kind.NOTHING and kind not in own:
@@ -121,7 +122,7 @@ def check_file(
     reads:     files that the same verb reads
     raises:    Conflict, EnvironmentProblem, and ConfigError when it is one of `reads`
     """
-    place = absolute_url(url)
+    place = _place(option, url)
     same = [str(name) for name in reads if name is not None and _is_same(place, str(name))]
     if same:
         raise ConfigError(f"{option} {url} is a file that this command reads; name another file")
@@ -158,11 +159,21 @@ def check_file(
 
 def check_new_folder(option: str, url: str) -> None:
     """Check a local folder that is to be made. Raises as `check_folder`; the verb itself refuses one that exists."""
-    place = absolute_url(url)
+    place = _place(option, url)
     if not os.path.lexists(place):
         _refuse_file_in_the_way(option, place, None)
         _refuse_inside_output(option, place, None, is_file=False)
         _refuse_unwritable(option, place, None)
+
+
+def _place(option: str, url: str) -> str:
+    """Return the one spelling of a place. Raises ConfigError for a URL where only a local path can be written.
+
+    A verb that takes a local path has lost one slash of a URL by then.
+    """
+    if _URL_AS_PATH.match(url):
+        raise ConfigError(f"{option} {url} is a URL; expected a local path; give the path alone")
+    return absolute_url(url)
 
 
 def _kind(store: Store, names: set[str]) -> Kind:

@@ -311,6 +311,20 @@ def test_the_view_inside_the_tars_of_a_view_is_not_replaced_on_its_own(world: Pa
     assert files_of(world / "new") == before
 
 
+@pytest.mark.parametrize("verb", ["inspect", "audit sample", "demo --quick", "plan", "model convert-glip"])
+def test_a_url_is_refused_where_only_a_local_path_can_be_written(
+    verb: str, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world)
+    before = files_of(world)
+
+    words = {"plan": ["job.yaml", "-o"], **VERBS}[verb]
+    result = groundswell(*verb.split(), *arguments(world, words), f"file://{world}/new")
+
+    assert result.exit_code == 2 and "URL" in result.stderr
+    assert files_of(world) == before
+
+
 def test_a_folder_may_be_added_beside_the_outputs_of_a_demo(world: Path) -> None:
     assert groundswell("inspect", world / "view", "--to", world / "demo/pictures").exit_code == 0
 

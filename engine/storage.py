@@ -80,7 +80,7 @@ class Store:
                 found = self._fs.ls(full, detail=True)
             except (FileNotFoundError, NotADirectoryError):
                 return []
-        below = f"{full.strip('/')}/"
+        below = f"{full.strip('/')}/".lstrip("/")  # empty at the root of a file system
         items = [(str(item["name"]).strip("/"), item["type"] == "directory") for item in found]
         return sorted(
             name[len(below) :] + "/" * is_folder for name, is_folder in items if name.startswith(below)
@@ -124,7 +124,7 @@ class Store:
         parts = path.split("/")
         if path.startswith("/") or ".." in parts:
             raise ValueError(f"{path!r} leaves the root of the output")
-        return f"{self._root.rstrip('/')}/{path}".rstrip("/")
+        return f"{self._root.rstrip('/')}/{path}".rstrip("/") or "/"
 
     def _create(self, full: str, data: bytes) -> None:
         if self.is_local:

@@ -60,6 +60,7 @@ _NO_CONTENT = re.compile(
     r"\.tmp-.*|self-test-.*|\.nfs.*|\.gitkeep|\.keep|\.DS_Store|lost\+found/|.*\.log|nohup\.out"
 )
 _NEVER_REPLACED = (".tar", ".parquet", ".onnx", ".pth", ".safetensors", ".db", ".jpg", ".png")
+_URL_AS_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
 _MANY = 3
 
 
@@ -88,7 +89,7 @@ def check_folder(
                cannot be written or a file is in its way
     """
     own = makes if isinstance(makes, tuple) else (makes,)
-    place = absolute_url(url)
+    place = _place(option, url)
     _refuse_file_in_the_way(option, place, storage)
     kind = kind_of(place, storage)
     if kind is not Kind.NOTHING and kind not in own:
@@ -101,7 +102,7 @@ def check_folder(
             f"{option} {url} holds {kind.value} already; expected a new or empty folder; name another one, or add "
             "--overwrite"
         )
-    if kind is Kind.NOTHING:
+    if kind is Kind.NOTHING or overwrite:
         _refuse_inside_output(option, place, storage, is_file=False)
     _refuse_unwritable(option, place, storage)
     return kind
@@ -121,7 +122,7 @@ def check_file(
     reads:     files that the same verb reads
     raises:    Conflict, EnvironmentProblem, and ConfigError when it is one of `reads`
     """
-    place = absolute_url(url)
+    place = _place(option, url)
     same = [str(name) for name in reads if name is not None and _is_same(place, str(name))]
     if same:
         raise ConfigError(f"{option} {url} is a file that this command reads; name another file")
@@ -133,6 +134,11 @@ def check_file(
         )
     _refuse_inside_output(option, place, storage, is_file=True)
     if _is_file(place, storage):
+        if "://" not in place and not os.path.isfile(place):
+            raise EnvironmentProblem(
+                f"{option} {url} is a device, a pipe or a link to nothing; expected a plain file or a new one; name "
+                "another file"
+            )
         if place.endswith(_NEVER_REPLACED):
             raise Conflict(
                 f"{option} {url} exists and is no file that this command writes; name another file"
@@ -153,11 +159,21 @@ def check_file(
 
 def check_new_folder(option: str, url: str) -> None:
     """Check a local folder that is to be made. Raises as `check_folder`; the verb itself refuses one that exists."""
-    place = absolute_url(url)
+    place = _place(option, url)
     if not os.path.lexists(place):
         _refuse_file_in_the_way(option, place, None)
         _refuse_inside_output(option, place, None, is_file=False)
         _refuse_unwritable(option, place, None)
+
+
+def _place(option: str, url: str) -> str:
+    """Return the one spelling of a place. Raises ConfigError for a URL where only a local path can be written.
+
+    A verb that takes a local path has lost one slash of a URL by then.
+    """
+    if _URL_AS_PATH.match(url):
+        raise ConfigError(f"{option} {url} is a URL; expected a local path; give the path alone")
+    return absolute_url(url)
 
 
 def _kind(store: Store, names: set[str]) -> Kind:

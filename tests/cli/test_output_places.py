@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from engine.storage import Store, open_store
 from engine.views import open_view, write_view
 from pipelines.cli import build_app
+from pipelines.config.output_place import Kind, check_file, check_folder, kind_of
 from pipelines.demo.places import Places
 from pipelines.demo.recipe import Recipe
 from pipelines.label.run import label
@@ -289,6 +291,53 @@ def test_a_place_that_cannot_be_written_is_named_before_the_work(verb: str, plac
     assert str(made / place) in result.stderr and "samples" not in result.stderr
 
 
+@pytest.mark.parametrize("root", ["/", "memory://"])
+def test_the_root_of_a_file_system_counts_as_a_folder_with_other_files(root: str) -> None:
+    open_store("memory://").put("root-of-memory/thesis.txt", b"years of work")
+
+    with pytest.raises(Conflict, match="other files"):
+        check_folder("--to", root, Kind.VIEW)
+
+
+@pytest.mark.parametrize("flags", [[], ["--overwrite"]])
+@pytest.mark.parametrize("words", [["export", "view", "--to"], ["plan", "job.yaml", "-o"]])
+def test_a_pipe_or_device_is_never_replaced_by_a_file(
+    words: list[str], flags: list[str], world: Path
+) -> None:
+    pipe = world / "pipe"
+    os.mkfifo(pipe)
+
+    result = groundswell(*arguments(world, words), pipe, *flags)
+
+    assert result.exit_code == ENVIRONMENT and "plain file" in result.stderr
+    assert pipe.is_fifo()
+
+
+def test_the_view_inside_the_tars_of_a_view_is_not_replaced_on_its_own(world: Path) -> None:
+    words = ("compile", world / "evidence", world / "policy.yaml", "--to")
+    assert groundswell(*words, world / "new", "--materialize", "webdataset").exit_code == 0
+    before = files_of(world / "new")
+
+    result = groundswell(*words, world / "new/webdataset/view", "--set", "min_score=0.9", "--overwrite")
+
+    assert result.exit_code == CONFLICT
+    assert files_of(world / "new") == before
+
+
+@pytest.mark.parametrize("verb", ["inspect", "audit sample", "demo --quick", "plan", "model convert-glip"])
+def test_a_url_is_refused_where_only_a_local_path_can_be_written(
+    verb: str, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world)
+    before = files_of(world)
+
+    words = {"plan": ["job.yaml", "-o"], **VERBS}[verb]
+    result = groundswell(*verb.split(), *arguments(world, words), f"file://{world}/new")
+
+    assert result.exit_code == 2 and "URL" in result.stderr
+    assert files_of(world) == before
+
+
 def test_a_folder_may_be_added_beside_the_outputs_of_a_demo(world: Path) -> None:
     assert groundswell("inspect", world / "view", "--to", world / "demo/pictures").exit_code == 0
 
@@ -359,8 +408,6 @@ def test_urls_are_looked_at_as_folders_are(place: str, world: Path) -> None:
 
 
 def _look_at_urls(root: str, world: Path, storage: object) -> None:
-    from pipelines.config.output_place import Kind, check_file, check_folder, kind_of
-
     for name in ("evidence", "view", "gold", "thesis"):
         store = open_store(f"{root}/{name}", storage)
         for path, data in files_of(world / name).items():

@@ -72,7 +72,7 @@ class CocoGold:
             raise Refused("nothing_to_learn", name)
         unknown = [phrase for phrase in phrases if phrase.unknown]
         self._tally.unknown(len(unknown))
-        partly = [phrase.root for phrase in unknown if phrase.boxes]
+        partly = [phrase.root for phrase in unknown if phrase.boxes or phrase.ignored]
         self._tally.kept("images", image["id"], frame.repairs)
         return maker.row(
             frame,

@@ -92,7 +92,9 @@ class OdvgGold:
         caption, phrases, repairs = make(line[kinds[0]], frame, name, number)
         self.facts[kinds[0]] += 1
         self._tally.kept("lines", f"line {number}", (*frame.repairs, *repairs))
-        return maker.row(frame, name, caption, phrases, meta={"line": number})
+        partly = [phrase.root for phrase in phrases if phrase.unknown and phrase.boxes]
+        known = {"not_exhaustive": partly} if kinds == ["detection"] and partly else {}
+        return maker.row(frame, name, caption, phrases, meta={"line": number, **known})
 
     def _file_name(self, line: Mapping[str, Any]) -> str:
         wanted = self._options.dialect

@@ -158,6 +158,43 @@ def sample_with(*texts: str, width: int, height: int) -> Sample:
     )  # fmt: skip
 
 
+def with_metadata(model: Path, folder: Path, **entries: str) -> Path:
+    """The model with metadata entries behind its bytes, as protobuf field 14 of an ONNX model."""
+    held = b""
+    for key, value in entries.items():
+        pair = b"".join(
+            tag + _length(text.encode()) + text.encode() for tag, text in ((b"\x0a", key), (b"\x12", value))
+        )
+        held += b"\x72" + _length(pair) + pair
+    (folder / "named.onnx").write_bytes(model.read_bytes() + held)
+    return folder / "named.onnx"
+
+
+def _length(data: bytes) -> bytes:
+    """The length as a varint."""
+    number, out = len(data), b""
+    while number > 127:
+        out, number = out + bytes([number & 127 | 128]), number >> 7
+    return out + bytes([number])
+
+
+@pytest.mark.parametrize("form", [str, json.dumps, lambda names: "\n".join(f"- {name}" for name in names)])
+def test_a_model_that_names_other_classes_is_not_taken_for_cocos(model, tmp_path, form):
+    others = ["mug", *COCO_CLASSES[1:]]
+    named = {"kind": "detector", "model": str(with_metadata(model, tmp_path, names=form(others)))}
+
+    with pytest.raises(ConfigError, match=r"class 0 is 'mug' by the metadata 'names'.*set teacher\.classes"):
+        labeler(named, 1, 0.05)
+    assert labeler({**named, "classes": others}, 1, 0.05).digest != labeler_digest(named)
+    assert labeler({**named, "classes": list(COCO_CLASSES)}, 1, 0.05).digest == labeler_digest(named)
+
+
+def test_a_model_that_names_cocos_classes_in_other_words_is_taken(model, tmp_path):
+    words = {"airplane": "aeroplane", "dining table": "diningtable", "tv": "tvmonitor", "person": "Person"}
+    own = {number: words.get(name, name) for number, name in enumerate(COCO_CLASSES)}
+    labeler({"kind": "detector", "model": str(with_metadata(model, tmp_path, names=str(own)))}, 1, 0.05)
+
+
 @pytest.fixture(scope="session")
 def finder() -> SpacyPhraseFinder:
     return SpacyPhraseFinder(PhraseSettings(expressions=True))

@@ -227,3 +227,19 @@ def test_gold_of_which_every_box_was_refused_is_not_measured_on(tmp_path: Path) 
 
     with pytest.raises(ConfigError, match="cannot be measured on.*no box is left"):
         evaluate(results, folder, bootstrap=0)
+
+
+def test_an_ap_of_0_is_told_with_what_to_check(tmp_path: Path) -> None:
+    rows = perfect(PLAIN)
+    others = [
+        [row | {"category_id": 3 - row["category_id"]} for row in rows],
+        [row | {"bbox": [side / 200 for side in row["bbox"]]} for row in rows],
+    ]
+    for changed in others:
+        results, file, folder = written(tmp_path, PLAIN, changed)
+        for form in (file, folder):
+            answer = told(results, "--gold", form)
+            assert json.loads(answer.stdout)["AP"] == 0 and "so AP is 0: check" in answer.stderr
+        folder.rename(tmp_path / f"gold {len(list(tmp_path.iterdir()))}")
+    plain = told(*written(tmp_path, PLAIN, rows)[:1], "--gold", file)
+    assert "so AP is 0" not in plain.stderr

@@ -5,9 +5,6 @@ Promise: COCO's names are assumed for a model of 80 classes alone that nothing e
 
 from __future__ import annotations
 
-import ast
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +17,9 @@ from engine.reading.user_text import read_json, read_text
 from schemas.errors import ConfigError
 from student.evaluate.class_prompts import clean_name
 from teacher.detectors.coco_classes import COCO_CLASSES
+from teacher.detectors.metadata_names import folded, metadata_names, names_of
 from teacher.detectors.yolox import ModelFacts
 
-_METADATA_KEYS = ("names", "class_names", "classes", "labels", "categories")
 _BESIDE = (
     "{stem}.names",
     "{stem}.names{kind}",
@@ -32,10 +29,7 @@ _BESIDE = (
     "classes{kind}",
 )
 _KINDS = (".txt", ".json", ".yaml", ".yml")
-_MAX_METADATA = 1 << 20
 _SHOWN = 5
-# Pascal VOC's words for classes of COCO, without blanks.
-_SAME_AS = {"aeroplane": "airplane", "motorbike": "motorcycle", "sofa": "couch", "tvmonitor": "tv"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,7 @@ def class_list(model: Path, facts: ModelFacts, names_file: Path | None = None) -
     if found is None:
         if count not in (None, len(COCO_CLASSES)):
             raise ConfigError(
-                f"{model}: {count} classes without names (no metadata {_METADATA_KEYS[0]!r}, no file such as "
+                f"{model}: {count} classes without names (no metadata 'names', no file such as "
                 f"{model.stem}.names beside it), and COCO has {len(COCO_CLASSES)}; {remedy}"
             )
         return ClassList(
@@ -87,11 +81,11 @@ def match_classes(model: Path, classes: ClassList, gold: Sequence[Mapping[str, A
     raises: ConfigError when no class is a category of the gold
     """
     exact = {category["name"]: category["id"] for category in gold}
-    folded: dict[str, list[Any]] = {}
+    by_key: dict[str, list[Any]] = {}
     for category in gold:
         if category["name"] not in set(classes.names):
-            folded.setdefault(_folded(category["name"]), []).append(category["id"])
-    alike = {key: ids[0] for key, ids in folded.items() if len(ids) == 1}
+            by_key.setdefault(_folded(category["name"]), []).append(category["id"])
+    alike = {key: ids[0] for key, ids in by_key.items() if len(ids) == 1}
     found = [exact.get(name, alike.get(_folded(name))) for name in classes.names]
     met = {category for category in found if category is not None}
     missing = [name for name, category in zip(classes.names, found, strict=True) if category is None]
@@ -139,8 +133,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _folded(name: str) -> str:
-    key = re.sub(r"[\W_]+", "", clean_name(name).casefold())
-    return _SAME_AS.get(key, key)
+    return folded(clean_name(name))
 
 
 def _given(path: Path | None) -> ClassList | None:
@@ -157,25 +150,8 @@ def _of_file_beside(model: Path) -> ClassList | None:
 
 
 def _of_metadata(model: Path, metadata: Mapping[str, str]) -> ClassList | None:
-    said = {key: text for key in _METADATA_KEYS if (text := metadata.get(key, "").strip())}
-    key = next((key for key, text in said.items() if not text.isdigit()), None)  # `classes: 80` names nothing
-    if key is None:
-        return None
-    source = f"the metadata {key!r} of {model}"
-    return ClassList(_names_of(_value(metadata[key]), source), source)
-
-
-def _value(text: str) -> Any:
-    """Return what a metadata entry says: JSON, a Python literal as Ultralytics writes, or names between commas."""
-    stripped = text.strip()[:_MAX_METADATA]
-    if stripped[0] in "[{(":
-        for read in (json.loads, ast.literal_eval):
-            try:
-                return read(stripped)
-            except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-                continue
-        return None
-    return [name.strip() for name in re.split(r"[\n,]", stripped) if name.strip()]
+    found = metadata_names(metadata, model)
+    return None if found is None else ClassList(*found)
 
 
 def _names_in(path: Path, option: str) -> tuple[str, ...]:
@@ -191,25 +167,4 @@ def _names_in(path: Path, option: str) -> tuple[str, ...]:
             raise ConfigError(f"{option} {path}: no YAML: {error}") from error
     else:
         value = [line.strip() for line in read_text(path, option).rstrip().splitlines()]
-    return _names_of(value, f"{option} {path}")
-
-
-def _names_of(value: Any, source: str) -> tuple[str, ...]:
-    """Return names from a list, from `{0: name, ...}`, or from either under the key `names`."""
-    if isinstance(value, dict) and "names" in value:
-        value = value["names"]
-    if isinstance(value, dict):
-        by_number = {str(key): name for key, name in value.items()}
-        value = [by_number.get(str(number)) for number in range(len(by_number))]
-    names = (
-        [name.strip() if isinstance(name, str) else name for name in value]
-        if isinstance(value, list | tuple)
-        else []
-    )
-    bad = next((number for number, name in enumerate(names) if not isinstance(name, str) or not name), None)
-    if bad is not None or not names:
-        what = "no list of names" if not names else f"class {bad} has no name"
-        raise ConfigError(
-            f"{source}: {what}; expected one name for each class: lines, a list, or an object {{0: name, 1: name, ...}}"
-        )
-    return tuple(names)
+    return names_of(value, f"{option} {path}")

@@ -3,7 +3,8 @@
 A row whose caption lists its phrases is a detection row: its phrases are categories. Any other row has a caption, whose
 phrases are asked for, too. Images and categories have the ids of the imported file, so results for that file join. A
 category whose id is not known goes by its name, which no number is mistaken for. Areas are those of boxes: gold holds
-no mask, by whose area COCO tells small from large.
+no mask, by whose area COCO tells small from large. Where a refused box made a class unknown, the image is a crowd
+region of it: a detection there is neither right nor wrong.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ def coco_of_gold(url: str) -> dict[str, Any]:
 
     `categories_by_name` says that the ids of the categories are their names.
 
-    raises: ConfigError for a view: what a teacher found is no truth; NotFound, Conflict as `open_view`
+    raises: ConfigError for a view (what a teacher found is no truth) and for gold that its import found unusable;
+            NotFound, Conflict as `open_view`
     """
     view = open_view(url)
     if view.manifest.kind != "gold":
         raise ConfigError(f"{url} is a view of a teacher's labels: a model is measured on human gold")
     known = view.manifest.provenance
+    if problems := known.get("problems"):
+        raise ConfigError(f"{url} cannot be measured on: {'; '.join(problems)}")
     exhaustive = bool(known.get("exhaustive", True))
     rows = list(view.rows())
     names = sorted({phrase["root"] for row in rows for phrase in row["phrases"]})
@@ -40,6 +44,8 @@ def coco_of_gold(url: str) -> dict[str, Any]:
     facts = known.get("facts", {})
     federated = bool(facts.get("federated")) and all(map(is_detection_row, rows))
     annotations = [box for image, row in zip(images, rows) for box in _annotations(row, image, ids)]
+    if exhaustive:
+        annotations += [box for image, row in zip(images, rows) for box in _unknown_classes(row, image, ids)]
     for number, annotation in enumerate(annotations, start=1):
         annotation["id"] = number
     return {
@@ -112,6 +118,25 @@ def _annotations(
             {**annotation, "tokens_positive": [[phrase["begin"], phrase["end"]]]} if told else annotation
         )
     return found
+
+
+def _unknown_classes(
+    row: Mapping[str, Any], image: int | str, ids: Mapping[str, int | str]
+) -> list[dict[str, Any]]:
+    """Return a crowd region over the whole image for each class of which a refused box leaves nothing known."""
+    partly = json.loads(row["meta"] or "{}").get("not_exhaustive", [])
+    boxed = {region["phrase"] for region in row["regions"]}
+    box = {
+        "bbox": [0, 0, row["width"], row["height"]],
+        "area": (row["width"] or 0) * (row["height"] or 0),
+        "iscrowd": 1,
+    }
+    return [
+        {"image_id": image, "category_id": ids[phrase["root"]], **box}
+        for number, phrase in enumerate(row["phrases"])
+        if phrase["fate"] == "unresolved" and (number not in boxed or phrase["root"] in partly)
+        if row["width"] and row["height"]
+    ]
 
 
 def _categories(

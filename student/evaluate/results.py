@@ -175,7 +175,7 @@ def _other_forms(rows: Sequence[Mapping[str, Any]], found: Sequence[tuple[Any, A
 def _without_results(kept: Sequence[Mapping[str, Any]], gold: Mapping[str, Any]) -> list[str]:
     """Say how many images and boxed categories of the gold have no detection."""
     met = {"images": {row["image_id"] for row in kept}, "categories": {row["category_id"] for row in kept}}
-    boxed = {annotation["category_id"] for annotation in gold["annotations"]}
+    boxed = {one["category_id"] for one in gold["annotations"] if not one.get("iscrowd")}
     asked = {
         "images": [image["id"] for image in gold["images"]],
         "categories": [c["id"] for c in gold["categories"] if c["id"] in boxed],

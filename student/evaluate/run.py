@@ -120,6 +120,9 @@ def evaluate(
     numbers = coco_numbers(
         seen, results, protocol=protocol, groups=named or None, bootstrap=bootstrap, seed=seed
     )
+    if results and numbers["AP50"] == 0:
+        note = _nothing_meets(len(results), model)
+        facts["notes"] = [*facts.get("notes", ()), note]
     met = {image["id"] for image in seen["images"]}
     left_out = [image["id"] for image in truth["images"] if image["id"] not in met]
     facts |= {"left_out": left_out} if left_out else {}
@@ -127,6 +130,13 @@ def evaluate(
     facts |= {} if boxes_all(truth, PROTOCOLS[protocol]) else {"exhaustive": False}
     told = {"protocol": protocol, "images": images_told, "detections": len(results), **facts}
     return _report(numbers, recall, told)
+
+
+def _nothing_meets(detections: int, model: Path) -> str:
+    return (
+        f"none of the {detections} detections of {model} meets a box of its category by half (IoU 0.5), so AP is 0: "
+        "check that they are of these images, boxes are x, y, width, height in pixels, and categories are the gold's"
+    )
 
 
 class _Images:

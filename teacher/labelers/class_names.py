@@ -112,6 +112,10 @@ _AFTER_HEAD = _word_set(
     """of in on at by with without from to into onto for over under behind beside near between among around across along
     against above below beneath inside outside through that which who whose while is are next"""
 )
+# A noun phrase begins with these.
+_BEGIN_NOUN = _word_set(
+    "a an the this that these those his her its their my our some several one two three four five six"
+)
 _JOINING = frozenset(("and", "or"))  # they part two nouns, and join two adjectives: "a black and white cat"
 _PARTICIPLES = frozenset(("VBG", "VBN", "VBD"))
 
@@ -141,6 +145,13 @@ class ClassNames:
         head = _place_of(_words(root), words)
         if head is None:
             head = self._guess_head(words)
+        elif words[0] in _AFTER_HEAD and words[head + 1 : head + 2] and words[head + 1] in _BEGIN_NOUN:
+            return self.index_of(
+                " ".join(words[head + 1 :])
+            )  # "next to the bus a man": the root is of the place
+        elif self._is_object(phrase, words, head):
+            first = self._guess_head(words)
+            return self.index_of(words[first]) if _is_plural(words[first]) else None
         name = self._name_around(words, head)
         if name is not None:
             return self._index[name]
@@ -158,6 +169,19 @@ class ClassNames:
                 return self._index[words[-length:]]
         return None
 
+    def _is_object(self, phrase: str, words: Sequence[str], head: int) -> bool:
+        """Whether word `head` is what the head noun before it acts on, taken for the head: `men riding horses`.
+
+        A word that a hyphen ties to its participle is a part of one adjective: `a man-eating bear`.
+        """
+        first = self._guess_head(words)
+        acting = words[first + 1 : head]
+        return (
+            any(word.endswith("ing") for word in acting[:1])
+            and _is_participle(acting[0])
+            and f"{words[first]}-{acting[0]}" not in phrase.lower()
+        )
+
     def _guess_head(self, words: Sequence[str]) -> int:
         """Return the place of the last word before what describes the head to its right."""
         return next((i for i in range(1, len(words)) if self._ends_head(words, i)), len(words)) - 1
@@ -168,6 +192,8 @@ class ClassNames:
             return True
         if words[i] not in _JOINING and not _is_participle(words[i]):
             return False
+        if words[i].endswith("ed") and _is_only_noun(words[i + 1 : i + 2]):
+            return False  # one adjective: "a snow covered car"
         begins_name = any(
             _key_of(words[i : i + length]) in self._index for length in range(1, self._longest + 1)
         )
@@ -218,6 +244,20 @@ def _is_noun(word: str) -> bool:
     """Whether a word can be a noun and is not mostly an adjective, a number or a determiner."""
     can_be_noun = any(tag.startswith("NN") for tag in bundled().tags(word))
     return can_be_noun and not _likely_tag(word).startswith(("JJ", "CD", "DT", "PDT"))
+
+
+def _is_only_noun(words: Sequence[str]) -> bool:
+    """Whether there is a word, and it is a noun and no preposition."""
+    return (
+        bool(words)
+        and words[0] not in _AFTER_HEAD
+        and _is_noun(words[0])
+        and _likely_tag(words[0])[:2] == "NN"
+    )
+
+
+def _is_plural(word: str) -> bool:
+    return _singular(word) != word or _likely_tag(word) == "NNS"
 
 
 @functools.lru_cache(maxsize=1 << 16)

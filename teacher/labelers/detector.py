@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from schemas.digests import digest_of, sha256_hex
-from schemas.errors import NotFound
+from schemas.errors import ConfigError, NotFound
 from schemas.labeler import Prepared
 from schemas.records import Phrase, Region, Sample
 from teacher.detectors.coco_classes import COCO_CLASSES
-from teacher.detectors.yolox import Detections, Letterboxed, Yolox
+from teacher.detectors.metadata_names import first_difference, metadata_names
+from teacher.detectors.yolox import Detections, Letterboxed, Yolox, model_facts
 from teacher.labelers.class_names import MISLEADING, SYNONYMS, ClassNames
 from teacher.phrases import lexicon
 from teacher.settings import DetectorSettings
@@ -49,8 +50,11 @@ class DetectorLabeler:
         """Open the model.
 
         long_phrases: whether the job asks for expressions or given spans; changes the digest and nothing else
+        raises: ConfigError without `classes` for a model whose metadata names other classes than COCO's
         """
         names = settings.classes or COCO_CLASSES
+        if not settings.classes:
+            _check_coco_names(settings.model)
         self._detector = Yolox(settings.model, names, settings.nms_iou)
         self._names = ClassNames(names)
         self._min_score = min_score
@@ -97,6 +101,27 @@ class DetectorLabeler:
             if label is not None
             for n in np.flatnonzero(found.classes_N == label)
         ]
+
+
+def _check_coco_names(model: str) -> None:
+    """Raise ConfigError for a model that names other classes than COCO's, which would get COCO's names."""
+    remedy = "set teacher.classes to the names of the model's classes"
+    try:
+        found = metadata_names(model_facts(model).metadata, model)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {remedy}") from error
+    if found is None:
+        return
+    names, source = found
+    other = first_difference(names, COCO_CLASSES)
+    if other is not None:
+        own, coco = (
+            repr(some[other]) if other < len(some) else "not there" for some in (names, COCO_CLASSES)
+        )
+        raise ConfigError(
+            f"detector {model}: class {other} is {own} by {source} and {coco} among COCO's {len(COCO_CLASSES)}, which "
+            f"are taken without teacher.classes; {remedy}"
+        )
 
 
 def detector_digest(settings: DetectorSettings, long_phrases: bool = False) -> str:

@@ -97,9 +97,12 @@ def ultralytics(names: tuple[str, ...]) -> str:
     [
         {"names": ultralytics(NAMES)},
         {"names": json.dumps(NAMES)},
-        {"classes": "80", "labels": ",".join(NAMES)},
+        {"names": "".join(f"{number}: {name}\n" for number, name in enumerate(NAMES))},
+        {"names": "names:\n" + "".join(f"- {name}\n" for name in NAMES)},
+        {"names": "[" + ", ".join(NAMES) + "]"},
+        {"names": "null", "classes": "80", "labels": ",".join(NAMES)},
     ],
-    ids=["python literal", "json", "commas"],
+    ids=["python literal", "json", "yaml object", "yaml list under names", "yaml in brackets", "commas"],
 )
 def test_a_model_of_80_other_classes_is_scored_by_the_names_in_its_metadata(
     tmp_path: Path, metadata: dict[str, str]

@@ -197,3 +197,49 @@ def test_a_detection_that_is_none_is_named(tmp_path: Path) -> None:
     results, file, _ = written(tmp_path, PLAIN, rows)
     with pytest.raises(ConfigError, match="detection 3 has no score"):
         evaluate(results, file, bootstrap=0)
+
+
+@pytest.mark.parametrize("refused", [[float("nan"), 30, 60, 50], [20, 30, 0, 50], None])
+def test_a_detection_of_a_class_whose_box_was_refused_is_no_error(tmp_path: Path, refused: Any) -> None:
+    results = perfect(PLAIN)
+    gold = json.loads(json.dumps(PLAIN))
+    gold["annotations"][0]["bbox"] = refused
+    crowd = {"id": 90, "image_id": 1, "category_id": 1, "bbox": OTHER, "iscrowd": 1}
+    for name, more in {"alone": [], "kept": [{**crowd, "iscrowd": 0}], "crowd": [crowd]}.items():
+        (tmp_path / name).mkdir()
+        changed = {**gold, "annotations": [*gold["annotations"], *more]}
+        path, _, folder = written(tmp_path / name, changed, results)
+
+        assert evaluate(path, folder, bootstrap=0)["AP"] == pytest.approx(1)
+
+
+def test_a_detection_outside_a_crowd_is_an_error_where_no_box_was_refused(tmp_path: Path) -> None:
+    gold = json.loads(json.dumps(PLAIN))
+    gold["annotations"][0] |= {"bbox": OTHER, "iscrowd": 1}
+    results, _, folder = written(tmp_path, gold, perfect(PLAIN))
+
+    assert evaluate(results, folder, bootstrap=0)["AP"] < 1
+
+
+def test_gold_of_which_every_box_was_refused_is_not_measured_on(tmp_path: Path) -> None:
+    gold = {**PLAIN, "annotations": [{**one, "bbox": None} for one in PLAIN["annotations"]]}
+    results, _, folder = written(tmp_path, gold, perfect(PLAIN))
+
+    with pytest.raises(ConfigError, match="cannot be measured on.*no box is left"):
+        evaluate(results, folder, bootstrap=0)
+
+
+def test_an_ap_of_0_is_told_with_what_to_check(tmp_path: Path) -> None:
+    rows = perfect(PLAIN)
+    others = [
+        [row | {"category_id": 3 - row["category_id"]} for row in rows],
+        [row | {"bbox": [side / 200 for side in row["bbox"]]} for row in rows],
+    ]
+    for changed in others:
+        results, file, folder = written(tmp_path, PLAIN, changed)
+        for form in (file, folder):
+            answer = told(results, "--gold", form)
+            assert json.loads(answer.stdout)["AP"] == 0 and "so AP is 0: check" in answer.stderr
+        folder.rename(tmp_path / f"gold {len(list(tmp_path.iterdir()))}")
+    plain = told(*written(tmp_path, PLAIN, rows)[:1], "--gold", file)
+    assert "so AP is 0" not in plain.stderr

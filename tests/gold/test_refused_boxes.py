@@ -235,6 +235,27 @@ def test_an_import_of_which_every_box_was_refused_exits_3_with_counts_and_reason
         assert "1 of 1 annotations were refused (field_missing 1, e.g. one: expected a list" in err
 
 
+@pytest.mark.parametrize(("shift", "first"), [(-1, 0), (1, 2)])
+def test_category_ids_that_are_off_by_one_are_told_with_the_remedy(
+    tmp_path: Path, shift: int, first: int
+) -> None:
+    held = coco([{"bbox": BOX, "category_id": number + shift} for number in (1, 2, 3)])
+    (tmp_path / "file.json").write_text(json.dumps(held))
+
+    code, out, err = run(tmp_path, "coco", str(tmp_path / "file.json"))
+
+    assert code == 3 and len(json.loads(out)["problems"]) == 1
+    assert "1 of 3 name no category. They are off by one" in err
+    assert f"let the category ids count from {first} and import again" in err
+
+
+@pytest.mark.parametrize("ids", [[1, 2, 3], [1, 2, 99], [1, 2, 4], [2, 3], [1]])
+def test_category_ids_without_proof_of_a_shift_are_imported(tmp_path: Path, ids: list[int]) -> None:
+    (tmp_path / "file.json").write_text(json.dumps(coco([{"bbox": BOX, "category_id": n} for n in ids])))
+
+    assert run(tmp_path, "coco", str(tmp_path / "file.json"))[0] == 0
+
+
 def test_boxes_that_a_split_leaves_out_are_not_refused(tmp_path: Path) -> None:
     held = coco([CUP])
     held["images"].append({"id": 8, "file_name": "two.jpg", **SIZE})

@@ -14,6 +14,7 @@ from typing import Any
 from pipelines.exchange.gold.boxes import read_box
 from pipelines.exchange.gold.detection import Unknown, clean, drawn, is_readable, prompt_of
 from pipelines.exchange.gold.frames import Frame, frame_of
+from pipelines.exchange.gold.label_shifts import LabelShifts
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.rows import GoldPhrase, RowMaker
 from pipelines.exchange.gold.spill import CocoFile, id_text, same_form
@@ -26,17 +27,23 @@ _FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")
 class CocoGold:
     """Rows of a COCO-like detection file. `exhaustive` is known when all rows were taken."""
 
-    problems = ()
-
     def __init__(self, path: Path, options: Options, tally: Tally) -> None:
         self._path, self._options, self._tally = path, options, tally
         self.exhaustive = True
         self.facts: dict[str, Any] = {}
+        self._shifts = LabelShifts({})
+
+    @property
+    def problems(self) -> list[str]:
+        """Return why the gold cannot be used as it was read: category ids that are off by one."""
+        found = self._shifts.category_problem()
+        return [] if found is None else [f"{self._path.name}: {found}"]
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One row per image in the file's order. Raises ConfigError for a file without categories."""
         with CocoFile(self._path, self._tally) as file:
             self._names = _names(file.rest["categories"], self._path)
+            self._shifts = LabelShifts(self._names)
             self._licenses = _licenses(file.rest["licenses"])
             self._all = list(dict.fromkeys(self._names[key] for key in sorted(self._names, key=_in_order)))
             self.facts = {"categories": len(self._names), "names": len(self._all), "federated": False}
@@ -72,7 +79,7 @@ class CocoGold:
             raise Refused("nothing_to_learn", name)
         unknown = [phrase for phrase in phrases if phrase.unknown]
         self._tally.unknown(len(unknown))
-        partly = [phrase.root for phrase in unknown if phrase.boxes]
+        partly = [phrase.root for phrase in unknown if phrase.boxes or phrase.ignored]
         self._tally.kept("images", image["id"], frame.repairs)
         return maker.row(
             frame,
@@ -109,6 +116,7 @@ class CocoGold:
 
     def _category(self, annotation: Mapping[str, Any], repairs: set[str]) -> str:
         key = id_text(annotation.get("category_id"))
+        self._shifts.add(key, None)
         if key is None or key not in self._names:
             raise Refused("category_unknown", f"{annotation.get('category_id')!r}")
         if not isinstance(annotation["category_id"], int):

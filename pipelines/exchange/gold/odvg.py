@@ -9,7 +9,6 @@ A class of which an instance was refused is unknown in that image: unresolved, n
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipelines.exchange.gold.coco import check_split
 from pipelines.exchange.gold.detection import Unknown, clean, drawn, is_readable, prompt_of
 from pipelines.exchange.gold.frames import Frame, frame_of
 from pipelines.exchange.gold.json_stream import lines_of
+from pipelines.exchange.gold.label_shifts import LabelShifts
 from pipelines.exchange.gold.mdetr import phrase_at, read_caption
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.rows import GoldPhrase, RowMaker
@@ -92,7 +92,9 @@ class OdvgGold:
         caption, phrases, repairs = make(line[kinds[0]], frame, name, number)
         self.facts[kinds[0]] += 1
         self._tally.kept("lines", f"line {number}", (*frame.repairs, *repairs))
-        return maker.row(frame, name, caption, phrases, meta={"line": number})
+        partly = [phrase.root for phrase in phrases if phrase.unknown and phrase.boxes]
+        known = {"not_exhaustive": partly} if kinds == ["detection"] and partly else {}
+        return maker.row(frame, name, caption, phrases, meta={"line": number, **known})
 
     def _file_name(self, line: Mapping[str, Any]) -> str:
         wanted = self._options.dialect
@@ -228,60 +230,6 @@ class OdvgGold:
             return placed[text]
         placed[text] = find_phrase(text, caption, set(phrases), repairs)
         return placed[text]
-
-
-class LabelShifts:
-    """Evidence that labels count from another number than the label map does."""
-
-    def __init__(self, labels: Mapping[str, str]) -> None:
-        self._labels = {int(key): name for key, name in labels.items() if _is_index(key)}
-        self._used: set[int] = set()
-        self._counts: Counter[str] = Counter()
-
-    def add(self, key: str | None, named: str | None) -> None:
-        """Count a label; `named` is the class name beside it."""
-        if key is None or not _is_index(key):
-            return
-        label = int(key)
-        self._counts["labels"] += 1
-        self._counts["outside"] += label not in self._labels
-        if not self._labels.keys().isdisjoint((label - 1, label, label + 1)):
-            self._used.add(label)
-        else:
-            self._counts["far"] += 1
-        if named is not None:
-            self._counts["named"] += 1
-            for shift in (0, -1, 1):
-                self._counts[f"named {shift}"] += self._labels.get(label + shift) == named
-
-    def problem(self) -> str | None:
-        """Return what proves a map that is off by one, and the remedy; None without proof.
-
-        Proof is that all names agree with the neighbour's index and not all with their own. Without names it is
-        that the labels are all of the map's indices moved by one.
-        """
-        if not self._labels or not self._counts["labels"] or self._counts["far"]:
-            return None
-        for shift in (-1, 1):
-            moved = {index - shift for index in self._labels}
-            by_name = self._counts[f"named {shift}"] == self._counts["named"] > self._counts["named 0"]
-            by_range = not self._counts["named"] and self._used == moved and self._counts["outside"]
-            if by_name or by_range:
-                return self._told(shift, moved)
-        return None
-
-    def _told(self, shift: int, moved: set[int]) -> str:
-        named = self._counts["named"]
-        names = f" and all {named} class names agree with index label{shift:+d}" if named else ""
-        return (
-            f"its indices are {min(self._labels)} to {max(self._labels)}, the labels of the file "
-            f"{min(self._used)} to {max(self._used)}: {self._counts['outside']} of {self._counts['labels']} are not "
-            f"in the map{names}. The map is off by one; let its indices count from {min(moved)} and import again"
-        )
-
-
-def _is_index(key: str) -> bool:
-    return key.removeprefix("-").isdecimal() and len(key) < 19
 
 
 def _boxes(value: Any, frame: Frame, repairs: set[str]) -> list[Box]:

@@ -17,6 +17,7 @@ _ELSEWHERE = ("not_in_split", "image_refused", "image_unknown")  # boxes of imag
 def every_box_refused(regions: int, account: Mapping[str, Any]) -> str | None:
     """Return what was refused and the remedy if gold has no region for that reason, else None.
 
+    regions: those that can be learned. Refused boxes make others of their classes regions to ignore
     Boxes of images that `--split` leaves out were not refused.
     """
     for kind, counts in _box_records(account):
@@ -28,9 +29,10 @@ def every_box_refused(regions: int, account: Mapping[str, Any]) -> str | None:
         examples = account.get("examples", {})
         first = next((f", e.g. {examples[key][0]}" for c in codes if (key := f"{kind} {c}") in examples), "")
         reasons = ", ".join(f"{code} {number}" for code, number in codes.items())
+        others = "" if refused == total else "; the others are to be ignored"
         return (
-            f"no box is left: {refused} of {total} {kind} were refused ({reasons}{first}), so it is not known what the "
-            "images hold. Mend these records (docs/gold.md explains the codes) and import the file again"
+            f"no box is left: {refused} of {total} {kind} were refused ({reasons}{first}){others}, so it is not known "
+            "what the images hold. Mend these records (docs/gold.md explains the codes) and import the file again"
         )
     return None
 

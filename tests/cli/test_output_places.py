@@ -204,9 +204,7 @@ def test_a_file_of_another_verbs_output_or_a_shard_is_never_written(
     places = (
         "view/view.json evidence/commits/x.json gold/new.json audit/sample.json shards/0.tar shards/new.json"
     )
-    places += (
-        " pictures/new.json training/report.json demo/job.yaml rounds/steps/new.json model/config.json evidence"
-    )
+    places += " pictures/new.json training/report.json demo/job.yaml rounds/steps/new.json model/config.json evidence"
     before = files_of(made)
 
     found = {

@@ -244,16 +244,27 @@ def test_category_ids_that_are_off_by_one_are_told_with_the_remedy(
 
     code, out, err = run(tmp_path, "coco", str(tmp_path / "file.json"))
 
-    assert code == 3 and len(json.loads(out)["problems"]) == 1
+    assert code == 3 and "off by one" in json.loads(out)["problems"][0]
     assert "1 of 3 name no category. They are off by one" in err
     assert f"let the category ids count from {first} and import again" in err
 
 
 @pytest.mark.parametrize("ids", [[1, 2, 3], [1, 2, 99], [1, 2, 4], [2, 3], [1]])
-def test_category_ids_without_proof_of_a_shift_are_imported(tmp_path: Path, ids: list[int]) -> None:
+def test_category_ids_are_not_called_off_by_one_without_proof(tmp_path: Path, ids: list[int]) -> None:
     (tmp_path / "file.json").write_text(json.dumps(coco([{"bbox": BOX, "category_id": n} for n in ids])))
 
-    assert run(tmp_path, "coco", str(tmp_path / "file.json"))[0] == 0
+    assert "off by one" not in run(tmp_path, "coco", str(tmp_path / "file.json"))[2]
+
+
+def test_an_import_of_which_every_kept_box_is_to_be_ignored_exits_3(tmp_path: Path) -> None:
+    held = coco([CUP, {"bbox": BOX, "category_id": 9}])  # `categories` lacks a class of the file
+    (tmp_path / "file.json").write_text(json.dumps(held))
+
+    code, _, err = run(tmp_path, "coco", str(tmp_path / "file.json"))
+
+    assert code == 3
+    assert "no box is left: 1 of 2 annotations were refused (category_unknown 1, e.g. 1" in err
+    assert "the others are to be ignored" in err
 
 
 def test_boxes_that_a_split_leaves_out_are_not_refused(tmp_path: Path) -> None:
@@ -286,10 +297,22 @@ def test_a_label_map_that_is_off_by_one_is_told_with_its_evidence_and_exits_3(
     assert f"let its indices count from {1 - first} and import again" in err
 
 
+def test_a_label_map_is_called_off_by_one_though_a_class_does_not_occur(
+    tmp_path: Path, as_lines: Callable
+) -> None:
+    map_file = tmp_path / "labels.json"
+    map_file.write_text('{"0": "cup", "1": "dog", "2": "lynx"}')
+    (tmp_path / "lines").write_text(as_lines(*(detection(instance(label=n)) for n in (1, 3))))
+
+    code, _, err = run(tmp_path, "odvg", str(tmp_path / "lines"), "--label-map", str(map_file))
+
+    assert code == 3 and "The map is off by one" in err
+
+
 def test_a_label_map_is_not_called_wrong_without_proof(tmp_path: Path, as_lines: Callable) -> None:
     map_file = tmp_path / "labels.json"
     map_file.write_text('{"0": "cup", "1": "dog", "2": "lynx"}')
-    for labels in ([0, 1, 2], [1, 2], [0, 3], [1, 3], [0, 1, 2, 3], [1, 2, 3, 18]):
+    for labels in ([0, 1, 2], [1, 2], [0, 3], [0, 1, 2, 3], [1, 2, 3, 18]):
         (tmp_path / "lines").write_text(as_lines(*(detection(instance(label=n)) for n in labels)))
 
         code, _, err = run(tmp_path, "odvg", str(tmp_path / "lines"), "--label-map", str(map_file))

@@ -34,14 +34,16 @@ class LabelShifts:
         """Return what proves a map that is off by one, and the remedy; None without proof.
 
         Proof is that all names agree with the neighbour's index and not all with their own. Without names it is
-        that the labels are all of the map's indices moved by one.
+        that every label is one of the map's indices moved by one, that they are more than half of those, and that some
+        are outside the map.
         """
         if not self._labels or not self._counts["labels"] or self._counts["far"]:
             return None
         for shift in (-1, 1):
             moved = {index - shift for index in self._labels}
             by_name = self._counts[f"named {shift}"] == self._counts["named"] > self._counts["named 0"]
-            by_range = not self._counts["named"] and self._used == moved and self._counts["outside"]
+            fits = self._used <= moved and 2 * len(self._used) > len(moved)
+            by_range = not self._counts["named"] and fits and self._counts["outside"]
             if by_name or by_range:
                 return self._told(shift, moved)
         return None

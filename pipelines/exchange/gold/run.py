@@ -118,11 +118,11 @@ def _check_path(format: str, path: Path) -> None:
 def _spooled(
     rows: Iterator[dict[str, Any]], spool: BinaryIO, tell: Callable[[int], None] | None
 ) -> tuple[int, int]:
-    """Write the rows to the spool; return how many rows and regions they are."""
+    """Write the rows to the spool; return how many rows they are, and how many regions that are not to be ignored."""
     number = regions = 0
     for number, row in enumerate(rows, start=1):
         spool.write(json.dumps(row).encode() + b"\n")
-        regions += len(row["regions"])
+        regions += sum(region["fate"] != "ignore" for region in row["regions"])
         if tell is not None:
             tell(number)
     return number, regions

@@ -94,7 +94,7 @@ def write_evidence(folder: Path, units: int, rows: int) -> None:
             entry_of(commit_unit(store, unit, parts, UnitResult(rows=made, rejections=[]), metadata))
         )
     digest = SetDigest().add((entry.unit, entry.rows_digest) for entry in entries)
-    segments = (write_segment(store, entries),)
+    segments = (write_segment(store, entries, 1),)
     snapshot = Snapshot(
         version=1, job_digest="sha256:job", planned=units, totals=segments[0].totals, digest=digest.value(),
         digest_state=digest.encoded(), segments=segments,

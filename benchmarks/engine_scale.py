@@ -10,6 +10,7 @@ those are the workers' own writes, which no driver waits for.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import hashlib
 import json
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from engine.settings import InputSettings
 from engine.storage import Store
 from engine.work.dispatch import drive
 from engine.work.labelling import Labelling
-from engine.work.tasks import Outcome, Task
+from engine.work.tasks import Outcome, PoolState, Task
 from schemas.digests import digest_of
 from schemas.ledger import DataFile, SampleCounts, ShardFacts, SnapshotEntry, Unit
 
@@ -104,6 +105,10 @@ class FakePool:
         outcome = self._work(actor.tasks.popleft())
         self.worked_s += time.perf_counter() - begun
         return outcome
+
+    def state(self) -> PoolState:
+        """See Pool."""
+        return PoolState(wanted=len(self._actors), placed=len(self._actors))
 
     def close(self) -> None:
         """See Pool."""
@@ -295,7 +300,7 @@ def read(store: Store, shards: int) -> dict[str, Any]:
     before, begun = resident_bytes(), time.perf_counter()
     snapshot = latest_snapshot(store)
     status_s = time.perf_counter() - begun
-    entries = most = 0
+    entries, most = 0, before
     for entries, _ in enumerate(snapshot_entries(store, snapshot), 1):
         most = most if entries % 10_000 else max(most, resident_bytes())
     assert entries == snapshot.totals.units == shards * UNITS_PER_SHARD
@@ -306,7 +311,18 @@ def read(store: Store, shards: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+@contextlib.contextmanager
+def publishing_by_units() -> Iterator[None]:
+    """Switch off the publishing by time, see PublishingEvery."""
+    every_s = engine.work.labelling.PUBLISH_EVERY_S
+    engine.work.labelling.PUBLISH_EVERY_S = float("inf")
+    try:
+        yield
+    finally:
+        engine.work.labelling.PUBLISH_EVERY_S = every_s
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--units", type=int, default=1_000_000)
@@ -314,14 +330,14 @@ def main() -> None:
     parser.add_argument("--publish-every", type=int, default=3_000, help="units")
     parser.add_argument("--folder", type=Path, help="where the output goes; default a temporary folder")
     parser.add_argument("--part", choices=["restart", "read"], help=argparse.SUPPRESS)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     if asked.part:
         part = restart if asked.part == "restart" else read
         print(json.dumps(part(CountingStore(str(asked.folder)), asked.units // UNITS_PER_SHARD)))
         return
-    engine.work.labelling.PUBLISH_EVERY_S = float("inf")  # by units here, see PublishingEvery
-    with tempfile.TemporaryDirectory(prefix="groundswell-scale-", dir=asked.folder) as folder:
-        print(json.dumps(measure(folder, asked.units, asked.actors, asked.publish_every), indent=1))
+    folder = tempfile.TemporaryDirectory(prefix="groundswell-scale-", dir=asked.folder)
+    with publishing_by_units(), folder as name:
+        print(json.dumps(measure(name, asked.units, asked.actors, asked.publish_every), indent=1))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from types import ModuleType
 import numpy as np
 import torch
 
+from benchmarks.inputs import existing_folder
+
 TESTS = Path(__file__).resolve().parent.parent / "tests" / "glip"
 CASES = ("A", "B", "C")
 
@@ -27,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=existing_folder("the authors' recorded outputs"))
     parser.add_argument("--variants", default="tiny,tiny_a")
     parser.add_argument("--dtypes", default="float32,float64")
     options = parser.parse_args(arguments)

@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 MODELS = ("glip-t", "glip-a", "glip-l", "grounding-dino-tiny")
+SMALL = ("glip-small", "grounding-dino-small")  # for a look at whether it runs
 TOKENS, VOCABULARY = 256, 30522
 # Words, a separator after each second one: about as a detection prompt of COCO's 80 names fills 256 tokens.
 PROMPT_TOKENS = 195
@@ -39,6 +40,21 @@ PARTS = {
     "encoder": ("model.encoder",),
     "decoder": ("model.decoder",),
 }
+_SMALL_TEXT = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 32}
+_SMALL_GROUNDING_DINO: dict[str, Any] = {
+    "backbone_config": {
+        "model_type": "swin", "embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1),
+        "out_features": ["stage2", "stage3", "stage4"],
+    },
+    "text_config": {"model_type": "bert", **_SMALL_TEXT},
+    "d_model": 32, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 32, "num_queries": 20,
+    "decoder_layers": 2, "decoder_attention_heads": 2, "decoder_ffn_dim": 32,
+}  # fmt: skip
+_SMALL_GLIP: dict[str, Any] = {
+    "swin_embed_dim": 16, "swin_depths": (1, 1, 1, 1), "swin_heads": (1, 1, 1, 1), "channels": 32,
+    "text_hidden": 32, "text_layers": 1, "text_heads": 2, "text_intermediate": 32, "num_blocks": 1,
+    "fusion_width": 32,
+}  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -67,7 +83,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     gpu = torch.cuda.is_available()
-    parser.add_argument("--models", default="glip-t,grounding-dino-tiny", help=", ".join(MODELS))
+    parser.add_argument("--models", default="glip-t,grounding-dino-tiny", help=", ".join(MODELS + SMALL))
     parser.add_argument("--device", default="cuda" if gpu else "cpu", choices=("cpu", "cuda"))
     parser.add_argument("--size", default="800x1333" if gpu else "480x640", help="height x width")
     parser.add_argument("--batches", default="1,2,4,8,16,32" if gpu else "1")
@@ -131,12 +147,15 @@ def measure(model: str, precision: str, batch: str, options: argparse.Namespace)
 def build(model: str) -> nn.Module:
     """A model with random weights."""
     torch.manual_seed(0)
-    if model == "grounding-dino-tiny":
+    if model.startswith("grounding-dino"):
         from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection
 
-        return GroundingDinoForObjectDetection(GroundingDinoConfig())
-    from teacher.models.glip import GlipForGrounding, glip_a, glip_l, glip_t
+        small = _SMALL_GROUNDING_DINO if model in SMALL else {}
+        return GroundingDinoForObjectDetection(GroundingDinoConfig(**small))
+    from teacher.models.glip import GlipConfig, GlipForGrounding, glip_a, glip_l, glip_t
 
+    if model in SMALL:
+        return GlipForGrounding(GlipConfig(**_SMALL_GLIP))
     return GlipForGrounding({"glip-t": glip_t, "glip-a": glip_a, "glip-l": glip_l}[model]())
 
 

@@ -1,18 +1,19 @@
 """Pillow against simplejpeg on the photographs of a tar: milliseconds an image, and whether the pixels are equal.
 
-`python -m benchmarks.jpeg_decoders SHARD.tar` prints one line a decoder.
+python -m benchmarks.jpeg_decoders SHARD.tar      # one line a decoder
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import simplejpeg
 
+from benchmarks.inputs import existing_file
 from engine.reading.images import decode_image
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
@@ -23,8 +24,13 @@ DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
 }
 
 
-def main(path: Path) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Decode every photograph by each decoder, one thread."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("shard", type=existing_file("a WebDataset tar with JPEGs"))
+    path: Path = parser.parse_args(arguments).shard
     shard = open_shard(path, str(path), InputSettings(urls=("x",)).reading())
     images = list(shard.images([raw for raw in shard.samples(0, len(shard)) if raw.rejected is None]))
     expected = [decode_image(data).rgb_u8 for data in images]
@@ -37,4 +43,4 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

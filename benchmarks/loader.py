@@ -41,26 +41,33 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--photos", type=Path, default=Path("../shared/data/real_web"))
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of each contestant in each round")
+    parser.add_argument("--images", type=int, default=2000, help="drawings of the tiny world")
+    parser.add_argument("--steps", type=int, default=100, help="of the training; 3 at least")
+    parser.add_argument("--processes", type=int, default=2, help="of the last contestant; 0 leaves it out")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        data = [tiny_images(Path(folder) / "tiny")]
-        if chosen.photos.is_dir():
+        data = [tiny_images(Path(folder) / "tiny", chosen.images)]
+        if not chosen.photos.is_dir():
+            print(f"{chosen.photos} is not a folder: no photographs; give one of tars with --photos\n")
+        else:
             data.append(photographs(Path(folder) / "photos", chosen.photos, data[0].start))
         print("| data | loader | samples/s, median | of webdataset in the same round | each round |")
         print("|---|---|---|---|---|")
         for one in data:
-            _compare(one, chosen.rounds, chosen.seconds)
-        _training(data[0])
+            _compare(one, chosen.rounds, chosen.seconds, chosen.processes)
+        _training(data[0], chosen.steps)
 
 
-def _compare(data: Data, rounds: int, seconds: float) -> None:
+def _compare(data: Data, rounds: int, seconds: float, processes: int) -> None:
     contestants: dict[str, Callable[[], Iterator[int]]] = {
         "bare loop": lambda: bare_loop(data, BATCH),
         "webdataset": lambda: plain_webdataset(data, BATCH),
         "mixture, two threads": lambda: _mixture(data, LoaderSettings(threads=2)),
-        "mixture, two processes": lambda: _mixture(data, LoaderSettings(processes=2)),
     }
+    if processes:
+        name = f"mixture, {'two' if processes == 2 else processes} processes"
+        contestants[name] = lambda: _mixture(data, LoaderSettings(processes=processes))
     speeds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, start in contestants.items():
@@ -94,7 +101,7 @@ def _settings(data: Data, out: Path, steps: int) -> TrainSettings:
         hard_negatives=HARD_NEGATIVES,
         steps=steps,
         batch_size=BATCH,
-        log_every=10,
+        log_every=min(10, max(steps // 3, 1)),
         tensorboard=False,
     )
 
@@ -106,16 +113,17 @@ def _mixture(data: Data, loader: LoaderSettings) -> Iterator[int]:
         yield len(batch.names)
 
 
-def _training(data: Data) -> None:
+def _training(data: Data, steps: int) -> None:
     """The tiny model at its own pace, one thread; the first steps warm up."""
-    settings = _settings(data, data.folder / "run", 100)
+    settings = _settings(data, data.folder / "run", steps)
     train(settings)
     records = read_journal(Path(settings.out))[2:]
     waits = [record["data_wait_share"] for record in records]
     speed = statistics.median(record["images_per_s"] for record in records)
     print(
         f"\ntraining the tiny model, one thread: {speed:.0f} samples/s, waiting for data "
-        f"{statistics.median(waits):.1%} of the time (worst ten steps {max(waits):.1%}; target at most 5 %)"
+        f"{statistics.median(waits):.1%} of the time (worst {settings.log_every} steps {max(waits):.1%}; target at "
+        "most 5 %)"
     )
 
 

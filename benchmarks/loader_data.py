@@ -48,12 +48,14 @@ class Data:
         return GlipProcessor.from_pretrained(self.start)
 
 
-def tiny_images(folder: Path) -> Data:
+def tiny_images(folder: Path, images: int) -> Data:
     """The tiny world's gold: 96 px drawings."""
-    settings = WorldSettings(gold_images=2000, web_images=0, test_images=4)
+    settings = WorldSettings(gold_images=images, web_images=0, test_images=4)
     world, _ = build_world(folder / "world", settings)
     start = write_start(folder / "start", settings)
     materialize_webdataset(world.gold_view, str(folder / "tars"))
+    if len(tars := list((folder / "tars").glob("*.tar"))) == 1:
+        _copy_each(tars)
     return Data("tiny world, 96 px", folder, start, exhaustive=True)
 
 
@@ -62,14 +64,18 @@ def photographs(folder: Path, shards: Path, tiny_start: Path) -> Data:
     folder.mkdir(parents=True)
     write_view(str(folder / "view"), _photo_rows(shards), kind="view", provenance={})
     materialize_webdataset(str(folder / "view"), str(folder / "tars"))
-    for tar in sorted((folder / "tars").glob("*.tar")):
-        shutil.copy(tar, tar.with_name(f"again-{tar.name}"))
+    _copy_each(sorted((folder / "tars").glob("*.tar")))
     start = folder / "start"
     shutil.copytree(tiny_start, start)
     processor = GlipProcessor.from_pretrained(start)
     processor.shorter_side, processor.longer_side = PHOTO_SIDE, PHOTO_LONGER_SIDE
     processor.save_pretrained(start)
     return Data(f"photographs, {PHOTO_SIDE} px", folder, start, exhaustive=False)
+
+
+def _copy_each(tars: list[Path]) -> None:
+    for tar in tars:
+        shutil.copy(tar, tar.with_name(f"again-{tar.name}"))
 
 
 def _photo_rows(shards: Path) -> Iterator[dict[str, Any]]:

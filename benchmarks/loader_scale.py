@@ -24,7 +24,7 @@ from pipelines.demo.world.settings import WorldSettings
 from student.examples import Stream, load_stream
 from student.settings import PromptMix, StreamSettings
 
-UNIT_ROWS, BATCH, DRAWN = 512, 64, 20_000
+UNIT_ROWS, BATCH = 512, 64
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -34,12 +34,13 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--window", type=int, default=StreamSettings(url="x", share=1).shuffle_window)
+    parser.add_argument("--drawn", type=int, default=20_000, help="samples that are read")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(measured(Path(folder), chosen.rows, chosen.window), indent=1))
+        print(json.dumps(measured(Path(folder), chosen.rows, chosen.window, chosen.drawn), indent=1))
 
 
-def measured(folder: Path, rows: int, window: int) -> dict[str, Any]:
+def measured(folder: Path, rows: int, window: int, drawn: int) -> dict[str, Any]:
     """All figures for a view of so many rows (rounded up to whole parts)."""
     url = repeated_view(folder, -(-rows // ROWS_PER_PART))
     settings = StreamSettings(
@@ -52,7 +53,7 @@ def measured(folder: Path, rows: int, window: int) -> dict[str, Any]:
     first, stream = _timed(lambda: load_stream(settings, folder / "cache"))
     again, stream = _timed(lambda: load_stream(settings, folder / "cache"))
     opened = _peak_mb()
-    order_s, places = _timed(lambda: [stream.order.row(place, "0", 0) for place in range(DRAWN)])
+    order_s, places = _timed(lambda: [stream.order.row(place, "0", 0) for place in range(drawn)])
     read_s, _ = _timed(lambda: [stream.examples[row] for row in places])
     return {
         "rows": stream.images,
@@ -62,10 +63,10 @@ def measured(folder: Path, rows: int, window: int) -> dict[str, Any]:
         "peak_mb_open": opened,
         "peak_mb_reading": _peak_mb(),
         "window_blocks": getattr(stream.order, "window", None),
-        "order_us_a_sample": round(order_s / DRAWN * 1e6),
-        "example_us_a_sample": round(read_s / DRAWN * 1e6),
+        "order_us_a_sample": round(order_s / drawn * 1e6),
+        "example_us_a_sample": round(read_s / drawn * 1e6),
         "pairs_of_one_block_in_a_batch": _pairs(np.array(places)),
-        "the_same_shuffled_whole": _whole_pairs(stream),
+        "the_same_shuffled_whole": _whole_pairs(stream, drawn),
     }
 
 
@@ -109,8 +110,8 @@ def _pairs(rows: np.ndarray) -> float:
     return float(np.round(same.mean() / (BATCH * (BATCH - 1)), 6))
 
 
-def _whole_pairs(stream: Stream) -> float:
-    return _pairs(np.random.default_rng(0).integers(stream.images, size=DRAWN))
+def _whole_pairs(stream: Stream, drawn: int) -> float:
+    return _pairs(np.random.default_rng(0).integers(stream.images, size=drawn))
 
 
 if __name__ == "__main__":

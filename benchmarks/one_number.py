@@ -35,23 +35,24 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument(
-        "--arms", default="control,student", help="of control, student, plain; two run at once"
-    )
+    parser.add_argument("--arms", default="control,student", help="of control, student, plain")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=JSON", help="another value in the recipe"
     )
     parser.add_argument(
         "--tag", default="", help="suffix of the arms' folders, for another recipe on the same teacher"
     )
+    parser.add_argument(
+        "--workers", type=int, default=2, help="trainings at a time, a process each; 1: all in this process"
+    )
     chosen = parser.parse_args(arguments)
     changed = {name: json.loads(text) for name, text in (item.split("=", 1) for item in chosen.set)}
     recipe = Recipe.model_validate({"seed": chosen.seed, **changed})
     places = Places(chosen.out)
     arms = {name: _arm(places, recipe, name, chosen.tag) for name in chosen.arms.split(",")}
-    _teach(places, recipe)
+    _teach(places, recipe, chosen.workers)
     labels = _label(places, recipe, chosen.tag)
-    _train_together(list(arms.values()))
+    _train_together(list(arms.values()), chosen.workers)
     print(f"labels of seed {recipe.seed}: {json.dumps(labels)}")
     print(
         "| model | AP head | AP tail | AP50 head | AP50 tail | R@1 | CPU-s |\n|---|---|---|---|---|---|---|"
@@ -67,13 +68,13 @@ def _arm(places: Places, recipe: Recipe, name: str, tag: str) -> TrainSettings:
     return recipe.control(teacher, gold, out) if name == "control" else recipe.plain(teacher, gold, out)
 
 
-def _teach(places: Places, recipe: Recipe) -> None:
+def _teach(places: Places, recipe: Recipe, workers: int) -> None:
     build_world(places.world.folder, recipe.world)
     if not (places.run("start") / "model.safetensors").exists():
         write_start(places.run("start"), recipe.world)
     trainings = places.trainings(recipe)
     for name in ("base", "teacher"):
-        _train_together([trainings[name]])
+        _train_together([trainings[name]], workers)
 
 
 def _label(places: Places, recipe: Recipe, tag: str) -> dict[str, float]:
@@ -83,12 +84,16 @@ def _label(places: Places, recipe: Recipe, tag: str) -> dict[str, float]:
     return _quality(places, tag)
 
 
-def _train_together(runs: list[TrainSettings]) -> None:
-    """Two at a time, each in a process of its own with one thread."""
+def _train_together(runs: list[TrainSettings], workers: int) -> None:
+    """So many at a time, each in a process of its own with one thread; a single worker is this process."""
+    if workers == 1:
+        for settings in runs:
+            _train_one(settings)
+        return
     context = multiprocessing.get_context("spawn")
-    for first in range(0, len(runs), 2):
+    for first in range(0, len(runs), workers):
         processes = [
-            context.Process(target=_train_one, args=(settings,)) for settings in runs[first : first + 2]
+            context.Process(target=_train_one, args=(settings,)) for settings in runs[first : first + workers]
         ]
         for process in processes:
             process.start()

@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import io
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.inputs import existing_folder
 from engine.reading.images import decode_image
 from schemas.digests import sha256_hex
 from schemas.errors import SampleRejected
@@ -27,13 +28,13 @@ _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _SMALLEST_PX = 64
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folders", nargs="+", type=Path)
-    images = pictures(parser.parse_args().folders)
+    parser.add_argument("folders", nargs="+", type=existing_folder("a folder of images or tars"))
+    images = pictures(parser.parse_args(arguments).folders)
     hashes = {name: seen for name, image in images.items() if (seen := perceptual_hash(image)) is not None}
     distances = pair_distances(list(hashes.values()))
     print(f"{len(images)} images, {len(hashes)} with a hash, {len(distances)} pairs")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.inputs import existing_folder
 from pipelines.cli.shell import table
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.phrases.number import phrase_number
@@ -35,7 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--treebanks", type=Path, required=True)
+    parser.add_argument(
+        "--treebanks",
+        type=existing_folder(f"a folder with {', '.join(f'{file}.conllu.xz' for file in SETS.values())}"),
+        required=True,
+    )
     parser.add_argument(
         "--list", type=int, default=0, help="print so many mistakes of the rule, by frequency"
     )

@@ -13,8 +13,8 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
+from benchmarks.inputs import existing_file
 from pipelines.cli.shell import table
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.phrases.score import F1, read_bracketed, scores
@@ -57,7 +57,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--gold", type=Path, required=True)
+    parser.add_argument("--gold", type=existing_file("bracketed captions, one a line"), required=True)
     parser.add_argument("--pipeline", help="a spaCy model by name or path, beside the bundled ones")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args(arguments)

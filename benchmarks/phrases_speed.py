@@ -17,8 +17,8 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
+from benchmarks.inputs import existing_file
 from pipelines.cli.shell import table
 from teacher.phrases.finder import BATCH_CAPTIONS, SpacyPhraseFinder
 from teacher.settings import PhraseSettings
@@ -92,7 +92,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--captions", type=Path, required=True, help="a UTF-8 file, one caption a line")
+    parser.add_argument(
+        "--captions",
+        type=existing_file("a UTF-8 file, one caption a line (make bench-phrases CAPTIONS=FILE)"),
+        required=True,
+        help="a UTF-8 file, one caption a line",
+    )
     parser.add_argument("--n", type=int, default=4000, help="at most so many distinct captions")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")

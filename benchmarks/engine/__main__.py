@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(
                 f"{name:32} {statistics.median(rates):7.1f} images/s  {statistics.median(shares):.3f} of bare loops"
             )
-        for line in protocol_lines(Path(folder)):
+        for line in protocol_lines(Path(folder), options.commits):
             print(line, flush=True)
     if options.out:
         Path(options.out).write_text(
@@ -77,6 +77,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--megabytes", type=int, default=30, help="hashing per image; 30 are at least 20 ms")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--commits", type=int, default=20, help="units that are committed, one by one")
     parser.add_argument("--without-ray-data", action="store_true")
     parser.add_argument("--out", help="a JSON file for the figures")
     return parser.parse_args(arguments)

@@ -16,26 +16,25 @@ from engine.storage import Store
 from schemas.arrow import EVIDENCE, table_of
 from schemas.ledger import Unit, unit_name
 
-UNITS = 20
 ROWS = 500
 _OPERATIONS = ("read", "put_if_absent", "put", "list", "exists", "size")
 
 
-def protocol_lines(folder: Path) -> Iterator[str]:
+def protocol_lines(folder: Path, units: int) -> Iterator[str]:
     """One line: how a commit of 500 rows compares with encoding the rows and writing the file."""
     store = Store(str(folder / "protocol"))
     counted = _count_operations(store)
     rows = [_row(index) for index in range(ROWS)]
     begun = time.perf_counter()
-    for number in range(UNITS):
+    for number in range(units):
         data = table_bytes(table_of(rows, EVIDENCE, {}), ROW_GROUP_ROWS)
         (folder / f"plain-{number}.parquet").write_bytes(data)
-    plain_ms = (time.perf_counter() - begun) / UNITS * 1000
+    plain_ms = (time.perf_counter() - begun) / units * 1000
     begun = time.perf_counter()
-    for number in range(UNITS):
+    for number in range(units):
         _commit(store, rows, number)
-    ours_ms = (time.perf_counter() - begun) / UNITS * 1000
-    per_unit = {name: count / UNITS for name, count in counted.items()}
+    ours_ms = (time.perf_counter() - begun) / units * 1000
+    per_unit = {name: count / units for name, count in counted.items()}
     yield (
         f"a commit of {ROWS} rows on local disk: {ours_ms:.1f} ms; encoding and writing them plainly: "
         f"{plain_ms:.1f} ms; store operations per unit: {per_unit}"

@@ -45,13 +45,12 @@ def needs_cluster(words: list[str]) -> bool:
 @pytest.mark.ray
 @pytest.mark.timeout(600)
 def test_every_command_that_needs_no_cluster_runs_in_order_on_a_quick_demo(
-    readme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray_cluster: None
+    readme: str, quick_demo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    run(["groundswell", "demo", "--quick"])
+    monkeypatch.chdir(quick_demo)
     for text in blocks(readme, "yaml"):
         name, body = text.split("\n", 1)
-        (tmp_path / name.removeprefix("# ")).write_text(body)
+        Path(name.removeprefix("# ")).write_text(body)
 
     told = [words for words in commands(readme) if not needs_cluster(words)]
     for words in told:
@@ -60,7 +59,7 @@ def test_every_command_that_needs_no_cluster_runs_in_order_on_a_quick_demo(
         else:
             run(words)
 
-    assert (tmp_path / "runs/labels.json").is_file() and (tmp_path / "runs/pictures/sheet.jpg").is_file()
+    assert Path("runs/labels.json").is_file() and Path("runs/pictures/sheet.jpg").is_file()
     verbs = "plan label status verify compile stats inspect export train evaluate audit model"
     assert {words[1] for words in told} >= set(verbs.split())
 

@@ -44,9 +44,8 @@ def test_two_rounds_promote_two_students_and_every_model_leads_back_to_the_shard
     assert "2 of 2 rounds promoted a student" in page and nodes["averaged 2"].id in page
 
     cards = [Path(config.out) / f"round-1/{name}/model/README.md" for name in ("averaged", "student")]
-    assert not any(
-        "| held_out |" in card.read_text() for card in cards
-    )  # the average's numbers are not its own
+    # the average's numbers are not its own
+    assert not any("| held_out |" in card.read_text() for card in cards)
 
     said: list[str] = []
     again = run(config, said)

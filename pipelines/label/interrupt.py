@@ -77,7 +77,7 @@ def stop_training_when_asked() -> AbstractContextManager[Stopping]:
 
 @contextmanager
 def end_when_asked() -> Iterator[None]:
-    """For a whole command: SIGTERM raises KeyboardInterrupt, as SIGINT does, and either ends it with SystemExit(130).
+    """For a whole command: SIGTERM raises KeyboardInterrupt, as SIGINT does, and either ends the process with 130.
 
     What `stop_when_asked` began within is watched until the process has ended.
     """

@@ -194,7 +194,9 @@ class _Run:
             told(self.progress, store, stopping) as stopping.last_words,
         ):
             pool = self._pool(address, stopping)
-            with always_then(pool.close, self.work.publish):
+            with always_then(
+                self.work.publish, pool.close
+            ):  # closing takes seconds, which a signal may not leave
                 drive(pool, self.work, stopping, self.progress)
             if stopping():
                 raise KeyboardInterrupt

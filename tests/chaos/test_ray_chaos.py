@@ -287,7 +287,7 @@ def test_sigterm_ends_a_driver_on_ray_with_everything_published(
 
     assert job.driver.wait(timeout=60) == 130, job.said()
     units = status(str(tmp_path / "out"))["units"]
-    assert 4 <= units["committed"] < units["planned"]
+    assert 4 - 2 <= units["committed"] < units["planned"]  # two answers may have been on their way
     if grace_s == 60:
         assert units["committed"] == job.commits()
     assert job.charged_retries() == {}, job.said()

@@ -34,7 +34,7 @@ class Tree:
         sessions = {process.session for process in living if process.number in family} - {os.getsid(0)}
         for process in living:
             if process.number != self._root and (process.number in family or process.session in sessions):
-                self.found.setdefault((process.number, process.started), process)
+                self.found[process.number, process.started] = process  # its name may have changed
 
     def names(self) -> set[str]:
         """What was found so far, by the kernel's short names."""

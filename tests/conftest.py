@@ -57,6 +57,21 @@ def ray_cluster() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def quick_demo(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
+    """The folder in which `groundswell demo --quick` ran, one for the whole run; what it made is in `.demo`."""
+    from typer.testing import CliRunner
+
+    from pipelines.cli import build_app
+
+    folder = tmp_path_factory.mktemp("quick")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        answer = CliRunner().invoke(build_app(), ["demo", "--quick"])
+    assert answer.exit_code == 0, answer.stderr[-3000:]
+    return folder
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several processes, a file stays in one of them, and all tests that need Ray share one: one cluster a run."""
     for item in items:

@@ -14,7 +14,7 @@ _EVERY_S = 0.1
 
 
 def session_of(process: str) -> str:
-    """The session's id of a process, or '' for one that is gone or dead."""
+    """Return the session id of a process; '' for one that is gone or dead."""
     try:
         with open(f"/proc/{process}/stat") as file:
             state, _, _, session, *_ = file.read().rpartition(")")[2].split()

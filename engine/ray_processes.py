@@ -101,7 +101,7 @@ def sigterm_kept() -> Iterator[None]:
 
 @contextmanager
 def _guardian() -> Iterator[int]:
-    """A process that waits for the end of the block or of this process; yields where to tell it of sessions to end."""
+    """Start a process that waits for the end of the block or of this process; yield the pipe for sessions to end."""
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", str(_GUARDIAN)],
         stdin=subprocess.PIPE,
@@ -117,7 +117,7 @@ def _guardian() -> Iterator[int]:
 
 
 def _bound(parent: int, prepare: Callable[[], None] | None, tell: int | None) -> Callable[[], None]:
-    """What a child does before it becomes Ray's program: as Ray says, tell the guardian, end if its parent is gone."""
+    """Return what a child does before it becomes Ray's program: tell the guardian, end if its parent is gone."""
 
     def bind() -> None:
         if prepare is not None:
@@ -132,7 +132,7 @@ def _bound(parent: int, prepare: Callable[[], None] | None, tell: int | None) ->
 
 
 def _action() -> ctypes.Array[ctypes.c_char]:
-    """What the kernel does on SIGTERM now, as a `struct sigaction`."""
+    """Return what the kernel does on SIGTERM now, as a `struct sigaction`."""
     action = ctypes.create_string_buffer(_SIGACTION_BYTES)
     ctypes.CDLL(None).sigaction(signal.SIGTERM, None, action)
     return action

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.shell import JSON, OVERWRITE, example, give, moved_roots, say, verb
+from pipelines.cli.shell import JSON, OVERWRITE, example, give, parse_roots, say, verb
 
 AuditFolder = Annotated[Path, typer.Argument(help="Folder of an audit, made by `audit sample`.")]
 
@@ -63,7 +63,7 @@ def serve(
     """
     from pipelines.audit.desk import serve_audit
 
-    serve_audit(audit, port=port, reviewer=reviewer, say=say, roots=moved_roots(roots))
+    serve_audit(audit, port=port, reviewer=reviewer, say=say, roots=parse_roots(roots))
 
 
 @verb

@@ -16,7 +16,7 @@ from pipelines.cli.shell import (
     Progress,
     example,
     give,
-    moved_roots,
+    parse_roots,
     say,
     verb,
 )
@@ -240,7 +240,7 @@ def verify(
     as_json: bool = JSON,
 ) -> None:
     """Read every file of an output again: digests, counts, schemas, spans, boxes. Exit 5 when one does not hold."""
-    moved = moved_roots(roots)
+    moved = parse_roots(roots)
     if deep:
         from pipelines.label.deep import verify_deep
 
@@ -268,17 +268,17 @@ def clean(out: Out, as_json: bool = JSON) -> None:
 
 def _say_rejected(summary: dict[str, Any]) -> None:
     """Say in one line on stderr how many samples were rejected, if any."""
-    from pipelines.label.judging import judge_again
+    from pipelines.label.judging import judge_summary
 
-    if line := judge_again(summary).line():
+    if line := judge_summary(summary).line():
         say(line)
 
 
 def _exit_on_rejected(summary: dict[str, Any]) -> None:
     """Exit 3 for a job that rejected more samples than `run.max_rejected`, or holds none; say why."""
-    from pipelines.label.judging import judge_again
+    from pipelines.label.judging import judge_summary
 
-    if text := judge_again(summary).text():
+    if text := judge_summary(summary).text():
         say(f"error: {text}")
         raise typer.Exit(3)
 

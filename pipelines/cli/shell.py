@@ -53,7 +53,7 @@ def example(*lines: str) -> str:
     return "\b\nExample:\n" + "\n".join("  " + line for line in lines)
 
 
-def moved_roots(given: list[str]) -> dict[str, str]:
+def parse_roots(given: list[str]) -> dict[str, str]:
     """Parse `--root WAS=NOW`. Raises ConfigError."""
     pairs = [item.partition("=") for item in given]
     for was, equals, now in pairs:

@@ -192,9 +192,9 @@ def whole(summary: dict[str, Any], evidence: str) -> dict[str, Any]:
 
 def refuse_rejected(summary: dict[str, Any], evidence: str) -> dict[str, Any]:
     """Return the summary of a labelling run. Raises UnfinishedError for one that rejected too many samples."""
-    from pipelines.label.judging import judge_again
+    from pipelines.label.judging import judge_summary
 
-    if text := judge_again(summary).text():
+    if text := judge_summary(summary).text():
         raise UnfinishedError(f"{evidence}: {text}")
     return summary
 

@@ -58,7 +58,7 @@ class Judgement:
         return f"rejected {self.num_rejected} of {self.counted} samples ({100 * self.share:.1f} %): {codes}"
 
     def why(self) -> str:
-        """What is wrong, in one line; empty for a run that passed."""
+        """Say what is wrong, in one line; empty for a run that passed."""
         if self.is_passed:
             return ""
         if self.share is not None:
@@ -72,7 +72,7 @@ class Judgement:
         return "the job's shards hold no sample: nothing was labelled"
 
     def remedy(self) -> str:
-        """What to do about it."""
+        """Say what to do about it."""
         if self.share is not None:
             return (
                 "check `input:` (format, image, caption) against the shards, or raise run.max_rejected if these "
@@ -83,11 +83,11 @@ class Judgement:
         return "check input.urls and input.only, and look into the shards (`tar -tf`)"
 
     def reasons(self) -> list[str]:
-        """A line for each code with its count and meaning, most frequent first."""
+        """Return a line for each code with its count and meaning, most frequent first."""
         return explain_counts(self.rejected)
 
     def text(self) -> str:
-        """Why, the remedy and the reasons; empty for a run that passed."""
+        """Return why, the remedy and the reasons; empty for a run that passed."""
         if self.is_passed:
             return ""
         return "\n".join([f"{self.why()}; {self.remedy()}", *(f"  {reason}" for reason in self.reasons())])
@@ -115,12 +115,12 @@ def judge(summary: dict[str, Any], max_rejected: float) -> Judgement:
     )
 
 
-def judge_again(summary: dict[str, Any]) -> Judgement:
+def judge_summary(summary: dict[str, Any]) -> Judgement:
     """Judge a summary that names its limit under `judged`."""
     return judge(summary, summary["judged"]["max_rejected"])
 
 
-def remember_limit(store: Store, max_rejected: float) -> None:
+def record_limit(store: Store, max_rejected: float) -> None:
     """Note the limit where `status` finds it, for a call that had no unit to run."""
     told = newest_progress(store)
     if told is not None and told.settings.max_rejected != max_rejected:

@@ -15,7 +15,7 @@ from engine.work.labelling import Labelling, Progress
 from pipelines.config.load import settings_of
 from pipelines.label.factories import TEACHER, Factories
 from pipelines.label.job import JobConfig
-from pipelines.label.judging import judge, remember_limit
+from pipelines.label.judging import judge, record_limit
 from pipelines.label.progress_record import newest_progress
 from pipelines.label.records import read_job
 from pipelines.label.run import start
@@ -57,7 +57,7 @@ def retry(
             f"nothing failed in {store.url}"
             + (f"; {pending} units are pending, `label` does those" if pending else "")
         )
-        remember_limit(store, job.run.max_rejected)
+        record_limit(store, job.run.max_rejected)
         judged = judge(summary, job.run.max_rejected).data()
         return {**summary, "output": store.url, "judged": judged, "redone": 0}
 

@@ -28,7 +28,7 @@ from engine.work.tasks import Pool, WorkerSpec
 from pipelines.label.factories import TEACHER, Factories
 from pipelines.label.interrupt import stop_when_asked
 from pipelines.label.job import JobConfig
-from pipelines.label.judging import judge, remember_limit
+from pipelines.label.judging import judge, record_limit
 from pipelines.label.progress import RunProgress, told
 from pipelines.label.progress_record import run_name
 from pipelines.label.records import PlanRecord
@@ -102,7 +102,7 @@ def start(
         watched(run.progress)
         run.drive(address or job.run.address)
     else:
-        remember_limit(setting.store, job.run.max_rejected)
+        record_limit(setting.store, job.run.max_rejected)
     if limit is not None:
         work.leave_out_unread()
     summary = {**summarise(work.publish()), "output": setting.store.url, **setting.asked()}

@@ -18,7 +18,7 @@ from pipelines.exchange.gold.label_shifts import LabelShifts
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.rows import GoldPhrase, RowMaker
 from pipelines.exchange.gold.spill import CocoFile, id_text, same_form
-from pipelines.exchange.gold.tally import Refused, Tally, is_standard, taken_along
+from pipelines.exchange.gold.tally import Refused, Tally, code_of_contained, is_standard
 from schemas.errors import ConfigError
 
 _FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")
@@ -61,7 +61,7 @@ class CocoGold:
                 except Refused as refused:
                     left = len(annotations) - (self._tally.told("annotations") - told)
                     self._tally.refused("images", image["id"], refused.code, refused.detail)
-                    code = taken_along(refused)
+                    code = code_of_contained(refused)
                     self._tally.refused("annotations", f"image {image['id']}", code, number=left)
                 else:
                     yield row

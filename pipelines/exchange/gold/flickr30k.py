@@ -22,7 +22,7 @@ from pipelines.exchange.gold.frames import Frame, frame_of
 from pipelines.exchange.gold.mdetr import read_caption
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.rows import DroppedSpan, GoldPhrase, RowMaker, head_of
-from pipelines.exchange.gold.tally import Refused, Tally, is_standard, taken_along
+from pipelines.exchange.gold.tally import Refused, Tally, code_of_contained, is_standard
 from schemas.errors import NotFound
 
 MAX_FILE_BYTES = 1_000_000
@@ -75,7 +75,7 @@ class FlickrGold:
             frame = self._frame(root, name)
         except Refused as refused:
             self._tally.refused("images", file.stem, refused.code, refused.detail)
-            self._tally.refused("captions", file.stem, taken_along(refused), number=len(lines))
+            self._tally.refused("captions", file.stem, code_of_contained(refused), number=len(lines))
             return
         self._tally.kept("images", file.stem, frame.repairs)
         sentences = self._sentences(file.stem, lines, unrelated)

@@ -45,7 +45,7 @@ class LabelShifts:
             fits = self._used <= moved and 2 * len(self._used) > len(moved)
             by_range = not self._counts["named"] and fits and self._counts["outside"]
             if by_name or by_range:
-                return self._told(shift, moved)
+                return self._describe(shift, moved)
         return None
 
     def category_problem(self) -> str | None:
@@ -58,7 +58,7 @@ class LabelShifts:
             f"category. They are off by one; let the category ids count from {min(self._used)} and import again"
         )
 
-    def _told(self, shift: int, moved: set[int]) -> str:
+    def _describe(self, shift: int, moved: set[int]) -> str:
         named = self._counts["named"]
         names = f" and all {named} class names agree with index label{shift:+d}" if named else ""
         return (

@@ -19,7 +19,7 @@ from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.rows import GoldPhrase, RowMaker, head_of
 from pipelines.exchange.gold.spans import Span, read_spans
 from pipelines.exchange.gold.spill import CocoFile, same_form
-from pipelines.exchange.gold.tally import Refused, Tally, taken_along
+from pipelines.exchange.gold.tally import Refused, Tally, code_of_contained
 from schemas.errors import SampleRejected
 
 _KEPT = ("dataset_name", "data_source", "original_img_id", "sentence_id", "tokens_positive_eval")
@@ -45,7 +45,10 @@ class MdetrGold:
                 except Refused as refused:
                     self._tally.refused("images", image["id"], refused.code, refused.detail)
                     self._tally.refused(
-                        "annotations", f"image {image['id']}", taken_along(refused), number=len(annotations)
+                        "annotations",
+                        f"image {image['id']}",
+                        code_of_contained(refused),
+                        number=len(annotations),
                     )
                 else:
                     yield row

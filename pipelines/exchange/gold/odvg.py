@@ -26,7 +26,7 @@ from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.rows import GoldPhrase, RowMaker
 from pipelines.exchange.gold.spans import Span, find_phrase, read_spans
 from pipelines.exchange.gold.spill import id_text
-from pipelines.exchange.gold.tally import Refused, Tally, is_standard, taken_along
+from pipelines.exchange.gold.tally import Refused, Tally, code_of_contained, is_standard
 from schemas.errors import ConfigError, SampleRejected
 
 _IMAGE_KEYS = {"open_gd": "filename", "mmdet": "filename", "tao": "file_name"}
@@ -61,7 +61,7 @@ class OdvgGold:
             except Refused as refused:
                 left = len(inside) - (self._tally.told("regions") - told)
                 self._tally.refused("lines", f"line {number}", refused.code, refused.detail)
-                self._tally.refused("regions", f"line {number}", taken_along(refused), number=left)
+                self._tally.refused("regions", f"line {number}", code_of_contained(refused), number=left)
             else:
                 yield row
 

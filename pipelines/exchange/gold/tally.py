@@ -25,7 +25,7 @@ class Refused(Exception):
         self.code, self.detail = code, detail
 
 
-def taken_along(refused: Refused) -> str:
+def code_of_contained(refused: Refused) -> str:
     """Return the code of the boxes of an image, caption or line that was refused."""
     return refused.code if refused.code == "not_in_split" else "image_refused"
 

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from engine.settings import StorageSettings
 from engine.views import View, open_view
+from pipelines.compile.policy import Policy
 from pipelines.look.tables import Report, Table, bars
 
 Row = dict[str, Any]
@@ -142,9 +143,14 @@ def _phrase_changes(one: Row, other: Row) -> Iterator[str]:
 
 
 def _policy_changes(first: View, second: View) -> dict[str, tuple[Any, Any]]:
-    """Differing fields; one that a policy does not name stands at its default, shown as null."""
-    a, b = (view.manifest.provenance.get("policy") or {} for view in (first, second))
+    """Return the fields that differ; one that a view's record omits has its legacy value. Gold has no policy."""
+    a, b = (_policy_of(view) for view in (first, second))
     return {name: (a.get(name), b.get(name)) for name in sorted(a | b) if a.get(name) != b.get(name)}
+
+
+def _policy_of(view: View) -> dict[str, Any]:
+    policy = view.manifest.provenance.get("policy")
+    return {**Policy.legacy_values(), **policy} if policy else {}
 
 
 def _sorted(counts: Counter[str]) -> dict[str, int]:

@@ -93,7 +93,7 @@ class Policy(LaterSettings):
         if value is None or value == FLOOR:
             return value
         try:
-            score = float(value)
+            score = -1.0 if isinstance(value, bool) else float(value)
         except (TypeError, ValueError):
             score = -1.0
         if not 0 <= score <= 1:

@@ -55,6 +55,7 @@ def test_fates_weights_and_moved_boxes_are_told_apart(view: Any) -> None:
 
     assert ignored.regions == {"only_second": 1, "positive -> ignore": 2, "same": 3}
     assert ignored.policy == {"ignore_score": ("floor", 0.2), "min_score": (0.5, 0.65)}
+    assert weighed.policy["weight"] == ("one", "score")  # the first view's record omits it
     assert weighed.regions == {"weight": 5}
     assert merged.regions == {"box": 1, "same": 4}
     assert "positive -> ignore" in ignored.text()

@@ -320,7 +320,7 @@ def test_a_dump_of_a_policy_loads_back_and_a_record_of_it_too(ignore_score: Any)
     assert ("ignore_score" in policy.identity()) == (ignore_score is not None)
 
 
-@pytest.mark.parametrize("value", ["flor", 1.5, -0.1, [0.2], float("nan")])
+@pytest.mark.parametrize("value", ["flor", 1.5, -0.1, [0.2], float("nan"), True])
 def test_an_ignore_score_that_is_none_of_floor_score_or_null_is_refused_with_what_is_expected(
     value: Any,
 ) -> None:

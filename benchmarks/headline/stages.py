@@ -121,7 +121,8 @@ def _view(job: Job) -> dict[str, Any]:
     from pipelines.compile.run import compile_view
 
     policy = Policy.from_record(job.settings)
-    report = compile_view(str(job.inputs["evidence"] / "evidence"), policy, str(job.out / "view")).data()
+    evidence, view = str(job.inputs["evidence"] / "evidence"), str(job.out / "view")
+    report = compile_view(evidence, policy, view, allow_unlabelled=True).data()
     return {"regions": report["regions"], "phrases": report["phrases"]}
 
 

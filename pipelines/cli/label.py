@@ -154,7 +154,8 @@ def label(
     accepted = ["run.allow_unauthenticated=true"] if insecure_cluster else []
     asked = load_settings(job, JobConfig, [*overrides, *accepted])
     if limit is None:
-        check_folder("output.url", asked.output.url, Kind.EVIDENCE, storage=asked.output.storage)
+        where, storage = asked.output.url, asked.output.storage
+        check_folder("output.url", where, Kind.EVIDENCE, storage=storage, reads=(str(job),))
     elif keep is not None:
         check_folder("--keep", keep, Kind.EVIDENCE)
     summary = run_label(

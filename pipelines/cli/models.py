@@ -58,7 +58,7 @@ def train(
     from student.settings import TrainSettings
 
     settings = load_settings(config, TrainSettings, overrides)
-    check_folder("out", settings.out, Kind.TRAINING)
+    check_folder("out", settings.out, Kind.TRAINING, reads=(str(config),))
 
     from student.card import Told
     from student.train import train as run_train

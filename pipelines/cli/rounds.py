@@ -32,7 +32,7 @@ def rounds(
     from pipelines.rounds.settings import RoundsConfig
 
     asked = load_settings(config, RoundsConfig, overrides)
-    check_folder("out", asked.out, Kind.ROUNDS)
+    check_folder("out", asked.out, Kind.ROUNDS, reads=(str(config),))
 
     from pipelines.rounds.run import run_rounds
 

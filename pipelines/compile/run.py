@@ -31,17 +31,20 @@ def compile_view(
     storage: StorageSettings | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
+    allow_unlabelled: bool = False,
 ) -> CompileReport:
     """Write the view of the evidence's latest snapshot under a policy.
 
-    overwrite: replace another view that stands at `out_url`
+    overwrite:        replace another view that stands at `out_url`
+    allow_unlabelled: write an empty view where no sample is labelled, for an experiment that counts it
     Raises ConfigError when the policy asks for what the evidence no longer holds, or names a calibration of other
     scores or a gold that is none; NotFound without evidence or gold; Conflict when `out_url` holds another view or
     the evidence is not what its snapshot says; UnfinishedError, before anything is written, when no sample of the
     evidence is labelled.
     """
     evidence = open_evidence(evidence_url, storage)
-    _refuse_unlabelled(evidence)
+    if not allow_unlabelled:
+        _refuse_unlabelled(evidence)
     policy.refuse_unless_held_by(evidence.settings)
     policy.refuse_unless_scores_are(evidence.score_kind)
     tally = Tally(DecoyTally(policy.min_score, evidence.pool))

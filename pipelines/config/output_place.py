@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from engine.filesystems import absolute_url
@@ -64,10 +65,14 @@ _URL_AS_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
 _MANY = 3
 
 
-def kind_of(url: str, storage: StorageSettings | None = None) -> Kind:
-    """Return what the folder at a path or URL holds. Raises EnvironmentProblem when it cannot be read."""
+def kind_of(url: str, storage: StorageSettings | None = None, reads: Iterable[str] = ()) -> Kind:
+    """Return what the folder at a path or URL holds. Raises EnvironmentProblem when it cannot be read.
+
+    reads: files that a verb reads; one that is in the folder is no content of it
+    """
     store = open_store(url, storage)
-    names = {name for name in store.names() if not _NO_CONTENT.fullmatch(name)}
+    own = {Path(read).name for read in reads if os.path.dirname(os.path.abspath(read)) == absolute_url(url)}
+    names = {name for name in store.names() if not _NO_CONTENT.fullmatch(name)} - own
     return _kind(store, names) if names else Kind.NOTHING
 
 
@@ -79,19 +84,21 @@ def check_folder(
     storage: StorageSettings | None = None,
     repeats: bool = True,
     overwrite: bool = False,
+    reads: Iterable[str] = (),
 ) -> Kind:
     """Check a folder that a verb is about to write; return what it holds: nothing, or output of a kind in `makes`.
 
     option:    the flag or setting that names it, for messages
     repeats:   whether the verb may go into its own output without --overwrite
     overwrite: whether --overwrite was given; it opens the verb's own kind alone
+    reads:     files that the verb reads, such as its configuration, which may be in the folder
     raises:    Conflict when something else is there or it is inside another verb's output; EnvironmentProblem when it
                cannot be written or a file is in its way
     """
     own = makes if isinstance(makes, tuple) else (makes,)
     place = _place(option, url)
     _refuse_file_in_the_way(option, place, storage)
-    kind = kind_of(place, storage)
+    kind = kind_of(place, storage, reads)
     if kind is not Kind.NOTHING and kind not in own:
         raise Conflict(
             f"{option} {url} holds {_content(place, kind, storage)}; expected a new or empty folder, or "

@@ -55,7 +55,9 @@ class ModelFacts:
 def model_facts(path: str | Path) -> ModelFacts:
     """Return a model's metadata and how many classes it has. Raises NotFound, and ConfigError for no ONNX model."""
     if not Path(path).is_file():
-        raise NotFound(f"detector {path}: no such file; expected the path of an .onnx file")
+        raise NotFound(
+            f"detector {path}: no such file; expected the path of an .onnx file, in a job teacher.model"
+        )
     session = open_onnx(path)
     out = session.get_outputs()[0].shape
     anchors = _anchor_count(session.get_inputs()[0].shape)
@@ -70,7 +72,9 @@ class Yolox:
     def __init__(self, path: str | Path, class_names: tuple[str, ...], nms_iou: float = 0.65) -> None:
         """Raises NotFound for a missing file and ConfigError for a model of another shape than YOLOX's."""
         if not Path(path).is_file():
-            raise NotFound(f"detector {path}: no such file; teacher.model is the path of an .onnx file")
+            raise NotFound(
+                f"detector {path}: no such file; expected the path of an .onnx file, in a job teacher.model"
+            )
         self._session = open_onnx(path)
         self.class_names = class_names
         self.nms_iou = nms_iou

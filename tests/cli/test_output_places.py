@@ -340,6 +340,20 @@ def test_a_folder_may_be_added_beside_the_outputs_of_a_demo(world: Path) -> None
     assert groundswell("inspect", world / "view", "--to", world / "demo/pictures").exit_code == 0
 
 
+def test_a_configuration_may_be_in_the_folder_that_it_names_and_other_files_may_not(tmp_path: Path) -> None:
+    from pipelines.config.output_place import Kind, check_folder
+
+    (tmp_path / "train.yaml").write_text("out: .")
+    asked = ("out", str(tmp_path), Kind.TRAINING)
+
+    assert check_folder(*asked, reads=(str(tmp_path / "train.yaml"),)) is Kind.NOTHING
+    with pytest.raises(Conflict, match="train.yaml"):
+        check_folder(*asked)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(Conflict, match="notes.txt"):
+        check_folder(*asked, reads=(str(tmp_path / "train.yaml"),))
+
+
 def test_a_file_may_be_added_beside_the_outputs_of_a_demo_and_replace_none_of_its_own(world: Path) -> None:
     for _ in range(2):
         assert (

@@ -149,4 +149,4 @@ def test_a_notice_to_end_reaches_two_workers(run: TrainSettings) -> None:
     assert finish(told) == 0 == finish(calm(told))
 
     assert what_was_learned(told) == what_was_learned(calm(told))
-    assert (Path(told.out) / "report.out").read_text().startswith("{")
+    assert (Path(told.out) / "report.log").read_text().startswith("{")

@@ -23,7 +23,7 @@ def start_training(settings: TrainSettings) -> subprocess.Popen[bytes]:
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "train.yaml").write_text(settings.model_dump_json())  # JSON is YAML
-    with (out / "report.out").open("wb") as report, (out / "train.log").open("ab") as log:
+    with (out / "report.log").open("wb") as report, (out / "train.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "pipelines.cli", "train", str(out / "train.yaml"), "--json"],
             stdout=report,

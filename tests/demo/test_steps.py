@@ -64,7 +64,7 @@ def test_a_labelling_run_that_rejected_its_samples_stops_the_demo_with_exit_3(
     assert stopped.value.exit_code == 3 and "IMG_MISSING 1" in str(stopped.value)
 
 
-STAGES = {"teacher": "teacher/metrics.jsonl", "label": "evidence/commits", "train": "student/metrics.jsonl"}
+STAGES = {"teacher": "base/metrics.jsonl", "label": "evidence/commits", "train": "student/metrics.jsonl"}
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_a_sigterm_to_the_group_of_a_demo_ends_it_with_130_and_leaves_no_process
     assert demo.wait(timeout=60) == 130, (tmp_path / "log").read_text()
     assert tree.left_after(10) == []
     if stage == "teacher":
-        assert list((tmp_path / "demo/teacher/checkpoints").iterdir())
+        assert list((tmp_path / "demo/base/checkpoints").iterdir())
 
 
 def test_damaged_evidence_is_removed_and_whole_evidence_stays(tmp_path: Path) -> None:

@@ -45,4 +45,4 @@ def test_the_page_of_the_tiny_world_shows_the_table_of_its_runs(project_root: Pa
     page = (project_root / "docs/tiny_world.md").read_text(encoding="utf-8")
     runs = json.loads((project_root / "docs/tiny_world.json").read_text(encoding="utf-8"))
 
-    assert len(runs) >= 5 and with_table(page, runs) == page
+    assert len(runs) >= 6 and with_table(page, runs) == page

@@ -40,7 +40,7 @@ class Ids:
         texts: dict[str, list[Any]] = {}
         for value in self._exact:
             texts.setdefault(str(id_text(value)), []).append(value)
-        # two ids with one text (7 and "7") are told apart by their form alone
+        # two ids with one text (7 and "7") differ in their form alone
         self._by_text |= {text: same[0] if len(same) == 1 else None for text, same in texts.items()}
 
     def __len__(self) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 from pipelines.exchange.gold.json_stream import EMPTY, fields_of
 from pipelines.exchange.gold.tally import Tally, is_standard
 from schemas.errors import ConfigError
+from student.evaluate import ids
 
 _IMAGE_FIELDS = (
     *("id", "file_name", "width", "height", "coco_url", "license"),
@@ -131,13 +132,8 @@ class CocoFile:
 
 def id_text(value: Any) -> str | None:
     """An id as text, so that 7, 7.0 and "7" are one; None for what is no id."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else None
-    if isinstance(value, str):
-        return value if value and is_standard(value) else None
-    return str(value) if isinstance(value, int) else None
+    text = ids.id_text(value)
+    return text if text is not None and is_standard(text) else None
 
 
 def same_form(value: Any, other: Any) -> bool:

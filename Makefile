@@ -17,7 +17,7 @@ setup: $(STAMP)  ## the environment in .venv, from the locked versions
 $(STAMP):  # its name says what it was made from, so that a new checkout of the same files does nothing
 	@deploy/setup.sh $(PYTHON) $(VENV) $@
 
-demo: $(STAMP)  ## the whole loop on the tiny world, at most ten minutes on two cores
+demo: $(STAMP)  ## the whole loop on the tiny world, about ten minutes on two cores
 	@$(BIN)/groundswell demo
 
 test: $(STAMP)  ## the tests that every change runs

@@ -1,4 +1,4 @@
-"""Checks inputs of a benchmark while its arguments are read, so that a missing one is told before any work."""
+"""Check the inputs of a benchmark while its arguments are read, so that a missing one is an error before any work."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def _place(row: Row) -> tuple[str, int]:
 def _region_changes(one: Row, other: Row, alone: dict[str, Counter[str]]) -> Iterator[str]:
     """One word for each region that both rows hold; the others are counted in `alone`, by fate.
 
-    Regions that are told apart by nothing are paired in order.
+    Equal regions are paired in order.
     """
     waiting: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for region in other["regions"]:

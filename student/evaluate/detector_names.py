@@ -1,6 +1,6 @@
 """Whose names a detector's classes have, and which of them are categories of the gold.
 
-Promise: COCO's names are assumed for a model of 80 classes alone that nothing else names, and the assumption is told.
+Promise: COCO's names are assumed for a model of 80 classes alone that nothing else names, and stderr says so.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def class_list(model: Path, facts: ModelFacts, names_file: Path | None = None) -
     raises: NotFound; ConfigError for names that cannot be read or are not as many as the classes, and for a model that
             nothing names and that does not have COCO's 80 classes
     """
-    found = _given(names_file) or _of_metadata(model, facts.metadata) or _of_file_beside(model)
+    found = _read_given(names_file) or _of_metadata(model, facts.metadata) or _of_file_beside(model)
     count = facts.classes
     remedy = "give --names FILE with one name for each class, in the order of the outputs"
     if found is None:
@@ -69,7 +69,7 @@ def class_list(model: Path, facts: ModelFacts, names_file: Path | None = None) -
         )
     if count is not None and len(found.names) != count:
         raise ConfigError(
-            f"{model}: {count} classes, but {len(found.names)} names in {found.source} ({_listed(found.names)}); "
+            f"{model}: {count} classes, but {len(found.names)} names in {found.source} ({_list_names(found.names)}); "
             f"{remedy}"
         )
     return found
@@ -92,8 +92,8 @@ def match_classes(model: Path, classes: ClassList, gold: Sequence[Mapping[str, A
     unasked = [category["name"] for category in gold if category["id"] not in met]
     if not met:
         raise ConfigError(
-            f"{model}: none of its {len(found)} classes ({_listed(classes.names)}; {classes.source}) is one of the "
-            f"gold's {len(gold)} categories ({_listed(unasked)}); give the names of its classes by --names FILE"
+            f"{model}: none of its {len(found)} classes ({_list_names(classes.names)}; {classes.source}) is one of the "
+            f"gold's {len(gold)} categories ({_list_names(unasked)}); give the names of its classes by --names FILE"
         )
     changed = [
         f"{name} = {next(c['name'] for c in gold if c['id'] == category)}"
@@ -116,19 +116,19 @@ def _notes(
     if missing:
         notes.append(
             f"{len(missing)} of {len(classes.names)} classes are no category of the gold and are left out: "
-            f"{_listed(missing)}"
+            f"{_list_names(missing)}"
         )
     if unasked:
         notes.append(
             f"{len(unasked)} of {categories} categories of the gold are no class of the model and count as not found: "
-            f"{_listed(unasked)}"
+            f"{_list_names(unasked)}"
         )
     if changed:
-        notes.append(f"{len(changed)} classes match by case, blanks or synonym: {_listed(changed)}")
+        notes.append(f"{len(changed)} classes match by case, blanks or synonym: {_list_names(changed)}")
     return notes
 
 
-def _listed(names: Sequence[str]) -> str:
+def _list_names(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f", ... ({len(names)})" if len(names) > _SHOWN else "")
 
 
@@ -136,7 +136,7 @@ def _folded(name: str) -> str:
     return folded(clean_name(name))
 
 
-def _given(path: Path | None) -> ClassList | None:
+def _read_given(path: Path | None) -> ClassList | None:
     return None if path is None else ClassList(_names_in(path, "--names"), f"--names {path}")
 
 

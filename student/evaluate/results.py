@@ -94,7 +94,7 @@ def join_results(
         _refuse(rows, gold, unknown, results_path, gold_path)
     left_out = len(rows) - len(kept)
     notes = [
-        *_left_out(left_out, len(rows), unknown, gold_path),
+        *_describe_left_out(left_out, len(rows), unknown, gold_path),
         *_other_forms(rows, found),
         *_without_results(kept, gold),
         *_as_xyxy(kept, gold),
@@ -128,8 +128,8 @@ def _refuse(
     known = {"image": gold["images"], "category": gold["categories"]}
     told = "; ".join(
         f"{len(asked[kind]) - len(unknown[kind])} of {len(asked[kind])} {kind} ids match: "
-        f"{_listed(unknown[kind] or asked[kind])} in the results, "
-        f"{_listed([item['id'] for item in known[kind]])} in the gold"
+        f"{_format_values(unknown[kind] or asked[kind])} in the results, "
+        f"{_format_values([item['id'] for item in known[kind]])} in the gold"
         for kind in ("image", "category")
     )
     remedy = "give results and gold of the same data set"
@@ -143,14 +143,18 @@ def _refuse(
     )
 
 
-def _listed(values: Sequence[Any]) -> str:
+def _format_values(values: Sequence[Any]) -> str:
     return ", ".join(repr(value) for value in values[:_SHOWN]) + (", ..." if len(values) > _SHOWN else "")
 
 
-def _left_out(left_out: int, total: int, unknown: Mapping[str, list[Any]], gold_path: Path) -> list[str]:
+def _describe_left_out(
+    left_out: int, total: int, unknown: Mapping[str, list[Any]], gold_path: Path
+) -> list[str]:
     if not left_out:
         return []
-    said = [f"{kind} ids {_listed(values)} ({len(values)})" for kind, values in unknown.items() if values]
+    said = [
+        f"{kind} ids {_format_values(values)} ({len(values)})" for kind, values in unknown.items() if values
+    ]
     return [
         f"{left_out} of {total} detections are left out: {gold_path} does not hold the {' and the '.join(said)}"
     ]
@@ -185,7 +189,7 @@ def _without_results(kept: Sequence[Mapping[str, Any]], gold: Mapping[str, Any])
         empty = [value for value in asked[kind] if value not in met[kind]]
         if empty:
             said.append(
-                f"{len(empty)} of {len(asked[kind])} {title} of the gold have no detection: {_listed(empty)}"
+                f"{len(empty)} of {len(asked[kind])} {title} of the gold have no detection: {_format_values(empty)}"
             )
     return said
 

@@ -20,7 +20,7 @@ def benchmarks(root: Path) -> set[str]:
     return scripts | {path.parent.name for path in root.glob("*/__main__.py")}
 
 
-def smoked(source: str) -> Iterator[str]:
+def find_smoked(source: str) -> Iterator[str]:
     """Benchmarks whose `main` a test of this file calls, other than in a slow test."""
     tree = ast.parse(source)
     mains: dict[str, str] = {}  # what the file writes for a benchmark's main -> the benchmark
@@ -46,7 +46,7 @@ def _decorators(function: ast.FunctionDef) -> list[str]:
 @pytest.fixture(scope="module")
 def with_a_test(project_root: Path) -> set[str]:
     files = (project_root / "tests").rglob("test_*.py")
-    return {name for path in files for name in smoked(path.read_text(encoding="utf-8"))}
+    return {name for path in files for name in find_smoked(path.read_text(encoding="utf-8"))}
 
 
 def test_every_benchmark_is_run_by_a_test(project_root: Path, with_a_test: set[str]) -> None:
@@ -76,7 +76,7 @@ def test_every_benchmark_of_the_makefile_is_run_by_a_test(project_root: Path, wi
     ],
 )
 def test_only_a_call_of_the_entry_point_in_a_quick_test_counts(source: str, expected: set[str]) -> None:
-    assert set(smoked(source)) == expected
+    assert set(find_smoked(source)) == expected
 
 
 def commands(root: Path) -> Iterator[tuple[str, str, str]]:

@@ -32,7 +32,7 @@ IMAGE = picture()
 LARGE = 2**64 - 1
 
 
-def written(path: Path, keys: pa.Array | None, name: str = "key", **options: object) -> Path:
+def write_table(path: Path, keys: pa.Array | None, name: str = "key", **options: object) -> Path:
     rows = 3 if keys is None else len(keys)
     columns = {"image": [IMAGE] * rows, "caption": ["a red patch"] * rows}
     pq.write_table(pa.table(columns if keys is None else columns | {name: keys}), path, **options)
@@ -64,7 +64,7 @@ def keys_of(path: Path) -> list[str | None]:
     ids=lambda keys: str(keys.type),
 )
 def test_a_whole_number_of_any_type_is_its_digits(tmp_path: Path, keys: pa.Array) -> None:
-    assert keys_of(written(tmp_path / "a.parquet", keys, row_group_size=2)) == ["1", "0", "2"]
+    assert keys_of(write_table(tmp_path / "a.parquet", keys, row_group_size=2)) == ["1", "0", "2"]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_whole_number_of_any_type_is_its_digits(tmp_path: Path, keys: pa.Array
     ],
 )
 def test_large_numbers_keep_every_digit(tmp_path: Path, keys: pa.Array, texts: list[str]) -> None:
-    assert keys_of(written(tmp_path / "a.parquet", keys)) == texts
+    assert keys_of(write_table(tmp_path / "a.parquet", keys)) == texts
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_text_of_any_type_is_the_key_as_it_is(tmp_path: Path, kind: pa.DataType)
     plain = pa.array(texts)
     keys = plain.dictionary_encode() if pa.types.is_dictionary(kind) else plain.cast(kind)
 
-    assert keys_of(written(tmp_path / "a.parquet", keys)) == texts
+    assert keys_of(write_table(tmp_path / "a.parquet", keys)) == texts
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_text_of_any_type_is_the_key_as_it_is(tmp_path: Path, kind: pa.DataType)
     ],
 )  # fmt: skip
 def test_a_cell_that_is_no_key_rejects_its_row_by_number(tmp_path: Path, keys: pa.Array, words: str) -> None:
-    good, bad = opened(written(tmp_path / "a.parquet", keys, row_group_size=1)).samples(0, 2)
+    good, bad = opened(write_table(tmp_path / "a.parquet", keys, row_group_size=1)).samples(0, 2)
 
     assert good.rejected is None and good.key in ("a", "1")
     assert bad.rejected is not None and (bad.rejected.code, bad.key) == ("KEY_BAD", "")
@@ -138,13 +138,13 @@ def test_a_type_that_tells_no_key_refuses_the_shard(tmp_path: Path, keys: pa.Arr
     with pytest.raises(
         ShardDamaged, match="column 'key' has type .*, expected keys: text.* or drop the column"
     ) as caught:
-        opened(written(tmp_path / "a.parquet", keys))
+        opened(write_table(tmp_path / "a.parquet", keys))
 
     assert caught.value.code == "SHARD_SCHEMA"
 
 
 def test_without_a_column_of_keys_a_position_is_the_key(tmp_path: Path) -> None:
-    assert keys_of(written(tmp_path / "a.parquet", None)) == ["0", "1", "2"]
+    assert keys_of(write_table(tmp_path / "a.parquet", None)) == ["0", "1", "2"]
 
 
 def test_the_key_column_of_webdataset_is_the_key_where_there_is_no_other(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_the_key_column_of_webdataset_is_the_key_where_there_is_no_other(tmp_pat
     both = pa.table({"image": [IMAGE], "caption": ["a"], "__key__": ["other"], "key": ["own"]})
     pq.write_table(both, tmp_path / "both.parquet")
 
-    assert keys_of(written(tmp_path / "a.parquet", keys, "__key__")) == ["k0", "k1", "k2"]
+    assert keys_of(write_table(tmp_path / "a.parquet", keys, "__key__")) == ["k0", "k1", "k2"]
     assert keys_of(tmp_path / "both.parquet") == ["own"]
 
 
@@ -163,7 +163,7 @@ def test_a_column_that_is_the_image_is_no_key(tmp_path: Path) -> None:
 
 
 def test_a_key_may_be_kept_beside_as_the_value_that_it_was(tmp_path: Path) -> None:
-    raws = list(opened(written(tmp_path / "a.parquet", pa.array([5, 0])), keep=("key",)).samples(0, 2))
+    raws = list(opened(write_table(tmp_path / "a.parquet", pa.array([5, 0])), keep=("key",)).samples(0, 2))
 
     assert [(raw.key, raw.meta) for raw in raws] == [("5", {"key": 5}), ("0", {"key": 0})]
 
@@ -188,7 +188,7 @@ def test_keys_are_exact_and_distinct_or_their_rows_are_rejected(
     path = tmp_path_factory.getbasetemp() / "keys.parquet"
     stored = keys.dictionary_encode() if encoded and pa.types.is_binary(keys.type) else keys
 
-    found = keys_of(written(path, stored))
+    found = keys_of(write_table(path, stored))
 
     for value, key in zip(keys.to_pylist(), found, strict=True):
         if isinstance(value, str | bytes):
@@ -206,7 +206,7 @@ def test_keys_are_exact_and_distinct_or_their_rows_are_rejected(
 
 def test_a_row_without_a_key_is_no_row_that_was_not_asked_for(tmp_path: Path) -> None:
     shard = SelectedShard(
-        opened(written(tmp_path / "a.parquet", pa.array([1, None, 0, 1.5]))), frozenset({"0", "1"})
+        opened(write_table(tmp_path / "a.parquet", pa.array([1, None, 0, 1.5]))), frozenset({"0", "1"})
     )
 
     fates = [raw.rejected.code if raw.rejected else raw.key for raw in shard.samples(0, 4)]
@@ -215,7 +215,7 @@ def test_a_row_without_a_key_is_no_row_that_was_not_asked_for(tmp_path: Path) ->
 
 
 def test_a_job_counts_rows_without_keys_and_labels_the_others(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.parquet", pa.array([1.0, None, 0.0]))
+    path = write_table(tmp_path / "a.parquet", pa.array([1.0, None, 0.0]))
 
     summary = label(job_of(tmp_path, [path], input={"format": "parquet"}), factories=FACTORIES)
 
@@ -263,8 +263,8 @@ def fingerprints(path: Path, form: str, subset: bool = False) -> list[str]:
 
 @pytest.mark.parametrize("subset", [False, True], ids=["all samples", "a subset"])
 def test_shards_whose_keys_were_right_keep_their_fingerprints(tmp_path: Path, subset: bool) -> None:
-    text = written(tmp_path / "text.parquet", pa.array(["b", "a ", "été"]))
-    none = written(tmp_path / "none.parquet", None)
+    text = write_table(tmp_path / "text.parquet", pa.array(["b", "a ", "été"]))
+    none = write_table(tmp_path / "none.parquet", None)
     tar = write_shard(tmp_path / "a.tar", ["a red patch"] * 3)
     more = ", a subset" if subset else ""
 
@@ -289,7 +289,7 @@ def test_shards_whose_keys_were_right_keep_their_fingerprints(tmp_path: Path, su
 def test_shards_whose_keys_were_wrong_have_other_fingerprints(
     tmp_path: Path, keys: pa.Array, subset: bool
 ) -> None:
-    found = fingerprints(written(tmp_path / "a.parquet", keys, row_group_size=1), "parquet", subset)
+    found = fingerprints(write_table(tmp_path / "a.parquet", keys, row_group_size=1), "parquet", subset)
 
     assert not set(found) & {one for group in BEFORE.values() for one in group}
 
@@ -297,7 +297,9 @@ def test_shards_whose_keys_were_wrong_have_other_fingerprints(
 def test_a_part_that_is_absent_is_left_out_of_every_record(tmp_path: Path) -> None:
     section = InputSettings(format="parquet", urls=("x",))
     method = method_of(section, EvidenceSettings(), "sha256:teacher", "sha256:phrases")
-    facts = index_shard(stat_shard(str(written(tmp_path / "a.parquet", pa.array([1, 0])))), section, Spool())
+    facts = index_shard(
+        stat_shard(str(write_table(tmp_path / "a.parquet", pa.array([1, 0])))), section, Spool()
+    )
     plan = JobPlan("sha256:job", method, 2, [facts.url])
     plan.cut(facts)
     unit = next(plan.units())

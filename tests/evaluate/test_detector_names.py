@@ -83,7 +83,7 @@ def gold(folder: Path, *names: str) -> Path:
     return folder / "gold.json"
 
 
-def told(model: Path, path: Path, *more: object) -> Result:
+def run_evaluate(model: Path, path: Path, *more: object) -> Result:
     words = ["evaluate", model, "--gold", path, "--images", path.parent, "--json", "--no-progress", *more]
     return CliRunner().invoke(build_app(), [str(word) for word in words])
 
@@ -107,7 +107,7 @@ def ultralytics(names: tuple[str, ...]) -> str:
 def test_a_model_of_80_other_classes_is_scored_by_the_names_in_its_metadata(
     tmp_path: Path, metadata: dict[str, str]
 ) -> None:
-    answer = told(yolox(tmp_path, 80, metadata), gold(tmp_path, "gear wheel", "screw"))
+    answer = run_evaluate(yolox(tmp_path, 80, metadata), gold(tmp_path, "gear wheel", "screw"))
 
     assert answer.exit_code == 0
     report = json.loads(answer.stdout)
@@ -133,7 +133,7 @@ def test_a_file_of_names_beside_the_model_or_given_names_its_classes(
     model, path = yolox(tmp_path, 80), gold(tmp_path, "gear wheel")
     for place, more in ((tmp_path / "away" / name, ["--names"]), (tmp_path / name, [])):
         place.write_text(text)
-        answer = told(model, path, *more, *([place] if more else []))
+        answer = run_evaluate(model, path, *more, *([place] if more else []))
         assert answer.exit_code == 0
         assert json.loads(answer.stdout)["AP"] == pytest.approx(1)
         assert str(place) in answer.stderr
@@ -143,7 +143,7 @@ def test_names_that_are_given_count_before_those_of_the_model(tmp_path: Path) ->
     (tmp_path / "mine.txt").write_text("nut\nbolt\n")
     model = yolox(tmp_path, 2, {"names": '["a", "b"]'})
 
-    answer = told(model, gold(tmp_path, "bolt"), "--names", tmp_path / "mine.txt")
+    answer = run_evaluate(model, gold(tmp_path, "bolt"), "--names", tmp_path / "mine.txt")
 
     assert answer.exit_code == 0 and json.loads(answer.stdout)["AP"] == pytest.approx(1)
 
@@ -161,13 +161,15 @@ def test_names_that_are_given_count_before_those_of_the_model(tmp_path: Path) ->
 def test_names_that_are_not_one_for_each_class_are_refused(
     tmp_path: Path, classes: int, names: str | None, says: str
 ) -> None:
-    answer = told(yolox(tmp_path, classes, {"names": names} if names else None), gold(tmp_path, "nut"))
+    answer = run_evaluate(
+        yolox(tmp_path, classes, {"names": names} if names else None), gold(tmp_path, "nut")
+    )
 
     assert answer.exit_code == 2 and says in answer.stderr and answer.stdout == ""
 
 
 def test_classes_of_which_none_is_in_the_gold_are_refused_with_both_lists(tmp_path: Path) -> None:
-    answer = told(yolox(tmp_path, 80), gold(tmp_path, "gear wheel", "screw"))
+    answer = run_evaluate(yolox(tmp_path, 80), gold(tmp_path, "gear wheel", "screw"))
 
     assert answer.exit_code == 2 and answer.stdout == ""
     assert "person, bicycle, car" in answer.stderr and "gear wheel, screw" in answer.stderr
@@ -175,7 +177,7 @@ def test_classes_of_which_none_is_in_the_gold_are_refused_with_both_lists(tmp_pa
 
 
 def test_cocos_names_are_assumed_aloud_and_only_for_80_classes(tmp_path: Path) -> None:
-    answer = told(yolox(tmp_path, 80), gold(tmp_path, "toothbrush"))
+    answer = run_evaluate(yolox(tmp_path, 80), gold(tmp_path, "toothbrush"))
 
     assert json.loads(answer.stdout)["AP"] == pytest.approx(1)
     assert "COCO's 80 names, assumed since nothing names its classes" in answer.stderr
@@ -185,7 +187,9 @@ def test_names_match_by_case_blanks_and_vocs_words_and_are_counted(tmp_path: Pat
     names = ["Person", "pottedplant", "tvmonitor", "dog"]
     model = yolox(tmp_path, 4, {"names": json.dumps(["person", "potted plant", "dog", "tv"])})
 
-    answer = told(model, gold(tmp_path, "tvmonitor", *[name for name in names if name != "tvmonitor"]))
+    answer = run_evaluate(
+        model, gold(tmp_path, "tvmonitor", *[name for name in names if name != "tvmonitor"])
+    )
 
     assert answer.exit_code == 0
     assert json.loads(answer.stdout)["AP"] == pytest.approx(1)
@@ -201,16 +205,16 @@ def test_names_match_by_case_blanks_and_vocs_words_and_are_counted(tmp_path: Pat
 def test_categories_that_differ_by_case_alone_are_not_taken_for_each_other(tmp_path: Path) -> None:
     model = yolox(tmp_path, 2, {"names": '["other", "mug"]'})
 
-    answer = told(model, gold(tmp_path, "mug", "Mug"))
+    answer = run_evaluate(model, gold(tmp_path, "mug", "Mug"))
 
     report: dict[str, Any] = json.loads(answer.stdout)
     assert report["AP"] == pytest.approx(1) and report["classes"]["unmatched_categories"] == ["Mug"]
-    assert told(yolox(tmp_path, 1, {"names": '["MUG"]'}), gold(tmp_path, "mug", "Mug")).exit_code == 2
+    assert run_evaluate(yolox(tmp_path, 1, {"names": '["MUG"]'}), gold(tmp_path, "mug", "Mug")).exit_code == 2
 
 
 def test_names_are_refused_for_what_is_no_detector(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("[]")
 
-    answer = told(tmp_path / "results.json", gold(tmp_path, "mug"), "--names", tmp_path / "mine.txt")
+    answer = run_evaluate(tmp_path / "results.json", gold(tmp_path, "mug"), "--names", tmp_path / "mine.txt")
 
     assert answer.exit_code == 2 and "takes no --names" in answer.stderr

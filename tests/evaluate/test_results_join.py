@@ -43,7 +43,9 @@ def perfect(gold: dict[str, Any]) -> list[dict[str, Any]]:
     return [{**{name: row[name] for name in fields}, "score": 0.9} for row in gold["annotations"]]
 
 
-def written(folder: Path, gold: dict[str, Any], results: list[dict[str, Any]]) -> tuple[Path, Path, Path]:
+def write_inputs(
+    folder: Path, gold: dict[str, Any], results: list[dict[str, Any]]
+) -> tuple[Path, Path, Path]:
     """A results file, a gold file, and its import."""
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "gold.json").write_text(json.dumps(gold))
@@ -51,7 +53,7 @@ def written(folder: Path, gold: dict[str, Any], results: list[dict[str, Any]]) -
     return folder / "results.json", folder / "gold.json", folder / "gold"
 
 
-def told(*words: object) -> Result:
+def run_evaluate(*words: object) -> Result:
     return CliRunner().invoke(build_app(), ["evaluate", *map(str, words), "--json"])
 
 
@@ -73,7 +75,7 @@ def test_perfect_results_score_the_same_against_a_file_and_its_import(
     tmp_path: Path, images: list[Any], categories: dict[Any, str]
 ) -> None:
     gold = gold_of(images, categories)
-    results, file, folder = written(tmp_path, gold, perfect(gold))
+    results, file, folder = write_inputs(tmp_path, gold, perfect(gold))
 
     for form in (file, folder):
         report = evaluate(results, form, bootstrap=10)
@@ -82,12 +84,12 @@ def test_perfect_results_score_the_same_against_a_file_and_its_import(
 
 
 def test_results_for_an_import_without_category_ids_are_refused_with_the_remedy(tmp_path: Path) -> None:
-    results, _, folder = written(tmp_path, PLAIN, perfect(PLAIN))
+    results, _, folder = write_inputs(tmp_path, PLAIN, perfect(PLAIN))
     manifest = json.loads((folder / "view.json").read_text())
     manifest["provenance"].pop("category_ids", None)
     (folder / "view.json").write_text(json.dumps(manifest))
 
-    answer = told(results, "--gold", folder)
+    answer = run_evaluate(results, "--gold", folder)
 
     assert answer.exit_code == 2 and answer.stdout == ""
     assert "0 of 2 category ids match" in answer.stderr and "import COCO gold again" in answer.stderr
@@ -109,7 +111,7 @@ def test_results_for_a_grounding_file_are_refused_against_its_import(tmp_path: P
 
 def test_category_ids_are_no_part_of_the_golds_digest(tmp_path: Path) -> None:
     """Computed at 47d028d."""
-    _, _, folder = written(tmp_path, PLAIN, [])
+    _, _, folder = write_inputs(tmp_path, PLAIN, [])
     manifest = json.loads((folder / "view.json").read_text())
 
     assert manifest["digest"] == "sha256:1fdba4226e198c5212e9d3b387fd1a8fdb1e5b32cdacf891e22e09be2a93d43b"
@@ -126,19 +128,21 @@ def test_category_ids_are_no_part_of_the_golds_digest(tmp_path: Path) -> None:
 def test_a_join_in_which_nothing_matches_is_refused_with_counts(
     tmp_path: Path, changed: dict[str, int], says: str
 ) -> None:
-    results, file, _ = written(tmp_path, PLAIN, [row | changed for row in perfect(PLAIN)])
+    results, file, _ = write_inputs(tmp_path, PLAIN, [row | changed for row in perfect(PLAIN)])
 
-    answer = told(results, "--gold", file)
+    answer = run_evaluate(results, "--gold", file)
 
     assert answer.exit_code == 2 and says in answer.stderr
 
 
 def test_a_partial_join_says_what_it_leaves_out(tmp_path: Path) -> None:
     rows = perfect(PLAIN)
-    results, file, folder = written(tmp_path, PLAIN, [*rows, rows[0] | {"image_id": 9, "category_id": 7}])
+    results, file, folder = write_inputs(
+        tmp_path, PLAIN, [*rows, rows[0] | {"image_id": 9, "category_id": 7}]
+    )
 
     for form in (file, folder):
-        answer = told(results, "--gold", form)
+        answer = run_evaluate(results, "--gold", form)
         report = json.loads(answer.stdout)
         assert answer.exit_code == 0 and report["AP"] == pytest.approx(1)
         assert report["unmatched"] == {"detections": 1, "images": 1, "categories": 1}
@@ -149,9 +153,9 @@ def test_a_partial_join_says_what_it_leaves_out(tmp_path: Path) -> None:
 
 def test_a_join_that_mostly_failed_is_no_success(tmp_path: Path) -> None:
     far = [row | {"image_id": 900} for row in perfect(PLAIN)]
-    results, file, _ = written(tmp_path, PLAIN, [*far, perfect(PLAIN)[0]])
+    results, file, _ = write_inputs(tmp_path, PLAIN, [*far, perfect(PLAIN)[0]])
 
-    answer = told(results, "--gold", file)
+    answer = run_evaluate(results, "--gold", file)
 
     assert answer.exit_code == 3 and json.loads(answer.stdout)["unmatched"]["detections"] == 4
     assert "most detections were left out" in answer.stderr
@@ -161,10 +165,10 @@ def test_ids_in_another_form_join_and_are_counted(tmp_path: Path) -> None:
     changed = [
         r | {"image_id": str(r["image_id"]), "category_id": float(r["category_id"])} for r in perfect(PLAIN)
     ]
-    results, file, folder = written(tmp_path, PLAIN, changed)
+    results, file, folder = write_inputs(tmp_path, PLAIN, changed)
 
     for form in (file, folder):
-        answer = told(results, "--gold", form)
+        answer = run_evaluate(results, "--gold", form)
         assert json.loads(answer.stdout)["AP"] == pytest.approx(1)
         assert "8 ids of the results are in another form than the gold's, e.g. '1' for 1" in answer.stderr
 
@@ -174,12 +178,12 @@ def test_corners_in_place_of_sides_are_told(tmp_path: Path) -> None:
     for row in rows:
         x, y, width, height = row["bbox"]
         row["bbox"] = [x, y, x + width, y + height]
-    results, file, _ = written(tmp_path, PLAIN, rows)
+    results, file, _ = write_inputs(tmp_path, PLAIN, rows)
 
     notes = " ".join(evaluate(results, file, bootstrap=0)["notes"])
 
     assert "2 of 4 boxes leave their image" in notes
-    plain = evaluate(*written(tmp_path, PLAIN, perfect(PLAIN))[:2], bootstrap=0)
+    plain = evaluate(*write_inputs(tmp_path, PLAIN, perfect(PLAIN))[:2], bootstrap=0)
     assert "leave their image" not in " ".join(plain["notes"])
 
 
@@ -190,11 +194,11 @@ def test_a_detection_that_is_none_is_named(tmp_path: Path) -> None:
     ):
         rows = perfect(PLAIN)
         rows[3] |= changed
-        results, file, _ = written(tmp_path, PLAIN, rows)
+        results, file, _ = write_inputs(tmp_path, PLAIN, rows)
         with pytest.raises(ConfigError, match=says):
             evaluate(results, file, bootstrap=0)
     del rows[3]["score"]
-    results, file, _ = written(tmp_path, PLAIN, rows)
+    results, file, _ = write_inputs(tmp_path, PLAIN, rows)
     with pytest.raises(ConfigError, match="detection 3 has no score"):
         evaluate(results, file, bootstrap=0)
 
@@ -208,7 +212,7 @@ def test_a_detection_of_a_class_whose_box_was_refused_is_no_error(tmp_path: Path
     for name, more in {"alone": [], "kept": [{**crowd, "iscrowd": 0}], "crowd": [crowd]}.items():
         (tmp_path / name).mkdir()
         changed = {**gold, "annotations": [*gold["annotations"], *more]}
-        path, _, folder = written(tmp_path / name, changed, results)
+        path, _, folder = write_inputs(tmp_path / name, changed, results)
 
         assert evaluate(path, folder, bootstrap=0)["AP"] == pytest.approx(1)
 
@@ -216,14 +220,14 @@ def test_a_detection_of_a_class_whose_box_was_refused_is_no_error(tmp_path: Path
 def test_a_detection_outside_a_crowd_is_an_error_where_no_box_was_refused(tmp_path: Path) -> None:
     gold = json.loads(json.dumps(PLAIN))
     gold["annotations"][0] |= {"bbox": OTHER, "iscrowd": 1}
-    results, _, folder = written(tmp_path, gold, perfect(PLAIN))
+    results, _, folder = write_inputs(tmp_path, gold, perfect(PLAIN))
 
     assert evaluate(results, folder, bootstrap=0)["AP"] < 1
 
 
 def test_gold_of_which_every_box_was_refused_is_not_measured_on(tmp_path: Path) -> None:
     gold = {**PLAIN, "annotations": [{**one, "bbox": None} for one in PLAIN["annotations"]]}
-    results, _, folder = written(tmp_path, gold, perfect(PLAIN))
+    results, _, folder = write_inputs(tmp_path, gold, perfect(PLAIN))
 
     with pytest.raises(ConfigError, match="cannot be measured on.*no box is left"):
         evaluate(results, folder, bootstrap=0)
@@ -236,10 +240,10 @@ def test_an_ap_of_0_is_told_with_what_to_check(tmp_path: Path) -> None:
         [row | {"bbox": [side / 200 for side in row["bbox"]]} for row in rows],
     ]
     for changed in others:
-        results, file, folder = written(tmp_path, PLAIN, changed)
+        results, file, folder = write_inputs(tmp_path, PLAIN, changed)
         for form in (file, folder):
-            answer = told(results, "--gold", form)
+            answer = run_evaluate(results, "--gold", form)
             assert json.loads(answer.stdout)["AP"] == 0 and "so AP is 0: check" in answer.stderr
         folder.rename(tmp_path / f"gold {len(list(tmp_path.iterdir()))}")
-    plain = told(*written(tmp_path, PLAIN, rows)[:1], "--gold", file)
+    plain = run_evaluate(*write_inputs(tmp_path, PLAIN, rows)[:1], "--gold", file)
     assert "so AP is 0" not in plain.stderr

@@ -23,11 +23,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.ledger.commits import commit_unit, entry_of, put_record
-from engine.ledger.segments import write_segment
-from engine.ledger.set_digest import SetDigest
-from engine.ledger.snapshots import snapshot_path
+from engine.ledger.snapshots.segments import write_segment
+from engine.ledger.snapshots.set_digest import SetDigest
+from engine.ledger.snapshots.snapshots import snapshot_path
 from engine.ledger.unit_result import UnitResult
-from engine.storage import open_store
+from engine.storage.store import open_store
 from pipelines.cli.shell import table
 from pipelines.compile.policy import Policy
 from pipelines.compile.run import compile_view

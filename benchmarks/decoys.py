@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.ledger.evidence import evidence_rows
-from engine.ledger.snapshots import latest_snapshot
-from engine.storage import open_store
+from engine.ledger.snapshots.snapshots import latest_snapshot
+from engine.storage.store import open_store
 from pipelines.audit.statistics import interval
 from pipelines.compile.run import compile_view
-from pipelines.demo.places import Places
+from pipelines.demo.layout import Places
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.world.lexicon import NOUNS
 from pipelines.demo.world.web import read_truth

@@ -24,17 +24,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import engine.work.labelling
+import engine.driver.label_run
+from engine.driver.dispatch import drive
+from engine.driver.label_run import Labelling
 from engine.ledger.fingerprint import Method
 from engine.ledger.plan import JobPlan
 from engine.ledger.shard_facts import record_facts
-from engine.ledger.snapshots import latest_snapshot, snapshot_entries, snapshot_path
-from engine.reading.spool import ShardStat
+from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries, snapshot_path
+from engine.reading.shard_cache import ShardStat
 from engine.settings import InputSettings
-from engine.storage import Store
-from engine.work.dispatch import drive
-from engine.work.labelling import Labelling
-from engine.work.tasks import Outcome, PoolState, Task
+from engine.storage.store import Store
+from engine.task import Outcome, PoolState, Task
 from schemas.digests import digest_of
 from schemas.ledger import DataFile, SampleCounts, ShardFacts, SnapshotEntry, Unit
 
@@ -314,12 +314,12 @@ def read(store: Store, shards: int) -> dict[str, Any]:
 @contextlib.contextmanager
 def publishing_by_units() -> Iterator[None]:
     """Switch off the publishing by time, see PublishingEvery."""
-    every_s = engine.work.labelling.PUBLISH_EVERY_S
-    engine.work.labelling.PUBLISH_EVERY_S = float("inf")
+    every_s = engine.driver.label_run.PUBLISH_EVERY_S
+    engine.driver.label_run.PUBLISH_EVERY_S = float("inf")
     try:
         yield
     finally:
-        engine.work.labelling.PUBLISH_EVERY_S = every_s
+        engine.driver.label_run.PUBLISH_EVERY_S = every_s
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

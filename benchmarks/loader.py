@@ -22,12 +22,12 @@ import torch
 from benchmarks.loader_data import Data, photographs, tiny_images
 from benchmarks.loader_others import bare_loop, plain_webdataset
 from pipelines.demo.recipe import HARD_NEGATIVES
-from student.ahead import batches_ahead
-from student.batches import BatchMaker
-from student.examples import load_stream
-from student.journal import read_journal
-from student.settings import LoaderSettings, PromptMix, StreamSettings, TrainSettings
-from student.train import train
+from student.batches.build import BatchMaker
+from student.batches.prefetch import batches_ahead
+from student.data.examples import load_stream
+from student.settings.train import LoaderSettings, PromptMix, StreamSettings, TrainSettings
+from student.training.metrics_log import read_journal
+from student.training.train import train
 
 BATCH, ROUNDS, SECONDS = 8, 2, 3.0
 CAPTIONS = PromptMix(detection=0.75, phrase_list=0, caption=0.25)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from engine.views import write_view
 from pipelines.compile.materialize import materialize_webdataset
-from pipelines.demo.start import write_start
+from pipelines.demo.initial_model import write_start
 from pipelines.demo.world.build import build_world
 from pipelines.demo.world.settings import WorldSettings
 from schemas.digests import sha256_hex

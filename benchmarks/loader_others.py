@@ -13,8 +13,8 @@ import webdataset
 from PIL import Image
 
 from benchmarks.loader_data import Data
-from student.geometry import draw_motion, move_image
-from student.settings import AugmentSettings
+from student.batches.geometry import draw_motion, move_image
+from student.settings.train import AugmentSettings
 
 CORES = 2
 

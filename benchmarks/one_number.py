@@ -16,16 +16,16 @@ import time
 from pathlib import Path
 
 from pipelines.compile.run import compile_view
-from pipelines.demo.places import Places
+from pipelines.demo.initial_model import write_start
+from pipelines.demo.layout import Places
+from pipelines.demo.oracle import is_right, named_boxes, truth_rows
 from pipelines.demo.recipe import Recipe
-from pipelines.demo.start import write_start
-from pipelines.demo.truth import is_right, named_boxes, truth_rows
 from pipelines.demo.world.build import build_world
 from pipelines.demo.world.lexicon import TAIL_NOUNS
 from pipelines.label.run import label
 from student.evaluate.run import evaluate
-from student.settings import TrainSettings
-from student.train import train
+from student.settings.train import TrainSettings
+from student.training.train import train
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -21,7 +21,7 @@ from benchmarks.inputs import existing_folder
 from engine.reading.images import decode_image
 from schemas.digests import sha256_hex
 from schemas.errors import SampleRejected
-from student.perceptual import perceptual_hash
+from student.data.perceptual_hash import perceptual_hash
 
 BOUNDS = (0, 2, 4, 6, 8, 10, 12)
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")

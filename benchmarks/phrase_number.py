@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.inputs import existing_folder
 from pipelines.cli.shell import table
 from teacher.phrases.finder import SpacyPhraseFinder
-from teacher.phrases.number import phrase_number
+from teacher.phrases.judge.number import phrase_number
 from teacher.phrases.training.treebank import Sentence, read_sentences, text_of
 from teacher.settings import PhraseSettings
 

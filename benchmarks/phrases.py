@@ -17,7 +17,7 @@ from dataclasses import asdict
 from benchmarks.inputs import existing_file
 from pipelines.cli.shell import table
 from teacher.phrases.finder import SpacyPhraseFinder
-from teacher.phrases.score import F1, read_bracketed, scores
+from teacher.phrases.training.score import F1, read_bracketed, scores
 from teacher.settings import PhraseSettings
 
 ROWS = {

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.cli.shell import table
-from pipelines.look.photo import read_photo
-from pipelines.look.source import open_labels
+from pipelines.labels.open_any import open_labels
+from pipelines.labels.photo import read_photo
 from schemas.boxes import as_boxes, iou
 from schemas.records import Phrase, Pixels, Region, Sample
 from teacher.labelers.glip import GlipLabeler

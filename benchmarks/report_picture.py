@@ -25,10 +25,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from benchmarks.inputs import existing_file
 from pipelines.demo.findings import gains_of, summary_of
-from pipelines.demo.places import Places
+from pipelines.demo.layout import Places
 from pipelines.demo.run import TITLES
-from pipelines.report.verdict import JUDGED, sentence
-from pipelines.steps.journal import STEPS
+from pipelines.reporting.verdict import JUDGED, sentence
+from pipelines.steps.cache import STEPS
 from schemas.errors import Conflict, NotFound
 
 WIDTH, HEIGHT = 1120, 800

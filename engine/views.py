@@ -17,9 +17,9 @@ from typing import Any, get_args
 import pyarrow as pa
 
 from engine.ledger.records import record_from
-from engine.plain_parquet import read_table, table_bytes
 from engine.settings import StorageSettings
-from engine.storage import Store, open_store
+from engine.storage.safe_parquet import read_table, table_bytes
+from engine.storage.store import Store, open_store
 from engine.view_manifest import ViewKind, ViewManifest
 from schemas.arrow import VIEW, table_of
 from schemas.digests import canonical_json, sha256_hex, short

@@ -6,14 +6,14 @@ import time
 from pathlib import Path
 
 from benchmarks.engine.teacher import FACTORIES
+from engine.driver.dispatch import drive
+from engine.driver.label_run import Labelling
+from engine.executors.ray_pool import RayPool
 from engine.ledger.fingerprint import method_of
 from engine.ledger.plan import JobPlan
-from engine.ray_pool import RayPool
-from engine.reading.spool import stat_shard
-from engine.storage import open_store
-from engine.work.dispatch import drive
-from engine.work.labelling import Labelling
-from engine.work.tasks import WorkerSpec
+from engine.reading.shard_cache import stat_shard
+from engine.storage.store import open_store
+from engine.task import WorkerSpec
 from pipelines.label.job import JobConfig
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from engine.ledger.commits import ROW_GROUP_ROWS, commit_unit
 from engine.ledger.fingerprint import Method, parts_of
 from engine.ledger.unit_result import UnitResult
-from engine.plain_parquet import table_bytes
-from engine.storage import Store
+from engine.storage.safe_parquet import table_bytes
+from engine.storage.store import Store
 from schemas.arrow import EVIDENCE, table_of
 from schemas.ledger import Unit, unit_name
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.label.factories import Factories
+from pipelines.label.teacher_spec import Factories
 from schemas.labeler import FoundPhrases, Prepared
 from schemas.records import Phrase, Region, Sample
 

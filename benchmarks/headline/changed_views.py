@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.views import open_view, write_view
-from pipelines.demo.truth import SIDES, named_boxes, truth_rows
+from pipelines.demo.oracle import SIDES, named_boxes, truth_rows
 
 Row = dict[str, Any]
 Change = Callable[[Row, Mapping[str, Any]], Row]

@@ -84,7 +84,7 @@ def _task(job: Job) -> dict[str, Any]:
 
 def _start(job: Job) -> dict[str, Any]:
     """`model/` with random weights."""
-    from pipelines.demo.start import write_start
+    from pipelines.demo.initial_model import write_start
     from pipelines.demo.world.settings import WorldSettings
 
     world = WorldSettings.model_validate(job.settings["world"])
@@ -137,8 +137,8 @@ def _changed_view(job: Job) -> dict[str, Any]:
 
 def _train(job: Job) -> dict[str, Any]:
     """`model/` of a training; its settings name inputs by role where paths belong."""
-    from student.settings import TrainSettings
-    from student.train import train
+    from student.settings.train import TrainSettings
+    from student.training.train import train
 
     places = {"gold": "gold/view", "view": "view", "start": "model"}
     paths = {role: str(folder / places[role]) for role, folder in job.inputs.items()}

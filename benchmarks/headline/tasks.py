@@ -11,7 +11,7 @@ from benchmarks.headline.rows import MODELS
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.world.lexicon import TAIL_NOUNS
 from pipelines.demo.world.settings import WorldSettings
-from student.settings import PromptMix, StreamSettings, TrainSettings
+from student.settings.train import PromptMix, StreamSettings, TrainSettings
 
 Way = Literal["zero_shot", "prompt", "linear", "full"]
 WAYS: tuple[Way, ...] = ("zero_shot", "prompt", "linear", "full")

@@ -82,7 +82,7 @@ class _Note:
 
 
 if __name__ == "__main__":
-    from pipelines.demo.together import tie_to_parent
+    from pipelines.demo.parallel_train import tie_to_parent
 
     tie_to_parent()
     run_spec(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))

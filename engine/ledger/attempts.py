@@ -9,7 +9,7 @@ import secrets
 
 from engine.ledger.commits import put_record, record_bytes
 from engine.ledger.records import record_from
-from engine.storage import Store
+from engine.storage.store import Store
 from schemas.digests import short
 from schemas.ledger import AttemptRecord
 

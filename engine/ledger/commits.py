@@ -16,9 +16,9 @@ from pydantic import BaseModel
 from engine.ledger.records import record_from
 from engine.ledger.rows import rows_digest
 from engine.ledger.unit_result import UnitResult
-from engine.plain_parquet import read_table, table_bytes
-from engine.retrying import retried
-from engine.storage import Store
+from engine.storage.retry import retried
+from engine.storage.safe_parquet import read_table, table_bytes
+from engine.storage.store import Store
 from schemas.arrow import EVIDENCE, REJECTIONS, table_of
 from schemas.digests import canonical_json, sha256_hex, short
 from schemas.errors import Conflict, NotFound

@@ -13,7 +13,7 @@ from typing import Literal
 
 from engine.ledger.commits import put_record, record_bytes
 from engine.ledger.records import record_from
-from engine.storage import Store
+from engine.storage.store import Store
 from schemas.digests import short
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import EpochRecord

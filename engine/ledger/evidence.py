@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from engine.ledger.snapshots import snapshot_entries
-from engine.plain_parquet import read_table
-from engine.storage import Store
+from engine.ledger.snapshots.snapshots import snapshot_entries
+from engine.storage.safe_parquet import read_table
+from engine.storage.store import Store
 from schemas.arrow import EVIDENCE, REJECTIONS
 from schemas.digests import sha256_hex
 from schemas.errors import Conflict, NotFound

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterable, Iterator
 
 from engine.ledger.fingerprint import Fingerprints, Method, parts_of
-from engine.reading.selection import Selection
+from engine.reading.key_selection import Selection
 from schemas.ledger import EXACT_KEYS, FingerprintParts, ShardFacts, SnapshotEntry, Unit, unit_name
 
 _NONE = (-1, "")  # a shard of which no unit is planned

@@ -9,14 +9,14 @@ import hashlib
 import logging
 from typing import NamedTuple
 
-from engine.filesystems import open_filesystem, reaching
 from engine.ledger.commits import put_record
 from engine.ledger.records import record_from
-from engine.reading.parquet_reader import ParquetTable
+from engine.reading.formats.parquet import ParquetTable
+from engine.reading.shard_cache import ShardStat, Spool, check_unchanged, sha256_of_file
 from engine.reading.shards import READER_VERSION, ParquetShard, open_shard
-from engine.reading.spool import ShardStat, Spool, check_unchanged, sha256_of_file
 from engine.settings import InputSettings
-from engine.storage import Store
+from engine.storage.filesystems import open_filesystem, reaching
+from engine.storage.store import Store
 from schemas.errors import GroundswellError, NotFound
 from schemas.ledger import KeyForm, ShardFacts, unit_name
 

@@ -13,13 +13,13 @@ import numpy as np
 from engine.ledger.commits import entry_of, read_commit
 from engine.ledger.evidence import read_evidence, read_rejections
 from engine.ledger.rows import rows_digest
-from engine.ledger.set_digest import SetDigest
-from engine.ledger.snapshots import failed_units, latest_snapshot, snapshot_entries
-from engine.ledger.summary import summarise
+from engine.ledger.snapshots.set_digest import SetDigest
+from engine.ledger.snapshots.snapshots import failed_units, latest_snapshot, snapshot_entries
+from engine.ledger.snapshots.summary import summarise
 from engine.ledger.unit_result import has_region
-from engine.parallel import in_order
 from engine.settings import StorageSettings
-from engine.storage import Store, open_store
+from engine.storage.store import Store, open_store
+from engine.threads import in_order
 from schemas.codes import SAMPLE_CODES
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import CommitRecord, SnapshotEntry, Totals, totals_of

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine.filesystems import absolute_url
 from engine.ledger.commits import read_commit
 from engine.ledger.evidence import read_evidence, read_rejections
 from engine.ledger.fingerprint import reading_digest
 from engine.reading.pixels import rebase
 from engine.reading.raw_samples import RawSample
 from engine.reading.sample_images import decode_sample_image
+from engine.reading.shard_cache import Spool, sha256_of_file, stat_shard
 from engine.reading.shards import Shard, open_shard
-from engine.reading.spool import Spool, sha256_of_file, stat_shard
 from engine.settings import InputSettings
-from engine.storage import Store
+from engine.storage.filesystems import absolute_url
+from engine.storage.store import Store
 from schemas.digests import canonical_json, sha256_hex
 from schemas.errors import Conflict, NotFound, SampleRejected, ShardDamaged
 from schemas.ledger import SnapshotEntry

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.filesystems import absolute_url, open_filesystem
-from engine.reading.parquet_reader import read_parquet_image
-from engine.reading.spool import Spool, stat_shard
+from engine.reading.formats.parquet import read_parquet_image
+from engine.reading.shard_cache import Spool, stat_shard
 from engine.settings import StorageSettings
+from engine.storage.filesystems import absolute_url, open_filesystem
 from schemas.errors import NotFound, ShardDamaged
 from schemas.records import Pixels
 

@@ -11,14 +11,14 @@ from typing import Any, Protocol
 
 from engine.reading.captions import MAX_BYTES as MAX_CAPTION_BYTES
 from engine.reading.captions import StoredCaption, caption_from_bytes, caption_from_text
+from engine.reading.formats.parquet import ParquetTable, image_bytes
+from engine.reading.formats.tar import Member, read_members
+from engine.reading.formats.tar_grouping import TarSample, group_members
 from engine.reading.given_spans import CODE as SPANS_BAD
 from engine.reading.given_spans import given_spans
-from engine.reading.grouping import TarSample, group_members
-from engine.reading.parquet_reader import ParquetTable, image_bytes
 from engine.reading.raw_samples import RawSample, meta_of, source_of
 from engine.reading.strict_json import MAX_BYTES as MAX_JSON_BYTES
 from engine.reading.strict_json import load_object
-from engine.reading.tar_reader import Member, read_members
 from engine.settings import ReadingSettings
 from schemas.errors import SampleRejected, ShardDamaged
 from schemas.labeler import Spans

@@ -27,7 +27,7 @@ from starlette.routing import Route
 from pipelines.audit.guard import Guard
 from pipelines.audit.sample import AuditSample, SampledRegion, read_sample
 from pipelines.audit.verdicts import Verdict, VerdictStore
-from pipelines.look.photo import read_photo
+from pipelines.labels.photo import read_photo
 from schemas.errors import (
     ConfigError,
     Conflict,

@@ -38,7 +38,7 @@ def sample(
     as_json: bool = JSON,
 ) -> None:
     """Draw a seeded sample, stratified by score, with inclusion probabilities, bound to the view's digest."""
-    from pipelines.audit.desk import open_audit
+    from pipelines.audit.commands import open_audit
     from pipelines.config.output_place import Kind, check_folder
 
     check_folder("--to", str(to), Kind.AUDIT, overwrite=overwrite)
@@ -61,7 +61,7 @@ def serve(
     The keys work once picture, box and caption are on the screen. An item whose picture cannot be shown can only be
     skipped.
     """
-    from pipelines.audit.desk import serve_audit
+    from pipelines.audit.commands import serve_audit
 
     serve_audit(audit, port=port, reviewer=reviewer, say=say, roots=parse_roots(roots))
 
@@ -78,7 +78,7 @@ def report(
     as_json: bool = JSON,
 ) -> None:
     """Precision with its interval, as a whole and by stratum."""
-    from pipelines.audit.desk import report_audit
+    from pipelines.audit.commands import report_audit
 
     result = report_audit(audit, view=view, reviewer=reviewer)
     give(as_json, result.data(), result.text())

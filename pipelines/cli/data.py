@@ -106,7 +106,7 @@ def diff(
 @verb
 def stats(source: EvidenceOrView, as_json: bool = JSON) -> None:
     """Counts and distributions of evidence or of a view; of a view, kept regions and those to ignore apart."""
-    from pipelines.look.stats import statistics_of
+    from pipelines.labels.stats import statistics_of
 
     report = statistics_of(source, progress=Progress())
     give(as_json, report.data(), report.text())
@@ -132,7 +132,7 @@ def inspect(
     A whole line is a kept box. Boxes to ignore and class_only ones have broken lines, which a legend explains.
     """
     from pipelines.config.output_place import Kind, check_folder
-    from pipelines.look.inspect import draw_samples
+    from pipelines.labels.inspect import draw_samples
 
     check_folder("--to", str(to), Kind.PICTURES, repeats=False, overwrite=overwrite)
     report = draw_samples(
@@ -154,7 +154,7 @@ def export(
     A region to ignore is written as iscrowd: 1 and counted on its own.
     """
     from pipelines.config.output_place import check_file
-    from pipelines.exchange.coco import export_coco
+    from pipelines.exchange.exporters.coco import export_coco
 
     if format != "coco":
         raise ConfigError(f"--format {format!r}: expected coco")

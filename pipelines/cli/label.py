@@ -85,12 +85,12 @@ def plan(
     """Say what `label` would do and what it takes: units done, to do and why, hours, bytes and money."""
     import json
 
-    from engine.work.logs import configure, log_settings
+    from engine.telemetry.logs import configure, log_settings
     from pipelines.config import load_settings
     from pipelines.config.output_place import check_file
     from pipelines.label.job import JobConfig
-    from pipelines.label.planning import plan as make_plan
-    from pipelines.label.prices import PriceSettings
+    from pipelines.label.plan.plan import plan as make_plan
+    from pipelines.label.plan.prices import PriceSettings
 
     configure(log_settings())
     asked = load_settings(job, JobConfig, overrides)
@@ -142,13 +142,13 @@ def label(
 
     Exit 3 when units failed, or when more samples were rejected than run.max_rejected allows.
     """
-    from engine.storage import open_store
-    from engine.work.logs import configure, log_settings
+    from engine.storage.store import open_store
+    from engine.telemetry.logs import configure, log_settings
     from pipelines.config import load_settings
     from pipelines.config.output_place import Kind, check_folder
     from pipelines.label.job import JobConfig
-    from pipelines.label.records import load_plan
     from pipelines.label.run import label as run_label
+    from pipelines.label.run_records import load_plan
 
     configure(log_settings(log_format))
     accepted = ["run.allow_unauthenticated=true"] if insecure_cluster else []
@@ -185,8 +185,8 @@ def status(
     Exit 3 when more samples were rejected than run.max_rejected allows.
     """
     from pipelines.cli.watch import show
-    from pipelines.label.watching import has_ended, look
-    from pipelines.label.watching import watch as looks
+    from pipelines.label.progress.status import has_ended, look
+    from pipelines.label.progress.status import watch as looks
 
     if not watch:
         found = look(out)
@@ -213,7 +213,7 @@ def retry(
 
     Exit 3 on holes, or when more samples were rejected than run.max_rejected allows.
     """
-    from engine.work.logs import configure, log_settings
+    from engine.telemetry.logs import configure, log_settings
     from pipelines.label.retry import retry as run_retry
 
     configure(log_settings(log_format))
@@ -243,7 +243,7 @@ def verify(
     """Read every file of an output again: digests, counts, schemas, spans, boxes. Exit 5 when one does not hold."""
     moved = parse_roots(roots)
     if deep:
-        from pipelines.label.deep import verify_deep
+        from pipelines.label.verify_against_shards import verify_deep
 
         summary = verify_deep(out, Progress(), roots=moved)
         said = "every digest, count, span and box holds, and every sample is what its shard says"
@@ -269,7 +269,7 @@ def clean(out: Out, as_json: bool = JSON) -> None:
 
 def _say_rejected(summary: dict[str, Any]) -> None:
     """Say in one line on stderr how many samples were rejected, if any."""
-    from pipelines.label.judging import judge_summary
+    from pipelines.label.rejection_limit import judge_summary
 
     if line := judge_summary(summary).line():
         say(line)
@@ -277,7 +277,7 @@ def _say_rejected(summary: dict[str, Any]) -> None:
 
 def _exit_on_rejected(summary: dict[str, Any]) -> None:
     """Exit 3 for a job that rejected more samples than `run.max_rejected`, or holds none; say why."""
-    from pipelines.label.judging import judge_summary
+    from pipelines.label.rejection_limit import judge_summary
 
     if text := judge_summary(summary).text():
         say(f"error: {text}")

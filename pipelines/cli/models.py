@@ -55,13 +55,13 @@ def train(
     from pipelines.config import load_settings
     from pipelines.config.output_place import Kind, check_folder
     from pipelines.label.interrupt import stop_training_when_asked
-    from student.settings import TrainSettings
+    from student.settings.train import TrainSettings
 
     settings = load_settings(config, TrainSettings, overrides)
     check_folder("out", settings.out, Kind.TRAINING, reads=(str(config),))
 
-    from student.card import Told
-    from student.train import train as run_train
+    from student.training.model_card import Told
+    from student.training.train import train as run_train
 
     with stop_training_when_asked() as stop:
         told = Told([read_json(path, "--audit") for path in audit or ()], _by_stem(evaluation or ()))
@@ -185,7 +185,7 @@ def convert_glip(
 
     check_new_folder("--to", str(to))
 
-    from teacher.models.glip.convert import convert
+    from teacher.models.glip.checkpoint.convert import convert
 
     facts = convert(checkpoint, to, tokenizer, config, ema, prompt)
     rows = [[name, value] for name, value in facts.items() if name != "keys"]

@@ -61,7 +61,7 @@ def phrases(
     settings = _settings(
         pipeline=pipeline, chunker=chunker, expressions=expressions, partitives=partitives, language=language
     )
-    from pipelines.look.phrases import data_of, text_of
+    from pipelines.labels.phrases import data_of, text_of
 
     budget = _budget(teacher, tokens)
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -88,8 +88,8 @@ def _found(
         finder = SpacyPhraseFinder(settings)
         yield from ((batch, finder.find(batch)) for batch in batches)
         return
-    from engine.ray_phrases import found_in_order
-    from engine.work.tasks import Factory
+    from engine.executors.ray_phrases import found_in_order
+    from engine.task import Factory
     from teacher.build import finder_digest
 
     plain = settings.model_dump(mode="json")
@@ -140,7 +140,7 @@ def _settings(**given: Any) -> Any:
 
 
 def _budget(teacher: Path | None, tokens: int) -> Budget:
-    from pipelines.look.phrases import word_budget
+    from pipelines.labels.phrases import word_budget
     from teacher.prompts.packing import Budget
 
     if teacher is None:

@@ -14,9 +14,9 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from engine.ledger.evidence import read_evidence, read_rejections
-from engine.ledger.snapshots import latest_snapshot, snapshot_entries
+from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.settings import StorageSettings
-from engine.storage import Store, open_store
+from engine.storage.store import Store, open_store
 from schemas.decoys import DecoyPool, pool_from_bytes, pool_path
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import Snapshot

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine.settings import StorageSettings
 from engine.views import View, open_view
-from pipelines.compile.belief import GoldMask
+from pipelines.compile.weights import GoldMask
 from schemas.boxes import Boxes, as_boxes, iou
 from schemas.errors import ConfigError
 

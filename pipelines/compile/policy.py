@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.compile.belief import Calibration, GoldMask, Share, WeightRule
+from pipelines.compile.weights import Calibration, GoldMask, Share, WeightRule
 from schemas.errors import ConfigError
 from schemas.later import Later, LaterSettings
 from schemas.settings import EvidenceSettings

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from pipelines.compile.rules import RULES, Compiled
-from pipelines.look.fates import is_kept, kept_regions
-from pipelines.look.tables import Report, Table, share
+from pipelines.labels.fates import is_kept, kept_regions
+from pipelines.labels.tables import Report, Table, share
 from pipelines.quality.decoys import DecoyNumbers, DecoyTally
 from schemas.ledger import Snapshot
 from schemas.records import Record

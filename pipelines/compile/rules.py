@@ -20,7 +20,7 @@ from pipelines.compile.gold_boxes import GoldBox, overlaps_gold
 from pipelines.compile.policy import FLOOR, Policy
 from pipelines.compile.view_row import view_row
 from schemas.boxes import area, as_boxes, iou, nms
-from teacher.phrases.number import phrase_number
+from teacher.phrases.judge.number import phrase_number
 
 RULES: dict[str, str] = {
     "decoy": "the phrase is a decoy, believed absent",

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.compile.belief import p_correct, weights
 from pipelines.compile.policy import Policy
+from pipelines.compile.weights import p_correct, weights
 from schemas.boxes import Boxes
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 SCHEMAS: dict[str, str] = {
     "job": "pipelines.label.job:JobConfig",
-    "prices": "pipelines.label.prices:PriceSettings",
-    "progress": "pipelines.label.progress:ProgressRecord",
+    "prices": "pipelines.label.plan.prices:PriceSettings",
+    "progress": "pipelines.label.progress.reporter:ProgressRecord",
     "policy": "pipelines.compile.policy:Policy",
-    "train": "student.settings:TrainSettings",
+    "train": "student.settings.train:TrainSettings",
     "rounds": "pipelines.rounds.settings:RoundsConfig",
     "commit": "schemas.ledger:CommitRecord",
     "snapshot": "schemas.ledger:Snapshot",

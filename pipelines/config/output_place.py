@@ -18,9 +18,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from engine.filesystems import absolute_url
 from engine.settings import StorageSettings
-from engine.storage import Store, open_store
+from engine.storage.filesystems import absolute_url
+from engine.storage.store import Store, open_store
 from schemas.errors import ConfigError, Conflict, EnvironmentProblem, GroundswellError
 
 

@@ -6,14 +6,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.demo.places import TRAINED, Places
+from pipelines.demo.layout import TRAINED, Places
 
 DRAWS = 200
 
 
 def evaluate_models(places: Places, progress: Callable[[str, int, int], None]) -> dict[str, Any]:
     """`{"models": {name: evaluation}, "gains": {group: {name: difference of student and control}}}`."""
-    from student.evaluate.gold import category_groups, read_gold
+    from student.evaluate.gold.load import category_groups, read_gold
     from student.evaluate.paired import paired_differences
     from student.evaluate.run import evaluate
 

@@ -11,13 +11,13 @@ from typing import Any
 from engine.views import open_view
 from pipelines.compile.evidence import open_evidence
 from pipelines.compile.rules import RULES
-from pipelines.demo.places import Places
+from pipelines.demo.layout import Places
+from pipelines.demo.oracle import precision_lines
 from pipelines.demo.recipe import Recipe
-from pipelines.demo.truth import precision_lines
-from pipelines.look.fates import is_kept
-from pipelines.look.inspect import Rows, by_seed
-from pipelines.look.photo import read_photo_bytes
-from pipelines.report.data import (
+from pipelines.labels.fates import is_kept
+from pipelines.labels.inspect import Rows, by_seed
+from pipelines.labels.photo import read_photo_bytes
+from pipelines.reporting.data import (
     Example,
     ExampleBox,
     Histogram,
@@ -30,10 +30,10 @@ from pipelines.report.data import (
     Timing,
     TrainingCurve,
 )
-from pipelines.report.page import write_report
-from pipelines.report.verdict import JUDGED, sentence
-from pipelines.steps.journal import Journal
-from student.journal import read_journal
+from pipelines.reporting.page import write_report
+from pipelines.reporting.verdict import JUDGED, sentence
+from pipelines.steps.cache import Journal
+from student.training.metrics_log import read_journal
 
 EXAMPLES = 8
 STEP_NAMES = {

@@ -12,9 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipelines.demo.places import Places
+from pipelines.demo.layout import Places
 from pipelines.demo.recipe import Recipe
-from pipelines.steps.journal import Journal, code_digest, refuse_foreign
+from pipelines.steps.cache import Journal, code_digest, refuse_foreign
 from schemas.errors import Conflict, GroundswellError, NotFound, UnfinishedError
 
 Progress = Callable[[str, int, int], None]
@@ -101,9 +101,9 @@ class _Steps:
 
     def teach(self) -> dict[str, Any]:
         """Train a tiny GLIP from random weights, then on in the control's prompts and rate."""
-        from pipelines.demo.start import write_start
+        from pipelines.demo.initial_model import write_start
         from pipelines.label.interrupt import stop_training_when_asked
-        from student.train import train
+        from student.training.train import train
 
         _forget(*(self.places.run(name) for name in ("start", "base", "teacher")))
         write_start(self.places.run("start"), self.recipe.world)
@@ -139,7 +139,7 @@ class _Steps:
 
     def train(self) -> dict[str, Any]:
         """Student and control: the same start, steps, batch, augmentation and prompt mix."""
-        from pipelines.demo.together import train_together
+        from pipelines.demo.parallel_train import train_together
 
         names = ("student", "control")
         outs = {name: self.places.run(name) for name in names}
@@ -156,8 +156,8 @@ class _Steps:
 
     def audit(self) -> dict[str, Any]:
         """A seeded, stratified sample, reviewed by a program that knows the truth, recorded as such."""
-        from pipelines.audit.desk import open_audit, report_audit, stand_in_audit
-        from pipelines.demo.truth import GROUPS, truth_of_web
+        from pipelines.audit.commands import open_audit, report_audit, stand_in_audit
+        from pipelines.demo.oracle import GROUPS, truth_of_web
 
         _forget(self.places.audit)
         recipe, folder = self.recipe, self.places.audit
@@ -192,7 +192,7 @@ def whole(summary: dict[str, Any], evidence: str) -> dict[str, Any]:
 
 def refuse_rejected(summary: dict[str, Any], evidence: str) -> dict[str, Any]:
     """Return the summary of a labelling run. Raises UnfinishedError for one that rejected too many samples."""
-    from pipelines.label.judging import judge_summary
+    from pipelines.label.rejection_limit import judge_summary
 
     if text := judge_summary(summary).text():
         raise UnfinishedError(f"{evidence}: {text}")

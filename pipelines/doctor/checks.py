@@ -185,8 +185,8 @@ def git_and_make() -> Finding:
 
 def conditional_writes(store_url: str) -> Finding:
     """A store must refuse the second of two conditional writes; without it two drivers could both win."""
-    from engine.storage import open_store
-    from engine.store_check import check_store
+    from engine.storage.conditional_put_check import check_store
+    from engine.storage.store import open_store
     from schemas.errors import EnvironmentProblem
 
     try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.ledger.collect import collect_orphans
-from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.garbage import collect_orphans
+from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.settings import StorageSettings
-from engine.storage import open_store
+from engine.storage.store import open_store
 
 
 def clean(url: str, storage: StorageSettings | None = None) -> dict[str, Any]:

@@ -11,12 +11,12 @@ import heapq
 import logging
 from collections.abc import Iterator, Sequence
 
+from engine.reading.shard_cache import ShardStat, Spool
 from engine.reading.shards import open_shard
-from engine.reading.spool import ShardStat, Spool
 from engine.settings import InputSettings
-from engine.work.finding import find_phrases
-from engine.work.making import make
-from engine.work.tasks import Factory
+from engine.task import Factory
+from engine.worker.find_phrases import find_phrases
+from engine.worker.loading import make
 from schemas.decoys import DecoyPool
 from schemas.errors import ConfigError, SampleRejected, ShardDamaged
 from schemas.labeler import FoundPhrases, PhraseFinder

@@ -231,5 +231,5 @@ class _Watch:
 
 def _ray_is_dead() -> bool:
     """Whether this process started a Ray cluster that has died, so that nothing can be finished on it."""
-    ours = sys.modules.get("engine.ray_processes")  # importing it takes seconds
+    ours = sys.modules.get("engine.executors.ray_processes")  # importing it takes seconds
     return ours is not None and bool(ours.own_cluster_is_dead())

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from engine.filesystems import absolute_url
 from engine.settings import InputSettings, OutputSettings, RunSettings
-from pipelines.label.prices import PriceSettings
+from engine.storage.filesystems import absolute_url
+from pipelines.label.plan.prices import PriceSettings
 from schemas.digests import digest_of
 from schemas.settings import EvidenceSettings, Settings
 from teacher.settings import DecoySettings, PhraseSettings, TeacherSettings

@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from engine.ledger.snapshots import failed_units, latest_snapshot
-from engine.ledger.summary import summarise
-from engine.storage import Store, open_store
-from engine.work.labelling import Labelling, Progress
+from engine.driver.label_run import Labelling, Progress
+from engine.ledger.snapshots.snapshots import failed_units, latest_snapshot
+from engine.ledger.snapshots.summary import summarise
+from engine.storage.store import Store, open_store
 from pipelines.config.load import settings_of
-from pipelines.label.factories import TEACHER, Factories
 from pipelines.label.job import JobConfig
-from pipelines.label.judging import judge, record_limit
-from pipelines.label.progress_record import newest_progress
-from pipelines.label.records import read_job
+from pipelines.label.progress.record import newest_progress
+from pipelines.label.rejection_limit import judge, record_limit
 from pipelines.label.run import start
+from pipelines.label.run_records import read_job
+from pipelines.label.teacher_spec import TEACHER, Factories
 from schemas.digests import short
 from schemas.errors import ConfigError, Conflict
 

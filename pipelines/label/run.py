@@ -12,28 +12,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from engine.filesystems import absolute_url
-from engine.ledger.presence import check_files
-from engine.ledger.snapshots import latest_snapshot
-from engine.ledger.status import status
-from engine.ledger.summary import summarise
+from engine.driver.dispatch import drive
+from engine.driver.label_run import Labelling, Progress
+from engine.executors.local import LocalPool
+from engine.ledger.snapshots.file_check import check_files
+from engine.ledger.snapshots.snapshots import latest_snapshot
+from engine.ledger.snapshots.status import status
+from engine.ledger.snapshots.summary import summarise
 from engine.ledger.verify import verify
 from engine.settings import OutputSettings
-from engine.store_check import check_store
-from engine.work import logs
-from engine.work.dispatch import drive
-from engine.work.labelling import Labelling, Progress
-from engine.work.local_pool import LocalPool
-from engine.work.tasks import Pool, WorkerSpec
-from pipelines.label.factories import TEACHER, Factories
+from engine.storage.conditional_put_check import check_store
+from engine.storage.filesystems import absolute_url
+from engine.task import Pool, WorkerSpec
+from engine.telemetry import logs
 from pipelines.label.interrupt import stop_when_asked
 from pipelines.label.job import JobConfig
-from pipelines.label.judging import judge, record_limit
-from pipelines.label.progress import RunProgress, told
-from pipelines.label.progress_record import run_name
-from pipelines.label.records import PlanRecord
-from pipelines.label.seen import seen_in_training
-from pipelines.label.setting import Setting
+from pipelines.label.progress.record import run_name
+from pipelines.label.progress.reporter import RunProgress, told
+from pipelines.label.rejection_limit import judge, record_limit
+from pipelines.label.resolved_job import Setting
+from pipelines.label.run_records import PlanRecord
+from pipelines.label.teacher_spec import TEACHER, Factories
+from pipelines.label.train_overlap import seen_in_training
 from schemas.digests import short
 from schemas.errors import ConfigError, Conflict, NotFound
 
@@ -206,8 +206,8 @@ class _Run:
             pool: Pool = LocalPool(self.spec)
             self.progress.working(pool)
             return pool
-        from engine.ray_meter import RayMeter
-        from engine.ray_pool import RayPool
+        from engine.executors.ray_pool import RayPool
+        from engine.telemetry.ray_metrics import RayMeter
 
         pool = RayPool(self.spec, self.setting.job.run, address, stopping)
         self.progress.working(pool, RayMeter())

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from pipelines.audit.statistics import interval
-from pipelines.look.tables import Table
+from pipelines.labels.tables import Table
 from schemas.decoys import DecoyPool
 from schemas.records import Record
 

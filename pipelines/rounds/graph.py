@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from pipelines.report.markup import Markup, element
+from pipelines.reporting.markup import Markup, element
 from pipelines.rounds.lineage import Edge, Lineage, Node
 from schemas.digests import short
 

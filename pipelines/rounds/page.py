@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.look.tables import Table
-from pipelines.report.charts import percent
-from pipelines.report.frames import document, section, write_document
-from pipelines.report.markup import Markup, element
+from pipelines.labels.tables import Table
+from pipelines.reporting.charts import percent
+from pipelines.reporting.markup import Markup, element
+from pipelines.reporting.page_parts import document, section, write_document
 from pipelines.rounds.graph import lineage_picture
 
 if TYPE_CHECKING:

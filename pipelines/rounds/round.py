@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.label.job import JobConfig
-from pipelines.rounds.brakes import Stop, after_audit, after_compile, after_evaluate, after_label
-from pipelines.rounds.contents import compiled_with, measured_on, trained_on
-from pipelines.rounds.measuring import measure_models, number_of
-from pipelines.rounds.places import RoundPlaces
+from pipelines.rounds.input_digests import compiled_with, measured_on, trained_on
+from pipelines.rounds.layout import RoundPlaces
+from pipelines.rounds.measure import measure_models, number_of
 from pipelines.rounds.settings import RoundsConfig
-from pipelines.steps.journal import Journal
+from pipelines.rounds.stop_rules import Stop, after_audit, after_compile, after_evaluate, after_label
+from pipelines.steps.cache import Journal
 from schemas.errors import GroundswellError, NotFound
-from student.settings import TrainSettings
+from student.settings.train import TrainSettings
 from teacher.labelers.glip_digest import model_files
 
 Progress = Callable[[str, int, int], None]
@@ -125,7 +125,7 @@ class Round:
 
     def _label(self) -> dict[str, Any]:
         from pipelines.label.run import label
-        from pipelines.rounds.counting import input_digest
+        from pipelines.rounds.statistics import input_digest
 
         summary = label(self.job(), progress=self.progress)
         units = summary["units"]
@@ -140,7 +140,7 @@ class Round:
 
     def _compile(self) -> dict[str, Any]:
         from pipelines.compile.run import compile_view
-        from pipelines.rounds.counting import boxes_per_image, decoy_false_share
+        from pipelines.rounds.statistics import boxes_per_image, decoy_false_share
 
         report = compile_view(
             self.places.evidence, self.config.policy, self.places.view, progress=self.progress
@@ -154,7 +154,7 @@ class Round:
         return after_compile(self.config.brakes, found["boxes_per_image"], self.decoys)
 
     def _audited(self) -> Iterator[Stop]:
-        from pipelines.audit.desk import open_audit, report_audit
+        from pipelines.audit.commands import open_audit, report_audit
 
         gate = self.config.audit
         if gate is None:
@@ -170,7 +170,7 @@ class Round:
 
     def _train(self) -> dict[str, Any]:
         from pipelines.label.interrupt import stop_training_when_asked
-        from student.train import train
+        from student.training.train import train
 
         with stop_training_when_asked() as stop:
             return {name: train(self.training(name), self.progress, stop) for name in ("student", "control")}
@@ -180,7 +180,7 @@ class Round:
 
         No step, but written each time: what a card tells is made by steps before and after the one that trains.
         """
-        from student.card import Told, write_card
+        from student.training.model_card import Told, write_card
 
         findings, suites = self.results.get("audit"), self.results.get("evaluate", {}).get("suites", {})
         decided = findings is not None and findings["precision"]["value"] is not None
@@ -196,7 +196,7 @@ class Round:
         return self.config.training(name, self.places.view, places)
 
     def _evaluate(self) -> dict[str, Any]:
-        from student.averaging import average_models
+        from student.models.averaging import average_models
 
         if self.config.average:
             self.places.averaged.parent.mkdir(parents=True, exist_ok=True)

@@ -14,15 +14,15 @@ from typing import Any
 from pydantic import Field
 
 from pipelines.compile.run import continued_policy
-from pipelines.look.tables import Report, Table
-from pipelines.rounds.brakes import Stop
-from pipelines.rounds.inputs import check_inputs
+from pipelines.labels.tables import Report, Table
+from pipelines.rounds.layout import round_places
 from pipelines.rounds.lineage import Lineage, lineage_of
-from pipelines.rounds.measuring import MODELS, number_of
-from pipelines.rounds.places import round_places
+from pipelines.rounds.measure import MODELS, number_of
+from pipelines.rounds.preflight import check_inputs
 from pipelines.rounds.round import STEPS, Progress, Round
 from pipelines.rounds.settings import RoundsConfig
-from pipelines.steps.journal import Journal, refuse_foreign
+from pipelines.rounds.stop_rules import Stop
+from pipelines.steps.cache import Journal, refuse_foreign
 from schemas.errors import Conflict, NotFound
 from teacher.labelers.glip_digest import model_files
 

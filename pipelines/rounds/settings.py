@@ -14,8 +14,8 @@ from pydantic import Field, model_validator
 from engine.settings import InputSettings, RunSettings
 from pipelines.compile.policy import Policy
 from schemas.settings import EvidenceSettings, Settings
-from student.learning_settings import LearningSettings
-from student.settings import TrainSettings
+from student.settings.learning import LearningSettings
+from student.settings.train import TrainSettings
 from teacher.settings import DecoySettings, PhraseSettings
 
 VIEW = "VIEW"

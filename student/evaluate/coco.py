@@ -14,7 +14,7 @@ import numpy as np
 from hotcoco import COCO, COCOeval, LVISResults
 
 from schemas.errors import ConfigError
-from student.evaluate.ids import Numbered
+from student.evaluate.gold.ids import Numbered
 from student.evaluate.protocols import (
     PROTOCOLS,
     Protocol,

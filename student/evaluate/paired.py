@@ -13,7 +13,7 @@ import numpy as np
 
 from student.evaluate.bootstrap import image_draws, percentile_interval, weighted_numbers
 from student.evaluate.coco import NAMES, check_ids, matched, mean_of_defined
-from student.evaluate.ids import Numbered
+from student.evaluate.gold.ids import Numbered
 from student.evaluate.protocols import PROTOCOLS, ProtocolName
 
 WHOLE = ""

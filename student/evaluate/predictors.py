@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from engine.work.asking import ask
+from engine.worker.batching import ask
 from schemas.boxes import as_boxes, nms
 from schemas.errors import ConfigError, NotFound
 from schemas.labeler import Labeler, Prepared
 from schemas.records import Phrase, Pixels, Region, Sample
 from student.evaluate.class_prompts import Asking, class_prompts
-from student.evaluate.images import EvaluationImage
+from student.evaluate.gold.images import EvaluationImage
 from teacher.build import labeler as build_labeler
 from teacher.prompts.packing import Budget
 
@@ -143,7 +143,7 @@ class PromptPredictor:
 
 def _token_limit(model: Path) -> Callable[[str], bool]:
     """Whether a caption fits into one prompt of the model."""
-    from teacher.models.glip.directory import read_directory
+    from teacher.models.glip.checkpoint.directory import read_directory
 
     config, processor = read_directory(model)
     return Budget(min(processor.max_tokens, config.text_positions), processor.token_count).holds

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from schemas.errors import ConfigError
-from student.evaluate.gold import read_json
-from student.evaluate.ids import Ids, id_text
+from student.evaluate.gold.ids import Ids, id_text
+from student.evaluate.gold.load import read_json
 
 _FIELDS = ("image_id", "category_id", "bbox", "score")
 _SHOWN = 5

@@ -12,14 +12,14 @@ import numpy as np
 from schemas.errors import ConfigError
 from student.evaluate.class_prompts import Asking
 from student.evaluate.coco import coco_numbers
-from student.evaluate.gold import (
+from student.evaluate.gold.images import EvaluationImage, evaluation_images
+from student.evaluate.gold.load import (
     category_groups,
     gold_phrases,
     of_images,
     phrase_categories,
     read_gold,
 )
-from student.evaluate.images import EvaluationImage, evaluation_images
 from student.evaluate.phrases import AskedPhrase, phrase_recall, recall_by_group
 from student.evaluate.predictors import (
     DetectorPredictor,

@@ -15,7 +15,7 @@ from schemas.digests import digest_of
 from schemas.records import Phrase, Sample
 from teacher.decoys import nouns
 from teacher.decoys.names import names_of
-from teacher.phrases import lexicon
+from teacher.phrases.tagging import lexicon
 from teacher.settings import DecoySettings
 
 METHOD_VERSION = 2

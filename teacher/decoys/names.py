@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 
-from teacher.phrases import lexicon
+from teacher.phrases.tagging import lexicon
 
 
 @functools.lru_cache(maxsize=65_536)

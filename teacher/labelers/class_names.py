@@ -9,7 +9,7 @@ import functools
 import re
 from collections.abc import Sequence
 
-from teacher.phrases.lexicon import bundled
+from teacher.phrases.tagging.lexicon import bundled
 
 
 def _word_set(text: str) -> frozenset[str]:

@@ -19,7 +19,7 @@ from teacher.detectors.coco_classes import COCO_CLASSES
 from teacher.detectors.metadata_names import first_difference, metadata_names
 from teacher.detectors.yolox import Detections, Letterboxed, Yolox, model_facts
 from teacher.labelers.class_names import MISLEADING, SYNONYMS, ClassNames
-from teacher.phrases import lexicon
+from teacher.phrases.tagging import lexicon
 from teacher.settings import DetectorSettings
 
 NO_CLASS = "PH_NO_CLASS"

@@ -21,7 +21,7 @@ from schemas.records import Region, Sample
 from teacher.grounding.regions import regions_of
 from teacher.labelers.glip_digest import glip_digest
 from teacher.models.glip import GlipForGrounding
-from teacher.models.glip.directory import read_directory
+from teacher.models.glip.checkpoint.directory import read_directory
 from teacher.models.glip.modeling import GlipGroundingOutput
 from teacher.prompts.packing import AskedSpan, Budget, Prompt, PromptPlan, pack, pack_decoys
 from teacher.settings import GlipSettings

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-import teacher.phrases.tagger  # noqa: F401 - registers the tagger that noun_chunks of a blank pipeline needs
+import teacher.phrases.tagging.tagger  # noqa: F401 - registers the tagger that noun_chunks of a blank pipeline needs
 from teacher.phrases.chunkers import chunker_for
-from teacher.phrases.groundable import Groundability
+from teacher.phrases.judge.groundable import Groundability
 from teacher.phrases.rules import Found, Partitives, PhraseRules, given
 
 PHRASES, DROPPED, GIVEN = "phrases", "dropped_phrases", "given"

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from schemas.digests import digest_of
 from schemas.errors import NotFound
-from teacher.phrases import bundled, lexicon, stop_heads
+from teacher.phrases import bundled
+from teacher.phrases.judge import stop_heads
+from teacher.phrases.tagging import lexicon
 from teacher.settings import PhraseSettings
 
 RULES_VERSION = 2

@@ -18,13 +18,13 @@ from schemas.labeler import FoundPhrases, Spans
 from schemas.records import DroppedPhrase, Phrase
 from schemas.spans import check_span
 from teacher.phrases import bundled, rules
-from teacher.phrases.bounded_tokenizer import BoundedTokenizer
 from teacher.phrases.caption_cache import CaptionCache
-from teacher.phrases.collector import collector_paused
 from teacher.phrases.component import rules_for
 from teacher.phrases.digest import finder_digest, model_folder
-from teacher.phrases.language import is_english
-from teacher.phrases.normalise import Normalised, normalised
+from teacher.phrases.gc_pause import collector_paused
+from teacher.phrases.text.bounded_tokenizer import BoundedTokenizer
+from teacher.phrases.text.language import is_english
+from teacher.phrases.text.normalize import Normalised, normalised
 from teacher.settings import PhraseSettings
 
 NOT_NEEDED = (

@@ -14,9 +14,9 @@ from spacy.tokens import Doc
 
 from teacher.phrases.chunkers import Chunker
 from teacher.phrases.chunkers.expressions import expression_of
-from teacher.phrases.groundable import Groundability, root_of
-from teacher.phrases.junk import junk_tokens, runs, without
-from teacher.phrases.words import NOUN_TAGS, Chunk, Words, words_of
+from teacher.phrases.judge.groundable import Groundability, root_of
+from teacher.phrases.text.junk import junk_tokens, runs, without
+from teacher.phrases.text.token_lists import NOUN_TAGS, Chunk, Words, words_of
 
 Span = tuple[int, int]
 _PLACE = itemgetter(0, 1)  # start and end of what was found

@@ -13,7 +13,7 @@ from PIL import Image
 from pipelines.audit.app import serve
 from pipelines.audit.sample import write_sample
 from pipelines.audit.verdicts import VerdictStore
-from pipelines.look.photo import read_photo
+from pipelines.labels.photo import read_photo
 
 pytestmark = pytest.mark.browser
 

@@ -3,7 +3,7 @@
 import pytest
 
 from engine.views import write_view
-from pipelines.audit.desk import open_audit, report_audit, stand_in_audit
+from pipelines.audit.commands import open_audit, report_audit, stand_in_audit
 from pipelines.audit.report import audit_report, stand_in, truth_of_rows
 from pipelines.audit.sample import read_sample
 from pipelines.audit.verdicts import VerdictStore

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from benchmarks import decoys, jpeg_decoders, one_number, perceptual_hash, prompt_split
-from pipelines.demo.places import Places
+from pipelines.demo.layout import Places
 
 WORLD = {"gold_images": 12, "web_images": 12, "web_shard_images": 12, "test_images": 3}
 LOW = {"min_score": 0.05, "one_to_one": True}  # a teacher of so few steps is sure of nothing

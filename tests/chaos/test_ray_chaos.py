@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from engine.ledger.evidence import evidence_rows
-from engine.ledger.snapshots import latest_snapshot
-from engine.storage import open_store
+from engine.ledger.snapshots.snapshots import latest_snapshot
+from engine.storage.store import open_store
 from pipelines.label.job import JobConfig
-from pipelines.label.progress_record import newest_progress
+from pipelines.label.progress.record import newest_progress
 from pipelines.label.run import label, status, verify
 from tests.chaos.ray_nodes import Nodes
 from tests.engine.small_teacher import FACTORIES

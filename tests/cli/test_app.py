@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from pipelines.cli import build_app, main
 from pipelines.cli.shell import Progress, clock, table
-from pipelines.demo.places import Places
+from pipelines.demo.layout import Places
 from pipelines.label.run import label
 from schemas.errors import Conflict, EnvironmentProblem, NotFound
 from tests.engine.small_teacher import FACTORIES
@@ -205,7 +205,7 @@ def labelled(tmp_path: Path) -> Path:
 
 
 def test_verify_deep_reads_the_shards_again_where_they_lie_now(labelled: Path) -> None:
-    pytest.importorskip("pipelines.label.deep", reason="the check itself is not here")
+    pytest.importorskip("pipelines.label.verify_against_shards", reason="the check itself is not here")
     out = str(labelled / "out")
     assert "what its shard says" in groundswell("verify", out, "--deep").stdout
     (labelled / "moved").mkdir()

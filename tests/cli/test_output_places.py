@@ -11,17 +11,17 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from engine.storage import Store, open_store
+from engine.storage.store import Store, open_store
 from engine.views import open_view, write_view
 from pipelines.cli import build_app
 from pipelines.config.output_place import Kind, check_file, check_folder, kind_of
-from pipelines.demo.places import Places
+from pipelines.demo.layout import Places
 from pipelines.demo.recipe import Recipe
 from pipelines.label.run import label
-from pipelines.steps.journal import Journal
+from pipelines.steps.cache import Journal
 from schemas.errors import Conflict, EnvironmentProblem
-from student.report import write_settings
-from student.settings import TrainSettings
+from student.settings.train import TrainSettings
+from student.training.report import write_settings
 from tests.engine.s3_server import s3_bucket
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, picture, plain_captions, write_shard

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipelines.cli import build_app
-from pipelines.look.phrases import text_of, word_budget
+from pipelines.labels.phrases import text_of, word_budget
 from schemas.labeler import FoundPhrases
 from schemas.records import DroppedPhrase, Phrase
 

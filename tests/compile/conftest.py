@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from engine.ledger.commits import commit_unit, entry_of, put_record
-from engine.ledger.segments import write_segment
-from engine.ledger.set_digest import SetDigest
-from engine.ledger.snapshots import snapshot_path
+from engine.ledger.snapshots.segments import write_segment
+from engine.ledger.snapshots.set_digest import SetDigest
+from engine.ledger.snapshots.snapshots import snapshot_path
 from engine.ledger.unit_result import UnitResult
-from engine.storage import Store, open_store
+from engine.storage.store import Store, open_store
 from schemas.digests import canonical_json
 from schemas.ledger import FingerprintParts, Snapshot, SnapshotEntry, Unit
 from schemas.settings import EvidenceSettings

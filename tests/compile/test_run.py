@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from engine.ledger.snapshots import snapshot_entries
-from engine.storage import open_store
+from engine.ledger.snapshots.snapshots import snapshot_entries
+from engine.storage.store import open_store
 from engine.views import open_view
 from pipelines.cli import build_app
 from pipelines.compile.policy import Policy

@@ -16,11 +16,11 @@ from pipelines.demo.findings import (
     policy_steps,
     summary_of,
 )
-from pipelines.demo.places import Places
-from pipelines.demo.truth import precision_lines, truth_of_web, truth_rows
+from pipelines.demo.layout import Places
+from pipelines.demo.oracle import precision_lines, truth_of_web, truth_rows
 from pipelines.demo.world.build import build_world
 from pipelines.demo.world.settings import WorldSettings
-from pipelines.report.examples import example_figure
+from pipelines.reporting.examples import example_figure
 from schemas.digests import sha256_hex
 
 NAMES = ("AP", "AP50")

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.demo.places import Places
+from pipelines.demo.initial_model import write_start
+from pipelines.demo.layout import Places
 from pipelines.demo.recipe import HARD_NEGATIVES, Recipe
-from pipelines.demo.start import write_start
 from pipelines.demo.world.lexicon import COLOURS, NOUNS, vocabulary
-from student.settings import PromptMix
+from student.settings.train import PromptMix
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 
 TEACHER = Path("teacher")

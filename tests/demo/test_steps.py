@@ -13,19 +13,21 @@ import pytest
 
 from engine.settings import RunSettings
 from pipelines.config import load_settings
-from pipelines.demo.places import Places
+from pipelines.demo.layout import Places
+from pipelines.demo.parallel_train import train_together
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.run import TITLES, forget_damaged, whole
-from pipelines.demo.together import train_together
 from pipelines.demo.world.build import build_world
 from pipelines.demo.world.settings import WorldSettings
 from pipelines.label.job import JobConfig
 from schemas.errors import GroundswellError, UnfinishedError
-from student.settings import TrainSettings
+from student.settings.train import TrainSettings
 from tests.engine.process_tree import Tree
 from tests.engine.worlds import tar_bytes
 
-CHILD = "import time; from pipelines.demo.together import tie_to_parent; tie_to_parent(); time.sleep(120)"
+CHILD = (
+    "import time; from pipelines.demo.parallel_train import tie_to_parent; tie_to_parent(); time.sleep(120)"
+)
 PARENT = (
     "import subprocess, sys, time\n"
     f"subprocess.Popen([sys.executable, '-c', {CHILD!r}], stdin=subprocess.PIPE)\n"
@@ -45,8 +47,8 @@ def test_a_labelling_run_with_holes_stops_the_demo() -> None:
 def test_a_labelling_run_that_rejected_its_samples_stops_the_demo_with_exit_3(
     tmp_path: Path,
 ) -> None:
+    from pipelines.demo.initial_model import write_start
     from pipelines.demo.run import _Steps
-    from pipelines.demo.start import write_start
 
     places = Places(tmp_path)
     (places.world.folder / "web").mkdir(parents=True)
@@ -110,7 +112,7 @@ def test_damaged_evidence_is_removed_and_whole_evidence_stays(tmp_path: Path) ->
 
 def label_by_hand(world: Path, evidence: Path) -> None:
     """The world's web set, labelled in this process by the random start."""
-    from pipelines.demo.start import write_start
+    from pipelines.demo.initial_model import write_start
     from pipelines.label.run import label
 
     job = {
@@ -159,7 +161,7 @@ def test_a_training_ends_when_its_parent_is_killed() -> None:
 
 
 def test_a_training_that_is_done_ends_as_well_as_any_process() -> None:
-    done = "from pipelines.demo.together import tie_to_parent; tie_to_parent(); print('done')"
+    done = "from pipelines.demo.parallel_train import tie_to_parent; tie_to_parent(); print('done')"
     child = subprocess.Popen([sys.executable, "-c", done], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdin is not None and child.stdout is not None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pipelines.look.phrases import marked
+from pipelines.labels.phrases import marked
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.settings import PhraseSettings
 

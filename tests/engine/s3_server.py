@@ -26,7 +26,7 @@ def s3_bucket(name: str | None = None) -> Iterator[tuple[str, StorageSettings]]:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         try:
-            from engine.filesystems import open_filesystem
+            from engine.storage.filesystems import open_filesystem
 
             open_filesystem(f"s3://{name}", settings)[0].mkdir(name)
             yield f"s3://{name}", settings

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.label.factories import Factories
+from pipelines.label.teacher_spec import Factories
 from schemas.errors import EnvironmentProblem, OutOfMemory
 from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, Prepared
 from schemas.records import Phrase, Region, Sample

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import engine.local_files
-from engine.ledger.collect import collect_orphans
+import engine.storage.local_files
 from engine.ledger.commits import commit_path, commit_unit
 from engine.ledger.epochs import claim_epoch
 from engine.ledger.fingerprint import parts_of
+from engine.ledger.garbage import collect_orphans
 from engine.ledger.unit_result import UnitResult
-from engine.storage import Store, open_store
+from engine.storage.store import Store, open_store
 from schemas.digests import short
 from schemas.errors import Conflict
 from schemas.ledger import CommitRecord, Unit, unit_name
@@ -186,12 +186,12 @@ def test_a_writer_whose_unit_is_undecided_loses_nothing_to_a_collection(tmp_path
 
 def test_half_written_files_go_when_their_process_is_dead_and_stay_when_it_lives(tmp_path: Path) -> None:
     code = (
-        "import os, sys, engine.local_files as f\n"
+        "import os, sys, engine.storage.local_files as f\n"
         "os.fsync = lambda handle: os._exit(0)\n"
         "f.create_file(sys.argv[1] + '/data/record', b'half')\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
-    mine = engine.local_files._write_temporary(str(tmp_path / "data" / "mine"), b"half")
+    mine = engine.storage.local_files._write_temporary(str(tmp_path / "data" / "mine"), b"half")
     elsewhere = tmp_path / "data" / ".tmp-000000000000-1-abcd"
     elsewhere.write_bytes(b"of another machine")
 

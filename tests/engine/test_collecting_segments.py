@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.ledger import segments
-from engine.ledger.collect import collect_orphans
-from engine.ledger.publish import publish
-from engine.ledger.segments import write_segment
-from engine.ledger.snapshots import read_snapshot, snapshot_entries, snapshot_versions
-from engine.storage import Store, open_store
+from engine.ledger.garbage import collect_orphans
+from engine.ledger.snapshots.publisher import publish
+from engine.ledger.snapshots.segments import write_segment
+from engine.ledger.snapshots.snapshots import read_snapshot, segments, snapshot_entries, snapshot_versions
+from engine.storage.store import Store, open_store
 from tests.engine.test_segments import entries, plan_of
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.reading.spool import ShardStat
-from engine.work.ahead import ahead, mapped_ahead
-from engine.work.dispatch import MAX_ATTEMPTS, drive
-from engine.work.tasks import Failure, Outcome, Stop, Task
+from engine.driver.dispatch import MAX_ATTEMPTS, drive
+from engine.prefetch import ahead, mapped_ahead
+from engine.reading.shard_cache import ShardStat
+from engine.task import Failure, Outcome, Stop, Task
 from schemas.errors import EnvironmentProblem, GroundswellError
 from schemas.ledger import Unit
 

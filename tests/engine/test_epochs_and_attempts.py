@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import engine.retrying
+import engine.storage.retry
 from engine.ledger.attempts import ManyAttempts, attempt_path, attempts_of, begin_attempt
 from engine.ledger.epochs import claim_epoch, epoch_path, latest_epoch, read_epoch
-from engine.storage import Store, open_store
+from engine.storage.store import Store, open_store
 from schemas.errors import Conflict
 
 FINGERPRINT = "sha256:" + "f" * 64
@@ -46,7 +46,7 @@ def test_epochs_count_up_and_each_has_one_holder(store: Store) -> None:
 
 
 def test_a_claim_whose_answer_was_lost_is_still_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.retrying, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(engine.storage.retry, "FIRST_WAIT_S", 0.0)
     store = AnswersLost(str(tmp_path))
 
     assert claim_epoch(store, "label", "sha256:a").number == 1

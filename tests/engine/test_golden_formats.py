@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.ledger.commits import read_commit, record_bytes
-from engine.ledger.set_digest import SetDigest
-from engine.ledger.snapshots import latest_snapshot, snapshot_entries, snapshot_path
-from engine.ledger.summary import summarise
-from engine.storage import open_store
+from engine.ledger.snapshots.set_digest import SetDigest
+from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries, snapshot_path
+from engine.ledger.snapshots.summary import summarise
+from engine.storage.store import open_store
 from schemas.ledger import COMMIT_FORMAT, SNAPSHOT_FORMAT
 
 GOLDEN = Path(__file__).parent / "golden" / "snapshot-2.0_commit-1.1"

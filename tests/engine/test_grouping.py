@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.reading.grouping import group_members, split_name
-from engine.reading.tar_reader import Member
+from engine.reading.formats.tar import Member
+from engine.reading.formats.tar_grouping import group_members, split_name
 
 
 def groups(*names: str) -> list[tuple[str, list[str]]]:

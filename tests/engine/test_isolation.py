@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.ledger.unit_result import UnitResult
-from engine.work.isolation import SUSPICIOUS, Died, NotTheSamples, isolate
-from engine.work.run_unit import Labelled
-from engine.work.tasks import Task
+from engine.task import Task
+from engine.worker.bisection import SUSPICIOUS, Died, NotTheSamples, isolate
+from engine.worker.label_unit import Labelled
 from pipelines.label.run import label
 from schemas.ledger import Unit
 from tests.engine.small_teacher import FACTORIES
@@ -130,7 +130,7 @@ def poisoned(folder: Path, captions: list[str]):
 
 def isolated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the local executor hand its units out as the pool does after a worker's death."""
-    from engine.work.local_pool import LocalPool
+    from engine.executors.local import LocalPool
 
     submit = LocalPool.submit
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-import engine.retrying
+import engine.storage.retry
 from engine.ledger.commits import commit_path, commit_unit, entry_of, read_commit
 from engine.ledger.evidence import read_evidence
 from engine.ledger.fingerprint import Method, changes, parts_of
 from engine.ledger.rows import rows_digest
 from engine.ledger.unit_result import UnitResult
-from engine.plain_parquet import table_bytes
-from engine.storage import Store, open_store
+from engine.storage.safe_parquet import table_bytes
+from engine.storage.store import Store, open_store
 from schemas.arrow import EVIDENCE, table_of
 from schemas.digests import sha256_hex
 from schemas.errors import Conflict
@@ -29,7 +29,7 @@ UNIT = Unit(
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.retrying, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(engine.storage.retry, "FIRST_WAIT_S", 0.0)
 
 
 def row(index: int, score: float = 0.5) -> dict:

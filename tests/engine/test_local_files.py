@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.local_files import create_file, sweep_temporary
+from engine.storage.local_files import create_file, sweep_temporary
 
 DIE_HALF_WAY = """
 import os, signal, sys
-from engine import local_files
+from engine.storage.store import local_files
 local_files.os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
 local_files.create_file(sys.argv[1], b"half")
 """

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.reading.spool import stat_shard
-from engine.work import logs
-from engine.work.ahead import ahead
-from engine.work.tasks import Task
-from engine.work.worker import Worker
+from engine.prefetch import ahead
+from engine.reading.shard_cache import stat_shard
+from engine.task import Task
+from engine.telemetry import logs
+from engine.worker.worker import Worker
+from pipelines.label.resolved_job import Setting
 from pipelines.label.run import label
-from pipelines.label.setting import Setting
 from schemas.errors import ConfigError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard

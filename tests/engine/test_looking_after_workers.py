@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.ray_cluster import draining_nodes
+from engine.driver.dispatch import MAX_DEATHS, drive
+from engine.driver.liveness import Attention
+from engine.driver.stragglers import Stragglers
+from engine.executors.ray_cluster import draining_nodes
 from engine.settings import RunSettings
-from engine.work.attention import Attention
-from engine.work.dispatch import MAX_DEATHS, drive
-from engine.work.stragglers import Stragglers
-from engine.work.tasks import WORKER_DIED, Failure, Outcome, Task
+from engine.task import WORKER_DIED, Failure, Outcome, Task
 from schemas.ledger import Unit
 from tests.engine.test_dispatch import ListedWork, ScriptedPool, task
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.work.meter import COUNTERS, TIMES, TimedLabeler
-from engine.work.worker import Worker
+from engine.telemetry.metrics import COUNTERS, TIMES, TimedLabeler
+from engine.worker.worker import Worker
+from pipelines.label.resolved_job import Setting
 from pipelines.label.run import label
-from pipelines.label.setting import Setting
 from schemas.codes import SAMPLE_CODES
 from tests.engine.small_teacher import FACTORIES, SmallLabeler
 from tests.engine.worlds import job_of, plain_captions, write_shard

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from engine.ledger.fingerprint import Fingerprints, changes, method_of, parts_of
 from engine.ledger.plan import JobPlan
 from engine.ledger.shard_facts import index_shard, known_facts, record_facts
-from engine.reading.selection import SelectedShard, Selection
+from engine.reading.key_selection import SelectedShard, Selection
+from engine.reading.shard_cache import Spool, stat_shard
 from engine.reading.shards import Shard, open_shard
-from engine.reading.spool import Spool, stat_shard
 from engine.settings import InputSettings
-from engine.storage import open_store
+from engine.storage.store import open_store
 from pipelines.label.run import label
 from schemas.errors import ShardDamaged
 from schemas.ledger import ShardFacts

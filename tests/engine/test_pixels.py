@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.ledger.evidence import evidence_rows
-from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.reading.pixels import read_pixels, rebase
-from engine.storage import open_store
+from engine.storage.store import open_store
 from pipelines.label.run import label
 from schemas.errors import NotFound
 from tests.engine.small_teacher import FACTORIES

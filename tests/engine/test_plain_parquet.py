@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.plain_parquet import names_extension_type, read_table, table_bytes
+from engine.storage.safe_parquet import names_extension_type, read_table, table_bytes
 from schemas.arrow import REJECTIONS, table_of
 from schemas.errors import Conflict
 from tests.engine.canary import canary

@@ -12,8 +12,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from engine.ray_cluster import check_reachable, refuse_open_cluster
-from engine.work.rooms import check_rooms, package_root
+from engine.executors.ray_cluster import check_reachable, refuse_open_cluster
+from engine.worker.import_check import check_rooms, package_root
 from pipelines.label.run import label
 from schemas.errors import EnvironmentProblem
 from tests.engine.small_teacher import FACTORIES

@@ -3,7 +3,7 @@ from __future__ import annotations
 import fcntl
 from pathlib import Path
 
-from engine.work.ray_token import remove_abandoned
+from engine.executors.cluster_token import remove_abandoned
 
 
 def token(folder: Path, name: str) -> Path:

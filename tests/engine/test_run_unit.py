@@ -7,8 +7,8 @@ import pytest
 from engine.ledger.unit_result import UnitResult
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
-from engine.work import run_unit as run_unit_module
-from engine.work.run_unit import TeacherBroken, run_unit
+from engine.worker import label_unit as run_unit_module
+from engine.worker.label_unit import TeacherBroken, run_unit
 from schemas.ledger import Unit, unit_name
 from schemas.settings import EvidenceSettings
 from tests.engine.small_teacher import SmallFinder, SmallLabeler

@@ -8,16 +8,21 @@ from collections.abc import Iterator
 
 import pytest
 
-import engine.ledger.publish
-import engine.ledger.segments
+import engine.ledger.snapshots.publisher
+import engine.ledger.snapshots.segments
 from engine.ledger.fingerprint import Fingerprints, Method, parts_of
 from engine.ledger.plan import JobPlan
-from engine.ledger.publish import FAILED_LISTED, Publisher, publish
-from engine.ledger.segments import FAN_OUT, Key, merge_small, segment_entries, write_segment
-from engine.ledger.set_digest import SetDigest
-from engine.ledger.snapshots import failed_units, latest_snapshot, snapshot_entries, snapshot_versions
-from engine.plain_parquet import table_bytes
-from engine.storage import Store, open_store
+from engine.ledger.snapshots.publisher import FAILED_LISTED, Publisher, publish
+from engine.ledger.snapshots.segments import FAN_OUT, Key, merge_small, segment_entries, write_segment
+from engine.ledger.snapshots.set_digest import SetDigest
+from engine.ledger.snapshots.snapshots import (
+    failed_units,
+    latest_snapshot,
+    snapshot_entries,
+    snapshot_versions,
+)
+from engine.storage.safe_parquet import table_bytes
+from engine.storage.store import Store, open_store
 from schemas.arrow import REJECTIONS
 from schemas.digests import digest_of
 from schemas.errors import Conflict
@@ -151,7 +156,7 @@ def test_any_order_of_publishing_gives_one_digest_and_few_segments(store: Store,
 def test_merging_stops_at_segments_that_are_large_enough(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine.ledger.segments, "FINAL_UNITS", 5)
+    monkeypatch.setattr(engine.ledger.snapshots.segments, "FINAL_UNITS", 5)
     singles = [write_segment(store, [each], 1) for each in entries(plan_of())[:16]]
 
     merged = merge_small(store, singles, 2)
@@ -211,7 +216,7 @@ def test_a_publisher_goes_on_after_a_look_that_broke_off(
     for number in range(3):
         publish(store, plan_of(), everything[3 * number : 3 * number + 3], [])
     publisher = Publisher(store, plan_of())
-    keys, taken = engine.ledger.publish.segment_keys, []
+    keys, taken = engine.ledger.snapshots.publisher.segment_keys, []
 
     def broken(where: Store, segment: Segment) -> Iterator[Key]:
         rows = keys(where, segment)
@@ -221,7 +226,7 @@ def test_a_publisher_goes_on_after_a_look_that_broke_off(
             raise OSError("the store is away")
         yield from rows
 
-    monkeypatch.setattr(engine.ledger.publish, "segment_keys", broken)
+    monkeypatch.setattr(engine.ledger.snapshots.publisher, "segment_keys", broken)
     with pytest.raises(OSError, match="away"):
         publisher.look()
 
@@ -254,7 +259,7 @@ def test_a_segment_with_another_byte_or_other_columns_is_refused(store: Store) -
             list(snapshot_entries(store, latest))
     other = table_bytes(REJECTIONS.empty_table(), 9)
     named = segment.model_copy(
-        update={"size_bytes": len(other), "sha256": engine.ledger.segments.sha256_hex(other)}
+        update={"size_bytes": len(other), "sha256": engine.ledger.snapshots.segments.sha256_hex(other)}
     )
     store.put(segment.path, other)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.reading.selection import Selection, load_selection, selection_from_bytes
+from engine.reading.key_selection import Selection, load_selection, selection_from_bytes
 from schemas.errors import ConfigError, Conflict, NotFound
 from tests.engine.canary import canary
 

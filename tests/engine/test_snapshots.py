@@ -4,18 +4,18 @@ from pathlib import Path
 
 import pytest
 
-import engine.ledger.publish
+import engine.ledger.snapshots.publisher
 from engine.ledger.fingerprint import Method
 from engine.ledger.plan import JobPlan
-from engine.ledger.publish import publish
-from engine.ledger.snapshots import (
+from engine.ledger.snapshots.publisher import publish
+from engine.ledger.snapshots.snapshots import (
     latest_snapshot,
     read_snapshot,
     snapshot_entries,
     snapshot_path,
     snapshot_versions,
 )
-from engine.storage import Store, open_store
+from engine.storage.store import Store, open_store
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import DataFile, FailedUnit, SampleCounts, ShardFacts, SnapshotEntry, Unit
 
@@ -90,7 +90,7 @@ def test_a_publisher_that_knows_less_takes_nothing_away(store: Store) -> None:
 def test_two_publishers_of_one_version_are_united(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_of()
     all_entries = entries(plan)
-    put = engine.ledger.publish.put_record
+    put = engine.ledger.snapshots.publisher.put_record
     rival_done = []
 
     def rival_first(where: Store, path: str, record) -> bytes:
@@ -99,7 +99,7 @@ def test_two_publishers_of_one_version_are_united(store: Store, monkeypatch: pyt
             publish(where, plan, all_entries[2:], [])
         return put(where, path, record)
 
-    monkeypatch.setattr(engine.ledger.publish, "put_record", rival_first)
+    monkeypatch.setattr(engine.ledger.snapshots.publisher, "put_record", rival_first)
     mine = publish(store, plan, all_entries[:2], [])
 
     assert (mine.version, mine.totals.units, snapshot_versions(store)) == (2, 4, [1, 2])

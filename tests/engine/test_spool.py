@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.filesystems import open_filesystem
-from engine.reading.spool import Spool, stat_shard
+from engine.reading.shard_cache import Spool, stat_shard
 from engine.settings import StorageSettings
+from engine.storage.filesystems import open_filesystem
 from pipelines.label.run import label, verify
 from schemas.errors import EnvironmentProblem, ShardDamaged
 from tests.engine.s3_server import s3_bucket

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from engine import retrying
-from engine.filesystems import reaching
 from engine.settings import StorageSettings
-from engine.storage import Store, open_store
+from engine.storage.filesystems import reaching
+from engine.storage.store import Store, open_store, retry
 from schemas.errors import ConfigError, EnvironmentProblem, NotFound
 from tests.engine.s3_server import s3_bucket
 
@@ -76,19 +75,19 @@ def test_a_look_that_fails_in_passing_is_tried_again_within_bounds(
     store: Store, look: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(retrying, "wait", waits.append)
+    monkeypatch.setattr(retry, "wait", waits.append)
     store.put("a", b"x")
-    store._fs = Passing(store._fs, retrying.TRIES - 1)
+    store._fs = Passing(store._fs, retry.TRIES - 1)
     assert LOOKS[look](store)
     assert waits == [0.2, 0.4, 0.8, 1.6]
 
-    store._fs.failures = retrying.TRIES
+    store._fs.failures = retry.TRIES
     with pytest.raises(OSError, match="did not answer"):
         LOOKS[look](store)
 
 
 def test_an_answer_is_not_asked_for_twice(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "wait", lambda seconds: pytest.fail("it waited"))
+    monkeypatch.setattr(retry, "wait", lambda seconds: pytest.fail("it waited"))
     with pytest.raises(NotFound):
         store.read("nothing")
     with pytest.raises(NotFound):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.retrying import TRIES, tried_again
-from engine.storage import Store, open_store
-from engine.store_check import CREATORS, check_store
+from engine.storage.conditional_put_check import CREATORS, check_store
+from engine.storage.retry import TRIES, tried_again
+from engine.storage.store import Store, open_store
 from pipelines.label.run import label
 from schemas.errors import EnvironmentProblem
 from tests.engine.s3_server import s3_bucket
@@ -133,7 +133,7 @@ def test_passing_trouble_of_any_call_is_no_reason_to_refuse_a_store(monkeypatch:
             self._trip()
             super().delete(path)
 
-    monkeypatch.setattr("engine.retrying.wait", lambda seconds: None)
+    monkeypatch.setattr("engine.storage.retry.wait", lambda seconds: None)
     store = FailsEveryOther(fresh())
 
     check_store(store)
@@ -161,7 +161,7 @@ def test_what_the_check_finds_is_told_before_a_missing_right_to_delete() -> None
 
 
 def test_a_store_that_dies_in_the_check_is_left_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.retrying.wait", lambda seconds: None)
+    monkeypatch.setattr("engine.storage.retry.wait", lambda seconds: None)
 
     class Dies(Store):
         def read(self, path: str) -> bytes:
@@ -217,7 +217,7 @@ def test_a_refusal_in_another_words_than_awss_is_one(monkeypatch: pytest.MonkeyP
 def test_a_store_out_of_reach_is_asked_one_call_long_and_once_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.retrying.FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr("engine.storage.retry.FIRST_WAIT_S", 0.0)
 
     with pytest.raises(ConnectionError, match="nobody answers"):
         check_store(OutOfReach(str(tmp_path)))

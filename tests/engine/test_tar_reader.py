@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.reading.tar_reader import BLOCK, MAX_HEADER_BYTES, Member, read_members
+from engine.reading.formats.tar import BLOCK, MAX_HEADER_BYTES, Member, read_members
 from schemas.errors import ShardDamaged
 from tests.engine.worlds import sample_members, tar_bytes
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.reading.urls import expand_braces, expand_urls
+from engine.reading.shard_urls import expand_braces, expand_urls
 from schemas.errors import ConfigError, NotFound
 
 

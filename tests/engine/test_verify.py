@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from engine.ledger.verify import row_problems, verify
-from engine.parallel import in_order
-from engine.storage import Store
+from engine.storage.store import Store
+from engine.threads import in_order
 from pipelines.label.run import label
 from schemas.errors import Conflict
 from tests.engine.small_teacher import FACTORIES

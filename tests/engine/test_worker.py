@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.reading.spool import ShardStat, Spool, stat_shard
+from engine.reading.shard_cache import ShardStat, Spool, stat_shard
 from engine.settings import InputSettings, StorageSettings
-from engine.work.tasks import Factory, Task, WorkerSpec
-from engine.work.worker import Worker
+from engine.task import Factory, Task, WorkerSpec
+from engine.worker.worker import Worker
 from schemas.ledger import FingerprintParts
 from schemas.settings import EvidenceSettings
 from tests.engine.small_teacher import HERE, SmallFinder, labeler_digest

@@ -3,8 +3,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from engine.storage import open_store
-from engine.work.worker_output import MAX_BYTES, keep_printed, printed
+from engine.storage.store import open_store
+from engine.telemetry.worker_output import MAX_BYTES, keep_printed, printed
 
 
 def test_what_a_worker_printed_is_kept_without_rays_own_marks(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from engine.reading.spool import stat_shard
+from engine.reading.shard_cache import stat_shard
 from engine.settings import InputSettings, RunSettings
-from engine.storage import Store
-from engine.work.tasks import Factory, Task, WorkerSpec
-from engine.work.worker import Worker
+from engine.storage.store import Store
+from engine.task import Factory, Task, WorkerSpec
+from engine.worker.worker import Worker
 from schemas.ledger import FingerprintParts
 from schemas.settings import EvidenceSettings
 from tests.engine.small_teacher import HERE, SmallFinder, SmallLabeler, labeler_digest

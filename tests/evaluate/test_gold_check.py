@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from schemas.errors import ConfigError
-from student.evaluate.gold import read_gold
+from student.evaluate.gold.load import read_gold
 from student.evaluate.run import evaluate
 
 GOLD = {

@@ -20,8 +20,8 @@ from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.run import import_gold
 from schemas.errors import ConfigError, Conflict
 from student.evaluate.class_prompts import Asking
-from student.evaluate.gold import gold_phrases, read_gold
-from student.evaluate.images import evaluation_images
+from student.evaluate.gold.images import evaluation_images
+from student.evaluate.gold.load import gold_phrases, read_gold
 from student.evaluate.run import evaluate
 
 

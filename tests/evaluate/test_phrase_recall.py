@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from schemas.records import Region
-from student.evaluate.gold import gold_phrases, phrase_categories
-from student.evaluate.images import EvaluationImage
+from student.evaluate.gold.images import EvaluationImage
+from student.evaluate.gold.load import gold_phrases, phrase_categories
 from student.evaluate.phrases import AskedPhrase, phrase_recall, recall_by_group
 from student.evaluate.run import _grounded
 

@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from engine.views import open_view, write_view
-from pipelines.exchange.coco import coco_of, export_coco, shortest_suffixes
+from pipelines.exchange.exporters.coco import coco_of, export_coco, shortest_suffixes
 
 CAPTION = "ein Hund 🐕 und a café"
 

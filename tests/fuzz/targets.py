@@ -20,15 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from engine.filesystems import PROTOCOLS, absolute_url, check_shard_url
 from engine.reading.captions import MAX_CHARS, caption_from_bytes
+from engine.reading.formats.tar import read_members
 from engine.reading.images import MAX_PIXELS, decode_image
+from engine.reading.shard_urls import expand_braces
 from engine.reading.shards import open_shard
 from engine.reading.strict_json import load_object
-from engine.reading.tar_reader import read_members
-from engine.reading.urls import expand_braces
 from engine.redaction import redacted
 from engine.settings import InputSettings
+from engine.storage.filesystems import PROTOCOLS, absolute_url, check_shard_url
 from schemas.codes import SAMPLE_CODES, SHARD_CODES
 from schemas.errors import ConfigError, SampleRejected, ShardDamaged
 from tests.engine.worlds import picture, sample_members, tar_bytes

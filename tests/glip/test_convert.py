@@ -19,13 +19,13 @@ from typer.testing import CliRunner
 from pipelines.cli import build_app
 from schemas.errors import ConfigError, Conflict, EnvironmentProblem, GroundswellError, NotFound
 from teacher.models.glip import GlipConfig, GlipForGrounding, GlipProcessor
-from teacher.models.glip.bert_tokenizer import bert_tokenizer
-from teacher.models.glip.convert import convert
-from teacher.models.glip.official_weights import CheckpointMismatch, translate, variant_of
-from teacher.models.glip.swin import relative_position_index
-from teacher.models.glip.unpickling import NotACheckpoint, state_dictionary, unpack
-from teacher.models.glip.unpickling import main as unpickle
-from teacher.models.glip.word_tokenizer import word_tokenizer
+from teacher.models.glip.checkpoint.convert import convert
+from teacher.models.glip.checkpoint.official_weights import CheckpointMismatch, translate, variant_of
+from teacher.models.glip.checkpoint.unpickle import NotACheckpoint, state_dictionary, unpack
+from teacher.models.glip.checkpoint.unpickle import main as unpickle
+from teacher.models.glip.layers.swin import relative_position_index
+from teacher.models.glip.tokenizers.bert import bert_tokenizer
+from teacher.models.glip.tokenizers.word import word_tokenizer
 
 INDEX = "backbone.body.layers.0.blocks.0.attn.relative_position_index"
 POSITIONS = "language_backbone.body.model.embeddings.position_ids"

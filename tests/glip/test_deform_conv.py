@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from teacher.models.glip.deform_conv import modulated_deform_conv
-from teacher.models.glip.dyhead import flat_memory_read
+from teacher.models.glip.layers.deform_conv import modulated_deform_conv
+from teacher.models.glip.layers.dyhead import flat_memory_read
 
 torch.manual_seed(0)
 X = torch.randn(2, 4, 7, 9, dtype=torch.float64)

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from teacher.models.glip import GlipForGrounding, GlipProcessor, glip_a, glip_l, glip_t
-from teacher.models.glip.alignment import split_levels
 from teacher.models.glip.assigner import assign
 from teacher.models.glip.box_coder import encode
-from teacher.models.glip.official_keys import UnknownKey, our_key
+from teacher.models.glip.checkpoint.official_keys import UnknownKey, our_key
+from teacher.models.glip.layers.heads import split_levels
 
 
 def activations(model: GlipForGrounding, inputs: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:

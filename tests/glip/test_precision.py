@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from teacher.models.glip import GlipConfig
-from teacher.models.glip.text import TextLayer, padding_bias
+from teacher.models.glip.layers.text_encoder import TextLayer, padding_bias
 
 TEXTS = ["a red square", "blue circle. triangle"]
 

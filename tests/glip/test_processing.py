@@ -11,7 +11,7 @@ from PIL import Image
 
 from schemas.errors import EmptyPhrase
 from teacher.models.glip import GlipProcessor
-from teacher.models.glip.word_tokenizer import word_tokenizer
+from teacher.models.glip.tokenizers.word import word_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,14 @@ import pytest
 import torch
 
 from teacher.models.glip import GlipForGrounding, GlipProcessor, modeling
-from teacher.models.glip.alignment import TokenAlignment
-from teacher.models.glip.dyhead import DynamicConv
-from teacher.models.glip.fpn import FeaturePyramid
-from teacher.models.glip.fusion import Fusion
-from teacher.models.glip.official_keys import UnknownKey, our_key
-from teacher.models.glip.swin import PatchMerging, Swin, SwinBlock
-from teacher.models.glip.text import TextLayer
-from teacher.models.glip.word_tokenizer import word_tokenizer
+from teacher.models.glip.checkpoint.official_keys import UnknownKey, our_key
+from teacher.models.glip.layers.dyhead import DynamicConv
+from teacher.models.glip.layers.fpn import FeaturePyramid
+from teacher.models.glip.layers.fusion import Fusion
+from teacher.models.glip.layers.heads import TokenAlignment
+from teacher.models.glip.layers.swin import PatchMerging, Swin, SwinBlock
+from teacher.models.glip.layers.text_encoder import TextLayer
+from teacher.models.glip.tokenizers.word import word_tokenizer
 
 AGREES = 4e-4  # largest difference of logits that still is agreement, as in the references' own comparison
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from teacher.models.glip import deform_conv, nms, torchvision_ops
+from teacher.models.glip import nms
+from teacher.models.glip.layers import deform_conv, torchvision_ops
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 
 WORKING = """
-from teacher.models.glip.deform_conv import plain_deform_conv
+from teacher.models.glip.layers.deform_conv import plain_deform_conv
 from teacher.models.glip.nms import plain_nms
 calls = []
 

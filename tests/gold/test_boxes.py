@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from pipelines.exchange.gold.account import Refused
+from pipelines.exchange.gold.box_frames import frame_of
 from pipelines.exchange.gold.boxes import read_box, turned
-from pipelines.exchange.gold.frames import frame_of
 from pipelines.exchange.gold.images import images_at, safe_name
-from pipelines.exchange.gold.tally import Refused
 
 SIDES = st.floats(-50, 150)
 

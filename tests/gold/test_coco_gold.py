@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.exchange.coco import export_coco
+from pipelines.exchange.exporters.coco import export_coco
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.run import import_gold
 from schemas.errors import ConfigError, Conflict, GroundswellError

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.exchange.gold.flickr30k import parse_sentence, read_xml
-from pipelines.exchange.gold.tally import Refused
+from pipelines.exchange.gold.account import Refused
+from pipelines.exchange.importers.flickr30k import parse_sentence, read_xml
 from schemas.errors import ConfigError
 
 SENTENCE = (

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.exchange.coco import coco_of
+from pipelines.exchange.exporters.coco import coco_of
 
 CAPTION = "a man 🐕 and a red café ."
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.exchange.gold.odvg import read_label_map
+from pipelines.exchange.importers.odvg import read_label_map
 from schemas.errors import ConfigError
 
 SIZE = {"height": 48, "width": 64}

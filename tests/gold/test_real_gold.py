@@ -11,10 +11,10 @@ import pytest
 
 from pipelines.cli.gold import names_in
 from pipelines.exchange.gold.images import images_at
-from pipelines.exchange.gold.odvg import read_label_map
+from pipelines.exchange.importers.odvg import read_label_map
 from schemas.errors import ConfigError, GroundswellError
-from student.examples import load_stream
-from student.settings import PromptMix, StreamSettings
+from student.data.examples import load_stream
+from student.settings.train import PromptMix, StreamSettings
 
 THIRD = "third_party/"
 # file, format, with label map: {kind: (in, kept, repaired, refused)}, rows, regions

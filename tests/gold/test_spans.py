@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.exchange.gold.account import Refused
 from pipelines.exchange.gold.rows import head_of
 from pipelines.exchange.gold.spans import find_phrase, read_spans
-from pipelines.exchange.gold.tally import Refused
 
 CAPTION = "a man 🐕 and a red café"  # code points: the dog is one
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.storage import Store
+from engine.storage.store import Store
 from pipelines.label.job import JobConfig
 from pipelines.label.run import label, verify
 from tests.engine.decoy_worlds import animal_captions, decoy_job

@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.ledger.evidence import evidence_rows
-from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.ledger.unit_result import UnitResult, has_region
-from engine.storage import Store, open_store
-from pipelines.label.deep import verify_deep
+from engine.storage.store import Store, open_store
 from pipelines.label.job import JobConfig
-from pipelines.label.planning import plan
+from pipelines.label.plan.plan import plan
 from pipelines.label.retry import retry
 from pipelines.label.run import label, verify
+from pipelines.label.verify_against_shards import verify_deep
 from schemas.errors import ConfigError, Conflict
 from schemas.probe_nouns import is_probe_noun
 from tests.engine.decoy_worlds import animal_captions, decoy_job, pool_file

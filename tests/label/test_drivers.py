@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import engine.work.labelling
+import engine.driver.label_run
+from engine.driver.label_run import Labelling
 from engine.ledger.attempts import attempts_of, begin_attempt
 from engine.ledger.commits import commit_path
 from engine.ledger.epochs import claim_epoch, latest_epoch, read_epoch
-from engine.ledger.snapshots import latest_snapshot, snapshot_entries
-from engine.storage import Store, open_store
-from engine.work.labelling import Labelling
+from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
+from engine.storage.store import Store, open_store
 from pipelines.cli import build_app
 from pipelines.label.job import JobConfig
-from pipelines.label.planning import plan
+from pipelines.label.plan.plan import plan
 from pipelines.label.run import label, verify
 from schemas.errors import Conflict, EnvironmentProblem
 from schemas.ledger import Snapshot
@@ -128,7 +128,7 @@ def test_commits_after_the_last_snapshot_are_found_by_the_driver_or_by_the_worke
 ) -> None:
     first = run(job)
     forget_snapshots_and_some_commits(job, keep=4)
-    monkeypatch.setattr(engine.work.labelling, "LOOKED_UP_AT_MOST", looked_up)
+    monkeypatch.setattr(engine.driver.label_run, "LOOKED_UP_AT_MOST", looked_up)
 
     assert plan(job, FACTORIES).totals()["units_done"] == (4 if looked_up else 0)
     again = run(job)

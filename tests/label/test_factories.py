@@ -11,7 +11,7 @@ import pytest
 
 SCRIPT = """
 import sys
-from pipelines.label.factories import TEACHER
+from pipelines.label.teacher_spec import TEACHER
 from pipelines.label.job import JobConfig
 job = JobConfig.model_validate_json(sys.argv[1])
 TEACHER.of_labeler(job), TEACHER.of_finder(job)

@@ -10,16 +10,16 @@ import pytest
 
 from engine.ledger.evidence import evidence_rows
 from engine.ledger.fingerprint import reading_digest
-from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.reading.captions import StoredCaption
 from engine.reading.given_spans import given_spans
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
-from engine.storage import open_store
-from engine.work.finding import find_phrases
-from pipelines.label.factories import Factories
-from pipelines.label.planning import plan
+from engine.storage.store import open_store
+from engine.worker.find_phrases import find_phrases
+from pipelines.label.plan.plan import plan
 from pipelines.label.run import label
+from pipelines.label.teacher_spec import Factories
 from schemas.errors import ConfigError, SampleRejected, ShardDamaged
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.settings import PhraseSettings

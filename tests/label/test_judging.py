@@ -11,7 +11,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from pipelines.cli import build_app
-from pipelines.demo.start import write_start
+from pipelines.demo.initial_model import write_start
 from pipelines.demo.world.settings import WorldSettings
 from pipelines.label.run import label
 from schemas.errors import UnfinishedError

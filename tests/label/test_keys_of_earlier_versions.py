@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.filesystems import open_filesystem
 from engine.ledger.evidence import read_evidence
-from engine.ledger.snapshots import latest_snapshot, snapshot_entries
+from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.ledger.verify_deep import InputsReader
 from engine.settings import InputSettings
-from engine.storage import open_store
+from engine.storage.filesystems import open_filesystem
+from engine.storage.store import open_store
 from pipelines.label.job import JobConfig
-from pipelines.label.planning import plan
+from pipelines.label.plan.plan import plan
 from pipelines.label.run import label
 from tests.engine.s3_server import s3_bucket
 from tests.engine.small_teacher import FACTORIES

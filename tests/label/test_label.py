@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from engine.driver.label_run import Labelling
 from engine.ledger.evidence import evidence_rows
 from engine.ledger.fingerprint import Method
 from engine.ledger.plan import JobPlan
-from engine.ledger.snapshots import latest_snapshot, snapshot_entries, snapshot_versions
-from engine.reading.spool import stat_shard
-from engine.storage import open_store
-from engine.work.labelling import Labelling
-from engine.work.tasks import Outcome, Task
+from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries, snapshot_versions
+from engine.reading.shard_cache import stat_shard
+from engine.storage.store import open_store
+from engine.task import Outcome, Task
 from pipelines.label.job import JobConfig
-from pipelines.label.planning import plan
+from pipelines.label.plan.plan import plan
 from pipelines.label.run import label, status, verify
 from schemas.errors import ConfigError, Conflict, EnvironmentProblem, NotFound
 from tests.engine.s3_server import s3_bucket
@@ -410,8 +410,8 @@ def test_publishing_more_often_changes_no_row(
     tmp_path: Path, shards: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seldom = run(job_of(tmp_path, shards))
-    monkeypatch.setattr("engine.work.labelling.PUBLISH_EVERY_S", -1.0)
-    monkeypatch.setattr("engine.work.labelling.PAUSE_PER_PUBLISH", 0)
+    monkeypatch.setattr("engine.driver.label_run.PUBLISH_EVERY_S", -1.0)
+    monkeypatch.setattr("engine.driver.label_run.PAUSE_PER_PUBLISH", 0)
     often = run(job_of(tmp_path, shards, output={"url": str(tmp_path / "often")}))
 
     assert often["digest"] == seldom["digest"]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.filesystems import open_filesystem
 from engine.ledger.verify import verify
+from engine.storage.filesystems import open_filesystem
 from pipelines.compile.evidence import open_evidence
 from pipelines.label.job import JobConfig
 from pipelines.label.run import label

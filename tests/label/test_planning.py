@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from engine.ledger.evidence import evidence_rows, read_rejections
-from engine.ledger.snapshots import latest_snapshot, snapshot_entries
+from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.settings import RunSettings
-from engine.storage import open_store
+from engine.storage.store import open_store
 from pipelines.cli.status_text import summary_text
 from pipelines.label.job import JobConfig
-from pipelines.label.planning import plan
-from pipelines.label.prices import Figure, PriceSettings, Workload, estimate
-from pipelines.label.records import load_plan
+from pipelines.label.plan.plan import plan
+from pipelines.label.plan.prices import Figure, PriceSettings, Workload, estimate
 from pipelines.label.run import label, verify
+from pipelines.label.run_records import load_plan
 from schemas.errors import ConfigError, Conflict, NotFound
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from engine.ledger.snapshots import latest_snapshot
-from engine.reading.spool import ShardStat
+from engine.ledger.snapshots.snapshots import latest_snapshot
+from engine.reading.shard_cache import ShardStat
 from engine.settings import RunSettings
-from engine.storage import open_store
-from engine.work.tasks import Failure, Outcome, PoolState, Task
+from engine.storage.store import open_store
+from engine.task import Failure, Outcome, PoolState, Task
 from pipelines.cli import build_app
-from pipelines.label.prices import PriceSettings
-from pipelines.label.progress import RunProgress, told
-from pipelines.label.progress_record import ProgressRecord, newest_progress, run_name
+from pipelines.label.plan.prices import PriceSettings
+from pipelines.label.progress.record import ProgressRecord, newest_progress, run_name
+from pipelines.label.progress.reporter import RunProgress, told
+from pipelines.label.progress.status import GIVE_UP_S, look, watch
 from pipelines.label.run import label
-from pipelines.label.watching import GIVE_UP_S, look, watch
 from schemas.ledger import DataFile, SampleCounts, ShardFacts, SnapshotEntry
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard

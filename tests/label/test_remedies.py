@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from engine.ledger import presence
 from engine.ledger.attempts import attempts_of
 from engine.ledger.epochs import read_epoch
-from engine.ledger.snapshots import latest_snapshot, snapshot_entries
+from engine.ledger.snapshots import file_check
+from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.ledger.verify import verify
-from engine.reading.spool import stat_shard
+from engine.reading.shard_cache import stat_shard
 from engine.settings import MAX_BATCH_SIZE, RunSettings
-from engine.storage import open_store
+from engine.storage.store import open_store
 from pipelines.label.job import JobConfig
-from pipelines.label.records import load_plan, read_job
 from pipelines.label.run import label, status
+from pipelines.label.run_records import load_plan, read_job
 from schemas.errors import Conflict, ShardDamaged
 from schemas.ledger import SnapshotEntry
 from tests.engine.small_teacher import FACTORIES
@@ -93,7 +93,7 @@ def test_files_of_a_job_that_is_not_asked_for_are_not_missed(tmp_path: Path) -> 
 def test_a_run_says_when_it_looked_for_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(presence, "LOOKED_FOR_AT_MOST", 0)
+    monkeypatch.setattr(file_check, "LOOKED_FOR_AT_MOST", 0)
     job = job_of(tmp_path, [write_shard(tmp_path / "0.tar", plain_captions(2))])
 
     label(job, factories=FACTORIES)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.storage import open_store
-from pipelines.label.progress_record import newest_progress
+from engine.storage.store import open_store
+from pipelines.label.progress.record import newest_progress
 from pipelines.label.run import label, status, verify
 from tests.engine.process_tree import Tree
 from tests.engine.small_teacher import FACTORIES
@@ -23,8 +23,8 @@ from tests.engine.worlds import data_files, job_of, plain_captions, write_shard
 SCRIPT = """
 import sys
 from pathlib import Path
-from engine.storage import open_store
-from pipelines.label.progress_record import newest_progress
+from engine.storage.store import open_store
+from pipelines.label.progress.record import newest_progress
 from pipelines.label.run import label
 from pipelines.label.job import JobConfig
 from tests.engine.small_teacher import FACTORIES

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from engine.storage import open_store
+from engine.storage.store import open_store
 from pipelines.cli import build_app
 from pipelines.label.job import JobConfig
-from pipelines.label.progress_record import newest_progress
+from pipelines.label.progress.record import newest_progress
 from pipelines.label.retry import retry
 from pipelines.label.run import label, start, status, verify
 from schemas.errors import ConfigError, Conflict, EnvironmentProblem, NotFound

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from engine.ledger.evidence import evidence_rows
-from engine.ledger.snapshots import latest_snapshot
-from engine.storage import open_store
+from engine.ledger.snapshots.snapshots import latest_snapshot
+from engine.storage.store import open_store
 from pipelines.label.run import label
-from pipelines.label.seen import seen_in_training
-from student.trained_images import FILE, prefixes
+from pipelines.label.train_overlap import seen_in_training
+from student.data.trained_images import FILE, prefixes
 from teacher.settings import GlipSettings
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.storage import open_store
+from engine.storage.store import open_store
 from pipelines.label.job import JobConfig
-from pipelines.label.progress_record import newest_progress
+from pipelines.label.progress.record import newest_progress
 from pipelines.label.run import label, status, verify
 from tests.engine.process_tree import Tree
 from tests.engine.small_teacher import FACTORIES

@@ -28,11 +28,11 @@ from typing import Any
 from unittest.mock import patch
 
 import engine
-from engine.ledger.collect import collect_orphans
+from engine.driver.label_run import Labelling
 from engine.ledger.commits import commit_unit
+from engine.ledger.garbage import collect_orphans
 from engine.ledger.shard_facts import record_facts
-from engine.storage import Store, open_store
-from engine.work.labelling import Labelling
+from engine.storage.store import Store, open_store
 from tests.ledger import planted
 from tests.ledger.children import answer_of, ended, fast_folder, fork
 from tests.ledger.tiny_job import PROVENANCE, TinyJob

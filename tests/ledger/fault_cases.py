@@ -18,9 +18,8 @@ from unittest.mock import patch
 import fsspec
 import typer
 
-from engine import retrying
 from engine.settings import OutputSettings, StorageSettings
-from engine.storage import open_store
+from engine.storage.store import open_store, retry
 from pipelines.cli.shell import verb
 from pipelines.label.run import label, verify
 from tests.engine.small_teacher import FACTORIES
@@ -146,7 +145,7 @@ def quiet() -> Iterator[None]:
     before = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with patch.object(retrying, "wait", lambda seconds: None):
+        with patch.object(retry, "wait", lambda seconds: None):
             yield
     finally:
         logger.setLevel(before)

@@ -17,8 +17,8 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-from engine.retrying import tried_again
-from engine.storage import Store
+from engine.storage.retry import tried_again
+from engine.storage.store import Store
 from tests.ledger.s3_proxy import Proxy
 
 SYSTEM = ("fsync", "link", "replace", "unlink")

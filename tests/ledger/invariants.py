@@ -12,8 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from engine.ledger.commits import deciding_commit, entry_of, read_commit
-from engine.ledger.segments import segment_version
-from engine.ledger.snapshots import latest_snapshot, read_snapshot, snapshot_entries, snapshot_versions
+from engine.ledger.snapshots.segments import segment_version
+from engine.ledger.snapshots.snapshots import (
+    latest_snapshot,
+    read_snapshot,
+    snapshot_entries,
+    snapshot_versions,
+)
 from engine.ledger.verify import entry_problems
 from schemas.digests import sha256_hex
 from schemas.ledger import FailedUnit, Snapshot, SnapshotEntry

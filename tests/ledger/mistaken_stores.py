@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.storage import Store
+from engine.storage.store import Store
 from schemas.errors import NotFound
 from schemas.ledger import CommitRecord
 

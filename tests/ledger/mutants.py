@@ -12,12 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from engine import retrying
-from engine.ledger import collect, commits, publish
+from engine.ledger import commits, garbage
 from engine.ledger.epochs import Epoch, claim_epoch
-from engine.ledger.set_digest import SetDigest
-from engine.ledger.snapshots import read_snapshot
-from engine.storage import Store
+from engine.ledger.snapshots import publisher
+from engine.ledger.snapshots.set_digest import SetDigest
+from engine.ledger.snapshots.snapshots import read_snapshot
+from engine.storage import retry
+from engine.storage.store import Store
 from schemas.errors import NotFound
 from schemas.ledger import CommitRecord
 from tests.ledger import simulated_processes
@@ -58,7 +59,7 @@ def exists_means_lost() -> Iterator[None]:
         data = commits.record_bytes(record)
         if not isinstance(record, CommitRecord):
             return put_record(store, path, record)
-        if not retrying.retried(lambda: store.put_if_absent(path, data)):
+        if not retry.retried(lambda: store.put_if_absent(path, data)):
             store.delete(record.evidence.path)
         return store.read(path)
 
@@ -134,7 +135,7 @@ def publish_without_rebase() -> Iterator[None]:
     def nothing_stands(publisher: Any, newest: Any) -> Any:
         return [], SetDigest()
 
-    with patch.object(publish.Publisher, "_standing", nothing_stands):
+    with patch.object(publisher.Publisher, "_standing", nothing_stands):
         yield
 
 
@@ -147,14 +148,14 @@ def publish_over_what_stands() -> Iterator[None]:
         store.put(path, data)
         return data
 
-    with patch.object(publish, "put_record", over):
+    with patch.object(publisher, "put_record", over):
         yield
 
 
 @mutant
 def a_snapshot_before_its_segments() -> Iterator[None]:
     """The version is put first, the file with its entries afterwards."""
-    put_record = publish.put_record
+    put_record = publisher.put_record
 
     def early(store: Store, path: str, record: Any) -> bytes:
         standing = put_record(store, path, record)
@@ -165,8 +166,8 @@ def a_snapshot_before_its_segments() -> Iterator[None]:
     def wrapped(publisher: Any, store: Store, *arguments: Any, **named: Any) -> None:
         made(publisher, DataLater(store, "segments/"), *arguments, **named)
 
-    made = publish.Publisher.__init__
-    with patch.object(publish, "put_record", early), patch.object(publish.Publisher, "__init__", wrapped):
+    made = publisher.Publisher.__init__
+    with patch.object(publisher, "put_record", early), patch.object(publisher.Publisher, "__init__", wrapped):
         yield
 
 
@@ -211,11 +212,11 @@ def collection_before_a_unit_is_decided() -> Iterator[None]:
         return [path for path in group.paths if path not in {file.path for file in files if file}]
 
     always = property(lambda group: True)
-    groups = collect._Group
+    groups = garbage._Group
     with (
-        patch.object(collect, "_orphans", orphans),
+        patch.object(garbage, "_orphans", orphans),
         patch.object(groups, "may_hold_orphans", always),
-        patch.object(collect, "frozenset", lambda paths: Everything(), create=True),
+        patch.object(garbage, "frozenset", lambda paths: Everything(), create=True),
     ):
         yield
 
@@ -224,8 +225,8 @@ def collection_before_a_unit_is_decided() -> Iterator[None]:
 def segments_collected_before_their_version_is_decided() -> Iterator[None]:
     """Whatever segment no snapshot names is an orphan, though its snapshot may just be coming."""
     with (
-        patch.object(collect, "frozenset", lambda listed: Everything(), create=True),
-        patch.object(collect, "read_snapshot", _nothing_named),
+        patch.object(garbage, "frozenset", lambda listed: Everything(), create=True),
+        patch.object(garbage, "read_snapshot", _nothing_named),
     ):
         yield
 
@@ -262,7 +263,7 @@ def collection_that_trusts_a_listing_of_commits_made_first() -> Iterator[None]:
             record = CommitRecord.model_validate_json(store.read(path))
             named |= {file.path for file in (record.evidence, record.rejections) if file}
         epoch.check_newest()
-        for path in (path for folder in collect.FOLDERS for path in store.list(folder)):
+        for path in (path for folder in garbage.FOLDERS for path in store.list(folder)):
             if path not in named:
                 store.delete(path)
 
@@ -281,5 +282,5 @@ def handed_out_counts_as_done() -> Iterator[None]:
             return commits.record_bytes(record)
 
     put = commits.put_record
-    with patch.object(commits, "put_record", put_record), patch.object(retrying, "TRIES", 1):
+    with patch.object(commits, "put_record", put_record), patch.object(retry, "TRIES", 1):
         yield

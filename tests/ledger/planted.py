@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
-from engine import storage
+from engine.storage.store import store
 
 
 @contextmanager
 def records_created_in_place() -> Iterator[None]:
     """`open(path, "xb")` instead of a synced temporary file and a link."""
-    with patch.object(storage, "create_file", _create_in_place):
+    with patch.object(store, "create_file", _create_in_place):
         yield
 
 

@@ -13,8 +13,9 @@ from unittest.mock import patch
 
 import pyarrow as pa
 
-from engine import plain_parquet
-from engine.ledger import commits, evidence, rows, segments
+from engine.ledger import commits, evidence, rows
+from engine.ledger.snapshots import segments
+from engine.storage import safe_parquet
 from schemas import arrow
 
 _known: dict[Any, Any] = {}
@@ -120,21 +121,21 @@ def _table_of(kept: list[dict[str, Any]], schema: pa.Schema, metadata: Mapping[s
 def _table_bytes(table: pa.Table, row_group_size: int) -> bytes:
     # the table is kept, so that no other one takes its place in memory
     key = ("bytes", id(table))
-    return bytes(_once(key, lambda: (table, plain_parquet.table_bytes(table, row_group_size)))[1])
+    return bytes(_once(key, lambda: (table, safe_parquet.table_bytes(table, row_group_size)))[1])
 
 
 def _read_rows(data: bytes, schema: pa.Schema, where: str) -> Rows:
-    return _once(("read", data, id(schema)), lambda: Rows(plain_parquet.read_table(data, schema, where)))
+    return _once(("read", data, id(schema)), lambda: Rows(safe_parquet.read_table(data, schema, where)))
 
 
 def _read_table(data: bytes, schema: pa.Schema, where: str) -> pa.Table:
-    return _once(("whole", data, id(schema)), lambda: plain_parquet.read_table(data, schema, where))
+    return _once(("whole", data, id(schema)), lambda: safe_parquet.read_table(data, schema, where))
 
 
 def _read_batches(data: bytes, schema: pa.Schema, where: str, *options: Any, **named: Any) -> Iterator[Rows]:
     key = ("batches", data, id(schema), repr((options, named)))
     yield from _once(
-        key, lambda: [Rows(b) for b in plain_parquet.read_batches(data, schema, where, *options, **named)]
+        key, lambda: [Rows(b) for b in safe_parquet.read_batches(data, schema, where, *options, **named)]
     )
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
+from engine.driver.label_run import Labelling
 from engine.ledger.attempts import BACK_OFF_AFTER, ManyAttempts, begin_attempt
-from engine.ledger.collect import collect_orphans
 from engine.ledger.commits import commit_unit, entry_of, read_commit
 from engine.ledger.evidence import read_evidence, read_rejections
+from engine.ledger.garbage import collect_orphans
 from engine.ledger.shard_facts import record_facts
-from engine.ledger.snapshots import latest_snapshot, snapshot_entries
-from engine.work.labelling import Labelling
-from engine.work.tasks import Failure, Outcome, Task
+from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
+from engine.task import Failure, Outcome, Task
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import SnapshotEntry
 from tests.ledger.invariants import lost_units, of_the_job

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from greenlet import GreenletExit, greenlet
 
-from engine.storage import Store
+from engine.storage.store import Store
 from schemas.errors import NotFound
 
 T = TypeVar("T")

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from unittest.mock import patch
 
-from engine import retrying
-from engine.ledger import collect, segments
-from engine.ledger.snapshots import latest_snapshot
-from engine.work import labelling
+from engine.driver import label_run
+from engine.ledger import garbage
+from engine.ledger.snapshots.snapshots import latest_snapshot, segments
+from engine.storage.store import retry
 from schemas.ledger import Snapshot
 from tests.ledger.invariants import Watch, check_end, check_orphans
 from tests.ledger.pure import remembered
@@ -131,10 +131,10 @@ def simulated() -> Iterator[None]:
     try:
         with (
             remembered(),
-            patch.object(retrying, "wait", lambda seconds: None),
+            patch.object(retry, "wait", lambda seconds: None),
             patch.object(segments, "FAN_OUT", 2),  # so that even these small snapshots merge their segments
-            patch.object(collect, "ThreadPoolExecutor", lambda workers: nullcontext(_InTurn)),
-            patch.object(labelling, "in_parallel", lambda look, items: [look(item) for item in items]),
+            patch.object(garbage, "ThreadPoolExecutor", lambda workers: nullcontext(_InTurn)),
+            patch.object(label_run, "in_parallel", lambda look, items: [look(item) for item in items]),
         ):
             yield
     finally:

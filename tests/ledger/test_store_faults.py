@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.storage import Store
+from engine.storage.store import Store
 from tests.ledger.children import fast_folder
 from tests.ledger.fault_cases import Command, forget_memory, store_cases, system_cases, try_cases
 from tests.ledger.faulty_store import FAULTS, Faults

@@ -13,7 +13,7 @@ from typing import Any
 from engine.ledger.fingerprint import Method
 from engine.ledger.plan import JobPlan
 from engine.ledger.unit_result import UnitResult
-from engine.reading.spool import ShardStat
+from engine.reading.shard_cache import ShardStat
 from engine.settings import InputSettings
 from schemas.ledger import ShardFacts, Unit
 

@@ -6,17 +6,17 @@ import json
 import random
 from pathlib import Path
 
+from engine.driver.label_run import Labelling
 from engine.ledger.attempts import begin_attempt
-from engine.ledger.collect import collect_orphans
 from engine.ledger.commits import commit_unit, entry_of, read_commit
+from engine.ledger.garbage import collect_orphans
 from engine.ledger.shard_facts import record_facts
-from engine.ledger.snapshots import latest_snapshot, snapshot_entries
+from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.ledger.verify import verify
-from engine.local_files import TEMPORARY
 from engine.settings import StorageSettings
-from engine.storage import Store, open_store
-from engine.work.labelling import Labelling
-from engine.work.tasks import Outcome, Task
+from engine.storage.local_files import TEMPORARY
+from engine.storage.store import Store, open_store
+from engine.task import Outcome, Task
 from schemas.errors import Conflict
 from schemas.ledger import SnapshotEntry
 from tests.ledger.tiny_job import PROVENANCE, TinyJob

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from engine.views import write_view
-from pipelines.look.caption_strip import _foot, _lanes, _wrap
-from pipelines.look.inspect import by_keys, by_seed, draw_samples
-from pipelines.look.picture import PALETTE, draw_sample, phrase_colours
-from pipelines.look.stats import statistics_of
-from pipelines.look.tables import Table
+from pipelines.labels.caption_strip import _foot, _lanes, _wrap
+from pipelines.labels.inspect import by_keys, by_seed, draw_samples
+from pipelines.labels.picture import PALETTE, draw_sample, phrase_colours
+from pipelines.labels.stats import statistics_of
+from pipelines.labels.tables import Table
 from schemas.errors import Conflict, NotFound
 
 CAPTION = "a dog beside a very large lynx"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from engine.ray_phrases import found_in_order
-from engine.work.tasks import Factory
+from engine.executors.ray_phrases import found_in_order
+from engine.task import Factory
 from pipelines.cli import build_app
 from schemas.errors import EnvironmentProblem
 from schemas.labeler import FoundPhrases

@@ -7,7 +7,7 @@ import pytest
 from schemas.codes import PHRASE_CODES
 from teacher.phrases.digest import finder_digest
 from teacher.phrases.finder import SpacyPhraseFinder
-from teacher.phrases.score import f1, parse_bracketed, read_bracketed, scores
+from teacher.phrases.training.score import f1, parse_bracketed, read_bracketed, scores
 from teacher.settings import PhraseSettings
 
 

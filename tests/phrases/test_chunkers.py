@@ -6,7 +6,7 @@ from teacher.phrases.chunkers.dependency import universal_chunks
 from teacher.phrases.chunkers.expressions import expression_of
 from teacher.phrases.chunkers.ngrams import ngrams
 from teacher.phrases.chunkers.pos_grammar import pos_chunks
-from teacher.phrases.words import words_of
+from teacher.phrases.text.token_lists import words_of
 
 DOG = "a/DT/det/3 red/JJ/amod/3 dog/NN/nsubj/4 sits/VBZ/root/0"
 PARSES = [

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from teacher.phrases.collector import collector_paused
+from teacher.phrases.gc_pause import collector_paused
 
 
 def test_the_collector_rests_within_and_works_again_afterwards() -> None:

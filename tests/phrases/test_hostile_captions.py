@@ -7,7 +7,7 @@ import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teacher.phrases.bounded_tokenizer import BoundedTokenizer
+from teacher.phrases.text.bounded_tokenizer import BoundedTokenizer
 
 
 @pytest.mark.parametrize("piece", ["dog ", "#tag ", "(", "🐶", "'s", "a@", "<b", "http://", "x.jpg", "red, "])

@@ -6,7 +6,7 @@ import pytest
 import spacy
 
 from teacher.phrases.finder import SpacyPhraseFinder
-from teacher.phrases.language import is_english
+from teacher.phrases.text.language import is_english
 from teacher.settings import PhraseSettings
 
 GERMAN, ENGLISH = "Der Hund spielt mit dem Ball im Garten", "a dog plays with a ball"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teacher.phrases.normalise import normalised
+from teacher.phrases.text.normalize import normalised
 
 ODD = st.text(
     st.sampled_from(list("aB é\u0301\u0130ß\ufb01\u200b\u200d\ufeff\u202e\u00a0\n\r\t 👩🐶שم’")), max_size=30

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teacher.phrases.number import phrase_number
+from teacher.phrases.judge.number import phrase_number
 
 SINGULAR = [
     ("a red dog", "dog"), ("the bus", "bus"), ("glass", "glass"), ("a cross", "cross"), ("sheep", "sheep"),

@@ -7,9 +7,10 @@ from spacy.tokens import Doc
 import teacher.phrases.component  # noqa: F401 - registers both components
 from schemas.errors import ConfigError, NotFound
 from teacher.build import finder, finder_digest
-from teacher.phrases import lexicon, stop_heads
 from teacher.phrases.chunkers import chunker_for
-from teacher.phrases.words import words_of
+from teacher.phrases.judge import stop_heads
+from teacher.phrases.tagging import lexicon
+from teacher.phrases.text.token_lists import words_of
 
 
 @pytest.fixture

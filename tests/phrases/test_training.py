@@ -10,9 +10,9 @@ import srsly
 
 from schemas.errors import EnvironmentProblem
 from teacher.phrases import bundled
-from teacher.phrases.train import score, train
 from teacher.phrases.training import augment
 from teacher.phrases.training.pipeline import rounded, write_pipeline
+from teacher.phrases.training.train import score, train
 from teacher.phrases.training.treebank import TreebankError, read_sentences, text_of
 from teacher.phrases.training.word_forms import word_forms
 

@@ -11,7 +11,7 @@ import pytest
 from pipelines.compile.policy import Policy
 from pipelines.compile.run import compile_view
 from pipelines.label.run import label
-from pipelines.look.stats import statistics_of
+from pipelines.labels.stats import statistics_of
 from pipelines.quality.decoys import DecoyTally
 from schemas.decoys import DecoyPool
 from schemas.errors import Conflict

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.label.factories import Factories
+from pipelines.label.teacher_spec import Factories
 from schemas.labeler import Labeler, Prepared
 from schemas.records import Sample
 from tests.engine.small_teacher import SmallLabeler, finder, finder_digest, labeler_digest

@@ -137,7 +137,7 @@ def made(settings: dict[str, Any]) -> Any:
 def glip_folder(folder: Path) -> Path:
     """A whole small GLIP, as `train` writes it."""
     from teacher.models.glip import GlipForGrounding, GlipProcessor, tiny_world
-    from teacher.models.glip.word_tokenizer import word_tokenizer
+    from teacher.models.glip.tokenizers.word import word_tokenizer
 
     tokenizer = word_tokenizer(("a", "red", "patch"))
     target = folder / "glip"
@@ -200,7 +200,7 @@ def student_starts(folder: Path) -> Any:
 
 
 def convert_checkpoint(folder: Path) -> str:
-    from teacher.models.glip.unpickling import main
+    from teacher.models.glip.checkpoint.unpickle import main
 
     assert main([str(folder / "model.pth"), str(folder / "out.safetensors"), "model"]) == 1
     return "refused"
@@ -294,7 +294,7 @@ def label_parquet(folder: Path) -> str:
 
 def ours_reads(schema_name: str) -> Act:
     def ours(folder: Path) -> Any:
-        from engine.plain_parquet import read_table
+        from engine.storage.safe_parquet import read_table
         from schemas import arrow
 
         return read_table((folder / "a.parquet").read_bytes(), getattr(arrow, schema_name), "a.parquet")

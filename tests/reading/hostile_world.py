@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.ledger.evidence import read_evidence, read_rejections
-from engine.ledger.snapshots import latest_snapshot, snapshot_entries
-from engine.storage import open_store
+from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
+from engine.storage.store import open_store
 from pipelines.label.run import label
 from tests.engine.worlds import job_of, picture, plain_captions, tar_bytes, write_shard
 from tests.reading.calm_teacher import CALM

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from pipelines.label.factories import Factories
+from pipelines.label.teacher_spec import Factories
 from schemas.labeler import Labeler
 from schemas.records import Region, Sample
 from tests.engine.small_teacher import SmallLabeler, finder, finder_digest, labeler_digest

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from engine.ledger.evidence import evidence_rows
-from engine.ledger.snapshots import latest_snapshot
+from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.reading.images import decode_image
-from engine.storage import open_store
+from engine.storage.store import open_store
 from pipelines.label.run import label
 from schemas.errors import SampleRejected
 from tests.engine.small_teacher import FACTORIES

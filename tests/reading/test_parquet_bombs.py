@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.plain_parquet import MAX_FOOTER_BYTES
-from engine.reading.parquet_reader import MAX_ROWS
+from engine.reading.formats.parquet import MAX_ROWS
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
+from engine.storage.safe_parquet import MAX_FOOTER_BYTES
 from schemas.errors import ShardDamaged
 from tests.engine.worlds import picture
 from tests.reading.memory import grown_mib

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.redaction import redacted, url_without_secrets
-from engine.work.tasks import Failure, Stop
+from engine.task import Failure, Stop
 
 SECRET = "c4n4ry/S3cr3t+Value="
 

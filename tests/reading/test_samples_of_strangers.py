@@ -18,10 +18,10 @@ from engine.reading.shards import open_shard
 from engine.settings import InputSettings
 from engine.views import write_view
 from pipelines.compile.materialize import materialize_webdataset
-from pipelines.exchange.coco import export_coco
+from pipelines.exchange.exporters.coco import export_coco
 from pipelines.label.run import label
-from pipelines.look.inspect import draw_samples
-from pipelines.look.source import open_labels
+from pipelines.labels.inspect import draw_samples
+from pipelines.labels.open_any import open_labels
 from schemas.errors import SampleRejected
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, picture, tar_bytes

@@ -11,16 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from engine.storage import open_store
-from engine.work.worker_output import keep_printed
+from engine.storage.store import open_store
+from engine.telemetry.worker_output import keep_printed
 from pipelines.cli import build_app
 from pipelines.compile.policy import Policy
 from pipelines.compile.run import compile_view
-from pipelines.exchange.coco import export_coco
-from pipelines.label.planning import plan
+from pipelines.exchange.exporters.coco import export_coco
+from pipelines.label.plan.plan import plan
 from pipelines.label.run import label, verify
-from pipelines.look.inspect import draw_samples
-from pipelines.look.stats import statistics_of
+from pipelines.labels.inspect import draw_samples
+from pipelines.labels.stats import statistics_of
 from tests.engine.s3_server import s3_bucket
 from tests.engine.worlds import job_of, picture, tar_bytes
 from tests.reading.leaky_teacher import LEAKY

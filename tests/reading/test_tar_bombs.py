@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.reading import tar_reader
-from engine.reading.tar_reader import BLOCK, MAX_HEADER_BYTES, MAX_MEMBERS, read_members
+from engine.reading.formats import tar
+from engine.reading.formats.tar import BLOCK, MAX_HEADER_BYTES, MAX_MEMBERS, read_members
 from schemas.errors import ShardDamaged
 from tests.engine.test_tar_reader import raw_header
 from tests.engine.worlds import picture, tar_bytes
@@ -19,7 +19,7 @@ from tests.reading.memory import grown_mib
 
 READERS = """
 from engine.reading.shards import open_shard
-from engine.reading.tar_reader import read_members
+from engine.reading.formats.tar import read_members
 from engine.settings import InputSettings
 from schemas.errors import ShardDamaged
 """
@@ -145,7 +145,7 @@ def test_the_number_of_members_and_headers_is_bounded(
     path = tmp_path / "a.tar"
     path.write_bytes(raw_header(b"a.jpg", octal(0), kind) * 50 + TRAILER)
     read_members(path)
-    monkeypatch.setattr(tar_reader, limit, 49)
+    monkeypatch.setattr(tar, limit, 49)
 
     with pytest.raises(ShardDamaged, match=f"SHARD_LIMIT.*more than 49 {what}"):
         read_members(path)
@@ -167,7 +167,7 @@ def test_a_shard_of_more_than_8_gib_is_not_even_opened(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.touch()
     with open(path, "r+b") as file:
-        file.truncate(tar_reader.MAX_ARCHIVE_BYTES + 1)  # a hole, no bytes
+        file.truncate(tar.MAX_ARCHIVE_BYTES + 1)  # a hole, no bytes
 
     with pytest.raises(ShardDamaged, match="SHARD_LIMIT"):
         read_members(path)

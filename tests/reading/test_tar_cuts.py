@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.reading.formats.tar import BLOCK, Member, read_members
 from engine.reading.shards import open_shard
-from engine.reading.tar_reader import BLOCK, Member, read_members
 from engine.settings import InputSettings
 from pipelines.label.run import label
 from schemas.errors import ShardDamaged

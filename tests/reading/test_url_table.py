@@ -10,10 +10,10 @@ import fsspec
 import pytest
 from fsspec.registry import known_implementations
 
-from engine.filesystems import PROTOCOLS, absolute_url, check_shard_url, open_filesystem
-from engine.reading.spool import stat_shard
-from engine.reading.urls import expand_urls
-from engine.storage import open_store
+from engine.reading.shard_cache import stat_shard
+from engine.reading.shard_urls import expand_urls
+from engine.storage.filesystems import PROTOCOLS, absolute_url, check_shard_url, open_filesystem
+from engine.storage.store import open_store
 from schemas.errors import ConfigError, ShardDamaged
 
 CHAINED = [

@@ -6,11 +6,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.ledger.snapshots import latest_snapshot, snapshot_entries
+from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.ledger.verify_deep import InputsReader
-from engine.storage import open_store
-from pipelines.label.deep import job_input, verify_deep
+from engine.storage.store import open_store
 from pipelines.label.run import label, verify
+from pipelines.label.verify_against_shards import job_input, verify_deep
 from schemas.errors import Conflict
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, picture, plain_captions, sample_members, tar_bytes, write_shard

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from pipelines.audit.report import audit_report, stand_in
 from pipelines.audit.sampling import draw_sample
-from pipelines.report.data import (
+from pipelines.reporting.data import (
     Example,
     ExampleBox,
     Histogram,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.report.charts import (
+from pipelines.reporting.charts import (
     BOTTOM,
     HEIGHT,
     LEFT,
@@ -21,8 +21,8 @@ from pipelines.report.charts import (
     signed,
     whiskers,
 )
-from pipelines.report.examples import example_figure
-from pipelines.report.markup import element, join
+from pipelines.reporting.examples import example_figure
+from pipelines.reporting.markup import element, join
 
 
 def numbers(markup, name):

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from pipelines.quality.decoys import DecoyNumbers
-from pipelines.report.data import Interval
-from pipelines.report.page import page, write_report
-from pipelines.report.verdict import headline, outcome, sentences
+from pipelines.reporting.data import Interval
+from pipelines.reporting.page import page, write_report
+from pipelines.reporting.verdict import headline, outcome, sentences
 
 _VOID = {"meta", "img", "br"}
 

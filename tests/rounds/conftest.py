@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.demo.start import write_start
+from pipelines.demo.initial_model import write_start
 from pipelines.demo.world.build import World, build_world
 from pipelines.demo.world.settings import WorldSettings
 from pipelines.rounds.settings import RoundsConfig

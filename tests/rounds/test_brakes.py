@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.rounds.brakes import after_audit, after_compile, after_evaluate
 from pipelines.rounds.settings import AuditGate, Brakes, Guard, Measure
+from pipelines.rounds.stop_rules import after_audit, after_compile, after_evaluate
 
 TAIL = Measure(suite="held_out", group="tail")
 HEAD = Guard(suite="held_out", group="head", budget=0.01)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.rounds.measuring import gain_of, number_of
-from pipelines.rounds.places import round_places
+from pipelines.rounds.layout import round_places
+from pipelines.rounds.measure import gain_of, number_of
 from pipelines.rounds.settings import Measure, RoundsConfig
 from student.evaluate.run import evaluate
 

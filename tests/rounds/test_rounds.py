@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.views import open_view, write_view
-from pipelines.demo.start import write_start
+from pipelines.demo.initial_model import write_start
 from pipelines.demo.world.build import World
 from pipelines.rounds import round as one_round
 from pipelines.rounds.run import RoundsReport, run_rounds
@@ -228,8 +228,8 @@ def test_other_data_under_the_same_name_is_read_again(
 def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(
     rounds_config: Build, little_world: World
 ) -> None:
-    from pipelines.audit.desk import stand_in_audit
-    from pipelines.demo.truth import truth_of_web
+    from pipelines.audit.commands import stand_in_audit
+    from pipelines.demo.oracle import truth_of_web
 
     config = rounds_config(audit={"n": 5, "min_precision": 0.0})
     waiting = run(config)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from pipelines.rounds.inputs import check_inputs
+from pipelines.rounds.preflight import check_inputs
 from pipelines.rounds.settings import RoundsConfig
 from schemas.errors import GroundswellError, NotFound
 

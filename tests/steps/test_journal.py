@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.run import run_demo
-from pipelines.steps.journal import Journal, code_digest, refuse_foreign
+from pipelines.steps.cache import Journal, code_digest, refuse_foreign
 from schemas.errors import Conflict, GroundswellError
 
 

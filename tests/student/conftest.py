@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from engine.views import open_view, write_view
+from pipelines.demo.initial_model import write_start
 from pipelines.demo.recipe import HARD_NEGATIVES
-from pipelines.demo.start import write_start
 from pipelines.demo.world.build import World, build_world
 from pipelines.demo.world.settings import WorldSettings
-from student.settings import PromptMix, StreamSettings, TrainSettings
+from student.settings.train import PromptMix, StreamSettings, TrainSettings
 
 WORLD = WorldSettings(seed=1, gold_images=20, web_images=0, test_images=4)
 

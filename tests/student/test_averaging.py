@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from schemas.digests import sha256_hex
 from schemas.errors import Conflict, NotFound
-from student.averaging import average_models
-from student.trained_images import prefixes, read_trained, write_images
+from student.data.trained_images import prefixes, read_trained, write_images
+from student.models.averaging import average_models
 
 
 def model(folder: Path, weight: float, rows: int = 2) -> Path:

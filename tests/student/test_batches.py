@@ -13,18 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.reading.pixels import read_pixels
-from engine.reading.ranges import RangeReader
+from engine.reading.range_reader import RangeReader
 from engine.views import open_view, write_view
 from pipelines.compile.materialize import materialize_webdataset
 from pipelines.demo.world.build import World
 from schemas.errors import EmptyPhrase, NotFound
-from student.ahead import batches_ahead
-from student.batches import Batch, BatchMaker
-from student.examples import load_stream
-from student.prompt_tokens import PromptTokens
-from student.prompts import PromptSpan
-from student.settings import AugmentSettings, LoaderSettings, PromptMix, StreamSettings, TrainSettings
-from student.trays import MOST_BYTES, Tray, Trays
+from student.batches.build import Batch, BatchMaker
+from student.batches.prefetch import batches_ahead
+from student.batches.shared_memory import MOST_BYTES, Tray, Trays
+from student.data.examples import load_stream
+from student.prompts.build import PromptSpan
+from student.prompts.tokens import PromptTokens
+from student.settings.train import AugmentSettings, LoaderSettings, PromptMix, StreamSettings, TrainSettings
 from teacher.models.glip import GlipProcessor
 from tests.engine.s3_server import s3_bucket
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from student.batches import BatchMaker
-from student.caption_packing import pack_captions, packed_number
-from student.examples import Example, ExamplePhrase, Stream, load_stream
-from student.mixture_source import InMemory
-from student.order import WholeOrder
-from student.prompts import Prompt, PromptSpan, TokenBudget, caption_prompt, negatives_number
-from student.settings import CaptionPacking, PromptMix, StreamSettings, TrainSettings
+from student.batches.build import BatchMaker
+from student.data.examples import Example, ExamplePhrase, Stream, load_stream
+from student.data.mixture_source import InMemory
+from student.data.order import WholeOrder
+from student.prompts.build import Prompt, PromptSpan, TokenBudget, caption_prompt, negatives_number
+from student.prompts.caption_packing import pack_captions, packed_number
+from student.settings.train import CaptionPacking, PromptMix, StreamSettings, TrainSettings
 from teacher.models.glip import GlipProcessor
 
 WIDE = TokenBudget(10_000, lambda text: len(text.split()))

@@ -10,13 +10,13 @@ import pytest
 from pipelines.cli.models import train_text
 from pipelines.demo.world.build import World
 from schemas.errors import ConfigError, Conflict
-from student.card import Told
-from student.examples import load_stream
-from student.pictures import pictures
-from student.place import Place
-from student.settings import MixtureSettings, TrainSettings
-from student.state import TrainingState
-from student.train import train
+from student.data.examples import load_stream
+from student.settings.train import MixtureSettings, TrainSettings
+from student.training.distributed import Place
+from student.training.log_images import pictures
+from student.training.model_card import Told
+from student.training.state import TrainingState
+from student.training.train import train
 from tests.student.test_train import maker
 
 

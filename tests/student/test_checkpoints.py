@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from student.checkpoints import RECORD, drop_old, latest_checkpoint
+from student.training.checkpoints import RECORD, drop_old, latest_checkpoint
 
 
 def checkpoint(folder: Path, step: int) -> Path:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from student.examples import Example, ExamplePhrase, example_of
-from student.geometry import Motion, draw_motion, move_boxes, move_image
-from student.prompts import Prompt, PromptSpan, caption_prompt
-from student.settings import AugmentSettings
-from student.targets import image_labels
+from student.batches.geometry import Motion, draw_motion, move_boxes, move_image
+from student.batches.targets import image_labels
+from student.data.examples import Example, ExamplePhrase, example_of
+from student.prompts.build import Prompt, PromptSpan, caption_prompt
+from student.settings.train import AugmentSettings
 
 SIZE = 96
 

@@ -14,9 +14,9 @@ from pipelines.exchange.gold.images import images_at
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.run import import_gold
 from schemas.errors import ConfigError
-from student.examples import Stream, load_stream, load_streams
-from student.prompts import Prompt, TokenBudget, detection_prompt
-from student.settings import CaptionPacking, PromptMix, StreamSettings, TrainSettings
+from student.data.examples import Stream, load_stream, load_streams
+from student.prompts.build import Prompt, TokenBudget, detection_prompt
+from student.settings.train import CaptionPacking, PromptMix, StreamSettings, TrainSettings
 
 WORDS = TokenBudget(limit=12, count=lambda text: len(text.split()))
 MIX = PromptMix(detection=0.8, phrase_list=0, caption=0.2)

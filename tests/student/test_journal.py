@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from student.journal import LINES, TrainingJournal, newest_record, read_journal
+from student.training.metrics_log import LINES, TrainingJournal, newest_record, read_journal
 
 
 def test_the_newest_record_is_the_last_whole_one_of_a_file_of_any_length(tmp_path: Path) -> None:

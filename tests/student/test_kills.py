@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from student.settings import TrainSettings
-from student.stream_settings import LoaderSettings
-from student.train import train
+from student.settings.streams import LoaderSettings
+from student.settings.train import TrainSettings
+from student.training.train import train
 from tests.engine.process_tree import Tree
 from tests.student.trainings import (
     finish,

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 import engine.views
-import student.mixture_blocks as mixture_blocks
+import student.data.mixture_blocks as mixture_blocks
 from engine.views import open_view, write_view
 from pipelines.demo.world.build import World
-from student.examples import Stream, load_stream
-from student.mixture_blocks import block_keys, content_key
-from student.mixture_source import FromBlocks
-from student.order import WindowOrder
-from student.settings import PromptMix, StreamSettings
+from student.data.examples import Stream, load_stream
+from student.data.mixture_blocks import block_keys, content_key
+from student.data.mixture_source import FromBlocks
+from student.data.order import WindowOrder
+from student.settings.train import PromptMix, StreamSettings
 
 MIX = PromptMix(detection=1, phrase_list=0, caption=0)
 
@@ -135,7 +135,7 @@ def test_the_pass_over_a_large_view_is_kept_and_made_once(
 ) -> None:
     settings = written(tmp_path / "view", rows_of(tiny_world, HERE), shuffle_window=16)
     first = load_stream(settings, tmp_path / "cache")
-    monkeypatch.setattr("student.mixture_index.make_index", None)
+    monkeypatch.setattr("student.data.mixture_index.make_index", None)
     again = load_stream(settings, tmp_path / "cache")
 
     assert order_of(first) == order_of(again) and first.root_counts == again.root_counts

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.errors import ConfigError
-from student.batches import BatchMaker
-from student.examples import load_stream
-from student.mixture import Mixture, resolved_shares, sample_limit, slots_given, stream_of_slot
-from student.settings import MixtureSettings, StreamSettings, TrainSettings
+from student.batches.build import BatchMaker
+from student.data.examples import load_stream
+from student.data.mixture import Mixture, resolved_shares, sample_limit, slots_given, stream_of_slot
+from student.settings.train import MixtureSettings, StreamSettings, TrainSettings
 from teacher.models.glip import GlipProcessor
 
 PARTS = st.lists(st.integers(1, 9), min_size=1, max_size=4)

@@ -14,11 +14,11 @@ from PIL import Image
 from engine.views import open_view, write_view
 from pipelines.demo.world.build import World
 from schemas.errors import ConfigError, Conflict
-from student.overlap import check_overlap
-from student.perceptual import nearest, perceptual_hash
-from student.settings import TrainSettings
-from student.train import train
-from student.trained_images import prefixes, read_trained
+from student.data.overlap import check_overlap
+from student.data.perceptual_hash import nearest, perceptual_hash
+from student.data.trained_images import prefixes, read_trained
+from student.settings.train import TrainSettings
+from student.training.train import train
 
 
 def landscape(seed: int = 0, size: int = 96) -> np.ndarray:

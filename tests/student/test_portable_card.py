@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from student.card import _portable
-from student.settings import TrainSettings
+from student.settings.train import TrainSettings
+from student.training.model_card import _portable
 
 
 def test_the_card_tells_no_place_of_the_machine_that_trained(two_streams: TrainSettings) -> None:

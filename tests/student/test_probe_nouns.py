@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from schemas.probe_nouns import is_probe_noun
-from student.caption_packing import pack_captions
-from student.examples import Example, ExamplePhrase, Stream, example_of, without_probe_nouns
-from student.mixture_source import InMemory
-from student.order import WholeOrder
-from student.phrase_lists import hard_phrase_list
-from student.prompts import TokenBudget, absent_roots, caption_prompt
-from student.settings import CaptionPacking, HardNegatives, StreamSettings
+from student.data.examples import Example, ExamplePhrase, Stream, example_of, without_probe_nouns
+from student.data.mixture_source import InMemory
+from student.data.order import WholeOrder
+from student.prompts.build import TokenBudget, absent_roots, caption_prompt
+from student.prompts.caption_packing import pack_captions
+from student.prompts.phrase_lists import hard_phrase_list
+from student.settings.train import CaptionPacking, HardNegatives, StreamSettings
 
 NOUNS = ("bee", "boat", "cat", "dog", "kite", "lamp", "tree")
 PROBES = {noun for noun in NOUNS if is_probe_noun(noun)}

@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from pipelines.demo.recipe import HARD_NEGATIVES
 from pipelines.demo.world.lexicon import COLOURS
-from student.examples import Example, ExamplePhrase, Stream
-from student.mixture_source import InMemory
-from student.order import WholeOrder
-from student.phrase_lists import hard_phrase_list
-from student.prompts import (
+from student.data.examples import Example, ExamplePhrase, Stream
+from student.data.mixture_source import InMemory
+from student.data.order import WholeOrder
+from student.prompts.build import (
     Prompt,
     PromptSpan,
     TokenBudget,
@@ -24,7 +23,8 @@ from student.prompts import (
     mirrored,
     replaced,
 )
-from student.settings import PromptMix, StreamSettings
+from student.prompts.phrase_lists import hard_phrase_list
+from student.settings.train import PromptMix, StreamSettings
 
 BUDGET = TokenBudget(60, lambda text: len(text.split()))
 NOUNS = {"circle": 9, "star": 5, "ring": 4, "fish": 1}

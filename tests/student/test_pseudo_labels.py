@@ -16,10 +16,10 @@ import torch
 
 from pipelines.compile.policy import Policy
 from pipelines.compile.rules import apply_policy
-from student.examples import example_of
-from student.geometry import Motion
-from student.prompts import caption_prompt
-from student.targets import image_labels
+from student.batches.geometry import Motion
+from student.batches.targets import image_labels
+from student.data.examples import example_of
+from student.prompts.build import caption_prompt
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 from teacher.models.glip.assigner import assign
 from teacher.models.glip.box_coder import decode, generalized_iou

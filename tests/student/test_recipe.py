@@ -10,15 +10,15 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from student.optimizer import freeze, make_optimizer, parameter_groups, set_rates
-from student.place import Place
-from student.schedule import learning_rate, weight_decay
-from student.settings import TrainSettings
-from student.state import TrainingState
-from student.train import train
+from student.settings.train import TrainSettings
+from student.training.distributed import Place
+from student.training.optimizer import freeze, make_optimizer, parameter_groups, set_rates
+from student.training.schedule import learning_rate, weight_decay
+from student.training.state import TrainingState
+from student.training.train import train
 from teacher.models.glip import GlipForGrounding
+from teacher.models.glip.checkpoint.official_keys import our_key
 from teacher.models.glip.config import GlipConfig
-from teacher.models.glip.official_keys import our_key
 
 SMALL_GLIP = GlipConfig(
     swin_embed_dim=8,

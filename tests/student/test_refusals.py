@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from engine.reading.ranges import RangeReader
+from engine.reading.range_reader import RangeReader
 from engine.views import open_view, write_view
 from pipelines.demo.world.build import World
 from schemas.errors import ConfigError, Conflict, NotFound
-from student.checkpoints import RECORD, latest_checkpoint
-from student.examples import load_stream
-from student.settings import TrainSettings
-from student.train import train
+from student.data.examples import load_stream
+from student.settings.train import TrainSettings
+from student.training.checkpoints import RECORD, latest_checkpoint
+from student.training.train import train
 from tests.student.test_train import Killed, kill_at
 
 

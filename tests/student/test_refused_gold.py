@@ -18,12 +18,12 @@ from pipelines.exchange.gold.images import images_at
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.run import import_gold
 from schemas.errors import ConfigError
-from student.batches import BatchMaker
-from student.caption_packing import pack_captions
-from student.examples import Stream, load_stream, load_streams
-from student.prompts import SEPARATOR, Prompt, TokenBudget, fixed_prompt, make_prompt
-from student.settings import CaptionPacking, HardNegatives, PromptMix, StreamSettings, TrainSettings
-from student.train import train
+from student.batches.build import BatchMaker
+from student.data.examples import Stream, load_stream, load_streams
+from student.prompts.build import SEPARATOR, Prompt, TokenBudget, fixed_prompt, make_prompt
+from student.prompts.caption_packing import pack_captions
+from student.settings.train import CaptionPacking, HardNegatives, PromptMix, StreamSettings, TrainSettings
+from student.training.train import train
 from teacher.models.glip import GlipProcessor
 
 NAMES = ["cup", "lynx", "hot dog", "traffic light", "stop sign", *(f"thing {n}" for n in range(60))]

@@ -11,10 +11,10 @@ from transformers import BertConfig, BertModel, SwinBackbone, SwinConfig, SwinMo
 
 from pipelines.demo.world.lexicon import vocabulary
 from schemas.errors import ConfigError
-from student.settings import PartsStart, TrainSettings
-from student.start_from_parts import model_of_parts
-from student.train import train
-from teacher.models.glip.word_tokenizer import word_tokenizer
+from student.models.start_from_parts import model_of_parts
+from student.settings.train import PartsStart, TrainSettings
+from student.training.train import train
+from teacher.models.glip.tokenizers.word import word_tokenizer
 
 SMALL = {"channels": 16, "num_levels": 3, "num_blocks": 1, "fusion_width": 16, "fusion_heads": 2}
 SWIN = {"embed_dim": 8, "depths": [1, 2, 2, 1], "num_heads": [1, 2, 2, 4], "window_size": 3, "image_size": 96}

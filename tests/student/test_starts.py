@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from schemas.errors import ConfigError, GroundswellError, NotFound
-from student.examples import load_streams
-from student.settings import PromptMix, TrainSettings
-from student.start import load_start
-from student.train import _check_prompt
+from student.data.examples import load_streams
+from student.models.start import load_start
+from student.settings.train import PromptMix, TrainSettings
+from student.training.train import _check_prompt
 
 
 def without_a_weight(folder: Path) -> None:

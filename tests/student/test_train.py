@@ -14,14 +14,14 @@ from safetensors.torch import load_file
 from engine.views import open_view, write_view
 from pipelines.demo.world.build import World
 from schemas.errors import ConfigError, Conflict, EnvironmentProblem
-from student.ahead import batches_ahead
-from student.batches import BatchMaker
-from student.checkpoints import RECORD, latest_checkpoint
-from student.examples import load_stream
-from student.journal import read_journal
-from student.schedule import learning_rate
-from student.settings import HardNegatives, PromptMix, StreamSettings, TrainSettings
-from student.train import run_digest, train
+from student.batches.build import BatchMaker
+from student.batches.prefetch import batches_ahead
+from student.data.examples import load_stream
+from student.settings.train import HardNegatives, PromptMix, StreamSettings, TrainSettings
+from student.training.checkpoints import RECORD, latest_checkpoint
+from student.training.metrics_log import read_journal
+from student.training.schedule import learning_rate
+from student.training.train import run_digest, train
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 
 

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from schemas.errors import GroundswellError
-from student.journal import read_journal, read_samples
-from student.settings import TrainSettings
-from student.train import train
+from student.settings.train import TrainSettings
+from student.training.metrics_log import read_journal, read_samples
+from student.training.train import train
 
 # Ray's own modules warn of each other when they are imported.
 quiet_ray = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -76,7 +76,7 @@ def test_parts_that_each_count_for_themselves_would_learn_something_else(
     whole = in_folder(calm, tmp_path / "whole")
     parts = in_folder(calm, tmp_path / "parts", accumulate=4)
     train(whole)
-    monkeypatch.setattr("student.state.TrainingState._counts", lambda self, parts: None)
+    monkeypatch.setattr("student.training.state.TrainingState._counts", lambda self, parts: None)
     train(parts)
 
     assert apart(whole, parts) > 1e-2

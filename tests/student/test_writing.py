@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import Conflict
-from student.writing import only_writer
+from student.training.run_lock import only_writer
 
 HOLD = """
 import sys
 from pathlib import Path
-from student.writing import only_writer
+from student.training.run_lock import only_writer
 
 with only_writer(Path(sys.argv[1])):
     print("held", flush=True)

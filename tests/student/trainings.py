@@ -12,8 +12,8 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from student.journal import read_journal, read_samples
-from student.settings import TrainSettings
+from student.settings.train import TrainSettings
+from student.training.metrics_log import read_journal, read_samples
 
 ROOT = Path(__file__).resolve().parents[2]
 

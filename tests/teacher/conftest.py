@@ -9,7 +9,7 @@ import torch
 @pytest.fixture(scope="session")
 def glip_folder(tmp_path_factory) -> Path:
     from teacher.models.glip import GlipForGrounding, GlipProcessor, tiny_world
-    from teacher.models.glip.word_tokenizer import word_tokenizer
+    from teacher.models.glip.tokenizers.word import word_tokenizer
 
     torch.manual_seed(0)
     torch.set_num_threads(1)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.label.factories import TEACHER
 from pipelines.label.job import JobConfig
+from pipelines.label.teacher_spec import TEACHER
 from schemas.errors import ConfigError, NotFound
 from schemas.labeler import Prepared
 from schemas.records import Phrase, Pixels, Sample
@@ -16,8 +16,8 @@ from teacher.build import labeler, labeler_digest
 from teacher.detectors.coco_classes import COCO_CLASSES
 from teacher.detectors.yolox import Yolox
 from teacher.labelers.class_names import SYNONYMS, ClassNames
-from teacher.phrases import lexicon
 from teacher.phrases.finder import SpacyPhraseFinder
+from teacher.phrases.tagging import lexicon
 from teacher.settings import PhraseSettings
 
 

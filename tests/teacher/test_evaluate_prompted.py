@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.work.run_unit import without_phrases
+from engine.worker.label_unit import without_phrases
 from schemas.errors import ConfigError
 from schemas.records import Phrase, Pixels, Sample
 from student.evaluate.class_prompts import Asking, ClassWords

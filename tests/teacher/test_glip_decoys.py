@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.ledger.evidence import evidence_rows
-from engine.ledger.snapshots import latest_snapshot
-from engine.storage import open_store
+from engine.ledger.snapshots.snapshots import latest_snapshot
+from engine.storage.store import open_store
 from pipelines.label.job import JobConfig
 from pipelines.label.run import label
 from tests.engine.worlds import write_shard

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.demo.start import write_start
+from pipelines.demo.initial_model import write_start
 from pipelines.demo.world.settings import WorldSettings
 from schemas.errors import ConfigError, NotFound
 from student.evaluate.predictors import PromptPredictor

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipelines.exchange.gold.tally import Refused
+from pipelines.exchange.gold.account import Refused
 
 Box = tuple[float, float, float, float]
 Form = Literal["xywh", "xyxy"]

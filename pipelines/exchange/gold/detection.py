@@ -12,8 +12,8 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipelines.exchange.gold.rows import GoldPhrase, prompt_rows
+from student.data.order import generator
 from student.evaluate.class_prompts import clean_name
-from student.order import generator
 
 _JOINERS = "\u200c\u200d"  # words of several scripts, and emoji, are written with them
 NEGATIVES = 85  # RANDOM_SAMPLE_NEG of their configuration; half of the images get fewer

@@ -13,14 +13,14 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from engine.filesystems import absolute_url
+from engine.reading.formats.tar import Member, read_members
 from engine.reading.images import decode_image
-from engine.reading.spool import Spool, stat_shard
-from engine.reading.tar_reader import Member, read_members
-from engine.reading.urls import expand_urls
+from engine.reading.shard_cache import Spool, stat_shard
+from engine.reading.shard_urls import expand_urls
 from engine.reading.user_text import read_key_map
-from engine.storage import Store, open_store
-from pipelines.exchange.gold.tally import Refused
+from engine.storage.filesystems import absolute_url
+from engine.storage.store import Store, open_store
+from pipelines.exchange.gold.account import Refused
 from schemas.digests import sha256_hex
 from schemas.errors import ConfigError, NotFound, SampleRejected
 

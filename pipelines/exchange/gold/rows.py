@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
+from pipelines.exchange.gold.box_frames import Frame
 from pipelines.exchange.gold.boxes import Box
-from pipelines.exchange.gold.frames import Frame
 from pipelines.exchange.gold.spans import Span
 from schemas.digests import canonical_json
 from schemas.ledger import unit_name
@@ -154,7 +154,7 @@ def head_of(text: str) -> str:
 
     A rule of thumb for noun phrases that people marked: the last word before a preposition, a relative or a comma.
     """
-    from teacher.phrases.lexicon import bundled
+    from teacher.phrases.tagging.lexicon import bundled
 
     words = [
         word

@@ -15,16 +15,16 @@ from typing import Any, BinaryIO, Protocol
 
 from engine.settings import StorageSettings
 from engine.views import ViewManifest, refuse_another_view, write_view
-from pipelines.exchange.gold.coco import CocoGold
-from pipelines.exchange.gold.flickr30k import FlickrGold
-from pipelines.exchange.gold.mdetr import MdetrGold
-from pipelines.exchange.gold.odvg import OdvgGold
+from pipelines.exchange.gold.account import Tally
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.report import GoldReport
-from pipelines.exchange.gold.tally import Tally
+from pipelines.exchange.importers.coco import CocoGold
+from pipelines.exchange.importers.flickr30k import FlickrGold
+from pipelines.exchange.importers.mdetr import MdetrGold
+from pipelines.exchange.importers.odvg import OdvgGold
 from schemas.digests import digest_of_many, sha256_hex
 from schemas.errors import ConfigError, GroundswellError, NotFound
-from student.gold_account import every_box_refused
+from student.data.gold_account import every_box_refused
 
 _CHUNK = 4 * 2**20
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.exchange.gold.tally import Refused
+from pipelines.exchange.gold.account import Refused
 
 Span = tuple[int, int]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from teacher.models.glip.tensor_cache import tensor_cache
+from teacher.models.glip.layers.tensor_cache import tensor_cache
 
 
 @tensor_cache(256)

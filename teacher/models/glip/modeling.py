@@ -18,19 +18,19 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from schemas.errors import ConfigError
-from teacher.models.glip.alignment import BoxHead, TokenAlignment, flatten_levels, split_levels
 from teacher.models.glip.anchors import grid_anchors
-from teacher.models.glip.checkpointing import recomputed
 from teacher.models.glip.config import GlipConfig
-from teacher.models.glip.conv_backbone import ConvBackbone
-from teacher.models.glip.deform_conv import DeformConv
-from teacher.models.glip.dyhead import DynamicConv
-from teacher.models.glip.fpn import FeaturePyramid
-from teacher.models.glip.fusion import Fusion
+from teacher.models.glip.layers.activation_checkpointing import recomputed
+from teacher.models.glip.layers.conv_backbone import ConvBackbone
+from teacher.models.glip.layers.deform_conv import DeformConv
+from teacher.models.glip.layers.dyhead import DynamicConv
+from teacher.models.glip.layers.fpn import FeaturePyramid
+from teacher.models.glip.layers.fusion import Fusion
+from teacher.models.glip.layers.heads import BoxHead, TokenAlignment, flatten_levels, split_levels
+from teacher.models.glip.layers.prompt_offset import PromptOffset
+from teacher.models.glip.layers.swin import RelativePositionBias, Swin
+from teacher.models.glip.layers.text_encoder import TextEncoder, TextLayer, padding_bias
 from teacher.models.glip.losses import ImageLabels, grounding_losses
-from teacher.models.glip.prompt_offset import PromptOffset
-from teacher.models.glip.swin import RelativePositionBias, Swin
-from teacher.models.glip.text import TextEncoder, TextLayer, padding_bias
 
 
 @dataclass

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from teacher.models.glip.box_coder import pairwise_iou
-from teacher.models.glip.torchvision_ops import torchvision_ops
+from teacher.models.glip.layers.torchvision_ops import torchvision_ops
 
 
 def nms(boxes_N4: Tensor, scores_N: Tensor, iou_above: float) -> Tensor:

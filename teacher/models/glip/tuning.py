@@ -12,9 +12,9 @@ from typing import Literal
 from torch import nn
 
 from schemas.errors import ConfigError
+from teacher.models.glip.layers.prompt_offset import PromptOffset
 from teacher.models.glip.modeling import GlipForGrounding
 from teacher.models.glip.processing import GlipProcessor
-from teacher.models.glip.prompt_offset import PromptOffset
 
 TuningMode = Literal["full", "linear", "prompt", "language"]
 # Beginnings of the names of the parameters that learn.

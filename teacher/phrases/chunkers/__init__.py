@@ -1,6 +1,6 @@
 """Ways to find noun phrases in a document, each a small strategy behind one interface.
 
-A chunker takes `Words` and gives `Chunk`s in order; what they mean is judged elsewhere (`teacher.phrases.groundable`).
+A chunker takes `Words` and returns `Chunk`s in order. `teacher.phrases.judge.groundable` judges what they mean.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from teacher.phrases.chunkers.dependency import clear_chunks, universal_chunks
 from teacher.phrases.chunkers.lexicon_grammar import LexiconGrammar
 from teacher.phrases.chunkers.ngrams import ngrams
 from teacher.phrases.chunkers.pos_grammar import pos_chunks
-from teacher.phrases.words import Chunk, Words
+from teacher.phrases.text.token_lists import Chunk, Words
 
 Chunker = Callable[[Words], Iterable[Chunk]]
 NAMES = ("noun_chunks", "pos_grammar", "ngrams", "given")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from teacher.phrases.chunkers.repair import repaired
-from teacher.phrases.mending import mend_tags
-from teacher.phrases.words import NOUN_TAGS, PRONOUN_TAGS, Chunk, Words
+from teacher.phrases.chunkers.chunk_fixes import repaired
+from teacher.phrases.tagging.tag_fixes import mend_tags
+from teacher.phrases.text.token_lists import NOUN_TAGS, PRONOUN_TAGS, Chunk, Words
 
 # Relations of a token before the noun to the noun itself, and further down inside such a modifier.
 _TO_HEAD = frozenset(

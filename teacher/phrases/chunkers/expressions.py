@@ -6,7 +6,7 @@ Promise: an expression begins where its base phrase begins, and is longer: that 
 
 from __future__ import annotations
 
-from teacher.phrases.words import Chunk, Words
+from teacher.phrases.text.token_lists import Chunk, Words
 
 _FOLLOWED = frozenset({"nmod", "acl", "acl:relcl", "prep", "relcl", "amod", "obl"})
 _NOT_BELOW = frozenset({"conj", "cc", "parataxis", "appos", "punct", "list", "discourse"})

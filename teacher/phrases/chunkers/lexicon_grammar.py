@@ -8,7 +8,7 @@ from spacy.matcher import Matcher
 from spacy.tokens import Doc, Token
 from spacy.vocab import Vocab
 
-from teacher.phrases.words import NOUN_TAGS, PRONOUN_TAGS, Chunk, Words
+from teacher.phrases.text.token_lists import NOUN_TAGS, PRONOUN_TAGS, Chunk, Words
 
 _ADJECTIVES = ["JJ", "JJR", "JJS", "VBN"]
 _MODIFIERS = [*_ADJECTIVES, "CD", "POS", "HYPH", "_SP", *sorted(NOUN_TAGS)]

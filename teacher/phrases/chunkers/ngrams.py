@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from teacher.phrases.language import FUNCTION_WORDS
-from teacher.phrases.words import Chunk, Words
+from teacher.phrases.text.language import FUNCTION_WORDS
+from teacher.phrases.text.token_lists import Chunk, Words
 
 MAX_WORDS = 4
 _EMPTY = FUNCTION_WORDS["en"]

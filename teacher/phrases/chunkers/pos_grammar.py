@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from teacher.phrases.words import NOUN_TAGS, Chunk, Words
+from teacher.phrases.text.token_lists import NOUN_TAGS, Chunk, Words
 
 _ADJECTIVES = frozenset({"JJ", "JJR", "JJS"})
 

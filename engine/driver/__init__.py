@@ -1,0 +1,1 @@
+"""Drive a run: which tasks are dispatched to which worker, and what becomes of each answer."""

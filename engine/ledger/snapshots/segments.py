@@ -1,0 +1,226 @@
+"""Segments: files of snapshot entries in unit order. Publishing adds a small one, and small ones are merged.
+
+Promise: a segment is named by the version that it was written for and by its content, and checked when it is read.
+However many publishes made them, a snapshot has few: at most 7 of each size class below 262,144 entries, and larger
+ones, which are merged no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.ledger.commits import put_data
+from engine.storage.safe_parquet import read_batches, read_table, table_bytes
+from engine.storage.store import Store
+from schemas.digests import sha256_hex
+from schemas.errors import Conflict, NotFound
+from schemas.ledger import DataFile, SampleCounts, Segment, SnapshotEntry, Totals
+
+FAN_OUT = 8  # segments of one size class that become one
+FINAL_UNITS = FAN_OUT**6  # a segment of so many entries is not merged again: it would cost memory to do so
+ROW_GROUP_ROWS = 16_384
+_ENTRIES_AT_ONCE = 256  # a reader of a snapshot has so many objects of each segment
+_FILE = ("path", "size_bytes", "sha256", "rows")
+SEGMENT = pa.schema(
+    [
+        ("unit", pa.string()),
+        ("fingerprint", pa.string()),
+        ("shard", pa.string()),
+        ("samples_in", pa.int64()),
+        ("labelled", pa.int64()),
+        ("empty", pa.int64()),
+        ("rejected", pa.list_(pa.struct([("code", pa.string()), ("count", pa.int64())]))),
+        ("regions", pa.int64()),
+        *((f"{name}_{part}", kind) for name in ("evidence", "rejections") for part, kind in zip(
+            _FILE, (pa.string(), pa.int64(), pa.string(), pa.int64())
+        )),
+        ("rows_digest", pa.string()),
+        ("quarantined", pa.bool_()),
+    ],
+    metadata={"groundswell.segment": "1"},
+)  # fmt: skip
+Key = tuple[str, str, str]
+
+
+def segment_path(version: int, name: str) -> str:
+    """Where a file stands that was written for a version: only that one can be the first to name it."""
+    return f"segments/{version:020d}-{name}.parquet"
+
+
+def segment_version(path: str) -> int | None:
+    """The version that a file was written for; None for a path of another form."""
+    version = path.removeprefix("segments/").partition("-")[0]
+    return int(version) if len(version) == 20 and version.isdigit() else None
+
+
+def write_segment(store: Store, entries: Iterable[SnapshotEntry], version: int) -> Segment:
+    """A segment of some entries, in any order, none of a unit twice; `version` is about to name it."""
+    rows = sorted(map(_row, entries), key=lambda row: str(row["unit"]))
+    return _put(store, pa.Table.from_pylist(rows, schema=SEGMENT), version)
+
+
+def segment_entries(store: Store, segment: Segment) -> Iterator[SnapshotEntry]:
+    """The entries in unit order. Raises Conflict for a segment that is not what its snapshot says."""
+    where = f"{store.url}/{segment.path}"
+    for batch in read_batches(_checked(store, segment), SEGMENT, where, _ENTRIES_AT_ONCE):
+        yield from map(_entry, batch.to_pylist())
+
+
+def segment_keys(store: Store, segment: Segment) -> Iterator[Key]:
+    """(shard, unit, fingerprint) of each entry in unit order: what decides whether a job admits it."""
+    where = f"{store.url}/{segment.path}"
+    columns = ["shard", "unit", "fingerprint"]
+    for batch in read_batches(_checked(store, segment), SEGMENT, where, ROW_GROUP_ROWS, columns):
+        yield from zip(*(batch.column(name).to_pylist() for name in columns))
+
+
+def filtered(
+    store: Store, segment: Segment, admits: Callable[[str, str, str], bool], version: int
+) -> tuple[Segment | None, list[tuple[str, str]]]:
+    """The segment without the entries that are not admitted; and those, as (unit, rows_digest)."""
+    table = _table(store, segment)
+    keys = zip(*(table.column(name).to_pylist() for name in ("shard", "unit", "fingerprint")))
+    stay = pa.array([admits(*key) for key in keys], pa.bool_())
+    gone = table.filter(pc.invert(stay))
+    kept = table.filter(stay)
+    dropped = list(zip(*(gone.column(name).to_pylist() for name in ("unit", "rows_digest"))))
+    return (_put(store, kept, version) if kept.num_rows else None), dropped
+
+
+def merge_small(store: Store, segments: Iterable[Segment], version: int) -> tuple[Segment, ...]:
+    """The same entries in fewer segments: where a size class has FAN_OUT of them, they become one or a few larger.
+
+    An entry is rewritten once a size class, so that publishing costs a few times what is new, not what is there.
+    """
+    standing = list(segments)
+    while full := _full_class(standing):
+        standing = [segment for segment in standing if segment not in full]
+        standing += [_merged(store, run, version) for run in _runs(full)]
+    return tuple(sorted(standing, key=lambda segment: (-segment.totals.units, segment.path)))
+
+
+def _full_class(segments: Sequence[Segment]) -> list[Segment]:
+    classes: dict[int, list[Segment]] = {}
+    for segment in segments:
+        if segment.totals.units < FINAL_UNITS:
+            classes.setdefault(_size_class(segment.totals.units), []).append(segment)
+    return next((classes[number] for number in sorted(classes) if len(classes[number]) >= FAN_OUT), [])
+
+
+def _size_class(units: int) -> int:
+    """0 for 1..7 entries, 1 for 8..63, and so on."""
+    return (max(units, 1).bit_length() - 1) // 3
+
+
+def _runs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """Groups to merge, each ended as soon as its result is large enough to be final."""
+    run: list[Segment] = []
+    for segment in segments:
+        run.append(segment)
+        if sum(each.totals.units for each in run) >= FINAL_UNITS:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _merged(store: Store, segments: Sequence[Segment], version: int) -> Segment:
+    if len(segments) == 1:
+        return segments[0]
+    table = pa.concat_tables(_table(store, segment) for segment in segments).sort_by("unit")
+    return _put(store, table, version)
+
+
+def _put(store: Store, table: pa.Table, version: int) -> Segment:
+    data = table_bytes(table, ROW_GROUP_ROWS)
+    sha256 = sha256_hex(data)
+    path = segment_path(version, sha256[:16])
+    put_data(store, path, data)
+    return Segment(path=path, size_bytes=len(data), sha256=sha256, totals=_totals(table))
+
+
+def _table(store: Store, segment: Segment) -> pa.Table:
+    table = read_table(_checked(store, segment), SEGMENT, f"{store.url}/{segment.path}")
+    if _totals(table) != segment.totals:
+        raise Conflict(f"{store.url}/{segment.path}: its entries do not add up to what its snapshot says")
+    return table
+
+
+def _checked(store: Store, segment: Segment) -> bytes:
+    remedy = "restore the file, or move snapshots/ away and run the job again, which finds what is committed"
+    try:
+        data = store.read(segment.path)
+    except NotFound as error:
+        raise Conflict(f"{error}, but its snapshot names it; {remedy}") from error
+    if (len(data), sha256_hex(data)) != (segment.size_bytes, segment.sha256):
+        raise Conflict(
+            f"{store.url}/{segment.path}: {len(data)} bytes that are not those of its snapshot; {remedy}"
+        )
+    return data
+
+
+def _totals(table: pa.Table) -> Totals:
+    def summed(name: str) -> int:
+        return int(pc.sum(table.column(name)).as_py() or 0)
+
+    pairs = pa.Table.from_struct_array(pc.list_flatten(table.column("rejected")))
+    by_code = pairs.group_by("code").aggregate([("count", "sum")]).to_pylist()
+    counts = SampleCounts(
+        samples_in=summed("samples_in"),
+        labelled=summed("labelled"),
+        empty=summed("empty"),
+        rejected={row["code"]: row["count_sum"] for row in sorted(by_code, key=lambda row: str(row["code"]))},
+    )
+    return Totals(
+        units=table.num_rows,
+        samples=counts,
+        regions=summed("regions"),
+        quarantined=summed("quarantined"),
+    )
+
+
+def _row(entry: SnapshotEntry) -> dict[str, Any]:
+    counts = entry.counts
+    return {
+        "unit": entry.unit,
+        "fingerprint": entry.fingerprint,
+        "shard": entry.shard,
+        "samples_in": counts.samples_in,
+        "labelled": counts.labelled,
+        "empty": counts.empty,
+        "rejected": [{"code": code, "count": n} for code, n in sorted(counts.rejected.items())],
+        "regions": entry.regions,
+        **_file_columns("evidence", entry.evidence),
+        **_file_columns("rejections", entry.rejections),
+        "rows_digest": entry.rows_digest,
+        "quarantined": entry.quarantined,
+    }
+
+
+def _entry(row: dict[str, Any]) -> SnapshotEntry:
+    return SnapshotEntry(
+        unit=row["unit"],
+        fingerprint=row["fingerprint"],
+        shard=row["shard"],
+        counts=SampleCounts(
+            samples_in=row["samples_in"],
+            labelled=row["labelled"],
+            empty=row["empty"],
+            rejected={pair["code"]: pair["count"] for pair in row["rejected"]},
+        ),
+        regions=row["regions"],
+        evidence=DataFile(**{part: row[f"evidence_{part}"] for part in _FILE}),
+        rejections=None
+        if row["rejections_path"] is None
+        else DataFile(**{part: row[f"rejections_{part}"] for part in _FILE}),
+        rows_digest=row["rows_digest"],
+        quarantined=row["quarantined"],
+    )
+
+
+def _file_columns(name: str, file: DataFile | None) -> dict[str, Any]:
+    return {f"{name}_{part}": getattr(file, part, None) for part in _FILE}

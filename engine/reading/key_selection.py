@@ -1,0 +1,221 @@
+"""A subset of samples, by key: what a job labels when it is not to label everything.
+
+Promise: the same choice has the same digest whatever file it came from, and a sample that was not asked for is counted
+as NOT_SELECTED, never left out in silence (docs/decisions/0004-a-subset-is-accounted-for.md).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.reading.formats.parquet_keys import CODE as KEY_BAD
+from engine.reading.formats.parquet_keys import KINDS, is_key, key_texts
+from engine.reading.raw_samples import RawSample
+from engine.reading.shards import Shard
+from engine.settings import StorageSettings
+from engine.storage.filesystems import absolute_url, open_filesystem, reaching
+from engine.storage.safe_parquet import UnfitFooter, footer_of, names_extension_type
+from schemas.digests import canonical_json, digest_of, sha256_hex, short
+from schemas.errors import ConfigError, Conflict, NotFound, SampleRejected
+
+MAX_KEYS = 5_000_000
+MAX_FILE_BYTES = 2**30
+CODE = "NOT_SELECTED"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Keys to label: the same in every shard, or shard by shard (absolute URLs)."""
+
+    everywhere: frozenset[str] = frozenset()
+    by_shard: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    _digests: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.everywhere) + sum(map(len, self.by_shard.values()))
+
+    def keys_of(self, shard: str) -> frozenset[str]:
+        """Keys that are asked for in a shard."""
+        return self.by_shard.get(shard, frozenset()) if self.by_shard else self.everywhere
+
+    def names(self, shard: str) -> bool:
+        """Whether anything of a shard may be asked for; without a shard column only reading it can tell."""
+        return shard in self.by_shard if self.by_shard else True
+
+    def digest_of(self, shard: str) -> str:
+        """Digest of a shard's keys. Neither the other shards' keys nor the shard's place enter it."""
+        name = shard if self.by_shard else ""
+        if name not in self._digests:
+            self._digests[name] = digest_of(sorted(self.keys_of(shard)))
+        return self._digests[name]
+
+    def to_bytes(self) -> bytes:
+        """The one written form: a line of JSON for each key, or for each shard with its keys."""
+        rows: Iterable[object] = sorted(self.everywhere)
+        if self.by_shard:
+            rows = ([shard, sorted(self.by_shard[shard])] for shard in sorted(self.by_shard))
+        return b"".join(canonical_json(row) + b"\n" for row in rows)
+
+    def digest(self) -> str:
+        """`sha256:<hex>` of the written form."""
+        return "sha256:" + sha256_hex(self.to_bytes())
+
+
+def selection_path(digest: str) -> str:
+    """Where an output keeps a choice, so that workers and later runs need not find its file."""
+    return f"selections/{short(digest)}.jsonl"
+
+
+def selection_from_bytes(data: bytes, digest: str, where: str) -> Selection:
+    """A choice in its written form. Raises Conflict when it is not the one of that digest."""
+    if "sha256:" + sha256_hex(data) != digest:
+        raise Conflict(
+            f"{where} is not the choice of samples with {digest}; restore it or name its file anew"
+        )
+    rows = [json.loads(line) for line in data.splitlines()]
+    if rows and isinstance(rows[0], list):
+        return Selection(by_shard={shard: frozenset(keys) for shard, keys in rows})
+    return Selection(everywhere=frozenset(rows))
+
+
+def load_selection(url: str, shards: Sequence[str], storage: StorageSettings | None = None) -> Selection:
+    """The choice in a file: text with one key a line, or Parquet with a column `key` and maybe `shard`.
+
+    shards: the job's; the column `shard` holds their URLs, or as much of the end as is unique
+    raises: NotFound, and ConfigError for a file without keys, with too many, or with shards that the job has not
+    """
+    where = absolute_url(url)
+    data = _read(where, storage)
+    if not url.endswith(".parquet"):
+        return _checked(Selection(everywhere=frozenset(_lines(data, where))), where)
+    table = _columns(data, where)
+    keys = _keys(table, where)
+    if "shard" not in table.schema.names:
+        return _checked(Selection(everywhere=frozenset(keys)), where)
+    named: dict[str, set[str]] = defaultdict(set)
+    for shard, key in zip(_texts(table, "shard", where), keys, strict=True):
+        named[shard].add(key)
+    whole = _ShardNames(shards, where)
+    merged: dict[str, frozenset[str]] = {}
+    for shard, chosen in named.items():
+        merged[whole.find(shard)] = merged.get(whole.find(shard), frozenset()) | chosen
+    return _checked(Selection(by_shard=merged), where)
+
+
+class SelectedShard:
+    """A shard of which only some samples are asked for; the others keep their place, rejected.
+
+    Whether a row without a key is asked for is unknown: it keeps its own code.
+    """
+
+    def __init__(self, shard: Shard, keys: frozenset[str]) -> None:
+        self._shard, self._keys = shard, keys
+
+    def __len__(self) -> int:
+        return len(self._shard)
+
+    def samples(self, first: int, count: int) -> Iterator[RawSample]:
+        """See Shard."""
+        for raw in self._shard.samples(first, count):
+            chosen = raw.key in self._keys or (raw.rejected is not None and raw.rejected.code == KEY_BAD)
+            yield raw if chosen else RawSample(raw.index, raw.key, rejected=SampleRejected(CODE))
+
+    def images(self, wanted: Sequence[RawSample]) -> Iterator[bytes]:
+        """See Shard."""
+        return self._shard.images(wanted)
+
+
+class _ShardNames:
+    """Shards by the end of their URL."""
+
+    def __init__(self, shards: Sequence[str], where: str) -> None:
+        self._whole, self._where = frozenset(shards), where
+        self._by_last: dict[str, list[str]] = defaultdict(list)
+        for shard in shards:
+            self._by_last[shard.rsplit("/", 1)[-1]].append(shard)
+
+    def find(self, name: str) -> str:
+        if name in self._whole:
+            return name
+        fit = [url for url in self._by_last.get(name.rsplit("/", 1)[-1], ()) if url.endswith("/" + name)]
+        if len(fit) != 1:
+            found = f"is the end of {len(fit)} of them" if fit else "is none of them"
+            raise ConfigError(
+                f"{self._where}: shard {name!r}: the job has {len(self._whole)} shards, this {found}"
+            )
+        return fit[0]
+
+
+def _read(where: str, storage: StorageSettings | None) -> bytes:
+    filesystem, path = open_filesystem(where, storage)
+    try:
+        with reaching(where):
+            if not filesystem.isfile(path):  # a device has no end
+                raise FileNotFoundError(path)
+            size = int(filesystem.size(path))
+            if size > MAX_FILE_BYTES:
+                raise ConfigError(f"input.only: {where} has {size} bytes, at most {MAX_FILE_BYTES}")
+            return bytes(filesystem.cat_file(path))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NotFound(f"input.only: {where} is no file; give one with a sample key a line") from error
+
+
+def _lines(data: bytes, where: str) -> list[str]:
+    try:
+        lines = data.decode("utf-8").split("\n")  # a key may hold any other kind of line end
+        return [line for raw in lines if (line := raw.removesuffix("\r"))]
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"input.only: {where} is not UTF-8 text (byte {error.start}), nor *.parquet"
+        ) from None
+
+
+def _columns(data: bytes, where: str) -> pa.Table:
+    try:
+        if names_extension_type(footer_of(io.BytesIO(data))):
+            raise ConfigError(f"input.only: {where} names an Arrow extension type; use columns of plain text")
+        file = pq.ParquetFile(pa.BufferReader(data))
+        names = [name for name in ("key", "shard") if name in file.schema_arrow.names]
+        if "key" not in names:
+            raise ConfigError(f"input.only: {where} has no column `key`, only {file.schema_arrow.names[:20]}")
+        return file.read(columns=names, use_threads=False)
+    except (pa.ArrowException, OSError, UnfitFooter) as error:
+        raise ConfigError(f"input.only: {where} is not a readable Parquet file: {error}") from error
+
+
+def _keys(table: pa.Table, where: str) -> list[str]:
+    """Return the column `key` as text, by the rules for keys of shards. Raises ConfigError for the first bad row."""
+    kind = table.schema.field("key").type
+    if not is_key(kind):
+        raise ConfigError(
+            f"input.only: {where}: column 'key' is {kind}, expected {KINDS}; write keys as text"
+        )
+    keys: list[str] = []
+    for chunk in table.column("key").chunks:
+        for key in key_texts(chunk, "key", len(keys)):
+            if isinstance(key, SampleRejected):
+                raise ConfigError(f"input.only: {where}: {key.detail}")
+            keys.append(key)
+    return keys
+
+
+def _texts(table: pa.Table, name: str, where: str) -> list[str]:
+    kind = table.schema.field(name).type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)) or table.column(name).null_count:
+        raise ConfigError(f"input.only: {where}: column {name!r} is {kind}, expected text without nulls")
+    return [str(value) for value in table.column(name).to_pylist()]
+
+
+def _checked(selection: Selection, where: str) -> Selection:
+    if not 0 < len(selection) <= MAX_KEYS:
+        raise ConfigError(
+            f"input.only: {where} names {len(selection)} keys, expected 1 to {MAX_KEYS}; split the job by shards"
+        )
+    return selection

@@ -1,0 +1,112 @@
+"""Shard lists: brace ranges, alternatives, globs and files of URLs become a list of absolute URLs.
+
+Promise: the order is the order written, globs sorted, and no shard stands in the list twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from engine.settings import StorageSettings
+from engine.storage.filesystems import absolute_url, check_shard_url, open_filesystem, reaching
+from engine.storage.retry import tried_again
+from schemas.errors import ConfigError, NotFound
+
+MAX_URLS = 10_000_000
+MAX_LIST_BYTES = 2**30
+_GROUP = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_QUERY = re.compile(r"://.*\?[\w.~-]+=")  # as of a signed URL; any other `?` stands for one character
+
+
+def expand_urls(patterns: Sequence[str], storage: StorageSettings | None = None) -> list[str]:
+    """Every shard that the patterns name, as absolute URLs; `@FILE` stands for the patterns in it, one a line.
+
+    raises: NotFound for a glob without a match, ConfigError for a malformed brace or too many names
+    """
+    urls: dict[str, None] = {}
+    for pattern in _listed(patterns, storage):
+        for url in expand_braces(pattern):
+            plain = _QUERY.search(url) or not re.search(r"[*?\[]", url)
+            found = [absolute_url(url)] if plain else _glob(url, storage)
+            urls.update((check_shard_url(name), None) for name in found)
+            if len(urls) > MAX_URLS:
+                raise ConfigError(f"input.urls names more than {MAX_URLS} shards; split the job")
+    return list(urls)
+
+
+def _listed(patterns: Sequence[str], storage: StorageSettings | None) -> Iterator[str]:
+    for pattern in patterns:
+        if not pattern.startswith("@"):
+            yield pattern
+            continue
+        for line in _lines_of(absolute_url(pattern[1:]), storage):
+            if line.startswith("@"):
+                raise ConfigError(
+                    f"input.urls: {pattern} names another list, {line!r}; one list holds shards alone"
+                )
+            yield line
+
+
+@tried_again
+def _lines_of(where: str, storage: StorageSettings | None) -> list[str]:
+    """Lines of a shard list without blank ones and `#` comments."""
+    filesystem, path = open_filesystem(where, storage)
+    try:
+        with reaching(where):
+            if (size := int(filesystem.size(path))) > MAX_LIST_BYTES:
+                raise ConfigError(f"input.urls: {where} has {size} bytes, at most {MAX_LIST_BYTES}")
+            text = bytes(filesystem.cat_file(path)).decode("utf-8")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NotFound(f"input.urls: the list {where} is no file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"input.urls: {where} is not UTF-8 text (byte {error.start})") from None
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if not lines:
+        raise ConfigError(f"input.urls: {where} names no shard")
+    return lines
+
+
+def expand_braces(pattern: str) -> Iterator[str]:
+    """`{000..002}` counts with its zeros, `{a,b}` alternates, groups multiply from the left."""
+    group = _GROUP.search(pattern)
+    if group is None:
+        if "{" in pattern or "}" in pattern:
+            raise ConfigError(f"input.urls: {pattern!r} has a brace without its partner")
+        yield pattern
+        return
+    head, tail = pattern[: group.start()], pattern[group.end() :]
+    for middle in _alternatives(group.group(1), pattern):
+        for end in expand_braces(tail):
+            yield head + middle + end
+
+
+def _alternatives(body: str, pattern: str) -> Iterator[str]:
+    span = _RANGE.fullmatch(body)
+    if span is None and "," not in body:
+        raise ConfigError(f"input.urls: {pattern!r}: expected {{000..999}} or {{a,b}}, found {{{body}}}")
+    if span is None:
+        yield from body.split(",")
+        return
+    first, last = int(span.group(1)), int(span.group(2))
+    if last < first or last - first >= MAX_URLS:
+        raise ConfigError(f"input.urls: {pattern!r}: the range {body} is empty or names more than {MAX_URLS}")
+    width = (
+        len(span.group(1)) if span.group(1).startswith("0") or len(span.group(1)) == len(span.group(2)) else 0
+    )
+    for number in range(first, last + 1):
+        yield str(number).zfill(width)
+
+
+@tried_again
+def _glob(pattern: str, storage: StorageSettings | None) -> list[str]:
+    pattern = absolute_url(pattern)
+    filesystem, path = open_filesystem(pattern, storage)
+    protocol = pattern.split("://", 1)[0] + "://" if "://" in pattern else ""
+    with reaching(pattern):
+        names = sorted(name for name in filesystem.glob(path) if filesystem.isfile(name))
+    if not names:
+        raise NotFound(f"input.urls: no file matches {pattern}")
+    return [absolute_url(protocol + name.lstrip("/") if protocol else name) for name in names]

@@ -1,0 +1,57 @@
+"""What a worker tells while it works: log lines with run, unit and attempt, counters, and how long it was busy.
+
+Promise: telling decides nothing, and names no key, caption or URL.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from engine.task import Outcome, Task
+from engine.telemetry import logs
+from engine.telemetry.metrics import Meter, NoMeter, TimedLabeler, count_entry
+from schemas.labeler import Labeler
+
+log = logging.getLogger(__name__)
+
+
+class Telling:
+    """One worker's. Each thread of it tells of its own task."""
+
+    def __init__(self, run_name: str, meter: Meter | None = None) -> None:
+        self._run_name, self._meter = run_name, meter or NoMeter()
+        self._thread = threading.local()
+
+    def about(self, task: Task) -> AbstractContextManager[None]:
+        """Within, log lines name the task."""
+        self._thread.busy_s = None
+        return logs.about(run=self._run_name, unit=task.name, attempt=task.attempt)
+
+    def labeler(self, labeler: Labeler) -> TimedLabeler:
+        """The labeler, with its batches timed."""
+        return TimedLabeler(labeler, self._meter)
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Around the work on a unit's samples; loading the teacher and committing are not part of it."""
+        began = time.perf_counter()
+        yield
+        self._thread.busy_s = time.perf_counter() - began
+
+    def ended(self, outcome: Outcome) -> Outcome:
+        """Tell how the task ended; the outcome with the time that it took."""
+        busy_s: float | None = self._thread.busy_s
+        if outcome.failure is not None:
+            log.info("failed with %s", outcome.failure.code)
+        elif outcome.facts is not None:
+            log.info("read a shard: %d samples, %d bytes", outcome.facts.samples, outcome.facts.size_bytes)
+        elif outcome.entry is not None and busy_s is not None:  # else an earlier run had committed it
+            samples, regions = outcome.entry.counts.samples_in, outcome.entry.regions
+            log.info("committed: %d samples, %d regions, %.1f s", samples, regions, busy_s)
+            self._meter.took("groundswell_unit_seconds", busy_s)
+            count_entry(self._meter, outcome.entry)
+        return outcome.model_copy(update={"busy_s": busy_s})

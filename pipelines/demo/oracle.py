@@ -1,0 +1,90 @@
+"""What really stands in the web scenes: for the stand-in reviewer and the precision curves, never for training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pipelines.audit.report import Truth, truth_of_rows
+from pipelines.audit.statistics import interval
+from pipelines.demo.world.lexicon import HEAD_NOUNS, TAIL_NOUNS
+from pipelines.demo.world.web import read_truth
+from pipelines.reporting.data import Interval, ThresholdLine, ThresholdPoint
+from schemas.boxes import Boxes, as_boxes, iou
+
+GROUPS = {"head": HEAD_NOUNS, "tail": TAIL_NOUNS}
+THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 16))
+SAME_PLACE_IOU = 0.5
+SIDES = ("x0", "y0", "x1", "y1")
+
+
+def truth_rows(truth_file: Path) -> Iterator[dict[str, Any]]:
+    """The truth in the form of gold: every box of every thing that a phrase of the caption fits."""
+    for row in read_truth(truth_file).values():
+        regions = [
+            {"phrase": number, **dict(zip(SIDES, row["things"][thing]["box_xyxy_px"]))}
+            for number, phrase in enumerate(row["phrases"])
+            for thing in phrase["things"]
+        ]
+        yield {"shard": row["shard"], "key": row["key"], "phrases": row["phrases"], "regions": regions}
+
+
+def truth_of_web(truth_file: Path) -> Truth:
+    """The boxes of the things that a sampled region's phrase names."""
+    return truth_of_rows(truth_rows(truth_file))
+
+
+def precision_lines(evidence: Iterable[dict[str, Any]], truth_file: Path) -> tuple[ThresholdLine, ...]:
+    """Precision of each phrase's best region at or above each threshold, for head and tail phrases.
+
+    A region is right when its phrase names a thing of the scene and their boxes have an IoU of at least 0.5; a phrase
+    that names nothing makes every region wrong.
+    """
+    boxes = {(row["shard"], row["key"]): row for row in truth_rows(truth_file)}
+    seen: dict[str, list[tuple[float, bool]]] = {name: [] for name in GROUPS}
+    for row in evidence:
+        true = boxes[row["shard"].rsplit("/", 1)[-1], row["key"]]
+        for number, best in _best_regions(row).items():
+            phrase = row["phrases"][number]
+            group = "tail" if phrase["root"] in TAIL_NOUNS else "head"
+            seen[group].append((best["score"], is_right(best, named_boxes(phrase, true))))
+    return tuple(ThresholdLine(name=name, points=_points(scored)) for name, scored in seen.items())
+
+
+def _best_regions(row: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    best: dict[int, dict[str, Any]] = {}
+    for region in row["regions"]:
+        held = best.get(region["phrase"])
+        if held is None or region["score"] > held["score"]:
+            best[region["phrase"]] = region
+    return best
+
+
+def named_boxes(phrase: dict[str, Any], true: dict[str, Any]) -> Boxes:
+    """The boxes of the things that a phrase of a row names, by its span; none where it names nothing."""
+    spans = [(item["begin"], item["end"]) for item in true["phrases"]]
+    own = [box for box in true["regions"] if spans[box["phrase"]] == (phrase["begin"], phrase["end"])]
+    return as_boxes([[box[side] for side in SIDES] for box in own])
+
+
+def is_right(region: dict[str, Any], named: Boxes) -> bool:
+    """Whether a region lies on one of the named boxes."""
+    overlap = iou(as_boxes([region[side] for side in SIDES]), named)
+    return bool((overlap >= SAME_PLACE_IOU).any())
+
+
+def _points(scored: list[tuple[float, bool]]) -> tuple[ThresholdPoint, ...]:
+    points = []
+    for threshold in THRESHOLDS:
+        kept = [right for score, right in scored if score >= threshold]
+        if kept:
+            found = interval(sum(kept) / len(kept), len(kept))
+            points.append(
+                ThresholdPoint(
+                    threshold=threshold,
+                    precision=Interval(value=found.value, low=found.low, high=found.high),
+                    kept=len(kept),
+                )
+            )
+    return tuple(points)

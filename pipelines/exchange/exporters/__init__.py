@@ -1,0 +1,1 @@
+"""Labels to other tools' formats, one file for each format."""

@@ -1,0 +1,1 @@
+"""Human gold from other tools' formats, one file for each format."""

@@ -1,0 +1,192 @@
+"""What `plan` says: the shards, the units that are done, the units to do and why, and what they will cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import Field
+
+from engine.driver.label_run import Labelling
+from engine.ledger.attempts import attempts_of
+from engine.ledger.commits import read_commit
+from engine.ledger.fingerprint import changes
+from engine.ledger.snapshots.segments import segment_keys
+from engine.threads import in_parallel
+from pipelines.label.plan.prices import estimate_lines
+from pipelines.label.resolved_job import Setting
+from pipelines.label.run_records import PlanRecord
+from schemas.ledger import Unit
+from schemas.records import Record
+
+NEVER = "not labelled yet"
+ATTEMPTS_LISTED_AT_MOST = 1000  # units whose attempts are listed one by one; of more, none are
+UNREAD = "the shard is to be read first"
+
+
+class PlannedShard(Record):
+    """One shard of a plan. `units` is None while the shard was not read in this version."""
+
+    url: str
+    size_bytes: int | None
+    samples: int | None = None
+    units: int | None = None
+    done: int = 0
+    samples_done: int = 0
+    why: dict[str, int] = {}
+    problem: str | None = None
+
+
+class PlanReport(Record):
+    """A plan as it stands: nothing is read but sizes, versions and records."""
+
+    job: str
+    output: str
+    teacher: str = Field(description="digest")
+    phrases: str = Field(description="digest of the phrase pipeline")
+    decoys: str | None = Field(None, description="digest of the pool of decoys and its rules")
+    shards: tuple[PlannedShard, ...]
+    plan: PlanRecord = Field(description="the frozen plan, which `label --plan` runs")
+    selection: dict[str, Any] | None = Field(None, description="of input.only: digest, keys, shards left out")
+    estimate: dict[str, Any] = {}
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `label` would do anything."""
+        return any(shard.problem or shard.units is None or shard.done < shard.units for shard in self.shards)
+
+    def data(self) -> dict[str, Any]:
+        """The report as JSON."""
+        return {
+            "job": self.job,
+            "output": self.output,
+            "teacher": self.teacher,
+            "phrases": self.phrases,
+            "decoys": self.decoys,
+            "has_work": self.has_work,
+            "totals": self.totals(),
+            "why": self.reasons(),
+            "selection": self.selection,
+            "estimate": self.estimate,
+            "shards": [shard.model_dump() for shard in self.shards],
+        }
+
+    def file(self) -> dict[str, Any]:
+        """What `plan -o` writes: the report, and the frozen plan that `label --plan` takes."""
+        frozen = self.plan.model_dump(mode="json")
+        return {**self.data(), "plan_digest": self.plan.digest(), "plan": frozen}
+
+    def totals(self) -> dict[str, int]:
+        """Sums over the shards; a shard not read yet counts as one unit."""
+        known = [shard for shard in self.shards if shard.units is not None]
+        return {
+            "shards": len(self.shards),
+            "shards_missing": sum(shard.problem is not None for shard in self.shards),
+            "shards_unread": sum(shard.units is None and shard.problem is None for shard in self.shards),
+            "size_bytes": sum(shard.size_bytes or 0 for shard in self.shards),
+            "units_known": sum(shard.units or 0 for shard in known),
+            "units_done": sum(shard.done for shard in known),
+            "units_to_do": sum((shard.units or 0) - shard.done for shard in known),
+            "samples_known": sum(shard.samples or 0 for shard in known),
+            "samples_to_do": sum((shard.samples or 0) - shard.samples_done for shard in known),
+        }
+
+    def reasons(self) -> dict[str, int]:
+        """How many units are to be done for which reason."""
+        sums: Counter[str] = Counter()
+        for shard in self.shards:
+            sums.update(shard.why)
+        return dict(sorted(sums.items()))
+
+    def text(self) -> str:
+        """The report for a person."""
+        sums = self.totals()
+        lines = [
+            f"{sums['shards']} shards, {sums['size_bytes'] / 2**20:.1f} MiB",
+            f"{sums['units_done']} units done, {sums['units_to_do']} to do ({sums['samples_to_do']} samples), "
+            f"{sums['shards_unread']} shards still to be read",
+        ]
+        lines += [f"  {count} units: {reason}" for reason, count in self.reasons().items()]
+        lines += [f"  {shard.url}: {shard.problem}" for shard in self.shards if shard.problem]
+        if self.selection is not None:
+            left_out = self.selection["shards_left_out"]
+            lines.append(f"{self.selection['keys']} keys are asked for; {left_out} shards hold none of them")
+        return "\n".join(lines + (estimate_lines(self.estimate) if self.has_work and self.estimate else []))
+
+    def samples_per_byte(self) -> float | None:
+        """Of the shards whose samples are known."""
+        known = [shard for shard in self.shards if shard.samples]
+        size = sum(shard.size_bytes or 0 for shard in known)
+        return sum(shard.samples or 0 for shard in known) / size if size else None
+
+    def bytes_unread(self) -> int:
+        """Sizes of the shards whose samples are not known yet."""
+        return sum(s.size_bytes or 0 for s in self.shards if s.units is None and s.problem is None)
+
+    def bytes_to_read(self) -> int:
+        """Sizes of the shards with work to do."""
+        return sum(s.size_bytes or 0 for s in self.shards if s.units is None or s.done < s.units)
+
+
+def plan_report(work: Labelling, setting: Setting) -> PlanReport:
+    """The report of a run that has begun and looked at what was committed before."""
+    todo = work.todo()
+    before = _fingerprints_before(work, todo)
+    begun = work.newest is not None and len(todo) <= ATTEMPTS_LISTED_AT_MOST
+    found = in_parallel(lambda unit: _why(work, unit, before.get(unit.name), begun), todo)
+    reasons = dict(zip((unit.name for unit in todo), found, strict=True))
+    problems = {fate.shard: f"{fate.code}: {fate.detail}" for fate in work.failed.values()}
+    sizes = {stat.url: stat.size_bytes for stat in setting.stats}
+    return PlanReport(
+        job=work.plan.job_digest,
+        output=work.store.url,
+        teacher=setting.spec.labeler.digest,
+        phrases=setting.spec.finder.digest,
+        decoys=setting.plan.method.decoys if setting.decoys else None,
+        shards=tuple(
+            _shard(work, url, sizes.get(url), reasons, problems.get(url)) for url in work.plan.shards
+        ),
+        plan=setting.frozen(),
+        selection=setting.asked().get("selection"),
+    )
+
+
+def _shard(
+    work: Labelling, url: str, size_bytes: int | None, reasons: dict[str, str], problem: str | None
+) -> PlannedShard:
+    if not work.plan.is_cut(url):
+        why = {} if problem else {UNREAD: 1}
+        return PlannedShard(url=url, size_bytes=size_bytes, why=why, problem=problem)
+    units = list(work.plan.units_of(url))
+    done = [unit for unit in units if unit.name not in reasons]
+    return PlannedShard(
+        url=url,
+        size_bytes=size_bytes,
+        samples=sum(unit.count for unit in units),
+        units=len(units),
+        done=len(done),
+        samples_done=sum(unit.count for unit in done),
+        why=dict(sorted(Counter(reasons[unit.name] for unit in units if unit.name in reasons).items())),
+    )
+
+
+def _fingerprints_before(work: Labelling, todo: Iterable[Unit]) -> dict[str, str]:
+    """Under which fingerprint the newest snapshot names units that are to be done under another."""
+    names = {unit.name for unit in todo}
+    segments = work.newest.segments if work.newest and names else ()
+    return {
+        unit: fingerprint
+        for segment in segments
+        for _, unit, fingerprint in segment_keys(work.store, segment)
+        if unit in names
+    }
+
+
+def _why(work: Labelling, unit: Unit, before: str | None, begun: bool) -> str:
+    """before: the fingerprint under which it is done; begun: whether to look for attempts where there is none"""
+    record = read_commit(work.store, unit.name, before) if before else None
+    if record is not None:
+        return ", ".join(changes(record.parts, work.plan.parts(unit)))
+    attempts = attempts_of(work.store, unit.name, work.plan.fingerprint(unit)) if begun else ()
+    return f"begun and not finished, attempts: {len(attempts)}" if attempts else NEVER

@@ -1,0 +1,1 @@
+"""Batches for training: tensors from examples, built ahead of the training step."""

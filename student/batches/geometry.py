@@ -1,0 +1,101 @@
+"""What augmentation does to an image and to its boxes: a mirror, a zoom and a shift, as one affine map.
+
+Coordinates are continuous and half-open (the image covers [0, width] x [0, height]), so an image and its boxes move
+by the same numbers. What the map draws in from outside repeats the border: a mirror image there would show
+things that no box names.
+"""
+
+# G boxes
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from schemas.boxes import area, as_boxes
+from student.settings.train import AugmentSettings
+
+_MIRRORED_SIDES = np.array([2, 1, 0, 3])
+
+
+@dataclass(frozen=True)
+class Motion:
+    """x' = scale_x * x + shift_x * width, likewise y; shifts are fractions of the side, so any size can be moved."""
+
+    scale_x: float = 1.0
+    scale_y: float = 1.0
+    shift_x: float = 0.0
+    shift_y: float = 0.0
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether left and right are swapped."""
+        return self.scale_x < 0
+
+
+def draw_motion(rng: np.random.Generator, settings: AugmentSettings) -> Motion:
+    """A random motion about the image's centre."""
+    mirror = rng.random() < settings.flip
+    larger, right, down = (2 * float(drawn) - 1 for drawn in rng.random(3))
+    zoom, dx, dy = 1 + larger * settings.zoom, right * settings.shift, down * settings.shift
+    scale_x = -zoom if mirror else zoom
+    return Motion(scale_x, zoom, 0.5 - scale_x / 2 + dx, 0.5 - zoom / 2 + dy)
+
+
+def draw_scale(rng: np.random.Generator, settings: AugmentSettings) -> int | None:
+    """The shorter side in pixels that the image is resized to; None: the model's own."""
+    return settings.scales[int(rng.integers(len(settings.scales)))] if settings.scales else None
+
+
+def move_image(image_rgb_u8: NDArray[np.uint8], motion: Motion) -> NDArray[np.uint8]:
+    """The moved image, of the same size, sampled bilinearly."""
+    if motion == Motion():
+        return image_rgb_u8
+    height, width = image_rgb_u8.shape[:2]
+    # PIL wants the map from the new image to the old one.
+    ax, ay = 1 / motion.scale_x, 1 / motion.scale_y
+    cx, cy = -motion.shift_x * width * ax, -motion.shift_y * height * ay
+    pad_x, pad_y = _overhang(ax, cx, width), _overhang(ay, cy, height)
+    wide = _with_repeated_border(image_rgb_u8, pad_x, pad_y)
+    moved = Image.fromarray(wide).transform(
+        (width, height),
+        Image.Transform.AFFINE,
+        (ax, 0, cx + pad_x, 0, ay, cy + pad_y),
+        Image.Resampling.BILINEAR,
+    )
+    return np.asarray(moved)
+
+
+def _with_repeated_border(image_rgb_u8: NDArray[np.uint8], pad_x: int, pad_y: int) -> NDArray[np.uint8]:
+    """As `np.pad(mode="edge")`, several times as fast."""
+    height, width = image_rgb_u8.shape[:2]
+    wide = np.empty((height + 2 * pad_y, width + 2 * pad_x, 3), dtype=np.uint8)
+    inner = wide[pad_y : pad_y + height]
+    inner[:, pad_x : pad_x + width] = image_rgb_u8
+    inner[:, :pad_x], inner[:, pad_x + width :] = image_rgb_u8[:, :1], image_rgb_u8[:, -1:]
+    wide[:pad_y], wide[pad_y + height :] = inner[0], inner[-1]
+    return wide
+
+
+def _overhang(slope: float, start: float, side: int) -> int:
+    """How far beyond the old image the new one reaches on one axis, plus the sampler's own pixel."""
+    ends = (start, start + slope * side)
+    return max(0, math.ceil(max(-min(ends), max(ends) - side))) + 1
+
+
+def move_boxes(
+    boxes_xyxy_px_G4: NDArray[np.float32], motion: Motion, width: int, height: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The moved boxes, cut to the image, and the share [G] of each that is still inside."""
+    boxes = as_boxes(boxes_xyxy_px_G4)
+    scale = np.array([motion.scale_x, motion.scale_y] * 2)
+    shift = np.array([motion.shift_x * width, motion.shift_y * height] * 2)
+    moved = boxes * scale + shift
+    if motion.mirrored:
+        moved = moved[:, _MIRRORED_SIDES]
+    inside = np.minimum(np.maximum(moved, 0), np.array([width, height, width, height]))
+    full = area(moved)
+    return inside, np.divide(area(inside), full, out=np.zeros(len(full)), where=full > 0)

@@ -1,0 +1,1 @@
+"""Prompts for training: categories and captions packed into the text of one example."""

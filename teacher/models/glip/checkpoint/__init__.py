@@ -1,0 +1,1 @@
+"""Read checkpoints of the GLIP authors and write model directories."""

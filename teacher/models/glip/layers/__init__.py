@@ -1,0 +1,1 @@
+"""The layers of GLIP: backbones, fusion, dynamic head and their operators."""

@@ -1,0 +1,1 @@
+"""Tokenizers of GLIP models: BERT's, and a word-level one for small vocabularies."""

@@ -1,0 +1,1 @@
+"""Prepare captions for tagging: normalization, languages, and text that is no language."""

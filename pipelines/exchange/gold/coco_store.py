@@ -16,7 +16,7 @@ from typing import Any
 from pipelines.exchange.gold.account import Tally, is_standard
 from pipelines.exchange.gold.json_stream import EMPTY, fields_of
 from schemas.errors import ConfigError
-from student.evaluate.gold.load import ids
+from student.evaluate.gold import ids
 
 _IMAGE_FIELDS = (
     *("id", "file_name", "width", "height", "coco_url", "license"),

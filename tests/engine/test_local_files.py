@@ -14,7 +14,7 @@ from engine.storage.local_files import create_file, sweep_temporary
 
 DIE_HALF_WAY = """
 import os, signal, sys
-from engine.storage.store import local_files
+from engine.storage import local_files
 local_files.os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
 local_files.create_file(sys.argv[1], b"half")
 """

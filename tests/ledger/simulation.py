@@ -22,7 +22,7 @@ from unittest.mock import patch
 from engine.driver import label_run
 from engine.ledger import garbage
 from engine.ledger.snapshots.snapshots import latest_snapshot, segments
-from engine.storage.store import retry
+from engine.storage import retry
 from schemas.ledger import Snapshot
 from tests.ledger.invariants import Watch, check_end, check_orphans
 from tests.ledger.pure import remembered

@@ -24,14 +24,13 @@ from schemas.codes import SAMPLE_CODES
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import CommitRecord, SnapshotEntry, Totals, totals_of
 from schemas.spans import check_span
+from schemas.summary import Summary
 
 SHOWN = 50
 Progress = Callable[[str, int, int], None]
 
 
-def verify(
-    url: str, progress: Progress | None = None, storage: StorageSettings | None = None
-) -> dict[str, Any]:
+def verify(url: str, progress: Progress | None = None, storage: StorageSettings | None = None) -> Summary:
     """Check the newest snapshot's every file and row; its summary.
 
     raises: NotFound without a snapshot; Conflict that names the problems, the first 50 of many

@@ -1,8 +1,9 @@
-"""Ctrl-C and SIGTERM while labelling or training: once finishes what runs, twice stops at once. No file is torn.
+"""Handle Ctrl-C and SIGTERM during labeling and training: the first signal drains, the second stops at once.
 
-A SIGTERM comes from a machine that will not wait: after a grace it counts as the second signal. Promise: MARGIN_S after
-that the process has left the block, or it ends with exit code 130, whatever its main thread is doing. Python runs
-signal handlers in the main thread only, and that may sit in C++ code (Ray's, a model's) which does not return.
+No file is ever half-written. A machine that sends SIGTERM will not wait, so after a grace period it counts as the
+second signal. MARGIN_S later at the latest the process has left the block, or it ends with exit code 130, whatever its
+main thread is doing. Python runs signal handlers in the main thread only, which may be in C++ code (Ray's, a model's)
+that does not return. Therefore a thread watches as well.
 """
 
 from __future__ import annotations
@@ -21,83 +22,89 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 from typing import ClassVar, NoReturn
 
+from engine import executors
+
 log = logging.getLogger(__name__)
 INTERRUPTED = 130
-TRAIN_GRACE_S = 110.0  # commonly given by a machine that is taken away; a step and a checkpoint must fit in
+TRAIN_GRACE_S = 110.0  # the usual notice before a machine is taken away; a step and a checkpoint must fit in
 MARGIN_S = 4.0  # from "stop at once" to the end of the process, at most
-_LAST_WORDS_S = 1.0  # of the margin, for the record of how the run ended
-_LEAVE_S = MARGIN_S - _LAST_WORDS_S
-_COMMAND_ENDS_S = 10.0  # a command that has nothing to finish, after SIGTERM
-_LOOK_S = 0.5
+_REPORT_S = 1.0  # of the margin, to record how the run ended
+_LEAVE_S = MARGIN_S - _REPORT_S
+_COMMAND_ENDS_S = 10.0  # from SIGTERM to the end of a command that has nothing to finish
+_POLL_S = 0.5
 _SETTLE_S = 0.1  # `timeout` signals its child and then its group, which is one request
-_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_RAY_PROCESSES = f"{executors.__name__}.ray_processes"
 
 
-class Stopping:
-    """Whether a signal asked to stop; true from the first on."""
+class StopRequest:
+    """Whether a signal asked to stop. Call it; it is true from the first signal on."""
 
     def __init__(self) -> None:
-        self.asked = threading.Event()
-        self.last_words: Callable[[str], None] = lambda why: None  # told why before the process is ended
+        self.event = threading.Event()
+        self.before_forced_exit: Callable[[str], None] = lambda why: None
+        """Called with the reason before the process is ended by force."""
 
     def __call__(self) -> bool:
-        return self.asked.is_set()
+        return self.event.is_set()
 
 
 @contextmanager
-def stop_when_asked(grace_s: float, now: str = "finishing the running units") -> Iterator[Stopping]:
-    """Within, the first SIGINT or SIGTERM only makes the yielded function true; the second raises KeyboardInterrupt.
+def drain_on_signal(grace_s: float, action: str = "finishing the running units") -> Iterator[StopRequest]:
+    """Within the block, the first SIGINT or SIGTERM only sets the yielded request. The second one interrupts.
 
-    grace_s: so long after a SIGTERM, KeyboardInterrupt is raised without a second one
-    now:     what the first signal begins, for the log
-    Outside the main thread, where Python delivers no signals, it never turns true.
+    grace_s: this long after a SIGTERM, KeyboardInterrupt is raised without a second signal
+    action:  what the first signal starts, for the log
+    Outside the main thread, where Python delivers no signals, the request is never set.
     """
-    stopping = Stopping()
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield stopping
+        yield request
         return
-    on_signal = _Signals(stopping.asked, now)
-    before = {number: signal.signal(number, on_signal) for number in _NUMBERS}
+    handler = _SignalHandler(request.event, action)
+    before = {number: signal.signal(number, handler) for number in _SIGNALS}
     try:
-        watch = _Watch(stopping, grace_s)
+        watch = _SignalWatch(request, grace_s)
         watch.begin()
         try:
-            yield stopping
+            yield request
         finally:
             watch.end()
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
-def stop_training_when_asked() -> AbstractContextManager[Stopping]:
-    """`stop_when_asked` for trainings, which write a checkpoint after the step at hand."""
-    return stop_when_asked(TRAIN_GRACE_S, "writing a checkpoint after this step")
+def drain_training_on_signal() -> AbstractContextManager[StopRequest]:
+    """Return `drain_on_signal` for a training, which writes a checkpoint after the current step."""
+    return drain_on_signal(TRAIN_GRACE_S, "writing a checkpoint after this step")
 
 
 @contextmanager
-def end_when_asked() -> Iterator[None]:
-    """For a whole command: SIGTERM raises KeyboardInterrupt, as SIGINT does, and either ends the process with 130.
+def end_on_signal() -> Iterator[None]:
+    """Let SIGINT and SIGTERM raise KeyboardInterrupt in a whole command, and end the process with exit code 130.
 
-    What `stop_when_asked` began within is watched until the process has ended.
+    The deadline of a `drain_on_signal` within the block still holds after that block.
     """
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    watch = _Watch(Stopping(), end_s=_COMMAND_ENDS_S)
+    watch = _SignalWatch(StopRequest(), end_s=_COMMAND_ENDS_S)
     watch.begin()
     try:
         yield
     except KeyboardInterrupt:
         os.write(2, b"interrupted\n")
-        _leave()
+        _exit_at_once()
     except SystemExit as end:
-        if end.code == INTERRUPTED or (watch.heard and end.code == 1):  # click's answer to KeyboardInterrupt
-            _leave()
+        if end.code == INTERRUPTED or (
+            watch.is_signaled and end.code == 1
+        ):  # click exits 1 on KeyboardInterrupt
+            _exit_at_once()
         raise
 
 
-def _leave() -> NoReturn:
-    """End the process with 130, without the seconds that Python takes to unload what it loaded: nobody watches them."""
+def _exit_at_once() -> NoReturn:
+    """End the process with 130. Skip Python's unloading of modules, which takes seconds that nothing watches."""
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
@@ -105,131 +112,134 @@ def _leave() -> NoReturn:
     os._exit(INTERRUPTED)
 
 
-class _Signals:
-    """What a signal does: the first one is told, the second one raises.
+class _SignalHandler:
+    """Handle signals in the main thread: the first one is logged, the second one raises KeyboardInterrupt.
 
-    While the first is being told, a second one waits: raised within a logger that holds its lock, KeyboardInterrupt
-    could leave the lock held, and every other thread that logs would wait for it for ever.
+    A second signal waits until the first one is logged. If it raised within a logger that has its lock, the lock could
+    stay locked, and every other thread that logs would wait forever.
     """
 
-    def __init__(self, asked: threading.Event, now: str) -> None:
-        self._asked, self._now = asked, now
-        self._telling = self._again = False
+    def __init__(self, event: threading.Event, action: str) -> None:
+        self._event, self._action = event, action
+        self._is_logging = self._is_second = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if not self._asked.is_set():
-            self._asked.set()
-            self._tell(number)
-        elif not self._telling or number != signal.SIGTERM:
-            self._again = True
-        if self._again and not self._telling:
+        if not self._event.is_set():
+            self._event.set()
+            self._log(number)
+        elif not self._is_logging or number != signal.SIGTERM:
+            self._is_second = True
+        if self._is_second and not self._is_logging:
             raise KeyboardInterrupt
 
-    def _tell(self, number: int) -> None:
-        self._telling = True
+    def _log(self, number: int) -> None:
+        self._is_logging = True
         try:
-            log.warning("%s; a second signal stops at once, the same command continues", self._now)
+            log.warning("%s; a second signal stops at once, the same command continues", self._action)
             if number == signal.SIGTERM:
                 time.sleep(_SETTLE_S)
         finally:
-            self._telling = False
+            self._is_logging = False
 
 
-class _Watch:
-    """A thread that learns of the process's signals at once, keeps time, and ends the process when time is up.
+class _SignalWatch:
+    """A thread that sees the signals of the process at once, and ends the process when its time is up.
 
-    Begun in the main thread. Of nested ones the innermost listens; at its end it leaves its deadline to the next.
+    Begin it in the main thread. Of nested watches the innermost one reads the signals. When it ends, it passes its
+    deadline to the next one.
     """
 
-    _begun: ClassVar[list[_Watch]] = []
+    _active: ClassVar[list[_SignalWatch]] = []
 
-    def __init__(self, stopping: Stopping, grace_s: float = math.inf, end_s: float = math.inf) -> None:
+    def __init__(self, request: StopRequest, grace_s: float = math.inf, end_s: float = math.inf) -> None:
         """grace_s: from a SIGTERM to KeyboardInterrupt; end_s: from a SIGTERM to the end of the process."""
-        self._stopping, self._grace_s, self._end_s = stopping, grace_s, end_s
+        self._request, self._grace_s, self._end_s = request, grace_s, end_s
         self._interrupt_at = self._end_at = math.inf
         self._first_at, self._why, self._is_over = 0.0, "", False
-        self._ear, self._mouth = os.pipe()
-        os.set_blocking(self._mouth, False)
-        self._before = -1
+        self._read_end, self._write_end = os.pipe()
+        os.set_blocking(self._write_end, False)
+        self._previous_fd = -1
         self._thread = threading.Thread(target=self._run, name="groundswell-signals", daemon=True)
 
     @property
-    def heard(self) -> bool:
+    def is_signaled(self) -> bool:
         """Whether a signal came."""
         return bool(self._why)
 
     def begin(self) -> None:
-        """Listen from now on."""
-        self._before = signal.set_wakeup_fd(self._mouth, warn_on_full_buffer=False)
-        self._begun.append(self)
+        """Start to watch."""
+        self._previous_fd = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
+        self._active.append(self)
         self._thread.start()
 
     def end(self) -> None:
-        """Stop listening."""
-        self._begun.remove(self)
-        signal.set_wakeup_fd(self._before, warn_on_full_buffer=False)
+        """Stop watching."""
+        self._active.remove(self)
+        signal.set_wakeup_fd(self._previous_fd, warn_on_full_buffer=False)
         self._is_over = True
-        os.write(self._mouth, b"\0")
+        os.write(self._write_end, b"\0")
         self._thread.join()
-        os.close(self._ear)
-        os.close(self._mouth)
-        if self._begun:
-            self._begun[-1].end_by(min(self._end_at, self._interrupt_at + _LEAVE_S), self._why)
+        os.close(self._read_end)
+        os.close(self._write_end)
+        if self._active:
+            self._active[-1].end_by(min(self._end_at, self._interrupt_at + _LEAVE_S), self._why)
 
     def end_by(self, moment: float, why: str) -> None:
         """End the process at that moment of the monotonic clock, unless it has ended."""
         if moment < self._end_at:
             self._end_at, self._why = moment, why
-            os.write(self._mouth, b"\0")  # the thread may be waiting without a limit
+            os.write(self._write_end, b"\0")  # wakes the thread, which may wait without a limit
 
     def _run(self) -> None:
         poll = select.poll()
-        poll.register(self._ear, select.POLLIN)
+        poll.register(self._read_end, select.POLLIN)
         while not self._is_over:
             if poll.poll(self._wait_ms()):
-                for number in os.read(self._ear, 64):
-                    if number in _NUMBERS:
-                        self._hear(signal.Signals(number), time.monotonic())
-            self._look(time.monotonic())
+                for number in os.read(self._read_end, 64):
+                    if number in _SIGNALS:
+                        self._note_signal(signal.Signals(number), time.monotonic())
+            self._check_deadlines(time.monotonic())
 
     def _wait_ms(self) -> float | None:
-        if not self.heard:
+        if not self.is_signaled:
             return None
         left_s = min(self._interrupt_at, self._end_at) - time.monotonic()
-        return math.ceil(1000 * max(0.0, min(left_s, _LOOK_S)))
+        return math.ceil(1000 * max(0.0, min(left_s, _POLL_S)))
 
-    def _hear(self, number: signal.Signals, now: float) -> None:
-        if not self.heard:
+    def _note_signal(self, number: signal.Signals, now: float) -> None:
+        if not self.is_signaled:
             self._first_at, self._why = now, f"{number.name} came"
             if number == signal.SIGTERM:
                 self._interrupt_at, self._end_at = now + self._grace_s, now + self._end_s
         elif number != signal.SIGTERM or now - self._first_at > _SETTLE_S:
             self.end_by(now + _LEAVE_S, f"{self._why}, then {number.name}")
 
-    def _look(self, now: float) -> None:
-        if not self.heard or self._is_over:
+    def _check_deadlines(self, now: float) -> None:
+        if not self.is_signaled or self._is_over:
             return
-        drains = not math.isinf(self._grace_s) and math.isinf(self._end_at)
-        if drains and (now >= self._interrupt_at or _ray_is_dead()):
-            late = now >= self._interrupt_at
-            self._why += f", and the grace of {self._grace_s:g} s passed" if late else ", and Ray is dead"
+        is_draining = not math.isinf(self._grace_s) and math.isinf(self._end_at)
+        if is_draining and (now >= self._interrupt_at or _is_ray_dead()):
+            is_late = now >= self._interrupt_at
+            self._why += (
+                f", and the grace period of {self._grace_s:g} s passed" if is_late else ", and Ray is dead"
+            )
             self._interrupt_at, self._end_at = math.inf, now + _LEAVE_S
             main = threading.main_thread().ident
-            assert main is not None, "it runs"
+            assert main is not None, "the main thread runs"
             signal.pthread_kill(main, signal.SIGINT)
         if now >= self._end_at:
             self._end_process()
 
     def _end_process(self) -> None:
         why = f"{self._why}; the process did not come to its end and was ended by force"
-        words = threading.Thread(target=self._stopping.last_words, args=(why,), daemon=True)
-        words.start()
-        words.join(_LAST_WORDS_S)
-        os.write(2, f"interrupted: {why}; the same command continues\n".encode())
+        report = threading.Thread(target=self._request.before_forced_exit, args=(why,), daemon=True)
+        report.start()
+        report.join(_REPORT_S)
+        os.write(2, f"interrupted: {why}; run the same command to continue\n".encode())
         os._exit(INTERRUPTED)
 
 
-def _ray_is_dead() -> bool:
-    """Whether this process started a Ray cluster that has died, so that nothing can be finished on it."""
-    ours = sys.modules.get("engine.executors.ray_processes")  # importing it takes seconds
+def _is_ray_dead() -> bool:
+    """Return whether this process started a Ray cluster that has died, so that nothing can be finished on it."""
+    ours = sys.modules.get(_RAY_PROCESSES)  # not imported here: that takes seconds
     return ours is not None and bool(ours.own_cluster_is_dead())

@@ -18,7 +18,7 @@ from engine.ledger.evidence import evidence_rows
 from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.storage.store import open_store
 from pipelines.label.job import JobConfig
-from pipelines.label.progress.record import newest_progress
+from pipelines.label.progress.record import load_latest_progress
 from pipelines.label.run import label, status, verify
 from tests.chaos.ray_nodes import Nodes
 from tests.engine.small_teacher import FACTORIES
@@ -116,7 +116,7 @@ class Job:
 
     def charged_retries(self) -> dict[str, int]:
         """What the last run had to hand out again at a unit's or shard's expense, by code."""
-        progress = newest_progress(open_store(str(self.folder / "out")))
+        progress = load_latest_progress(open_store(str(self.folder / "out")))
         assert progress is not None, self.said()
         return dict(Counter(progress.retries) - Counter(progress.uncharged))
 

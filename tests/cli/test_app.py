@@ -13,9 +13,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipelines.cli import build_app, main
-from pipelines.cli.shell import Progress, clock, table
-from pipelines.demo.layout import Places
+from pipelines.demo.layout import DemoLayout
 from pipelines.label.run import label
+from pipelines.terminal.progress import ProgressPrinter, format_clock
+from pipelines.terminal.table import format_table
 from schemas.errors import Conflict, EnvironmentProblem, NotFound
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
@@ -154,7 +155,7 @@ def test_the_address_in_the_job_is_the_cluster_that_is_asked(tmp_path: Path, pro
 
 
 def test_progress_tells_the_time_that_is_left(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress(every_s=0)
+    progress = ProgressPrinter(every_s=0)
     progress("train", 1, 4)
     progress("train", 4, 4)
 
@@ -164,11 +165,11 @@ def test_progress_tells_the_time_that_is_left(capsys: pytest.CaptureFixture[str]
 
 
 def test_seconds_are_read_as_a_clock() -> None:
-    assert (clock(5), clock(72.4), clock(3600)) == ("0:05", "1:12", "60:00")
+    assert (format_clock(5), format_clock(72.4), format_clock(3600)) == ("0:05", "1:12", "60:00")
 
 
 def test_a_tables_numbers_stand_to_the_right() -> None:
-    assert table([["a", 5], ["bb", 12]], ["name", "n"]).splitlines()[2:] == ["a      5", "bb    12"]
+    assert format_table([["a", 5], ["bb", 12]], ["name", "n"]).splitlines()[2:] == ["a      5", "bb    12"]
 
 
 def test_each_kind_of_error_has_its_own_exit_code() -> None:
@@ -186,7 +187,7 @@ def test_libraries_keep_their_progress_bars_out_of_ours(monkeypatch: pytest.Monk
 
 
 def test_examples_on_the_demos_files_name_files_that_the_demo_makes() -> None:
-    runner, places = CliRunner(), Places(Path(".demo"))
+    runner, places = CliRunner(), DemoLayout(Path(".demo"))
     told = " ".join(
         word
         for verb in (["evaluate"], ["model", "info"])
@@ -207,7 +208,7 @@ def labelled(tmp_path: Path) -> Path:
 def test_verify_deep_reads_the_shards_again_where_they_lie_now(labelled: Path) -> None:
     pytest.importorskip("pipelines.label.verify_against_shards", reason="the check itself is not here")
     out = str(labelled / "out")
-    assert "what its shard says" in groundswell("verify", out, "--deep").stdout
+    assert "every sample equals" in groundswell("verify", out, "--deep").stdout
     (labelled / "moved").mkdir()
     (labelled / "a.tar").rename(labelled / "moved" / "a.tar")
 

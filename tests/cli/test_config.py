@@ -67,7 +67,7 @@ def test_fields_that_do_not_fit_together_are_told_without_an_empty_name(tmp_path
 
 
 def test_a_missing_field_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="urls: this field is needed"):
+    with pytest.raises(ConfigError, match="urls: this field is missing"):
         load_settings(write(tmp_path, "evidence: {}\n"), Small)
 
 
@@ -169,5 +169,5 @@ def test_a_rare_character_that_json_writes_as_two_escapes_is_one_and_half_of_it_
     text = json.dumps({"urls": ["dog 🐕"]})
 
     assert load_settings(write(tmp_path, text), Small).urls == ["dog 🐕"]
-    with pytest.raises(ConfigError, match="job.yaml:1:.* holds half of a character"):
+    with pytest.raises(ConfigError, match="job.yaml:1:.* contains half of a character"):
         load_settings(write(tmp_path, text.replace("\\udc15", "")), Small)

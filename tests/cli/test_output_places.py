@@ -14,11 +14,12 @@ from typer.testing import CliRunner
 from engine.storage.store import Store, open_store
 from engine.views import open_view, write_view
 from pipelines.cli import build_app
-from pipelines.config.output_place import Kind, check_file, check_folder, kind_of
-from pipelines.demo.layout import Places
+from pipelines.config.folder_kind import FolderKind, detect_kind
+from pipelines.config.output_place import check_file, check_folder
+from pipelines.demo.layout import DemoLayout
 from pipelines.demo.recipe import Recipe
 from pipelines.label.run import label
-from pipelines.steps.cache import Journal
+from pipelines.steps.cache import StepCache
 from schemas.errors import Conflict, EnvironmentProblem
 from student.settings.train import TrainSettings
 from student.training.report import write_settings
@@ -66,9 +67,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         start="start", out=str(root / "training"), streams=streams, steps=1, batch_size=1
     )
     write_settings(settings, "sha256:run")
-    Journal(root / "demo", {}, 1, print).step("world", "", dict)
-    Places(root / "demo").write_configs(Recipe.quick(0))
-    Journal(root / "rounds", {}, 1, print).step("round-1-label", "", dict)
+    StepCache(root / "demo", {}, 1, print).run_step("world", "", dict)
+    DemoLayout(root / "demo").write_configs(Recipe.quick(0))
+    StepCache(root / "rounds", {}, 1, print).run_step("round-1-label", "", dict)
     (root / "model").mkdir()
     (root / "model/config.json").write_text("{}")
     (root / "model/model.safetensors").write_bytes(b"weights")
@@ -152,13 +153,11 @@ def test_a_verb_refuses_the_output_of_every_other_verb_and_leaves_it_as_it_was(v
 
 
 def test_each_kind_of_output_is_recognised_and_opens_to_its_own_verb_alone(made: Path) -> None:
-    from pipelines.config.output_place import Kind, check_folder, kind_of
-
-    kinds = {place: kind_of(str(made / place)) for place in PLACES}
+    kinds = {place: detect_kind(str(made / place)) for place in PLACES}
     assert [kind.name for kind in kinds.values()] == [place.upper() for place in PLACES[:-1]] + ["OTHER"]
 
     for place, kind in kinds.items():
-        for own in set(Kind) - {Kind.NOTHING, Kind.OTHER, Kind.SHARDS}:
+        for own in set(FolderKind) - {FolderKind.NOTHING, FolderKind.OTHER, FolderKind.SHARDS}:
             if own is kind:
                 assert check_folder("--to", str(made / place), own, overwrite=True) is kind
             else:
@@ -294,7 +293,7 @@ def test_the_root_of_a_file_system_counts_as_a_folder_with_other_files(root: str
     open_store("memory://").put("root-of-memory/thesis.txt", b"years of work")
 
     with pytest.raises(Conflict, match="other files"):
-        check_folder("--to", root, Kind.VIEW)
+        check_folder("--to", root, FolderKind.VIEW)
 
 
 @pytest.mark.parametrize("flags", [[], ["--overwrite"]])
@@ -341,12 +340,10 @@ def test_a_folder_may_be_added_beside_the_outputs_of_a_demo(world: Path) -> None
 
 
 def test_a_configuration_may_be_in_the_folder_that_it_names_and_other_files_may_not(tmp_path: Path) -> None:
-    from pipelines.config.output_place import Kind, check_folder
-
     (tmp_path / "train.yaml").write_text("out: .")
-    asked = ("out", str(tmp_path), Kind.TRAINING)
+    asked = ("out", str(tmp_path), FolderKind.TRAINING)
 
-    assert check_folder(*asked, reads=(str(tmp_path / "train.yaml"),)) is Kind.NOTHING
+    assert check_folder(*asked, reads=(str(tmp_path / "train.yaml"),)) is FolderKind.NOTHING
     with pytest.raises(Conflict, match="train.yaml"):
         check_folder(*asked)
     (tmp_path / "notes.txt").write_text("mine")
@@ -381,8 +378,6 @@ def test_an_output_whose_writing_was_cut_short_is_written_again(verb: str, place
 
 
 def test_a_prefix_whose_parent_may_not_be_listed_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines.config.output_place import Kind, check_folder
-
     names = Store.names
 
     def own_prefix_alone(store: Store, prefix: str = "") -> list[str]:
@@ -392,7 +387,7 @@ def test_a_prefix_whose_parent_may_not_be_listed_is_written(monkeypatch: pytest.
 
     monkeypatch.setattr(Store, "names", own_prefix_alone)
     place = "memory://bucket/team/out"
-    assert check_folder("output.url", place, Kind.EVIDENCE) is Kind.NOTHING
+    assert check_folder("output.url", place, FolderKind.EVIDENCE) is FolderKind.NOTHING
 
 
 def test_an_empty_folder_data_is_nobodys_output(world: Path) -> None:
@@ -425,21 +420,27 @@ def _look_at_urls(root: str, world: Path, storage: object) -> None:
         for path, data in files_of(world / name).items():
             store.put(path, data)
     kinds = {
-        name: kind_of(f"{root}/{name}", storage) for name in ("evidence", "view", "gold", "thesis", "new")
+        name: detect_kind(f"{root}/{name}", storage) for name in ("evidence", "view", "gold", "thesis", "new")
     }
-    assert list(kinds.values()) == [Kind.EVIDENCE, Kind.VIEW, Kind.GOLD, Kind.OTHER, Kind.NOTHING]
+    assert list(kinds.values()) == [
+        FolderKind.EVIDENCE,
+        FolderKind.VIEW,
+        FolderKind.GOLD,
+        FolderKind.OTHER,
+        FolderKind.NOTHING,
+    ]
 
     for name in ("evidence", "gold", "thesis", "view/data/inside", "evidence/view"):
         with pytest.raises(Conflict):
-            check_folder("--to", f"{root}/{name}", Kind.VIEW, storage=storage)
+            check_folder("--to", f"{root}/{name}", FolderKind.VIEW, storage=storage)
     for name in ("view/view.json", "evidence/commits/x.json"):
         with pytest.raises(Conflict):
             check_file("--to", f"{root}/{name}", storage=storage, overwrite=True)
     with pytest.raises(EnvironmentProblem, match="object"):
-        check_folder("--to", f"{root}/thesis/thesis.txt", Kind.VIEW, storage=storage)
-    assert check_folder("--to", f"{root}/new", Kind.VIEW, storage=storage) is Kind.NOTHING
-    assert check_folder("--to", f"{root}/view", Kind.VIEW, storage=storage) is Kind.VIEW
+        check_folder("--to", f"{root}/thesis/thesis.txt", FolderKind.VIEW, storage=storage)
+    assert check_folder("--to", f"{root}/new", FolderKind.VIEW, storage=storage) is FolderKind.NOTHING
+    assert check_folder("--to", f"{root}/view", FolderKind.VIEW, storage=storage) is FolderKind.VIEW
     check_file("--to", f"{root}/labels.json", storage=storage)
     open_store(root, storage).put("snapshots/best.pt", b"")  # of somebody else
-    assert check_folder("--to", f"{root}/other", Kind.VIEW, storage=storage) is Kind.NOTHING
+    assert check_folder("--to", f"{root}/other", FolderKind.VIEW, storage=storage) is FolderKind.NOTHING
     assert open_store(f"{root}/new", storage).names() == []  # the look leaves nothing behind

@@ -10,7 +10,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from pipelines.cli import build_app
-from pipelines.cli.shell import Progress, verb
+from pipelines.cli.verb import handle_errors
+from pipelines.terminal.progress import ProgressPrinter
 from schemas.errors import NotFound
 
 
@@ -18,10 +19,10 @@ def invoked(*words: str, error: BaseException | None = None, **environment: str)
     app = typer.Typer()
 
     @app.command()
-    @verb
+    @handle_errors
     def work(size: int = 1) -> None:
         """Work."""
-        Progress(every_s=0)("steps", size, 2)
+        ProgressPrinter(every_s=0)("steps", size, 2)
         if error is not None:
             raise error
 
@@ -93,4 +94,4 @@ def test_what_cannot_be_reached_is_no_full_disk() -> None:
     result = invoked(error=ConnectionError("s3://bucket/out: nobody answers"))
 
     assert result.exit_code == 6
-    assert "AWS_ENDPOINT_URL" in result.stderr and "room" not in result.stderr
+    assert "AWS_ENDPOINT_URL" in result.stderr and "space" not in result.stderr

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from pipelines.demo.initial_model import write_start
-from pipelines.demo.layout import Places
+from pipelines.demo.layout import DemoLayout
 from pipelines.demo.recipe import HARD_NEGATIVES, Recipe
-from pipelines.demo.world.lexicon import COLOURS, NOUNS, vocabulary
+from pipelines.demo.world.lexicon import COLOURS, NOUNS, list_vocabulary
 from student.settings.train import PromptMix
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 
@@ -56,7 +56,7 @@ def test_no_arm_repeats_the_batches_of_the_teachers_last_steps() -> None:
 
 
 def test_student_and_control_start_from_the_model_that_labels(tmp_path: Path) -> None:
-    places, recipe = Places(tmp_path), Recipe()
+    places, recipe = DemoLayout(tmp_path), Recipe()
     trainings = places.trainings(recipe)
 
     assert trainings["teacher"].start == str(places.model("base"))
@@ -85,7 +85,7 @@ def test_the_start_is_a_function_of_the_seed(tmp_path: Path) -> None:
 def test_the_start_reads_every_word_and_the_unknown_one(tmp_path: Path) -> None:
     processor = GlipProcessor.from_pretrained(write_start(tmp_path / "start", Recipe().world))
     tokenizer = processor.tokenizer
-    ids = tokenizer(" ".join(vocabulary()), add_special_tokens=False)["input_ids"]
+    ids = tokenizer(" ".join(list_vocabulary()), add_special_tokens=False)["input_ids"]
 
     assert tokenizer.unk_token_id not in ids
     assert tokenizer("red [UNK]", add_special_tokens=False)["input_ids"][1] == tokenizer.unk_token_id

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from pipelines.label.interrupt import log, stop_when_asked
+from pipelines.label.interrupt import drain_on_signal, log
 
 
 def send(number: int = signal.SIGINT) -> None:
@@ -18,7 +18,7 @@ def send(number: int = signal.SIGINT) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_asks_and_the_second_stops_at_once(number: int) -> None:
-    with pytest.raises(KeyboardInterrupt), stop_when_asked(60) as stopping:
+    with pytest.raises(KeyboardInterrupt), drain_on_signal(60) as stopping:
         send(number)
         assert stopping()
         send(number)
@@ -26,7 +26,7 @@ def test_one_signal_asks_and_the_second_stops_at_once(number: int) -> None:
 
 
 def test_the_grace_of_a_sigterm_ends_without_a_second_one() -> None:
-    with pytest.raises(KeyboardInterrupt), stop_when_asked(0.05):
+    with pytest.raises(KeyboardInterrupt), drain_on_signal(0.05):
         send(signal.SIGTERM)
         threading.Event().wait(5)
         pytest.fail("the grace did not end")
@@ -34,7 +34,7 @@ def test_the_grace_of_a_sigterm_ends_without_a_second_one() -> None:
 
 def test_the_handlers_of_before_are_back_afterwards() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with stop_when_asked(60):
+    with drain_on_signal(60):
         send()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
@@ -53,7 +53,7 @@ def test_a_second_signal_is_not_raised_inside_the_logger_that_tells_the_first() 
     handler = Impatient()
     log.addHandler(handler)
     try:
-        with pytest.raises(KeyboardInterrupt), stop_when_asked(60):
+        with pytest.raises(KeyboardInterrupt), drain_on_signal(60):
             send()
     finally:
         log.removeHandler(handler)

@@ -11,10 +11,11 @@ from engine.ledger.evidence import evidence_rows, read_rejections
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.settings import RunSettings
 from engine.storage.store import open_store
-from pipelines.cli.status_text import summary_text
+from pipelines.cli.status_text import format_summary
 from pipelines.label.job import JobConfig
+from pipelines.label.plan.estimate import Figure, Workload, estimate
 from pipelines.label.plan.plan import plan
-from pipelines.label.plan.prices import Figure, PriceSettings, Workload, estimate
+from pipelines.label.prices import PriceSettings
 from pipelines.label.run import label, verify
 from pipelines.label.run_records import load_plan
 from schemas.errors import ConfigError, Conflict, NotFound
@@ -41,7 +42,7 @@ def test_a_subset_labels_its_keys_and_accounts_for_all_others(tmp_path: Path, sh
 
     summary = run(job)
 
-    assert summary["selection"]["keys"] == 3 and "4 samples of 3 keys" in summary_text(summary)
+    assert summary["selection"]["keys"] == 3 and "4 samples of 3 keys" in format_summary(summary)
     assert summary["samples"] == {"in": 40, "labelled": 4, "empty": 0, "rejected": {"NOT_SELECTED": 36}}
     assert verify(str(tmp_path / "out"))["digest"] == summary["digest"]
     store = open_store(str(tmp_path / "out"))
@@ -135,7 +136,7 @@ def change_job(tmp_path: Path, job: JobConfig) -> JobConfig:
     ("change", "words"),
     [
         (touch_shard, r"1.tar changed"),
-        (remove_shard, r"1.tar is not there"),
+        (remove_shard, r"1.tar is missing"),
         (change_teacher, "the teacher is another one"),
         (change_job, "the job is another one"),
     ],

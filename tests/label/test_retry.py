@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 from engine.storage.store import open_store
 from pipelines.cli import build_app
 from pipelines.label.job import JobConfig
-from pipelines.label.progress.record import newest_progress
+from pipelines.label.progress.record import load_latest_progress
 from pipelines.label.retry import retry
-from pipelines.label.run import label, start, status, verify
+from pipelines.label.run import label, run_job, status, verify
 from schemas.errors import ConfigError, Conflict, EnvironmentProblem, NotFound
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
@@ -79,7 +79,7 @@ def test_a_failed_unit_alone_is_handed_out_again(tmp_path: Path) -> None:
 
 def test_pending_units_are_not_begun(tmp_path: Path, job: JobConfig) -> None:
     # a run that ended before it began anything: two shards are pending
-    start(job, FACTORIES, narrowed=lambda work: work.keep_only([]))
+    run_job(job, FACTORIES, narrow=lambda work: work.keep_only([]))
     assert status(str(tmp_path / "out"))["units"] == {
         "planned": 3,
         "committed": 0,
@@ -149,7 +149,7 @@ def test_the_last_runs_settings_are_kept_but_for_the_cluster_that_it_worked_on(
 
     redo(tmp_path / "out")
 
-    told = newest_progress(open_store(str(tmp_path / "out")))
+    told = load_latest_progress(open_store(str(tmp_path / "out")))
     assert told is not None and told.settings.batch_size == 3
     assert (told.settings.address, told.settings.allow_unauthenticated) == (None, False)
 

@@ -12,7 +12,7 @@ from engine.ledger.evidence import evidence_rows
 from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.storage.store import open_store
 from pipelines.label.run import label
-from pipelines.label.train_overlap import seen_in_training
+from pipelines.label.train_overlap import count_trained_images
 from student.data.trained_images import FILE, prefixes
 from teacher.settings import GlipSettings
 from tests.engine.small_teacher import FACTORIES
@@ -37,11 +37,11 @@ def test_images_that_the_teacher_was_trained_on_are_counted_and_warned_of(
     rows = [row["image_sha256"] for row in evidence_rows(store, latest_snapshot(store))]
 
     with caplog.at_level(logging.WARNING):
-        found = seen_in_training(store, GlipSettings(kind="glip", model=str(tmp_path)))
+        found = count_trained_images(store, GlipSettings(kind="glip", model=str(tmp_path)))
 
     assert found == {"seen_in_training": {"images": rows.count(one), "of": 6}}
     assert f"trained on {rows.count(one)} of 6 images" in caplog.text
 
 
 def test_a_teacher_that_does_not_say_is_not_asked(labelled: str, tmp_path: Path) -> None:
-    assert seen_in_training(open_store(labelled), GlipSettings(kind="glip", model=str(tmp_path))) == {}
+    assert count_trained_images(open_store(labelled), GlipSettings(kind="glip", model=str(tmp_path))) == {}

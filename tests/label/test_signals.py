@@ -14,7 +14,7 @@ import pytest
 
 from engine.storage.store import open_store
 from pipelines.label.job import JobConfig
-from pipelines.label.progress.record import newest_progress
+from pipelines.label.progress.record import load_latest_progress
 from pipelines.label.run import label, status, verify
 from tests.engine.process_tree import Tree
 from tests.engine.small_teacher import FACTORIES
@@ -169,7 +169,7 @@ def test_a_signal_ends_a_driver_whose_ray_is_dead_and_the_record_says_so(
     driver.signal(number)
 
     assert driver.ended(MARGIN_S + 1) == 130, driver.said()
-    progress = newest_progress(open_store(str(tmp_path / "out")))
+    progress = load_latest_progress(open_store(str(tmp_path / "out")))
     assert progress is not None and progress.state == "interrupted"
     assert progress.error is None or "Ray is dead" in progress.error
     assert driver.tree.left_after(10) == []
@@ -237,11 +237,11 @@ def test_a_signal_to_the_group_of_a_local_driver_finishes_the_running_unit(
 
 STUCK = """
 import contextlib, ctypes, sys
-from pipelines.label.interrupt import stop_when_asked
+from pipelines.label.interrupt import drain_on_signal
 mutex = ctypes.create_string_buffer(128)  # all zero: a lock of C that Python's signal handlers cannot interrupt
-with stop_when_asked(float(sys.argv[1])) as stopping:
+with drain_on_signal(float(sys.argv[1])) as stopping:
     with contextlib.suppress(AttributeError):
-        stopping.last_words = lambda why: print(why, flush=True)
+        stopping.before_forced_exit = lambda why: print(why, flush=True)
     print("ready", flush=True)
     while True:
         ctypes.CDLL(None).pthread_mutex_lock(mutex)

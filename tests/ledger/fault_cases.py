@@ -20,7 +20,7 @@ import typer
 
 from engine.settings import OutputSettings, StorageSettings
 from engine.storage.store import open_store, retry
-from pipelines.cli.shell import verb
+from pipelines.cli.verb import handle_errors
 from pipelines.label.run import label, verify
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
@@ -59,7 +59,7 @@ class Command:
 
         with faults.installed(), quiet(), redirect_stderr(io.StringIO()) as told:
             try:
-                verb(run)()
+                handle_errors(run)()
             except typer.Exit as end:
                 assert told.getvalue().startswith("error: "), "a failure without a message"
                 return f"exit {end.exit_code}"

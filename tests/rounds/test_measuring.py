@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.rounds.layout import round_places
-from pipelines.rounds.measure import gain_of, number_of
+from pipelines.rounds.layout import locate_round
+from pipelines.rounds.measure import compute_gain, get_number
 from pipelines.rounds.settings import Measure, RoundsConfig
 from student.evaluate.run import evaluate
 
@@ -37,7 +37,7 @@ FOUND = {
 def test_a_measure_is_of_its_own_group_and_none_where_there_is_no_number(
     group: str, name: str, number: float | None
 ) -> None:
-    assert number_of(FOUND, Measure(suite="held_out", name=name, group=group)) == number
+    assert get_number(FOUND, Measure(suite="held_out", name=name, group=group)) == number
 
 
 def test_the_gain_is_of_the_images_that_were_evaluated(
@@ -49,13 +49,13 @@ def test_the_gain_is_of_the_images_that_were_evaluated(
     (tmp_path / "gold.json").write_text(json.dumps(gold))
     suite = {"name": "held_out", "gold": str(tmp_path / "gold.json")}
     config = rounds_config(evaluate=[suite], target={"suite": "held_out"})
-    places = round_places(tmp_path, 1)
+    places = locate_round(tmp_path, 1)
     for name, rows in (("student", [{**boxes[0], "score": 0.9}]), ("control", [])):
         places.results("held_out", name).parent.mkdir(parents=True, exist_ok=True)
         places.results("held_out", name).write_text(json.dumps(rows))
     found = {"student": {"AP": 1.0, "left_out": [2]}, "control": {"AP": 0.0, "left_out": [2]}}
 
-    gain = gain_of(config, places, {"held_out": found})
+    gain = compute_gain(config, places, {"held_out": found})
 
     assert gain is not None and gain["value"] == pytest.approx(1.0)
 

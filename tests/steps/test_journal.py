@@ -8,14 +8,14 @@ import pytest
 
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.run import run_demo
-from pipelines.steps.cache import Journal, code_digest, refuse_foreign
+from pipelines.steps.cache import StepCache, compute_code_digest, refuse_foreign
 from schemas.errors import Conflict, GroundswellError
 
 
 def run_two(folder: Path, key: dict, ran: list[str], said: list[str]) -> dict:
-    journal = Journal(folder, key, total=2, say=said.append)
-    first = journal.step("render", "render the world", lambda: ran.append("render") or {"scenes": 3})
-    return journal.step("train", "train", lambda: ran.append("train") or {"loss": first["scenes"] / 2})
+    journal = StepCache(folder, key, total=2, say=said.append)
+    first = journal.run_step("render", "render the world", lambda: ran.append("render") or {"scenes": 3})
+    return journal.run_step("train", "train", lambda: ran.append("train") or {"loss": first["scenes"] / 2})
 
 
 def test_a_second_run_repeats_nothing_and_names_each_step_as_done(tmp_path: Path) -> None:
@@ -39,21 +39,21 @@ def test_another_key_runs_every_step_again(tmp_path: Path) -> None:
 
 
 def test_a_step_that_failed_is_not_remembered(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, {}, total=1, say=lambda line: None)
+    journal = StepCache(tmp_path, {}, total=1, say=lambda line: None)
     with pytest.raises(ZeroDivisionError):
-        journal.step("train", "train", lambda: {"loss": 1 / 0})
+        journal.run_step("train", "train", lambda: {"loss": 1 / 0})
 
-    again = Journal(tmp_path, {}, total=1, say=lambda line: None)
+    again = StepCache(tmp_path, {}, total=1, say=lambda line: None)
 
-    assert again.step("train", "train", lambda: {"loss": 2.0}) == {"loss": 2.0}
+    assert again.run_step("train", "train", lambda: {"loss": 2.0}) == {"loss": 2.0}
 
 
 def test_a_file_that_a_later_step_writes_again_makes_no_step_run_again(tmp_path: Path) -> None:
     ran: list[str] = []
 
     def once() -> None:
-        journal = Journal(tmp_path, {}, total=1, say=lambda line: None, rewritten=("README.md",))
-        journal.step("train", "train", lambda: ran.append("train") or {}, (tmp_path / "model",))
+        journal = StepCache(tmp_path, {}, total=1, say=lambda line: None, rewritten=("README.md",))
+        journal.run_step("train", "train", lambda: ran.append("train") or {}, (tmp_path / "model",))
 
     (tmp_path / "model").mkdir()
     for name in ("README.md", "weights"):
@@ -78,8 +78,8 @@ def train_once(folder: Path, ran: list[str], said: list[str]) -> dict:
         (folder / "report.json").write_text("{}")
         return {"loss": 0.5}
 
-    journal = Journal(folder, {}, total=1, say=said.append)
-    return journal.step("train", "train", run, (folder / "model", folder / "report.json"))
+    journal = StepCache(folder, {}, total=1, say=said.append)
+    return journal.run_step("train", "train", run, (folder / "model", folder / "report.json"))
 
 
 def test_a_step_is_done_only_while_every_file_it_made_stands_unchanged(tmp_path: Path) -> None:
@@ -100,7 +100,9 @@ def test_a_step_is_done_only_while_every_file_it_made_stands_unchanged(tmp_path:
 
 def test_a_step_that_leaves_out_a_promised_file_is_not_done(tmp_path: Path) -> None:
     with pytest.raises(GroundswellError, match="report.html should stand here"):
-        Journal(tmp_path, {}, total=1, say=print).step("report", "report", dict, (tmp_path / "report.html",))
+        StepCache(tmp_path, {}, total=1, say=print).run_step(
+            "report", "report", dict, (tmp_path / "report.html",)
+        )
 
     assert not (tmp_path / "steps/report.json").exists()
 
@@ -119,9 +121,9 @@ def test_another_result_of_a_step_runs_those_after_it_again(tmp_path: Path) -> N
     ran: list[str] = []
 
     def both(scenes: int) -> None:
-        journal = Journal(tmp_path, {}, total=2, say=lambda line: None)
-        journal.step("render", "render", lambda: {"scenes": scenes}, (tmp_path / "steps",))
-        journal.step("train", "train", lambda: ran.append("train") or {})
+        journal = StepCache(tmp_path, {}, total=2, say=lambda line: None)
+        journal.run_step("render", "render", lambda: {"scenes": scenes}, (tmp_path / "steps",))
+        journal.run_step("train", "train", lambda: ran.append("train") or {})
 
     (tmp_path / "steps").mkdir()
     for scenes, record in ((3, "a"), (3, "b"), (4, "c")):
@@ -135,23 +137,23 @@ def test_the_code_digest_follows_the_data_of_the_package_and_no_compiled_file(tm
     (tmp_path / "teacher/__pycache__").mkdir(parents=True)
     words = tmp_path / "teacher/lexicon.xz"
     words.write_text("a")
-    before = code_digest(tmp_path)
+    before = compute_code_digest(tmp_path)
 
     (tmp_path / "teacher/__pycache__/a.pyc").write_text("x")
-    assert code_digest(tmp_path) == before
+    assert compute_code_digest(tmp_path) == before
     words.write_text("b")
-    assert code_digest(tmp_path) != before
+    assert compute_code_digest(tmp_path) != before
 
 
 def test_the_code_digest_follows_the_source(tmp_path: Path) -> None:
     (tmp_path / "schemas").mkdir()
     source = tmp_path / "schemas/a.py"
     source.write_text("x = 1\n")
-    before = code_digest(tmp_path)
+    before = compute_code_digest(tmp_path)
 
     source.write_text("x = 2\n")
 
-    assert code_digest(tmp_path) != before
+    assert compute_code_digest(tmp_path) != before
 
 
 def test_a_folder_of_the_users_own_files_is_refused_and_keeps_them(tmp_path: Path) -> None:
@@ -169,7 +171,7 @@ def test_a_demo_that_was_killed_before_its_first_step_ended_is_no_foreign_folder
     refuse_foreign(tmp_path / "new")
     refuse_foreign(tmp_path)
 
-    Journal(tmp_path, {}, total=1, say=print)
+    StepCache(tmp_path, {}, total=1, say=print)
     (tmp_path / "job.yaml").write_text("{}")
 
     refuse_foreign(tmp_path)

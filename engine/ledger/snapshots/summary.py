@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from schemas.ledger import Snapshot
+from schemas.summary import Summary
 
 
-def summarise(snapshot: Snapshot) -> dict[str, Any]:
+def summarise(snapshot: Snapshot) -> Summary:
     """The JSON of docs/interfaces.md. `planned = committed + failed + pending`.
 
     `digest` is over the rows' content: equal rows of equal units, equal digest. `failures` lists the first thousand.
@@ -32,6 +31,9 @@ def summarise(snapshot: Snapshot) -> dict[str, Any]:
         "digest": snapshot.digest,
         "snapshot": snapshot.version,
         "job": snapshot.job_digest,
-        "failures": [fate.model_dump() for fate in snapshot.failed],
+        "failures": [
+            {"unit": unit.unit, "shard": unit.shard, "code": unit.code, "detail": unit.detail}
+            for unit in snapshot.failed
+        ],
         "failures_not_listed": failed - len(snapshot.failed),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from pipelines.label.interrupt import end_on_signal
@@ -46,5 +47,6 @@ def main() -> None:
         try:
             app = build_app()
         except ConfigError as error:
-            raise SystemExit(f"error: {error}") from None
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(error.exit_code) from None
         app()

@@ -38,4 +38,7 @@ def _load_families() -> Iterator[VerbFamily]:
         except Exception as error:
             if is_own:
                 raise
-            print_message(f"warning: {type(error).__name__}: {error}; its verbs are left out")
+            print_message(
+                f"warning: the verbs of {name!r} are left out, because {registry.reference(name)} cannot be loaded "
+                f"({type(error).__name__}: {error}); repair or uninstall that package"
+            )

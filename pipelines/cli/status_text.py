@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from pipelines.label.prices import Bill
-from pipelines.label.progress.status import RunReport, Status
+from typing import TYPE_CHECKING
+
 from pipelines.terminal.progress import format_clock
 from pipelines.terminal.table import format_table
-from schemas.summary import Summary
+
+if TYPE_CHECKING:
+    from pipelines.label.prices import Bill
+    from pipelines.label.progress.status import RunReport, Status
+    from schemas.summary import Summary
 
 _MAX_FAILURE_CODES = 8
 

@@ -128,7 +128,10 @@ class Pool(Protocol):
         ...
 
     def wait_for_room(self) -> None:
-        """Return when `capacity()` is not 0, or the run is to stop. Raises EnvironmentProblem without any worker."""
+        """Return when `capacity()` is not 0, or the run is to stop.
+
+        Raises RuntimeEnvironmentError without any worker.
+        """
         ...
 
     def submit(self, task: Task) -> None:
@@ -140,7 +143,7 @@ class Pool(Protocol):
         ...
 
     def next_outcome(self) -> Outcome:
-        """Wait for the next task to end. Raises EnvironmentProblem when no worker can be had."""
+        """Wait for the next task to end. Raises RuntimeEnvironmentError when no worker can be had."""
         ...
 
     def state(self) -> PoolState:

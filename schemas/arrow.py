@@ -97,7 +97,7 @@ VIEW = pa.schema(
 )
 
 
-def table_of(rows: list[dict[str, Any]], schema: pa.Schema, metadata: dict[str, str]) -> pa.Table:
+def build_table(rows: list[dict[str, Any]], schema: pa.Schema, metadata: dict[str, str]) -> pa.Table:
     """A table of plain rows in the given schema, with provenance in its metadata.
 
     Raises KeyError for a row with a field that the schema does not know: `from_pylist` would drop it in silence.

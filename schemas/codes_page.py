@@ -21,7 +21,7 @@ _SECTIONS = (
 )
 
 
-def codes_page() -> str:
+def render_codes_page() -> str:
     """The page as Markdown."""
     parts = [_HEAD]
     for title, meaning, codes in _SECTIONS:
@@ -31,4 +31,4 @@ def codes_page() -> str:
 
 
 if __name__ == "__main__":
-    print(codes_page(), end="")
+    print(render_codes_page(), end="")

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from schemas.digests import canonical_json, sha256_hex, short
-from schemas.errors import Conflict
+from schemas.digests import canonical_json, sha256_hex, shorten_digest
+from schemas.errors import ConflictError
 from schemas.probe_nouns import is_probe_noun
 from schemas.records import Record
 
@@ -72,16 +72,16 @@ class DecoyPool(Record):
 
 def pool_path(digest: str) -> str:
     """Where an output keeps a pool."""
-    return f"decoys/{short(digest)}.json"
+    return f"decoys/{shorten_digest(digest)}.json"
 
 
-def pool_from_bytes(data: bytes, digest: str, where: str) -> DecoyPool:
-    """A pool in its written form. Raises Conflict when it is not the one of that digest."""
+def parse_pool(data: bytes, digest: str, where: str) -> DecoyPool:
+    """A pool in its written form. Raises ConflictError when it is not the one of that digest."""
     if "sha256:" + sha256_hex(data) != digest:
-        raise Conflict(
+        raise ConflictError(
             f"{where} is not the pool of decoys with {digest}; restore it from a copy of the output"
         )
     try:
         return DecoyPool.model_validate_json(data)
     except ValidationError as error:
-        raise Conflict(f"{where} is not a pool of decoys: {error}") from error
+        raise ConflictError(f"{where} is not a pool of decoys: {error}") from error

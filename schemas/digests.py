@@ -38,6 +38,6 @@ def digest_of_many(digests: Iterable[str]) -> str:
     return "sha256:" + total.hexdigest()
 
 
-def short(digest: str, length: int = 16) -> str:
+def shorten_digest(digest: str, length: int = 16) -> str:
     """The first `length` hexadecimal digits of a digest, with or without its `sha256:`."""
     return digest.removeprefix("sha256:")[:length]

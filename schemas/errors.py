@@ -29,33 +29,33 @@ class UnfinishedError(GroundswellError):
     exit_code = 3
 
 
-class NotFound(GroundswellError):
+class NotFoundError(GroundswellError):
     """A file, an output or a record that was named does not exist."""
 
     exit_code = 4
 
 
-class Conflict(GroundswellError):
+class ConflictError(GroundswellError):
     """Two truths about one thing: another run's record, a digest that does not match."""
 
     exit_code = 5
 
 
-class EnvironmentProblem(GroundswellError):
+class RuntimeEnvironmentError(GroundswellError):
     """This machine or cluster cannot do what was asked; `groundswell doctor` says the fix."""
 
     exit_code = 6
 
 
-class OutOfMemory(GroundswellError):
+class OutOfMemoryError(GroundswellError):
     """A teacher ran out of accelerator or host memory on a batch; the engine decides what follows."""
 
 
-class EmptyPhrase(GroundswellError):
+class EmptyPhraseError(GroundswellError):
     """A phrase's span covers no token of the prompt, so no score of it could be read."""
 
 
-class SampleRejected(Exception):
+class SampleRejectedError(Exception):
     """One sample cannot be used. It is counted with `code` (see `schemas.codes`); its unit goes on."""
 
     def __init__(self, code: str, detail: str = "") -> None:
@@ -64,7 +64,7 @@ class SampleRejected(Exception):
         self.detail = detail[:200]
 
 
-class ShardDamaged(GroundswellError):
+class ShardDamagedError(GroundswellError):
     """A whole shard cannot be read to its end; `code` is a shard code of `schemas.codes`."""
 
     def __init__(self, code: str, detail: str) -> None:

@@ -51,7 +51,7 @@ class GivenPhraseFinder(PhraseFinder, Protocol):
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedSample:
     """One sample, made ready on a CPU. `bucket` is a function of the image's own size; one bucket shares a batch."""
 
     bucket: tuple[int, ...]
@@ -74,23 +74,24 @@ class Labeler(Protocol):
     score_kind: str
     """What the raw score is, e.g. `glip.sqrt(token_mean*centerness)`; stands in every table's metadata."""
     batch_size: int
-    """Rows of every batch. The engine halves it, for good, when `label` raises OutOfMemory: nothing may be sized by
-    what it was when the labeler was made."""
+    """Rows of every batch. The engine halves it, for good, when `label` raises OutOfMemoryError: nothing may be sized
+    by what it was when the labeler was made."""
 
-    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         """Make one sample ready. image_rgb_u8: [height, width, 3] uint8, upright. Runs in any process.
 
         It is called from one thread at a time, not always the same, while `label` runs in another, perhaps about the
         unit before: what both touch must stand that.
-        Raises SampleRejected when the sample cannot be asked about.
+        Raises SampleRejectedError when the sample cannot be asked about.
         """
         ...
 
-    def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
+    def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:
         """Regions for each row; `batch` is always `batch_size` long, of one bucket, and None is a blank row.
 
-        Boxes are half-open pixels of the upright stored image, clipped to it. Raises OutOfMemory, after which it is
-        called again with smaller batches; EnvironmentProblem ends the run; anything else is bisected to one sample.
+        Boxes are half-open pixels of the upright stored image, clipped to it. Raises OutOfMemoryError, after which it
+        is called again with smaller batches; RuntimeEnvironmentError ends the run; anything else is bisected to one
+        sample.
         """
         ...
 
@@ -99,7 +100,7 @@ class Labeler(Protocol):
 class DecoyLabeler(Labeler, Protocol):
     """A teacher that can be asked for decoys."""
 
-    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         """As `prepare`, to ask for the decoys among the sample's phrases alone; the others are what it says besides.
 
         Regions of the answer have a `pass_index` above those of `prepare`. A decoy in `dropped` counts as not asked.

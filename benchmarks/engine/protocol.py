@@ -13,7 +13,7 @@ from engine.ledger.fingerprint import Method, parts_of
 from engine.ledger.unit_result import UnitResult
 from engine.storage.safe_parquet import table_bytes
 from engine.storage.store import Store
-from schemas.arrow import EVIDENCE, table_of
+from schemas.arrow import EVIDENCE, build_table
 from schemas.ledger import Unit, unit_name
 
 ROWS = 500
@@ -27,7 +27,7 @@ def protocol_lines(folder: Path, units: int) -> Iterator[str]:
     rows = [_row(index) for index in range(ROWS)]
     begun = time.perf_counter()
     for number in range(units):
-        data = table_bytes(table_of(rows, EVIDENCE, {}), ROW_GROUP_ROWS)
+        data = table_bytes(build_table(rows, EVIDENCE, {}), ROW_GROUP_ROWS)
         (folder / f"plain-{number}.parquet").write_bytes(data)
     plain_ms = (time.perf_counter() - begun) / units * 1000
     begun = time.perf_counter()

@@ -24,7 +24,7 @@ from engine.storage.store import Store
 from engine.task import Outcome, Task
 from engine.threads import in_parallel
 from schemas.codes import SHARD_CODES
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit
 
 PUBLISH_EVERY_S = 15.0
@@ -179,7 +179,10 @@ class Labelling:
             self.publish()
 
     def publish(self) -> Snapshot:
-        """Publish what is committed by now. Raises Conflict when a run of another job has taken the output over."""
+        """Publish what is committed by now.
+
+        Raises ConflictError when a run of another job has taken the output over.
+        """
         begun = time.monotonic()
         if self._epoch is not None:
             self._epoch.check_unrivalled()
@@ -213,7 +216,7 @@ class Labelling:
 
     def _note(self, entry: SnapshotEntry) -> None:
         if self.store.is_local and not self.store.exists(entry.evidence.path):
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{entry.unit} was committed, but {self.store.url}/{entry.evidence.path} is not on this machine: "
                 "the file was deleted (then move the commit away too, and run the job again), or a worker on another "
                 "node wrote to its own disk; with several nodes, output.url and input.urls must be object stores or "

@@ -10,13 +10,13 @@ import secrets
 from engine.ledger.commits import put_record, record_bytes
 from engine.ledger.records import record_from
 from engine.storage.store import Store
-from schemas.digests import short
+from schemas.digests import shorten_digest
 from schemas.ledger import AttemptRecord
 
 BACK_OFF_AFTER = 3  # attempts of a unit after which others go first
 
 
-class ManyAttempts(Exception):
+class TooManyAttemptsError(Exception):
     """A unit was begun so often, by earlier runs too, that it should wait until the others are done."""
 
     def __init__(self, unit: str, attempts: int) -> None:
@@ -34,7 +34,7 @@ def begin_attempt(
 ) -> int:
     """Write down that a unit (its name) is begun; the attempt's number, from 1: the first that was free.
 
-    at_most: raise ManyAttempts, and write nothing, when the unit was begun so often already
+    at_most: raise TooManyAttemptsError, and write nothing, when the unit was begun so often already
     """
     number, nonce = 1, secrets.token_hex(8)
     while at_most is None or number <= at_most:
@@ -44,7 +44,7 @@ def begin_attempt(
         if put_record(store, attempt_path(unit, fingerprint, number), record) == record_bytes(record):
             return number
         number += 1
-    raise ManyAttempts(unit, number - 1)
+    raise TooManyAttemptsError(unit, number - 1)
 
 
 def attempts_of(store: Store, unit: str, fingerprint: str) -> list[AttemptRecord]:
@@ -53,7 +53,7 @@ def attempts_of(store: Store, unit: str, fingerprint: str) -> list[AttemptRecord
 
 
 def _folder(unit: str, fingerprint: str) -> str:
-    return f"attempts/{unit}/{short(fingerprint)}"
+    return f"attempts/{unit}/{shorten_digest(fingerprint)}"
 
 
 def _read(store: Store, path: str) -> AttemptRecord:

@@ -19,9 +19,9 @@ from engine.ledger.unit_result import UnitResult
 from engine.storage.retry import retried
 from engine.storage.safe_parquet import read_table, table_bytes
 from engine.storage.store import Store
-from schemas.arrow import EVIDENCE, REJECTIONS, table_of
-from schemas.digests import canonical_json, sha256_hex, short
-from schemas.errors import Conflict, NotFound
+from schemas.arrow import EVIDENCE, REJECTIONS, build_table
+from schemas.digests import canonical_json, sha256_hex, shorten_digest
+from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import CommitRecord, DataFile, FingerprintParts, SnapshotEntry, Unit
 
 ROW_GROUP_ROWS = 256
@@ -32,13 +32,11 @@ def commit_unit(
 ) -> CommitRecord:
     """Make a unit done. Returns the record that stands: ours, or that of whoever was first.
 
-    raises: ValueError when the samples do not add up, Conflict when what was written reads back differently
+    raises: ValueError when the samples do not add up, ConflictError when what was written reads back differently
     """
     fingerprint = parts.fingerprint()
     metadata = {"groundswell.unit": unit.name, "groundswell.fingerprint": fingerprint, **provenance}
-    place = (
-        f"{unit.name}/{short(fingerprint)}"  # so that whoever finds the file knows which commit decides on it
-    )
+    place = f"{unit.name}/{shorten_digest(fingerprint)}"  # the path names the commit that decides on it
     rejections, refused = None, list[dict[str, Any]]()
     try:
         evidence, rows = _put_table(store, f"data/{place}", result.rows, EVIDENCE, metadata)
@@ -46,7 +44,7 @@ def commit_unit(
             rejections, refused = _put_table(
                 store, f"rejected/{place}", result.rejections, REJECTIONS, metadata
             )
-    except NotFound as error:  # collected already: that befalls only what lost to a record that stands
+    except NotFoundError as error:  # collected already: that befalls only what lost to a record that stands
         if (other := read_commit(store, unit.name, fingerprint)) is None:
             raise OSError(f"{error}, although it was just written and no commit stands") from error
         return other
@@ -69,7 +67,7 @@ def read_commit(store: Store, unit: str, fingerprint: str) -> CommitRecord | Non
     """The commit record of a unit under a fingerprint, None while it is not done."""
     try:
         data = store.read(commit_path(unit, fingerprint))
-    except NotFound:
+    except NotFoundError:
         return None
     return _record(store, data, unit, fingerprint)
 
@@ -78,7 +76,7 @@ def deciding_commit(store: Store, unit: str, fingerprint16: str) -> CommitRecord
     """As `read_commit`, by the 16 digits of the fingerprint that stand in a file's path."""
     try:
         data = store.read(commit_path(unit, fingerprint16))
-    except NotFound:
+    except NotFoundError:
         return None
     return _record(store, data, unit, fingerprint16)
 
@@ -100,7 +98,7 @@ def entry_of(record: CommitRecord) -> SnapshotEntry:
 
 def commit_path(unit: str, fingerprint: str) -> str:
     """Where the commit record of a unit under a fingerprint stands."""
-    return f"commits/{unit}/{short(fingerprint)}.json"
+    return f"commits/{unit}/{shorten_digest(fingerprint)}.json"
 
 
 def record_bytes(record: BaseModel) -> bytes:
@@ -122,7 +120,7 @@ def put_record(store: Store, path: str, record: BaseModel) -> bytes:
 def put_data(store: Store, path: str, data: bytes) -> None:
     """Put a file that a record is about to name, and see that all of it stands there.
 
-    raises: OSError when it does not, or the store keeps failing; NotFound when it was collected meanwhile
+    raises: OSError when it does not, or the store keeps failing; NotFoundError when it was collected meanwhile
     """
 
     def put_and_look() -> None:
@@ -137,13 +135,13 @@ def _put_table(
     store: Store, folder: str, rows: list[dict[str, Any]], schema: pa.Schema, metadata: Mapping[str, str]
 ) -> tuple[DataFile, list[dict[str, Any]]]:
     """Write rows under their digest; the file as it will be committed, and its rows as a reader will see them."""
-    data = table_bytes(table_of(rows, schema, dict(metadata)), ROW_GROUP_ROWS)
+    data = table_bytes(build_table(rows, schema, dict(metadata)), ROW_GROUP_ROWS)
     digest = sha256_hex(data)
     path = f"{folder}/{digest[:16]}.parquet"
     # read back before anyone may rely on it: a file that cannot be read must not become a commit
     table = read_table(data, schema, path)
     if table.num_rows != len(rows):
-        raise Conflict(f"{path}: {len(rows)} rows were written, {table.num_rows} read back")
+        raise ConflictError(f"{path}: {len(rows)} rows were written, {table.num_rows} read back")
     put_data(store, path, data)
     return DataFile(path=path, size_bytes=len(data), sha256=digest, rows=len(rows)), table.to_pylist()
 
@@ -152,9 +150,12 @@ def _record(store: Store, data: bytes, unit: str, fingerprint: str) -> CommitRec
     where = f"{store.url}/{commit_path(unit, fingerprint)}"
     remedy = "restore it, or move it and snapshots/ away and run the job again, which redoes this unit"
     record = record_from(CommitRecord, data, where, "a commit", remedy)
-    if record.unit.name != unit or fingerprint not in (record.fingerprint, short(record.fingerprint)):
-        raise Conflict(
-            f"{where} is about {record.unit.name} with {short(record.fingerprint)}, expected {unit} with "
-            f"{short(fingerprint)}; {remedy}"
+    if record.unit.name != unit or fingerprint not in (
+        record.fingerprint,
+        shorten_digest(record.fingerprint),
+    ):
+        raise ConflictError(
+            f"{where} is about {record.unit.name} with {shorten_digest(record.fingerprint)}, expected {unit} with "
+            f"{shorten_digest(fingerprint)}; {remedy}"
         )
     return record

@@ -14,8 +14,8 @@ from typing import Literal
 from engine.ledger.commits import put_record, record_bytes
 from engine.ledger.records import record_from
 from engine.storage.store import Store
-from schemas.digests import short
-from schemas.errors import Conflict, NotFound
+from schemas.digests import shorten_digest
+from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import EpochRecord
 
 log = logging.getLogger(__name__)
@@ -34,10 +34,10 @@ def latest_epoch(store: Store) -> int:
 
 
 def read_epoch(store: Store, number: int) -> EpochRecord | None:
-    """The claim of an epoch, None while it is free. Raises Conflict for one that cannot be read."""
+    """The claim of an epoch, None while it is free. Raises ConflictError for one that cannot be read."""
     try:
         data = store.read(epoch_path(number))
-    except NotFound:
+    except NotFoundError:
         return None
     remedy = (
         "end all runs on this output and move epochs/ away: it tells runs of each other, and nothing else"
@@ -76,31 +76,31 @@ class Epoch:
         return self.record.number
 
     def check_newest(self) -> None:
-        """Before a destructive step. Raises Conflict when anybody claimed a higher epoch."""
+        """Before a destructive step. Raises ConflictError when anybody claimed a higher epoch."""
         self._look()
         if (later := self._overtaken_by) is not None:
-            raise Conflict(
+            raise ConflictError(
                 f"{self._store.url}: epoch {later.number} was claimed by {later.holder} ({later.purpose}) after ours, "
                 f"{self.number}; nothing more is deleted; run it again when that one has ended"
             )
 
     def check_unrivalled(self) -> None:
-        """Before publishing. Raises Conflict when a `label` of another job claimed a higher epoch.
+        """Before publishing. Raises ConflictError when a `label` of another job claimed a higher epoch.
 
         One of the same job does no harm: the two come to the same rows, and only some work is done twice.
         """
         self._look()
         if (later := self._rival) is not None:
-            raise Conflict(
-                f"{self._store.url}: epoch {later.number} of another job ({short(later.job or '?')}, by "
-                f"{later.holder}) was claimed after ours ({self.number}, {short(self.record.job or '?')}); what is "
-                "committed stays; give each job its own output.url, or run this one again when that has ended"
+            raise ConflictError(
+                f"{self._store.url}: epoch {later.number} of another job ({shorten_digest(later.job or '?')}, by "
+                f"{later.holder}) was claimed after ours ({self.number}, {shorten_digest(self.record.job or '?')}); "
+                "what is committed stays; give each job its own output.url, or run this one again when that has ended"
             )
 
     def _look(self) -> None:
-        """Take note of what was claimed since the last look. Raises Conflict when our own claim is gone."""
+        """Take note of what was claimed since the last look. Raises ConflictError when our own claim is gone."""
         if read_epoch(self._store, self.number) != self.record:
-            raise Conflict(
+            raise ConflictError(
                 f"{self._store.url}/{epoch_path(self.number)}, written when this run began, is not there any more: the "
                 "output was deleted, moved or replaced meanwhile, and what was committed in it may be gone; put it "
                 "back, or run the same command again, which does what is missing"

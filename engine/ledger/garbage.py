@@ -22,7 +22,7 @@ from engine.ledger.snapshots.snapshots import read_snapshot, snapshot_versions
 from engine.storage.local_files import sweep_temporary
 from engine.storage.retry import retried
 from engine.storage.store import Store
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 
 FOLDERS = ("data", "rejected")
 BATCH_UNITS = 256
@@ -63,7 +63,7 @@ def collect_orphans(store: Store, epoch: Epoch | None = None) -> Collected:
     """Delete the files that lost. Safe beside running jobs: what they may still commit is never touched.
 
     epoch:  the caller's; default: a new one is claimed, for this clean-up
-    raises: Conflict when a higher epoch than `epoch` is claimed meanwhile, and for a commit that cannot be read
+    raises: ConflictError when a higher epoch than `epoch` is claimed meanwhile, and for a commit that cannot be read
     """
     epoch = epoch or claim_epoch(store, "clean")
     groups, foreign = _groups(chain.from_iterable(store.list(folder) for folder in FOLDERS))
@@ -115,7 +115,7 @@ def _lost_segments(store: Store, version: int, paths: list[str]) -> list[str]:
     """Those that their version does not name. No later one can: it names what the one before does, and its own."""
     try:
         snapshot = read_snapshot(store, version)
-    except NotFound:  # a listing is not believed
+    except NotFoundError:  # a listing is not believed
         return []
     named = {segment.path for segment in snapshot.segments}
     named |= {snapshot.failed_rest.path} if snapshot.failed_rest else set()

@@ -9,22 +9,22 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 
 R = TypeVar("R", bound=BaseModel)
 
 
 def record_from(kind: type[R], data: bytes, where: str, what: str, remedy: str) -> R:
-    """The record that JSON bytes hold. Raises Conflict, by `unreadable`."""
+    """The record that JSON bytes hold. Raises ConflictError, by `unreadable`."""
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
         raise unreadable(where, what, error, remedy) from error
 
 
-def unreadable(where: str, what: str, error: ValueError, remedy: str) -> Conflict:
+def unreadable(where: str, what: str, error: ValueError, remedy: str) -> ConflictError:
     """`<file> cannot be read as <what>: <first problem>; <remedy>`."""
-    return Conflict(f"{where} cannot be read as {what}: {first_problem(error)}; {remedy}")
+    return ConflictError(f"{where} cannot be read as {what}: {first_problem(error)}; {remedy}")
 
 
 def first_problem(error: ValueError) -> str:

@@ -17,7 +17,7 @@ from engine.reading.shards import READER_VERSION, ParquetShard, open_shard
 from engine.settings import InputSettings
 from engine.storage.filesystems import open_filesystem, reaching
 from engine.storage.store import Store
-from schemas.errors import GroundswellError, NotFound
+from schemas.errors import GroundswellError, NotFoundError
 from schemas.ledger import KeyForm, ShardFacts, unit_name
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Known(NamedTuple):
 
 
 def index_shard(stat: ShardStat, settings: InputSettings, spool: Spool) -> ShardFacts:
-    """Fetch a shard, check it to its end, count its samples. Raises ShardDamaged."""
+    """Fetch a shard, check it to its end, count its samples. Raises ShardDamagedError."""
     path = spool.fetch(stat, settings.storage)
     shard = open_shard(path, stat.url, settings.reading())
     keys = shard.key_form() if isinstance(shard, ParquetShard) else None
@@ -94,7 +94,7 @@ def _path(stat: ShardStat, settings: InputSettings, more: str = "") -> str:
 def _recorded(store: Store, path: str) -> ShardFacts | None:
     try:
         data = store.read(path)
-    except NotFound:
+    except NotFoundError:
         return None
     remedy = "move it away and run the job again, which reads the shard once more"
     return record_from(ShardFacts, data, f"{store.url}/{path}", "what is known of a shard", remedy)

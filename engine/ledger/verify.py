@@ -21,7 +21,7 @@ from engine.settings import StorageSettings
 from engine.storage.store import Store, open_store
 from engine.threads import in_order
 from schemas.codes import SAMPLE_CODES
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import CommitRecord, SnapshotEntry, Totals, totals_of
 from schemas.spans import check_span
 
@@ -34,7 +34,7 @@ def verify(
 ) -> dict[str, Any]:
     """Check the newest snapshot's every file and row; its summary.
 
-    raises: NotFound without a snapshot; Conflict that names the problems, the first 50 of many
+    raises: NotFoundError without a snapshot; ConflictError that names the problems, the first 50 of many
     """
     store = open_store(url, storage)
     snapshot = latest_snapshot(store)
@@ -76,11 +76,11 @@ class Problems:
             self.add(f"{unit}: {problem}")
 
     def raise_if_any(self, where: str, what: str) -> None:
-        """Raise Conflict with the count and the first of them, unless there are none."""
+        """Raise ConflictError with the count and the first of them, unless there are none."""
         if not self._count:
             return
         rest = f"\n... and {self._count - SHOWN} more" if self._count > SHOWN else ""
-        raise Conflict(f"{where}: {self._count} {what}\n" + "\n".join(self._first) + rest)
+        raise ConflictError(f"{where}: {self._count} {what}\n" + "\n".join(self._first) + rest)
 
 
 def entry_problems(store: Store, entry: SnapshotEntry) -> Iterator[str]:
@@ -89,7 +89,7 @@ def entry_problems(store: Store, entry: SnapshotEntry) -> Iterator[str]:
         record = read_commit(store, entry.unit, entry.fingerprint)
         rows = read_evidence(store, entry).to_pylist()
         rejections = read_rejections(store, entry).to_pylist()
-    except (Conflict, NotFound) as error:
+    except (ConflictError, NotFoundError) as error:
         yield str(error)
         return
     if record is None:

@@ -21,7 +21,7 @@ from engine.settings import InputSettings
 from engine.storage.filesystems import absolute_url
 from engine.storage.store import Store
 from schemas.digests import canonical_json, sha256_hex
-from schemas.errors import Conflict, NotFound, SampleRejected, ShardDamaged
+from schemas.errors import ConflictError, NotFoundError, SampleRejectedError, ShardDamagedError
 from schemas.ledger import SnapshotEntry
 
 # what the reader and the decoder say; other codes are the finder's and the teacher's, who are not asked again
@@ -42,15 +42,15 @@ class InputsReader:
         self._open: tuple[str, Shard, str] | None = None
 
     def problems(self, store: Store, entry: SnapshotEntry) -> Iterator[str]:
-        """What differs between a committed unit and its shard, in words. Raises EnvironmentProblem, OSError."""
+        """What differs between a committed unit and its shard, in words. Raises RuntimeEnvironmentError, OSError."""
         try:
             record = read_commit(store, entry.unit, entry.fingerprint)
             rows = {row["index"]: row for row in read_evidence(store, entry).to_pylist()}
             codes = {row["index"]: row["code"] for row in read_rejections(store, entry).to_pylist()}
             if record is None:
-                raise NotFound("its commit record is gone")
+                raise NotFoundError("its commit record is gone")
             shard, digest = self._shard(entry.shard)
-        except (Conflict, NotFound, ShardDamaged) as error:
+        except (ConflictError, NotFoundError, ShardDamagedError) as error:
             yield str(error)
             return
         if record.parts.reading != reading_digest(self._settings):
@@ -78,7 +78,7 @@ class InputsReader:
                 data = next(images) if raw.rejected is None else b""
                 said = _sample_differences(raw, data, rows.get(raw.index), codes.get(raw.index))
                 yield from (f"sample {raw.index} ({raw.key!r}): {words}" for words in said)
-        except ShardDamaged as damage:
+        except ShardDamagedError as damage:
             yield str(damage)
             return
         yield from (
@@ -109,7 +109,7 @@ def _read_again(raw: RawSample, data: bytes) -> tuple[str | None, dict[str, int]
         if raw.rejected is not None:
             raise raw.rejected
         decoded = decode_sample_image(data, raw.source)
-    except SampleRejected as rejected:
+    except SampleRejectedError as rejected:
         return rejected.code, {}
     return None, {
         "width": decoded.width,

@@ -13,7 +13,7 @@ from engine.reading.formats.parquet import read_parquet_image
 from engine.reading.shard_cache import Spool, stat_shard
 from engine.settings import StorageSettings
 from engine.storage.filesystems import absolute_url, open_filesystem
-from schemas.errors import NotFound, ShardDamaged
+from schemas.errors import NotFoundError, ShardDamagedError
 from schemas.records import Pixels
 
 MOVED = "if the shards moved, name their new place with `--root WAS=NOW` (a training stream: `roots`)"
@@ -28,7 +28,7 @@ def read_pixels(
 
     pixels: a Pixels record or a row's plain `pixels` dictionary
     roots:  URL prefixes and what stands for them now, e.g. {"s3://a/": "/mnt/a/"}; the longest match counts
-    raises: NotFound when the file or the range is not there
+    raises: NotFoundError when the file or the range is not there
     """
     where = pixels if isinstance(pixels, Pixels) else Pixels.model_validate(dict(pixels))
     url = absolute_url(rebase(where.url, roots or {}))
@@ -40,9 +40,9 @@ def read_pixels(
     try:
         data = bytes(filesystem.cat_file(path, start=start, end=end))
     except FileNotFoundError as error:
-        raise NotFound(f"{url} does not exist; {MOVED}") from error
+        raise NotFoundError(f"{url} does not exist; {MOVED}") from error
     if where.length is not None and len(data) != where.length:
-        raise NotFound(
+        raise NotFoundError(
             f"{url}: {len(data)} of {where.length} bytes at {start}; the shard is not the one labelled"
         )
     return data
@@ -61,5 +61,5 @@ def _parquet_row(url: str, row_group: int, row: int, column: str, storage: Stora
     try:
         path = Path(url) if "://" not in url else Spool().fetch(stat_shard(url, storage), storage)
         return read_parquet_image(path, url, row_group, row, column)
-    except (ShardDamaged, FileNotFoundError) as error:
-        raise NotFound(f"{error}; {MOVED}") from error
+    except (ShardDamagedError, FileNotFoundError) as error:
+        raise NotFoundError(f"{error}; {MOVED}") from error

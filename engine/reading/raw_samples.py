@@ -14,7 +14,7 @@ from typing import Any
 from engine.reading.captions import StoredCaption
 from engine.redaction import url_without_secrets
 from schemas.digests import canonical_json
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from schemas.labeler import Spans
 from schemas.records import Pixels
 
@@ -45,7 +45,7 @@ class RawSample:
     caption: str = ""
     source: Source = field(default_factory=Source)
     meta: Mapping[str, Any] = field(default_factory=dict)
-    rejected: SampleRejected | None = None
+    rejected: SampleRejectedError | None = None
     spans: Spans = ()
 
 
@@ -67,7 +67,7 @@ def source_of(fields: Mapping[str, Any]) -> Source:
 def meta_of(fields: Mapping[str, Any], keep: Sequence[str], caption: StoredCaption) -> dict[str, Any]:
     """The kept fields that the sample has, and the caption's length where it was cut.
 
-    raises: SampleRejected JSON_BAD when a kept value cannot be written as UTF-8
+    raises: SampleRejectedError JSON_BAD when a kept value cannot be written as UTF-8
     """
     meta = {name: fields[name] for name in keep if name in fields}
     if caption.cut_from is not None:
@@ -75,7 +75,7 @@ def meta_of(fields: Mapping[str, Any], keep: Sequence[str], caption: StoredCapti
     try:
         canonical_json(meta).decode("utf-8")
     except ValueError as error:
-        raise SampleRejected("JSON_BAD", f"a field named in input.keep: {error}") from error
+        raise SampleRejectedError("JSON_BAD", f"a field named in input.keep: {error}") from error
     return meta
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from engine.settings import StorageSettings
 from engine.storage.filesystems import absolute_url, check_shard_url, open_filesystem, reaching
 from engine.storage.retry import tried_again
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 
 MAX_URLS = 10_000_000
 MAX_LIST_BYTES = 2**30
@@ -23,7 +23,7 @@ _QUERY = re.compile(r"://.*\?[\w.~-]+=")  # as of a signed URL; any other `?` st
 def expand_urls(patterns: Sequence[str], storage: StorageSettings | None = None) -> list[str]:
     """Every shard that the patterns name, as absolute URLs; `@FILE` stands for the patterns in it, one a line.
 
-    raises: NotFound for a glob without a match, ConfigError for a malformed brace or too many names
+    raises: NotFoundError for a glob without a match, ConfigError for a malformed brace or too many names
     """
     urls: dict[str, None] = {}
     for pattern in _listed(patterns, storage):
@@ -59,7 +59,7 @@ def _lines_of(where: str, storage: StorageSettings | None) -> list[str]:
                 raise ConfigError(f"input.urls: {where} has {size} bytes, at most {MAX_LIST_BYTES}")
             text = bytes(filesystem.cat_file(path)).decode("utf-8")
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFound(f"input.urls: the list {where} is no file") from error
+        raise NotFoundError(f"input.urls: the list {where} is no file") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"input.urls: {where} is not UTF-8 text (byte {error.start})") from None
     lines = [line.strip() for line in text.splitlines()]
@@ -108,5 +108,5 @@ def _glob(pattern: str, storage: StorageSettings | None) -> list[str]:
     with reaching(pattern):
         names = sorted(name for name in filesystem.glob(path) if filesystem.isfile(name))
     if not names:
-        raise NotFound(f"input.urls: no file matches {pattern}")
+        raise NotFoundError(f"input.urls: no file matches {pattern}")
     return [absolute_url(protocol + name.lstrip("/") if protocol else name) for name in names]

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 
 from engine.storage.retry import retried
 from engine.storage.store import Store
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 
 log = logging.getLogger(__name__)
 CREATORS = 8
@@ -25,7 +25,8 @@ def check_store(store: Store, single_writer: bool = False) -> None:
     """Write a few small objects and delete them again, for which it needs the right to.
 
     single_writer: accept a store that ignores conditions, with a warning; then only one run may ever write there
-    raises:        EnvironmentProblem that names what the store gets wrong, or which right is missing, and the remedy
+    raises:        RuntimeEnvironmentError that names what the store gets wrong, or which right is missing, and the
+                   remedy
     """
     # not in a folder: a disk would keep the empty folder
     names = [f"self-test-{secrets.token_hex(8)}-{name}" for name in ("twice", "empty", "race")]
@@ -34,7 +35,7 @@ def check_store(store: Store, single_writer: bool = False) -> None:
     if not lies:
         return
     if not single_writer:
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"{store.url}: {'; '.join(lies)}. Two runs could both commit a unit there. Use a store that honours "
             "conditional writes (a local disk, AWS S3, a MinIO or Ceph of 2025 or later), or set run.single_writer: "
             "true and never let two runs write to this output"
@@ -50,7 +51,7 @@ def _deleted_after(store: Store, names: list[str]) -> Iterator[None]:
     except BaseException as error:
         # out of reach after all tries: to clean up, one more is enough
         tries = _once if isinstance(error, OSError) else retried
-        with suppress(OSError, EnvironmentProblem):
+        with suppress(OSError, RuntimeEnvironmentError):
             _delete(store, names, tries)
         raise
     _delete(store, names, retried)
@@ -64,8 +65,8 @@ def _delete(store: Store, names: list[str], tries: Callable[[Callable[[], None]]
     for name in names:
         try:
             tries(functools.partial(store.delete, name))
-        except EnvironmentProblem as error:
-            raise EnvironmentProblem(
+        except RuntimeEnvironmentError as error:
+            raise RuntimeEnvironmentError(
                 f"{store.url}/{name}: the self-test wrote it and may not delete it ({error}). Allow deletion under "
                 "this prefix (s3:DeleteObject, storage.objects.delete), which `clean` needs too, and delete "
                 f"self-test-* there"
@@ -89,9 +90,9 @@ def _lies(store: Store, twice: str, empty: str, race: str) -> Iterator[str]:
 
 
 def _create_first(store: Store, name: str, data: bytes) -> None:
-    """Create a new object. Raises EnvironmentProblem when it does not stand there afterwards."""
+    """Create a new object. Raises RuntimeEnvironmentError when it does not stand there afterwards."""
     if not _put(store, name, data) and store.read(name) != data:
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"{store.url}/{name} could not be created although it is new; check that only Groundswell writes there"
         )
 

@@ -16,7 +16,7 @@ import fsspec
 
 from engine.redaction import url_without_secrets
 from engine.settings import StorageSettings
-from schemas.errors import ConfigError, EnvironmentProblem
+from schemas.errors import ConfigError, RuntimeEnvironmentError
 from schemas.ledger import bare_url
 
 # bases of botocore's errors that another try may mend; none of them is an OSError
@@ -60,7 +60,7 @@ def check_shard_url(url: str) -> str:
 def open_filesystem(url: str, storage: StorageSettings | None = None) -> tuple[Any, str]:
     """The filesystem of an absolute URL and the path inside it.
 
-    raises: EnvironmentProblem when the protocol's package is not installed
+    raises: RuntimeEnvironmentError when the protocol's package is not installed
     """
     url = absolute_url(url)
     if "://" not in url:
@@ -70,7 +70,7 @@ def open_filesystem(url: str, storage: StorageSettings | None = None) -> tuple[A
         filesystem = fsspec.filesystem(protocol, **_options(protocol, storage))
     except ImportError as error:
         package = {"s3": "s3", "gs": "gcs"}.get(protocol, protocol)
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"{protocol}:// needs a package that is missing ({error}); pip install 'groundswell[{package}]'"
         ) from error
     return filesystem, "/" + rest if protocol == "memory" else rest
@@ -80,13 +80,13 @@ def open_filesystem(url: str, storage: StorageSettings | None = None) -> tuple[A
 def reaching(url: str) -> Iterator[None]:
     """Around a call to a store: its library's errors become ours.
 
-    raises: OSError for passing trouble (worth another try), EnvironmentProblem for what waiting does not mend;
+    raises: OSError for passing trouble (worth another try), RuntimeEnvironmentError for what waiting does not mend;
             FileNotFoundError and FileExistsError are answers and pass through
     """
     try:
         yield
     except PermissionError as error:
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"{_hidden(url)}: access denied ({error}); check rights or storage.profile"
         ) from error
     except Exception as error:
@@ -95,7 +95,7 @@ def reaching(url: str) -> Iterator[None]:
             raise
         if any(base.__name__ in _PASSING for base in kind.__mro__):
             raise ConnectionError(f"{_hidden(url)}: {error}") from error
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"{_hidden(url)}: {error}; set storage.profile, storage.endpoint_url or the AWS environment variables"
         ) from error
 

@@ -16,21 +16,21 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 
 TEMPORARY = ".tmp-"
 _OWNED = re.compile(re.escape(TEMPORARY) + r"([0-9a-f]{12})-(\d+)-[0-9a-f]+\Z")
 
 
 def create_file(full: str, data: bytes) -> None:
-    """Create a file that is not there yet. Raises FileExistsError, and EnvironmentProblem without hard links."""
+    """Create a file that is not there yet. Raises FileExistsError, and RuntimeEnvironmentError without hard links."""
     # open(path, "xb") is exclusive, but a crash between open and write leaves a broken record for ever
     temporary = _write_temporary(full, data)
     try:
         os.link(temporary, full)
     except OSError as error:
         if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{os.path.dirname(full)}: this file system has no hard links, so a record cannot be created by "
                 "one writer alone; choose another disk for output.url"
             ) from error

@@ -17,26 +17,26 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 
 MAX_FOOTER_BYTES = 16 * 2**20
 _MARK = b"ARROW:extension:"
 
 
-class UnfitFooter(ValueError):
+class UnsafeFooterError(ValueError):
     """Not the end of a Parquet file, or one that is too long."""
 
 
 def footer_of(file: BinaryIO) -> bytes:
-    """The footer's raw bytes. Raises UnfitFooter."""
+    """The footer's raw bytes. Raises UnsafeFooterError."""
     total = file.seek(0, os.SEEK_END)
     file.seek(max(total - 8, 0))
     tail = file.read(8)
     if total < 12 or tail[4:] != b"PAR1":
-        raise UnfitFooter(f"{total} bytes that do not end as a Parquet file does")
+        raise UnsafeFooterError(f"{total} bytes that do not end as a Parquet file does")
     size = int.from_bytes(tail[:4], "little")
     if size > MAX_FOOTER_BYTES:
-        raise UnfitFooter(f"a footer of {size} bytes, at most {MAX_FOOTER_BYTES}")
+        raise UnsafeFooterError(f"a footer of {size} bytes, at most {MAX_FOOTER_BYTES}")
     file.seek(max(total - 8 - size, 0))
     return file.read(size)
 
@@ -62,7 +62,7 @@ def table_bytes(table: pa.Table, row_group_size: int) -> bytes:
 
 
 def read_table(data: bytes, schema: pa.Schema, where: str) -> pa.Table:
-    """The table in the bytes of a file of ours, of exactly the given schema. Raises Conflict."""
+    """The table in the bytes of a file of ours, of exactly the given schema. Raises ConflictError."""
     with _unreadable_told(where):
         return _opened(data, schema, where).read(use_threads=False)
 
@@ -78,12 +78,12 @@ def read_batches(
 
 def _opened(data: bytes, schema: pa.Schema, where: str) -> pq.ParquetFile:
     if names_extension_type(footer_of(io.BytesIO(data))):
-        raise Conflict(
+        raise ConflictError(
             f"{where} names an Arrow extension type; Groundswell wrote no such file, do not use it"
         )
     file = pq.ParquetFile(pa.BufferReader(data))
     if not file.schema_arrow.equals(schema):
-        raise Conflict(
+        raise ConflictError(
             f"{where} has other columns than this version of Groundswell writes: {file.schema_arrow.names[:20]}"
         )
     return file
@@ -94,4 +94,4 @@ def _unreadable_told(where: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise Conflict(f"{where} is not a readable Parquet file: {error}") from error
+        raise ConflictError(f"{where} is not a readable Parquet file: {error}") from error

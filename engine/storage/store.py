@@ -16,7 +16,7 @@ from engine.settings import StorageSettings
 from engine.storage.filesystems import absolute_url, open_filesystem, reaching
 from engine.storage.local_files import TEMPORARY, create_file, replace_file
 from engine.storage.retry import tried_again
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 
 _IN_MEMORY = threading.Lock()  # memory:// lives in one process; its check and its write must be one step
 
@@ -31,12 +31,12 @@ class Store:
 
     @tried_again
     def read(self, path: str) -> bytes:
-        """The object's bytes. Raises NotFound."""
+        """The object's bytes. Raises NotFoundError."""
         try:
             with reaching(self.url):
                 return bytes(self._fs.cat_file(self._full(path)))
         except FileNotFoundError as error:
-            raise NotFound(f"{self.url}/{path} does not exist") from error
+            raise NotFoundError(f"{self.url}/{path} does not exist") from error
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Create the object; True when this call created it, False when the name was taken.
@@ -103,12 +103,12 @@ class Store:
 
     @tried_again
     def size(self, path: str) -> int:
-        """Bytes of the object. Raises NotFound."""
+        """Bytes of the object. Raises NotFoundError."""
         try:
             with reaching(self.url):
                 return int(self._fs.size(self._full(path)))
         except FileNotFoundError as error:
-            raise NotFound(f"{self.url}/{path} does not exist") from error
+            raise NotFoundError(f"{self.url}/{path} does not exist") from error
 
     @property
     def is_local(self) -> bool:

@@ -12,12 +12,12 @@ from typing import Any
 from engine.redaction import redacted
 from schemas.codes import check_code
 from schemas.digests import canonical_json
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from schemas.ledger import Unit
 from schemas.records import DroppedPhrase, Rejection, Sample
 
 
-def rejection_row(unit: Unit, index: int, key: str, rejected: SampleRejected) -> dict[str, Any]:
+def rejection_row(unit: Unit, index: int, key: str, rejected: SampleRejectedError) -> dict[str, Any]:
     """A plain row in the form of `schemas.arrow.REJECTIONS`."""
     record = Rejection(
         unit=unit.name,

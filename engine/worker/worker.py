@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from engine.ledger.attempts import BACK_OFF_AFTER, ManyAttempts, begin_attempt
+from engine.ledger.attempts import BACK_OFF_AFTER, TooManyAttemptsError, begin_attempt
 from engine.ledger.commits import commit_unit, entry_of, read_commit
 from engine.ledger.shard_facts import index_shard, record_facts
 from engine.ledger.unit_result import UnitResult
@@ -74,7 +74,7 @@ class Worker:
                 return Outcome(task=task, facts=facts)
             entry = self._label(task, task.unit, task.parts)
             return Outcome(task=task, entry=entry, batch_size=self._batch_size)
-        except ManyAttempts:
+        except TooManyAttemptsError:
             return Outcome(task=task, put_back=True)
         except Exception as error:
             return ended_by(task, error)

@@ -23,7 +23,7 @@ from engine.views import View, open_view, write_view
 from pipelines.labels.photo import read_photo_bytes
 from pipelines.labels.tables import Report, Table
 from schemas.digests import canonical_json, sha256_hex
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from schemas.ledger import DataFile
 from schemas.records import Pixels
 
@@ -70,7 +70,8 @@ def materialize_webdataset(
     """Write a view's rows with their images into tars under `to`.
 
     overwrite: replace the tars of another view that stand there
-    Raises NotFound for images that are gone, Conflict for images that changed, or where another view's tars stand.
+    Raises NotFoundError for images that are gone, ConflictError for images that changed, or where another view's tars
+    stand.
     """
     view, store = open_view(view_url, storage), open_store(to, storage)
     _refuse_another(store, view, to, overwrite)
@@ -108,13 +109,13 @@ def pixels(url: str, offset: int, length: int) -> dict[str, Any]:
 
 
 def _refuse_another(store: Store, view: View, to: str, overwrite: bool) -> None:
-    """Raise Conflict where another view's tars stand, unless they are replaced."""
+    """Raise ConflictError where another view's tars stand, unless they are replaced."""
     if overwrite or not store.exists(MANIFEST):
         return
     where, remedy = f"{to}/{MANIFEST}", "choose another folder"
     there = record_from(Materialized, store.read(MANIFEST), where, "a manifest of tars", remedy).digest
     if there != view.manifest.digest:
-        raise Conflict(
+        raise ConflictError(
             f"{to} already holds the tars of view {there}: choose another folder, or add --overwrite"
         )
 

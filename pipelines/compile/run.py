@@ -18,7 +18,7 @@ from pipelines.compile.report import CompileReport, Tally
 from pipelines.compile.rules import apply_policy
 from pipelines.quality.decoys import DecoyTally
 from schemas.codes import explain_counts
-from schemas.errors import ConfigError, Conflict, NotFound, UnfinishedError
+from schemas.errors import ConfigError, ConflictError, NotFoundError, UnfinishedError
 
 Progress = Callable[[str, int, int], None]
 
@@ -38,9 +38,9 @@ def compile_view(
     overwrite:        replace another view that stands at `out_url`
     allow_unlabelled: write an empty view where no sample is labelled, for an experiment that counts it
     Raises ConfigError when the policy asks for what the evidence no longer holds, or names a calibration of other
-    scores or a gold that is none; NotFound without evidence or gold; Conflict when `out_url` holds another view or
-    the evidence is not what its snapshot says; UnfinishedError, before anything is written, when no sample of the
-    evidence is labelled.
+    scores or a gold that is none; NotFoundError without evidence or gold; ConflictError when `out_url` holds another
+    view or the evidence is not what its snapshot says; UnfinishedError, before anything is written, when no sample of
+    the evidence is labelled.
     """
     evidence = open_evidence(evidence_url, storage)
     if not allow_unlabelled:
@@ -87,12 +87,12 @@ def continued_policy(
     """
     try:
         stored = open_view(view_url, storage).manifest.provenance.get("policy")
-    except NotFound:
+    except NotFoundError:
         return policy
     if not isinstance(stored, dict):
         return policy
     try:
-        policy, taken = policy.continued(stored)
+        policy, taken = policy.continue_from(stored)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ConfigError(
@@ -134,7 +134,7 @@ def _compiled_rows(
         if progress:
             progress("samples", done, expected)
     if (tally.samples_in, tally.regions_in) != (expected, regions):
-        raise Conflict(
+        raise ConflictError(
             f"the snapshot promises {expected} samples and {regions} regions, its files hold {tally.samples_in} and "
             f"{tally.regions_in}: run `groundswell verify`"
         )

@@ -15,7 +15,7 @@ from typing import Any
 from pipelines.demo.layout import Places
 from pipelines.demo.recipe import Recipe
 from pipelines.steps.cache import Journal, code_digest, refuse_foreign
-from schemas.errors import Conflict, GroundswellError, NotFound, UnfinishedError
+from schemas.errors import ConflictError, GroundswellError, NotFoundError, UnfinishedError
 
 Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
@@ -53,7 +53,7 @@ class DemoResult:
 def run_demo(folder: Path, recipe: Recipe, *, progress: Progress, say: Say) -> DemoResult:
     """Render, teach, label, compile, train, evaluate, audit, report. Steps that are done are not done again.
 
-    raises: Conflict for a folder that holds something else
+    raises: ConflictError for a folder that holds something else
     """
     refuse_foreign(folder)
     places = Places(folder)
@@ -130,7 +130,7 @@ class _Steps:
             self.places.evidence, self.recipe.policy, self.places.view, progress=self.progress
         )
         if report.snapshot_digest != evidence_digest:
-            raise Conflict(
+            raise ConflictError(
                 f"{self.places.evidence} now publishes {report.snapshot_digest}, the demo labelled {evidence_digest}: "
                 f"another job wrote there; remove {self.places.evidence} and run the demo again"
             )
@@ -172,7 +172,10 @@ def forget_damaged(evidence: str) -> None:
 
     try:
         verify(evidence)
-    except (Conflict, NotFound):  # without a snapshot nothing was labelled: a run publishes before it begins
+    except (
+        ConflictError,
+        NotFoundError,
+    ):  # without a snapshot nothing was labelled: a run publishes before it begins
         _forget(Path(evidence))
 
 

@@ -11,7 +11,7 @@ from engine.storage.store import open_store
 
 
 def clean(url: str, storage: StorageSettings | None = None) -> dict[str, Any]:
-    """Collect an output's orphans; the JSON of docs/interfaces.md. Raises NotFound where no output is."""
+    """Collect an output's orphans; the JSON of docs/interfaces.md. Raises NotFoundError where no output is."""
     store = open_store(url, storage)
     latest_snapshot(store)  # a wrong folder is said to be one before anything is looked at
     collected = collect_orphans(store)

@@ -18,7 +18,7 @@ from engine.task import Factory
 from engine.worker.find_phrases import find_phrases
 from engine.worker.loading import make
 from schemas.decoys import DecoyPool
-from schemas.errors import ConfigError, SampleRejected, ShardDamaged
+from schemas.errors import ConfigError, SampleRejectedError, ShardDamagedError
 from schemas.labeler import FoundPhrases, PhraseFinder
 from schemas.ledger import bare_url
 from teacher.decoys.pool import pool_from_captions
@@ -60,7 +60,7 @@ def _captions(settings: InputSettings, seed: int, shards: Sequence[ShardStat]) -
     for stat in shards:
         try:
             best = heapq.nsmallest(MAX_CAPTIONS // len(shards), _of_shard(settings, seed, stat))
-        except ShardDamaged as damage:  # labelling says so, with its unit
+        except ShardDamagedError as damage:  # labelling says so, with its unit
             log.info("no captions for the pool of decoys from %s: %s", stat.url, damage.code)
             continue
         read += 1
@@ -81,7 +81,7 @@ def _of_shard(settings: InputSettings, seed: int, stat: ShardStat) -> Iterator[t
 def _found(finder: PhraseFinder, captions: Sequence[str]) -> Iterator[FoundPhrases]:
     for first in range(0, len(captions), _AT_ONCE):
         for found in find_phrases(finder, captions[first : first + _AT_ONCE]):
-            if not isinstance(found, SampleRejected):
+            if not isinstance(found, SampleRejectedError):
                 yield found
 
 

@@ -21,8 +21,8 @@ from pipelines.label.decoy_pool import PlannedDecoys, plan_decoys
 from pipelines.label.job import JobConfig
 from pipelines.label.run_records import JobRecord, PlanRecord
 from pipelines.label.teacher_spec import Factories
-from schemas.digests import short
-from schemas.errors import ShardDamaged
+from schemas.digests import shorten_digest
+from schemas.errors import ShardDamagedError
 from schemas.ledger import FailedUnit, unit_name
 
 
@@ -44,7 +44,7 @@ class Setting:
     def of(cls, job: JobConfig, factories: Factories, frozen: PlanRecord | None = None) -> Setting:
         """Look at a job's files. Reads sizes and versions; shards only to draw a pool of decoys that is not frozen yet.
 
-        frozen: take its shards instead of listing them, and raise Conflict unless it still holds
+        frozen: take its shards instead of listing them, and raise ConflictError unless it still holds
         """
         listed = frozen.urls() if frozen else expand_urls(job.input.urls, job.input.storage)
         store = open_store(job.output.url, job.output.storage)
@@ -125,8 +125,8 @@ class Setting:
             retried(lambda: self.store.put_if_absent(path, data))
         if self.decoys is not None:
             self.decoys.record(self.store)
-        put_record(self.store, f"jobs/{short(job.digest)}.json", job)
-        put_record(self.store, f"plans/{short(frozen.digest())}.json", frozen)
+        put_record(self.store, f"jobs/{shorten_digest(job.digest)}.json", job)
+        put_record(self.store, f"plans/{shorten_digest(frozen.digest())}.json", frozen)
 
 
 def _selection(job: JobConfig, shards: list[str], store: Store) -> Selection | None:
@@ -142,7 +142,7 @@ def _selection(job: JobConfig, shards: list[str], store: Store) -> Selection | N
 def _look(url: str, job: JobConfig) -> ShardStat | FailedUnit:
     try:
         return stat_shard(url, job.input.storage)
-    except ShardDamaged as damage:
+    except ShardDamagedError as damage:
         return _missing_shard(url, damage.code, damage.detail)
 
 

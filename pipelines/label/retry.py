@@ -19,8 +19,8 @@ from pipelines.label.rejection_limit import judge, record_limit
 from pipelines.label.run import start
 from pipelines.label.run_records import read_job
 from pipelines.label.teacher_spec import TEACHER, Factories
-from schemas.digests import short
-from schemas.errors import ConfigError, Conflict
+from schemas.digests import shorten_digest
+from schemas.errors import ConfigError, ConflictError
 
 QUARANTINED = (
     "{count} committed units hold a sample that crashed, hung or ate the memory; that is their result, and retry "
@@ -42,8 +42,8 @@ def retry(
     """Redo the failed units of an output; the summary of docs/interfaces.md, and `redone`: units and shards handed out.
 
     overrides: `run.actors.max=8`, `input.storage.profile=x`: how to run and to reach buckets, nothing of the job
-    raises:    NotFound without a snapshot or a job record; ConfigError when an override makes it another job; Conflict
-               when inputs or teacher are others than those of the committed units
+    raises:    NotFoundError without a snapshot or a job record; ConfigError when an override makes it another job;
+               ConflictError when inputs or teacher are others than those of the committed units
     """
     store = open_store(url)
     before = latest_snapshot(store)
@@ -65,7 +65,7 @@ def retry(
 
     def narrow(work: Labelling) -> None:
         if work.committed < summary["units"]["committed"]:
-            raise Conflict(
+            raise ConflictError(
                 f"{summary['units']['committed'] - work.committed} committed units are of other inputs, another "
                 "teacher, other phrases or another reading of keys than there are now; `groundswell label` with the "
                 "job's file redoes them"
@@ -87,7 +87,7 @@ def _kept_job(store: Store, digest: str, overrides: Sequence[str]) -> JobConfig:
     values = {**record.job, "output": {"url": store.url}}
     if told is not None:
         values["run"] = told.settings.model_dump(mode="json", exclude=_SAID_ANEW)
-    job = settings_of(values, JobConfig, overrides, f"{store.url}/jobs/{short(digest)}.json")
+    job = settings_of(values, JobConfig, overrides, f"{store.url}/jobs/{shorten_digest(digest)}.json")
     if job.digest() != digest:
         raise ConfigError(
             f"{' '.join(overrides)} makes it another job; retry redoes units of the one in {store.url}, so --set takes "

@@ -34,8 +34,8 @@ from pipelines.label.resolved_job import Setting
 from pipelines.label.run_records import PlanRecord
 from pipelines.label.teacher_spec import TEACHER, Factories
 from pipelines.label.train_overlap import seen_in_training
-from schemas.digests import short
-from schemas.errors import ConfigError, Conflict, NotFound
+from schemas.digests import shorten_digest
+from schemas.errors import ConfigError, ConflictError, NotFoundError
 
 log = logging.getLogger(__name__)
 __all__ = ["label", "start", "status", "throw_away", "verify"]
@@ -55,7 +55,7 @@ def label(
     limit:   label only the first so many samples, into an output of its own that is deleted at the end
     keep:    with a limit, the folder that this output goes to instead, to be looked at
     address: a running Ray cluster; else `run.address`, then RAY_ADDRESS, then one of this machine (executor: ray)
-    frozen:  a plan made before; Conflict when a shard, the job, the teacher or the phrases are others by now
+    frozen:  a plan made before; ConflictError when a shard, the job, the teacher or the phrases are others by now
     raises:  KeyboardInterrupt after Ctrl-C, when the running units are finished and published;
              errors of `schemas.errors`. Failed units do not raise: they are counted and listed in the summary;
              nor do rejected samples: `judged` says whether they are more than `run.max_rejected` allows
@@ -111,20 +111,21 @@ def start(
 
 
 def _refuse_other_job(setting: Setting) -> None:
-    """Raise Conflict where a sample limit would publish less over the evidence of another job."""
+    """Raise ConflictError where a sample limit would publish less over the evidence of another job."""
     try:
         newest = latest_snapshot(setting.store)
-    except NotFound:
+    except NotFoundError:
         return
     if newest.job_digest != setting.job.digest():
-        raise Conflict(
-            f"--keep {setting.store.url} holds the evidence of another job, {short(newest.job_digest)}; expected a new "
-            "or empty folder, or an earlier output of the same job; name another folder"
+        raise ConflictError(
+            f"--keep {setting.store.url} holds the evidence of another job, "
+            f"{shorten_digest(newest.job_digest)}; expected a "
+            "new or empty folder, or an earlier output of the same job; name another folder"
         )
 
 
 def _look_for_files(work: Labelling) -> None:
-    """Of what counts as done, before it is called done. Raises Conflict when a file is gone."""
+    """Of what counts as done, before it is called done. Raises ConflictError when a file is gone."""
     newest = work.newest
     if newest is not None and not check_files(work.store, newest, work.plan.admits):
         log.warning(

@@ -17,7 +17,7 @@ from engine.ledger.verify_deep import InputsReader
 from engine.settings import InputSettings, StorageSettings
 from engine.storage.store import Store, open_store
 from pipelines.label.run_records import read_job
-from schemas.digests import short
+from schemas.digests import shorten_digest
 
 
 def verify_deep(
@@ -32,7 +32,7 @@ def verify_deep(
     storage:       how the output is reached
     input_storage: how the shards are reached; the output does not know, since it is no part of a job's identity
     roots:         URL prefixes of shards that moved, and what stands for them now
-    raises: as `verify`; Conflict names what differs, the first 50 of many
+    raises: as `verify`; ConflictError names what differs, the first 50 of many
     """
     summary = verify(url, progress, storage)
     store = open_store(url, storage)
@@ -49,10 +49,10 @@ def verify_deep(
 
 
 def job_input(store: Store, job_digest: str) -> InputSettings:
-    """The `input` section of the job that an output was made for. Raises NotFound, Conflict."""
+    """The `input` section of the job that an output was made for. Raises NotFoundError, ConflictError."""
     record = read_job(store, job_digest)
     try:
         return InputSettings.model_validate(record.job.get("input"))
     except ValidationError as error:
-        where = f"{store.url}/jobs/{short(job_digest)}.json"
+        where = f"{store.url}/jobs/{shorten_digest(job_digest)}.json"
         raise unreadable(where, "the record of a job", error, "label into another output") from error

@@ -144,7 +144,7 @@ class StatsReport(Report):
 def statistics_of(
     url: str, *, top: int = 20, storage: StorageSettings | None = None, progress: Progress | None = None
 ) -> StatsReport:
-    """Numbers of the labels at `url`, with the `top` most frequent head nouns. Raises NotFound."""
+    """Numbers of the labels at `url`, with the `top` most frequent head nouns. Raises NotFoundError."""
     labels = open_labels(url, storage)
     counts = _Counts(has_fates=labels.kind != "evidence")
     for done, row in enumerate(labels.rows(), start=1):

@@ -18,7 +18,7 @@ from pipelines.rounds.measure import measure_models, number_of
 from pipelines.rounds.settings import RoundsConfig
 from pipelines.rounds.stop_rules import Stop, after_audit, after_compile, after_evaluate, after_label
 from pipelines.steps.cache import Journal
-from schemas.errors import GroundswellError, NotFound
+from schemas.errors import GroundswellError, NotFoundError
 from student.settings.train import TrainSettings
 from teacher.labelers.glip_digest import model_files
 
@@ -163,7 +163,7 @@ class Round:
         open_audit(self.places.view, folder, n=gate.n, seed=gate.seed)
         try:
             findings: dict[str, Any] | None = report_audit(folder, view=self.places.view).data()
-        except NotFound:
+        except NotFoundError:
             findings = None
         self.results["audit"] = findings
         return after_audit(gate, findings, str(folder))

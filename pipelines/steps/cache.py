@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.digests import digest_of
-from schemas.errors import Conflict, GroundswellError
+from schemas.errors import ConflictError, GroundswellError
 
 ROOMS = ("schemas", "engine", "teacher", "student", "pipelines")
 STEPS = "steps"
@@ -123,9 +123,12 @@ class Journal:
 
 
 def refuse_foreign(folder: Path, what: str = "demo") -> None:
-    """Raise Conflict for a folder with content that no `what` made: steps write, and may remove, what lies there."""
+    """Raise ConflictError for a folder with content that no `what` made.
+
+    Steps write, and may remove, what lies there.
+    """
     if folder.is_dir() and any(folder.iterdir()) and not (folder / STEPS).is_dir():
-        raise Conflict(
+        raise ConflictError(
             f"{folder} holds files that no {what} made, and a {what} would remove what stands in its way; "
             "give a new or empty folder"
         )

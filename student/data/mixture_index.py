@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.views import View
-from schemas.digests import digest_of, short
+from schemas.digests import digest_of, shorten_digest
 from student.data.mixture_blocks import Blocks, block_keys, ordered_blocks, row_keys
 from student.data.mixture_counts import Tally, rarest_shown, repeat_numbers
 
@@ -72,7 +72,7 @@ def make_index(view: View, every_row: bool, repeat_threshold: float, by_row: boo
 def kept_index(view: View, every_row: bool, repeat_threshold: float, folder: Path) -> Index:
     """The block index of a large view, from the cache folder or made and put there."""
     key = digest_of([_FORMAT, view.manifest.digest, every_row, repeat_threshold])
-    path = folder / f"{short(key, 32)}.npz"
+    path = folder / f"{shorten_digest(key, 32)}.npz"
     if path.exists():
         return _read(path)
     index = make_index(view, every_row, repeat_threshold, by_row=False)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 
 LINES, SAMPLES, LEARNED = "metrics.jsonl", "samples.jsonl", "parameters.json"
 COUNT = "count/"
@@ -94,7 +94,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
         found = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
         return [{**record, "step": int(record["step"])} for record in found]
     except (ValueError, KeyError, TypeError) as error:
-        raise Conflict(
+        raise ConflictError(
             f"{path} is no log of a training ({type(error).__name__}: {str(error)[:100]}): mend or remove it; its "
             "counts are missing in the report then"
         ) from error

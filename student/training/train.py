@@ -33,7 +33,7 @@ def train(
     A run that was cut short continues from its last checkpoint; one that is done gives its report again.
     stop:   looked at after every step; once true, a checkpoint is written and KeyboardInterrupt raised
     told:   what others found of data and model, for the model card
-    raises: Conflict when `out` holds another run or is being written, or the data holds images of `evaluation`;
+    raises: ConflictError when `out` holds another run or is being written, or the data holds images of `evaluation`;
             GroundswellError when the loss is no number
     """
     torch.set_num_threads(settings.threads)

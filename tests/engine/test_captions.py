@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.reading.captions import MAX_BYTES, MAX_CHARS, caption_from_bytes, caption_from_text
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 
 
 def code_of(data: bytes) -> str:
-    with pytest.raises(SampleRejected) as caught:
+    with pytest.raises(SampleRejectedError) as caught:
         caption_from_bytes(data)
     return caught.value.code
 
@@ -19,7 +19,7 @@ def test_the_stored_caption_has_the_given_ones_code_points(text: str) -> None:
     try:
         given_text = text + " x"
         stored = caption_from_text(given_text)
-    except SampleRejected as rejected:
+    except SampleRejectedError as rejected:
         assert rejected.code == "CAP_UTF8"
         return
 
@@ -53,7 +53,7 @@ def test_what_is_no_caption_has_its_code(data: bytes, code: str) -> None:
 
 
 def test_a_lone_surrogate_in_json_text_is_rejected() -> None:
-    with pytest.raises(SampleRejected, match="CAP_UTF8"):
+    with pytest.raises(SampleRejectedError, match="CAP_UTF8"):
         caption_from_text("a \ud800 cat")
 
 

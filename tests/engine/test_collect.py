@@ -18,8 +18,8 @@ from engine.ledger.fingerprint import parts_of
 from engine.ledger.garbage import collect_orphans
 from engine.ledger.unit_result import UnitResult
 from engine.storage.store import Store, open_store
-from schemas.digests import short
-from schemas.errors import Conflict
+from schemas.digests import shorten_digest
+from schemas.errors import ConflictError
 from schemas.ledger import CommitRecord, Unit, unit_name
 from tests.engine.test_ledger import METHOD, row
 from tests.engine.test_snapshots import OTHER
@@ -132,7 +132,7 @@ def test_a_commit_that_cannot_be_read_stops_the_collection(tmp_path: Path) -> No
     path = tmp_path / commit_path(unit(0).name, parts_of(unit(0), METHOD).fingerprint())
     path.write_bytes(b"{}")
 
-    with pytest.raises(Conflict, match="cannot be read"):
+    with pytest.raises(ConflictError, match="cannot be read"):
         collect_orphans(store)
 
     assert len(files(store)) == 2
@@ -150,7 +150,7 @@ class Overtaken(Store):
 def test_a_collection_that_is_overtaken_deletes_nothing_more(tmp_path: Path) -> None:
     orphan(str(tmp_path))
 
-    with pytest.raises(Conflict, match="epoch 2 was claimed by"):
+    with pytest.raises(ConflictError, match="epoch 2 was claimed by"):
         collect_orphans(Overtaken(str(tmp_path)))
 
     assert len(files(open_store(str(tmp_path)))) == 2
@@ -204,7 +204,7 @@ def test_half_written_files_go_when_their_process_is_dead_and_stay_when_it_lives
 def test_paths_say_which_commit_decides(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     attempt(str(tmp_path), 0, 0.5, True, dies=False)
-    fingerprint16 = short(parts_of(unit(0), METHOD).fingerprint())
+    fingerprint16 = shorten_digest(parts_of(unit(0), METHOD).fingerprint())
 
     assert {path.rsplit("/", 1)[0] for path in files(store)} == {
         f"data/{unit(0).name}/{fingerprint16}",

@@ -11,7 +11,7 @@ from engine.driver.dispatch import MAX_ATTEMPTS, drive
 from engine.prefetch import ahead, mapped_ahead
 from engine.reading.shard_cache import ShardStat
 from engine.task import Failure, Outcome, Stop, Task
-from schemas.errors import EnvironmentProblem, GroundswellError
+from schemas.errors import GroundswellError, RuntimeEnvironmentError
 from schemas.ledger import Unit
 
 
@@ -186,7 +186,11 @@ def test_stopping_finishes_what_runs_and_hands_out_no_more() -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("EnvironmentProblem", EnvironmentProblem), ("sys", GroundswellError), ("X", GroundswellError)],
+    [
+        ("RuntimeEnvironmentError", RuntimeEnvironmentError),
+        ("sys", GroundswellError),
+        ("X", GroundswellError),
+    ],
 )
 def test_an_error_that_ends_the_run_is_raised_by_its_name(name: str, kind: type[Exception]) -> None:
     class Stopping(ScriptedPool):

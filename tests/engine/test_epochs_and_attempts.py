@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import engine.storage.retry
-from engine.ledger.attempts import ManyAttempts, attempt_path, attempts_of, begin_attempt
+from engine.ledger.attempts import TooManyAttemptsError, attempt_path, attempts_of, begin_attempt
 from engine.ledger.epochs import claim_epoch, epoch_path, latest_epoch, read_epoch
 from engine.storage.store import Store, open_store
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 
 FINGERPRINT = "sha256:" + "f" * 64
 
@@ -60,7 +60,7 @@ def test_a_later_epoch_of_another_job_stops_a_publisher_and_names_it(store: Stor
     theirs = claim_epoch(store, "label", "sha256:theirs")
 
     for _ in range(2):  # it stays so
-        with pytest.raises(Conflict, match=r"epoch 2 of another job \(theirs"):
+        with pytest.raises(ConflictError, match=r"epoch 2 of another job \(theirs"):
             ours.check_unrivalled()
     theirs.check_unrivalled()
 
@@ -69,10 +69,10 @@ def test_a_publisher_whose_own_claim_is_gone_publishes_no_more(store: Store) -> 
     ours = claim_epoch(store, "label", "sha256:ours")
     store.delete(epoch_path(1))
 
-    with pytest.raises(Conflict, match="deleted, moved or replaced"):
+    with pytest.raises(ConflictError, match="deleted, moved or replaced"):
         ours.check_unrivalled()
     claim_epoch(store, "label", "sha256:ours")  # in what stands in its place, the number is another's
-    with pytest.raises(Conflict, match="deleted, moved or replaced"):
+    with pytest.raises(ConflictError, match="deleted, moved or replaced"):
         ours.check_newest()
 
 
@@ -99,7 +99,7 @@ def test_any_later_epoch_stops_what_destroys(store: Store) -> None:
     claim_epoch(store, "label", "sha256:a")
 
     for _ in range(2):
-        with pytest.raises(Conflict, match="epoch 2 was claimed by"):
+        with pytest.raises(ConflictError, match="epoch 2 was claimed by"):
             cleaning.check_newest()
 
 
@@ -107,7 +107,7 @@ def test_an_epoch_that_cannot_be_read_is_a_conflict(store: Store) -> None:
     ours = claim_epoch(store, "label", "sha256:a")
     store.put_if_absent(epoch_path(2), b"{}")
 
-    with pytest.raises(Conflict, match="cannot be read"):
+    with pytest.raises(ConflictError, match="cannot be read"):
         ours.check_unrivalled()
 
 
@@ -128,7 +128,7 @@ def test_a_unit_with_many_attempts_may_be_refused_without_another_record(store: 
     for number in (1, 2, 3):
         assert begin_attempt(store, "u", FINGERPRINT, 1, "w", at_most=3) == number
 
-    with pytest.raises(ManyAttempts, match="u was begun 3 times"):
+    with pytest.raises(TooManyAttemptsError, match="u was begun 3 times"):
         begin_attempt(store, "u", FINGERPRINT, 1, "w", at_most=3)
 
     assert not store.exists(attempt_path("u", FINGERPRINT, 4))

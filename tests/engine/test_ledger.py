@@ -16,9 +16,9 @@ from engine.ledger.rows import rows_digest
 from engine.ledger.unit_result import UnitResult
 from engine.storage.safe_parquet import table_bytes
 from engine.storage.store import Store, open_store
-from schemas.arrow import EVIDENCE, table_of
+from schemas.arrow import EVIDENCE, build_table
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from schemas.ledger import CommitRecord, Unit, unit_name
 
 METHOD = Method(reading="sha256:r", teacher="sha256:t", phrases="sha256:p", evidence="sha256:e")
@@ -195,7 +195,7 @@ def test_a_record_about_something_else_is_a_conflict(tmp_path: Path) -> None:
     other["unit"]["name"] = "0" * 16 + "-00000000"
     path.write_text(json.dumps(other))
 
-    with pytest.raises(Conflict, match="is about"):
+    with pytest.raises(ConflictError, match="is about"):
         read_commit(store, UNIT.name, record.fingerprint)
 
 
@@ -206,13 +206,13 @@ def test_a_flipped_byte_is_refused_by_the_reader(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for at in range(0, len(whole), max(len(whole) // 50, 1)):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        with pytest.raises(Conflict, match="committed were"):
+        with pytest.raises(ConflictError, match="committed were"):
             read_evidence(store, entry_of(record))
 
 
 def test_equal_rows_are_equal_bytes_and_the_digest_is_over_content() -> None:
-    one, two = (table_bytes(table_of(result().rows, EVIDENCE, {"a": "b"}), 256) for _ in range(2))
-    other = table_bytes(table_of(result().rows, EVIDENCE, {"a": "c"}), 256)
+    one, two = (table_bytes(build_table(result().rows, EVIDENCE, {"a": "b"}), 256) for _ in range(2))
+    other = table_bytes(build_table(result().rows, EVIDENCE, {"a": "c"}), 256)
 
     assert sha256_hex(one) == sha256_hex(two) != sha256_hex(other)
     assert rows_digest(result().rows, result().rejections) == rows_digest(

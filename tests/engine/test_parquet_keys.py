@@ -22,7 +22,7 @@ from engine.reading.shards import Shard, open_shard
 from engine.settings import InputSettings
 from engine.storage.store import open_store
 from pipelines.label.run import label
-from schemas.errors import ShardDamaged
+from schemas.errors import ShardDamagedError
 from schemas.ledger import ShardFacts
 from schemas.settings import EvidenceSettings
 from tests.engine.small_teacher import FACTORIES
@@ -136,7 +136,7 @@ def test_a_cell_that_is_no_key_rejects_its_row_by_number(tmp_path: Path, keys: p
 )
 def test_a_type_that_tells_no_key_refuses_the_shard(tmp_path: Path, keys: pa.Array) -> None:
     with pytest.raises(
-        ShardDamaged, match="column 'key' has type .*, expected keys: text.* or drop the column"
+        ShardDamagedError, match="column 'key' has type .*, expected keys: text.* or drop the column"
     ) as caught:
         opened(write_table(tmp_path / "a.parquet", keys))
 

@@ -13,7 +13,7 @@ from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.reading.pixels import read_pixels, rebase
 from engine.storage.store import open_store
 from pipelines.label.run import label
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, picture, plain_captions, write_shard
 
@@ -87,5 +87,5 @@ def test_bytes_that_are_not_there_are_said_to_be(tmp_path: Path, pixels: dict) -
     (tmp_path / "short").write_bytes(b"0123456789")
     where = json.loads(json.dumps(pixels).replace("SHORT", str(tmp_path / "short")))
 
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         read_pixels(where)

@@ -25,7 +25,7 @@ from engine.storage.safe_parquet import table_bytes
 from engine.storage.store import Store, open_store
 from schemas.arrow import REJECTIONS
 from schemas.digests import digest_of
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from schemas.ledger import DataFile, FailedUnit, SampleCounts, Segment, ShardFacts, SnapshotEntry, Unit
 
 METHODS = [Method(f"sha256:{name}", "sha256:t", "sha256:p", "sha256:e") for name in "ab"]
@@ -245,7 +245,7 @@ def test_a_snapshot_that_names_a_unit_twice_is_refused(store: Store) -> None:
     both = (*snapshot.segments, write_segment(store, [twice], 2))
     double = snapshot.model_copy(update={"segments": both, "version": 2})
 
-    with pytest.raises(Conflict, match="stands twice"):
+    with pytest.raises(ConflictError, match="stands twice"):
         list(snapshot_entries(store, double))
 
 
@@ -254,7 +254,7 @@ def test_a_segment_with_another_byte_or_other_columns_is_refused(store: Store) -
     whole = store.read(segment.path)
     for at in range(0, len(whole), len(whole) // 40):
         store.put(segment.path, whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        with pytest.raises(Conflict, match="not those of its snapshot"):
+        with pytest.raises(ConflictError, match="not those of its snapshot"):
             latest = latest_snapshot(store)
             list(snapshot_entries(store, latest))
     other = table_bytes(REJECTIONS.empty_table(), 9)
@@ -263,7 +263,7 @@ def test_a_segment_with_another_byte_or_other_columns_is_refused(store: Store) -
     )
     store.put(segment.path, other)
 
-    with pytest.raises(Conflict, match="other columns"):
+    with pytest.raises(ConflictError, match="other columns"):
         list(segment_entries(store, named))
 
 

@@ -16,7 +16,7 @@ from engine.ledger.snapshots.snapshots import (
     snapshot_versions,
 )
 from engine.storage.store import Store, open_store
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import DataFile, FailedUnit, SampleCounts, ShardFacts, SnapshotEntry, Unit
 
 METHOD = Method(reading="sha256:r", teacher="sha256:t", phrases="sha256:p", evidence="sha256:e")
@@ -74,7 +74,7 @@ def test_nothing_new_is_nothing_written(store: Store) -> None:
 
 
 def test_an_output_without_a_snapshot_is_said_to_be_none(store: Store) -> None:
-    with pytest.raises(NotFound, match="no snapshot"):
+    with pytest.raises(NotFoundError, match="no snapshot"):
         latest_snapshot(store)
 
 
@@ -169,8 +169,8 @@ def test_a_damaged_snapshot_is_a_conflict(store: Store, tmp_path: Path) -> None:
     ):
         path.write_bytes(whole.replace(*change, 1))
         assert path.read_bytes() != whole
-        with pytest.raises(Conflict, match=words):
+        with pytest.raises(ConflictError, match=words):
             latest_snapshot(store)
     path.write_bytes(b"[1]")
-    with pytest.raises(Conflict, match="has format None"):
+    with pytest.raises(ConflictError, match="has format None"):
         latest_snapshot(store)

@@ -10,7 +10,7 @@ from engine.reading.shard_cache import Spool, stat_shard
 from engine.settings import StorageSettings
 from engine.storage.filesystems import open_filesystem
 from pipelines.label.run import label, verify
-from schemas.errors import EnvironmentProblem, ShardDamaged
+from schemas.errors import RuntimeEnvironmentError, ShardDamagedError
 from tests.engine.s3_server import s3_bucket
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
@@ -53,7 +53,7 @@ def test_a_spool_that_others_could_fill_is_refused(tmp_path: Path, bucket, kind:
         spool.chmod(0o777)
     stat = stat_shard(upload(bucket, "foreign.tar", b"x"), bucket[1])
 
-    with pytest.raises(EnvironmentProblem, match="only this user can write"):
+    with pytest.raises(RuntimeEnvironmentError, match="only this user can write"):
         Spool(str(spool)).fetch(stat, bucket[1])
 
 
@@ -78,7 +78,7 @@ def test_a_shard_that_changed_since_the_plan_is_refused(tmp_path: Path, bucket) 
     write_shard(local, plain_captions(2))
 
     for stat, storage in planned:
-        with pytest.raises(ShardDamaged, match="plan anew") as caught:
+        with pytest.raises(ShardDamagedError, match="plan anew") as caught:
             spool.fetch(stat, storage)
         assert caught.value.code == "INPUT_CHANGED"
 
@@ -97,7 +97,7 @@ def test_the_spool_stays_under_its_cap_and_drops_the_longest_unused(tmp_path: Pa
 
 @pytest.mark.parametrize("url", ["/no/such.tar", "s3://BUCKET/no.tar"])
 def test_a_missing_shard_has_its_code(url: str, bucket) -> None:
-    with pytest.raises(ShardDamaged) as caught:
+    with pytest.raises(ShardDamagedError) as caught:
         stat_shard(url.replace("s3://BUCKET", bucket[0]), bucket[1])
 
     assert caught.value.code == "SHARD_MISSING"

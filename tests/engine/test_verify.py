@@ -13,7 +13,7 @@ from engine.ledger.verify import row_problems, verify
 from engine.storage.store import Store
 from engine.threads import in_order
 from pipelines.label.run import label
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
 
@@ -59,7 +59,7 @@ def test_units_are_read_side_by_side_and_told_in_order(
     monkeypatch.setattr(Store, "read", met)
     told: list[int] = []
 
-    with pytest.raises(Conflict, match="12 problems") as caught:
+    with pytest.raises(ConflictError, match="12 problems") as caught:
         verify(str(tmp_path / "out"), progress=lambda name, done, total: told.append(done))
 
     assert [line.split(":")[0] for line in str(caught.value).splitlines()[1:]] == [path.name for path in data]

@@ -51,7 +51,7 @@ def test_a_teacher_that_cannot_be_made_ends_the_run_instead_of_failing_unit_afte
 
     outcome = worker(tmp_path, Factory(factory=factory, digest="sha256:x")).run(task)
 
-    assert outcome.stop is not None and outcome.stop.error == "EnvironmentProblem"
+    assert outcome.stop is not None and outcome.stop.error == "RuntimeEnvironmentError"
     assert "doctor" in outcome.stop.message
 
 
@@ -67,7 +67,7 @@ def test_a_teacher_other_than_the_planned_one_ends_the_run(tmp_path: Path) -> No
         tmp_path, Factory(factory=f"{HERE}:labeler", arguments=arguments, digest="sha256:other")
     ).run(task)
 
-    assert outcome.stop is not None and outcome.stop.error == "Conflict"
+    assert outcome.stop is not None and outcome.stop.error == "ConflictError"
 
 
 def records(output: Path) -> list[Path]:

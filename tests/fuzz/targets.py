@@ -30,7 +30,7 @@ from engine.redaction import redacted
 from engine.settings import InputSettings
 from engine.storage.filesystems import PROTOCOLS, absolute_url, check_shard_url
 from schemas.codes import SAMPLE_CODES, SHARD_CODES
-from schemas.errors import ConfigError, SampleRejected, ShardDamaged
+from schemas.errors import ConfigError, SampleRejectedError, ShardDamagedError
 from tests.engine.worlds import picture, sample_members, tar_bytes
 from tests.fuzz.mutators import mutated
 
@@ -63,7 +63,7 @@ def _check_shard(data: bytes, kind: str, suffix: str) -> bool:
             raws = list(shard.samples(0, len(shard)))
             wanted = [raw for raw in raws if raw.rejected is None]
             images = list(shard.images(wanted))
-        except ShardDamaged as damage:
+        except ShardDamagedError as damage:
             assert damage.code in SHARD_CODES, damage.code
             return False
         assert [raw.index for raw in raws] == list(range(len(shard))), "a sample was lost"
@@ -86,7 +86,7 @@ def _check_members(path: Path, data: bytes) -> None:
 def check_json(data: bytes) -> bool:
     try:
         value = load_object(data)
-    except SampleRejected as rejected:
+    except SampleRejectedError as rejected:
         assert rejected.code == "JSON_BAD"
         return False
     assert json.loads(data) == value
@@ -96,7 +96,7 @@ def check_json(data: bytes) -> bool:
 def check_caption(data: bytes) -> bool:
     try:
         stored = caption_from_bytes(data)
-    except SampleRejected as rejected:
+    except SampleRejectedError as rejected:
         assert rejected.code in ("CAP_UTF8", "CAP_LONG", "CAP_EMPTY")
         return False
     given = data.decode("utf-8")
@@ -124,7 +124,7 @@ def check_url(data: bytes) -> bool:
 def check_image(data: bytes) -> bool:
     try:
         decoded = decode_image(data)
-    except SampleRejected as rejected:
+    except SampleRejectedError as rejected:
         assert rejected.code in SAMPLE_CODES and rejected.code.startswith("IMG_"), rejected.code
         return False
     assert decoded.rgb_u8.dtype == np.uint8 and decoded.rgb_u8.shape == (decoded.height, decoded.width, 3)

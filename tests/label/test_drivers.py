@@ -21,7 +21,7 @@ from pipelines.cli import build_app
 from pipelines.label.job import JobConfig
 from pipelines.label.plan.plan import plan
 from pipelines.label.run import label, verify
-from schemas.errors import Conflict, EnvironmentProblem
+from schemas.errors import ConflictError, RuntimeEnvironmentError
 from schemas.ledger import Snapshot
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
@@ -79,7 +79,7 @@ def test_the_first_error_of_a_run_is_told_before_that_of_its_last_publish(
 
     monkeypatch.setattr(Labelling, "publish", publishes_once)
 
-    with pytest.raises(EnvironmentProblem, match="no such accelerator") as caught:
+    with pytest.raises(RuntimeEnvironmentError, match="no such accelerator") as caught:
         run(job)
 
     assert caught.value.__notes__ == ["and then OSError: the disk went away"]
@@ -88,7 +88,10 @@ def test_the_first_error_of_a_run_is_told_before_that_of_its_last_publish(
 def test_a_run_that_a_later_job_took_over_ends_in_a_conflict_that_names_it(
     job: JobConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch, pytest.raises(Conflict, match="epoch 2 of another job") as caught:
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(ConflictError, match="epoch 2 of another job") as caught,
+    ):
         Interfering(patch, 3, lambda store: claim_epoch(store, "label", "sha256:other"))
         run(job)
 

@@ -19,7 +19,7 @@ from engine.ledger.snapshots.set_digest import SetDigest
 from engine.ledger.snapshots.snapshots import read_snapshot
 from engine.storage import retry
 from engine.storage.store import Store
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from schemas.ledger import CommitRecord
 from tests.ledger import simulated_processes
 from tests.ledger.mistaken_stores import DataLater, Everything, Pending, Renaming, remove_pending
@@ -234,7 +234,7 @@ def segments_collected_before_their_version_is_decided() -> Iterator[None]:
 def _nothing_named(store: Store, version: int) -> Any:
     try:
         return read_snapshot(store, version)
-    except NotFound:
+    except NotFoundError:
         return SimpleNamespace(segments=(), failed_rest=None)
 
 

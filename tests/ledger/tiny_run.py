@@ -17,7 +17,7 @@ from engine.settings import StorageSettings
 from engine.storage.local_files import TEMPORARY
 from engine.storage.store import Store, open_store
 from engine.task import Outcome, Task
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from schemas.ledger import SnapshotEntry
 from tests.ledger.tiny_job import PROVENANCE, TinyJob
 
@@ -58,7 +58,7 @@ def clean(url: str) -> None:
     """Collect orphans; a later epoch ends it, as it ends the command."""
     try:
         collect_orphans(open_store(url))
-    except Conflict as conflict:
+    except ConflictError as conflict:
         if "nothing more is deleted" not in str(conflict):
             raise
 

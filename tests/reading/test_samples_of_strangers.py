@@ -22,7 +22,7 @@ from pipelines.exchange.exporters.coco import export_coco
 from pipelines.label.run import label
 from pipelines.labels.inspect import draw_samples
 from pipelines.labels.open_any import open_labels
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, picture, tar_bytes
 
@@ -205,7 +205,7 @@ def test_a_lone_surrogate_would_kill_the_whole_batch_if_it_were_let_in() -> None
 
 @pytest.mark.parametrize("make", [caption_from_bytes, lambda data: caption_from_text(data.decode())])
 def test_a_caption_of_ten_megabytes_is_refused_by_its_size(make: object) -> None:
-    with pytest.raises(SampleRejected, match="CAP_LONG"):
+    with pytest.raises(SampleRejectedError, match="CAP_LONG"):
         make(b"a cat " * 1_700_000)
 
 

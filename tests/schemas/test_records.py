@@ -62,7 +62,7 @@ def test_records_refuse_unknown_fields_and_changes() -> None:
 
 def test_a_row_with_an_unknown_field_is_refused_not_trimmed() -> None:
     with pytest.raises(KeyError, match="colour"):
-        arrow.table_of(
+        arrow.build_table(
             [{"unit": "u", "index": 0, "key": "k", "code": "OOM", "detail": "", "colour": 1}],
             arrow.REJECTIONS,
             {},

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.ledger.plan import JobPlan
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 
 
 class Listed:
@@ -25,12 +25,12 @@ class Listed:
     def take(self, shard: str, unit: str, fingerprint: str) -> bool:
         """Note a unit that a snapshot names. False, and nothing noted, when it does not belong to the plan.
 
-        raises: Conflict when the unit was noted before
+        raises: ConflictError when the unit was noted before
         """
         if not self._plan.admits_named(shard, unit, fingerprint):
             return False
         if self.has(shard, unit):
-            raise Conflict(f"a snapshot names {unit} of {shard} twice")
+            raise ConflictError(f"a snapshot names {unit} of {shard} twice")
         self.note(shard, unit, fingerprint)
         return True
 

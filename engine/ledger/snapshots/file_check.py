@@ -12,7 +12,7 @@ from engine.ledger.commits import commit_path
 from engine.ledger.snapshots.snapshots import MOVE_AWAY, snapshot_entries
 from engine.storage.store import Store
 from engine.threads import in_parallel
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import DataFile, Segment, Snapshot, SnapshotEntry
 
 LOOKED_FOR_AT_MOST = 10_000  # units whose files a run looks for as it begins
@@ -21,12 +21,15 @@ _SHOWN = 5
 
 
 def check_segments(store: Store, snapshot: Snapshot) -> None:
-    """Raise Conflict unless the files that a snapshot itself names stand there in their size: one look for each."""
+    """Raise ConflictError unless the files that a snapshot itself names stand there in their size.
+
+    One look for each.
+    """
     files: list[Segment | DataFile] = [*snapshot.segments]
     files += [snapshot.failed_rest] if snapshot.failed_rest else []
     lost = [said for said in in_parallel(lambda file: _lost(store, file), files) if said]
     if lost:
-        raise Conflict(
+        raise ConflictError(
             f"{len(lost)} files that snapshot {snapshot.version} names are gone: {lost[0]}; restore them, or "
             f"{MOVE_AWAY}"
         )
@@ -37,7 +40,7 @@ def check_files(store: Store, snapshot: Snapshot, admits: Callable[[SnapshotEntr
 
     admits:  which of its entries count
     returns: False, and nothing was looked for, when there are more than LOOKED_FOR_AT_MOST units
-    raises:  Conflict that names the first files that are gone
+    raises:  ConflictError that names the first files that are gone
     """
     if snapshot.totals.units > LOOKED_FOR_AT_MOST:
         return False
@@ -47,7 +50,7 @@ def check_files(store: Store, snapshot: Snapshot, admits: Callable[[SnapshotEntr
     there = in_parallel(store.exists, unlisted)  # a listing is not believed
     if gone := [path for path, stands in zip(unlisted, there, strict=True) if not stands]:
         units = sorted({path.split("/")[1] for path in gone})
-        raise Conflict(
+        raise ConflictError(
             f"{store.url}: {len(gone)} files of {len(units)} committed units are gone, first "
             f"{', '.join(gone[:_SHOWN])}; restore them, or move snapshots/ and the folders of these units under "
             f"commits/ ({', '.join(units[:_SHOWN])}) away and run the job again, which redoes them"
@@ -63,7 +66,7 @@ def _named(entry: SnapshotEntry) -> Iterator[str]:
 def _lost(store: Store, file: Segment | DataFile) -> str:
     try:
         found = store.size(file.path)
-    except NotFound as error:
+    except NotFoundError as error:
         return str(error)
     named = file.size_bytes
     return "" if found == named else f"{store.url}/{file.path} has {found} bytes of {named}"

@@ -19,7 +19,7 @@ from engine.ledger.snapshots.snapshots import FAILED, read_snapshot, snapshot_pa
 from engine.storage.safe_parquet import table_bytes
 from engine.storage.store import Store
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import DataFile, FailedUnit, Segment, Snapshot, SnapshotEntry, Totals
 
 FAILED_LISTED = 1000  # failed units that the snapshot itself names
@@ -71,8 +71,8 @@ class Publisher:
             try:
                 snapshot = self._next(newest, new, fates)
             except (
-                NotFound,
-                Conflict,
+                NotFoundError,
+                ConflictError,
             ):  # collected under us: that befalls only files of a version that stands
                 if self._is_newest(newest):
                     raise
@@ -96,7 +96,7 @@ class Publisher:
         while True:
             try:
                 newest = read_snapshot(self._store, newest.version + 1)
-            except NotFound:
+            except NotFoundError:
                 return newest
 
     def _is_newest(self, snapshot: Snapshot | None) -> bool:

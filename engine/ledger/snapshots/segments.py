@@ -17,7 +17,7 @@ from engine.ledger.commits import put_data
 from engine.storage.safe_parquet import read_batches, read_table, table_bytes
 from engine.storage.store import Store
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import DataFile, SampleCounts, Segment, SnapshotEntry, Totals
 
 FAN_OUT = 8  # segments of one size class that become one
@@ -64,7 +64,7 @@ def write_segment(store: Store, entries: Iterable[SnapshotEntry], version: int) 
 
 
 def segment_entries(store: Store, segment: Segment) -> Iterator[SnapshotEntry]:
-    """The entries in unit order. Raises Conflict for a segment that is not what its snapshot says."""
+    """The entries in unit order. Raises ConflictError for a segment that is not what its snapshot says."""
     where = f"{store.url}/{segment.path}"
     for batch in read_batches(_checked(store, segment), SEGMENT, where, _ENTRIES_AT_ONCE):
         yield from map(_entry, batch.to_pylist())
@@ -146,7 +146,9 @@ def _put(store: Store, table: pa.Table, version: int) -> Segment:
 def _table(store: Store, segment: Segment) -> pa.Table:
     table = read_table(_checked(store, segment), SEGMENT, f"{store.url}/{segment.path}")
     if _totals(table) != segment.totals:
-        raise Conflict(f"{store.url}/{segment.path}: its entries do not add up to what its snapshot says")
+        raise ConflictError(
+            f"{store.url}/{segment.path}: its entries do not add up to what its snapshot says"
+        )
     return table
 
 
@@ -154,10 +156,10 @@ def _checked(store: Store, segment: Segment) -> bytes:
     remedy = "restore the file, or move snapshots/ away and run the job again, which finds what is committed"
     try:
         data = store.read(segment.path)
-    except NotFound as error:
-        raise Conflict(f"{error}, but its snapshot names it; {remedy}") from error
+    except NotFoundError as error:
+        raise ConflictError(f"{error}, but its snapshot names it; {remedy}") from error
     if (len(data), sha256_hex(data)) != (segment.size_bytes, segment.sha256):
-        raise Conflict(
+        raise ConflictError(
             f"{store.url}/{segment.path}: {len(data)} bytes that are not those of its snapshot; {remedy}"
         )
     return data

@@ -18,7 +18,7 @@ from engine.ledger.snapshots.set_digest import SetDigest
 from engine.storage.safe_parquet import read_table
 from engine.storage.store import Store
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import SNAPSHOT_FORMAT, FailedUnit, Snapshot, SnapshotEntry
 
 _FOLDER = "snapshots"
@@ -38,7 +38,7 @@ def snapshot_versions(store: Store) -> list[int]:
 
 
 def read_snapshot(store: Store, version: int) -> Snapshot:
-    """One version. Raises NotFound, and Conflict for a record that cannot be or does not add up."""
+    """One version. Raises NotFoundError, and ConflictError for a record that cannot be or does not add up."""
     where = f"{store.url}/{snapshot_path(version)}"
     data = store.read(snapshot_path(version))
     try:
@@ -48,28 +48,28 @@ def read_snapshot(store: Store, version: int) -> Snapshot:
     except ValueError as error:  # a ValidationError is one
         raise unreadable(where, "a snapshot", error, MOVE_AWAY) from error
     if snapshot.version != version or snapshot.digest != state.value():
-        raise Conflict(f"{where}: its version or digest is not that of its entries; {MOVE_AWAY}")
+        raise ConflictError(f"{where}: its version or digest is not that of its entries; {MOVE_AWAY}")
     return snapshot
 
 
 def latest_snapshot(store: Store) -> Snapshot:
-    """The newest version. Raises NotFound when nothing was published."""
+    """The newest version. Raises NotFoundError when nothing was published."""
     versions = snapshot_versions(store)
     if not versions:
-        raise NotFound(f"{store.url} holds no snapshot; expected the output of `groundswell label`")
+        raise NotFoundError(f"{store.url} holds no snapshot; expected the output of `groundswell label`")
     return read_snapshot(store, versions[-1])
 
 
 def snapshot_entries(store: Store, snapshot: Snapshot) -> Iterator[SnapshotEntry]:
     """The entries in unit order, each unit once; some thousand of them in memory, and the segments' compressed bytes.
 
-    raises: Conflict for a segment that is not what the snapshot says, and for a unit that stands twice
+    raises: ConflictError for a segment that is not what the snapshot says, and for a unit that stands twice
     """
     before = ""
     streams = [segment_entries(store, segment) for segment in snapshot.segments]
     for entry in heapq.merge(*streams, key=lambda entry: entry.unit):
         if entry.unit <= before:
-            raise Conflict(
+            raise ConflictError(
                 f"{store.url}, snapshot {snapshot.version}: {entry.unit} follows {before}: a unit stands twice, or a "
                 "segment is out of order"
             )
@@ -84,7 +84,7 @@ def failed_units(store: Store, snapshot: Snapshot) -> Iterator[FailedUnit]:
         return
     data, where = store.read(rest.path), f"{store.url}/{rest.path}"
     if sha256_hex(data) != rest.sha256:
-        raise Conflict(f"{where} is not what snapshot {snapshot.version} says; run the job again")
+        raise ConflictError(f"{where} is not what snapshot {snapshot.version} says; run the job again")
     for row in read_table(data, FAILED, where).to_pylist():
         yield FailedUnit(**row)
 
@@ -93,4 +93,4 @@ def _check_format(data: bytes, where: str) -> None:
     record = json.loads(data)
     found = record.get("format_version") if isinstance(record, dict) else None
     if str(found).split(".")[0] != SNAPSHOT_FORMAT.split(".")[0]:
-        raise Conflict(f"{where} has format {found}, this version reads {SNAPSHOT_FORMAT}; {MOVE_AWAY}")
+        raise ConflictError(f"{where} has format {found}, this version reads {SNAPSHOT_FORMAT}; {MOVE_AWAY}")

@@ -14,8 +14,8 @@ from engine.storage.store import Store, open_store
 def status(url: str, storage: StorageSettings | None = None) -> dict[str, Any]:
     """The summary as of the newest snapshot; a running job publishes one every few seconds.
 
-    raises: NotFound where nothing was published; Conflict when a file that the snapshot itself names is gone. Data
-            files are not looked for: `verify` reads them
+    raises: NotFoundError where nothing was published; ConflictError when a file that the snapshot itself names is
+            gone. Data files are not looked for: `verify` reads them
     """
     return status_of(open_store(url, storage))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipelines.demo.world.gold import gold_scenes, held_out_scenes, write_labelled
 from pipelines.demo.world.settings import WorldSettings
 from pipelines.demo.world.web import write_web
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 
 Progress = Callable[[str, int, int], None]
 
@@ -62,13 +62,13 @@ def build_world(
 ) -> tuple[World, bool]:
     """The world of `settings` under `folder`, and whether it had to be rendered.
 
-    Raises Conflict when the folder holds the world of other settings.
+    Raises ConflictError when the folder holds the world of other settings.
     """
     world = World(folder)
     if world.manifest.exists():
         found = json.loads(world.manifest.read_text())["settings_digest"]
         if found != settings.digest():
-            raise Conflict(
+            raise ConflictError(
                 f"{folder} holds the world {found}, not {settings.digest()}: choose another folder"
             )
         return world, False

@@ -22,7 +22,7 @@ from engine.storage.filesystems import absolute_url
 from engine.storage.store import Store, open_store
 from pipelines.exchange.gold.account import Refused
 from schemas.digests import sha256_hex
-from schemas.errors import ConfigError, NotFound, SampleRejected
+from schemas.errors import ConfigError, NotFoundError, SampleRejectedError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _FIELDS = ("file_name", "stem", "data_source", "split")
@@ -82,7 +82,7 @@ class FolderImages:
         self.url = absolute_url(root)
         self._store: Store = open_store(root)
         if self._store.is_local and not Path(self.url).is_dir():
-            raise NotFound(f"--images {source}: {self.url} is no folder")
+            raise NotFoundError(f"--images {source}: {self.url} is no folder")
         self._look = lru_cache(_REMEMBERED)(self._read)
 
     def find(self, file_name: str, record: Mapping[str, Any]) -> Found:
@@ -106,7 +106,7 @@ class FolderImages:
     def _read(self, name: str) -> Found | None:
         try:
             data = self._store.read(name)
-        except (NotFound, IsADirectoryError, NotADirectoryError):
+        except (NotFoundError, IsADirectoryError, NotADirectoryError):
             return None
         except OSError as error:
             if error.errno not in _NO_FILE:
@@ -164,7 +164,7 @@ def _names_of(url: str, member: Member, names: Mapping[tuple[str, str], str] | N
 def _found(pixels: Mapping[str, Any], data: bytes, name: str) -> Found:
     try:
         image = decode_image(data)
-    except SampleRejected as rejected:
+    except SampleRejectedError as rejected:
         raise Refused("image_bad", f"{name}: {rejected}") from rejected
     return Found(
         pixels,

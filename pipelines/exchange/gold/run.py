@@ -23,7 +23,7 @@ from pipelines.exchange.importers.flickr30k import FlickrGold
 from pipelines.exchange.importers.mdetr import MdetrGold
 from pipelines.exchange.importers.odvg import OdvgGold
 from schemas.digests import digest_of_many, sha256_hex
-from schemas.errors import ConfigError, GroundswellError, NotFound
+from schemas.errors import ConfigError, GroundswellError, NotFoundError
 from student.data.gold_account import every_box_refused
 
 _CHUNK = 4 * 2**20
@@ -73,8 +73,8 @@ def import_gold(
 
     overwrite: replace other gold that is at `to`
     tell:   is called with the number of rows read so far
-    raises: ConfigError for an unknown format or a file of another kind, NotFound, Conflict where other gold stands,
-            GroundswellError when no record is left
+    raises: ConfigError for an unknown format or a file of another kind, NotFoundError, ConflictError where other gold
+            stands, GroundswellError when no record is left
     """
     _check_path(format, path)
     known = {
@@ -110,7 +110,7 @@ def _check_path(format: str, path: Path) -> None:
     if format not in IMPORTERS:
         raise ConfigError(f"gold import {format}: expected one of {', '.join(IMPORTERS)}")
     if not path.exists():
-        raise NotFound(f"{path}: no such file or folder")
+        raise NotFoundError(f"{path}: no such file or folder")
     if path.is_dir() != (format == "flickr30k"):
         raise ConfigError(f"{path}: {format} is read from a {'folder' if format == 'flickr30k' else 'file'}")
 

@@ -20,7 +20,7 @@ from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.rows import GoldPhrase, RowMaker, head_of
 from pipelines.exchange.gold.spans import Span, read_spans
 from pipelines.exchange.importers.coco import check_split, file_name_of, is_crowd
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 
 _KEPT = ("dataset_name", "data_source", "original_img_id", "sentence_id", "tokens_positive_eval")
 
@@ -120,7 +120,7 @@ def read_caption(value: Any) -> tuple[str, tuple[str, ...]]:
         raise Refused("caption_bad", f"{type(value).__name__}, expected text")
     try:
         stored = caption_from_text(value)
-    except SampleRejected as rejected:
+    except SampleRejectedError as rejected:
         raise Refused("caption_bad", str(rejected)) from rejected
     if stored.cut_from is not None:
         raise Refused("caption_bad", f"{stored.cut_from} characters")

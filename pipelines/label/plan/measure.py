@@ -20,7 +20,7 @@ from pipelines.label.progress.reporter import RunProgress
 from pipelines.label.resolved_job import Setting
 from pipelines.label.run import start, throw_away
 from pipelines.label.teacher_spec import Factories
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from schemas.ledger import ShardFacts
 
 UNITS_WEIGHED = 1000  # committed units that say how many bytes a sample takes
@@ -98,7 +98,7 @@ def _rate(told: ProgressRecord | None, source: str) -> Figure | None:
 def _bytes_per_sample(store: Store, source: str) -> Figure | None:
     try:
         entries = list(islice(snapshot_entries(store, latest_snapshot(store)), UNITS_WEIGHED))
-    except NotFound:
+    except NotFoundError:
         return None
     files = [file for entry in entries for file in (entry.evidence, entry.rejections) if file is not None]
     samples = sum(entry.counts.samples_in for entry in entries)

@@ -18,13 +18,13 @@ from schemas.settings import Settings
 
 
 @dataclass(frozen=True)
-class Later:
-    """Mark of a later setting, as `Annotated[..., Later()]`: its legacy value is `legacy`, or else its default."""
+class LegacyValue:
+    """Mark a later setting, as `Annotated[..., LegacyValue()]`: its legacy value is `legacy`, or else its default."""
 
     legacy: Any = ...
 
 
-class LaterSettings(Settings):
+class CompatibleSettings(Settings):
     """A configuration section with later settings."""
 
     @classmethod
@@ -36,7 +36,7 @@ class LaterSettings(Settings):
     def _later(cls) -> Iterator[tuple[str, Any]]:
         for name, info in cls.model_fields.items():
             for mark in info.metadata:
-                if isinstance(mark, Later):
+                if isinstance(mark, LegacyValue):
                     yield name, info.default if mark.legacy is ... else mark.legacy
 
     @classmethod
@@ -50,7 +50,7 @@ class LaterSettings(Settings):
         values = self.model_dump(mode="json")
         return {name: value for name, value in values.items() if not self._is_at(name, legacy)}
 
-    def continued(self, record: Mapping[str, Any]) -> tuple[Self, dict[str, Any]]:
+    def continue_from(self, record: Mapping[str, Any]) -> tuple[Self, dict[str, Any]]:
         """Return the settings with what their file omits as a stored record has it, and the values that were taken.
 
         Only settings whose default is not their legacy value: for all others to omit them has always meant one thing.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 
 from engine.driver.unit_queue import UnitQueue
@@ -26,12 +26,12 @@ from engine.threads import in_parallel
 from schemas.codes import SHARD_CODES
 from schemas.errors import RuntimeEnvironmentError
 from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit
+from schemas.progress import ProgressCallback
 
 PUBLISH_EVERY_S = 15.0
 PAUSE_PER_PUBLISH = 20  # times as long as publishing took: it takes no more than a twentieth of the time
 _FACTS_AT_ONCE = 1024
 LOOKED_UP_AT_MOST = 10_000  # units that are asked for one by one at a start; of more, the workers find out
-Progress = Callable[[str, int, int], None]
 
 
 class Labelling:
@@ -42,7 +42,7 @@ class Labelling:
         store: Store,
         plan: JobPlan,
         settings: InputSettings,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
         limit: int | None = None,
     ) -> None:
         self.store, self.plan = store, plan

@@ -5,7 +5,7 @@ Promise: what passes has the bytes that were committed, adds up sample by sample
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,14 +23,14 @@ from engine.threads import in_order
 from schemas.codes import SAMPLE_CODES
 from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import CommitRecord, SnapshotEntry, Totals, totals_of
+from schemas.progress import ProgressCallback
 from schemas.spans import check_span
 
 SHOWN = 50
-Progress = Callable[[str, int, int], None]
 
 
 def verify(
-    url: str, progress: Progress | None = None, storage: StorageSettings | None = None
+    url: str, progress: ProgressCallback | None = None, storage: StorageSettings | None = None
 ) -> dict[str, Any]:
     """Check the newest snapshot's every file and row; its summary.
 

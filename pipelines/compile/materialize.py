@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import Field
@@ -25,6 +25,7 @@ from pipelines.labels.tables import Report, Table
 from schemas.digests import canonical_json, sha256_hex
 from schemas.errors import ConflictError
 from schemas.ledger import DataFile
+from schemas.progress import ProgressCallback
 from schemas.records import Pixels
 
 MANIFEST, VIEW_FOLDER = "materialized.json", "view"
@@ -40,7 +41,6 @@ _SIGNATURES = (
     (b"MM", "tiff"),
 )
 
-Progress = Callable[[str, int, int], None]
 Held = tuple[dict[str, Any], tuple[int, int]]  # a row, where its image begins in the tar and how long it is
 
 
@@ -64,7 +64,7 @@ def materialize_webdataset(
     *,
     roots: Mapping[str, str] | None = None,
     storage: StorageSettings | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     overwrite: bool = False,
 ) -> Materialized:
     """Write a view's rows with their images into tars under `to`.
@@ -124,7 +124,7 @@ def _tars(
     view: View,
     roots: Mapping[str, str] | None,
     storage: StorageSettings | None,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
 ) -> Iterator[tuple[bytes, list[Held]]]:
     """Each tar with its rows in order, one in memory at a time."""
     sink, held = io.BytesIO(), []  # type: tuple[io.BytesIO, list[Held]]

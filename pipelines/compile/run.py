@@ -19,8 +19,7 @@ from pipelines.compile.rules import apply_policy
 from pipelines.quality.decoys import DecoyTally
 from schemas.codes import explain_counts
 from schemas.errors import ConfigError, ConflictError, NotFoundError, UnfinishedError
-
-Progress = Callable[[str, int, int], None]
+from schemas.progress import ProgressCallback
 
 
 def compile_view(
@@ -29,7 +28,7 @@ def compile_view(
     out_url: str,
     *,
     storage: StorageSettings | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     overwrite: bool = False,
     allow_unlabelled: bool = False,
 ) -> CompileReport:
@@ -120,7 +119,11 @@ def _provenance(evidence: Evidence, policy: Policy, gold: GoldBoxes | None) -> d
 
 
 def _compiled_rows(
-    evidence: Evidence, policy: Policy, tally: Tally, gold: GoldBoxes | None, progress: Progress | None
+    evidence: Evidence,
+    policy: Policy,
+    tally: Tally,
+    gold: GoldBoxes | None,
+    progress: ProgressCallback | None,
 ) -> Iterator[dict[str, Any]]:
     """View rows; the manifest is not written unless the evidence held what its snapshot promised."""
     totals = evidence.snapshot.totals

@@ -16,8 +16,8 @@ from pipelines.demo.layout import Places
 from pipelines.demo.recipe import Recipe
 from pipelines.steps.cache import Journal, code_digest, refuse_foreign
 from schemas.errors import ConflictError, GroundswellError, NotFoundError, UnfinishedError
+from schemas.progress import ProgressCallback
 
-Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
 ROOT = Path(__file__).resolve().parents[2]
 TITLES = {
@@ -50,7 +50,7 @@ class DemoResult:
         return self.summary
 
 
-def run_demo(folder: Path, recipe: Recipe, *, progress: Progress, say: Say) -> DemoResult:
+def run_demo(folder: Path, recipe: Recipe, *, progress: ProgressCallback, say: Say) -> DemoResult:
     """Render, teach, label, compile, train, evaluate, audit, report. Steps that are done are not done again.
 
     raises: ConflictError for a folder that holds something else
@@ -87,7 +87,7 @@ def run_demo(folder: Path, recipe: Recipe, *, progress: Progress, say: Say) -> D
 class _Steps:
     """One method a step; each returns what the next ones and the report need, as JSON."""
 
-    def __init__(self, places: Places, recipe: Recipe, progress: Progress) -> None:
+    def __init__(self, places: Places, recipe: Recipe, progress: ProgressCallback) -> None:
         self.places, self.recipe, self.progress = places, recipe, progress
 
     def render(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from engine.driver.label_run import Labelling, Progress
+from engine.driver.label_run import Labelling
 from engine.ledger.commits import put_record
 from engine.ledger.fingerprint import NO_DECOYS, method_of
 from engine.ledger.plan import JobPlan
@@ -24,6 +24,7 @@ from pipelines.label.teacher_spec import Factories
 from schemas.digests import shorten_digest
 from schemas.errors import ShardDamagedError
 from schemas.ledger import FailedUnit, unit_name
+from schemas.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Setting:
             frozen.check_holds(setting.frozen())
         return setting
 
-    def begin(self, progress: Progress | None = None, limit: int | None = None) -> Labelling:
+    def begin(self, progress: ProgressCallback | None = None, limit: int | None = None) -> Labelling:
         """A run over this setting."""
         work = Labelling(self.store, self.plan, self.job.input, progress, limit)
         work.begin(self.stats, self.missing)

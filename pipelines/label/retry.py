@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from engine.driver.label_run import Labelling, Progress
+from engine.driver.label_run import Labelling
 from engine.ledger.snapshots.snapshots import failed_units, latest_snapshot
 from engine.ledger.snapshots.summary import summarise
 from engine.storage.store import Store, open_store
@@ -21,6 +21,7 @@ from pipelines.label.run_records import read_job
 from pipelines.label.teacher_spec import TEACHER, Factories
 from schemas.digests import shorten_digest
 from schemas.errors import ConfigError, ConflictError
+from schemas.progress import ProgressCallback
 
 QUARANTINED = (
     "{count} committed units hold a sample that crashed, hung or ate the memory; that is their result, and retry "
@@ -35,7 +36,7 @@ def retry(
     url: str,
     overrides: Sequence[str] = (),
     address: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     factories: Factories = TEACHER,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.driver.dispatch import drive
-from engine.driver.label_run import Labelling, Progress
+from engine.driver.label_run import Labelling
 from engine.executors.local import LocalPool
 from engine.ledger.snapshots.file_check import check_files
 from engine.ledger.snapshots.snapshots import latest_snapshot
@@ -36,6 +36,7 @@ from pipelines.label.teacher_spec import TEACHER, Factories
 from pipelines.label.train_overlap import seen_in_training
 from schemas.digests import shorten_digest
 from schemas.errors import ConfigError, ConflictError, NotFoundError
+from schemas.progress import ProgressCallback
 
 log = logging.getLogger(__name__)
 __all__ = ["label", "start", "status", "throw_away", "verify"]
@@ -46,7 +47,7 @@ def label(
     limit: int | None = None,
     keep: str | None = None,
     address: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     factories: Factories = TEACHER,
     frozen: PlanRecord | None = None,
 ) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def start(
     job: JobConfig,
     factories: Factories,
     address: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     limit: int | None = None,
     frozen: PlanRecord | None = None,
     narrowed: Callable[[Labelling], None] = lambda work: None,

@@ -12,17 +12,18 @@ from pydantic import ValidationError
 
 from engine.ledger.records import unreadable
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
-from engine.ledger.verify import Problems, Progress, verify
+from engine.ledger.verify import Problems, verify
 from engine.ledger.verify_deep import InputsReader
 from engine.settings import InputSettings, StorageSettings
 from engine.storage.store import Store, open_store
 from pipelines.label.run_records import read_job
 from schemas.digests import shorten_digest
+from schemas.progress import ProgressCallback
 
 
 def verify_deep(
     url: str,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     storage: StorageSettings | None = None,
     input_storage: StorageSettings | None = None,
     roots: Mapping[str, str] | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ from pipelines.labels.photo import read_photo
 from pipelines.labels.picture import contact_sheet, draw_sample
 from pipelines.labels.tables import Report, Table
 from schemas.errors import NotFoundError
+from schemas.progress import ProgressCallback
 
 SHEET, PICTURES = "sheet.jpg", "[0-9][0-9][0-9]*-*.jpg"
 
-Progress = Callable[[str, int, int], None]
 Rows = Iterable[dict[str, Any]]
 
 
@@ -49,7 +49,7 @@ def draw_samples(
     min_score: float = 0.0,
     roots: Mapping[str, str] | None = None,
     storage: StorageSettings | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     overwrite: bool = False,
 ) -> InspectReport:
     """Draw the samples of the given keys, or else `n` that the seed draws, as JPEG files in the folder `to`.

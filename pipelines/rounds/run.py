@@ -19,11 +19,12 @@ from pipelines.rounds.layout import round_places
 from pipelines.rounds.lineage import Lineage, lineage_of
 from pipelines.rounds.measure import MODELS, number_of
 from pipelines.rounds.preflight import check_inputs
-from pipelines.rounds.round import STEPS, Progress, Round
+from pipelines.rounds.round import STEPS, Round
 from pipelines.rounds.settings import RoundsConfig
 from pipelines.rounds.stop_rules import Stop
 from pipelines.steps.cache import Journal, refuse_foreign
 from schemas.errors import ConflictError, NotFoundError
+from schemas.progress import ProgressCallback
 from teacher.labelers.glip_digest import model_files
 
 
@@ -64,7 +65,9 @@ def _points(value: float | None, sign: str = "") -> str:
     return "-" if value is None else f"{100 * value:{sign}.1f}"
 
 
-def run_rounds(config: RoundsConfig, *, progress: Progress, say: Callable[[str], None]) -> RoundsReport:
+def run_rounds(
+    config: RoundsConfig, *, progress: ProgressCallback, say: Callable[[str], None]
+) -> RoundsReport:
     """Run or continue. A brake does not raise: it is in the report's `stops`.
 
     raises: ConflictError for a folder that holds something else; errors of the steps

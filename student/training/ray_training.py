@@ -21,11 +21,12 @@ import torch
 
 from engine.executors.ray_cluster import cluster
 from schemas.errors import GroundswellError, RuntimeEnvironmentError
+from schemas.progress import ProgressCallback
 from student.data.examples import load_streams
 from student.settings.train import TrainSettings
 from student.training.checkpoints import RECORD
 from student.training.distributed import Place
-from student.training.loop import CHECKPOINTS, Asked, Progress, TrainingLoop
+from student.training.loop import CHECKPOINTS, Asked, TrainingLoop
 from student.training.metrics_log import newest_record
 from student.training.report import run_digest
 
@@ -35,7 +36,9 @@ _LOOK_S = 0.5
 _TOLD_CHARACTERS = 160
 
 
-def train_on_ray(settings: TrainSettings, digest: str, progress: Progress, stop: Callable[[], bool]) -> bool:
+def train_on_ray(
+    settings: TrainSettings, digest: str, progress: ProgressCallback, stop: Callable[[], bool]
+) -> bool:
     """Run all workers until the end (True) or until they were asked to stop (False).
 
     raises: GroundswellError of a worker, RuntimeEnvironmentError when workers find no place or are lost again and again
@@ -76,7 +79,7 @@ class _Attempt:
         self._trainer = _trainer(settings, digest)
         self._answer: bool | BaseException | None = None
 
-    def watched(self, progress: Progress, stop: Callable[[], bool]) -> bool | str:
+    def watched(self, progress: ProgressCallback, stop: Callable[[], bool]) -> bool | str:
         """Whether the run came to its end, or how workers were lost."""
         thread = threading.Thread(target=self._fit, name="ray-train", daemon=True)
         thread.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +10,7 @@ from pipelines.demo.world.gold import gold_scenes, held_out_scenes, write_labell
 from pipelines.demo.world.settings import WorldSettings
 from pipelines.demo.world.web import write_web
 from schemas.errors import ConflictError
-
-Progress = Callable[[str, int, int], None]
+from schemas.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class World:
 
 
 def build_world(
-    folder: Path, settings: WorldSettings, progress: Progress | None = None
+    folder: Path, settings: WorldSettings, progress: ProgressCallback | None = None
 ) -> tuple[World, bool]:
     """The world of `settings` under `folder`, and whether it had to be rendered.
 

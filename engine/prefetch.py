@@ -24,17 +24,17 @@ class _End:
     error: BaseException | None
 
 
-def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
+def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     """Iterate with up to `depth` items made in advance, e.g. decoding while the teacher runs. It begins at once."""
     return _primed(_made_ahead(items, depth))
 
 
-def mapped_ahead(
+def prefetch_map(
     function: Callable[[S], T], items: Iterable[S], depth: int, threads: int
 ) -> Generator[T, None, None]:
     """`map`, made in advance by `threads` threads; items are drawn by one of them, results keep their order."""
     if threads == 1:
-        return ahead(map(function, items), depth)
+        return prefetch(map(function, items), depth)
     return _primed(_mapped(function, items, depth, threads))
 
 
@@ -45,7 +45,7 @@ def _primed(made: Iterator[T | None]) -> Generator[T, None, None]:
 
 def _mapped(function: Callable[[S], T], items: Iterable[S], depth: int, threads: int) -> Iterator[T | None]:
     with ThreadPoolExecutor(threads, thread_name_prefix="groundswell-prepare") as pool:
-        begun: Generator[Future[T], None, None] = ahead(
+        begun: Generator[Future[T], None, None] = prefetch(
             (pool.submit(function, item) for item in items), depth
         )
         with closing(begun):

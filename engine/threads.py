@@ -15,13 +15,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_parallel(look: Callable[[T], R], items: Iterable[T]) -> list[R]:
+def map_parallel(look: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """The look-ups' results; all items are taken at once."""
     with ThreadPoolExecutor(AT_ONCE) as threads:
         return list(threads.map(look, items))
 
 
-def in_order(look: Callable[[T], R], items: Iterable[T], at_once: int = AT_ONCE) -> Iterator[R]:
+def map_ordered(look: Callable[[T], R], items: Iterable[T], at_once: int = AT_ONCE) -> Iterator[R]:
     """As `in_parallel`, one by one: of any number of items, no more than `at_once` are taken ahead."""
     ahead: deque[Future[R]] = deque()
     with ThreadPoolExecutor(at_once) as threads:

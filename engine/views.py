@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 import pyarrow as pa
 
-from engine.ledger.records import record_from
+from engine.ledger.records import parse_record
 from engine.settings import StorageSettings
 from engine.storage.safe_parquet import read_table, table_bytes
 from engine.storage.store import Store, open_store
@@ -100,7 +100,9 @@ def _manifest_at(store: Store, url: str) -> ViewManifest:
             f"{url} holds no {MANIFEST}: not a view, or one whose writing was cut short (write it again)"
         )
     where = f"{url}/{MANIFEST}"
-    return record_from(ViewManifest, store.read(MANIFEST), where, "a view's manifest", "write the view again")
+    return parse_record(
+        ViewManifest, store.read(MANIFEST), where, "a view's manifest", "write the view again"
+    )
 
 
 def write_view(
@@ -140,7 +142,7 @@ def write_view(
     return _publish(store, manifest, url, overwrite)
 
 
-def refuse_another_view(
+def check_no_other_view(
     url: str,
     *,
     kind: ViewKind,

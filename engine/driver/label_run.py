@@ -13,16 +13,16 @@ from collections.abc import Iterable
 from itertools import islice
 
 from engine.driver.unit_queue import UnitQueue
-from engine.ledger.commits import entry_of, read_commit
+from engine.ledger.commits import read_commit, to_snapshot_entry
 from engine.ledger.epochs import Epoch, claim_epoch
 from engine.ledger.plan import JobPlan
-from engine.ledger.shard_facts import known_facts, record_facts
+from engine.ledger.shard_facts import load_facts, record_facts
 from engine.ledger.snapshots.publisher import Publisher
 from engine.reading.shard_cache import ShardStat
 from engine.settings import InputSettings
 from engine.storage.store import Store
 from engine.task import Outcome, Task
-from engine.threads import in_parallel
+from engine.threads import map_parallel
 from schemas.codes import SHARD_CODES
 from schemas.errors import RuntimeEnvironmentError
 from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit
@@ -72,7 +72,7 @@ class Labelling:
 
     def record_facts(self) -> None:
         """Keep what `begin` found out about shards beyond what earlier runs recorded."""
-        in_parallel(
+        map_parallel(
             lambda facts: record_facts(self.store, self._stats[facts.url], self._settings, facts),
             self._unrecorded,
         )
@@ -80,19 +80,19 @@ class Labelling:
 
     def committed_before(self) -> int:
         """Mark units done that the newest snapshot or a commit record shows as done; how many."""
-        if self._publisher.look() is None:
+        if self._publisher.refresh() is None:
             return 0  # a run publishes before it hands out work; a worker looks once more for itself
         unlisted = list(islice(self._queue.waiting(), LOOKED_UP_AT_MOST + 1))
         if len(unlisted) <= LOOKED_UP_AT_MOST:
-            for record in in_parallel(self._commit_of, unlisted):
+            for record in map_parallel(self._commit_of, unlisted):
                 if record is not None:
-                    self._unpublished[record.unit.name] = entry_of(record)
+                    self._unpublished[record.unit.name] = to_snapshot_entry(record)
         return self.committed
 
     @property
     def committed(self) -> int:
         """Units that are known to be committed."""
-        return self._publisher.listed.count + len(self._unpublished)
+        return self._publisher.committed.count + len(self._unpublished)
 
     @property
     def newest(self) -> Snapshot | None:
@@ -115,7 +115,7 @@ class Labelling:
 
     def planned(self) -> int:
         """Units planned by now; a shard that was not read yet counts as one."""
-        return self._publisher.listed.planned()
+        return self._publisher.committed.planned()
 
     def done(self) -> int:
         """Units that are committed or failed for good."""
@@ -185,7 +185,7 @@ class Labelling:
         """
         begun = time.monotonic()
         if self._epoch is not None:
-            self._epoch.check_unrivalled()
+            self._epoch.check_no_rival()
         snapshot = self._publisher.publish(self._unpublished, self.failed.values())
         self._unpublished.clear()
         self._published_at = time.monotonic()
@@ -196,11 +196,11 @@ class Labelling:
         """With a limit reached, the shards not needed are no part of the plan."""
         for url in self._unread:
             self.plan.leave_out(url)
-            self._publisher.listed.confirm(url)
+            self._publisher.committed.recheck(url)
         self._unread.clear()
 
     def _is_done(self, shard: str, place: int) -> bool:
-        if self._publisher.listed.has_at(shard, place):
+        if self._publisher.committed.has_place(shard, place):
             return True
         if not self._unpublished and self._only is None:
             return False
@@ -222,7 +222,9 @@ class Labelling:
                 "node wrote to its own disk; with several nodes, output.url and input.urls must be object stores or "
                 "folders that all of them share"
             )
-        if not self._publisher.listed.has(entry.shard, entry.unit):  # a rival may have published it meanwhile
+        if not self._publisher.committed.has(
+            entry.shard, entry.unit
+        ):  # a rival may have published it meanwhile
             self._unpublished[entry.unit] = entry
 
     def _commit_of(self, unit: Unit) -> CommitRecord | None:
@@ -232,7 +234,7 @@ class Labelling:
         still_unread: deque[str] = deque()
         shards = iter(self._unread)
         while chunk := list(islice(shards, _FACTS_AT_ONCE)):
-            known = in_parallel(lambda url: known_facts(self.store, self._stats[url], self._settings), chunk)
+            known = map_parallel(lambda url: load_facts(self.store, self._stats[url], self._settings), chunk)
             for url, found in zip(chunk, known, strict=True):
                 if found is None:
                     still_unread.append(url)
@@ -244,7 +246,7 @@ class Labelling:
 
     def _cut(self, facts: ShardFacts) -> None:
         self.plan.cut(facts, self._samples_left())
-        self._publisher.listed.confirm(facts.url)
+        self._publisher.committed.recheck(facts.url)
         self._queue.add(facts.url)
 
     def _may_read(self) -> bool:
@@ -256,7 +258,7 @@ class Labelling:
     def _give_up(self, failed: FailedUnit) -> bool:
         self.failed[failed.unit] = failed
         self.plan.give_up(failed.shard)
-        self._publisher.listed.confirm(failed.shard)
+        self._publisher.committed.recheck(failed.shard)
         return True
 
     def _report(self) -> None:

@@ -23,7 +23,7 @@ from engine.executors.ray_cluster import arithmetic, cluster, draining_nodes, lo
 from engine.settings import RunSettings
 from engine.storage.store import open_store
 from engine.task import Outcome, PoolState, Task, WorkerSpec
-from engine.telemetry.worker_output import keep_printed, printed
+from engine.telemetry.worker_output import read_output, save_outputs
 from engine.worker.import_check import check_rooms, package_root
 from schemas.errors import RuntimeEnvironmentError
 
@@ -104,7 +104,7 @@ class RayPool:
                 ray.kill(actor.handle)
             self._actors = []
             if self._printing:
-                keep_printed(open_store(self._spec.output_url, self._spec.output_storage), self._printing)
+                save_outputs(open_store(self._spec.output_url, self._spec.output_storage), self._printing)
                 self._printing = []
 
     def _start(self) -> HeldActor:
@@ -225,7 +225,7 @@ class RayPool:
         self, actor: HeldActor, reason: str, blameless: bool, error: RayActorError | None = None
     ) -> None:
         """Replace an actor that is dead or as good as dead. What it answered before counts."""
-        last = [line for path in actor.printing for line in printed(path).splitlines()[-_SHOWN_LINES:]]
+        last = [line for path in actor.printing for line in read_output(path).splitlines()[-_SHOWN_LINES:]]
         log.warning("a teacher actor died: %s", "\n  ".join([reason, *last]))
         ray.kill(actor.handle)  # one that only cannot be reached must not go on beside its replacement
         self._failed_starts += not actor.placed and not blameless

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 
 from engine.ledger.commits import put_record, record_bytes
-from engine.ledger.records import record_from
+from engine.ledger.records import parse_record
 from engine.storage.store import Store
 from schemas.digests import shorten_digest
 from schemas.ledger import AttemptRecord
@@ -47,7 +47,7 @@ def begin_attempt(
     raise TooManyAttemptsError(unit, number - 1)
 
 
-def attempts_of(store: Store, unit: str, fingerprint: str) -> list[AttemptRecord]:
+def list_attempts(store: Store, unit: str, fingerprint: str) -> list[AttemptRecord]:
     """The attempts of a unit under a fingerprint, in order."""
     return [_read(store, path) for path in store.list(_folder(unit, fingerprint))]
 
@@ -58,6 +58,6 @@ def _folder(unit: str, fingerprint: str) -> str:
 
 def _read(store: Store, path: str) -> AttemptRecord:
     remedy = "delete it: attempts are counted, and decide nothing"
-    return record_from(
+    return parse_record(
         AttemptRecord, store.read(path), f"{store.url}/{path}", "the record of an attempt", remedy
     )

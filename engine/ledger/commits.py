@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel
 
-from engine.ledger.records import record_from
+from engine.ledger.records import parse_record
 from engine.ledger.rows import rows_digest
 from engine.ledger.unit_result import UnitResult
-from engine.storage.retry import retried
+from engine.storage.retry import run_with_retries
 from engine.storage.safe_parquet import read_table, table_bytes
 from engine.storage.store import Store
 from schemas.arrow import EVIDENCE, REJECTIONS, build_table
@@ -57,7 +57,7 @@ def commit_unit(
         evidence=evidence,
         rejections=rejections,
         rows_digest=rows_digest(rows, refused),
-        quarantined=result.quarantined,
+        quarantined=result.is_quarantined,
     )
     standing = put_record(store, commit_path(unit.name, fingerprint), record)
     return _record(store, standing, unit.name, fingerprint)
@@ -72,7 +72,7 @@ def read_commit(store: Store, unit: str, fingerprint: str) -> CommitRecord | Non
     return _record(store, data, unit, fingerprint)
 
 
-def deciding_commit(store: Store, unit: str, fingerprint16: str) -> CommitRecord | None:
+def read_commit_by_short_fingerprint(store: Store, unit: str, fingerprint16: str) -> CommitRecord | None:
     """As `read_commit`, by the 16 digits of the fingerprint that stand in a file's path."""
     try:
         data = store.read(commit_path(unit, fingerprint16))
@@ -81,7 +81,7 @@ def deciding_commit(store: Store, unit: str, fingerprint16: str) -> CommitRecord
     return _record(store, data, unit, fingerprint16)
 
 
-def entry_of(record: CommitRecord) -> SnapshotEntry:
+def to_snapshot_entry(record: CommitRecord) -> SnapshotEntry:
     """A commit as a snapshot names it."""
     return SnapshotEntry(
         unit=record.unit.name,
@@ -112,7 +112,7 @@ def put_record(store: Store, path: str, record: BaseModel) -> bytes:
     An error leaves the outcome unknown: it is tried again, which is safe, and never cleaned up.
     """
     data = record_bytes(record)
-    if retried(lambda: store.put_if_absent(path, data)):
+    if run_with_retries(lambda: store.put_if_absent(path, data)):
         return data
     return store.read(path)
 
@@ -128,7 +128,7 @@ def put_data(store: Store, path: str, data: bytes) -> None:
         if (stored := store.size(path)) != len(data):
             raise OSError(f"{store.url}/{path}: {stored} of {len(data)} bytes were stored")
 
-    retried(put_and_look)
+    run_with_retries(put_and_look)
 
 
 def _put_table(
@@ -149,7 +149,7 @@ def _put_table(
 def _record(store: Store, data: bytes, unit: str, fingerprint: str) -> CommitRecord:
     where = f"{store.url}/{commit_path(unit, fingerprint)}"
     remedy = "restore it, or move it and snapshots/ away and run the job again, which redoes this unit"
-    record = record_from(CommitRecord, data, where, "a commit", remedy)
+    record = parse_record(CommitRecord, data, where, "a commit", remedy)
     if record.unit.name != unit or fingerprint not in (
         record.fingerprint,
         shorten_digest(record.fingerprint),

@@ -12,7 +12,7 @@ import secrets
 from typing import Literal
 
 from engine.ledger.commits import put_record, record_bytes
-from engine.ledger.records import record_from
+from engine.ledger.records import parse_record
 from engine.storage.store import Store
 from schemas.digests import shorten_digest
 from schemas.errors import ConflictError, NotFoundError
@@ -42,7 +42,7 @@ def read_epoch(store: Store, number: int) -> EpochRecord | None:
     remedy = (
         "end all runs on this output and move epochs/ away: it tells runs of each other, and nothing else"
     )
-    return record_from(
+    return parse_record(
         EpochRecord, data, f"{store.url}/{epoch_path(number)}", "the claim of an epoch", remedy
     )
 
@@ -84,7 +84,7 @@ class Epoch:
                 f"{self.number}; nothing more is deleted; run it again when that one has ended"
             )
 
-    def check_unrivalled(self) -> None:
+    def check_no_rival(self) -> None:
         """Before publishing. Raises ConflictError when a `label` of another job claimed a higher epoch.
 
         One of the same job does no harm: the two come to the same rows, and only some work is done twice.

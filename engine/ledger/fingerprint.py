@@ -32,7 +32,7 @@ _NAMES = {
 
 
 @dataclass(frozen=True)
-class Method:
+class MethodDigests:
     """The digests of everything but the input: one for a whole job."""
 
     reading: str
@@ -42,16 +42,16 @@ class Method:
     decoys: str = NO_DECOYS
 
 
-def method_of(
+def method_digests(
     input_settings: InputSettings,
     evidence: EvidenceSettings,
     teacher: str,
     phrases: str,
     decoys: str = NO_DECOYS,
-) -> Method:
+) -> MethodDigests:
     """The method of a job; `teacher`, `phrases` and `decoys` are digests of labeler, phrase finder and chooser."""
     reading = reading_digest(input_settings)
-    return Method(
+    return MethodDigests(
         reading=reading, teacher=teacher, phrases=phrases, evidence=evidence.digest(), decoys=decoys
     )
 
@@ -61,8 +61,8 @@ def reading_digest(input_settings: InputSettings) -> str:
     return digest_of([READER_VERSION, input_settings.reading().identity()])
 
 
-def parts_of(
-    unit: Unit, method: Method, selection: str | None = None, keys: str | None = None
+def build_parts(
+    unit: Unit, method: MethodDigests, selection: str | None = None, keys: str | None = None
 ) -> FingerprintParts:
     """Return the parts of one unit's fingerprint.
 
@@ -87,7 +87,7 @@ def parts_of(
 class Fingerprints:
     """`parts_of(unit, method).fingerprint()` for very many units: the same digest, without making records."""
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: MethodDigests) -> None:
         self._before_first = _members(decoys=method.decoys, evidence=method.evidence)
         self._before_selection = _members(
             phrases=method.phrases, reading=method.reading, schema_version=SCHEMA_VERSION
@@ -117,7 +117,7 @@ def _members(**values: str) -> str:
     return canonical_json(values).decode()[1:-1]
 
 
-def changes(before: FingerprintParts, after: FingerprintParts) -> list[str]:
+def describe_changes(before: FingerprintParts, after: FingerprintParts) -> list[str]:
     """In words, what differs between two fingerprints."""
     old, new = before.model_dump(), after.model_dump()
     return list(

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
-from engine.ledger.commits import commit_path, deciding_commit
+from engine.ledger.commits import commit_path, read_commit_by_short_fingerprint
 from engine.ledger.epochs import Epoch, claim_epoch
 from engine.ledger.snapshots.segments import segment_version
 from engine.ledger.snapshots.snapshots import read_snapshot, snapshot_versions
-from engine.storage.local_files import sweep_temporary
-from engine.storage.retry import retried
+from engine.storage.local_files import remove_abandoned_files
+from engine.storage.retry import run_with_retries
 from engine.storage.store import Store
 from schemas.errors import NotFoundError
 
@@ -31,11 +31,11 @@ Look = Callable[[], list[str]]  # what is found to be an orphan
 
 
 @dataclass(frozen=True)
-class Collected:
+class GarbageReport:
     """What a collection did."""
 
     deleted: tuple[str, ...]
-    swept: tuple[str, ...]  # half-written files of dead processes of this machine
+    abandoned: tuple[str, ...]  # half-written files of dead processes of this machine
     undecided: int  # files that were left because no commit or snapshot decides on them yet
     foreign: int  # files that were left because their path is not of our form
 
@@ -59,7 +59,7 @@ class _Group:
         return len(self.paths) > 1
 
 
-def collect_orphans(store: Store, epoch: Epoch | None = None) -> Collected:
+def collect_garbage(store: Store, epoch: Epoch | None = None) -> GarbageReport:
     """Delete the files that lost. Safe beside running jobs: what they may still commit is never touched.
 
     epoch:  the caller's; default: a new one is claimed, for this clean-up
@@ -79,8 +79,8 @@ def collect_orphans(store: Store, epoch: Epoch | None = None) -> Collected:
     looks += [partial(_lost_segments, store, *each) for each in versions.items() if each[0] in published]
     undecided += sum(len(paths) for version, paths in versions.items() if version not in published)
     deleted = _delete(store, epoch, looks)
-    swept = sweep_temporary(store.root_folder) if store.is_local else []
-    return Collected(tuple(sorted(deleted)), tuple(swept), undecided, foreign + foreign_segments)
+    swept = remove_abandoned_files(store.root_folder) if store.is_local else []
+    return GarbageReport(tuple(sorted(deleted)), tuple(swept), undecided, foreign + foreign_segments)
 
 
 def _delete(store: Store, epoch: Epoch, looks: list[Look]) -> list[str]:
@@ -93,7 +93,7 @@ def _delete(store: Store, epoch: Epoch, looks: list[Look]) -> list[str]:
             if orphans:
                 epoch.check_newest()
             for path in orphans:
-                retried(partial(store.delete, path))
+                run_with_retries(partial(store.delete, path))
             deleted += orphans
     return deleted
 
@@ -135,7 +135,7 @@ def _groups(paths: Iterable[str]) -> tuple[list[_Group], int]:
 
 
 def _orphans(store: Store, group: _Group) -> list[str]:
-    commit = deciding_commit(store, group.unit, group.fingerprint16)
+    commit = read_commit_by_short_fingerprint(store, group.unit, group.fingerprint16)
     if commit is None:  # a listing is not believed
         return []
     named = {file.path for file in (commit.evidence, commit.rejections) if file is not None}

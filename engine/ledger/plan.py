@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator
 
-from engine.ledger.fingerprint import Fingerprints, Method, parts_of
+from engine.ledger.fingerprint import Fingerprints, MethodDigests, build_parts
 from engine.reading.key_selection import Selection
 from schemas.ledger import EXACT_KEYS, FingerprintParts, ShardFacts, SnapshotEntry, Unit, unit_name
 
@@ -23,7 +23,7 @@ class JobPlan:
     def __init__(
         self,
         job_digest: str,
-        method: Method,
+        method: MethodDigests,
         unit_samples: int,
         shards: Iterable[str],
         selection: Selection | None = None,
@@ -60,7 +60,7 @@ class JobPlan:
 
     def parts(self, unit: Unit) -> FingerprintParts:
         """The parts of a unit's fingerprint under this job."""
-        return parts_of(unit, self.method, self._chosen(unit.shard), self._keys(unit.shard))
+        return build_parts(unit, self.method, self._chosen(unit.shard), self._keys(unit.shard))
 
     def fingerprint(self, unit: Unit) -> str:
         """The fingerprint that a unit's commit must have."""

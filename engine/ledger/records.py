@@ -14,15 +14,15 @@ from schemas.errors import ConflictError
 R = TypeVar("R", bound=BaseModel)
 
 
-def record_from(kind: type[R], data: bytes, where: str, what: str, remedy: str) -> R:
+def parse_record(kind: type[R], data: bytes, where: str, what: str, remedy: str) -> R:
     """The record that JSON bytes hold. Raises ConflictError, by `unreadable`."""
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
-        raise unreadable(where, what, error, remedy) from error
+        raise unreadable_error(where, what, error, remedy) from error
 
 
-def unreadable(where: str, what: str, error: ValueError, remedy: str) -> ConflictError:
+def unreadable_error(where: str, what: str, error: ValueError, remedy: str) -> ConflictError:
     """`<file> cannot be read as <what>: <first problem>; <remedy>`."""
     return ConflictError(f"{where} cannot be read as {what}: {first_problem(error)}; {remedy}")
 

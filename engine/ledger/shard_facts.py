@@ -10,12 +10,12 @@ import logging
 from typing import NamedTuple
 
 from engine.ledger.commits import put_record
-from engine.ledger.records import record_from
+from engine.ledger.records import parse_record
 from engine.reading.formats.parquet import ParquetTable
-from engine.reading.shard_cache import ShardStat, Spool, check_unchanged, sha256_of_file
+from engine.reading.shard_cache import ShardCache, ShardStat, check_unchanged, sha256_of_file
 from engine.reading.shards import READER_VERSION, ParquetShard, open_shard
 from engine.settings import InputSettings
-from engine.storage.filesystems import open_filesystem, reaching
+from engine.storage.filesystems import open_filesystem, translate_store_errors
 from engine.storage.store import Store
 from schemas.errors import GroundswellError, NotFoundError
 from schemas.ledger import KeyForm, ShardFacts, unit_name
@@ -23,20 +23,20 @@ from schemas.ledger import KeyForm, ShardFacts, unit_name
 log = logging.getLogger(__name__)
 
 
-class Known(NamedTuple):
+class KnownFacts(NamedTuple):
     """Facts of a shard's present version, and whether they are recorded as they stand here."""
 
     facts: ShardFacts
     is_recorded: bool
 
 
-def index_shard(stat: ShardStat, settings: InputSettings, spool: Spool) -> ShardFacts:
+def index_shard(stat: ShardStat, settings: InputSettings, shard_cache: ShardCache) -> ShardFacts:
     """Fetch a shard, check it to its end, count its samples. Raises ShardDamagedError."""
-    path = spool.fetch(stat, settings.storage)
+    path = shard_cache.fetch(stat, settings.storage)
     shard = open_shard(path, stat.url, settings.reading())
     keys = shard.key_form() if isinstance(shard, ParquetShard) else None
     sha256 = sha256_of_file(path)
-    spool.confirm(stat)
+    shard_cache.check_in_place(stat)
     return ShardFacts(
         url=stat.url,
         size_bytes=stat.size_bytes,
@@ -52,7 +52,7 @@ def facts_path(stat: ShardStat, settings: InputSettings) -> str:
     return _path(stat, settings, "\nkeys" if settings.format == "parquet" else "")
 
 
-def known_facts(store: Store, stat: ShardStat, settings: InputSettings) -> Known | None:
+def load_facts(store: Store, stat: ShardStat, settings: InputSettings) -> KnownFacts | None:
     """Return what an earlier run recorded for exactly this version; None if the shard is to be read.
 
     Earlier versions of Groundswell did not record how the keys of a Parquet shard are read. Such a shard is opened
@@ -60,12 +60,12 @@ def known_facts(store: Store, stat: ShardStat, settings: InputSettings) -> Known
     """
     facts = _recorded(store, facts_path(stat, settings))
     if facts is not None:
-        return Known(facts, True)
+        return KnownFacts(facts, True)
     if settings.format != "parquet":
         return None
     facts = _recorded(store, _path(stat, settings))
     keys = None if facts is None else _look_at_keys(stat, settings)
-    return Known(facts.model_copy(update={"keys": keys}), False) if facts is not None and keys else None
+    return KnownFacts(facts.model_copy(update={"keys": keys}), False) if facts is not None and keys else None
 
 
 def record_facts(store: Store, stat: ShardStat, settings: InputSettings, facts: ShardFacts) -> None:
@@ -77,7 +77,7 @@ def _look_at_keys(stat: ShardStat, settings: InputSettings) -> KeyForm | None:
     """Read the footer and the keys of a shard where it lies; None if that fails, which a worker then names."""
     filesystem, path = open_filesystem(stat.url, settings.storage)
     try:
-        with reaching(stat.url), filesystem.open(path, "rb", cache_type="none") as file:
+        with translate_store_errors(stat.url), filesystem.open(path, "rb", cache_type="none") as file:
             keys = ParquetTable(file, stat.url, settings.reading()).key_form()
         check_unchanged(stat, settings.storage)
     except (GroundswellError, OSError) as error:
@@ -97,4 +97,4 @@ def _recorded(store: Store, path: str) -> ShardFacts | None:
     except NotFoundError:
         return None
     remedy = "move it away and run the job again, which reads the shard once more"
-    return record_from(ShardFacts, data, f"{store.url}/{path}", "what is known of a shard", remedy)
+    return parse_record(ShardFacts, data, f"{store.url}/{path}", "what is known of a shard", remedy)

@@ -30,7 +30,7 @@ class UnitResult:
         )
 
     @property
-    def quarantined(self) -> bool:
+    def is_quarantined(self) -> bool:
         """Whether a sample crashed, hung or ate the memory."""
         return any(row["code"] in QUARANTINE_CODES for row in self.rejections)
 

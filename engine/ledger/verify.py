@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from engine.ledger.commits import entry_of, read_commit
+from engine.ledger.commits import read_commit, to_snapshot_entry
 from engine.ledger.evidence import read_evidence, read_rejections
 from engine.ledger.rows import rows_digest
 from engine.ledger.snapshots.set_digest import SetDigest
 from engine.ledger.snapshots.snapshots import failed_units, latest_snapshot, snapshot_entries
-from engine.ledger.snapshots.summary import summarise
+from engine.ledger.snapshots.summary import summarize
 from engine.ledger.unit_result import has_region
 from engine.settings import StorageSettings
 from engine.storage.store import Store, open_store
-from engine.threads import in_order
+from engine.threads import map_ordered
 from schemas.codes import SAMPLE_CODES
 from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import CommitRecord, SnapshotEntry, Totals, totals_of
@@ -38,13 +38,13 @@ def verify(
     """
     store = open_store(url, storage)
     snapshot = latest_snapshot(store)
-    problems = Problems()
+    problems = ProblemList()
     digest, totals = SetDigest(), Totals()
-    read = in_order(
+    read = map_ordered(
         lambda entry: (entry, list(entry_problems(store, entry))), snapshot_entries(store, snapshot)
     )
     for done, (entry, found) in enumerate(read, 1):
-        problems.of_unit(entry.unit, found)
+        problems.add_unit(entry.unit, found)
         digest.add([(entry.unit, entry.rows_digest)])
         totals = totals.plus(totals_of(entry))
         if progress is not None:
@@ -54,10 +54,10 @@ def verify(
     if (failed := sum(1 for _ in failed_units(store, snapshot))) != snapshot.failed_units:
         problems.add(f"{failed} failed units are listed, {snapshot.failed_units} counted")
     problems.raise_if_any(store.url, "problems")
-    return summarise(snapshot)
+    return summarize(snapshot)
 
 
-class Problems:
+class ProblemList:
     """What was found, all of it counted, and the first of it in words: a damaged output may hold millions."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Problems:
         if len(self._first) < SHOWN:
             self._first.append(problem)
 
-    def of_unit(self, unit: str, problems: Iterable[str]) -> None:
+    def add_unit(self, unit: str, problems: Iterable[str]) -> None:
         """Note the problems of a unit."""
         for problem in problems:
             self.add(f"{unit}: {problem}")
@@ -95,7 +95,7 @@ def entry_problems(store: Store, entry: SnapshotEntry) -> Iterator[str]:
     if record is None:
         yield "its commit record is gone; move snapshots/ away and run the job again, which redoes this unit"
         return
-    if entry_of(record) != entry:
+    if to_snapshot_entry(record) != entry:
         yield "the snapshot and the commit record differ"
     yield from _sums(record, rows, rejections)
     for row in rows:

@@ -12,10 +12,10 @@ from typing import Any
 from engine.ledger.commits import read_commit
 from engine.ledger.evidence import read_evidence, read_rejections
 from engine.ledger.fingerprint import reading_digest
-from engine.reading.pixels import rebase
+from engine.reading.pixels import rebase_url
 from engine.reading.raw_samples import RawSample
 from engine.reading.sample_images import decode_sample_image
-from engine.reading.shard_cache import Spool, sha256_of_file, stat_shard
+from engine.reading.shard_cache import ShardCache, sha256_of_file, stat_shard
 from engine.reading.shards import Shard, open_shard
 from engine.settings import InputSettings
 from engine.storage.filesystems import absolute_url
@@ -28,7 +28,7 @@ from schemas.ledger import SnapshotEntry
 _OF_READING = ("IMG_", "CAP_", "JSON_", "DUP_", "MEMBER_", "FRAME_", "SPANS_", "KEY_")
 
 
-class InputsReader:
+class InputVerifier:
     """Reads shards once more, as the job read them; the last shard is kept open, since its units follow each other.
 
     settings: the job's `input` section, with the storage under which its shards are reached now
@@ -36,9 +36,12 @@ class InputsReader:
     """
 
     def __init__(
-        self, settings: InputSettings, roots: Mapping[str, str] | None = None, spool: Spool | None = None
+        self,
+        settings: InputSettings,
+        roots: Mapping[str, str] | None = None,
+        shard_cache: ShardCache | None = None,
     ) -> None:
-        self._settings, self._roots, self._spool = settings, roots or {}, spool or Spool()
+        self._settings, self._roots, self._shard_cache = settings, roots or {}, shard_cache or ShardCache()
         self._open: tuple[str, Shard, str] | None = None
 
     def problems(self, store: Store, entry: SnapshotEntry) -> Iterator[str]:
@@ -62,8 +65,8 @@ class InputsReader:
 
     def _shard(self, url: str) -> tuple[Shard, str]:
         if self._open is None or self._open[0] != url:
-            stat = stat_shard(absolute_url(rebase(url, self._roots)), self._settings.storage)
-            path = self._spool.fetch(stat, self._settings.storage)
+            stat = stat_shard(absolute_url(rebase_url(url, self._roots)), self._settings.storage)
+            path = self._shard_cache.fetch(stat, self._settings.storage)
             digest = "sha256:" + sha256_of_file(path)
             self._open = (url, open_shard(path, url, self._settings.reading()), digest)
         return self._open[1], self._open[2]

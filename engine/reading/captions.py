@@ -25,7 +25,7 @@ class StoredCaption:
     cut_from: int | None = None
 
 
-def caption_from_bytes(data: bytes) -> StoredCaption:
+def decode_caption(data: bytes) -> StoredCaption:
     """The caption in the bytes of a text member. Raises SampleRejectedError: CAP_LONG, CAP_UTF8, CAP_EMPTY."""
     if len(data) > MAX_BYTES:
         raise SampleRejectedError("CAP_LONG", f"{len(data)} bytes, at most {MAX_BYTES}")
@@ -35,7 +35,7 @@ def caption_from_bytes(data: bytes) -> StoredCaption:
         raise SampleRejectedError("CAP_UTF8", f"byte {error.start}: {error.reason}") from error
 
 
-def caption_from_text(text: str) -> StoredCaption:
+def clean_caption(text: str) -> StoredCaption:
     """The caption in a string of a json member. Raises SampleRejectedError: CAP_LONG, CAP_UTF8, CAP_EMPTY."""
     try:
         size = len(text.encode("utf-8"))

@@ -15,7 +15,7 @@ MAX_SPANS = 256
 CODE = "SPANS_BAD"
 
 
-def given_spans(value: Any, caption: StoredCaption) -> Spans:
+def parse_spans(value: Any, caption: StoredCaption) -> Spans:
     """The spans [begin, end) in `[[begin, end], ...]`, code points of the caption, in the order given; null is none.
 
     A span of a caption that was cut is left out where it reaches beyond the cut.

@@ -20,8 +20,8 @@ from engine.reading.formats.parquet_keys import KINDS, is_key, key_texts
 from engine.reading.raw_samples import RawSample
 from engine.reading.shards import Shard
 from engine.settings import StorageSettings
-from engine.storage.filesystems import absolute_url, open_filesystem, reaching
-from engine.storage.safe_parquet import UnsafeFooterError, footer_of, names_extension_type
+from engine.storage.filesystems import absolute_url, open_filesystem, translate_store_errors
+from engine.storage.safe_parquet import UnsafeFooterError, has_extension_type, read_footer
 from schemas.digests import canonical_json, digest_of, sha256_hex, shorten_digest
 from schemas.errors import ConfigError, ConflictError, NotFoundError, SampleRejectedError
 
@@ -45,7 +45,7 @@ class Selection:
         """Keys that are asked for in a shard."""
         return self.by_shard.get(shard, frozenset()) if self.by_shard else self.everywhere
 
-    def names(self, shard: str) -> bool:
+    def may_include(self, shard: str) -> bool:
         """Whether anything of a shard may be asked for; without a shard column only reading it can tell."""
         return shard in self.by_shard if self.by_shard else True
 
@@ -73,7 +73,7 @@ def selection_path(digest: str) -> str:
     return f"selections/{shorten_digest(digest)}.jsonl"
 
 
-def selection_from_bytes(data: bytes, digest: str, where: str) -> Selection:
+def parse_selection(data: bytes, digest: str, where: str) -> Selection:
     """A choice in its written form. Raises ConflictError when it is not the one of that digest."""
     if "sha256:" + sha256_hex(data) != digest:
         raise ConflictError(
@@ -156,7 +156,7 @@ class _ShardNames:
 def _read(where: str, storage: StorageSettings | None) -> bytes:
     filesystem, path = open_filesystem(where, storage)
     try:
-        with reaching(where):
+        with translate_store_errors(where):
             if not filesystem.isfile(path):  # a device has no end
                 raise FileNotFoundError(path)
             size = int(filesystem.size(path))
@@ -179,7 +179,7 @@ def _lines(data: bytes, where: str) -> list[str]:
 
 def _columns(data: bytes, where: str) -> pa.Table:
     try:
-        if names_extension_type(footer_of(io.BytesIO(data))):
+        if has_extension_type(read_footer(io.BytesIO(data))):
             raise ConfigError(f"input.only: {where} names an Arrow extension type; use columns of plain text")
         file = pq.ParquetFile(pa.BufferReader(data))
         names = [name for name in ("key", "shard") if name in file.schema_arrow.names]

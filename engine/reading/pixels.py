@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.reading.formats.parquet import read_parquet_image
-from engine.reading.shard_cache import Spool, stat_shard
+from engine.reading.shard_cache import ShardCache, stat_shard
 from engine.settings import StorageSettings
 from engine.storage.filesystems import absolute_url, open_filesystem
 from schemas.errors import NotFoundError, ShardDamagedError
@@ -31,7 +31,7 @@ def read_pixels(
     raises: NotFoundError when the file or the range is not there
     """
     where = pixels if isinstance(pixels, Pixels) else Pixels.model_validate(dict(pixels))
-    url = absolute_url(rebase(where.url, roots or {}))
+    url = absolute_url(rebase_url(where.url, roots or {}))
     if where.row_group is not None and where.row is not None and where.column is not None:
         return _parquet_row(url, where.row_group, where.row, where.column, storage)
     filesystem, path = open_filesystem(url, storage)
@@ -48,7 +48,7 @@ def read_pixels(
     return data
 
 
-def rebase(url: str, roots: Mapping[str, str]) -> str:
+def rebase_url(url: str, roots: Mapping[str, str]) -> str:
     """The URL with its longest matching prefix replaced."""
     matches = [prefix for prefix in roots if url.startswith(prefix)]
     if not matches:
@@ -59,7 +59,7 @@ def rebase(url: str, roots: Mapping[str, str]) -> str:
 
 def _parquet_row(url: str, row_group: int, row: int, column: str, storage: StorageSettings | None) -> bytes:
     try:
-        path = Path(url) if "://" not in url else Spool().fetch(stat_shard(url, storage), storage)
+        path = Path(url) if "://" not in url else ShardCache().fetch(stat_shard(url, storage), storage)
         return read_parquet_image(path, url, row_group, row, column)
     except (ShardDamagedError, FileNotFoundError) as error:
         raise NotFoundError(f"{error}; {MOVED}") from error

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from engine.reading.pixels import read_pixels, rebase
+from engine.reading.pixels import read_pixels, rebase_url
 from engine.reading.shards import MAX_MEMBER_BYTES
 from engine.settings import StorageSettings
 from engine.storage.filesystems import absolute_url
@@ -63,7 +63,7 @@ class RangeReader:
     def _path(self, url: str) -> str:
         with self._lock:
             if url not in self._paths:
-                self._paths[url] = absolute_url(rebase(url, self._roots))
+                self._paths[url] = absolute_url(rebase_url(url, self._roots))
                 if len(self._paths) > _OPEN_FILES:
                     self._paths.popitem(last=False)
             return self._paths[url]

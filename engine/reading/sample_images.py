@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.reading.images import DecodedImage, decode_image
-from engine.reading.raw_samples import Source
+from engine.reading.raw_samples import SampleSource
 from engine.reading.shards import MAX_MEMBER_BYTES
 from schemas.errors import SampleRejectedError
 
@@ -20,7 +20,7 @@ BLEED_PX = 16
 BAND_TOLERANCE = 12
 
 
-def decode_sample_image(data: bytes, source: Source) -> DecodedImage:
+def decode_sample_image(data: bytes, source: SampleSource) -> DecodedImage:
     """Decode a sample's image.
 
     Raises SampleRejectedError: MEMBER_LARGE, FRAME_PADDED and what `decode_image` raises.

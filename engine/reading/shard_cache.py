@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.settings import StorageSettings
-from engine.storage.filesystems import open_filesystem, reaching
-from engine.storage.retry import tried_again
+from engine.storage.filesystems import open_filesystem, translate_store_errors
+from engine.storage.retry import with_retries
 from schemas.errors import RuntimeEnvironmentError, ShardDamagedError
 
 CAP_BYTES = 32 * 2**30
@@ -36,12 +36,12 @@ class ShardStat:
     version: str
 
 
-@tried_again
+@with_retries
 def stat_shard(url: str, storage: StorageSettings | None = None) -> ShardStat:
     """Size and version (ETag, generation, or modification time and inode). Raises ShardDamagedError SHARD_MISSING."""
     filesystem, path = open_filesystem(url, storage)
     try:
-        with reaching(url):
+        with translate_store_errors(url):
             info = filesystem.info(path)
     except FileNotFoundError as error:
         raise ShardDamagedError("SHARD_MISSING", f"{url} does not exist") from error
@@ -66,7 +66,7 @@ def _version(url: str, info: dict[str, Any]) -> str:
     )
 
 
-class Spool:
+class ShardCache:
     """A folder of fetched shards, shared by the processes of one machine and one user.
 
     It outlives a run on purpose: a resumed job, and whoever looks at its images, fetches nothing twice.
@@ -99,7 +99,7 @@ class Spool:
         self._evict(keep=path)
         return path
 
-    def confirm(self, shard: ShardStat) -> None:
+    def check_in_place(self, shard: ShardStat) -> None:
         """Raise ShardDamagedError INPUT_CHANGED if a shard that is read in place was replaced meanwhile."""
         if "://" not in shard.url:
             check_unchanged(shard)
@@ -129,7 +129,7 @@ class Spool:
         filesystem, remote = open_filesystem(shard.url, storage)
         partial = path.with_suffix(f".part-{os.getpid()}")
         try:
-            with reaching(shard.url):
+            with translate_store_errors(shard.url):
                 source = filesystem.open(remote, "rb", cache_type="readahead", block_size=_CHUNK)
                 with source, open(partial, "wb") as target:
                     shutil.copyfileobj(source, target, _CHUNK)

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from engine.settings import StorageSettings
-from engine.storage.filesystems import absolute_url, check_shard_url, open_filesystem, reaching
-from engine.storage.retry import tried_again
+from engine.storage.filesystems import absolute_url, check_shard_url, open_filesystem, translate_store_errors
+from engine.storage.retry import with_retries
 from schemas.errors import ConfigError, NotFoundError
 
 MAX_URLS = 10_000_000
@@ -49,12 +49,12 @@ def _listed(patterns: Sequence[str], storage: StorageSettings | None) -> Iterato
             yield line
 
 
-@tried_again
+@with_retries
 def _lines_of(where: str, storage: StorageSettings | None) -> list[str]:
     """Lines of a shard list without blank ones and `#` comments."""
     filesystem, path = open_filesystem(where, storage)
     try:
-        with reaching(where):
+        with translate_store_errors(where):
             if (size := int(filesystem.size(path))) > MAX_LIST_BYTES:
                 raise ConfigError(f"input.urls: {where} has {size} bytes, at most {MAX_LIST_BYTES}")
             text = bytes(filesystem.cat_file(path)).decode("utf-8")
@@ -100,12 +100,12 @@ def _alternatives(body: str, pattern: str) -> Iterator[str]:
         yield str(number).zfill(width)
 
 
-@tried_again
+@with_retries
 def _glob(pattern: str, storage: StorageSettings | None) -> list[str]:
     pattern = absolute_url(pattern)
     filesystem, path = open_filesystem(pattern, storage)
     protocol = pattern.split("://", 1)[0] + "://" if "://" in pattern else ""
-    with reaching(pattern):
+    with translate_store_errors(pattern):
         names = sorted(name for name in filesystem.glob(path) if filesystem.isfile(name))
     if not names:
         raise NotFoundError(f"input.urls: no file matches {pattern}")

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine.reading.captions import MAX_BYTES as MAX_CAPTION_BYTES
-from engine.reading.captions import StoredCaption, caption_from_bytes, caption_from_text
+from engine.reading.captions import StoredCaption, clean_caption, decode_caption
 from engine.reading.formats.parquet import ParquetTable, image_bytes
 from engine.reading.formats.tar import Member, read_members
 from engine.reading.formats.tar_grouping import TarSample, group_members
 from engine.reading.given_spans import CODE as SPANS_BAD
-from engine.reading.given_spans import given_spans
-from engine.reading.raw_samples import RawSample, meta_of, source_of
+from engine.reading.given_spans import parse_spans
+from engine.reading.raw_samples import RawSample, collect_meta, parse_source
 from engine.reading.strict_json import MAX_BYTES as MAX_JSON_BYTES
 from engine.reading.strict_json import load_object
 from engine.settings import ReadingSettings
@@ -92,15 +92,15 @@ class TarShard:
             sample.key,
             Pixels(url=self._url, offset=image.offset, length=image.size_bytes),
             caption.text,
-            source_of(fields),
-            meta_of(fields, self._reading.keep, caption),
+            parse_source(fields),
+            collect_meta(fields, self._reading.keep, caption),
             spans=_spans(fields, self._reading.spans, caption),
         )
 
     def _image_member(self, sample: TarSample) -> Member:
-        if sample.stray:
+        if sample.is_stray:
             raise SampleRejectedError("IMG_MISSING", f"member {sample.key[:80]!r} has no key or no extension")
-        if sample.doubled:
+        if sample.duplicates:
             raise SampleRejectedError("DUP_MEMBER", f"more than one .{sample.doubled[0]}")
         for suffix in self._reading.image:
             if suffix in sample.members:
@@ -122,7 +122,7 @@ class TarShard:
             raise SampleRejectedError(
                 "CAP_MISSING", f"members: {sorted(sample.members)[:8]}, wanted .{wanted}"
             )
-        return caption_from_bytes(self._bytes(member, MAX_CAPTION_BYTES, "CAP_LONG"))
+        return decode_caption(self._bytes(member, MAX_CAPTION_BYTES, "CAP_LONG"))
 
     def _bytes(self, member: Member, most: int, code: str) -> bytes:
         if member.size_bytes > most:
@@ -180,10 +180,10 @@ class ParquetShard:
         stored = values[self._table.caption_column]
         if stored is None:
             raise SampleRejectedError("CAP_MISSING", f"column {self._table.caption_column!r} is null")
-        caption = caption_from_bytes(stored)
-        meta = meta_of(fields, self._reading.keep, caption)
+        caption = decode_caption(stored)
+        meta = collect_meta(fields, self._reading.keep, caption)
         spans = _spans(fields, self._reading.spans, caption)
-        return RawSample(index, key, pixels, caption.text, source_of(fields), meta, spans=spans)
+        return RawSample(index, key, pixels, caption.text, parse_source(fields), meta, spans=spans)
 
 
 def _bounded(member: Member) -> Member:
@@ -200,7 +200,7 @@ def _caption_field(fields: Mapping[str, Any], name: str) -> StoredCaption:
         raise SampleRejectedError(
             "CAP_MISSING", f"json field {name!r} is {type(value).__name__}, expected text"
         )
-    return caption_from_text(value)
+    return clean_caption(value)
 
 
 def _spans(fields: Mapping[str, Any], wanted: str | None, caption: StoredCaption) -> Spans:
@@ -209,7 +209,7 @@ def _spans(fields: Mapping[str, Any], wanted: str | None, caption: StoredCaption
     name = wanted.removeprefix("json:")
     if name not in fields:  # of a column that would be the shard's fault
         raise SampleRejectedError(SPANS_BAD, f"no json field {name!r}; write [] where none are given")
-    return given_spans(fields[name], caption)
+    return parse_spans(fields[name], caption)
 
 
 def _decoded(value: Any) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
-from engine.storage.retry import retried
+from engine.storage.retry import run_with_retries
 from engine.storage.store import Store
 from schemas.errors import RuntimeEnvironmentError
 
@@ -50,11 +50,11 @@ def _deleted_after(store: Store, names: list[str]) -> Iterator[None]:
         yield
     except BaseException as error:
         # out of reach after all tries: to clean up, one more is enough
-        tries = _once if isinstance(error, OSError) else retried
+        tries = _once if isinstance(error, OSError) else run_with_retries
         with suppress(OSError, RuntimeEnvironmentError):
             _delete(store, names, tries)
         raise
-    _delete(store, names, retried)
+    _delete(store, names, run_with_retries)
 
 
 def _once(action: Callable[[], None]) -> None:
@@ -99,4 +99,4 @@ def _create_first(store: Store, name: str, data: bytes) -> None:
 
 def _put(store: Store, name: str, data: bytes) -> bool:
     """Whether the object was created, tried again in passing trouble as a commit is."""
-    return retried(lambda: store.put_if_absent(name, data))
+    return run_with_retries(lambda: store.put_if_absent(name, data))

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import fsspec
 
-from engine.redaction import url_without_secrets
+from engine.redaction import strip_url_secrets
 from engine.settings import StorageSettings
 from schemas.errors import ConfigError, RuntimeEnvironmentError
 from schemas.ledger import bare_url
@@ -77,7 +77,7 @@ def open_filesystem(url: str, storage: StorageSettings | None = None) -> tuple[A
 
 
 @contextmanager
-def reaching(url: str) -> Iterator[None]:
+def translate_store_errors(url: str) -> Iterator[None]:
     """Around a call to a store: its library's errors become ours.
 
     raises: OSError for passing trouble (worth another try), RuntimeEnvironmentError for what waiting does not mend;
@@ -110,4 +110,4 @@ def _options(protocol: str, storage: StorageSettings | None) -> dict[str, Any]:
 
 def _hidden(url: str) -> str:
     """For messages: without query, fragment and credentials."""
-    return url_without_secrets(re.split("[?#]", url, maxsplit=1)[0])
+    return strip_url_secrets(re.split("[?#]", url, maxsplit=1)[0])

@@ -51,7 +51,7 @@ def replace_file(full: str, data: bytes) -> None:
     _sync_folder(os.path.dirname(full))
 
 
-def sweep_temporary(root: str) -> list[str]:
+def remove_abandoned_files(root: str) -> list[str]:
     """Remove what dead processes of this machine left half-written under a folder; the files' paths.
 
     A file's name holds its machine (host, boot and process namespace) and process. Files of other machines, and of

@@ -23,7 +23,7 @@ ANSWERS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryE
 _ANSWERING = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)  # without a class of their own
 
 
-def retried(action: Callable[[], T]) -> T:
+def run_with_retries(action: Callable[[], T]) -> T:
     """The action's result; an OSError that is no answer is tried again a few times, over 3 s."""
     for attempt in range(TRIES - 1):
         try:
@@ -39,11 +39,11 @@ def retried(action: Callable[[], T]) -> T:
     return action()
 
 
-def tried_again(verb: Callable[P, T]) -> Callable[P, T]:
+def with_retries(verb: Callable[P, T]) -> Callable[P, T]:
     """A verb that changes nothing, `retried`."""
 
     @functools.wraps(verb)
     def trying(*arguments: P.args, **named: P.kwargs) -> T:
-        return retried(lambda: verb(*arguments, **named))
+        return run_with_retries(lambda: verb(*arguments, **named))
 
     return trying

@@ -27,7 +27,7 @@ class UnsafeFooterError(ValueError):
     """Not the end of a Parquet file, or one that is too long."""
 
 
-def footer_of(file: BinaryIO) -> bytes:
+def read_footer(file: BinaryIO) -> bytes:
     """The footer's raw bytes. Raises UnsafeFooterError."""
     total = file.seek(0, os.SEEK_END)
     file.seek(max(total - 8, 0))
@@ -41,7 +41,7 @@ def footer_of(file: BinaryIO) -> bytes:
     return file.read(size)
 
 
-def names_extension_type(footer: bytes) -> bool:
+def has_extension_type(footer: bytes) -> bool:
     """Whether base64 text in the footer (the stored Arrow schema, wherever it begins) names an extension type."""
     for run in re.finditer(rb"[A-Za-z0-9+/]{24,}", footer):
         for shift in range(4):
@@ -77,7 +77,7 @@ def read_batches(
 
 
 def _opened(data: bytes, schema: pa.Schema, where: str) -> pq.ParquetFile:
-    if names_extension_type(footer_of(io.BytesIO(data))):
+    if has_extension_type(read_footer(io.BytesIO(data))):
         raise ConflictError(
             f"{where} names an Arrow extension type; Groundswell wrote no such file, do not use it"
         )

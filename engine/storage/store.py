@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from engine.settings import StorageSettings
-from engine.storage.filesystems import absolute_url, open_filesystem, reaching
+from engine.storage.filesystems import absolute_url, open_filesystem, translate_store_errors
 from engine.storage.local_files import TEMPORARY, create_file, replace_file
-from engine.storage.retry import tried_again
+from engine.storage.retry import with_retries
 from schemas.errors import NotFoundError
 
 _IN_MEMORY = threading.Lock()  # memory:// lives in one process; its check and its write must be one step
@@ -29,11 +29,11 @@ class Store:
         self.storage = storage
         self._fs, self._root = open_filesystem(self.url, storage)
 
-    @tried_again
+    @with_retries
     def read(self, path: str) -> bytes:
         """The object's bytes. Raises NotFoundError."""
         try:
-            with reaching(self.url):
+            with translate_store_errors(self.url):
                 return bytes(self._fs.cat_file(self._full(path)))
         except FileNotFoundError as error:
             raise NotFoundError(f"{self.url}/{path} does not exist") from error
@@ -45,7 +45,7 @@ class Store:
         and compares (docs/ledger.md, fact 1). Raises OSError when the outcome is unknown.
         """
         try:
-            with reaching(self.url):
+            with translate_store_errors(self.url):
                 self._create(self._full(path), data)
         except FileExistsError:
             return False
@@ -54,7 +54,7 @@ class Store:
     def put(self, path: str, data: bytes) -> None:
         """Write an object whose name is a digest of its bytes, so that writing it again changes nothing."""
         full = self._full(path)
-        with reaching(self.url):
+        with translate_store_errors(self.url):
             if self.is_local:
                 replace_file(full, data)
             else:
@@ -63,16 +63,16 @@ class Store:
     def delete(self, path: str) -> None:
         """Remove an object; one that is gone already is no error. Only what no record can name may be removed."""
         try:
-            with reaching(self.url):
+            with translate_store_errors(self.url):
                 self._fs.rm_file(self._full(path))
         except FileNotFoundError:
             return
 
-    @tried_again
-    def names(self, prefix: str = "") -> list[str]:
+    @with_retries
+    def list_folder(self, prefix: str = "") -> list[str]:
         """Return the sorted names of what is directly under a folder; those of folders end in a slash."""
         full = self._full(prefix)
-        with reaching(self.url):
+        with translate_store_errors(self.url):
             try:
                 if self.is_local:
                     with os.scandir(full) as entries:
@@ -86,26 +86,26 @@ class Store:
             name[len(below) :] + "/" * is_folder for name, is_folder in items if name.startswith(below)
         )
 
-    @tried_again
+    @with_retries
     def list(self, prefix: str) -> list[str]:
         """Sorted paths of the objects under a folder; temporary files are none."""
         root = self._full("")
-        with reaching(self.url):
+        with translate_store_errors(self.url):
             found = self._fs.find(self._full(prefix))
         paths = (name[len(root) :].lstrip("/") for name in found if name.startswith(root))
         return sorted(path for path in paths if not os.path.basename(path).startswith(TEMPORARY))
 
-    @tried_again
+    @with_retries
     def exists(self, path: str) -> bool:
         """Whether the object exists now."""
-        with reaching(self.url):
+        with translate_store_errors(self.url):
             return bool(self._fs.exists(self._full(path)))
 
-    @tried_again
+    @with_retries
     def size(self, path: str) -> int:
         """Bytes of the object. Raises NotFoundError."""
         try:
-            with reaching(self.url):
+            with translate_store_errors(self.url):
                 return int(self._fs.size(self._full(path)))
         except FileNotFoundError as error:
             raise NotFoundError(f"{self.url}/{path} does not exist") from error

@@ -38,18 +38,18 @@ class Meter(Protocol):
         """Add to a counter."""
         ...
 
-    def took(self, name: str, seconds: float) -> None:
+    def observe(self, name: str, seconds: float) -> None:
         """Note one time."""
         ...
 
 
-class NoMeter:
+class NullMeter:
     """Nobody scrapes."""
 
     def count(self, name: str, number: float = 1, **labels: str) -> None:
         """See Meter."""
 
-    def took(self, name: str, seconds: float) -> None:
+    def observe(self, name: str, seconds: float) -> None:
         """See Meter."""
 
 
@@ -95,9 +95,9 @@ class TimedLabeler:
         """See Labeler."""
         began = time.perf_counter()
         if self._ended is not None:
-            self._meter.took("groundswell_wait_seconds", began - self._ended)
+            self._meter.observe("groundswell_wait_seconds", began - self._ended)
         try:
             return self._labeler.label(batch)
         finally:
             self._ended = time.perf_counter()
-            self._meter.took("groundswell_batch_seconds", self._ended - began)
+            self._meter.observe("groundswell_batch_seconds", self._ended - began)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.ledger.unit_result import UnitResult
-from engine.prefetch import mapped_ahead
+from engine.prefetch import prefetch_map
 from engine.reading.images import DecodedImage
-from engine.reading.raw_samples import RawSample, Source
+from engine.reading.raw_samples import RawSample, SampleSource
 from engine.reading.sample_images import decode_sample_image
 from engine.reading.shards import Shard
 from engine.worker.batching import Asked, ask
@@ -114,7 +114,7 @@ class UnitRun:
         found = find_phrases(self._finder, [raw.caption for raw in readable], [raw.spans for raw in readable])
         depth = 2 * self._labeler.batch_size
         drawn = self._drawn(readable, found, when_prepared)
-        self._ready = mapped_ahead(self._ready_one, drawn, depth, self._threads)
+        self._ready = prefetch_map(self._ready_one, drawn, depth, self._threads)
 
     def label(self) -> Labelled:
         """Ask the teacher and wait for the answers."""
@@ -241,7 +241,7 @@ class UnitRun:
         )
 
 
-def _decoded(data: bytes, source: Source) -> DecodedImage:
+def _decoded(data: bytes, source: SampleSource) -> DecodedImage:
     try:
         return decode_sample_image(data, source)
     except (SampleRejectedError, MemoryError):

@@ -16,7 +16,7 @@ from typing import Any
 
 import typer
 
-from engine.redaction import redacted
+from engine.redaction import redact
 from schemas.errors import ConfigError, GroundswellError, NotFoundError, RuntimeEnvironmentError
 
 EXIT_CODES = (
@@ -124,7 +124,7 @@ def _kept_traceback() -> str:
         with tempfile.NamedTemporaryFile(
             "w", prefix="groundswell-error-", suffix=".txt", delete=False, encoding="utf-8"
         ) as file:
-            file.write(redacted(traceback.format_exc()))
+            file.write(redact(traceback.format_exc()))
             return file.name
     except OSError as error:
         return f"no file ({error})"
@@ -132,7 +132,7 @@ def _kept_traceback() -> str:
 
 def say(text: str) -> None:
     """A line on stderr, without secrets."""
-    print(redacted(text), file=sys.stderr, flush=True)
+    print(redact(text), file=sys.stderr, flush=True)
 
 
 def give(as_json: bool, data: Any, text: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import Field
 
-from engine.ledger.records import record_from
+from engine.ledger.records import parse_record
 from engine.settings import StorageSettings
 from engine.storage.store import Store, open_store
 from engine.views import View, open_view, write_view
@@ -76,7 +76,7 @@ def materialize_webdataset(
     view, store = open_view(view_url, storage), open_store(to, storage)
     _refuse_another(store, view, to, overwrite)
     # All tars, not those of the list: an earlier call that was cut short has removed it.
-    before = {name for name in store.names() if _TAR.fullmatch(name)} if overwrite else set()
+    before = {name for name in store.list_folder() if _TAR.fullmatch(name)} if overwrite else set()
     if overwrite:  # the list is written last: without it there are no tars
         store.delete(MANIFEST)
     shards: list[DataFile] = []
@@ -113,7 +113,7 @@ def _refuse_another(store: Store, view: View, to: str, overwrite: bool) -> None:
     if overwrite or not store.exists(MANIFEST):
         return
     where, remedy = f"{to}/{MANIFEST}", "choose another folder"
-    there = record_from(Materialized, store.read(MANIFEST), where, "a manifest of tars", remedy).digest
+    there = parse_record(Materialized, store.read(MANIFEST), where, "a manifest of tars", remedy).digest
     if there != view.manifest.digest:
         raise ConflictError(
             f"{to} already holds the tars of view {there}: choose another folder, or add --overwrite"

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine.settings import StorageSettings
-from engine.views import open_view, refuse_another_view, write_view
+from engine.views import check_no_other_view, open_view, write_view
 from pipelines.compile.evidence import Evidence, open_evidence
 from pipelines.compile.gold_boxes import GoldBoxes
 from pipelines.compile.policy import Policy
@@ -51,7 +51,7 @@ def compile_view(
         rows = _compiled_rows(evidence, policy, tally, gold, progress)
         provenance = _provenance(evidence, policy, gold)
         if not overwrite:
-            refuse_another_view(out_url, kind="view", provenance=provenance, storage=storage)
+            check_no_other_view(out_url, kind="view", provenance=provenance, storage=storage)
         manifest = write_view(
             out_url, rows, kind="view", provenance=provenance, storage=storage, overwrite=overwrite
         )

@@ -72,7 +72,7 @@ def kind_of(url: str, storage: StorageSettings | None = None, reads: Iterable[st
     """
     store = open_store(url, storage)
     own = {Path(read).name for read in reads if os.path.dirname(os.path.abspath(read)) == absolute_url(url)}
-    names = {name for name in store.names() if not _NO_CONTENT.fullmatch(name)} - own
+    names = {name for name in store.list_folder() if not _NO_CONTENT.fullmatch(name)} - own
     return _kind(store, names) if names else Kind.NOTHING
 
 
@@ -221,7 +221,7 @@ def _is_evidence(store: Store, names: set[str]) -> bool:
 
 def _has_records(store: Store, folder: str) -> bool:
     """Return whether a folder holds records of evidence: other projects have `jobs` and `snapshots`, too."""
-    return any(_RECORDS[folder].fullmatch(name) for name in store.names(folder))
+    return any(_RECORDS[folder].fullmatch(name) for name in store.list_folder(folder))
 
 
 def _kind_by_steps(names: set[str], steps: set[str]) -> Kind | None:
@@ -238,7 +238,7 @@ def _all_match(names: Iterable[str], pattern: re.Pattern[str]) -> bool:
 
 
 def _names_under(store: Store, folder: str) -> set[str]:
-    return {name for name in store.names(folder) if not _NO_CONTENT.fullmatch(name)}
+    return {name for name in store.list_folder(folder) if not _NO_CONTENT.fullmatch(name)}
 
 
 def _json_at(store: Store, path: str) -> dict[str, Any]:
@@ -253,7 +253,9 @@ def _json_at(store: Store, path: str) -> dict[str, Any]:
 def _content(place: str, kind: Kind, storage: StorageSettings | None) -> str:
     if kind is not Kind.OTHER:
         return kind.value
-    names = sorted(name for name in open_store(place, storage).names() if not _NO_CONTENT.fullmatch(name))
+    names = sorted(
+        name for name in open_store(place, storage).list_folder() if not _NO_CONTENT.fullmatch(name)
+    )
     more = f" and {len(names) - _MANY} more" if len(names) > _MANY else ""
     return f"other files ({', '.join(names[:_MANY])}{more})"
 
@@ -322,14 +324,14 @@ def _kind_of_ancestor(folder: str, storage: StorageSettings | None) -> Kind:
 
 
 def _is_folder(place: str, storage: StorageSettings | None) -> bool:
-    return os.path.isdir(place) if "://" not in place else bool(open_store(place, storage).names())
+    return os.path.isdir(place) if "://" not in place else bool(open_store(place, storage).list_folder())
 
 
 def _is_file(place: str, storage: StorageSettings | None) -> bool:
     if "://" not in place:
         return os.path.lexists(place)
     parent = _parent(place)
-    return parent is not None and place.rsplit("/", 1)[-1] in open_store(parent, storage).names()
+    return parent is not None and place.rsplit("/", 1)[-1] in open_store(parent, storage).list_folder()
 
 
 def _is_same(place: str, other: str) -> bool:

@@ -11,7 +11,7 @@ import heapq
 import logging
 from collections.abc import Iterator, Sequence
 
-from engine.reading.shard_cache import ShardStat, Spool
+from engine.reading.shard_cache import ShardCache, ShardStat
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
 from engine.task import Factory
@@ -70,12 +70,12 @@ def _captions(settings: InputSettings, seed: int, shards: Sequence[ShardStat]) -
 
 def _of_shard(settings: InputSettings, seed: int, stat: ShardStat) -> Iterator[tuple[bytes, str]]:
     """Captions of a shard with the hash of their place; samples that are rejected have none."""
-    spool, url = Spool(), bare_url(stat.url)
-    shard = open_shard(spool.fetch(stat, settings.storage), stat.url, settings.reading())
+    shard_cache, url = ShardCache(), bare_url(stat.url)
+    shard = open_shard(shard_cache.fetch(stat, settings.storage), stat.url, settings.reading())
     for raw in shard.samples(0, len(shard)):
         if raw.rejected is None:
             yield _hash(seed, f"{raw.index}\n{url}"), raw.caption
-    spool.confirm(stat)
+    shard_cache.check_in_place(stat)
 
 
 def _found(finder: PhraseFinder, captions: Sequence[str]) -> Iterator[FoundPhrases]:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from pydantic import Field, ValidationError
 
-from engine.ledger.commits import put_record, retried
+from engine.ledger.commits import put_record
 from engine.ledger.fingerprint import reading_digest
 from engine.reading.shard_cache import ShardStat
-from engine.storage.filesystems import absolute_url, open_filesystem, reaching
+from engine.storage.filesystems import absolute_url, open_filesystem, translate_store_errors
+from engine.storage.retry import run_with_retries
 from engine.storage.store import Store
 from engine.task import DecoySpec, Factory
 from pipelines.label.decoy_captions import draw
@@ -50,8 +51,8 @@ class PlannedDecoys:
     def record(self, store: Store) -> None:
         """Freeze the pool in the output. Raises ConflictError when another run has just frozen another one."""
         path, data = pool_path(self.spec.pool), self.pool.to_bytes()
-        retried(lambda: store.put_if_absent(path, data))
-        parse_pool(retried(lambda: store.read(path)), self.spec.pool, f"{store.url}/{path}")
+        run_with_retries(lambda: store.put_if_absent(path, data))
+        parse_pool(run_with_retries(lambda: store.read(path)), self.spec.pool, f"{store.url}/{path}")
         if self.draw is None:
             return
         frozen = FrozenDraw(draw=self.draw, pool=self.spec.pool)
@@ -142,7 +143,7 @@ def _given(job: JobConfig, store: Store) -> DecoyPool:
     where = absolute_url(name)
     filesystem, path = open_filesystem(where, job.input.storage)
     try:
-        with reaching(where):
+        with translate_store_errors(where):
             if not filesystem.isfile(path):  # a device has no end
                 raise FileNotFoundError(path)
             data = bytes(filesystem.cat_file(path, start=0, end=MAX_FILE_BYTES + 1))

@@ -7,16 +7,16 @@ from typing import Any
 
 from engine.driver.label_run import Labelling
 from engine.ledger.commits import put_record
-from engine.ledger.fingerprint import NO_DECOYS, method_of
+from engine.ledger.fingerprint import NO_DECOYS, method_digests
 from engine.ledger.plan import JobPlan
-from engine.reading.key_selection import Selection, load_selection, selection_from_bytes, selection_path
+from engine.reading.key_selection import Selection, load_selection, parse_selection, selection_path
 from engine.reading.shard_cache import ShardStat, stat_shard
 from engine.reading.shard_urls import expand_urls
-from engine.redaction import redacted
-from engine.storage.retry import retried
+from engine.redaction import redact
+from engine.storage.retry import run_with_retries
 from engine.storage.store import Store, open_store
 from engine.task import WorkerSpec
-from engine.threads import in_parallel
+from engine.threads import map_parallel
 from pipelines.label.decoy_pool import PlannedDecoys, plan_decoys
 from pipelines.label.job import JobConfig
 from pipelines.label.run_records import JobRecord, PlanRecord
@@ -50,11 +50,11 @@ class Setting:
         listed = frozen.urls() if frozen else expand_urls(job.input.urls, job.input.storage)
         store = open_store(job.output.url, job.output.storage)
         selection = _selection(job, listed, store)
-        urls = [url for url in listed if selection is None or selection.names(url)]
+        urls = [url for url in listed if selection is None or selection.may_include(url)]
         if selection is not None:
             chosen = job.input.model_copy(update={"only": selection.digest()})
             job = job.model_copy(update={"input": chosen})
-        looks = in_parallel(lambda url: _look(url, job), urls)
+        looks = map_parallel(lambda url: _look(url, job), urls)
         stats = tuple(look for look in looks if isinstance(look, ShardStat))
         finder = factories.of_finder(job)
         decoys = plan_decoys(job, factories, finder, store, stats)
@@ -71,7 +71,7 @@ class Setting:
             decoys=decoys.spec if decoys else None,
             run=job.run,
         )
-        method = method_of(
+        method = method_digests(
             job.input,
             job.evidence,
             spec.labeler.digest,
@@ -123,7 +123,7 @@ class Setting:
         job, frozen = JobRecord.of(self.job, self.spec), self.frozen()
         if self.selection is not None:
             path, data = selection_path(self.selection.digest()), self.selection.to_bytes()
-            retried(lambda: self.store.put_if_absent(path, data))
+            run_with_retries(lambda: self.store.put_if_absent(path, data))
         if self.decoys is not None:
             self.decoys.record(self.store)
         put_record(self.store, f"jobs/{shorten_digest(job.digest)}.json", job)
@@ -136,7 +136,7 @@ def _selection(job: JobConfig, shards: list[str], store: Store) -> Selection | N
         return None
     if only.startswith("sha256:"):  # as a job that an output keeps names it
         path = selection_path(only)
-        return selection_from_bytes(store.read(path), only, f"{store.url}/{path}")
+        return parse_selection(store.read(path), only, f"{store.url}/{path}")
     return load_selection(only, shards, job.input.storage)
 
 
@@ -149,4 +149,4 @@ def _look(url: str, job: JobConfig) -> ShardStat | FailedUnit:
 
 def _missing_shard(url: str, code: str, detail: str) -> FailedUnit:
     """A shard that could not even be looked at."""
-    return FailedUnit(unit=unit_name(url, 0), shard=url, code=code, detail=redacted(detail))
+    return FailedUnit(unit=unit_name(url, 0), shard=url, code=code, detail=redact(detail))

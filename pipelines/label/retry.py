@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.driver.label_run import Labelling
 from engine.ledger.snapshots.snapshots import failed_units, latest_snapshot
-from engine.ledger.snapshots.summary import summarise
+from engine.ledger.snapshots.summary import summarize
 from engine.storage.store import Store, open_store
 from pipelines.config.load import settings_of
 from pipelines.label.job import JobConfig
@@ -49,7 +49,7 @@ def retry(
     store = open_store(url)
     before = latest_snapshot(store)
     job = _kept_job(store, before.job_digest, overrides)
-    summary = summarise(before)
+    summary = summarize(before)
     if summary["units"]["quarantined"]:
         say(QUARANTINED.format(count=summary["units"]["quarantined"]))
     if not before.failed_units:

@@ -18,7 +18,7 @@ from engine.executors.local import LocalPool
 from engine.ledger.snapshots.file_check import check_files
 from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.ledger.snapshots.status import status
-from engine.ledger.snapshots.summary import summarise
+from engine.ledger.snapshots.summary import summarize
 from engine.ledger.verify import verify
 from engine.settings import OutputSettings
 from engine.storage.conditional_put_check import check_store
@@ -106,7 +106,7 @@ def start(
         record_limit(setting.store, job.run.max_rejected)
     if limit is not None:
         work.leave_out_unread()
-    summary = {**summarise(work.publish()), "output": setting.store.url, **setting.asked()}
+    summary = {**summarize(work.publish()), "output": setting.store.url, **setting.asked()}
     summary["judged"] = judge(summary, job.run.max_rejected).data()
     return summary | seen_in_training(setting.store, job.teacher)
 
@@ -183,7 +183,7 @@ class _Run:
         )
         progress.begin(work.planned(), work.done(), work.unread())
         spec = setting.spec.model_copy(
-            update={"run_name": name, "log": logs.current(), "epoch": work.claim_epoch()}
+            update={"run_name": name, "log": logs.current_settings(), "epoch": work.claim_epoch()}
         )
         return cls(setting, work, spec, progress)
 
@@ -191,7 +191,7 @@ class _Run:
         """Work until nothing is due. Raises KeyboardInterrupt when Ctrl-C ended it early."""
         store, name, grace_s = self.setting.store, self.progress.run, self.setting.job.run.grace_s
         with (
-            logs.about(run=name),
+            logs.log_context(run=name),
             stop_when_asked(grace_s) as stopping,
             told(self.progress, store, stopping) as stopping.last_words,
         ):

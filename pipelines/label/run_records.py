@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from engine.ledger.records import first_problem, record_from
+from engine.ledger.records import first_problem, parse_record
 from engine.reading.shard_cache import ShardStat
 from engine.storage.store import Store
 from engine.task import WorkerSpec
@@ -117,7 +117,7 @@ def read_job(store: Store, digest: str) -> JobRecord:
     """The job that was kept in an output. Raises NotFoundError, and ConflictError for a record that is none."""
     path = f"jobs/{shorten_digest(digest)}.json"
     remedy = "move it away and run `groundswell label` with the job's file, which writes it anew"
-    return record_from(JobRecord, store.read(path), f"{store.url}/{path}", "the record of a job", remedy)
+    return parse_record(JobRecord, store.read(path), f"{store.url}/{path}", "the record of a job", remedy)
 
 
 def _kept_plan(name: str, store: Store) -> PlanRecord:
@@ -127,7 +127,7 @@ def _kept_plan(name: str, store: Store) -> PlanRecord:
     except NotFoundError as error:
         raise NotFoundError(f"--plan {name}: no such file, and no {path} in {store.url}") from error
     remedy = "move it away and plan anew (`groundswell plan -o`)"
-    return record_from(PlanRecord, data, f"{store.url}/{path}", "a plan", remedy)
+    return parse_record(PlanRecord, data, f"{store.url}/{path}", "a plan", remedy)
 
 
 def _json(data: bytes, name: str) -> Any:

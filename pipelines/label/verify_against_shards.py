@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.ledger.records import unreadable
+from engine.ledger.records import unreadable_error
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
-from engine.ledger.verify import Problems, verify
-from engine.ledger.verify_deep import InputsReader
+from engine.ledger.verify import ProblemList, verify
+from engine.ledger.verify_deep import InputVerifier
 from engine.settings import InputSettings, StorageSettings
 from engine.storage.store import Store, open_store
 from pipelines.label.run_records import read_job
@@ -39,10 +39,10 @@ def verify_deep(
     store = open_store(url, storage)
     snapshot = latest_snapshot(store)
     settings = job_input(store, snapshot.job_digest).model_copy(update={"storage": input_storage})
-    inputs = InputsReader(settings, roots)
-    problems = Problems()
+    inputs = InputVerifier(settings, roots)
+    problems = ProblemList()
     for done, entry in enumerate(snapshot_entries(store, snapshot), 1):
-        problems.of_unit(entry.unit, inputs.problems(store, entry))
+        problems.add_unit(entry.unit, inputs.problems(store, entry))
         if progress is not None:
             progress("inputs", done, snapshot.totals.units)
     problems.raise_if_any(store.url, "differences")
@@ -56,4 +56,4 @@ def job_input(store: Store, job_digest: str) -> InputSettings:
         return InputSettings.model_validate(record.job.get("input"))
     except ValidationError as error:
         where = f"{store.url}/jobs/{shorten_digest(job_digest)}.json"
-        raise unreadable(where, "the record of a job", error, "label into another output") from error
+        raise unreadable_error(where, "the record of a job", error, "label into another output") from error

@@ -10,7 +10,7 @@ import pytest
 
 from engine.ledger.evidence import evidence_rows
 from engine.ledger.snapshots.snapshots import latest_snapshot
-from engine.reading.pixels import read_pixels, rebase
+from engine.reading.pixels import read_pixels, rebase_url
 from engine.storage.store import open_store
 from pipelines.label.run import label
 from schemas.errors import NotFoundError
@@ -70,8 +70,8 @@ def test_no_offset_means_the_whole_file(tmp_path: Path) -> None:
 
 
 def test_the_longest_matching_root_counts() -> None:
-    assert rebase("s3://a/b/c", {"s3://a/": "/1/", "s3://a/b/": "/2/"}) == "/2/c"
-    assert rebase("s3://z/c", {"s3://a/": "/1/"}) == "s3://z/c"
+    assert rebase_url("s3://a/b/c", {"s3://a/": "/1/", "s3://a/b/": "/2/"}) == "/2/c"
+    assert rebase_url("s3://z/c", {"s3://a/": "/1/"}) == "s3://z/c"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.storage.safe_parquet import names_extension_type, read_table, table_bytes
+from engine.storage.safe_parquet import has_extension_type, read_table, table_bytes
 from schemas.arrow import REJECTIONS, build_table
 from schemas.errors import ConflictError
 from tests.engine.canary import canary
@@ -42,7 +42,7 @@ def test_an_extension_type_in_a_file_that_looks_like_ours_is_refused_before_it_i
     "text", ["ARROW:extension:name", base64.b64encode(b"a ARROW:extension:name").decode()]
 )
 def test_a_text_that_looks_like_a_type_does_not_make_its_file_unreadable(text: str) -> None:
-    assert names_extension_type(text.encode())
+    assert has_extension_type(text.encode())
 
     table = read_table(table_bytes(rejections(text), 256), REJECTIONS, "here")
 

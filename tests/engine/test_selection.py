@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.reading.key_selection import Selection, load_selection, selection_from_bytes
+from engine.reading.key_selection import Selection, load_selection, parse_selection
 from schemas.errors import ConfigError, ConflictError, NotFoundError
 from tests.engine.canary import canary
 
@@ -61,7 +61,7 @@ def test_a_shard_column_takes_whole_urls_and_unique_ends(tmp_path: Path) -> None
     chosen = load_selection(named, SHARDS)
 
     assert chosen.by_shard == {"/data/b/00.tar": {"x"}, "/data/b/01.tar": {"y", "z"}}
-    assert [chosen.names(shard) for shard in SHARDS] == [False, True, True]
+    assert [chosen.may_include(shard) for shard in SHARDS] == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_no_code_of_a_table_of_keys_runs(tmp_path: Path) -> None:
 def test_the_written_form_comes_back_as_the_same_choice(keys: set[str], by_shard: bool) -> None:
     chosen = Selection(by_shard={"s": frozenset(keys)}) if by_shard else Selection(frozenset(keys))
 
-    again = selection_from_bytes(chosen.to_bytes(), chosen.digest(), "here")
+    again = parse_selection(chosen.to_bytes(), chosen.digest(), "here")
 
     assert again == chosen
     with pytest.raises(ConflictError, match="not the choice"):
-        selection_from_bytes(chosen.to_bytes() + b'"more"\n', chosen.digest(), "here")
+        parse_selection(chosen.to_bytes() + b'"more"\n', chosen.digest(), "here")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import engine.ledger.snapshots.publisher
-from engine.ledger.fingerprint import Method
+from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
 from engine.ledger.snapshots.publisher import publish
 from engine.ledger.snapshots.snapshots import (
@@ -19,11 +19,13 @@ from engine.storage.store import Store, open_store
 from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import DataFile, FailedUnit, SampleCounts, ShardFacts, SnapshotEntry, Unit
 
-METHOD = Method(reading="sha256:r", teacher="sha256:t", phrases="sha256:p", evidence="sha256:e")
-OTHER = Method(reading="sha256:r", teacher="sha256:NEW", phrases="sha256:p", evidence="sha256:e")
+METHOD = MethodDigests(reading="sha256:r", teacher="sha256:t", phrases="sha256:p", evidence="sha256:e")
+OTHER = MethodDigests(reading="sha256:r", teacher="sha256:NEW", phrases="sha256:p", evidence="sha256:e")
 
 
-def plan_of(shards: int = 2, method: Method = METHOD, job: str = "sha256:job", cut: bool = True) -> JobPlan:
+def plan_of(
+    shards: int = 2, method: MethodDigests = METHOD, job: str = "sha256:job", cut: bool = True
+) -> JobPlan:
     plan = JobPlan(job, method, 4, [f"s3://b/{number}.tar" for number in range(shards)])
     for url in plan.shards if cut else ():
         plan.cut(ShardFacts(url=url, size_bytes=1, version="v", sha256="ab", samples=7))

@@ -14,8 +14,9 @@ import pytest
 from pydantic import ValidationError
 
 from engine.settings import StorageSettings
-from engine.storage.filesystems import reaching
-from engine.storage.store import Store, open_store, retry
+from engine.storage import retry
+from engine.storage.filesystems import translate_store_errors
+from engine.storage.store import Store, open_store
 from schemas.errors import ConfigError, NotFoundError, RuntimeEnvironmentError
 from tests.engine.s3_server import s3_bucket
 
@@ -228,10 +229,10 @@ def test_trouble_with_a_bucket_is_told_apart(bucket, monkeypatch: pytest.MonkeyP
 
 
 def test_denied_access_is_the_environments_problem_and_an_answer_passes_through() -> None:
-    with pytest.raises(RuntimeEnvironmentError, match="/out: access denied"), reaching("/out"):
+    with pytest.raises(RuntimeEnvironmentError, match="/out: access denied"), translate_store_errors("/out"):
         raise PermissionError("not yours")
     for answer in (FileNotFoundError, FileExistsError, OSError):
-        with pytest.raises(answer), reaching("/out"):
+        with pytest.raises(answer), translate_store_errors("/out"):
             raise answer
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.storage.conditional_put_check import CREATORS, check_store
-from engine.storage.retry import TRIES, tried_again
+from engine.storage.retry import TRIES, with_retries
 from engine.storage.store import Store, open_store
 from pipelines.label.run import label
 from schemas.errors import RuntimeEnvironmentError
@@ -124,7 +124,7 @@ def test_passing_trouble_of_any_call_is_no_reason_to_refuse_a_store(monkeypatch:
             self._trip()
             return super().put_if_absent(path, data)
 
-        @tried_again
+        @with_retries
         def read(self, path: str) -> bytes:
             self._trip()
             return super().read(path)

@@ -11,7 +11,7 @@ import pytest
 
 from engine.ledger.verify import row_problems, verify
 from engine.storage.store import Store
-from engine.threads import in_order
+from engine.threads import map_ordered
 from pipelines.label.run import label
 from schemas.errors import ConflictError
 from tests.engine.small_teacher import FACTORIES
@@ -74,14 +74,14 @@ def test_no_more_is_read_ahead_than_asked() -> None:
             taken.append(number)
             yield number
 
-    for number in in_order(lambda n: n, numbers(), at_once=4):
+    for number in map_ordered(lambda n: n, numbers(), at_once=4):
         assert len(taken) <= number + 4
     assert taken == list(range(50))
 
 
 def test_the_first_error_ends_it() -> None:
     with pytest.raises(ZeroDivisionError):
-        list(in_order(lambda n: 1 / n, [1, 0, 2]))
+        list(map_ordered(lambda n: 1 / n, [1, 0, 2]))
 
 
 def test_a_row_that_keeps_the_rules_has_no_problem() -> None:

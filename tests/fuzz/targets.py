@@ -20,13 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from engine.reading.captions import MAX_CHARS, caption_from_bytes
+from engine.reading.captions import MAX_CHARS, decode_caption
 from engine.reading.formats.tar import read_members
 from engine.reading.images import MAX_PIXELS, decode_image
 from engine.reading.shard_urls import expand_braces
 from engine.reading.shards import open_shard
 from engine.reading.strict_json import load_object
-from engine.redaction import redacted
+from engine.redaction import redact
 from engine.settings import InputSettings
 from engine.storage.filesystems import PROTOCOLS, absolute_url, check_shard_url
 from schemas.codes import SAMPLE_CODES, SHARD_CODES
@@ -95,7 +95,7 @@ def check_json(data: bytes) -> bool:
 
 def check_caption(data: bytes) -> bool:
     try:
-        stored = caption_from_bytes(data)
+        stored = decode_caption(data)
     except SampleRejectedError as rejected:
         assert rejected.code in ("CAP_UTF8", "CAP_LONG", "CAP_EMPTY")
         return False
@@ -108,7 +108,7 @@ def check_caption(data: bytes) -> bool:
 
 def check_url(data: bytes) -> bool:
     text = data.decode("utf-8", "surrogateescape")
-    assert "c4n4ry" not in redacted(f"https://u:c4n4ry@h/{text.replace('c4n4ry', '')}")
+    assert "c4n4ry" not in redact(f"https://u:c4n4ry@h/{text.replace('c4n4ry', '')}")
     try:
         urls = [url for url, _ in zip(expand_braces(text), range(50), strict=False)]
         for url in urls:

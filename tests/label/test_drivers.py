@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import engine.driver.label_run
 from engine.driver.label_run import Labelling
-from engine.ledger.attempts import attempts_of, begin_attempt
+from engine.ledger.attempts import begin_attempt, list_attempts
 from engine.ledger.commits import commit_path
 from engine.ledger.epochs import claim_epoch, latest_epoch, read_epoch
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
@@ -61,7 +61,7 @@ def test_a_run_claims_an_epoch_and_one_without_work_claims_none(job: JobConfig) 
     assert claim is not None and (claim.purpose, claim.job) == ("label", job.digest())
     assert latest_epoch(store) == 1
     names = [(e.unit, e.fingerprint) for e in snapshot_entries(store, latest_snapshot(store))]
-    assert {(len(attempts_of(store, *name)), attempts_of(store, *name)[0].epoch) for name in names} == {
+    assert {(len(list_attempts(store, *name)), list_attempts(store, *name)[0].epoch) for name in names} == {
         (1, 1)
     }
 
@@ -139,7 +139,7 @@ def test_commits_after_the_last_snapshot_are_found_by_the_driver_or_by_the_worke
     assert again["digest"] == first["digest"]
     store = open_store(job.output.url)
     entries = snapshot_entries(store, latest_snapshot(store))
-    assert [len(attempts_of(store, e.unit, e.fingerprint)) for e in entries] == [1, 1, 1, 1, 2, 2]
+    assert [len(list_attempts(store, e.unit, e.fingerprint)) for e in entries] == [1, 1, 1, 1, 2, 2]
 
 
 def test_a_unit_with_many_attempts_is_begun_last(job: JobConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ def test_a_unit_with_many_attempts_is_begun_last(job: JobConfig, monkeypatch: py
 
     assert summary["units"]["committed"] == 6
     assert order[-1] == names[0] and sorted(order) == names
-    assert len(attempts_of(store, names[0], entries[0].fingerprint)) == 4
+    assert len(list_attempts(store, names[0], entries[0].fingerprint)) == 4
 
 
 def test_clean_says_what_it_removed_and_verify_still_holds(job: JobConfig) -> None:

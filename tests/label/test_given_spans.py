@@ -12,7 +12,7 @@ from engine.ledger.evidence import evidence_rows
 from engine.ledger.fingerprint import reading_digest
 from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.reading.captions import StoredCaption
-from engine.reading.given_spans import given_spans
+from engine.reading.given_spans import parse_spans
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
 from engine.storage.store import open_store
@@ -55,9 +55,9 @@ def test_given_phrases_land_exactly_and_malformed_ones_reject_their_sample(tmp_p
 
 
 def test_spans_beyond_a_cut_go_with_it() -> None:
-    assert given_spans([[0, 2], [3, 9]], StoredCaption("ab cd", cut_from=9)) == ((0, 2),)
+    assert parse_spans([[0, 2], [3, 9]], StoredCaption("ab cd", cut_from=9)) == ((0, 2),)
     with pytest.raises(SampleRejectedError, match="SPANS_BAD"):
-        given_spans([[3, 10]], StoredCaption("ab cd", cut_from=9))
+        parse_spans([[3, 10]], StoredCaption("ab cd", cut_from=9))
 
 
 def test_a_parquet_column_of_lists_gives_spans_and_another_type_is_refused(tmp_path: Path) -> None:

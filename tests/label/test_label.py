@@ -10,7 +10,7 @@ import pytest
 
 from engine.driver.label_run import Labelling
 from engine.ledger.evidence import evidence_rows
-from engine.ledger.fingerprint import Method
+from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries, snapshot_versions
 from engine.reading.shard_cache import stat_shard
@@ -250,7 +250,7 @@ def test_evidence_that_went_to_another_machines_disk_is_not_taken_for_done(
     store = open_store(job.output.url)
     entry = next(snapshot_entries(store, latest_snapshot(store)))
     (tmp_path / "out" / entry.evidence.path).unlink()
-    plan_of_none = JobPlan("sha256:j", Method("r", "t", "p", "e"), 8, [])
+    plan_of_none = JobPlan("sha256:j", MethodDigests("r", "t", "p", "e"), 8, [])
     work = Labelling(store, plan_of_none, job.input)
     task = Task(shard=stat_shard(str(shards[0])))
 

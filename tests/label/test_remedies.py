@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from engine.ledger.attempts import attempts_of
+from engine.ledger.attempts import list_attempts
 from engine.ledger.epochs import read_epoch
 from engine.ledger.snapshots import file_check
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
@@ -126,7 +126,7 @@ READERS: dict[str, Callable[[JobConfig], object]] = {
     "shards": lambda job: label(job, factories=FACTORIES),
     "epochs": lambda job: read_epoch(open_store(job.output.url), 1),
     "attempts": lambda job: [
-        attempts_of(open_store(job.output.url), entry.unit, entry.fingerprint) for entry in entries(job)
+        list_attempts(open_store(job.output.url), entry.unit, entry.fingerprint) for entry in entries(job)
     ],
     "jobs": lambda job: read_job(open_store(job.output.url), job.digest()),
     "plans": lambda job: load_plan(harmed(Path(job.output.url), "plans").stem, open_store(job.output.url)),

@@ -30,7 +30,7 @@ from unittest.mock import patch
 import engine
 from engine.driver.label_run import Labelling
 from engine.ledger.commits import commit_unit
-from engine.ledger.garbage import collect_orphans
+from engine.ledger.garbage import collect_garbage
 from engine.ledger.shard_facts import record_facts
 from engine.storage.store import Store, open_store
 from tests.ledger import planted
@@ -160,7 +160,7 @@ def commits_without_snapshot(url: str) -> None:
 
 def collect(url: str) -> None:
     """A clean-up: its epoch, the files that lost, what dead processes left half-written."""
-    collect_orphans(open_store(url))
+    collect_garbage(open_store(url))
 
 
 def orphans(url: str) -> None:

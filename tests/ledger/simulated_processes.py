@@ -10,9 +10,9 @@ from collections import Counter, deque
 
 from engine.driver.label_run import Labelling
 from engine.ledger.attempts import BACK_OFF_AFTER, TooManyAttemptsError, begin_attempt
-from engine.ledger.commits import commit_unit, entry_of, read_commit
+from engine.ledger.commits import commit_unit, read_commit, to_snapshot_entry
 from engine.ledger.evidence import read_evidence, read_rejections
-from engine.ledger.garbage import collect_orphans
+from engine.ledger.garbage import collect_garbage
 from engine.ledger.shard_facts import record_facts
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.task import Failure, Outcome, Task
@@ -116,7 +116,7 @@ class Driver:
             begin_attempt(self._store, unit.name, parts.fingerprint(), self._epoch, self.name, at_most)
             result = self.job.label(unit, self.world.random.randrange(self._variants))
             record = commit_unit(self._store, unit, parts, result, PROVENANCE)
-        return Outcome(task=task, entry=entry_of(record))
+        return Outcome(task=task, entry=to_snapshot_entry(record))
 
 
 class CleanUp:
@@ -131,7 +131,7 @@ class CleanUp:
         self._world.wait(lambda: self._world.steps >= self._begin_at)
         for _ in range(self._times):
             try:
-                collect_orphans(self._store)
+                collect_garbage(self._store)
             except OSError:
                 pass  # exit 6; whoever wants it cleaned runs it again
             except ConflictError as conflict:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.reading.raw_samples import Source
+from engine.reading.raw_samples import SampleSource
 from engine.reading.sample_images import band_px, decode_sample_image
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
@@ -75,27 +75,27 @@ def test_a_square_with_borders_is_refused(width: int, height: int, suffix: str, 
     data = padded(width, height, 256, colour, suffix)
 
     with pytest.raises(SampleRejectedError, match="FRAME_PADDED.*keep_ratio"):
-        decode_sample_image(data, Source(original_width=width, original_height=height))
+        decode_sample_image(data, SampleSource(original_width=width, original_height=height))
 
 
 @pytest.mark.parametrize(
     ("data", "source"),
     [
-        (padded(640, 480, 256), Source()),
-        (padded(480, 480, 256), Source(original_width=480, original_height=480)),
-        (padded(640, 636, 256), Source(original_width=640, original_height=636)),
+        (padded(640, 480, 256), SampleSource()),
+        (padded(480, 480, 256), SampleSource(original_width=480, original_height=480)),
+        (padded(640, 636, 256), SampleSource(original_width=640, original_height=636)),
         (
             saved(Image.effect_noise((256, 256), 90).convert("RGB"), "PNG"),
-            Source(original_width=640, original_height=480),
+            SampleSource(original_width=640, original_height=480),
         ),
         (
             saved(Image.effect_noise((256, 192), 90).convert("RGB"), "PNG"),
-            Source(original_width=640, original_height=480),
+            SampleSource(original_width=640, original_height=480),
         ),
     ],
     ids=["no recorded size", "a square original", "nearly a square", "a crop", "the ratio kept"],
 )
-def test_what_is_no_padded_frame_is_kept(data: bytes, source: Source) -> None:
+def test_what_is_no_padded_frame_is_kept(data: bytes, source: SampleSource) -> None:
     assert decode_sample_image(data, source).width == 256
 
 

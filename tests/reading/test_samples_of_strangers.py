@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.reading.captions import MAX_CHARS, caption_from_bytes, caption_from_text
+from engine.reading.captions import MAX_CHARS, clean_caption, decode_caption
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
 from engine.views import write_view
@@ -203,14 +203,14 @@ def test_a_lone_surrogate_would_kill_the_whole_batch_if_it_were_let_in() -> None
         pa.array(["a \ud800 patch"], pa.string())
 
 
-@pytest.mark.parametrize("make", [caption_from_bytes, lambda data: caption_from_text(data.decode())])
+@pytest.mark.parametrize("make", [decode_caption, lambda data: clean_caption(data.decode())])
 def test_a_caption_of_ten_megabytes_is_refused_by_its_size(make: object) -> None:
     with pytest.raises(SampleRejectedError, match="CAP_LONG"):
         make(b"a cat " * 1_700_000)
 
 
 def test_the_longest_caption_that_is_read_is_cut_to_two_thousand_characters() -> None:
-    stored = caption_from_bytes(b"a cat " * 10_922)
+    stored = decode_caption(b"a cat " * 10_922)
 
     assert len(stored.text) <= MAX_CHARS and stored.cut_from == 65_532
 
@@ -237,7 +237,7 @@ def test_offsets_stay_in_five_thousand_captions(parts: list[str]) -> None:
 def check_offsets(parts: list[str]) -> None:
     given_text = " ".join([*parts, "a red patch"])
 
-    stored = caption_from_bytes(given_text.encode()).text
+    stored = decode_caption(given_text.encode()).text
 
     begin = given_text.rindex("a red patch")
     assert stored[begin : begin + 11] == "a red patch" and len(stored) == len(given_text)

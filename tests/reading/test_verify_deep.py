@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
-from engine.ledger.verify_deep import InputsReader
+from engine.ledger.verify_deep import InputVerifier
 from engine.storage.store import open_store
 from pipelines.label.run import label, verify
 from pipelines.label.verify_against_shards import job_input, verify_deep
@@ -135,6 +135,6 @@ def test_other_rules_of_reading_do_not_compare(tmp_path: Path) -> None:
     snapshot = latest_snapshot(store)
     other = job_input(store, snapshot.job_digest).model_copy(update={"caption": "json:caption"})
 
-    problems = list(InputsReader(other).problems(store, next(snapshot_entries(store, snapshot))))
+    problems = list(InputVerifier(other).problems(store, next(snapshot_entries(store, snapshot))))
 
     assert len(problems) == 1 and "other rules" in problems[0]

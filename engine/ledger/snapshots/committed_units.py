@@ -12,7 +12,7 @@ from engine.ledger.plan import JobPlan
 from schemas.errors import ConflictError
 
 
-class Listed:
+class CommittedUnits:
     """The committed units of a plan that a snapshot names."""
 
     def __init__(self, plan: JobPlan) -> None:
@@ -22,7 +22,7 @@ class Listed:
         self.count = 0
         self.is_stale = False  # a unit was taken that turned out not to belong to the plan
 
-    def take(self, shard: str, unit: str, fingerprint: str) -> bool:
+    def add_if_planned(self, shard: str, unit: str, fingerprint: str) -> bool:
         """Note a unit that a snapshot names. False, and nothing noted, when it does not belong to the plan.
 
         raises: ConflictError when the unit was noted before
@@ -31,7 +31,7 @@ class Listed:
             return False
         if self.has(shard, unit):
             raise ConflictError(f"a snapshot names {unit} of {shard} twice")
-        self.note(shard, unit, fingerprint)
+        self.add(shard, unit, fingerprint)
         return True
 
     def has(self, shard: str, unit: str) -> bool:
@@ -39,22 +39,22 @@ class Listed:
         if not self._plan.is_cut(shard):
             return unit in self._unread.get(shard, ())
         place = self._plan.place_of(shard, unit)
-        return place is not None and self.has_at(shard, place)
+        return place is not None and self.has_place(shard, place)
 
-    def has_at(self, shard: str, place: int) -> bool:
+    def has_place(self, shard: str, place: int) -> bool:
         """Whether the unit at a place of a shard that was cut was noted."""
         return bool(self._bits.get(shard, 0) >> place & 1)
 
-    def is_whole(self, shard: str) -> bool:
+    def is_complete(self, shard: str) -> bool:
         """Whether all units of a shard that was cut were noted."""
         return self._bits.get(shard, 0) == (1 << self._plan.units_in(shard)) - 1
 
-    def confirm(self, shard: str) -> None:
+    def recheck(self, shard: str) -> None:
         """The shard was cut or given up: judge again what was noted of it before."""
         for unit, fingerprint in self._unread.pop(shard, {}).items():
             self.count -= 1
             if self._plan.is_cut(shard) and self._plan.admits_named(shard, unit, fingerprint):
-                self.note(shard, unit, fingerprint)
+                self.add(shard, unit, fingerprint)
             else:
                 self.is_stale = True
 
@@ -67,7 +67,7 @@ class Listed:
         for shard, units in self._unread.items():
             yield from ((shard, unit, fingerprint) for unit, fingerprint in units.items())
 
-    def note(self, shard: str, unit: str, fingerprint: str) -> None:
+    def add(self, shard: str, unit: str, fingerprint: str) -> None:
         """As `take`, of a unit that is known to belong to the plan and to be new."""
         self.count += 1
         if self._plan.is_cut(shard):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from engine.ledger.commits import commit_path
 from engine.ledger.snapshots.snapshots import MOVE_AWAY, snapshot_entries
 from engine.storage.store import Store
-from engine.threads import in_parallel
+from engine.threads import map_parallel
 from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import DataFile, Segment, Snapshot, SnapshotEntry
 
@@ -27,7 +27,7 @@ def check_segments(store: Store, snapshot: Snapshot) -> None:
     """
     files: list[Segment | DataFile] = [*snapshot.segments]
     files += [snapshot.failed_rest] if snapshot.failed_rest else []
-    lost = [said for said in in_parallel(lambda file: _lost(store, file), files) if said]
+    lost = [said for said in map_parallel(lambda file: _lost(store, file), files) if said]
     if lost:
         raise ConflictError(
             f"{len(lost)} files that snapshot {snapshot.version} names are gone: {lost[0]}; restore them, or "
@@ -47,7 +47,7 @@ def check_files(store: Store, snapshot: Snapshot, admits: Callable[[SnapshotEntr
     entries = [entry for entry in snapshot_entries(store, snapshot) if admits(entry)]
     listed = {path for folder in FOLDERS for path in store.list(folder)} if entries else set()
     unlisted = [path for entry in entries for path in _named(entry) if path not in listed]
-    there = in_parallel(store.exists, unlisted)  # a listing is not believed
+    there = map_parallel(store.exists, unlisted)  # a listing is not believed
     if gone := [path for path, stands in zip(unlisted, there, strict=True) if not stands]:
         units = sorted({path.split("/")[1] for path in gone})
         raise ConflictError(

@@ -12,8 +12,14 @@ import pyarrow as pa
 
 from engine.ledger.commits import put_data, put_record, record_bytes
 from engine.ledger.plan import JobPlan
-from engine.ledger.snapshots.committed_units import Listed
-from engine.ledger.snapshots.segments import filtered, merge_small, segment_keys, segment_path, write_segment
+from engine.ledger.snapshots.committed_units import CommittedUnits
+from engine.ledger.snapshots.segments import (
+    filter_segment,
+    merge_small,
+    segment_keys,
+    segment_path,
+    write_segment,
+)
 from engine.ledger.snapshots.set_digest import SetDigest
 from engine.ledger.snapshots.snapshots import FAILED, read_snapshot, snapshot_path, snapshot_versions
 from engine.storage.safe_parquet import table_bytes
@@ -38,15 +44,15 @@ class Publisher:
     def __init__(self, store: Store, plan: JobPlan, before_put: Callable[[], object] = lambda: None) -> None:
         self._store, self._plan, self._before_put = store, plan, before_put
         self.newest: Snapshot | None = None
-        self.listed = Listed(plan)
+        self.committed = CommittedUnits(plan)
         self._unfit: dict[str, int] = {}  # by segment of `newest`, entries that do not belong to the plan
         self._is_torn = False  # a look was broken off
 
-    def look(self) -> Snapshot | None:
+    def refresh(self) -> Snapshot | None:
         """Catch up with the newest version, None where there is none. Reads only segments that were not read before."""
         newest = self._find_newest()
         segments = {segment.path: segment for segment in newest.segments} if newest else {}
-        if self._is_torn or self.listed.is_stale or not self._unfit.keys() <= segments.keys():
+        if self._is_torn or self.committed.is_stale or not self._unfit.keys() <= segments.keys():
             self._forget()
         self._is_torn = True  # until all is read
         for path, segment in segments.items():
@@ -66,7 +72,7 @@ class Publisher:
         """
         fates = {fate.unit: fate for fate in failed}
         while True:
-            newest = self.look()
+            newest = self.refresh()
             new = [entries[name] for name in sorted(entries) if self._is_new(entries[name])]
             try:
                 snapshot = self._next(newest, new, fates)
@@ -85,7 +91,7 @@ class Publisher:
                 return snapshot
 
     def _forget(self) -> None:
-        self.listed, self._unfit, self._is_torn = Listed(self._plan), {}, False
+        self.committed, self._unfit, self._is_torn = CommittedUnits(self._plan), {}, False
 
     def _find_newest(self) -> Snapshot | None:
         """Listed once, then probed from the last one known: versions have no gaps."""
@@ -104,12 +110,12 @@ class Publisher:
         return (newest and newest.version) == (snapshot and snapshot.version)
 
     def _take(self, segment: Segment) -> int:
-        return sum(not self.listed.take(*key) for key in segment_keys(self._store, segment))
+        return sum(not self.committed.add_if_planned(*key) for key in segment_keys(self._store, segment))
 
     def _is_new(self, entry: SnapshotEntry) -> bool:
         if not self._plan.admits(entry):
             raise ValueError(f"{entry.unit} of {entry.shard} does not belong to the plan that is published")
-        return not self.listed.has(entry.shard, entry.unit)
+        return not self.committed.has(entry.shard, entry.unit)
 
     def _next(
         self, newest: Snapshot | None, new: list[SnapshotEntry], fates: dict[str, FailedUnit]
@@ -120,10 +126,10 @@ class Publisher:
         failed = [
             fates[name]
             for name in sorted(fates)
-            if name not in done and not self.listed.has(fates[name].shard, name)
+            if name not in done and not self.committed.has(fates[name].shard, name)
         ]
         planned = self._planned_with(new)
-        if (committed := self.listed.count + len(new)) + len(failed) > planned:
+        if (committed := self.committed.count + len(new)) + len(failed) > planned:
             raise ValueError(
                 f"{committed} units committed and {len(failed)} failed, but only {planned} planned"
             )
@@ -160,7 +166,7 @@ class Publisher:
             planned=planned,
             totals=totals,
             digest=digest.value(),
-            digest_state=digest.encoded(),
+            digest_state=digest.encode(),
             segments=segments,
             failed_units=len(failed),
             failed=tuple(failed[:FAILED_LISTED]),
@@ -171,13 +177,13 @@ class Publisher:
         """The newest version's segments, without entries that do not belong to the plan, and their digest."""
         if newest is None:
             return [], SetDigest()
-        digest = SetDigest.decoded(newest.digest_state)
+        digest = SetDigest.decode(newest.digest_state)
         segments = []
         for segment in newest.segments:
             if not self._unfit[segment.path]:
                 segments.append(segment)
                 continue
-            rest, dropped = filtered(self._store, segment, self._plan.admits_named, newest.version + 1)
+            rest, dropped = filter_segment(self._store, segment, self._plan.admits_named, newest.version + 1)
             digest.remove(dropped)
             segments += [rest] if rest is not None else []
         return segments, digest
@@ -186,16 +192,16 @@ class Publisher:
         """Units planned once `new` is listed too."""
         unread = [entry for entry in new if not self._plan.is_cut(entry.shard)]
         if not unread:
-            return self.listed.planned()
-        both = Listed(self._plan)
-        for shard, unit, fingerprint in (*self.listed.unread(), *map(_key, unread)):
-            both.take(shard, unit, fingerprint)
+            return self.committed.planned()
+        both = CommittedUnits(self._plan)
+        for shard, unit, fingerprint in (*self.committed.unread(), *map(_key, unread)):
+            both.add_if_planned(shard, unit, fingerprint)
         return both.planned()
 
     def _adopt(self, snapshot: Snapshot, new: list[SnapshotEntry]) -> None:
         """Our own version is the newest: what it names is known without reading it."""
         for entry in new:
-            self.listed.note(*_key(entry))
+            self.committed.add(*_key(entry))
         self._unfit = dict.fromkeys((segment.path for segment in snapshot.segments), 0)
         self.newest = snapshot
 

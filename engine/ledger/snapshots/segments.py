@@ -78,7 +78,7 @@ def segment_keys(store: Store, segment: Segment) -> Iterator[Key]:
         yield from zip(*(batch.column(name).to_pylist() for name in columns))
 
 
-def filtered(
+def filter_segment(
     store: Store, segment: Segment, admits: Callable[[str, str, str], bool], version: int
 ) -> tuple[Segment | None, list[tuple[str, str]]]:
     """The segment without the entries that are not admitted; and those, as (unit, rows_digest)."""

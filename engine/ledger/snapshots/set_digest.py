@@ -31,14 +31,14 @@ class SetDigest:
         self._lanes: Lanes = np.zeros(LANES, np.uint16) if lanes is None else lanes.copy()
 
     @classmethod
-    def decoded(cls, text: str) -> SetDigest:
+    def decode(cls, text: str) -> SetDigest:
         """From what `encoded` gave. Raises ValueError for anything else."""
         data = base64.b64decode(text, validate=True)
         if len(data) != 2 * LANES:
             raise ValueError(f"a digest's state has {len(data)} bytes, expected {2 * LANES}")
         return cls(np.frombuffer(data, "<u2").astype(np.uint16))
 
-    def encoded(self) -> str:
+    def encode(self) -> str:
         """The sums themselves, as text: what must be kept to go on later."""
         return base64.b64encode(self._lanes.astype("<u2").tobytes()).decode("ascii")
 

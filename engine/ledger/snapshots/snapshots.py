@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from engine.ledger.records import unreadable
+from engine.ledger.records import unreadable_error
 from engine.ledger.snapshots.segments import segment_entries
 from engine.ledger.snapshots.set_digest import SetDigest
 from engine.storage.safe_parquet import read_table
@@ -44,9 +44,9 @@ def read_snapshot(store: Store, version: int) -> Snapshot:
     try:
         _check_format(data, where)
         snapshot = Snapshot.model_validate_json(data)
-        state = SetDigest.decoded(snapshot.digest_state)
+        state = SetDigest.decode(snapshot.digest_state)
     except ValueError as error:  # a ValidationError is one
-        raise unreadable(where, "a snapshot", error, MOVE_AWAY) from error
+        raise unreadable_error(where, "a snapshot", error, MOVE_AWAY) from error
     if snapshot.version != version or snapshot.digest != state.value():
         raise ConflictError(f"{where}: its version or digest is not that of its entries; {MOVE_AWAY}")
     return snapshot

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.ledger.snapshots.file_check import check_segments
 from engine.ledger.snapshots.snapshots import latest_snapshot
-from engine.ledger.snapshots.summary import summarise
+from engine.ledger.snapshots.summary import summarize
 from engine.settings import StorageSettings
 from engine.storage.store import Store, open_store
 
@@ -24,4 +24,4 @@ def status_of(store: Store) -> dict[str, Any]:
     """As `status`, of an open store."""
     snapshot = latest_snapshot(store)
     check_segments(store, snapshot)
-    return summarise(snapshot)
+    return summarize(snapshot)

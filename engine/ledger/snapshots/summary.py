@@ -7,7 +7,7 @@ from typing import Any
 from schemas.ledger import Snapshot
 
 
-def summarise(snapshot: Snapshot) -> dict[str, Any]:
+def summarize(snapshot: Snapshot) -> dict[str, Any]:
     """The JSON of docs/interfaces.md. `planned = committed + failed + pending`.
 
     `digest` is over the rows' content: equal rows of equal units, equal digest. `failures` lists the first thousand.

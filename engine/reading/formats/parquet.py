@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from engine.reading.formats.parquet_columns import column_values, is_image, is_plain, is_spans, is_text
 from engine.reading.formats.parquet_keys import KEY_COLUMNS, KINDS, is_key, is_text_key, key_column, key_texts
 from engine.settings import ReadingSettings
-from engine.storage.safe_parquet import footer_of, names_extension_type
+from engine.storage.safe_parquet import has_extension_type, read_footer
 from schemas.errors import SampleRejectedError, ShardDamagedError
 from schemas.ledger import EXACT_KEYS, PLAIN_KEYS, KeyForm
 
@@ -50,7 +50,7 @@ class ParquetTable:
         with _damage_named(url):
             self._file = _open_checked(source, url)
             schema = self._file.schema_arrow
-            self.image_column = image_column(schema, reading.image, url)
+            self.image_column = find_image_column(schema, reading.image, url)
             self.caption_column = _caption_column(schema, reading.caption, url)
             self._spans_column = reading.spans
             self._key_column = key_column(schema.names, (self.image_column, reading.spans))
@@ -175,7 +175,7 @@ def read_parquet_image(path: Path, url: str, row_group: int, row: int, column: s
     )
 
 
-def image_column(schema: pa.Schema, names: Sequence[str], where: str) -> str:
+def find_image_column(schema: pa.Schema, names: Sequence[str], where: str) -> str:
     """The first of the job's image names that is a column of bytes, then `image`, then the only column of bytes."""
     fit = [field.name for field in schema if is_image(field.type)]
     for name in (*names, "image"):
@@ -198,10 +198,10 @@ def image_bytes(value: Any) -> bytes | None:
 def _open_checked(source: Path | BinaryIO, url: str) -> pq.ParquetFile:
     if isinstance(source, Path):
         with open(source, "rb") as raw:
-            footer = footer_of(raw)
+            footer = read_footer(raw)
     else:
-        footer = footer_of(source)
-    if names_extension_type(footer):
+        footer = read_footer(source)
+    if has_extension_type(footer):
         raise ShardDamagedError(
             "SHARD_SCHEMA", f"{url}: Arrow extension types are refused; store plain columns"
         )

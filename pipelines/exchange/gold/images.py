@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from engine.reading.formats.tar import Member, read_members
 from engine.reading.images import decode_image
-from engine.reading.shard_cache import Spool, stat_shard
+from engine.reading.shard_cache import ShardCache, stat_shard
 from engine.reading.shard_urls import expand_urls
 from engine.reading.user_text import read_key_map
 from engine.storage.filesystems import absolute_url
@@ -122,8 +122,8 @@ class ShardImages:
         urls = expand_urls([source])
         self.url = absolute_url(source)
         names = None if key_map is None else _key_map(key_map)
-        spool = Spool()
-        self._paths = {url: spool.fetch(stat_shard(url)) for url in urls}
+        shard_cache = ShardCache()
+        self._paths = {url: shard_cache.fetch(stat_shard(url)) for url in urls}
         # None: several samples have this name
         self._members: dict[str, tuple[str, Member] | None] = {}
         for url, path in self._paths.items():

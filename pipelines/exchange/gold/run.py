@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from engine.settings import StorageSettings
-from engine.views import ViewManifest, refuse_another_view, write_view
+from engine.views import ViewManifest, check_no_other_view, write_view
 from pipelines.exchange.gold.account import Tally
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.report import GoldReport
@@ -82,7 +82,7 @@ def import_gold(
         **{"without_images": options.images is None, "negatives": options.negatives, "seed": options.seed},
     }
     if not overwrite:
-        refuse_another_view(to, kind="gold", provenance=known, storage=storage)
+        check_no_other_view(to, kind="gold", provenance=known, storage=storage)
     tally = Tally()
     importer = IMPORTERS[format](path, options, tally)
     with tempfile.TemporaryFile() as spool:

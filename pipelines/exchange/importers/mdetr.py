@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from engine.reading.captions import caption_from_text
+from engine.reading.captions import clean_caption
 from pipelines.exchange.gold.account import Refused, Tally, code_of_contained
 from pipelines.exchange.gold.box_frames import Frame, frame_of
 from pipelines.exchange.gold.boxes import read_box
@@ -119,7 +119,7 @@ def read_caption(value: Any) -> tuple[str, tuple[str, ...]]:
     if not isinstance(value, str):
         raise Refused("caption_bad", f"{type(value).__name__}, expected text")
     try:
-        stored = caption_from_text(value)
+        stored = clean_caption(value)
     except SampleRejectedError as rejected:
         raise Refused("caption_bad", str(rejected)) from rejected
     if stored.cut_from is not None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.reading.images import decode_image
 from engine.reading.pixels import read_pixels
-from engine.reading.shard_cache import Spool, stat_shard
+from engine.reading.shard_cache import ShardCache, stat_shard
 from engine.reading.shard_urls import expand_urls
 from engine.reading.shards import open_shard
 from engine.reading.user_text import read_key_map
@@ -109,11 +109,11 @@ def _from_shards(
     urls: Sequence[str], records: Sequence[Mapping[str, Any]], key_map: Path | None
 ) -> Iterator[EvaluationImage]:
     find = _Keys(records, key_map)
-    spool, met = Spool(), set()
+    shard_cache, met = ShardCache(), set()
     for url in urls:
         form = "parquet" if url.endswith(".parquet") else "webdataset"
         shard = open_shard(
-            spool.fetch(stat_shard(url)), url, InputSettings(format=form, urls=(url,)).reading()
+            shard_cache.fetch(stat_shard(url)), url, InputSettings(format=form, urls=(url,)).reading()
         )
         wanted = {raw.index: record for raw in shard.samples(0, len(shard)) if (record := find(url, raw.key))}
         readable = [

@@ -19,6 +19,7 @@ from typing import Any
 
 from engine.settings import StorageSettings
 from engine.storage.filesystems import open_filesystem, translate_store_errors
+from engine.storage.local_files import TEMPORARY, open_replacement
 from engine.storage.retry import with_retries
 from schemas.errors import RuntimeEnvironmentError, ShardDamagedError
 
@@ -127,21 +128,18 @@ class ShardCache:
 
     def _download(self, shard: ShardStat, storage: StorageSettings | None, path: Path) -> None:
         filesystem, remote = open_filesystem(shard.url, storage)
-        partial = path.with_suffix(f".part-{os.getpid()}")
-        try:
+        with open_replacement(path, durable=False) as target:
             with translate_store_errors(shard.url):
                 source = filesystem.open(remote, "rb", cache_type="readahead", block_size=_CHUNK)
-                with source, open(partial, "wb") as target:
+                with source:
                     shutil.copyfileobj(source, target, _CHUNK)
             check_unchanged(shard, storage)
-            if partial.stat().st_size != shard.size_bytes:
-                raise OSError(f"{shard.url}: {partial.stat().st_size} of {shard.size_bytes} bytes arrived")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+            if (size_bytes := target.tell()) != shard.size_bytes:
+                raise OSError(f"{shard.url}: {size_bytes} of {shard.size_bytes} bytes arrived")
 
     def _evict(self, keep: Path) -> None:
-        files = [path for path in self.folder.iterdir() if not path.suffix and path != keep]
+        names = (path for path in self.folder.iterdir() if not path.name.startswith(TEMPORARY))
+        files = [path for path in names if not path.suffix and path != keep]
         sizes = {path: found for path in files if (found := _stat_or_none(path)) is not None}
         total = sum(found.st_size for found in sizes.values()) + keep.stat().st_size
         for path in sorted(sizes, key=lambda item: sizes[item].st_mtime_ns):

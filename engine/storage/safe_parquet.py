@@ -1,7 +1,8 @@
-"""Parquet without code: the raw footer is judged before pyarrow looks at it, and our own files hold plain columns.
+"""Read Parquet without running code: the raw footer is checked before pyarrow reads it.
 
-Promise: no Arrow extension type is ever made from a file. Making one runs Python that some library registered
-(`import ray.data` is enough), and pyarrow makes them when it merely reads a schema, whatever its options say.
+No Arrow extension type is ever constructed from a file. Constructing one runs Python code that some library registered
+(`import ray.data` is enough), and pyarrow constructs them as soon as it reads a schema, whatever its options are.
+Our own files have plain columns only.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ _MARK = b"ARROW:extension:"
 
 
 class UnsafeFooterError(ValueError):
-    """Not the end of a Parquet file, or one that is too long."""
+    """The file does not end as a Parquet file does, or its footer is too long."""
 
 
 def read_footer(file: BinaryIO) -> bytes:
-    """The footer's raw bytes. Raises UnsafeFooterError."""
+    """Return the raw bytes of the footer. Raises UnsafeFooterError."""
     total = file.seek(0, os.SEEK_END)
     file.seek(max(total - 8, 0))
     tail = file.read(8)
@@ -42,7 +43,7 @@ def read_footer(file: BinaryIO) -> bytes:
 
 
 def has_extension_type(footer: bytes) -> bool:
-    """Whether base64 text in the footer (the stored Arrow schema, wherever it begins) names an extension type."""
+    """Return whether base64 text in the footer (the stored Arrow schema, at any offset) names an extension type."""
     for run in re.finditer(rb"[A-Za-z0-9+/]{24,}", footer):
         for shift in range(4):
             text = run.group()[shift:]
@@ -52,9 +53,9 @@ def has_extension_type(footer: bytes) -> bool:
 
 
 def table_bytes(table: pa.Table, row_group_size: int) -> bytes:
-    """The table as a Parquet file (zstd) that is a function of its rows, schema and metadata.
+    """Return the table as a Parquet file (zstd); equal rows, schema and metadata give equal bytes.
 
-    Without statistics: they would copy captions into the footer, and a caption must not look like a type there.
+    It has no statistics: they would copy captions into the footer, where a caption could look like a type.
     """
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", row_group_size=row_group_size, write_statistics=False)
@@ -62,35 +63,35 @@ def table_bytes(table: pa.Table, row_group_size: int) -> bytes:
 
 
 def read_table(data: bytes, schema: pa.Schema, where: str) -> pa.Table:
-    """The table in the bytes of a file of ours, of exactly the given schema. Raises ConflictError."""
-    with _unreadable_told(where):
-        return _opened(data, schema, where).read(use_threads=False)
+    """Read a table from the bytes of one of our files. Raises ConflictError if it does not have the given schema."""
+    with _translate_read_errors(where):
+        return _open_checked(data, schema, where).read(use_threads=False)
 
 
 def read_batches(
     data: bytes, schema: pa.Schema, where: str, rows: int, columns: Sequence[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """As `read_table`, at most so many rows decoded at a time, of all or some columns."""
-    with _unreadable_told(where):
-        file = _opened(data, schema, where)
+    """Read as `read_table` does, at most `rows` rows at a time, all or some columns."""
+    with _translate_read_errors(where):
+        file = _open_checked(data, schema, where)
         yield from file.iter_batches(batch_size=rows, columns=columns, use_threads=False)
 
 
-def _opened(data: bytes, schema: pa.Schema, where: str) -> pq.ParquetFile:
+def _open_checked(data: bytes, schema: pa.Schema, where: str) -> pq.ParquetFile:
     if has_extension_type(read_footer(io.BytesIO(data))):
         raise ConflictError(
-            f"{where} names an Arrow extension type; Groundswell wrote no such file, do not use it"
+            f"{where} has an Arrow extension type; Groundswell did not write this file, do not use it"
         )
     file = pq.ParquetFile(pa.BufferReader(data))
     if not file.schema_arrow.equals(schema):
         raise ConflictError(
-            f"{where} has other columns than this version of Groundswell writes: {file.schema_arrow.names[:20]}"
+            f"{where} has columns that this version of Groundswell does not write: {file.schema_arrow.names[:20]}"
         )
     return file
 
 
 @contextmanager
-def _unreadable_told(where: str) -> Iterator[None]:
+def _translate_read_errors(where: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.ledger.unit_result import UnitResult
-from engine.prefetch import prefetch_map
 from engine.reading.images import DecodedImage
 from engine.reading.raw_samples import RawSample, SampleSource
 from engine.reading.sample_images import decode_sample_image
 from engine.reading.shards import Shard
+from engine.threads import prefetch_map
 from engine.worker.batching import Asked, ask
 from engine.worker.decoy_pass import SecondPass
 from engine.worker.evidence_rows import evidence_row, rejection_row, without_phrases

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.storage.local_files import replace_file
 from schemas.digests import digest_of
 from schemas.errors import ConflictError, GroundswellError
 
@@ -104,9 +104,7 @@ class Journal:
                 if file.name not in self._rewritten
             },
         }
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(record, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-        os.replace(partial, path)
+        replace_file(path, json.dumps(record, ensure_ascii=False, allow_nan=False).encode())
         return dict(json.loads(path.read_text(encoding="utf-8")))
 
     def _trouble(self, files: dict[str, str]) -> str | None:

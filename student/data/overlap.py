@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from engine.reading.images import decode_image
 from engine.reading.pixels import read_pixels
 from engine.settings import StorageSettings
+from engine.storage.local_files import replace_file
 from engine.views import View, open_view
 from schemas.digests import digest_of
 from schemas.errors import ConfigError, ConflictError, SampleRejectedError
@@ -67,10 +68,7 @@ def _kept(settings: TrainSettings) -> dict[str, Any]:
     if (kept := _found_before(path, key)) is not None:
         return kept
     found = _count(settings, sets, data)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(_KEPT + ".partial")
-    partial.write_text(json.dumps({"key": key, "found": found}) + "\n")
-    partial.rename(path)
+    replace_file(path, (json.dumps({"key": key, "found": found}) + "\n").encode())
     return found
 
 

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from engine.storage.local_files import replace_file
 from schemas.errors import ConflictError
 
 RECORD = "trainer.json"
@@ -48,11 +49,7 @@ def save_checkpoint(
     for path in target.iterdir():
         _to_disk(path)
     values = {"step": step, "run_digest": run_digest, "logged": logged or _NOTHING_LOGGED}
-    record = json.dumps(values, indent=1) + "\n"
-    partial = target / (RECORD + ".partial")
-    partial.write_text(record)
-    _to_disk(partial)
-    partial.rename(target / RECORD)
+    replace_file(target / RECORD, (json.dumps(values, indent=1) + "\n").encode())
     return target
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.storage.local_files import replace_file
 from schemas.errors import ConflictError
 
 LINES, SAMPLES, LEARNED = "metrics.jsonl", "samples.jsonl", "parameters.json"
@@ -110,9 +111,7 @@ def _drop_from(path: Path, first_step: int) -> None:
     kept = [record for record in _read(path) if record["step"] < first_step]
     if not path.exists():
         return
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
-    partial.rename(path)
+    replace_file(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
 
 def _event_writer(folder: Path, first_step: int) -> Any:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from engine.storage.local_files import replace_file
 from schemas.digests import digest_of
 from schemas.errors import ConflictError
 from student.data.examples import Stream, data_digest
@@ -110,9 +111,7 @@ def _digest_at(path: Path) -> str | None:
 
 def write_report(out: Path, report: dict[str, Any]) -> None:
     """Put the report in place, at once."""
-    partial = out / (REPORT + ".partial")
-    partial.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
-    partial.rename(out / REPORT)
+    replace_file(out / REPORT, (json.dumps(report, indent=1, sort_keys=True) + "\n").encode())
 
 
 def _counts(out: Path) -> dict[str, int]:

@@ -191,7 +191,8 @@ def test_half_written_files_go_when_their_process_is_dead_and_stay_when_it_lives
         "f.create_file(sys.argv[1] + '/data/record', b'half')\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
-    mine = engine.storage.local_files._write_temporary(str(tmp_path / "data" / "mine"), b"half")
+    with engine.storage.local_files._open_temporary(str(tmp_path / "data" / "mine")) as (mine, _):
+        pass
     elsewhere = tmp_path / "data" / ".tmp-000000000000-1-abcd"
     elsewhere.write_bytes(b"of another machine")
 

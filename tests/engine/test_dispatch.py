@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.driver.dispatch import MAX_ATTEMPTS, drive
-from engine.prefetch import prefetch, prefetch_map
 from engine.reading.shard_cache import ShardStat
 from engine.task import Failure, Outcome, Stop, Task
+from engine.threads import prefetch, prefetch_map
 from schemas.errors import GroundswellError, RuntimeEnvironmentError
 from schemas.ledger import Unit
 

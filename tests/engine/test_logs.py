@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.prefetch import prefetch
 from engine.reading.shard_cache import stat_shard
 from engine.task import Task
 from engine.telemetry import logs
+from engine.threads import prefetch
 from engine.worker.worker import Worker
 from pipelines.label.resolved_job import Setting
 from pipelines.label.run import label

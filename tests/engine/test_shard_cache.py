@@ -9,6 +9,7 @@ import pytest
 from engine.reading.shard_cache import ShardCache, stat_shard
 from engine.settings import StorageSettings
 from engine.storage.filesystems import open_filesystem
+from engine.storage.local_files import TEMPORARY
 from pipelines.label.run import label, verify
 from schemas.errors import RuntimeEnvironmentError, ShardDamagedError
 from tests.engine.s3_server import s3_bucket
@@ -35,7 +36,7 @@ def test_a_local_shard_is_read_in_place(tmp_path: Path) -> None:
     assert ShardCache(str(tmp_path / "shard_cache")).fetch(stat_shard(str(shard))) == shard
 
 
-def test_a_local_shard_needs_no_spool(tmp_path: Path) -> None:
+def test_a_local_shard_is_not_copied(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "a.tar", plain_captions(1))
 
     ShardCache(str(tmp_path / "shard_cache")).fetch(stat_shard(str(shard)))
@@ -44,7 +45,7 @@ def test_a_local_shard_needs_no_spool(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["open to all", "a link"])
-def test_a_spool_that_others_could_fill_is_refused(tmp_path: Path, bucket, kind: str) -> None:
+def test_a_cache_folder_that_others_could_fill_is_refused(tmp_path: Path, bucket, kind: str) -> None:
     shard_cache = tmp_path / "shard_cache"
     if kind == "a link":
         shard_cache.symlink_to(tmp_path)
@@ -83,7 +84,7 @@ def test_a_shard_that_changed_since_the_plan_is_refused(tmp_path: Path, bucket) 
         assert caught.value.code == "INPUT_CHANGED"
 
 
-def test_the_spool_stays_under_its_cap_and_drops_the_longest_unused(tmp_path: Path, bucket) -> None:
+def test_the_shard_cache_stays_under_its_cap_and_drops_the_longest_unused(tmp_path: Path, bucket) -> None:
     stats = [stat_shard(upload(bucket, f"{n}.tar", b"x" * 1_000), bucket[1]) for n in range(4)]
     shard_cache = ShardCache(str(tmp_path), cap_bytes=2_500)
     paths = []
@@ -92,7 +93,7 @@ def test_the_spool_stays_under_its_cap_and_drops_the_longest_unused(tmp_path: Pa
         os.utime(paths[-1], ns=(number, number))
 
     assert [path.exists() for path in paths] == [False, False, True, True]
-    assert not [path for path in tmp_path.iterdir() if ".part" in path.name]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(TEMPORARY)]
 
 
 @pytest.mark.parametrize("url", ["/no/such.tar", "s3://BUCKET/no.tar"])
@@ -106,7 +107,7 @@ def test_a_missing_shard_has_its_code(url: str, bucket) -> None:
 def test_a_job_from_bucket_to_bucket_is_labelled_and_verified(
     tmp_path: Path, bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where the shard_cache is
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where the shard cache is
     shards = [write_shard(tmp_path / f"{n}.tar", plain_captions(20)) for n in range(2)]
     for shard in shards:
         upload(bucket, f"web/{shard.name}", shard.read_bytes())

@@ -41,7 +41,7 @@ from tests.ledger.tiny_run import check_whole, done, finish, run
 JOB = TinyJob((3, 2))
 ENGINE = os.path.dirname(str(engine.__file__))
 TRACED = (
-    *(os.path.join(ENGINE, name) for name in ("ledger", "storage.py", "retrying.py", "local_files.py")),
+    *(os.path.join(ENGINE, name) for name in ("ledger", "storage")),
     str(planted.__file__),
 )
 

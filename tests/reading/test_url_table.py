@@ -134,5 +134,5 @@ def test_a_record_of_an_output_cannot_lie_outside_it(tmp_path: Path, path: str) 
 
 @pytest.mark.parametrize("url", ["s3://[b/k.tar", "gs://b]/k.tar"])
 def test_a_malformed_url_is_a_mistake_of_the_job_and_no_accident(url: str) -> None:
-    with pytest.raises(ConfigError, match="is no URL"):
+    with pytest.raises(ConfigError, match="is not a URL"):
         check_shard_url(url)

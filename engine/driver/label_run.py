@@ -115,7 +115,7 @@ class Labelling:
 
     def planned(self) -> int:
         """Units planned by now; a shard that was not read yet counts as one."""
-        return self._publisher.committed.planned()
+        return self._publisher.committed.count_planned()
 
     def done(self) -> int:
         """Units that are committed or failed for good."""
@@ -195,7 +195,7 @@ class Labelling:
     def leave_out_unread(self) -> None:
         """With a limit reached, the shards not needed are no part of the plan."""
         for url in self._unread:
-            self.plan.leave_out(url)
+            self.plan.exclude_shard(url)
             self._publisher.committed.recheck(url)
         self._unread.clear()
 
@@ -245,7 +245,7 @@ class Labelling:
         self._unread = still_unread
 
     def _cut(self, facts: ShardFacts) -> None:
-        self.plan.cut(facts, self._samples_left())
+        self.plan.split_shard(facts, self._samples_left())
         self._publisher.committed.recheck(facts.url)
         self._queue.add(facts.url)
 
@@ -253,11 +253,11 @@ class Labelling:
         return self._limit is None or (not self._reading and self._samples_left() != 0)
 
     def _samples_left(self) -> int | None:
-        return None if self._limit is None else max(self._limit - self.plan.samples_cut, 0)
+        return None if self._limit is None else max(self._limit - self.plan.known_samples, 0)
 
     def _give_up(self, failed: FailedUnit) -> bool:
         self.failed[failed.unit] = failed
-        self.plan.give_up(failed.shard)
+        self.plan.mark_unreadable(failed.shard)
         self._publisher.committed.recheck(failed.shard)
         return True
 

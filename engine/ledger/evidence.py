@@ -1,12 +1,8 @@
-"""Evidence and rejections read back with their digests checked.
-
-Promise: rows that are read are the rows that were committed.
-"""
+"""Read evidence and rejections and check their digests: the rows are those that were committed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pyarrow as pa
 
@@ -17,24 +13,25 @@ from schemas.arrow import EVIDENCE, REJECTIONS
 from schemas.digests import sha256_hex
 from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import DataFile, Snapshot, SnapshotEntry
+from schemas.rows import EvidenceRow, rows_of
 
 
 def read_evidence(store: Store, entry: SnapshotEntry) -> pa.Table:
-    """The evidence rows of a committed unit. Raises ConflictError when a byte differs from what was committed."""
+    """Read the evidence rows of a committed unit. Raises ConflictError if a byte differs from the commit."""
     return _read_checked(store, entry.evidence, EVIDENCE)
 
 
 def read_rejections(store: Store, entry: SnapshotEntry) -> pa.Table:
-    """The rejections of a committed unit, maybe none. Raises ConflictError as `read_evidence`."""
+    """Read the rejections of a committed unit, maybe none. Raises ConflictError as `read_evidence` does."""
     if entry.rejections is None:
         return REJECTIONS.empty_table()
     return _read_checked(store, entry.rejections, REJECTIONS)
 
 
-def evidence_rows(store: Store, snapshot: Snapshot) -> Iterator[dict[str, Any]]:
-    """All evidence rows of a snapshot in unit and index order."""
+def evidence_rows(store: Store, snapshot: Snapshot) -> Iterator[EvidenceRow]:
+    """Yield all evidence rows of a snapshot in unit and index order."""
     for entry in snapshot_entries(store, snapshot):
-        yield from read_evidence(store, entry).to_pylist()
+        yield from rows_of(read_evidence(store, entry), EvidenceRow)
 
 
 def _read_checked(store: Store, file: DataFile, schema: pa.Schema) -> pa.Table:

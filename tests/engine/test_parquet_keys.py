@@ -255,7 +255,7 @@ def fingerprints(path: Path, form: str, subset: bool = False) -> list[str]:
     method = method_digests(section, EvidenceSettings(), "sha256:teacher", "sha256:phrases")
     facts = index_shard(stat_shard(str(path)), section, ShardCache())
     plan = JobPlan("sha256:job", method, 2, ["s3://b/a"], Selection(frozenset("k")) if subset else None)
-    plan.cut(facts.model_copy(update={"url": "s3://b/a", "sha256": "ab" * 32, "samples": 3}))
+    plan.split_shard(facts.model_copy(update={"url": "s3://b/a", "sha256": "ab" * 32, "samples": 3}))
     found = [plan.fingerprint(unit) for unit in plan.units()]
     assert found == [plan.parts(unit).fingerprint() for unit in plan.units()]
     return found
@@ -301,7 +301,7 @@ def test_a_part_that_is_absent_is_left_out_of_every_record(tmp_path: Path) -> No
         stat_shard(str(write_table(tmp_path / "a.parquet", pa.array([1, 0])))), section, ShardCache()
     )
     plan = JobPlan("sha256:job", method, 2, [facts.url])
-    plan.cut(facts)
+    plan.split_shard(facts)
     unit = next(plan.units())
     without = build_parts(unit, method)
 

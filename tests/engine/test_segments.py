@@ -41,7 +41,7 @@ def plan_of(
 ) -> JobPlan:
     plan = JobPlan(job, method, 2, SHARDS)
     for url in SHARDS if cut else ():
-        plan.cut(facts(url, version))
+        plan.split_shard(facts(url, version))
     return plan
 
 
@@ -84,16 +84,16 @@ class Driver:
         self.plan = plan_of(chance.choice(METHODS), cut=False)
         self.version = chance.choice(["00", "11"])
         for url in chance.sample(SHARDS, chance.randint(0, 3)):
-            self.plan.cut(facts(url, self.version))
+            self.plan.split_shard(facts(url, self.version))
         self.publisher = Publisher(store, self.plan)
 
     def read(self, shard: str, readable: bool) -> None:
-        if self.plan.is_cut(shard):
+        if self.plan.is_split(shard):
             return
         if readable:
-            self.plan.cut(facts(shard, self.version))
+            self.plan.split_shard(facts(shard, self.version))
         else:
-            self.plan.give_up(shard)
+            self.plan.mark_unreadable(shard)
         self.publisher.committed.recheck(shard)
 
 
@@ -137,7 +137,7 @@ def test_drivers_of_several_jobs_that_publish_in_any_order_never_mix_up(store: S
 def test_any_order_of_publishing_gives_one_digest_and_few_segments(store: Store, seed: int) -> None:
     plan = JobPlan("j", METHODS[0], 2, SHARDS)
     for url in SHARDS:
-        plan.cut(facts(url).model_copy(update={"samples": 200}))
+        plan.split_shard(facts(url).model_copy(update={"samples": 200}))
     chance, everything = random.Random(seed), entries(plan)
     at_once = publish(open_store(f"memory://{uuid.uuid4().hex}"), plan, everything, [])
     chance.shuffle(everything)
@@ -247,7 +247,7 @@ def test_a_snapshot_that_names_a_unit_twice_is_refused(store: Store) -> None:
     both = (*snapshot.segments, write_segment(store, [twice], 2))
     double = snapshot.model_copy(update={"segments": both, "version": 2})
 
-    with pytest.raises(ConflictError, match="stands twice"):
+    with pytest.raises(ConflictError, match="is listed twice"):
         list(snapshot_entries(store, double))
 
 
@@ -256,7 +256,7 @@ def test_a_segment_with_another_byte_or_other_columns_is_refused(store: Store) -
     whole = store.read(segment.path)
     for at in range(0, len(whole), len(whole) // 40):
         store.put(segment.path, whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        with pytest.raises(ConflictError, match="not those of its snapshot"):
+        with pytest.raises(ConflictError, match="than in its snapshot"):
             latest = latest_snapshot(store)
             list(snapshot_entries(store, latest))
     other = table_bytes(REJECTIONS.empty_table(), 9)
@@ -265,13 +265,13 @@ def test_a_segment_with_another_byte_or_other_columns_is_refused(store: Store) -
     )
     store.put(segment.path, other)
 
-    with pytest.raises(ConflictError, match="other columns"):
+    with pytest.raises(ConflictError, match="does not write"):
         list(segment_entries(store, named))
 
 
 def test_very_many_failures_keep_the_snapshot_small(store: Store) -> None:
     plan = JobPlan("j", METHODS[0], 1, SHARDS)
-    plan.cut(facts(SHARDS[0]).model_copy(update={"samples": 3000}))
+    plan.split_shard(facts(SHARDS[0]).model_copy(update={"samples": 3000}))
     fates = [
         FailedUnit(unit=unit.name, shard=unit.shard, code="STORE_ERROR", detail="x" * 400)
         for unit in plan.units()
@@ -302,7 +302,7 @@ def test_a_sets_digest_depends_on_its_members_alone() -> None:
 def test_a_fast_fingerprint_is_that_of_the_parts(chosen: str | None) -> None:
     method = MethodDigests('sha256:"quoted"', "sha256:ü", "sha256:p\\", "sha256:e", "sha256:d")
     plan = JobPlan("j", method, 5, SHARDS)
-    plan.cut(facts(SHARDS[1]))
+    plan.split_shard(facts(SHARDS[1]))
 
     for unit in plan.units():
         fast = Fingerprints(method).of(unit.input_digest, unit.first, unit.count, chosen)

@@ -28,7 +28,7 @@ def plan_of(
 ) -> JobPlan:
     plan = JobPlan(job, method, 4, [f"s3://b/{number}.tar" for number in range(shards)])
     for url in plan.shards if cut else ():
-        plan.cut(ShardFacts(url=url, size_bytes=1, version="v", sha256="ab", samples=7))
+        plan.split_shard(ShardFacts(url=url, size_bytes=1, version="v", sha256="ab", samples=7))
     return plan
 
 

@@ -94,7 +94,7 @@ def test_a_row_that_keeps_the_rules_has_no_problem() -> None:
         (lambda row: row["phrases"][0].update(end=6), "is 'a cat '"),
         (lambda row: row["dropped_phrases"][0].update(text="a hat"), "not 'a hat'"),
         (lambda row: row["regions"][0].update(phrase=2), "phrase 2 of 2"),
-        (lambda row: row["regions"][0].update(x1=20.5), "leaves the image of 20 x 10"),
+        (lambda row: row["regions"][0].update(x1=20.5), "outside the image of 20 x 10"),
         (lambda row: row["regions"][0].update(y0=10.0), "is empty"),
         (lambda row: row["regions"][0].update(x0=float("nan")), "not finite"),
         (lambda row: row["regions"][0].update(score=float("inf")), "not finite"),

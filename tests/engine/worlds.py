@@ -67,7 +67,7 @@ def units_of(facts: ShardFacts, unit_samples: int) -> list[Unit]:
     """The units that a plan cuts a shard into."""
     method = MethodDigests(reading="r", teacher="t", phrases="p", evidence="e")
     plan = JobPlan("sha256:job", method, unit_samples, [facts.url])
-    plan.cut(facts)
+    plan.split_shard(facts)
     return list(plan.units())
 
 

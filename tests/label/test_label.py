@@ -367,7 +367,7 @@ def test_a_verb_that_is_given_an_output_alone_reaches_its_bucket_through_the_env
 
 def test_a_folder_that_is_no_output_is_said_to_be_none(tmp_path: Path) -> None:
     for look in (status, verify):
-        with pytest.raises(NotFoundError, match="holds no snapshot"):
+        with pytest.raises(NotFoundError, match="has no snapshot"):
             look(str(tmp_path))
 
 

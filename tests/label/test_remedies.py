@@ -93,7 +93,7 @@ def test_files_of_a_job_that_is_not_asked_for_are_not_missed(tmp_path: Path) -> 
 def test_a_run_says_when_it_looked_for_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(file_check, "LOOKED_FOR_AT_MOST", 0)
+    monkeypatch.setattr(file_check, "MAX_CHECKED_UNITS", 0)
     job = job_of(tmp_path, [write_shard(tmp_path / "0.tar", plain_captions(2))])
 
     label(job, factories=FACTORIES)

@@ -135,7 +135,7 @@ def publish_without_rebase() -> Iterator[None]:
     def nothing_stands(publisher: Any, newest: Any) -> Any:
         return [], SetDigest()
 
-    with patch.object(publisher.Publisher, "_standing", nothing_stands):
+    with patch.object(publisher.Publisher, "_carry_over", nothing_stands):
         yield
 
 
@@ -212,9 +212,9 @@ def collection_before_a_unit_is_decided() -> Iterator[None]:
         return [path for path in group.paths if path not in {file.path for file in files if file}]
 
     always = property(lambda group: True)
-    groups = garbage._Group
+    groups = garbage._FileGroup
     with (
-        patch.object(garbage, "_orphans", orphans),
+        patch.object(garbage, "_find_orphans", orphans),
         patch.object(groups, "may_hold_orphans", always),
         patch.object(garbage, "frozenset", lambda paths: Everything(), create=True),
     ):

@@ -65,7 +65,7 @@ class TinyJob:
         """Of all its units."""
         plan = self.new_plan()
         for url in self.shards:
-            plan.cut(self.facts_of(url))
+            plan.split_shard(self.facts_of(url))
         return frozenset(plan.fingerprint(unit) for unit in plan.units())
 
     def facts_of(self, url: str) -> ShardFacts:

@@ -137,4 +137,4 @@ def test_other_rules_of_reading_do_not_compare(tmp_path: Path) -> None:
 
     problems = list(InputVerifier(other).problems(store, next(snapshot_entries(store, snapshot))))
 
-    assert len(problems) == 1 and "other rules" in problems[0]
+    assert len(problems) == 1 and "rules of another" in problems[0]

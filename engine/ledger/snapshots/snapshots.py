@@ -1,7 +1,7 @@
-"""Snapshots: numbered states of an output, the only thing readers read.
+"""Snapshots: numbered states of an output, the only thing that readers read.
 
-Promise: a version, once published, never changes; what a reader gets of it are the entries that were published, in unit
-order, each once. A snapshot is one small object that names the segments with the entries (docs/ledger.md).
+A published version never changes. A reader gets the published entries in unit order, each once. A snapshot is one small
+object that names the segments with the entries (docs/ledger.md).
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import SNAPSHOT_FORMAT, FailedUnit, Snapshot, SnapshotEntry
 
 _FOLDER = "snapshots"
-MOVE_AWAY = "move snapshots/ away and run `label` again: it finds every unit that is committed"
+MOVE_AWAY = "move snapshots/ away and run `label` again: it finds every committed unit"
 FAILED = pa.schema([(name, pa.string()) for name in ("unit", "shard", "code", "detail")])
 
 
 def snapshot_path(version: int) -> str:
-    """Where a version stands; 20 digits, so that names sort as numbers do."""
+    """Return the path of a version; with 20 digits, names sort as numbers do."""
     return f"{_FOLDER}/{version:020d}.json"
 
 
 def snapshot_versions(store: Store) -> list[int]:
-    """Published versions, ascending."""
+    """Return the published versions in ascending order."""
     names = [path.rsplit("/", 1)[-1].removesuffix(".json") for path in store.list(_FOLDER)]
     return sorted(int(name) for name in names if name.isdigit())
 
 
 def read_snapshot(store: Store, version: int) -> Snapshot:
-    """One version. Raises NotFoundError, and ConflictError for a record that cannot be or does not add up."""
+    """Read one version. Raises NotFoundError, and ConflictError for an invalid record."""
     where = f"{store.url}/{snapshot_path(version)}"
     data = store.read(snapshot_path(version))
     try:
@@ -48,37 +48,38 @@ def read_snapshot(store: Store, version: int) -> Snapshot:
     except ValueError as error:  # a ValidationError is one
         raise unreadable_error(where, "a snapshot", error, MOVE_AWAY) from error
     if snapshot.version != version or snapshot.digest != state.value():
-        raise ConflictError(f"{where}: its version or digest is not that of its entries; {MOVE_AWAY}")
+        raise ConflictError(f"{where}: its version or digest differs from that of its content; {MOVE_AWAY}")
     return snapshot
 
 
 def latest_snapshot(store: Store) -> Snapshot:
-    """The newest version. Raises NotFoundError when nothing was published."""
+    """Read the latest version. Raises NotFoundError if nothing was published."""
     versions = snapshot_versions(store)
     if not versions:
-        raise NotFoundError(f"{store.url} holds no snapshot; expected the output of `groundswell label`")
+        raise NotFoundError(f"{store.url} has no snapshot; expected the output of `groundswell label`")
     return read_snapshot(store, versions[-1])
 
 
 def snapshot_entries(store: Store, snapshot: Snapshot) -> Iterator[SnapshotEntry]:
-    """The entries in unit order, each unit once; some thousand of them in memory, and the segments' compressed bytes.
+    """Yield the entries in unit order, each unit once.
 
-    raises: ConflictError for a segment that is not what the snapshot says, and for a unit that stands twice
+    Memory: some thousand entries, and the compressed bytes of the segments.
+    raises: ConflictError for a segment that is not what the snapshot says, and for a unit that is listed twice
     """
     before = ""
     streams = [segment_entries(store, segment) for segment in snapshot.segments]
     for entry in heapq.merge(*streams, key=lambda entry: entry.unit):
         if entry.unit <= before:
             raise ConflictError(
-                f"{store.url}, snapshot {snapshot.version}: {entry.unit} follows {before}: a unit stands twice, or a "
-                "segment is out of order"
+                f"{store.url}, snapshot {snapshot.version}: {entry.unit} follows {before}: a unit is listed twice, or "
+                "a segment is out of order"
             )
         before = entry.unit
         yield entry
 
 
 def failed_units(store: Store, snapshot: Snapshot) -> Iterator[FailedUnit]:
-    """All failed units by name; the snapshot itself lists the first thousand."""
+    """Yield all failed units by name; the snapshot itself lists the first thousand."""
     yield from snapshot.failed
     if (rest := snapshot.failed_rest) is None:
         return

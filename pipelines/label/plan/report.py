@@ -155,7 +155,7 @@ def plan_report(work: Labelling, setting: Setting) -> PlanReport:
 def _shard(
     work: Labelling, url: str, size_bytes: int | None, reasons: dict[str, str], problem: str | None
 ) -> PlannedShard:
-    if not work.plan.is_cut(url):
+    if not work.plan.is_split(url):
         why = {} if problem else {UNREAD: 1}
         return PlannedShard(url=url, size_bytes=size_bytes, why=why, problem=problem)
     units = list(work.plan.units_of(url))

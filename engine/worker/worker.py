@@ -47,7 +47,7 @@ class Worker:
         progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._spec, self._progress = spec, progress
-        self._telling = TaskLog(spec.run_name, meter)
+        self._task_log = TaskLog(spec.run_name, meter)
         self._store = open_store(spec.output_url, spec.output_storage)
         self._shard_cache = shard_cache or ShardCache()
         self._teacher: tuple[Labeler, PhraseFinder] | None = None
@@ -63,8 +63,8 @@ class Worker:
 
     def run(self, task: Task) -> Outcome:
         """Do the task."""
-        with self._telling.about(task):
-            return self._telling.ended(self._run(task))
+        with self._task_log.task_context(task):
+            return self._task_log.log_outcome(self._run(task))
 
     def _run(self, task: Task) -> Outcome:
         try:
@@ -118,7 +118,7 @@ class Worker:
             return to_snapshot_entry(standing)
         at_most = None if task.waited or task.isolate else BACK_OFF_AFTER
         begin_attempt(self._store, unit.name, parts.fingerprint(), self._spec.epoch, self._name, at_most)
-        with self._telling.busy():
+        with self._task_log.measure_busy():
             labelled = self._isolated(task, unit) if task.isolate else self._labelled(task.shard, unit)
         result = checked(unit, labelled)
         self._shard_cache.check_in_place(task.shard)
@@ -173,7 +173,7 @@ class Worker:
 
     def _unit_run(self, stat: ShardStat, unit: Unit, span: range | None = None) -> UnitRun:
         labeler, finder = self._loaded()
-        timed, threads = self._telling.labeler(labeler), self._spec.run.prepare_threads
+        timed, threads = self._task_log.time_labeler(labeler), self._spec.run.prepare_threads
         shard, evidence = self._open(stat), self._spec.evidence
         second = SecondPass(self._chooser, timed, evidence) if self._chooser else None
         return UnitRun(

@@ -15,8 +15,7 @@ from engine.reading.sample_images import band_px, decode_sample_image
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
 from pipelines.label.run import label
-from schemas.codes import PHRASE_CODES, SAMPLE_CODES, SHARD_CODES, UNIT_CODES
-from schemas.codes_page import render_codes_page
+from schemas.codes import PHRASE_CODES, SAMPLE_CODES, SHARD_CODES, UNIT_CODES, render_codes_page
 from schemas.errors import SampleRejectedError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.test_images import png_header, saved

@@ -7,9 +7,8 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError, model_validator
 
-from schemas.compatible_settings import CompatibleSettings, LegacyValue
 from schemas.digests import digest_of
-from schemas.settings import Settings
+from schemas.settings import CompatibleSettings, LegacyValue, Settings
 
 
 class Before(Settings):

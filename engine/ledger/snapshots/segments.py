@@ -263,8 +263,13 @@ def _entry(row: SegmentRow) -> SnapshotEntry:
 
 
 def _rejections(row: SegmentRow) -> DataFile | None:
-    path, sha256 = row["rejections_path"], row["rejections_sha256"]
-    size_bytes, rows = row["rejections_size_bytes"], row["rejections_rows"]
-    if path is None or sha256 is None or size_bytes is None or rows is None:
+    if row["rejections_path"] is None:
         return None
-    return DataFile(path=path, size_bytes=size_bytes, sha256=sha256, rows=rows)
+    return DataFile.model_validate(
+        {
+            "path": row["rejections_path"],
+            "size_bytes": row["rejections_size_bytes"],
+            "sha256": row["rejections_sha256"],
+            "rows": row["rejections_rows"],
+        }
+    )

@@ -1,8 +1,8 @@
-"""The callback by which long work reports its progress."""
+"""Define the type of a progress callback."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-Progress = Callable[[str, int, int], None]
-"""Called with a label, the number of steps done, and the total (0: unknown)."""
+ProgressCallback = Callable[[str, int, int], None]
+"""Called with a label, the number of finished steps, and the total number of steps."""

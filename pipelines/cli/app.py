@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from pipelines.label.interrupt import end_on_signal
+from pipelines.terminal.interrupt import end_on_signal
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from pipelines.terminal.table import format_table
 if TYPE_CHECKING:
     from pipelines.label.prices import Bill
     from pipelines.label.progress.status import RunReport, Status
-    from schemas.summary import Summary
+    from pipelines.label.summary import LabelSummary
 
 _MAX_FAILURE_CODES = 8
 
 
-def format_summary(summary: Summary) -> str:
+def format_summary(summary: LabelSummary) -> str:
     """Format the summary of docs/interfaces.md."""
     units, samples = summary["units"], summary["samples"]
     rows = [

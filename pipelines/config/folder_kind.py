@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.settings import StorageSettings
 from engine.storage.filesystems import absolute_url
 from engine.storage.store import Store, open_store
-from schemas.errors import EnvironmentProblem, GroundswellError
+from schemas.errors import GroundswellError, RuntimeEnvironmentError
 
 
 class FolderKind(Enum):
@@ -48,13 +48,13 @@ _NO_CONTENT = re.compile(
 
 
 def detect_kind(url: str, storage: StorageSettings | None = None, reads: Iterable[str] = ()) -> FolderKind:
-    """Return what the folder at a path or URL contains. Raises EnvironmentProblem when it cannot be read.
+    """Return what the folder at a path or URL contains. Raises RuntimeEnvironmentError when it cannot be read.
 
     reads: files that a verb reads; they do not count as content
     """
     store = open_store(url, storage)
     own = {Path(read).name for read in reads if os.path.dirname(os.path.abspath(read)) == absolute_url(url)}
-    names = {name for name in store.names() if not _NO_CONTENT.fullmatch(name)} - own
+    names = {name for name in store.list_folder() if not _NO_CONTENT.fullmatch(name)} - own
     return _detect(store, names) if names else FolderKind.NOTHING
 
 
@@ -71,13 +71,13 @@ def detect_kind_of_ancestor(url: str, storage: StorageSettings | None = None) ->
             return FolderKind.EVIDENCE
         marks = {"view.json": FolderKind.VIEW, "materialized.json": FolderKind.TARS}
         return next((kind for mark, kind in marks.items() if store.exists(mark)), FolderKind.NOTHING)
-    except (OSError, EnvironmentProblem):
+    except (OSError, RuntimeEnvironmentError):
         return FolderKind.NOTHING
 
 
 def list_content(url: str, storage: StorageSettings | None = None) -> list[str]:
     """Return the sorted names in a folder that count as content."""
-    return sorted(name for name in open_store(url, storage).names() if not _NO_CONTENT.fullmatch(name))
+    return sorted(name for name in open_store(url, storage).list_folder() if not _NO_CONTENT.fullmatch(name))
 
 
 def _detect(store: Store, names: set[str]) -> FolderKind:
@@ -121,7 +121,7 @@ def _is_evidence(store: Store, names: set[str]) -> bool:
 
 def _has_records(store: Store, folder: str) -> bool:
     """Return whether a folder has records of evidence. Other projects also have folders `jobs` and `snapshots`."""
-    return any(_RECORDS[folder].fullmatch(name) for name in store.names(folder))
+    return any(_RECORDS[folder].fullmatch(name) for name in store.list_folder(folder))
 
 
 def _detect_by_steps(names: set[str], steps: set[str]) -> FolderKind | None:
@@ -138,7 +138,7 @@ def _all_match(names: Iterable[str], pattern: re.Pattern[str]) -> bool:
 
 
 def _names_under(store: Store, folder: str) -> set[str]:
-    return {name for name in store.names(folder) if not _NO_CONTENT.fullmatch(name)}
+    return {name for name in store.list_folder(folder) if not _NO_CONTENT.fullmatch(name)}
 
 
 def _read_json(store: Store, path: str) -> Mapping[str, object]:

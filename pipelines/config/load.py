@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 
 MAX_BYTES = 1 << 20
 MAX_VALUES = MAX_BYTES // 2  # as many as a file without aliases can hold
@@ -29,7 +29,7 @@ Model = TypeVar("Model", bound=BaseModel)
 def load_settings(path: str | Path, model: type[Model], overrides: Sequence[str] = ()) -> Model:
     """Load the settings of a YAML file, with `a.b=c` overrides applied.
 
-    raises: NotFound, or ConfigError with `file:line:col` of the wrong value
+    raises: NotFoundError, or ConfigError with `file:line:col` of the wrong value
     """
     path = Path(path)
     tree = read_yaml(path)
@@ -56,7 +56,7 @@ def parse_settings(values: dict[str, Any], model: type[Model], overrides: Sequen
 def read_yaml(path: Path) -> CommentedMap:
     """Read the YAML tree of a file with line numbers. An alias stays one object, so a bomb of aliases stays small."""
     if not path.is_file():
-        raise NotFound(f"configuration {str(path)!r} does not exist; give the path of a YAML file")
+        raise NotFoundError(f"configuration {str(path)!r} does not exist; give the path of a YAML file")
     if path.stat().st_size > MAX_BYTES:
         raise ConfigError(
             f"the file has {path.stat().st_size} bytes; expected at most {MAX_BYTES}; give a YAML configuration",

@@ -18,7 +18,7 @@ from engine.settings import StorageSettings
 from engine.storage.filesystems import absolute_url
 from engine.storage.store import open_store
 from pipelines.config.folder_kind import FolderKind, detect_kind, detect_kind_of_ancestor, list_content
-from schemas.errors import ConfigError, Conflict, EnvironmentProblem
+from schemas.errors import ConfigError, ConflictError, RuntimeEnvironmentError
 
 # Kinds that contain other outputs, each in a folder of its own, and their folders into which nothing may be put.
 _COLLECTIONS = {
@@ -47,20 +47,20 @@ def check_folder(
     repeats:   whether the verb may continue in its own output without --overwrite
     overwrite: whether --overwrite was given, which allows replacing output of the verb's own kind
     reads:     files that the verb reads, such as its configuration, which may be in the folder
-    raises:    Conflict when something else is there or it is inside another verb's output; EnvironmentProblem when it
-               cannot be written or a file has its name
+    raises:    ConflictError when something else is there or it is inside another verb's output;
+               RuntimeEnvironmentError when it cannot be written or a file has its name
     """
     own = makes if isinstance(makes, tuple) else (makes,)
     place = _normalize(option, url)
     _refuse_file_in_the_way(option, place, storage)
     kind = detect_kind(place, storage, reads)
     if kind is not FolderKind.NOTHING and kind not in own:
-        raise Conflict(
+        raise ConflictError(
             f"{option} {url} contains {_describe(place, kind, storage)}; expected a new or empty folder, or "
             f"{own[0].value}; name another folder"
         )
     if kind in own and not (repeats or overwrite):
-        raise Conflict(
+        raise ConflictError(
             f"{option} {url} already contains {kind.value}; expected a new or empty folder; name another one, or add "
             "--overwrite"
         )
@@ -82,14 +82,14 @@ def check_file(
 
     overwrite: whether --overwrite was given, which allows replacing a plain file, never a shard or another verb's file
     reads:     files that the same verb reads
-    raises:    Conflict, EnvironmentProblem, and ConfigError when it is one of `reads`
+    raises:    ConflictError, RuntimeEnvironmentError, and ConfigError when it is one of `reads`
     """
     place = _normalize(option, url)
     if any(name is not None and _is_same(place, str(name)) for name in reads):
         raise ConfigError(f"{option} {url} is a file that this command reads; name another file")
     if _is_folder(place, storage):
         kind = detect_kind(place, storage)
-        problem = EnvironmentProblem if kind in (FolderKind.NOTHING, FolderKind.OTHER) else Conflict
+        problem = RuntimeEnvironmentError if kind in (FolderKind.NOTHING, FolderKind.OTHER) else ConflictError
         raise problem(
             f"{option} {url} is a folder with {kind.value}; expected the path of a file; add its name"
         )
@@ -132,22 +132,26 @@ def _describe(place: str, kind: FolderKind, storage: StorageSettings | None) -> 
 def _refuse_existing_file(option: str, url: str, place: str, overwrite: bool) -> None:
     is_local = "://" not in place
     if is_local and not os.path.isfile(place):
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"{option} {url} is a device, a pipe or a broken link; expected a plain file or a new one; name another "
             "file"
         )
     if place.endswith(_NEVER_REPLACED):
-        raise Conflict(f"{option} {url} exists and is not a file that this command writes; name another file")
+        raise ConflictError(
+            f"{option} {url} exists and is not a file that this command writes; name another file"
+        )
     if not overwrite:
-        raise Conflict(f"{option} {url} already exists; name another file, or add --overwrite to replace it")
+        raise ConflictError(
+            f"{option} {url} already exists; name another file, or add --overwrite to replace it"
+        )
     if is_local and not os.access(place, os.W_OK):
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"{option} {url} cannot be written; check its permissions, or name another file"
         )
 
 
 def _refuse_inside_output(option: str, place: str, storage: StorageSettings | None, *, is_file: bool) -> None:
-    """Raise Conflict for a place inside the output of a verb.
+    """Raise ConflictError for a place inside the output of a verb.
 
     Allowed are a folder or file next to the outputs inside a demo or rounds, and a folder next to shards.
     """
@@ -158,7 +162,7 @@ def _refuse_inside_output(option: str, place: str, storage: StorageSettings | No
         if kind in _COLLECTIONS and not _is_owned(kind, below, is_file):
             continue
         if kind not in (FolderKind.NOTHING, FolderKind.OTHER):
-            raise Conflict(
+            raise ConflictError(
                 f"{option} {place} is inside {ancestor}, which contains {kind.value}; expected a place outside of it; "
                 "name another one"
             )
@@ -193,14 +197,14 @@ def _parent(place: str) -> str | None:
 
 
 def _is_folder(place: str, storage: StorageSettings | None) -> bool:
-    return os.path.isdir(place) if "://" not in place else bool(open_store(place, storage).names())
+    return os.path.isdir(place) if "://" not in place else bool(open_store(place, storage).list_folder())
 
 
 def _is_file(place: str, storage: StorageSettings | None) -> bool:
     if "://" not in place:
         return os.path.lexists(place)
     parent = _parent(place)
-    return parent is not None and place.rsplit("/", 1)[-1] in open_store(parent, storage).names()
+    return parent is not None and place.rsplit("/", 1)[-1] in open_store(parent, storage).list_folder()
 
 
 def _is_same(place: str, other: str) -> bool:
@@ -214,24 +218,26 @@ def _is_same(place: str, other: str) -> bool:
 
 
 def _refuse_file_in_the_way(option: str, folder: str, storage: StorageSettings | None) -> None:
-    """Raise EnvironmentProblem when the folder, or one above it, is a file or cannot be reached."""
+    """Raise RuntimeEnvironmentError when the folder, or one above it, is a file or cannot be reached."""
     if "://" in folder:
         is_object = False
-        with suppress(EnvironmentProblem):  # permission to list often covers one's own prefix only
+        with suppress(RuntimeEnvironmentError):  # permission to list often covers one's own prefix only
             is_object = _is_file(folder, storage) and not _is_folder(folder, storage)
         if is_object:
-            raise EnvironmentProblem(f"{option} {folder} is an object; expected a prefix; name another place")
+            raise RuntimeEnvironmentError(
+                f"{option} {folder} is an object; expected a prefix; name another place"
+            )
         return
     try:
         os.stat(folder)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{option} {folder} cannot be reached ({error.strerror}); name another folder"
             ) from error
     nearest = _nearest(folder)
     if not os.path.isdir(nearest):
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"{option} {folder}: {nearest} is a file; expected a folder; name another place"
         )
 
@@ -244,11 +250,11 @@ def _nearest(path: str) -> str:
 
 
 def _refuse_unwritable(option: str, folder: str, storage: StorageSettings | None) -> None:
-    """Raise EnvironmentProblem unless a file can be written there. The test file is removed at once."""
+    """Raise RuntimeEnvironmentError unless a file can be written there. The test file is removed at once."""
     if "://" in folder:
         store, name = open_store(folder, storage), f"self-test-{secrets.token_hex(8)}"
         store.put_if_absent(name, b"")
-        with suppress(EnvironmentProblem):  # writing needs no permission to delete
+        with suppress(RuntimeEnvironmentError):  # writing needs no permission to delete
             store.delete(name)
         return
     nearest = _nearest(folder)
@@ -256,7 +262,7 @@ def _refuse_unwritable(option: str, folder: str, storage: StorageSettings | None
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"{option} {folder}: {nearest} cannot be written ({error.strerror or error}); check its permissions and "
             "free space, or name another place"
         ) from error

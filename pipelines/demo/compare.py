@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 from pipelines.demo.layout import TRAINED, DemoLayout
-from schemas.progress import Progress
+from schemas.progress import ProgressCallback
 
 DRAWS = 200
 
 
-def evaluate_models(places: DemoLayout, progress: Progress) -> dict[str, Any]:
+def evaluate_models(places: DemoLayout, progress: ProgressCallback) -> dict[str, Any]:
     """Return `{"models": {name: evaluation}, "gains": {group: {name: difference of student and control}}}`."""
     from student.evaluate.gold.load import category_groups, read_gold
     from student.evaluate.paired import paired_differences

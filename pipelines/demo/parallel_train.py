@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from schemas.errors import GroundswellError
-from schemas.progress import Progress
+from schemas.progress import ProgressCallback
 from student.training.metrics_log import read_journal
 
 LOG_LINES_SHOWN = 12
@@ -24,7 +24,7 @@ POLL_S = 0.5
 
 
 def train_in_parallel(
-    configs: Mapping[str, Path], outs: Mapping[str, Path], steps: int, progress: Progress
+    configs: Mapping[str, Path], outs: Mapping[str, Path], steps: int, progress: ProgressCallback
 ) -> None:
     """Train every configuration at once, as `groundswell train CONFIG` does. The progress is that of the slowest.
 
@@ -86,7 +86,7 @@ def _train(config: Path) -> None:
     from pipelines.config import load_settings
     from pipelines.config.folder_kind import FolderKind
     from pipelines.config.output_place import check_folder
-    from pipelines.label.interrupt import drain_training_on_signal
+    from pipelines.terminal.interrupt import drain_training_on_signal
     from pipelines.terminal.progress import ProgressPrinter
     from student.settings.train import TrainSettings
     from student.training.train import train

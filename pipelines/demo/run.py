@@ -14,11 +14,11 @@ from typing import Any, cast
 
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.recipe import Recipe
+from pipelines.label.summary import LabelSummary
 from pipelines.steps.cache import StepCache, compute_code_digest, refuse_foreign
 from pipelines.terminal.output import print_message
-from schemas.errors import Conflict, GroundswellError, NotFound, UnfinishedError
-from schemas.progress import Progress
-from schemas.summary import Summary
+from schemas.errors import ConflictError, GroundswellError, NotFoundError, UnfinishedError
+from schemas.progress import ProgressCallback
 
 Say = Callable[[str], None]
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,8 +52,8 @@ class DemoResult:
         return self.summary
 
 
-def run_demo(folder: Path, recipe: Recipe, *, progress: Progress, say: Say) -> DemoResult:
-    """Run all steps; finished ones are not repeated. Raises Conflict for a folder with other content."""
+def run_demo(folder: Path, recipe: Recipe, *, progress: ProgressCallback, say: Say) -> DemoResult:
+    """Run all steps; finished ones are not repeated. Raises ConflictError for a folder with other content."""
     refuse_foreign(folder)
     places = DemoLayout(folder)
     key = {
@@ -86,7 +86,7 @@ def run_demo(folder: Path, recipe: Recipe, *, progress: Progress, say: Say) -> D
 class _DemoSteps:
     """The steps, one method each. Each returns JSON for later steps and the report."""
 
-    def __init__(self, places: DemoLayout, recipe: Recipe, progress: Progress) -> None:
+    def __init__(self, places: DemoLayout, recipe: Recipe, progress: ProgressCallback) -> None:
         self.places, self.recipe, self.progress = places, recipe, progress
 
     def render(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class _DemoSteps:
     def teach(self) -> dict[str, Any]:
         """Train a tiny GLIP from random weights, then continue with the control's prompts and learning rate."""
         from pipelines.demo.initial_model import write_start
-        from pipelines.label.interrupt import drain_training_on_signal
+        from pipelines.terminal.interrupt import drain_training_on_signal
         from student.training.train import train
 
         _delete(*(self.places.run(name) for name in ("start", "base", "teacher")))
@@ -129,7 +129,7 @@ class _DemoSteps:
             self.places.evidence, self.recipe.policy, self.places.view, progress=self.progress
         )
         if report.snapshot_digest != evidence_digest:
-            raise Conflict(
+            raise ConflictError(
                 f"{self.places.evidence} has the digest {report.snapshot_digest}, expected {evidence_digest}, because "
                 f"another job wrote there; delete {self.places.evidence} and run the demo again"
             )
@@ -172,13 +172,13 @@ def delete_damaged(evidence: str) -> None:
     try:
         verify(evidence)
     except (
-        Conflict,
-        NotFound,
+        ConflictError,
+        NotFoundError,
     ):  # without a snapshot nothing was labeled, since a run publishes one before it begins
         _delete(Path(evidence))
 
 
-def check_complete(summary: Summary, evidence: str) -> Summary:
+def check_complete(summary: LabelSummary, evidence: str) -> LabelSummary:
     """Return the summary without the snapshot's number, which counts interruptions of the run.
 
     Raises GroundswellError for a run with failed or pending units, because the demo's numbers would be incomplete.
@@ -189,10 +189,10 @@ def check_complete(summary: Summary, evidence: str) -> Summary:
             f"only {units['committed']} of {units['planned']} units are labeled, {units['failed']} failed; list them "
             f"with `groundswell status {evidence}`, and run the demo again to retry them"
         )
-    return cast(Summary, {name: value for name, value in summary.items() if name != "snapshot"})
+    return cast(LabelSummary, {name: value for name, value in summary.items() if name != "snapshot"})
 
 
-def refuse_rejected(summary: Summary, evidence: str) -> Summary:
+def refuse_rejected(summary: LabelSummary, evidence: str) -> LabelSummary:
     """Return the summary of a labeling run. Raises UnfinishedError for one that rejected too many samples."""
     from pipelines.label.rejection_limit import judge_summary
 

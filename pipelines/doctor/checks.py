@@ -211,11 +211,11 @@ def check_store_writes(store_url: str) -> Finding:
     """Check that a store refuses the second of two conditional writes. Otherwise two drivers could both commit."""
     from engine.storage.conditional_put_check import check_store
     from engine.storage.store import open_store
-    from schemas.errors import EnvironmentProblem
+    from schemas.errors import RuntimeEnvironmentError
 
     try:
         check_store(open_store(store_url))
-    except EnvironmentProblem as problem:
+    except RuntimeEnvironmentError as problem:
         return Finding(
             "store", False, str(problem), "use another output.url, or check the settings of the bucket"
         )

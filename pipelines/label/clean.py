@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from engine.ledger.garbage import collect_orphans
+from engine.ledger.garbage import collect_garbage
 from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.settings import StorageSettings
 from engine.storage.store import open_store
@@ -20,13 +20,13 @@ class CleanReport(TypedDict):
 
 
 def clean(url: str, storage: StorageSettings | None = None) -> CleanReport:
-    """Delete an output's orphaned files. Raises NotFound if there is no output."""
+    """Delete an output's orphaned files. Raises NotFoundError if there is no output."""
     store = open_store(url, storage)
-    latest_snapshot(store)  # raises NotFound for a wrong folder before anything is listed
-    collected = collect_orphans(store)
+    latest_snapshot(store)  # raises NotFoundError for a wrong folder before anything is listed
+    collected = collect_garbage(store)
     return {
         "deleted": list(collected.deleted),
-        "swept": list(collected.swept),
+        "swept": list(collected.abandoned),
         "undecided": collected.undecided,
         "foreign": collected.foreign,
     }

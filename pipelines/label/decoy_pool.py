@@ -11,18 +11,19 @@ from dataclasses import dataclass
 
 from pydantic import Field, ValidationError
 
-from engine.ledger.commits import put_record, retried
+from engine.ledger.commits import put_record
 from engine.ledger.fingerprint import reading_digest
 from engine.reading.shard_cache import ShardStat
-from engine.storage.filesystems import absolute_url, open_filesystem, reaching
+from engine.storage.filesystems import absolute_url, open_filesystem, translate_store_errors
+from engine.storage.retry import run_with_retries
 from engine.storage.store import Store
 from engine.task import DecoySpec, Factory
 from pipelines.label.decoy_captions import draw_pool
 from pipelines.label.job import JobConfig
 from pipelines.label.teacher_spec import Factories
-from schemas.decoys import DecoyPool, pool_from_bytes, pool_path
-from schemas.digests import digest_of, short
-from schemas.errors import ConfigError, Conflict, NotFound
+from schemas.decoys import DecoyPool, parse_pool, pool_path
+from schemas.digests import digest_of, shorten_digest
+from schemas.errors import ConfigError, ConflictError, NotFoundError
 from schemas.ledger import FORMAT_VERSION
 from schemas.records import Record
 from teacher.decoys.pool import MAX_FILE_BYTES, pool_from_file
@@ -48,19 +49,19 @@ class DecoyPlan:
     draw: str | None
 
     def freeze(self, store: Store) -> None:
-        """Write the pool to the output. Raises Conflict when another run has just frozen another one."""
+        """Write the pool to the output. Raises ConflictError when another run has just frozen another one."""
         path, data = pool_path(self.spec.pool), self.pool.to_bytes()
-        retried(lambda: store.put_if_absent(path, data))
-        pool_from_bytes(retried(lambda: store.read(path)), self.spec.pool, f"{store.url}/{path}")
+        run_with_retries(lambda: store.put_if_absent(path, data))
+        parse_pool(run_with_retries(lambda: store.read(path)), self.spec.pool, f"{store.url}/{path}")
         if self.draw is None:
             return
         frozen = FrozenDraw(draw=self.draw, pool=self.spec.pool)
         winner = _parse_draw(put_record(store, _draw_path(self.draw), frozen), store, self.draw)
         if winner != frozen:
-            raise Conflict(
-                f"{store.url}: another run has just frozen the pool of decoys {short(winner.pool)}, this run drew "
-                f"{short(self.spec.pool)}, because the input changed in between; run the same command again to use the "
-                "frozen one"
+            raise ConflictError(
+                f"{store.url}: another run has just frozen the pool of decoys {shorten_digest(winner.pool)}, this run "
+                f"drew {shorten_digest(self.spec.pool)}, because the input changed in between; run the same command "
+                "again to use the frozen one"
             )
 
 
@@ -98,13 +99,13 @@ def _draw_digest(job: JobConfig, finder: Factory) -> str:
 
 
 def _draw_path(draw_digest: str) -> str:
-    return f"decoys/frozen-{short(draw_digest)}.json"
+    return f"decoys/frozen-{shorten_digest(draw_digest)}.json"
 
 
 def _load_frozen(store: Store, draw_digest: str) -> DecoyPool | None:
     try:
         data = store.read(_draw_path(draw_digest))
-    except NotFound:
+    except NotFoundError:
         return None
     return _load_pool(store, _parse_draw(data, store, draw_digest).pool)
 
@@ -114,10 +115,11 @@ def _parse_draw(data: bytes, store: Store, draw_digest: str) -> FrozenDraw:
     try:
         record = FrozenDraw.model_validate_json(data)
     except ValidationError as error:
-        raise Conflict(f"{path} is damaged ({error}); restore it from a copy of the output") from error
+        raise ConflictError(f"{path} is damaged ({error}); restore it from a copy of the output") from error
     if record.draw != draw_digest:
-        raise Conflict(
-            f"{path} records another draw of decoys, {short(record.draw)}; restore it from a copy of the output"
+        raise ConflictError(
+            f"{path} records another draw of decoys, {shorten_digest(record.draw)}; restore it from a copy of the "
+            "output"
         )
     return record
 
@@ -125,9 +127,9 @@ def _parse_draw(data: bytes, store: Store, draw_digest: str) -> FrozenDraw:
 def _load_pool(store: Store, digest: str) -> DecoyPool:
     where = f"{store.url}/{pool_path(digest)}"
     try:
-        return pool_from_bytes(store.read(pool_path(digest)), digest, where)
-    except NotFound as error:
-        raise Conflict(f"{where} is missing; restore it from a copy of the output") from error
+        return parse_pool(store.read(pool_path(digest)), digest, where)
+    except NotFoundError as error:
+        raise ConflictError(f"{where} is missing; restore it from a copy of the output") from error
 
 
 def _load_given(job: JobConfig, store: Store) -> DecoyPool:
@@ -139,10 +141,12 @@ def _load_given(job: JobConfig, store: Store) -> DecoyPool:
     where = absolute_url(name)
     filesystem, path = open_filesystem(where, job.input.storage)
     try:
-        with reaching(where):
+        with translate_store_errors(where):
             if not filesystem.isfile(path):  # a device has no end
                 raise FileNotFoundError(path)
             data = bytes(filesystem.cat_file(path, start=0, end=MAX_FILE_BYTES + 1))
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFound(f"decoys.pool: {where} is not a file; give a file with one noun per line") from error
+        raise NotFoundError(
+            f"decoys.pool: {where} is not a file; give a file with one noun per line"
+        ) from error
     return pool_from_file(data, job.decoys.seed, where)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine.ledger.snapshots.summary import Summary
 from engine.storage.store import Store
 from pipelines.label.progress.record import FOLDER, load_latest_progress
+from pipelines.label.summary import JudgedTotals, LabelSummary
 from schemas.codes import explain_counts
-from schemas.summary import JudgedTotals, Summary
 
 # Left out on purpose: not counted in either term. FILTERED and TAKEN_DOWN are reserved names.
 LEFT_OUT = frozenset({"NOT_SELECTED", "FILTERED", "TAKEN_DOWN"})
@@ -115,7 +116,7 @@ def judge(summary: Summary, max_rejected: float) -> Judgement:
     )
 
 
-def judge_summary(summary: Summary) -> Judgement:
+def judge_summary(summary: LabelSummary) -> Judgement:
     """Judge a summary that names its limit under `judged`."""
     return judge(summary, summary["judged"]["max_rejected"])
 

@@ -6,25 +6,25 @@ from dataclasses import dataclass
 
 from engine.driver.label_run import Labelling
 from engine.ledger.commits import put_record
-from engine.ledger.fingerprint import NO_DECOYS, method_of
+from engine.ledger.fingerprint import NO_DECOYS, method_digests
 from engine.ledger.plan import JobPlan
-from engine.reading.key_selection import Selection, load_selection, selection_from_bytes, selection_path
+from engine.reading.key_selection import Selection, load_selection, parse_selection, selection_path
 from engine.reading.shard_cache import ShardStat, stat_shard
 from engine.reading.shard_urls import expand_urls
-from engine.redaction import redacted
-from engine.storage.retry import retried
+from engine.redaction import redact
+from engine.storage.retry import run_with_retries
 from engine.storage.store import Store, open_store
 from engine.task import WorkerSpec
-from engine.threads import in_parallel
+from engine.threads import map_parallel
 from pipelines.label.decoy_pool import DecoyPlan, plan_decoys
 from pipelines.label.job import JobConfig
 from pipelines.label.run_records import JobRecord, PlanRecord
+from pipelines.label.summary import SelectionTotals
 from pipelines.label.teacher_spec import Factories
-from schemas.digests import short
-from schemas.errors import ShardDamaged
+from schemas.digests import shorten_digest
+from schemas.errors import ShardDamagedError
 from schemas.ledger import FailedUnit, unit_name
-from schemas.progress import Progress
-from schemas.summary import SelectionTotals
+from schemas.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,16 @@ class ResolvedJob:
     def resolve(cls, job: JobConfig, factories: Factories, frozen: PlanRecord | None = None) -> ResolvedJob:
         """Read the sizes and versions of a job's files. Reads shards only to draw a pool of decoys.
 
-        frozen: use its shards instead of listing them, and raise Conflict if anything has changed since
+        frozen: use its shards instead of listing them, and raise ConflictError if anything has changed since
         """
         listed = frozen.urls() if frozen else expand_urls(job.input.urls, job.input.storage)
         store = open_store(job.output.url, job.output.storage)
         selection = _load_selection(job, listed, store)
-        urls = [url for url in listed if selection is None or selection.names(url)]
+        urls = [url for url in listed if selection is None or selection.may_include(url)]
         if selection is not None:
             chosen = job.input.model_copy(update={"only": selection.digest()})
             job = job.model_copy(update={"input": chosen})
-        states = in_parallel(lambda url: _stat(url, job), urls)
+        states = map_parallel(lambda url: _stat(url, job), urls)
         stats = tuple(state for state in states if isinstance(state, ShardStat))
         finder = factories.of_finder(job)
         decoys = plan_decoys(job, factories, finder, store, stats)
@@ -71,7 +71,7 @@ class ResolvedJob:
             decoys=decoys.spec if decoys else None,
             run=job.run,
         )
-        method = method_of(
+        method = method_digests(
             job.input,
             job.evidence,
             spec.labeler.digest,
@@ -93,7 +93,7 @@ class ResolvedJob:
             frozen.check_unchanged(resolved.plan_record())
         return resolved
 
-    def begin(self, progress: Progress | None = None, limit: int | None = None) -> Labelling:
+    def begin(self, progress: ProgressCallback | None = None, limit: int | None = None) -> Labelling:
         """Begin a run of this job. limit: label only this many samples."""
         work = Labelling(self.store, self.plan, self.job.input, progress, limit)
         work.begin(self.stats, self.missing)
@@ -125,11 +125,11 @@ class ResolvedJob:
         job, frozen = JobRecord.create(self.job, self.spec), self.plan_record()
         if self.selection is not None:
             path, data = selection_path(self.selection.digest()), self.selection.to_bytes()
-            retried(lambda: self.store.put_if_absent(path, data))
+            run_with_retries(lambda: self.store.put_if_absent(path, data))
         if self.decoys is not None:
             self.decoys.freeze(self.store)
-        put_record(self.store, f"jobs/{short(job.digest)}.json", job)
-        put_record(self.store, f"plans/{short(frozen.digest())}.json", frozen)
+        put_record(self.store, f"jobs/{shorten_digest(job.digest)}.json", job)
+        put_record(self.store, f"plans/{shorten_digest(frozen.digest())}.json", frozen)
 
 
 def _load_selection(job: JobConfig, shards: list[str], store: Store) -> Selection | None:
@@ -138,17 +138,17 @@ def _load_selection(job: JobConfig, shards: list[str], store: Store) -> Selectio
         return None
     if only.startswith("sha256:"):  # a recorded job names its selection so
         path = selection_path(only)
-        return selection_from_bytes(store.read(path), only, f"{store.url}/{path}")
+        return parse_selection(store.read(path), only, f"{store.url}/{path}")
     return load_selection(only, shards, job.input.storage)
 
 
 def _stat(url: str, job: JobConfig) -> ShardStat | FailedUnit:
     try:
         return stat_shard(url, job.input.storage)
-    except ShardDamaged as damage:
+    except ShardDamagedError as damage:
         return _missing_shard(url, damage.code, damage.detail)
 
 
 def _missing_shard(url: str, code: str, detail: str) -> FailedUnit:
     """Return the failure of a shard whose size and version could not be read."""
-    return FailedUnit(unit=unit_name(url, 0), shard=url, code=code, detail=redacted(detail))
+    return FailedUnit(unit=unit_name(url, 0), shard=url, code=code, detail=redact(detail))

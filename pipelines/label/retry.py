@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from engine.driver.label_run import Labelling
 from engine.ledger.snapshots.snapshots import failed_units, latest_snapshot
-from engine.ledger.snapshots.summary import summarise
+from engine.ledger.snapshots.summary import summarize
 from engine.storage.store import Store, open_store
 from pipelines.config.load import parse_settings
 from pipelines.label.job import JobConfig
@@ -17,11 +17,11 @@ from pipelines.label.progress.record import load_latest_progress
 from pipelines.label.rejection_limit import judge, record_limit
 from pipelines.label.run import run_job
 from pipelines.label.run_records import read_job
+from pipelines.label.summary import LabelSummary
 from pipelines.label.teacher_spec import TEACHER, Factories
-from schemas.digests import short
-from schemas.errors import ConfigError, Conflict
-from schemas.progress import Progress
-from schemas.summary import Summary
+from schemas.digests import shorten_digest
+from schemas.errors import ConfigError, ConflictError
+from schemas.progress import ProgressCallback
 
 QUARANTINED = (
     "{count} committed units contain a sample that crashed, hung or used too much memory. That is their result, and "
@@ -37,20 +37,20 @@ def retry(
     url: str,
     overrides: Sequence[str] = (),
     address: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     factories: Factories = TEACHER,
     say: Callable[[str], None] = lambda text: None,
-) -> Summary:
+) -> LabelSummary:
     """Redo the failed units of an output; return its summary with `redone`, the number of units and shards dispatched.
 
     overrides: `run.actors.max=8`, `input.storage.profile=x`: run settings and storage access, nothing of the job
-    raises:    NotFound without a snapshot or a job record; ConfigError when an override makes it another job; Conflict
-               when inputs or teacher differ from those of the committed units
+    raises:    NotFoundError without a snapshot or a job record; ConfigError when an override makes it another job;
+               ConflictError when inputs or teacher differ from those of the committed units
     """
     store = open_store(url)
     before = latest_snapshot(store)
     job = _load_job(store, before.job_digest, overrides)
-    summary = summarise(before)
+    summary = summarize(before)
     if summary["units"]["quarantined"]:
         say(QUARANTINED.format(count=summary["units"]["quarantined"]))
     if not before.failed_units:
@@ -67,7 +67,7 @@ def retry(
 
     def narrow(work: Labelling) -> None:
         if work.committed < summary["units"]["committed"]:
-            raise Conflict(
+            raise ConflictError(
                 f"{summary['units']['committed'] - work.committed} committed units were made with other inputs, "
                 "another teacher, other phrases or other keys than now; run `groundswell label` with the job file to "
                 "redo them"
@@ -90,7 +90,7 @@ def _load_job(store: Store, digest: str, overrides: Sequence[str]) -> JobConfig:
     values = {**record.job, "output": {"url": store.url}}
     if latest is not None:
         values["run"] = latest.settings.model_dump(mode="json", exclude=_NOT_INHERITED)
-    job = parse_settings(values, JobConfig, overrides, f"{store.url}/jobs/{short(digest)}.json")
+    job = parse_settings(values, JobConfig, overrides, f"{store.url}/jobs/{shorten_digest(digest)}.json")
     if job.digest() != digest:
         raise ConfigError(
             f"--set {' '.join(overrides)} changes the job; retry redoes units of the job in {store.url}, so expected "

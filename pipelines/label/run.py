@@ -17,26 +17,26 @@ from engine.executors.local import LocalPool
 from engine.ledger.snapshots.file_check import check_files
 from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.ledger.snapshots.status import status
-from engine.ledger.snapshots.summary import summarise
+from engine.ledger.snapshots.summary import summarize
 from engine.ledger.verify import verify
 from engine.settings import OutputSettings
 from engine.storage.conditional_put_check import check_store
 from engine.storage.filesystems import absolute_url
 from engine.task import Pool, WorkerSpec
 from engine.telemetry import logs
-from pipelines.label.interrupt import drain_on_signal
 from pipelines.label.job import JobConfig
 from pipelines.label.progress.record import make_run_name
 from pipelines.label.progress.reporter import RunProgress, write_progress
 from pipelines.label.rejection_limit import judge, record_limit
 from pipelines.label.resolved_job import ResolvedJob
 from pipelines.label.run_records import PlanRecord
+from pipelines.label.summary import LabelSummary
 from pipelines.label.teacher_spec import TEACHER, Factories
 from pipelines.label.train_overlap import count_trained_images
-from schemas.digests import short
-from schemas.errors import ConfigError, Conflict, NotFound
-from schemas.progress import Progress
-from schemas.summary import Summary
+from pipelines.terminal.interrupt import drain_on_signal
+from schemas.digests import shorten_digest
+from schemas.errors import ConfigError, ConflictError, NotFoundError
+from schemas.progress import ProgressCallback
 
 log = logging.getLogger(__name__)
 __all__ = ["label", "run_job", "status", "temporary_output", "verify"]
@@ -47,16 +47,16 @@ def label(
     limit: int | None = None,
     keep: str | None = None,
     address: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     factories: Factories = TEACHER,
     frozen: PlanRecord | None = None,
-) -> Summary:
+) -> LabelSummary:
     """Run or resume a job; return the summary of docs/interfaces.md.
 
     limit:   label only this many samples, into a separate output that is deleted at the end
     keep:    with a limit, the folder where this output is kept instead
     address: a running Ray cluster; default `run.address`, then RAY_ADDRESS, then a new one on this machine
-    frozen:  a plan made before; Conflict when a shard, the job, the teacher or the phrases have changed since
+    frozen:  a plan made before; ConflictError when a shard, the job, the teacher or the phrases have changed since
     raises:  KeyboardInterrupt after Ctrl-C, once the running units are finished and published;
              errors of `schemas.errors`. Failed units do not raise: the summary counts and lists them. Rejected samples
              do not raise: `judged` says whether there are more than `run.max_rejected` allows
@@ -79,12 +79,12 @@ def run_job(
     job: JobConfig,
     factories: Factories,
     address: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     limit: int | None = None,
     frozen: PlanRecord | None = None,
     narrow: Callable[[Labelling], None] = lambda work: None,
     watch: Callable[[RunProgress], None] = lambda progress: None,
-) -> Summary:
+) -> LabelSummary:
     """Run a job into its own output. narrow: called to remove units from the work; watch: called with the progress."""
     resolved = ResolvedJob.resolve(job, factories, frozen)
     if limit is not None:
@@ -106,7 +106,7 @@ def run_job(
         record_limit(resolved.store, job.run.max_rejected)
     if limit is not None:
         work.leave_out_unread()
-    summary: Summary = {**summarise(work.publish()), "output": resolved.store.url}
+    summary: LabelSummary = {**summarize(work.publish()), "output": resolved.store.url}
     if selection := resolved.selection_totals():
         summary["selection"] = selection
     summary["judged"] = judge(summary, job.run.max_rejected).data()
@@ -116,20 +116,20 @@ def run_job(
 
 
 def _refuse_other_job(resolved: ResolvedJob) -> None:
-    """Raise Conflict if a trial run would replace the evidence of another job by less."""
+    """Raise ConflictError if a trial run would replace the evidence of another job by less."""
     try:
         newest = latest_snapshot(resolved.store)
-    except NotFound:
+    except NotFoundError:
         return
     if newest.job_digest != resolved.job.digest():
-        raise Conflict(
-            f"--keep {resolved.store.url} contains the evidence of another job, {short(newest.job_digest)}; expected a "
-            "new or empty folder, or an earlier output of the same job; name another folder"
+        raise ConflictError(
+            f"--keep {resolved.store.url} contains the evidence of another job, {shorten_digest(newest.job_digest)}; "
+            "expected a new or empty folder, or an earlier output of the same job; name another folder"
         )
 
 
 def _check_files(work: Labelling) -> None:
-    """Check that the files of the committed units still exist. Raises Conflict if one is missing."""
+    """Check that the files of the committed units still exist. Raises ConflictError if one is missing."""
     newest = work.newest
     if newest is not None and not check_files(work.store, newest, work.plan.admits):
         log.warning(
@@ -186,7 +186,7 @@ class _Run:
         )
         progress.begin(work.planned(), work.done(), work.unread())
         spec = resolved.spec.model_copy(
-            update={"run_name": name, "log": logs.current(), "epoch": work.claim_epoch()}
+            update={"run_name": name, "log": logs.current_settings(), "epoch": work.claim_epoch()}
         )
         return cls(resolved, work, spec, progress)
 
@@ -194,7 +194,7 @@ class _Run:
         """Work until no unit is due. Raises KeyboardInterrupt if a signal ended it early."""
         store, name, grace_s = self.resolved.store, self.progress.run, self.resolved.job.run.grace_s
         with (
-            logs.about(run=name),
+            logs.log_context(run=name),
             drain_on_signal(grace_s) as stop,
             write_progress(self.progress, store, stop) as stop.before_forced_exit,
         ):

@@ -13,14 +13,14 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from engine.ledger.records import first_problem, record_from
+from engine.ledger.records import first_problem, parse_record
 from engine.reading.shard_cache import ShardStat
 from engine.storage.store import Store
 from engine.task import WorkerSpec
 from pipelines.label.job import JobConfig
 from schemas.arrow import SCHEMA_VERSION
-from schemas.digests import digest_of, short
-from schemas.errors import ConfigError, Conflict, NotFound
+from schemas.digests import digest_of, shorten_digest
+from schemas.errors import ConfigError, ConflictError, NotFoundError
 from schemas.ledger import FORMAT_VERSION, FailedUnit
 from schemas.records import Record
 
@@ -75,7 +75,7 @@ class PlanRecord(Record):
         return [*(stat.url for stat in self.shards), *(unit.shard for unit in self.missing)]
 
     def check_unchanged(self, now: PlanRecord) -> None:
-        """Raise Conflict, with the differences, unless planning now gives this same plan."""
+        """Raise ConflictError, with the differences, unless planning now gives this same plan."""
         before, after = ({stat.url: stat for stat in plan.shards} for plan in (self, now))
         names = {
             "job": "the job",
@@ -97,16 +97,16 @@ class PlanRecord(Record):
             [f"{len(changed) - _MAX_LISTED} more shards changed"] if len(changed) > _MAX_LISTED else []
         )
         if differences:
-            raise Conflict(
-                f"the plan {short(self.digest())} is out of date: {'; '.join(differences)}; make a new plan with "
-                "`groundswell plan -o`"
+            raise ConflictError(
+                f"the plan {shorten_digest(self.digest())} is out of date: {'; '.join(differences)}; make a new plan "
+                "with `groundswell plan -o`"
             )
 
 
 def load_plan(name: str, store: Store) -> PlanRecord:
     """Load a frozen plan: a file of `plan -o`, or the digest of a plan that a run recorded in the output.
 
-    raises: NotFound; ConfigError if the file is not a plan; Conflict if the output's record is not one
+    raises: NotFoundError; ConfigError if the file is not a plan; ConflictError if the output's record is not one
     """
     if not Path(name).is_file():
         return _load_recorded_plan(name, store)
@@ -122,22 +122,22 @@ def load_plan(name: str, store: Store) -> PlanRecord:
 
 
 def read_job(store: Store, digest: str) -> JobRecord:
-    """Load the job that an output recorded. Raises NotFound, and Conflict if the record is damaged."""
-    path = f"jobs/{short(digest)}.json"
+    """Load the job that an output recorded. Raises NotFoundError, and ConflictError if the record is damaged."""
+    path = f"jobs/{shorten_digest(digest)}.json"
     remedy = "move it away and run `groundswell label` with the job file, which writes it again"
-    return record_from(JobRecord, store.read(path), f"{store.url}/{path}", "the record of a job", remedy)
+    return parse_record(JobRecord, store.read(path), f"{store.url}/{path}", "the record of a job", remedy)
 
 
 def _load_recorded_plan(name: str, store: Store) -> PlanRecord:
-    path = f"plans/{short(name)}.json"
+    path = f"plans/{shorten_digest(name)}.json"
     try:
         data = store.read(path)
-    except NotFound as error:
-        raise NotFound(
+    except NotFoundError as error:
+        raise NotFoundError(
             f"--plan {name}: there is no such file, and no {path} in {store.url}; give a file of `groundswell plan -o`"
         ) from error
     remedy = "move it away and make a new plan with `groundswell plan -o`"
-    return record_from(PlanRecord, data, f"{store.url}/{path}", "a plan", remedy)
+    return parse_record(PlanRecord, data, f"{store.url}/{path}", "a plan", remedy)
 
 
 def _parse_json(data: bytes, name: str) -> object:

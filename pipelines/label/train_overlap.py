@@ -10,8 +10,8 @@ import numpy as np
 from engine.ledger.evidence import read_evidence
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.storage.store import Store
-from schemas.errors import NotFound
-from schemas.summary import TrainOverlap
+from pipelines.label.summary import TrainOverlap
+from schemas.errors import NotFoundError
 from teacher.settings import GlipSettings, TeacherSettings
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def count_trained_images(store: Store, teacher: TeacherSettings) -> TrainOverlap
     known, images, rows = read_trained(Path(teacher.model)), 0, 0
     try:
         snapshot = latest_snapshot(store)
-    except NotFound:
+    except NotFoundError:
         return None
     every = -(-snapshot.totals.units // _MAX_UNITS) or 1
     for number, entry in enumerate(snapshot_entries(store, snapshot)):

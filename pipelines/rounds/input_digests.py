@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.settings import StorageSettings
 from engine.views import open_view
 from pipelines.rounds.settings import RoundsConfig
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from student.settings.train import TrainSettings
 
 
@@ -34,10 +34,10 @@ def digest_evaluation_inputs(config: RoundsConfig) -> list[str]:
 
 
 def compute_content_digest(place: str, storage: StorageSettings | None = None) -> str:
-    """Return `sha256:<hex>` of the rows of a view or gold, or of the bytes of a JSON file. Raises NotFound."""
+    """Return `sha256:<hex>` of the rows of a view or gold, or of the bytes of a JSON file. Raises NotFoundError."""
     if not place.endswith(".json"):
         return open_view(place, storage).manifest.digest
     if not Path(place).is_file():
-        raise NotFound(f"{place} does not exist; give a JSON file or a folder of gold")
+        raise NotFoundError(f"{place} does not exist; give a JSON file or a folder of gold")
     with Path(place).open("rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.digests import short
+from schemas.digests import shorten_digest
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RoundLayout:
 
     def audit(self, view_digest: str) -> Path:
         """Return the folder of the audit. It is named by the view, so that no other view uses its verdicts."""
-        return self.folder / f"audit-{short(view_digest)}"
+        return self.folder / f"audit-{shorten_digest(view_digest)}"
 
     def training(self, name: str) -> Path:
         """Return the folder of the student's or the control's training."""

@@ -9,13 +9,13 @@ from typing import Any
 
 from pipelines.rounds.layout import RoundLayout
 from pipelines.rounds.settings import Measure, RoundsConfig, Suite
-from schemas.progress import Progress
+from schemas.progress import ProgressCallback
 
 MODELS = ("teacher", "control", "student")
 
 
 def measure_models(
-    config: RoundsConfig, places: RoundLayout, models: Mapping[str, Path], progress: Progress
+    config: RoundsConfig, places: RoundLayout, models: Mapping[str, Path], progress: ProgressCallback
 ) -> dict[str, Any]:
     """Return `{"suites": {suite: {model: evaluation}}, "gain": {"value", "low", "high"} or None}`."""
     from student.evaluate.run import evaluate

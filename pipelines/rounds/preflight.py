@@ -6,11 +6,11 @@ from pathlib import Path
 
 from engine.views import open_view
 from pipelines.rounds.settings import VIEW, RoundsConfig, Suite
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 
 
 def check_inputs(config: RoundsConfig) -> None:
-    """Check gold, streams, suites, images and groups. Raises NotFound and ConfigError for a missing one."""
+    """Check gold, streams, suites, images and groups. Raises NotFoundError and ConfigError for a missing one."""
     open_view(config.gold)
     for training in (config.student, config.control):
         for url in sorted({stream["url"] for stream in training["streams"]} - {VIEW}):
@@ -39,7 +39,7 @@ def _read_groups(suite: Suite) -> set[str]:
         and not suite.images.endswith((".tar", ".parquet"))
     )
     if local and not Path(str(suite.images)).is_dir():
-        raise NotFound(
+        raise NotFoundError(
             f"suite {suite.name}: images {suite.images} does not exist; give a folder or shards (*.tar, *.parquet)"
         )
     return set(category_groups(gold, suite.group_by))

@@ -28,8 +28,8 @@ from pipelines.rounds.stop_rules import (
     judge_view,
 )
 from pipelines.steps.cache import StepCache
-from schemas.errors import GroundswellError, NotFound
-from schemas.progress import Progress
+from schemas.errors import GroundswellError, NotFoundError
+from schemas.progress import ProgressCallback
 from student.settings.train import TrainSettings
 from teacher.labelers.glip_digest import model_files
 
@@ -46,7 +46,7 @@ class Round:
     teacher: Path
     places: RoundLayout
     cache: StepCache
-    progress: Progress
+    progress: ProgressCallback
     decoys: list[float | None]
     results: dict[str, Any] = field(default_factory=dict)
     stops: list[StopReason] = field(default_factory=list)
@@ -179,13 +179,13 @@ class Round:
         open_audit(self.places.view, folder, n=gate.n, seed=gate.seed)
         try:
             findings: dict[str, Any] | None = report_audit(folder, view=self.places.view).data()
-        except NotFound:
+        except NotFoundError:
             findings = None
         self.results["audit"] = findings
         return judge_audit(gate, findings, str(folder))
 
     def _train(self) -> dict[str, Any]:
-        from pipelines.label.interrupt import drain_training_on_signal
+        from pipelines.terminal.interrupt import drain_training_on_signal
         from student.training.train import train
 
         with drain_training_on_signal() as stop:

@@ -20,30 +20,32 @@ from pipelines.rounds.report import RoundsReport
 from pipelines.rounds.round import STEPS, Round
 from pipelines.rounds.settings import RoundsConfig
 from pipelines.steps.cache import StepCache, refuse_foreign
-from schemas.errors import Conflict, NotFound
-from schemas.progress import Progress
+from schemas.errors import ConflictError, NotFoundError
+from schemas.progress import ProgressCallback
 from teacher.labelers.glip_digest import model_files
 
 
-def run_rounds(config: RoundsConfig, *, progress: Progress, say: Callable[[str], None]) -> RoundsReport:
+def run_rounds(
+    config: RoundsConfig, *, progress: ProgressCallback, say: Callable[[str], None]
+) -> RoundsReport:
     """Run or continue the rounds. A stop rule does not raise: its reason is in the report's `stops`.
 
-    raises: Conflict for a folder with other content; errors of the steps
+    raises: ConflictError for a folder with other content; errors of the steps
     """
     out = config.home()
     if config.begin == "teacher_start" and not model_files(Path(str(config.teacher.start))):
-        raise NotFound(
+        raise NotFoundError(
             f"teacher.start {config.teacher.start!r} is not a model directory; give the model from which the teacher "
             "was trained"
         )
     refuse_foreign(out, "run of rounds")
     teacher = Path(config.teacher.model)
     if not (files := model_files(teacher)):
-        raise NotFound(
+        raise NotFoundError(
             f"teacher.model {config.teacher.model!r} is not a model directory; give the directory of a GLIP model"
         )
     check_inputs(config)
-    with suppress(Conflict):  # a damaged view is made again, under the policy of the file
+    with suppress(ConflictError):  # a damaged view is made again, under the policy of the file
         policy = continued_policy(config.policy, locate_round(out, 1).view, say)
         config = config.model_copy(update={"policy": policy})
     cards = ("README.md",)  # the student's card is written again by each call

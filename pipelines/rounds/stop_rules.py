@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import Field
 
+from engine.ledger.snapshots.summary import Summary
 from pipelines.label.rejection_limit import judge
 from pipelines.rounds.settings import AuditGate, Brakes, GuardMeasure, Measure
 from schemas.records import Record
-from schemas.summary import Summary
 
 POINT = 100.0
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
+from engine.storage.local_files import replace_file
+from schemas import PACKAGES
 from schemas.digests import digest_of
-from schemas.errors import Conflict, GroundswellError
+from schemas.errors import ConflictError, GroundswellError
 
-PACKAGES = ("schemas", "engine", "teacher", "student", "pipelines")
 STEPS = "steps"
 _COMPILED = "__pycache__"
 
@@ -115,9 +115,7 @@ class StepCache:
                 if file.name not in self._rewritten
             },
         }
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(record, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-        os.replace(partial, path)
+        replace_file(path, json.dumps(record, ensure_ascii=False, allow_nan=False).encode())
         return cast(_StepRecord, json.loads(path.read_text(encoding="utf-8")))
 
     def _find_change(self, files: Mapping[str, str]) -> str | None:
@@ -134,9 +132,9 @@ class StepCache:
 
 
 def refuse_foreign(folder: Path, what: str = "demo") -> None:
-    """Raise Conflict for a folder with content that no `what` made, because steps write and delete files there."""
+    """Raise ConflictError for a folder with content that no `what` made, because steps write and delete files there."""
     if folder.is_dir() and any(folder.iterdir()) and not (folder / STEPS).is_dir():
-        raise Conflict(
+        raise ConflictError(
             f"{folder} contains files that no {what} made, and a {what} could delete them; name a new or empty folder"
         )
 

@@ -6,12 +6,12 @@ import json
 import os
 import sys
 
-from engine.redaction import redacted
+from engine.redaction import redact
 
 
 def print_message(text: str) -> None:
     """Print a line on stderr, with secrets redacted."""
-    print(redacted(text), file=sys.stderr, flush=True)
+    print(redact(text), file=sys.stderr, flush=True)
 
 
 def print_result(as_json: bool, data: object, text: str) -> None:

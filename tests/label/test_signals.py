@@ -237,7 +237,7 @@ def test_a_signal_to_the_group_of_a_local_driver_finishes_the_running_unit(
 
 STUCK = """
 import contextlib, ctypes, sys
-from pipelines.label.interrupt import drain_on_signal
+from pipelines.terminal.interrupt import drain_on_signal
 mutex = ctypes.create_string_buffer(128)  # all zero: a lock of C that Python's signal handlers cannot interrupt
 with drain_on_signal(float(sys.argv[1])) as stopping:
     with contextlib.suppress(AttributeError):

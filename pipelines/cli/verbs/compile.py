@@ -11,7 +11,7 @@ from pipelines.cli.options import JSON, OVERWRITE, SET
 from pipelines.cli.verb import VerbFamily
 from pipelines.terminal.output import print_message, print_result
 from pipelines.terminal.progress import ProgressPrinter
-from schemas.errors import ConfigError, Conflict
+from schemas.errors import ConfigError, ConflictError
 
 ENTRY = VerbFamily(order=50)
 
@@ -58,7 +58,7 @@ def compile_evidence(
 
 
 def _check_view(to: str, materialize: bool, overwrite: bool) -> None:
-    """Check the folder of a view and, in it, the folder of its tar files. Raises Conflict."""
+    """Check the folder of a view and, in it, the folder of its tar files. Raises ConflictError."""
     from pipelines.config.folder_kind import FolderKind, detect_kind
     from pipelines.config.output_place import check_folder
 
@@ -68,12 +68,12 @@ def _check_view(to: str, materialize: bool, overwrite: bool) -> None:
     tars = _tar_folder(to)
     kind = detect_kind(tars)
     if materialize and kind not in (FolderKind.NOTHING, FolderKind.TARS, FolderKind.SHARDS):
-        raise Conflict(
+        raise ConflictError(
             f"{tars} contains {kind.value}; expected a new or empty folder, or the tar files of this view; name "
             "another folder for --to"
         )
     if overwrite and not materialize and kind is not FolderKind.NOTHING:
-        raise Conflict(
+        raise ConflictError(
             f"{tars} contains the tar files of the view that --overwrite would replace; add --materialize webdataset, "
             "or name another folder for --to"
         )

@@ -10,7 +10,7 @@ from pipelines.cli.options import JSON
 from pipelines.cli.verb import VerbFamily
 from pipelines.terminal.output import print_result
 from pipelines.terminal.table import format_table
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 
 ENTRY = VerbFamily(order=20)
 
@@ -31,4 +31,4 @@ def doctor(
     print_result(as_json, report_findings(findings), format_table(rows, ["check", "", "found", "fix"]))
     failed = [item.check for item in findings if not item.ok]
     if failed:
-        raise EnvironmentProblem(f"failed checks: {', '.join(failed)}; the column `fix` says what to do")
+        raise RuntimeEnvironmentError(f"failed checks: {', '.join(failed)}; the column `fix` says what to do")

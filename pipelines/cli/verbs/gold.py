@@ -129,7 +129,7 @@ def _make_row_counter(every_s: float = 5.0) -> Callable[[int], None]:
 
 
 def read_names(path: Path) -> frozenset[str]:
-    """Read the names of a split list, separated by white space. Raises NotFound; ConfigError if it is not UTF-8."""
+    """Read the names of a split list, separated by white space. Raises NotFoundError, ConfigError (not UTF-8)."""
     from engine.reading.user_text import read_text
 
     return frozenset(read_text(path, "--split").split())

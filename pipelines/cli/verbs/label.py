@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,10 @@ from pipelines.cli.verb import VerbFamily
 from pipelines.terminal.output import print_message, print_result
 from pipelines.terminal.progress import ProgressPrinter
 from schemas.errors import ConfigError, UnfinishedError
-from schemas.summary import Summary
+
+if TYPE_CHECKING:
+    from pipelines.label.summary import LabelSummary
+
 
 Job = Annotated[Path, typer.Argument(help="Labeling job: a YAML file.")]
 Out = Annotated[str, typer.Argument(help="Output of a job: a folder or an object store URL.")]
@@ -54,14 +57,14 @@ def plan(
     """Show what `label` would do, and what it would cost: units done, units to do and why, hours, bytes, money."""
     import json
 
-    from engine.telemetry.logs import configure, log_settings
+    from engine.telemetry.logs import configure, parse_log_settings
     from pipelines.config import load_settings
     from pipelines.config.output_place import check_file
     from pipelines.label.job import JobConfig
     from pipelines.label.plan.plan import plan as make_plan
     from pipelines.label.prices import PriceSettings
 
-    configure(log_settings())
+    configure(parse_log_settings())
     config = load_settings(job, JobConfig, overrides)
     if to is not None:
         lists = [url.removeprefix("@") for url in config.input.urls]
@@ -121,7 +124,7 @@ def label(
     Exit 3 when units failed, or when more samples were rejected than run.max_rejected allows.
     """
     from engine.storage.store import open_store
-    from engine.telemetry.logs import configure, log_settings
+    from engine.telemetry.logs import configure, parse_log_settings
     from pipelines.config import load_settings
     from pipelines.config.folder_kind import FolderKind
     from pipelines.config.output_place import check_folder
@@ -129,7 +132,7 @@ def label(
     from pipelines.label.run import label as run_label
     from pipelines.label.run_records import load_plan
 
-    configure(log_settings(log_format))
+    configure(parse_log_settings(log_format))
     extra = ["run.allow_unauthenticated=true"] if insecure_cluster else []
     config = load_settings(job, JobConfig, [*overrides, *extra])
     if limit is None:
@@ -195,10 +198,10 @@ def retry(
 
     Exit 3 when units still fail, or when more samples were rejected than run.max_rejected allows.
     """
-    from engine.telemetry.logs import configure, log_settings
+    from engine.telemetry.logs import configure, parse_log_settings
     from pipelines.label.retry import retry as run_retry
 
-    configure(log_settings(log_format))
+    configure(parse_log_settings(log_format))
     summary = run_retry(out, overrides, address, ProgressPrinter(), say=print_message)
     print_result(as_json, summary, format_summary(summary))
     _print_rejected(summary)
@@ -229,14 +232,14 @@ def verify(
     if deep:
         from pipelines.label.verify_against_shards import verify_deep
 
-        summary = verify_deep(out, ProgressPrinter(), roots=moved)
+        summary: LabelSummary = {**verify_deep(out, ProgressPrinter(), roots=moved)}
         verdict = "verified: digests, counts, spans and boxes are right, and every sample equals its shard's"
     else:
         from pipelines.label.run import verify as run_verify
 
         if roots:
             raise ConfigError("--root is for the shards that --deep reads; add --deep, or leave it out")
-        summary = run_verify(out, progress=ProgressPrinter())
+        summary = {**run_verify(out, progress=ProgressPrinter())}
         verdict = "verified: digests, counts, spans and boxes are right"
     print_result(as_json, summary, format_summary(summary) + "\n" + verdict)
     _exit_if_holes(summary)
@@ -252,7 +255,7 @@ def clean(out: Out, as_json: bool = JSON) -> None:
     print_result(as_json, report, format_report(report))
 
 
-def _print_rejected(summary: Summary) -> None:
+def _print_rejected(summary: LabelSummary) -> None:
     """Print one line on stderr with the number of rejected samples, if there are any."""
     from pipelines.label.rejection_limit import judge_summary
 
@@ -260,7 +263,7 @@ def _print_rejected(summary: Summary) -> None:
         print_message(line)
 
 
-def _exit_if_rejected(summary: Summary) -> None:
+def _exit_if_rejected(summary: LabelSummary) -> None:
     """Exit 3, with the reason, for a job that has no sample or rejected more than `run.max_rejected` allows."""
     from pipelines.label.rejection_limit import judge_summary
 
@@ -269,7 +272,7 @@ def _exit_if_rejected(summary: Summary) -> None:
         raise typer.Exit(UnfinishedError.exit_code)
 
 
-def _exit_if_unfinished(summary: Summary) -> None:
+def _exit_if_unfinished(summary: LabelSummary) -> None:
     """Exit 3 for holes and for too many rejected samples. Both are reported."""
     try:
         _exit_if_holes(summary)
@@ -277,7 +280,7 @@ def _exit_if_unfinished(summary: Summary) -> None:
         _exit_if_rejected(summary)
 
 
-def _exit_if_holes(summary: Summary) -> None:
+def _exit_if_holes(summary: LabelSummary) -> None:
     """Exit 3 for a run with failed, quarantined or unfinished units; print the failed ones with their reason."""
     for failure in summary["failures"]:
         print_message(f"failed {failure['unit']}: {failure['code']} {failure['detail']}")

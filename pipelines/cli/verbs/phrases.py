@@ -15,7 +15,7 @@ from engine.reading.captions import MAX_BYTES
 from pipelines.cli.options import JSON
 from pipelines.cli.verb import VerbFamily
 from pipelines.terminal.output import print_result
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
     from schemas.labeler import FoundPhrases
@@ -158,7 +158,7 @@ def _make_budget(teacher: Path | None, tokens: int) -> Budget:
     from teacher.models.glip import GlipProcessor
 
     if "processor_config.json" not in model_files(teacher):
-        raise NotFound(
+        raise NotFoundError(
             f"--teacher {teacher} has no processor_config.json; give a directory written by `groundswell train` or "
             "`groundswell model convert-glip`"
         )

@@ -40,7 +40,7 @@ def train(
     from pipelines.config import load_settings
     from pipelines.config.folder_kind import FolderKind
     from pipelines.config.output_place import check_folder
-    from pipelines.label.interrupt import drain_training_on_signal
+    from pipelines.terminal.interrupt import drain_training_on_signal
     from student.settings.train import TrainSettings
 
     settings = load_settings(config, TrainSettings, overrides)

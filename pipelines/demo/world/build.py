@@ -9,8 +9,8 @@ from pathlib import Path
 from pipelines.demo.world.gold import draw_gold_scenes, draw_test_scenes, write_gold
 from pipelines.demo.world.settings import WorldSettings
 from pipelines.demo.world.web import write_web
-from schemas.errors import Conflict
-from schemas.progress import Progress
+from schemas.errors import ConflictError
+from schemas.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ class World:
 
 
 def build_world(
-    folder: Path, settings: WorldSettings, progress: Progress | None = None
+    folder: Path, settings: WorldSettings, progress: ProgressCallback | None = None
 ) -> tuple[World, bool]:
     """Return the world of `settings` under `folder`, and whether it had to be rendered.
 
-    Raises Conflict if the folder has the world of other settings.
+    Raises ConflictError if the folder has the world of other settings.
     """
     world = World(folder)
     if world.manifest.exists():
         found = json.loads(world.manifest.read_text())["settings_digest"]
         if found != settings.digest():
-            raise Conflict(
+            raise ConflictError(
                 f"{folder} contains the world {found}, expected {settings.digest()}; name another folder"
             )
         return world, False

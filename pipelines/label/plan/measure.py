@@ -19,9 +19,9 @@ from pipelines.label.progress.reporter import RunProgress
 from pipelines.label.resolved_job import ResolvedJob
 from pipelines.label.run import run_job, temporary_output
 from pipelines.label.teacher_spec import Factories
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from schemas.ledger import ShardFacts
-from schemas.progress import Progress
+from schemas.progress import ProgressCallback
 
 MAX_UNITS = 1000  # committed units from which the bytes per sample are computed
 
@@ -50,7 +50,7 @@ def assume_rate(images_per_s: float | None) -> Measurements:
 
 
 def measure_trial(
-    job: JobConfig, samples: int, factories: Factories, address: str | None, progress: Progress | None
+    job: JobConfig, samples: int, factories: Factories, address: str | None, progress: ProgressCallback | None
 ) -> Measurements:
     """Label some samples of the job into a temporary output, and measure what that takes."""
     progresses: list[RunProgress] = []
@@ -99,7 +99,7 @@ def _compute_rate(record: ProgressRecord | None, source: str) -> Figure | None:
 def _measure_sample_size(store: Store, source: str) -> Figure | None:
     try:
         entries = list(islice(snapshot_entries(store, latest_snapshot(store)), MAX_UNITS))
-    except NotFound:
+    except NotFoundError:
         return None
     files = [file for entry in entries for file in (entry.evidence, entry.rejections) if file is not None]
     samples = sum(entry.counts.samples_in for entry in entries)

@@ -10,7 +10,7 @@ from pipelines.label.plan.measure import add_estimate, assume_rate, measure_earl
 from pipelines.label.plan.report import PlanReport, build_report
 from pipelines.label.resolved_job import ResolvedJob
 from pipelines.label.teacher_spec import TEACHER, Factories
-from schemas.progress import Progress
+from schemas.progress import ProgressCallback
 
 
 def plan(
@@ -19,7 +19,7 @@ def plan(
     images_per_s: float | None = None,
     measure: int | None = None,
     address: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> PlanReport:
     """Compare the job with its output, by sizes, versions and records. Only `measure` reads a shard.
 

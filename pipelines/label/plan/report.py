@@ -9,11 +9,11 @@ from typing import Any, cast
 from pydantic import Field
 
 from engine.driver.label_run import Labelling
-from engine.ledger.attempts import attempts_of
+from engine.ledger.attempts import list_attempts
 from engine.ledger.commits import read_commit
-from engine.ledger.fingerprint import changes
+from engine.ledger.fingerprint import describe_changes
 from engine.ledger.snapshots.segments import segment_keys
-from engine.threads import in_parallel
+from engine.threads import map_parallel
 from pipelines.label.plan.estimate import CostEstimate, format_estimate
 from pipelines.label.resolved_job import ResolvedJob
 from pipelines.label.run_records import PlanRecord
@@ -138,7 +138,7 @@ def build_report(work: Labelling, resolved: ResolvedJob) -> PlanReport:
     todo = work.todo()
     before = _read_fingerprints(work, todo)
     has_attempts = work.newest is not None and len(todo) <= MAX_UNITS_WITH_ATTEMPTS
-    found = in_parallel(lambda unit: _explain(work, unit, before.get(unit.name), has_attempts), todo)
+    found = map_parallel(lambda unit: _explain(work, unit, before.get(unit.name), has_attempts), todo)
     reasons = dict(zip((unit.name for unit in todo), found, strict=True))
     problems = {fate.shard: f"{fate.code}: {fate.detail}" for fate in work.failed.values()}
     sizes = {stat.url: stat.size_bytes for stat in resolved.stats}
@@ -160,7 +160,7 @@ def build_report(work: Labelling, resolved: ResolvedJob) -> PlanReport:
 def _plan_shard(
     work: Labelling, url: str, size_bytes: int | None, reasons: dict[str, str], problem: str | None
 ) -> PlannedShard:
-    if not work.plan.is_cut(url):
+    if not work.plan.is_split(url):
         why = {} if problem else {UNREAD: 1}
         return PlannedShard(url=url, size_bytes=size_bytes, why=why, problem=problem)
     units = list(work.plan.units_of(url))
@@ -192,6 +192,6 @@ def _explain(work: Labelling, unit: Unit, before: str | None, has_attempts: bool
     """Say why a unit is to do. before: fingerprint under which it is done; has_attempts: whether to count attempts."""
     record = read_commit(work.store, unit.name, before) if before else None
     if record is not None:
-        return ", ".join(changes(record.parts, work.plan.parts(unit)))
-    attempts = attempts_of(work.store, unit.name, work.plan.fingerprint(unit)) if has_attempts else ()
+        return ", ".join(describe_changes(record.parts, work.plan.parts(unit)))
+    attempts = list_attempts(work.store, unit.name, work.plan.fingerprint(unit)) if has_attempts else ()
     return f"begun and not finished, attempts: {len(attempts)}" if attempts else NEVER

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from engine.reading.key_selection import CODE as NOT_SELECTED
-from engine.redaction import redacted
+from engine.redaction import redact
 from engine.settings import RunSettings
 from engine.storage.store import Store
 from engine.task import Outcome, Pool, PoolState, Task
-from engine.telemetry.metrics import Meter, NoMeter
+from engine.telemetry.metrics import Meter, NullMeter
 from pipelines.label.prices import PriceSettings, compute_bill
 from pipelines.label.progress.record import ENDED, FOLDER, FailureCount, ProgressRecord, State
 
@@ -48,7 +48,7 @@ class RunProgress:
         self._started = self._billed_until = clock()
         self._started_at = _now()
         self._pool: Pool | None = None
-        self.meter: Meter = NoMeter()
+        self.meter: Meter = NullMeter()
         self._planned = self._done = self._unread = 0
         self._units = self._samples = self._shards_read = self._units_of_read = 0
         self._steps: deque[tuple[float, int, int]] = deque([(self._started, 0, 0)])  # time, samples, units
@@ -66,7 +66,7 @@ class RunProgress:
         """Start to count the cost of the pool's workers, and the rates."""
         with self._lock:
             self._bill()
-            self._pool, self.meter = pool, meter or NoMeter()
+            self._pool, self.meter = pool, meter or NullMeter()
             self._steps = deque([(self._clock(), self._samples, self._units)])
 
     @property
@@ -77,7 +77,7 @@ class RunProgress:
     def handed_out(self, task: Task) -> None:
         """See Observer."""
 
-    def retried(self, outcome: Outcome) -> None:
+    def run_with_retries(self, outcome: Outcome) -> None:
         """See Observer."""
         assert outcome.failure is not None
         with self._lock:
@@ -143,7 +143,7 @@ class RunProgress:
     def _fail(self, outcome: Outcome) -> None:
         assert outcome.failure is not None
         code = outcome.failure.code
-        first = redacted(outcome.failure.detail).strip().split("\n", 1)[0][:_MAX_LINE_CHARACTERS]
+        first = redact(outcome.failure.detail).strip().split("\n", 1)[0][:_MAX_LINE_CHARACTERS]
         self._failures.setdefault(code, {"count": 0, "first": first})["count"] += 1
         self._unread -= outcome.task.unit is None
         self._step()
@@ -221,7 +221,7 @@ def write_progress(
         state = "interrupted"
         raise
     except BaseException as caught:
-        error = redacted(f"{type(caught).__name__}: {caught}").split("\n", 1)[0][:_MAX_LINE_CHARACTERS]
+        error = redact(f"{type(caught).__name__}: {caught}").split("\n", 1)[0][:_MAX_LINE_CHARACTERS]
         raise
     finally:
         has_ended.set()

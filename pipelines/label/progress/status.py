@@ -17,7 +17,7 @@ from engine.storage.store import Store, open_store
 from pipelines.label.prices import Bill
 from pipelines.label.progress.record import ENDED, FailureCount, State, load_latest_progress
 from pipelines.label.rejection_limit import judge
-from schemas.summary import Summary
+from pipelines.label.summary import LabelSummary
 
 SILENT_BEATS = 6
 GIVE_UP_S = 300.0
@@ -48,7 +48,7 @@ class RunReport(TypedDict):
     silent: bool
 
 
-class Status(Summary):
+class Status(LabelSummary):
     """A summary with what the last run reported."""
 
     progress: RunReport | None
@@ -59,10 +59,10 @@ def _utc_now() -> datetime:
 
 
 def read_status(url: str, store: Store | None = None, now: Callable[[], datetime] = _utc_now) -> Status:
-    """Return the summary of docs/interfaces.md with `judged` and `progress`. Raises NotFound without a snapshot."""
+    """Return the summary of docs/interfaces.md with `judged` and `progress`. Raises NotFoundError."""
     store = store or open_store(url)
     record = load_latest_progress(store)
-    summary = status_of(store)
+    summary: LabelSummary = {**status_of(store)}
     limit = (RunSettings() if record is None else record.settings).max_rejected
     summary["judged"] = judge(summary, limit).data()
     if record is None:

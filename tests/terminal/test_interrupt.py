@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from pipelines.label.interrupt import drain_on_signal, log
+from pipelines.terminal.interrupt import drain_on_signal, log
 
 
 def send(number: int = signal.SIGINT) -> None:

@@ -123,11 +123,11 @@ class PoolState:
 class Pool(Protocol):
     """Workers of any kind. Both executors keep this contract."""
 
-    def capacity(self, left: int | None = None) -> int:
+    def capacity(self, remaining: int | None = None) -> int:
         """How many more tasks the pool takes now. With no more than a task a worker `left`, none gets a second one."""
         ...
 
-    def wait_for_room(self) -> None:
+    def wait_for_capacity(self) -> None:
         """Return when `capacity()` is not 0, or the run is to stop. Raises EnvironmentProblem without any worker."""
         ...
 
@@ -135,7 +135,7 @@ class Pool(Protocol):
         """Hand over a task; there must be room."""
         ...
 
-    def busy(self) -> int:
+    def count_in_flight(self) -> int:
         """Tasks handed over and not yet answered."""
         ...
 

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
-from engine.driver.observer import Observer, Unwatched
+from engine.driver.observer import NullObserver, Observer
 from engine.task import WORKER_DIED, Outcome, Pool, Task
 from schemas import errors
 
@@ -28,7 +28,7 @@ class Work(Protocol):
         """The next task, or None when there is none for now."""
         ...
 
-    def left(self) -> int:
+    def count_remaining(self) -> int:
         """At most so many tasks are known that were not given out yet."""
         ...
 
@@ -41,7 +41,7 @@ def drive(
     pool: Pool,
     work: Work,
     stopping: Callable[[], bool] = lambda: False,
-    observer: Observer = Unwatched(),  # noqa: B008
+    observer: Observer = NullObserver(),  # noqa: B008
 ) -> None:
     """Run all work. When `stopping` turns true, running tasks are finished and no more are handed out.
 
@@ -52,27 +52,29 @@ def drive(
     again: deque[Task] = deque()
     while True:
         # an idle pool may be without room too, while all its workers are being replaced
-        while not stopping() and (pool.capacity(len(again) + work.left()) > 0 or not pool.busy()):
+        while not stopping() and (
+            pool.capacity(len(again) + work.count_remaining()) > 0 or not pool.count_in_flight()
+        ):
             task = again.popleft() if again else work.next_task()
             if task is None:
                 break
-            pool.wait_for_room()
+            pool.wait_for_capacity()
             if pool.capacity() <= 0:  # asked to stop while it waited
                 again.appendleft(task)
                 break
             pool.submit(task)
-            observer.handed_out(task)
-        if not pool.busy():
+            observer.on_dispatch(task)
+        if not pool.count_in_flight():
             return
         outcome = pool.next_outcome()
         _raise_if_stop(outcome)
         retry = _next_try(outcome, attempts)
         if retry is None:
             work.settle(outcome)
-            observer.settled(outcome)
+            observer.on_settle(outcome)
         else:
             again.append(retry)
-            observer.retried(outcome)
+            observer.on_retry(outcome)
 
 
 def _next_try(outcome: Outcome, attempts: Counter[_Cause]) -> Task | None:

@@ -30,11 +30,11 @@ from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, Snaps
 PUBLISH_EVERY_S = 15.0
 PAUSE_PER_PUBLISH = 20  # times as long as publishing took: it takes no more than a twentieth of the time
 _FACTS_AT_ONCE = 1024
-LOOKED_UP_AT_MOST = 10_000  # units that are asked for one by one at a start; of more, the workers find out
+MAX_LOOKUPS = 10_000  # units that are asked for one by one at a start; of more, the workers find out
 Progress = Callable[[str, int, int], None]
 
 
-class Labelling:
+class LabelRun:
     """The state of one run. `next_task` and `settle` are what `dispatch.drive` asks for."""
 
     def __init__(
@@ -78,32 +78,32 @@ class Labelling:
         )
         self._unrecorded.clear()
 
-    def committed_before(self) -> int:
+    def find_committed(self) -> int:
         """Mark units done that the newest snapshot or a commit record shows as done; how many."""
         if self._publisher.look() is None:
             return 0  # a run publishes before it hands out work; a worker looks once more for itself
-        unlisted = list(islice(self._queue.waiting(), LOOKED_UP_AT_MOST + 1))
-        if len(unlisted) <= LOOKED_UP_AT_MOST:
+        unlisted = list(islice(self._queue.waiting(), MAX_LOOKUPS + 1))
+        if len(unlisted) <= MAX_LOOKUPS:
             for record in in_parallel(self._commit_of, unlisted):
                 if record is not None:
                     self._unpublished[record.unit.name] = entry_of(record)
-        return self.committed
+        return self.num_committed
 
     @property
-    def committed(self) -> int:
+    def num_committed(self) -> int:
         """Units that are known to be committed."""
         return self._publisher.listed.count + len(self._unpublished)
 
     @property
-    def newest(self) -> Snapshot | None:
+    def latest(self) -> Snapshot | None:
         """The newest snapshot that was seen, None where there was none."""
         return self._publisher.newest
 
-    def next_is_due(self) -> bool:
+    def has_next(self) -> bool:
         """Whether there is anything to hand out."""
         return bool(self._unread) or next(self._queue.waiting(), None) is not None
 
-    def todo(self) -> list[Unit]:
+    def list_pending(self) -> list[Unit]:
         """Units that are cut and not committed, in plan order."""
         return list(self._queue.waiting())
 
@@ -113,15 +113,15 @@ class Labelling:
             self._epoch = claim_epoch(self.store, "label", self.plan.job_digest)
         return self._epoch.number
 
-    def planned(self) -> int:
+    def count_planned(self) -> int:
         """Units planned by now; a shard that was not read yet counts as one."""
         return self._publisher.listed.planned()
 
-    def done(self) -> int:
+    def count_done(self) -> int:
         """Units that are committed or failed for good."""
-        return self.committed + len(self.failed) - len(self._again)
+        return self.num_committed + len(self.failed) - len(self._again)
 
-    def unread(self) -> int:
+    def count_unread(self) -> int:
         """Shards that are to be read before anything of them can be labelled."""
         return len(self._unread)
 
@@ -147,7 +147,7 @@ class Labelling:
             return self._put_back.popleft()
         return None
 
-    def left(self) -> int:
+    def count_remaining(self) -> int:
         """See Work."""
         return self._queue.left + len(self._unread) + len(self._put_back)
 
@@ -189,7 +189,7 @@ class Labelling:
         self._publishing_took_s = self._published_at - begun
         return snapshot
 
-    def leave_out_unread(self) -> None:
+    def drop_unread(self) -> None:
         """With a limit reached, the shards not needed are no part of the plan."""
         for url in self._unread:
             self.plan.leave_out(url)
@@ -258,4 +258,4 @@ class Labelling:
 
     def _report(self) -> None:
         if self._progress is not None:
-            self._progress("units", self.done(), self.planned())
+            self._progress("units", self.count_done(), self.count_planned())

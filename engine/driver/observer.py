@@ -13,27 +13,27 @@ from engine.task import Outcome, Task
 class Observer(Protocol):
     """Is told what the driver's loop does, in its thread."""
 
-    def handed_out(self, task: Task) -> None:
+    def on_dispatch(self, task: Task) -> None:
         """A worker has the task."""
         ...
 
-    def retried(self, outcome: Outcome) -> None:
+    def on_retry(self, outcome: Outcome) -> None:
         """A task failed and is tried again."""
         ...
 
-    def settled(self, outcome: Outcome) -> None:
+    def on_settle(self, outcome: Outcome) -> None:
         """A task ended for good."""
         ...
 
 
-class Unwatched:
+class NullObserver:
     """The observer that nobody asked for."""
 
-    def handed_out(self, task: Task) -> None:
+    def on_dispatch(self, task: Task) -> None:
         """See Observer."""
 
-    def retried(self, outcome: Outcome) -> None:
+    def on_retry(self, outcome: Outcome) -> None:
         """See Observer."""
 
-    def settled(self, outcome: Outcome) -> None:
+    def on_settle(self, outcome: Outcome) -> None:
         """See Observer."""

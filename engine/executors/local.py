@@ -15,18 +15,18 @@ class LocalPool:
         self._worker = Worker(spec)
         self._waiting: deque[Task] = deque()
 
-    def capacity(self, left: int | None = None) -> int:
+    def capacity(self, remaining: int | None = None) -> int:
         """See Pool."""
         return 1 - len(self._waiting)
 
-    def wait_for_room(self) -> None:
+    def wait_for_capacity(self) -> None:
         """See Pool. There always is, once the outcome before was taken."""
 
     def submit(self, task: Task) -> None:
         """See Pool."""
         self._waiting.append(task)
 
-    def busy(self) -> int:
+    def count_in_flight(self) -> int:
         """See Pool."""
         return len(self._waiting)
 

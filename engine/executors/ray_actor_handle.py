@@ -16,7 +16,7 @@ from engine.driver.liveness import Attention
 from engine.executors.ray_actor import TASKS_PER_ACTOR
 from engine.settings import RunSettings
 from engine.task import WORKER_DIED, Failure, Outcome, Task, WorkerSpec
-from engine.worker.import_check import ROOMS
+from engine.worker.import_check import PACKAGES
 
 
 @dataclass(eq=False)
@@ -62,7 +62,7 @@ def started(remote: Any, spec: WorkerSpec, run: RunSettings) -> HeldActor:
         max_restarts=0,
         max_task_retries=0,
     ).remote(spec.model_dump_json())
-    looked = handle.look.options(concurrency_group="ask").remote(ROOMS)
+    looked = handle.look.options(concurrency_group="ask").remote(PACKAGES)
     return HeldActor(handle, looked, Attention(run))
 
 

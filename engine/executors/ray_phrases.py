@@ -19,7 +19,7 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from engine.executors.ray_cluster import cluster
 from engine.task import Factory
-from engine.worker.import_check import ROOMS, check_rooms, package_root
+from engine.worker.import_check import PACKAGES, check_packages, package_root
 from schemas.errors import EnvironmentProblem
 from schemas.labeler import FoundPhrases
 
@@ -41,7 +41,7 @@ class _Asked:
     tries: int = 1
 
 
-def found_in_order(
+def find_phrases_in_order(
     factory: Factory,
     chunks: Iterable[Sequence[str]],
     actors: int,
@@ -72,12 +72,12 @@ class _Finders:
 
     def wait_for_place(self, timeout_s: float) -> None:
         """Return when all actors are placed and run our code."""
-        looks = [handle.look.remote(ROOMS) for handle in self._handles]
+        looks = [handle.look.remote(PACKAGES) for handle in self._handles]
         placed, waiting = ray.wait(looks, num_returns=len(looks), timeout=timeout_s)
         if waiting:
             raise EnvironmentProblem(self._arithmetic(len(placed), timeout_s))
         for origins in ray.get(placed):
-            check_rooms(origins, package_root(), "a Ray worker")
+            check_packages(origins, package_root(), "a Ray worker")
 
     def found(self, chunks: Iterable[Sequence[str]]) -> Iterator[tuple[Sequence[str], list[FoundPhrases]]]:
         """Answers in order. Chunks go to the actors in turn: the next one is always with who answers first."""

@@ -24,7 +24,7 @@ from engine.settings import RunSettings
 from engine.storage.store import open_store
 from engine.task import Outcome, PoolState, Task, WorkerSpec
 from engine.telemetry.worker_output import keep_printed, printed
-from engine.worker.import_check import check_rooms, package_root
+from engine.worker.import_check import check_packages, package_root
 from schemas.errors import EnvironmentProblem
 
 __all__ = ["TASKS_PER_ACTOR", "RayPool", "cluster"]
@@ -68,9 +68,9 @@ class RayPool:
             self.close()
             raise
 
-    def capacity(self, left: int | None = None) -> int:
+    def capacity(self, remaining: int | None = None) -> int:
         """See Pool: the last tasks wait for whoever is free first, not behind a task that has just begun."""
-        if left is not None and left <= self._placed():
+        if remaining is not None and remaining <= self._placed():
             return sum(actor.room > 0 and not actor.tasks for actor in self._actors)
         return sum(actor.room for actor in self._actors)
 
@@ -79,11 +79,11 @@ class RayPool:
         max(self._actors, key=lambda actor: actor.room).hand_over(task)
         self._stragglers.handed_out(task)
 
-    def busy(self) -> int:
+    def count_in_flight(self) -> int:
         """See Pool."""
         return self._stragglers.unanswered() + len(self._ended)
 
-    def wait_for_room(self) -> None:
+    def wait_for_capacity(self) -> None:
         """See Pool."""
         self._step_until(lambda: self._stopping() or self.capacity() > 0, actors=1)
 
@@ -152,7 +152,7 @@ class RayPool:
     def _take(self, actor: HeldActor, ref: Any, answer: Any) -> None:
         if ref is actor.looked:
             origins, actor.printing, actor.node = answer
-            check_rooms(origins, package_root(), "a Ray worker")
+            check_packages(origins, package_root(), "a Ray worker")
             self._printing += actor.printing
             actor.placed = True
             self._failed_starts = 0

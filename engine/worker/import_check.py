@@ -11,7 +11,7 @@ from pathlib import Path
 
 from schemas.errors import EnvironmentProblem
 
-ROOMS = ("schemas", "engine", "teacher")
+PACKAGES = ("schemas", "engine", "teacher")
 
 
 def package_root() -> str:
@@ -19,7 +19,7 @@ def package_root() -> str:
     return str(Path(__file__).resolve().parents[2])
 
 
-def check_rooms(origins: Mapping[str, str | None], root: str, who: str) -> None:
+def check_packages(origins: Mapping[str, str | None], root: str, who: str) -> None:
     """Raise EnvironmentProblem when a room comes from elsewhere. origins: room -> file, as found by `who`."""
     for room, origin in origins.items():
         if origin is None:

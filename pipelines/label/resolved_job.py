@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from engine.driver.label_run import Labelling, Progress
+from engine.driver.label_run import LabelRun, Progress
 from engine.ledger.commits import put_record
 from engine.ledger.fingerprint import NO_DECOYS, method_of
 from engine.ledger.plan import JobPlan
@@ -92,9 +92,9 @@ class Setting:
             frozen.check_holds(setting.frozen())
         return setting
 
-    def begin(self, progress: Progress | None = None, limit: int | None = None) -> Labelling:
+    def begin(self, progress: Progress | None = None, limit: int | None = None) -> LabelRun:
         """A run over this setting."""
-        work = Labelling(self.store, self.plan, self.job.input, progress, limit)
+        work = LabelRun(self.store, self.plan, self.job.input, progress, limit)
         work.begin(self.stats, self.missing)
         return work
 

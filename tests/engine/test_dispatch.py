@@ -28,10 +28,10 @@ class ScriptedPool:
         self.handed = Counter[str]()
         self.away = 0
 
-    def capacity(self, left: int | None = None) -> int:
+    def capacity(self, remaining: int | None = None) -> int:
         return 0 if self.away else self.room - len(self.running)
 
-    def wait_for_room(self) -> None:
+    def wait_for_capacity(self) -> None:
         self.away = 0
 
     def submit(self, item: Task) -> None:
@@ -39,7 +39,7 @@ class ScriptedPool:
         self.handed[item.shard.url] += 1
         self.running.append(item)
 
-    def busy(self) -> int:
+    def count_in_flight(self) -> int:
         return len(self.running)
 
     def next_outcome(self) -> Outcome:
@@ -59,7 +59,7 @@ class ListedWork:
     def next_task(self) -> Task | None:
         return self.todo.popleft() if self.todo else None
 
-    def left(self) -> int:
+    def count_remaining(self) -> int:
         return len(self.todo)
 
     def settle(self, outcome: Outcome) -> None:
@@ -112,10 +112,10 @@ def test_asked_to_stop_while_no_worker_has_room_the_loop_ends_and_hands_out_noth
     asked: list[bool] = []
 
     class NoRoomAnyMore(ScriptedPool):
-        def capacity(self, left: int | None = None) -> int:
+        def capacity(self, remaining: int | None = None) -> int:
             return 0
 
-        def wait_for_room(self) -> None:
+        def wait_for_capacity(self) -> None:
             asked.append(True)
 
     pool, work = NoRoomAnyMore({}), ListedWork(2)
@@ -181,7 +181,7 @@ def test_stopping_finishes_what_runs_and_hands_out_no_more() -> None:
 
     drive(pool, work, stopping=lambda: len(work.settled) >= 1)
 
-    assert (len(work.settled), pool.busy(), len(work.todo)) == (3, 0, 7)
+    assert (len(work.settled), pool.count_in_flight(), len(work.todo)) == (3, 0, 7)
 
 
 @pytest.mark.parametrize(
@@ -268,12 +268,12 @@ class TwoPlacesEach:
         self.free_at, self.needs = [0, 0], [1, 3]
         self.now, self._patient = 0, patient
 
-    def capacity(self, left: int | None = None) -> int:
-        if self._patient and left is not None and left <= len(self.held):
+    def capacity(self, remaining: int | None = None) -> int:
+        if self._patient and remaining is not None and remaining <= len(self.held):
             return sum(not tasks for tasks in self.held)
         return sum(2 - len(tasks) for tasks in self.held)
 
-    def wait_for_room(self) -> None:
+    def wait_for_capacity(self) -> None:
         """There is."""
 
     def submit(self, item: Task) -> None:
@@ -282,7 +282,7 @@ class TwoPlacesEach:
             self.free_at[worker] = self.now + self.needs[worker]
         self.held[worker].append(item)
 
-    def busy(self) -> int:
+    def count_in_flight(self) -> int:
         return sum(map(len, self.held))
 
     def next_outcome(self) -> Outcome:

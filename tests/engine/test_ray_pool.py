@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from engine.executors.ray_cluster import check_reachable, refuse_open_cluster
-from engine.worker.import_check import check_rooms, package_root
+from engine.worker.import_check import check_packages, package_root
 from pipelines.label.run import label
 from schemas.errors import EnvironmentProblem
 from tests.engine.small_teacher import FACTORIES
@@ -193,11 +193,11 @@ def test_a_foreign_room_in_front_of_ours_is_named() -> None:
     root = package_root()
     ours = {"engine": f"{root}/engine/__init__.py"}
 
-    check_rooms(ours, root, "a Ray worker")
+    check_packages(ours, root, "a Ray worker")
     with pytest.raises(EnvironmentProblem, match="/home/me/engine/__init__.py, which shadows"):
-        check_rooms({"engine": "/home/me/engine/__init__.py"}, root, "a Ray worker")
+        check_packages({"engine": "/home/me/engine/__init__.py"}, root, "a Ray worker")
     with pytest.raises(EnvironmentProblem, match="cannot import 'schemas'"):
-        check_rooms({**ours, "schemas": None}, root, "a Ray worker")
+        check_packages({**ours, "schemas": None}, root, "a Ray worker")
 
 
 SCRIPT = """

@@ -1,6 +1,6 @@
 """The processes of a simulated run: drivers with their workers, clean-ups, readers. They call what real ones call.
 
-A driver claims an epoch and is `Labelling` (what `label` drives), a worker looks for a commit, begins an attempt and
+A driver claims an epoch and is `LabelRun` (what `label` drives), a worker looks for a commit, begins an attempt and
 commits, a clean-up collects orphans, a reader opens the newest snapshot and every file that it names.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from engine.driver.label_run import Labelling
+from engine.driver.label_run import LabelRun
 from engine.ledger.attempts import BACK_OFF_AFTER, ManyAttempts, begin_attempt
 from engine.ledger.commits import commit_unit, entry_of, read_commit
 from engine.ledger.evidence import read_evidence, read_rejections
@@ -50,9 +50,9 @@ class Driver:
 
     def _drive(self) -> None:
         try:
-            work = Labelling(self._store, self.job.new_plan(), self.job.settings)
+            work = LabelRun(self._store, self.job.new_plan(), self.job.settings)
             work.begin(self.job.stats, ())
-            work.committed_before()
+            work.find_committed()
             work.publish()
             self._epoch = work.claim_epoch()
             self._hand_out(work)
@@ -63,7 +63,7 @@ class Driver:
             if "of another job" not in str(conflict):
                 raise
 
-    def _hand_out(self, work: Labelling) -> None:
+    def _hand_out(self, work: LabelRun) -> None:
         tried: Counter[tuple[str, bool]] = Counter()
         while True:
             while self._out < len(self.workers) and (task := work.next_task()):

@@ -75,10 +75,10 @@ class RunProgress:
         """Whether the pool is there."""
         return self._pool is not None
 
-    def handed_out(self, task: Task) -> None:
+    def on_dispatch(self, task: Task) -> None:
         """See Observer."""
 
-    def retried(self, outcome: Outcome) -> None:
+    def on_retry(self, outcome: Outcome) -> None:
         """See Observer."""
         assert outcome.failure is not None
         with self._lock:
@@ -87,7 +87,7 @@ class RunProgress:
                 self._uncharged[outcome.failure.code] += 1
         self.meter.count("groundswell_retries_total", 1, code=outcome.failure.code)
 
-    def settled(self, outcome: Outcome) -> None:
+    def on_settle(self, outcome: Outcome) -> None:
         """See Observer."""
         with self._lock:
             if outcome.facts is not None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from engine.driver.dispatch import MAX_ATTEMPTS, drive
 from engine.prefetch import ahead, mapped_ahead
 from engine.reading.shard_cache import ShardStat
-from engine.task import Failure, Outcome, Stop, Task
+from engine.task import Abort, Failure, Outcome, Retry, Task
 from schemas.errors import EnvironmentProblem, GroundswellError
 from schemas.ledger import Unit
 
@@ -66,9 +66,9 @@ class ListedWork:
         self.settled.append(outcome)
 
 
-PASSING = Failure(code="STORE_ERROR", detail="503", retryable=True)
+PASSING = Failure(code="STORE_ERROR", detail="503", retry=Retry.CHARGED)
 FINAL = Failure(code="SHARD_TRUNCATED", detail="cut")
-BLAMELESS = Failure(code="WORKER_DIED", detail="preempted", retryable=True, charged=False)
+BLAMELESS = Failure(code="WORKER_DIED", detail="preempted", retry=Retry.FREE)
 
 
 @given(
@@ -126,7 +126,7 @@ def test_asked_to_stop_while_no_worker_has_room_the_loop_ends_and_hands_out_noth
 
 
 def test_deaths_leave_a_unit_its_tries_against_a_store_that_fails() -> None:
-    died = Failure(code="WORKER_DIED", detail="SIGKILL", retryable=True)
+    died = Failure(code="WORKER_DIED", detail="SIGKILL", retry=Retry.CHARGED)
     pool, work = ScriptedPool({"s3://b/0.tar": [died] * 4 + [PASSING] * (MAX_ATTEMPTS - 1)}), ListedWork(1)
 
     drive(pool, work)
@@ -191,7 +191,7 @@ def test_stopping_finishes_what_runs_and_hands_out_no_more() -> None:
 def test_an_error_that_ends_the_run_is_raised_by_its_name(name: str, kind: type[Exception]) -> None:
     class Stopping(ScriptedPool):
         def next_outcome(self) -> Outcome:
-            return Outcome(task=self.running.popleft(), stop=Stop(error=name, message="no GPU here"))
+            return Outcome(task=self.running.popleft(), abort=Abort(error=name, message="no GPU here"))
 
     with pytest.raises(kind, match="no GPU here"):
         drive(Stopping({}), ListedWork(1))

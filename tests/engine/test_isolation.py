@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.ledger.unit_result import UnitResult
-from engine.task import Task
-from engine.worker.bisection import SUSPICIOUS, Died, NotTheSamples, isolate
-from engine.worker.label_unit import Labelled
+from engine.task import Task, Trust
+from engine.worker.errors import NoSampleToBlameError, SandboxDiedError
+from engine.worker.sandbox.bisection import SUSPICIOUS, isolate
 from pipelines.label.run import label
 from schemas.ledger import Unit
 from tests.engine.small_teacher import FACTORIES
@@ -41,12 +41,12 @@ class Processes:
         self.poisons, self.together = set(poisons), set(together)
         self.spans: list[range] = []
 
-    def __call__(self, span: range) -> Labelled | Died:
+    def __call__(self, span: range) -> UnitResult:
         self.spans.append(span)
         held = set(span)
         if held & self.poisons or (self.together and self.together <= held):
-            return Died("CRASH", "SIGKILL", key=f"key{span.start}" if len(span) == 1 else None)
-        return Labelled(UnitResult([{"index": index} for index in span]), len(span))
+            raise SandboxDiedError("CRASH", "SIGKILL", key=f"key{span.start}" if len(span) == 1 else "")
+        return UnitResult([{"index": index} for index in span])
 
     def held_alone(self) -> set[int]:
         return {span.start for span in self.spans if len(span) == 1}
@@ -62,12 +62,10 @@ def test_poisons_are_found_within_the_promised_attempts(count: int, first: int, 
 
     labelled = isolate(unit(count, first), attempt)
 
-    rejected = {row["index"]: row for row in labelled.result.rejections}
+    rejected = {row["index"]: row for row in labelled.rejections}
     assert rejected.keys() == poisons <= attempt.held_alone()
     assert all(row["code"] == "CRASH" and row["key"] == f"key{index}" for index, row in rejected.items())
-    assert [row["index"] for row in labelled.result.rows] == sorted(
-        set(range(first, first + count)) - poisons
-    )
+    assert [row["index"] for row in labelled.rows] == sorted(set(range(first, first + count)) - poisons)
     control = len(poisons) >= SUSPICIOUS
     assert len(attempt.spans) <= 1 + 2 * math.ceil(math.log2(count)) * len(poisons) + control
 
@@ -89,32 +87,36 @@ def test_one_poison_costs_at_most_three_and_two_log_n_with_the_worker_that_died(
 def test_samples_that_die_only_together_are_all_labelled_and_nobody_is_convicted() -> None:
     labelled = isolate(unit(8), Processes((), together={2, 5}))
 
-    assert [row["index"] for row in labelled.result.rows] == list(range(8))
-    assert labelled.result.rejections == [] and not labelled.result.quarantined
+    assert [row["index"] for row in labelled.rows] == list(range(8))
+    assert labelled.rejections == [] and not labelled.quarantined
 
 
 def test_when_every_process_dies_no_sample_is_convicted_and_few_are_spent() -> None:
     attempt = Processes(range(512))
 
-    with pytest.raises(NotTheSamples, match="whichever sample they hold"):
+    with pytest.raises(NoSampleToBlameError, match="whichever sample they hold"):
         isolate(unit(512), attempt)
 
     assert len(attempt.spans) <= 3 + 2 * math.ceil(math.log2(512))
-    with pytest.raises(NotTheSamples):
+    with pytest.raises(NoSampleToBlameError):
         isolate(unit(2), Processes(range(2)))
 
 
 def test_many_poisons_in_a_row_are_believed_when_another_sample_lives() -> None:
     labelled = isolate(unit(64), Processes(range(40)))
 
-    assert [row["index"] for row in labelled.result.rejections] == list(range(40))
+    assert [row["index"] for row in labelled.rejections] == list(range(40))
 
 
 def test_a_sample_whose_process_named_no_key_is_not_given_its_position_for_one() -> None:
-    alive = Labelled(UnitResult([], []), 0)
-    labelled = isolate(unit(2), lambda span: Died("CRASH", "died while it read") if 1 in span else alive)
+    def attempt(span: range) -> UnitResult:
+        if 1 in span:
+            raise SandboxDiedError("CRASH", "died while it read")
+        return UnitResult([], [])
 
-    assert [(row["index"], row["key"]) for row in labelled.result.rejections] == [(1, "")]
+    labelled = isolate(unit(2), attempt)
+
+    assert [(row["index"], row["key"]) for row in labelled.rejections] == [(1, "")]
 
 
 def processes(folder: Path) -> int:
@@ -135,7 +137,7 @@ def isolated(monkeypatch: pytest.MonkeyPatch) -> None:
     submit = LocalPool.submit
 
     def as_after_a_death(pool: LocalPool, task: Task) -> None:
-        submit(pool, task.model_copy(update={"isolate": True}))
+        submit(pool, task.model_copy(update={"trust": Trust.ISOLATED}))
 
     monkeypatch.setattr(LocalPool, "submit", as_after_a_death)
 

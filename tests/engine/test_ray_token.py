@@ -19,7 +19,7 @@ def test_a_killed_runs_token_goes_and_a_living_ones_stays(tmp_path: Path) -> Non
 
     with open(held) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        remove_abandoned(tmp_path, settled_s=0.0)
+        remove_abandoned(tmp_path, min_age_s=0.0)
 
     assert (abandoned.parent.exists(), held.exists()) == (False, True)
     assert (tmp_path / "groundswell-ray-other").is_dir()

@@ -12,7 +12,7 @@ import pytest
 from engine.reading.shard_cache import stat_shard
 from engine.settings import InputSettings, RunSettings
 from engine.storage.store import Store
-from engine.task import Factory, Task, WorkerSpec
+from engine.task import Factory, Retry, Task, WorkerSpec
 from engine.worker.worker import Worker
 from schemas.ledger import FingerprintParts
 from schemas.settings import EvidenceSettings
@@ -59,7 +59,7 @@ def tasks(folder: Path, one: Worker) -> list[Task]:
 def run_together(one: Worker, both: list[Task]) -> None:
     with ThreadPoolExecutor(2) as threads:
         outcomes = list(threads.map(one.run, both))
-    assert [outcome.failure or outcome.stop for outcome in outcomes] == [None, None]
+    assert [outcome.failure or outcome.abort for outcome in outcomes] == [None, None]
 
 
 def test_the_next_unit_is_made_ready_while_one_is_with_the_teacher(
@@ -157,8 +157,4 @@ def test_a_recalled_worker_finishes_what_the_teacher_has_and_gives_the_rest_back
         failure = second.result(PATIENCE_S).failure
         given_back.set()
         assert first.result(PATIENCE_S).entry is not None
-    assert failure is not None and (failure.code, failure.retryable, failure.charged) == (
-        "RECALLED",
-        True,
-        False,
-    )
+    assert failure is not None and (failure.code, failure.retry) == ("RECALLED", Retry.FREE)

@@ -15,7 +15,7 @@ from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.reading.shard_cache import ShardStat
 from engine.settings import RunSettings
 from engine.storage.store import open_store
-from engine.task import Failure, Outcome, PoolState, Task
+from engine.task import Failure, Outcome, PoolState, Retry, Task
 from pipelines.cli import build_app
 from pipelines.label.plan.prices import PriceSettings
 from pipelines.label.progress.record import ProgressRecord, newest_progress, run_name
@@ -68,8 +68,8 @@ def read(samples: int) -> Outcome:
     )
 
 
-def failed(code: str, detail: str, charged: bool = True) -> Outcome:
-    return Outcome(task=TASK, failure=Failure(code=code, detail=detail, retryable=True, charged=charged))
+def failed(code: str, detail: str, retry: Retry = Retry.CHARGED) -> Outcome:
+    return Outcome(task=TASK, failure=Failure(code=code, detail=detail, retry=retry))
 
 
 def progress_of(clock: Clock, **settings: object) -> RunProgress:
@@ -125,7 +125,7 @@ def test_time_left_takes_unread_shards_for_as_many_units_as_the_others_had() -> 
 def test_what_failed_is_told_by_code_with_its_first_line_and_without_secrets() -> None:
     watched = progress_of(Clock())
     watched.on_retry(failed("STORE_ERROR", "503"))
-    watched.on_retry(failed("STORE_ERROR", "503", charged=False))
+    watched.on_retry(failed("STORE_ERROR", "503", retry=Retry.FREE))
     watched.on_settle(failed("STORE_ERROR", "s3://me:hunter2@bucket is slow\nTraceback: much"))
     watched.on_settle(failed("STORE_ERROR", "again"))
 

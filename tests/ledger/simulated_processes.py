@@ -15,7 +15,7 @@ from engine.ledger.evidence import read_evidence, read_rejections
 from engine.ledger.garbage import collect_orphans
 from engine.ledger.shard_facts import record_facts
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
-from engine.task import Failure, Outcome, Task
+from engine.task import Deferral, Failure, Outcome, Retry, Task
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import SnapshotEntry
 from tests.ledger.invariants import lost_units, of_the_job
@@ -42,7 +42,7 @@ class Driver:
     def mourn(self, process: Process) -> None:
         """A worker died: its task counts as failed, and another one takes its place."""
         if process in self._held:
-            failure = Failure(code="WORKER_DIED", detail="killed", retryable=True)
+            failure = Failure(code="WORKER_DIED", detail="killed", retry=Retry.CHARGED)
             self._outcomes.append(Outcome(task=self._held.pop(process), failure=failure))
         self.workers.remove(process)
         self.workers.append(self._hire(self._room))
@@ -98,7 +98,7 @@ class Driver:
             try:
                 outcome = self._done(task)
             except ManyAttempts:
-                outcome = Outcome(task=task, put_back=True)
+                outcome = Outcome(task=task, is_deferred=True)
             except OSError as error:
                 outcome = Outcome(task=task, failure=Failure(code="STORE_ERROR", detail=str(error)))
             self._outcomes.append(outcome)
@@ -112,7 +112,7 @@ class Driver:
             return Outcome(task=task, facts=facts)
         record = read_commit(self._store, unit.name, parts.fingerprint())
         if record is None:
-            at_most = None if task.waited else BACK_OFF_AFTER
+            at_most = None if task.deferral is Deferral.DONE else BACK_OFF_AFTER
             begin_attempt(self._store, unit.name, parts.fingerprint(), self._epoch, self.name, at_most)
             result = self.job.label(unit, self.world.random.randrange(self._variants))
             record = commit_unit(self._store, unit, parts, result, PROVENANCE)

@@ -19,7 +19,7 @@ from engine.reading.key_selection import CODE as NOT_SELECTED
 from engine.redaction import redacted
 from engine.settings import RunSettings
 from engine.storage.store import Store
-from engine.task import Outcome, Pool, PoolState, Task
+from engine.task import Outcome, Pool, PoolState, Retry, Task
 from engine.telemetry.metrics import Meter, NoMeter
 from pipelines.label.plan.prices import PriceSettings, cost
 from pipelines.label.progress.record import ENDED, FOLDER, ProgressRecord, State
@@ -83,7 +83,7 @@ class RunProgress:
         assert outcome.failure is not None
         with self._lock:
             self._retries[outcome.failure.code] += 1
-            if not outcome.failure.charged:
+            if outcome.failure.retry is not Retry.CHARGED:
                 self._uncharged[outcome.failure.code] += 1
         self.meter.count("groundswell_retries_total", 1, code=outcome.failure.code)
 

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.driver.dispatch import MAX_DEATHS, drive
-from engine.driver.liveness import Attention
+from engine.driver.liveness import Liveness
 from engine.driver.stragglers import Stragglers
 from engine.executors.ray_cluster import draining_nodes
 from engine.settings import RunSettings
-from engine.task import WORKER_DIED, Failure, Outcome, Task
+from engine.task import WORKER_DIED, Failure, Outcome, Retry, Task, Trust
 from schemas.ledger import Unit
 from tests.engine.test_dispatch import ListedWork, ScriptedPool, task
 
@@ -19,47 +19,47 @@ RUN = RunSettings(stuck_after_s=10, load_timeout_s=100)
 
 
 def test_a_worker_is_stuck_when_neither_samples_nor_bytes_move_and_not_when_a_unit_takes_long() -> None:
-    attention = Attention(RUN)
-    attention.begin(0)
-    attention.noted((1, 0), 5)
+    liveness = Liveness(RUN)
+    liveness.start(0)
+    liveness.record_pulse((1, 0), 5)
 
     for now in range(6, 300, 9):
-        attention.noted((1, now), now)  # a large shard is fetched
-        assert attention.stuck(now) is None
-    attention.noted((1, now), now + 9)
+        liveness.record_pulse((1, now), now)  # a large shard is fetched
+        assert liveness.explain_stuck(now) is None
+    liveness.record_pulse((1, now), now + 9)
 
-    assert attention.stuck(now + 9) is None
-    assert attention.stuck(now + 11) == "no progress for 11 s"
+    assert liveness.explain_stuck(now + 9) is None
+    assert liveness.explain_stuck(now + 11) == "no progress for 11 s"
 
 
 def test_making_the_teacher_has_a_patience_of_its_own() -> None:
-    attention = Attention(RUN)
-    attention.begin(0)
+    liveness = Liveness(RUN)
+    liveness.start(0)
 
-    assert attention.stuck(99) is None
-    assert attention.stuck(101) == "no progress for 101 s, the teacher was never ready"
+    assert liveness.explain_stuck(99) is None
+    assert liveness.explain_stuck(101) == "no progress for 101 s, the teacher was never ready"
 
 
 def test_a_worker_that_does_not_even_answer_is_stuck_too() -> None:
-    attention = Attention(RUN)
-    attention.noted((1, 0), 0)
-    attention.begin(20)
+    liveness = Liveness(RUN)
+    liveness.record_pulse((1, 0), 0)
+    liveness.start(20)
 
-    assert attention.is_due(21) and not attention.is_due(21.5)
-    assert attention.stuck(31) is not None
+    assert liveness.is_pulse_due(21) and not liveness.is_pulse_due(21.5)
+    assert liveness.explain_stuck(31) is not None
 
 
 def test_a_driver_that_was_away_blames_nobody_for_that() -> None:
     """E.g. it published to a slow store, and answers wait to be read."""
-    attention, blind = Attention(RUN), Attention(RUN)
-    for one in (attention, blind):
-        one.begin(0)
-        one.noted((1, 0), 1)
+    liveness, blind = Liveness(RUN), Liveness(RUN)
+    for one in (liveness, blind):
+        one.start(0)
+        one.record_pulse((1, 0), 1)
 
-    attention.away(60)
+    liveness.forgive_absence(60)
 
-    assert blind.stuck(61) is not None
-    assert attention.stuck(61) is None and attention.stuck(72) is not None
+    assert blind.explain_stuck(61) is not None
+    assert liveness.explain_stuck(61) is None and liveness.explain_stuck(72) is not None
 
 
 class Clock:
@@ -69,25 +69,25 @@ class Clock:
         return self.now
 
 
-def unit_task(number: int, **flags: bool) -> Task:
+def unit_task(number: int, trust: Trust = Trust.TRUSTED) -> Task:
     plain = task(number)
     unit = Unit(name=plain.name, shard=plain.shard.url, input_digest="sha256:x", first=0, count=1)
-    return plain.model_copy(update={"unit": unit, **flags})
+    return plain.model_copy(update={"unit": unit, "trust": trust})
 
 
-LOST = Failure(code=WORKER_DIED, detail="SIGKILL", retryable=True)
+LOST = Failure(code=WORKER_DIED, detail="SIGKILL", retry=Retry.CHARGED)
 
 
 def late_pool() -> tuple[Stragglers, Clock]:
     """One unit took 10 s; unit 1 was handed out at 0, unit 2 at 5, both run."""
     clock = Clock()
     stragglers = Stragglers(clock)
-    stragglers.handed_out(unit_task(0))
-    stragglers.handed_out(unit_task(1))
+    stragglers.add(unit_task(0))
+    stragglers.add(unit_task(1))
     clock.now = 5
-    stragglers.handed_out(unit_task(2))
+    stragglers.add(unit_task(2))
     clock.now = 10
-    assert stragglers.settles(Outcome(task=unit_task(0)), others=False)
+    assert stragglers.settle(Outcome(task=unit_task(0)), others=False)
     return stragglers, clock
 
 
@@ -108,9 +108,9 @@ def test_the_first_outcome_settles_and_the_second_is_nobodys() -> None:
     clock.now = 21
     stragglers.next_copy()
 
-    assert stragglers.settles(Outcome(task=unit_task(1)), others=True)
-    assert not stragglers.settles(Outcome(task=unit_task(1)), others=False)
-    assert stragglers.unanswered() == 1
+    assert stragglers.settle(Outcome(task=unit_task(1)), others=True)
+    assert not stragglers.settle(Outcome(task=unit_task(1)), others=False)
+    assert stragglers.count_open() == 1
 
 
 def test_a_death_of_one_of_two_is_no_outcome_and_the_death_of_both_is() -> None:
@@ -118,8 +118,8 @@ def test_a_death_of_one_of_two_is_no_outcome_and_the_death_of_both_is() -> None:
     clock.now = 21
     stragglers.next_copy()
 
-    assert not stragglers.settles(Outcome(task=unit_task(1), failure=LOST), others=True)
-    assert stragglers.settles(Outcome(task=unit_task(1), failure=LOST), others=False)
+    assert not stragglers.settle(Outcome(task=unit_task(1), failure=LOST), others=True)
+    assert stragglers.settle(Outcome(task=unit_task(1), failure=LOST), others=False)
 
 
 def test_a_copy_that_is_put_back_leaves_the_unit_to_the_worker_that_has_begun_it() -> None:
@@ -128,21 +128,21 @@ def test_a_copy_that_is_put_back_leaves_the_unit_to_the_worker_that_has_begun_it
     clock.now = 21
     stragglers.next_copy()
 
-    assert not stragglers.settles(Outcome(task=unit_task(1), put_back=True), others=True)
-    assert stragglers.unanswered() == 2
-    assert stragglers.settles(Outcome(task=unit_task(1)), others=False)
+    assert not stragglers.settle(Outcome(task=unit_task(1), is_deferred=True), others=True)
+    assert stragglers.count_open() == 2
+    assert stragglers.settle(Outcome(task=unit_task(1)), others=False)
 
 
 def test_a_unit_that_is_put_back_by_the_only_worker_that_has_it_is_settled_so() -> None:
     stragglers, _ = late_pool()
 
-    assert stragglers.settles(Outcome(task=unit_task(1), put_back=True), others=False)
+    assert stragglers.settle(Outcome(task=unit_task(1), is_deferred=True), others=False)
 
 
-@pytest.mark.parametrize("flag", ["isolate", "suspect"])
-def test_a_unit_that_may_kill_its_worker_is_never_copied(flag: str) -> None:
+@pytest.mark.parametrize("trust", [Trust.ISOLATED, Trust.SUSPECT])
+def test_a_unit_that_may_kill_its_worker_is_never_copied(trust: Trust) -> None:
     stragglers, clock = late_pool()
-    stragglers.handed_out(unit_task(1, **{flag: True}))
+    stragglers.add(unit_task(1, trust))
     clock.now = 1_000
 
     assert stragglers.next_copy() == unit_task(2)
@@ -154,15 +154,15 @@ class Noting(ScriptedPool):
 
     def __init__(self, fates: list[Failure]) -> None:
         super().__init__({task(0).shard.url: fates}, room=1)
-        self.taken: list[tuple[bool, bool]] = []
+        self.taken: list[Trust] = []
 
     def submit(self, item: Task) -> None:
-        self.taken.append((item.isolate, item.suspect))
+        self.taken.append(item.trust)
         super().submit(item)
 
 
-WAITED = LOST.model_copy(update={"charged": False, "suspect": True})
-WENT = LOST.model_copy(update={"charged": False})
+WAITED = LOST.model_copy(update={"retry": Retry.SUSPECT})
+WENT = LOST.model_copy(update={"retry": Retry.FREE})
 
 
 def test_a_unit_whose_worker_died_is_isolated_and_one_that_waited_there_is_only_suspect() -> None:
@@ -170,7 +170,7 @@ def test_a_unit_whose_worker_died_is_isolated_and_one_that_waited_there_is_only_
 
     drive(pool, ListedWork(1))
 
-    assert pool.taken == [(False, False), (False, False), (False, True), (True, True)]
+    assert pool.taken == [Trust.TRUSTED, Trust.TRUSTED, Trust.SUSPECT, Trust.ISOLATED]
 
 
 def test_isolated_units_survive_the_accidents_of_their_workers_a_bounded_number_of_times() -> None:
@@ -188,7 +188,7 @@ def test_a_death_that_was_blamed_once_stays_isolated(fates: list[Failure]) -> No
 
     drive(pool, ListedWork(1))
 
-    isolated = [isolate for isolate, _ in pool.taken]
+    isolated = [trust is Trust.ISOLATED for trust in pool.taken]
     assert isolated == sorted(isolated)
 
 

@@ -7,8 +7,10 @@ import pytest
 from engine.ledger.unit_result import UnitResult
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
-from engine.worker import label_unit as run_unit_module
-from engine.worker.label_unit import TeacherBroken, run_unit
+from engine.worker import label_unit
+from engine.worker.errors import TeacherBrokenError
+from engine.worker.label_unit import UnitRun, check_teacher
+from engine.worker.loading import LoadedTeacher
 from schemas.ledger import Unit, unit_name
 from schemas.settings import EvidenceSettings
 from tests.engine.small_teacher import SmallFinder, SmallLabeler
@@ -24,7 +26,11 @@ def run(path: Path, labeler: SmallLabeler | None = None, **settings: object) -> 
     unit = Unit(
         name=unit_name(str(path), 0), shard=str(path), input_digest="sha256:x", first=0, count=len(shard)
     )
-    return run_unit(unit, shard, SmallFinder(), labeler or teacher(), EvidenceSettings())
+    unit_run = UnitRun(unit, shard, LoadedTeacher(labeler or teacher(), SmallFinder()), EvidenceSettings())
+    unit_run.begin()
+    result = unit_run.finish()
+    check_teacher(unit, result)
+    return result
 
 
 def rejected(result: UnitResult) -> dict[int, str]:
@@ -162,7 +168,7 @@ def test_no_memory_for_a_batch_halves_it_as_the_teachers_own_error_does(
 
 def fail_at_third(monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException) -> None:
     """Have the third call of a step raise."""
-    place = SmallLabeler if step in ("prepare", "label") else run_unit_module
+    place = SmallLabeler if step in ("prepare", "label") else label_unit
     real, calls = getattr(place, step), []
 
     def failing(*args: object) -> object:
@@ -196,7 +202,7 @@ def test_a_teacher_or_finder_that_fails_on_everything_is_not_blamed_on_the_sampl
 ) -> None:
     path = write_shard(tmp_path / "a.tar", [f"{caption} {word}" for caption in plain_captions(6)])
 
-    with pytest.raises(TeacherBroken, match="all 6 samples failed"):
+    with pytest.raises(TeacherBrokenError, match="all 6 samples failed"):
         run(path)
 
 

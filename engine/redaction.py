@@ -37,17 +37,17 @@ _WELL_KNOWN = re.compile(
 )
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """The text with secrets replaced by `***`; the rest stays as it is, so a message keeps its sense."""
     for value in _secret_values():
         text = text.replace(value, HIDDEN)
-    text = url_without_secrets(text)
+    text = strip_url_secrets(text)
     text = _HEADER.sub(rf"\1{HIDDEN}", text)
     text = _ASSIGNED.sub(rf"\1{HIDDEN}", text)
     return _WELL_KNOWN.sub(HIDDEN, text)
 
 
-def url_without_secrets(text: str) -> str:
+def strip_url_secrets(text: str) -> str:
     """Without user names, passwords, and query parameters that sign or authorise; depends on the text alone."""
     if "://" in text:
         text = _USER_INFO.sub(rf"\1{HIDDEN}@", text)

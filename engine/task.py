@@ -9,7 +9,7 @@ from typing import Protocol
 from pydantic import Field, JsonValue, field_validator
 
 from engine.reading.shard_cache import ShardStat
-from engine.redaction import redacted
+from engine.redaction import redact
 from engine.settings import InputSettings, RunSettings, StorageSettings
 from engine.telemetry.logs import LogSettings
 from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit, unit_name
@@ -116,7 +116,7 @@ class Failure(Record):
     detail: str
     retry: Retry = Retry.NEVER
 
-    _no_secret = field_validator("detail")(redacted)
+    _no_secret = field_validator("detail")(redact)
 
 
 class Abort(Record):
@@ -125,7 +125,7 @@ class Abort(Record):
     error: str
     message: str
 
-    _no_secret = field_validator("message")(redacted)
+    _no_secret = field_validator("message")(redact)
 
 
 class Outcome(Record):
@@ -168,7 +168,10 @@ class Pool(Protocol):
         ...
 
     def wait_for_capacity(self) -> None:
-        """Return when `capacity()` is not 0 or the run is to stop. Raise EnvironmentProblem if there is no worker."""
+        """Return when `capacity()` is not 0 or the run is to stop.
+
+        raises: RuntimeEnvironmentError if no worker can be started
+        """
         ...
 
     def submit(self, task: Task) -> None:
@@ -180,7 +183,7 @@ class Pool(Protocol):
         ...
 
     def next_outcome(self) -> Outcome:
-        """Wait for the next task to end. Raise EnvironmentProblem if no worker can be started."""
+        """Wait for the next task to end. Raise RuntimeEnvironmentError if no worker can be started."""
         ...
 
     def state(self) -> PoolState:

@@ -16,14 +16,14 @@ from typing import Any, get_args
 
 import pyarrow as pa
 
-from engine.ledger.records import record_from
+from engine.ledger.records import parse_record
 from engine.settings import StorageSettings
 from engine.storage.safe_parquet import read_table, table_bytes
 from engine.storage.store import Store, open_store
 from engine.view_manifest import ViewKind, ViewManifest
-from schemas.arrow import VIEW, table_of
-from schemas.digests import canonical_json, sha256_hex, short
-from schemas.errors import Conflict, GroundswellError, NotFound
+from schemas.arrow import VIEW, build_table
+from schemas.digests import canonical_json, sha256_hex, shorten_digest
+from schemas.errors import ConflictError, GroundswellError, NotFoundError
 from schemas.ledger import DataFile
 from schemas.records import Origin, PhraseFate, PhraseKind, RegionFate
 from schemas.spans import check_span
@@ -56,14 +56,14 @@ class View:
         return map(self.table, range(len(self.manifest.parts)))
 
     def table(self, number: int) -> pa.Table:
-        """One part. Raises Conflict for one that is not as it was written."""
+        """One part. Raises ConflictError for one that is not as it was written."""
         part = self.manifest.parts[number]
         data = self._store.read(part.path)
         if sha256_hex(data) != part.sha256:
-            raise Conflict(f"{part.path} has sha256 {sha256_hex(data)}, its manifest says {part.sha256}")
+            raise ConflictError(f"{part.path} has sha256 {sha256_hex(data)}, its manifest says {part.sha256}")
         table = read_table(data, VIEW, part.path)
         if table.num_rows != part.rows:
-            raise Conflict(f"{part.path} has {table.num_rows} rows, its manifest says {part.rows}")
+            raise ConflictError(f"{part.path} has {table.num_rows} rows, its manifest says {part.rows}")
         return table
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -73,31 +73,36 @@ class View:
                 yield from batch.to_pylist()
 
     def check(self) -> None:
-        """Read everything again. Raises Conflict when the rows do not have the manifest's digest or count."""
+        """Read everything again. Raises ConflictError when the rows do not have the manifest's digest or count."""
         tally = _Tally()
         for row in self.rows():
             check_row(row)
             tally.add(row)
         if (tally.digest(), tally.rows) != (self.manifest.digest, self.manifest.rows):
-            raise Conflict(
+            raise ConflictError(
                 f"the rows have digest {tally.digest()} ({tally.rows} rows), "
                 f"{MANIFEST} says {self.manifest.digest} ({self.manifest.rows} rows): write the view again"
             )
 
 
 def open_view(url: str, storage: StorageSettings | None = None) -> View:
-    """The view or gold at a folder or fsspec URL. Raises NotFound without a manifest, Conflict for a broken one."""
+    """The view or gold at a folder or fsspec URL.
+
+    Raises NotFoundError without a manifest, ConflictError for a broken one.
+    """
     store = open_store(url, storage)
     return View(store, _manifest_at(store, url))
 
 
 def _manifest_at(store: Store, url: str) -> ViewManifest:
     if not store.exists(MANIFEST):
-        raise NotFound(
+        raise NotFoundError(
             f"{url} holds no {MANIFEST}: not a view, or one whose writing was cut short (write it again)"
         )
     where = f"{url}/{MANIFEST}"
-    return record_from(ViewManifest, store.read(MANIFEST), where, "a view's manifest", "write the view again")
+    return parse_record(
+        ViewManifest, store.read(MANIFEST), where, "a view's manifest", "write the view again"
+    )
 
 
 def write_view(
@@ -111,7 +116,7 @@ def write_view(
 ) -> ViewManifest:
     """Write rows (of `schemas.arrow.VIEW`'s form) as a view, part by part, the manifest last.
 
-    Writing the same again changes nothing. Raises GroundswellError for a row that breaks the rules and Conflict
+    Writing the same again changes nothing. Raises GroundswellError for a row that breaks the rules and ConflictError
     where another view stands; overwrite: replace that one, if it is of the same kind.
     """
     store = open_store(url, storage)
@@ -120,7 +125,7 @@ def write_view(
     parts: list[DataFile] = []
     stream = iter(rows)
     while chunk := list(islice(stream, ROWS_PER_PART)):
-        table = table_of([_known_fields(row) for row in chunk], VIEW, metadata)
+        table = build_table([_known_fields(row) for row in chunk], VIEW, metadata)
         for row in table.to_pylist():
             check_row(row)
             tally.add(row)
@@ -137,21 +142,21 @@ def write_view(
     return _publish(store, manifest, url, overwrite)
 
 
-def refuse_another_view(
+def check_no_other_view(
     url: str,
     *,
     kind: ViewKind,
     provenance: Mapping[str, Any],
     storage: StorageSettings | None = None,
 ) -> None:
-    """Raise Conflict where a view stands that has not all of this provenance: writing would end in it."""
+    """Raise ConflictError where a view stands that has not all of this provenance: writing would end in it."""
     store = open_store(url, storage)
     if not store.exists(MANIFEST):
         return
     standing = _manifest_at(store, url)
     asked = json.loads(canonical_json(dict(provenance)))
     if standing.kind != kind or any(standing.provenance.get(name) != asked[name] for name in asked):
-        raise Conflict(
+        raise ConflictError(
             f"{url} already holds another {standing.kind}, {standing.digest}: choose another folder, or add --overwrite"
         )
 
@@ -167,7 +172,7 @@ def _publish(store: Store, manifest: ViewManifest, url: str, overwrite: bool = F
         for part in manifest.parts:  # nobody names them now, and nobody will: this folder's manifest stands
             if part.path.encode() not in standing:
                 store.delete(part.path)
-        raise Conflict(
+        raise ConflictError(
             f"{url} already holds another view than {manifest.digest}, or one made otherwise: choose another "
             "folder, or add --overwrite"
         )
@@ -178,7 +183,7 @@ def _parts_of(store: Store, url: str, kind: ViewKind) -> set[str] | None:
     """Return the paths that a standing manifest names, none for a damaged one; None for one of another kind."""
     try:
         standing = _manifest_at(store, url)
-    except Conflict:
+    except ConflictError:
         return set()
     return {part.path for part in standing.parts} if standing.kind == kind else None
 
@@ -186,7 +191,7 @@ def _parts_of(store: Store, url: str, kind: ViewKind) -> set[str] | None:
 def _write_part(store: Store, table: pa.Table, number: int) -> DataFile:
     data = table_bytes(table, ROWS_PER_PART)
     sha256 = sha256_hex(data)
-    path = f"data/{number:05d}-{short(sha256)}.parquet"
+    path = f"data/{number:05d}-{shorten_digest(sha256)}.parquet"
     store.put(path, data)
     return DataFile(path=path, size_bytes=len(data), sha256=sha256, rows=table.num_rows)
 

@@ -1,28 +1,29 @@
-"""`docs/codes.md`: the reason codes as a page. `python -m schemas.codes_page` prints it.
-
-Promise: the page says what `schemas/codes.py` says, word for word.
-"""
+"""Print `docs/codes.md`, the page of all reason codes, with the texts of `codes.py`."""
 
 from __future__ import annotations
 
 from schemas.codes import PHRASE_CODES, SAMPLE_CODES, SHARD_CODES, UNIT_CODES
 
-_HEAD = """# Reason codes
+_HEAD = f"""# Reason codes
 
-Written by `python -m schemas.codes_page > docs/codes.md`. Nothing is left out without one of these: `label`,
-`status` and `verify` count them, the tables `rejected/` and `data/` hold them row by
-row. A code keeps its meaning once published.
+Written by `python -m {__package__}.codes_page > docs/codes.md`. Nothing is left out without one of these codes:
+`label`, `status` and `verify` count them, and the tables `rejected/` and `data/` have them row by row. A code keeps its
+meaning once published.
 """
 _SECTIONS = (
-    ("Samples", "A sample that is in the counts as rejected; its unit and its shard go on.", SAMPLE_CODES),
-    ("Shards", "A whole file that is not read; the run goes on and ends with exit code 3.", SHARD_CODES),
-    ("Units", "A unit that could not be finished; the same command tries it again.", UNIT_CODES),
-    ("Phrases", "A phrase that was found and not asked for; its sample goes on.", PHRASE_CODES),
+    ("Samples", "The sample is counted as rejected. Its unit and its shard continue.", SAMPLE_CODES),
+    ("Shards", "The whole file is not read. The run continues and ends with exit code 3.", SHARD_CODES),
+    ("Units", "The unit could not be finished. The same command tries it again.", UNIT_CODES),
+    (
+        "Phrases",
+        "The phrase was found, but the teacher is not asked for it. Its sample continues.",
+        PHRASE_CODES,
+    ),
 )
 
 
-def codes_page() -> str:
-    """The page as Markdown."""
+def render_codes_page() -> str:
+    """Return the page as Markdown."""
     parts = [_HEAD]
     for title, meaning, codes in _SECTIONS:
         rows = "\n".join(f"| `{code}` | {text} |" for code, text in codes.items())
@@ -31,4 +32,4 @@ def codes_page() -> str:
 
 
 if __name__ == "__main__":
-    print(codes_page(), end="")
+    print(render_codes_page(), end="")

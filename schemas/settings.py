@@ -1,7 +1,7 @@
-"""Base of every configuration: frozen, unknown keys refused, every field described.
+"""Base class of every configuration: frozen, unknown keys are refused, every field has a description.
 
-A configuration class stands beside what it configures; only this base and the evidence settings, which both the
-engine and the teachers read, live here.
+A configuration class is defined next to what it configures. This module has only the base class and the evidence
+settings, which both the engine and the teachers use.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from schemas.digests import digest_of
 
 
 class Settings(BaseModel):
-    """A configuration section."""
+    """Base of a configuration section."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     def digest(self) -> str:
-        """`sha256:<hex>` of the values in canonical JSON."""
+        """Return `sha256:<hex>` of the values in canonical JSON."""
         return digest_of(self.model_dump(mode="json"))
 
 
 class EvidenceSettings(Settings):
-    """What is kept as evidence; a policy can only be stricter."""
+    """Limits on what is kept as evidence; a policy can only be stricter."""
 
     min_score: float = Field(0.05, ge=0, le=1, description="regions below this raw score are not kept")
     nms_iou: float = Field(0.7, ge=0, le=1, description="one loose suppression per phrase, above this IoU")

@@ -9,30 +9,30 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 
 from engine.driver.unit_queue import UnitQueue
-from engine.ledger.commits import entry_of, read_commit
+from engine.ledger.commits import read_commit, to_snapshot_entry
 from engine.ledger.epochs import Epoch, claim_epoch
 from engine.ledger.plan import JobPlan
-from engine.ledger.shard_facts import known_facts, record_facts
+from engine.ledger.shard_facts import load_facts, record_facts
 from engine.ledger.snapshots.publisher import Publisher
 from engine.reading.shard_cache import ShardStat
 from engine.settings import InputSettings
 from engine.storage.store import Store
 from engine.task import Deferral, Failure, Outcome, Task
-from engine.threads import in_parallel
+from engine.threads import map_parallel
 from schemas.codes import SHARD_CODES
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit
+from schemas.progress import ProgressCallback
 
 PUBLISH_EVERY_S = 15.0
 PAUSE_PER_PUBLISH = 20  # publishing may take at most 1/20 of the time
 _FACTS_CHUNK = 1024
 MAX_LOOKUPS = 10_000  # commits looked up one by one at the start; if there are more units, the workers look
 MAX_DETAIL = 500  # characters of a failure that a snapshot stores
-Progress = Callable[[str, int, int], None]
 
 
 class LabelRun:
@@ -43,7 +43,7 @@ class LabelRun:
         store: Store,
         plan: JobPlan,
         settings: InputSettings,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
         limit: int | None = None,
     ) -> None:
         self.store, self.plan = store, plan
@@ -79,7 +79,7 @@ class LabelRun:
 
     def record_facts(self) -> None:
         """Store the facts of shards that `begin` found and no earlier run recorded."""
-        in_parallel(
+        map_parallel(
             lambda facts: record_facts(self.store, self._stats[facts.url], self._settings, facts),
             self._unrecorded,
         )
@@ -87,19 +87,19 @@ class LabelRun:
 
     def find_committed(self) -> int:
         """Mark units that the latest snapshot or a commit record shows as committed. Return how many there are."""
-        if self._publisher.look() is None:
+        if self._publisher.refresh() is None:
             return 0  # a run publishes before it dispatches, and each worker looks for a commit again
         unlisted = list(islice(self._queue.iterate(), MAX_LOOKUPS + 1))
         if len(unlisted) <= MAX_LOOKUPS:
-            for record in in_parallel(self._read_commit, unlisted):
+            for record in map_parallel(self._read_commit, unlisted):
                 if record is not None:
-                    self._unpublished[record.unit.name] = entry_of(record)
+                    self._unpublished[record.unit.name] = to_snapshot_entry(record)
         return self.num_committed
 
     @property
     def num_committed(self) -> int:
         """Number of units known to be committed."""
-        return self._publisher.listed.count + len(self._unpublished)
+        return self._publisher.committed.count + len(self._unpublished)
 
     @property
     def latest(self) -> Snapshot | None:
@@ -122,7 +122,7 @@ class LabelRun:
 
     def count_planned(self) -> int:
         """Return the number of units planned so far. A shard that was not read yet counts as one."""
-        return self._publisher.listed.planned()
+        return self._publisher.committed.count_planned()
 
     def count_done(self) -> int:
         """Return the number of units that are committed or failed."""
@@ -181,10 +181,10 @@ class LabelRun:
             self.publish()
 
     def publish(self) -> Snapshot:
-        """Publish all commits so far. Raise Conflict if a run of another job has taken over the output."""
+        """Publish all commits so far. Raise ConflictError if a run of another job has taken over the output."""
         began = time.monotonic()
         if self._epoch is not None:
-            self._epoch.check_unrivalled()
+            self._epoch.check_no_rival()
         snapshot = self._publisher.publish(self._unpublished, self.failed.values())
         self._unpublished.clear()
         self._published_at = time.monotonic()
@@ -194,12 +194,12 @@ class LabelRun:
     def drop_unread(self) -> None:
         """Remove the unread shards from the plan: the limit was reached without them."""
         for url in self._unread:
-            self.plan.leave_out(url)
-            self._publisher.listed.confirm(url)
+            self.plan.exclude_shard(url)
+            self._publisher.committed.recheck(url)
         self._unread.clear()
 
     def _is_done(self, shard: str, place: int) -> bool:
-        if self._publisher.listed.has_at(shard, place):
+        if self._publisher.committed.has_place(shard, place):
             return True
         if not self._unpublished and self._only is None:
             return False
@@ -215,13 +215,13 @@ class LabelRun:
 
     def _add_commit(self, entry: SnapshotEntry) -> None:
         if self.store.is_local and not self.store.exists(entry.evidence.path):
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{entry.unit} was committed, but {self.store.url}/{entry.evidence.path} is not on this machine. "
                 "Either the file was deleted: then move the commit away too, and run the job again. Or a worker on "
                 "another node wrote to its own disk: with several nodes, output.url and input.urls must be object "
                 "stores or folders that all of them share"
             )
-        if not self._publisher.listed.has(entry.shard, entry.unit):  # a rival run may have published it
+        if not self._publisher.committed.has(entry.shard, entry.unit):  # a rival run may have published it
             self._unpublished[entry.unit] = entry
 
     def _add_failure(self, task: Task, failure: Failure) -> None:
@@ -241,7 +241,7 @@ class LabelRun:
         still_unread: deque[str] = deque()
         shards = iter(self._unread)
         while chunk := list(islice(shards, _FACTS_CHUNK)):
-            known = in_parallel(lambda url: known_facts(self.store, self._stats[url], self._settings), chunk)
+            known = map_parallel(lambda url: load_facts(self.store, self._stats[url], self._settings), chunk)
             for url, found in zip(chunk, known, strict=True):
                 if found is None:
                     still_unread.append(url)
@@ -252,20 +252,20 @@ class LabelRun:
         self._unread = still_unread
 
     def _cut(self, facts: ShardFacts) -> None:
-        self.plan.cut(facts, self._samples_left())
-        self._publisher.listed.confirm(facts.url)
+        self.plan.split_shard(facts, self._samples_left())
+        self._publisher.committed.recheck(facts.url)
         self._queue.add(facts.url)
 
     def _may_read(self) -> bool:
         return self._limit is None or (not self._num_reading and self._samples_left() != 0)
 
     def _samples_left(self) -> int | None:
-        return None if self._limit is None else max(self._limit - self.plan.samples_cut, 0)
+        return None if self._limit is None else max(self._limit - self.plan.known_samples, 0)
 
     def _give_up(self, failed: FailedUnit) -> None:
         self.failed[failed.unit] = failed
-        self.plan.give_up(failed.shard)
-        self._publisher.listed.confirm(failed.shard)
+        self.plan.mark_unreadable(failed.shard)
+        self._publisher.committed.recheck(failed.shard)
 
     def _report(self) -> None:
         if self._progress is not None:

@@ -27,13 +27,13 @@ class UnitQueue:
     def add(self, shard: str) -> None:
         """Queue the units of a shard that was just cut."""
         self._shards.append(shard)
-        self.num_unvisited += self._plan.units_in(shard)
+        self.num_unvisited += self._plan.count_units(shard)
 
     def next_unit(self) -> Unit | None:
         """Remove and return the next unit, or return None if there is none."""
         while self._shards:
             shard, place = self._shards[0], self._place
-            if place >= self._plan.units_in(shard):
+            if place >= self._plan.count_units(shard):
                 self._shards.popleft()
                 self._place = 0
                 continue
@@ -47,7 +47,7 @@ class UnitQueue:
         """Yield the units that `next_unit` would return, in order, without removing them."""
         first = self._place
         for shard in self._shards:
-            for place in range(first, self._plan.units_in(shard)):
+            for place in range(first, self._plan.count_units(shard)):
                 if not self._is_done(shard, place):
                     yield self._plan.unit_at(shard, place)
             first = 0

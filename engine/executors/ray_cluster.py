@@ -22,7 +22,7 @@ from engine.executors.cluster_token import provide_token
 from engine.executors.ray_processes import forget_own_cluster, keep_sigterm, own_processes
 from engine.settings import RunSettings
 from engine.worker.import_check import package_root
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 
 log = logging.getLogger(__name__)
 _REACH_S = 10.0
@@ -37,7 +37,7 @@ def cluster(address: str | None = None, allow_unauthenticated: bool = False) -> 
     The cluster is the one this process is connected to, else the one at `address`, else a new one on this machine that
     ends with the block.
     address: host:port or `auto`; none: RAY_ADDRESS, if it is set
-    raises:  EnvironmentProblem if no cluster answers at the address, or one that needs no token
+    raises:  RuntimeEnvironmentError if no cluster answers at the address, or one that needs no token
     """
     if ray.is_initialized():
         yield
@@ -57,7 +57,7 @@ def cluster(address: str | None = None, allow_unauthenticated: bool = False) -> 
 
 
 def refuse_open_cluster(gcs_address: str) -> None:
-    """Raise EnvironmentProblem if the cluster answers a request without a token."""
+    """Raise RuntimeEnvironmentError if the cluster answers a request without a token."""
     if os.environ.get("RAY_USE_TLS") == "1":
         return  # both sides present certificates
     with grpc.insecure_channel(gcs_address) as channel:
@@ -68,7 +68,7 @@ def refuse_open_cluster(gcs_address: str) -> None:
             if error.code() not in _DENIED:
                 log.warning("cannot tell whether %s needs a token: %s", gcs_address, error.details())
             return
-    raise EnvironmentProblem(
+    raise RuntimeEnvironmentError(
         f"the Ray cluster at {gcs_address} answers without a token: anybody who reaches it can run code on it with "
         "your credentials. Start it with RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH on every node "
         "(docs/cluster.md), or accept the risk with --insecure-cluster (run.allow_unauthenticated: true)"
@@ -152,7 +152,7 @@ def _connect(address: str | None) -> None:
     try:
         connect()
     except Exception as error:  # Ray reports a node that does not start in time with a bare Exception
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"no Ray cluster at {address or 'this machine'}: {error}; a cluster that was started with a token needs "
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH here too (docs/cluster.md)"
         ) from error
@@ -161,14 +161,14 @@ def _connect(address: str | None) -> None:
 
 
 def check_reachable(address: str) -> None:
-    """Raise EnvironmentProblem at once if nothing listens there. Ray itself would try for two minutes."""
+    """Raise RuntimeEnvironmentError at once if nothing listens there. Ray itself would try for two minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), _REACH_S).close()
     except OSError as error:
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"nothing answers at {address} ({error}); give host:port of a Ray head (`ray start --head`), or no address "
             "to start a cluster on this machine"
         ) from error

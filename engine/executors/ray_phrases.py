@@ -23,7 +23,7 @@ from engine.executors.ray_actor_handle import first_line
 from engine.executors.ray_cluster import cluster, cluster_resources, free_resources
 from engine.task import Factory
 from engine.worker.import_check import PACKAGES, check_packages, package_root
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 from schemas.labeler import FoundPhrases, PhraseFinder
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def find_phrases_in_order(
     """Yield each chunk with its phrases, in order. Chunks are drawn no faster than they are answered.
 
     factory: how an actor makes its phrase finder
-    raises:  EnvironmentProblem if actors find no place, or two die of the same chunk; what the finder raises
+    raises:  RuntimeEnvironmentError if actors find no place, or two die of the same chunk; what the finder raises
     """
     with cluster(address):
         pool = _PhraseActors(factory, actors, cpus_per_actor)
@@ -94,7 +94,7 @@ class _PhraseActors:
         looks = [handle.look.remote(PACKAGES) for handle in self._handles]
         placed, waiting = ray.wait(looks, num_returns=len(looks), timeout=timeout_s)
         if waiting:
-            raise EnvironmentProblem(self._explain_placement(len(placed), timeout_s))
+            raise RuntimeEnvironmentError(self._explain_placement(len(placed), timeout_s))
         for origins in ray.get(looks):
             check_packages(origins, package_root(), "a Ray worker")
 
@@ -137,7 +137,7 @@ class _PhraseActors:
     def _resubmit(self, chunk: _Chunk, reason: str) -> _Chunk:
         last = chunk.first + len(chunk.captions) - 1
         if chunk.tries == MAX_TRIES:
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"captions {chunk.first} to {last}: {MAX_TRIES} phrase actors died of them, the last one so: {reason}; "
                 "give them to one process (without actors) to see which"
             )

@@ -43,9 +43,9 @@ from engine.executors.ray_cluster import (
 from engine.settings import RunSettings
 from engine.storage.store import open_store
 from engine.task import Outcome, PoolState, Retry, Task, Trust, WorkerSpec
-from engine.telemetry.worker_output import keep_printed, printed
+from engine.telemetry.worker_output import read_output, save_outputs
 from engine.worker.import_check import check_packages, package_root
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 
 __all__ = ["TASKS_PER_ACTOR", "RayPool", "cluster"]
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class RayPool:
                 actor.kill()
             self._actors = []
             if self._outputs:
-                keep_printed(open_store(self._spec.output_url, self._spec.output_storage), self._outputs)
+                save_outputs(open_store(self._spec.output_url, self._spec.output_storage), self._outputs)
                 self._outputs = []
 
     def _start(self) -> ActorState:
@@ -139,13 +139,16 @@ class RayPool:
         return sum(actor.phase is Phase.PLACED for actor in self._actors)
 
     def _step_until(self, reached: Callable[[], bool], actors: int, copy_stragglers: bool = False) -> None:
-        """Process what happens until `reached`. Raise EnvironmentProblem after too long with fewer placed actors."""
+        """Process what happens until `reached`.
+
+        raises: RuntimeEnvironmentError after too long with fewer placed actors than `actors`
+        """
         deadline = time.monotonic() + self._run.placement_timeout_s
         while not reached():
             if self._count_placed() >= actors or any(actor.tasks for actor in self._actors):
                 deadline = time.monotonic() + self._run.placement_timeout_s
             elif time.monotonic() > deadline:
-                raise EnvironmentProblem(explain_placement(self._run, self._count_placed()))
+                raise RuntimeEnvironmentError(explain_placement(self._run, self._count_placed()))
             self._step(self._poll_s())
             self._check_actors()
             if copy_stragglers:
@@ -258,12 +261,14 @@ class RayPool:
         self, actor: ActorState, reason: str, is_blameless: bool, error: RayActorError | None = None
     ) -> None:
         """Replace an actor that is dead or counts as dead. Answers that it gave before count."""
-        printed_lines = [line for path in actor.outputs for line in printed(path).splitlines()[-_MAX_LINES:]]
+        printed_lines = [
+            line for path in actor.outputs for line in read_output(path).splitlines()[-_MAX_LINES:]
+        ]
         log.warning("a teacher actor died: %s", "\n  ".join([reason, *printed_lines]))
         actor.kill()  # one that is only unreachable must not work on next to its replacement
         self._failed_starts += actor.phase is Phase.STARTING and not is_blameless
         if self._failed_starts > MAX_FAILED_STARTS:
-            raise EnvironmentProblem(f"teacher actors cannot start: {error or reason}")
+            raise RuntimeEnvironmentError(f"teacher actors cannot start: {error or reason}")
         self._actors.remove(actor)
         if actor.phase is not Phase.LEAVING:
             self._actors.append(self._start())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 
 MAX_BYTES = 65_536
 MAX_CHARS = 2_000
@@ -25,24 +25,24 @@ class StoredCaption:
     cut_from: int | None = None
 
 
-def caption_from_bytes(data: bytes) -> StoredCaption:
-    """The caption in the bytes of a text member. Raises SampleRejected: CAP_LONG, CAP_UTF8, CAP_EMPTY."""
+def decode_caption(data: bytes) -> StoredCaption:
+    """The caption in the bytes of a text member. Raises SampleRejectedError: CAP_LONG, CAP_UTF8, CAP_EMPTY."""
     if len(data) > MAX_BYTES:
-        raise SampleRejected("CAP_LONG", f"{len(data)} bytes, at most {MAX_BYTES}")
+        raise SampleRejectedError("CAP_LONG", f"{len(data)} bytes, at most {MAX_BYTES}")
     try:
         return _clean(data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise SampleRejected("CAP_UTF8", f"byte {error.start}: {error.reason}") from error
+        raise SampleRejectedError("CAP_UTF8", f"byte {error.start}: {error.reason}") from error
 
 
-def caption_from_text(text: str) -> StoredCaption:
-    """The caption in a string of a json member. Raises SampleRejected: CAP_LONG, CAP_UTF8, CAP_EMPTY."""
+def clean_caption(text: str) -> StoredCaption:
+    """The caption in a string of a json member. Raises SampleRejectedError: CAP_LONG, CAP_UTF8, CAP_EMPTY."""
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError as error:
-        raise SampleRejected("CAP_UTF8", f"lone surrogate at {error.start}") from error
+        raise SampleRejectedError("CAP_UTF8", f"lone surrogate at {error.start}") from error
     if size > MAX_BYTES:
-        raise SampleRejected("CAP_LONG", f"{size} bytes, at most {MAX_BYTES}")
+        raise SampleRejectedError("CAP_LONG", f"{size} bytes, at most {MAX_BYTES}")
     return _clean(text)
 
 
@@ -50,7 +50,7 @@ def _clean(given: str) -> StoredCaption:
     kept = given if len(given) <= MAX_CHARS else _cut(given)
     text = _CONTROL.sub(" ", kept)
     if not any(char.isalnum() for char in text):
-        raise SampleRejected("CAP_EMPTY", f"no letter or digit in {len(text)} characters")
+        raise SampleRejectedError("CAP_EMPTY", f"no letter or digit in {len(text)} characters")
     return StoredCaption(text, len(given) if len(kept) < len(given) else None)
 
 

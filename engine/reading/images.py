@@ -25,7 +25,7 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
@@ -73,7 +73,7 @@ class DecodedImage:
 
 
 def decode_image(data: bytes) -> DecodedImage:
-    """Decode one image. Raises SampleRejected: IMG_EMPTY, IMG_FORMAT, IMG_SIZE, IMG_TRUNCATED, IMG_DECODE."""
+    """Decode one image. Raises SampleRejectedError: IMG_EMPTY, IMG_FORMAT, IMG_SIZE, IMG_TRUNCATED, IMG_DECODE."""
     picture, (width, height), orientation = decode_picture(data)
     return DecodedImage(np.asarray(picture), width, height, orientation)
 
@@ -81,25 +81,25 @@ def decode_image(data: bytes) -> DecodedImage:
 def decode_picture(data: bytes) -> tuple[Image.Image, tuple[int, int], int]:
     """The upright RGB picture, its stored size (width, height) and its EXIF turn; raises as `decode_image`."""
     if not data:
-        raise SampleRejected("IMG_EMPTY", "0 bytes")
+        raise SampleRejectedError("IMG_EMPTY", "0 bytes")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_header(image)
             if image.format in ("JPEG", "MPO"):
                 _check_scans(data)
             return _decode(image)
-    except SampleRejected:
+    except SampleRejectedError:
         raise
     except UnidentifiedImageError as error:
         code = "IMG_DECODE" if data.startswith(_MAGIC) else "IMG_FORMAT"
-        raise SampleRejected(code, f"no image that can be opened; first bytes {data[:12]!r}") from error
+        raise SampleRejectedError(code, f"no image that can be opened; first bytes {data[:12]!r}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise SampleRejected("IMG_SIZE", str(error)) from error
+        raise SampleRejectedError("IMG_SIZE", str(error)) from error
     except Exception as error:
         # Pillow's decoders raise nearly any type on hostile bytes (struct.error, IndexError, zlib.error, ...)
         truncated = "truncated" in str(error).lower() or isinstance(error, EOFError)
         code = "IMG_TRUNCATED" if truncated else "IMG_DECODE"
-        raise SampleRejected(code, f"{type(error).__name__}: {error}") from error
+        raise SampleRejectedError(code, f"{type(error).__name__}: {error}") from error
 
 
 def _check_header(image: Image.Image) -> None:
@@ -107,9 +107,9 @@ def _check_header(image: Image.Image) -> None:
     sides = sorted((width, height))
     too_long = sides[0] < MIN_SIDE or sides[1] > MAX_SIDE or sides[1] > MAX_ASPECT * sides[0]
     if too_long or width * height > MAX_PIXELS:
-        raise SampleRejected("IMG_SIZE", f"{width} x {height} px")
+        raise SampleRejectedError("IMG_SIZE", f"{width} x {height} px")
     if image.format == "TIFF" and image.info.get("compression", "raw") not in _TIFF_COMPRESSIONS:
-        raise SampleRejected("IMG_FORMAT", f"TIFF compression {image.info['compression']!r}")
+        raise SampleRejectedError("IMG_FORMAT", f"TIFF compression {image.info['compression']!r}")
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_tiles(image)
 
@@ -117,15 +117,15 @@ def _check_header(image: Image.Image) -> None:
 def _check_tiles(image: TiffImagePlugin.TiffImageFile) -> None:
     sides = [image.tag_v2.get(tag, 0) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)]
     if not all(isinstance(side, int) for side in sides):
-        raise SampleRejected("IMG_DECODE", f"a TIFF with tiles of {sides}")
+        raise SampleRejectedError("IMG_DECODE", f"a TIFF with tiles of {sides}")
     if sides[0] * sides[1] > max(MAX_TILE_PIXELS, 2 * image.width * image.height):
-        raise SampleRejected("IMG_SIZE", f"a TIFF with tiles of {sides[0]} x {sides[1]} px")
+        raise SampleRejectedError("IMG_SIZE", f"a TIFF with tiles of {sides[0]} x {sides[1]} px")
 
 
 def _check_scans(data: bytes) -> None:
     scans = data.count(b"\xff\xda")  # inside a scan such a pair is escaped, so only the marker itself counts
     if scans > MAX_SCANS:
-        raise SampleRejected("IMG_DECODE", f"a JPEG of {scans} scans, at most {MAX_SCANS}")
+        raise SampleRejectedError("IMG_DECODE", f"a JPEG of {scans} scans, at most {MAX_SCANS}")
 
 
 def _decode(image: Image.Image) -> tuple[Image.Image, tuple[int, int], int]:
@@ -161,7 +161,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return _from_16_bit(image)
     if image.mode == "F":
-        raise SampleRejected("IMG_FORMAT", "floating-point samples have no defined white")
+        raise SampleRejectedError("IMG_FORMAT", "floating-point samples have no defined white")
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba).convert("RGB")
@@ -171,7 +171,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _from_16_bit(image: Image.Image) -> Image.Image:
     samples = np.asarray(image).astype(np.int64)
     if samples.min() < 0 or samples.max() > 0xFFFF:
-        raise SampleRejected("IMG_FORMAT", f"samples {samples.min()}..{samples.max()}, expected 16 bits")
+        raise SampleRejectedError("IMG_FORMAT", f"samples {samples.min()}..{samples.max()}, expected 16 bits")
     grey = (samples >> 8).astype(np.uint8)
     grey[samples == image.info.get("transparency", -1)] = 255
     return Image.fromarray(grey).convert("RGB")

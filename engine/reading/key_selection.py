@@ -20,10 +20,10 @@ from engine.reading.formats.parquet_keys import KINDS, is_key, key_texts
 from engine.reading.raw_samples import RawSample
 from engine.reading.shards import Shard
 from engine.settings import StorageSettings
-from engine.storage.filesystems import absolute_url, open_filesystem, reaching
-from engine.storage.safe_parquet import UnfitFooter, footer_of, names_extension_type
-from schemas.digests import canonical_json, digest_of, sha256_hex, short
-from schemas.errors import ConfigError, Conflict, NotFound, SampleRejected
+from engine.storage.filesystems import absolute_url, open_filesystem, translate_store_errors
+from engine.storage.safe_parquet import UnsafeFooterError, has_extension_type, read_footer
+from schemas.digests import canonical_json, digest_of, sha256_hex, shorten_digest
+from schemas.errors import ConfigError, ConflictError, NotFoundError, SampleRejectedError
 
 MAX_KEYS = 5_000_000
 MAX_FILE_BYTES = 2**30
@@ -45,7 +45,7 @@ class Selection:
         """Keys that are asked for in a shard."""
         return self.by_shard.get(shard, frozenset()) if self.by_shard else self.everywhere
 
-    def names(self, shard: str) -> bool:
+    def may_include(self, shard: str) -> bool:
         """Whether anything of a shard may be asked for; without a shard column only reading it can tell."""
         return shard in self.by_shard if self.by_shard else True
 
@@ -70,13 +70,13 @@ class Selection:
 
 def selection_path(digest: str) -> str:
     """Where an output keeps a choice, so that workers and later runs need not find its file."""
-    return f"selections/{short(digest)}.jsonl"
+    return f"selections/{shorten_digest(digest)}.jsonl"
 
 
-def selection_from_bytes(data: bytes, digest: str, where: str) -> Selection:
-    """A choice in its written form. Raises Conflict when it is not the one of that digest."""
+def parse_selection(data: bytes, digest: str, where: str) -> Selection:
+    """A choice in its written form. Raises ConflictError when it is not the one of that digest."""
     if "sha256:" + sha256_hex(data) != digest:
-        raise Conflict(
+        raise ConflictError(
             f"{where} is not the choice of samples with {digest}; restore it or name its file anew"
         )
     rows = [json.loads(line) for line in data.splitlines()]
@@ -89,7 +89,7 @@ def load_selection(url: str, shards: Sequence[str], storage: StorageSettings | N
     """The choice in a file: text with one key a line, or Parquet with a column `key` and maybe `shard`.
 
     shards: the job's; the column `shard` holds their URLs, or as much of the end as is unique
-    raises: NotFound, and ConfigError for a file without keys, with too many, or with shards that the job has not
+    raises: NotFoundError, and ConfigError for a file without keys, with too many, or with shards that the job has not
     """
     where = absolute_url(url)
     data = _read(where, storage)
@@ -125,7 +125,7 @@ class SelectedShard:
         """See Shard."""
         for raw in self._shard.samples(first, count):
             chosen = raw.key in self._keys or (raw.rejected is not None and raw.rejected.code == KEY_BAD)
-            yield raw if chosen else RawSample(raw.index, raw.key, rejected=SampleRejected(CODE))
+            yield raw if chosen else RawSample(raw.index, raw.key, rejected=SampleRejectedError(CODE))
 
     def images(self, wanted: Sequence[RawSample]) -> Iterator[bytes]:
         """See Shard."""
@@ -156,7 +156,7 @@ class _ShardNames:
 def _read(where: str, storage: StorageSettings | None) -> bytes:
     filesystem, path = open_filesystem(where, storage)
     try:
-        with reaching(where):
+        with translate_store_errors(where):
             if not filesystem.isfile(path):  # a device has no end
                 raise FileNotFoundError(path)
             size = int(filesystem.size(path))
@@ -164,7 +164,7 @@ def _read(where: str, storage: StorageSettings | None) -> bytes:
                 raise ConfigError(f"input.only: {where} has {size} bytes, at most {MAX_FILE_BYTES}")
             return bytes(filesystem.cat_file(path))
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFound(f"input.only: {where} is no file; give one with a sample key a line") from error
+        raise NotFoundError(f"input.only: {where} is no file; give one with a sample key a line") from error
 
 
 def _lines(data: bytes, where: str) -> list[str]:
@@ -179,14 +179,14 @@ def _lines(data: bytes, where: str) -> list[str]:
 
 def _columns(data: bytes, where: str) -> pa.Table:
     try:
-        if names_extension_type(footer_of(io.BytesIO(data))):
+        if has_extension_type(read_footer(io.BytesIO(data))):
             raise ConfigError(f"input.only: {where} names an Arrow extension type; use columns of plain text")
         file = pq.ParquetFile(pa.BufferReader(data))
         names = [name for name in ("key", "shard") if name in file.schema_arrow.names]
         if "key" not in names:
             raise ConfigError(f"input.only: {where} has no column `key`, only {file.schema_arrow.names[:20]}")
         return file.read(columns=names, use_threads=False)
-    except (pa.ArrowException, OSError, UnfitFooter) as error:
+    except (pa.ArrowException, OSError, UnsafeFooterError) as error:
         raise ConfigError(f"input.only: {where} is not a readable Parquet file: {error}") from error
 
 
@@ -200,7 +200,7 @@ def _keys(table: pa.Table, where: str) -> list[str]:
     keys: list[str] = []
     for chunk in table.column("key").chunks:
         for key in key_texts(chunk, "key", len(keys)):
-            if isinstance(key, SampleRejected):
+            if isinstance(key, SampleRejectedError):
                 raise ConfigError(f"input.only: {where}: {key.detail}")
             keys.append(key)
     return keys

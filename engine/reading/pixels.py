@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.reading.formats.parquet import read_parquet_image
-from engine.reading.shard_cache import Spool, stat_shard
+from engine.reading.shard_cache import ShardCache, stat_shard
 from engine.settings import StorageSettings
 from engine.storage.filesystems import absolute_url, open_filesystem
-from schemas.errors import NotFound, ShardDamaged
+from schemas.errors import NotFoundError, ShardDamagedError
 from schemas.records import Pixels
 
 MOVED = "if the shards moved, name their new place with `--root WAS=NOW` (a training stream: `roots`)"
@@ -28,10 +28,10 @@ def read_pixels(
 
     pixels: a Pixels record or a row's plain `pixels` dictionary
     roots:  URL prefixes and what stands for them now, e.g. {"s3://a/": "/mnt/a/"}; the longest match counts
-    raises: NotFound when the file or the range is not there
+    raises: NotFoundError when the file or the range is not there
     """
     where = pixels if isinstance(pixels, Pixels) else Pixels.model_validate(dict(pixels))
-    url = absolute_url(rebase(where.url, roots or {}))
+    url = absolute_url(rebase_url(where.url, roots or {}))
     if where.row_group is not None and where.row is not None and where.column is not None:
         return _parquet_row(url, where.row_group, where.row, where.column, storage)
     filesystem, path = open_filesystem(url, storage)
@@ -40,15 +40,15 @@ def read_pixels(
     try:
         data = bytes(filesystem.cat_file(path, start=start, end=end))
     except FileNotFoundError as error:
-        raise NotFound(f"{url} does not exist; {MOVED}") from error
+        raise NotFoundError(f"{url} does not exist; {MOVED}") from error
     if where.length is not None and len(data) != where.length:
-        raise NotFound(
+        raise NotFoundError(
             f"{url}: {len(data)} of {where.length} bytes at {start}; the shard is not the one labelled"
         )
     return data
 
 
-def rebase(url: str, roots: Mapping[str, str]) -> str:
+def rebase_url(url: str, roots: Mapping[str, str]) -> str:
     """The URL with its longest matching prefix replaced."""
     matches = [prefix for prefix in roots if url.startswith(prefix)]
     if not matches:
@@ -59,7 +59,7 @@ def rebase(url: str, roots: Mapping[str, str]) -> str:
 
 def _parquet_row(url: str, row_group: int, row: int, column: str, storage: StorageSettings | None) -> bytes:
     try:
-        path = Path(url) if "://" not in url else Spool().fetch(stat_shard(url, storage), storage)
+        path = Path(url) if "://" not in url else ShardCache().fetch(stat_shard(url, storage), storage)
         return read_parquet_image(path, url, row_group, row, column)
-    except (ShardDamaged, FileNotFoundError) as error:
-        raise NotFound(f"{error}; {MOVED}") from error
+    except (ShardDamagedError, FileNotFoundError) as error:
+        raise NotFoundError(f"{error}; {MOVED}") from error

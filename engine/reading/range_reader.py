@@ -11,11 +11,11 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from engine.reading.pixels import read_pixels, rebase
+from engine.reading.pixels import read_pixels, rebase_url
 from engine.reading.shards import MAX_MEMBER_BYTES
 from engine.settings import StorageSettings
 from engine.storage.filesystems import absolute_url
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 
 _OPEN_FILES = 64
 
@@ -43,19 +43,19 @@ class RangeReader:
         self._lock = threading.Lock()
 
     def read(self, pixels: Mapping[str, Any]) -> bytes:
-        """The stored image bytes. Raises NotFound when the file or the range is not there."""
+        """The stored image bytes. Raises NotFoundError when the file or the range is not there."""
         offset, length = pixels.get("offset"), pixels.get("length")
         if offset is None or length is None or "://" in (path := self._path(pixels["url"])):
             return read_pixels(pixels, self._roots, self._storage)
         if offset < 0 or length > MAX_MEMBER_BYTES:
-            raise NotFound(
+            raise NotFoundError(
                 f"{path}: {length} bytes at {offset} are no image's place (at most {MAX_MEMBER_BYTES} bytes); "
                 "write the view again"
             )
         file = self._file(path)
         data = os.pread(file.number, length, offset)
         if len(data) != length:
-            raise NotFound(
+            raise NotFoundError(
                 f"{path}: {len(data)} of {length} bytes at {offset}; the shard is not the one labelled"
             )
         return data
@@ -63,7 +63,7 @@ class RangeReader:
     def _path(self, url: str) -> str:
         with self._lock:
             if url not in self._paths:
-                self._paths[url] = absolute_url(rebase(url, self._roots))
+                self._paths[url] = absolute_url(rebase_url(url, self._roots))
                 if len(self._paths) > _OPEN_FILES:
                     self._paths.popitem(last=False)
             return self._paths[url]
@@ -82,6 +82,6 @@ def _opened(path: str) -> _OpenFile:
     try:
         return _OpenFile(path)
     except FileNotFoundError as error:
-        raise NotFound(
+        raise NotFoundError(
             f"{path} does not exist; if the shards moved, name their new place in `roots`"
         ) from error

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.reading.captions import StoredCaption
-from engine.redaction import url_without_secrets
+from engine.redaction import strip_url_secrets
 from schemas.digests import canonical_json
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from schemas.labeler import Spans
 from schemas.records import Pixels
 
@@ -25,7 +25,7 @@ CUT_FROM = "caption_cut_from"
 
 
 @dataclass(frozen=True)
-class Source:
+class SampleSource:
     """Where a sample came from, as its shard tells."""
 
     url: str | None = None
@@ -43,20 +43,20 @@ class RawSample:
     key: str
     pixels: Pixels | None = None
     caption: str = ""
-    source: Source = field(default_factory=Source)
+    source: SampleSource = field(default_factory=SampleSource)
     meta: Mapping[str, Any] = field(default_factory=dict)
-    rejected: SampleRejected | None = None
+    rejected: SampleRejectedError | None = None
     spans: Spans = ()
 
 
-def source_of(fields: Mapping[str, Any]) -> Source:
+def parse_source(fields: Mapping[str, Any]) -> SampleSource:
     """The source fields of a json member or a row; a value of the wrong type counts as absent.
 
     A signed URL loses its signature: evidence is kept and passed on for longer than such a URL should be.
     """
     digest, url = _text(fields.get("sha256")), _text(fields.get("url", fields.get("URL")))
-    return Source(
-        url=None if url is None else url_without_secrets(url),
+    return SampleSource(
+        url=None if url is None else strip_url_secrets(url),
         sha256=digest if digest and _SHA256.fullmatch(digest) else None,
         license=_text(fields.get("license", fields.get("LICENSE"))),
         original_width=_side(fields.get("original_width")),
@@ -64,10 +64,10 @@ def source_of(fields: Mapping[str, Any]) -> Source:
     )
 
 
-def meta_of(fields: Mapping[str, Any], keep: Sequence[str], caption: StoredCaption) -> dict[str, Any]:
+def collect_meta(fields: Mapping[str, Any], keep: Sequence[str], caption: StoredCaption) -> dict[str, Any]:
     """The kept fields that the sample has, and the caption's length where it was cut.
 
-    raises: SampleRejected JSON_BAD when a kept value cannot be written as UTF-8
+    raises: SampleRejectedError JSON_BAD when a kept value cannot be written as UTF-8
     """
     meta = {name: fields[name] for name in keep if name in fields}
     if caption.cut_from is not None:
@@ -75,7 +75,7 @@ def meta_of(fields: Mapping[str, Any], keep: Sequence[str], caption: StoredCapti
     try:
         canonical_json(meta).decode("utf-8")
     except ValueError as error:
-        raise SampleRejected("JSON_BAD", f"a field named in input.keep: {error}") from error
+        raise SampleRejectedError("JSON_BAD", f"a field named in input.keep: {error}") from error
     return meta
 
 

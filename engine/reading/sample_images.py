@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.reading.images import DecodedImage, decode_image
-from engine.reading.raw_samples import Source
+from engine.reading.raw_samples import SampleSource
 from engine.reading.shards import MAX_MEMBER_BYTES
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 
 ASPECT_TOLERANCE = 0.02
 MIN_BAND_PX = 8
@@ -20,10 +20,15 @@ BLEED_PX = 16
 BAND_TOLERANCE = 12
 
 
-def decode_sample_image(data: bytes, source: Source) -> DecodedImage:
-    """Decode a sample's image. Raises SampleRejected: MEMBER_LARGE, FRAME_PADDED and what `decode_image` raises."""
+def decode_sample_image(data: bytes, source: SampleSource) -> DecodedImage:
+    """Decode a sample's image.
+
+    Raises SampleRejectedError: MEMBER_LARGE, FRAME_PADDED and what `decode_image` raises.
+    """
     if len(data) > MAX_MEMBER_BYTES:
-        raise SampleRejected("MEMBER_LARGE", f"an image of {len(data)} bytes, at most {MAX_MEMBER_BYTES}")
+        raise SampleRejectedError(
+            "MEMBER_LARGE", f"an image of {len(data)} bytes, at most {MAX_MEMBER_BYTES}"
+        )
     decoded = decode_image(data)
     if source.original_width and source.original_height:
         _check_frame(decoded.rgb_u8, source.original_width, source.original_height)
@@ -35,7 +40,7 @@ def _check_frame(rgb_u8: NDArray[np.uint8], original_width: int, original_height
     for width, height in ((original_width, original_height), (original_height, original_width)):
         band = band_px(rgb_u8, width, height)
         if band:
-            raise SampleRejected(
+            raise SampleRejectedError(
                 "FRAME_PADDED",
                 f"{original_width} x {original_height} px became a square of {rgb_u8.shape[0]} px with borders of "
                 f"{band} px; download with resize_mode keep_ratio",

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from engine.settings import StorageSettings
-from engine.storage.filesystems import absolute_url, check_shard_url, open_filesystem, reaching
-from engine.storage.retry import tried_again
-from schemas.errors import ConfigError, NotFound
+from engine.storage.filesystems import absolute_url, check_shard_url, open_filesystem, translate_store_errors
+from engine.storage.retry import with_retries
+from schemas.errors import ConfigError, NotFoundError
 
 MAX_URLS = 10_000_000
 MAX_LIST_BYTES = 2**30
@@ -23,7 +23,7 @@ _QUERY = re.compile(r"://.*\?[\w.~-]+=")  # as of a signed URL; any other `?` st
 def expand_urls(patterns: Sequence[str], storage: StorageSettings | None = None) -> list[str]:
     """Every shard that the patterns name, as absolute URLs; `@FILE` stands for the patterns in it, one a line.
 
-    raises: NotFound for a glob without a match, ConfigError for a malformed brace or too many names
+    raises: NotFoundError for a glob without a match, ConfigError for a malformed brace or too many names
     """
     urls: dict[str, None] = {}
     for pattern in _listed(patterns, storage):
@@ -49,17 +49,17 @@ def _listed(patterns: Sequence[str], storage: StorageSettings | None) -> Iterato
             yield line
 
 
-@tried_again
+@with_retries
 def _lines_of(where: str, storage: StorageSettings | None) -> list[str]:
     """Lines of a shard list without blank ones and `#` comments."""
     filesystem, path = open_filesystem(where, storage)
     try:
-        with reaching(where):
+        with translate_store_errors(where):
             if (size := int(filesystem.size(path))) > MAX_LIST_BYTES:
                 raise ConfigError(f"input.urls: {where} has {size} bytes, at most {MAX_LIST_BYTES}")
             text = bytes(filesystem.cat_file(path)).decode("utf-8")
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFound(f"input.urls: the list {where} is no file") from error
+        raise NotFoundError(f"input.urls: the list {where} is no file") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"input.urls: {where} is not UTF-8 text (byte {error.start})") from None
     lines = [line.strip() for line in text.splitlines()]
@@ -100,13 +100,13 @@ def _alternatives(body: str, pattern: str) -> Iterator[str]:
         yield str(number).zfill(width)
 
 
-@tried_again
+@with_retries
 def _glob(pattern: str, storage: StorageSettings | None) -> list[str]:
     pattern = absolute_url(pattern)
     filesystem, path = open_filesystem(pattern, storage)
     protocol = pattern.split("://", 1)[0] + "://" if "://" in pattern else ""
-    with reaching(pattern):
+    with translate_store_errors(pattern):
         names = sorted(name for name in filesystem.glob(path) if filesystem.isfile(name))
     if not names:
-        raise NotFound(f"input.urls: no file matches {pattern}")
+        raise NotFoundError(f"input.urls: no file matches {pattern}")
     return [absolute_url(protocol + name.lstrip("/") if protocol else name) for name in names]

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine.reading.captions import MAX_BYTES as MAX_CAPTION_BYTES
-from engine.reading.captions import StoredCaption, caption_from_bytes, caption_from_text
+from engine.reading.captions import StoredCaption, clean_caption, decode_caption
 from engine.reading.formats.parquet import ParquetTable, image_bytes
 from engine.reading.formats.tar import Member, read_members
 from engine.reading.formats.tar_grouping import TarSample, group_members
 from engine.reading.given_spans import CODE as SPANS_BAD
-from engine.reading.given_spans import given_spans
-from engine.reading.raw_samples import RawSample, meta_of, source_of
+from engine.reading.given_spans import parse_spans
+from engine.reading.raw_samples import RawSample, collect_meta, parse_source
 from engine.reading.strict_json import MAX_BYTES as MAX_JSON_BYTES
 from engine.reading.strict_json import load_object
 from engine.settings import ReadingSettings
-from schemas.errors import SampleRejected, ShardDamaged
+from schemas.errors import SampleRejectedError, ShardDamagedError
 from schemas.labeler import Spans
 from schemas.ledger import KeyForm
 from schemas.records import Pixels
@@ -47,7 +47,7 @@ class Shard(Protocol):
 
 
 def open_shard(path: Path, url: str, reading: ReadingSettings) -> Shard:
-    """Open a local copy of the shard at `url` and check it to its end. Raises ShardDamaged."""
+    """Open a local copy of the shard at `url` and check it to its end. Raises ShardDamagedError."""
     return (
         TarShard(path, url, reading) if reading.format == "webdataset" else ParquetShard(path, url, reading)
     )
@@ -60,8 +60,8 @@ class TarShard:
         self._path, self._url, self._reading = path, url, reading
         try:
             self._samples = group_members(read_members(path))
-        except ShardDamaged as damage:
-            raise ShardDamaged(damage.code, f"{url}: {damage.detail}") from damage
+        except ShardDamagedError as damage:
+            raise ShardDamagedError(damage.code, f"{url}: {damage.detail}") from damage
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -72,7 +72,7 @@ class TarShard:
             sample = self._samples[index]
             try:
                 yield self._read(index, sample)
-            except SampleRejected as rejected:
+            except SampleRejectedError as rejected:
                 yield RawSample(index, sample.key, rejected=rejected)
 
     def images(self, wanted: Sequence[RawSample]) -> Iterator[bytes]:
@@ -92,20 +92,20 @@ class TarShard:
             sample.key,
             Pixels(url=self._url, offset=image.offset, length=image.size_bytes),
             caption.text,
-            source_of(fields),
-            meta_of(fields, self._reading.keep, caption),
+            parse_source(fields),
+            collect_meta(fields, self._reading.keep, caption),
             spans=_spans(fields, self._reading.spans, caption),
         )
 
     def _image_member(self, sample: TarSample) -> Member:
-        if sample.stray:
-            raise SampleRejected("IMG_MISSING", f"member {sample.key[:80]!r} has no key or no extension")
-        if sample.doubled:
-            raise SampleRejected("DUP_MEMBER", f"more than one .{sample.doubled[0]}")
+        if sample.is_stray:
+            raise SampleRejectedError("IMG_MISSING", f"member {sample.key[:80]!r} has no key or no extension")
+        if sample.duplicates:
+            raise SampleRejectedError("DUP_MEMBER", f"more than one .{sample.doubled[0]}")
         for suffix in self._reading.image:
             if suffix in sample.members:
                 return _bounded(sample.members[suffix])
-        raise SampleRejected(
+        raise SampleRejectedError(
             "IMG_MISSING", f"members: {sorted(sample.members)[:8]}, wanted {self._reading.image}"
         )
 
@@ -119,12 +119,16 @@ class TarShard:
             return _caption_field(fields, wanted.removeprefix("json:"))
         member = sample.members.get(wanted)
         if member is None:
-            raise SampleRejected("CAP_MISSING", f"members: {sorted(sample.members)[:8]}, wanted .{wanted}")
-        return caption_from_bytes(self._bytes(member, MAX_CAPTION_BYTES, "CAP_LONG"))
+            raise SampleRejectedError(
+                "CAP_MISSING", f"members: {sorted(sample.members)[:8]}, wanted .{wanted}"
+            )
+        return decode_caption(self._bytes(member, MAX_CAPTION_BYTES, "CAP_LONG"))
 
     def _bytes(self, member: Member, most: int, code: str) -> bytes:
         if member.size_bytes > most:
-            raise SampleRejected(code, f"{member.name[:80]!r}: {member.size_bytes} bytes, at most {most}")
+            raise SampleRejectedError(
+                code, f"{member.name[:80]!r}: {member.size_bytes} bytes, at most {most}"
+            )
         with open(self._path, "rb") as file:
             file.seek(member.offset)
             return file.read(member.size_bytes)
@@ -143,7 +147,7 @@ class ParquetShard:
     def samples(self, first: int, count: int) -> Iterator[RawSample]:
         """See Shard."""
         for index, (group, row, values, found) in enumerate(self._table.read(first, count, False), first):
-            if isinstance(found, SampleRejected):
+            if isinstance(found, SampleRejectedError):
                 yield RawSample(index, "", rejected=found)
                 continue
             key = str(index) if found is None else found
@@ -152,7 +156,7 @@ class ParquetShard:
                 column = self._table.image_column
                 pixels = Pixels(url=self._url, row_group=group, row=row, column=column)
                 yield self._read(index, key, pixels, values, fields)
-            except SampleRejected as rejected:
+            except SampleRejectedError as rejected:
                 yield RawSample(index, key, rejected=rejected)
 
     def key_form(self) -> KeyForm:
@@ -175,16 +179,16 @@ class ParquetShard:
     ) -> RawSample:
         stored = values[self._table.caption_column]
         if stored is None:
-            raise SampleRejected("CAP_MISSING", f"column {self._table.caption_column!r} is null")
-        caption = caption_from_bytes(stored)
-        meta = meta_of(fields, self._reading.keep, caption)
+            raise SampleRejectedError("CAP_MISSING", f"column {self._table.caption_column!r} is null")
+        caption = decode_caption(stored)
+        meta = collect_meta(fields, self._reading.keep, caption)
         spans = _spans(fields, self._reading.spans, caption)
-        return RawSample(index, key, pixels, caption.text, source_of(fields), meta, spans=spans)
+        return RawSample(index, key, pixels, caption.text, parse_source(fields), meta, spans=spans)
 
 
 def _bounded(member: Member) -> Member:
     if member.size_bytes > MAX_MEMBER_BYTES:
-        raise SampleRejected(
+        raise SampleRejectedError(
             "MEMBER_LARGE", f"{member.name[:80]!r}: {member.size_bytes} bytes, at most {MAX_MEMBER_BYTES}"
         )
     return member
@@ -193,8 +197,10 @@ def _bounded(member: Member) -> Member:
 def _caption_field(fields: Mapping[str, Any], name: str) -> StoredCaption:
     value = fields.get(name)
     if not isinstance(value, str):
-        raise SampleRejected("CAP_MISSING", f"json field {name!r} is {type(value).__name__}, expected text")
-    return caption_from_text(value)
+        raise SampleRejectedError(
+            "CAP_MISSING", f"json field {name!r} is {type(value).__name__}, expected text"
+        )
+    return clean_caption(value)
 
 
 def _spans(fields: Mapping[str, Any], wanted: str | None, caption: StoredCaption) -> Spans:
@@ -202,8 +208,8 @@ def _spans(fields: Mapping[str, Any], wanted: str | None, caption: StoredCaption
         return ()
     name = wanted.removeprefix("json:")
     if name not in fields:  # of a column that would be the shard's fault
-        raise SampleRejected(SPANS_BAD, f"no json field {name!r}; write [] where none are given")
-    return given_spans(fields[name], caption)
+        raise SampleRejectedError(SPANS_BAD, f"no json field {name!r}; write [] where none are given")
+    return parse_spans(fields[name], caption)
 
 
 def _decoded(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """JSON from strangers: standard numbers only, bounded in size and depth.
 
-Promise: whatever the bytes, the answer is a value or SampleRejected("JSON_BAD"), in bounded memory and stack.
+Promise: whatever the bytes, the answer is a value or SampleRejectedError("JSON_BAD"), in bounded memory and stack.
 """
 
 from __future__ import annotations
@@ -8,25 +8,25 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
 
 
 def load_object(data: bytes) -> dict[str, Any]:
-    """The JSON object in the bytes. Raises SampleRejected with JSON_BAD and the reason."""
+    """The JSON object in the bytes. Raises SampleRejectedError with JSON_BAD and the reason."""
     if len(data) > MAX_BYTES:
-        raise SampleRejected("JSON_BAD", f"{len(data)} bytes, at most {MAX_BYTES} are read")
+        raise SampleRejectedError("JSON_BAD", f"{len(data)} bytes, at most {MAX_BYTES} are read")
     try:
         text = data.decode("utf-8")
         if _depth(text) > MAX_DEPTH:
             raise ValueError(f"nested deeper than {MAX_DEPTH}")
         value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        raise SampleRejected("JSON_BAD", str(error)) from error
+        raise SampleRejectedError("JSON_BAD", str(error)) from error
     if not isinstance(value, dict):
-        raise SampleRejected("JSON_BAD", f"expected an object, found {type(value).__name__}")
+        raise SampleRejectedError("JSON_BAD", f"expected an object, found {type(value).__name__}")
     return value
 
 

@@ -11,15 +11,15 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 
 KEY, SHARD = "key", "shard"
 
 
 def read_text(path: Path, option: str) -> str:
-    """The text of a file. option: how the command line calls it. Raises NotFound, ConfigError for no UTF-8."""
+    """The text of a file. option: how the command line calls it. Raises NotFoundError, ConfigError for no UTF-8."""
     if not path.is_file():
-        raise NotFound(f"{option} {path}: no such file")
+        raise NotFoundError(f"{option} {path}: no such file")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -29,7 +29,7 @@ def read_text(path: Path, option: str) -> str:
 
 
 def read_json(path: Path, option: str) -> Any:
-    """The JSON value of a file. Raises NotFound, ConfigError for no JSON or an object that names a field twice."""
+    """The JSON value of a file. Raises NotFoundError, ConfigError for no JSON or an object that names a field twice."""
     try:
         return json.loads(read_text(path, option), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
@@ -39,7 +39,8 @@ def read_json(path: Path, option: str) -> Any:
 def read_key_map(path: Path, names: tuple[str, ...]) -> list[dict[str, str]]:
     """Rows of a CSV that ties samples of shards to names: columns shard, key and at least one of `names`.
 
-    raises: NotFound; ConfigError for no such table, a row without shard, key or name, a sample that stands there twice
+    raises: NotFoundError; ConfigError for no such table, a row without shard, key or name, a sample that stands there
+            twice
     """
     where = f"--key-map {path}"
     rows = _table(read_text(path, "--key-map"), where)

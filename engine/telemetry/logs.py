@@ -17,7 +17,7 @@ from typing import Literal, TextIO
 
 from pydantic import Field
 
-from engine.redaction import redacted
+from engine.redaction import redact
 from schemas.errors import ConfigError
 from schemas.settings import Settings
 
@@ -38,7 +38,7 @@ class LogSettings(Settings):
 _current = LogSettings()
 
 
-def log_settings(text: str | None = None) -> LogSettings:
+def parse_log_settings(text: str | None = None) -> LogSettings:
     """`json`, `text`, `debug`, `json,debug`: a format, a level or both; none: the variable GROUNDSWELL_LOG.
 
     raises: ConfigError for another word
@@ -58,11 +58,11 @@ def log_settings(text: str | None = None) -> LogSettings:
     return LogSettings.model_validate({"level": default} | found)
 
 
-def configure(settings: LogSettings, **about: str | int) -> None:
+def configure(settings: LogSettings, **log_context: str | int) -> None:
     """Send our rooms' lines to stderr in that form; calling it again replaces the earlier one."""
     global _current
     _current = settings
-    _about.set({**about})
+    _about.set({**log_context})
     handler = _Stderr()
     handler.setFormatter(_Json() if settings.format == "json" else _Text())
     for room in ROOMS:
@@ -71,13 +71,13 @@ def configure(settings: LogSettings, **about: str | int) -> None:
         logger.setLevel(settings.level.upper())
 
 
-def current() -> LogSettings:
+def current_settings() -> LogSettings:
     """What was configured last in this process."""
     return _current
 
 
 @contextmanager
-def about(**names: str | int) -> Iterator[None]:
+def log_context(**names: str | int) -> Iterator[None]:
     """Within, every line of this thread names these things too: run, unit, attempt."""
     token = _about.set((_about.get() or {}) | names)
     try:
@@ -100,7 +100,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))[:MAX_TEXT]
+        return redact(super().format(record))[:MAX_TEXT]
 
 
 class _Json(logging.Formatter):
@@ -110,8 +110,8 @@ class _Json(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             **(_about.get() or {}),
-            "message": redacted(record.getMessage())[:MAX_TEXT],
+            "message": redact(record.getMessage())[:MAX_TEXT],
         }
         if record.exc_info:
-            line["traceback"] = redacted(self.formatException(record.exc_info))[-MAX_TEXT:]
+            line["traceback"] = redact(self.formatException(record.exc_info))[-MAX_TEXT:]
         return json.dumps(line, ensure_ascii=False)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from schemas.labeler import DecoyLabeler, Labeler, Prepared
+from schemas.labeler import DecoyLabeler, Labeler, PreparedSample
 from schemas.ledger import SnapshotEntry
 from schemas.records import Region, Sample
 
@@ -38,18 +38,18 @@ class Meter(Protocol):
         """Add to a counter."""
         ...
 
-    def took(self, name: str, seconds: float) -> None:
+    def observe(self, name: str, seconds: float) -> None:
         """Note one time."""
         ...
 
 
-class NoMeter:
+class NullMeter:
     """Nobody scrapes."""
 
     def count(self, name: str, number: float = 1, **labels: str) -> None:
         """See Meter."""
 
-    def took(self, name: str, seconds: float) -> None:
+    def observe(self, name: str, seconds: float) -> None:
         """See Meter."""
 
 
@@ -82,22 +82,22 @@ class TimedLabeler:
     def batch_size(self, rows: int) -> None:
         self._labeler.batch_size = rows
 
-    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         """See Labeler."""
         return self._labeler.prepare(sample, image_rgb_u8)
 
-    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         """See DecoyLabeler; asked for only of a labeler that is one."""
         assert isinstance(self._labeler, DecoyLabeler)
         return self._labeler.prepare_decoys(sample, image_rgb_u8)
 
-    def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
+    def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:
         """See Labeler."""
         began = time.perf_counter()
         if self._ended is not None:
-            self._meter.took("groundswell_wait_seconds", began - self._ended)
+            self._meter.observe("groundswell_wait_seconds", began - self._ended)
         try:
             return self._labeler.label(batch)
         finally:
             self._ended = time.perf_counter()
-            self._meter.took("groundswell_batch_seconds", self._ended - began)
+            self._meter.observe("groundswell_batch_seconds", self._ended - began)

@@ -22,7 +22,7 @@ class RayMeter:
             with suppress(Exception):
                 _counter(name).inc(number, tags=labels)
 
-    def took(self, name: str, seconds: float) -> None:
+    def observe(self, name: str, seconds: float) -> None:
         """See Meter."""
         with suppress(Exception):
             _histogram(name).observe(max(seconds, 0.0))

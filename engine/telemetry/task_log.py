@@ -13,23 +13,23 @@ from contextlib import AbstractContextManager, contextmanager
 
 from engine.task import Outcome, Task
 from engine.telemetry import logs
-from engine.telemetry.metrics import Meter, NoMeter, TimedLabeler, count_entry
+from engine.telemetry.metrics import Meter, NullMeter, TimedLabeler, count_entry
 from schemas.labeler import Labeler
 
 log = logging.getLogger(__name__)
 
 
-class Telling:
+class TaskLog:
     """One worker's. Each thread of it tells of its own task."""
 
     def __init__(self, run_name: str, meter: Meter | None = None) -> None:
-        self._run_name, self._meter = run_name, meter or NoMeter()
+        self._run_name, self._meter = run_name, meter or NullMeter()
         self._thread = threading.local()
 
     def about(self, task: Task) -> AbstractContextManager[None]:
         """Within, log lines name the task."""
         self._thread.busy_s = None
-        return logs.about(run=self._run_name, unit=task.name, attempt=task.attempt)
+        return logs.log_context(run=self._run_name, unit=task.name, attempt=task.attempt)
 
     def labeler(self, labeler: Labeler) -> TimedLabeler:
         """The labeler, with its batches timed."""
@@ -52,6 +52,6 @@ class Telling:
         elif outcome.entry is not None and busy_s is not None:  # else an earlier run had committed it
             samples, regions = outcome.entry.counts.samples_in, outcome.entry.regions
             log.info("committed: %d samples, %d regions, %.1f s", samples, regions, busy_s)
-            self._meter.took("groundswell_unit_seconds", busy_s)
+            self._meter.observe("groundswell_unit_seconds", busy_s)
             count_entry(self._meter, outcome.entry)
         return outcome.model_copy(update={"busy_s": busy_s})

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from engine.redaction import redacted
+from engine.redaction import redact
 from engine.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ MAX_BYTES = 256 * 1024
 _RAYS_OWN = (":job_id:", ":actor_name:", ":task_name:")
 
 
-def printed(path: str) -> str:
+def read_output(path: str) -> str:
     """The end of what a worker of this machine printed; empty for one elsewhere."""
     if not os.path.isfile(path):  # a terminal or a pipe would keep a reader waiting
         return ""
@@ -29,11 +29,11 @@ def printed(path: str) -> str:
     return "\n".join(line for line in lines if line.strip() and not line.startswith(_RAYS_OWN))
 
 
-def keep_printed(store: Store, paths: Iterable[str]) -> None:
+def save_outputs(store: Store, paths: Iterable[str]) -> None:
     """Put what workers printed under `logs/` of the output, a file a worker and stream, where there is anything."""
     for path in paths:
         try:
-            text = redacted(printed(path))
+            text = redact(read_output(path))
             if text:
                 store.put(f"{FOLDER}/{Path(path).name}.log", text.encode() + b"\n")
         except (

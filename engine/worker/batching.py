@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from schemas.errors import EnvironmentProblem, OutOfMemory, SampleRejected
-from schemas.labeler import Labeler, Prepared
+from schemas.errors import OutOfMemoryError, RuntimeEnvironmentError, SampleRejectedError
+from schemas.labeler import Labeler, PreparedSample
 from schemas.records import Region
 
 log = logging.getLogger(__name__)
@@ -27,12 +27,14 @@ class BatchAnswer(Generic[Position]):
 
     position: Position
     regions: tuple[Region, ...] = ()
-    rejected: SampleRejected | None = None
+    rejected: SampleRejectedError | None = None
 
 
-def ask(labeler: Labeler, prepared: Iterable[tuple[Position, Prepared]]) -> Iterator[BatchAnswer[Position]]:
+def ask(
+    labeler: Labeler, prepared: Iterable[tuple[Position, PreparedSample]]
+) -> Iterator[BatchAnswer[Position]]:
     """Yield an answer for each (position, prepared) pair. Batches are filled in the order of arrival."""
-    waiting: dict[tuple[bool, tuple[int, ...]], list[tuple[Position, Prepared]]] = {}
+    waiting: dict[tuple[bool, tuple[int, ...]], list[tuple[Position, PreparedSample]]] = {}
     for item in prepared:
         kind = (item[1].second_pass, item[1].bucket)
         group = waiting.setdefault(kind, [])
@@ -44,19 +46,19 @@ def ask(labeler: Labeler, prepared: Iterable[tuple[Position, Prepared]]) -> Iter
 
 
 def _ask_group(
-    labeler: Labeler, group: Sequence[tuple[Position, Prepared]]
+    labeler: Labeler, group: Sequence[tuple[Position, PreparedSample]]
 ) -> Iterator[BatchAnswer[Position]]:
     if len(group) > labeler.batch_size:  # the batch size was lowered meanwhile
         yield from _ask_halves(labeler, group)
         return
-    rows: list[Prepared | None] = [item for _, item in group]
+    rows: list[PreparedSample | None] = [item for _, item in group]
     rows += [None] * (labeler.batch_size - len(rows))
     recover: Callable[[], Iterator[BatchAnswer[Position]]] | None = None
     try:
         answers = labeler.label(rows)
-    except EnvironmentProblem:
+    except RuntimeEnvironmentError:
         raise
-    except (OutOfMemory, MemoryError) as error:
+    except (OutOfMemoryError, MemoryError) as error:
         recover = _recover_from_memory_error(labeler, group, str(error) or type(error).__name__)
     except Exception as error:  # counts as the sample's error until every sample fails
         recover = _recover_from_error(labeler, group, error)
@@ -65,7 +67,7 @@ def _ask_group(
         yield from recover()
         return
     if len(answers) != len(rows):
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"the teacher returned {len(answers)} answers for {len(rows)} rows; its labeler is broken"
         )
     for (position, _), regions in zip(group, answers, strict=False):
@@ -73,31 +75,31 @@ def _ask_group(
 
 
 def _recover_from_error(
-    labeler: Labeler, group: Sequence[tuple[Position, Prepared]], error: Exception
+    labeler: Labeler, group: Sequence[tuple[Position, PreparedSample]], error: Exception
 ) -> Callable[[], Iterator[BatchAnswer[Position]]]:
     if len(group) > 1:
         return lambda: _ask_halves(labeler, group)
     position = group[0][0]
-    if isinstance(error, SampleRejected):
-        rejected = SampleRejected(error.code, error.detail)
+    if isinstance(error, SampleRejectedError):
+        rejected = SampleRejectedError(error.code, error.detail)
     else:
-        rejected = SampleRejected("TEACHER_ERROR", f"{type(error).__name__}: {error}")
+        rejected = SampleRejectedError("TEACHER_ERROR", f"{type(error).__name__}: {error}")
     return lambda: iter([BatchAnswer(position, rejected=rejected)])
 
 
 def _recover_from_memory_error(
-    labeler: Labeler, group: Sequence[tuple[Position, Prepared]], message: str
+    labeler: Labeler, group: Sequence[tuple[Position, PreparedSample]], message: str
 ) -> Callable[[], Iterator[BatchAnswer[Position]]]:
     if labeler.batch_size > 1:
         labeler.batch_size //= 2
         log.warning("out of memory; batches have %d rows from now on", labeler.batch_size)
         return lambda: _ask_group(labeler, group)
-    rejected = SampleRejected("OOM", message)
+    rejected = SampleRejectedError("OOM", message)
     return lambda: (BatchAnswer(position, rejected=rejected) for position, _ in group)
 
 
 def _ask_halves(
-    labeler: Labeler, group: Sequence[tuple[Position, Prepared]]
+    labeler: Labeler, group: Sequence[tuple[Position, PreparedSample]]
 ) -> Iterator[BatchAnswer[Position]]:
     middle = (len(group) + 1) // 2
     yield from _ask_group(labeler, group[:middle])

@@ -15,7 +15,7 @@ import numpy as np
 from engine.worker.evidence_rows import mark_dropped
 from engine.worker.regions import evidence_regions
 from schemas.errors import GroundswellError
-from schemas.labeler import DecoyChooser, DecoyLabeler, Prepared
+from schemas.labeler import DecoyChooser, DecoyLabeler, PreparedSample
 from schemas.records import Region, Sample
 from schemas.rows import EvidenceRow, PhraseRow, RegionRow
 from schemas.settings import EvidenceSettings
@@ -40,7 +40,7 @@ class DecoyPass:
         self._chooser, self._labeler, self._evidence = chooser, labeler, evidence
         self._answers: dict[int, _DecoyAnswer] = {}
 
-    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared | None:
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample | None:
         """Choose decoys for a sample and prepare them. Return None if there are none or they cannot be asked for.
 
         raises: errors that end the run, and MemoryError

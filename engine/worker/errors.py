@@ -10,9 +10,9 @@ import errno
 import traceback
 from typing import ClassVar
 
-from engine.ledger.attempts import ManyAttempts
+from engine.ledger.attempts import TooManyAttemptsError
 from engine.task import WORKER_DIED, Abort, Failure, Outcome, Retry, Task
-from schemas.errors import EnvironmentProblem, GroundswellError, ShardDamaged
+from schemas.errors import GroundswellError, RuntimeEnvironmentError, ShardDamagedError
 
 
 class TaskError(Exception):
@@ -90,9 +90,9 @@ def outcome_of(task: Task, error: Exception) -> Outcome:
     """Return the outcome of a task that ended in an error."""
     if isinstance(error, TaskError):
         return Outcome(task=task, failure=error.failure())
-    if isinstance(error, ManyAttempts):
+    if isinstance(error, TooManyAttemptsError):
         return Outcome(task=task, is_deferred=True)
-    if isinstance(error, ShardDamaged):
+    if isinstance(error, ShardDamagedError):
         return Outcome(task=task, failure=Failure(code=error.code, detail=error.detail))
     if isinstance(error, MemoryError):
         detail = f"{type(error).__name__}: {error}"
@@ -109,6 +109,6 @@ def outcome_of(task: Task, error: Exception) -> Outcome:
 def _outcome_of_os_error(task: Task, error: OSError) -> Outcome:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         message = f"no space left: {error}; free some and run the same command again, it continues"
-        return Outcome(task=task, abort=Abort(error=EnvironmentProblem.__name__, message=message))
+        return Outcome(task=task, abort=Abort(error=RuntimeEnvironmentError.__name__, message=message))
     detail = f"{type(error).__name__}: {error}"
     return Outcome(task=task, failure=Failure(code="STORE_ERROR", detail=detail, retry=Retry.CHARGED))

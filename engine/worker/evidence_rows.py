@@ -9,16 +9,16 @@ import re
 from collections.abc import Collection, Sequence
 from typing import cast
 
-from engine.redaction import redacted
+from engine.redaction import redact
 from schemas.codes import check_code
 from schemas.digests import canonical_json
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from schemas.ledger import Unit
 from schemas.records import DroppedPhrase, Rejection, Sample
 from schemas.rows import EvidenceRow, RegionRow, RejectionRow
 
 
-def rejection_row(unit: Unit, index: int, key: str, rejected: SampleRejected) -> RejectionRow:
+def rejection_row(unit: Unit, index: int, key: str, rejected: SampleRejectedError) -> RejectionRow:
     """Return the row of a rejected sample."""
     record = Rejection(
         unit=unit.name,
@@ -60,4 +60,4 @@ def evidence_row(sample: Sample, regions: list[RegionRow], truncated: Collection
 def _storable(detail: str) -> str:
     """Return the detail as valid UTF-8, without secrets and without memory addresses, which differ between runs."""
     written = detail.encode("utf-8", "backslashreplace").decode("utf-8")
-    return re.sub(r"0x[0-9a-f]{6,}", "0x", redacted(written))
+    return re.sub(r"0x[0-9a-f]{6,}", "0x", redact(written))

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from schemas.errors import ConfigError, GroundswellError, SampleRejected
+from schemas.errors import ConfigError, GroundswellError, SampleRejectedError
 from schemas.labeler import FoundPhrases, GivenPhraseFinder, PhraseFinder, Spans
 from schemas.spans import check_span
 
 
 def find_phrases(
     finder: PhraseFinder, captions: Sequence[str], given: Sequence[Spans] | None = None
-) -> list[FoundPhrases | SampleRejected]:
+) -> list[FoundPhrases | SampleRejectedError]:
     """Return the phrases of each caption. If the finder raises, ask caption by caption, so that an error costs one.
 
     given: for each caption, the spans that the input states as phrases
@@ -23,12 +23,12 @@ def find_phrases(
     if not captions:
         return []
     try:
-        found: list[FoundPhrases | SampleRejected] = [*_call(finder, captions, spans)]
+        found: list[FoundPhrases | SampleRejectedError] = [*_call(finder, captions, spans)]
     except GroundswellError:
         raise
     except Exception as error:
         if len(captions) == 1:
-            return [SampleRejected("TEACHER_ERROR", f"phrases: {type(error).__name__}: {error}")]
+            return [SampleRejectedError("TEACHER_ERROR", f"phrases: {type(error).__name__}: {error}")]
         return [
             found
             for caption, own in zip(captions, spans, strict=True)
@@ -45,8 +45,10 @@ def _call(finder: PhraseFinder, captions: Sequence[str], given: Sequence[Spans])
     return finder.find(captions, given)
 
 
-def _check_spans(caption: str, found: FoundPhrases | SampleRejected) -> FoundPhrases | SampleRejected:
-    if isinstance(found, SampleRejected):
+def _check_spans(
+    caption: str, found: FoundPhrases | SampleRejectedError
+) -> FoundPhrases | SampleRejectedError:
+    if isinstance(found, SampleRejectedError):
         return found
     try:
         for phrase in found.phrases:
@@ -55,5 +57,5 @@ def _check_spans(caption: str, found: FoundPhrases | SampleRejected) -> FoundPhr
         for dropped in found.dropped:
             check_span(caption, dropped.begin, dropped.end, dropped.text)
     except ValueError as error:
-        return SampleRejected("TEACHER_ERROR", f"phrases: {error}")
+        return SampleRejectedError("TEACHER_ERROR", f"phrases: {error}")
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 
 PACKAGES = ("schemas", "engine", "teacher")
 
@@ -20,14 +20,17 @@ def package_root() -> str:
 
 
 def check_packages(origins: Mapping[str, str | None], root: str, who: str) -> None:
-    """Raise EnvironmentProblem if a package comes from elsewhere. origins: package -> file, as `who` imports it."""
+    """Raise RuntimeEnvironmentError if a package comes from elsewhere.
+
+    origins: package -> file that `who` imports it from
+    """
     for package, origin in origins.items():
         if origin is None:
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{who} cannot import {package!r}; install Groundswell on every node, in the same place ({root})"
             )
         if Path(origin).resolve().parent.parent != Path(root):
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{who} would import {package!r} from {origin}, which shadows {root}/{package}; start from another "
                 "folder, remove it from PYTHONPATH, or install Groundswell in the same place on every node"
             )

@@ -11,7 +11,7 @@ from engine.ledger.unit_result import UnitResult
 from engine.reading.shard_cache import ShardStat
 from engine.storage.store import Store
 from engine.task import WorkerSpec
-from engine.telemetry.task_log import Telling
+from engine.telemetry.task_log import TaskLog
 from engine.worker.label_unit import UnitRun, check_teacher
 from engine.worker.loading import TeacherLoader
 from engine.worker.open_shards import OpenShards
@@ -27,7 +27,7 @@ class LabelStage:
         spec: WorkerSpec,
         store: Store,
         shards: OpenShards,
-        log: Telling,
+        log: TaskLog,
         progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._spec, self._store, self._shards = spec, store, shards
@@ -58,7 +58,7 @@ class LabelStage:
     def commit(
         self, stat: ShardStat, unit: Unit, parts: FingerprintParts, result: UnitResult
     ) -> CommitRecord:
-        """Commit evidence and rejections. Raise TeacherBrokenError, or ShardDamaged if the shard was replaced."""
+        """Commit evidence and rejections. Raise TeacherBrokenError, or ShardDamagedError if the shard was replaced."""
         check_teacher(unit, result)
         self._shards.confirm(stat)
         return commit_unit(self._store, unit, parts, result, self._provenance())

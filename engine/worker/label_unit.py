@@ -15,11 +15,11 @@ from enum import Enum
 from typing import cast
 
 from engine.ledger.unit_result import UnitResult
-from engine.prefetch import mapped_ahead
 from engine.reading.images import DecodedImage
-from engine.reading.raw_samples import RawSample, Source
+from engine.reading.raw_samples import RawSample, SampleSource
 from engine.reading.sample_images import decode_sample_image
 from engine.reading.shards import Shard
+from engine.threads import prefetch_map
 from engine.worker.batching import BatchAnswer, ask
 from engine.worker.decoy_pass import DecoyPass
 from engine.worker.errors import TeacherBrokenError
@@ -27,8 +27,8 @@ from engine.worker.evidence_rows import evidence_row, mark_dropped, rejection_ro
 from engine.worker.find_phrases import find_phrases
 from engine.worker.loading import LoadedTeacher
 from engine.worker.regions import evidence_regions
-from schemas.errors import GroundswellError, SampleRejected
-from schemas.labeler import DecoyLabeler, FoundPhrases, Prepared
+from schemas.errors import GroundswellError, SampleRejectedError
+from schemas.labeler import DecoyLabeler, FoundPhrases, PreparedSample
 from schemas.ledger import Unit
 from schemas.records import Region, Sample
 from schemas.rows import EvidenceRow, RejectionRow
@@ -56,7 +56,7 @@ class _Pass(Enum):
 
 
 _Position = tuple[int, _Pass]
-_Found = FoundPhrases | SampleRejected
+_Found = FoundPhrases | SampleRejectedError
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class _ReadySample:
     """A sample to ask about. Without `own`, it has no phrase or was rejected."""
 
     index: int
-    own: Prepared | None = None
-    decoys: Prepared | None = None
-    rejected: SampleRejected | None = None
+    own: PreparedSample | None = None
+    decoys: PreparedSample | None = None
+    rejected: SampleRejectedError | None = None
 
 
 class UnitRun:
@@ -116,7 +116,7 @@ class UnitRun:
         found = find_phrases(self._finder, [raw.caption for raw in readable], [raw.spans for raw in readable])
         depth = 2 * self._labeler.batch_size
         images = self._read_images(readable, found, when_prepared)
-        self._ready = mapped_ahead(self._make_ready, images, depth, self._threads)
+        self._ready = prefetch_map(self._make_ready, images, depth, self._threads)
 
     def finish(self) -> UnitResult:
         """Ask the teacher about all samples and return the result."""
@@ -147,10 +147,10 @@ class UnitRun:
     def _make_ready(self, item: tuple[RawSample, _Found, bytes]) -> _ReadySample:
         raw, found, data = item
         try:
-            if isinstance(found, SampleRejected):
+            if isinstance(found, SampleRejectedError):
                 return _ReadySample(raw.index, rejected=found)
             return self._prepare(self._decode(raw, found, data))
-        except SampleRejected as rejected:
+        except SampleRejectedError as rejected:
             return _ReadySample(raw.index, rejected=rejected)
         finally:
             self._progress()
@@ -193,12 +193,12 @@ class UnitRun:
                 sample = self._samples[sample.index] = mark_dropped(sample, own.dropped)
                 decoys = self._decoys.prepare(sample, decoded.rgb_u8) if self._decoys else None
             return _ReadySample(sample.index, own, decoys)
-        except (SampleRejected, GroundswellError, MemoryError):
+        except (SampleRejectedError, GroundswellError, MemoryError):
             raise  # for MemoryError, only a process with one sample alone can show which sample is to blame
         except Exception as error:  # as in batching, it costs this sample
-            raise SampleRejected("TEACHER_ERROR", f"prepare: {type(error).__name__}: {error}") from error
+            raise SampleRejectedError("TEACHER_ERROR", f"prepare: {type(error).__name__}: {error}") from error
 
-    def _questions(self, ready: Iterator[_ReadySample]) -> Iterator[tuple[_Position, Prepared]]:
+    def _questions(self, ready: Iterator[_ReadySample]) -> Iterator[tuple[_Position, PreparedSample]]:
         """Yield what to ask the teacher. Settle the rest here: rejections, and samples without a phrase."""
         for item in ready:
             if item.rejected is not None:
@@ -210,17 +210,17 @@ class UnitRun:
                 if item.decoys is not None:
                     yield (item.index, _Pass.DECOYS), item.decoys
 
-    def _accept(self, index: int, regions: Sequence[Region]) -> SampleRejected | None:
+    def _accept(self, index: int, regions: Sequence[Region]) -> SampleRejectedError | None:
         """Make the row of a sample, or return why its answer is rejected."""
         sample = self._samples.pop(index)
         try:
             rows, truncated = evidence_regions(sample, regions, self._evidence)
-        except SampleRejected as rejected:
+        except SampleRejectedError as rejected:
             return rejected
         except (GroundswellError, MemoryError):
             raise
         except Exception as error:  # the answer is not a list of regions
-            return SampleRejected("TEACHER_ERROR", f"regions: {type(error).__name__}: {error}")
+            return SampleRejectedError("TEACHER_ERROR", f"regions: {type(error).__name__}: {error}")
         self._rows[index] = evidence_row(sample, rows, truncated)
         return None
 
@@ -228,7 +228,7 @@ class UnitRun:
         if self._decoys is not None and answer.rejected is None:
             self._decoys.accept(index, answer.regions)
 
-    def _reject(self, index: int, rejected: SampleRejected) -> None:
+    def _reject(self, index: int, rejected: SampleRejectedError) -> None:
         self._samples.pop(index, None)
         self._rejected[index] = rejection_row(self._unit, index, self.keys[index], rejected)
 
@@ -243,10 +243,10 @@ class UnitRun:
         )
 
 
-def _decode_image(data: bytes, source: Source) -> DecodedImage:
+def _decode_image(data: bytes, source: SampleSource) -> DecodedImage:
     try:
         return decode_sample_image(data, source)
-    except (SampleRejected, MemoryError):
+    except (SampleRejectedError, MemoryError):
         raise
     except Exception as error:  # a defect of a decoder costs the image that triggered it
-        raise SampleRejected("IMG_DECODE", f"{type(error).__name__}: {error}") from error
+        raise SampleRejectedError("IMG_DECODE", f"{type(error).__name__}: {error}") from error

@@ -15,7 +15,7 @@ from engine.storage.store import Store
 from engine.task import DecoySpec, Factory, WorkerSpec
 from engine.worker.stage import ModelState
 from schemas.decoys import pool_path
-from schemas.errors import ConfigError, Conflict, EnvironmentProblem, GroundswellError
+from schemas.errors import ConfigError, ConflictError, GroundswellError, RuntimeEnvironmentError
 from schemas.labeler import DecoyChooser, DecoyLabeler, Labeler, PhraseFinder
 
 
@@ -79,8 +79,8 @@ class _HasDigest(Protocol):
 def make_labeler(factory: Factory) -> Labeler:
     """Make a labeler.
 
-    raises: Conflict if its digest is not the planned one. EnvironmentProblem if it cannot be made on this machine.
-            Both end the run, because a worker without a teacher would fail unit after unit
+    raises: ConflictError if its digest is not the planned one; RuntimeEnvironmentError if it cannot be made on this
+            machine. Both end the run, because a worker without a teacher would fail unit after unit
     """
     return cast(Labeler, _make(factory))
 
@@ -93,7 +93,7 @@ def make_finder(factory: Factory) -> PhraseFinder:
 def make_chooser(decoys: DecoySpec | None, labeler: Labeler, store: Store) -> DecoyChooser | None:
     """Make the chooser over the decoy pool in the output; return None for a job without decoys.
 
-    raises: ConfigError if the teacher takes no decoys, NotFound without the pool, others as `make_labeler`
+    raises: ConfigError if the teacher takes no decoys, NotFoundError without the pool, others as `make_labeler`
     """
     if decoys is None:
         return None
@@ -115,12 +115,12 @@ def _make(factory: Factory) -> _HasDigest:
     except GroundswellError:
         raise
     except Exception as error:
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"{factory.factory} cannot be made on this machine ({type(error).__name__}: {error}). Models, packages and "
             "devices must be in place on every node; run `groundswell doctor` there"
         ) from error
     if made.digest != factory.digest:
-        raise Conflict(
+        raise ConflictError(
             f"{factory.factory} has digest {made.digest}, but the run was planned with {factory.digest}: its files "
             "changed since the run began, or differ between machines"
         )

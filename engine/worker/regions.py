@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from schemas.boxes import area, as_boxes, clip, nms
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from schemas.records import Region, Sample
 from schemas.rows import RegionRow
 from schemas.settings import EvidenceSettings
@@ -22,8 +22,8 @@ def evidence_regions(
     """Return rows of regions, by phrase and falling score, and the numbers of the phrases that the cap cut.
 
     A box without area inside the image is dropped.
-    raises: SampleRejected: TEACHER_NONFINITE if a number is not finite, TEACHER_ERROR if the sample has no such phrase
-            or a score is outside 0..1
+    raises: SampleRejectedError: TEACHER_NONFINITE if a number is not finite, TEACHER_ERROR if the sample has no such
+            phrase or a score is outside 0..1
     """
     rows = [_region_row(sample, region) for region in regions]
     boxes_N4 = clip(as_boxes([_box(row) for row in rows]), sample.width, sample.height)
@@ -63,7 +63,7 @@ def _box(row: RegionRow) -> list[float]:
 
 def _region_row(sample: Sample, region: Region) -> RegionRow:
     if region.phrase >= len(sample.phrases):
-        raise SampleRejected(
+        raise SampleRejectedError(
             "TEACHER_ERROR", f"region of phrase {region.phrase}, the sample has {len(sample.phrases)}"
         )
     row = RegionRow(
@@ -78,7 +78,7 @@ def _region_row(sample: Sample, region: Region) -> RegionRow:
         pass_index=region.pass_index,
     )
     if not 0 <= row["score"] <= 1:
-        raise SampleRejected("TEACHER_ERROR", f"score {row['score']} is outside 0..1")
+        raise SampleRejectedError("TEACHER_ERROR", f"score {row['score']} is outside 0..1")
     return row
 
 
@@ -90,5 +90,5 @@ def _round_to_float32(name: str, value: float) -> float:
     """Return the value as it is stored. Rounding comes before suppression so that stored rows decide it."""
     rounded = float(np.float32(value))
     if not np.isfinite(rounded):
-        raise SampleRejected("TEACHER_NONFINITE", f"{name} is {rounded}")
+        raise SampleRejectedError("TEACHER_NONFINITE", f"{name} is {rounded}")
     return rounded

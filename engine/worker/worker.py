@@ -10,14 +10,14 @@ import os
 from collections.abc import Callable
 
 from engine.ledger.attempts import BACK_OFF_AFTER, begin_attempt
-from engine.ledger.commits import entry_of, read_commit
+from engine.ledger.commits import read_commit, to_snapshot_entry
 from engine.ledger.shard_facts import record_facts
 from engine.ledger.unit_result import UnitResult
-from engine.reading.shard_cache import ShardStat, Spool
+from engine.reading.shard_cache import ShardCache, ShardStat
 from engine.storage.store import open_store
 from engine.task import WORKER_DIED, Deferral, Failure, Outcome, Retry, Task, Trust, WorkerSpec
 from engine.telemetry.metrics import Meter
-from engine.telemetry.task_log import Telling
+from engine.telemetry.task_log import TaskLog
 from engine.worker.errors import SandboxDiedError, SandboxFailedError, outcome_of
 from engine.worker.label_stage import LabelStage
 from engine.worker.open_shards import OpenShards
@@ -35,14 +35,14 @@ class Worker:
     def __init__(
         self,
         spec: WorkerSpec,
-        cache: Spool | None = None,
+        cache: ShardCache | None = None,
         meter: Meter | None = None,
         progress: Callable[[], None] = lambda: None,
     ) -> None:
         """Set up the worker; nothing is loaded yet. progress: called for every sample prepared and every answer."""
         self._spec, self._progress = spec, progress
         self._name = f"{os.uname().nodename}-{os.getpid()}"
-        self._log = Telling(spec.run_name, meter)
+        self._log = TaskLog(spec.run_name, meter)
         self._store = open_store(spec.output_url, spec.output_storage)
         self._shards = OpenShards(spec.input, self._store, cache)
         self._stage: Stage = LabelStage(spec, self._store, self._shards, self._log, progress)
@@ -73,13 +73,13 @@ class Worker:
         fingerprint = parts.fingerprint()
         record = read_commit(self._store, unit.name, fingerprint)
         if record is not None:  # by an earlier run that died before it reported this
-            return entry_of(record)
+            return to_snapshot_entry(record)
         is_unbounded = task.deferral is Deferral.DONE or _is_isolated(task)
         at_most = None if is_unbounded else BACK_OFF_AFTER
         begin_attempt(self._store, unit.name, fingerprint, self._spec.epoch, self._name, at_most)
         with self._log.busy():
             result = self._work_isolated(task, unit) if _is_isolated(task) else self._work(task.shard, unit)
-        return entry_of(self._stage.commit(task.shard, unit, parts, result))
+        return to_snapshot_entry(self._stage.commit(task.shard, unit, parts, result))
 
     def _work(self, stat: ShardStat, unit: Unit) -> UnitResult:
         with self._turns.prepare() as leave_preparation:

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.label.teacher_spec import Factories
-from schemas.errors import EnvironmentProblem, OutOfMemory
-from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, Prepared
+from schemas.errors import OutOfMemoryError, RuntimeEnvironmentError
+from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, PreparedSample
 from schemas.records import Phrase, Region, Sample
 
 HERE = "tests.engine.small_teacher"
@@ -71,20 +71,20 @@ class SmallLabeler:
         self.batches: list[int] = []
         self._stall_at = options.get("stall")
 
-    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         if "memorystarving" in sample.caption:
             raise MemoryError("a memorystarving caption")
         if "unpreparable" in sample.caption:
             raise ValueError("a caption that cannot be made ready")
         bucket = tuple(-(-side // 128) * 128 for side in image_rgb_u8.shape[:2])
-        return Prepared(bucket, (sample, image_rgb_u8.astype(np.float64)))
+        return PreparedSample(bucket, (sample, image_rgb_u8.astype(np.float64)))
 
-    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         if "undecoyable" in sample.caption:
             raise ValueError("decoys that cannot be made ready")
         return replace(self.prepare(sample, image_rgb_u8), second_pass=True)
 
-    def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
+    def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:
         assert len(batch) == self.batch_size
         assert len({row.bucket for row in batch if row}) == 1
         self.batches.append(sum(row is not None for row in batch))
@@ -92,12 +92,12 @@ class SmallLabeler:
         self._stall()
         captions = [row.inputs[0].caption for row in batch if row]
         if self.batch_size > 1 and any("hungry" in caption for caption in captions):
-            raise OutOfMemory("a hungry caption in a batch")
+            raise OutOfMemoryError("a hungry caption in a batch")
         if any(row and row.second_pass and "undecided" in row.inputs[0].caption for row in batch):
             raise ValueError("decoys that cannot be answered")
         return [self._answer(row) if row else [] for row in batch]
 
-    def _answer(self, row: Prepared) -> list[Region]:
+    def _answer(self, row: PreparedSample) -> list[Region]:
         """Regions of the sample's phrases, or of its decoys in a pass of their own."""
         sample, image = row.inputs
         found = self._regions(sample, image)
@@ -150,7 +150,7 @@ class SmallLabeler:
 def labeler(settings: dict[str, Any], batch_size: int, min_score: float) -> Labeler:
     options = json.loads(Path(settings["model"]).read_text())
     if options.get("refuse"):
-        raise EnvironmentProblem("no such accelerator")
+        raise RuntimeEnvironmentError("no such accelerator")
     if options.get("dies_when_made"):
         os.kill(os.getpid(), signal.SIGKILL)
     if "say" in options:

@@ -7,7 +7,7 @@ from pathlib import Path
 from engine.ledger.commits import read_commit, record_bytes
 from engine.ledger.snapshots.set_digest import SetDigest
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries, snapshot_path
-from engine.ledger.snapshots.summary import summarise
+from engine.ledger.snapshots.summary import summarize
 from engine.storage.store import open_store
 from schemas.ledger import COMMIT_FORMAT, SNAPSHOT_FORMAT
 
@@ -30,7 +30,7 @@ def test_a_golden_snapshot_gives_its_entries_and_its_digest() -> None:
     assert [entry.quarantined for entry in entries] == [True, False, False]
     assert SetDigest().add((e.unit, e.rows_digest) for e in entries).value() == snapshot.digest == DIGEST
     assert record_bytes(snapshot) == store.read(snapshot_path(snapshot.version))
-    assert summarise(snapshot)["samples"] == {
+    assert summarize(snapshot)["samples"] == {
         "in": 6, "labelled": 5, "empty": 0, "rejected": {"CRASH": 1},
     }  # fmt: skip
 

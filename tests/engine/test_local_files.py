@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.storage.local_files import create_file, sweep_temporary
+from engine.storage.local_files import create_file, remove_abandoned_files
 
 DIE_HALF_WAY = """
 import os, signal, sys
@@ -56,5 +56,5 @@ def test_two_clean_ups_may_sweep_one_folder_at_once(
     monkeypatch.setattr(os, "unlink", after_a_rival)
 
     assert left.exists()
-    assert sweep_temporary(str(tmp_path)) == []
+    assert remove_abandoned_files(str(tmp_path)) == []
     assert not left.exists()

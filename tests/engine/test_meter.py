@@ -30,7 +30,7 @@ class Tally:
         assert set(labels) == set(COUNTERS[name][1]), name
         self.counts[name, ",".join(labels.values())] += number
 
-    def took(self, name: str, seconds: float) -> None:
+    def observe(self, name: str, seconds: float) -> None:
         assert name in TIMES and seconds >= 0
         self.times.append(name)
 

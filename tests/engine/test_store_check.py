@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from engine.storage.conditional_put_check import CREATORS, check_store
-from engine.storage.retry import TRIES, tried_again
+from engine.storage.retry import TRIES, with_retries
 from engine.storage.store import Store, open_store
 from pipelines.label.run import label
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 from tests.engine.s3_server import s3_bucket
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
@@ -101,7 +101,7 @@ def test_a_store_that_lies_is_refused_with_the_remedy(
 ) -> None:
     store = make(fresh())
 
-    with pytest.raises(EnvironmentProblem, match=words) as caught:
+    with pytest.raises(RuntimeEnvironmentError, match=words) as caught:
         check_store(store)
 
     assert "run.single_writer: true" in str(caught.value)
@@ -124,7 +124,7 @@ def test_passing_trouble_of_any_call_is_no_reason_to_refuse_a_store(monkeypatch:
             self._trip()
             return super().put_if_absent(path, data)
 
-        @tried_again
+        @with_retries
         def read(self, path: str) -> bytes:
             self._trip()
             return super().read(path)
@@ -143,20 +143,20 @@ def test_passing_trouble_of_any_call_is_no_reason_to_refuse_a_store(monkeypatch:
 
 class MayNotDelete(Store):
     def delete(self, path: str) -> None:
-        raise EnvironmentProblem(f"{self.url}: access denied")
+        raise RuntimeEnvironmentError(f"{self.url}: access denied")
 
 
 def test_a_store_that_may_not_be_deleted_from_is_told_which_right_it_needs() -> None:
-    with pytest.raises(EnvironmentProblem, match="s3:DeleteObject.*and delete self-test-"):
+    with pytest.raises(RuntimeEnvironmentError, match="s3:DeleteObject.*and delete self-test-"):
         check_store(MayNotDelete(fresh()))
 
 
 def test_what_the_check_finds_is_told_before_a_missing_right_to_delete() -> None:
     class MayNotWrite(MayNotDelete):
         def put_if_absent(self, path: str, data: bytes) -> bool:
-            raise EnvironmentProblem("no right to write")
+            raise RuntimeEnvironmentError("no right to write")
 
-    with pytest.raises(EnvironmentProblem, match="no right to write"):
+    with pytest.raises(RuntimeEnvironmentError, match="no right to write"):
         check_store(MayNotWrite(fresh()))
 
 
@@ -180,7 +180,7 @@ def test_a_job_on_a_store_that_lies_commits_nothing(tmp_path: Path, monkeypatch:
     job = job_of(tmp_path, [write_shard(tmp_path / "a.tar", plain_captions(3))], output={"url": url})
     with monkeypatch.context() as patch:
         patch.setattr(Store, "put_if_absent", IgnoresConditions.put_if_absent)
-        with pytest.raises(EnvironmentProblem, match="could both commit"):
+        with pytest.raises(RuntimeEnvironmentError, match="could both commit"):
             label(job, factories=FACTORIES)
 
     assert open_store(url).list("") == []

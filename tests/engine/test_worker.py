@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.reading.shard_cache import ShardStat, Spool, stat_shard
+from engine.reading.shard_cache import ShardCache, ShardStat, stat_shard
 from engine.settings import InputSettings, StorageSettings
 from engine.task import Factory, Task, WorkerSpec
 from engine.worker.worker import Worker
@@ -16,7 +16,7 @@ from tests.engine.small_teacher import HERE, SmallFinder, labeler_digest
 from tests.engine.worlds import plain_captions, units_of, write_shard
 
 
-def worker(folder: Path, labeler: Factory | None = None, cache: Spool | None = None) -> Worker:
+def worker(folder: Path, labeler: Factory | None = None, cache: ShardCache | None = None) -> Worker:
     (folder / "teacher.json").write_text("{}")
     settings = {"model": str(folder / "teacher.json")}
     arguments = {"settings": settings, "batch_size": 4, "min_score": 0.05}
@@ -51,7 +51,7 @@ def test_a_teacher_that_cannot_be_made_ends_the_run_instead_of_failing_unit_afte
 
     outcome = worker(tmp_path, Factory(factory=factory, digest="sha256:x")).run(task)
 
-    assert outcome.abort is not None and outcome.abort.error == "EnvironmentProblem"
+    assert outcome.abort is not None and outcome.abort.error == "RuntimeEnvironmentError"
     assert "doctor" in outcome.abort.message
 
 
@@ -67,7 +67,7 @@ def test_a_teacher_other_than_the_planned_one_ends_the_run(tmp_path: Path) -> No
         tmp_path, Factory(factory=f"{HERE}:labeler", arguments=arguments, digest="sha256:other")
     ).run(task)
 
-    assert outcome.abort is not None and outcome.abort.error == "Conflict"
+    assert outcome.abort is not None and outcome.abort.error == "ConflictError"
 
 
 def records(output: Path) -> list[Path]:
@@ -75,7 +75,7 @@ def records(output: Path) -> list[Path]:
     return sorted(path for path in output.rglob("*.*") if path.relative_to(output).parts[0] != "attempts")
 
 
-class Swapping(Spool):
+class Swapping(ShardCache):
     """A spool whose shard is replaced by somebody just after it was handed out."""
 
     def fetch(self, shard: ShardStat, storage: StorageSettings | None = None) -> Path:

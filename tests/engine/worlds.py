@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from engine.ledger.fingerprint import Method
+from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
 from pipelines.label.job import JobConfig
 from schemas.ledger import ShardFacts, Unit
@@ -65,9 +65,9 @@ def plain_captions(count: int) -> list[str]:
 
 def units_of(facts: ShardFacts, unit_samples: int) -> list[Unit]:
     """The units that a plan cuts a shard into."""
-    method = Method(reading="r", teacher="t", phrases="p", evidence="e")
+    method = MethodDigests(reading="r", teacher="t", phrases="p", evidence="e")
     plan = JobPlan("sha256:job", method, unit_samples, [facts.url])
-    plan.cut(facts)
+    plan.split_shard(facts)
     return list(plan.units())
 
 

@@ -30,7 +30,7 @@ from unittest.mock import patch
 import engine
 from engine.driver.label_run import LabelRun
 from engine.ledger.commits import commit_unit
-from engine.ledger.garbage import collect_orphans
+from engine.ledger.garbage import collect_garbage
 from engine.ledger.shard_facts import record_facts
 from engine.storage.store import Store, open_store
 from tests.ledger import planted
@@ -41,7 +41,7 @@ from tests.ledger.tiny_run import check_whole, done, finish, run
 JOB = TinyJob((3, 2))
 ENGINE = os.path.dirname(str(engine.__file__))
 TRACED = (
-    *(os.path.join(ENGINE, name) for name in ("ledger", "storage.py", "retrying.py", "local_files.py")),
+    *(os.path.join(ENGINE, name) for name in ("ledger", "storage")),
     str(planted.__file__),
 )
 
@@ -160,7 +160,7 @@ def commits_without_snapshot(url: str) -> None:
 
 def collect(url: str) -> None:
     """A clean-up: its epoch, the files that lost, what dead processes left half-written."""
-    collect_orphans(open_store(url))
+    collect_garbage(open_store(url))
 
 
 def orphans(url: str) -> None:

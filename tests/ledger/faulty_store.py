@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-from engine.storage.retry import tried_again
+from engine.storage.retry import with_retries
 from engine.storage.store import Store
 from tests.ledger.s3_proxy import Proxy
 
@@ -129,7 +129,7 @@ class Faults:
 def _beneath(verb: Verb, faulty: Callable[[Verb], Verb]) -> Verb:
     """The verb with the fault where a try of it goes: under the other tries, where the store makes some."""
     once = getattr(verb, "__wrapped__", None)
-    return faulty(verb) if once is None else tried_again(faulty(once))
+    return faulty(verb) if once is None else with_retries(faulty(once))
 
 
 @dataclass

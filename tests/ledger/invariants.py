@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from engine.ledger.commits import deciding_commit, entry_of, read_commit
+from engine.ledger.commits import read_commit, read_commit_by_short_fingerprint, to_snapshot_entry
 from engine.ledger.snapshots.segments import segment_version
 from engine.ledger.snapshots.snapshots import (
     latest_snapshot,
@@ -122,7 +122,7 @@ class Watch:
         self._fence_publishing(snapshot.job_digest)
         for entry in entries:
             record = read_commit(self.store, entry.unit, entry.fingerprint)
-            if record is None or entry_of(record) != entry:
+            if record is None or to_snapshot_entry(record) != entry:
                 raise Violation(f"snapshot {version}: {entry.unit} is not what was committed")
 
 
@@ -184,7 +184,7 @@ def check_orphans(watch: Watch) -> None:
         raise Violation(f"after collection {sorted(gone)} are gone")
     for path in left - watch.named.keys():
         _, unit, fingerprint16, _ = path.split("/")
-        if deciding_commit(store, unit, fingerprint16) is not None:
+        if read_commit_by_short_fingerprint(store, unit, fingerprint16) is not None:
             raise Violation(f"after collection {path} is left, though its unit is decided")
     made = set(snapshot_versions(store))
     for path in set(store.list("segments")) - watch.published:

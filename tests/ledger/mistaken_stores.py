@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.storage.store import Store
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from schemas.ledger import CommitRecord
 
 
@@ -95,7 +95,7 @@ def remove_pending(store: Store) -> None:
     for path in store.list("pending"):
         try:
             record = CommitRecord.model_validate_json(store.read(path))
-        except NotFound:
+        except NotFoundError:
             continue
         store.delete(record.evidence.path)
         store.delete(path)

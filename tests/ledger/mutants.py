@@ -19,7 +19,7 @@ from engine.ledger.snapshots.set_digest import SetDigest
 from engine.ledger.snapshots.snapshots import read_snapshot
 from engine.storage import retry
 from engine.storage.store import Store
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from schemas.ledger import CommitRecord
 from tests.ledger import simulated_processes
 from tests.ledger.mistaken_stores import DataLater, Everything, Pending, Renaming, remove_pending
@@ -59,7 +59,7 @@ def exists_means_lost() -> Iterator[None]:
         data = commits.record_bytes(record)
         if not isinstance(record, CommitRecord):
             return put_record(store, path, record)
-        if not retry.retried(lambda: store.put_if_absent(path, data)):
+        if not retry.run_with_retries(lambda: store.put_if_absent(path, data)):
             store.delete(record.evidence.path)
         return store.read(path)
 
@@ -135,7 +135,7 @@ def publish_without_rebase() -> Iterator[None]:
     def nothing_stands(publisher: Any, newest: Any) -> Any:
         return [], SetDigest()
 
-    with patch.object(publisher.Publisher, "_standing", nothing_stands):
+    with patch.object(publisher.Publisher, "_carry_over", nothing_stands):
         yield
 
 
@@ -194,7 +194,7 @@ def readers_list_the_folder() -> Iterator[None]:
         quiet = SimulatedStore(reader._store.world, quiet=True)
         for path in reader._store.list("data"):
             _, unit, fingerprint16, _ = path.split("/")
-            commit = commits.deciding_commit(quiet, unit, fingerprint16)
+            commit = commits.read_commit_by_short_fingerprint(quiet, unit, fingerprint16)
             if commit is None or commit.evidence.path != path:
                 raise simulated_processes.Violation(f"a reader took {path}, which nobody committed")
 
@@ -207,14 +207,14 @@ def collection_before_a_unit_is_decided() -> Iterator[None]:
     """Whatever no commit names is an orphan, though its commit may just be coming."""
 
     def orphans(store: Store, group: Any) -> list[str]:
-        commit = commits.deciding_commit(store, group.unit, group.fingerprint16)
+        commit = commits.read_commit_by_short_fingerprint(store, group.unit, group.fingerprint16)
         files = (commit.evidence, commit.rejections) if commit else ()
         return [path for path in group.paths if path not in {file.path for file in files if file}]
 
     always = property(lambda group: True)
-    groups = garbage._Group
+    groups = garbage._FileGroup
     with (
-        patch.object(garbage, "_orphans", orphans),
+        patch.object(garbage, "_find_orphans", orphans),
         patch.object(groups, "may_hold_orphans", always),
         patch.object(garbage, "frozenset", lambda paths: Everything(), create=True),
     ):
@@ -234,7 +234,7 @@ def segments_collected_before_their_version_is_decided() -> Iterator[None]:
 def _nothing_named(store: Store, version: int) -> Any:
     try:
         return read_snapshot(store, version)
-    except NotFound:
+    except NotFoundError:
         return SimpleNamespace(segments=(), failed_rest=None)
 
 
@@ -248,7 +248,7 @@ def collection_that_ignores_epochs() -> Iterator[None]:
 @mutant
 def publishing_that_ignores_epochs() -> Iterator[None]:
     """A driver that another job has overtaken goes on publishing."""
-    with patch.object(Epoch, "check_unrivalled", lambda epoch: None):
+    with patch.object(Epoch, "check_no_rival", lambda epoch: None):
         yield
 
 
@@ -267,7 +267,7 @@ def collection_that_trusts_a_listing_of_commits_made_first() -> Iterator[None]:
             if path not in named:
                 store.delete(path)
 
-    with patch.object(simulated_processes, "collect_orphans", collect_all):
+    with patch.object(simulated_processes, "collect_garbage", collect_all):
         yield
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
-from engine.storage.store import store
+from engine.storage import store
 
 
 @contextmanager

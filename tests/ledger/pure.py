@@ -26,7 +26,7 @@ _NONE: list[dict[str, Any]] = []
 def remembered() -> Iterator[None]:
     """Within, the ledger's Parquet comes from memory when it was made or read before."""
     replaced: list[tuple[Any, str, Any]] = [
-        (commits, "table_of", _table_of),
+        (commits, "build_table", _table_of),
         (commits, "table_bytes", _table_bytes),
         (commits, "read_table", _read_rows),
         (commits, "rows_digest", _rows_digest),
@@ -115,7 +115,7 @@ def _of_identity(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _table_of(kept: list[dict[str, Any]], schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Table:
     # the rows of the tiny job are made once and live on, so their identity is their content
     key = ("rows", id(kept), id(schema), frozenset(metadata.items()))
-    return _once(key, lambda: arrow.table_of(kept, schema, dict(metadata)))
+    return _once(key, lambda: arrow.build_table(kept, schema, dict(metadata)))
 
 
 def _table_bytes(table: pa.Table, row_group_size: int) -> bytes:

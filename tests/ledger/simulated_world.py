@@ -15,7 +15,7 @@ from typing import TypeVar
 from greenlet import GreenletExit, greenlet
 
 from engine.storage.store import Store
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 
 T = TypeVar("T")
 WRITES = ("put", "put_if_absent", "delete")
@@ -215,7 +215,7 @@ class SimulatedStore(Store):
         try:
             return self.world.objects[path]
         except KeyError:
-            raise NotFound(f"{path} does not exist") from None
+            raise NotFoundError(f"{path} does not exist") from None
 
     def _create(self, path: str, data: bytes) -> bool:
         if path in self.world.objects:

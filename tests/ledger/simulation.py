@@ -21,7 +21,8 @@ from unittest.mock import patch
 
 from engine.driver import label_run
 from engine.ledger import garbage
-from engine.ledger.snapshots.snapshots import latest_snapshot, segments
+from engine.ledger.snapshots import segments
+from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.storage import retry
 from schemas.ledger import Snapshot
 from tests.ledger.invariants import Watch, check_end, check_orphans
@@ -134,7 +135,7 @@ def simulated() -> Iterator[None]:
             patch.object(retry, "wait", lambda seconds: None),
             patch.object(segments, "FAN_OUT", 2),  # so that even these small snapshots merge their segments
             patch.object(garbage, "ThreadPoolExecutor", lambda workers: nullcontext(_InTurn)),
-            patch.object(label_run, "in_parallel", lambda look, items: [look(item) for item in items]),
+            patch.object(label_run, "map_parallel", lambda look, items: [look(item) for item in items]),
         ):
             yield
     finally:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-from engine.ledger.fingerprint import Method
+from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
 from engine.ledger.unit_result import UnitResult
 from engine.reading.shard_cache import ShardStat
@@ -55,7 +55,9 @@ class TinyJob:
 
     def new_plan(self) -> JobPlan:
         """The job as a driver that just started sees it."""
-        method = Method(reading="sha256:r", teacher=self.teacher, phrases="sha256:p", evidence="sha256:e")
+        method = MethodDigests(
+            reading="sha256:r", teacher=self.teacher, phrases="sha256:p", evidence="sha256:e"
+        )
         return JobPlan(self.digest, method, UNIT_SAMPLES, self.shards)
 
     @cached_property
@@ -63,7 +65,7 @@ class TinyJob:
         """Of all its units."""
         plan = self.new_plan()
         for url in self.shards:
-            plan.cut(self.facts_of(url))
+            plan.split_shard(self.facts_of(url))
         return frozenset(plan.fingerprint(unit) for unit in plan.units())
 
     def facts_of(self, url: str) -> ShardFacts:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from engine.driver.label_run import LabelRun
 from engine.ledger.attempts import begin_attempt
-from engine.ledger.commits import commit_unit, entry_of, read_commit
-from engine.ledger.garbage import collect_orphans
+from engine.ledger.commits import commit_unit, read_commit, to_snapshot_entry
+from engine.ledger.garbage import collect_garbage
 from engine.ledger.shard_facts import record_facts
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.ledger.verify import verify
@@ -17,7 +17,7 @@ from engine.settings import StorageSettings
 from engine.storage.local_files import TEMPORARY
 from engine.storage.store import Store, open_store
 from engine.task import Outcome, Task
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from schemas.ledger import SnapshotEntry
 from tests.ledger.tiny_job import PROVENANCE, TinyJob
 
@@ -51,14 +51,14 @@ def done(store: Store, job: TinyJob, task: Task, epoch: int, variant: int) -> Ou
         begin_attempt(store, task.unit.name, task.parts.fingerprint(), epoch, "tiny")
         result = job.label(task.unit, variant)
         record = commit_unit(store, task.unit, task.parts, result, PROVENANCE)
-    return Outcome(task=task, entry=entry_of(record))
+    return Outcome(task=task, entry=to_snapshot_entry(record))
 
 
 def clean(url: str) -> None:
     """Collect orphans; a later epoch ends it, as it ends the command."""
     try:
-        collect_orphans(open_store(url))
-    except Conflict as conflict:
+        collect_garbage(open_store(url))
+    except ConflictError as conflict:
         if "nothing more is deleted" not in str(conflict):
             raise
 

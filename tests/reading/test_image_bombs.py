@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from engine.reading.images import MAX_SCANS, decode_image
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from tests.engine.test_images import png_header, ramp, saved
 from tests.reading.memory import grown_mib
 from tests.reading.test_image_golden import chunk, png
@@ -107,7 +107,7 @@ def test_a_bomb_is_refused_with_its_code(name: str) -> None:
     if code is None:
         assert decode_image(data).rgb_u8.shape in ((40, 40, 3), (100, 100, 3))
         return
-    with pytest.raises(SampleRejected) as caught:
+    with pytest.raises(SampleRejectedError) as caught:
         decode_image(data)
     assert caught.value.code == code, caught.value
 
@@ -118,7 +118,7 @@ def test_no_bomb_gets_a_pixel_buffer() -> None:
 for data, code in BOMBS.values():
     try:
         decode_image(data)
-    except SampleRejected:
+    except SampleRejectedError:
         pass
 """
 

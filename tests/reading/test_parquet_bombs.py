@@ -13,7 +13,7 @@ from engine.reading.formats.parquet import MAX_ROWS
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
 from engine.storage.safe_parquet import MAX_FOOTER_BYTES
-from schemas.errors import ShardDamaged
+from schemas.errors import ShardDamagedError
 from tests.engine.worlds import picture
 from tests.reading.memory import grown_mib
 
@@ -148,7 +148,7 @@ def test_a_hostile_table_has_its_code(tmp_path: Path, name: str) -> None:
     path = tmp_path / "shard.parquet"
     path.write_bytes(make())
 
-    with pytest.raises(ShardDamaged) as caught:
+    with pytest.raises(ShardDamagedError) as caught:
         read_whole(path, keep=("tag",))
 
     assert caught.value.code == code, caught.value

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from engine.storage.store import open_store
-from engine.telemetry.worker_output import keep_printed
+from engine.telemetry.worker_output import save_outputs
 from pipelines.cli import build_app
 from pipelines.compile.policy import Policy
 from pipelines.compile.run import compile_view
@@ -128,7 +128,7 @@ def test_what_workers_print_is_kept_without_secrets(planted: Path) -> None:
     )
     store = open_store(str(planted / "out"))
 
-    keep_printed(store, [str(printed)])
+    save_outputs(store, [str(printed)])
     printed.unlink()
 
     kept = everything_in(planted)["out/logs/worker-1.err.log"]

@@ -15,7 +15,7 @@ from engine.reading.formats.tar import BLOCK, Member, read_members
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
 from pipelines.label.run import label
-from schemas.errors import ShardDamaged
+from schemas.errors import ShardDamagedError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, picture, tar_bytes
 
@@ -40,7 +40,7 @@ def small(kind: int) -> bytes:
 def outcome(path: Path) -> str | list[Member]:
     try:
         return read_members(path)
-    except ShardDamaged as damage:
+    except ShardDamagedError as damage:
         return damage.code
 
 

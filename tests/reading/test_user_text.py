@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.reading.user_text import read_json, read_key_map, read_text
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 
 COLUMNS = "shard,key,file_name\n"
 
@@ -27,7 +27,7 @@ def test_text_of_another_encoding_is_refused(tmp_path: Path, data: bytes) -> Non
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="no such file"):
+    with pytest.raises(NotFoundError, match="no such file"):
         read_text(tmp_path, "--split")
 
 

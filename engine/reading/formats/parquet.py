@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from engine.reading.formats.parquet_columns import column_values, is_image, is_plain, is_spans, is_text
 from engine.reading.formats.parquet_keys import KEY_COLUMNS, KINDS, is_key, is_text_key, key_column, key_texts
 from engine.settings import ReadingSettings
-from engine.storage.safe_parquet import footer_of, names_extension_type
-from schemas.errors import SampleRejected, ShardDamaged
+from engine.storage.safe_parquet import has_extension_type, read_footer
+from schemas.errors import SampleRejectedError, ShardDamagedError
 from schemas.ledger import EXACT_KEYS, PLAIN_KEYS, KeyForm
 
 MAX_ROWS = 20_000_000
@@ -39,7 +39,7 @@ class Row(NamedTuple):
     group: int
     row: int
     values: dict[str, Any]
-    key: str | SampleRejected | None
+    key: str | SampleRejectedError | None
 
 
 class ParquetTable:
@@ -50,14 +50,14 @@ class ParquetTable:
         with _damage_named(url):
             self._file = _open_checked(source, url)
             schema = self._file.schema_arrow
-            self.image_column = image_column(schema, reading.image, url)
+            self.image_column = find_image_column(schema, reading.image, url)
             self.caption_column = _caption_column(schema, reading.caption, url)
             self._spans_column = reading.spans
             self._key_column = key_column(schema.names, (self.image_column, reading.spans))
             valued = {self.image_column, self.caption_column, reading.spans, *reading.keep, *KNOWN}
             names = {*valued, self._key_column}
             if reading.spans is not None and reading.spans not in schema.names:
-                raise ShardDamaged("SHARD_SCHEMA", f"{url}: no column {reading.spans!r} for input.spans")
+                raise ShardDamagedError("SHARD_SCHEMA", f"{url}: no column {reading.spans!r} for input.spans")
             self._columns = [name for name in schema.names if name in names]
             self._valued = frozenset(name for name in self._columns if name in valued)
             self._check_columns(schema)
@@ -65,10 +65,10 @@ class ParquetTable:
     def _check_columns(self, schema: pa.Schema) -> None:
         for name in self._columns:
             if self._columns.count(name) > 1:
-                raise ShardDamaged("SHARD_SCHEMA", f"{self._url}: two columns are called {name!r}")
+                raise ShardDamagedError("SHARD_SCHEMA", f"{self._url}: two columns are called {name!r}")
             kind = schema.field(name).type
             if name == self._key_column and not is_key(kind):
-                raise ShardDamaged(
+                raise ShardDamagedError(
                     "SHARD_SCHEMA",
                     f"{self._url}: column {name!r} has type {kind}, expected keys: {KINDS}; write the keys as text, or "
                     "drop the column (then positions are the keys)",
@@ -79,11 +79,11 @@ class ParquetTable:
                 elsewhere = name in (self.image_column, self.caption_column) or name not in self._valued
                 fits = elsewhere or is_plain(kind)
             if not fits:
-                raise ShardDamaged("SHARD_SCHEMA", f"{self._url}: column {name!r} has type {kind}")
+                raise ShardDamagedError("SHARD_SCHEMA", f"{self._url}: column {name!r} has type {kind}")
         for group in range(self._file.metadata.num_row_groups):
             for chunk in _chunks(self._file, group, self._columns):
                 if chunk.num_values > max(MAX_LIST_VALUES, self._file.metadata.row_group(group).num_rows):
-                    raise ShardDamaged(
+                    raise ShardDamagedError(
                         "SHARD_LIMIT",
                         f"{self._url}: column {chunk.path_in_schema!r} of row group {group} has {chunk.num_values} "
                         f"list items, at most {MAX_LIST_VALUES}; leave it out of input.keep",
@@ -125,7 +125,7 @@ class ParquetTable:
 
     def _group(
         self, group: int, low: int, high: int, wanted: list[str], keys_from: int | None
-    ) -> Iterator[tuple[int, dict[str, Any], str | SampleRejected | None]]:
+    ) -> Iterator[tuple[int, dict[str, Any], str | SampleRejectedError | None]]:
         """keys_from: the row of the file with which the group begins; None: without keys"""
         row = 0
         with _damage_named(self._url):
@@ -144,11 +144,11 @@ class ParquetTable:
                 row += batch.num_rows
                 if row >= high:
                     return
-            raise ShardDamaged(
+            raise ShardDamagedError(
                 "SHARD_FORMAT", f"{self._url}: row group {group} holds {row} rows, its footer says more"
             )
 
-    def _keys(self, part: pa.RecordBatch, first: int | None) -> Sequence[str | SampleRejected | None]:
+    def _keys(self, part: pa.RecordBatch, first: int | None) -> Sequence[str | SampleRejectedError | None]:
         name = self._key_column
         if first is None or name is None:
             return [None] * part.num_rows
@@ -156,12 +156,12 @@ class ParquetTable:
 
 
 def read_parquet_image(path: Path, url: str, row_group: int, row: int, column: str) -> bytes:
-    """The image bytes of one row; b"" for a null. Raises ShardDamaged, and FileNotFoundError."""
+    """The image bytes of one row; b"" for a null. Raises ShardDamagedError, and FileNotFoundError."""
     with _damage_named(url):
         file = _open_checked(path, url)
         fits = column in file.schema_arrow.names and is_image(file.schema_arrow.field(column).type)
         if not fits or row_group >= file.metadata.num_row_groups:
-            raise ShardDamaged(
+            raise ShardDamagedError(
                 "INPUT_CHANGED", f"{url}: no image column {column!r} or no row group {row_group}"
             )
         seen = 0
@@ -170,12 +170,12 @@ def read_parquet_image(path: Path, url: str, row_group: int, row: int, column: s
             if row < seen + batch.num_rows:
                 return image_bytes(column_values(batch.column(column).slice(row - seen, 1))[0]) or b""
             seen += batch.num_rows
-    raise ShardDamaged(
+    raise ShardDamagedError(
         "INPUT_CHANGED", f"{url}: row group {row_group} has {seen} rows, row {row} was asked for"
     )
 
 
-def image_column(schema: pa.Schema, names: Sequence[str], where: str) -> str:
+def find_image_column(schema: pa.Schema, names: Sequence[str], where: str) -> str:
     """The first of the job's image names that is a column of bytes, then `image`, then the only column of bytes."""
     fit = [field.name for field in schema if is_image(field.type)]
     for name in (*names, "image"):
@@ -183,7 +183,7 @@ def image_column(schema: pa.Schema, names: Sequence[str], where: str) -> str:
             return str(name)
     if len(fit) == 1:
         return str(fit[0])
-    raise ShardDamaged(
+    raise ShardDamagedError(
         "SHARD_SCHEMA",
         f"{where}: no image column; columns of bytes or struct<bytes, path>: {fit}, asked for: {list(names)}, "
         f"all columns: {schema.names[:20]}",
@@ -198,11 +198,13 @@ def image_bytes(value: Any) -> bytes | None:
 def _open_checked(source: Path | BinaryIO, url: str) -> pq.ParquetFile:
     if isinstance(source, Path):
         with open(source, "rb") as raw:
-            footer = footer_of(raw)
+            footer = read_footer(raw)
     else:
-        footer = footer_of(source)
-    if names_extension_type(footer):
-        raise ShardDamaged("SHARD_SCHEMA", f"{url}: Arrow extension types are refused; store plain columns")
+        footer = read_footer(source)
+    if has_extension_type(footer):
+        raise ShardDamagedError(
+            "SHARD_SCHEMA", f"{url}: Arrow extension types are refused; store plain columns"
+        )
     file = pq.ParquetFile(
         source,
         arrow_extensions_enabled=False,
@@ -216,7 +218,7 @@ def _open_checked(source: Path | BinaryIO, url: str) -> pq.ParquetFile:
 
 
 def _check_footer(footer: pq.FileMetaData, url: str) -> None:
-    """The numbers of the footer fit together and stay within what is read. Raises ShardDamaged."""
+    """The numbers of the footer fit together and stay within what is read. Raises ShardDamagedError."""
     rows = 0
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
@@ -226,14 +228,16 @@ def _check_footer(footer: pq.FileMetaData, url: str) -> None:
             0,
         )
         if not 0 <= unpacked <= MAX_ROW_GROUP_BYTES or group.total_byte_size < 0:
-            raise ShardDamaged("SHARD_LIMIT", f"{url}: row group {number} unpacks to {unpacked} bytes")
+            raise ShardDamagedError("SHARD_LIMIT", f"{url}: row group {number} unpacks to {unpacked} bytes")
         if group.num_rows < 0:
-            raise ShardDamaged("SHARD_FORMAT", f"{url}: row group {number} has {group.num_rows} rows")
+            raise ShardDamagedError("SHARD_FORMAT", f"{url}: row group {number} has {group.num_rows} rows")
         rows += group.num_rows
     if rows != footer.num_rows:
-        raise ShardDamaged("SHARD_FORMAT", f"{url}: {footer.num_rows} rows, but its row groups hold {rows}")
+        raise ShardDamagedError(
+            "SHARD_FORMAT", f"{url}: {footer.num_rows} rows, but its row groups hold {rows}"
+        )
     if rows > MAX_ROWS:
-        raise ShardDamaged("SHARD_LIMIT", f"{url}: {rows} rows, at most {MAX_ROWS}; split the file")
+        raise ShardDamagedError("SHARD_LIMIT", f"{url}: {rows} rows, at most {MAX_ROWS}; split the file")
 
 
 def _chunks(file: pq.ParquetFile, group: int, columns: Sequence[str]) -> Iterator[pq.ColumnChunkMetaData]:
@@ -255,19 +259,19 @@ def _batch_rows(file: pq.ParquetFile, group: int, columns: Sequence[str], at_mos
 
 @contextmanager
 def _damage_named(url: str) -> Iterator[None]:
-    """What pyarrow raises on bad bytes, as ShardDamaged; a file that is gone is no damage."""
+    """What pyarrow raises on bad bytes, as ShardDamagedError; a file that is gone is no damage."""
     try:
         yield
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise ShardDamaged("SHARD_FORMAT", f"{url}: {type(error).__name__}: {error}") from error
+        raise ShardDamagedError("SHARD_FORMAT", f"{url}: {type(error).__name__}: {error}") from error
 
 
 def _caption_column(schema: pa.Schema, wanted: str, where: str) -> str:
     for name in (wanted, "caption") if wanted == "txt" else (wanted,):
         if name in schema.names and is_text(schema.field(name).type):
             return name
-    raise ShardDamaged(
+    raise ShardDamagedError(
         "SHARD_SCHEMA", f"{where}: no text column {wanted!r} for the caption; columns: {schema.names[:20]}"
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 
 KEY_COLUMNS = ("key", "__key__")  # ours; that of WebDataset, as the Hub makes Parquet of its tars
 CODE = "KEY_BAD"
@@ -42,7 +42,7 @@ def is_key(kind: pa.DataType) -> bool:
     return is_text_key(kind) or _is_bytes(_plain(kind)) or _is_number(_plain(kind))
 
 
-def key_texts(column: pa.Array, name: str, first: int) -> list[str | SampleRejected]:
+def key_texts(column: pa.Array, name: str, first: int) -> list[str | SampleRejectedError]:
     """Return the key in each cell of a column of `is_key` type, or why the cell holds none.
 
     Text is kept as it is, blanks included. A whole number of any type becomes its decimal digits.
@@ -59,13 +59,13 @@ def key_texts(column: pa.Array, name: str, first: int) -> list[str | SampleRejec
     ]
 
 
-def _checked(text_of: Any, value: Any, where: str) -> str | SampleRejected:
+def _checked(text_of: Any, value: Any, where: str) -> str | SampleRejectedError:
     if value is None:
-        return SampleRejected(CODE, f"{where} is null, expected a key; write one in every row")
+        return SampleRejectedError(CODE, f"{where} is null, expected a key; write one in every row")
     try:
         return str(text_of(value))
     except ValueError as error:
-        return SampleRejected(CODE, f"{where} {error}")
+        return SampleRejectedError(CODE, f"{where} {error}")
 
 
 def _of_bytes(value: bytes) -> str:

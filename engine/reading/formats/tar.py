@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from schemas.errors import ShardDamaged
+from schemas.errors import ShardDamagedError
 
 BLOCK = 512
 MAX_ARCHIVE_BYTES = 8 * 2**30
@@ -53,7 +53,7 @@ class Member:
 def read_members(path: Path) -> list[Member]:
     """Every regular file of the archive, in order; folders hold no data and are passed over.
 
-    raises: ShardDamaged SHARD_TRUNCATED, SHARD_FORMAT or SHARD_LIMIT, with the byte where it was seen
+    raises: ShardDamagedError SHARD_TRUNCATED, SHARD_FORMAT or SHARD_LIMIT, with the byte where it was seen
     """
     total = os.path.getsize(path)
     if total > MAX_ARCHIVE_BYTES:
@@ -235,4 +235,4 @@ def _name(header: bytes, fields: dict[str, bytes], start: int) -> str:
 
 
 def _damaged(code: str, position: int, detail: str) -> NoReturn:
-    raise ShardDamaged(code, f"at byte {position}: {detail}")
+    raise ShardDamagedError(code, f"at byte {position}: {detail}")

@@ -16,12 +16,12 @@ from engine.reading.formats.tar import Member
 
 @dataclass(slots=True)
 class TarSample:
-    """The members of one sample by suffix; `doubled` names suffixes that came twice."""
+    """The members of one sample by suffix; `duplicates` names suffixes that came twice."""
 
     key: str
     members: dict[str, Member] = field(default_factory=dict)
-    doubled: list[str] = field(default_factory=list)
-    stray: bool = False
+    duplicates: list[str] = field(default_factory=list)
+    is_stray: bool = False
 
 
 def split_name(name: str) -> tuple[str, str] | None:
@@ -38,14 +38,14 @@ def group_members(members: Iterable[Member]) -> list[TarSample]:
     for member in members:
         named = split_name(member.name)
         if named is None:
-            samples.append(TarSample(member.name, {"": member}, stray=True))
+            samples.append(TarSample(member.name, {"": member}, is_stray=True))
             continue
         key, suffix = named
         if current is None or current.key != key:
             current = TarSample(key)
             samples.append(current)
         if suffix in current.members:
-            current.doubled.append(suffix)
+            current.duplicates.append(suffix)
         else:
             current.members[suffix] = member
     return samples

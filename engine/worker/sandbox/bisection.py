@@ -14,7 +14,7 @@ from typing import TypeVar
 from engine.ledger.unit_result import UnitResult
 from engine.worker.errors import NoSampleToBlameError, SandboxDiedError
 from engine.worker.evidence_rows import rejection_row
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from schemas.ledger import Unit
 from schemas.rows import EvidenceRow, RejectionRow
 
@@ -81,7 +81,7 @@ class _Search:
             raise NoSampleToBlameError(self._describe()) from None
 
     def _rejection(self, index: int, death: SandboxDiedError) -> RejectionRow:
-        rejected = SampleRejected(death.sample_code, death.detail)
+        rejected = SampleRejectedError(death.sample_code, death.detail)
         return rejection_row(self._unit, index, death.key, rejected)
 
     def _describe(self) -> str:

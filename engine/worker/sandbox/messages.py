@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from pydantic import Field
 
 from engine.ledger.unit_result import UnitResult
+from engine.storage.local_files import replace_file
 from engine.task import Abort, Failure, Task, WorkerSpec
 from engine.worker.stage import ModelState
 from schemas.ledger import ShardFacts
@@ -83,9 +83,7 @@ def read_notes(folder: str) -> SandboxNotes:
 
 def write_answer(folder: str, answer: SandboxAnswer) -> None:
     """Write the answer whole or not at all."""
-    partial = Path(folder, _ANSWER + ".part")
-    partial.write_text(answer.model_dump_json())
-    os.replace(partial, Path(folder, _ANSWER))
+    replace_file(Path(folder, _ANSWER), answer.model_dump_json().encode())
 
 
 def read_answer(folder: str) -> SandboxAnswer | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine.storage.store import open_store
-from engine.telemetry.task_log import Telling
+from engine.telemetry.task_log import TaskLog
 from engine.worker.errors import outcome_of
 from engine.worker.label_stage import LabelStage
 from engine.worker.open_shards import OpenShards
@@ -35,7 +35,7 @@ def respond(
         if task.unit is None:
             when_ready()
             return SandboxAnswer(facts=shards.index(task.shard))
-        stage = LabelStage(spec, store, shards, Telling(spec.run_name), progress)
+        stage = LabelStage(spec, store, shards, TaskLog(spec.run_name), progress)
         return _work(stage, request, task.unit, folder, when_ready)
     except MemoryError:
         raise

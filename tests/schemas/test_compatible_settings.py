@@ -7,8 +7,8 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError, model_validator
 
+from schemas.compatible_settings import CompatibleSettings, LegacyValue
 from schemas.digests import digest_of
-from schemas.later import Later, LaterSettings
 from schemas.settings import Settings
 
 
@@ -18,12 +18,12 @@ class Before(Settings):
     size: int = 1
 
 
-class Plan(LaterSettings):
+class Plan(CompatibleSettings):
     """The same settings, and two that came later."""
 
     size: int = 1
-    colour: Annotated[str | None, Later()] = None
-    mode: Annotated[str, Later(legacy="old")] = Field("new", min_length=1)
+    colour: Annotated[str | None, LegacyValue()] = None
+    mode: Annotated[str, LegacyValue(legacy="old")] = Field("new", min_length=1)
 
     @model_validator(mode="after")
     def _old_is_small(self) -> Plan:
@@ -55,12 +55,12 @@ def test_a_record_without_the_setting_has_its_legacy_value_and_a_file_without_it
 
 
 def test_what_a_file_omits_is_taken_from_the_record_and_named_and_what_it_says_is_not() -> None:
-    assert Plan(size=2).continued({"size": 7}) == (Plan(size=2, mode="old"), {"mode": "old"})
-    assert Plan(size=2).continued({"mode": "third", "colour": "red"}) == (
+    assert Plan(size=2).continue_from({"size": 7}) == (Plan(size=2, mode="old"), {"mode": "old"})
+    assert Plan(size=2).continue_from({"mode": "third", "colour": "red"}) == (
         Plan(size=2, mode="third"),
         {"mode": "third"},
     )
-    assert Plan(size=2).continued({"mode": "new"}) == (Plan(size=2), {})
-    assert Plan(mode="new").continued({"size": 7}) == (Plan(mode="new"), {})
+    assert Plan(size=2).continue_from({"mode": "new"}) == (Plan(size=2), {})
+    assert Plan(mode="new").continue_from({"size": 7}) == (Plan(mode="new"), {})
     with pytest.raises(ValidationError, match="expected 9 or less"):
-        Plan(size=10).continued({})
+        Plan(size=10).continue_from({})

@@ -51,9 +51,9 @@ def make_actor_class() -> type:
 
         def pulse(self) -> tuple[int, int]:
             """Return (samples processed, MiB read and written) so far. A worker in which neither changes is stuck."""
-            from engine.worker.sandbox.memory_limit import transferred_mib
+            from engine.worker.sandbox.memory_limit import io_mib
 
-            return self._steps, transferred_mib()
+            return self._steps, io_mib()
 
         def recall(self) -> None:
             """Hand back the tasks that are not with the teacher yet."""

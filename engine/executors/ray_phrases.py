@@ -2,7 +2,7 @@
 
 Promise: the phrases are those of one process, whatever the number of actors. The number of chunks in flight is bounded.
 An actor's death costs its chunk one retry. A second death ends the work with an error that names the captions.
-docs/decisions/0008-an-own-pool-of-phrase-actors.md says why this is not `ray.util.ActorPool`.
+docs/decisions/0009-an-own-pool-of-phrase-actors.md says why this is not `ray.util.ActorPool`.
 """
 
 from __future__ import annotations

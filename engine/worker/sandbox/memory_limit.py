@@ -24,7 +24,7 @@ def resident_bytes(process: int | str = "self") -> int:
         return 0
 
 
-def transferred_mib() -> int:
+def io_mib() -> int:
     """Return the MiB that this process read and wrote so far: its progress while a shard is fetched or indexed."""
     try:
         fields = Path("/proc/self/io").read_text().split()

@@ -1,3 +1,5 @@
+"""Labeling one unit: every sample becomes a row or a rejection, and an error costs one sample."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -33,7 +35,7 @@ def run(path: Path, labeler: SmallLabeler | None = None, **settings: object) -> 
     return result
 
 
-def rejected(result: UnitResult) -> dict[int, str]:
+def rejected_codes(result: UnitResult) -> dict[int, str]:
     return {row["index"]: row["code"] for row in result.rejections}
 
 
@@ -62,7 +64,7 @@ def test_every_sample_is_a_row_or_a_rejection(tmp_path: Path) -> None:
 
     result = run(path)
 
-    assert rejected(result) == {
+    assert rejected_codes(result) == {
         1: "IMG_MISSING",
         2: "CAP_MISSING",
         3: "IMG_EMPTY",
@@ -79,7 +81,7 @@ def test_every_sample_is_a_row_or_a_rejection(tmp_path: Path) -> None:
     assert result.counts().samples_in == 10
 
 
-def test_boxes_are_where_the_colour_is(tmp_path: Path) -> None:
+def test_boxes_are_where_the_color_is(tmp_path: Path) -> None:
     result = run(write_shard(tmp_path / "a.tar", ["the red patch"]))
 
     region = result.rows[0]["regions"][0]
@@ -118,7 +120,7 @@ def test_a_samples_error_costs_that_sample_alone(tmp_path: Path, word: str, code
 
     result = run(write_shard(tmp_path / "a.tar", captions))
 
-    assert rejected(result) == {5: code}
+    assert rejected_codes(result) == {5: code}
     assert result.rows == [row for row in clean.rows if row["index"] != 5]
 
 
@@ -131,7 +133,7 @@ def test_an_error_of_any_step_costs_one_sample(
 
     result = run(write_shard(tmp_path / "a.tar", plain_captions(5)), teacher(1))
 
-    assert list(rejected(result)) == [2] and len(result.rows) == 4
+    assert list(rejected_codes(result)) == [2] and len(result.rows) == 4
 
 
 @pytest.mark.parametrize("step", ["prepare", "label", "decode_sample_image", "evidence_regions"])
@@ -167,7 +169,7 @@ def test_no_memory_for_a_batch_halves_it_as_the_teachers_own_error_does(
 
 
 def fail_at_third(monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException) -> None:
-    """Have the third call of a step raise."""
+    """Make the third call of a step raise."""
     place = SmallLabeler if step in ("prepare", "label") else label_unit
     real, calls = getattr(place, step), []
 
@@ -223,12 +225,12 @@ def test_source_fields_and_kept_fields_reach_the_row(tmp_path: Path) -> None:
     assert (row["original_width"], row["original_height"], row["meta"]) == (640, None, '{"nsfw":0.25}')
 
 
-def test_the_caption_may_stand_in_the_json(tmp_path: Path) -> None:
+def test_the_caption_may_be_in_the_json(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(tar_bytes([m for m in sample_members("a", "a cat") if not m[0].endswith("txt")]))
 
     assert run(path, caption="json:caption").rows[0]["caption"] == "a cat"
-    assert rejected(run(path, caption="json:nope")) == {0: "CAP_MISSING"}
+    assert rejected_codes(run(path, caption="json:nope")) == {0: "CAP_MISSING"}
 
 
 def test_a_kept_field_that_is_no_text_rejects_its_sample(tmp_path: Path) -> None:
@@ -237,5 +239,5 @@ def test_a_kept_field_that_is_no_text_rejects_its_sample(tmp_path: Path) -> None
         tar_bytes([("a.png", picture()), ("a.txt", b"a cat"), ("a.json", b'{"tag": "\\ud800"}')])
     )
 
-    assert rejected(run(path, keep=("tag",))) == {0: "JSON_BAD"}
-    assert rejected(run(path)) == {}
+    assert rejected_codes(run(path, keep=("tag",))) == {0: "JSON_BAD"}
+    assert rejected_codes(run(path)) == {}

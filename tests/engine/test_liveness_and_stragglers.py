@@ -1,4 +1,4 @@
-"""When a worker counts as stuck, when a unit is tried a second time, and what a death costs whom."""
+"""When a worker counts as stuck, when a unit runs a second time, and which task a death is charged to."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_worker_is_stuck_when_neither_samples_nor_bytes_move_and_not_when_a_un
     assert liveness.explain_stuck(now + 11) == "no progress for 11 s"
 
 
-def test_making_the_teacher_has_a_patience_of_its_own() -> None:
+def test_loading_the_teacher_has_a_timeout_of_its_own() -> None:
     liveness = Liveness(RUN)
     liveness.start(0)
 
@@ -49,8 +49,8 @@ def test_a_worker_that_does_not_even_answer_is_stuck_too() -> None:
     assert liveness.explain_stuck(31) is not None
 
 
-def test_a_driver_that_was_away_blames_nobody_for_that() -> None:
-    """E.g. it published to a slow store, and answers wait to be read."""
+def test_a_worker_is_not_blamed_for_the_drivers_absence() -> None:
+    """For example, it published to a slow store, and answers wait to be read."""
     liveness, blind = Liveness(RUN), Liveness(RUN)
     for one in (liveness, blind):
         one.start(0)
@@ -79,7 +79,7 @@ LOST = Failure(code=WORKER_DIED, detail="SIGKILL", retry=Retry.CHARGED)
 
 
 def late_pool() -> tuple[Stragglers, Clock]:
-    """One unit took 10 s; unit 1 was handed out at 0, unit 2 at 5, both run."""
+    """Return the state in which a unit took 10 s, and unit 1 runs since 0 and unit 2 since 5."""
     clock = Clock()
     stragglers = Stragglers(clock)
     stragglers.add(unit_task(0))
@@ -103,7 +103,7 @@ def test_the_unit_that_runs_longest_is_copied_once_when_it_is_late() -> None:
     assert stragglers.next_copy() == unit_task(2)
 
 
-def test_the_first_outcome_settles_and_the_second_is_nobodys() -> None:
+def test_the_first_outcome_settles_and_the_second_is_ignored() -> None:
     stragglers, clock = late_pool()
     clock.now = 21
     stragglers.next_copy()
@@ -122,8 +122,8 @@ def test_a_death_of_one_of_two_is_no_outcome_and_the_death_of_both_is() -> None:
     assert stragglers.settle(Outcome(task=unit_task(1), failure=LOST), others=False)
 
 
-def test_a_copy_that_is_put_back_leaves_the_unit_to_the_worker_that_has_begun_it() -> None:
-    """E.g. earlier runs began the unit often, and the copy was one attempt too many."""
+def test_a_copy_that_is_deferred_leaves_the_unit_to_the_worker_that_has_begun_it() -> None:
+    """For example, earlier runs began the unit often, and the copy was one attempt too many."""
     stragglers, clock = late_pool()
     clock.now = 21
     stragglers.next_copy()
@@ -133,7 +133,7 @@ def test_a_copy_that_is_put_back_leaves_the_unit_to_the_worker_that_has_begun_it
     assert stragglers.settle(Outcome(task=unit_task(1)), others=False)
 
 
-def test_a_unit_that_is_put_back_by_the_only_worker_that_has_it_is_settled_so() -> None:
+def test_a_unit_that_its_only_worker_defers_is_settled_so() -> None:
     stragglers, _ = late_pool()
 
     assert stragglers.settle(Outcome(task=unit_task(1), is_deferred=True), others=False)
@@ -149,8 +149,8 @@ def test_a_unit_that_may_kill_its_worker_is_never_copied(trust: Trust) -> None:
     assert stragglers.next_copy() is None
 
 
-class Noting(ScriptedPool):
-    """A pool that remembers how each task was handed out."""
+class RecordingTrust(ScriptedPool):
+    """A pool that records with which trust each task was dispatched."""
 
     def __init__(self, fates: list[Failure]) -> None:
         super().__init__({task(0).shard.url: fates}, room=1)
@@ -166,7 +166,7 @@ WENT = LOST.model_copy(update={"retry": Retry.FREE})
 
 
 def test_a_unit_whose_worker_died_is_isolated_and_one_that_waited_there_is_only_suspect() -> None:
-    pool = Noting([WENT, WAITED, LOST])
+    pool = RecordingTrust([WENT, WAITED, LOST])
 
     drive(pool, ListedWork(1))
 
@@ -175,7 +175,7 @@ def test_a_unit_whose_worker_died_is_isolated_and_one_that_waited_there_is_only_
 
 def test_isolated_units_survive_the_accidents_of_their_workers_a_bounded_number_of_times() -> None:
     for deaths, failed in ((MAX_DEATHS - 1, False), (MAX_DEATHS, True)):
-        pool, work = Noting([LOST] * deaths), ListedWork(1)
+        pool, work = RecordingTrust([LOST] * deaths), ListedWork(1)
 
         drive(pool, work)
 
@@ -184,7 +184,7 @@ def test_isolated_units_survive_the_accidents_of_their_workers_a_bounded_number_
 
 @given(st.lists(st.sampled_from([LOST, WAITED, WENT]), max_size=12))
 def test_a_death_that_was_blamed_once_stays_isolated(fates: list[Failure]) -> None:
-    pool = Noting(list(fates))
+    pool = RecordingTrust(list(fates))
 
     drive(pool, ListedWork(1))
 
@@ -192,7 +192,7 @@ def test_a_death_that_was_blamed_once_stays_isolated(fates: list[Failure]) -> No
     assert isolated == sorted(isolated)
 
 
-def test_a_ray_that_does_not_tell_of_draining_nodes_is_told_once(
+def test_a_ray_without_a_list_of_draining_nodes_is_reported_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delattr("ray._private.state.GlobalState.get_draining_nodes")

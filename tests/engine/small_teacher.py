@@ -1,8 +1,8 @@
 """A real teacher in forty lines of numpy, for tests: a phrase's box encloses the bright part of its color channel.
 
 Its settings are in a small JSON file (the `model` of a detector job). `sleep_s` is per batch. `channel_gain` changes
-the boxes. `refuse` and `dies_when_made` make loading fail. `announce` writes the process id as a file in a folder. `say` is
-printed to stderr. `stall` makes the first process hang that finds no such file.
+the boxes. `refuse` and `dies_when_made` make loading fail. `announce` writes the process id as a file in a folder.
+`say` is printed to stderr. `stall` makes the first process hang that finds no such file.
 
 Words in a caption cause accidents. `explode` and `unpreparable` raise, `notanumber` returns a NaN, `hungry` needs a
 batch of one. `deadly`, `segfaulting`, `selfexiting`, `neverending` and `memorygorging` end the process or keep it busy.

@@ -75,8 +75,8 @@ def records(output: Path) -> list[Path]:
     return sorted(path for path in output.rglob("*.*") if path.relative_to(output).parts[0] != "attempts")
 
 
-class Swapping(ShardCache):
-    """A spool whose shard is replaced by somebody just after it was handed out."""
+class SwappingCache(ShardCache):
+    """A shard cache whose shard is replaced right after it was fetched."""
 
     def fetch(self, shard: ShardStat, storage: StorageSettings | None = None) -> Path:
         path = super().fetch(shard, storage)
@@ -90,7 +90,7 @@ def test_a_shard_that_is_replaced_while_it_is_read_leaves_no_record(tmp_path: Pa
     task = Task(shard=stat_shard(str(shard))) if reading else first_unit(tmp_path, shard)
     before = records(tmp_path / "out")
 
-    outcome = make_worker(tmp_path, cache=Swapping(str(tmp_path / "spool"))).run(task)
+    outcome = make_worker(tmp_path, cache=SwappingCache(str(tmp_path / "cache"))).run(task)
 
     assert outcome.failure is not None and outcome.failure.code == "INPUT_CHANGED"
     assert records(tmp_path / "out") == before

@@ -18,7 +18,7 @@ from engine.driver.liveness import Liveness
 from engine.executors.ray_actor import QUERY_GROUP, TASKS_PER_ACTOR, WORK_GROUP, Placement
 from engine.settings import RunSettings
 from engine.task import WORKER_DIED, Failure, Outcome, Retry, Task, Trust, WorkerSpec
-from engine.worker.import_check import PACKAGES
+from engine.worker.import_check import WORKER_PACKAGES
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -123,7 +123,7 @@ def start_actor(actor_class: TeacherClass, spec: WorkerSpec, run: RunSettings) -
         max_restarts=0,
         max_task_retries=0,
     ).remote(spec.model_dump_json())
-    placement = handle.look.options(concurrency_group=QUERY_GROUP).remote(PACKAGES)
+    placement = handle.look.options(concurrency_group=QUERY_GROUP).remote(WORKER_PACKAGES)
     return ActorState(handle, placement, Liveness(run))
 
 

@@ -22,7 +22,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from engine.executors.ray_actor_handle import first_line
 from engine.executors.ray_cluster import cluster, cluster_resources, free_resources
 from engine.task import Factory
-from engine.worker.import_check import PACKAGES, check_packages, package_root
+from engine.worker.import_check import WORKER_PACKAGES, check_packages, package_root
 from schemas.errors import RuntimeEnvironmentError
 from schemas.labeler import FoundPhrases, PhraseFinder
 
@@ -91,7 +91,7 @@ class _PhraseActors:
 
     def wait_for_placement(self, timeout_s: float) -> None:
         """Return when all actors are placed and import our code."""
-        looks = [handle.look.remote(PACKAGES) for handle in self._handles]
+        looks = [handle.look.remote(WORKER_PACKAGES) for handle in self._handles]
         placed, waiting = ray.wait(looks, num_returns=len(looks), timeout=timeout_s)
         if waiting:
             raise RuntimeEnvironmentError(self._explain_placement(len(placed), timeout_s))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from schemas.errors import RuntimeEnvironmentError
 
-PACKAGES = ("schemas", "engine", "teacher")
+WORKER_PACKAGES = ("schemas", "engine", "teacher")
 
 
 def package_root() -> str:

@@ -41,7 +41,7 @@ class LabelStage:
         return UnitRun(
             unit,
             self._shards.open(stat),
-            replace(teacher, labeler=self._log.labeler(teacher.labeler)),
+            replace(teacher, labeler=self._log.time_labeler(teacher.labeler)),
             self._spec.evidence,
             span=span,
             threads=self._spec.run.prepare_threads,

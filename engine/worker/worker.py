@@ -50,8 +50,8 @@ class Worker:
 
     def run(self, task: Task) -> Outcome:
         """Run a task and return its outcome."""
-        with self._log.about(task):
-            return self._log.ended(self._run(task))
+        with self._log.task_context(task):
+            return self._log.log_outcome(self._run(task))
 
     def recall(self) -> None:
         """Hand back tasks that are not with the teacher yet. The task that is with it goes on."""
@@ -77,7 +77,7 @@ class Worker:
         is_unbounded = task.deferral is Deferral.DONE or _is_isolated(task)
         at_most = None if is_unbounded else BACK_OFF_AFTER
         begin_attempt(self._store, unit.name, fingerprint, self._spec.epoch, self._name, at_most)
-        with self._log.busy():
+        with self._log.measure_busy():
             result = self._work_isolated(task, unit) if _is_isolated(task) else self._work(task.shard, unit)
         return to_snapshot_entry(self._stage.commit(task.shard, unit, parts, result))
 

@@ -18,8 +18,8 @@ from typing import Any
 from engine.storage.local_files import replace_file
 from schemas.digests import digest_of
 from schemas.errors import ConflictError, GroundswellError
+from schemas.packages import PACKAGES
 
-ROOMS = ("schemas", "engine", "teacher", "student", "pipelines")
 STEPS = "steps"
 _COMPILED = "__pycache__"
 
@@ -162,7 +162,7 @@ def code_digest(root: Path) -> str:
     """A digest of the project's source with its data: other code may give other results, so its steps run again."""
     files = sorted(
         path
-        for room in ROOMS
+        for room in PACKAGES
         for path in (root / room).rglob("*")
         if path.is_file() and _COMPILED not in path.parts
     )

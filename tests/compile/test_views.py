@@ -166,9 +166,9 @@ def _broken(**change: object) -> dict:
         ({"phrases__1__fate": "positive"}, "has no box"),
         ({"phrases__0__fate": "absent"}, "has a box"),
         ({"regions__0__phrase": 3}, "phrase 3 of 3"),
-        ({"regions__0__x1": 64.5}, "leaves the image"),
+        ({"regions__0__x1": 64.5}, "outside the image"),
         ({"regions__0__y0": 48.0}, "is empty"),
-        ({"regions__0__x0": float("nan")}, "leaves the image"),
+        ({"regions__0__x0": float("nan")}, "outside the image"),
         ({"regions__0__score": float("inf")}, "finite"),
         ({"regions__0__fate": "maybe"}, "region fate 'maybe'"),
         ({"regions__0__origin": "crowd"}, "origin 'crowd'"),
@@ -194,7 +194,7 @@ def test_a_row_out_of_order_or_doubled_is_not_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("was", "now", "says"),
     [
-        ('"path": "data/', '"path": "../../data/', "is not of the form data/NUMBER"),
+        ('"path": "data/', '"path": "../../data/', "does not have the form data/NUMBER"),
         ('"rows": 2', '"rows": 3', "has 2 rows, its manifest says 3"),
     ],
 )
@@ -223,6 +223,6 @@ def test_a_view_that_is_refused_leaves_nothing_in_the_folder_of_the_one_that_sta
     before = _files(tmp_path)
 
     for rows, provenance in (([_row(0), _row(1)], {}), ([_row(0)], {"policy": "other"})):
-        with pytest.raises(ConflictError, match="already holds another view"):
+        with pytest.raises(ConflictError, match="already has another view"):
             write_view(str(tmp_path), rows, kind="view", provenance=provenance)
     assert _files(tmp_path) == before

@@ -242,7 +242,7 @@ def test_denied_access_is_the_environments_problem_and_an_answer_passes_through(
 def test_an_endpoint_holds_no_credentials(url: str) -> None:
     StorageSettings(endpoint_url="http://minio:9000")
 
-    with pytest.raises(ValidationError, match="they belong into the environment"):
+    with pytest.raises(ValidationError, match="set credentials in the environment"):
         StorageSettings(endpoint_url=url)
 
 

@@ -21,7 +21,6 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 from engine.driver.stragglers import Stragglers
 from engine.executors.ray_actor import (
     CONCURRENCY_GROUPS,
-    TASKS_PER_ACTOR,
     Placement,
     make_actor_class,
 )
@@ -47,7 +46,6 @@ from engine.telemetry.worker_output import read_output, save_outputs
 from engine.worker.import_check import check_packages, package_root
 from schemas.errors import RuntimeEnvironmentError
 
-__all__ = ["TASKS_PER_ACTOR", "RayPool", "cluster"]
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_FAILED_STARTS = 3  # in a row; nodes come and go, a broken installation stays

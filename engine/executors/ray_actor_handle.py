@@ -21,17 +21,16 @@ from engine.task import WORKER_DIED, Failure, Outcome, Retry, Task, Trust, Worke
 from engine.worker.import_check import WORKER_PACKAGES
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 
-class RemoteMethod(Protocol[T_co]):
+class RemoteMethod(Protocol[T]):
     """A method of an actor as Ray offers it to the driver."""
 
-    def options(self, *, concurrency_group: str) -> RemoteMethod[T_co]:
+    def options(self, *, concurrency_group: str) -> RemoteMethod[T]:
         """Return the method for calls in a concurrency group."""
         ...
 
-    def remote(self, *arguments: str | tuple[str, ...]) -> ObjectRef[T_co]:
+    def remote(self, *arguments: str | tuple[str, ...]) -> ObjectRef[T]:
         """Call the method and return a reference to its answer."""
         ...
 

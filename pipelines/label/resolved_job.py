@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.driver.label_run import Labelling
+from engine.driver.label_run import LabelRun
 from engine.ledger.commits import put_record
 from engine.ledger.fingerprint import NO_DECOYS, method_digests
 from engine.ledger.plan import JobPlan
@@ -95,7 +95,7 @@ class ResolvedJob:
 
     def begin(self, progress: ProgressCallback | None = None, limit: int | None = None) -> Labelling:
         """Begin a run of this job. limit: label only this many samples."""
-        work = Labelling(self.store, self.plan, self.job.input, progress, limit)
+        work = LabelRun(self.store, self.plan, self.job.input, progress, limit)
         work.begin(self.stats, self.missing)
         return work
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from engine.driver.dispatch import drive
-from engine.driver.label_run import Labelling
+from engine.driver.label_run import LabelRun
 from engine.executors.local import LocalPool
 from engine.ledger.snapshots.file_check import check_files
 from engine.ledger.snapshots.snapshots import latest_snapshot
@@ -82,7 +82,7 @@ def run_job(
     progress: ProgressCallback | None = None,
     limit: int | None = None,
     frozen: PlanRecord | None = None,
-    narrow: Callable[[Labelling], None] = lambda work: None,
+    narrow: Callable[[LabelRun], None] = lambda work: None,
     watch: Callable[[RunProgress], None] = lambda progress: None,
 ) -> LabelSummary:
     """Run a job into its own output. narrow: called to remove units from the work; watch: called with the progress."""
@@ -92,20 +92,20 @@ def run_job(
     if not resolved.store.is_local:  # a local disk either supports hard links or reports that it does not
         check_store(resolved.store, job.run.single_writer)
     work = resolved.begin(progress, limit)
-    work.committed_before()
+    work.find_committed()
     _check_files(work)
     narrow(work)
     resolved.write_records()
     work.record_facts()
     work.publish()
-    if work.next_is_due():
+    if work.has_next():
         run = _Run.create(resolved, work)
         watch(run.progress)
         run.drive(address or job.run.address)
     else:
         record_limit(resolved.store, job.run.max_rejected)
     if limit is not None:
-        work.leave_out_unread()
+        work.drop_unread()
     summary: LabelSummary = {**summarize(work.publish()), "output": resolved.store.url}
     if selection := resolved.selection_totals():
         summary["selection"] = selection
@@ -128,9 +128,9 @@ def _refuse_other_job(resolved: ResolvedJob) -> None:
         )
 
 
-def _check_files(work: Labelling) -> None:
+def _check_files(work: LabelRun) -> None:
     """Check that the files of the committed units still exist. Raises ConflictError if one is missing."""
-    newest = work.newest
+    newest = work.latest
     if newest is not None and not check_files(work.store, newest, work.plan.admits):
         log.warning(
             "%d units are committed, too many to check their files now; `groundswell verify %s` checks them",
@@ -174,17 +174,17 @@ class _Run:
     """One run of a job that has work to do."""
 
     resolved: ResolvedJob
-    work: Labelling
+    work: LabelRun
     spec: WorkerSpec
     progress: RunProgress
 
     @classmethod
-    def create(cls, resolved: ResolvedJob, work: Labelling) -> _Run:
+    def create(cls, resolved: ResolvedJob, work: LabelRun) -> _Run:
         job, name = resolved.job, make_run_name()
         progress = RunProgress(
             name, job.digest(), resolved.plan_record().digest(), job.run, job.input.unit_samples, job.price
         )
-        progress.begin(work.planned(), work.done(), work.unread())
+        progress.begin(work.count_planned(), work.count_done(), work.count_unread())
         spec = resolved.spec.model_copy(
             update={"run_name": name, "log": logs.current_settings(), "epoch": work.claim_epoch()}
         )

@@ -28,7 +28,7 @@ def plan(
     """
     resolved = ResolvedJob.resolve(job, factories)
     work = resolved.begin()
-    work.committed_before()
+    work.find_committed()
     report = build_report(work, resolved)
     known = measure_earlier_runs(resolved.store)
     if measure is not None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from pydantic import Field
 
-from engine.driver.label_run import Labelling
+from engine.driver.label_run import LabelRun
 from engine.ledger.attempts import list_attempts
 from engine.ledger.commits import read_commit
 from engine.ledger.fingerprint import describe_changes
@@ -133,11 +133,11 @@ class PlanReport(Record):
         return sum(s.size_bytes or 0 for s in self.shards if s.units is None or s.done < s.units)
 
 
-def build_report(work: Labelling, resolved: ResolvedJob) -> PlanReport:
+def build_report(work: LabelRun, resolved: ResolvedJob) -> PlanReport:
     """Build the report from a run that has begun and knows what was committed before."""
-    todo = work.todo()
+    todo = work.list_pending()
     before = _read_fingerprints(work, todo)
-    has_attempts = work.newest is not None and len(todo) <= MAX_UNITS_WITH_ATTEMPTS
+    has_attempts = work.latest is not None and len(todo) <= MAX_UNITS_WITH_ATTEMPTS
     found = map_parallel(lambda unit: _explain(work, unit, before.get(unit.name), has_attempts), todo)
     reasons = dict(zip((unit.name for unit in todo), found, strict=True))
     problems = {fate.shard: f"{fate.code}: {fate.detail}" for fate in work.failed.values()}
@@ -158,7 +158,7 @@ def build_report(work: Labelling, resolved: ResolvedJob) -> PlanReport:
 
 
 def _plan_shard(
-    work: Labelling, url: str, size_bytes: int | None, reasons: dict[str, str], problem: str | None
+    work: LabelRun, url: str, size_bytes: int | None, reasons: dict[str, str], problem: str | None
 ) -> PlannedShard:
     if not work.plan.is_split(url):
         why = {} if problem else {UNREAD: 1}
@@ -176,10 +176,10 @@ def _plan_shard(
     )
 
 
-def _read_fingerprints(work: Labelling, todo: Iterable[Unit]) -> dict[str, str]:
+def _read_fingerprints(work: LabelRun, todo: Iterable[Unit]) -> dict[str, str]:
     """Return the fingerprint under which the newest snapshot has each unit that must be done under another."""
     names = {unit.name for unit in todo}
-    segments = work.newest.segments if work.newest and names else ()
+    segments = work.latest.segments if work.latest and names else ()
     return {
         unit: fingerprint
         for segment in segments
@@ -188,7 +188,7 @@ def _read_fingerprints(work: Labelling, todo: Iterable[Unit]) -> dict[str, str]:
     }
 
 
-def _explain(work: Labelling, unit: Unit, before: str | None, has_attempts: bool) -> str:
+def _explain(work: LabelRun, unit: Unit, before: str | None, has_attempts: bool) -> str:
     """Say why a unit is to do. before: fingerprint under which it is done; has_attempts: whether to count attempts."""
     record = read_commit(work.store, unit.name, before) if before else None
     if record is not None:

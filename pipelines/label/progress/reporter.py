@@ -18,7 +18,7 @@ from engine.reading.key_selection import CODE as NOT_SELECTED
 from engine.redaction import redact
 from engine.settings import RunSettings
 from engine.storage.store import Store
-from engine.task import Outcome, Pool, PoolState, Task
+from engine.task import Outcome, Pool, PoolState, Retry, Task
 from engine.telemetry.metrics import Meter, NullMeter
 from pipelines.label.prices import PriceSettings, compute_bill
 from pipelines.label.progress.record import ENDED, FOLDER, FailureCount, ProgressRecord, State
@@ -74,7 +74,7 @@ class RunProgress:
         """Whether a pool is attached."""
         return self._pool is not None
 
-    def handed_out(self, task: Task) -> None:
+    def on_dispatch(self, task: Task) -> None:
         """See Observer."""
 
     def run_with_retries(self, outcome: Outcome) -> None:
@@ -82,11 +82,11 @@ class RunProgress:
         assert outcome.failure is not None
         with self._lock:
             self._retries[outcome.failure.code] += 1
-            if not outcome.failure.charged:
+            if outcome.failure.retry is not Retry.CHARGED:
                 self._uncharged[outcome.failure.code] += 1
         self.meter.count("groundswell_retries_total", 1, code=outcome.failure.code)
 
-    def settled(self, outcome: Outcome) -> None:
+    def on_settle(self, outcome: Outcome) -> None:
         """See Observer."""
         with self._lock:
             if outcome.facts is not None:

@@ -93,7 +93,7 @@ class ResolvedJob:
             frozen.check_unchanged(resolved.plan_record())
         return resolved
 
-    def begin(self, progress: ProgressCallback | None = None, limit: int | None = None) -> Labelling:
+    def begin(self, progress: ProgressCallback | None = None, limit: int | None = None) -> LabelRun:
         """Begin a run of this job. limit: label only this many samples."""
         work = LabelRun(self.store, self.plan, self.job.input, progress, limit)
         work.begin(self.stats, self.missing)

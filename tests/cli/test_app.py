@@ -1,4 +1,4 @@
-"""The command line as a stranger meets it: help that ends in an example, data on stdout, errors with an exit code."""
+"""The command line: help that ends in an example, data on stdout, errors with an exit code."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_an_error_is_one_message_on_stderr_and_its_exit_code(
     assert result.stderr and "Traceback" not in result.stderr
 
 
-def test_a_mistake_in_a_job_is_told_by_file_line_and_column(tmp_path: Path) -> None:
+def test_a_mistake_in_a_job_is_reported_with_file_line_and_column(tmp_path: Path) -> None:
     job = tmp_path / "job.yaml"
     job.write_text("input: {urls: [a.tar]}\nteacher: {kind: glip, modle: x}\noutput: {url: out}\n")
 
@@ -100,7 +100,7 @@ def test_a_schema_is_json_schema_with_descriptions(name: str) -> None:
     assert schema["type"] == "object" and schema["properties"]
 
 
-def test_doctor_says_in_json_what_it_found() -> None:
+def test_doctor_reports_its_findings_as_json() -> None:
     result = groundswell("doctor", "--json")
 
     found = json.loads(result.stdout)
@@ -134,7 +134,7 @@ def test_schemas_are_listed_as_text_and_as_json() -> None:
     assert json.loads(groundswell("schema", "--json").stdout) == groundswell("schema").stdout.split()
 
 
-def test_the_address_in_the_job_is_the_cluster_that_is_asked(tmp_path: Path, project_root: Path) -> None:
+def test_the_address_in_the_job_is_the_cluster_that_is_used(tmp_path: Path, project_root: Path) -> None:
     (tmp_path / "a.tar").write_bytes(b"not read")
     (tmp_path / "model.onnx").write_bytes(b"not read")
     job = "input: {urls: [a.tar]}\nteacher: {kind: detector, model: model.onnx}\noutput: {url: out}\n"
@@ -154,7 +154,7 @@ def test_the_address_in_the_job_is_the_cluster_that_is_asked(tmp_path: Path, pro
     assert "nothing answers at 127.0.0.1:9" in answer.stderr and "Traceback" not in answer.stderr
 
 
-def test_progress_tells_the_time_that_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_shows_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     progress = ProgressPrinter(every_s=0)
     progress("train", 1, 4)
     progress("train", 4, 4)

@@ -1,4 +1,4 @@
-"""What the demo says of itself: the numbers that the steps gave, a loss called a loss, commands that can be pasted."""
+"""The demo's report: the numbers of its steps, a loss reported as a loss, commands that can be pasted."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def results(gain: float) -> dict:
 
 
 @pytest.mark.parametrize(("gain", "words"), [(0.2, "a gain"), (-0.2, "a loss"), (0.01, "not to be told")])
-def test_the_summary_says_who_won(tmp_path: Path, gain: float, words: str) -> None:
+def test_the_summary_names_the_better_model(tmp_path: Path, gain: float, words: str) -> None:
     text = format_summary(DemoLayout(tmp_path), results(gain))
 
     assert [words in line for line in text.splitlines() if line.startswith("student minus control")] == [True]

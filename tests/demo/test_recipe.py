@@ -30,7 +30,7 @@ def test_control_and_student_differ_in_the_data_and_in_repeats_alone() -> None:
     assert student == control
 
 
-def test_the_plain_control_goes_on_as_the_teacher_did() -> None:
+def test_the_plain_control_continues_the_teachers_training() -> None:
     recipe = Recipe()
     plain = recipe.plain(TEACHER, "gold", Path("out"))
 
@@ -82,7 +82,7 @@ def test_the_start_is_a_function_of_the_seed(tmp_path: Path) -> None:
     assert not torch.equal(weights[0][name], weights[2][name])
 
 
-def test_the_start_reads_every_word_and_the_unknown_one(tmp_path: Path) -> None:
+def test_the_start_model_tokenizes_every_word_and_the_unknown_one(tmp_path: Path) -> None:
     processor = GlipProcessor.from_pretrained(write_start(tmp_path / "start", Recipe().world))
     tokenizer = processor.tokenizer
     ids = tokenizer(" ".join(list_vocabulary()), add_special_tokens=False)["input_ids"]
@@ -93,7 +93,7 @@ def test_the_start_reads_every_word_and_the_unknown_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("colour", COLOURS)
-def test_hard_negatives_know_every_colour(colour: str) -> None:
+def test_hard_negatives_include_every_colour(colour: str) -> None:
     assert colour in HARD_NEGATIVES.attributes[0]
 
 

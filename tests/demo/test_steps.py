@@ -1,4 +1,4 @@
-"""The demo's steps believe nothing that is damaged or has holes, and leave nobody behind."""
+"""The demo's steps refuse damaged or incomplete evidence, and leave no process behind."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_sigterm_to_the_group_of_a_demo_ends_it_with_130_and_leaves_no_process
         assert list((tmp_path / "demo/base/checkpoints").iterdir())
 
 
-def test_damaged_evidence_is_removed_and_whole_evidence_stays(tmp_path: Path) -> None:
+def test_damaged_evidence_is_deleted_and_intact_evidence_stays(tmp_path: Path) -> None:
     world, _ = build_world(tmp_path / "world", WorldSettings(gold_images=1, test_images=1, web_images=4))
     label_by_hand(world.folder, tmp_path / "evidence")
     delete_damaged(str(tmp_path / "evidence"))
@@ -111,7 +111,7 @@ def test_damaged_evidence_is_removed_and_whole_evidence_stays(tmp_path: Path) ->
 
 
 def label_by_hand(world: Path, evidence: Path) -> None:
-    """The world's web set, labelled in this process by the random start."""
+    """Label the world's web set in this process with the random start model."""
     from pipelines.demo.initial_model import write_start
     from pipelines.label.run import label
 
@@ -139,7 +139,7 @@ def test_the_configurations_it_writes_are_the_ones_it_runs(tmp_path: Path) -> No
         assert load_settings(places.config(name), TrainSettings) == settings
 
 
-def test_no_job_and_no_training_is_told_where_the_truth_or_the_test_lies(tmp_path: Path) -> None:
+def test_no_job_and_no_training_names_the_truth_or_the_test_set(tmp_path: Path) -> None:
     places = DemoLayout(tmp_path)
     places.write_configs(Recipe())
     told = "\n".join(file.read_text() for file in tmp_path.glob("*.yaml"))
@@ -170,7 +170,7 @@ def test_a_training_that_is_done_ends_as_well_as_any_process() -> None:
     child.stdout.close()
 
 
-def test_a_training_that_fails_is_told_with_its_last_lines(tmp_path: Path) -> None:
+def test_a_failed_training_is_reported_with_its_last_lines(tmp_path: Path) -> None:
     configs = {"student": tmp_path / "nothing.yaml"}
 
     with pytest.raises(GroundswellError, match=r"(?s)training of student failed:.*nothing.yaml"):

@@ -1,4 +1,4 @@
-"""The tiny world is a pure function of its settings, and its boxes, captions and shards say what they should."""
+"""The tiny world is a pure function of its settings, and its boxes, captions and shards are right."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def _contents(folder: Path) -> dict[str, str]:
-    """Digest of every file whose bytes do not name the folder (a view's rows hold absolute paths)."""
+    """Return the digest of every file whose bytes do not name the folder (a view's rows have absolute paths)."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and "view" not in path.parts]
     return {
         str(path.relative_to(folder)): sha256_hex(path.read_bytes())
@@ -80,7 +80,7 @@ def test_webdataset_reads_the_shards(world: World) -> None:
         assert Image.open(io.BytesIO(sample["jpg"])).size == (facts["width"], facts["height"])
 
 
-def test_sidecars_count_what_the_tar_holds(world: World) -> None:
+def test_sidecars_count_the_samples_of_the_tar(world: World) -> None:
     for tar, expected in zip(world.web_shards, (10, 10, 5), strict=True):
         stats = json.loads(tar.with_name(f"{tar.stem}_stats.json").read_text())
         assert stats["successes"] == pq.read_table(tar.with_suffix(".parquet")).num_rows == expected
@@ -104,7 +104,7 @@ def test_the_truth_names_every_web_sample_and_its_spans_are_exact(world: World) 
             assert all(row["things"][i]["noun"] == phrase["noun"] for i in phrase["things"])
 
 
-def test_each_tail_noun_stands_in_exactly_one_gold_image() -> None:
+def test_each_tail_noun_is_in_exactly_one_gold_image() -> None:
     settings = WorldSettings(gold_images=20)
     nouns = [{thing.noun for thing in scene.things} for scene, _ in draw_gold_scenes(settings)]
 
@@ -136,7 +136,7 @@ def test_coco_and_view_hold_the_same_gold_boxes(world: World) -> None:
 
 
 @pytest.mark.parametrize("number", range(30))
-def test_boxes_are_tight_and_inside_and_things_are_told_apart(number: int) -> None:
+def test_boxes_are_tight_and_inside_and_things_differ(number: int) -> None:
     rng = np.random.default_rng([5, number])
     scene = draw_scene(rng, draw_nouns(rng, 4, 0.5), SMALL)
 
@@ -148,7 +148,7 @@ def test_boxes_are_tight_and_inside_and_things_are_told_apart(number: int) -> No
         assert thing.visible >= SMALL.visible_min
 
 
-def test_a_box_holds_the_colour_that_its_caption_names() -> None:
+def test_a_box_contains_the_colour_that_its_caption_names() -> None:
     settings = SMALL.model_copy(update={"texture_share": 0.0})
     rng = np.random.default_rng(1)
     scene = draw_scene(rng, ["circle"], settings)

@@ -1,4 +1,4 @@
-"""What a run says of itself while it works, and what is made of it."""
+"""Progress records of a run, and the status that is made of them."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_young_run_counts_from_its_first_second_of_work_and_reports_no_rate_be
     assert watched.record("running").samples_per_s == {"1m": 2.0, "10m": 2.0}
 
 
-def test_time_left_takes_unread_shards_for_as_many_units_as_the_others_had() -> None:
+def test_time_left_counts_unread_shards_as_the_mean_of_the_read_ones() -> None:
     clock = Clock()
     watched = progress_of(clock)
     watched.on_settle(read(samples=25))  # three units of ten; one shard is still unread
@@ -199,7 +199,7 @@ def output(tmp_path: Path) -> str:
     return str(tmp_path / "out")
 
 
-def test_a_run_leaves_its_last_word_beside_the_evidence(output: str) -> None:
+def test_a_run_leaves_its_last_progress_record_in_the_output(output: str) -> None:
     found = read_status(output)
 
     said = found["progress"]
@@ -275,9 +275,7 @@ def test_on_a_terminal_the_screen_is_redrawn_and_the_last_look_stays(
     assert "3/3 units committed" not in watched.stderr and "finished, last heard" in watched.stdout
 
 
-def test_a_watch_that_ends_in_silence_says_so_and_exits_3_on_pending_units(
-    tmp_path: Path, output: str
-) -> None:
+def test_a_watch_of_a_silent_run_reports_it_and_exits_3_on_pending_units(tmp_path: Path, output: str) -> None:
     write_shard(tmp_path / "b.tar", plain_captions(3))
     (tmp_path / "teacher.json").write_text('{"channel_gain": 2}')
     rewrite(output, state="running", written_at="2020-01-01T00:00:00+00:00")

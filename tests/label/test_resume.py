@@ -1,4 +1,4 @@
-"""Whatever ends a labelling process, the same command continues and comes to what an undisturbed run gives."""
+"""Whatever ends a labeling process, the same command continues and gives the result of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_second_interrupt_stops_at_once_and_leaves_nothing_torn(tmp_path: Path
     assert not list((tmp_path / "out").rglob(".tmp-*"))
 
 
-def test_an_output_that_is_moved_away_under_a_run_ends_it_and_the_same_command_makes_a_whole_one(
+def test_a_run_ends_when_its_output_is_moved_away_and_the_same_command_makes_a_complete_one(
     tmp_path: Path, world
 ) -> None:
     job, start = world

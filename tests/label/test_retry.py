@@ -1,4 +1,4 @@
-"""Retry redoes what failed, and nothing else."""
+"""`retry` redoes what failed, and nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def redo(url: Path, *overrides: str) -> tuple[dict, list[str]]:
 
 @pytest.fixture
 def job(tmp_path: Path) -> JobConfig:
-    """Three shards: a good one, a cut one, a missing one."""
+    """Return a job with three shards: an intact one, a truncated one, a missing one."""
     whole = write_shard(tmp_path / "good.tar", plain_captions(20))
     (tmp_path / "cut.tar").write_bytes(whole.read_bytes()[:2048])
     return job_of(tmp_path, [whole, tmp_path / "cut.tar", tmp_path / "missing.tar"])
@@ -35,7 +35,7 @@ def data_times(out: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in (out / "data").rglob("*.parquet")}
 
 
-def test_missing_and_damaged_shards_are_redone_and_the_rest_is_left(
+def test_missing_and_damaged_shards_are_redone_and_nothing_else(
     tmp_path: Path, job: JobConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -114,7 +114,7 @@ def test_a_retry_that_ends_early_forgets_no_failure(tmp_path: Path, job: JobConf
     }
 
 
-def test_nothing_failed_is_said_and_nothing_recorded_is_not_found(tmp_path: Path) -> None:
+def test_no_failure_is_reported_and_no_record_is_not_found(tmp_path: Path) -> None:
     label(job_of(tmp_path, [write_shard(tmp_path / "a.tar", plain_captions(4))]), factories=FACTORIES)
 
     summary, said = redo(tmp_path / "out")

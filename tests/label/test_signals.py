@@ -1,4 +1,4 @@
-"""Signals to a driver or to its process group, at any moment: exit 130 in time, nothing lost, no process left."""
+"""Signals to a driver or its process group at any moment: exit 130 in time, nothing lost, no process left."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Driver:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
-        """Start it."""
+        """Start the driver."""
         with open(self._folder / "log", "ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", SCRIPT, str(self._folder / "job.json")],
@@ -76,21 +76,21 @@ class Driver:
         return len(list((self._folder / "out" / "commits").rglob("*.json")))
 
     def has_begun(self) -> bool:
-        """Whether the run has said that it begins: from then on it handles signals."""
+        """Return whether the run has begun. From then on it handles signals."""
         return any((self._folder / "out" / "progress").glob("*.json"))
 
     def signal(self, number: int, group: bool = True) -> None:
         (os.killpg if group else os.kill)(self.process.pid, number)
 
     def ended(self, within_s: float) -> int:
-        """The exit code."""
+        """Return the exit code."""
         return self.process.wait(timeout=within_s + BUSY_S)
 
     def said(self) -> str:
         return (self._folder / "log").read_text()
 
     def check_nothing_is_lost(self) -> None:
-        """What counted before counts, and another run comes to the rows of an undisturbed one."""
+        """Check that nothing is lost: another run gives the rows of an undisturbed one."""
         before = self.commits()
         job = JobConfig.model_validate_json((self._folder / "job.json").read_text())
         (self._folder / "teacher.json").write_text("{}")
@@ -156,7 +156,7 @@ def test_a_second_signal_ends_a_driver_on_ray_at_once(driver: Driver, number: in
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_driver_whose_ray_is_dead_and_the_record_says_so(
+def test_a_signal_ends_a_driver_whose_ray_is_dead_and_the_record_names_it(
     tmp_path: Path, driver: Driver, number: int
 ) -> None:
     driver.start()

@@ -1,4 +1,4 @@
-"""The lineage names everything that a view or model rests on."""
+"""The lineage names everything from which a view or model was made."""
 
 from __future__ import annotations
 

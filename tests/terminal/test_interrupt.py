@@ -1,4 +1,4 @@
-"""One signal asks, two stop at once, and neither leaves a lock behind."""
+"""One signal drains, two stop at once, and neither leaves a lock behind."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Impatient(logging.Handler):
         self.came_to_its_end = True
 
 
-def test_a_second_signal_is_not_raised_inside_the_logger_that_tells_the_first() -> None:
+def test_a_second_signal_does_not_raise_inside_the_logger_of_the_first() -> None:
     handler = Impatient()
     log.addHandler(handler)
     try:

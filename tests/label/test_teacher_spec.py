@@ -1,4 +1,4 @@
-"""What a resumed job with nothing to do must not pay for."""
+"""A resumed job with nothing to do loads no model."""
 
 from __future__ import annotations
 

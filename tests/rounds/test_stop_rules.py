@@ -1,4 +1,4 @@
-"""A brake holds on its number, on a missing number, and on nothing else."""
+"""A stop rule stops on its number, on a missing number, and on nothing else."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def brakes_of(gain: dict | None, numbers: dict, **changes: object) -> list[str]:
     return [stop.brake for stop in judge_evaluation(Brakes(**changes), TAIL, gain, [HEAD], numbers)]
 
 
-def test_a_student_that_gains_and_forgets_little_goes_on() -> None:
+def test_a_student_that_gains_and_forgets_little_is_promoted() -> None:
     assert brakes_of(GAIN, KEPT) == []
 
 
 @pytest.mark.parametrize("low", [0.0, -0.01, None])
-def test_an_interval_that_holds_no_gain_stops_the_round(low: float | None) -> None:
+def test_an_interval_that_reaches_zero_gain_stops_the_round(low: float | None) -> None:
     assert brakes_of({**GAIN, "low": low}, KEPT) == ["min_gain"]
 
 
-def test_the_value_alone_decides_where_no_interval_is_asked_for() -> None:
+def test_the_value_alone_decides_without_gain_interval() -> None:
     assert brakes_of({**GAIN, "low": -0.01}, KEPT, gain_interval=False) == []
 
 
@@ -45,7 +45,7 @@ def test_forgetting_beyond_the_budget_or_unmeasured_stops_the_round(student: flo
     assert brakes_of(GAIN, numbers) == ["forgetting"]
 
 
-def test_all_reasons_are_told_not_only_the_first() -> None:
+def test_all_reasons_are_reported_not_only_the_first() -> None:
     numbers = {HEAD.label(): {"teacher": 0.60, "control": 0.6, "student": 0.1}}
     assert brakes_of({**GAIN, "low": -0.2}, numbers) == ["min_gain", "forgetting"]
 

@@ -1,4 +1,4 @@
-"""Plan before spending: which samples, which shards exactly, how long, how much."""
+"""Plans: which samples and shards, how long, at what cost."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_another_subset_is_another_fingerprint_and_the_same_one_is_done(
     assert report.reasons() == {"the choice of samples changed": 6}
 
 
-def test_shards_without_a_chosen_key_are_left_out_and_told(tmp_path: Path, shards: list[Path]) -> None:
+def test_shards_without_a_selected_key_are_left_out_and_counted(tmp_path: Path, shards: list[Path]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -141,9 +141,7 @@ def change_job(tmp_path: Path, job: JobConfig) -> JobConfig:
         (change_job, "the job is another one"),
     ],
 )
-def test_a_frozen_plan_that_no_longer_holds_is_refused(
-    tmp_path: Path, shards: list[Path], change, words: str
-) -> None:
+def test_an_outdated_frozen_plan_is_refused(tmp_path: Path, shards: list[Path], change, words: str) -> None:
     job = job_of(tmp_path, shards)
     frozen = plan(job, FACTORIES).plan
 
@@ -182,7 +180,7 @@ def test_hours_and_money_by_hand() -> None:
     assert bill["total"] == pytest.approx(4.272) and bill["left_out"] == []
 
 
-def test_what_cannot_be_told_is_null_and_named() -> None:
+def test_unknown_numbers_are_null_and_named() -> None:
     two = PriceSettings(gpu_hour={"a": 1, "b": 2}, cpu_hour=0.1)
     unknown = Workload(samples=None, bytes_in=0, rate=None, bytes_per_sample=Figure(1000, "assumed"))
 
@@ -195,7 +193,7 @@ def test_what_cannot_be_told_is_null_and_named() -> None:
         PriceSettings(gpu_hour={"a": 1}, gpu="c")
 
 
-def test_an_estimate_says_what_it_rests_on(tmp_path: Path, shards: list[Path]) -> None:
+def test_an_estimate_names_its_sources(tmp_path: Path, shards: list[Path]) -> None:
     job = job_of(tmp_path, shards)
     unread = plan(job, FACTORIES)
     assert unread.estimate["samples"] is None and "plan --measure" in unread.text()

@@ -1,4 +1,4 @@
-"""A labelling run that rejected most of its samples is no success, and says why."""
+"""A labeling run that rejected most of its samples is not a success, and reports why."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def job(model: Path, tmp_path: Path) -> Callable[[Members], Path]:
-    """Write a shard and a job over it; the job's path."""
+    """Write a shard and a job that reads it; return the job's path."""
 
     def write(members: Members) -> Path:
         (tmp_path / "a.tar").write_bytes(tar_bytes(members))
@@ -91,7 +91,7 @@ def test_a_raised_limit_passes_in_label_and_in_status_after_it(
     assert groundswell("status", tmp_path / "out").exit_code == 0
 
 
-def test_half_of_a_few_samples_may_be_rejected_and_one_line_says_so(
+def test_half_of_a_few_samples_may_be_rejected_and_one_line_reports_it(
     job: Callable[[Members], Path], tmp_path: Path
 ) -> None:
     path = job(with_image(1) + without_image(3, first=1))
@@ -123,7 +123,7 @@ def test_from_100_counted_samples_on_the_share_decides(
 
 
 @pytest.mark.parametrize("only", [None, "nobody"])
-def test_a_job_that_held_no_sample_or_asked_for_none_is_no_success(
+def test_a_job_without_a_sample_or_without_a_selected_one_is_not_a_success(
     job: Callable[[Members], Path], tmp_path: Path, only: str | None
 ) -> None:
     path = job([] if only is None else with_image(2))

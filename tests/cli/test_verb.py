@@ -1,4 +1,4 @@
-"""How every verb meets the unforeseen, and how it keeps quiet."""
+"""Errors that every verb handles, and the options that every verb has."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def invoked(*words: str, error: BaseException | None = None, **environment: str)
     return CliRunner().invoke(app, list(words), env=environment)
 
 
-def test_an_unforeseen_error_is_one_line_and_a_kept_traceback(
+def test_an_unexpected_error_is_one_line_and_a_stored_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -42,7 +42,7 @@ def test_an_unforeseen_error_is_one_line_and_a_kept_traceback(
     assert "Traceback" in kept.read_text() and kept.stat().st_mode & 0o077 == 0
 
 
-def test_what_went_wrong_after_an_error_is_told_after_it() -> None:
+def test_notes_of_an_error_are_printed_after_it() -> None:
     error = NotFoundError("no such shard")
     error.add_note("and then OSError: the disk went away")
 
@@ -51,7 +51,7 @@ def test_what_went_wrong_after_an_error_is_told_after_it() -> None:
     assert result.stderr == "error: no such shard\nand then OSError: the disk went away\n"
 
 
-def test_a_kept_traceback_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stored_traceback_contains_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "abcdefghij0123456789")
 
@@ -90,7 +90,7 @@ def test_every_long_verb_can_be_quiet_and_debugged(name: str) -> None:
     assert "--no-progress" in text and "--debug" in text
 
 
-def test_what_cannot_be_reached_is_no_full_disk() -> None:
+def test_a_connection_error_is_not_reported_as_a_full_disk() -> None:
     result = invoked(error=ConnectionError("s3://bucket/out: nobody answers"))
 
     assert result.exit_code == 6

@@ -1,4 +1,4 @@
-"""No verb writes into another verb's output, over a file that stands, or begins work that it cannot write down."""
+"""No verb writes into another verb's output, over an existing file, or starts work whose result it cannot write."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def groundswell(*words: object) -> Result:
 
 
 def arguments(world: Path, words: list[str]) -> list[object]:
-    """The words, those that name a part of the world as its path."""
+    """Return the words, with the path for each word that names a part of the world."""
     return [world / word if (world / word).exists() else word for word in words]
 
 
@@ -48,7 +48,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One output of every kind, made by the project's own code, with configurations beside them."""
+    """Make one output of every kind with the project's own code, and configurations."""
     root = tmp_path_factory.mktemp("made")
     (root / "shards").mkdir()
     label(job_of(root, [write_shard(root / "shards/0.tar", plain_captions(8))]), factories=FACTORIES)
@@ -96,7 +96,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def world(made: Path, tmp_path: Path) -> Path:
-    """A copy to write into; its configurations name the first one's inputs."""
+    """Copy the outputs to write into. The configurations name the inputs of the original."""
     return Path(shutil.copytree(made, tmp_path / "made"))
 
 
@@ -152,7 +152,7 @@ def test_a_verb_refuses_the_output_of_every_other_verb_and_leaves_it_as_it_was(v
     assert files_of(made) == before
 
 
-def test_each_kind_of_output_is_recognised_and_opens_to_its_own_verb_alone(made: Path) -> None:
+def test_each_kind_of_output_is_recognized_and_accepted_only_by_its_own_verb(made: Path) -> None:
     kinds = {place: detect_kind(str(made / place)) for place in PLACES}
     assert [kind.name for kind in kinds.values()] == [place.upper() for place in PLACES[:-1]] + ["OTHER"]
 
@@ -215,7 +215,7 @@ def test_a_file_of_another_verbs_output_or_a_shard_is_never_written(
     assert files_of(made) == before
 
 
-def test_a_file_that_stands_is_replaced_with_overwrite_alone(world: Path) -> None:
+def test_an_existing_file_is_replaced_only_with_overwrite(world: Path) -> None:
     target = world / "labels.json"
     target.write_text("mine")
 
@@ -262,7 +262,7 @@ def test_the_same_view_is_compiled_again_and_another_one_needs_overwrite_and_rep
     assert files_of(world / "view") == files_of(world / "other") != before
 
 
-def test_pictures_and_an_unreviewed_audit_are_replaced_with_overwrite_alone(world: Path) -> None:
+def test_pictures_and_an_unreviewed_audit_are_replaced_only_with_overwrite(world: Path) -> None:
     inspect = ("inspect", world / "view", "--to", world / "pictures", "--n", 1)
     assert groundswell(*inspect).exit_code == CONFLICT
     assert groundswell(*inspect, "--overwrite").exit_code == 0
@@ -335,7 +335,7 @@ def test_a_url_is_refused_where_only_a_local_path_can_be_written(
     assert files_of(world) == before
 
 
-def test_a_folder_may_be_added_beside_the_outputs_of_a_demo(world: Path) -> None:
+def test_a_folder_may_be_added_next_to_the_outputs_of_a_demo(world: Path) -> None:
     assert groundswell("inspect", world / "view", "--to", world / "demo/pictures").exit_code == 0
 
 
@@ -351,7 +351,9 @@ def test_a_configuration_may_be_in_the_folder_that_it_names_and_other_files_may_
         check_folder(*asked, reads=(str(tmp_path / "train.yaml"),))
 
 
-def test_a_file_may_be_added_beside_the_outputs_of_a_demo_and_replace_none_of_its_own(world: Path) -> None:
+def test_a_file_may_be_added_next_to_the_outputs_of_a_demo_but_not_replace_one_of_its_files(
+    world: Path,
+) -> None:
     for _ in range(2):
         assert (
             groundswell("export", world / "view", "--to", world / "demo/labels.json", "--overwrite").exit_code
@@ -390,7 +392,7 @@ def test_a_prefix_whose_parent_may_not_be_listed_is_written(monkeypatch: pytest.
     assert check_folder("output.url", place, FolderKind.EVIDENCE) is FolderKind.NOTHING
 
 
-def test_an_empty_folder_data_is_nobodys_output(world: Path) -> None:
+def test_an_empty_folder_data_is_not_an_output(world: Path) -> None:
     (world / "project/data").mkdir(parents=True)
     result = groundswell("inspect", world / "view", "--to", world / "project/pictures", "--n", 1)
     assert result.exit_code == 0, result.stderr
@@ -406,7 +408,7 @@ def test_a_project_with_folders_named_as_those_of_evidence_is_no_evidence(world:
 
 
 @pytest.mark.parametrize("place", ["memory", pytest.param("s3", marks=pytest.mark.slow)])
-def test_urls_are_looked_at_as_folders_are(place: str, world: Path) -> None:
+def test_urls_are_checked_as_folders_are(place: str, world: Path) -> None:
     if place == "memory":
         _look_at_urls("memory://places", world, None)
         return

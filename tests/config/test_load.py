@@ -1,4 +1,4 @@
-"""A wrong configuration is told by its place, its value and the remedy."""
+"""A wrong configuration is reported with its place, its value and the remedy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_misspelt_field_is_told_with_its_line_and_the_nearest_name(tmp_path: Path) -> None:
+def test_a_misspelled_field_is_reported_with_its_line_and_the_nearest_name(tmp_path: Path) -> None:
     path = write(tmp_path, "urls: [a]\nevidence:\n  min_scores: 0.1\n")
 
     with pytest.raises(ConfigError) as caught:
@@ -40,7 +40,7 @@ def test_a_misspelt_field_is_told_with_its_line_and_the_nearest_name(tmp_path: P
     assert "did you mean 'min_score'?" in str(caught.value)
 
 
-def test_a_value_out_of_range_is_told_with_what_was_found(tmp_path: Path) -> None:
+def test_a_value_out_of_range_is_reported_with_the_value(tmp_path: Path) -> None:
     path = write(tmp_path, "urls: [a]\nevidence: {min_score: 7}\n")
 
     with pytest.raises(
@@ -57,7 +57,7 @@ def test_a_number_that_is_not_finite_is_refused_where_no_bound_catches_it(tmp_pa
         load_settings(path, Rated)
 
 
-def test_fields_that_do_not_fit_together_are_told_without_an_empty_name(tmp_path: Path) -> None:
+def test_conflicting_fields_are_reported_without_an_empty_name(tmp_path: Path) -> None:
     path = write(tmp_path, "min_score: 0.1\nignore_score: 0.9\n")
 
     with pytest.raises(
@@ -71,7 +71,7 @@ def test_a_missing_field_is_named(tmp_path: Path) -> None:
         load_settings(write(tmp_path, "evidence: {}\n"), Small)
 
 
-def test_broken_yaml_is_told_by_its_place(tmp_path: Path) -> None:
+def test_broken_yaml_is_reported_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"job.yaml:\d+:\d+: not valid YAML"):
         load_settings(write(tmp_path, "urls: [a\nevidence: {\n"), Small)
 
@@ -85,7 +85,7 @@ def test_a_tag_that_would_build_an_object_is_refused(tmp_path: Path, text: str) 
         load_settings(write(tmp_path, text), Small)
 
 
-def test_globs_beside_an_ampersand_are_no_aliases(tmp_path: Path) -> None:
+def test_globs_and_ampersands_in_text_are_not_aliases(tmp_path: Path) -> None:
     globs = [f"/shards/{number}/*.tar" for number in range(60)] + ["/shards/cats&dogs/*.tar"]
 
     assert load_settings(write(tmp_path, f"urls: {globs}\n"), Small).urls == globs
@@ -99,7 +99,7 @@ def test_a_few_aliases_that_double_and_double_are_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("value", ["2026-01-01", "!thing 1"])
-def test_a_value_of_another_kind_is_told_by_its_place(tmp_path: Path, value: str) -> None:
+def test_a_value_of_another_type_is_reported_with_its_place(tmp_path: Path, value: str) -> None:
     with pytest.raises(ConfigError, match=r"job.yaml:2:6: .* is not allowed"):
         load_settings(write(tmp_path, f"urls:\n  -  {value}\n"), Small)
 
@@ -138,7 +138,7 @@ def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
         ("urls: [a]\x00", "not valid YAML"),
     ],
 )
-def test_yaml_that_cannot_be_meant_is_a_configuration_error(tmp_path: Path, text: str, words: str) -> None:
+def test_unusable_yaml_is_a_configuration_error(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         load_settings(write(tmp_path, text), Small)
 
@@ -156,7 +156,7 @@ def test_an_override_that_is_no_yaml_is_a_configuration_error(value: str) -> Non
         parse_overrides([f"urls={value}"])
 
 
-def test_a_long_value_is_not_told_in_full(tmp_path: Path) -> None:
+def test_a_long_value_is_shortened_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings(write(tmp_path, f"urls: {'x' * 5_000}"), Small)
 

@@ -1,4 +1,4 @@
-"""A step that is done is not done again, unless what it rests on changed."""
+"""A finished step is not run again, unless its inputs or outputs changed."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_file_that_a_later_step_writes_again_makes_no_step_run_again(tmp_path:
 
 
 def train_once(folder: Path, ran: list[str], said: list[str]) -> dict:
-    """One step that promises a model directory and a report."""
+    """Run one step that makes a model directory and a report."""
 
     def run() -> dict:
         ran.append("train")
@@ -82,7 +82,7 @@ def train_once(folder: Path, ran: list[str], said: list[str]) -> dict:
     return journal.run_step("train", "train", run, (folder / "model", folder / "report.json"))
 
 
-def test_a_step_is_done_only_while_every_file_it_made_stands_unchanged(tmp_path: Path) -> None:
+def test_a_step_is_done_only_while_every_file_it_made_is_unchanged(tmp_path: Path) -> None:
     ran: list[str] = []
     said: list[str] = []
     train_once(tmp_path, ran, said)

@@ -1,4 +1,4 @@
-"""A teacher that labels images it was trained on says so."""
+"""Labeling images on which the teacher was trained is reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.engine.worlds import job_of, plain_captions, write_shard
 
 @pytest.fixture
 def labelled(tmp_path: Path) -> str:
-    """An output of a job; who labelled is not asked again."""
+    """Label a job; return its output. The teacher is not needed again."""
     job = job_of(tmp_path, [write_shard(tmp_path / "a.tar", plain_captions(6))])
     label(job, factories=FACTORIES)
     return job.output.url
@@ -43,5 +43,5 @@ def test_images_that_the_teacher_was_trained_on_are_counted_and_warned_of(
     assert f"trained on {rows.count(one)} of 6 images" in caplog.text
 
 
-def test_a_teacher_that_does_not_say_is_not_asked(labelled: str, tmp_path: Path) -> None:
+def test_a_teacher_without_a_list_of_trained_images_is_not_checked(labelled: str, tmp_path: Path) -> None:
     assert count_trained_images(open_store(labelled), GlipSettings(kind="glip", model=str(tmp_path))) == {}

@@ -171,7 +171,7 @@ def test_each_kind_of_output_is_recognized_and_accepted_only_by_its_own_verb(mad
         ("compile", "evidence/view"),
         ("inspect", "view/pictures"),
         ("audit sample", "demo/steps/audit"),
-        ("label --limit 1", "view/data/taste"),
+        ("label --limit 1", "view/data/trial"),
         ("model convert-glip", "training/model"),
         ("compile", "link/view"),
     ],

@@ -198,21 +198,21 @@ def test_a_limit_labels_so_many_samples_and_leaves_nothing_behind(
 def test_a_limits_output_may_be_kept_elsewhere_than_the_jobs_own(tmp_path: Path, shards: list[Path]) -> None:
     job = job_of(tmp_path, shards)
 
-    summary = run(job, limit=3, keep=str(tmp_path / "taste"))
+    summary = run(job, limit=3, keep=str(tmp_path / "trial"))
 
-    assert summary["output"] == str(tmp_path / "taste")
-    assert verify(str(tmp_path / "taste"))["samples"]["in"] == 3
+    assert summary["output"] == str(tmp_path / "trial")
+    assert verify(str(tmp_path / "trial"))["samples"]["in"] == 3
     with pytest.raises(ConfigError, match="the job's own output"):
         run(job, limit=3, keep=str(tmp_path / "out"))
     with pytest.raises(ConfigError, match="--limit"):
-        run(job, keep=str(tmp_path / "taste"))
+        run(job, keep=str(tmp_path / "trial"))
 
 
 def test_a_limits_output_never_goes_over_the_evidence_of_another_job(
     tmp_path: Path, shards: list[Path]
 ) -> None:
     job, other = job_of(tmp_path, shards), job_of(tmp_path, shards, evidence={"min_score": 0.2})
-    kept = str(tmp_path / "taste")
+    kept = str(tmp_path / "trial")
     before = run(job, limit=3, keep=kept)["digest"]
 
     with pytest.raises(ConflictError, match="evidence of another job"):

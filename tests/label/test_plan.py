@@ -198,12 +198,12 @@ def test_an_estimate_names_its_sources(tmp_path: Path, shards: list[Path]) -> No
     unread = plan(job, FACTORIES)
     assert unread.estimate["samples"] is None and "plan --measure" in unread.text()
 
-    tasted = plan(job, FACTORIES, measure=10).estimate
+    trial = plan(job, FACTORIES, measure=10).estimate
 
     assert not (tmp_path / "out").exists()
-    assert tasted["images_per_s"]["source"].startswith("measured on 10 samples")
-    assert tasted["bytes_per_sample"]["source"].startswith("measured")
-    assert (tasted["samples"], tasted["samples_guessed_from_sizes"]) == (40, 40)
+    assert trial["images_per_s"]["source"].startswith("measured on 10 samples")
+    assert trial["bytes_per_sample"]["source"].startswith("measured")
+    assert (trial["samples"], trial["samples_guessed_from_sizes"]) == (40, 40)
     assumed = plan(job, FACTORIES, images_per_s=40, measure=10)
     assert assumed.estimate["images_per_s"] == {"value": 40, "source": "assumed"}
     assert assumed.estimate["cpu_hours"] == pytest.approx(1 / 3600)

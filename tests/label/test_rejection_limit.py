@@ -65,15 +65,15 @@ def test_label_and_all_that_looks_at_its_output_exit_3_when_every_sample_was_rej
 
     first, again = groundswell("label", path), groundswell("label", path, "--json")
     looks = [groundswell(*words) for words in (("status", out), ("status", out, "--watch"), ("retry", out))]
-    taste = groundswell("label", path, "--limit", 2)
+    trial = groundswell("label", path, "--limit", 2)
     view = groundswell("compile", out, policy, "--to", tmp_path / "view")
 
-    assert [look.exit_code for look in (first, again, *looks, taste, view)] == [3] * 7
+    assert [look.exit_code for look in (first, again, *looks, trial, view)] == [3] * 7
     assert json.loads(again.stdout)["samples"]["rejected"] == {"IMG_MISSING": 3}
     for look in (first, again, *looks):
         assert "3 of 3 samples were rejected" in look.stderr
         assert "IMG_MISSING 3: no image member" in look.stderr
-    assert "2 of 2 samples were rejected" in taste.stderr
+    assert "2 of 2 samples were rejected" in trial.stderr
     assert "0 labelled" in view.stderr and "IMG_MISSING 3: no image member" in view.stderr
     assert not (tmp_path / "view").exists()
 

@@ -1,11 +1,11 @@
-"""A real teacher in forty lines of numpy, for tests: a phrase's box encloses what its colour channel lights up.
+"""A real teacher in forty lines of numpy, for tests: a phrase's box encloses the pixels of its color channel.
 
-Its settings lie in a small JSON file (the `model` of a detector job): `sleep_s` per batch, `channel_gain`, `refuse`
-to be made or `dies_when_made`, `announce` its process id as a file in a folder, `say` something on stderr, `stall` for
-ever where a file is not there yet.
-Captions steer its accidents: `explode` and `unpreparable` raise, `notanumber` gives a NaN, `hungry` needs a batch of
-one; `deadly`, `segfaulting`, `selfexiting`, `neverending` and `memorygorging` end the process or keep it busy, and for
-`memorystarving` there is no memory to be made ready in. Asked for decoys, `undecoyable` and `undecided` raise.
+Its settings are in a small JSON file (the `model` of a detector job): `sleep_s` per batch, `channel_gain`, `refuse`
+to be constructed or `dies_when_made`, `announce` its process id as a file in a folder, `say` something on stderr,
+`stall` for ever if a file does not exist yet.
+Captions trigger accidents: `explode` and `unpreparable` raise, `notanumber` gives a NaN, `hungry` needs a batch of
+one; `deadly`, `segfaulting`, `selfexiting`, `neverending` and `memorygorging` end the process or keep it busy, and
+`memorystarving` runs out of memory while it is prepared. With decoys, `undecoyable` and `undecided` raise.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ CHANNELS = {"red": 0, "green": 1, "blue": 2}
 
 
 class SmallFinder:
-    """`a|an|the <word>` is a phrase."""
+    """Finds `a|an|the <word>` as a phrase."""
 
     digest = "sha256:small-finder-1"
 
@@ -60,7 +60,7 @@ class SmallFinder:
 
 
 class SmallLabeler:
-    """Boxes by colour. Every row of a batch is computed alone, so mates cannot matter."""
+    """Finds boxes by color. Every row of a batch is computed alone, so the rest of the batch cannot matter."""
 
     score_kind = "small.share_of_bright_pixels"
 
@@ -98,7 +98,7 @@ class SmallLabeler:
         return [self._answer(row) if row else [] for row in batch]
 
     def _answer(self, row: PreparedSample) -> list[Region]:
-        """Regions of the sample's phrases, or of its decoys in a pass of their own."""
+        """Return regions of the sample's phrases, or of its decoys in a pass of their own."""
         sample, image = row.inputs
         found = self._regions(sample, image)
         if not row.second_pass:
@@ -107,7 +107,7 @@ class SmallLabeler:
         return [region.model_copy(update={"pass_index": 1}) for region in decoys]
 
     def _stall(self) -> None:
-        """The first process that asks hangs, as one on a sick machine would."""
+        """Hang in the first process that calls it, as a process on a broken machine would."""
         if self._stall_at is not None and not os.path.exists(self._stall_at):
             Path(self._stall_at).touch()
             while True:
@@ -165,7 +165,7 @@ def finder(settings: dict[str, Any]) -> PhraseFinder:
 
 
 def labeler_digest(settings: dict[str, Any]) -> str:
-    """Over what changes a label; `sleep_s` does not."""
+    """Return the digest of what changes a label; `sleep_s` does not."""
     options = json.loads(Path(settings["model"]).read_text())
     return "sha256:" + hashlib.sha256(str(options.get("channel_gain", 1.0)).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""A subset of samples: one digest for one choice, whatever file it came from."""
+"""A subset of samples: one digest for one selection, whatever file it came from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small files that a user names: whatever their bytes, the text or one message that names the file."""
+"""Small files that a user names: for any bytes, the text or one message that names the file."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Command:
     def end_under(self, url: str, faults: Faults) -> str:
         """Run the command under faults. Return `undisturbed`, or `exit N` if a message or a code gives the reason.
 
-        raises: errors that the command line would not catch, and AssertionError if the rows are not the undisturbed ones
+        raises: errors that the command line would not catch, and AssertionError for rows that are not undisturbed
         """
         ended: dict[str, Any] = {}
 

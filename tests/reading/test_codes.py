@@ -17,8 +17,8 @@ from engine.settings import InputSettings
 from pipelines.label.run import label
 from schemas.codes import PHRASE_CODES, SAMPLE_CODES, SHARD_CODES, UNIT_CODES, render_codes_page
 from schemas.errors import SampleRejectedError
+from tests.engine.reading.test_images import png_header, saved
 from tests.engine.small_teacher import FACTORIES
-from tests.engine.test_images import png_header, saved
 from tests.engine.worlds import job_of, picture, tar_bytes
 
 # tested where they are raised, in tests/engine and tests/label

@@ -10,7 +10,7 @@ from PIL import Image
 
 from engine.reading.images import MAX_SCANS, decode_image
 from schemas.errors import SampleRejectedError
-from tests.engine.test_images import png_header, ramp, saved
+from tests.engine.reading.test_images import png_header, ramp, saved
 from tests.reading.memory import grown_mib
 from tests.reading.test_image_golden import chunk, png
 

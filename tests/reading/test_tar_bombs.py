@@ -13,7 +13,7 @@ import pytest
 from engine.reading.formats import tar
 from engine.reading.formats.tar import BLOCK, MAX_HEADER_BYTES, MAX_MEMBERS, read_members
 from schemas.errors import ShardDamagedError
-from tests.engine.test_tar_reader import raw_header
+from tests.engine.reading.test_tar_reader import raw_header
 from tests.engine.worlds import picture, tar_bytes
 from tests.reading.memory import grown_mib
 

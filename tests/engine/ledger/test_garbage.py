@@ -21,8 +21,8 @@ from engine.storage.store import Store, open_store
 from schemas.digests import shorten_digest
 from schemas.errors import ConflictError
 from schemas.ledger import CommitRecord, Unit, unit_name
-from tests.engine.test_ledger import METHOD, row
-from tests.engine.test_snapshots import OTHER
+from tests.engine.ledger.test_commits import METHOD, row
+from tests.engine.ledger.test_snapshots import OTHER
 
 SHARD = "s3://b/a.tar"
 

@@ -13,7 +13,7 @@ from engine.ledger.snapshots.publisher import publish
 from engine.ledger.snapshots.segments import write_segment
 from engine.ledger.snapshots.snapshots import read_snapshot, snapshot_entries, snapshot_versions
 from engine.storage.store import Store, open_store
-from tests.engine.test_segments import entries, plan_of
+from tests.engine.ledger.test_segments import entries, plan_of
 
 
 class Beaten(Store):

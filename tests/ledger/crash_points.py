@@ -87,7 +87,7 @@ class Story:
 
         raises: AssertionError that names the line
         """
-        told: Counter[str] = Counter()
+        ends: Counter[str] = Counter()
         start = folder / "start"
         start.mkdir(parents=True)
         self._child(partial(self.before, str(start)))
@@ -97,12 +97,12 @@ class Story:
             url = self._copy(start, folder / str(die_at))
             code = wait_for_exit(fork(partial(LineKiller(die_at).run, partial(self.action, url))))
             # look-ups run in threads, so that a run may take a few lines fewer than the counted one
-            told["lived" if code == 0 else "died"] += 1
+            ends["lived" if code == 0 else "died"] += 1
             assert code in (0, -signal.SIGKILL), f"{url}: ended with {code}; its traceback is above"
             found = run_in_child(partial(_check_finished, url))
             assert found == undisturbed, f"{url}: a death at {lines[die_at]} changed what is there in the end"
             shutil.rmtree(url)
-        return told
+        return ends
 
     def _copy(self, start: Path, to: Path) -> str:
         shutil.copytree(start, to)

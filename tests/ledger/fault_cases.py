@@ -57,11 +57,11 @@ class Command:
         def run() -> None:
             ended.update(label(self._into(url), factories=FACTORIES))
 
-        with faults.install(), quiet(), redirect_stderr(io.StringIO()) as told:
+        with faults.install(), quiet(), redirect_stderr(io.StringIO()) as errors:
             try:
                 verb(run)()
             except typer.Exit as end:
-                assert told.getvalue().startswith("error: "), "a failure without a message"
+                assert errors.getvalue().startswith("error: "), "a failure without a message"
                 return f"exit {end.exit_code}"
         if ended["failures"]:
             assert all(failure["code"] and failure["detail"] for failure in ended["failures"])
@@ -117,20 +117,20 @@ def try_cases(
 
     raises: AssertionError that names the case, for anything torn, lost, doubled, or without a name
     """
-    told: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     for number, (name, faults) in enumerate(cases):
         if number % every:
             continue  # of its own output, so that a case is the same whatever the share
         url = f"{base}/{number}"
         try:
-            told[name.split(": ")[1], end := command.end_under(url, faults)] += 1
+            counts[name.split(": ")[1], end := command.end_under(url, faults)] += 1
             assert faults.fired, "the fault did not come"
             assert end == UNDISTURBED or not faults.is_passing_look, f"one look failed once: {end}"
             check_whole(url, command.storage)
             command.ends_well(url)
         except Exception as error:
             raise AssertionError(f"{name}: {type(error).__name__}: {error}") from error
-    return told
+    return counts
 
 
 def _calls(command: Command, url: str, counting: Faults) -> list[tuple[str, int]]:

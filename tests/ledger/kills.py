@@ -75,30 +75,30 @@ def kill_many(folder: Path, kills: int, seed: int) -> dict[str, int]:
 
     Raises AssertionError for anything lost or torn.
     """
-    told: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     undisturbed = run_in_child(partial(finish, str(folder / "undisturbed"), JOB))
-    while told["killed"] < kills:
-        url = str(folder / f"round-{told['rounds']}")
-        variants = (1, GPU_LIKE)[told["rounds"] % 2]
-        rivals = Rivals(url, seed + told["rounds"], variants)
-        rivals.play(kills - told["killed"])
+    while counts["killed"] < kills:
+        url = str(folder / f"round-{counts['rounds']}")
+        variants = (1, GPU_LIKE)[counts["rounds"] % 2]
+        rivals = Rivals(url, seed + counts["rounds"], variants)
+        rivals.play(kills - counts["killed"])
         if wait_for_exit(fork(partial(check_whole, url))):
             raise AssertionError(f"{url} is not whole after its kills")
         found = run_in_child(partial(finish, url, JOB))
         if variants == 1:
             assert found == undisturbed, f"{url}: rows or bytes are not those of an undisturbed run"
-            told["rounds with equal bytes"] += 1
-        told["rounds"] += 1
-        told["killed"] += rivals.ends["killed"]
-    return dict(told)
+            counts["rounds with equal bytes"] += 1
+        counts["rounds"] += 1
+        counts["killed"] += rivals.ends["killed"]
+    return dict(counts)
 
 
 def wake_zombies(folder: Path, zombies: int, seed: int) -> dict[str, int]:
     """Stop a run, let another finish the job, then continue the first: it must not change any record."""
-    told, draw = Counter[str](), random.Random(seed)
-    while told["zombies"] < zombies:
-        url = str(folder / f"zombie-{told['tried']}")
-        told["tried"] += 1
+    counts, draw = Counter[str](), random.Random(seed)
+    while counts["zombies"] < zombies:
+        url = str(folder / f"zombie-{counts['tried']}")
+        counts["tried"] += 1
         pid = fork(partial(run, url, JOB, GPU_LIKE, draw.randrange(2**32)))
         time.sleep(draw.random() * 0.08)
         if poll_exit(pid) is not None:
@@ -114,8 +114,8 @@ def wake_zombies(folder: Path, zombies: int, seed: int) -> dict[str, int]:
             f"{url}: a zombie ended with {code} and changed {_changed(before, after)}"
         )
         run_in_child(partial(finish, url, JOB))
-        told["zombies"] += 1
-    return dict(told)
+        counts["zombies"] += 1
+    return dict(counts)
 
 
 def _changed(before: dict[str, str], after: dict[str, str]) -> list[str]:

@@ -47,9 +47,9 @@ def test_a_commit_whose_answer_is_lost_or_that_is_reset_is_committed(
         for fault in ("dropped answer", "reset")
     ]
 
-    told = try_cases(command, f"{bucket}/short", cases)
+    counts = try_cases(command, f"{bucket}/short", cases)
 
-    assert told == {("dropped answer", "undisturbed"): 1, ("reset", "undisturbed"): 1}
+    assert counts == {("dropped answer", "undisturbed"): 1, ("reset", "undisturbed"): 1}
 
 
 @pytest.mark.slow
@@ -59,8 +59,8 @@ def test_whatever_befalls_a_request_ends_in_the_undisturbed_rows_or_in_a_named_f
 ) -> None:
     bucket, proxy, _ = place
 
-    told = try_cases(command, f"{bucket}/long", request_cases(command, f"{bucket}/all", proxy), EVERY)
+    counts = try_cases(command, f"{bucket}/long", request_cases(command, f"{bucket}/all", proxy), EVERY)
 
-    report("requests to S3", told)
-    assert {fault for fault, _ in told} == set(FAULTS)
-    assert {end for _, end in told} <= {"undisturbed", "exit 3", "exit 6"}
+    report("requests to S3", counts)
+    assert {fault for fault, _ in counts} == set(FAULTS)
+    assert {end for _, end in counts} <= {"undisturbed", "exit 3", "exit 6"}

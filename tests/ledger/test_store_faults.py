@@ -42,9 +42,9 @@ def base(request: pytest.FixtureRequest, folder: Path) -> str:
     return str(folder / "store") if request.param == "local" else str(request.getfixturevalue("memory"))
 
 
-def report(title: str, told: dict[tuple[str, str], int]) -> None:
-    print(f"{title}: {sum(told.values())} cases")
-    for (fault, end), count in sorted(told.items()):
+def report(title: str, counts: dict[tuple[str, str], int]) -> None:
+    print(f"{title}: {sum(counts.values())} cases")
+    for (fault, end), count in sorted(counts.items()):
         print(f"  {fault:13} {end:12} {count}")
 
 
@@ -54,12 +54,12 @@ def report(title: str, told: dict[tuple[str, str], int]) -> None:
 def test_a_store_fault_ends_in_the_undisturbed_rows_or_in_a_named_failure(
     command: Command, base: str, every: int
 ) -> None:
-    told = try_cases(command, f"{base}-{every}", store_cases(command, f"{base}-{every}/counted"), every)
+    counts = try_cases(command, f"{base}-{every}", store_cases(command, f"{base}-{every}/counted"), every)
 
-    report(f"store faults, {base.partition(':')[0]}", told)
-    assert {fault for fault, _ in told} == FAULTS.keys()
-    assert {end for _, end in told} <= {"undisturbed", "exit 3", "exit 5", "exit 6"}
-    assert {end for fault, end in told if fault in ("slow", "repeated")} == {"undisturbed"}
+    report(f"store faults, {base.partition(':')[0]}", counts)
+    assert {fault for fault, _ in counts} == FAULTS.keys()
+    assert {end for _, end in counts} <= {"undisturbed", "exit 3", "exit 5", "exit 6"}
+    assert {end for fault, end in counts if fault in ("slow", "repeated")} == {"undisturbed"}
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ def test_a_disk_that_fails_beneath_the_store_does_the_same(
     command: Command, folder: Path, every: int
 ) -> None:
     base = str(folder / f"system-{every}")
-    told = try_cases(command, base, system_cases(command, f"{base}/counted"), every)
+    counts = try_cases(command, base, system_cases(command, f"{base}/counted"), every)
 
-    report("system calls", told)
-    assert sum(told.values()) > 3
-    assert {end for _, end in told} <= {"undisturbed", "exit 3", "exit 6"}
+    report("system calls", counts)
+    assert sum(counts.values()) > 3
+    assert {end for _, end in counts} <= {"undisturbed", "exit 3", "exit 6"}
 
 
 def test_a_put_that_is_believed_without_a_look_is_found(

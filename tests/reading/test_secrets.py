@@ -92,13 +92,13 @@ def test_a_run_from_label_to_export_leaves_no_secret_behind(
         str(label(job, factories=LEAKY)),
         str(verify(str(planted / "out"))),
     ]
-    told = capfd.readouterr()  # the teacher's own words go where the user looks, and nowhere else
+    printed = capfd.readouterr()  # the teacher's own words go where the user looks, and nowhere else
     compile_view(str(planted / "out"), Policy(), str(planted / "view"))
     export_coco(str(planted / "view"), planted / "coco.json")
     draw_samples(str(planted / "out"), planted / "pictures")
     said.append(str(statistics_of(str(planted / "out")).data()))
 
-    assert f"{MARK}-hub" in told.err, "the teacher must tell its secrets, or this test shows nothing"
+    assert f"{MARK}-hub" in printed.err, "the teacher must tell its secrets, or this test shows nothing"
     texts = everything_in(planted) | {
         "said": "".join(said),
         "later": str(capfd.readouterr()),

@@ -84,7 +84,7 @@ def test_one_shards_digest_does_not_know_the_others(tmp_path: Path) -> None:
     ("name", "content", "error", "words"),
     [
         ("none.txt", None, NotFoundError, "is no file"),
-        ("empty.txt", b"\n\n", ConfigError, "names 0 keys"),
+        ("empty.txt", b"\n\n", ConfigError, "has 0 keys"),
         ("latin.txt", b"caf\xe9\n", ConfigError, "not UTF-8"),
         ("cut.parquet", b"PAR1", ConfigError, "not a readable Parquet"),
     ],
@@ -106,7 +106,7 @@ def test_a_file_that_names_no_keys_is_refused(
         ({"key": [True]}, "column 'key' is bool, expected text"),
         ({"key": ["x", None]}, "row 1: column 'key' is null"),
         ({"key": ["x", ""]}, "row 1: column 'key' is empty"),
-        ({"key": [1.0, 2.5]}, "row 1: column 'key' holds 2.5, expected a whole number"),
+        ({"key": [1.0, 2.5]}, "row 1: column 'key' has the value 2.5, expected a whole number"),
         ({"key": ["x"], "shard": [1]}, "column 'shard' is int64, expected text"),
     ],
 )

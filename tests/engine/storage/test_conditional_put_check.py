@@ -193,8 +193,8 @@ def test_a_refusal_in_another_words_than_awss_is_one(monkeypatch: pytest.MonkeyP
     from s3fs.errors import translate_boto_error
 
     def answer(code: str, status: int) -> OSError:
-        told = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
-        error = translate_boto_error(ClientError(told, "PutObject"))
+        answer = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        error = translate_boto_error(ClientError(answer, "PutObject"))
         assert type(error) is OSError
         return error
 

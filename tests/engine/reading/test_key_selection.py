@@ -83,7 +83,7 @@ def test_one_shards_digest_does_not_know_the_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "error", "words"),
     [
-        ("none.txt", None, NotFoundError, "is no file"),
+        ("none.txt", None, NotFoundError, "is not a file"),
         ("empty.txt", b"\n\n", ConfigError, "has 0 keys"),
         ("latin.txt", b"caf\xe9\n", ConfigError, "not UTF-8"),
         ("cut.parquet", b"PAR1", ConfigError, "not a readable Parquet"),
@@ -118,7 +118,7 @@ def test_a_table_without_a_column_of_keys_is_refused(
 
 
 def test_a_device_without_an_end_is_no_file_of_keys() -> None:
-    with pytest.raises(NotFoundError, match="is no file"):
+    with pytest.raises(NotFoundError, match="is not a file"):
         load_selection("/dev/zero", SHARDS)
 
 

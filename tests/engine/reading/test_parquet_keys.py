@@ -107,7 +107,10 @@ def test_text_of_any_type_is_the_key_as_it_is(tmp_path: Path, kind: pa.DataType)
         (pa.array(["a", "x" * 16_385]), "row 1: column 'key' has 16385 characters, at most 16384; shorten the key"),
         (pa.array([1.0, 1.5]), "row 1: column 'key' has the value 1.5, expected a whole number; write keys as text"),
         (pa.array([1.0, float("nan")]), "row 1: column 'key' has the value nan, expected a whole number"),
-        (pa.array([1.0, float("-inf")], pa.float32()), "row 1: column 'key' has the value -inf, expected a whole number"),
+        (
+            pa.array([1.0, float("-inf")], pa.float32()),
+            "row 1: column 'key' has the value -inf, expected a whole number",
+        ),
         (pa.array([decimal.Decimal("1.0"), decimal.Decimal("1.5")]), "row 1: column 'key' has the value 1.5"),
         (pa.array(["a", None]).dictionary_encode(), "row 1: column 'key' is null"),
     ],

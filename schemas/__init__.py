@@ -2,3 +2,6 @@
 
 Nothing here does I/O, and nothing here imports another top-level package.
 """
+
+PACKAGES = ("schemas", "engine", "teacher", "student", "pipelines")
+"""The top-level packages whose modules run in jobs."""

@@ -1,6 +1,7 @@
 """Reason codes: every reason why a sample, a shard, a unit or a phrase is left out.
 
-A code keeps its meaning once published, because reports, policies and tests use it.
+A code keeps its meaning once published, because reports, policies and tests use it. Run as a program, this module
+prints the page `docs/codes.md`.
 """
 
 from __future__ import annotations
@@ -67,6 +68,23 @@ PHRASE_CODES: dict[str, str] = {
     "PH_MEASURE": "a number or a measure without a thing",
 }
 
+_HEAD = f"""# Reason codes
+
+Written by `python -m {__package__}.codes > docs/codes.md`. Nothing is left out without one of these codes:
+`label`, `status` and `verify` count them, and the tables `rejected/` and `data/` have them row by row. A code keeps its
+meaning once published.
+"""
+_SECTIONS = (
+    ("Samples", "The sample is counted as rejected. Its unit and its shard continue.", SAMPLE_CODES),
+    ("Shards", "The whole file is not read. The run continues and ends with exit code 3.", SHARD_CODES),
+    ("Units", "The unit could not be finished. The same command tries it again.", UNIT_CODES),
+    (
+        "Phrases",
+        "The phrase was found, but the teacher is not asked for it. Its sample continues.",
+        PHRASE_CODES,
+    ),
+)
+
 
 def explain_counts(counts: Mapping[str, int]) -> list[str]:
     """Return a line for each code with its count and meaning, most frequent first."""
@@ -80,3 +98,16 @@ def check_code(code: str) -> str:
     if any(code in codes for codes in (SAMPLE_CODES, SHARD_CODES, UNIT_CODES, PHRASE_CODES)):
         return code
     raise KeyError(f"{code!r} is not a reason code; docs/codes.md lists them")
+
+
+def render_codes_page() -> str:
+    """Return the page as Markdown."""
+    parts = [_HEAD]
+    for title, meaning, codes in _SECTIONS:
+        rows = "\n".join(f"| `{code}` | {text} |" for code, text in codes.items())
+        parts.append(f"## {title}\n{meaning}\n\n| code | meaning |\n|---|---|\n{rows}\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    print(render_codes_page(), end="")

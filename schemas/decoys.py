@@ -7,9 +7,8 @@ would break a prompt, a count below one) cannot be constructed.
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
 from schemas.digests import canonical_json, sha256_hex, shorten_digest
 from schemas.errors import ConflictError
@@ -29,7 +28,7 @@ class DecoyPool(Record):
 
     format_version: str = FORMAT_VERSION
     seed: int = Field(0, ge=0, description="of the draw and, with the pool's digest, of every choice")
-    source: dict[str, Any] = Field(default_factory=dict, description="where the counts come from")
+    source: dict[str, JsonValue] = Field(default_factory=dict, description="where the counts come from")
     counts: dict[str, int] = Field(max_length=MAX_NOUNS, description="by head noun, in lower case")
     asked: tuple[str, ...] = Field(description="nouns that may be decoys, in order")
 

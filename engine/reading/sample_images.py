@@ -1,6 +1,6 @@
-"""A sample's stored image bytes become the pixels that are labelled, or the sample's rejection.
+"""Decode a sample's stored image bytes to the pixels that are labeled, or reject the sample.
 
-Promise: labelling and `verify --deep` decode by this one function, so they see the same pixels.
+Labeling and `verify --deep` both decode with this function, so they see the same pixels.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from schemas.errors import SampleRejectedError
 
 ASPECT_TOLERANCE = 0.02
 MIN_BAND_PX = 8
-# a JPEG's blocks of 16 px carry the picture's edge into the border
+# the 16 px blocks of a JPEG spread the edge of the picture into the border
 BLEED_PX = 16
 BAND_TOLERANCE = 12
 
@@ -36,7 +36,7 @@ def decode_sample_image(data: bytes, source: SampleSource) -> DecodedImage:
 
 
 def _check_frame(rgb_u8: NDArray[np.uint8], original_width: int, original_height: int) -> None:
-    """img2dataset's default `resize_mode: border` pads to a square: fractions of the original then point elsewhere."""
+    """Reject a padded square, as img2dataset makes it by default: relative coordinates would be wrong."""
     for width, height in ((original_width, original_height), (original_height, original_width)):
         band = band_px(rgb_u8, width, height)
         if band:
@@ -48,7 +48,7 @@ def _check_frame(rgb_u8: NDArray[np.uint8], original_width: int, original_height
 
 
 def band_px(rgb_u8: NDArray[np.uint8], original_width: int, original_height: int) -> int:
-    """Width in px of the plain bands that make a square of an image of that original size; 0 for none.
+    """Return the width in px of the plain bands that pad an image of the original size to a square; 0 if none.
 
     rgb_u8: [height, width, 3]
     """

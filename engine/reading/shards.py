@@ -1,17 +1,20 @@
-"""A shard as a list of samples: the same face for tar and Parquet.
+"""A shard as a list of samples: one interface for tar and Parquet.
 
-Promise: `samples` gives one RawSample for each position, in order, whatever the sample is worth.
+`samples` returns one RawSample for each index, in order, also for samples that are rejected.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, cast
+
+from pydantic import JsonValue
 
 from engine.reading.captions import MAX_BYTES as MAX_CAPTION_BYTES
 from engine.reading.captions import StoredCaption, clean_caption, decode_caption
 from engine.reading.formats.parquet import ParquetTable, image_bytes
+from engine.reading.formats.parquet_columns import Cell
 from engine.reading.formats.tar import Member, read_members
 from engine.reading.formats.tar_grouping import TarSample, group_members
 from engine.reading.given_spans import CODE as SPANS_BAD
@@ -27,22 +30,22 @@ from schemas.records import Pixels
 
 MAX_MEMBER_BYTES = 64 * 2**20
 READER_VERSION = "2"
-"""Enters every fingerprint; to be raised when the same bytes are read differently."""
+"""Part of every fingerprint; must be increased if the same bytes are read differently."""
 
 
 class Shard(Protocol):
     """An open shard."""
 
     def __len__(self) -> int:
-        """Samples in the shard."""
+        """Return the number of samples in the shard."""
         ...
 
     def samples(self, first: int, count: int) -> Iterator[RawSample]:
-        """Samples [first, first + count), without their images."""
+        """Yield the samples [first, first + count), without their images."""
         ...
 
     def images(self, wanted: Sequence[RawSample]) -> Iterator[bytes]:
-        """Stored image bytes of samples in the order of their indices."""
+        """Yield the stored image bytes of samples in the order of their indices."""
         ...
 
 
@@ -67,7 +70,7 @@ class TarShard:
         return len(self._samples)
 
     def samples(self, first: int, count: int) -> Iterator[RawSample]:
-        """See Shard."""
+        """Yield the samples [first, first + count), without their images."""
         for index in range(first, min(first + count, len(self))):
             sample = self._samples[index]
             try:
@@ -76,7 +79,7 @@ class TarShard:
                 yield RawSample(index, sample.key, rejected=rejected)
 
     def images(self, wanted: Sequence[RawSample]) -> Iterator[bytes]:
-        """See Shard."""
+        """Yield the stored image bytes of samples in the order of their indices."""
         with open(self._path, "rb") as file:
             for raw in wanted:
                 assert raw.pixels is not None and raw.pixels.offset is not None
@@ -104,16 +107,16 @@ class TarShard:
             raise SampleRejectedError("DUP_MEMBER", f"more than one .{sample.doubled[0]}")
         for suffix in self._reading.image:
             if suffix in sample.members:
-                return _bounded(sample.members[suffix])
+                return _check_size(sample.members[suffix])
         raise SampleRejectedError(
             "IMG_MISSING", f"members: {sorted(sample.members)[:8]}, wanted {self._reading.image}"
         )
 
-    def _fields(self, sample: TarSample) -> dict[str, Any]:
+    def _fields(self, sample: TarSample) -> dict[str, JsonValue]:
         member = sample.members.get("json")
         return {} if member is None else load_object(self._bytes(member, MAX_JSON_BYTES, "JSON_BAD"))
 
-    def _caption(self, sample: TarSample, fields: Mapping[str, Any]) -> StoredCaption:
+    def _caption(self, sample: TarSample, fields: Mapping[str, JsonValue]) -> StoredCaption:
         wanted = self._reading.caption
         if wanted.startswith("json:"):
             return _caption_field(fields, wanted.removeprefix("json:"))
@@ -124,10 +127,10 @@ class TarShard:
             )
         return decode_caption(self._bytes(member, MAX_CAPTION_BYTES, "CAP_LONG"))
 
-    def _bytes(self, member: Member, most: int, code: str) -> bytes:
-        if member.size_bytes > most:
+    def _bytes(self, member: Member, max_bytes: int, code: str) -> bytes:
+        if member.size_bytes > max_bytes:
             raise SampleRejectedError(
-                code, f"{member.name[:80]!r}: {member.size_bytes} bytes, at most {most}"
+                code, f"{member.name[:80]!r}: {member.size_bytes} bytes, at most {max_bytes}"
             )
         with open(self._path, "rb") as file:
             file.seek(member.offset)
@@ -145,14 +148,14 @@ class ParquetShard:
         return self._table.rows
 
     def samples(self, first: int, count: int) -> Iterator[RawSample]:
-        """See Shard."""
+        """Yield the samples [first, first + count), without their images."""
         for index, (group, row, values, found) in enumerate(self._table.read(first, count, False), first):
             if isinstance(found, SampleRejectedError):
                 yield RawSample(index, "", rejected=found)
                 continue
             key = str(index) if found is None else found
             try:
-                fields = {name: _decoded(value) for name, value in values.items()}
+                fields = {name: _decode_text(value) for name, value in values.items()}
                 column = self._table.image_column
                 pixels = Pixels(url=self._url, row_group=group, row=row, column=column)
                 yield self._read(index, key, pixels, values, fields)
@@ -160,11 +163,11 @@ class ParquetShard:
                 yield RawSample(index, key, rejected=rejected)
 
     def key_form(self) -> KeyForm:
-        """See ParquetTable."""
+        """Return whether version 2 of the reader read the same keys (see ParquetTable)."""
         return self._table.key_form()
 
     def images(self, wanted: Sequence[RawSample]) -> Iterator[bytes]:
-        """See Shard."""
+        """Yield the stored image bytes of samples in the order of their indices."""
         if not wanted:
             return
         first, last = wanted[0].index, wanted[-1].index
@@ -175,10 +178,15 @@ class ParquetShard:
                 yield image_bytes(row.values[self._table.image_column]) or b""
 
     def _read(
-        self, index: int, key: str, pixels: Pixels, values: Mapping[str, Any], fields: Mapping[str, Any]
+        self,
+        index: int,
+        key: str,
+        pixels: Pixels,
+        values: Mapping[str, Cell],
+        fields: Mapping[str, JsonValue],
     ) -> RawSample:
         stored = values[self._table.caption_column]
-        if stored is None:
+        if not isinstance(stored, bytes):
             raise SampleRejectedError("CAP_MISSING", f"column {self._table.caption_column!r} is null")
         caption = decode_caption(stored)
         meta = collect_meta(fields, self._reading.keep, caption)
@@ -186,7 +194,7 @@ class ParquetShard:
         return RawSample(index, key, pixels, caption.text, parse_source(fields), meta, spans=spans)
 
 
-def _bounded(member: Member) -> Member:
+def _check_size(member: Member) -> Member:
     if member.size_bytes > MAX_MEMBER_BYTES:
         raise SampleRejectedError(
             "MEMBER_LARGE", f"{member.name[:80]!r}: {member.size_bytes} bytes, at most {MAX_MEMBER_BYTES}"
@@ -194,7 +202,7 @@ def _bounded(member: Member) -> Member:
     return member
 
 
-def _caption_field(fields: Mapping[str, Any], name: str) -> StoredCaption:
+def _caption_field(fields: Mapping[str, JsonValue], name: str) -> StoredCaption:
     value = fields.get(name)
     if not isinstance(value, str):
         raise SampleRejectedError(
@@ -203,20 +211,20 @@ def _caption_field(fields: Mapping[str, Any], name: str) -> StoredCaption:
     return clean_caption(value)
 
 
-def _spans(fields: Mapping[str, Any], wanted: str | None, caption: StoredCaption) -> Spans:
+def _spans(fields: Mapping[str, JsonValue], wanted: str | None, caption: StoredCaption) -> Spans:
     if wanted is None:
         return ()
     name = wanted.removeprefix("json:")
-    if name not in fields:  # of a column that would be the shard's fault
-        raise SampleRejectedError(SPANS_BAD, f"no json field {name!r}; write [] where none are given")
+    if name not in fields:  # a missing column is an error of the whole shard
+        raise SampleRejectedError(SPANS_BAD, f"no json field {name!r}; write [] for a sample without spans")
     return parse_spans(fields[name], caption)
 
 
-def _decoded(value: Any) -> Any:
-    """Text columns arrive as bytes; a value that is no UTF-8 counts as absent, the caption is read strictly."""
+def _decode_text(value: Cell) -> JsonValue:
+    """Decode a text cell, which arrives as bytes. Invalid UTF-8 counts as absent, except in the caption."""
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError:
             return None
-    return value
+    return cast(JsonValue, value)  # only text and images are bytes, and images are not read here

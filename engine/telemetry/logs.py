@@ -18,8 +18,8 @@ from typing import Literal, TextIO
 from pydantic import Field
 
 from engine.redaction import redact
+from schemas import PACKAGES
 from schemas.errors import ConfigError
-from schemas.packages import PACKAGES
 from schemas.settings import Settings
 
 MAX_TEXT = 8_000

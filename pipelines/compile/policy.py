@@ -11,9 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.compile.weights import Calibration, GoldMask, Share, WeightRule
-from schemas.compatible_settings import CompatibleSettings, LegacyValue
 from schemas.errors import ConfigError
-from schemas.settings import EvidenceSettings
+from schemas.settings import CompatibleSettings, EvidenceSettings, LegacyValue
 
 FLOOR: Literal["floor"] = (
     "floor"  # the lowest score of a candidate: candidate_score, or the evidence's min_score

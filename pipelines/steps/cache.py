@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.storage.local_files import replace_file
+from schemas import PACKAGES
 from schemas.digests import digest_of
 from schemas.errors import ConflictError, GroundswellError
-from schemas.packages import PACKAGES
 
 STEPS = "steps"
 _COMPILED = "__pycache__"

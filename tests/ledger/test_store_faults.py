@@ -1,4 +1,4 @@
-"""What a store or a disk may do to a labelling job. The long suite tries every call, the short one a share of them.
+"""Faults of a store or a disk in a labeling job. The long suite tries every call, the short one a share of them.
 
 `pytest tests/ledger/test_store_faults.py -rA` prints how many cases ended how.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.storage.store import Store
-from tests.ledger.children import fast_folder
+from tests.ledger.children import find_fast_folder
 from tests.ledger.fault_cases import Command, forget_memory, store_cases, system_cases, try_cases
 from tests.ledger.faulty_store import FAULTS, Faults
 
@@ -21,7 +21,7 @@ SHARE = 23  # coprime to the ten cases of a call, so that all of them come
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    with fast_folder() as folder:
+    with find_fast_folder() as folder:
         yield folder
 
 
@@ -79,7 +79,7 @@ def test_a_disk_that_fails_beneath_the_store_does_the_same(
 def test_a_put_that_is_believed_without_a_look_is_found(
     command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The guard against short writes removed: the cases see that a commit names what is not there."""
+    """Check that without the guard against short writes, the cases find a commit that names a missing file."""
     believe: Callable[[Store, str], int] = lambda store, path: len(command.data.get(path, b""))  # noqa: E731
     monkeypatch.setattr(Store, "size", believe)
 

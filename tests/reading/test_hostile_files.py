@@ -1,6 +1,6 @@
-"""The table `outcomes.csv`: what becomes of every file of ../shared/data/nasty and foreign_shards.
+"""The table `outcomes.csv`: the outcome of every file of ../shared/data/nasty and foreign_shards.
 
-`python -m tests.reading.test_hostile_files DATA` writes the table anew; its diff is then to be read, line by line.
+`python -m tests.reading.test_hostile_files DATA` writes the table anew; then review its diff line by line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Eight planted secrets: none is found in anything that a run writes or says."""
+"""Eight planted secrets: none is found in anything that a run writes or prints."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SECRETS = [*ENVIRONMENT.values(), f"{MARK}-signature", f"{MARK}-profile"]
 
 @pytest.fixture
 def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a shard whose samples carry signed URLs, and an environment full of secrets."""
+    """Return a folder with a shard whose samples have signed URLs, and an environment full of secrets."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     profile = f"[{{}}]\naws_access_key_id = {MARK}-profile\naws_secret_access_key = {MARK}-profile\n"
@@ -61,7 +61,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def everything_in(folder: Path) -> dict[str, str]:
-    """What stands in the files of a folder; Parquet and tars are also read as what they hold."""
+    """Return the content of the files of a folder; Parquet and tars are also decoded."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != "shard.tar":

@@ -8,7 +8,7 @@ ones, which are not merged again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -46,6 +46,36 @@ SEGMENT = pa.schema(
 Key = tuple[str, str, str]
 
 
+class CodeCount(TypedDict):
+    """The number of rejected samples with a code."""
+
+    code: str
+    count: int
+
+
+class SegmentRow(TypedDict):
+    """A snapshot entry as a row of a segment; the four columns of a missing rejections file are null."""
+
+    unit: str
+    fingerprint: str
+    shard: str
+    samples_in: int
+    labelled: int
+    empty: int
+    rejected: list[CodeCount]
+    regions: int
+    evidence_path: str
+    evidence_size_bytes: int
+    evidence_sha256: str
+    evidence_rows: int
+    rejections_path: str | None
+    rejections_size_bytes: int | None
+    rejections_sha256: str | None
+    rejections_rows: int | None
+    rows_digest: str
+    quarantined: bool
+
+
 def segment_path(version: int, name: str) -> str:
     """Return the path of a file written for a version. Only that version can be the first to name it."""
     return f"segments/{version:020d}-{name}.parquet"
@@ -59,7 +89,7 @@ def segment_version(path: str) -> int | None:
 
 def write_segment(store: Store, entries: Iterable[SnapshotEntry], version: int) -> Segment:
     """Write a segment for `version`. The entries may be in any order, but each unit occurs once."""
-    rows = sorted(map(_row, entries), key=lambda row: str(row["unit"]))
+    rows = sorted(map(_row, entries), key=lambda row: row["unit"])
     return _put(store, pa.Table.from_pylist(rows, schema=SEGMENT), version)
 
 
@@ -184,8 +214,8 @@ def _totals(table: pa.Table) -> Totals:
     )
 
 
-def _row(entry: SnapshotEntry) -> dict[str, object]:
-    counts = entry.counts
+def _row(entry: SnapshotEntry) -> SegmentRow:
+    counts, evidence, rejections = entry.counts, entry.evidence, entry.rejections
     return {
         "unit": entry.unit,
         "fingerprint": entry.fingerprint,
@@ -195,14 +225,20 @@ def _row(entry: SnapshotEntry) -> dict[str, object]:
         "empty": counts.empty,
         "rejected": [{"code": code, "count": n} for code, n in sorted(counts.rejected.items())],
         "regions": entry.regions,
-        **_file_columns("evidence", entry.evidence),
-        **_file_columns("rejections", entry.rejections),
+        "evidence_path": evidence.path,
+        "evidence_size_bytes": evidence.size_bytes,
+        "evidence_sha256": evidence.sha256,
+        "evidence_rows": evidence.rows,
+        "rejections_path": rejections.path if rejections else None,
+        "rejections_size_bytes": rejections.size_bytes if rejections else None,
+        "rejections_sha256": rejections.sha256 if rejections else None,
+        "rejections_rows": rejections.rows if rejections else None,
         "rows_digest": entry.rows_digest,
         "quarantined": entry.quarantined,
     }
 
 
-def _entry(row: dict[str, Any]) -> SnapshotEntry:
+def _entry(row: SegmentRow) -> SnapshotEntry:
     return SnapshotEntry(
         unit=row["unit"],
         fingerprint=row["fingerprint"],
@@ -214,14 +250,26 @@ def _entry(row: dict[str, Any]) -> SnapshotEntry:
             rejected={pair["code"]: pair["count"] for pair in row["rejected"]},
         ),
         regions=row["regions"],
-        evidence=DataFile(**{part: row[f"evidence_{part}"] for part in _FILE}),
-        rejections=None
-        if row["rejections_path"] is None
-        else DataFile(**{part: row[f"rejections_{part}"] for part in _FILE}),
+        evidence=DataFile(
+            path=row["evidence_path"],
+            size_bytes=row["evidence_size_bytes"],
+            sha256=row["evidence_sha256"],
+            rows=row["evidence_rows"],
+        ),
+        rejections=_rejections(row),
         rows_digest=row["rows_digest"],
         quarantined=row["quarantined"],
     )
 
 
-def _file_columns(name: str, file: DataFile | None) -> dict[str, object]:
-    return {f"{name}_{part}": getattr(file, part, None) for part in _FILE}
+def _rejections(row: SegmentRow) -> DataFile | None:
+    if row["rejections_path"] is None:
+        return None
+    return DataFile.model_validate(
+        {
+            "path": row["rejections_path"],
+            "size_bytes": row["rejections_size_bytes"],
+            "sha256": row["rejections_sha256"],
+            "rows": row["rejections_rows"],
+        }
+    )

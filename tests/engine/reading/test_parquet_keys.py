@@ -1,4 +1,4 @@
-"""Keys of Parquet rows: exact, or refused with their row; and which shards earlier versions gave wrong keys."""
+"""Keys of Parquet rows: exact, or rejected with their row; and shards whose keys earlier versions read wrongly."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def opened(path: Path, **section: object) -> Shard:
 
 
 def keys_of(path: Path) -> list[str | None]:
-    """The key of each row, None for a rejected row."""
+    """Return the key of each row, None for a rejected row."""
     shard = opened(path)
     return [None if raw.rejected else raw.key for raw in shard.samples(0, len(shard))]
 
@@ -250,7 +250,7 @@ BEFORE = {
 
 
 def fingerprints(path: Path, form: str, subset: bool = False) -> list[str]:
-    """Of the units of a shard with the facts that reading `path` gives, but for the fixed names of `BEFORE`."""
+    """Return the fingerprints of a shard's units with the facts of `path`, but with the fixed names of `BEFORE`."""
     section = InputSettings(format=form, urls=("x",))
     method = method_digests(section, EvidenceSettings(), "sha256:teacher", "sha256:phrases")
     facts = index_shard(stat_shard(str(path)), section, ShardCache())

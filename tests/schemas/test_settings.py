@@ -1,4 +1,4 @@
-"""Later settings: what lacks them stays what it was, whether or not a better default was chosen since."""
+"""Settings that were added later: a record without them keeps its meaning, even if a better default was chosen."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError, model_validator
 
-from schemas.compatible_settings import CompatibleSettings, LegacyValue
 from schemas.digests import digest_of
-from schemas.settings import Settings
+from schemas.settings import CompatibleSettings, LegacyValue, Settings
 
 
 class Before(Settings):
@@ -19,7 +18,7 @@ class Before(Settings):
 
 
 class Plan(CompatibleSettings):
-    """The same settings, and two that came later."""
+    """The same settings, and two that were added later."""
 
     size: int = 1
     colour: Annotated[str | None, LegacyValue()] = None

@@ -1,4 +1,4 @@
-"""A subset of samples: one digest for one choice, whatever file it came from."""
+"""A subset of samples: one digest for one selection, whatever file it came from."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_shard_column_takes_whole_urls_and_unique_ends(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("shard", "words"), [("00.tar", "is the end of 2 of them"), ("c/00.tar", "is none of them")]
+    ("shard", "words"), [("00.tar", "matches 2 of them"), ("c/00.tar", "matches none of them")]
 )
 def test_a_shard_that_is_not_one_of_the_jobs_is_refused(tmp_path: Path, shard: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
@@ -142,5 +142,5 @@ def test_the_written_form_comes_back_as_the_same_choice(keys: set[str], by_shard
     again = parse_selection(chosen.to_bytes(), chosen.digest(), "here")
 
     assert again == chosen
-    with pytest.raises(ConflictError, match="not the choice"):
+    with pytest.raises(ConflictError, match="not the selection"):
         parse_selection(chosen.to_bytes() + b'"more"\n', chosen.digest(), "here")

@@ -52,7 +52,7 @@ def project_root() -> Path:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """The Ray cluster that `label` would start, one for the whole run; pools find it and leave it running."""
-    from engine.executors.ray_pool import cluster
+    from engine.executors.ray_cluster import cluster
 
     with cluster():
         yield

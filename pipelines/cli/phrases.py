@@ -88,7 +88,7 @@ def _found(
         finder = SpacyPhraseFinder(settings)
         yield from ((batch, finder.find(batch)) for batch in batches)
         return
-    from engine.executors.ray_phrases import found_in_order
+    from engine.executors.ray_phrases import find_phrases_in_order
     from engine.task import Factory
     from teacher.build import finder_digest
 
@@ -96,7 +96,7 @@ def _found(
     factory = Factory(
         factory="teacher.build:finder", arguments={"settings": plain}, digest=finder_digest(plain)
     )
-    yield from found_in_order(factory, batches, actors)
+    yield from find_phrases_in_order(factory, batches, actors)
 
 
 def _captions(caption: str | None, file: Path | None) -> Iterator[str]:

@@ -16,7 +16,7 @@ from engine.reading.shards import open_shard
 from engine.settings import InputSettings
 from engine.task import Factory
 from engine.worker.find_phrases import find_phrases
-from engine.worker.loading import make
+from engine.worker.loading import make_finder
 from schemas.decoys import DecoyPool
 from schemas.errors import ConfigError, SampleRejectedError, ShardDamagedError
 from schemas.labeler import FoundPhrases, PhraseFinder
@@ -40,7 +40,7 @@ def draw(settings: InputSettings, seed: int, finder: Factory, shards: Sequence[S
         )
     log.info("drawing a pool of decoys from %d captions of %d shards", len(captions), shards_read)
     source = {"kind": "captions", "captions": len(captions), "shards": shards_read}
-    return pool_from_captions(_found(make(finder), captions), seed, source)
+    return pool_from_captions(_found(make_finder(finder), captions), seed, source)
 
 
 def chosen_shards(seed: int, shards: Sequence[ShardStat]) -> list[ShardStat]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from engine.driver.label_run import Labelling
+from engine.driver.label_run import LabelRun
 from engine.ledger.commits import put_record
 from engine.ledger.fingerprint import NO_DECOYS, method_digests
 from engine.ledger.plan import JobPlan
@@ -93,9 +93,9 @@ class Setting:
             frozen.check_holds(setting.frozen())
         return setting
 
-    def begin(self, progress: ProgressCallback | None = None, limit: int | None = None) -> Labelling:
+    def begin(self, progress: ProgressCallback | None = None, limit: int | None = None) -> LabelRun:
         """A run over this setting."""
-        work = Labelling(self.store, self.plan, self.job.input, progress, limit)
+        work = LabelRun(self.store, self.plan, self.job.input, progress, limit)
         work.begin(self.stats, self.missing)
         return work
 

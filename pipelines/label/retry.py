@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from engine.driver.label_run import Labelling
+from engine.driver.label_run import LabelRun
 from engine.ledger.snapshots.snapshots import failed_units, latest_snapshot
 from engine.ledger.snapshots.summary import summarize
 from engine.storage.store import Store, open_store
@@ -64,10 +64,10 @@ def retry(
 
     redone = 0
 
-    def narrow(work: Labelling) -> None:
-        if work.committed < summary["units"]["committed"]:
+    def narrow(work: LabelRun) -> None:
+        if work.num_committed < summary["units"]["committed"]:
             raise ConflictError(
-                f"{summary['units']['committed'] - work.committed} committed units are of other inputs, another "
+                f"{summary['units']['committed'] - work.num_committed} committed units are of other inputs, another "
                 "teacher, other phrases or another reading of keys than there are now; `groundswell label` with the "
                 "job's file redoes them"
             )

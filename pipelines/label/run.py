@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.driver.dispatch import drive
-from engine.driver.label_run import Labelling
+from engine.driver.label_run import LabelRun
 from engine.executors.local import LocalPool
 from engine.ledger.snapshots.file_check import check_files
 from engine.ledger.snapshots.snapshots import latest_snapshot
@@ -82,7 +82,7 @@ def start(
     progress: ProgressCallback | None = None,
     limit: int | None = None,
     frozen: PlanRecord | None = None,
-    narrowed: Callable[[Labelling], None] = lambda work: None,
+    narrowed: Callable[[LabelRun], None] = lambda work: None,
     watched: Callable[[RunProgress], None] = lambda watch: None,
 ) -> dict[str, Any]:
     """Run a job into its own output. narrowed: may take units out of the work; watched: is given the run's progress."""
@@ -92,20 +92,20 @@ def start(
     if not setting.store.is_local:  # a disk either links or says that it cannot
         check_store(setting.store, job.run.single_writer)
     work = setting.begin(progress, limit)
-    work.committed_before()
+    work.find_committed()
     _look_for_files(work)
     narrowed(work)
     setting.record()
     work.record_facts()
     work.publish()
-    if work.next_is_due():
+    if work.has_next():
         run = _Run.of(setting, work)
         watched(run.progress)
         run.drive(address or job.run.address)
     else:
         record_limit(setting.store, job.run.max_rejected)
     if limit is not None:
-        work.leave_out_unread()
+        work.drop_unread()
     summary = {**summarize(work.publish()), "output": setting.store.url, **setting.asked()}
     summary["judged"] = judge(summary, job.run.max_rejected).data()
     return summary | seen_in_training(setting.store, job.teacher)
@@ -125,9 +125,9 @@ def _refuse_other_job(setting: Setting) -> None:
         )
 
 
-def _look_for_files(work: Labelling) -> None:
+def _look_for_files(work: LabelRun) -> None:
     """Of what counts as done, before it is called done. Raises ConflictError when a file is gone."""
-    newest = work.newest
+    newest = work.latest
     if newest is not None and not check_files(work.store, newest, work.plan.admits):
         log.warning(
             "%d units are committed; whether their files are still there was not looked at: `groundswell verify %s`",
@@ -171,17 +171,17 @@ class _Run:
     """One run of a job that has work to do."""
 
     setting: Setting
-    work: Labelling
+    work: LabelRun
     spec: WorkerSpec
     progress: RunProgress
 
     @classmethod
-    def of(cls, setting: Setting, work: Labelling) -> _Run:
+    def of(cls, setting: Setting, work: LabelRun) -> _Run:
         job, name = setting.job, run_name()
         progress = RunProgress(
             name, job.digest(), setting.frozen().digest(), job.run, job.input.unit_samples, job.price
         )
-        progress.begin(work.planned(), work.done(), work.unread())
+        progress.begin(work.count_planned(), work.count_done(), work.count_unread())
         spec = setting.spec.model_copy(
             update={"run_name": name, "log": logs.current_settings(), "epoch": work.claim_epoch()}
         )

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import engine.driver.label_run
-from engine.driver.label_run import Labelling
+from engine.driver.label_run import LabelRun
 from engine.ledger.attempts import begin_attempt, list_attempts
 from engine.ledger.commits import commit_path
 from engine.ledger.epochs import claim_epoch, latest_epoch, read_epoch
@@ -70,14 +70,14 @@ def test_the_first_error_of_a_run_is_told_before_that_of_its_last_publish(
     job: JobConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "teacher.json").write_text('{"refuse": true}')
-    publish, calls = Labelling.publish, itertools.count()
+    publish, calls = LabelRun.publish, itertools.count()
 
-    def publishes_once(work: Labelling) -> Snapshot:
+    def publishes_once(work: LabelRun) -> Snapshot:
         if next(calls):
             raise OSError("the disk went away")
         return publish(work)
 
-    monkeypatch.setattr(Labelling, "publish", publishes_once)
+    monkeypatch.setattr(LabelRun, "publish", publishes_once)
 
     with pytest.raises(RuntimeEnvironmentError, match="no such accelerator") as caught:
         run(job)
@@ -131,7 +131,7 @@ def test_commits_after_the_last_snapshot_are_found_by_the_driver_or_by_the_worke
 ) -> None:
     first = run(job)
     forget_snapshots_and_some_commits(job, keep=4)
-    monkeypatch.setattr(engine.driver.label_run, "LOOKED_UP_AT_MOST", looked_up)
+    monkeypatch.setattr(engine.driver.label_run, "MAX_LOOKUPS", looked_up)
 
     assert plan(job, FACTORIES).totals()["units_done"] == (4 if looked_up else 0)
     again = run(job)

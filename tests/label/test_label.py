@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.driver.label_run import Labelling
+from engine.driver.label_run import LabelRun
 from engine.ledger.evidence import evidence_rows
 from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
@@ -251,7 +251,7 @@ def test_evidence_that_went_to_another_machines_disk_is_not_taken_for_done(
     entry = next(snapshot_entries(store, latest_snapshot(store)))
     (tmp_path / "out" / entry.evidence.path).unlink()
     plan_of_none = JobPlan("sha256:j", MethodDigests("r", "t", "p", "e"), 8, [])
-    work = Labelling(store, plan_of_none, job.input)
+    work = LabelRun(store, plan_of_none, job.input)
     task = Task(shard=stat_shard(str(shards[0])))
 
     with pytest.raises(RuntimeEnvironmentError, match="wrote to its own disk"):

@@ -15,7 +15,7 @@ from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.reading.shard_cache import ShardStat
 from engine.settings import RunSettings
 from engine.storage.store import open_store
-from engine.task import Failure, Outcome, PoolState, Task
+from engine.task import Failure, Outcome, PoolState, Retry, Task
 from pipelines.cli import build_app
 from pipelines.label.plan.prices import PriceSettings
 from pipelines.label.progress.record import ProgressRecord, newest_progress, run_name
@@ -68,8 +68,8 @@ def read(samples: int) -> Outcome:
     )
 
 
-def failed(code: str, detail: str, charged: bool = True) -> Outcome:
-    return Outcome(task=TASK, failure=Failure(code=code, detail=detail, retryable=True, charged=charged))
+def failed(code: str, detail: str, retry: Retry = Retry.CHARGED) -> Outcome:
+    return Outcome(task=TASK, failure=Failure(code=code, detail=detail, retry=retry))
 
 
 def progress_of(clock: Clock, **settings: object) -> RunProgress:
@@ -85,9 +85,9 @@ def test_rates_are_of_the_last_minute_and_the_last_ten() -> None:
     watched = progress_of(clock)
     for _ in range(20):  # 20 minutes at one sample a second, in which the first ten no longer count
         clock.now += 60
-        watched.settled(labelled(60))
+        watched.on_settle(labelled(60))
     clock.now += 30
-    watched.settled(labelled(300))
+    watched.on_settle(labelled(300))
     clock.now += 30
 
     said = watched.record("running")
@@ -104,7 +104,7 @@ def test_a_young_run_counts_from_its_first_second_of_work_and_nothing_is_told_be
     assert watched.record("starting").left_s is None
 
     clock.now += 5
-    watched.settled(labelled(10, not_selected=90))
+    watched.on_settle(labelled(10, not_selected=90))
 
     assert watched.record("running").samples_per_s == {"1m": 2.0, "10m": 2.0}
 
@@ -112,9 +112,9 @@ def test_a_young_run_counts_from_its_first_second_of_work_and_nothing_is_told_be
 def test_time_left_takes_unread_shards_for_as_many_units_as_the_others_had() -> None:
     clock = Clock()
     watched = progress_of(clock)
-    watched.settled(read(samples=25))  # three units of ten; one shard is still unread
+    watched.on_settle(read(samples=25))  # three units of ten; one shard is still unread
     clock.now += 10
-    watched.settled(labelled(10))
+    watched.on_settle(labelled(10))
 
     said = watched.record("running")
 
@@ -124,10 +124,10 @@ def test_time_left_takes_unread_shards_for_as_many_units_as_the_others_had() -> 
 
 def test_what_failed_is_told_by_code_with_its_first_line_and_without_secrets() -> None:
     watched = progress_of(Clock())
-    watched.retried(failed("STORE_ERROR", "503"))
-    watched.retried(failed("STORE_ERROR", "503", charged=False))
-    watched.settled(failed("STORE_ERROR", "s3://me:hunter2@bucket is slow\nTraceback: much"))
-    watched.settled(failed("STORE_ERROR", "again"))
+    watched.on_retry(failed("STORE_ERROR", "503"))
+    watched.on_retry(failed("STORE_ERROR", "503", retry=Retry.FREE))
+    watched.on_settle(failed("STORE_ERROR", "s3://me:hunter2@bucket is slow\nTraceback: much"))
+    watched.on_settle(failed("STORE_ERROR", "again"))
 
     said = watched.record("running")
 

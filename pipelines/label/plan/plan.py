@@ -28,7 +28,7 @@ def plan(
     """
     setting = Setting.of(job, factories)
     work = setting.begin()
-    work.committed_before()
+    work.find_committed()
     report = plan_report(work, setting)
     known = earlier_runs(setting.store)
     if measure is not None:

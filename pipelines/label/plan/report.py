@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from engine.driver.label_run import Labelling
+from engine.driver.label_run import LabelRun
 from engine.ledger.attempts import list_attempts
 from engine.ledger.commits import read_commit
 from engine.ledger.fingerprint import describe_changes
@@ -129,11 +129,11 @@ class PlanReport(Record):
         return sum(s.size_bytes or 0 for s in self.shards if s.units is None or s.done < s.units)
 
 
-def plan_report(work: Labelling, setting: Setting) -> PlanReport:
+def plan_report(work: LabelRun, setting: Setting) -> PlanReport:
     """The report of a run that has begun and looked at what was committed before."""
-    todo = work.todo()
+    todo = work.list_pending()
     before = _fingerprints_before(work, todo)
-    begun = work.newest is not None and len(todo) <= ATTEMPTS_LISTED_AT_MOST
+    begun = work.latest is not None and len(todo) <= ATTEMPTS_LISTED_AT_MOST
     found = map_parallel(lambda unit: _why(work, unit, before.get(unit.name), begun), todo)
     reasons = dict(zip((unit.name for unit in todo), found, strict=True))
     problems = {fate.shard: f"{fate.code}: {fate.detail}" for fate in work.failed.values()}
@@ -153,7 +153,7 @@ def plan_report(work: Labelling, setting: Setting) -> PlanReport:
 
 
 def _shard(
-    work: Labelling, url: str, size_bytes: int | None, reasons: dict[str, str], problem: str | None
+    work: LabelRun, url: str, size_bytes: int | None, reasons: dict[str, str], problem: str | None
 ) -> PlannedShard:
     if not work.plan.is_split(url):
         why = {} if problem else {UNREAD: 1}
@@ -171,10 +171,10 @@ def _shard(
     )
 
 
-def _fingerprints_before(work: Labelling, todo: Iterable[Unit]) -> dict[str, str]:
+def _fingerprints_before(work: LabelRun, todo: Iterable[Unit]) -> dict[str, str]:
     """Under which fingerprint the newest snapshot names units that are to be done under another."""
     names = {unit.name for unit in todo}
-    segments = work.newest.segments if work.newest and names else ()
+    segments = work.latest.segments if work.latest and names else ()
     return {
         unit: fingerprint
         for segment in segments
@@ -183,7 +183,7 @@ def _fingerprints_before(work: Labelling, todo: Iterable[Unit]) -> dict[str, str
     }
 
 
-def _why(work: Labelling, unit: Unit, before: str | None, begun: bool) -> str:
+def _why(work: LabelRun, unit: Unit, before: str | None, begun: bool) -> str:
     """before: the fingerprint under which it is done; begun: whether to look for attempts where there is none"""
     record = read_commit(work.store, unit.name, before) if before else None
     if record is not None:

@@ -19,7 +19,7 @@ from engine.reading.key_selection import CODE as NOT_SELECTED
 from engine.redaction import redact
 from engine.settings import RunSettings
 from engine.storage.store import Store
-from engine.task import Outcome, Pool, PoolState, Task
+from engine.task import Outcome, Pool, PoolState, Retry, Task
 from engine.telemetry.metrics import Meter, NullMeter
 from pipelines.label.plan.prices import PriceSettings, cost
 from pipelines.label.progress.record import ENDED, FOLDER, ProgressRecord, State
@@ -75,19 +75,19 @@ class RunProgress:
         """Whether the pool is there."""
         return self._pool is not None
 
-    def handed_out(self, task: Task) -> None:
+    def on_dispatch(self, task: Task) -> None:
         """See Observer."""
 
-    def retried(self, outcome: Outcome) -> None:
+    def on_retry(self, outcome: Outcome) -> None:
         """See Observer."""
         assert outcome.failure is not None
         with self._lock:
             self._retries[outcome.failure.code] += 1
-            if not outcome.failure.charged:
+            if outcome.failure.retry is not Retry.CHARGED:
                 self._uncharged[outcome.failure.code] += 1
         self.meter.count("groundswell_retries_total", 1, code=outcome.failure.code)
 
-    def settled(self, outcome: Outcome) -> None:
+    def on_settle(self, outcome: Outcome) -> None:
         """See Observer."""
         with self._lock:
             if outcome.facts is not None:

@@ -1,4 +1,4 @@
-"""One job on a real Ray of several nodes, while actors, drivers and nodes are taken away from it."""
+"""One job on a real Ray of several nodes, while its actors, drivers and nodes are killed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from engine.storage.store import open_store
 from pipelines.label.job import JobConfig
 from pipelines.label.progress.record import newest_progress
 from pipelines.label.run import label, status, verify
-from tests.chaos.ray_nodes import Nodes
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, plain_captions, write_shard
+from tests.suites.chaos.ray_nodes import Nodes
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 SEED = 11
@@ -60,14 +60,14 @@ def environment(tmp_path_factory: pytest.TempPathFactory, project_root: Path) ->
 
 @pytest.fixture(scope="module")
 def nodes(environment: dict[str, str]) -> Iterator[Nodes]:
-    """A head without CPUs; every test brings its own nodes and takes them away."""
+    """Start a head without CPUs. Every test adds its own nodes and removes them."""
     cluster = Nodes(environment)
     yield cluster
     cluster.close()
 
 
 class Job:
-    """A job whose driver is a process of its own."""
+    """A job whose driver runs in its own process."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Job:
         (folder / "job.json").write_text(job.model_dump_json())
 
     def start(self) -> None:
-        """Start the driver, the first or one after another."""
+        """Start a driver: the first, or one after another."""
         self._logs.append(self.folder / f"driver-{len(self._logs)}.log")
         with open(self._logs[-1], "w") as log:
             self.driver = subprocess.Popen(
@@ -106,27 +106,27 @@ class Job:
         deadline = time.monotonic() + seconds
         while not reached():
             assert self.driver.poll() is None, (
-                f"the driver ended with {self.driver.returncode}: {self.said()}"
+                f"the driver ended with {self.driver.returncode}: {self.read_logs()}"
             )
-            assert time.monotonic() < deadline, f"{self.commits()} commits: {self.said()}"
+            assert time.monotonic() < deadline, f"{self.commits()} commits: {self.read_logs()}"
             time.sleep(0.02)
 
-    def said(self) -> str:
+    def read_logs(self) -> str:
         return "".join(log.read_text() for log in self._logs)
 
     def charged_retries(self) -> dict[str, int]:
-        """What the last run had to hand out again at a unit's or shard's expense, by code."""
+        """Return how many retries of the last run counted as attempts, by code."""
         progress = newest_progress(open_store(str(self.folder / "out")))
-        assert progress is not None, self.said()
+        assert progress is not None, self.read_logs()
         return dict(Counter(progress.retries) - Counter(progress.uncharged))
 
     def actors(self) -> list[int]:
-        """Process ids of actors with a teacher."""
+        """Return the process ids of actors with a teacher."""
         found = [int(path.name.removeprefix("worker-")) for path in self.folder.glob("worker-*")]
         return [process for process in found if _command(process).startswith(b"ray::")]
 
     def check_as_undisturbed(self) -> dict[str, int]:
-        """Nothing lost, nothing doubled, the same bytes."""
+        """Check that nothing is lost or doubled and that the bytes are those of an undisturbed run."""
         out = str(self.folder / "out")
         assert status(out)["units"] == {
             "planned": self.units,
@@ -179,7 +179,7 @@ def test_twenty_actors_three_drivers_and_two_nodes_go_and_every_row_is_there_onc
             nodes.remove(chance.choice(nodes.nodes))
             nodes.add(2)
     left = job.units - job.commits()
-    assert job.driver.wait(timeout=200) == 0, job.said()
+    assert job.driver.wait(timeout=200) == 0, job.read_logs()
 
     took_s = time.monotonic() - began
     for node in list(nodes.nodes):
@@ -219,10 +219,10 @@ def test_poisons_of_every_kind_cost_themselves_alone(
 
     job.start()
 
-    assert job.driver.wait(timeout=200) == 0, job.said()
+    assert job.driver.wait(timeout=200) == 0, job.read_logs()
     nodes.remove(nodes.nodes[0])
     summary = verify(str(tmp_path / "out"))
-    assert summary["failures"] == [], job.said()
+    assert summary["failures"] == [], job.read_logs()
     assert summary["samples"]["rejected"] == {"CRASH": 3, "TIMEOUT": 1, "OOM": 1}
     assert summary["samples"]["labelled"] == 235
     assert (summary["units"]["committed"], summary["units"]["quarantined"]) == (30, 4)
@@ -243,9 +243,9 @@ def test_a_node_that_is_to_be_preempted_hands_its_work_on_and_nobody_is_charged(
     job.wait_for(lambda: not before & set(job.actors()))  # they left by themselves, before the node did
     assert job.commits() < job.units
     nodes.remove(going)
-    assert job.driver.wait(timeout=100) == 0, job.said()
-    assert job.said().count("is going; its actor gets no more work") == 2
-    assert job.charged_retries() == {}, job.said()
+    assert job.driver.wait(timeout=100) == 0, job.read_logs()
+    assert job.read_logs().count("is going; its actor gets no more work") == 2
+    assert job.charged_retries() == {}, job.read_logs()
     nodes.remove(nodes.nodes[0])
     job.check_as_undisturbed()
 
@@ -266,8 +266,8 @@ def test_a_run_waits_for_nodes_when_it_has_lost_all_of_them(
 
     job.wait_for(lambda: len(job.actors()) == 2)
     assert standing < job.units
-    assert job.driver.wait(timeout=100) == 0, job.said()
-    assert job.charged_retries() == {}, job.said()  # a node's death is no unit's fault
+    assert job.driver.wait(timeout=100) == 0, job.read_logs()
+    assert job.charged_retries() == {}, job.read_logs()  # a node's death is no unit's fault
     for node in list(nodes.nodes):
         nodes.remove(node)
     job.check_as_undisturbed()
@@ -277,7 +277,7 @@ def test_a_run_waits_for_nodes_when_it_has_lost_all_of_them(
 def test_sigterm_ends_a_driver_on_ray_with_everything_published(
     tmp_path: Path, nodes: Nodes, environment: dict[str, str], grace_s: float
 ) -> None:
-    """With time, the units that a teacher has are finished; without, they are given up. Either way it is said."""
+    """With time, units that are with a teacher are finished. Without, they are given up. Both are reported."""
     job = Job(tmp_path, environment, nodes.address, units=40, actors={"min": 1, "max": 2}, grace_s=grace_s)
     nodes.add(2)
     job.start()
@@ -285,20 +285,20 @@ def test_sigterm_ends_a_driver_on_ray_with_everything_published(
 
     job.driver.send_signal(signal.SIGTERM)
 
-    assert job.driver.wait(timeout=60) == 130, job.said()
+    assert job.driver.wait(timeout=60) == 130, job.read_logs()
     units = status(str(tmp_path / "out"))["units"]
     assert 4 - 2 <= units["committed"] < units["planned"]  # two answers may have been on their way
     if grace_s == 60:
         assert units["committed"] == job.commits()
-    assert job.charged_retries() == {}, job.said()
+    assert job.charged_retries() == {}, job.read_logs()
     job.start()
-    assert job.driver.wait(timeout=100) == 0, job.said()
-    assert job.charged_retries() == {}, job.said()  # what the first run gave up counts as no attempt
+    assert job.driver.wait(timeout=100) == 0, job.read_logs()
+    assert job.charged_retries() == {}, job.read_logs()  # what the first run gave up counts as no attempt
     nodes.remove(nodes.nodes[0])
     job.check_as_undisturbed()
 
 
-def test_a_cluster_that_asks_nobody_for_a_token_is_refused_unless_that_is_allowed(
+def test_a_cluster_without_tokens_is_refused_unless_that_is_allowed(
     tmp_path: Path, project_root: Path
 ) -> None:
     open_to_all = ray_environment(tmp_path, project_root, "disabled")
@@ -309,12 +309,12 @@ def test_a_cluster_that_asks_nobody_for_a_token_is_refused_unless_that_is_allowe
     job.start()
 
     assert job.driver.wait(timeout=60) == 6
-    assert "answers without a token" in job.said() and "--insecure-cluster" in job.said()
+    assert "answers without a token" in job.read_logs() and "--insecure-cluster" in job.read_logs()
     assert job.commits() == 0
     allowed = JobConfig.model_validate_json((tmp_path / "job.json").read_text())
     run = allowed.run.model_copy(update={"allow_unauthenticated": True})
     (tmp_path / "job.json").write_text(allowed.model_copy(update={"run": run}).model_dump_json())
     job.start()
-    assert job.driver.wait(timeout=100) == 0, job.said()
+    assert job.driver.wait(timeout=100) == 0, job.read_logs()
     cluster.close()
     job.check_as_undisturbed()

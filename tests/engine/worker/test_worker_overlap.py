@@ -1,4 +1,4 @@
-"""A worker that is given two units keeps its teacher busy: reading and committing happen beside it."""
+"""A worker with two units keeps its teacher busy: reading and committing overlap with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from engine.reading.shard_cache import stat_shard
 from engine.settings import InputSettings, RunSettings
 from engine.storage.store import Store
-from engine.task import Factory, Task, WorkerSpec
+from engine.task import Factory, Retry, Task, WorkerSpec
 from engine.worker.worker import Worker
 from schemas.ledger import FingerprintParts
 from schemas.settings import EvidenceSettings
@@ -22,7 +22,7 @@ from tests.engine.worlds import data_files, plain_captions, units_of, write_shar
 PATIENCE_S = 30.0  # how long one thread waits for another before the test is given up
 
 
-def worker(folder: Path, output: str = "out", **run: Any) -> Worker:
+def make_worker(folder: Path, output: str = "out", **run: Any) -> Worker:
     (folder / "teacher.json").write_text("{}")
     settings = {"model": str(folder / "teacher.json")}
     arguments = {"settings": settings, "batch_size": 4, "min_score": 0.05}
@@ -40,8 +40,8 @@ def worker(folder: Path, output: str = "out", **run: Any) -> Worker:
     )
 
 
-def tasks(folder: Path, one: Worker) -> list[Task]:
-    """Two units of eight samples."""
+def make_tasks(folder: Path, one: Worker) -> list[Task]:
+    """Return tasks for two units of eight samples."""
     stat = stat_shard(str(write_shard(folder / "a.tar", plain_captions(16))))
     facts = one.run(Task(shard=stat)).facts
     assert facts is not None
@@ -59,10 +59,10 @@ def tasks(folder: Path, one: Worker) -> list[Task]:
 def run_together(one: Worker, both: list[Task]) -> None:
     with ThreadPoolExecutor(2) as threads:
         outcomes = list(threads.map(one.run, both))
-    assert [outcome.failure or outcome.stop for outcome in outcomes] == [None, None]
+    assert [outcome.failure or outcome.abort for outcome in outcomes] == [None, None]
 
 
-def test_the_next_unit_is_made_ready_while_one_is_with_the_teacher(
+def test_the_next_unit_is_made_ready_while_one_is_is_teaching(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The teacher of the first unit waits for a sample of the second: without overlap it would wait in vain."""
@@ -82,8 +82,8 @@ def test_the_next_unit_is_made_ready_while_one_is_with_the_teacher(
         )
         return label(self, batch)
 
-    one = worker(tmp_path)
-    both = tasks(tmp_path, one)
+    one = make_worker(tmp_path)
+    both = make_tasks(tmp_path, one)
     monkeypatch.setattr(SmallLabeler, "prepare", noting)
     monkeypatch.setattr(SmallLabeler, "label", waiting)
 
@@ -110,8 +110,8 @@ def test_the_teacher_takes_the_next_unit_while_one_is_being_committed(
         assert both_asked.wait(PATIENCE_S), "the teacher idled while the first unit was stored"
         put(self, path, data)
 
-    one = worker(tmp_path)
-    both = tasks(tmp_path, one)
+    one = make_worker(tmp_path)
+    both = make_tasks(tmp_path, one)
     monkeypatch.setattr(SmallLabeler, "label", noting)
     monkeypatch.setattr(Store, "put", waiting)
 
@@ -122,8 +122,8 @@ def test_the_teacher_takes_the_next_unit_while_one_is_being_committed(
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_threads_and_overlap_change_no_byte(tmp_path: Path, threads: int) -> None:
-    alone, shared = worker(tmp_path, "alone"), worker(tmp_path, "shared", prepare_threads=threads)
-    both = tasks(tmp_path, alone)
+    alone, shared = make_worker(tmp_path, "alone"), make_worker(tmp_path, "shared", prepare_threads=threads)
+    both = make_tasks(tmp_path, alone)
     for task in both:
         alone.run(task)
 
@@ -135,30 +135,26 @@ def test_threads_and_overlap_change_no_byte(tmp_path: Path, threads: int) -> Non
 def test_a_recalled_worker_finishes_what_the_teacher_has_and_gives_the_rest_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = worker(tmp_path)
-    both = tasks(tmp_path, one)
+    one = make_worker(tmp_path)
+    both = make_tasks(tmp_path, one)
     label = SmallLabeler.label
-    with_the_teacher = threading.Event()
-    given_back = threading.Event()
+    is_teaching = threading.Event()
+    is_handed_back = threading.Event()
 
     def waiting(self: SmallLabeler, batch: Any) -> Any:
-        with_the_teacher.set()
-        assert given_back.wait(PATIENCE_S)
+        is_teaching.set()
+        assert is_handed_back.wait(PATIENCE_S)
         return label(self, batch)
 
     monkeypatch.setattr(SmallLabeler, "label", waiting)
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(one.run, both[0])
-        assert with_the_teacher.wait(PATIENCE_S)
+        assert is_teaching.wait(PATIENCE_S)
         second = threads.submit(one.run, both[1])
 
         one.recall()
 
         failure = second.result(PATIENCE_S).failure
-        given_back.set()
+        is_handed_back.set()
         assert first.result(PATIENCE_S).entry is not None
-    assert failure is not None and (failure.code, failure.retryable, failure.charged) == (
-        "RECALLED",
-        True,
-        False,
-    )
+    assert failure is not None and (failure.code, failure.retry) == ("RECALLED", Retry.FREE)

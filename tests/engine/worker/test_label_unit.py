@@ -1,3 +1,5 @@
+"""Labeling one unit: every sample becomes a row or a rejection, and an error costs one sample."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,8 +9,10 @@ import pytest
 from engine.ledger.unit_result import UnitResult
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
-from engine.worker import label_unit as run_unit_module
-from engine.worker.label_unit import TeacherBroken, run_unit
+from engine.worker import label_unit
+from engine.worker.errors import TeacherBrokenError
+from engine.worker.label_unit import UnitRun, check_teacher
+from engine.worker.loading import LoadedTeacher
 from schemas.ledger import Unit, unit_name
 from schemas.settings import EvidenceSettings
 from tests.engine.small_teacher import SmallFinder, SmallLabeler
@@ -24,10 +28,14 @@ def run(path: Path, labeler: SmallLabeler | None = None, **settings: object) -> 
     unit = Unit(
         name=unit_name(str(path), 0), shard=str(path), input_digest="sha256:x", first=0, count=len(shard)
     )
-    return run_unit(unit, shard, SmallFinder(), labeler or teacher(), EvidenceSettings())
+    unit_run = UnitRun(unit, shard, LoadedTeacher(labeler or teacher(), SmallFinder()), EvidenceSettings())
+    unit_run.begin()
+    result = unit_run.finish()
+    check_teacher(unit, result)
+    return result
 
 
-def rejected(result: UnitResult) -> dict[int, str]:
+def rejected_codes(result: UnitResult) -> dict[int, str]:
     return {row["index"]: row["code"] for row in result.rejections}
 
 
@@ -56,7 +64,7 @@ def test_every_sample_is_a_row_or_a_rejection(tmp_path: Path) -> None:
 
     result = run(path)
 
-    assert rejected(result) == {
+    assert rejected_codes(result) == {
         1: "IMG_MISSING",
         2: "CAP_MISSING",
         3: "IMG_EMPTY",
@@ -73,7 +81,7 @@ def test_every_sample_is_a_row_or_a_rejection(tmp_path: Path) -> None:
     assert result.counts().samples_in == 10
 
 
-def test_boxes_are_where_the_colour_is(tmp_path: Path) -> None:
+def test_boxes_are_where_the_color_is(tmp_path: Path) -> None:
     result = run(write_shard(tmp_path / "a.tar", ["the red patch"]))
 
     region = result.rows[0]["regions"][0]
@@ -112,7 +120,7 @@ def test_a_samples_error_costs_that_sample_alone(tmp_path: Path, word: str, code
 
     result = run(write_shard(tmp_path / "a.tar", captions))
 
-    assert rejected(result) == {5: code}
+    assert rejected_codes(result) == {5: code}
     assert result.rows == [row for row in clean.rows if row["index"] != 5]
 
 
@@ -125,7 +133,7 @@ def test_an_error_of_any_step_costs_one_sample(
 
     result = run(write_shard(tmp_path / "a.tar", plain_captions(5)), teacher(1))
 
-    assert list(rejected(result)) == [2] and len(result.rows) == 4
+    assert list(rejected_codes(result)) == [2] and len(result.rows) == 4
 
 
 @pytest.mark.parametrize("step", ["prepare", "label", "decode_sample_image", "evidence_regions"])
@@ -161,8 +169,8 @@ def test_no_memory_for_a_batch_halves_it_as_the_teachers_own_error_does(
 
 
 def fail_at_third(monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException) -> None:
-    """Have the third call of a step raise."""
-    place = SmallLabeler if step in ("prepare", "label") else run_unit_module
+    """Make the third call of a step raise."""
+    place = SmallLabeler if step in ("prepare", "label") else label_unit
     real, calls = getattr(place, step), []
 
     def failing(*args: object) -> object:
@@ -196,7 +204,7 @@ def test_a_teacher_or_finder_that_fails_on_everything_is_not_blamed_on_the_sampl
 ) -> None:
     path = write_shard(tmp_path / "a.tar", [f"{caption} {word}" for caption in plain_captions(6)])
 
-    with pytest.raises(TeacherBroken, match="all 6 samples failed"):
+    with pytest.raises(TeacherBrokenError, match="all 6 samples failed"):
         run(path)
 
 
@@ -217,12 +225,12 @@ def test_source_fields_and_kept_fields_reach_the_row(tmp_path: Path) -> None:
     assert (row["original_width"], row["original_height"], row["meta"]) == (640, None, '{"nsfw":0.25}')
 
 
-def test_the_caption_may_stand_in_the_json(tmp_path: Path) -> None:
+def test_the_caption_may_be_in_the_json(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(tar_bytes([m for m in sample_members("a", "a cat") if not m[0].endswith("txt")]))
 
     assert run(path, caption="json:caption").rows[0]["caption"] == "a cat"
-    assert rejected(run(path, caption="json:nope")) == {0: "CAP_MISSING"}
+    assert rejected_codes(run(path, caption="json:nope")) == {0: "CAP_MISSING"}
 
 
 def test_a_kept_field_that_is_no_text_rejects_its_sample(tmp_path: Path) -> None:
@@ -231,5 +239,5 @@ def test_a_kept_field_that_is_no_text_rejects_its_sample(tmp_path: Path) -> None
         tar_bytes([("a.png", picture()), ("a.txt", b"a cat"), ("a.json", b'{"tag": "\\ud800"}')])
     )
 
-    assert rejected(run(path, keep=("tag",))) == {0: "JSON_BAD"}
-    assert rejected(run(path)) == {}
+    assert rejected_codes(run(path, keep=("tag",))) == {0: "JSON_BAD"}
+    assert rejected_codes(run(path)) == {}

@@ -1,4 +1,4 @@
-"""A sample that kills its process is found within the promised number of processes, and costs nobody else a row."""
+"""A sample that kills its process is found within the promised number of processes and costs no other sample a row."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.ledger.unit_result import UnitResult
-from engine.task import Task
-from engine.worker.bisection import SUSPICIOUS, Died, NotTheSamples, isolate
-from engine.worker.label_unit import Labelled
+from engine.task import Task, Trust
+from engine.worker.errors import NoSampleToBlameError, SandboxDiedError
+from engine.worker.sandbox.bisection import SUSPICIOUS, isolate
 from pipelines.label.run import label
 from schemas.ledger import Unit
 from tests.engine.small_teacher import FACTORIES
@@ -35,20 +35,20 @@ def unit(count: int, first: int = 0) -> Unit:
 
 
 class Processes:
-    """Attempts that die when they hold one of the poisons (or all of a set that is deadly only together)."""
+    """Attempts that die of one of the poisons, or of all samples of a set that is deadly only together."""
 
     def __init__(self, poisons: Collection[int], together: Collection[int] = ()) -> None:
         self.poisons, self.together = set(poisons), set(together)
         self.spans: list[range] = []
 
-    def __call__(self, span: range) -> Labelled | Died:
+    def __call__(self, span: range) -> UnitResult:
         self.spans.append(span)
-        held = set(span)
-        if held & self.poisons or (self.together and self.together <= held):
-            return Died("CRASH", "SIGKILL", key=f"key{span.start}" if len(span) == 1 else None)
-        return Labelled(UnitResult([{"index": index} for index in span]), len(span))
+        samples = set(span)
+        if samples & self.poisons or (self.together and self.together <= samples):
+            raise SandboxDiedError("CRASH", "SIGKILL", key=f"key{span.start}" if len(span) == 1 else "")
+        return UnitResult([{"index": index} for index in span])
 
-    def held_alone(self) -> set[int]:
+    def tried_alone(self) -> set[int]:
         return {span.start for span in self.spans if len(span) == 1}
 
 
@@ -62,12 +62,10 @@ def test_poisons_are_found_within_the_promised_attempts(count: int, first: int, 
 
     labelled = isolate(unit(count, first), attempt)
 
-    rejected = {row["index"]: row for row in labelled.result.rejections}
-    assert rejected.keys() == poisons <= attempt.held_alone()
+    rejected = {row["index"]: row for row in labelled.rejections}
+    assert rejected.keys() == poisons <= attempt.tried_alone()
     assert all(row["code"] == "CRASH" and row["key"] == f"key{index}" for index, row in rejected.items())
-    assert [row["index"] for row in labelled.result.rows] == sorted(
-        set(range(first, first + count)) - poisons
-    )
+    assert [row["index"] for row in labelled.rows] == sorted(set(range(first, first + count)) - poisons)
     control = len(poisons) >= SUSPICIOUS
     assert len(attempt.spans) <= 1 + 2 * math.ceil(math.log2(count)) * len(poisons) + control
 
@@ -89,53 +87,57 @@ def test_one_poison_costs_at_most_three_and_two_log_n_with_the_worker_that_died(
 def test_samples_that_die_only_together_are_all_labelled_and_nobody_is_convicted() -> None:
     labelled = isolate(unit(8), Processes((), together={2, 5}))
 
-    assert [row["index"] for row in labelled.result.rows] == list(range(8))
-    assert labelled.result.rejections == [] and not labelled.result.is_quarantined
+    assert [row["index"] for row in labelled.rows] == list(range(8))
+    assert labelled.rejections == [] and not labelled.is_quarantined
 
 
 def test_when_every_process_dies_no_sample_is_convicted_and_few_are_spent() -> None:
     attempt = Processes(range(512))
 
-    with pytest.raises(NotTheSamples, match="whichever sample they hold"):
+    with pytest.raises(NoSampleToBlameError, match="whichever sample they hold"):
         isolate(unit(512), attempt)
 
     assert len(attempt.spans) <= 3 + 2 * math.ceil(math.log2(512))
-    with pytest.raises(NotTheSamples):
+    with pytest.raises(NoSampleToBlameError):
         isolate(unit(2), Processes(range(2)))
 
 
 def test_many_poisons_in_a_row_are_believed_when_another_sample_lives() -> None:
     labelled = isolate(unit(64), Processes(range(40)))
 
-    assert [row["index"] for row in labelled.result.rejections] == list(range(40))
+    assert [row["index"] for row in labelled.rejections] == list(range(40))
 
 
 def test_a_sample_whose_process_named_no_key_is_not_given_its_position_for_one() -> None:
-    alive = Labelled(UnitResult([], []), 0)
-    labelled = isolate(unit(2), lambda span: Died("CRASH", "died while it read") if 1 in span else alive)
+    def attempt(span: range) -> UnitResult:
+        if 1 in span:
+            raise SandboxDiedError("CRASH", "died while it read")
+        return UnitResult([], [])
 
-    assert [(row["index"], row["key"]) for row in labelled.result.rejections] == [(1, "")]
+    labelled = isolate(unit(2), attempt)
+
+    assert [(row["index"], row["key"]) for row in labelled.rejections] == [(1, "")]
 
 
-def processes(folder: Path) -> int:
+def count_processes(folder: Path) -> int:
     return len(list(folder.glob("worker-*")))
 
 
-def poisoned(folder: Path, captions: list[str]):
+def make_job(folder: Path, captions: list[str]):
     (folder / "teacher.json").write_text(f'{{"announce": "{folder}"}}')
     patience_s = BRIEF_S if any("neverending" in caption for caption in captions) else LONG_S
     run = {"sample_timeout_s": patience_s, "memory_limit_gb": 0.4}
     return job_of(folder, [write_shard(folder / "a.tar", captions)], run=run)
 
 
-def isolated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the local executor hand its units out as the pool does after a worker's death."""
+def isolate_every_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the local executor run its tasks like the Ray pool after a worker's death."""
     from engine.executors.local import LocalPool
 
     submit = LocalPool.submit
 
     def as_after_a_death(pool: LocalPool, task: Task) -> None:
-        submit(pool, task.model_copy(update={"isolate": True}))
+        submit(pool, task.model_copy(update={"trust": Trust.ISOLATED}))
 
     monkeypatch.setattr(LocalPool, "submit", as_after_a_death)
 
@@ -144,21 +146,21 @@ def isolated(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_sample_alone_is_rejected_by_the_way_its_process_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accident: str, code: str
 ) -> None:
-    isolated(monkeypatch)
-    job = poisoned(tmp_path, [f"a {accident} cat"])
+    isolate_every_unit(monkeypatch)
+    job = make_job(tmp_path, [f"a {accident} cat"])
 
     summary = label(job, factories=FACTORIES)
 
     assert summary["units"]["quarantined"] == 1
     assert summary["samples"] == {"in": 1, "labelled": 0, "empty": 0, "rejected": {code: 1}}
-    assert processes(tmp_path) == 1
+    assert count_processes(tmp_path) == 1
 
 
 def check_found(folder: Path, accidents: dict[int, str], count: int) -> None:
     captions = plain_captions(count)
     for index, accident in accidents.items():
         captions[index] = f"{accident} {captions[index]}"
-    job = poisoned(folder, captions)
+    job = make_job(folder, captions)
     job = job.model_copy(update={"input": job.input.model_copy(update={"unit_samples": count})})
 
     summary = label(job, factories=FACTORIES)
@@ -166,7 +168,7 @@ def check_found(folder: Path, accidents: dict[int, str], count: int) -> None:
     codes = [ACCIDENTS[accident] for accident in accidents.values()]
     assert summary["samples"]["rejected"] == {code: codes.count(code) for code in set(codes)}
     assert summary["units"]["committed"] == summary["units"]["quarantined"] == 1
-    assert processes(folder) <= 1 + 2 * math.ceil(math.log2(count)) * len(accidents)
+    assert count_processes(folder) <= 1 + 2 * math.ceil(math.log2(count)) * len(accidents)
 
 
 def test_the_rows_of_the_others_are_those_of_an_undisturbed_run(
@@ -180,7 +182,7 @@ def test_the_rows_of_the_others_are_those_of_an_undisturbed_run(
         output={"url": str(tmp_path / "clean")},
     )
     label(clean, factories=FACTORIES)
-    isolated(monkeypatch)
+    isolate_every_unit(monkeypatch)
     whole = job_of(tmp_path, [tmp_path / "a.tar"], output={"url": str(tmp_path / "whole")})
     label(whole, factories=FACTORIES)
     assert data_files(tmp_path / "whole") == data_files(tmp_path / "clean")
@@ -203,7 +205,7 @@ def test_the_rows_of_the_others_are_those_of_an_undisturbed_run(
 def test_every_accident_is_found_wherever_it_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accident: str, index: int
 ) -> None:
-    isolated(monkeypatch)
+    isolate_every_unit(monkeypatch)
     check_found(tmp_path, {index: accident}, 32)
 
 
@@ -211,7 +213,7 @@ def test_every_accident_is_found_wherever_it_stands(
 def test_accidents_of_all_kinds_in_one_unit_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    isolated(monkeypatch)
+    isolate_every_unit(monkeypatch)
     check_found(
         tmp_path,
         {0: "deadly", 7: "neverending", 8: "memorygorging", 20: "selfexiting", 31: "memorystarving"},
@@ -220,21 +222,21 @@ def test_accidents_of_all_kinds_in_one_unit_are_told_apart(
 
 
 def test_memory_that_runs_out_while_a_sample_is_made_ready_costs_that_sample(tmp_path: Path) -> None:
-    """The one accident that the local executor survives, so it isolates of its own accord."""
+    """This is the one accident that the local executor survives, so it isolates the unit itself."""
     captions = plain_captions(4)
     captions[1] += " memorystarving"
 
-    summary = label(poisoned(tmp_path, captions), factories=FACTORIES)
+    summary = label(make_job(tmp_path, captions), factories=FACTORIES)
 
     assert summary["samples"]["rejected"] == {"OOM": 1}
-    assert processes(tmp_path) <= 1 + 1 + 2 * math.ceil(math.log2(4))
+    assert count_processes(tmp_path) <= 1 + 1 + 2 * math.ceil(math.log2(4))
 
 
 def test_a_teacher_that_dies_while_it_is_made_fails_the_unit_and_convicts_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    isolated(monkeypatch)
-    job = poisoned(tmp_path, plain_captions(2))
+    isolate_every_unit(monkeypatch)
+    job = make_job(tmp_path, plain_captions(2))
     (tmp_path / "teacher.json").write_text('{"dies_when_made": true}')
 
     summary = label(job, factories=FACTORIES)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.driver.dispatch import MAX_ATTEMPTS, drive
 from engine.reading.shard_cache import ShardStat
-from engine.task import Failure, Outcome, Stop, Task
+from engine.task import Abort, Failure, Outcome, Retry, Task
 from engine.threads import prefetch, prefetch_map
 from schemas.errors import GroundswellError, RuntimeEnvironmentError
 from schemas.ledger import Unit
@@ -20,26 +20,26 @@ def task(number: int) -> Task:
 
 
 class ScriptedPool:
-    """A pool whose tasks end as a script says: per shard a list of failures, then success."""
+    """A pool whose tasks end by a script: for each shard some failures, then success."""
 
     def __init__(self, script: dict[str, list[Failure]], room: int = 3) -> None:
         self.script, self.room = {url: list(fates) for url, fates in script.items()}, room
         self.running: deque[Task] = deque()
-        self.handed = Counter[str]()
+        self.dispatched = Counter[str]()
         self.away = 0
 
-    def capacity(self, left: int | None = None) -> int:
+    def capacity(self, remaining: int | None = None) -> int:
         return 0 if self.away else self.room - len(self.running)
 
-    def wait_for_room(self) -> None:
+    def wait_for_capacity(self) -> None:
         self.away = 0
 
     def submit(self, item: Task) -> None:
         assert self.capacity() > 0
-        self.handed[item.shard.url] += 1
+        self.dispatched[item.shard.url] += 1
         self.running.append(item)
 
-    def busy(self) -> int:
+    def count_in_flight(self) -> int:
         return len(self.running)
 
     def next_outcome(self) -> Outcome:
@@ -48,7 +48,7 @@ class ScriptedPool:
         return Outcome(task=item, failure=fates.pop(0)) if fates else Outcome(task=item)
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
 
 class ListedWork:
@@ -59,16 +59,16 @@ class ListedWork:
     def next_task(self) -> Task | None:
         return self.todo.popleft() if self.todo else None
 
-    def left(self) -> int:
+    def count_remaining(self) -> int:
         return len(self.todo)
 
     def settle(self, outcome: Outcome) -> None:
         self.settled.append(outcome)
 
 
-PASSING = Failure(code="STORE_ERROR", detail="503", retryable=True)
+PASSING = Failure(code="STORE_ERROR", detail="503", retry=Retry.CHARGED)
 FINAL = Failure(code="SHARD_TRUNCATED", detail="cut")
-BLAMELESS = Failure(code="WORKER_DIED", detail="preempted", retryable=True, charged=False)
+BLAMELESS = Failure(code="WORKER_DIED", detail="preempted", retry=Retry.FREE)
 
 
 @given(
@@ -83,7 +83,7 @@ def test_every_task_ends_in_exactly_one_outcome(fates: list[list[Failure]], room
     assert sorted(o.task.name for o in work.settled) == sorted(task(n).name for n in range(len(fates)))
 
 
-def test_passing_trouble_is_tried_again_a_bounded_number_of_times() -> None:
+def test_a_retryable_failure_is_tried_again_a_bounded_number_of_times() -> None:
     pool, work = ScriptedPool({"s3://b/0.tar": [PASSING] * 2, "s3://b/1.tar": [PASSING] * 9}), ListedWork(2)
 
     drive(pool, work)
@@ -91,10 +91,10 @@ def test_passing_trouble_is_tried_again_a_bounded_number_of_times() -> None:
     fates = {outcome.task.shard.url: outcome.failure for outcome in work.settled}
     assert fates["s3://b/0.tar"] is None
     assert fates["s3://b/1.tar"] == PASSING
-    assert pool.handed["s3://b/1.tar"] == MAX_ATTEMPTS
+    assert pool.dispatched["s3://b/1.tar"] == MAX_ATTEMPTS
 
 
-def test_a_pool_that_lost_all_its_workers_is_waited_for() -> None:
+def test_the_loop_waits_for_a_pool_that_lost_all_its_workers() -> None:
     class Losing(ScriptedPool):
         def next_outcome(self) -> Outcome:
             outcome = super().next_outcome()
@@ -108,25 +108,25 @@ def test_a_pool_that_lost_all_its_workers_is_waited_for() -> None:
     assert [outcome.failure for outcome in work.settled] == [None] * 3
 
 
-def test_asked_to_stop_while_no_worker_has_room_the_loop_ends_and_hands_out_nothing() -> None:
+def test_asked_to_stop_while_no_worker_has_capacity_the_loop_ends_and_dispatches_nothing() -> None:
     asked: list[bool] = []
 
-    class NoRoomAnyMore(ScriptedPool):
-        def capacity(self, left: int | None = None) -> int:
+    class NoCapacityAnyMore(ScriptedPool):
+        def capacity(self, remaining: int | None = None) -> int:
             return 0
 
-        def wait_for_room(self) -> None:
+        def wait_for_capacity(self) -> None:
             asked.append(True)
 
-    pool, work = NoRoomAnyMore({}), ListedWork(2)
+    pool, work = NoCapacityAnyMore({}), ListedWork(2)
 
     drive(pool, work, stopping=lambda: bool(asked))
 
-    assert (len(asked), work.settled, pool.handed) == (1, [], Counter())
+    assert (len(asked), work.settled, pool.dispatched) == (1, [], Counter())
 
 
 def test_deaths_leave_a_unit_its_tries_against_a_store_that_fails() -> None:
-    died = Failure(code="WORKER_DIED", detail="SIGKILL", retryable=True)
+    died = Failure(code="WORKER_DIED", detail="SIGKILL", retry=Retry.CHARGED)
     pool, work = ScriptedPool({"s3://b/0.tar": [died] * 4 + [PASSING] * (MAX_ATTEMPTS - 1)}), ListedWork(1)
 
     drive(pool, work)
@@ -139,11 +139,11 @@ def test_a_blameless_failure_is_no_attempt(caplog: pytest.LogCaptureFixture) -> 
 
     drive(pool, work)
 
-    assert work.settled[0].failure is None and pool.handed["s3://b/0.tar"] == 11
+    assert work.settled[0].failure is None and pool.dispatched["s3://b/0.tar"] == 11
     assert {line.rpartition("(")[2] for line in caplog.messages} == {"handed over, not charged)"}
 
 
-def test_attempts_are_told_from_one(caplog: pytest.LogCaptureFixture) -> None:
+def test_attempts_are_counted_from_one(caplog: pytest.LogCaptureFixture) -> None:
     drive(ScriptedPool({"s3://b/0.tar": [PASSING] * 2}), ListedWork(1))
 
     assert [line.rpartition("(")[2] for line in caplog.messages] == ["attempt 1 of 3)", "attempt 2 of 3)"]
@@ -173,15 +173,15 @@ def test_a_final_failure_is_not_tried_again() -> None:
 
     drive(pool, work)
 
-    assert work.settled[0].failure == FINAL and pool.handed["s3://b/0.tar"] == 1
+    assert work.settled[0].failure == FINAL and pool.dispatched["s3://b/0.tar"] == 1
 
 
-def test_stopping_finishes_what_runs_and_hands_out_no_more() -> None:
+def test_stopping_finishes_what_runs_and_dispatches_no_more() -> None:
     pool, work = ScriptedPool({}, room=3), ListedWork(10)
 
     drive(pool, work, stopping=lambda: len(work.settled) >= 1)
 
-    assert (len(work.settled), pool.busy(), len(work.todo)) == (3, 0, 7)
+    assert (len(work.settled), pool.count_in_flight(), len(work.todo)) == (3, 0, 7)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_stopping_finishes_what_runs_and_hands_out_no_more() -> None:
 def test_an_error_that_ends_the_run_is_raised_by_its_name(name: str, kind: type[Exception]) -> None:
     class Stopping(ScriptedPool):
         def next_outcome(self) -> Outcome:
-            return Outcome(task=self.running.popleft(), stop=Stop(error=name, message="no GPU here"))
+            return Outcome(task=self.running.popleft(), abort=Abort(error=name, message="no GPU here"))
 
     with pytest.raises(kind, match="no GPU here"):
         drive(Stopping({}), ListedWork(1))
@@ -265,38 +265,38 @@ def test_what_nobody_ever_asks_for_ends_its_threads(threads: int) -> None:
 
 
 class TwoPlacesEach:
-    """Two workers with two places each, in a time of their own: one needs 1 for a task, the other 3."""
+    """Two workers that take two tasks each, in simulated time: one needs 1 for a task, the other 3."""
 
     def __init__(self, patient: bool) -> None:
-        self.held: list[deque[Task]] = [deque(), deque()]
+        self.queues: list[deque[Task]] = [deque(), deque()]
         self.free_at, self.needs = [0, 0], [1, 3]
         self.now, self._patient = 0, patient
 
-    def capacity(self, left: int | None = None) -> int:
-        if self._patient and left is not None and left <= len(self.held):
-            return sum(not tasks for tasks in self.held)
-        return sum(2 - len(tasks) for tasks in self.held)
+    def capacity(self, remaining: int | None = None) -> int:
+        if self._patient and remaining is not None and remaining <= len(self.queues):
+            return sum(not tasks for tasks in self.queues)
+        return sum(2 - len(tasks) for tasks in self.queues)
 
-    def wait_for_room(self) -> None:
-        """There is."""
+    def wait_for_capacity(self) -> None:
+        """Return at once."""
 
     def submit(self, item: Task) -> None:
-        worker = min((0, 1), key=lambda at: len(self.held[at]))
-        if not self.held[worker]:
+        worker = min((0, 1), key=lambda at: len(self.queues[at]))
+        if not self.queues[worker]:
             self.free_at[worker] = self.now + self.needs[worker]
-        self.held[worker].append(item)
+        self.queues[worker].append(item)
 
-    def busy(self) -> int:
-        return sum(map(len, self.held))
+    def count_in_flight(self) -> int:
+        return sum(map(len, self.queues))
 
     def next_outcome(self) -> Outcome:
-        worker = min((at for at in (0, 1) if self.held[at]), key=lambda at: self.free_at[at])
+        worker = min((at for at in (0, 1) if self.queues[at]), key=lambda at: self.free_at[at])
         self.now = self.free_at[worker]
         self.free_at[worker] += self.needs[worker]
-        return Outcome(task=self.held[worker].popleft())
+        return Outcome(task=self.queues[worker].popleft())
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
 
 def test_the_last_tasks_do_not_wait_behind_a_slow_worker_while_another_idles() -> None:

@@ -1,6 +1,6 @@
 """The sandbox process: run as a module with FOLDER PIPE PARENT, it does the request in the folder.
 
-Promise: it ends with its parent, is the first to go when the machine runs out of memory, and leaves no core file.
+Promise: it ends with its parent, the kernel ends it first if memory runs out, and it leaves no core file.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import resource
 import signal
 import sys
-from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
@@ -19,14 +18,14 @@ def main(folder: str, pipe: int, parent: int) -> None:
     """Do the request."""
     _become_disposable(parent)
     from engine.telemetry.logs import configure
-    from engine.worker.sandbox import MEMORY_EXIT, READY, STEP, Request, give_answer
-    from engine.worker.worker import Worker
+    from engine.worker.sandbox.messages import MEMORY_EXIT, READY, STEP, read_request, write_answer
+    from engine.worker.sandbox.respond import respond
 
-    request = Request.model_validate_json(Path(folder, "request.json").read_text())
+    request = read_request(folder)
     configure(request.spec.log)
-    worker = Worker(request.spec, progress=lambda: _say(pipe, STEP))
     try:
-        give_answer(folder, worker.answer(request, folder, lambda: _say(pipe, READY)))
+        answer = respond(request, folder, lambda: _send(pipe, READY), lambda: _send(pipe, STEP))
+        write_answer(folder, answer)
     except MemoryError:
         os._exit(MEMORY_EXIT)
 
@@ -37,15 +36,15 @@ def _become_disposable(parent: int) -> None:
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        os._exit(1)  # it died before it could take us along
+        os._exit(1)  # the parent died before the signal was set up
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
 
 
-def _say(pipe: int, sign: bytes) -> None:
+def _send(pipe: int, sign: bytes) -> None:
     try:
         os.write(pipe, sign)
-    except OSError:  # nobody listens any more
+    except OSError:  # the parent closed the pipe
         os._exit(1)
 
 

@@ -1,7 +1,7 @@
-"""A Ray of several nodes on this machine, in a process of its own: a process can belong to one cluster only.
+"""A Ray cluster of several nodes on this machine, in its own process: a process can belong to one cluster only.
 
-`python -m tests.chaos.ray_nodes` prints its address, then obeys lines of standard input: `add CPUS`, `remove NODE`,
-`drain NODE`; each is answered by one line of JSON. It ends with its standard input.
+Run as a module, it prints its address and then obeys lines of standard input: `add CPUS`, `remove NODE`, `drain NODE`.
+Each line is answered by one line of JSON. The process ends with its standard input.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 
 class Nodes:
-    """The other end: starts the process and talks to it."""
+    """The client: starts the process and sends it commands."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.ray_nodes"],
+            [sys.executable, "-m", __name__],
             env=dict(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -28,22 +28,22 @@ class Nodes:
         self.nodes: list[str] = []
 
     def add(self, cpus: int) -> str:
-        """Add a node; its id."""
+        """Add a node and return its id."""
         node: str = self._ask(f"add {cpus}")["node"]
         self.nodes.append(node)
         return node
 
     def remove(self, node: str) -> None:
-        """Take a node away, as a spot market does when its notice was not heard."""
+        """Remove a node without a notice, like a spot market."""
         self._ask(f"remove {node}")
         self.nodes.remove(node)
 
     def drain(self, node: str) -> None:
-        """Tell the cluster that a node is going to be preempted."""
+        """Tell the cluster that a node will be preempted."""
         assert self._ask(f"drain {node}")["accepted"]
 
     def close(self) -> None:
-        """End the cluster."""
+        """End the cluster and its process."""
         self._process.communicate("", timeout=60)
 
     def _ask(self, line: str) -> Any:
@@ -60,7 +60,7 @@ class Nodes:
 
 
 def serve() -> None:
-    """The process."""
+    """Run the cluster and obey commands."""
     import ray
     from ray.cluster_utils import Cluster
     from ray.core.generated import autoscaler_pb2

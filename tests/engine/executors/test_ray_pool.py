@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from engine.executors.ray_cluster import check_reachable, refuse_open_cluster
-from engine.worker.import_check import check_rooms, package_root
+from engine.worker.import_check import check_packages, package_root
 from pipelines.label.run import label
 from schemas.errors import RuntimeEnvironmentError
 from tests.engine.small_teacher import FACTORIES
@@ -47,7 +47,7 @@ def test_one_actor_two_actors_and_no_actor_write_the_same_bytes(tmp_path: Path, 
 
 
 def kill_workers(output: Path, times: int) -> None:
-    """Kill whichever worker wrote its process id, so many times."""
+    """Kill workers that wrote their process ids, so many of them."""
     killed: set[int] = set()
     deadline = time.monotonic() + 60
     while len(killed) < times and time.monotonic() < deadline:
@@ -101,7 +101,7 @@ def test_a_sample_that_kills_its_worker_is_found_and_its_mates_and_neighbours_ar
 
 
 def batch_size_of(path: Path) -> bytes | None:
-    """What the file's provenance says of lowered batches."""
+    """Return the batch size in a file's provenance, if it was lowered."""
     import pyarrow.parquet as pq
 
     return pq.read_schema(path).metadata.get(b"groundswell.batch_size") if "data" in path.parts else b"1"
@@ -123,7 +123,7 @@ def test_a_worker_that_hangs_is_ended_and_its_sample_found(tmp_path: Path) -> No
 def test_a_unit_that_takes_for_ever_on_one_worker_is_done_by_an_idle_one(
     tmp_path: Path, shards: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its worker is not even called stuck yet: that would take `stuck_after_s`, five minutes."""
+    """The worker does not count as stuck yet: that would take `stuck_after_s`, five minutes."""
     expected = label(job_of(tmp_path, shards), factories=FACTORIES)["digest"]
     (tmp_path / "teacher.json").write_text(f'{{"stall": "{tmp_path / "stalled"}"}}')
 
@@ -151,14 +151,14 @@ def test_a_teacher_that_cannot_be_made_ends_the_run_with_its_own_error(
         label(on_ray(tmp_path, shards, 1, "out"), factories=FACTORIES)
 
 
-def test_an_address_where_nothing_listens_is_said_at_once() -> None:
+def test_an_address_where_nothing_listens_is_reported_at_once() -> None:
     with pytest.raises(RuntimeEnvironmentError, match="nothing answers at 127.0.0.1:9 .*ray start --head"):
         check_reachable("127.0.0.1:9")
     check_reachable("auto")
 
 
-def answering_gcs(status: grpc.StatusCode) -> tuple[grpc.Server, str]:
-    """A server where a cluster's head would be, that lets everybody in or nobody."""
+def start_gcs(status: grpc.StatusCode) -> tuple[grpc.Server, str]:
+    """Return a server in place of a cluster's head, with its address. It admits everybody or nobody."""
 
     def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
         if status is not grpc.StatusCode.OK:
@@ -178,26 +178,26 @@ def answering_gcs(status: grpc.StatusCode) -> tuple[grpc.Server, str]:
 def test_a_cluster_that_lets_everybody_in_is_refused_and_ours_is_not() -> None:
     import ray
 
-    server, address = answering_gcs(grpc.StatusCode.OK)
+    server, address = start_gcs(grpc.StatusCode.OK)
     with pytest.raises(RuntimeEnvironmentError, match=r"answers without a token.*--insecure-cluster"):
         refuse_open_cluster(address)
     server.stop(None)
-    closed, address = answering_gcs(grpc.StatusCode.UNAUTHENTICATED)
+    closed, address = start_gcs(grpc.StatusCode.UNAUTHENTICATED)
     refuse_open_cluster(address)
     closed.stop(None)
 
     refuse_open_cluster(ray.get_runtime_context().gcs_address)
 
 
-def test_a_foreign_room_in_front_of_ours_is_named() -> None:
+def test_a_foreign_package_in_front_of_ours_is_named() -> None:
     root = package_root()
     ours = {"engine": f"{root}/engine/__init__.py"}
 
-    check_rooms(ours, root, "a Ray worker")
+    check_packages(ours, root, "a Ray worker")
     with pytest.raises(RuntimeEnvironmentError, match="/home/me/engine/__init__.py, which shadows"):
-        check_rooms({"engine": "/home/me/engine/__init__.py"}, root, "a Ray worker")
+        check_packages({"engine": "/home/me/engine/__init__.py"}, root, "a Ray worker")
     with pytest.raises(RuntimeEnvironmentError, match="cannot import 'schemas'"):
-        check_rooms({**ours, "schemas": None}, root, "a Ray worker")
+        check_packages({**ours, "schemas": None}, root, "a Ray worker")
 
 
 SCRIPT = """
@@ -213,17 +213,17 @@ print(json.dumps([summary["digest"], oct(stat.S_IMODE(os.stat(token).st_mode)), 
 """
 
 
-def test_a_run_from_a_folder_with_foreign_rooms_uses_ours_and_keeps_its_token_private(
+def test_a_run_from_a_folder_with_foreign_packages_uses_ours_and_keeps_its_token_private(
     tmp_path: Path, shards: list[Path], project_root: Path
 ) -> None:
     import json
 
     expected = label(job_of(tmp_path, shards[:1]), factories=FACTORIES)["digest"]
     (tmp_path / "job.json").write_text(on_ray(tmp_path, shards[:1], 1, "elsewhere").model_dump_json())
-    for room in ("engine", "schemas"):
-        (tmp_path / "foreign" / room).mkdir(parents=True)
-        (tmp_path / "foreign" / room / "__init__.py").write_text(
-            "raise RuntimeError('a foreign room was imported')"
+    for package in ("engine", "schemas"):
+        (tmp_path / "foreign" / package).mkdir(parents=True)
+        (tmp_path / "foreign" / package / "__init__.py").write_text(
+            "raise RuntimeError('a foreign package was imported')"
         )
     hidden = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS", "PYTHONPATH")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}

@@ -14,14 +14,14 @@ def token(folder: Path, name: str) -> Path:
 
 
 def test_a_killed_runs_token_goes_and_a_living_ones_stays(tmp_path: Path) -> None:
-    abandoned, held = token(tmp_path, "abandoned"), token(tmp_path, "held")
+    abandoned, locked = token(tmp_path, "abandoned"), token(tmp_path, "locked")
     (tmp_path / "groundswell-ray-other").mkdir()
 
-    with open(held) as file:
+    with open(locked) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        remove_abandoned(tmp_path, settled_s=0.0)
+        remove_abandoned(tmp_path, min_age_s=0.0)
 
-    assert (abandoned.parent.exists(), held.exists()) == (False, True)
+    assert (abandoned.parent.exists(), locked.exists()) == (False, True)
     assert (tmp_path / "groundswell-ray-other").is_dir()
 
 

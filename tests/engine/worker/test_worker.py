@@ -1,4 +1,4 @@
-"""A worker's tasks end in outcomes, told apart by what they mean for the run."""
+"""A worker's tasks end in outcomes, distinguished by what they mean for the run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.engine.small_teacher import HERE, SmallFinder, labeler_digest
 from tests.engine.worlds import plain_captions, units_of, write_shard
 
 
-def worker(folder: Path, labeler: Factory | None = None, shard_cache: ShardCache | None = None) -> Worker:
+def make_worker(folder: Path, labeler: Factory | None = None, cache: ShardCache | None = None) -> Worker:
     (folder / "teacher.json").write_text("{}")
     settings = {"model": str(folder / "teacher.json")}
     arguments = {"settings": settings, "batch_size": 4, "min_score": 0.05}
@@ -28,11 +28,11 @@ def worker(folder: Path, labeler: Factory | None = None, shard_cache: ShardCache
         or Factory(factory=f"{HERE}:labeler", arguments=arguments, digest=labeler_digest(settings)),
         finder=Factory(factory=f"{HERE}:finder", arguments={"settings": settings}, digest=SmallFinder.digest),
     )
-    return Worker(spec, shard_cache)
+    return Worker(spec, cache)
 
 
 def first_unit(folder: Path, shard: Path) -> Task:
-    facts = worker(folder).run(Task(shard=stat_shard(str(shard)))).facts
+    facts = make_worker(folder).run(Task(shard=stat_shard(str(shard)))).facts
     assert facts is not None
     unit = units_of(facts, 8)[0]
     parts = dict.fromkeys(FingerprintParts.model_fields, "sha256:x")
@@ -49,10 +49,10 @@ def test_a_teacher_that_cannot_be_made_ends_the_run_instead_of_failing_unit_afte
 ) -> None:
     task = first_unit(tmp_path, write_shard(tmp_path / "a.tar", plain_captions(2)))
 
-    outcome = worker(tmp_path, Factory(factory=factory, digest="sha256:x")).run(task)
+    outcome = make_worker(tmp_path, Factory(factory=factory, digest="sha256:x")).run(task)
 
-    assert outcome.stop is not None and outcome.stop.error == "RuntimeEnvironmentError"
-    assert "doctor" in outcome.stop.message
+    assert outcome.abort is not None and outcome.abort.error == "RuntimeEnvironmentError"
+    assert "doctor" in outcome.abort.message
 
 
 def test_a_teacher_other_than_the_planned_one_ends_the_run(tmp_path: Path) -> None:
@@ -63,20 +63,20 @@ def test_a_teacher_other_than_the_planned_one_ends_the_run(tmp_path: Path) -> No
         "min_score": 0.05,
     }
 
-    outcome = worker(
+    outcome = make_worker(
         tmp_path, Factory(factory=f"{HERE}:labeler", arguments=arguments, digest="sha256:other")
     ).run(task)
 
-    assert outcome.stop is not None and outcome.stop.error == "ConflictError"
+    assert outcome.abort is not None and outcome.abort.error == "ConflictError"
 
 
 def records(output: Path) -> list[Path]:
-    """Every file but those that say that an attempt was made."""
+    """Return every file except the records of attempts."""
     return sorted(path for path in output.rglob("*.*") if path.relative_to(output).parts[0] != "attempts")
 
 
-class Swapping(ShardCache):
-    """A shard_cache whose shard is replaced by somebody just after it was handed out."""
+class SwappingCache(ShardCache):
+    """A shard cache whose shard is replaced right after it was fetched."""
 
     def fetch(self, shard: ShardStat, storage: StorageSettings | None = None) -> Path:
         path = super().fetch(shard, storage)
@@ -90,7 +90,7 @@ def test_a_shard_that_is_replaced_while_it_is_read_leaves_no_record(tmp_path: Pa
     task = Task(shard=stat_shard(str(shard))) if reading else first_unit(tmp_path, shard)
     before = records(tmp_path / "out")
 
-    outcome = worker(tmp_path, shard_cache=Swapping(str(tmp_path / "shard_cache"))).run(task)
+    outcome = make_worker(tmp_path, cache=SwappingCache(str(tmp_path / "cache"))).run(task)
 
     assert outcome.failure is not None and outcome.failure.code == "INPUT_CHANGED"
     assert records(tmp_path / "out") == before

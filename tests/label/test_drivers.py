@@ -1,4 +1,4 @@
-"""What a driver does about others, about earlier attempts and about what it does not know yet."""
+"""A driver with rivals, with earlier attempts, and with unread shards."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_run_claims_an_epoch_and_one_without_work_claims_none(job: JobConfig) 
     }
 
 
-def test_the_first_error_of_a_run_is_told_before_that_of_its_last_publish(
+def test_the_first_error_of_a_run_is_reported_before_that_of_its_last_publish(
     job: JobConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "teacher.json").write_text('{"refuse": true}')
@@ -100,7 +100,7 @@ def test_a_run_that_a_later_job_took_over_ends_in_a_conflict_that_names_it(
     assert latest_epoch(open_store(job.output.url)) == 3
 
 
-def test_a_rival_of_the_same_job_stops_nobody(
+def test_two_drivers_of_one_job_do_not_stop_each_other(
     job: JobConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     rival = []
@@ -114,7 +114,7 @@ def test_a_rival_of_the_same_job_stops_nobody(
 
 
 def forget_snapshots_and_some_commits(job: JobConfig, keep: int) -> list[str]:
-    """As if a driver had died: a snapshot of one unit alone, and `keep` commits; the units' names in plan order."""
+    """Leave what a dead driver leaves: a snapshot of one unit, and `keep` commits. Return the units in plan order."""
     store = open_store(job.output.url)
     entries = list(snapshot_entries(store, latest_snapshot(store)))
     for entry in entries[keep:]:
@@ -169,7 +169,7 @@ def test_a_unit_with_many_attempts_is_begun_last(job: JobConfig, monkeypatch: py
     assert len(list_attempts(store, names[0], entries[0].fingerprint)) == 4
 
 
-def test_clean_says_what_it_removed_and_verify_still_holds(job: JobConfig) -> None:
+def test_clean_reports_what_it_deleted_and_verify_still_passes(job: JobConfig) -> None:
     run(job)
     store = open_store(job.output.url)
     folder = store.list("data")[0].rsplit("/", 1)[0]

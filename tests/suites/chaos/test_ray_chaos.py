@@ -18,7 +18,7 @@ from engine.ledger.evidence import evidence_rows
 from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.storage.store import open_store
 from pipelines.label.job import JobConfig
-from pipelines.label.progress.record import newest_progress
+from pipelines.label.progress.record import load_latest_progress
 from pipelines.label.run import label, status, verify
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, plain_captions, write_shard
@@ -115,9 +115,9 @@ class Job:
         return "".join(log.read_text() for log in self._logs)
 
     def charged_retries(self) -> dict[str, int]:
-        """Return how many retries of the last run counted as attempts, by code."""
-        progress = newest_progress(open_store(str(self.folder / "out")))
-        assert progress is not None, self.read_logs()
+        """What the last run had to hand out again at a unit's or shard's expense, by code."""
+        progress = load_latest_progress(open_store(str(self.folder / "out")))
+        assert progress is not None, self.said()
         return dict(Counter(progress.retries) - Counter(progress.uncharged))
 
     def actors(self) -> list[int]:

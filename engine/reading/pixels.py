@@ -16,7 +16,7 @@ from schemas.errors import NotFoundError, ShardDamagedError
 from schemas.records import Pixels
 from schemas.rows import PixelsRow
 
-MOVED = "if the shards moved, give their new location with `--root OLD=NEW` (in a training stream: `roots`)"
+MOVED = "if the shards moved, give their new location with `--root WAS=NOW` (in a training stream: `roots`)"
 
 
 def read_pixels(

@@ -214,7 +214,7 @@ def test_a_manifest_whose_parts_do_not_add_up_is_refused(tmp_path: Path) -> None
     path = tmp_path / "view.json"
     path.write_text(path.read_text().replace('"rows": 2', '"rows": 3', 1))
 
-    with pytest.raises(ConflictError, match="rows, and . in its parts"):
+    with pytest.raises(ConflictError, match="rows, its parts have ."):
         open_view(str(tmp_path))
 
 

@@ -1,7 +1,7 @@
-"""What is fuzzed: for each reader seeds, and a check that raises where the reader breaks its promise.
+"""The fuzzed readers, each with seeds and a check that raises if the reader breaks its promise.
 
-A reader may refuse with its own error and a code; whatever else it raises, and whatever it loses, is a finding.
-`python -m tests.fuzz.targets NAME COUNT [FIRST]` runs seeds FIRST.. and prints what broke, with the seed.
+A reader may refuse with its own error and a code. Anything else that it raises or loses is a finding.
+`python -m tests.fuzz.targets NAME COUNT [FIRST]` runs seeds FIRST.. and prints each finding with its seed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CORPUS = Path(__file__).with_name("corpus")
 
 @dataclass(frozen=True)
 class Target:
-    """Seeds, and a check of one input that tells whether it was accepted."""
+    """Seeds, and a check of one input that returns whether it was accepted."""
 
     seeds: Callable[[], list[bytes]]
     check: Callable[[bytes], bool]
@@ -75,7 +75,7 @@ def _check_shard(data: bytes, kind: str, suffix: str) -> bool:
 
 
 def _check_members(path: Path, data: bytes) -> None:
-    """Members lie one behind the other inside the file, and the file ends in zeros."""
+    """Check that members are one after the other inside the file, and that the file ends in zeros."""
     end = 0
     for member in read_members(path):
         assert end <= member.offset - 512 and member.offset + member.size_bytes <= len(data)
@@ -227,7 +227,7 @@ TARGETS = {
 
 
 def findings(name: str, count: int, first: int = 0) -> tuple[dict[int, str], int]:
-    """(what broke by seed, how many inputs were accepted) of `count` mutated inputs."""
+    """Return (findings by seed, number of accepted inputs) of `count` mutated inputs."""
     target = TARGETS[name]
     seeds = target.seeds()
     broken: dict[int, str] = {}

@@ -1,7 +1,7 @@
-"""The processes of a simulated run: drivers with their workers, clean-ups, readers. They call what real ones call.
+"""The processes of a simulated run: drivers with their workers, clean-ups, readers. They call the real code.
 
-A driver claims an epoch and is `LabelRun` (what `label` drives), a worker looks for a commit, begins an attempt and
-commits, a clean-up collects orphans, a reader opens the newest snapshot and every file that it names.
+A driver claims an epoch and uses `LabelRun`, as `label` does. A worker looks for a commit, begins an attempt and
+commits. A clean-up collects orphans. A reader opens the latest snapshot and every file that it names.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TRIES = 2
 
 
 class Driver:
-    """One run of a job with a few workers, each a process of its own. A worker that dies is replaced."""
+    """One run of a job with a few workers, each a process of its own. A dead worker is replaced."""
 
     def __init__(self, world: World, name: str, workers: int, variants: int, job: TinyJob = JOB) -> None:
         self.world, self.name, self._variants, self.job = world, name, variants, job
@@ -40,7 +40,7 @@ class Driver:
         self.process = world.spawn(name, self._drive)
 
     def mourn(self, process: Process) -> None:
-        """A worker died: its task counts as failed, and another one takes its place."""
+        """Count the task of a dead worker as failed, and start another worker."""
         if process in self._held:
             failure = Failure(code="WORKER_DIED", detail="killed", retry=Retry.CHARGED)
             self._outcomes.append(Outcome(task=self._held.pop(process), failure=failure))
@@ -120,7 +120,7 @@ class Driver:
 
 
 class CleanUp:
-    """Collects orphans from some step on, once or twice; it ends where a later epoch was claimed."""
+    """Collects orphans from some step on, once or twice; it ends if a later epoch was claimed."""
 
     def __init__(self, world: World, name: str, times: int = 1, begin_at: int = 0) -> None:
         self._world, self._store, self._times = world, SimulatedStore(world), times
@@ -140,7 +140,7 @@ class CleanUp:
 
 
 class Reader:
-    """Opens the newest snapshot a few times; each must open, and none may hold less than one seen before."""
+    """Opens the latest snapshot a few times; each must open, and none may have less than an earlier one."""
 
     def __init__(self, world: World, name: str, times: int) -> None:
         self._store, self._times = SimulatedStore(world), times

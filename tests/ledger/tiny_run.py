@@ -1,4 +1,4 @@
-"""A whole run of a tiny job in one process, by the ledger's own functions; and what must come of it."""
+"""A whole run of a tiny job in one process, with the ledger's own functions, and checks of its result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RECORDS = ("attempts", "commits", "epochs", "jobs", "plans", "shards", "snapshot
 
 
 def run(url: str, job: TinyJob, variants: int = 1, seed: int = 0) -> None:
-    """Label what is not labelled yet, publishing now and then, and at the end."""
+    """Label what is not labeled yet. Publish now and then, and at the end."""
     store, draw = open_store(url), random.Random(seed)
     work = LabelRun(store, job.new_plan(), job.settings)
     work.begin(job.stats, ())
@@ -41,7 +41,7 @@ def run(url: str, job: TinyJob, variants: int = 1, seed: int = 0) -> None:
 
 
 def done(store: Store, job: TinyJob, task: Task, epoch: int, variant: int) -> Outcome:
-    """What a worker does with a task."""
+    """Do what a worker does with a task."""
     if task.unit is None or task.parts is None:
         facts = job.facts_of(task.shard.url)
         record_facts(store, task.shard, job.settings, facts)
@@ -64,7 +64,7 @@ def clean(url: str) -> None:
 
 
 def finish(url: str, job: TinyJob) -> dict[str, object]:
-    """Run to the end, clean up and judge; what is there then. Raises AssertionError and what `verify` raises."""
+    """Run to the end, clean up and check; return what exists then. Raises AssertionError and errors of `verify`."""
     run(url, job)
     clean(url)
     summary = verify(url)
@@ -80,14 +80,14 @@ def finish(url: str, job: TinyJob) -> dict[str, object]:
 
 
 def records(url: str) -> dict[str, str]:
-    """Every commit and snapshot by path: what may never change."""
+    """Return every commit and snapshot by path: they must never change."""
     store = open_store(url)
     paths = [*store.list("commits"), *store.list("snapshots")]
     return {path: store.read(path).decode() for path in paths}
 
 
 def check_whole(url: str, storage: StorageSettings | None = None) -> None:
-    """What holds at any moment: each record can be read, and each file that a commit names is there."""
+    """Check what must always be true: each record can be read, and each file that a commit names exists."""
     store = open_store(url, storage)
     for path in (path for folder in RECORDS for path in store.list(folder)):
         json.loads(store.read(path))

@@ -1,4 +1,4 @@
-"""The small teacher without its accidents: strangers' captions do hold words like `deadly`."""
+"""The small teacher without its accidents, because untrusted captions contain words like `deadly`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["CALM", "finder", "finder_digest", "labeler", "labeler_digest"]
 
 
 class CalmLabeler(SmallLabeler):
-    """Never reads a caption; its phrases say enough."""
+    """A teacher that never reads a caption, only its phrases."""
 
     def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         return super().prepare(sample.model_copy(update={"caption": ""}), image_rgb_u8)

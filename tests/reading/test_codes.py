@@ -1,4 +1,4 @@
-"""The one list of reason codes: each can be produced, and the page says what the code says."""
+"""The list of reason codes: each can be produced, and the page has the texts of the code."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from engine.settings import InputSettings
 from pipelines.label.run import label
 from schemas.codes import PHRASE_CODES, SAMPLE_CODES, SHARD_CODES, UNIT_CODES, render_codes_page
 from schemas.errors import SampleRejectedError
+from tests.engine.reading.test_images import png_header, saved
 from tests.engine.small_teacher import FACTORIES
-from tests.engine.test_images import png_header, saved
 from tests.engine.worlds import job_of, picture, tar_bytes
 
 # tested where they are raised, in tests/engine and tests/label
@@ -57,7 +57,7 @@ def test_a_failure_has_a_code_of_the_list(project_root: Path) -> None:
 
 
 def padded(width: int, height: int, side: int, colour: int = 255, suffix: str = "PNG") -> bytes:
-    """A photograph of that shape in a square, as img2dataset's `resize_mode: border` stores it."""
+    """Return a photograph of this shape in a square, as img2dataset's `resize_mode: border` stores it."""
     scale = side / max(width, height)
     inner = (round(width * scale), round(height * scale))
     rng = np.random.default_rng(0)

@@ -17,8 +17,8 @@ from engine.reading.images import decode_image
 from engine.storage.store import open_store
 from pipelines.label.run import label
 from schemas.errors import SampleRejectedError
+from tests.engine.reading.test_images import ramp, saved
 from tests.engine.small_teacher import FACTORIES
-from tests.engine.test_images import ramp, saved
 from tests.engine.worlds import job_of, tar_bytes
 
 # what an encoder with that EXIF value has done to the upright picture

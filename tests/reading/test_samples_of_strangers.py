@@ -1,4 +1,4 @@
-"""Keys, suffixes, captions and fields as strangers write them, through the real `label` path."""
+"""Keys, suffixes, captions and fields of untrusted shards, through the real `label` path."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IMAGE, TEXT = picture(), b"a red patch"
 
 
 def fates(folder: Path, members: list[tuple[str, bytes]], **section: object) -> list[tuple[str, str]]:
-    """(key, code or `kept`) of each sample in order."""
+    """Return (key, code or `kept`) of each sample in order."""
     path = folder / "a.tar"
     path.write_bytes(tar_bytes(members))
     shard = open_shard(path, str(path), InputSettings(urls=("x",), **section).reading())

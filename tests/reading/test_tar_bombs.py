@@ -1,4 +1,4 @@
-"""Small or sparse archives that stand for large work; all of them read in one process, whose memory is measured."""
+"""Small or sparse archives that cause much work; all are read in one process, whose memory is measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from engine.reading.formats import tar
 from engine.reading.formats.tar import BLOCK, MAX_HEADER_BYTES, MAX_MEMBERS, read_members
 from schemas.errors import ShardDamagedError
-from tests.engine.test_tar_reader import raw_header
+from tests.engine.reading.test_tar_reader import raw_header
 from tests.engine.worlds import picture, tar_bytes
 from tests.reading.memory import grown_mib
 
@@ -174,7 +174,7 @@ def test_a_shard_of_more_than_8_gib_is_not_even_opened(tmp_path: Path) -> None:
 
 
 def test_members_too_large_cost_their_sample_and_are_not_read(tmp_path: Path) -> None:
-    """Sizes just above each limit, their bytes a hole in the file; a neighbour is read all the same."""
+    """Check sizes just above each limit, with a hole as content; a neighbor is read all the same."""
     path = tmp_path / "a.tar"
     with open(path, "wb") as file:
         for name, size in (("a.jpg", 64 * 2**20 + 1), ("b.json", 10**9), ("c.txt", 10**9)):

@@ -1,4 +1,4 @@
-"""A tar that was cut is never a shorter list: every byte of small ones, every block of real ones."""
+"""A truncated tar is never a shorter list: every byte of small ones, every block of real ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarf
 
 
 def small(kind: int) -> bytes:
-    """Two samples, one with a long name, and nothing behind the trailer."""
+    """Return two samples, one with a long name, and nothing after the trailer."""
     long = "folder/" * 20 + "b"
     if kind == tarfile.USTAR_FORMAT:
         long = "folder/b"
@@ -45,7 +45,7 @@ def outcome(path: Path) -> str | list[Member]:
 
 
 def cut_outcomes(path: Path, sizes: range) -> Counter[str]:
-    """How the file ends up when it is cut to each of the descending sizes: a code, `whole`, or `fewer`."""
+    """Return the outcome for each of the descending sizes: a code, `whole`, or `fewer`."""
     whole = read_members(path)
     seen = Counter[str]()
     for size in sizes:

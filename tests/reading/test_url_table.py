@@ -98,7 +98,7 @@ def test_a_path_has_one_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_link_that_a_user_names_is_followed_and_keeps_its_own_name(tmp_path: Path) -> None:
-    """docs/hostile_input.md: local paths are the user's word; only what stands inside files is a stranger's."""
+    """Check docs/hostile_input.md: local paths are trusted, only the content of files is not."""
     (tmp_path / "real.tar").write_bytes(b"x" * 7)
     (tmp_path / "link.tar").symlink_to(tmp_path / "real.tar")
     (tmp_path / "dangling.tar").symlink_to(tmp_path / "gone.tar")

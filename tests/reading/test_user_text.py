@@ -1,4 +1,4 @@
-"""Small files that a user names: whatever their bytes, the text or one message that names the file."""
+"""Small files that a user names: for any bytes, the text or one message that names the file."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_what_is_no_plain_json_is_refused(tmp_path: Path, text: str) -> None:
         ("shard,key\na.tar,1\n", "expected the columns"),
         (COLUMNS + "a.tar,1\n", "row 1: a cell is empty"),
         (COLUMNS + "a.tar,1,1.jpg\na.tar,2,\n", "row 2: a cell is empty"),
-        (COLUMNS + "a.tar,1,1.jpg\na.tar,1,2.jpg\n", "row 2: a.tar 1 stands there twice"),
+        (COLUMNS + "a.tar,1,1.jpg\na.tar,1,2.jpg\n", "row 2: a.tar 1 occurs twice"),
         (COLUMNS + f"a.tar,1,{'x' * 200_000}\n", "not valid CSV"),
     ],
 )

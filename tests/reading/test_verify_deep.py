@@ -23,14 +23,14 @@ def labelled(folder: Path, data: bytes) -> str:
 
 
 def shard_of(**changes: bytes) -> bytes:
-    """Three samples and one without a caption; changes replace a member's bytes."""
+    """Return three samples and one without a caption; changes replace a member's bytes."""
     members = [member for n in range(3) for member in sample_members(f"k{n}", f"a red patch {n}", tag=n)]
     members.append(("k3.png", picture()))
     return tar_bytes([(name, changes.get(name.replace(".", "_"), data)) for name, data in members])
 
 
 def difference(folder: Path, data: bytes) -> str:
-    """What `verify_deep` says after the shard's bytes were exchanged; plain `verify` sees nothing."""
+    """Return what `verify_deep` reports after the shard's bytes were replaced; plain `verify` sees nothing."""
     out = labelled(folder, shard_of())
     (folder / "a.tar").write_bytes(data)
     verify(out)

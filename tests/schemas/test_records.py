@@ -1,4 +1,4 @@
-"""Records refuse what cannot be, and the Arrow schemas hold exactly their fields."""
+"""Records refuse invalid values, and the Arrow schemas have exactly their fields."""
 
 from __future__ import annotations
 

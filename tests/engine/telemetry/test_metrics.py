@@ -1,4 +1,4 @@
-"""Counters and times: what the engine counts, and that Ray's metrics port shows it."""
+"""Counters and times: the numbers of the engine, and that Ray's metrics port shows them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.engine.worlds import job_of, plain_captions, write_shard
 
 
 class Tally:
-    """A meter that remembers."""
+    """A meter that records all numbers."""
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()

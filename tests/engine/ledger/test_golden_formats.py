@@ -1,4 +1,4 @@
-"""What earlier versions wrote is still read: an output kept in `golden/`, format by format, never written anew."""
+"""Outputs of earlier versions are still read: an output in `golden/` for each format, never written again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DIGEST = "sha256:eac0622e0cac62db08492993799cbec0a2671ee6de9b87bc65c17dbd1e736b0
 
 
 def test_the_golden_output_is_of_todays_formats() -> None:
-    """A new format needs a golden output of its own, beside this one."""
+    """Check that a new format gets a golden output of its own."""
     assert GOLDEN.name == f"snapshot-{SNAPSHOT_FORMAT}_commit-{COMMIT_FORMAT}"
 
 

@@ -21,7 +21,7 @@ local_files.create_file(sys.argv[1], b"half")
 
 
 def leave_half_a_file(folder: Path, root: Path) -> Path:
-    """What a process that was killed while it wrote leaves."""
+    """Leave the temporary file of a process that was killed while it wrote; return its path."""
     environment = os.environ | {"PYTHONPATH": str(root)}
     subprocess.run([sys.executable, "-c", DIE_HALF_WAY, str(folder / "record.json")], env=environment)
     (left,) = folder.iterdir()

@@ -57,13 +57,13 @@ def test_units_are_read_side_by_side_and_told_in_order(
         return read(store, path)
 
     monkeypatch.setattr(Store, "read", met)
-    told: list[int] = []
+    done_counts: list[int] = []
 
     with pytest.raises(ConflictError, match="12 problems") as caught:
-        verify(str(tmp_path / "out"), progress=lambda name, done, total: told.append(done))
+        verify(str(tmp_path / "out"), progress=lambda name, done, total: done_counts.append(done))
 
     assert [line.split(":")[0] for line in str(caught.value).splitlines()[1:]] == [path.name for path in data]
-    assert told == list(range(1, 13))
+    assert done_counts == list(range(1, 13))
 
 
 def test_no_more_is_read_ahead_than_asked() -> None:

@@ -1,4 +1,4 @@
-"""Later settings: what lacks them stays what it was, whether or not a better default was chosen since."""
+"""Settings that were added later: a record without them keeps its meaning, even if a better default was chosen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Before(Settings):
 
 
 class Plan(CompatibleSettings):
-    """The same settings, and two that came later."""
+    """The same settings, and two that were added later."""
 
     size: int = 1
     colour: Annotated[str | None, LegacyValue()] = None

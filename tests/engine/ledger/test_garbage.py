@@ -1,4 +1,4 @@
-"""Collection removes exactly the files that lost to a standing commit, and nothing that may still win."""
+"""Garbage collection removes exactly the files that lost to an existing commit, and nothing that may still win."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from engine.storage.store import Store, open_store
 from schemas.digests import shorten_digest
 from schemas.errors import ConflictError
 from schemas.ledger import CommitRecord, Unit, unit_name
-from tests.engine.test_ledger import METHOD, row
-from tests.engine.test_snapshots import OTHER
+from tests.engine.ledger.test_commits import METHOD, row
+from tests.engine.ledger.test_snapshots import OTHER
 
 SHARD = "s3://b/a.tar"
 
@@ -32,7 +32,7 @@ def unit(number: int) -> Unit:
 
 
 def result(of: Unit, score: float, refuse: bool) -> UnitResult:
-    """Two samples; the attempt's score tells its bytes from another attempt's."""
+    """Return two samples; the attempt's score distinguishes its bytes from another attempt's."""
     rows = [row(of.first + place, score) | {"unit": of.name} for place in range(2 - refuse)]
     refused = {"unit": of.name, "index": of.first + 1, "key": "k", "code": "CRASH", "detail": str(score)}
     return UnitResult(rows, [refused] if refuse else [])
@@ -139,7 +139,7 @@ def test_a_commit_that_cannot_be_read_stops_the_collection(tmp_path: Path) -> No
 
 
 class Overtaken(Store):
-    """Somebody starts a run as soon as the collection has looked at the commits."""
+    """Starts a run as soon as the collection has read the commits."""
 
     def read(self, path: str) -> bytes:
         if path.startswith("commits/"):
@@ -157,7 +157,7 @@ def test_a_collection_that_is_overtaken_deletes_nothing_more(tmp_path: Path) -> 
 
 
 class Collecting(Store):
-    """Its data files are collected as soon as they are written, if that is allowed."""
+    """Collects its data files as soon as they are written, if that is allowed."""
 
     def put(self, path: str, data: bytes) -> None:
         super().put(path, data)

@@ -20,9 +20,9 @@ from engine.storage.store import open_store
 from pipelines.label.job import JobConfig
 from pipelines.label.progress.record import load_latest_progress
 from pipelines.label.run import label, status, verify
-from tests.chaos.ray_nodes import Nodes
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, plain_captions, write_shard
+from tests.suites.chaos.ray_nodes import Nodes
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 SEED = 11

@@ -1,4 +1,4 @@
-"""Collection of what publishes leave: exactly the files that their version, once it stands, does not name."""
+"""Garbage collection after publishes removes exactly the files that their version does not name once it exists."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from engine.ledger.snapshots.publisher import publish
 from engine.ledger.snapshots.segments import write_segment
 from engine.ledger.snapshots.snapshots import read_snapshot, snapshot_entries, snapshot_versions
 from engine.storage.store import Store, open_store
-from tests.engine.test_segments import entries, plan_of
+from tests.engine.ledger.test_segments import entries, plan_of
 
 
 class Beaten(Store):
-    """Just before its first snapshot is put, or its first segment looked at, something else happens."""
+    """Runs an action just before the first snapshot is put, or the first segment is read."""
 
     def __init__(self, url: str, before: str, act: Callable[[], object]) -> None:
         super().__init__(url)
@@ -37,7 +37,7 @@ class Beaten(Store):
 
 
 def units_of_all_versions(store: Store) -> list[int]:
-    """How many units each version names, all of them read."""
+    """Return how many units each version lists, all of them read."""
     versions = snapshot_versions(store)
     return [sum(1 for _ in snapshot_entries(store, read_snapshot(store, version))) for version in versions]
 

@@ -66,7 +66,7 @@ def commit(store: Store, outcome: UnitResult | None = None) -> CommitRecord:
 
 
 class Faulty(Store):
-    """A store whose n-th write fails: before it happens, or after, when only the answer is lost."""
+    """A store whose n-th write fails: before it happens, or after it, if only the answer is lost."""
 
     def __init__(self, url: str, fail_at: int, arrives: bool, error: Callable[[], OSError]) -> None:
         super().__init__(url)
@@ -142,7 +142,7 @@ def test_a_write_that_fails_once_or_whose_answer_is_lost_is_no_lost_commit(
 
 
 def test_a_store_that_says_taken_for_our_own_write_does_not_make_us_lose(tmp_path: Path) -> None:
-    """As s3fs when it retries beneath us: the write arrived, the retry finds the name taken (docs/ledger.md, 1)."""
+    """Check a retry beneath us, as of s3fs: the write succeeded, the retry finds the name taken (docs/ledger.md, 1)."""
 
     class Retrying(Store):
         def put_if_absent(self, path: str, data: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""The self-test passes stores that keep their word and refuses those that do not."""
+"""The self-test accepts stores that keep their promises and refuses others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.engine.worlds import job_of, plain_captions, write_shard
 
 
 class IgnoresConditions(Store):
-    """Overwrites whatever stands there, as stores do that do not know If-None-Match."""
+    """Overwrites an existing object, as stores do that do not support If-None-Match."""
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         self.put(path, data)
@@ -29,7 +29,7 @@ class IgnoresConditions(Store):
 
 
 class OverwritesEmpty(Store):
-    """Takes an empty object for none, as s3fs does with `open(path, "xb")`."""
+    """Treats an empty object as missing, as s3fs does with `open(path, "xb")`."""
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         if self.exists(path) and self.size(path):
@@ -39,7 +39,7 @@ class OverwritesEmpty(Store):
 
 
 class ChecksThenWrites(Store):
-    """Looks first and writes then: right for one writer, wrong for two at a time."""
+    """Checks first and writes then: correct for one writer, wrong for two at the same time."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -55,7 +55,7 @@ class ChecksThenWrites(Store):
 
 
 class OutOfReach(Store):
-    """Answers nothing, and counts how often it was asked."""
+    """Fails every call, and counts the calls."""
 
     asked = 0
 
@@ -188,13 +188,13 @@ def test_a_job_on_a_store_that_lies_commits_nothing(tmp_path: Path, monkeypatch:
 
 
 def test_a_refusal_in_another_words_than_awss_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """s3fs takes a 412 for "exists" only when it names the condition; other stores send the bare status."""
+    """Check a bare 412: s3fs only recognizes one that names the condition as "exists"."""
     from botocore.exceptions import ClientError
     from s3fs.errors import translate_boto_error
 
     def answer(code: str, status: int) -> OSError:
-        told = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
-        error = translate_boto_error(ClientError(told, "PutObject"))
+        answer = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        error = translate_boto_error(ClientError(answer, "PutObject"))
         assert type(error) is OSError
         return error
 

@@ -13,7 +13,7 @@ from engine.executors.ray_cluster import draining_nodes
 from engine.settings import RunSettings
 from engine.task import WORKER_DIED, Failure, Outcome, Retry, Task, Trust
 from schemas.ledger import Unit
-from tests.engine.test_dispatch import ListedWork, ScriptedPool, task
+from tests.engine.driver.test_dispatch import ListedWork, ScriptedPool, task
 
 RUN = RunSettings(stuck_after_s=10, load_timeout_s=100)
 

@@ -46,7 +46,7 @@ def test_the_first_put_wins_and_stays(store: Store) -> None:
 
 
 class Passing:
-    """A filesystem whose next calls fail, and then no more."""
+    """A filesystem whose next calls fail, but not later ones."""
 
     def __init__(self, filesystem: Any, failures: int) -> None:
         self._filesystem, self.failures = filesystem, failures

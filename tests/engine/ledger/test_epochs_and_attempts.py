@@ -22,7 +22,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 class AnswersLost(Store):
-    """A store that does what it is told, and whose first answer to every write is lost."""
+    """A store that loses the first answer to every write."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)

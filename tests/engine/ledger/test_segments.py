@@ -1,4 +1,4 @@
-"""Segments and their digest: however commits were published, rebased and merged, the same entries, the same digest."""
+"""Segments and their digest: the same however commits are published, rebased and merged."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def plan_of(
 
 
 def entry(plan: JobPlan, unit: Unit) -> SnapshotEntry:
-    """What a commit of that unit under that plan gives, the same whoever commits it."""
+    """Return the entry of a unit's commit under a plan, the same for every writer."""
     refused = unit.first % 3 == 0
     file = DataFile(path=f"data/{unit.name}", size_bytes=9, sha256="0" * 64, rows=unit.count - refused)
     fingerprint = plan.fingerprint(unit)
@@ -98,7 +98,7 @@ class Driver:
 
 
 def check_newest(store: Store, expected: dict[str, SnapshotEntry]) -> None:
-    """The newest snapshot holds exactly the expected entries, in order, and their digest."""
+    """Check that the latest snapshot has exactly the expected entries, in order, and their digest."""
     snapshot = latest_snapshot(store)
     found = list(snapshot_entries(store, snapshot))
     assert found == [expected[name] for name in sorted(expected)]

@@ -31,7 +31,7 @@ def code_of(data: bytes) -> str:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that announces a size and holds nothing."""
+    """Return a PNG that announces a size and has no pixels."""
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = b"IHDR" + head
     header = struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))

@@ -1,4 +1,4 @@
-"""Keys of Parquet rows: exact, or refused with their row; and which shards earlier versions gave wrong keys."""
+"""Keys of Parquet rows: exact, or rejected with their row; and shards whose keys earlier versions read wrongly."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def opened(path: Path, **section: object) -> Shard:
 
 
 def keys_of(path: Path) -> list[str | None]:
-    """The key of each row, None for a rejected row."""
+    """Return the key of each row, None for a rejected row."""
     shard = opened(path)
     return [None if raw.rejected else raw.key for raw in shard.samples(0, len(shard))]
 
@@ -102,13 +102,16 @@ def test_text_of_any_type_is_the_key_as_it_is(tmp_path: Path, kind: pa.DataType)
         (pa.array(["a", None]), "row 1: column 'key' is null, expected a key"),
         (pa.array([1, None]), "row 1: column 'key' is null, expected a key"),
         (pa.array(["a", ""]), "row 1: column 'key' is empty, expected a key"),
-        (pa.array([b"a", b"\xff\x00"]).view(pa.string()), "row 1: column 'key' holds bytes that are not UTF-8 (ff 00)"),
-        (pa.array([b"a", b"\xff\x00"]), "row 1: column 'key' holds bytes that are not UTF-8 (ff 00); write"),
-        (pa.array(["a", "x" * 16_385]), "row 1: column 'key' holds 16385 characters, at most 16384; shorten the key"),
-        (pa.array([1.0, 1.5]), "row 1: column 'key' holds 1.5, expected a whole number; write keys as text"),
-        (pa.array([1.0, float("nan")]), "row 1: column 'key' holds nan, expected a whole number"),
-        (pa.array([1.0, float("-inf")], pa.float32()), "row 1: column 'key' holds -inf, expected a whole number"),
-        (pa.array([decimal.Decimal("1.0"), decimal.Decimal("1.5")]), "row 1: column 'key' holds 1.5"),
+        (pa.array([b"a", b"\xff\x00"]).view(pa.string()), "row 1: column 'key' has bytes that are not UTF-8 (ff 00)"),
+        (pa.array([b"a", b"\xff\x00"]), "row 1: column 'key' has bytes that are not UTF-8 (ff 00); write"),
+        (pa.array(["a", "x" * 16_385]), "row 1: column 'key' has 16385 characters, at most 16384; shorten the key"),
+        (pa.array([1.0, 1.5]), "row 1: column 'key' has the value 1.5, expected a whole number; write keys as text"),
+        (pa.array([1.0, float("nan")]), "row 1: column 'key' has the value nan, expected a whole number"),
+        (
+            pa.array([1.0, float("-inf")], pa.float32()),
+            "row 1: column 'key' has the value -inf, expected a whole number",
+        ),
+        (pa.array([decimal.Decimal("1.0"), decimal.Decimal("1.5")]), "row 1: column 'key' has the value 1.5"),
         (pa.array(["a", None]).dictionary_encode(), "row 1: column 'key' is null"),
     ],
 )  # fmt: skip
@@ -250,7 +253,7 @@ BEFORE = {
 
 
 def fingerprints(path: Path, form: str, subset: bool = False) -> list[str]:
-    """Of the units of a shard with the facts that reading `path` gives, but for the fixed names of `BEFORE`."""
+    """Return the fingerprints of a shard's units with the facts of `path`, but with the fixed names of `BEFORE`."""
     section = InputSettings(format=form, urls=("x",))
     method = method_digests(section, EvidenceSettings(), "sha256:teacher", "sha256:phrases")
     facts = index_shard(stat_shard(str(path)), section, ShardCache())

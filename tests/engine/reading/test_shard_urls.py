@@ -62,7 +62,7 @@ def test_a_list_of_shards_stands_for_its_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "error", "words"),
     [
-        (None, NotFoundError, "is no file"),
+        (None, NotFoundError, "is not a file"),
         (b"# nothing\n", ConfigError, "names no shard"),
         (b"@more.txt\n", ConfigError, "another list"),
         (b"\xff.tar\n", ConfigError, "not UTF-8"),

@@ -1,4 +1,4 @@
-"""A subset of samples: one digest for one choice, whatever file it came from."""
+"""A subset of samples: one digest for one selection, whatever file it came from."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def test_one_shards_digest_does_not_know_the_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "error", "words"),
     [
-        ("none.txt", None, NotFoundError, "is no file"),
-        ("empty.txt", b"\n\n", ConfigError, "names 0 keys"),
+        ("none.txt", None, NotFoundError, "is not a file"),
+        ("empty.txt", b"\n\n", ConfigError, "has 0 keys"),
         ("latin.txt", b"caf\xe9\n", ConfigError, "not UTF-8"),
         ("cut.parquet", b"PAR1", ConfigError, "not a readable Parquet"),
     ],
@@ -106,7 +106,7 @@ def test_a_file_that_names_no_keys_is_refused(
         ({"key": [True]}, "column 'key' is bool, expected text"),
         ({"key": ["x", None]}, "row 1: column 'key' is null"),
         ({"key": ["x", ""]}, "row 1: column 'key' is empty"),
-        ({"key": [1.0, 2.5]}, "row 1: column 'key' holds 2.5, expected a whole number"),
+        ({"key": [1.0, 2.5]}, "row 1: column 'key' has the value 2.5, expected a whole number"),
         ({"key": ["x"], "shard": [1]}, "column 'shard' is int64, expected text"),
     ],
 )
@@ -118,7 +118,7 @@ def test_a_table_without_a_column_of_keys_is_refused(
 
 
 def test_a_device_without_an_end_is_no_file_of_keys() -> None:
-    with pytest.raises(NotFoundError, match="is no file"):
+    with pytest.raises(NotFoundError, match="is not a file"):
         load_selection("/dev/zero", SHARDS)
 
 

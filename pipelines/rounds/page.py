@@ -76,17 +76,21 @@ def _facts(results: RoundResults) -> list[str]:
     ]
     decoys = compiled["decoy_false_share"]
     facts.append("no decoys" if decoys is None else f"{percent(decoys)} of the decoys got a box")
-    if "audit" not in results:
-        facts.append("no audit: nobody reviewed these labels")
-    elif results["audit"] is None or results["audit"]["precision"]["value"] is None:
-        facts.append("the audit has no verdict yet")
-    else:
-        precision = results["audit"]["precision"]
-        facts.append(
-            f"audit: precision {percent(precision['value'])}, "
-            f"{percent(precision['low'])} to {percent(precision['high'])}, by {results['audit']['reviewer']}"
-        )
+    facts.append(_describe_audit(results))
     return facts
+
+
+def _describe_audit(results: RoundResults) -> str:
+    if "audit" not in results:
+        return "no audit: nobody reviewed these labels"
+    audit = results["audit"]
+    if audit is None:
+        return "the audit has no verdict yet"
+    precision = audit["precision"]
+    value, low, high = precision["value"], precision["low"], precision["high"]
+    if value is None or low is None or high is None:
+        return "the audit has no verdict yet"
+    return f"audit: precision {percent(value)}, {percent(low)} to {percent(high)}, by {audit['reviewer']}"
 
 
 def _digests(report: RoundsReport) -> Markup:

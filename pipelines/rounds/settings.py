@@ -20,6 +20,7 @@ from teacher.settings import DecoySettings, PhraseSettings
 
 VIEW = "VIEW"
 Arm = Literal["student", "control"]
+ARMS: tuple[Arm, Arm] = ("student", "control")
 # Fields that must be equal: everything that defines a training step, except the name of the recipe.
 _EQUAL = (
     *(name for name in LearningSettings.model_fields if name != "recipe"),

@@ -77,7 +77,7 @@ class RunProgress:
     def on_dispatch(self, task: Task) -> None:
         """See Observer."""
 
-    def run_with_retries(self, outcome: Outcome) -> None:
+    def on_retry(self, outcome: Outcome) -> None:
         """See Observer."""
         assert outcome.failure is not None
         with self._lock:

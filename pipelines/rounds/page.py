@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from pipelines.labels.tables import Table
 from pipelines.reporting.charts import percent
@@ -12,11 +11,14 @@ from pipelines.reporting.markup import Markup, element
 from pipelines.reporting.page_parts import document, section, write_document
 from pipelines.rounds.graph import draw_lineage
 from pipelines.rounds.report import RoundsReport
+from pipelines.rounds.results import RoundResults
 
 
 def write_page(report: RoundsReport, path: Path) -> None:
     """Write the page atomically. The same report gives the same bytes."""
-    rounds = [_round(number, results) for number, results in enumerate(report.rounds, start=1)]
+    rounds = [
+        _round(number, cast(RoundResults, results)) for number, results in enumerate(report.rounds, start=1)
+    ]
     main = element(
         "main",
         section("Rounds", *[_table(table) for table in report.tables() if table.rows]),
@@ -51,13 +53,13 @@ def _table(table: Table) -> Markup:
     return element("div", element("h3", table.title), whole, class_="wide")
 
 
-def _round(number: int, results: Mapping[str, Any]) -> Markup:
+def _round(number: int, results: RoundResults) -> Markup:
     """Return the section of one round, with the facts that its stop rules use."""
     facts = list(_facts(results))
     return section(f"Round {number}", element("ul", *[element("li", fact) for fact in facts], class_="facts"))
 
 
-def _facts(results: Mapping[str, Any]) -> list[str]:
+def _facts(results: RoundResults) -> list[str]:
     samples = results["label"]["samples"]
     labelled = (
         f"{samples['in']:,} samples in, {samples['labelled']:,} labelled, {samples['empty']:,} empty, "

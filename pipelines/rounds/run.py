@@ -75,7 +75,7 @@ def _write_report(config: RoundsConfig, teacher_files: dict[str, str], rounds: l
         wanted=config.rounds,
         stops=tuple(rounds[-1].stops),
         promoted=str(promoted[-1].promoted) if promoted else None,
-        rounds=tuple(one.results for one in rounds),
+        rounds=tuple(dict(one.results) for one in rounds),
         lineage=build_lineage(config, teacher_files, [one.results for one in rounds]),
         report=str(page),
         target=config.target.label(),

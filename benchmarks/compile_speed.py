@@ -46,7 +46,7 @@ EVERYTHING = Policy(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints rows per second of each contestant, its share of both bare ones, and the peak memory."""
+    """Print rows per second of each program, its share of both bare ones, and the peak memory."""
     options = _options(arguments)
     with tempfile.TemporaryDirectory(prefix="groundswell-bench-") as name:
         folder = Path(name)

@@ -64,7 +64,7 @@ def _labelled(job: JobConfig, out: Path, images: int) -> Rows:
 
 
 def _pool(folder: Path, rows: Rows) -> Path:
-    """The world's nouns with their counts in the captions: half of them are shapes that no general pool has."""
+    """Return the world's nouns with their counts in the captions. Half of them are shapes that no general pool has."""
     counts = Counter(phrase["root"] for row in rows for phrase in row["phrases"] if phrase["root"] in NOUNS)
     path = folder / "pool.txt"
     path.write_text("".join(f"{noun}\t{counts[noun]}\n" for noun in sorted(counts)))
@@ -72,7 +72,7 @@ def _pool(folder: Path, rows: Rows) -> Path:
 
 
 def _own(row: dict[str, Any]) -> dict[str, Any]:
-    """The row without its decoys."""
+    """Return the row without its decoys."""
     own = [n for n, phrase in enumerate(row["phrases"]) if phrase["kind"] != "decoy"]
     regions = [region for region in row["regions"] if region["phrase"] in own]
     return {**row, "phrases": [row["phrases"][n] for n in own], "regions": regions}

@@ -71,7 +71,7 @@ def measured(folder: Path, rows: int, window: int, drawn: int) -> dict[str, Any]
 
 
 def repeated_view(folder: Path, parts: int) -> str:
-    """A view of `parts` parts that are one file."""
+    """Write a view of `parts` parts that are one file."""
     world, _ = build_world(
         folder / "world", WorldSettings(seed=1, gold_images=64, web_images=0, test_images=4)
     )

@@ -32,7 +32,7 @@ Case = tuple[str, str, bool]  # text, root, whether gold says plural
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints one row a treebank and rule."""
+    """Print one row per treebank and rule."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -66,7 +66,7 @@ def _count_operations(store: Store) -> Counter[str]:
 
 
 def _row(index: int) -> dict[str, Any]:
-    """An evidence row with four phrases and twelve regions, as captions of web images have."""
+    """Return an evidence row with four phrases and twelve regions, as captions of web images have."""
     caption = "a dog beside the bench under a tree, seen from the road"
     phrase = {
         "begin": 0,

@@ -39,7 +39,7 @@ def boxless(row: Row, truth: Mapping[str, Any]) -> Row:
 
 
 def oracle(row: Row, truth: Mapping[str, Any]) -> Row:
-    """The true boxes of every phrase that names a thing; other phrases are unresolved, as the policy leaves them."""
+    """Give every phrase that names a thing its true boxes. Other phrases stay unresolved, as the policy leaves them."""
     regions = []
     for number, phrase in enumerate(row["phrases"]):
         for box in named_boxes(phrase, truth).tolist():

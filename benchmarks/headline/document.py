@@ -43,7 +43,7 @@ def write_cells(path: Path, shelf: Shelf, targets: Iterable[Cell]) -> None:
 
 
 def read_cells(path: Path, instructions: str) -> dict[str, dict[str, Any]]:
-    """The cells that a file of `write_cells` tells as done, by digest; none where there is no file.
+    """Return the cells that a file of `write_cells` lists as done, by digest, or none without a file.
 
     instructions: of this machine; a cell that ran with others rounded otherwise, so it cannot stand beside those that
                   run here

@@ -70,7 +70,7 @@ def _first_labels_again(arms: Arms) -> Cell:
 
 
 def _control_again(arms: Arms) -> Cell:
-    """The control goes on for as many steps as a second round takes."""
+    """Continue the control for as many steps as a second round takes."""
     return arms.model_of("control_again", arms.recipe, _control(arms), None)
 
 

@@ -41,7 +41,7 @@ class Task:
         return Cell("task", self.arms.titled("new task"), settings.model_dump(mode="json"))
 
     def arm(self, start: str, way: Way) -> Cell:
-        """The evaluation on the task of a model tuned in one way."""
+        """Return the evaluation on the task of a model tuned in one way."""
         model, what = MODELS[start](self.arms), f"task, {start}, {way}"
         if way != "zero_shot":
             settings = tuning(self.arms.recipe, way).model_dump(mode="json", exclude={"out"})
@@ -57,7 +57,7 @@ class Task:
 
 
 def tuning(recipe: Recipe, way: str) -> TrainSettings:
-    """Detection prompts of the task's nouns alone."""
+    """Return detection prompts of only the task's nouns."""
     mix = PromptMix(detection=1.0, phrase_list=0.0, caption=0.0)
     return TrainSettings.model_validate(
         {

@@ -21,12 +21,12 @@ TREE = """1\tTwo\ttwo\tNUM\tCD\t_\t2\tnummod\t_\t_
 
 
 def rows_of(printed: str) -> list[list[str]]:
-    """The cells of a printed table without its head."""
+    """Return the cells of a printed table without its head."""
     return [re.split(r" {2,}", line.strip()) for line in printed.splitlines()[2:]]
 
 
 def table_of(page: Path, heading: str) -> list[list[str]]:
-    """The cells of the first Markdown table after a heading, without its head."""
+    """Return the cells of the first Markdown table after a heading, without its head."""
     text = page.read_text(encoding="utf-8").split(f"\n{heading}\n", 1)[1]
     lines = re.search(r"(?:^\|.*\n)+", text, re.M)
     assert lines is not None

@@ -42,10 +42,10 @@ def main(arguments: list[str] | None = None) -> None:
     places, recipe = Places(chosen.demo.resolve()), Recipe()
     job = places.job(recipe)
     job = job.model_copy(update={"run": job.run.model_copy(update={"executor": "local"})})
-    plain = _labelled(job, chosen.out / "plain", chosen.images)
+    plain = _label(job, chosen.out / "plain", chosen.images)
     truth = {(row["shard"], row["key"]): row for row in read_truth(places.world.web_truth).values()}
     decoys = DecoySettings(share=1.0, per_image=4, pool=str(_pool(chosen.out, plain)))
-    asked = _labelled(job.model_copy(update={"decoys": decoys}), chosen.out / "asked", chosen.images)
+    asked = _label(job.model_copy(update={"decoys": decoys}), chosen.out / "asked", chosen.images)
     same = [_own(row) for row in asked] == plain
     print(
         f"{len(plain)} images; their own phrases and regions are {'equal' if same else 'NOT EQUAL'} with decoys"
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     _print_truth(asked, truth, recipe.policy.min_score)
 
 
-def _labelled(job: JobConfig, out: Path, images: int) -> Rows:
+def _label(job: JobConfig, out: Path, images: int) -> Rows:
     label(job, limit=images, keep=str(out))
     store = open_store(str(out))
     return list(evidence_rows(store, latest_snapshot(store)))

@@ -254,12 +254,12 @@ def measure(folder: str, units: int, actors: int, publish_every: int) -> dict[st
     gc.collect()
     return result | {
         "snapshot": snapshot_size(store),
-        "restart": in_a_fresh_process("restart", folder, units),
-        "reader": in_a_fresh_process("read", folder, units),
+        "restart": run_in_new_process("restart", folder, units),
+        "reader": run_in_new_process("read", folder, units),
     }
 
 
-def in_a_fresh_process(what: str, folder: str, units: int) -> dict[str, Any]:
+def run_in_new_process(what: str, folder: str, units: int) -> dict[str, Any]:
     """Do a part in a process of its own, so that its memory is its own."""
     command = [sys.executable, "-m", "benchmarks.engine_scale", "--part", what, "--folder", folder]
     answer = subprocess.run([*command, "--units", str(units)], check=True, capture_output=True, text=True)
@@ -312,7 +312,7 @@ def read(store: Store, shards: int) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def publishing_by_units() -> Iterator[None]:
+def publish_by_units() -> Iterator[None]:
     """Switch off the publishing by time, see PublishingEvery."""
     every_s = engine.driver.label_run.PUBLISH_EVERY_S
     engine.driver.label_run.PUBLISH_EVERY_S = float("inf")
@@ -336,7 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(part(CountingStore(str(asked.folder)), asked.units // UNITS_PER_SHARD)))
         return
     folder = tempfile.TemporaryDirectory(prefix="groundswell-scale-", dir=asked.folder)
-    with publishing_by_units(), folder as name:
+    with publish_by_units(), folder as name:
         print(json.dumps(measure(name, asked.units, asked.actors, asked.publish_every), indent=1))
 
 

@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     for model in options.models.split(","):
         for precision in options.precisions.split(","):
             for batch in options.batches.split(","):
-                rows.append(_in_a_child(f"{model},{precision},{batch}", options))
+                rows.append(_run_in_child(f"{model},{precision},{batch}", options))
                 print(_line(rows[-1]), flush=True)
     if options.out:
         Path(options.out).write_text(
@@ -96,7 +96,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _in_a_child(one: str, options: argparse.Namespace) -> dict[str, Any]:
+def _run_in_child(one: str, options: argparse.Namespace) -> dict[str, Any]:
     passed = [f"--{name}={getattr(options, name)}" for name in ("device", "size", "seconds", "threads")]
     command = [sys.executable, "-m", "benchmarks.glip_speed", f"--one={one}", *passed]
     child = subprocess.run(

@@ -40,12 +40,12 @@ class Arms:
         self.seed, self.world = seed, world
         self.note = f" ({note})" if note else ""
 
-    def titled(self, what: str) -> str:
+    def title(self, what: str) -> str:
         """Return a cell's title: seed, world and what it is."""
         return f"seed {self.seed} {what}" if self.world == "base" else f"seed {self.seed} {self.world} {what}"
 
     def _cell(self, kind: str, what: str, settings: Mapping[str, Any], **inputs: Cell) -> Cell:
-        return Cell(kind, self.titled(what), settings, inputs)
+        return Cell(kind, self.title(what), settings, inputs)
 
     # ---- what all arms share
 

@@ -174,12 +174,12 @@ def write_tuning(paper: Paper, tuned: Path) -> str:
         for arm, options in record["options"].items()
         for option, row in options.items()
     ]
-    text = table(["arm", "option", *map(_named, SHOWN), "AP + Recall@1", "seeds"], rows)
+    text = table(["arm", "option", *map(_number_title, SHOWN), "AP + Recall@1", "seeds"], rows)
     write_page(paper.path, {"tuning": text})
     return text
 
 
-def _named(number: str) -> str:
+def _number_title(number: str) -> str:
     return METRICS.get(number, "AP of all nouns")
 
 

@@ -38,7 +38,7 @@ class Task:
             web_images=0,
             test_tail_share=1.0,
         )
-        return Cell("task", self.arms.titled("new task"), settings.model_dump(mode="json"))
+        return Cell("task", self.arms.title("new task"), settings.model_dump(mode="json"))
 
     def arm(self, start: str, way: Way) -> Cell:
         """Return the evaluation on the task of a model tuned in one way."""
@@ -46,11 +46,11 @@ class Task:
         if way != "zero_shot":
             settings = tuning(self.arms.recipe, way).model_dump(mode="json", exclude={"out"})
             inputs = {"start": model, "gold": self.data()}
-            model = Cell("train", self.arms.titled(what), settings, inputs)
+            model = Cell("train", self.arms.title(what), settings, inputs)
         settings = {"phrases": False}
         return Cell(
             "evaluate",
-            self.arms.titled(f"{what} evaluated"),
+            self.arms.title(f"{what} evaluated"),
             settings,
             {"model": model, "test": self.data()},
         )

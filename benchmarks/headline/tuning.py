@@ -79,7 +79,7 @@ def options(recipe: Recipe, arm: str, seeds: Sequence[int] = SEEDS) -> dict[tupl
     }
 
 
-def found_options(
+def measure_options(
     recipe: Recipe, arm: str, shelf: Shelf, seeds: Sequence[int] = SEEDS
 ) -> dict[str, dict[str, Any]]:
     """Return what each option of an arm changes, and its numbers by seed, or None if it has not run."""
@@ -93,7 +93,7 @@ def found_options(
 
 def after(recipe: Recipe, arm: str, shelf: Shelf, seeds: Sequence[int] = SEEDS) -> Recipe | None:
     """Return the recipe with the best option of an arm, or None while one has not run."""
-    best = _best(found_options(recipe, arm, shelf, seeds))
+    best = _best(measure_options(recipe, arm, shelf, seeds))
     return None if best is None else changed(recipe, OPTIONS[arm][best])
 
 
@@ -104,7 +104,7 @@ def write_choice(recipe: Recipe, shelf: Shelf, seeds: Sequence[int] = SEEDS, pat
     """
     numbers: dict[str, dict[str, Any]] = {}
     for arm in ORDER:
-        numbers[arm] = found_options(recipe, arm, shelf, seeds)
+        numbers[arm] = measure_options(recipe, arm, shelf, seeds)
         recipe = after(recipe, arm, shelf, seeds) or recipe
     best = {arm: _best(rows) for arm, rows in numbers.items()}
     chosen = best if all(best.values()) else dict.fromkeys(best)

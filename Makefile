@@ -32,7 +32,7 @@ fix: $(STAMP)  ## format all files and apply the lint fixes that are safe
 ONE ?=
 test: $(STAMP)  ## run the tests of every change, or only ONE=tests/schemas/test_boxes.py[::test_name]
 ifeq ($(ONE),)
-	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadgroup --max-worker-restart 0
 else
 	@$(BIN)/python -m pytest -q -n 0 $(ONE)
 endif

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.worker.batching import ask
-from engine.worker.evidence_rows import evidence_row, without_phrases
+from engine.worker.evidence_rows import evidence_row, mark_dropped
 from engine.worker.find_phrases import find_phrases
 from engine.worker.regions import evidence_regions
 from groundswell.images import ImageInput, InputImage, decode_input
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from schemas.labeler import FoundPhrases, Labeler, PhraseFinder
 from schemas.records import Pixels, Region, Sample
 from schemas.rows import EvidenceRow
@@ -38,17 +38,17 @@ class GroundingTeacher:
         image:  a path, the bytes of an image file, a Pillow image, or uint8 [height, width, 3] in RGB
         spans:  [begin, end) in characters of the caption: phrases to look for besides those that are found
         return: a row with phrases and regions; boxes are xyxy pixels of the upright image
-        raises: SampleRejected for an image or a caption that cannot be used, with its reason code
+        raises: SampleRejectedError for an image or a caption that cannot be used, with its reason code
         """
         pixels = decode_input(image)
         (found,) = find_phrases(self.finder, [caption], [spans] if spans else None)
-        if isinstance(found, SampleRejected):
+        if isinstance(found, SampleRejectedError):
             raise found
         sample = _make_sample(pixels, caption, found)
         regions: tuple[Region, ...] = ()
         if sample.phrases:
             prepared = self.labeler.prepare(sample, pixels.rgb_u8)
-            sample = without_phrases(sample, prepared.dropped)
+            sample = mark_dropped(sample, prepared.dropped)
             (answer,) = ask(self.labeler, [(0, prepared)])
             if answer.rejected is not None:
                 raise answer.rejected
@@ -69,7 +69,7 @@ def load_teacher(
     device:    auto, cpu or cuda, for teachers that choose one
     min_score: regions below this raw score are left out
     phrases:   how phrases are found in captions; by default with the bundled pipeline
-    raises:    NotFound for a path that does not exist, ConfigError for what is no model
+    raises:    NotFoundError for a path that does not exist, ConfigError for what is no model
     """
     from student.evaluate.predictors import model_settings
     from teacher.build import finder, labeler

@@ -16,7 +16,7 @@ from engine.reading.images import decode_image
 from engine.settings import StorageSettings
 from pipelines.labels.photo import read_photo
 from schemas.digests import sha256_hex
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from schemas.rows import EvidenceRow, ViewRow
 
 ImageInput = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
@@ -42,7 +42,7 @@ def load_image(
     """Load the image of a row from its shard: upright RGB, the frame of the row's boxes.
 
     roots:  URL prefixes of shards that moved, old to new, e.g. {"s3://a/": "/mnt/a/"}
-    raises: NotFound if the shard is gone, Conflict if the image changed since it was labelled
+    raises: NotFoundError if the shard is gone, ConflictError if the image changed since it was labelled
     """
     return Image.fromarray(read_photo(row, roots, storage))
 
@@ -50,8 +50,8 @@ def load_image(
 def decode_input(image: ImageInput) -> InputImage:
     """Return a user's image as upright RGB.
 
-    raises: NotFound for a path that is no file, SampleRejected for bytes that are no image, ValueError for an array
-            of another form
+    raises: NotFoundError for a path that is no file, SampleRejectedError for bytes that are no image, ValueError for
+            an array of another form
     """
     if isinstance(image, np.ndarray):
         return InputImage(_check_array(image))
@@ -67,7 +67,7 @@ def decode_input(image: ImageInput) -> InputImage:
 
 def _read_file(path: Path) -> bytes:
     if not path.is_file():
-        raise NotFound(f"image {str(path)!r} does not exist; give the path of an image file")
+        raise NotFoundError(f"image {str(path)!r} does not exist; give the path of an image file")
     return path.read_bytes()
 
 

@@ -15,7 +15,7 @@ from engine import views
 from engine.settings import StorageSettings
 from pipelines.compile import evidence
 from schemas.arrow import EVIDENCE, VIEW
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 from schemas.rows import EvidenceRow, ViewRow, rows_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class LabelTable(Generic[Row]):
         return pa.concat_tables(tables) if tables else self.schema.empty_table()
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return all rows as a data frame. Raises EnvironmentProblem if pandas is not installed."""
+        """Return all rows as a data frame. Raises RuntimeEnvironmentError if pandas is not installed."""
         try:
             import pandas  # noqa: F401 - pyarrow's own message does not say what to install
         except ImportError as error:
@@ -61,7 +61,7 @@ class LabelTable(Generic[Row]):
         return self.to_arrow().to_pandas()
 
     def to_dataset(self) -> Dataset:
-        """Return all rows as a `datasets.Dataset`. Raises EnvironmentProblem if `datasets` is not installed."""
+        """Return all rows as a `datasets.Dataset`. Raises RuntimeEnvironmentError if `datasets` is not installed."""
         try:
             from datasets import Dataset
             from datasets.table import InMemoryTable
@@ -79,7 +79,7 @@ def open_evidence(url: str, storage: StorageSettings | None = None) -> LabelTabl
 
     url:     a folder or an fsspec URL such as `s3://bucket/evidence`
     storage: endpoint and options of the file system
-    raises:  NotFound if nothing is committed there, Conflict if a file is not what was committed
+    raises:  NotFoundError if nothing is committed there, ConflictError if a file is not what was committed
     """
     opened = evidence.open_evidence(url, storage)
     samples = opened.snapshot.totals.samples
@@ -97,7 +97,7 @@ def open_evidence(url: str, storage: StorageSettings | None = None) -> LabelTabl
 def open_view(url: str, storage: StorageSettings | None = None) -> LabelTable[ViewRow]:
     """Open a view (an output of `groundswell compile`) or gold (of `groundswell gold import`).
 
-    raises: NotFound if there is no complete view, Conflict if a file is not what its manifest says
+    raises: NotFoundError if there is no complete view, ConflictError if a file is not what its manifest says
     """
     opened = views.open_view(url, storage)
     manifest = opened.manifest
@@ -112,5 +112,7 @@ def open_view(url: str, storage: StorageSettings | None = None) -> LabelTable[Vi
     )
 
 
-def _missing_library(name: str) -> EnvironmentProblem:
-    return EnvironmentProblem(f"the library {name} is not installed; install it with: pip install {name}")
+def _missing_library(name: str) -> RuntimeEnvironmentError:
+    return RuntimeEnvironmentError(
+        f"the library {name} is not installed; install it with: pip install {name}"
+    )

@@ -12,8 +12,9 @@ from groundswell.label_table import LabelTable
 from pipelines.compile.policy import Policy
 from pipelines.compile.report import CompileReport
 from pipelines.compile.run import compile_view, continued_policy
-from pipelines.config.load import load_settings, settings_of
-from pipelines.config.output_place import Kind, check_folder
+from pipelines.config.folder_kind import FolderKind
+from pipelines.config.load import load_settings, parse_settings
+from pipelines.config.output_place import check_folder
 from schemas.rows import EvidenceRow
 
 PolicyValue = (
@@ -42,11 +43,11 @@ def compile(
     policy:    a YAML file, the same as a dictionary, or a Policy
     to:        folder or URL of the view; open it with `open_view`
     overwrite: replace another view there
-    raises:    ConfigError for a wrong policy, Conflict if `to` has other content, NotFound without evidence
+    raises:    ConfigError for a wrong policy, ConflictError if `to` has other content, NotFoundError without evidence
     """
     source = evidence if isinstance(evidence, str) else evidence.url
     rules = _load_policy(policy)
-    check_folder("to", to, (Kind.VIEW, Kind.PARTS), storage=storage, overwrite=overwrite)
+    check_folder("to", to, (FolderKind.VIEW, FolderKind.PARTS), storage=storage, overwrite=overwrite)
     if not overwrite:
         rules = continued_policy(rules, to, lambda text: warnings.warn(text, stacklevel=4), storage)
     return compile_view(source, rules, to, storage=storage, overwrite=overwrite)
@@ -56,5 +57,5 @@ def _load_policy(policy: str | os.PathLike[str] | Mapping[str, PolicyValue] | Po
     if isinstance(policy, Policy):
         return policy
     if isinstance(policy, Mapping):
-        return settings_of(dict(policy), Policy, (), "policy")
+        return parse_settings(dict(policy), Policy, (), "policy")
     return load_settings(Path(policy), Policy)

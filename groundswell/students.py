@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 from teacher.models.glip.checkpoint.directory import read_directory
 
@@ -27,11 +27,11 @@ def load_student(path: str | Path, *, device: Literal["auto", "cpu", "cuda"] = "
     To box the phrases of a caption with it, use `load_teacher` on the same directory.
 
     device: auto takes a GPU if there is one
-    raises: NotFound for a missing file, ConfigError for a directory that is no GLIP model, EnvironmentProblem for
-            cuda on a machine without a GPU
+    raises: NotFoundError for a missing file, ConfigError for a directory that is no GLIP model,
+            RuntimeEnvironmentError for cuda on a machine without a GPU
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise EnvironmentProblem("device is cuda, but torch sees no GPU; use auto or cpu")
+        raise RuntimeEnvironmentError("device is cuda, but torch sees no GPU; use auto or cpu")
     place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     _, processor = read_directory(path)
     model = GlipForGrounding.from_pretrained(path, local_files_only=True)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import groundswell as gs
-from schemas.errors import ConfigError, Conflict, NotFound, SampleRejected
+from schemas.errors import ConfigError, ConflictError, NotFoundError, SampleRejectedError
 from tests.groundswell.conftest import SmallWorld
 
 EQUAL = ("caption", "width", "height", "phrases", "dropped_phrases", "regions", "exif_orientation")
@@ -75,18 +75,18 @@ def test_a_caption_without_a_phrase_gives_a_row_without_regions(teacher: gs.Grou
 def test_an_image_that_cannot_be_used_is_refused_with_its_reason(
     teacher: gs.GroundingTeacher, tmp_path: Path
 ) -> None:
-    with pytest.raises(NotFound, match="does not exist"):
+    with pytest.raises(NotFoundError, match="does not exist"):
         teacher.ground(tmp_path / "none.png", "a star")
-    with pytest.raises(SampleRejected, match="IMG_FORMAT"):
+    with pytest.raises(SampleRejectedError, match="IMG_FORMAT"):
         teacher.ground(b"no image", "a star")
     with pytest.raises(ValueError, match="expected uint8"):
         teacher.ground(np.zeros((32, 64), np.uint8), "a star")
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         gs.load_teacher(tmp_path / "none")
-    with pytest.raises((ConfigError, NotFound)):
+    with pytest.raises((ConfigError, NotFoundError)):
         gs.load_student(tmp_path)
 
 
@@ -113,7 +113,7 @@ def test_a_changed_image_is_refused(small_world: SmallWorld, tmp_path: Path) -> 
     data[place + 60] ^= 0xFF
     moved.write_bytes(data)
 
-    with pytest.raises(Conflict, match="changed"):
+    with pytest.raises(ConflictError, match="changed"):
         gs.load_image(row, roots={str(small_world.shard): str(moved)})
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import groundswell as gs
 from schemas.arrow import EVIDENCE, VIEW
-from schemas.errors import Conflict, EnvironmentProblem, NotFound
+from schemas.errors import ConflictError, NotFoundError, RuntimeEnvironmentError
 from tests.groundswell.conftest import CAPTIONS, SmallWorld
 
 
@@ -65,7 +65,7 @@ def test_a_dataset_without_its_library_is_refused_with_a_remedy(
     for name, method in (("datasets", evidence.to_dataset), ("pandas", evidence.to_pandas)):
         monkeypatch.setitem(sys.modules, name, None)
 
-        with pytest.raises(EnvironmentProblem, match=f"pip install {name}"):
+        with pytest.raises(RuntimeEnvironmentError, match=f"pip install {name}"):
             method()
 
 
@@ -77,15 +77,15 @@ def test_a_dataset_has_the_same_rows(small_world: SmallWorld) -> None:
 
 
 def test_labels_that_changed_or_are_not_there_are_refused(view: str, tmp_path: Path) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         gs.open_view(str(tmp_path))
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         gs.open_evidence(str(tmp_path))
     (part,) = (Path(view) / "data").iterdir()
     before = part.read_bytes()
     part.write_bytes(before[:-1] + b"x")
     try:
-        with pytest.raises(Conflict):
+        with pytest.raises(ConflictError):
             gs.open_view(view).to_arrow()
     finally:
         part.write_bytes(before)

@@ -37,8 +37,8 @@ class Evidence:
     pool: DecoyPool | None = None
     """Of its decoys, where it has any."""
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Evidence rows in unit and index order, one unit in memory at a time.
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the evidence of each unit in unit order, one in memory at a time.
 
         Raises ConflictError for a unit that was taken otherwise: scores of two teachers do not compare.
         """
@@ -49,6 +49,11 @@ class Evidence:
                     f"{entry.unit}: {taken_with(table, entry.unit)} differs from the first unit's "
                     f"{(self.settings, self.score_kind)}: compile evidences of different teachers apart"
                 )
+            yield table
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield evidence rows in unit and index order. Raises Conflict as `tables`."""
+        for table in self.tables():
             yield from table.to_pylist()
 
     def rejected(self) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from pipelines.audit.report import TINY_WORLD_TRUTH, Truth, audit_report, stand_
 from pipelines.audit.sample import AuditSample, read_sample, write_sample
 from pipelines.audit.sampling import Groups, draw_sample
 from pipelines.audit.verdicts import VerdictStore
-from pipelines.labels.tables import Report, Table
+from pipelines.tables import Report, Table
 from schemas.errors import Conflict, NotFound
 
 SAMPLE, VERDICTS = "sample.json", "verdicts.db"

@@ -14,10 +14,10 @@ from pipelines.audit.sample import AuditSample, SampledRegion
 from pipelines.audit.statistics import (
     Estimate,
     StratumCounts,
-    if_skips_were,
-    precision,
-    reviews_missing,
-    stratum_estimate,
+    assume_skips,
+    estimate_missing_reviews,
+    estimate_precision,
+    estimate_stratum,
 )
 from pipelines.audit.verdicts import Verdict, Verdicts
 from schemas.boxes import as_boxes, iou
@@ -61,17 +61,19 @@ def audit_report(
         "skipped": said["skip"],
         "pending": len(sample.regions) - said.total(),
         "confidence": confidence,
-        "precision": _interval(precision(strata, confidence)),
+        "precision": _interval(estimate_precision(strata, confidence)),
         "precision_if_skips_were": {
-            "wrong": _interval(if_skips_were(strata, right=False, confidence=confidence)),
-            "right": _interval(if_skips_were(strata, right=True, confidence=confidence)),
+            "wrong": _interval(assume_skips(strata, right=False, confidence=confidence)),
+            "right": _interval(assume_skips(strata, right=True, confidence=confidence)),
         },
         "more_reviews": {
             "for_half_width": TARGET_HALF_WIDTH,
-            "about": reviews_missing(strata, TARGET_HALF_WIDTH, confidence),
+            "about": estimate_missing_reviews(strata, TARGET_HALF_WIDTH, confidence),
         },
         "groups": {
-            group: _interval(precision([stratum for stratum in strata if stratum.group == group], confidence))
+            group: _interval(
+                estimate_precision([stratum for stratum in strata if stratum.group == group], confidence)
+            )
             for group in groups
         },
         "strata": [_stratum(sample, stratum, confidence) for stratum in strata],
@@ -166,7 +168,7 @@ def _stratum(sample: AuditSample, counts: StratumCounts, confidence: float) -> d
     return {
         **stratum.model_dump(),
         **counts.model_dump(include={"accepted", "rejected", "skipped"}),
-        "precision": _interval(stratum_estimate(counts, confidence)),
+        "precision": _interval(estimate_stratum(counts, confidence)),
     }
 
 

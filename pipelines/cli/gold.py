@@ -80,7 +80,7 @@ def import_(
     from pipelines.config.output_place import Kind, check_folder
     from pipelines.exchange.gold.images import images_at
     from pipelines.exchange.gold.options import Options
-    from pipelines.exchange.gold.run import import_gold
+    from pipelines.exchange.import_gold import import_gold
 
     if (images is None) != without_images:
         raise ConfigError(

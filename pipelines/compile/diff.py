@@ -16,7 +16,7 @@ from pydantic import Field
 from engine.settings import StorageSettings
 from engine.views import View, open_view
 from pipelines.compile.policy import Policy
-from pipelines.labels.tables import Report, Table, bars
+from pipelines.tables import Report, Table, bars
 
 Row = dict[str, Any]
 SAME, ONLY_FIRST, ONLY_SECOND = "same", "only_first", "only_second"

@@ -9,22 +9,11 @@ from pydantic import Field, model_validator
 
 from pipelines.compile.rules import RULES, Compiled
 from pipelines.labels.fates import is_kept, kept_regions
-from pipelines.labels.tables import Report, Table, share
+from pipelines.labels.score_bins import SCORE_BINS, bin_names, score_bin
 from pipelines.quality.decoys import DecoyNumbers, DecoyTally
+from pipelines.tables import Report, Table, share
 from schemas.ledger import Snapshot
 from schemas.records import Record
-
-SCORE_BINS = 20
-
-
-def score_bin(score: float) -> int:
-    """Which of the SCORE_BINS equal bins of [0, 1] holds the score; 1.0 is in the last."""
-    return min(max(int(score * SCORE_BINS + 1e-6), 0), SCORE_BINS - 1)  # 0.7 in float32 is 0.69999999
-
-
-def score_names() -> list[str]:
-    """The bins' ranges as text."""
-    return [f"{number / SCORE_BINS:.2f}-{(number + 1) / SCORE_BINS:.2f}" for number in range(SCORE_BINS)]
 
 
 class SampleNumbers(Record):
@@ -127,7 +116,7 @@ class CompileReport(Report):
             *((f"phrases of number {name}", f"{number}") for name, number in self.numbers.items()),
         ]
         bins = (self.scores.evidence, self.scores.view, self.scores.ignored)
-        scores = [(name, *map(str, row)) for name, *row in zip(score_names(), *bins, strict=True)]
+        scores = [(name, *map(str, row)) for name, *row in zip(bin_names(), *bins, strict=True)]
         return [
             Table(f"view {self.digest}", ("what", "number"), summary),
             _by_rule("regions dropped", regions.dropped),

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from engine.settings import StorageSettings
 from engine.views import open_view, refuse_another_view, write_view
-from pipelines.compile.evidence import Evidence, open_evidence
 from pipelines.compile.gold_boxes import GoldBoxes
 from pipelines.compile.policy import Policy
 from pipelines.compile.report import CompileReport, Tally
 from pipelines.compile.rules import apply_policy
+from pipelines.labels.evidence import Evidence, open_evidence
 from pipelines.quality.decoys import DecoyTally
 from schemas.codes import explain_counts
 from schemas.errors import ConfigError, Conflict, NotFound, UnfinishedError

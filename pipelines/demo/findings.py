@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.views import open_view
-from pipelines.compile.evidence import open_evidence
 from pipelines.compile.rules import RULES
 from pipelines.demo.layout import Places
 from pipelines.demo.oracle import precision_lines
 from pipelines.demo.recipe import Recipe
+from pipelines.labels.evidence import open_evidence
 from pipelines.labels.fates import is_kept
 from pipelines.labels.inspect import Rows, by_seed
 from pipelines.labels.photo import read_photo_bytes

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.audit.report import Truth, truth_of_rows
-from pipelines.audit.statistics import interval
 from pipelines.demo.world.lexicon import HEAD_NOUNS, TAIL_NOUNS
 from pipelines.demo.world.web import read_truth
+from pipelines.quality.intervals import estimate_share
 from pipelines.reporting.data import Interval, ThresholdLine, ThresholdPoint
 from schemas.boxes import Boxes, as_boxes, iou
 
@@ -79,7 +79,7 @@ def _points(scored: list[tuple[float, bool]]) -> tuple[ThresholdPoint, ...]:
     for threshold in THRESHOLDS:
         kept = [right for score, right in scored if score >= threshold]
         if kept:
-            found = interval(sum(kept) / len(kept), len(kept))
+            found = estimate_share(sum(kept) / len(kept), len(kept))
             points.append(
                 ThresholdPoint(
                     threshold=threshold,

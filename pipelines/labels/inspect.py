@@ -16,7 +16,7 @@ from pipelines.labels.fates import kept_regions
 from pipelines.labels.open_any import open_labels
 from pipelines.labels.photo import read_photo
 from pipelines.labels.picture import contact_sheet, draw_sample
-from pipelines.labels.tables import Report, Table
+from pipelines.tables import Report, Table
 from schemas.errors import NotFound
 
 SHEET, PICTURES = "sheet.jpg", "[0-9][0-9][0-9]*-*.jpg"

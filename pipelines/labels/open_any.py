@@ -9,7 +9,7 @@ from typing import Any, Literal
 from engine.settings import StorageSettings
 from engine.storage.store import open_store
 from engine.views import MANIFEST, open_view
-from pipelines.compile.evidence import open_evidence
+from pipelines.labels.evidence import open_evidence
 from pipelines.quality.decoys import DecoyTally
 
 

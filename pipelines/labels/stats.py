@@ -12,11 +12,11 @@ from typing import Any
 from pydantic import Field
 
 from engine.settings import StorageSettings
-from pipelines.compile.report import SCORE_BINS, score_bin, score_names
 from pipelines.labels.fates import CLASS_ONLY, is_kept
 from pipelines.labels.open_any import open_labels
-from pipelines.labels.tables import Report, Table, bars, share
+from pipelines.labels.score_bins import SCORE_BINS, bin_names, score_bin
 from pipelines.quality.decoys import DecoyNumbers
+from pipelines.tables import Report, Table, bars, share
 from schemas.records import Record
 
 SMALL_PX2, MEDIUM_PX2 = 32**2, 96**2  # COCO's limits of small and medium objects
@@ -81,7 +81,7 @@ class StatsReport(Report):
         """The report as tables, in reading order. Those of a view are of its kept regions."""
         shown = self if self.kept is None else self.kept
         what = "" if self.kept is None else " of kept regions"
-        scores = dict(zip(score_names(), shown.score_histogram, strict=True))
+        scores = dict(zip(bin_names(), shown.score_histogram, strict=True))
         return [
             Table(f"{self.kind} {self.digest}", ("what", "number"), self._summary()),
             bars(

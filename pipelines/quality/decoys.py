@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from pipelines.audit.statistics import interval
-from pipelines.labels.tables import Table
+from pipelines.quality.intervals import estimate_share
+from pipelines.tables import Table
 from schemas.decoys import DecoyPool
 from schemas.records import Record
 
@@ -108,7 +108,7 @@ class _Clusters:
     def share(self) -> DecoyShare:
         if not self.m:
             return DecoyShare(asked=0, with_box=0, share=None, low=0.0, high=1.0)
-        found = interval(self.h / self.m, self._effective())
+        found = estimate_share(self.h / self.m, self._effective())
         return DecoyShare(asked=self.m, with_box=self.h, share=found.value, low=found.low, high=found.high)
 
     def _effective(self) -> float:

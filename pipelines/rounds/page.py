@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.labels.tables import Table
 from pipelines.reporting.charts import percent
 from pipelines.reporting.markup import Markup, element
 from pipelines.reporting.page_parts import document, section, write_document
 from pipelines.rounds.graph import lineage_picture
+from pipelines.tables import Table
 
 if TYPE_CHECKING:
     from pipelines.rounds.run import RoundsReport

@@ -14,7 +14,6 @@ from typing import Any
 from pydantic import Field
 
 from pipelines.compile.run import continued_policy
-from pipelines.labels.tables import Report, Table
 from pipelines.rounds.layout import round_places
 from pipelines.rounds.lineage import Lineage, lineage_of
 from pipelines.rounds.measure import MODELS, number_of
@@ -23,6 +22,7 @@ from pipelines.rounds.round import STEPS, Progress, Round
 from pipelines.rounds.settings import RoundsConfig
 from pipelines.rounds.stop_rules import Stop
 from pipelines.steps.cache import Journal, refuse_foreign
+from pipelines.tables import Report, Table
 from schemas.errors import Conflict, NotFound
 from teacher.labelers.glip_digest import model_files
 

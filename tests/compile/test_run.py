@@ -14,8 +14,9 @@ from engine.storage.store import open_store
 from engine.views import open_view
 from pipelines.cli import build_app
 from pipelines.compile.policy import Policy
-from pipelines.compile.report import CompileReport, RegionNumbers, SampleNumbers, score_bin
+from pipelines.compile.report import CompileReport, RegionNumbers, SampleNumbers
 from pipelines.compile.run import compile_view
+from pipelines.labels.score_bins import score_bin
 from schemas.errors import ConfigError, Conflict, NotFound
 from schemas.ledger import Snapshot
 from schemas.settings import EvidenceSettings

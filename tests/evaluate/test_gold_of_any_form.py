@@ -17,7 +17,7 @@ from pipelines.demo.world.gold import held_out_scenes, write_labelled
 from pipelines.demo.world.settings import WorldSettings
 from pipelines.exchange.gold.images import images_at
 from pipelines.exchange.gold.options import Options
-from pipelines.exchange.gold.run import import_gold
+from pipelines.exchange.import_gold import import_gold
 from schemas.errors import ConfigError, Conflict
 from student.evaluate.class_prompts import Asking
 from student.evaluate.gold.images import evaluation_images

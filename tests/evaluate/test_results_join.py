@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli import build_app
 from pipelines.exchange.gold.options import Options
-from pipelines.exchange.gold.run import import_gold
+from pipelines.exchange.import_gold import import_gold
 from schemas.errors import ConfigError
 from student.evaluate.run import evaluate
 

@@ -16,7 +16,7 @@ from PIL import Image
 from engine.views import MANIFEST
 from pipelines.exchange.gold.images import images_at
 from pipelines.exchange.gold.options import Options
-from pipelines.exchange.gold.run import import_gold
+from pipelines.exchange.import_gold import import_gold
 from schemas.errors import ConfigError
 from student.batches.build import BatchMaker
 from student.data.examples import Stream, load_stream, load_streams

@@ -23,7 +23,7 @@ from engine.storage.filesystems import absolute_url
 from engine.storage.store import open_store
 from pipelines.labels.fates import is_kept, kept_regions
 from pipelines.labels.open_any import open_labels
-from pipelines.labels.tables import Report, Table
+from pipelines.tables import Report, Table
 from schemas.ledger import bare_url
 
 Categories = Literal["root", "object"]

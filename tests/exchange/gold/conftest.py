@@ -13,9 +13,9 @@ from PIL import Image
 
 from engine.views import open_view
 from pipelines.exchange.gold.images import images_at
+from pipelines.exchange.gold.import_report import GoldReport
 from pipelines.exchange.gold.options import Options
-from pipelines.exchange.gold.report import GoldReport
-from pipelines.exchange.gold.run import import_gold
+from pipelines.exchange.import_gold import import_gold
 
 Imported = tuple[GoldReport, list[dict[str, Any]]]
 

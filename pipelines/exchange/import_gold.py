@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, Protocol
 from engine.settings import StorageSettings
 from engine.views import ViewManifest, refuse_another_view, write_view
 from pipelines.exchange.gold.account import Tally
+from pipelines.exchange.gold.import_report import GoldReport
 from pipelines.exchange.gold.options import Options
-from pipelines.exchange.gold.report import GoldReport
 from pipelines.exchange.importers.coco import CocoGold
 from pipelines.exchange.importers.flickr30k import FlickrGold
 from pipelines.exchange.importers.mdetr import MdetrGold

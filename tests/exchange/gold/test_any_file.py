@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine.views import open_view
 from pipelines.exchange.gold.options import Options
-from pipelines.exchange.gold.run import import_gold
+from pipelines.exchange.import_gold import import_gold
 from schemas.errors import GroundswellError
 
 SIZE = {"width": 64, "height": 48}

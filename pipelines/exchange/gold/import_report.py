@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from pipelines.exchange.gold.codes import REFUSED, REPAIRED
-from pipelines.labels.tables import Report, Table
+from pipelines.tables import Report, Table
 
 
 class GoldReport(Report):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipelines.exchange.exporters.coco import export_coco
 from pipelines.exchange.gold.options import Options
-from pipelines.exchange.gold.run import import_gold
+from pipelines.exchange.import_gold import import_gold
 from schemas.errors import ConfigError, Conflict, GroundswellError
 
 

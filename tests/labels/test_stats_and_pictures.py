@@ -15,7 +15,7 @@ from pipelines.labels.caption_strip import _foot, _lanes, _wrap
 from pipelines.labels.inspect import by_keys, by_seed, draw_samples
 from pipelines.labels.picture import PALETTE, draw_sample, phrase_colours
 from pipelines.labels.stats import statistics_of
-from pipelines.labels.tables import Table
+from pipelines.tables import Table
 from schemas.errors import Conflict, NotFound
 
 CAPTION = "a dog beside a very large lynx"

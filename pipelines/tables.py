@@ -1,4 +1,4 @@
-"""Reports that speak twice: as JSON for scripts, and as tables of text for a terminal."""
+"""Reports with two outputs: JSON for scripts, and plain text tables for a terminal."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ BAR_CHARACTERS = 30
 
 @dataclass(frozen=True)
 class Table:
-    """A titled table; every cell is text."""
+    """A titled table. Every cell is text."""
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
     def text(self) -> str:
-        """Lines with columns padded to their widest cell, numbers to the right."""
+        """Return the lines of the table. Columns are padded, columns of numbers are right-aligned."""
         columns = list(zip(self.header, *self.rows, strict=True))
         widths = [max(map(len, column)) for column in columns]
         right = [_is_numeric(column[1:]) for column in columns]
@@ -35,23 +35,23 @@ class Table:
 
 
 class Report(Record):
-    """Base of what a verb gives back."""
+    """Base class of the result of a command."""
 
     def data(self) -> dict[str, Any]:
-        """The report as JSON values."""
+        """Return the report as JSON values."""
         return self.model_dump(mode="json")
 
     def tables(self) -> list[Table]:
-        """The report as tables, in reading order."""
+        """Return the report as tables, in reading order."""
         raise NotImplementedError
 
     def text(self) -> str:
-        """The tables as one text; empty ones are left out."""
+        """Join the tables into one text. Tables without rows are omitted."""
         return "\n\n".join(table.text() for table in self.tables() if table.rows)
 
 
 def bars(title: str, what: str, counted: str, counts: Mapping[str, int]) -> Table:
-    """A table of counts with a bar for each, the longest bar for the greatest count."""
+    """Make a table of counts with a bar for each. The greatest count has the longest bar."""
     most = max(counts.values(), default=0)
     rows = [
         (name, str(n), "█" * round(BAR_CHARACTERS * n / most) if most else "") for name, n in counts.items()
@@ -60,7 +60,7 @@ def bars(title: str, what: str, counted: str, counts: Mapping[str, int]) -> Tabl
 
 
 def share(part: int, whole: int) -> str:
-    """`3 of 4 (75.0 %)`."""
+    """Format a share as `3 of 4 (75.0 %)`."""
     return f"{part} of {whole} ({100 * part / whole:.1f} %)" if whole else f"{part} of 0"
 
 

@@ -1,8 +1,8 @@
-"""What changed between two views of the same evidence: samples, regions, fates, weights, and the policy's fields.
+"""Differences between two views of the same evidence: samples, regions, fates, weights, and the policy's fields.
 
-Its promise: each region of either view is counted once, and memory holds one row of each view. Views stand in unit and
-index order, so they are walked side by side. A region is known by its phrase, raw score and prompt: a policy moves
-boxes (merging), never those.
+Each region of either view is counted once, and memory holds one row of each view. Views are in unit and index order, so
+they are read in parallel. A region is identified by its phrase, raw score and prompt, because a policy may move boxes
+(merging) but never changes those.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SAME, ONLY_FIRST, ONLY_SECOND = "same", "only_first", "only_second"
 
 
 class ViewDiff(Report):
-    """Two views side by side; every count is of regions, samples or phrases of both together."""
+    """The comparison of two views. Every count is of regions, samples or phrases of both together."""
 
     first: str = Field(description="digest of the first view's rows")
     second: str
@@ -39,7 +39,7 @@ class ViewDiff(Report):
     )
 
     def tables(self) -> list[Table]:
-        """The report as tables, in reading order."""
+        """Return the report as tables, in reading order."""
         fields = [(name, str(a), str(b)) for name, (a, b) in self.policy.items()]
         return [
             Table("views", ("which", "digest"), [("first", self.first), ("second", self.second)]),
@@ -58,13 +58,13 @@ class ViewDiff(Report):
 
 
 def diff_views(first_url: str, second_url: str, *, storage: StorageSettings | None = None) -> ViewDiff:
-    """Compare two views or golds row by row. Raises NotFound without one, Conflict where one is damaged."""
+    """Compare two views or golds row by row. Raises NotFound without one, Conflict for a damaged one."""
     first, second = open_view(first_url, storage), open_view(second_url, storage)
     samples: Counter[str] = Counter()
     regions: Counter[str] = Counter()
     phrases: Counter[str] = Counter()
     alone: dict[str, Counter[str]] = {ONLY_FIRST: Counter(), ONLY_SECOND: Counter()}
-    for one, other in _side_by_side(first, second):
+    for one, other in _pair_rows(first, second):
         if one is None or other is None:
             which = ONLY_FIRST if other is None else ONLY_SECOND
             samples[which] += 1
@@ -79,22 +79,22 @@ def diff_views(first_url: str, second_url: str, *, storage: StorageSettings | No
         second=second.manifest.digest,
         equal=first.manifest.digest == second.manifest.digest,
         policy=_policy_changes(first, second),
-        samples=_sorted(samples),
-        regions=_sorted(regions),
-        phrases=_sorted(phrases),
-        alone={which: _sorted(fates) for which, fates in alone.items() if fates},
+        samples=_sort(samples),
+        regions=_sort(regions),
+        phrases=_sort(phrases),
+        alone={which: _sort(fates) for which, fates in alone.items() if fates},
     )
 
 
-def _side_by_side(first: View, second: View) -> Iterator[tuple[Row | None, Row | None]]:
-    """Rows of equal unit and index together, the others alone, in order."""
+def _pair_rows(first: View, second: View) -> Iterator[tuple[Row | None, Row | None]]:
+    """Yield rows of equal unit and index together, the others alone, in order."""
     ones, others = first.rows(), second.rows()
     one, other = next(ones, None), next(others, None)
     while one is not None or other is not None:
-        if other is None or (one is not None and _place(one) < _place(other)):
+        if other is None or (one is not None and _position(one) < _position(other)):
             yield one, None
             one = next(ones, None)
-        elif one is None or _place(other) < _place(one):
+        elif one is None or _position(other) < _position(one):
             yield None, other
             other = next(others, None)
         else:
@@ -102,20 +102,20 @@ def _side_by_side(first: View, second: View) -> Iterator[tuple[Row | None, Row |
             one, other = next(ones, None), next(others, None)
 
 
-def _place(row: Row) -> tuple[str, int]:
+def _position(row: Row) -> tuple[str, int]:
     return row["unit"], row["index"]
 
 
 def _region_changes(one: Row, other: Row, alone: dict[str, Counter[str]]) -> Iterator[str]:
-    """One word for each region that both rows hold; the others are counted in `alone`, by fate.
+    """Yield one word for each region that both rows hold. Count the others in `alone`, by fate.
 
     Equal regions are paired in order.
     """
     waiting: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for region in other["regions"]:
-        waiting[_known_by(region)].append(region)
+        waiting[_identify(region)].append(region)
     for region in one["regions"]:
-        pair = waiting[_known_by(region)]
+        pair = waiting[_identify(region)]
         if pair:
             yield _change(region, pair.pop(0))
         else:
@@ -123,12 +123,12 @@ def _region_changes(one: Row, other: Row, alone: dict[str, Counter[str]]) -> Ite
     alone[ONLY_SECOND].update(region["fate"] for pair in waiting.values() for region in pair)
 
 
-def _known_by(region: Row) -> tuple[Any, ...]:
+def _identify(region: Row) -> tuple[Any, ...]:
     return tuple(region[name] for name in ("phrase", "score", "class_score", "quality", "pass_index"))
 
 
 def _change(one: Row, other: Row) -> str:
-    """The first thing that differs, by how much it matters to a student."""
+    """Name the first difference, in the order of its effect on a student."""
     if one["fate"] != other["fate"]:
         return f"{one['fate']} -> {other['fate']}"
     if any(one[side] != other[side] for side in ("x0", "y0", "x1", "y1")):
@@ -143,15 +143,15 @@ def _phrase_changes(one: Row, other: Row) -> Iterator[str]:
 
 
 def _policy_changes(first: View, second: View) -> dict[str, tuple[Any, Any]]:
-    """Return the fields that differ; one that a view's record omits has its legacy value. Gold has no policy."""
-    a, b = (_policy_of(view) for view in (first, second))
+    """Return the fields that differ. A field that a view's record omits has its legacy value. Gold has no policy."""
+    a, b = (_load_policy(view) for view in (first, second))
     return {name: (a.get(name), b.get(name)) for name in sorted(a | b) if a.get(name) != b.get(name)}
 
 
-def _policy_of(view: View) -> dict[str, Any]:
+def _load_policy(view: View) -> dict[str, Any]:
     policy = view.manifest.provenance.get("policy")
     return {**Policy.legacy_values(), **policy} if policy else {}
 
 
-def _sorted(counts: Counter[str]) -> dict[str, int]:
+def _sort(counts: Counter[str]) -> dict[str, int]:
     return dict(sorted(counts.items()))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.views import open_view
-from pipelines.compile.rules import RULES
+from pipelines.compile.rules import rule_meanings
 from pipelines.demo.layout import Places
 from pipelines.demo.oracle import precision_lines
 from pipelines.demo.recipe import Recipe
@@ -235,7 +235,7 @@ def policy_steps(view: Mapping[str, Any]) -> tuple[PolicyStep, ...]:
     left = view["regions"]["regions_in"]
     steps = []
     dropped, ignored = view["regions"]["dropped"], view["regions"].get("ignored", {})
-    for rule in (rule for rule in RULES if rule in dropped or rule in ignored):
+    for rule in (rule for rule in rule_meanings() if rule in dropped or rule in ignored):
         left -= dropped.get(rule, 0) + ignored.get(rule, 0)
         to_ignore = f", {ignored[rule]:,} to ignore" if rule in ignored else ""
         setting = rule.replace("_", " ") + to_ignore

@@ -10,7 +10,7 @@ from engine.settings import StorageSettings
 from engine.storage.store import open_store
 from engine.views import MANIFEST, open_view
 from pipelines.labels.evidence import open_evidence
-from pipelines.quality.decoys import DecoyTally
+from pipelines.quality.decoys import DecoyCounter
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Labels:
     provenance: dict[str, Any]
     rows: Callable[[], Iterator[dict[str, Any]]]
     rejected: Callable[[], Iterator[dict[str, Any]]]
-    decoys: DecoyTally | None = None
+    decoys: DecoyCounter | None = None
     """Counts decoys at the least score that the evidence kept; views hold none of their boxes."""
 
 
@@ -34,5 +34,5 @@ def open_labels(url: str, storage: StorageSettings | None = None) -> Labels:
         return Labels(manifest.kind, manifest.digest, manifest.provenance, view.rows, lambda: iter(()))
     evidence = open_evidence(url, storage)
     provenance = {"score_kind": evidence.score_kind, "evidence": evidence.settings.model_dump()}
-    decoys = DecoyTally(evidence.settings.min_score, evidence.pool)
+    decoys = DecoyCounter(evidence.settings.min_score, evidence.pool)
     return Labels("evidence", evidence.snapshot.digest, provenance, evidence.rows, evidence.rejected, decoys)

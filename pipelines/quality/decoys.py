@@ -46,7 +46,7 @@ class DecoyNumbers(Record):
         return Table(title, ("captions with the noun", "asked", "with a box", "share", "95 % interval"), rows)
 
 
-class DecoyTally:
+class DecoyCounter:
     """Counts the decoys of evidence rows. pool: tells how frequent a noun is; without it all are of one kind."""
 
     def __init__(self, min_score: float, pool: DecoyPool | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field
 
-from pipelines.compile.run import continued_policy
+from pipelines.compile.run import inherit_stored_fields
 from pipelines.rounds.layout import round_places
 from pipelines.rounds.lineage import Lineage, lineage_of
 from pipelines.rounds.measure import MODELS, number_of
@@ -82,7 +82,7 @@ def run_rounds(config: RoundsConfig, *, progress: Progress, say: Callable[[str],
         )
     check_inputs(config)
     with suppress(Conflict):  # a damaged view is made anew, under the policy of the file
-        policy = continued_policy(config.policy, round_places(out, 1).view, say)
+        policy = inherit_stored_fields(config.policy, round_places(out, 1).view, say)
         config = config.model_copy(update={"policy": policy})
     cards = ("README.md",)  # the student's is written again by each call
     journal = Journal(out, {"teacher": files}, config.rounds * len(STEPS), say, rewritten=cards)

@@ -12,7 +12,7 @@ from pipelines.compile.policy import Policy
 from pipelines.compile.run import compile_view
 from pipelines.label.run import label
 from pipelines.labels.stats import statistics_of
-from pipelines.quality.decoys import DecoyTally
+from pipelines.quality.decoys import DecoyCounter
 from schemas.decoys import DecoyPool
 from schemas.errors import Conflict
 from tests.engine.decoy_worlds import animal_captions, decoy_job
@@ -31,7 +31,7 @@ def row(*decoys: tuple[str, float | None], asked: bool = True) -> dict[str, Any]
 
 
 def numbers_of(rows: list[dict[str, Any]], min_score: float = 0.5):
-    tally = DecoyTally(min_score, POOL)
+    tally = DecoyCounter(min_score, POOL)
     for one in rows:
         tally.add(one)
     return tally.numbers()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.shell import JSON, OVERWRITE, SET, Progress, example, give, say, verb
+from pipelines.exchange.exporters import EXPORTERS
 from schemas.errors import ConfigError, Conflict
 
 EvidenceOrView = Annotated[str, typer.Argument(help="The output of `label`, or a view.")]
@@ -145,7 +146,9 @@ def inspect(
 def export(
     source: EvidenceOrView,
     to: Annotated[str, typer.Option(help="File to write.")],
-    format: Annotated[str, typer.Option(help="coco")] = "coco",
+    format: Annotated[
+        str, typer.Option(help=f"One of {', '.join(EXPORTERS.names())}, or module:attribute of an exporter.")
+    ] = "coco",
     overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:
@@ -154,10 +157,9 @@ def export(
     A region to ignore is written as iscrowd: 1 and counted on its own.
     """
     from pipelines.config.output_place import check_file
-    from pipelines.exchange.exporters.coco import export_coco
+    from pipelines.exchange.export_labels import export_labels
 
-    if format != "coco":
-        raise ConfigError(f"--format {format!r}: expected coco")
+    EXPORTERS.load(format)
     check_file("--to", to, overwrite=overwrite, reads=(source,))
-    report = export_coco(source, to)
+    report = export_labels(source, format, to)
     give(as_json, report.data(), report.text())

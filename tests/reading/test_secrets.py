@@ -16,7 +16,7 @@ from engine.telemetry.worker_output import keep_printed
 from pipelines.cli import build_app
 from pipelines.compile.policy import Policy
 from pipelines.compile.run import compile_view
-from pipelines.exchange.exporters.coco import export_coco
+from pipelines.exchange.export_labels import export_labels
 from pipelines.label.plan.plan import plan
 from pipelines.label.run import label, verify
 from pipelines.labels.inspect import draw_samples
@@ -94,7 +94,7 @@ def test_a_run_from_label_to_export_leaves_no_secret_behind(
     ]
     told = capfd.readouterr()  # the teacher's own words go where the user looks, and nowhere else
     compile_view(str(planted / "out"), Policy(), str(planted / "view"))
-    export_coco(str(planted / "view"), planted / "coco.json")
+    export_labels(str(planted / "view"), "coco", planted / "coco.json")
     draw_samples(str(planted / "out"), planted / "pictures")
     said.append(str(statistics_of(str(planted / "out")).data()))
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.exchange.exporters.coco import export_coco
+from pipelines.exchange.export_labels import export_labels
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.import_gold import import_gold
 from schemas.errors import ConfigError, Conflict, GroundswellError
@@ -240,7 +240,7 @@ def test_gold_comes_back_from_an_export_with_the_same_boxes_and_crowds(
     (folder / "coco.json").write_text(json.dumps(held))
 
     import_gold("coco", folder / "coco.json", str(folder / "gold"), Options())
-    export_coco(str(folder / "gold"), folder / "again.json")
+    export_labels(str(folder / "gold"), "coco", folder / "again.json")
     again = json.loads((folder / "again.json").read_text())
 
     names = {c["id"]: c["name"] for c in held["categories"]}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.exchange.exporters.coco import coco_of
+from pipelines.exchange.exporters.coco import make_coco
 
 CAPTION = "a man 🐕 and a red café ."
 
@@ -105,7 +105,7 @@ def test_our_own_export_of_captions_comes_back_with_its_phrases_and_boxes(
     _, rows = imported(
         "mdetr", mdetr([{"tokens_positive": [[0, 5]]}, {"tokens_positive": [[12, 22]], "iscrowd": 1}])
     )
-    exported, _ = coco_of(rows)
+    exported = make_coco(rows)
 
     report, again = imported("mdetr", exported)
 

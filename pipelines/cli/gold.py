@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipelines.cli.shell import JSON, OVERWRITE, example, give, say, verb
+from pipelines.exchange.importers import IMPORTERS
 from schemas.errors import ConfigError, UnfinishedError
 
 
@@ -36,7 +37,10 @@ def _only_a_group() -> None:
 @verb
 def import_(
     format: Annotated[
-        str, typer.Argument(help="coco (LVIS, Objects365 too), mdetr, flickr30k or odvg: docs/gold.md.")
+        str,
+        typer.Argument(
+            help=f"One of {', '.join(IMPORTERS.names())}, or module:attribute of an importer: docs/gold.md."
+        ),
     ],
     path: Annotated[
         Path, typer.Argument(help="The file; for flickr30k the folder with Sentences/ and Annotations/.")
@@ -78,37 +82,29 @@ def import_(
     the label map is off by one.
     """
     from pipelines.config.output_place import Kind, check_folder
-    from pipelines.exchange.gold.images import images_at
-    from pipelines.exchange.gold.options import Options
-    from pipelines.exchange.import_gold import import_gold
+    from pipelines.exchange.gold.images import open_images
+    from pipelines.exchange.gold.options import ImportOptions
+    from pipelines.exchange.import_gold import check_options, import_gold
 
     if (images is None) != without_images:
         raise ConfigError(
             "--images says where the images are; --without-images checks captions and spans alone"
         )
-    _check_meant(format, negatives != "all", label_map is not None or dialect != "auto")
+    check_options(format, ImportOptions(negatives=negatives, label_map=label_map, dialect=dialect))
     check_folder("--to", to, (Kind.GOLD, Kind.PARTS), overwrite=overwrite)
-    options = Options(
-        images=None if images is None else images_at(images, key_map),
+    options = ImportOptions(
+        images=None if images is None else open_images(images, key_map),
         split=None if split is None else names_in(split),
         negatives=negatives,
         seed=seed,
         label_map=label_map,
         dialect=dialect,
     )
-    report = import_gold(format, path, to, options, tell=_teller(), overwrite=overwrite)
+    report = import_gold(format, path, to, options, progress=_teller(), overwrite=overwrite)
     give(as_json, report.data(), report.text())
     if report.problems:
         say("\n".join(f"error: {problem}" for problem in report.problems))
         raise typer.Exit(UnfinishedError.exit_code)
-
-
-def _check_meant(format: str, negatives: bool, odvg: bool) -> None:
-    """Raise ConfigError for options that the format would pass over in silence."""
-    if odvg and format != "odvg":
-        raise ConfigError(f"--label-map and --dialect are for odvg; leave them out for {format}")
-    if negatives and format not in ("coco", "odvg"):
-        raise ConfigError(f"--negatives is for coco and odvg; in {format} nothing is known to be absent")
 
 
 def _teller(every_s: float = 5.0) -> Callable[[int], None]:

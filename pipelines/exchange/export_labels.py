@@ -29,7 +29,7 @@ class ExportReport(Report):
 
     def tables(self) -> list[Table]:
         """Return the report as tables, in reading order."""
-        held = [
+        contents = [
             ("images", f"{self.images}"),
             ("images without a region", f"{self.images_without_region}"),
             ("annotations", f"{self.annotations}"),
@@ -38,7 +38,7 @@ class ExportReport(Report):
         ]
         lost = [(name, str(count), MEANINGS[Detail(name)]) for name, count in self.cannot_hold.items()]
         return [
-            Table(self.title, ("what", "number"), held),
+            Table(self.title, ("what", "number"), contents),
             Table(f"what {self.title} cannot hold", ("what", "number", "meaning"), lost),
         ]
 

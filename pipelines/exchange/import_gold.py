@@ -1,7 +1,7 @@
-"""`gold import`: any of the formats becomes gold in the view's own form, with an account of every record.
+"""`gold import`: human labels of any format become gold in the form of a view, with an account of every record.
 
-Promise: the account is complete before the gold is written, and stands in its manifest; the same file, images and
-options give the same digest.
+The account is complete before the gold is written, and the gold's manifest has it. The same file, images and options
+give the same digest.
 """
 
 from __future__ import annotations
@@ -9,19 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from engine.settings import StorageSettings
 from engine.views import ViewManifest, refuse_another_view, write_view
-from pipelines.exchange.gold.account import Tally
+from pipelines.exchange.gold.account import ImportAccount
 from pipelines.exchange.gold.import_report import GoldReport
-from pipelines.exchange.gold.options import Options
-from pipelines.exchange.importers.coco import CocoGold
-from pipelines.exchange.importers.flickr30k import FlickrGold
-from pipelines.exchange.importers.mdetr import MdetrGold
-from pipelines.exchange.importers.odvg import OdvgGold
+from pipelines.exchange.gold.importer import Importer, ImportOption
+from pipelines.exchange.gold.options import ImportOptions
+from pipelines.exchange.importers import IMPORTERS
 from schemas.digests import digest_of_many, sha256_hex
 from schemas.errors import ConfigError, GroundswellError, NotFound
 from student.data.gold_account import every_box_refused
@@ -29,129 +27,114 @@ from student.data.gold_account import every_box_refused
 _CHUNK = 4 * 2**20
 
 
-class Importer(Protocol):
-    """Reads one format. `exhaustive` and `facts` are known when the rows were taken."""
-
-    facts: dict[str, Any]
-
-    @property
-    def problems(self) -> Sequence[str]:
-        """Why the gold cannot be used as it was read, each with its remedy; known when the rows were taken."""
-        ...
-
-    @property
-    def exhaustive(self) -> bool:
-        """Whether what a row does not name, or names as absent, is known not to be in its image."""
-        ...
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Rows of the view's form, in order."""
-        ...
-
-
-IMPORTERS: dict[str, Callable[[Path, Options, Tally], Importer]] = {
-    "coco": CocoGold,
-    "mdetr": MdetrGold,
-    "flickr30k": FlickrGold,
-    "odvg": OdvgGold,
-}
-
-
 def import_gold(
     format: str,
     path: Path,
     to: str,
-    options: Options,
+    options: ImportOptions,
     *,
     storage: StorageSettings | None = None,
-    tell: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
     overwrite: bool = False,
 ) -> GoldReport:
     """Read a file (Flickr30k: a folder) and write it as gold.
 
-    A report with `problems` is of gold that nothing can be learned from; `train` refuses it.
+    A report with `problems` is of gold that nothing can be learned from. `train` refuses it.
 
-    overwrite: replace other gold that is at `to`
-    tell:   is called with the number of rows read so far
-    raises: ConfigError for an unknown format or a file of another kind, NotFound, Conflict where other gold stands,
-            GroundswellError when no record is left
+    format:    a name in IMPORTERS, or `module:attribute` of an importer
+    overwrite: replace other gold at `to`
+    progress:  is called with the number of rows read so far
+    Raises ConfigError for an unknown format or a path of another kind, NotFound, Conflict if `to` holds other gold, and
+    GroundswellError if every record was refused.
     """
-    _check_path(format, path)
+    importer = IMPORTERS.load(format)
+    _check_path(format, importer, path)
     known = {
-        **{"format": format, "source": path.name, "source_digest": _digest(path)},
+        **{"format": format, "source": path.name, "source_digest": _digest_source(path, importer)},
         **{"without_images": options.images is None, "negatives": options.negatives, "seed": options.seed},
     }
     if not overwrite:
         refuse_another_view(to, kind="gold", provenance=known, storage=storage)
-    tally = Tally()
-    importer = IMPORTERS[format](path, options, tally)
+    account = ImportAccount()
+    reader = importer.open(path, options, account)
     with tempfile.TemporaryFile() as spool:
-        rows, regions = _spooled(importer.rows(), spool, tell)
-        account = tally.report()
+        rows, regions = _spool_rows(reader.rows(), spool, progress)
+        records = account.report()
         if not rows:
-            raise GroundswellError(f"{path}: no record is left; {_reasons(account)}")
-        refused = every_box_refused(regions, account)
-        problems = [*importer.problems, *([f"{path.name}: {refused}"] if refused else [])]
+            raise GroundswellError(f"{path}: no record is left; {_describe_refusals(records)}")
+        refused = every_box_refused(regions, records)
+        problems = [*reader.problems, *([f"{path.name}: {refused}"] if refused else [])]
         provenance = {
             **known,
-            **{"exhaustive": importer.exhaustive, "facts": importer.facts},
-            # results for the file are joined by its own ids
-            **({"category_ids": ids} if (ids := getattr(importer, "category_ids", None)) else {}),
-            **account,
+            **{"exhaustive": reader.exhaustive, "facts": reader.facts},
+            # Results for the file are joined by its own ids.
+            **({"category_ids": reader.category_ids} if reader.category_ids else {}),
+            **records,
             **({"problems": problems} if problems else {}),
         }
         manifest = write_view(
-            to, _again(spool), kind="gold", provenance=provenance, storage=storage, overwrite=overwrite
+            to, _read_spool(spool), kind="gold", provenance=provenance, storage=storage, overwrite=overwrite
         )
-    return _report(manifest, to)
+    return _make_report(manifest, to)
 
 
-def _check_path(format: str, path: Path) -> None:
-    if format not in IMPORTERS:
-        raise ConfigError(f"gold import {format}: expected one of {', '.join(IMPORTERS)}")
+def check_options(format: str, options: ImportOptions) -> None:
+    """Raise ConfigError for an option that the format would ignore."""
+    importer, default = IMPORTERS.load(format), ImportOptions()
+    given = {
+        ImportOption.NEGATIVES: options.negatives != default.negatives,
+        ImportOption.LABEL_MAP: options.label_map is not None,
+        ImportOption.DIALECT: options.dialect != default.dialect,
+    }
+    for option, is_given in given.items():
+        if is_given and option not in importer.options:
+            users = [name for name, other in IMPORTERS.load_all().items() if option in other.options]
+            raise ConfigError(f"{option} is for {' and '.join(users)}; leave it out for {format}")
+
+
+def _check_path(format: str, importer: Importer, path: Path) -> None:
     if not path.exists():
         raise NotFound(f"{path}: no such file or folder")
-    if path.is_dir() != (format == "flickr30k"):
-        raise ConfigError(f"{path}: {format} is read from a {'folder' if format == 'flickr30k' else 'file'}")
+    expected = "folder" if importer.folder_files else "file"
+    if path.is_dir() != (expected == "folder"):
+        raise ConfigError(f"{path}: {format} is read from a {expected}")
 
 
-def _spooled(
-    rows: Iterator[dict[str, Any]], spool: BinaryIO, tell: Callable[[int], None] | None
+def _spool_rows(
+    rows: Iterator[dict[str, Any]], spool: BinaryIO, progress: Callable[[int], None] | None
 ) -> tuple[int, int]:
-    """Write the rows to the spool; return how many rows they are, and how many regions that are not to be ignored."""
+    """Write the rows to the spool; return the number of rows, and of regions that are not to be ignored."""
     number = regions = 0
     for number, row in enumerate(rows, start=1):
         spool.write(json.dumps(row).encode() + b"\n")
         regions += sum(region["fate"] != "ignore" for region in row["regions"])
-        if tell is not None:
-            tell(number)
+        if progress is not None:
+            progress(number)
     return number, regions
 
 
-def _again(spool: BinaryIO) -> Iterator[dict[str, Any]]:
+def _read_spool(spool: BinaryIO) -> Iterator[dict[str, Any]]:
     spool.seek(0)
     return (json.loads(line) for line in spool)
 
 
-def _reasons(account: dict[str, Any]) -> str:
-    told = [
-        f"{told['refused']} of {told['in']} {kind} refused ({', '.join(told['codes'])})"
-        for kind, told in account["records"].items()
-        if told["refused"]
+def _describe_refusals(account: dict[str, Any]) -> str:
+    refusals = [
+        f"{counts['refused']} of {counts['in']} {kind} refused ({', '.join(counts['codes'])})"
+        for kind, counts in account["records"].items()
+        if counts["refused"]
     ]
-    # of what went with its image or line, the reason is told there
+    # A record that was refused with its image or line has its reason there.
     reasons = {name: some for name, some in account["examples"].items() if not name.endswith("image_refused")}
     first = next((f", e.g. {some[0]}" for some in reasons.values()), "")
-    return ("; ".join(told) or "the file holds none") + first
+    return ("; ".join(refusals) or "the file holds none") + first
 
 
-def _digest(path: Path) -> str:
-    """Over the file, or over the names and bytes of the sentences and annotations of a folder."""
+def _digest_source(path: Path, importer: Importer) -> str:
+    """Return the digest of a file, or of the names and bytes of a folder's files that the format reads."""
     if path.is_file():
         return "sha256:" + _file_sha256(path)
-    files = sorted(
-        [*path.glob("Sentences/*.txt"), *path.glob("Annotations/*.xml"), *path.glob("UNRELATED_CAPTIONS")]
-    )
+    files = sorted(file for pattern in importer.folder_files for file in path.glob(pattern))
     return digest_of_many(
         sha256_hex(f"{file.relative_to(path).as_posix()} {_file_sha256(file)}".encode())
         for file in files
@@ -167,7 +150,7 @@ def _file_sha256(path: Path) -> str:
     return total.hexdigest()
 
 
-def _report(manifest: ViewManifest, to: str) -> GoldReport:
+def _make_report(manifest: ViewManifest, to: str) -> GoldReport:
     known = manifest.provenance
     return GoldReport(
         format=known["format"],

@@ -1,4 +1,6 @@
-"""What `gold import` says: how many records of each kind were kept, repaired and refused, why, and what was written."""
+"""The report of `gold import`: how many records of each kind were kept, repaired and refused, why, and what was
+written.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from pipelines.tables import Report, Table
 
 
 class GoldReport(Report):
-    """The account of an import; the same numbers stand in the gold's manifest."""
+    """The account of an import. The gold's manifest has the same numbers."""
 
     format: str
     to: str
@@ -34,22 +36,22 @@ class GoldReport(Report):
     )
 
     def tables(self) -> list[Table]:
-        """The report as tables, in reading order."""
+        """Return the report as tables, in reading order."""
         meaning = {**REPAIRED, **REFUSED}
         counts = [
-            (kind, *(str(told[name]) for name in ("in", "kept", "repaired", "refused")))
-            for kind, told in self.records.items()
+            (kind, *(str(numbers[name]) for name in ("in", "kept", "repaired", "refused")))
+            for kind, numbers in self.records.items()
         ]
         codes = [
             (kind, code, str(number), meaning[code], "; ".join(self.examples.get(f"{kind} {code}", ())[:1]))
-            for kind, told in self.records.items()
-            for code, number in told["codes"].items()
+            for kind, numbers in self.records.items()
+            for code, number in numbers["codes"].items()
         ]
         written = [("rows", f"{self.rows}"), ("phrases", f"{self.phrases}"), ("regions", f"{self.regions}")]
         written.append(("unknown", f"{self.unknown}"))
-        told = [("exhaustive", "yes" if self.exhaustive else "no"), ("digest", self.digest), ("in", self.to)]
+        facts = [("exhaustive", "yes" if self.exhaustive else "no"), ("digest", self.digest), ("in", self.to)]
         return [
             Table("records", ("kind", "in", "kept", "repaired", "refused"), counts),
             Table("reasons", ("kind", "code", "number", "meaning", "first"), codes),
-            Table("gold", ("what", "value"), written + told),
+            Table("gold", ("what", "value"), written + facts),
         ]

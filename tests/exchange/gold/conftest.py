@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from engine.views import open_view
-from pipelines.exchange.gold.images import images_at
+from pipelines.exchange.gold.images import open_images
 from pipelines.exchange.gold.import_report import GoldReport
-from pipelines.exchange.gold.options import Options
+from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.import_gold import import_gold
 
 Imported = tuple[GoldReport, list[dict[str, Any]]]
@@ -44,10 +44,10 @@ def imported(tmp_path: Path) -> Callable[..., Imported]:
         if not isinstance(content, Path):
             path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
         folder = tmp_path / "images"
-        options.setdefault("images", images_at(str(folder)) if folder.is_dir() else None)
+        options.setdefault("images", open_images(str(folder)) if folder.is_dir() else None)
         number = len(list(tmp_path.glob("gold-[0-9]*")))
         to = str(tmp_path / f"gold-{number}")
-        report = import_gold(format, path, to, Options(**options))
+        report = import_gold(format, path, to, ImportOptions(**options))
         view = open_view(to)
         view.check()
         return report, list(view.rows())

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.views import open_view
-from pipelines.exchange.gold.options import Options
+from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.import_gold import import_gold
 from schemas.errors import GroundswellError
 
@@ -110,7 +110,7 @@ def check(tmp_path_factory: pytest.TempPathFactory, format: str, text: str) -> N
     folder = tmp_path_factory.mktemp("any")
     (folder / "file").write_text(text)
     try:
-        report = import_gold(format, folder / "file", str(folder / "gold"), Options())
+        report = import_gold(format, folder / "file", str(folder / "gold"), ImportOptions())
     except GroundswellError as error:
         assert str(error)
         return

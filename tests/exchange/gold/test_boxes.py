@@ -1,4 +1,4 @@
-"""Boxes of other files: clipped, turned round or refused, and carried into the stored upright image."""
+"""Boxes of other files: clipped, rotate_box round or refused, and carried into the stored upright image."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from pipelines.exchange.gold.account import Refused
-from pipelines.exchange.gold.box_frames import frame_of
-from pipelines.exchange.gold.boxes import read_box, turned
-from pipelines.exchange.gold.images import images_at, safe_name
+from pipelines.exchange.gold.account import RecordError
+from pipelines.exchange.gold.box_frames import make_frame
+from pipelines.exchange.gold.boxes import read_box, rotate_box
+from pipelines.exchange.gold.images import check_file_name, open_images
 
 SIDES = st.floats(-50, 150)
 
@@ -55,7 +55,7 @@ def test_a_box_is_kept_or_mended(value: list, form: str, box: tuple, repairs: se
     ],
 )
 def test_a_box_that_cannot_be_meant_is_refused_with_its_code(value: object, form: str, code: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RecordError) as refused:
         read(value, form)
     assert refused.value.code == code
 
@@ -64,7 +64,7 @@ def test_a_box_that_cannot_be_meant_is_refused_with_its_code(value: object, form
 def test_whatever_the_numbers_a_box_lies_in_the_image_or_is_refused(value: list[float]) -> None:
     try:
         (x0, y0, x1, y1), _ = read(value)
-    except Refused as refused:
+    except RecordError as refused:
         assert refused.code == "box_empty"
         return
     assert 0 <= x0 < x1 <= 100 and 0 <= y0 < y1 <= 80
@@ -78,7 +78,7 @@ def test_a_turned_box_holds_the_pixels_that_pillow_turns(orientation: int) -> No
     image.getexif()[0x0112] = orientation
     upright = np.asarray(ImageOps.exif_transpose(image))
 
-    x0, y0, x1, y1 = map(int, turned((2, 1, 9, 4), orientation, 12, 8))
+    x0, y0, x1, y1 = map(int, rotate_box((2, 1, 9, 4), orientation, 12, 8))
 
     expected = np.zeros_like(upright)
     expected[y0:y1, x0:x1] = 255
@@ -90,24 +90,24 @@ def test_a_smaller_copy_scales_boxes_and_one_of_another_shape_is_refused(
 ) -> None:
     picture("small.jpg", 32, 24)
     picture("padded.jpg", 64, 64)
-    images = images_at(str(tmp_path / "images"))
+    images = open_images(str(tmp_path / "images"))
     size = {"width": 64, "height": 48}
 
-    frame = frame_of(size, "small.jpg", images)
+    frame = make_frame(size, "small.jpg", images)
 
-    assert frame.repairs == ("scaled_to_stored",) and frame.placed((10, 20, 64, 48)) == (5, 10, 32, 24)
-    with pytest.raises(Refused, match="image_shape"):
-        frame_of(size, "padded.jpg", images)
+    assert frame.repairs == ("scaled_to_stored",) and frame.place((10, 20, 64, 48)) == (5, 10, 32, 24)
+    with pytest.raises(RecordError, match="image_shape"):
+        make_frame(size, "padded.jpg", images)
 
 
 def test_boxes_in_the_frame_before_the_exif_turn_are_turned(
     tmp_path: Path, picture: Callable[..., Path]
 ) -> None:
-    picture("turned.jpg", 64, 48, orientation=6)
-    images = images_at(str(tmp_path / "images"))
+    picture("rotate_box.jpg", 64, 48, orientation=6)
+    images = open_images(str(tmp_path / "images"))
 
-    before = frame_of({"width": 64, "height": 48}, "turned.jpg", images)
-    upright = frame_of({"width": 48, "height": 64}, "turned.jpg", images)
+    before = make_frame({"width": 64, "height": 48}, "rotate_box.jpg", images)
+    upright = make_frame({"width": 48, "height": 64}, "rotate_box.jpg", images)
 
     assert before.repairs == ("turned_upright",) and before.placed((0, 0, 10, 5)) == (43, 0, 48, 10)
     assert upright.repairs == () and upright.placed((0, 0, 10, 5)) == (0, 0, 10, 5)
@@ -117,8 +117,8 @@ def test_boxes_in_the_frame_before_the_exif_turn_are_turned(
     "name", ["/etc/passwd", "../one.jpg", "a/../../b.jpg", "C:\\one.jpg", "a\\..\\b", "", "a\0"]
 )
 def test_a_name_that_leaves_the_folder_is_refused(name: str) -> None:
-    with pytest.raises(Refused, match="file_name_unsafe"):
-        safe_name(name)
+    with pytest.raises(RecordError, match="file_name_unsafe"):
+        check_file_name(name)
 
 
 def test_images_are_found_without_their_first_folders_and_by_pattern(
@@ -126,13 +126,13 @@ def test_images_are_found_without_their_first_folders_and_by_pattern(
 ) -> None:
     picture("coco/one.jpg")
 
-    short = images_at(str(tmp_path / "images" / "coco")).find("train2017/one.jpg", {})
-    pattern = images_at(str(tmp_path / "images" / "{data_source}" / "{stem}.jpg"))
+    short = open_images(str(tmp_path / "images" / "coco")).find("train2017/one.jpg", {})
+    pattern = open_images(str(tmp_path / "images" / "{data_source}" / "{stem}.jpg"))
 
     assert pattern.find("x/one.png", {"data_source": "coco"}).sha256 == short.sha256
-    with pytest.raises(Refused, match="image_missing"):
+    with pytest.raises(RecordError, match="image_missing"):
         pattern.find("one.jpg", {"data_source": "vg"})
-    with pytest.raises(Refused, match="file_name_unsafe"):
+    with pytest.raises(RecordError, match="file_name_unsafe"):
         pattern.find("one.jpg", {"data_source": "../coco"})
 
 
@@ -148,7 +148,7 @@ def test_samples_of_shards_are_found_by_key_by_shard_and_key_or_by_an_unshared_l
     small, large = picture("small.jpg", 32, 24), picture("large.jpg")
     write_shard(tmp_path / "0.tar", {"a/1.jpg": small, "2.jpg": small, "2.txt": small})
     write_shard(tmp_path / "1.tar", {"b/1.jpg": large, "2.JPG": large, "3.png": large})
-    shards = images_at(str(tmp_path / "*.tar"))
+    shards = open_images(str(tmp_path / "*.tar"))
 
     widths = {
         name: shards.find(name, {}).width for name in ("a/1.jpg", "b/1", "0.tar/2", "1.tar/2", "x/3.jpg")
@@ -156,9 +156,9 @@ def test_samples_of_shards_are_found_by_key_by_shard_and_key_or_by_an_unshared_l
 
     assert widths == {"a/1.jpg": 32, "b/1": 64, "0.tar/2": 32, "1.tar/2": 64, "x/3.jpg": 64}
     for shared in ("1.jpg", "2.jpg"):
-        with pytest.raises(Refused, match="image_ambiguous"):
+        with pytest.raises(RecordError, match="image_ambiguous"):
             shards.find(shared, {})
-    with pytest.raises(Refused, match="image_missing"):
+    with pytest.raises(RecordError, match="image_missing"):
         shards.find("4.jpg", {})
 
 
@@ -166,5 +166,5 @@ def test_an_image_that_cannot_be_decoded_is_refused(tmp_path: Path, picture: Cal
     path = picture("cut.jpg")
     path.write_bytes(path.read_bytes()[:200])
 
-    with pytest.raises(Refused, match="image_bad"):
-        images_at(str(tmp_path / "images")).find("cut.jpg", {})
+    with pytest.raises(RecordError, match="image_bad"):
+        open_images(str(tmp_path / "images")).find("cut.jpg", {})

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.exchange.export_labels import export_labels
-from pipelines.exchange.gold.options import Options
+from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.import_gold import import_gold
 from schemas.errors import ConfigError, Conflict, GroundswellError
 
@@ -219,12 +219,12 @@ def test_a_list_of_images_alone_does_not_say_that_they_are_empty(imported: Calla
 def test_writing_again_changes_nothing_and_other_gold_is_a_conflict(tmp_path: Path) -> None:
     file, to = tmp_path / "coco.json", str(tmp_path / "gold")
     file.write_text(json.dumps(coco([{"bbox": [0, 0, 5, 5], "category_id": 3}])))
-    first = import_gold("coco", file, to, Options())
-    assert import_gold("coco", file, to, Options()) == first
+    first = import_gold("coco", file, to, ImportOptions())
+    assert import_gold("coco", file, to, ImportOptions()) == first
 
     file.write_text(json.dumps(coco([{"bbox": [0, 0, 6, 5], "category_id": 3}])))
     with pytest.raises(Conflict):
-        import_gold("coco", file, to, Options())
+        import_gold("coco", file, to, ImportOptions())
 
 
 BOX = st.tuples(*[st.integers(0, 40).map(lambda n: n / 4) for _ in range(2)], *[st.integers(1, 40)] * 2)
@@ -239,7 +239,7 @@ def test_gold_comes_back_from_an_export_with_the_same_boxes_and_crowds(
     held = coco([{"bbox": list(box), "category_id": c, "iscrowd": int(crowd)} for box, c, crowd in boxes])
     (folder / "coco.json").write_text(json.dumps(held))
 
-    import_gold("coco", folder / "coco.json", str(folder / "gold"), Options())
+    import_gold("coco", folder / "coco.json", str(folder / "gold"), ImportOptions())
     export_labels(str(folder / "gold"), "coco", folder / "again.json")
     again = json.loads((folder / "again.json").read_text())
 

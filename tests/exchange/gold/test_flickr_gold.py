@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.exchange.gold.account import Refused
+from pipelines.exchange.gold.account import RecordError
 from pipelines.exchange.importers.flickr30k import parse_sentence, read_xml
 from schemas.errors import ConfigError
 
@@ -139,7 +139,7 @@ def test_sentences_without_their_boxes_are_refused_unless_captions_alone_are_che
 def test_xml_with_a_document_type_or_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.xml").write_bytes(text.encode("utf-8", "surrogateescape"))
 
-    with pytest.raises(Refused, match="xml_bad"):
+    with pytest.raises(RecordError, match="xml_bad"):
         read_xml(tmp_path / "a.xml")
 
 

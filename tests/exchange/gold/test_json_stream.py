@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pipelines.exchange.gold.json_stream as json_stream
-from pipelines.exchange.gold.json_stream import EMPTY, fields_of, lines_of
+from pipelines.exchange.gold.json_stream import EMPTY, iter_fields, iter_lines
 from schemas.errors import ConfigError, NotFound, SampleRejected
 
 VALUES = st.recursive(
@@ -25,7 +25,7 @@ NOT_LISTS = VALUES.filter(lambda value: not isinstance(value, list))
 
 def gathered(path: Path) -> dict[str, Any]:
     found = defaultdict(list)
-    for name, item in fields_of(path):
+    for name, item in iter_fields(path):
         found[name] += [] if item is EMPTY else [item]
     return dict(found)
 
@@ -59,7 +59,7 @@ def test_items_are_those_of_the_whole_parser_whatever_the_window(
         ('{"images": [1 2]}', "expected one of , ]"),
         ('{"images": [{"a": ]}', "no valid JSON"),
         ('{"images": []} x', "more text"),
-        ('{"images": [], "images": []}', "stands there twice"),
+        ('{"images": [], "images": []}', "is there twice"),
         ('{"images": [{"id": 1, "id": 2}]}', "names a field twice"),
         ('{"images": ' + "[" * 100_000, "nested too deep"),
     ],
@@ -103,7 +103,7 @@ def test_lines_are_numbered_blank_ones_passed_over_and_bad_ones_are_rejections(
         "\ufeff" + "\n".join(['{"a": 1}', "", *bad, '{"a": 2}']), encoding="utf-8"
     )
 
-    found = list(lines_of(tmp_path / "lines"))
+    found = list(iter_lines(tmp_path / "lines"))
 
     assert [number for number, _ in found] == [1, 3, 4, 5, 6, 7]
     assert [line["a"] for _, line in found if isinstance(line, dict)] == [1, 2]

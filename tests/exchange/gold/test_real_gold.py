@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipelines.cli.gold import names_in
-from pipelines.exchange.gold.images import images_at
+from pipelines.exchange.gold.images import open_images
 from pipelines.exchange.importers.odvg import read_label_map
 from schemas.errors import ConfigError, GroundswellError
 from student.data.examples import load_stream
@@ -94,7 +94,7 @@ def test_a_file_of_another_kind_is_refused_with_the_reason(
 
 
 def test_every_file_of_the_folder_is_in_one_of_the_lists(shared_data: Path) -> None:
-    """Images, split lists and the list of unrelated captions are parts of what is imported."""
+    """ImageSource, split lists and the list of unrelated captions are parts of what is imported."""
     folder = shared_data / "real_gold"
     listed = {name for name, *_ in WITHOUT_IMAGES} | {name for name, *_ in REFUSED}
     there = {
@@ -117,7 +117,7 @@ def test_a_crowd_is_ignored_and_a_mask_is_not_kept(shared_data: Path, imported: 
 
 def test_images_that_are_there_are_kept_and_the_others_counted(shared_data: Path, imported: Callable) -> None:
     folder = shared_data / "real_gold"
-    images = images_at(str(folder / "images"))
+    images = open_images(str(folder / "images"))
 
     coco, rows = imported("coco", folder / "instances.json", images=images)
     mdetr, _ = imported("mdetr", folder / "detprompt_mixed.json", images=images)
@@ -136,7 +136,7 @@ def test_copies_in_shards_are_found_by_the_key_map_and_their_boxes_scaled(
     shared_data: Path, imported: Callable
 ) -> None:
     folder = shared_data / "real_gold"
-    shards = images_at(str(shared_data / "real_web" / "*.tar"), folder / "web_key_map.csv")
+    shards = open_images(str(shared_data / "real_web" / "*.tar"), folder / "web_key_map.csv")
 
     report, rows = imported("coco", folder / "instances.json", images=shards)
 
@@ -154,7 +154,7 @@ def test_sentences_without_their_annotations_are_refused_where_images_are_given(
     with pytest.raises(
         GroundswellError, match=r"40 of 40 captions refused .* 8 of 8 images refused \(boxes_missing\)"
     ):
-        imported("flickr30k", folder, images=images_at(str(folder / "images")))
+        imported("flickr30k", folder, images=open_images(str(folder / "images")))
 
 
 def test_marked_phrases_of_real_sentences_are_spans_of_their_captions(
@@ -194,9 +194,11 @@ def test_imported_gold_is_what_training_reads_and_gold_without_images_is_refused
     shared_data: Path, imported: Callable, tmp_path: Path
 ) -> None:
     folder = shared_data / "real_gold"
-    report, _ = imported("coco", folder / "instances.json", images=images_at(str(folder / "images")))
+    report, _ = imported("coco", folder / "instances.json", images=open_images(str(folder / "images")))
     bare, _ = imported("coco", folder / "instances.json", images=None)
-    captions, _ = imported("mdetr", folder / "detprompt_mixed.json", images=images_at(str(folder / "images")))
+    captions, _ = imported(
+        "mdetr", folder / "detprompt_mixed.json", images=open_images(str(folder / "images"))
+    )
 
     stream = load_stream(StreamSettings(url=report.to, share=1))
     assert stream.exhaustive and len(stream.examples) == 40 and stream.kind == "gold"

@@ -154,9 +154,9 @@ def test_with_a_label_map_a_refused_instance_leaves_its_class_open_or_all_if_it_
     lines = as_lines(detection(bad), detection(instance(label=0)))
 
     _, [row, good] = imported("odvg", lines, label_map=label_map)
-    _, [drawn, _] = imported("odvg", lines, label_map=label_map, negatives="authors")
+    _, [draw_names, _] = imported("odvg", lines, label_map=label_map, negatives="authors")
 
-    assert fates(row) == fates(drawn) == {"cup": others, "dog": dog, "lynx": others}
+    assert fates(row) == fates(draw_names) == {"cup": others, "dog": dog, "lynx": others}
     assert fates(good) == {"cup": "positive", "dog": "absent", "lynx": "absent"}
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.exchange.gold.account import Refused
-from pipelines.exchange.gold.rows import head_of
+from pipelines.exchange.gold.account import RecordError
+from pipelines.exchange.gold.rows import find_head
 from pipelines.exchange.gold.spans import find_phrase, read_spans
 
 CAPTION = "a man 🐕 and a red café"  # code points: the dog is one
@@ -53,7 +53,7 @@ def test_spans_without_their_text(value: list, texts: list[str], repairs: set[st
     ],
 )
 def test_what_is_no_span_is_refused_with_its_code(value: object, code: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RecordError) as refused:
         read(value)
     assert refused.value.code == code
 
@@ -66,7 +66,7 @@ def test_where_the_text_is_told_it_is_found_again() -> None:
         {"spans_split"},
     )
     assert read([[0, 5]], "A Man", ["a man"]) == (["A Man"], set())
-    with pytest.raises(Refused, match="span_wrong"):
+    with pytest.raises(RecordError, match="span_wrong"):
         read([[0, 5]], texts=["a woman"])
 
 
@@ -84,7 +84,7 @@ def test_a_phrase_without_a_span_is_looked_for_as_whole_words() -> None:
     assert found("a dog", "a dog and a dog", {(0, 5)}) == ((10, 15), {"span_ambiguous"})
     assert found("a  DOG", "see a dog") == ((4, 9), {"span_case"})
     assert found("(x+)", "the (x+) sign") == ((4, 8), set())  # never a pattern
-    with pytest.raises(Refused, match="phrase_not_in_caption"):
+    with pytest.raises(RecordError, match="phrase_not_in_caption"):
         found("a cat", "a dog")
 
 
@@ -97,7 +97,7 @@ def test_whatever_is_said_a_span_is_a_piece_of_the_caption_with_no_blank_at_its_
 ) -> None:
     try:
         texts, _ = read(value, caption)
-    except Refused as refused:
+    except RecordError as refused:
         assert refused.code in ("no_span", "span_outside")
         return
     assert texts and all(text and text == text.strip() and text in caption for text in texts)
@@ -116,4 +116,4 @@ def test_whatever_is_said_a_span_is_a_piece_of_the_caption_with_no_blank_at_its_
     ],
 )
 def test_the_head_of_a_marked_phrase(phrase: str, head: str) -> None:
-    assert head_of(phrase) == head
+    assert find_head(phrase) == head

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 
-class LabelShifts:
-    """Evidence that labels count from another number than the label map does."""
+class OffByOneCheck:
+    """Collects evidence that labels count from another number than the label map does."""
 
     def __init__(self, labels: Mapping[str, str]) -> None:
         self._labels = {int(key): name for key, name in labels.items() if _is_index(key)}
@@ -15,7 +15,7 @@ class LabelShifts:
         self._counts: Counter[str] = Counter()
 
     def add(self, key: str | None, named: str | None) -> None:
-        """Count a label; `named` is the class name beside it."""
+        """Count a label. `named` is the class name next to it."""
         if key is None or not _is_index(key):
             return
         label = int(key)
@@ -30,12 +30,12 @@ class LabelShifts:
             for shift in (0, -1, 1):
                 self._counts[f"named {shift}"] += self._labels.get(label + shift) == named
 
-    def problem(self) -> str | None:
+    def describe_problem(self) -> str | None:
         """Return what proves a map that is off by one, and the remedy; None without proof.
 
-        Proof is that all names agree with the neighbour's index and not all with their own. Without names it is
-        that every label is one of the map's indices moved by one, that they are more than half of those, and that some
-        are outside the map.
+        Proof is that all names agree with the neighbor's index and not all with their own. Without names, every label
+        must be one of the map's indices moved by one, the labels must be more than half of those, and some must be
+        outside the map.
         """
         if not self._labels or not self._counts["labels"] or self._counts["far"]:
             return None
@@ -45,12 +45,12 @@ class LabelShifts:
             fits = self._used <= moved and 2 * len(self._used) > len(moved)
             by_range = not self._counts["named"] and fits and self._counts["outside"]
             if by_name or by_range:
-                return self._describe(shift, moved)
+                return self._describe_shift(shift, moved)
         return None
 
-    def category_problem(self) -> str | None:
-        """Return the same of a file's own category ids, which have no names beside them."""
-        if self.problem() is None:
+    def describe_category_problem(self) -> str | None:
+        """Return the same for a file's own category ids, which have no names next to them."""
+        if self.describe_problem() is None:
             return None
         return (
             f"the category ids are {min(self._labels)} to {max(self._labels)}, those of the annotations "
@@ -58,7 +58,7 @@ class LabelShifts:
             f"category. They are off by one; let the category ids count from {min(self._used)} and import again"
         )
 
-    def _describe(self, shift: int, moved: set[int]) -> str:
+    def _describe_shift(self, shift: int, moved: set[int]) -> str:
         named = self._counts["named"]
         names = f" and all {named} class names agree with index label{shift:+d}" if named else ""
         return (

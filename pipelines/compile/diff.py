@@ -1,6 +1,6 @@
 """Differences between two views of the same evidence: samples, regions, fates, weights, and the policy's fields.
 
-Each region of either view is counted once, and memory holds one row of each view. Views are in unit and index order, so
+Each region of either view is counted once, and memory has one row of each view. Views are in unit and index order, so
 they are read in parallel. A region is identified by its phrase, raw score and prompt, because a policy may move boxes
 (merging) but never changes those.
 """

@@ -70,7 +70,7 @@ def materialize_webdataset(
     """Write a view's rows with their images into tars under `to`.
 
     overwrite: replace the tars of another view
-    Raises NotFound for missing images. Raises Conflict for changed images, or if `to` holds another view's tars.
+    Raises NotFound for missing images. Raises Conflict for changed images, or if `to` has another view's tars.
     """
     view, store = open_view(view_url, storage), open_store(to, storage)
     _refuse_another(store, view, to, overwrite)
@@ -115,7 +115,7 @@ def _refuse_another(store: Store, view: View, to: str, overwrite: bool) -> None:
     there = record_from(MaterializedReport, store.read(MANIFEST), where, "a manifest of tars", remedy).digest
     if there != view.manifest.digest:
         raise Conflict(
-            f"{to} already holds the tars of view {there}: choose another folder, or add --overwrite"
+            f"{to} already has the tars of view {there}: choose another folder, or add --overwrite"
         )
 
 

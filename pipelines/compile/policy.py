@@ -1,7 +1,7 @@
 """The policy: the settings of all rules, and how removed and kept regions count.
 
 Evidence is recorded at a low threshold after a loose suppression, so a policy can only be stricter. A policy that asks
-for regions that the evidence does not hold is refused with both values.
+for regions that the evidence does not have is refused with both values.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Policy(RuleFields):
         """Raise ConfigError if the calibration was measured on another kind of score than the evidence's."""
         if self.calibration is not None and self.calibration.score_kind != score_kind:
             raise ConfigError(
-                f"the policy's calibration is of scores {self.calibration.score_kind!r}, the evidence holds "
+                f"the policy's calibration is of scores {self.calibration.score_kind!r}, the evidence has "
                 f"{score_kind!r}: calibrate on this teacher's labels"
             )
 
@@ -169,6 +169,6 @@ class Policy(RuleFields):
             lost.append(f"ignore_score {self.ignore_from} (evidence: min_score {evidence.min_score})")
         if lost:
             raise ConfigError(
-                f"the policy asks for what the evidence no longer holds: {'; '.join(lost)}. "
+                f"the policy asks for what the evidence no longer has: {'; '.join(lost)}. "
                 "Make the policy stricter, or label again with looser evidence settings"
             )

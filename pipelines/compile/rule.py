@@ -60,14 +60,14 @@ class Bound(Enum):
 
 @dataclass(frozen=True)
 class EvidenceLimit:
-    """A limit for a setting of the policy: beyond it, the evidence no longer holds the regions."""
+    """A limit for a setting of the policy: beyond it, the evidence no longer has the regions."""
 
     field: str
     bound: Bound
     evidence_field: str
 
     def describe_violation(self, policy: LaterSettings, evidence: EvidenceSettings) -> str | None:
-        """Return both values if the policy asks for regions that the evidence does not hold, else None."""
+        """Return both values if the policy asks for regions that the evidence does not have, else None."""
         value, limit = getattr(policy, self.field), getattr(evidence, self.evidence_field)
         if value is None or (value >= limit if self.bound is Bound.AT_LEAST else value <= limit):
             return None

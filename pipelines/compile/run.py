@@ -40,8 +40,8 @@ def compile_view(
 
     overwrite:        replace another view at `out_url`
     allow_unlabelled: write an empty view if no sample is labelled, for an experiment that counts it
-    Raises ConfigError if the policy asks for regions that the evidence does not hold, names a calibration of other
-    scores, or a gold that is none. Raises NotFound without evidence or gold, Conflict if `out_url` holds another view
+    Raises ConfigError if the policy asks for regions that the evidence does not have, names a calibration of other
+    scores, or a gold that is none. Raises NotFound without evidence or gold, Conflict if `out_url` has another view
     or the evidence differs from its snapshot, and UnfinishedError, before anything is written, if no sample of the
     evidence is labelled.
     """
@@ -75,7 +75,7 @@ def _refuse_unlabelled(evidence: Evidence) -> None:
         return
     reasons = "".join(f"\n  {reason}" for reason in explain_counts(counts.rejected))
     raise UnfinishedError(
-        f"{evidence.store.url} holds no labelled sample: {counts.samples_in} in, 0 labelled, {counts.empty} empty, "
+        f"{evidence.store.url} has no labelled sample: {counts.samples_in} in, 0 labelled, {counts.empty} empty, "
         f"{sum(counts.rejected.values())} rejected; expected at least one. Check `input:` of the job against its "
         f"shards and label again; no view was written{reasons}"
     )
@@ -142,6 +142,6 @@ def _compile_rows(
             progress("samples", counter.samples_in, expected)
     if (counter.samples_in, counter.regions_in) != (expected, regions):
         raise Conflict(
-            f"the snapshot promises {expected} samples and {regions} regions, its files hold {counter.samples_in} and "
+            f"the snapshot promises {expected} samples and {regions} regions, its files have {counter.samples_in} and "
             f"{counter.regions_in}: run `groundswell verify`"
         )

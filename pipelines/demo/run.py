@@ -156,13 +156,13 @@ class _Steps:
 
     def audit(self) -> dict[str, Any]:
         """A seeded, stratified sample, reviewed by a program that knows the truth, recorded as such."""
-        from pipelines.audit.commands import open_audit, report_audit, stand_in_audit
+        from pipelines.audit.commands import open_audit, report_audit, run_oracle_audit
         from pipelines.demo.oracle import GROUPS, truth_of_web
 
         _forget(self.places.audit)
         recipe, folder = self.recipe, self.places.audit
         open_audit(self.places.view, folder, n=recipe.audit_regions, seed=recipe.seed, groups=GROUPS)
-        stand_in_audit(folder, truth_of_web(self.places.world.web_truth))
+        run_oracle_audit(folder, truth_of_web(self.places.world.web_truth))
         return report_audit(folder, view=self.places.view).data()
 
 

@@ -44,7 +44,7 @@ def import_gold(
     format:    a name in IMPORTERS, or `module:attribute` of an importer
     overwrite: replace other gold at `to`
     progress:  is called with the number of rows read so far
-    Raises ConfigError for an unknown format or a path of another kind, NotFound, Conflict if `to` holds other gold, and
+    Raises ConfigError for an unknown format or a path of another kind, NotFound, Conflict if `to` has other gold, and
     GroundswellError if every record was refused.
     """
     importer = IMPORTERS.load(format)
@@ -127,7 +127,7 @@ def _describe_refusals(account: dict[str, Any]) -> str:
     # A record that was refused with its image or line has its reason there.
     reasons = {name: some for name, some in account["examples"].items() if not name.endswith("image_refused")}
     first = next((f", e.g. {some[0]}" for some in reasons.values()), "")
-    return ("; ".join(refusals) or "the file holds none") + first
+    return ("; ".join(refusals) or "the file has none") + first
 
 
 def _digest_source(path: Path, importer: Importer) -> str:

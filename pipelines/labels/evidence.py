@@ -63,7 +63,7 @@ def open_evidence(url: str, storage: StorageSettings | None = None) -> Evidence:
     snapshot = latest_snapshot(store)
     first = next(snapshot_entries(store, snapshot), None)
     if first is None:
-        raise NotFound(f"{url} holds no committed unit yet: `groundswell label` it first")
+        raise NotFound(f"{url} has no committed unit yet: `groundswell label` it first")
     table = read_evidence(store, first)
     settings, score_kind = taken_with(table, first.unit)
     return Evidence(store, snapshot, settings, score_kind, _pool_of(table, store))

@@ -63,7 +63,7 @@ def draw_samples(
     rows = (_at_least(row, min_score) for row in labels.rows())
     chosen = by_keys(rows, keys) if keys else by_seed(rows, n, seed, with_region)
     if not chosen:
-        raise NotFound(f"{url} holds no sample{' with a kept region' if with_region else ''} to draw")
+        raise NotFound(f"{url} has no sample{' with a kept region' if with_region else ''} to draw")
     folder, pictures, files = Path(to), [], {}
     for place, row in enumerate(chosen):
         pictures.append(draw_sample(row, read_photo(row, roots, storage)))

@@ -60,7 +60,7 @@ class DecoyCounter:
         decoys = [n for n, phrase in enumerate(row["phrases"]) if phrase["kind"] == "decoy"]
         if not decoys:
             return
-        least = float(np.float32(self._min_score))  # evidence holds float32
+        least = float(np.float32(self._min_score))  # evidence has float32
         boxed = {region["phrase"] for region in row["regions"] if region["score"] >= least}
         asked = [n for n in decoys if row["phrases"][n]["groundable"]]
         self._not_asked += len(decoys) - len(asked)

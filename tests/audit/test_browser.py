@@ -68,7 +68,7 @@ def said(tmp_path):
     """What the reviewer said so far: `{position: verdict}`."""
 
     def said(sample):
-        given = VerdictStore(tmp_path / "verdicts.db", sample).standing("ann")
+        given = VerdictStore(tmp_path / "verdicts.db", sample).list_verdicts("ann")
         positions = {region.item: position for position, region in enumerate(sample.regions)}
         return {positions[one.item]: one.verdict for one in given}
 
@@ -95,7 +95,13 @@ def test_a_reviewer_judges_the_whole_sample_with_four_keys(page, store, sample):
         picture(page, f"audit-{position}")
         page.keyboard.press(key)
     wait_for(page, 5)
-    assert [one.verdict for one in store.standing("ann")] == ["accept", "reject", "skip", "accept", "accept"]
+    assert [one.verdict for one in store.list_verdicts("ann")] == [
+        "accept",
+        "reject",
+        "skip",
+        "accept",
+        "accept",
+    ]
 
     page.keyboard.press("z")
     wait_for(page, 4)
@@ -109,7 +115,7 @@ def test_a_reviewer_judges_the_whole_sample_with_four_keys(page, store, sample):
     texts.append(page.inner_text("body"))
     picture(page, "audit-end")
 
-    assert [one.verdict for one in store.standing("ann")] == [
+    assert [one.verdict for one in store.list_verdicts("ann")] == [
         "accept",
         "reject",
         "skip",
@@ -155,12 +161,12 @@ def test_a_verdict_that_was_not_kept_is_told_and_the_same_key_gives_it_once(page
     page.route("**/api/verdicts", lambda route: route.abort())
     page.keyboard.press("a")
     page.wait_for_selector("#trouble:not([hidden])")
-    assert "Not saved" in page.inner_text("#trouble") and store.standing("ann") == []
+    assert "Not saved" in page.inner_text("#trouble") and store.list_verdicts("ann") == []
 
     page.unroute("**/api/verdicts")
     page.keyboard.press("a")
     wait_for(page, 1)
-    assert len(store.standing("ann")) == 1 and page.is_hidden("#trouble")
+    assert len(store.list_verdicts("ann")) == 1 and page.is_hidden("#trouble")
 
 
 # What the last frame showed, as `painted`, and what it showed when each verdict was sent, as `sent`.

@@ -248,7 +248,7 @@ def test_a_calibration_of_another_score_is_refused_and_nothing_written(
     write_evidence(tmp_path / "evidence", UNITS)
     policy = Policy(calibration={"score_kind": "owl", "points": [(0, 0), (1, 1)]})
 
-    with pytest.raises(ConfigError, match="of scores 'owl', the evidence holds 'test.score'"):
+    with pytest.raises(ConfigError, match="of scores 'owl', the evidence has 'test.score'"):
         compile_view(str(tmp_path / "evidence"), policy, str(tmp_path / "view"))
 
     assert not (tmp_path / "view").exists()

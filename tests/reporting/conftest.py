@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image, ImageDraw
 
-from pipelines.audit.report import audit_report, stand_in
+from pipelines.audit.report import audit_report, judge_with_truth
 from pipelines.audit.sampling import draw_sample
 from pipelines.reporting.data import (
     Example,
@@ -103,7 +103,9 @@ def audit_findings():
     view = SimpleNamespace(manifest=SimpleNamespace(digest="sha256:" + "5f" * 32), rows=lambda: iter(rows))
     sample = draw_sample(view, seed=0, n=200)
     right = {region.item: chance.random() < 0.35 + 0.8 * region.score for region in sample.regions}
-    return audit_report(sample, stand_in(sample, lambda region: [region.box] if right[region.item] else []))
+    return audit_report(
+        sample, judge_with_truth(sample, lambda region: [region.box] if right[region.item] else [])
+    )
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from engine.reading.strict_json import load_object
 from schemas.errors import ConfigError, NotFound, SampleRejected
 
-MAX_ITEM_CHARS = 32 * 2**20  # a crowd's mask is the largest thing that annotations hold
+MAX_ITEM_CHARS = 32 * 2**20  # the largest items are masks of crowds
 MAX_LINE_BYTES = 1_000_000
 EMPTY = object()
 _CHUNK = 2**20

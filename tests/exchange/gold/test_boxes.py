@@ -1,4 +1,4 @@
-"""Boxes of other files: clipped, rotate_box round or refused, and carried into the stored upright image."""
+"""Boxes of other files: clipped, turned round or refused, and moved into the stored upright image."""
 
 from __future__ import annotations
 

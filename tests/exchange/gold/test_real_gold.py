@@ -94,7 +94,7 @@ def test_a_file_of_another_kind_is_refused_with_the_reason(
 
 
 def test_every_file_of_the_folder_is_in_one_of_the_lists(shared_data: Path) -> None:
-    """ImageSource, split lists and the list of unrelated captions are parts of what is imported."""
+    """Images, split lists and the list of unrelated captions are parts of what is imported."""
     folder = shared_data / "real_gold"
     listed = {name for name, *_ in WITHOUT_IMAGES} | {name for name, *_ in REFUSED}
     there = {

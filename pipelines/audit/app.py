@@ -148,7 +148,7 @@ class Review:
     def _encode_image(self, position: int) -> tuple[bytes, str]:
         region = self._sample.regions[position]
         try:
-            rgb_u8 = read_photo(region.model_dump(), self._roots)
+            rgb_u8 = read_photo(region.photo_row(), self._roots)
         except NotFound as error:
             raise NotFound(f"Its picture cannot be shown: {error}.") from error
         except (GroundswellError, OSError) as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError, model_validator
 
+from pipelines.labels.photo import PhotoRow
 from schemas.digests import digest_of
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import FORMAT_VERSION
@@ -66,6 +67,24 @@ class SampledRegion(Record):
     def _check_span(self) -> SampledRegion:
         check_span(self.caption, self.begin, self.end, self.text)
         return self
+
+    def photo_row(self) -> PhotoRow:
+        """Return the columns that identify its image."""
+        where = self.pixels
+        return {
+            "key": self.key,
+            "pixels": {
+                "url": where.url,
+                "offset": where.offset,
+                "length": where.length,
+                "row_group": where.row_group,
+                "row": where.row,
+                "column": where.column,
+            },
+            "image_sha256": self.image_sha256,
+            "width": self.width,
+            "height": self.height,
+        }
 
 
 class AuditSample(Record):

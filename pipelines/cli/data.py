@@ -107,9 +107,9 @@ def diff(
 @verb
 def stats(source: EvidenceOrView, as_json: bool = JSON) -> None:
     """Counts and distributions of evidence or of a view; of a view, kept regions and those to ignore apart."""
-    from pipelines.labels.stats import statistics_of
+    from pipelines.labels.stats import count_labels
 
-    report = statistics_of(source, progress=Progress())
+    report = count_labels(source, progress=Progress())
     give(as_json, report.data(), report.text())
 
 

@@ -61,16 +61,16 @@ def phrases(
     settings = _settings(
         pipeline=pipeline, chunker=chunker, expressions=expressions, partitives=partitives, language=language
     )
-    from pipelines.labels.phrases import data_of, text_of
+    from pipelines.labels.phrases import describe_caption, format_caption
 
     budget = _budget(teacher, tokens)
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for batch, answers in _found(settings, _batches(captions), actors):
         for text, found in zip(batch, answers, strict=True):
             if as_json:
-                give(True, data_of(text, found, budget), "")
+                give(True, describe_caption(text, found, budget), "")
             else:
-                give(False, None, text_of(text, found, budget, colour))
+                give(False, None, format_caption(text, found, budget, color))
 
 
 def _batches(captions: Iterator[str]) -> Iterator[list[str]]:

@@ -15,7 +15,7 @@ from pipelines.demo.oracle import precision_lines
 from pipelines.demo.recipe import Recipe
 from pipelines.labels.evidence import open_evidence
 from pipelines.labels.fates import is_kept
-from pipelines.labels.inspect import Rows, by_seed
+from pipelines.labels.inspect import Rows, draw_rows
 from pipelines.labels.photo import read_photo_bytes
 from pipelines.reporting.data import (
     Example,
@@ -177,7 +177,7 @@ def gains_of(evaluated: Mapping[str, Any]) -> dict[str, Interval]:
 def examples_of(view_rows: Rows, evidence_rows: Rows, seed: int) -> tuple[Example, ...]:
     """Images with at least one kept box, drawn by the seed: kept and dropped regions of the teacher."""
     chosen = {
-        (row["unit"], row["index"]): row for row in by_seed(view_rows, EXAMPLES, seed, with_region=True)
+        (row["unit"], row["index"]): row for row in draw_rows(view_rows, EXAMPLES, seed, with_region=True)
     }
     return tuple(
         _example(row, chosen[name])

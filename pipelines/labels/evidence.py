@@ -1,14 +1,13 @@
-"""Evidence as a policy reads it: one snapshot, the settings it was taken with, its rows in unit and index order.
+"""Evidence as a policy reads it: one snapshot, its settings, and its rows in unit and index order.
 
-Its promise: the rows are those of the snapshot's commit records, each file checked against its digest, and all of
-them were taken with one kind of score under one set of evidence settings.
+The rows are those of the snapshot's commit records, each file checked against its digest. All have one kind of score
+and one set of evidence settings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 from pydantic import ValidationError
@@ -20,6 +19,7 @@ from engine.storage.store import Store, open_store
 from schemas.decoys import DecoyPool, pool_from_bytes, pool_path
 from schemas.errors import Conflict, NotFound
 from schemas.ledger import Snapshot
+from schemas.rows import EvidenceRow, RejectionRow, rows_of
 from schemas.settings import EvidenceSettings
 
 SCORE_KIND, SETTINGS = "groundswell.score_kind", "groundswell.evidence"  # keys of an evidence file's metadata
@@ -28,7 +28,7 @@ POOL = "groundswell.decoys"
 
 @dataclass(frozen=True)
 class Evidence:
-    """A snapshot of evidence that was opened."""
+    """An opened snapshot of evidence."""
 
     store: Store
     snapshot: Snapshot
@@ -37,39 +37,39 @@ class Evidence:
     pool: DecoyPool | None = None
     """Of its decoys, where it has any."""
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Evidence rows in unit and index order, one unit in memory at a time.
+    def rows(self) -> Iterator[EvidenceRow]:
+        """Yield evidence rows in unit and index order, one unit in memory at a time.
 
-        Raises Conflict for a unit that was taken otherwise: scores of two teachers do not compare.
+        Raises Conflict for a unit with other settings: scores of two teachers cannot be compared.
         """
         for entry in snapshot_entries(self.store, self.snapshot):
             table = read_evidence(self.store, entry)
-            if taken_with(table, entry.unit) != (self.settings, self.score_kind):
+            if read_metadata(table, entry.unit) != (self.settings, self.score_kind):
                 raise Conflict(
-                    f"{entry.unit}: {taken_with(table, entry.unit)} differs from the first unit's "
+                    f"{entry.unit}: {read_metadata(table, entry.unit)} differs from the first unit's "
                     f"{(self.settings, self.score_kind)}: compile evidences of different teachers apart"
                 )
-            yield from table.to_pylist()
+            yield from rows_of(table, EvidenceRow)
 
-    def rejected(self) -> Iterator[dict[str, Any]]:
-        """Rejection rows in the same order."""
+    def rejected(self) -> Iterator[RejectionRow]:
+        """Yield rejection rows in the same order."""
         for entry in snapshot_entries(self.store, self.snapshot):
-            yield from read_rejections(self.store, entry).to_pylist()
+            yield from rows_of(read_rejections(self.store, entry), RejectionRow)
 
 
 def open_evidence(url: str, storage: StorageSettings | None = None) -> Evidence:
-    """The latest snapshot of an output of `label`. Raises NotFound when nothing is committed there."""
+    """Open the latest snapshot of an output of `label`. Raises NotFound if nothing is committed there."""
     store = open_store(url, storage)
     snapshot = latest_snapshot(store)
     first = next(snapshot_entries(store, snapshot), None)
     if first is None:
         raise NotFound(f"{url} has no committed unit yet: `groundswell label` it first")
     table = read_evidence(store, first)
-    settings, score_kind = taken_with(table, first.unit)
-    return Evidence(store, snapshot, settings, score_kind, _pool_of(table, store))
+    settings, score_kind = read_metadata(table, first.unit)
+    return Evidence(store, snapshot, settings, score_kind, _load_pool(table, store))
 
 
-def _pool_of(table: pa.Table, store: Store) -> DecoyPool | None:
+def _load_pool(table: pa.Table, store: Store) -> DecoyPool | None:
     digest = (table.schema.metadata or {}).get(POOL.encode())
     if digest is None:
         return None
@@ -80,8 +80,8 @@ def _pool_of(table: pa.Table, store: Store) -> DecoyPool | None:
         raise Conflict(f"{error}, but its evidence has decoys of it; restore it from a copy") from error
 
 
-def taken_with(table: pa.Table, unit: str) -> tuple[EvidenceSettings, str]:
-    """The evidence settings and the kind of score in a table's metadata. Raises Conflict without them."""
+def read_metadata(table: pa.Table, unit: str) -> tuple[EvidenceSettings, str]:
+    """Return the evidence settings and the kind of score in a table's metadata. Raises Conflict without them."""
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     try:
         return EvidenceSettings.model_validate_json(metadata[SETTINGS]), metadata[SCORE_KIND]

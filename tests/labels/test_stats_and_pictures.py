@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from engine.views import write_view
-from pipelines.labels.caption_strip import _foot, _lanes, _wrap
-from pipelines.labels.inspect import by_keys, by_seed, draw_samples
-from pipelines.labels.picture import PALETTE, draw_sample, phrase_colours
-from pipelines.labels.stats import statistics_of
+from pipelines.labels.caption_strip import _assign_lanes, _format_footer, _wrap_caption
+from pipelines.labels.inspect import draw_rows, draw_samples, find_rows
+from pipelines.labels.picture import PALETTE, draw_picture, phrase_colors
+from pipelines.labels.stats import count_labels
 from pipelines.tables import Table
 from schemas.errors import Conflict, NotFound
 
@@ -90,7 +90,7 @@ ONE, TWO = (0, 10.0, 10.0, 30.0, 40.0, 0.9), (1, 40.0, 10.0, 79.0, 59.0, 0.7)
 
 
 def test_statistics_are_over_all_rows_and_add_up(tmp_path: Path) -> None:
-    report = statistics_of(_view(tmp_path, [[ONE, TWO, (0, 0, 0, 60, 60, 1.0)], [ONE], []]))
+    report = count_labels(_view(tmp_path, [[ONE, TWO, (0, 0, 0, 60, 60, 1.0)], [ONE], []]))
 
     assert (report.samples, report.samples_with_region, report.regions) == (3, 2, 4)
     assert report.regions_per_sample == {"0": 1, "1": 1, "3": 1}
@@ -116,7 +116,7 @@ def test_statistics_of_a_view_count_kept_regions_apart_from_those_to_ignore(tmp_
     rows += [_fated(_row(1, photo, [TWO]), ["ignore"])]
     write_view(str(tmp_path / "view"), rows, kind="view", provenance={})
 
-    report = statistics_of(str(tmp_path / "view"))
+    report = count_labels(str(tmp_path / "view"))
 
     assert (report.regions, report.samples_with_region, report.phrases_with_region) == (4, 2, 3)
     kept = report.kept
@@ -137,7 +137,7 @@ def test_statistics_of_a_view_count_kept_regions_apart_from_those_to_ignore(tmp_
 
 
 def test_statistics_of_a_view_without_a_row_are_zeros(tmp_path: Path) -> None:
-    report = statistics_of(_view(tmp_path, []))
+    report = count_labels(_view(tmp_path, []))
 
     assert (report.samples, report.regions, report.top_roots) == (0, 0, ())
     assert report.text().startswith("view sha256:")
@@ -145,7 +145,7 @@ def test_statistics_of_a_view_without_a_row_are_zeros(tmp_path: Path) -> None:
 
 def test_labels_that_are_not_there_are_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
-        statistics_of(str(tmp_path / "nothing"))
+        count_labels(str(tmp_path / "nothing"))
 
 
 def test_a_table_lines_numbers_up_to_the_right() -> None:
@@ -160,12 +160,12 @@ def test_a_table_lines_numbers_up_to_the_right() -> None:
 def test_each_box_is_drawn_in_its_phrases_colour_where_the_row_says() -> None:
     row = _row(0, None, [ONE, TWO])
 
-    picture = np.asarray(draw_sample(row, np.full((HEIGHT, WIDTH, 3), 40, dtype=np.uint8)))
+    picture = np.asarray(draw_picture(row, np.full((HEIGHT, WIDTH, 3), 40, dtype=np.uint8)))
     scale = 1000 / WIDTH
 
-    for (phrase, x0, _, _, y1, _), colour in zip((ONE, TWO), PALETTE, strict=False):
+    for (phrase, x0, _, _, y1, _), color in zip((ONE, TWO), PALETTE, strict=False):
         edge = picture[round((y1 - 5) * scale), round(x0 * scale)]
-        assert tuple(edge) == colour and phrase_colours(row)[phrase] == colour
+        assert tuple(edge) == color and phrase_colors(row)[phrase] == color
     assert tuple(picture[round(50 * scale), round(20 * scale)]) == (40, 40, 40)
 
 
@@ -173,8 +173,8 @@ def test_the_same_sample_gives_the_same_picture_whatever_is_left_out() -> None:
     photo = np.full((HEIGHT, WIDTH, 3), 40, dtype=np.uint8)
     row = _row(0, None, [ONE, TWO])
 
-    first, second = draw_sample(row, photo), draw_sample(row, photo)
-    fewer = draw_sample(row, photo, most_boxes=1)
+    first, second = draw_picture(row, photo), draw_picture(row, photo)
+    fewer = draw_picture(row, photo, most_boxes=1)
 
     assert first.tobytes() == second.tobytes() != fewer.tobytes()
 
@@ -182,10 +182,10 @@ def test_the_same_sample_gives_the_same_picture_whatever_is_left_out() -> None:
 def test_two_phrases_in_one_place_are_both_seen() -> None:
     row = _row(0, None, [ONE, (1, *ONE[1:])])
 
-    picture = draw_sample(row, np.full((HEIGHT, WIDTH, 3), 40, dtype=np.uint8))
-    colours = {colour for _, colour in picture.crop((110, 300, 200, 310)).getcolors(1000) or []}
+    picture = draw_picture(row, np.full((HEIGHT, WIDTH, 3), 40, dtype=np.uint8))
+    colors = {color for _, color in picture.crop((110, 300, 200, 310)).getcolors(1000) or []}
 
-    assert set(PALETTE[:2]) <= colours
+    assert set(PALETTE[:2]) <= colors
 
 
 @pytest.mark.parametrize("fate", ["ignore", "class_only"])
@@ -194,12 +194,12 @@ def test_a_box_that_is_not_taught_as_it_is_has_a_broken_line_and_the_strip_says_
 ) -> None:
     photo = np.full((HEIGHT, WIDTH, 3), 40, dtype=np.uint8)
     plain = _row(0, None, [ONE, TWO])
-    drawn = np.asarray(draw_sample(_fated(plain, ["positive", fate]), photo))
-    whole = np.asarray(draw_sample(plain, photo))
+    drawn = np.asarray(draw_picture(_fated(plain, ["positive", fate]), photo))
+    whole = np.asarray(draw_picture(plain, photo))
 
-    def share_of_line(picture: np.ndarray, box: tuple, colour: tuple[int, int, int]) -> float:
+    def share_of_line(picture: np.ndarray, box: tuple, color: tuple[int, int, int]) -> float:
         x, y0, y1 = (round(side * 1000 / WIDTH) for side in (box[1], box[2], box[4]))
-        return float((picture[y0 + 60 : y1 - 60, x] == colour).all(axis=1).mean())
+        return float((picture[y0 + 60 : y1 - 60, x] == color).all(axis=1).mean())
 
     kept, other = PALETTE[:2]
     assert share_of_line(whole, ONE, kept) == share_of_line(drawn, ONE, kept) == 1
@@ -210,32 +210,32 @@ def test_a_box_that_is_not_taught_as_it_is_has_a_broken_line_and_the_strip_says_
 def test_the_strip_counts_boxes_to_ignore_apart_from_kept_ones() -> None:
     row = _fated(_row(0, None, [ONE, TWO, BOTH]), ["positive", "ignore", "class_only"])
 
-    assert "2 boxes (1 class only)  ·  1 to ignore  ·  1 phrase without a box" in _foot(row, 0)
-    assert "3 boxes" in _foot(_row(0, None, [ONE, TWO, BOTH]), 0)
+    assert "2 boxes (1 class only)  ·  1 to ignore  ·  1 phrase without a box" in _format_footer(row, 0)
+    assert "3 boxes" in _format_footer(_row(0, None, [ONE, TWO, BOTH]), 0)
 
 
 def test_kept_boxes_are_drawn_before_those_to_ignore_whatever_their_scores() -> None:
     photo = np.full((HEIGHT, WIDTH, 3), 40, dtype=np.uint8)
     row = _fated(_row(0, None, [TWO, BOTH]), ["positive", "ignore"])
-    colours = phrase_colours(row)
+    colors = phrase_colors(row)
 
-    picture = draw_sample(row, photo, most_boxes=1).crop((0, 0, 1000, 750))
+    picture = draw_picture(row, photo, most_boxes=1).crop((0, 0, 1000, 750))
 
-    seen = {colour for _, colour in picture.getcolors(1 << 20) or []}
-    assert colours[1] in seen and colours[0] not in seen
+    seen = {color for _, color in picture.getcolors(1 << 20) or []}
+    assert colors[1] in seen and colors[0] not in seen
 
 
 def test_a_sample_with_nothing_but_boxes_to_ignore_is_not_drawn_for_its_boxes() -> None:
     rows = [_fated(_row(0, None, [ONE]), ["ignore"]), _fated(_row(1, None, [ONE]), ["class_only"])]
 
-    assert [row["index"] for row in by_seed(rows, 5, 0, True)] == [1]
-    assert len(by_seed(rows, 5, 0, False)) == 2
+    assert [row["index"] for row in draw_rows(rows, 5, 0, True)] == [1]
+    assert len(draw_rows(rows, 5, 0, False)) == 2
 
 
 def test_lines_hold_the_whole_caption_and_a_long_word_is_broken() -> None:
     text = "word " * 20 + "x" * 80
 
-    lines = _wrap(text, 600)
+    lines = _wrap_caption(text, 600)
 
     assert [begin for begin, _ in lines] == [0, *(end for _, end in lines[:-1])]
     assert text[: lines[-1][1]] == text
@@ -244,7 +244,7 @@ def test_lines_hold_the_whole_caption_and_a_long_word_is_broken() -> None:
 def test_overlapping_phrases_have_lanes_of_their_own() -> None:
     spans = [(0, 10), (0, 4), (5, 10), (12, 15), (None, None)]
 
-    lanes = _lanes([{"begin": begin, "end": end} for begin, end in spans])
+    lanes = _assign_lanes([{"begin": begin, "end": end} for begin, end in spans])
 
     assert lanes == {0: 0, 1: 1, 2: 1, 3: 0}
 
@@ -255,22 +255,22 @@ def test_overlapping_phrases_have_lanes_of_their_own() -> None:
 def test_a_seed_draws_the_same_samples_whatever_their_order_and_another_seed_others() -> None:
     rows = [_row(index, None, [ONE] if index % 2 else []) for index in range(60)]
 
-    drawn = [row["index"] for row in by_seed(rows, 8, 1, True)]
+    drawn = [row["index"] for row in draw_rows(rows, 8, 1, True)]
 
-    assert drawn == [row["index"] for row in by_seed(reversed(rows), 8, 1, True)] == sorted(drawn)
-    assert drawn != [row["index"] for row in by_seed(rows, 8, 2, True)]
+    assert drawn == [row["index"] for row in draw_rows(reversed(rows), 8, 1, True)] == sorted(drawn)
+    assert drawn != [row["index"] for row in draw_rows(rows, 8, 2, True)]
     assert all(index % 2 for index in drawn)
-    assert len(by_seed(rows, 99, 1, False)) == 60
+    assert len(draw_rows(rows, 99, 1, False)) == 60
 
 
 def test_samples_are_found_by_key_by_shard_and_key_and_by_unit_and_index() -> None:
     rows = [_row(index, None, []) for index in range(4)]
 
-    chosen = by_keys(rows, ["u-1:3", "00000.tar/k/1", "k/2"])
+    chosen = find_rows(rows, ["u-1:3", "00000.tar/k/1", "k/2"])
 
     assert [row["index"] for row in chosen] == [3, 1, 2]
     with pytest.raises(NotFound, match="k/9"):
-        by_keys(rows, ["k/1", "k/9"])
+        find_rows(rows, ["k/1", "k/9"])
 
 
 def test_pictures_and_their_sheet_are_written_under_safe_names(tmp_path: Path) -> None:

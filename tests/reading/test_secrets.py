@@ -20,7 +20,7 @@ from pipelines.exchange.export_labels import export_labels
 from pipelines.label.plan.plan import plan
 from pipelines.label.run import label, verify
 from pipelines.labels.inspect import draw_samples
-from pipelines.labels.stats import statistics_of
+from pipelines.labels.stats import count_labels
 from tests.engine.s3_server import s3_bucket
 from tests.engine.worlds import job_of, picture, tar_bytes
 from tests.reading.leaky_teacher import LEAKY
@@ -96,7 +96,7 @@ def test_a_run_from_label_to_export_leaves_no_secret_behind(
     compile_view(str(planted / "out"), Policy(), str(planted / "view"))
     export_labels(str(planted / "view"), "coco", planted / "coco.json")
     draw_samples(str(planted / "out"), planted / "pictures")
-    said.append(str(statistics_of(str(planted / "out")).data()))
+    said.append(str(count_labels(str(planted / "out")).data()))
 
     assert f"{MARK}-hub" in told.err, "the teacher must tell its secrets, or this test shows nothing"
     texts = everything_in(planted) | {

@@ -8,7 +8,7 @@ is a pure function of the rows, the policy and the gold, and does not depend on 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from pipelines.compile.region_batch import Flags, Indices, RegionBatch
 from pipelines.compile.rule import BoxRule, Decision, Decisions_R, RegionRule, SampleRule, SoftenedBy
 from pipelines.compile.rules import ordered_rules
 from pipelines.compile.view_row import DROPPED, IGNORED, KEPT, make_view_rows
+from schemas.rows import EvidenceRow, ViewRow
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class CompiledRows:
     merged:   kept regions whose box was moved
     """
 
-    rows: list[dict[str, Any]]
+    rows: list[ViewRow]
     in_view: Flags
     has_box: Flags
     dropped: Counter[str] = field(default_factory=Counter)
@@ -54,9 +55,9 @@ class _Removal:
 
 
 def apply_policy(
-    rows: Sequence[Mapping[str, Any]], policy: Policy, gold: Sequence[Sequence[GoldBox]] | None = None
+    rows: Sequence[EvidenceRow], policy: Policy, gold: Sequence[Sequence[GoldBox]] | None = None
 ) -> CompiledRows:
-    """Compile evidence rows (`schemas.arrow.EVIDENCE` as plain dictionaries).
+    """Compile evidence rows .
 
     gold: the gold boxes of each row's image
     """

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from engine.settings import StorageSettings
 from engine.views import View, open_view
 from pipelines.compile.policy import Policy
 from pipelines.tables import Report, Table, bars
+from schemas.rows import ViewRegionRow, ViewRow
 
-Row = dict[str, Any]
+_Identity = tuple[int, float, float | None, float | None, int]
+_SIDES: tuple[Literal["x0", "y0", "x1", "y1"], ...] = ("x0", "y0", "x1", "y1")
+_BELIEFS: tuple[Literal["weight", "p_correct", "q_value", "origin"], ...] = (
+    "weight",
+    "p_correct",
+    "q_value",
+    "origin",
+)
 SAME, ONLY_FIRST, ONLY_SECOND = "same", "only_first", "only_second"
 
 
@@ -28,7 +36,9 @@ class ViewDiff(Report):
     first: str = Field(description="digest of the first view's rows")
     second: str
     equal: bool = Field(description="the rows are the same, whatever the policies say")
-    policy: dict[str, tuple[Any, Any]] = Field(description="fields that differ, first and second value")
+    policy: dict[str, tuple[JsonValue, JsonValue]] = Field(
+        description="fields that differ, first and second value"
+    )
     samples: dict[str, int] = Field(description="only_first, only_second, same, changed")
     regions: dict[str, int] = Field(
         description="only_first, only_second, same, and what changed of the others: fate a -> b, weight, box, p_correct"
@@ -68,7 +78,7 @@ def diff_views(first_url: str, second_url: str, *, storage: StorageSettings | No
         if one is None or other is None:
             which = ONLY_FIRST if other is None else ONLY_SECOND
             samples[which] += 1
-            alone[which].update(region["fate"] for region in (one or other or {})["regions"])
+            alone[which].update(region["fate"] for row in (one, other) if row for region in row["regions"])
             continue
         samples[SAME if one == other else "changed"] += 1
         regions.update(_region_changes(one, other, alone))
@@ -86,7 +96,7 @@ def diff_views(first_url: str, second_url: str, *, storage: StorageSettings | No
     )
 
 
-def _pair_rows(first: View, second: View) -> Iterator[tuple[Row | None, Row | None]]:
+def _pair_rows(first: View, second: View) -> Iterator[tuple[ViewRow | None, ViewRow | None]]:
     """Yield rows of equal unit and index together, the others alone, in order."""
     ones, others = first.rows(), second.rows()
     one, other = next(ones, None), next(others, None)
@@ -102,16 +112,16 @@ def _pair_rows(first: View, second: View) -> Iterator[tuple[Row | None, Row | No
             one, other = next(ones, None), next(others, None)
 
 
-def _position(row: Row) -> tuple[str, int]:
+def _position(row: ViewRow) -> tuple[str, int]:
     return row["unit"], row["index"]
 
 
-def _region_changes(one: Row, other: Row, alone: dict[str, Counter[str]]) -> Iterator[str]:
-    """Yield one word for each region that both rows hold. Count the others in `alone`, by fate.
+def _region_changes(one: ViewRow, other: ViewRow, alone: dict[str, Counter[str]]) -> Iterator[str]:
+    """Yield one word for each region that both rows have. Count the others in `alone`, by fate.
 
     Equal regions are paired in order.
     """
-    waiting: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    waiting: dict[_Identity, list[ViewRegionRow]] = defaultdict(list)
     for region in other["regions"]:
         waiting[_identify(region)].append(region)
     for region in one["regions"]:
@@ -123,32 +133,32 @@ def _region_changes(one: Row, other: Row, alone: dict[str, Counter[str]]) -> Ite
     alone[ONLY_SECOND].update(region["fate"] for pair in waiting.values() for region in pair)
 
 
-def _identify(region: Row) -> tuple[Any, ...]:
-    return tuple(region[name] for name in ("phrase", "score", "class_score", "quality", "pass_index"))
+def _identify(region: ViewRegionRow) -> _Identity:
+    return region["phrase"], region["score"], region["class_score"], region["quality"], region["pass_index"]
 
 
-def _change(one: Row, other: Row) -> str:
+def _change(one: ViewRegionRow, other: ViewRegionRow) -> str:
     """Name the first difference, in the order of its effect on a student."""
     if one["fate"] != other["fate"]:
         return f"{one['fate']} -> {other['fate']}"
-    if any(one[side] != other[side] for side in ("x0", "y0", "x1", "y1")):
+    if any(one[side] != other[side] for side in _SIDES):
         return "box"
-    changed = (name for name in ("weight", "p_correct", "q_value", "origin") if one[name] != other[name])
+    changed = (name for name in _BELIEFS if one[name] != other[name])
     return next(changed, SAME)
 
 
-def _phrase_changes(one: Row, other: Row) -> Iterator[str]:
+def _phrase_changes(one: ViewRow, other: ViewRow) -> Iterator[str]:
     for a, b in zip(one["phrases"], other["phrases"]):
         yield SAME if a["fate"] == b["fate"] else f"{a['fate']} -> {b['fate']}"
 
 
-def _policy_changes(first: View, second: View) -> dict[str, tuple[Any, Any]]:
+def _policy_changes(first: View, second: View) -> dict[str, tuple[JsonValue, JsonValue]]:
     """Return the fields that differ. A field that a view's record omits has its legacy value. Gold has no policy."""
     a, b = (_load_policy(view) for view in (first, second))
     return {name: (a.get(name), b.get(name)) for name in sorted(a | b) if a.get(name) != b.get(name)}
 
 
-def _load_policy(view: View) -> dict[str, Any]:
+def _load_policy(view: View) -> dict[str, JsonValue]:
     policy = view.manifest.provenance.get("policy")
     return {**Policy.legacy_values(), **policy} if policy else {}
 

@@ -3,15 +3,15 @@
 # R regions, G gold boxes
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from schemas.boxes import Boxes, as_boxes, iou
+from schemas.rows import PhraseRow
 from schemas.settings import Settings
 
 _ARTICLES = frozenset({"a", "an", "the"})
@@ -38,7 +38,7 @@ class GoldBox:
 
 
 def overlaps_gold(
-    phrases: Sequence[Mapping[str, Any]],
+    phrases: Sequence[PhraseRow],
     phrase_R: NDArray[np.int64],
     boxes_R4: Boxes,
     gold: Sequence[GoldBox],
@@ -56,7 +56,7 @@ def overlaps_gold(
     )
 
 
-def is_category(category: str, phrase: Mapping[str, Any]) -> bool:
+def is_category(category: str, phrase: PhraseRow) -> bool:
     """Return whether a phrase names a gold category: its head noun is the category, or its words end in it.
 
     A category of several words must match completely: "a wooden baseball bat" is of "baseball bat", "a bat" is not.

@@ -12,7 +12,6 @@ import io
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from pydantic import Field
 
@@ -25,7 +24,7 @@ from pipelines.tables import Report, Table
 from schemas.digests import canonical_json, sha256_hex
 from schemas.errors import Conflict
 from schemas.ledger import DataFile
-from schemas.records import Pixels
+from schemas.rows import PixelsRow, ViewRow
 
 MANIFEST, VIEW_FOLDER = "materialized.json", "view"
 SHARD_SAMPLES, SHARD_BYTES = 1000, 256 * 2**20  # a tar ends at whichever comes first
@@ -41,7 +40,7 @@ _SIGNATURES = (
 )
 
 Progress = Callable[[str, int, int], None]
-Placed = tuple[dict[str, Any], tuple[int, int]]  # a row, offset and length of its image in the tar
+Placed = tuple[ViewRow, tuple[int, int]]  # a row, offset and length of its image in the tar
 
 
 class MaterializedReport(Report):
@@ -80,7 +79,7 @@ def materialize_webdataset(
         store.delete(MANIFEST)
     shards: list[DataFile] = []
 
-    def rows() -> Iterator[dict[str, Any]]:
+    def rows() -> Iterator[ViewRow]:
         for tar, placed in _build_tars(view, roots, storage, progress):
             shards.append(_put_tar(store, len(shards), tar, len(placed)))
             url = f"{store.url}/{shards[-1].path}"
@@ -102,9 +101,9 @@ def materialize_webdataset(
     return report
 
 
-def _make_pixels(url: str, offset: int, length: int) -> dict[str, Any]:
+def _make_pixels(url: str, offset: int, length: int) -> PixelsRow:
     """Return a row's `pixels` for bytes of a tar."""
-    return Pixels(url=url, offset=offset, length=length).model_dump()
+    return {"url": url, "offset": offset, "length": length, "row_group": None, "row": None, "column": None}
 
 
 def _refuse_another(store: Store, view: View, to: str, overwrite: bool) -> None:

@@ -3,22 +3,20 @@
 # N rows, P phrases of all rows, R regions of all rows
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.compile.gold_mask import GoldBox
 from schemas.boxes import Boxes, area, as_boxes
+from schemas.rows import EvidenceRow, PhraseRow
 
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-
-_SIDES = ("x0", "y0", "x1", "y1")
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,12 @@ class RegionBatch:
     phrase_R: Indices
     boxes_R4: Boxes
     scores_R: Floats
-    phrases_P: Sequence[Mapping[str, Any]]
+    phrases_P: Sequence[PhraseRow]
     gold_N: Sequence[Sequence[GoldBox]]
 
     @classmethod
     def from_rows(
-        cls, rows: Sequence[Mapping[str, Any]], gold_N: Sequence[Sequence[GoldBox]] | None = None
+        cls, rows: Sequence[EvidenceRow], gold_N: Sequence[Sequence[GoldBox]] | None = None
     ) -> RegionBatch:
         """Collect the regions of evidence rows (`schemas.arrow.EVIDENCE`). Without `gold_N` no image has gold."""
         phrases_P = [phrase for row in rows for phrase in row["phrases"]]
@@ -51,7 +49,7 @@ class RegionBatch:
         return cls(
             row_R=row_R,
             phrase_R=phrase_R + first_phrase_N[row_R],
-            boxes_R4=as_boxes([[region[side] for side in _SIDES] for region in regions]),
+            boxes_R4=as_boxes([(r["x0"], r["y0"], r["x1"], r["y1"]) for r in regions]),
             scores_R=np.array([region["score"] for region in regions], dtype=np.float64),
             phrases_P=phrases_P,
             gold_N=[()] * len(rows) if gold_N is None else gold_N,
@@ -80,7 +78,7 @@ class RegionBatch:
         """Areas of the boxes in square pixels."""
         return area(self.boxes_R4)
 
-    def flag_phrases(self, is_flagged: Callable[[Mapping[str, Any]], bool]) -> Flags:
+    def flag_phrases(self, is_flagged: Callable[[PhraseRow], bool]) -> Flags:
         """Return [R] whether `is_flagged` holds for the phrase of a region."""
         flags_P = np.array([is_flagged(phrase) for phrase in self.phrases_P], dtype=bool)
         return flags_P[self.phrase_R]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from pydantic import Field, model_validator
 
@@ -16,6 +15,7 @@ from pipelines.quality.decoys import DecoyCounter, DecoyNumbers
 from pipelines.tables import Report, Table, share
 from schemas.ledger import Snapshot
 from schemas.records import Record
+from schemas.rows import EvidenceRow, ViewRow
 
 
 class SampleNumbers(Record):
@@ -160,7 +160,7 @@ class CompileCounter:
         """Number of regions of the evidence counted."""
         return self._evidence.total()
 
-    def add(self, rows: Sequence[Mapping[str, Any]], compiled: CompiledRows) -> None:
+    def add(self, rows: Sequence[EvidenceRow], compiled: CompiledRows) -> None:
         """Count evidence rows and the view rows that were made of them."""
         self._dropped.update(compiled.dropped)
         self._ignored.update(compiled.ignored)
@@ -180,7 +180,7 @@ class CompileCounter:
             if in_view:
                 self._phrases.update(phrase["fate"] for phrase in view_row["phrases"])
 
-    def _add_view_row(self, row: Mapping[str, Any]) -> None:
+    def _add_view_row(self, row: ViewRow) -> None:
         kept = kept_regions(row)
         ignored = (region for region in row["regions"] if not is_kept(region))
         self._to_ignore.update(score_bin(region["score"]) for region in ignored)

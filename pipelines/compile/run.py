@@ -6,9 +6,8 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from itertools import islice
-from typing import Any
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from engine.settings import StorageSettings
 from engine.views import open_view, refuse_another_view, write_view
@@ -20,6 +19,7 @@ from pipelines.labels.evidence import Evidence, open_evidence
 from pipelines.quality.decoys import DecoyCounter
 from schemas.codes import explain_counts
 from schemas.errors import ConfigError, Conflict, NotFound, UnfinishedError
+from schemas.rows import ViewRow
 
 BATCH_ROWS = 256
 
@@ -110,7 +110,7 @@ def inherit_stored_fields(
     return policy
 
 
-def _describe_inputs(evidence: Evidence, policy: Policy, gold: GoldBoxes | None) -> dict[str, Any]:
+def _describe_inputs(evidence: Evidence, policy: Policy, gold: GoldBoxes | None) -> dict[str, JsonValue]:
     """Return the provenance of a view. Gold is named by its digest too, because its content may change."""
     return {
         "snapshot_digest": evidence.snapshot.digest,
@@ -128,7 +128,7 @@ def _compile_rows(
     counter: CompileCounter,
     gold: GoldBoxes | None,
     progress: Progress | None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[ViewRow]:
     """Yield view rows. Raises Conflict at the end if the evidence differs from its snapshot."""
     totals = evidence.snapshot.totals
     expected, regions = totals.samples.labelled + totals.samples.empty, totals.regions

@@ -3,8 +3,8 @@
 # R regions of all rows
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +12,19 @@ from numpy.typing import NDArray
 from pipelines.compile.policy import Policy
 from pipelines.compile.region_batch import Floats, RegionBatch
 from pipelines.compile.weights import compute_weights, interpolate_p_correct
+from schemas.records import PhraseFate, RegionFate
+from schemas.rows import EvidenceRow, PhraseRow, RegionRow, ViewRegionRow, ViewRow
 
 DROPPED, IGNORED, KEPT = 0, 1, 2
 """What the rules decided about a region."""
 
 
 def make_view_rows(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[EvidenceRow],
     batch: RegionBatch,
     decided_R: NDArray[np.int8],
     policy: Policy,
-) -> list[dict[str, Any]]:
+) -> list[ViewRow]:
     """Return the view's row of each evidence row. Regions keep the order of the evidence.
 
     batch:     all regions of the rows, boxes as they are in the view (merging may have moved some)
@@ -37,47 +39,50 @@ def make_view_rows(
     offsets = batch.offsets_N1.tolist()
     view_rows = []
     for row, begin, end in zip(rows, offsets, offsets[1:]):
-        regions = []
+        regions: list[ViewRegionRow] = []
         for i in range(begin, end):
             if (fate := fate_R[i]) is not None:
                 x0, y0, x1, y1 = box_R[i]
-                belief = {
+                region = {
+                    **row["regions"][i - begin],
+                    **{"x0": x0, "y0": y0, "x1": x1, "y1": y1},
                     "p_correct": p_R[i],
                     "q_value": None,
                     "weight": 0.0 if fate == "ignore" else weight_R[i],
                     "fate": fate,
                     "origin": "teacher",
                 }
-                box = {"x0": x0, "y0": y0, "x1": x1, "y1": y1}
-                regions.append({**row["regions"][i - begin], **box, **belief})
-        positive = {region["phrase"] for region in regions if region["fate"] != "ignore"}
+                regions.append(cast(ViewRegionRow, region))
+        positive = {kept["phrase"] for kept in regions if kept["fate"] != "ignore"}
         seen = _find_candidates(row["regions"], policy)
         phrases = [
             {**phrase, "fate": _phrase_fate(phrase, number in positive, number in seen)}
             for number, phrase in enumerate(row["phrases"])
         ]
-        view_rows.append({**row, "phrases": phrases, "regions": regions})
+        view_rows.append(cast(ViewRow, {**row, "phrases": phrases, "regions": regions}))
     return view_rows
 
 
-def _name_fates(decided_R: NDArray[np.int8], scores_R: Floats, policy: Policy) -> list[str | None]:
+def _name_fates(decided_R: NDArray[np.int8], scores_R: Floats, policy: Policy) -> list[RegionFate | None]:
     """Return the fate of each region in the view; None if it is dropped."""
     limit = -np.inf if policy.class_only_below is None else policy.class_only_below
     is_class_only_R = scores_R < float(np.float32(limit))  # evidence has float32
-    kept = ["class_only" if is_class_only else "positive" for is_class_only in is_class_only_R.tolist()]
+    kept: list[RegionFate] = [
+        "class_only" if is_class_only else "positive" for is_class_only in is_class_only_R.tolist()
+    ]
     return [
         kept[i] if decided == KEPT else "ignore" if decided == IGNORED else None
         for i, decided in enumerate(decided_R.tolist())
     ]
 
 
-def _find_candidates(regions: Sequence[Mapping[str, Any]], policy: Policy) -> set[int]:
+def _find_candidates(regions: Sequence[RegionRow], policy: Policy) -> set[int]:
     """Return the phrases that the teacher found at the lower threshold or above."""
     lowest = np.float32(policy.candidate_score or 0)  # evidence has float32
     return {region["phrase"] for region in regions if np.float32(region["score"]) >= lowest}
 
 
-def _phrase_fate(phrase: Mapping[str, Any], has_box: bool, is_seen: bool) -> str:
+def _phrase_fate(phrase: PhraseRow, has_box: bool, is_seen: bool) -> PhraseFate:
     """Return the fate of a phrase. Without a kept box it is unresolved; only an unseen decoy is absent."""
     if has_box:
         return "positive"

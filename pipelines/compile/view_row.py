@@ -67,13 +67,13 @@ def _name_fates(decided_R: NDArray[np.int8], scores_R: Floats, policy: Policy) -
     """Return the fate of each region in the view; None if it is dropped."""
     limit = -np.inf if policy.class_only_below is None else policy.class_only_below
     is_class_only_R = scores_R < float(np.float32(limit))  # evidence has float32
-    kept: list[RegionFate] = [
-        "class_only" if is_class_only else "positive" for is_class_only in is_class_only_R.tolist()
-    ]
-    return [
-        kept[i] if decided == KEPT else "ignore" if decided == IGNORED else None
-        for i, decided in enumerate(decided_R.tolist())
-    ]
+    fates: list[RegionFate | None] = []
+    for decided, is_class_only in zip(decided_R.tolist(), is_class_only_R.tolist(), strict=True):
+        if decided == KEPT:
+            fates.append("class_only" if is_class_only else "positive")
+        else:
+            fates.append("ignore" if decided == IGNORED else None)
+    return fates
 
 
 def _find_candidates(regions: Sequence[RegionRow], policy: Policy) -> set[int]:

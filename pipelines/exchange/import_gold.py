@@ -11,17 +11,18 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from engine.settings import StorageSettings
 from engine.views import ViewManifest, refuse_another_view, write_view
-from pipelines.exchange.gold.account import ImportAccount
+from pipelines.exchange.gold.account import AccountReport, ImportAccount
 from pipelines.exchange.gold.import_report import GoldReport
 from pipelines.exchange.gold.importer import Importer, ImportOption
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.importers import IMPORTERS
 from schemas.digests import digest_of_many, sha256_hex
 from schemas.errors import ConfigError, GroundswellError, NotFound
+from schemas.rows import ViewRow
 from student.data.gold_account import every_box_refused
 
 _CHUNK = 4 * 2**20
@@ -101,7 +102,7 @@ def _check_path(format: str, importer: Importer, path: Path) -> None:
 
 
 def _spool_rows(
-    rows: Iterator[dict[str, Any]], spool: BinaryIO, progress: Callable[[int], None] | None
+    rows: Iterator[ViewRow], spool: BinaryIO, progress: Callable[[int], None] | None
 ) -> tuple[int, int]:
     """Write the rows to the spool; return the number of rows, and of regions that are not to be ignored."""
     number = regions = 0
@@ -113,12 +114,12 @@ def _spool_rows(
     return number, regions
 
 
-def _read_spool(spool: BinaryIO) -> Iterator[dict[str, Any]]:
+def _read_spool(spool: BinaryIO) -> Iterator[ViewRow]:
     spool.seek(0)
     return (json.loads(line) for line in spool)
 
 
-def _describe_refusals(account: dict[str, Any]) -> str:
+def _describe_refusals(account: AccountReport) -> str:
     refusals = [
         f"{counts['refused']} of {counts['in']} {kind} refused ({', '.join(counts['codes'])})"
         for kind, counts in account["records"].items()

@@ -9,12 +9,28 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import Any
+from typing import NotRequired, TypedDict
+
+from pydantic import JsonValue
 
 from pipelines.exchange.gold.codes import REFUSED, REPAIRED
 
 MAX_EXAMPLES = 3
 MAX_TEXT = 160
+
+
+RecordCounts = TypedDict(
+    "RecordCounts", {"in": int, "kept": int, "repaired": int, "refused": int, "codes": dict[str, int]}
+)
+"""Counts of one kind of record."""
+
+
+class AccountReport(TypedDict):
+    """The whole account."""
+
+    records: dict[str, RecordCounts]
+    examples: dict[str, list[str]]
+    unknown: NotRequired[int]
 
 
 class RecordError(Exception):
@@ -73,25 +89,33 @@ class ImportAccount:
         if len(examples) < MAX_EXAMPLES:
             examples.append(_make_printable(f"{name}: {detail}" if detail else f"{name}"))
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> AccountReport:
         """Return `{"records": {KIND: {"in", "kept", "repaired", "refused", "codes"}}, "examples": {"KIND CODE":
         [...]}}`.
 
         With refused records also "unknown": how many classes or phrases of an image they made unknown.
         """
-        records = {}
+        records: dict[str, RecordCounts] = {}
         for kind, counts in sorted(self._counts.items()):
-            checked = {name: counts[name] for name in ("in", "kept", "repaired", "refused")}
-            assert checked["in"] == sum(checked.values()) - checked["in"], f"{kind}: {checked} do not add up"
-            records[kind] = {**checked, "codes": dict(sorted(self._codes[kind].items()))}
-        return {
+            decided = self.count_decided(kind)
+            assert counts["in"] == decided, f"{kind}: {counts['in']} in, {decided} kept, repaired or refused"
+            records[kind] = {
+                "in": counts["in"],
+                "kept": counts["kept"],
+                "repaired": counts["repaired"],
+                "refused": counts["refused"],
+                "codes": dict(sorted(self._codes[kind].items())),
+            }
+        report: AccountReport = {
             "records": records,
             "examples": {name: list(some) for name, some in sorted(self._examples.items())},
-            **({"unknown": self._unknown} if any(one["refused"] for one in records.values()) else {}),
         }
+        if any(one["refused"] for one in records.values()):
+            report["unknown"] = self._unknown
+        return report
 
 
-def is_encodable(value: Any) -> bool:
+def is_encodable(value: JsonValue) -> bool:
     """Return whether a JSON value can be written again: no NaN, no infinity, no text with a lone surrogate."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")

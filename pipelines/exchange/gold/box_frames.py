@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from pydantic import JsonValue
 
 from pipelines.exchange.gold.account import RecordError
 from pipelines.exchange.gold.boxes import Box, is_number, rotate_box, round_to_float32, scale_box
@@ -43,7 +44,7 @@ class Frame:
         return moved
 
 
-def make_frame(record: Mapping[str, Any], file_name: str, images: ImageSource | None) -> Frame:
+def make_frame(record: Mapping[str, JsonValue], file_name: str, images: ImageSource | None) -> Frame:
     """Return the frame of a record with `width` and `height`. Missing sizes are taken from the image.
 
     images: None if rows are made without images
@@ -70,7 +71,7 @@ def make_frame(record: Mapping[str, Any], file_name: str, images: ImageSource | 
     return Frame(width, height, found, ("scaled_to_stored",), lambda box: scale_box(box, x, y))
 
 
-def parse_side(value: Any) -> int:
+def parse_side(value: JsonValue) -> int:
     """Return a side of an image in pixels. Raises RecordError size_bad."""
     if not is_number(value) or value != int(value) or not 0 < value <= 1_000_000:
         raise RecordError("size_bad", f"{value!r}")

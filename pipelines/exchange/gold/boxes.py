@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal, TypeGuard
 
 import numpy as np
+from pydantic import JsonValue
 
 from pipelines.exchange.gold.account import RecordError
 
@@ -15,7 +16,7 @@ Form = Literal["xywh", "xyxy"]
 ROUNDING_PX = 0.01  # files keep two decimals: x + w may miss the border by that much
 
 
-def read_box(value: Any, form: Form, width: float, height: float, repairs: set[str]) -> Box:
+def read_box(value: JsonValue, form: Form, width: float, height: float, repairs: set[str]) -> Box:
     """Return a box inside [0, width] x [0, height], from four numbers of a record.
 
     repairs: gets the codes of what was repaired
@@ -39,14 +40,15 @@ def read_box(value: Any, form: Form, width: float, height: float, repairs: set[s
     return inside
 
 
-def _parse_numbers(value: Any) -> list[float]:
-    good = isinstance(value, list | tuple) and len(value) == 4
-    if not good or not all(is_number(side) for side in value):
+def _parse_numbers(value: JsonValue) -> list[float]:
+    sides = value if isinstance(value, list | tuple) else []
+    numbers = [float(side) for side in sides if is_number(side)]
+    if not len(sides) == len(numbers) == 4:
         raise RecordError("box_not_numbers", f"{value!r}")
-    return [float(side) for side in value]
+    return numbers
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: JsonValue) -> TypeGuard[int | float]:
     """Return whether a JSON value is a finite number in the range of pixels. Booleans are no numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False

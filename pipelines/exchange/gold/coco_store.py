@@ -10,12 +10,16 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
+
+from pydantic import JsonValue
 
 from pipelines.exchange.gold.account import ImportAccount, is_encodable
-from pipelines.exchange.gold.json_stream import EMPTY, iter_fields
+from pipelines.exchange.gold.json_stream import Empty, iter_fields
 from schemas.errors import ConfigError
 from student.evaluate.gold import ids
+
+JsonObject: TypeAlias = dict[str, JsonValue]
 
 _IMAGE_FIELDS = (
     *("id", "file_name", "width", "height", "coco_url", "license"),
@@ -38,7 +42,7 @@ class CocoStore:
     def __init__(self, path: Path, account: ImportAccount) -> None:
         """Read the file. Raises NotFound; ConfigError for a file without lists of images and annotations."""
         self._account = account
-        self.rest: dict[str, list[Any]] = {"categories": [], "licenses": []}
+        self.rest: dict[str, list[JsonValue]] = {"categories": [], "licenses": []}
         self.without_image: set[str | None] = set()  # category ids (None: unreadable) of such annotations
         self.image_fields: set[str] = set()  # those that any image has
         self._known: set[str] = set()
@@ -62,7 +66,7 @@ class CocoStore:
         self._database.close()
         self._folder.cleanup()
 
-    def images(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    def images(self) -> Iterator[tuple[JsonObject, list[JsonObject]]]:
         """Yield each image in the order of the file, with its annotations. At the end, refuse annotations of unknown
         images.
         """
@@ -79,7 +83,7 @@ class CocoStore:
                 "annotations", annotation.get("id"), "image_unknown", f"image {annotation.get('image_id')!r}"
             )
 
-    def _load_annotations(self, image: str) -> list[dict[str, Any]]:
+    def _load_annotations(self, image: str) -> list[JsonObject]:
         rows = self._database.execute(
             "SELECT record FROM annotation WHERE image = ? ORDER BY place", (image,)
         )
@@ -89,7 +93,7 @@ class CocoStore:
         seen = set()
         for section, item in iter_fields(path):
             seen.add(section)
-            if item is EMPTY:
+            if isinstance(item, Empty):
                 continue
             if section == "images":
                 self._add_image(item)
@@ -104,7 +108,7 @@ class CocoStore:
         self._database.execute("CREATE INDEX of_image ON annotation (image)")
         self._database.execute("CREATE INDEX image_id ON image (id)")
 
-    def _add_image(self, item: Any) -> None:
+    def _add_image(self, item: JsonValue) -> None:
         self._account.count("images")
         name = id_text(item.get("id")) if isinstance(item, dict) else None
         if name is None:
@@ -121,7 +125,7 @@ class CocoStore:
         self.image_fields |= kept.keys()
         self._database.execute("INSERT INTO image (id, record) VALUES (?, ?)", (name, json.dumps(kept)))
 
-    def _add_annotation(self, item: Any) -> None:
+    def _add_annotation(self, item: JsonValue) -> None:
         self._account.count("annotations")
         image = id_text(item.get("image_id")) if isinstance(item, dict) else None
         if image is None:
@@ -135,12 +139,12 @@ class CocoStore:
         )
 
 
-def id_text(value: Any) -> str | None:
+def id_text(value: JsonValue) -> str | None:
     """Return an id as text, so that 7, 7.0 and "7" are equal. Return None for a value that is no id."""
     text = ids.id_text(value)
     return text if text is not None and is_encodable(text) else None
 
 
-def has_same_type(value: Any, other: Any) -> bool:
+def has_same_type(value: JsonValue, other: JsonValue) -> bool:
     """Return whether two ids are written alike: 7 and "7" are not."""
     return type(value) is type(other)

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Protocol
+
+from pydantic import JsonValue
 
 from engine.reading.formats.tar import Member, read_members
 from engine.reading.images import decode_image
@@ -23,6 +25,7 @@ from engine.storage.store import Store, open_store
 from pipelines.exchange.gold.account import RecordError
 from schemas.digests import sha256_hex
 from schemas.errors import ConfigError, NotFound, SampleRejected
+from schemas.rows import PixelsRow
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _FIELDS = ("file_name", "stem", "data_source", "split")
@@ -34,7 +37,7 @@ _NO_FILE = (errno.ENAMETOOLONG, errno.ELOOP)  # of this name alone: another imag
 class StoredImage:
     """Where an image's bytes are, as in a view's `pixels`, and what they contain."""
 
-    pixels: Mapping[str, Any]
+    pixels: PixelsRow
     sha256: str
     width: int
     height: int
@@ -48,7 +51,7 @@ class ImageSource(Protocol):
 
     url: str
 
-    def find(self, file_name: str, record: Mapping[str, Any]) -> StoredImage:
+    def find(self, file_name: str, record: Mapping[str, JsonValue]) -> StoredImage:
         """Return the image. Raises RecordError image_missing, image_bad or file_name_unsafe."""
         ...
 
@@ -89,14 +92,14 @@ class FolderImages:
             raise NotFound(f"--images {source}: {self.url} is no folder")
         self._look = lru_cache(_REMEMBERED)(self._read)
 
-    def find(self, file_name: str, record: Mapping[str, Any]) -> StoredImage:
+    def find(self, file_name: str, record: Mapping[str, JsonValue]) -> StoredImage:
         """Return the image, see ImageSource."""
         for name in self._names(check_file_name(file_name), record):
             if found := self._look(name):
                 return found
         raise RecordError("image_missing", file_name)
 
-    def _names(self, file_name: str, record: Mapping[str, Any]) -> list[str]:
+    def _names(self, file_name: str, record: Mapping[str, JsonValue]) -> list[str]:
         if self._pattern:
             values = {**{name: str(record.get(name, "")) for name in _FIELDS}, "file_name": file_name}
             values["stem"] = PurePosixPath(file_name).stem
@@ -116,7 +119,7 @@ class FolderImages:
             if error.errno not in _NO_FILE:
                 raise
             return None
-        return _describe_image({"url": f"{self.url}/{name}"}, data, name)
+        return _describe_image(_make_pixels(f"{self.url}/{name}"), data, name)
 
 
 class ShardImages:
@@ -135,7 +138,7 @@ class ShardImages:
                 for name in _member_names(url, member, names):
                     self._members[name] = None if name in self._members else (url, member)
 
-    def find(self, file_name: str, record: Mapping[str, Any]) -> StoredImage:
+    def find(self, file_name: str, record: Mapping[str, JsonValue]) -> StoredImage:
         """Return the image, see ImageSource. Raises RecordError image_ambiguous if several samples have the name."""
         name = check_file_name(file_name)
         path = PurePosixPath(name)
@@ -150,9 +153,7 @@ class ShardImages:
         with self._paths[url].open("rb") as file:
             file.seek(member.offset)
             data = file.read(member.size_bytes)
-        return _describe_image(
-            {"url": url, "offset": member.offset, "length": member.size_bytes}, data, file_name
-        )
+        return _describe_image(_make_pixels(url, member.offset, member.size_bytes), data, file_name)
 
 
 def _member_names(url: str, member: Member, names: Mapping[tuple[str, str], str] | None) -> set[str]:
@@ -167,7 +168,11 @@ def _member_names(url: str, member: Member, names: Mapping[tuple[str, str], str]
     return set() if named is None else {str(PurePosixPath(named).with_suffix(""))}
 
 
-def _describe_image(pixels: Mapping[str, Any], data: bytes, name: str) -> StoredImage:
+def _make_pixels(url: str, offset: int | None = None, length: int | None = None) -> PixelsRow:
+    return {"url": url, "offset": offset, "length": length, "row_group": None, "row": None, "column": None}
+
+
+def _describe_image(pixels: PixelsRow, data: bytes, name: str) -> StoredImage:
     try:
         image = decode_image(data)
     except SampleRejected as rejected:

@@ -4,10 +4,9 @@ written.
 
 from __future__ import annotations
 
-from typing import Any
+from pydantic import Field, JsonValue
 
-from pydantic import Field
-
+from pipelines.exchange.gold.account import RecordCounts
 from pipelines.exchange.gold.codes import REFUSED, REPAIRED
 from pipelines.tables import Report, Table
 
@@ -23,8 +22,8 @@ class GoldReport(Report):
     regions: int = Field(ge=0)
     exhaustive: bool = Field(description="whether what a row does not name is known not to be in its image")
     without_images: bool
-    facts: dict[str, Any]
-    records: dict[str, dict[str, Any]] = Field(description="by kind: in, kept, repaired, refused, codes")
+    facts: dict[str, JsonValue]
+    records: dict[str, RecordCounts] = Field(description="by kind: in, kept, repaired, refused, codes")
     examples: dict[str, list[str]] = Field(description="first examples by 'KIND CODE'")
     unknown: int = Field(
         0,

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from pipelines.exchange.gold.account import ImportAccount
     from pipelines.exchange.gold.options import ImportOptions
+    from schemas.rows import ViewRow
 
 
 class GoldReader(Protocol):
@@ -19,7 +22,7 @@ class GoldReader(Protocol):
     facts: what the format reports beyond the account
     """
 
-    facts: dict[str, Any]
+    facts: dict[str, JsonValue]
 
     @property
     def category_ids(self) -> dict[str, str] | None:
@@ -36,7 +39,7 @@ class GoldReader(Protocol):
         """Whether what a row does not name, or names as absent, is known not to be in its image."""
         ...
 
-    def rows(self) -> Iterator[dict[str, Any]]:
+    def rows(self) -> Iterator[ViewRow]:
         """Yield rows of the view's form, in order."""
         ...
 

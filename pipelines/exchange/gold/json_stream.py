@@ -10,21 +10,32 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterator
+from enum import Enum, auto
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
+
+from pydantic import JsonValue
 
 from engine.reading.strict_json import load_object
 from schemas.errors import ConfigError, NotFound, SampleRejected
 
 MAX_ITEM_CHARS = 32 * 2**20  # the largest items are masks of crowds
 MAX_LINE_BYTES = 1_000_000
-EMPTY = object()
 _CHUNK = 2**20
 _BLANK = " \t\r\n"
 _OF_NUMBERS = "0123456789.eE+-"
 
 
-def iter_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | SampleRejected]]:
+class Empty(Enum):
+    """Stands in for the items of an empty list."""
+
+    EMPTY = auto()
+
+
+EMPTY = Empty.EMPTY
+
+
+def iter_lines(path: Path) -> Iterator[tuple[int, dict[str, JsonValue] | SampleRejected]]:
     """Yield line number and object of each line that is not blank. A line that is no strict JSON object is a
     rejection.
     """
@@ -51,7 +62,7 @@ def _iter_bounded_lines(file: BinaryIO) -> Iterator[bytes | SampleRejected]:
         first = False
 
 
-def iter_fields(path: Path) -> Iterator[tuple[str, Any]]:
+def iter_fields(path: Path) -> Iterator[tuple[str, JsonValue | Empty]]:
     """Yield each item of the top-level object: `("images", {...})` for each item of a list, `("info", {...})`
     otherwise.
 
@@ -77,7 +88,7 @@ class _Cursor:
         self._json = json.JSONDecoder(object_pairs_hook=_build_object)
         self._text, self._at, self._before, self._is_at_end = "", 0, 0, False
 
-    def iter_fields(self) -> Iterator[tuple[str, Any]]:
+    def iter_fields(self) -> Iterator[tuple[str, JsonValue | Empty]]:
         self._expect("{", "a JSON object with lists of images and annotations")
         if self._peek() == "}":
             self._at += 1
@@ -86,7 +97,7 @@ class _Cursor:
         if self._peek():
             raise self._error("more text after the end of the object")
 
-    def _iter_members(self) -> Iterator[tuple[str, Any]]:
+    def _iter_members(self) -> Iterator[tuple[str, JsonValue | Empty]]:
         seen: set[str] = set()
         while True:
             name = self._read_value()
@@ -102,7 +113,7 @@ class _Cursor:
             if self._expect_one_of(",}") == "}":
                 return
 
-    def _iter_list(self) -> Iterator[Any]:
+    def _iter_list(self) -> Iterator[JsonValue | Empty]:
         if self._peek() == "]":
             self._at += 1
             yield EMPTY
@@ -112,13 +123,14 @@ class _Cursor:
             if self._expect_one_of(",]") == "]":
                 return
 
-    def _read_value(self) -> Any:
+    def _read_value(self) -> JsonValue:
         """Return the value that begins here. The window grows until it contains the whole value."""
         self._peek()
         self._drop_read_text()
         wanted = _CHUNK
         while True:
             try:
+                value: JsonValue
                 value, end = self._json.raw_decode(self._text, self._at)
             except RecursionError as error:
                 raise self._error("nested too deep") from error
@@ -179,7 +191,7 @@ class _DuplicateFieldError(ValueError):
     """An object names a field twice, so its value is ambiguous."""
 
 
-def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _build_object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     value = dict(pairs)
     if len(value) != len(pairs):
         raise _DuplicateFieldError("an object names a field twice")

@@ -7,13 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import Any
+from typing import cast
+
+from pydantic import JsonValue
 
 from pipelines.exchange.gold.box_frames import Frame
 from pipelines.exchange.gold.boxes import Box
 from pipelines.exchange.gold.spans import Span
 from schemas.digests import canonical_json
 from schemas.ledger import unit_name
+from schemas.rows import ViewRow
 
 SEPARATOR = ". "  # between the categories of a detection prompt, as GLIP writes them
 
@@ -93,14 +96,14 @@ class RowBuilder:
         phrases: Sequence[GoldPhrase],
         *,
         dropped: Iterable[DroppedSpan] = (),
-        meta: Mapping[str, Any] | None = None,
+        meta: Mapping[str, JsonValue] | None = None,
         source_url: str | None = None,
         license: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> ViewRow:
         """Return a row. The boxes of its phrases are in the stored upright image already."""
         found = frame.found
         index, self._rows = self._rows, self._rows + 1
-        return {
+        row = {
             "unit": self._unit,
             "shard": self._shard,
             "index": index,
@@ -131,6 +134,7 @@ class RowBuilder:
                 for box in boxes
             ],
         }
+        return cast(ViewRow, row)  # a column that is missing here is null in the table
 
     def _make_key(self, file_name: str) -> str:
         """Return the file's stem; the second row of an image gets `#2`, and so on."""
@@ -168,7 +172,7 @@ def find_head(text: str) -> str:
     return bundled().singular(last) if last else text
 
 
-def _make_phrase(caption: str, phrase: GoldPhrase) -> dict[str, Any]:
+def _make_phrase(caption: str, phrase: GoldPhrase) -> dict[str, JsonValue]:
     return {
         "begin": phrase.begin,
         "end": phrase.end,
@@ -181,7 +185,7 @@ def _make_phrase(caption: str, phrase: GoldPhrase) -> dict[str, Any]:
     }
 
 
-def _make_region(phrase: int, box: Box, fate: str) -> dict[str, Any]:
+def _make_region(phrase: int, box: Box, fate: str) -> dict[str, JsonValue]:
     x0, y0, x1, y1 = box
     place = {"x0": x0, "y0": y0, "x1": x1, "y1": y1}
     return {

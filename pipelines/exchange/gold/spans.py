@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+
+from pydantic import JsonValue
 
 from pipelines.exchange.gold.account import RecordError
 
@@ -16,7 +17,7 @@ Span = tuple[int, int]
 _SHIFTS = (1, -1, 2, -2)
 
 
-def read_spans(value: Any, caption: str, texts: list[str] | None, repairs: set[str]) -> list[Span]:
+def read_spans(value: JsonValue, caption: str, texts: list[str] | None, repairs: set[str]) -> list[Span]:
     """Return the phrases that `tokens_positive` means. Neighbors separated only by blanks are one phrase.
 
     texts:   the text of the spans, joined or one for each; None if the file does not give it
@@ -34,7 +35,7 @@ def read_spans(value: Any, caption: str, texts: list[str] | None, repairs: set[s
     return joined
 
 
-def _check_inside(value: Any, caption: str, repairs: set[str]) -> Span:
+def _check_inside(value: JsonValue, caption: str, repairs: set[str]) -> Span:
     """Return the pair if it contains text of the caption. An end up to two characters behind the caption is
     repaired.
     """

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from pipelines.exchange.gold.account import ImportAccount, RecordError, contained_code, is_encodable
 from pipelines.exchange.gold.box_frames import Frame, make_frame
@@ -21,13 +22,14 @@ from pipelines.exchange.gold.category_prompt import (
     is_readable,
     normalize_name,
 )
-from pipelines.exchange.gold.coco_store import CocoStore, has_same_type, id_text
+from pipelines.exchange.gold.coco_store import CocoStore, JsonObject, has_same_type, id_text
 from pipelines.exchange.gold.importer import Importer, ImportOption
 from pipelines.exchange.gold.off_by_one import OffByOneCheck
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import check_split, find_file_name, is_crowd
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
 from schemas.errors import ConfigError
+from schemas.rows import ViewRow
 
 _FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")
 
@@ -38,7 +40,7 @@ class CocoReader:
     def __init__(self, path: Path, options: ImportOptions, account: ImportAccount) -> None:
         self._path, self._options, self._account = path, options, account
         self.exhaustive = True
-        self.facts: dict[str, Any] = {}
+        self.facts: dict[str, JsonValue] = {}
         self._off_by_one = OffByOneCheck({})
 
     @property
@@ -47,7 +49,7 @@ class CocoReader:
         found = self._off_by_one.describe_category_problem()
         return [] if found is None else [f"{self._path.name}: {found}"]
 
-    def rows(self) -> Iterator[dict[str, Any]]:
+    def rows(self) -> Iterator[ViewRow]:
         """Yield one row per image in the order of the file. Raises ConfigError for a file without categories."""
         with CocoStore(self._path, self._account) as file:
             self._names = _read_categories(file.rest["categories"], self._path)
@@ -74,9 +76,7 @@ class CocoReader:
                 else:
                     yield row
 
-    def _build_row(
-        self, builder: RowBuilder, image: dict[str, Any], annotations: list[dict[str, Any]]
-    ) -> dict[str, Any]:
+    def _build_row(self, builder: RowBuilder, image: JsonObject, annotations: list[JsonObject]) -> ViewRow:
         name = find_file_name(image)
         check_split(self._options, name, image["id"])
         frame = make_frame(image, name, self._options.images)
@@ -100,7 +100,7 @@ class CocoReader:
         )
 
     def _read_positives(
-        self, image: Mapping[str, Any], annotations: list[dict[str, Any]], frame: Frame
+        self, image: Mapping[str, JsonValue], annotations: list[JsonObject], frame: Frame
     ) -> tuple[dict[str, GoldPhrase], UnknownClasses]:
         found: dict[str, GoldPhrase] = {}
         unknown = UnknownClasses()
@@ -122,7 +122,7 @@ class CocoReader:
             self._account.keep("annotations", annotation.get("id"), repairs)
         return found, unknown
 
-    def _find_category(self, annotation: Mapping[str, Any], repairs: set[str]) -> str:
+    def _find_category(self, annotation: Mapping[str, JsonValue], repairs: set[str]) -> str:
         key = id_text(annotation.get("category_id"))
         self._off_by_one.add(key, None)
         if key is None or key not in self._names:
@@ -133,7 +133,7 @@ class CocoReader:
 
     def _build_prompt(
         self,
-        image: Mapping[str, Any],
+        image: Mapping[str, JsonValue],
         positives: dict[str, GoldPhrase],
         refused: UnknownClasses,
         lists: Mapping[str, list[str]],
@@ -156,7 +156,7 @@ class CocoReader:
             order = [name for name in self._all if name in listed]
         return build_prompt([*order, *unsure], positives, absent, unknown)
 
-    def _read_names(self, image: Mapping[str, Any], field: str) -> list[str]:
+    def _read_names(self, image: Mapping[str, JsonValue], field: str) -> list[str]:
         """Return the names of a federated list. An id without a category is ignored."""
         value = image.get(field, [])
         if not isinstance(value, list):
@@ -169,7 +169,7 @@ class CocoReader:
         return dict(self._names)
 
 
-def _read_categories(categories: list[Any], path: Path) -> dict[str, str]:
+def _read_categories(categories: list[JsonValue], path: Path) -> dict[str, str]:
     names: dict[str, str] = {}
     for category in categories:
         key = id_text(category.get("id")) if isinstance(category, dict) else None
@@ -193,7 +193,7 @@ def _read_categories(categories: list[Any], path: Path) -> dict[str, str]:
     return names
 
 
-def _read_frequencies(categories: list[Any]) -> dict[str, list[str]]:
+def _read_frequencies(categories: list[JsonValue]) -> dict[str, list[str]]:
     """Return LVIS's frequency letters with the names that have them."""
     found: dict[str, list[str]] = {}
     for category in categories:
@@ -202,7 +202,7 @@ def _read_frequencies(categories: list[Any]) -> dict[str, list[str]]:
     return found
 
 
-def _read_licenses(items: list[Any]) -> dict[str, str]:
+def _read_licenses(items: list[JsonValue]) -> dict[str, str]:
     rows = [item for item in items if isinstance(item, dict) and id_text(item.get("id"))]
     names = {str(id_text(row["id"])): str(row.get("name") or row.get("url") or "")[:300] for row in rows}
     return {key: name for key, name in names.items() if is_encodable(name)}
@@ -213,7 +213,7 @@ def _id_order(key: str) -> tuple[int, str]:
     return (int(key), "") if key.removeprefix("-").isdecimal() and len(key) < 19 else (2**63, key)
 
 
-def _make_meta(image: Mapping[str, Any], not_exhaustive: list[str]) -> dict[str, Any]:
+def _make_meta(image: Mapping[str, JsonValue], not_exhaustive: list[str]) -> JsonObject:
     meta = {"coco_image_id": image["id"], **{f: image[f] for f in _FEDERATED if f in image}}
     return {**meta, "not_exhaustive": not_exhaustive} if not_exhaustive else meta
 

@@ -13,7 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from engine.reading.user_text import read_text
 from pipelines.exchange.gold.account import ImportAccount, RecordError, contained_code, is_encodable
@@ -24,6 +25,7 @@ from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import check_split, read_caption
 from pipelines.exchange.gold.rows import DroppedSpan, GoldPhrase, RowBuilder, find_head
 from schemas.errors import NotFound
+from schemas.rows import ViewRow
 
 MAX_FILE_BYTES = 1_000_000
 NOT_VISUAL = "0"
@@ -49,9 +51,9 @@ class FlickrReader:
 
     def __init__(self, path: Path, options: ImportOptions, account: ImportAccount) -> None:
         self._path, self._options, self._account = path, options, account
-        self.facts: dict[str, Any] = {"mentions": 0, "not_visual": 0, "without_box": 0}
+        self.facts: dict[str, JsonValue] = {"mentions": 0, "not_visual": 0, "without_box": 0}
 
-    def rows(self) -> Iterator[dict[str, Any]]:
+    def rows(self) -> Iterator[ViewRow]:
         """Yield one row per caption: images by number, captions in the file's order. Raises NotFound without
         sentences.
         """
@@ -65,7 +67,7 @@ class FlickrReader:
 
     def _iter_image_rows(
         self, builder: RowBuilder, file: Path, unrelated: frozenset[tuple[str, int]]
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[ViewRow]:
         self._account.count("images")
         name, lines = f"{file.stem}.jpg", []
         try:
@@ -150,7 +152,7 @@ class FlickrReader:
         mentions: Sequence[Mention],
         boxes: Mapping[str, list[Box]],
         unknown: set[str],
-    ) -> dict[str, Any]:
+    ) -> ViewRow:
         seen = [mention for mention in mentions if mention.chain != NOT_VISUAL]
         phrases = [
             GoldPhrase(

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from pipelines.exchange.gold.account import ImportAccount, RecordError, contained_code
 from pipelines.exchange.gold.box_frames import Frame, make_frame
 from pipelines.exchange.gold.boxes import read_box
-from pipelines.exchange.gold.coco_store import CocoStore, has_same_type
+from pipelines.exchange.gold.coco_store import CocoStore, JsonObject, has_same_type
 from pipelines.exchange.gold.importer import Importer
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import (
@@ -26,6 +27,7 @@ from pipelines.exchange.gold.records import (
 )
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
 from pipelines.exchange.gold.spans import Span, read_spans
+from schemas.rows import ViewRow
 
 _KEPT = ("dataset_name", "data_source", "original_img_id", "sentence_id", "tokens_positive_eval")
 
@@ -39,9 +41,9 @@ class MdetrReader:
 
     def __init__(self, path: Path, options: ImportOptions, account: ImportAccount) -> None:
         self._path, self._options, self._account = path, options, account
-        self.facts: dict[str, Any] = {}
+        self.facts: dict[str, JsonValue] = {}
 
-    def rows(self) -> Iterator[dict[str, Any]]:
+    def rows(self) -> Iterator[ViewRow]:
         """Yield one row per image record (one caption each), in the order of the file."""
         builder = RowBuilder(self._options.images_url)
         with CocoStore(self._path, self._account) as file:
@@ -59,9 +61,7 @@ class MdetrReader:
                 else:
                     yield row
 
-    def _build_row(
-        self, builder: RowBuilder, image: dict[str, Any], annotations: list[dict[str, Any]]
-    ) -> dict[str, Any]:
+    def _build_row(self, builder: RowBuilder, image: JsonObject, annotations: list[JsonObject]) -> ViewRow:
         name = find_file_name(image)
         check_split(self._options, name, image["id"], image.get("original_img_id"))
         caption, caption_repairs = read_caption(image.get("caption"))
@@ -78,8 +78,8 @@ class MdetrReader:
 
     def _add_annotation(
         self,
-        annotation: dict[str, Any],
-        image: dict[str, Any],
+        annotation: JsonObject,
+        image: JsonObject,
         caption: str,
         frame: Frame,
         phrases: dict[Span, GoldPhrase],
@@ -104,7 +104,7 @@ class MdetrReader:
         self._account.keep("annotations", annotation.get("id"), repairs)
 
     def _add_evaluation_phrases(
-        self, image: dict[str, Any], caption: str, phrases: dict[Span, GoldPhrase]
+        self, image: JsonObject, caption: str, phrases: dict[Span, GoldPhrase]
     ) -> None:
         """Add phrases that an evaluation asks for and that no box names. They are unresolved."""
         asked = image.get("tokens_positive_eval")

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from engine.reading.user_text import read_json
 from pipelines.exchange.gold.account import ImportAccount, RecordError, contained_code, is_encodable
@@ -34,6 +35,7 @@ from pipelines.exchange.gold.records import check_split, get_phrase, read_captio
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
 from pipelines.exchange.gold.spans import Span, find_phrase, read_spans
 from schemas.errors import ConfigError, SampleRejected
+from schemas.rows import ViewRow
 
 _IMAGE_KEYS = {"open_gd": "filename", "mmdet": "filename", "tao": "file_name"}
 _SCORE = re.compile(r"\s*\([01]?\.\d\d\)$")
@@ -51,10 +53,10 @@ class OdvgReader:
         self._labels = None if options.label_map is None else read_label_map(options.label_map)
         self._all = [] if self._labels is None else list(dict.fromkeys(self._labels.values()))
         self.exhaustive = self._labels is not None
-        self.facts: dict[str, Any] = {"detection": 0, "grounding": 0}
+        self.facts: dict[str, JsonValue] = {"detection": 0, "grounding": 0}
         self._off_by_one = OffByOneCheck(self._labels or {})
 
-    def rows(self) -> Iterator[dict[str, Any]]:
+    def rows(self) -> Iterator[ViewRow]:
         """Yield one row per line, in order. Raises NotFound."""
         builder = RowBuilder(self._options.images_url)
         for number, line in iter_lines(self._path):
@@ -82,7 +84,7 @@ class OdvgReader:
         return [] if found is None else [f"--label-map {self._options.label_map}: {found}"]
 
     @staticmethod
-    def _list_regions(line: Mapping[str, Any] | SampleRejected) -> list[Any]:
+    def _list_regions(line: Mapping[str, JsonValue] | SampleRejected) -> list[JsonValue]:
         if isinstance(line, SampleRejected):
             return []
         for part, field in (("detection", "instances"), ("grounding", "regions")):
@@ -91,7 +93,7 @@ class OdvgReader:
                 return list(content[field])
         return []
 
-    def _build_row(self, builder: RowBuilder, line: Mapping[str, Any], number: int) -> dict[str, Any]:
+    def _build_row(self, builder: RowBuilder, line: Mapping[str, JsonValue], number: int) -> ViewRow:
         name = self._find_image_name(line)
         check_split(self._options, name)
         frame = make_frame(line, name, self._options.images)
@@ -106,7 +108,7 @@ class OdvgReader:
         known = {"not_exhaustive": partly} if kinds == ["detection"] and partly else {}
         return builder.build(frame, name, caption, phrases, meta={"line": number, **known})
 
-    def _find_image_name(self, line: Mapping[str, Any]) -> str:
+    def _find_image_name(self, line: Mapping[str, JsonValue]) -> str:
         wanted = self._options.dialect
         keys = ("filename", "file_name") if wanted == "auto" else (_IMAGE_KEYS[wanted],)
         name = next((line[key] for key in keys if isinstance(line.get(key), str) and line[key]), None)
@@ -115,7 +117,7 @@ class OdvgReader:
         return str(name)
 
     def _read_detection(
-        self, content: Mapping[str, Any], frame: Frame, name: str, number: int
+        self, content: Mapping[str, JsonValue], frame: Frame, name: str, number: int
     ) -> tuple[str, list[GoldPhrase], tuple[str, ...]]:
         positives: dict[str, GoldPhrase] = {}
         refused_of = UnknownClasses()
@@ -163,7 +165,7 @@ class OdvgReader:
             }
         )
 
-    def _find_category(self, item: Mapping[str, Any], repairs: set[str]) -> str:
+    def _find_category(self, item: Mapping[str, JsonValue], repairs: set[str]) -> str:
         label, category = item.get("label"), item.get("category")
         named = (
             normalize_name(category)
@@ -191,7 +193,7 @@ class OdvgReader:
         return self._labels[key]
 
     def _read_grounding(
-        self, content: Mapping[str, Any], frame: Frame, name: str, number: int
+        self, content: Mapping[str, JsonValue], frame: Frame, name: str, number: int
     ) -> tuple[str, list[GoldPhrase], tuple[str, ...]]:
         self.exhaustive = False
         caption, caption_repairs = read_caption(content.get("caption"))
@@ -216,7 +218,7 @@ class OdvgReader:
 
     def _read_region_spans(
         self,
-        item: Mapping[str, Any],
+        item: Mapping[str, JsonValue],
         caption: str,
         placed: dict[str, Span],
         phrases: Mapping[Span, GoldPhrase],
@@ -254,7 +256,7 @@ class OdvgReader:
         return placed[text]
 
 
-def _read_boxes(value: Any, frame: Frame, repairs: set[str]) -> list[Box]:
+def _read_boxes(value: JsonValue, frame: Frame, repairs: set[str]) -> list[Box]:
     many = isinstance(value, list) and bool(value) and all(isinstance(item, list) for item in value)
     return [
         frame.place(read_box(one, "xyxy", frame.width, frame.height, repairs))
@@ -262,14 +264,14 @@ def _read_boxes(value: Any, frame: Frame, repairs: set[str]) -> list[Box]:
     ]
 
 
-def _check_list(content: Mapping[str, Any], field: str) -> list[Any]:
+def _check_list(content: Mapping[str, JsonValue], field: str) -> list[JsonValue]:
     value = content.get(field)
     if not isinstance(value, list):
         raise RecordError("field_missing", f"{field} is {type(value).__name__}, expected a list")
     return value
 
 
-def _check_object(item: Any) -> Mapping[str, Any]:
+def _check_object(item: JsonValue) -> Mapping[str, JsonValue]:
     if not isinstance(item, dict):
         raise RecordError("field_missing", f"{type(item).__name__}, expected an object")
     return item

@@ -27,7 +27,7 @@ from benchmarks.inputs import existing_file
 from pipelines.demo.findings import gains_of, summary_of
 from pipelines.demo.layout import Places
 from pipelines.demo.run import TITLES
-from pipelines.reporting.verdict import JUDGED, sentence
+from pipelines.reporting.verdict import JUDGED, describe_gain
 from pipelines.steps.cache import STEPS
 from schemas.errors import Conflict, NotFound
 
@@ -73,7 +73,7 @@ def results_of(report: Path) -> dict[str, Any]:
 def sentences_of(results: Mapping[str, Any]) -> list[str]:
     """Return the sentences on student and control; report and terminal show the same."""
     gains = gains_of(results["evaluate"])
-    return [sentence(name, gains[name]) for name in JUDGED if name in gains]
+    return [describe_gain(name, gains[name]) for name in JUDGED if name in gains]
 
 
 def printed_block(results: Mapping[str, Any]) -> str:

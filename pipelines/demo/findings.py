@@ -18,10 +18,10 @@ from pipelines.labels.fates import is_kept
 from pipelines.labels.inspect import Rows, draw_rows
 from pipelines.labels.photo import read_photo_bytes
 from pipelines.reporting.data import (
-    Example,
     ExampleBox,
     Histogram,
     Interval,
+    LabelledExample,
     LoopNumbers,
     ModelRow,
     NextCommand,
@@ -31,7 +31,7 @@ from pipelines.reporting.data import (
     TrainingCurve,
 )
 from pipelines.reporting.page import write_report
-from pipelines.reporting.verdict import JUDGED, sentence
+from pipelines.reporting.verdict import JUDGED, describe_gain
 from pipelines.steps.cache import Journal
 from student.training.metrics_log import read_journal
 
@@ -174,7 +174,7 @@ def gains_of(evaluated: Mapping[str, Any]) -> dict[str, Interval]:
     }
 
 
-def examples_of(view_rows: Rows, evidence_rows: Rows, seed: int) -> tuple[Example, ...]:
+def examples_of(view_rows: Rows, evidence_rows: Rows, seed: int) -> tuple[LabelledExample, ...]:
     """Images with at least one kept box, drawn by the seed: kept and dropped regions of the teacher."""
     chosen = {
         (row["unit"], row["index"]): row for row in draw_rows(view_rows, EXAMPLES, seed, with_region=True)
@@ -186,11 +186,11 @@ def examples_of(view_rows: Rows, evidence_rows: Rows, seed: int) -> tuple[Exampl
     )
 
 
-def _example(row: dict[str, Any], view_row: dict[str, Any]) -> Example:
+def _example(row: dict[str, Any], view_row: dict[str, Any]) -> LabelledExample:
     """Kept boxes are the view's, which a policy may have merged; dropped ones are what else the evidence holds."""
     in_view = {_mark(region) for region in view_row["regions"]}
     dropped = (region for region in row["regions"] if _mark(region) not in in_view)
-    return Example(
+    return LabelledExample(
         image=read_photo_bytes(row),
         media_type="image/jpeg",
         width=row["width"],
@@ -269,7 +269,7 @@ def summary_of(places: Places, results: Mapping[str, Any]) -> str:
     gains = gains_of(results["evaluate"])
     lines = [
         table(rows, ["model", "AP", "AP head", "AP tail", "AP50 tail", "Recall@1"]),
-        *(f"student minus control: {sentence(name, gains[name])}" for name in JUDGED if name in gains),
+        *(f"student minus control: {describe_gain(name, gains[name])}" for name in JUDGED if name in gains),
         f"audit: precision {_percent(audit['value'])} [{_percent(audit['low'])}, {_percent(audit['high'])}] "
         f"of {results['audit']['population']} kept boxes, {results['audit']['reviewed']} reviewed",
         f"report: {places.report}",

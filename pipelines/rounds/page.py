@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.reporting.charts import percent
+from pipelines.reporting.charts import format_percent
 from pipelines.reporting.markup import Markup, element
-from pipelines.reporting.page_parts import document, section, write_document
+from pipelines.reporting.rendering import document, section, write_document
 from pipelines.rounds.graph import lineage_picture
 from pipelines.tables import Table
 
@@ -72,7 +72,9 @@ def _facts(found: dict[str, Any]) -> list[str]:
         f"{boxes['pseudo']:.2f} boxes on an image with a box, gold {boxes['gold']:.2f}",
     ]
     decoys = compiled["decoy_false_share"]
-    facts.append("no decoys were asked" if decoys is None else f"{percent(decoys)} of the decoys got a box")
+    facts.append(
+        "no decoys were asked" if decoys is None else f"{format_percent(decoys)} of the decoys got a box"
+    )
     if "audit" not in found:
         facts.append("no audit: nobody looked at these labels")
     elif found["audit"] is None or found["audit"]["precision"]["value"] is None:
@@ -80,8 +82,8 @@ def _facts(found: dict[str, Any]) -> list[str]:
     else:
         one = found["audit"]["precision"]
         facts.append(
-            f"audit: precision {percent(one['value'])}, {percent(one['low'])} to {percent(one['high'])}, "
-            f"by {found['audit']['reviewer']}"
+            f"audit: precision {format_percent(one['value'])}, {format_percent(one['low'])} to "
+            f"{format_percent(one['high'])}, by {found['audit']['reviewer']}"
         )
     return facts
 

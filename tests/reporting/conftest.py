@@ -13,10 +13,10 @@ from PIL import Image, ImageDraw
 from pipelines.audit.report import audit_report, judge_with_truth
 from pipelines.audit.sampling import draw_sample
 from pipelines.reporting.data import (
-    Example,
     ExampleBox,
     Histogram,
     Interval,
+    LabelledExample,
     LoopNumbers,
     ModelRow,
     NextCommand,
@@ -55,7 +55,7 @@ def picture(seed):
         words.append(f"a {name} disc")
     buffer = BytesIO()
     image.save(buffer, "PNG")
-    return Example(
+    return LabelledExample(
         image=buffer.getvalue(),
         media_type="image/png",
         width=96,

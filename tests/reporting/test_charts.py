@@ -14,14 +14,14 @@ from pipelines.reporting.charts import (
     TOP,
     WIDTH,
     Line,
-    bars,
-    histogram,
-    line_chart,
+    draw_bars,
+    draw_histogram,
+    draw_lines,
+    draw_whiskers,
+    format_signed,
     round_ticks,
-    signed,
-    whiskers,
 )
-from pipelines.reporting.examples import example_figure
+from pipelines.reporting.examples import draw_example
 from pipelines.reporting.markup import element, join
 
 
@@ -39,7 +39,7 @@ def test_ticks_are_round_rise_and_lie_within_the_axis(low, span):
 
 
 def test_a_histograms_bars_are_as_high_as_their_counts_and_stack():
-    chart = histogram((1, 3), (1, 0), 0.0, 1.0)
+    chart = draw_histogram((1, 3), (1, 0), 0.0, 1.0)
     kept = re.findall(r'<rect[^>]* y="([\d.]+)" height="([\d.]+)" class="kept"', chart)
     (dropped,) = re.findall(r'<rect[^>]* y="([\d.]+)" height="([\d.]+)" class="dropped"', chart)
 
@@ -51,7 +51,7 @@ def test_a_histograms_bars_are_as_high_as_their_counts_and_stack():
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=20))
 @settings(max_examples=50, deadline=None)
 def test_a_line_stays_in_its_frame_and_ends_where_its_name_stands(ys):
-    chart = line_chart(
+    chart = draw_lines(
         [Line("tail", "first", range(len(ys)), ys)], x_title="x", y_title="y", y_range=(0.0, 1.0), mark=0.5
     )
     points = [
@@ -65,7 +65,7 @@ def test_a_line_stays_in_its_frame_and_ends_where_its_name_stands(ys):
 
 def test_names_of_lines_that_end_together_do_not_overlap():
     lines = [Line(name, "first", (0, 1), (0.0, 0.5)) for name in ("one", "two", "three")]
-    chart = line_chart(lines, x_title="x", y_title="y")
+    chart = draw_lines(lines, x_title="x", y_title="y")
     places = [float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)" class="name', chart)]
 
     assert len(places) == 3 and min(b - a for a, b in zip(places, places[1:], strict=False)) >= 13
@@ -73,34 +73,34 @@ def test_names_of_lines_that_end_together_do_not_overlap():
 
 def test_charts_without_data_or_with_zeros_only_are_still_charts():
     for chart in (
-        line_chart([], x_title="x", y_title="y"),
-        histogram((0,), (0,), 0.0, 1.0),
-        bars([]),
-        bars([("nothing", 0.0, "0")]),
-        whiskers([("unknown", None, 0.0, 1.0)]),
-        line_chart([Line("flat", "first", (3,), (0.0,))], x_title="x", y_title="y"),
+        draw_lines([], x_title="x", y_title="y"),
+        draw_histogram((0,), (0,), 0.0, 1.0),
+        draw_bars([]),
+        draw_bars([("nothing", 0.0, "0")]),
+        draw_whiskers([("unknown", None, 0.0, 1.0)]),
+        draw_lines([Line("flat", "first", (3,), (0.0,))], x_title="x", y_title="y"),
     ):
         assert chart.startswith("<svg") and "nan" not in chart and "inf" not in chart
 
 
 def test_bars_are_as_long_as_their_numbers():
-    widths = numbers(bars([("a", 10.0, "10"), ("b", 5.0, "5")]), "width")
+    widths = numbers(draw_bars([("a", 10.0, "10"), ("b", 5.0, "5")]), "width")
 
     assert widths[0] == pytest.approx(2 * widths[1], abs=0.1)
 
 
 def test_a_whisker_spans_its_interval():
-    low, high = numbers(whiskers([("all", 0.5, 0.25, 0.75)]), "x1")[-1], numbers(
-        whiskers([("all", 0.5, 0.25, 0.75)]), "x2"
+    low, high = numbers(draw_whiskers([("all", 0.5, 0.25, 0.75)]), "x1")[-1], numbers(
+        draw_whiskers([("all", 0.5, 0.25, 0.75)]), "x2"
     )[-1]  # fmt: skip
-    (dot,) = numbers(whiskers([("all", 0.5, 0.25, 0.75)]), "cx")
+    (dot,) = numbers(draw_whiskers([("all", 0.5, 0.25, 0.75)]), "cx")
 
     assert dot == pytest.approx((low + high) / 2, abs=0.1) and high > low
 
 
 def test_an_examples_boxes_stand_where_they_are_and_dropped_ones_are_told_apart(data):
     example = data.examples[0]
-    figure = example_figure(example)
+    figure = draw_example(example)
     kept = [box for box in example.boxes if box.kept]
 
     assert figure.count('class="keep"') == len(kept)
@@ -114,6 +114,6 @@ def test_markup_escapes_text_and_attributes_and_leaves_markup_alone():
     inner = element("b", "<&>")
 
     assert element("p", inner, None, 'a "b"', title='"<>') == (
-        '<p title="&quot;&lt;&gt;"><b>&lt;&amp;&gt;</b>a &quot;b&quot;</p>'
+        '<p title="&#34;&lt;&gt;"><b>&lt;&amp;&gt;</b>a &#34;b&#34;</p>'
     )
-    assert join("<") == "&lt;" and signed(-0.01) == "−1.0"
+    assert join("<") == "&lt;" and format_signed(-0.01) == "−1.0"

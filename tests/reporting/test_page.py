@@ -10,8 +10,8 @@ from PIL import Image
 
 from pipelines.quality.decoys import DecoyNumbers
 from pipelines.reporting.data import Interval
-from pipelines.reporting.page import page, write_report
-from pipelines.reporting.verdict import headline, outcome, sentences
+from pipelines.reporting.page import render_page, write_report
+from pipelines.reporting.verdict import find_outcome, headline, list_sentences
 
 _VOID = {"meta", "img", "br"}
 
@@ -55,7 +55,7 @@ def test_the_page_is_well_formed_and_the_same_data_gives_the_same_bytes(data, tm
 
 
 def test_the_page_needs_nothing_but_itself(data):
-    text = page(data)
+    text = render_page(data)
 
     assert all(address.startswith("data:image/") for address in read(text).addresses)
     assert (
@@ -64,7 +64,7 @@ def test_the_page_needs_nothing_but_itself(data):
 
 
 def test_every_number_of_the_run_is_on_the_page(data):
-    text = read(page(data)).text
+    text = read(render_page(data)).text
 
     for number in ("2,400", "4,512", "18,400", "6,210", "33.0", "+24.0", "+18.0 to +30.0", "−1.0 to +3.0"):
         assert number in text
@@ -92,16 +92,16 @@ def test_the_headline_says_who_won_and_a_loss_is_called_a_loss(data, tail, head,
     }
     judged = data.model_copy(update={"gains": gains})
 
-    assert outcome(judged) == expected
-    assert headline(judged) in page(judged)
-    assert any("a loss" in sentence for sentence in sentences(judged)) == (expected in ("lost", "mixed"))
+    assert find_outcome(judged) == expected
+    assert headline(judged) in render_page(judged)
+    assert any("a loss" in sentence for sentence in list_sentences(judged)) == (expected in ("lost", "mixed"))
 
 
 def test_a_difference_without_a_paired_interval_is_no_claim(data):
     bare = data.model_copy(update={"gains": {}})
 
-    assert outcome(bare) == "open"
-    assert "+24.0 points of AP; without a paired interval this is no claim." in sentences(bare)[0]
+    assert find_outcome(bare) == "open"
+    assert "+24.0 points of AP; without a paired interval this is no claim." in list_sentences(bare)[0]
 
 
 def test_missing_parts_are_left_out_and_missing_numbers_are_blank(data):
@@ -112,7 +112,7 @@ def test_missing_parts_are_left_out_and_missing_numbers_are_blank(data):
             "audit": None, "policy": (), "timings": (), "next_commands": (), "notes": (),
         }
     )  # fmt: skip
-    text = read(page(bare)).text
+    text = read(render_page(bare)).text
 
     assert "The loop" in text and "The audit" not in text and "Training" not in text
     assert "this report makes no claim" in text and "–" in text
@@ -121,7 +121,9 @@ def test_missing_parts_are_left_out_and_missing_numbers_are_blank(data):
 def test_a_hostile_caption_is_text(data):
     hostile = '"><script>alert(1)</script></svg>\u202e\x00\ud800 & <b>'
     example = data.examples[0].model_copy(update={"caption": hostile})
-    text = page(data.model_copy(update={"examples": (example,), "title": hostile, "notes": (hostile,)}))
+    text = render_page(
+        data.model_copy(update={"examples": (example,), "title": hostile, "notes": (hostile,)})
+    )
 
     assert "<script" not in text and "<b>" not in text and "\x00" not in text
     text.encode("utf-8")
@@ -164,9 +166,9 @@ def test_decoys_are_shown_with_what_they_are_worth(data):
     seen = {"asked": 40, "with_box": 6, "share": 0.15, "low": 0.07, "high": 0.29}
     found = {"min_score": 0.4, "images": 10, "not_asked": 0, "all": seen, "by_frequency": {"4-7": seen}}
 
-    shown = page(data.model_copy(update={"decoys": DecoyNumbers.model_validate(found)}))
+    shown = render_page(data.model_copy(update={"decoys": DecoyNumbers.model_validate(found)}))
 
     assert (
         "6 with a box at or above 0.4" in shown and "not known to be" in shown and "in 4-7 captions" in shown
     )
-    assert "not known to be" not in page(data), "a round without decoys says nothing of them"
+    assert "not known to be" not in render_page(data), "a round without decoys says nothing of them"

@@ -65,7 +65,7 @@ def page(open_page, sample, store):
 
 @pytest.fixture
 def said(tmp_path):
-    """What the reviewer said so far: `{position: verdict}`."""
+    """Return the reviewer's verdicts so far: `{position: verdict}`."""
 
     def said(sample):
         given = VerdictStore(tmp_path / "verdicts.db", sample).list_verdicts("ann")
@@ -80,7 +80,7 @@ def wait_for(page, position):
 
 
 def picture(page, name):
-    """A screenshot, where the environment asks for them."""
+    """Take a screenshot if the environment asks for it."""
     if folder := os.environ.get("GROUNDSWELL_SCREENSHOTS"):
         page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
@@ -178,8 +178,8 @@ function look() {
   const [image, box] = ["#image", "rect.over"].map((name) => document.querySelector(name));
   if (!image || !image.checkVisibility() || !image.naturalWidth || !box.checkVisibility()) return null;
   canvas.drawImage(image, 0, 0, 1, 1);
-  const colour = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
-  return {colour, caption: document.querySelector("#caption").textContent, x: Number(box.getAttribute("x"))};
+  const color = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  return {color, caption: document.querySelector("#caption").textContent, x: Number(box.getAttribute("x"))};
 }
 requestAnimationFrame(function frame() {
   const now = look();
@@ -194,7 +194,7 @@ window.fetch = (path, options) => {
 """
 
 
-def colour_of(region):
+def color_of(region):
     with Image.open(region.pixels.url) as picture:
         return list(picture.getpixel((0, 0)))
 
@@ -220,7 +220,7 @@ def test_every_verdict_is_on_the_item_that_was_painted_when_the_key_fell(
 
     sent = page.evaluate("sent")
     wanted = [
-        {"colour": colour_of(region), "caption": region.caption, "x": region.box[0]}
+        {"color": color_of(region), "caption": region.caption, "x": region.box[0]}
         for region in sample.regions
     ]
     assert [one["position"] for one in sent] == list(range(9)) == list(said(sample))

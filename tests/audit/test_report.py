@@ -28,7 +28,7 @@ def view_row(index, box, score, *, root="dog", caption="a dog", **region):
 
 
 def tiny_world(tmp_path, n=40):
-    """A view whose first three quarters have the right box, and its truth."""
+    """Make a view whose first three quarters have the right box, and its truth."""
     right, wrong = (10, 10, 50, 50), (60, 60, 90, 90)
     rows = [view_row(i, right if i < 0.75 * n else wrong, 0.9 - 0.8 * i / n) for i in range(n)]
     truth = [view_row(i, (12, 10, 50, 52), 1.0, origin="human") for i in range(n)]

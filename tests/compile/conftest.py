@@ -71,7 +71,7 @@ def _row(unit: str, index: int, regions: list[tuple]) -> dict:
 
 
 def put_snapshot(store: Store, version: int, entries: list[SnapshotEntry], planned: int) -> Snapshot:
-    """A snapshot of entries as they are, added up by nobody."""
+    """Write a snapshot of entries as they are. Nothing checks their sums."""
     digest = SetDigest().add((entry.unit, entry.rows_digest) for entry in entries)
     segments = (write_segment(store, entries, version),)
     snapshot = Snapshot(

@@ -6,7 +6,7 @@ CAPTION = "ein Hund 🐕 und a café"
 
 
 def make_row(index: int, regions: list[dict], shard: str = "s3://a/web/00000.tar") -> dict:
-    """A row of a view with two phrases of its caption, a decoy and a dropped phrase."""
+    """Return a row of a view with two phrases of its caption, a decoy and a dropped phrase."""
     common = {"kind": "chunk", "groundable": True, "truncated": False}
     phrases = [
         {"begin": 0, "end": 10, "text": "ein Hund 🐕", "root": "Hund", **common},
@@ -34,7 +34,7 @@ def make_row(index: int, regions: list[dict], shard: str = "s3://a/web/00000.tar
 
 
 def make_region(phrase: int = 0, score: float = 0.7, **changed: object) -> dict:
-    """A region of the row's phrase."""
+    """Return a region of the row's phrase."""
     box = {"x0": 1.1, "y0": 2.0, "x1": 30.3, "y1": 40.0}
     extra = {"class_score": None, "quality": None, "pass_index": 0, "weight": 1.0, "fate": "positive"}
     return {"phrase": phrase, **box, "score": score, **extra, "origin": "teacher", **changed}

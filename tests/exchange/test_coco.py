@@ -27,7 +27,7 @@ def _write(tmp_path: Path, rows: list[dict]) -> str:
 
 
 def _export(rows: list[dict], rejected: int = 0) -> tuple[dict, ExportReport]:
-    """The COCO file of rows, and the report of what it cannot hold."""
+    """Return the COCO file of rows, and the report of what it cannot represent."""
     exporter = EXPORTERS.load("coco")
     exported = ExportedRows(rows, exporter.represents, rejected)
     coco = make_coco(exported)

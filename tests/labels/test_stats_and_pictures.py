@@ -157,7 +157,7 @@ def test_a_table_lines_numbers_up_to_the_right() -> None:
 # pictures
 
 
-def test_each_box_is_drawn_in_its_phrases_colour_where_the_row_says() -> None:
+def test_each_box_is_drawn_in_its_phrases_color_where_the_row_says() -> None:
     row = _row(0, None, [ONE, TWO])
 
     picture = np.asarray(draw_picture(row, np.full((HEIGHT, WIDTH, 3), 40, dtype=np.uint8)))

@@ -23,7 +23,7 @@ POOL = DecoyPool(counts={"bee": 1, "kite": 5}, asked=("bee", "kite"))
 
 
 def row(*decoys: tuple[str, float | None], asked: bool = True) -> dict[str, Any]:
-    """A row with one phrase of its own and decoys with the score of their box, None for no box."""
+    """Make a row with one phrase of its own and decoys with the score of their box, None for no box."""
     own = {"kind": "chunk", "root": "dog", "groundable": True}
     phrases = [own, *({"kind": "decoy", "root": noun, "groundable": asked} for noun, _ in decoys)]
     regions = [{"phrase": n, "score": score} for n, (_, score) in enumerate(decoys, 1) if score is not None]

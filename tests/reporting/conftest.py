@@ -28,7 +28,7 @@ from pipelines.reporting.data import (
     TrainingCurve,
 )
 
-COLOURS = {"red": (200, 40, 60), "teal": (20, 140, 140), "yellow": (235, 195, 40), "violet": (120, 70, 190)}
+COLORS = {"red": (200, 40, 60), "teal": (20, 140, 140), "yellow": (235, 195, 40), "violet": (120, 70, 190)}
 
 
 def around(value, reach=0.03):
@@ -36,15 +36,15 @@ def around(value, reach=0.03):
 
 
 def picture(seed):
-    """A small scene with three discs, and boxes around them."""
+    """Draw a small scene with three discs, and boxes around them."""
     chance = random.Random(seed)
     shade = chance.randrange(60, 230)
     image = Image.new("RGB", (96, 96), (shade, 200, 240 - shade // 2))
     draw = ImageDraw.Draw(image)
     boxes, words = [], []
-    for number, (name, colour) in enumerate(chance.sample(sorted(COLOURS.items()), 3)):
+    for number, (name, color) in enumerate(chance.sample(sorted(COLORS.items()), 3)):
         x, y, side = 4 + 30 * number, chance.randrange(8, 55), chance.randrange(20, 30)
-        draw.ellipse((x, y, x + side, y + side), fill=colour)
+        draw.ellipse((x, y, x + side, y + side), fill=color)
         score = chance.uniform(0.3, 0.8)
         boxes.append(
             ExampleBox(text=f"a {name} disc", box=(x, y, x + side, y + side), score=score, kept=score >= 0.4)
@@ -88,7 +88,7 @@ def models(tail=(0.08, 0.09, 0.33), head=(0.58, 0.66, 0.67)):
 
 
 def audit_findings():
-    """A real audit of a made-up view: what a review would hand over, in its own form."""
+    """Make a real audit of a made-up view."""
     chance = random.Random(1)
     phrase = {"begin": 0, "end": 10, "text": "a red disc", "root": "disc", "kind": "chunk"}
     rows = [

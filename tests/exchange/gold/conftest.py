@@ -22,7 +22,7 @@ Imported = tuple[GoldReport, list[dict[str, Any]]]
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a JPEG under `images/`."""
+    """Write a JPEG under `images/`."""
 
     def write(name: str = "one.jpg", width: int = 64, height: int = 48, orientation: int = 1) -> Path:
         path = tmp_path / "images" / name
@@ -37,7 +37,7 @@ def picture(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def imported(tmp_path: Path) -> Callable[..., Imported]:
-    """Imports a JSON value, text, or a path; images come from `images/` where there is such a folder."""
+    """Import a JSON value, text, or a path. Images come from `images/` if there is such a folder."""
 
     def run(format: str, content: Any, **options: Any) -> Imported:
         path = content if isinstance(content, Path) else tmp_path / "gold-file"
@@ -56,7 +56,7 @@ def imported(tmp_path: Path) -> Callable[..., Imported]:
 
 
 def lines(*records: Any) -> str:
-    """Records as JSON lines."""
+    """Return records as JSON lines."""
     return "".join(json.dumps(record) + "\n" for record in records)
 
 

@@ -89,7 +89,7 @@ def places(value: Any, path: tuple = ()) -> list[tuple]:
 
 @st.composite
 def changed(draw: st.DrawFn, base: Any) -> Any:
-    """The value with one to three of its places replaced, taken away or doubled."""
+    """Replace, remove or double one to three places of the value."""
     value = copy.deepcopy(base)
     for _ in range(draw(st.integers(1, 3))):
         *way, last = draw(st.sampled_from(places(value) or [("images",)]))

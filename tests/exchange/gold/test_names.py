@@ -11,7 +11,7 @@ from schemas.errors import ConfigError
 
 
 def coco(category: str, *file_names: str) -> dict:
-    """A dog in one.jpg, and images that nothing is said of."""
+    """Make a file with a dog in one.jpg, and images without annotations."""
     names = ["one.jpg", *file_names]
     return {
         "images": [{"id": n, "file_name": name, "width": 64, "height": 48} for n, name in enumerate(names)],

@@ -18,7 +18,7 @@ from pipelines.compile.gold_mask import GoldBox
 from pipelines.compile.policy import FLOOR, Policy
 from pipelines.compile.region_batch import Flags, Indices, RegionBatch
 from pipelines.compile.rule import BoxRule, Decision, Decisions_R, RegionRule, SampleRule, SoftenedBy
-from pipelines.compile.rules import ordered_rules
+from pipelines.compile.rules import list_rules
 from pipelines.compile.view_row import DROPPED, IGNORED, KEPT, make_view_rows
 from schemas.rows import EvidenceRow, ViewRow
 
@@ -66,7 +66,7 @@ def apply_policy(
     removals: list[_Removal] = []
     numbers: Counter[str] = Counter()
     merged = 0
-    for rule in ordered_rules():
+    for rule in list_rules():
         left = batch.take(kept)
         if isinstance(rule, RegionRule):
             if rule.count is not None:
@@ -86,7 +86,7 @@ def apply_policy(
     has_box_N = np.zeros(len(rows), dtype=bool)
     has_box_N[batch.row_R[kept]] = True
     in_view_N = np.ones(len(rows), dtype=bool)
-    for rule in ordered_rules():
+    for rule in list_rules():
         if isinstance(rule, SampleRule):
             in_view_N &= rule.apply(has_box_N, policy)
     view_rows = make_view_rows(rows, batch, decided_R, policy)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.compile.rules import ordered_rules
+from pipelines.compile.rules import list_rules
 from pipelines.compile.weights import Calibration, Share, WeightRule
 from schemas.digests import digest_of
 from schemas.errors import ConfigError
@@ -50,7 +50,7 @@ else:
     # Pydantic lists the fields of the last base first.
     RuleFields = type(LaterSettings)(
         "RuleFields",
-        tuple(dict.fromkeys(rule.fields for rule in reversed(ordered_rules()))),
+        tuple(dict.fromkeys(rule.fields for rule in reversed(list_rules()))),
         {"__module__": __name__, "__doc__": "Settings of all rules."},
     )
 
@@ -145,7 +145,7 @@ class Policy(RuleFields):
     def digest(self) -> str:
         """Return `sha256:<hex>` of `identity` and of the version of each rule that is used and above 1."""
         versions = {
-            rule.name: rule.version for rule in ordered_rules() if rule.version > 1 and rule.is_used(self)
+            rule.name: rule.version for rule in list_rules() if rule.version > 1 and rule.is_used(self)
         }
         return digest_of({**self.identity(), **({"rules": versions} if versions else {})})
 
@@ -161,7 +161,7 @@ class Policy(RuleFields):
         """Raise ConfigError if the policy asks for regions that evidence with these settings does not hold."""
         lost = [
             violation
-            for rule in ordered_rules()
+            for rule in list_rules()
             for limit in rule.limits
             if (violation := limit.describe_violation(self, evidence))
         ]

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from pipelines.compile.apply import CompiledRows
 from pipelines.compile.rules import rule_meanings
-from pipelines.labels.fates import is_kept, kept_regions
+from pipelines.labels.fates import find_kept_regions, is_kept
 from pipelines.labels.score_bins import SCORE_BINS, bin_names, score_bin
 from pipelines.quality.decoys import DecoyCounter, DecoyNumbers
 from pipelines.tables import Report, Table, share
@@ -181,7 +181,7 @@ class CompileCounter:
                 self._phrases.update(phrase["fate"] for phrase in view_row["phrases"])
 
     def _add_view_row(self, row: ViewRow) -> None:
-        kept = kept_regions(row)
+        kept = find_kept_regions(row)
         ignored = (region for region in row["regions"] if not is_kept(region))
         self._to_ignore.update(score_bin(region["score"]) for region in ignored)
         self._view.update(score_bin(region["score"]) for region in kept)

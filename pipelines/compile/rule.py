@@ -36,6 +36,15 @@ def drop(flags_R: Flags) -> Decisions_R:
     return np.where(flags_R, Decision.DROP, Decision.KEEP).astype(np.int8)
 
 
+def drop_all_but_best(batch: RegionBatch, most: int | None) -> Decisions_R:
+    """Drop all but the `most` best regions of each phrase. Ties go to the earlier region; None keeps all."""
+    flags_R = np.zeros(len(batch), dtype=bool)
+    if most is not None:
+        for own in batch.iter_phrases():
+            flags_R[own[np.argsort(-batch.scores_R[own], kind="stable")[most:]]] = True
+    return drop(flags_R)
+
+
 class SoftenedBy(Enum):
     """Values of `ignore_score` under which a dropped region stays as one to ignore."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.compile.rule import BoxRule, RegionRule, Rule, SoftenedBy
-from pipelines.compile.rules import ordered_rules
+from pipelines.compile.rules import list_rules
 
 _SOFTENED = {
     SoftenedBy.NOTHING: "none",
@@ -16,7 +16,7 @@ def rules_table() -> str:
     """Return the table as Markdown, in the order in which the rules run."""
     rows = [
         f"| {rule.order} | `{rule.name}` | {_list_fields(rule)} | {rule.meaning} | {_softening(rule)} |"
-        for rule in ordered_rules()
+        for rule in list_rules()
     ]
     head = (
         "| order | rule | fields | meaning | stays as ignore with `ignore_score` |",

@@ -53,7 +53,7 @@ def export_labels(
     """
     exporter = EXPORTERS.load(format)
     labels = open_labels(url, storage)
-    rows = ExportedRows(labels.rows(), exporter.represents, sum(1 for _ in labels.rejected()))
+    rows = ExportedRows(labels.rows(), exporter.represents, sum(1 for _ in labels.rejections()))
     file = exporter.encode(labels, rows)
     folder, _, name = absolute_url(str(to)).rpartition("/")
     open_store(folder or "/", storage).put(name, file.content)

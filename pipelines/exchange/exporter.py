@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from pipelines.labels.fates import is_kept, kept_regions
+from pipelines.labels.fates import find_kept_regions, is_kept
 
 if TYPE_CHECKING:
     from pipelines.labels.open_any import Labels
@@ -99,7 +99,7 @@ class ExportedRows:
             self.images_without_region += not labels
             self.annotations += len(regions)
             self.ignore += len(regions) - labels
-            seen = {region["phrase"] for region in kept_regions(row)}
+            seen = {region["phrase"] for region in find_kept_regions(row)}
             self._lose(Detail.PHRASES_WITHOUT_REGION, len(row["phrases"]) - len(seen))
             self._lose(Detail.DROPPED_PHRASES, len(row["dropped_phrases"] or ()))
             yield {**row, "regions": regions}

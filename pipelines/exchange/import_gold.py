@@ -17,8 +17,8 @@ from engine.settings import StorageSettings
 from engine.views import ViewManifest, refuse_another_view, write_view
 from pipelines.exchange.gold.account import AccountReport, ImportAccount
 from pipelines.exchange.gold.import_report import GoldReport
-from pipelines.exchange.gold.importer import Importer, ImportOption
 from pipelines.exchange.gold.options import ImportOptions
+from pipelines.exchange.importer import Importer, ImportOption
 from pipelines.exchange.importers import IMPORTERS
 from schemas.digests import digest_of_many, sha256_hex
 from schemas.errors import ConfigError, GroundswellError, NotFound

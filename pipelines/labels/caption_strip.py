@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pipelines.labels.fates import CLASS_ONLY, IGNORE, LabelRow, count_fate, kept_regions
+from pipelines.labels.fates import CLASS_ONLY, IGNORE, LabelRow, count_fate, find_kept_regions
 from pipelines.labels.strokes import MEANINGS, PATTERNS, Color, draw_line
 from schemas.rows import PhraseRow
 
@@ -28,7 +28,7 @@ def draw_caption_strip(row: LabelRow, colors: dict[int, Color], width: int, not_
     If a box has a broken line, a legend explains it. colors: by phrase; not_drawn: number of regions that the picture
     omits.
     """
-    kept = {region["phrase"] for region in kept_regions(row)}
+    kept = {region["phrase"] for region in find_kept_regions(row)}
     fates = {str(region.get("fate", "positive")) for region in row["regions"]}
     legend = [fate for fate in MEANINGS if fate in fates | {"positive"}] if fates & PATTERNS.keys() else []
     legend_px = FOOT_PX + 12 if legend else 0
@@ -85,7 +85,7 @@ def one_line(text: str) -> str:
 
 def _format_footer(row: LabelRow, not_drawn: int) -> str:
     shard = row["shard"].rstrip("/").rsplit("/", 1)[-1]
-    kept, regions = kept_regions(row), row["regions"]
+    kept, regions = find_kept_regions(row), row["regions"]
     found = {region["phrase"] for region in kept}
     size = f"{row['width']} × {row['height']} px"
     parts = [f"{shard}/{row['key']}", size, _format_count(len(kept), "box", "boxes")]

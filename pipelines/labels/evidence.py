@@ -51,7 +51,7 @@ class Evidence:
                 )
             yield from rows_of(table, EvidenceRow)
 
-    def rejected(self) -> Iterator[RejectionRow]:
+    def rejections(self) -> Iterator[RejectionRow]:
         """Yield rejection rows in the same order."""
         for entry in snapshot_entries(self.store, self.snapshot):
             yield from rows_of(read_rejections(self.store, entry), RejectionRow)

@@ -19,10 +19,10 @@ def is_kept(region: RegionRow) -> bool:
 
 
 @overload
-def kept_regions(row: ViewRow) -> list[ViewRegionRow]: ...
+def find_kept_regions(row: ViewRow) -> list[ViewRegionRow]: ...
 @overload
-def kept_regions(row: EvidenceRow) -> list[RegionRow]: ...
-def kept_regions(row: LabelRow) -> list[ViewRegionRow] | list[RegionRow]:
+def find_kept_regions(row: EvidenceRow) -> list[RegionRow]: ...
+def find_kept_regions(row: LabelRow) -> list[ViewRegionRow] | list[RegionRow]:
     """Return the regions of a row that are labels."""
     return [region for region in row["regions"] if is_kept(region)]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import Field
 
 from engine.settings import StorageSettings
-from pipelines.labels.fates import LabelRow, kept_regions
+from pipelines.labels.fates import LabelRow, find_kept_regions
 from pipelines.labels.open_any import open_labels
 from pipelines.labels.photo import read_photo
 from pipelines.labels.picture import draw_picture, make_contact_sheet
@@ -82,7 +82,7 @@ def draw_samples(
 
 def draw_rows(rows: Rows, n: int, seed: int, with_region: bool) -> list[LabelRow]:
     """Return `n` rows in index order. They depend on the seed and on each row's name, not on the order of the rows."""
-    drawable = (row for row in rows if not with_region or kept_regions(row))
+    drawable = (row for row in rows if not with_region or find_kept_regions(row))
     drawn = heapq.nsmallest(
         n, drawable, key=lambda row: hashlib.sha256(f"{seed}/{_name_sample(row)}".encode()).digest()
     )

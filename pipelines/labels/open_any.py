@@ -23,7 +23,7 @@ class Labels:
     digest: str
     provenance: dict[str, Any]
     rows: Callable[[], Iterator[LabelRow]]
-    rejected: Callable[[], Iterator[RejectionRow]]
+    rejections: Callable[[], Iterator[RejectionRow]]
     decoys: DecoyCounter | None = None
     """Counts decoys at the least score that the evidence kept; views hold none of their boxes."""
 
@@ -37,4 +37,6 @@ def open_labels(url: str, storage: StorageSettings | None = None) -> Labels:
     evidence = open_evidence(url, storage)
     provenance = {"score_kind": evidence.score_kind, "evidence": evidence.settings.model_dump()}
     decoys = DecoyCounter(evidence.settings.min_score, evidence.pool)
-    return Labels("evidence", evidence.snapshot.digest, provenance, evidence.rows, evidence.rejected, decoys)
+    return Labels(
+        "evidence", evidence.snapshot.digest, provenance, evidence.rows, evidence.rejections, decoys
+    )

@@ -39,7 +39,7 @@ def describe_caption(caption: str, found: FoundPhrases, budget: Budget) -> dict[
 def format_caption(caption: str, found: FoundPhrases, budget: Budget, color: bool) -> str:
     """Return the caption with `[phrases]` and `{dropped ones}` marked, each dropped one's reason, and the prompts."""
     paint = _make_painter(color)
-    lines = [_mark(caption, found, paint)]
+    lines = [mark_caption(caption, found, codes=False, paint=paint)]
     lines += [
         f"  {phrase.kind} {paint(phrase.text, _GREEN)}, about {phrase.root!r}"
         for phrase in found.phrases
@@ -53,12 +53,18 @@ def _make_painter(color: bool) -> Callable[[str, str], str]:
     return lambda text, code: f"{code}{text}{_OFF}" if color else text
 
 
-def mark_caption(caption: str, found: FoundPhrases, codes: bool = True) -> str:
-    """Return the caption with `[phrases]` and `{dropped ones: CODE}` marked in place."""
-    return _mark(caption, found, _make_painter(False), codes)
+def mark_caption(
+    caption: str,
+    found: FoundPhrases,
+    *,
+    codes: bool = True,
+    paint: Callable[[str, str], str] = lambda text, _: text,
+) -> str:
+    """Return the caption with `[phrases]` and `{dropped ones: CODE}` marked in place.
 
-
-def _mark(caption: str, found: FoundPhrases, paint: Callable[[str, str], str], codes: bool = False) -> str:
+    codes: whether a dropped phrase has its code
+    paint: colors a text with an ANSI code
+    """
     base = [
         (p.begin or 0, p.end or 0, "[", "]", _GREEN) for p in found.phrases if p.kind in ("chunk", "given")
     ]

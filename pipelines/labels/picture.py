@@ -139,10 +139,10 @@ def _place_label(item: DrawnRegion, used: list[Rectangle], size: tuple[int, int]
         left = min(max(x, 0), max(size[0] - 1 - width, 0))
         top = min(max(y, 0), max(size[1] - 1 - height, 0))
         places.append((left, top, left + width, top + height))
-    return min(places, key=lambda place: sum(_shared_area(place, other) for other in used))
+    return min(places, key=lambda place: sum(_overlap_area(place, other) for other in used))
 
 
-def _shared_area(a: Rectangle, b: Rectangle) -> float:
+def _overlap_area(a: Rectangle, b: Rectangle) -> float:
     return max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0)
 
 

@@ -153,7 +153,7 @@ def count_labels(
             labels.decoys.add(row)
         if progress:
             progress("samples", done, 0)
-    rejected = Counter(row["code"] for row in labels.rejected())
+    rejected = Counter(row["code"] for row in labels.rejections())
     report = counts.report(labels.kind, labels.digest, rejected, top)
     return report.model_copy(update={"decoys": labels.decoys.numbers() if labels.decoys else None})
 
@@ -245,10 +245,10 @@ class _RowCounter:
             score_histogram=every.histogram(),
             box_sizes=every.box_sizes(),
             rejected=_sort_by_count(rejected),
-            kept=self._kept_numbers(),
+            kept=self._make_kept_numbers(),
         )
 
-    def _kept_numbers(self) -> KeptNumbers | None:
+    def _make_kept_numbers(self) -> KeptNumbers | None:
         kept = self.kept
         if kept is None:
             return None

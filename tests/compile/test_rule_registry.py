@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipelines.compile.policy import Policy
-from pipelines.compile.rules import RULES, ordered_rules
+from pipelines.compile.rules import RULES, list_rules
 from pipelines.compile.rules_table import rules_table
 from schemas.ledger import Snapshot
 from tests.plugins import write_plugin
@@ -119,6 +119,6 @@ def test_the_page_of_policies_has_the_table_of_the_rules_entries(project_root: P
 
 
 def test_the_order_of_the_rules_is_their_number_and_not_their_name() -> None:
-    names = [rule.name for rule in ordered_rules()]
+    names = [rule.name for rule in list_rules()]
 
     assert names == sorted(RULES.names(), key=lambda name: RULES.load(name).order) != sorted(names)

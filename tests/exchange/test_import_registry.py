@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from engine.views import open_view
 from pipelines.cli import build_app
-from pipelines.exchange.gold.importer import ImportOption
+from pipelines.exchange.importer import ImportOption
 from pipelines.exchange.importers import IMPORTERS
 from tests.plugins import write_plugin
 
@@ -18,7 +18,7 @@ CSV = '''
 from pipelines.exchange.gold.account import RecordError
 from pipelines.exchange.gold.box_frames import make_frame
 from pipelines.exchange.gold.boxes import read_box
-from pipelines.exchange.gold.importer import Importer
+from pipelines.exchange.importer import Importer
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
 
 

@@ -12,7 +12,7 @@ RULES = Registry(__name__, Rule, noun="policy rule", group="groundswell.rules")
 
 
 @cache
-def ordered_rules() -> tuple[Rule, ...]:
+def list_rules() -> tuple[Rule, ...]:
     """Return all rules in the order in which they run. Raises ConfigError for an entry that cannot be one."""
     rules = RULES.load_all()
     for name, rule in rules.items():
@@ -36,7 +36,7 @@ def ordered_rules() -> tuple[Rule, ...]:
 
 def rule_meanings() -> dict[str, str]:
     """Return the meaning of each rule by name, in the order in which the rules run."""
-    return {rule.name: rule.meaning for rule in ordered_rules()}
+    return {rule.name: rule.meaning for rule in list_rules()}
 
 
 def _check(name: str, rule: Rule) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from pipelines.compile.region_batch import RegionBatch
-from pipelines.compile.rule import Bound, Decisions_R, EvidenceLimit, RegionRule
-from pipelines.compile.top_regions import drop_all_but_best
+from pipelines.compile.rule import Bound, Decisions_R, EvidenceLimit, RegionRule, drop_all_but_best
 from schemas.later import LaterSettings
 
 

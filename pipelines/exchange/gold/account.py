@@ -41,7 +41,7 @@ class RecordError(Exception):
         self.code, self.detail = code, detail
 
 
-def contained_code(refused: RecordError) -> str:
+def code_of_contents(refused: RecordError) -> str:
     """Return the code of the boxes of an image, caption or line that was refused."""
     return refused.code if refused.code == "not_in_split" else "image_refused"
 

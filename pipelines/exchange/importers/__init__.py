@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.exchange.gold.importer import Importer
+from pipelines.exchange.importer import Importer
 from schemas.registry import Registry
 
 IMPORTERS = Registry(__name__, Importer, noun="gold format", group="groundswell.importers", setting="FORMAT")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from pipelines.exchange.gold.account import ImportAccount, RecordError, contained_code, is_encodable
+from pipelines.exchange.gold.account import ImportAccount, RecordError, code_of_contents, is_encodable
 from pipelines.exchange.gold.box_frames import Frame, make_frame
 from pipelines.exchange.gold.boxes import read_box
 from pipelines.exchange.gold.category_prompt import (
@@ -23,11 +23,11 @@ from pipelines.exchange.gold.category_prompt import (
     normalize_name,
 )
 from pipelines.exchange.gold.coco_store import CocoStore, JsonObject, has_same_type, id_text
-from pipelines.exchange.gold.importer import Importer, ImportOption
 from pipelines.exchange.gold.off_by_one import OffByOneCheck
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import check_split, find_file_name, is_crowd
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
+from pipelines.exchange.importer import Importer, ImportOption
 from schemas.errors import ConfigError
 from schemas.rows import ViewRow
 
@@ -71,7 +71,7 @@ class CocoReader:
                 except RecordError as refused:
                     left = len(annotations) - (self._account.count_decided("annotations") - decided)
                     self._account.refuse("images", image["id"], refused.code, refused.detail)
-                    code = contained_code(refused)
+                    code = code_of_contents(refused)
                     self._account.refuse("annotations", f"image {image['id']}", code, number=left)
                 else:
                     yield row

@@ -17,13 +17,13 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from engine.reading.user_text import read_text
-from pipelines.exchange.gold.account import ImportAccount, RecordError, contained_code, is_encodable
+from pipelines.exchange.gold.account import ImportAccount, RecordError, code_of_contents, is_encodable
 from pipelines.exchange.gold.box_frames import Frame, make_frame
 from pipelines.exchange.gold.boxes import Box, read_box
-from pipelines.exchange.gold.importer import Importer
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import check_split, read_caption
 from pipelines.exchange.gold.rows import DroppedSpan, GoldPhrase, RowBuilder, find_head
+from pipelines.exchange.importer import Importer
 from schemas.errors import NotFound
 from schemas.rows import ViewRow
 
@@ -80,7 +80,7 @@ class FlickrReader:
             frame = self._make_frame(root, name)
         except RecordError as refused:
             self._account.refuse("images", file.stem, refused.code, refused.detail)
-            self._account.refuse("captions", file.stem, contained_code(refused), number=len(lines))
+            self._account.refuse("captions", file.stem, code_of_contents(refused), number=len(lines))
             return
         self._account.keep("images", file.stem, frame.repairs)
         sentences = self._read_sentences(file.stem, lines, unrelated)

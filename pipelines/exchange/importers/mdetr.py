@@ -12,11 +12,10 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from pipelines.exchange.gold.account import ImportAccount, RecordError, contained_code
+from pipelines.exchange.gold.account import ImportAccount, RecordError, code_of_contents
 from pipelines.exchange.gold.box_frames import Frame, make_frame
 from pipelines.exchange.gold.boxes import read_box
 from pipelines.exchange.gold.coco_store import CocoStore, JsonObject, has_same_type
-from pipelines.exchange.gold.importer import Importer
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import (
     check_split,
@@ -27,6 +26,7 @@ from pipelines.exchange.gold.records import (
 )
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
 from pipelines.exchange.gold.spans import Span, read_spans
+from pipelines.exchange.importer import Importer
 from schemas.rows import ViewRow
 
 _KEPT = ("dataset_name", "data_source", "original_img_id", "sentence_id", "tokens_positive_eval")
@@ -55,7 +55,7 @@ class MdetrReader:
                     self._account.refuse(
                         "annotations",
                         f"image {image['id']}",
-                        contained_code(refused),
+                        code_of_contents(refused),
                         number=len(annotations),
                     )
                 else:

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from engine.reading.user_text import read_json
-from pipelines.exchange.gold.account import ImportAccount, RecordError, contained_code, is_encodable
+from pipelines.exchange.gold.account import ImportAccount, RecordError, code_of_contents, is_encodable
 from pipelines.exchange.gold.box_frames import Frame, make_frame
 from pipelines.exchange.gold.boxes import Box, read_box
 from pipelines.exchange.gold.category_prompt import (
@@ -27,13 +27,13 @@ from pipelines.exchange.gold.category_prompt import (
     normalize_name,
 )
 from pipelines.exchange.gold.coco_store import id_text
-from pipelines.exchange.gold.importer import Importer, ImportOption
 from pipelines.exchange.gold.json_stream import iter_lines
 from pipelines.exchange.gold.off_by_one import OffByOneCheck
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import check_split, get_phrase, read_caption
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
 from pipelines.exchange.gold.spans import Span, find_phrase, read_spans
+from pipelines.exchange.importer import Importer, ImportOption
 from schemas.errors import ConfigError, SampleRejected
 from schemas.rows import ViewRow
 
@@ -73,7 +73,7 @@ class OdvgReader:
             except RecordError as refused:
                 left = len(inside) - (self._account.count_decided("regions") - decided)
                 self._account.refuse("lines", f"line {number}", refused.code, refused.detail)
-                self._account.refuse("regions", f"line {number}", contained_code(refused), number=left)
+                self._account.refuse("regions", f"line {number}", code_of_contents(refused), number=left)
             else:
                 yield row
 

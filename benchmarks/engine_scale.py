@@ -27,7 +27,7 @@ from typing import Any
 import engine.driver.label_run
 from engine.driver.dispatch import drive
 from engine.driver.label_run import Labelling
-from engine.ledger.fingerprint import Method
+from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
 from engine.ledger.shard_facts import record_facts
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries, snapshot_path
@@ -198,7 +198,7 @@ def stats_of(shards: int) -> Iterator[ShardStat]:
 def labelling_of(store: Store, shards: int) -> Labelling:
     """A run over so many shards, begun as `label` begins it."""
     stats = list(stats_of(shards))
-    method = Method("sha256:r", "sha256:t", "sha256:p", "sha256:e")
+    method = MethodDigests("sha256:r", "sha256:t", "sha256:p", "sha256:e")
     plan = JobPlan("sha256:scale", method, UNIT_SAMPLES, (stat.url for stat in stats))
     work = Labelling(store, plan, SETTINGS)
     work.begin(stats, [])

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from pydantic import Field, field_validator
 
 from engine.reading.shard_cache import ShardStat
-from engine.redaction import redacted
+from engine.redaction import redact
 from engine.settings import InputSettings, RunSettings, StorageSettings
 from engine.telemetry.logs import LogSettings
 from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit, unit_name
@@ -83,7 +83,7 @@ class Failure(Record):
     charged: bool = Field(True, description="counts as an attempt; false when the task is blameless")
     suspect: bool = Field(False, description="not charged, but the task was in the worker that died")
 
-    _no_secret = field_validator("detail")(redacted)
+    _no_secret = field_validator("detail")(redact)
 
 
 class Stop(Record):
@@ -92,7 +92,7 @@ class Stop(Record):
     error: str
     message: str
 
-    _no_secret = field_validator("message")(redacted)
+    _no_secret = field_validator("message")(redact)
 
 
 class Outcome(Record):
@@ -128,7 +128,10 @@ class Pool(Protocol):
         ...
 
     def wait_for_room(self) -> None:
-        """Return when `capacity()` is not 0, or the run is to stop. Raises EnvironmentProblem without any worker."""
+        """Return when `capacity()` is not 0, or the run is to stop.
+
+        Raises RuntimeEnvironmentError without any worker.
+        """
         ...
 
     def submit(self, task: Task) -> None:
@@ -140,7 +143,7 @@ class Pool(Protocol):
         ...
 
     def next_outcome(self) -> Outcome:
-        """Wait for the next task to end. Raises EnvironmentProblem when no worker can be had."""
+        """Wait for the next task to end. Raises RuntimeEnvironmentError when no worker can be had."""
         ...
 
     def state(self) -> PoolState:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import GroundswellError
+from schemas.progress import ProgressCallback
 
-Progress = Callable[[str, int, int], None]
 RESUMED = ("train", "evidence")
 CHECKPOINT_STEPS = 200
 
@@ -28,7 +28,7 @@ class Job:
     settings: Mapping[str, Any]
     inputs: Mapping[str, Path]
     out: Path
-    progress: Progress = lambda label, done, total: None
+    progress: ProgressCallback = lambda label, done, total: None
 
 
 def run_stage(job: Job) -> dict[str, Any]:

@@ -9,29 +9,29 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 
 from engine.driver.unit_queue import UnitQueue
-from engine.ledger.commits import entry_of, read_commit
+from engine.ledger.commits import read_commit, to_snapshot_entry
 from engine.ledger.epochs import Epoch, claim_epoch
 from engine.ledger.plan import JobPlan
-from engine.ledger.shard_facts import known_facts, record_facts
+from engine.ledger.shard_facts import load_facts, record_facts
 from engine.ledger.snapshots.publisher import Publisher
 from engine.reading.shard_cache import ShardStat
 from engine.settings import InputSettings
 from engine.storage.store import Store
 from engine.task import Outcome, Task
-from engine.threads import in_parallel
+from engine.threads import map_parallel
 from schemas.codes import SHARD_CODES
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit
+from schemas.progress import ProgressCallback
 
 PUBLISH_EVERY_S = 15.0
 PAUSE_PER_PUBLISH = 20  # times as long as publishing took: it takes no more than a twentieth of the time
 _FACTS_AT_ONCE = 1024
 LOOKED_UP_AT_MOST = 10_000  # units that are asked for one by one at a start; of more, the workers find out
-Progress = Callable[[str, int, int], None]
 
 
 class Labelling:
@@ -42,7 +42,7 @@ class Labelling:
         store: Store,
         plan: JobPlan,
         settings: InputSettings,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
         limit: int | None = None,
     ) -> None:
         self.store, self.plan = store, plan
@@ -72,7 +72,7 @@ class Labelling:
 
     def record_facts(self) -> None:
         """Keep what `begin` found out about shards beyond what earlier runs recorded."""
-        in_parallel(
+        map_parallel(
             lambda facts: record_facts(self.store, self._stats[facts.url], self._settings, facts),
             self._unrecorded,
         )
@@ -80,19 +80,19 @@ class Labelling:
 
     def committed_before(self) -> int:
         """Mark units done that the newest snapshot or a commit record shows as done; how many."""
-        if self._publisher.look() is None:
+        if self._publisher.refresh() is None:
             return 0  # a run publishes before it hands out work; a worker looks once more for itself
         unlisted = list(islice(self._queue.waiting(), LOOKED_UP_AT_MOST + 1))
         if len(unlisted) <= LOOKED_UP_AT_MOST:
-            for record in in_parallel(self._commit_of, unlisted):
+            for record in map_parallel(self._commit_of, unlisted):
                 if record is not None:
-                    self._unpublished[record.unit.name] = entry_of(record)
+                    self._unpublished[record.unit.name] = to_snapshot_entry(record)
         return self.committed
 
     @property
     def committed(self) -> int:
         """Units that are known to be committed."""
-        return self._publisher.listed.count + len(self._unpublished)
+        return self._publisher.committed.count + len(self._unpublished)
 
     @property
     def newest(self) -> Snapshot | None:
@@ -115,7 +115,7 @@ class Labelling:
 
     def planned(self) -> int:
         """Units planned by now; a shard that was not read yet counts as one."""
-        return self._publisher.listed.planned()
+        return self._publisher.committed.count_planned()
 
     def done(self) -> int:
         """Units that are committed or failed for good."""
@@ -179,10 +179,13 @@ class Labelling:
             self.publish()
 
     def publish(self) -> Snapshot:
-        """Publish what is committed by now. Raises Conflict when a run of another job has taken the output over."""
+        """Publish what is committed by now.
+
+        Raises ConflictError when a run of another job has taken the output over.
+        """
         begun = time.monotonic()
         if self._epoch is not None:
-            self._epoch.check_unrivalled()
+            self._epoch.check_no_rival()
         snapshot = self._publisher.publish(self._unpublished, self.failed.values())
         self._unpublished.clear()
         self._published_at = time.monotonic()
@@ -192,12 +195,12 @@ class Labelling:
     def leave_out_unread(self) -> None:
         """With a limit reached, the shards not needed are no part of the plan."""
         for url in self._unread:
-            self.plan.leave_out(url)
-            self._publisher.listed.confirm(url)
+            self.plan.exclude_shard(url)
+            self._publisher.committed.recheck(url)
         self._unread.clear()
 
     def _is_done(self, shard: str, place: int) -> bool:
-        if self._publisher.listed.has_at(shard, place):
+        if self._publisher.committed.has_place(shard, place):
             return True
         if not self._unpublished and self._only is None:
             return False
@@ -213,13 +216,15 @@ class Labelling:
 
     def _note(self, entry: SnapshotEntry) -> None:
         if self.store.is_local and not self.store.exists(entry.evidence.path):
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{entry.unit} was committed, but {self.store.url}/{entry.evidence.path} is not on this machine: "
                 "the file was deleted (then move the commit away too, and run the job again), or a worker on another "
                 "node wrote to its own disk; with several nodes, output.url and input.urls must be object stores or "
                 "folders that all of them share"
             )
-        if not self._publisher.listed.has(entry.shard, entry.unit):  # a rival may have published it meanwhile
+        if not self._publisher.committed.has(
+            entry.shard, entry.unit
+        ):  # a rival may have published it meanwhile
             self._unpublished[entry.unit] = entry
 
     def _commit_of(self, unit: Unit) -> CommitRecord | None:
@@ -229,7 +234,7 @@ class Labelling:
         still_unread: deque[str] = deque()
         shards = iter(self._unread)
         while chunk := list(islice(shards, _FACTS_AT_ONCE)):
-            known = in_parallel(lambda url: known_facts(self.store, self._stats[url], self._settings), chunk)
+            known = map_parallel(lambda url: load_facts(self.store, self._stats[url], self._settings), chunk)
             for url, found in zip(chunk, known, strict=True):
                 if found is None:
                     still_unread.append(url)
@@ -240,20 +245,20 @@ class Labelling:
         self._unread = still_unread
 
     def _cut(self, facts: ShardFacts) -> None:
-        self.plan.cut(facts, self._samples_left())
-        self._publisher.listed.confirm(facts.url)
+        self.plan.split_shard(facts, self._samples_left())
+        self._publisher.committed.recheck(facts.url)
         self._queue.add(facts.url)
 
     def _may_read(self) -> bool:
         return self._limit is None or (not self._reading and self._samples_left() != 0)
 
     def _samples_left(self) -> int | None:
-        return None if self._limit is None else max(self._limit - self.plan.samples_cut, 0)
+        return None if self._limit is None else max(self._limit - self.plan.known_samples, 0)
 
     def _give_up(self, failed: FailedUnit) -> bool:
         self.failed[failed.unit] = failed
-        self.plan.give_up(failed.shard)
-        self._publisher.listed.confirm(failed.shard)
+        self.plan.mark_unreadable(failed.shard)
+        self._publisher.committed.recheck(failed.shard)
         return True
 
     def _report(self) -> None:

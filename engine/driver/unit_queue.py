@@ -27,13 +27,13 @@ class UnitQueue:
     def add(self, shard: str) -> None:
         """Queue the units of a shard that was cut just now."""
         self._shards.append(shard)
-        self.left += self._plan.units_in(shard)
+        self.left += self._plan.count_units(shard)
 
     def next_unit(self) -> Unit | None:
         """The next unit, None when there is none."""
         while self._shards:
             shard, place = self._shards[0], self._place
-            if place >= self._plan.units_in(shard):
+            if place >= self._plan.count_units(shard):
                 self._shards.popleft()
                 self._place = 0
                 continue
@@ -47,7 +47,7 @@ class UnitQueue:
         """What `next_unit` would give, in order, without taking it."""
         place = self._place
         for shard in self._shards:
-            for at in range(place, self._plan.units_in(shard)):
+            for at in range(place, self._plan.count_units(shard)):
                 if not self._is_done(shard, at):
                     yield self._plan.unit_at(shard, at)
             place = 0

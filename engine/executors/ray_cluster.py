@@ -23,7 +23,7 @@ from engine.executors.cluster_token import provide_token
 from engine.executors.ray_processes import own_cluster_ends, own_processes, sigterm_kept
 from engine.settings import RunSettings
 from engine.worker.import_check import package_root
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 
 log = logging.getLogger(__name__)
 _REACH_S = 10.0
@@ -35,7 +35,7 @@ def cluster(address: str | None = None, allow_unauthenticated: bool = False) -> 
     """A Ray cluster for the duration: the one this process is connected to, the one at `address`, or an own one.
 
     address: host:port or `auto`; none: RAY_ADDRESS, and without that a cluster of one that ends with the block
-    raises:  EnvironmentProblem when no cluster answers at the address, or one that asks nobody for a token
+    raises:  RuntimeEnvironmentError when no cluster answers at the address, or one that asks nobody for a token
     """
     if ray.is_initialized():
         yield
@@ -55,7 +55,7 @@ def cluster(address: str | None = None, allow_unauthenticated: bool = False) -> 
 
 
 def refuse_open_cluster(gcs_address: str) -> None:
-    """Raise EnvironmentProblem when the cluster answers a request that carries no token."""
+    """Raise RuntimeEnvironmentError when the cluster answers a request that carries no token."""
     if os.environ.get("RAY_USE_TLS") == "1":
         return  # both sides show certificates
     services: Any = gcs_service_pb2_grpc  # generated code carries no types
@@ -68,7 +68,7 @@ def refuse_open_cluster(gcs_address: str) -> None:
             if error.code() not in _DENIED:
                 log.warning("whether %s wants a token is unknown: %s", gcs_address, error.details())
             return
-    raise EnvironmentProblem(
+    raise RuntimeEnvironmentError(
         f"the Ray cluster at {gcs_address} answers without a token, so whoever reaches it runs code on it, with your "
         "credentials; start it with RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH on every node (docs/cluster.md), or "
         "accept that with --insecure-cluster (run.allow_unauthenticated: true)"
@@ -133,7 +133,7 @@ def _connect(address: str | None) -> None:
     try:
         ray.init(**options)
     except Exception as error:  # a node that does not come up in time is told with a bare Exception
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"no Ray cluster at {address or 'this machine'}: {error}; a cluster that was started with a token wants "
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH here too (docs/cluster.md)"
         ) from error
@@ -142,14 +142,14 @@ def _connect(address: str | None) -> None:
 
 
 def check_reachable(address: str) -> None:
-    """Raise EnvironmentProblem at once where nothing listens; Ray itself would try for two minutes."""
+    """Raise RuntimeEnvironmentError at once where nothing listens; Ray itself would try for two minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), _REACH_S).close()
     except OSError as error:
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"nothing answers at {address} ({error}); give host:port of a Ray head (`ray start --head`), or leave the "
             "address out and a cluster of this machine is started"
         ) from error

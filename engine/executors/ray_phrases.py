@@ -20,7 +20,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from engine.executors.ray_cluster import cluster
 from engine.task import Factory
 from engine.worker.import_check import ROOMS, check_rooms, package_root
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 from schemas.labeler import FoundPhrases
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def found_in_order(
     """Each chunk with what was found in it, in order; chunks are drawn no faster than they are answered.
 
     factory: how an actor makes its phrase finder
-    raises:  EnvironmentProblem when actors find no place, or two die of the same chunk; what the finder raises
+    raises:  RuntimeEnvironmentError when actors find no place, or two die of the same chunk; what the finder raises
     """
     with cluster(address):
         pool = _Finders(factory, actors, cpus_per_actor)
@@ -75,7 +75,7 @@ class _Finders:
         looks = [handle.look.remote(ROOMS) for handle in self._handles]
         placed, waiting = ray.wait(looks, num_returns=len(looks), timeout=timeout_s)
         if waiting:
-            raise EnvironmentProblem(self._arithmetic(len(placed), timeout_s))
+            raise RuntimeEnvironmentError(self._arithmetic(len(placed), timeout_s))
         for origins in ray.get(placed):
             check_rooms(origins, package_root(), "a Ray worker")
 
@@ -120,7 +120,7 @@ class _Finders:
     def _asked_again(self, asked: _Asked, reason: str) -> _Asked:
         last = asked.first + len(asked.captions) - 1
         if asked.tries == MAX_TRIES:
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"captions {asked.first} to {last}: {MAX_TRIES} phrase actors died of them, the last one so: {reason}; "
                 "give them to one process (without actors) to see which"
             )

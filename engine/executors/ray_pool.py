@@ -23,9 +23,9 @@ from engine.executors.ray_cluster import arithmetic, cluster, draining_nodes, lo
 from engine.settings import RunSettings
 from engine.storage.store import open_store
 from engine.task import Outcome, PoolState, Task, WorkerSpec
-from engine.telemetry.worker_output import keep_printed, printed
+from engine.telemetry.worker_output import read_output, save_outputs
 from engine.worker.import_check import check_rooms, package_root
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 
 __all__ = ["TASKS_PER_ACTOR", "RayPool", "cluster"]
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class RayPool:
                 ray.kill(actor.handle)
             self._actors = []
             if self._printing:
-                keep_printed(open_store(self._spec.output_url, self._spec.output_storage), self._printing)
+                save_outputs(open_store(self._spec.output_url, self._spec.output_storage), self._printing)
                 self._printing = []
 
     def _start(self) -> HeldActor:
@@ -114,13 +114,16 @@ class RayPool:
         return sum(actor.placed and not actor.leaving for actor in self._actors)
 
     def _step_until(self, reached: Callable[[], bool], actors: int, spare: bool = False) -> None:
-        """Take note of what ends until `reached`. Raises EnvironmentProblem after too long with fewer placed actors."""
+        """Take note of what ends until `reached`.
+
+        Raises RuntimeEnvironmentError after too long with fewer placed actors.
+        """
         deadline = time.monotonic() + self._run.placement_timeout_s
         while not reached():
             if self._placed() >= actors or any(actor.tasks for actor in self._actors):
                 deadline = time.monotonic() + self._run.placement_timeout_s
             elif time.monotonic() > deadline:
-                raise EnvironmentProblem(arithmetic(self._run, self._placed()))
+                raise RuntimeEnvironmentError(arithmetic(self._run, self._placed()))
             self._step(self._poll_s())
             self._look_after_actors()
             if spare:
@@ -222,12 +225,12 @@ class RayPool:
         self, actor: HeldActor, reason: str, blameless: bool, error: RayActorError | None = None
     ) -> None:
         """Replace an actor that is dead or as good as dead. What it answered before counts."""
-        last = [line for path in actor.printing for line in printed(path).splitlines()[-_SHOWN_LINES:]]
+        last = [line for path in actor.printing for line in read_output(path).splitlines()[-_SHOWN_LINES:]]
         log.warning("a teacher actor died: %s", "\n  ".join([reason, *last]))
         ray.kill(actor.handle)  # one that only cannot be reached must not go on beside its replacement
         self._failed_starts += not actor.placed and not blameless
         if self._failed_starts > MAX_FAILED_STARTS:
-            raise EnvironmentProblem(f"teacher actors cannot start: {error or reason}")
+            raise RuntimeEnvironmentError(f"teacher actors cannot start: {error or reason}")
         self._actors.remove(actor)
         if not actor.leaving:
             self._actors.append(self._start())

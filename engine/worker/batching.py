@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from schemas.errors import EnvironmentProblem, OutOfMemory, SampleRejected
-from schemas.labeler import Labeler, Prepared
+from schemas.errors import OutOfMemoryError, RuntimeEnvironmentError, SampleRejectedError
+from schemas.labeler import Labeler, PreparedSample
 from schemas.records import Region
 
 log = logging.getLogger(__name__)
@@ -25,12 +25,12 @@ class Asked(Generic[Place]):
 
     position: Place
     regions: tuple[Region, ...] = ()
-    rejected: SampleRejected | None = None
+    rejected: SampleRejectedError | None = None
 
 
-def ask(labeler: Labeler, prepared: Iterable[tuple[Place, Prepared]]) -> Iterator[Asked[Place]]:
+def ask(labeler: Labeler, prepared: Iterable[tuple[Place, PreparedSample]]) -> Iterator[Asked[Place]]:
     """Answers for (position, prepared) pairs, batched by bucket and pass in the order of arrival."""
-    waiting: dict[tuple[bool, tuple[int, ...]], list[tuple[Place, Prepared]]] = {}
+    waiting: dict[tuple[bool, tuple[int, ...]], list[tuple[Place, PreparedSample]]] = {}
     for item in prepared:
         kind = (item[1].second_pass, item[1].bucket)
         group = waiting.setdefault(kind, [])
@@ -41,18 +41,18 @@ def ask(labeler: Labeler, prepared: Iterable[tuple[Place, Prepared]]) -> Iterato
         yield from _answers(labeler, group)
 
 
-def _answers(labeler: Labeler, group: Sequence[tuple[Place, Prepared]]) -> Iterator[Asked[Place]]:
+def _answers(labeler: Labeler, group: Sequence[tuple[Place, PreparedSample]]) -> Iterator[Asked[Place]]:
     if len(group) > labeler.batch_size:  # the batch size was lowered meanwhile
         yield from _halves(labeler, group)
         return
-    rows: list[Prepared | None] = [item for _, item in group]
+    rows: list[PreparedSample | None] = [item for _, item in group]
     rows += [None] * (labeler.batch_size - len(rows))
     failure: Callable[[], Iterator[Asked[Place]]] | None = None
     try:
         answers = labeler.label(rows)
-    except EnvironmentProblem:
+    except RuntimeEnvironmentError:
         raise
-    except (OutOfMemory, MemoryError) as error:
+    except (OutOfMemoryError, MemoryError) as error:
         failure = _after_memory_error(labeler, group, str(error) or type(error).__name__)
     except (
         Exception
@@ -63,7 +63,7 @@ def _answers(labeler: Labeler, group: Sequence[tuple[Place, Prepared]]) -> Itera
         yield from failure()
         return
     if len(answers) != len(rows):
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"the teacher answered {len(answers)} rows of {len(rows)}; its labeler is broken"
         )
     for (position, _), regions in zip(group, answers, strict=False):
@@ -71,30 +71,30 @@ def _answers(labeler: Labeler, group: Sequence[tuple[Place, Prepared]]) -> Itera
 
 
 def _after_error(
-    labeler: Labeler, group: Sequence[tuple[Place, Prepared]], error: Exception
+    labeler: Labeler, group: Sequence[tuple[Place, PreparedSample]], error: Exception
 ) -> Callable[[], Iterator[Asked[Place]]]:
     if len(group) > 1:
         return lambda: _halves(labeler, group)
     position = group[0][0]
-    if isinstance(error, SampleRejected):
-        verdict = SampleRejected(error.code, error.detail)
+    if isinstance(error, SampleRejectedError):
+        verdict = SampleRejectedError(error.code, error.detail)
     else:
-        verdict = SampleRejected("TEACHER_ERROR", f"{type(error).__name__}: {error}")
+        verdict = SampleRejectedError("TEACHER_ERROR", f"{type(error).__name__}: {error}")
     return lambda: iter([Asked(position, rejected=verdict)])
 
 
 def _after_memory_error(
-    labeler: Labeler, group: Sequence[tuple[Place, Prepared]], message: str
+    labeler: Labeler, group: Sequence[tuple[Place, PreparedSample]], message: str
 ) -> Callable[[], Iterator[Asked[Place]]]:
     if labeler.batch_size > 1:
         labeler.batch_size //= 2
         log.warning("out of memory; batches have %d rows from now on", labeler.batch_size)
         return lambda: _answers(labeler, group)
-    verdict = SampleRejected("OOM", message)
+    verdict = SampleRejectedError("OOM", message)
     return lambda: (Asked(position, rejected=verdict) for position, _ in group)
 
 
-def _halves(labeler: Labeler, group: Sequence[tuple[Place, Prepared]]) -> Iterator[Asked[Place]]:
+def _halves(labeler: Labeler, group: Sequence[tuple[Place, PreparedSample]]) -> Iterator[Asked[Place]]:
     middle = (len(group) + 1) // 2
     yield from _answers(labeler, group[:middle])
     yield from _answers(labeler, group[middle:])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from engine.ledger.unit_result import UnitResult
 from engine.worker.evidence_rows import rejection_row
 from engine.worker.label_unit import Labelled
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from schemas.ledger import Unit
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class _Search:
 
     def _rejection(self, index: int, died: Died) -> dict[str, object]:
         key = died.key or ""  # a process that died early named none, and a position is not a key
-        return rejection_row(self._unit, index, key, SampleRejected(died.code, died.detail))
+        return rejection_row(self._unit, index, key, SampleRejectedError(died.code, died.detail))
 
     def _reason(self) -> str:
         index, died = next(iter(self._convicted.items()))

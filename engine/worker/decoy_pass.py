@@ -16,7 +16,7 @@ import numpy as np
 from engine.worker.evidence_rows import without_phrases
 from engine.worker.regions import evidence_regions
 from schemas.errors import GroundswellError
-from schemas.labeler import DecoyChooser, DecoyLabeler, Prepared
+from schemas.labeler import DecoyChooser, DecoyLabeler, PreparedSample
 from schemas.records import Region, Sample
 from schemas.settings import EvidenceSettings
 
@@ -40,7 +40,7 @@ class SecondPass:
         self._chooser, self._labeler, self._evidence = chooser, labeler, evidence
         self._asked: dict[int, _Asked] = {}
 
-    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared | None:
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample | None:
         """Choose decoys for a sample and make them ready; None where there are none, or they cannot be asked.
 
         Raises what ends a run, and MemoryError.

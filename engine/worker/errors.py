@@ -13,7 +13,7 @@ from engine.task import WORKER_DIED, Failure, Outcome, Stop, Task
 from engine.worker.bisection import NotTheSamples
 from engine.worker.label_unit import TeacherBroken
 from engine.worker.sandbox import NeverReady
-from schemas.errors import GroundswellError, ShardDamaged
+from schemas.errors import GroundswellError, ShardDamagedError
 
 
 class Recalled(Exception):
@@ -32,7 +32,7 @@ def ended_by(task: Task, error: Exception) -> Outcome:
     """The outcome of a task that ended in an error."""
     if isinstance(error, ChildEnded):
         return error.outcome.model_copy(update={"task": task})
-    if isinstance(error, ShardDamaged):
+    if isinstance(error, ShardDamagedError):
         return Outcome(task=task, failure=Failure(code=error.code, detail=error.detail))
     if isinstance(error, TeacherBroken):
         return Outcome(task=task, failure=Failure(code="TEACHER_ERROR", detail=str(error)))
@@ -60,5 +60,5 @@ def died(task: Task, detail: str, retryable: bool = True) -> Outcome:
 def _of_os_error(error: OSError) -> dict[str, Failure | Stop]:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         message = f"no space left: {error}; free some and run the same command again, it continues"
-        return {"stop": Stop(error="EnvironmentProblem", message=message)}
+        return {"stop": Stop(error="RuntimeEnvironmentError", message=message)}
     return {"failure": Failure(code="STORE_ERROR", detail=f"{type(error).__name__}: {error}", retryable=True)}

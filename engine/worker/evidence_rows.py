@@ -9,15 +9,15 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from engine.redaction import redacted
+from engine.redaction import redact
 from schemas.codes import check_code
 from schemas.digests import canonical_json
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from schemas.ledger import Unit
 from schemas.records import DroppedPhrase, Rejection, Sample
 
 
-def rejection_row(unit: Unit, index: int, key: str, rejected: SampleRejected) -> dict[str, Any]:
+def rejection_row(unit: Unit, index: int, key: str, rejected: SampleRejectedError) -> dict[str, Any]:
     """A plain row in the form of `schemas.arrow.REJECTIONS`."""
     record = Rejection(
         unit=unit.name,
@@ -55,4 +55,4 @@ def evidence_row(sample: Sample, regions: list[dict[str, Any]], truncated: set[i
 def _storable(detail: str) -> str:
     """The detail as valid UTF-8, without secrets and memory addresses, which would differ from run to run."""
     written = detail.encode("utf-8", "backslashreplace").decode("utf-8")
-    return re.sub(r"0x[0-9a-f]{6,}", "0x", redacted(written))
+    return re.sub(r"0x[0-9a-f]{6,}", "0x", redact(written))

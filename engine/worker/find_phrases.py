@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from schemas.errors import ConfigError, GroundswellError, SampleRejected
+from schemas.errors import ConfigError, GroundswellError, SampleRejectedError
 from schemas.labeler import FoundPhrases, GivenPhraseFinder, PhraseFinder, Spans
 from schemas.spans import check_span
 
 
 def find_phrases(
     finder: PhraseFinder, captions: Sequence[str], given: Sequence[Spans] | None = None
-) -> list[FoundPhrases | SampleRejected]:
+) -> list[FoundPhrases | SampleRejectedError]:
     """Phrases of each caption, in one go; where that raises, caption by caption, so that an error costs one.
 
     given: spans of each caption that are phrases because the input says so
@@ -23,12 +23,12 @@ def find_phrases(
     if not captions:
         return []
     try:
-        found: list[FoundPhrases | SampleRejected] = [*_asked(finder, captions, spans)]
+        found: list[FoundPhrases | SampleRejectedError] = [*_asked(finder, captions, spans)]
     except GroundswellError:
         raise
     except Exception as error:
         if len(captions) == 1:
-            return [SampleRejected("TEACHER_ERROR", f"phrases: {type(error).__name__}: {error}")]
+            return [SampleRejectedError("TEACHER_ERROR", f"phrases: {type(error).__name__}: {error}")]
         return [
             found
             for one in zip(captions, spans, strict=True)
@@ -45,8 +45,10 @@ def _asked(finder: PhraseFinder, captions: Sequence[str], given: Sequence[Spans]
     return finder.find(captions, given)
 
 
-def _span_checked(caption: str, found: FoundPhrases | SampleRejected) -> FoundPhrases | SampleRejected:
-    if isinstance(found, SampleRejected):
+def _span_checked(
+    caption: str, found: FoundPhrases | SampleRejectedError
+) -> FoundPhrases | SampleRejectedError:
+    if isinstance(found, SampleRejectedError):
         return found
     try:
         for phrase in found.phrases:
@@ -55,5 +57,5 @@ def _span_checked(caption: str, found: FoundPhrases | SampleRejected) -> FoundPh
         for dropped in found.dropped:
             check_span(caption, dropped.begin, dropped.end, dropped.text)
     except ValueError as error:
-        return SampleRejected("TEACHER_ERROR", f"phrases: {error}")
+        return SampleRejectedError("TEACHER_ERROR", f"phrases: {error}")
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 
 ROOMS = ("schemas", "engine", "teacher")
 
@@ -20,14 +20,14 @@ def package_root() -> str:
 
 
 def check_rooms(origins: Mapping[str, str | None], root: str, who: str) -> None:
-    """Raise EnvironmentProblem when a room comes from elsewhere. origins: room -> file, as found by `who`."""
+    """Raise RuntimeEnvironmentError when a room comes from elsewhere. origins: room -> file, as found by `who`."""
     for room, origin in origins.items():
         if origin is None:
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{who} cannot import {room!r}; install Groundswell on every node, in the same place ({root})"
             )
         if Path(origin).resolve().parent.parent != Path(root):
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{who} would import {room!r} from {origin}, which shadows {root}/{room}; start from another folder, "
                 "remove it from PYTHONPATH, or install Groundswell in the same place on every node"
             )

@@ -14,23 +14,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.ledger.unit_result import UnitResult
-from engine.prefetch import mapped_ahead
 from engine.reading.images import DecodedImage
-from engine.reading.raw_samples import RawSample, Source
+from engine.reading.raw_samples import RawSample, SampleSource
 from engine.reading.sample_images import decode_sample_image
 from engine.reading.shards import Shard
+from engine.threads import prefetch_map
 from engine.worker.batching import Asked, ask
 from engine.worker.decoy_pass import SecondPass
 from engine.worker.evidence_rows import evidence_row, rejection_row, without_phrases
 from engine.worker.find_phrases import find_phrases
 from engine.worker.regions import evidence_regions
-from schemas.errors import GroundswellError, SampleRejected
-from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, Prepared
+from schemas.errors import GroundswellError, SampleRejectedError
+from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, PreparedSample
 from schemas.ledger import Unit
 from schemas.records import Region, Sample
 from schemas.settings import EvidenceSettings
 
-_Ready = tuple[int, Prepared | Sample | SampleRejected, Prepared | None]
+_Ready = tuple[int, PreparedSample | Sample | SampleRejectedError, PreparedSample | None]
 _OWN, _DECOYS = False, True  # what is asked about a sample
 _TEACHERS_FAULT = ("TEACHER_ERROR", "TEACHER_NONFINITE", "OOM")
 
@@ -53,7 +53,7 @@ class Labelled:
 def run_unit(
     unit: Unit, shard: Shard, finder: PhraseFinder, labeler: Labeler, evidence: EvidenceSettings
 ) -> UnitResult:
-    """Label a unit's samples. Raises ShardDamaged, TeacherBroken, and what storage raises."""
+    """Label a unit's samples. Raises ShardDamagedError, TeacherBroken, and what storage raises."""
     run = UnitRun(unit, shard, finder, labeler, evidence)
     run.begin()
     return checked(unit, run.label())
@@ -114,7 +114,7 @@ class UnitRun:
         found = find_phrases(self._finder, [raw.caption for raw in readable], [raw.spans for raw in readable])
         depth = 2 * self._labeler.batch_size
         drawn = self._drawn(readable, found, when_prepared)
-        self._ready = mapped_ahead(self._ready_one, drawn, depth, self._threads)
+        self._ready = prefetch_map(self._ready_one, drawn, depth, self._threads)
 
     def label(self) -> Labelled:
         """Ask the teacher and wait for the answers."""
@@ -142,28 +142,28 @@ class UnitRun:
     def _drawn(
         self,
         readable: Sequence[RawSample],
-        found: Sequence[FoundPhrases | SampleRejected],
+        found: Sequence[FoundPhrases | SampleRejectedError],
         when_prepared: Callable[[], None],
-    ) -> Iterator[tuple[RawSample, FoundPhrases | SampleRejected, bytes]]:
+    ) -> Iterator[tuple[RawSample, FoundPhrases | SampleRejectedError, bytes]]:
         try:
             yield from zip(readable, found, self._shard.images(readable), strict=True)
         finally:
             when_prepared()
 
-    def _ready_one(self, drawn: tuple[RawSample, FoundPhrases | SampleRejected, bytes]) -> _Ready:
+    def _ready_one(self, drawn: tuple[RawSample, FoundPhrases | SampleRejectedError, bytes]) -> _Ready:
         raw, phrases, data = drawn
         try:
-            if isinstance(phrases, SampleRejected):
+            if isinstance(phrases, SampleRejectedError):
                 return raw.index, phrases, None
             return raw.index, *self._prepare(raw, phrases, data)
-        except SampleRejected as rejected:
+        except SampleRejectedError as rejected:
             return raw.index, rejected, None
         finally:
             self._progress()
 
     def _prepare(
         self, raw: RawSample, found: FoundPhrases, data: bytes
-    ) -> tuple[Prepared | Sample, Prepared | None]:
+    ) -> tuple[PreparedSample | Sample, PreparedSample | None]:
         decoded = _decoded(data, raw.source)
         sample = Sample(
             unit=self._unit.name,
@@ -194,33 +194,33 @@ class UnitRun:
                 sample = self._samples[raw.index] = without_phrases(sample, prepared.dropped)
                 second = self._second_pass.prepare(sample, decoded.rgb_u8) if self._second_pass else None
             return prepared, second
-        except (SampleRejected, GroundswellError, MemoryError):
+        except (SampleRejectedError, GroundswellError, MemoryError):
             raise  # out of memory: whose fault it is, a process that holds one sample alone has to show
         except Exception as error:  # as in asking: it costs this sample
-            raise SampleRejected("TEACHER_ERROR", f"prepare: {type(error).__name__}: {error}") from error
+            raise SampleRejectedError("TEACHER_ERROR", f"prepare: {type(error).__name__}: {error}") from error
 
-    def _to_be_asked(self, ready: Iterator[_Ready]) -> Iterator[tuple[tuple[int, bool], Prepared]]:
+    def _to_be_asked(self, ready: Iterator[_Ready]) -> Iterator[tuple[tuple[int, bool], PreparedSample]]:
         """What is to be asked; the rest is settled here: rejections, and samples without a phrase."""
         for index, item, decoys in ready:
-            if isinstance(item, Prepared):
+            if isinstance(item, PreparedSample):
                 yield (index, _OWN), item
                 if decoys is not None:
                     yield (index, _DECOYS), decoys
-            elif isinstance(item, SampleRejected):
+            elif isinstance(item, SampleRejectedError):
                 self._reject(index, item)
             else:
                 self._accept(index, ())
 
-    def _accept(self, index: int, regions: Sequence[Region]) -> SampleRejected | None:
+    def _accept(self, index: int, regions: Sequence[Region]) -> SampleRejectedError | None:
         sample = self._samples.pop(index)
         try:
             rows, truncated = evidence_regions(sample, regions, self._evidence)
-        except SampleRejected as rejected:
+        except SampleRejectedError as rejected:
             return rejected
         except (GroundswellError, MemoryError):
             raise
         except Exception as error:  # an answer that is no list of regions
-            return SampleRejected("TEACHER_ERROR", f"regions: {type(error).__name__}: {error}")
+            return SampleRejectedError("TEACHER_ERROR", f"regions: {type(error).__name__}: {error}")
         self._rows[index] = evidence_row(sample, rows, truncated)
         return None
 
@@ -228,7 +228,7 @@ class UnitRun:
         if self._second_pass is not None and answer.rejected is None:
             self._second_pass.accept(index, answer.regions)
 
-    def _reject(self, index: int, rejected: SampleRejected) -> None:
+    def _reject(self, index: int, rejected: SampleRejectedError) -> None:
         self._samples.pop(index, None)
         self._rejected[index] = rejection_row(self._unit, index, self.keys[index], rejected)
 
@@ -241,10 +241,10 @@ class UnitRun:
         )
 
 
-def _decoded(data: bytes, source: Source) -> DecodedImage:
+def _decoded(data: bytes, source: SampleSource) -> DecodedImage:
     try:
         return decode_sample_image(data, source)
-    except (SampleRejected, MemoryError):
+    except (SampleRejectedError, MemoryError):
         raise
     except Exception as error:  # a defect of a decoder costs the image that found it
-        raise SampleRejected("IMG_DECODE", f"{type(error).__name__}: {error}") from error
+        raise SampleRejectedError("IMG_DECODE", f"{type(error).__name__}: {error}") from error

@@ -11,15 +11,15 @@ from typing import Any
 from engine.storage.store import Store
 from engine.task import DecoySpec, Factory
 from schemas.decoys import pool_path
-from schemas.errors import ConfigError, Conflict, EnvironmentProblem, GroundswellError
+from schemas.errors import ConfigError, ConflictError, GroundswellError, RuntimeEnvironmentError
 from schemas.labeler import DecoyChooser, DecoyLabeler, Labeler
 
 
 def make(factory: Factory) -> Any:
     """Build a labeler or phrase finder.
 
-    raises: Conflict when it is not the one that was planned with; EnvironmentProblem when this machine cannot make
-            it, which ends the run: a worker that took unit after unit and failed each would be worse
+    raises: ConflictError when it is not the one that was planned with; RuntimeEnvironmentError when this machine
+            cannot make it, which ends the run: a worker that took unit after unit and failed each would be worse
     """
     module, _, function = factory.factory.partition(":")
     try:
@@ -27,12 +27,12 @@ def make(factory: Factory) -> Any:
     except GroundswellError:
         raise
     except Exception as error:
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"{factory.factory} cannot be made here ({type(error).__name__}: {error}); models, packages and devices "
             "must be in place on every node; run `groundswell doctor` there"
         ) from error
     if made.digest != factory.digest:
-        raise Conflict(
+        raise ConflictError(
             f"{factory.factory} has digest {made.digest}, planned was {factory.digest}: its files changed since the "
             "run began, or differ between machines"
         )
@@ -42,7 +42,7 @@ def make(factory: Factory) -> Any:
 def chooser_of(decoys: DecoySpec | None, labeler: Labeler, store: Store) -> DecoyChooser | None:
     """The chooser over the pool that the output keeps; none for a job without decoys.
 
-    raises: ConfigError for a teacher that cannot be asked for them, NotFound without the pool, and as `make`
+    raises: ConfigError for a teacher that cannot be asked for them, NotFoundError without the pool, and as `make`
     """
     if decoys is None:
         return None

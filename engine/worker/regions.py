@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from schemas.boxes import area, as_boxes, clip, nms
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from schemas.records import Region, Sample
 from schemas.settings import EvidenceSettings
 
@@ -23,7 +23,7 @@ def evidence_regions(
 ) -> tuple[list[dict[str, Any]], set[int]]:
     """Rows of regions, by phrase and falling score, and the indices of phrases that the cap cut.
 
-    A box without area inside the image is no region. Raises SampleRejected: TEACHER_NONFINITE for a number that is
+    A box without area inside the image is no region. Raises SampleRejectedError: TEACHER_NONFINITE for a number that is
     not finite, TEACHER_ERROR for a phrase that the sample does not have or a score outside 0..1.
     """
     rows = [_checked(sample, region) for region in regions]
@@ -57,7 +57,7 @@ def _rank(row: dict[str, Any]) -> tuple[float, ...]:
 
 def _checked(sample: Sample, region: Region) -> dict[str, Any]:
     if region.phrase >= len(sample.phrases):
-        raise SampleRejected(
+        raise SampleRejectedError(
             "TEACHER_ERROR", f"region of phrase {region.phrase}, the sample has {len(sample.phrases)}"
         )
     row = region.model_dump()
@@ -66,7 +66,7 @@ def _checked(sample: Sample, region: Region) -> dict[str, Any]:
             # stored as float32: rounding before suppression makes the stored rows decide it
             row[name] = float(np.float32(row[name]))
             if not np.isfinite(row[name]):
-                raise SampleRejected("TEACHER_NONFINITE", f"{name} is {row[name]}")
+                raise SampleRejectedError("TEACHER_NONFINITE", f"{name} is {row[name]}")
     if not 0 <= row["score"] <= 1:
-        raise SampleRejected("TEACHER_ERROR", f"score {row['score']} is outside 0..1")
+        raise SampleRejectedError("TEACHER_ERROR", f"score {row['score']} is outside 0..1")
     return row

@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import Field
 
 from engine.settings import RunSettings
+from engine.storage.local_files import replace_file
 from engine.task import Outcome, Task, WorkerSpec
 from engine.worker.bisection import Died
 from engine.worker.import_check import package_root
@@ -85,9 +86,7 @@ def take_note(folder: str, score_kind: str, keys: dict[int, str]) -> None:
 
 def give_answer(folder: str, answer: Answer) -> None:
     """Leave the answer whole or not at all."""
-    partial = Path(folder, _ANSWER + ".part")
-    partial.write_text(answer.model_dump_json())
-    os.replace(partial, Path(folder, _ANSWER))
+    replace_file(Path(folder, _ANSWER), answer.model_dump_json().encode())
 
 
 class _Notes(Record):

@@ -12,17 +12,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from engine.ledger.attempts import BACK_OFF_AFTER, ManyAttempts, begin_attempt
-from engine.ledger.commits import commit_unit, entry_of, read_commit
+from engine.ledger.attempts import BACK_OFF_AFTER, TooManyAttemptsError, begin_attempt
+from engine.ledger.commits import commit_unit, read_commit, to_snapshot_entry
 from engine.ledger.shard_facts import index_shard, record_facts
 from engine.ledger.unit_result import UnitResult
-from engine.reading.key_selection import SelectedShard, Selection, selection_from_bytes, selection_path
-from engine.reading.shard_cache import ShardStat, Spool
+from engine.reading.key_selection import SelectedShard, Selection, parse_selection, selection_path
+from engine.reading.shard_cache import ShardCache, ShardStat
 from engine.reading.shards import Shard, open_shard
 from engine.storage.store import open_store
 from engine.task import Outcome, Task, WorkerSpec
 from engine.telemetry.metrics import Meter
-from engine.telemetry.task_log import Telling
+from engine.telemetry.task_log import TaskLog
 from engine.worker.bisection import Died, isolate
 from engine.worker.decoy_pass import SecondPass
 from engine.worker.errors import ChildEnded, Recalled, died, ended_by
@@ -42,14 +42,14 @@ class Worker:
     def __init__(
         self,
         spec: WorkerSpec,
-        spool: Spool | None = None,
+        shard_cache: ShardCache | None = None,
         meter: Meter | None = None,
         progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._spec, self._progress = spec, progress
-        self._telling = Telling(spec.run_name, meter)
+        self._task_log = TaskLog(spec.run_name, meter)
         self._store = open_store(spec.output_url, spec.output_storage)
-        self._spool = spool or Spool()
+        self._shard_cache = shard_cache or ShardCache()
         self._teacher: tuple[Labeler, PhraseFinder] | None = None
         self._chooser: DecoyChooser | None = None
         self._shards: dict[ShardStat, Shard] = {}
@@ -63,8 +63,8 @@ class Worker:
 
     def run(self, task: Task) -> Outcome:
         """Do the task."""
-        with self._telling.about(task):
-            return self._telling.ended(self._run(task))
+        with self._task_log.task_context(task):
+            return self._task_log.log_outcome(self._run(task))
 
     def _run(self, task: Task) -> Outcome:
         try:
@@ -74,7 +74,7 @@ class Worker:
                 return Outcome(task=task, facts=facts)
             entry = self._label(task, task.unit, task.parts)
             return Outcome(task=task, entry=entry, batch_size=self._batch_size)
-        except ManyAttempts:
+        except TooManyAttemptsError:
             return Outcome(task=task, put_back=True)
         except Exception as error:
             return ended_by(task, error)
@@ -110,19 +110,19 @@ class Worker:
         )
 
     def _read(self, task: Task) -> ShardFacts:
-        return index_shard(task.shard, self._spec.input, self._spool)
+        return index_shard(task.shard, self._spec.input, self._shard_cache)
 
     def _label(self, task: Task, unit: Unit, parts: FingerprintParts) -> SnapshotEntry:
         standing = read_commit(self._store, unit.name, parts.fingerprint())
         if standing is not None:  # committed by an earlier run that died before it said so
-            return entry_of(standing)
+            return to_snapshot_entry(standing)
         at_most = None if task.waited or task.isolate else BACK_OFF_AFTER
         begin_attempt(self._store, unit.name, parts.fingerprint(), self._spec.epoch, self._name, at_most)
-        with self._telling.busy():
+        with self._task_log.measure_busy():
             labelled = self._isolated(task, unit) if task.isolate else self._labelled(task.shard, unit)
         result = checked(unit, labelled)
-        self._spool.confirm(task.shard)
-        return entry_of(commit_unit(self._store, unit, parts, result, self._provenance()))
+        self._shard_cache.check_in_place(task.shard)
+        return to_snapshot_entry(commit_unit(self._store, unit, parts, result, self._provenance()))
 
     def _labelled(self, stat: ShardStat, unit: Unit) -> Labelled:
         with self._turn(self._preparing) as prepared:
@@ -173,7 +173,7 @@ class Worker:
 
     def _unit_run(self, stat: ShardStat, unit: Unit, span: range | None = None) -> UnitRun:
         labeler, finder = self._loaded()
-        timed, threads = self._telling.labeler(labeler), self._spec.run.prepare_threads
+        timed, threads = self._task_log.time_labeler(labeler), self._spec.run.prepare_threads
         shard, evidence = self._open(stat), self._spec.evidence
         second = SecondPass(self._chooser, timed, evidence) if self._chooser else None
         return UnitRun(
@@ -200,7 +200,7 @@ class Worker:
             leave()
 
     def _open(self, stat: ShardStat) -> Shard:
-        path = self._spool.fetch(stat, self._spec.input.storage)
+        path = self._shard_cache.fetch(stat, self._spec.input.storage)
         if stat not in self._shards:
             while len(self._shards) >= _SHARDS_OPEN:
                 del self._shards[next(iter(self._shards))]
@@ -216,7 +216,7 @@ class Worker:
         if self._selection is None:
             path = selection_path(digest)
             where = f"{self._store.url}/{path}"
-            self._selection = selection_from_bytes(self._store.read(path), digest, where)
+            self._selection = parse_selection(self._store.read(path), digest, where)
         return SelectedShard(shard, self._selection.keys_of(stat.url))
 
     def _loaded(self) -> tuple[Labeler, PhraseFinder]:

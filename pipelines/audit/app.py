@@ -30,16 +30,20 @@ from pipelines.audit.verdicts import Verdict, VerdictStore
 from pipelines.labels.photo import read_photo
 from schemas.errors import (
     ConfigError,
-    Conflict,
-    EnvironmentProblem,
+    ConflictError,
     GroundswellError,
-    NotFound,
+    NotFoundError,
+    RuntimeEnvironmentError,
 )
 from schemas.records import Record
 
 STATIC = Path(__file__).parent / "static"
 _FILES = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js"}
-_STATUS: dict[type[GroundswellError], int] = {NotFound: 404, Conflict: 409, EnvironmentProblem: 503}
+_STATUS: dict[type[GroundswellError], int] = {
+    NotFoundError: 404,
+    ConflictError: 409,
+    RuntimeEnvironmentError: 503,
+}
 
 
 class VerdictMessage(Record):
@@ -142,17 +146,19 @@ class Review:
 
     def _get_region(self, position: int) -> SampledRegion:
         if not 0 <= position < len(self._sample.regions):
-            raise NotFound(f"position {position} is outside the sample's {len(self._sample.regions)} items")
+            raise NotFoundError(
+                f"position {position} is outside the sample's {len(self._sample.regions)} items"
+            )
         return self._sample.regions[position]
 
     def _encode_image(self, position: int) -> tuple[bytes, str]:
         region = self._sample.regions[position]
         try:
             rgb_u8 = read_photo(region.photo_row(), self._roots)
-        except NotFound as error:
-            raise NotFound(f"Its picture cannot be shown: {error}.") from error
+        except NotFoundError as error:
+            raise NotFoundError(f"Its picture cannot be shown: {error}.") from error
         except (GroundswellError, OSError) as error:
-            raise Conflict(f"Its picture cannot be shown: {error}.") from error
+            raise ConflictError(f"Its picture cannot be shown: {error}.") from error
         height, width = rgb_u8.shape[:2]
         small = width * height <= 256 * 256
         buffer = BytesIO()
@@ -186,8 +192,8 @@ def serve(
     reviewer: the name under which verdicts are stored
     roots:    re-bases the images, e.g. `{"s3://a/": "/mnt/a/"}`
     announce: is called with the address to open, which has the session's token (behind `#`, so no log contains it)
-    Raises ConfigError for an empty name, NotFound, Conflict (see `read_sample`, `VerdictStore`), and EnvironmentProblem
-    if the port is in use.
+    Raises ConfigError for an empty name, NotFoundError, ConflictError (see `read_sample`, `VerdictStore`), and
+    RuntimeEnvironmentError if the port is in use.
     """
     if not reviewer.strip():
         raise ConfigError("the reviewer's name is empty; expected a name, under which verdicts are stored")
@@ -200,7 +206,7 @@ def serve(
             listener.bind(("127.0.0.1", port))
             listener.listen()  # a browser that opens the announced address waits until the server answers
         except OSError as error:
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"port {port} of 127.0.0.1 cannot be used ({error}): choose another"
             ) from error
         port = listener.getsockname()[1]
@@ -216,7 +222,7 @@ def serve(
 def _check_on_screen(message: VerdictMessage) -> None:
     if "shown" in message.model_fields_set and message.shown != message.position:
         on_screen = "no picture" if message.shown is None else f"item {message.shown}"
-        raise Conflict(
+        raise ConflictError(
             f"The verdict is for item {message.position}, the screen shows {on_screen}; "
             "reload the page and judge again."
         )

@@ -15,7 +15,7 @@ from pipelines.audit.sample import AuditSample, read_sample, write_sample
 from pipelines.audit.sampling import Groups, draw_sample
 from pipelines.audit.verdicts import VerdictStore
 from pipelines.tables import Report, Table
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 
 SAMPLE, VERDICTS = "sample.json", "verdicts.db"
 
@@ -97,7 +97,7 @@ def open_audit(
     groups: Groups | None = None,
     overwrite: bool = False,
 ) -> DrawnSample:
-    """Draw a sample of a view into a folder. The same sample again changes nothing. Another one raises Conflict.
+    """Draw a sample of a view into a folder. The same sample again changes nothing. Another one raises ConflictError.
 
     overwrite: replace another sample, unless it has verdicts
     """
@@ -108,7 +108,7 @@ def open_audit(
         and not overwrite
         and (existing.view_digest, existing.seed) != (opened.manifest.digest, seed)
     ):
-        raise Conflict(
+        raise ConflictError(
             f"{path} already has a sample of the view {existing.view_digest} with seed {existing.seed}, not of "
             f"{opened.manifest.digest} with seed {seed}: choose another folder, or add --overwrite"
         )
@@ -120,9 +120,11 @@ def open_audit(
 
 
 def _remove_unreviewed(folder: Path) -> None:
-    """Remove a sample. Raises Conflict if there is a file of verdicts: a person's work is never overwritten."""
+    """Remove a sample. Raises ConflictError if there is a file of verdicts: a person's work is never overwritten."""
     if (folder / VERDICTS).exists():
-        raise Conflict(f"{folder} has verdicts, which --overwrite does not remove: choose another folder")
+        raise ConflictError(
+            f"{folder} has verdicts, which --overwrite does not remove: choose another folder"
+        )
     (folder / SAMPLE).unlink()
 
 
@@ -159,11 +161,13 @@ def serve_audit(
 
 
 def report_audit(folder: str | Path, *, view: str | None = None, reviewer: str | None = None) -> AuditResult:
-    """Return the result of the folder's verdicts. If given, `view` must be the one that was sampled (else Conflict)."""
+    """Return the result of the folder's verdicts. If given, `view` must be the one that was sampled (else
+    ConflictError).
+    """
     sample = read_sample(Path(folder) / SAMPLE)
     path = Path(folder) / VERDICTS
     if not path.exists():
-        raise NotFound(f"{folder} has no verdict yet; review it with `groundswell audit serve {folder}`")
+        raise NotFoundError(f"{folder} has no verdict yet; review it with `groundswell audit serve {folder}`")
     digest = None if view is None else open_view(view).manifest.digest
     verdicts = VerdictStore(path, sample).verdicts(reviewer)
     return AuditResult(findings=audit_report(sample, verdicts, view_digest=digest))

@@ -21,7 +21,7 @@ from pipelines.audit.statistics import (
 )
 from pipelines.audit.verdicts import Verdict, Verdicts
 from schemas.boxes import as_boxes, iou
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 
 TARGET_HALF_WIDTH = 0.02
 TINY_WORLD_TRUTH = "truth of the tiny world"
@@ -40,7 +40,7 @@ def audit_report(
     """Return the audit as JSON. Shares are fractions, an interval is `{"value", "low", "high"}`.
 
     view_digest: of the view that the report is for. If given, it must be the one that the sample was drawn from
-    Raises Conflict if sample, verdicts and view do not belong together.
+    Raises ConflictError if sample, verdicts and view do not belong together.
     """
     _check_match(sample, verdicts, view_digest)
     strata = _count_verdicts(sample, verdicts.by_item)
@@ -105,7 +105,7 @@ def judge_with_truth(
 def truth_of_rows(rows: Iterable[Mapping[str, Any]]) -> Truth:
     """Return a truth from rows in the form of gold. Boxes are looked up by shard name, key and the phrase's span.
 
-    It raises Conflict for a sample that the rows do not have.
+    It raises ConflictError for a sample that the rows do not have.
     """
     samples: set[tuple[str, str]] = set()
     boxes: dict[tuple[tuple[str, str], int, int], list[list[float]]] = {}
@@ -120,7 +120,7 @@ def truth_of_rows(rows: Iterable[Mapping[str, Any]]) -> Truth:
     def truth(region: SampledRegion) -> Sequence[Sequence[float]]:
         sample = _sample_name(region.shard, region.key)
         if sample not in samples:
-            raise Conflict(f"the truth has no sample {sample}: it is of another world than the view")
+            raise ConflictError(f"the truth has no sample {sample}: it is of another world than the view")
         return boxes.get((sample, region.begin, region.end), [])
 
     return truth
@@ -134,18 +134,18 @@ def _sample_name(shard: str, key: str) -> tuple[str, str]:
 def _check_match(sample: AuditSample, verdicts: Verdicts, view_digest: str | None) -> None:
     sample.check()
     if view_digest is not None and view_digest != sample.view_digest:
-        raise Conflict(
+        raise ConflictError(
             f"the sample was drawn from the view {sample.view_digest}, this view is {view_digest}: its "
             "findings do not apply to this view; draw a new sample"
         )
     theirs = verdicts.sample_digest, verdicts.view_digest
     if theirs != (sample.digest, sample.view_digest):
-        raise Conflict(
+        raise ConflictError(
             f"the verdicts are on sample and view {theirs}, not {(sample.digest, sample.view_digest)}"
         )
     unknown = verdicts.by_item.keys() - {region.item for region in sample.regions}
     if unknown:
-        raise Conflict(f"{len(unknown)} verdicts name items outside the sample, e.g. {min(unknown)}")
+        raise ConflictError(f"{len(unknown)} verdicts name items outside the sample, e.g. {min(unknown)}")
 
 
 def _count_verdicts(sample: AuditSample, by_item: Mapping[str, Verdict]) -> list[StratumCounts]:

@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipelines.audit.sample import AuditSample
-from schemas.errors import Conflict, EnvironmentProblem, NotFound
+from schemas.errors import ConflictError, NotFoundError, RuntimeEnvironmentError
 from schemas.records import Record
 
 Verdict = Literal["accept", "reject", "skip"]
@@ -87,7 +87,7 @@ class VerdictStore:
     def __init__(self, path: str | Path, sample: AuditSample) -> None:
         """Open or create the file.
 
-        Raises Conflict if it belongs to another sample, EnvironmentProblem if it cannot be stored safely.
+        Raises ConflictError if it belongs to another sample, RuntimeEnvironmentError if it cannot be stored safely.
         """
         self._path = Path(path).resolve()
         self._sample = sample
@@ -99,15 +99,15 @@ class VerdictStore:
             db.execute("INSERT OR IGNORE INTO facts VALUES ('sample_digest', ?)", (sample.digest,))
             (there,) = db.execute("SELECT value FROM facts WHERE name = 'sample_digest'").fetchone()
         if there != sample.digest:
-            raise Conflict(
+            raise ConflictError(
                 f"{path} has verdicts on the sample {there}, not {sample.digest}: choose another file"
             )
 
     def record(self, event_id: str, item: str, reviewer: str, verdict: Verdict) -> int:
         """Store a verdict; return its number once it is on disk.
 
-        The same event again returns the same number. Raises Conflict if another verdict of this reviewer on the item is
-        valid (undo it first) or the id is in use, NotFound for an item that is not in the sample.
+        The same event again returns the same number. Raises ConflictError if another verdict of this reviewer on the
+        item is valid (undo it first) or the id is in use, NotFoundError for an item that is not in the sample.
         """
         with self._transaction() as db:
             _claim_name(db, reviewer, "person")
@@ -116,7 +116,7 @@ class VerdictStore:
     def record_all(self, verdicts: Verdicts) -> None:
         """Store a whole review that was made elsewhere, all of it or nothing. The same again changes nothing."""
         if (verdicts.sample_digest, verdicts.view_digest) != (self._sample.digest, self._sample.view_digest):
-            raise Conflict(
+            raise ConflictError(
                 f"the verdicts are on the sample {verdicts.sample_digest}, not {self._sample.digest}"
             )
         with self._transaction() as db:
@@ -128,28 +128,30 @@ class VerdictStore:
         self, db: sqlite3.Connection, event_id: str, item: str, reviewer: str, verdict: Verdict
     ) -> int:
         if item not in self._items:
-            raise NotFound(f"item {item!r} is not in the sample {self._sample.digest}")
+            raise NotFoundError(f"item {item!r} is not in the sample {self._sample.digest}")
         if known := _find_event(db, event_id, (item, reviewer, verdict, None)):
             return known
         existing = db.execute(_VALID_VERDICTS + "AND item = ?", (reviewer, item)).fetchone()
         if existing:
-            raise Conflict(
+            raise ConflictError(
                 f"{reviewer} already said {existing[2]!r} of {item}, now {verdict!r}: undo that first"
             )
         return _append(db, (event_id, item, reviewer, verdict, None))
 
     def undo(self, event_id: str, undoes: str, reviewer: str) -> ValidVerdict:
-        """Undo the verdict with the id `undoes` and return it. Raises NotFound if this reviewer has no such verdict."""
+        """Undo the verdict with the id `undoes` and return it. Raises NotFoundError if this reviewer has no such
+        verdict.
+        """
         with self._transaction() as db:
             row = db.execute(
                 "SELECT event_id, item, kind, seq FROM events WHERE event_id = ? AND reviewer = ? AND kind != 'undo'",
                 (undoes, reviewer),
             ).fetchone()
             if row is None:
-                raise NotFound(f"{reviewer} gave no verdict with the id {undoes!r}")
+                raise NotFoundError(f"{reviewer} gave no verdict with the id {undoes!r}")
             if not _find_event(db, event_id, (row[1], reviewer, "undo", undoes)):
                 if db.execute("SELECT 1 FROM events WHERE undoes = ?", (undoes,)).fetchone():
-                    raise Conflict(f"the verdict {undoes!r} was undone before")
+                    raise ConflictError(f"the verdict {undoes!r} was undone before")
                 _append(db, (event_id, row[1], reviewer, "undo", undoes))
             return _make_verdict(row)
 
@@ -167,11 +169,11 @@ class VerdictStore:
         """Return one reviewer's verdicts. Without a name: the only person's, or the only program's if no person
         reviewed.
 
-        Raises NotFound for a name without verdicts, Conflict if a name is needed.
+        Raises NotFoundError for a name without verdicts, ConflictError if a name is needed.
         """
         known = self.reviewers()
         if reviewer is not None and reviewer not in known:
-            raise NotFound(
+            raise NotFoundError(
                 f"{reviewer!r} gave no verdict in {self._path.name}; those who did: {', '.join(known)}"
             )
         name = reviewer or self._only_reviewer(known)
@@ -186,7 +188,9 @@ class VerdictStore:
     def _only_reviewer(self, known: dict[str, ReviewerKind]) -> str:
         candidates = [name for name, kind in known.items() if kind == "person"] or list(known)
         if len(candidates) > 1:
-            raise Conflict(f"{self._path.name} has verdicts of {', '.join(candidates)}: name one reviewer")
+            raise ConflictError(
+                f"{self._path.name} has verdicts of {', '.join(candidates)}: name one reviewer"
+            )
         return candidates[0] if candidates else "nobody yet"
 
     @contextmanager
@@ -195,7 +199,7 @@ class VerdictStore:
         try:
             db = sqlite3.connect(self._path, timeout=5, isolation_level=None)
         except sqlite3.Error as error:
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{self._path}: {error}; the folder must exist and be writable"
             ) from error
         try:
@@ -206,7 +210,7 @@ class VerdictStore:
             yield db
             db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{self._path}: {error}; nothing of this step was stored; remove the cause and try again"
             ) from error
         finally:
@@ -214,22 +218,22 @@ class VerdictStore:
 
 
 def _claim_name(db: sqlite3.Connection, reviewer: str, kind: ReviewerKind) -> None:
-    """Reserve a name for a person or for a program, never for both. Raises Conflict if the other has it."""
+    """Reserve a name for a person or for a program, never for both. Raises ConflictError if the other has it."""
     db.execute("INSERT OR IGNORE INTO reviewers VALUES (?, ?)", (reviewer, kind))
     (there,) = db.execute("SELECT kind FROM reviewers WHERE name = ?", (reviewer,)).fetchone()
     if there != kind:
-        raise Conflict(f"{reviewer!r} is a {there} in this file, not a {kind}: use another name")
+        raise ConflictError(f"{reviewer!r} is a {there} in this file, not a {kind}: use another name")
 
 
 def _find_event(
     db: sqlite3.Connection, event_id: str, content: tuple[str, str, str, str | None]
 ) -> int | None:
-    """Return the number of an event that was sent before. Raises Conflict if that event had another content."""
+    """Return the number of an event that was sent before. Raises ConflictError if that event had another content."""
     row = db.execute(
         "SELECT seq, item, reviewer, kind, undoes FROM events WHERE event_id = ?", (event_id,)
     ).fetchone()
     if row is not None and row[1:] != content:
-        raise Conflict(
+        raise ConflictError(
             f"the event {event_id!r} was {row[1:]}, now {content}: an id is used for one event only"
         )
     return None if row is None else int(row[0])
@@ -250,7 +254,7 @@ def _make_verdict(row: tuple[str, str, Verdict, int]) -> ValidVerdict:
 
 
 def _refuse_network_filesystem(path: Path) -> None:
-    """Raise EnvironmentProblem for a network disk: WAL needs shared memory, and would lose data silently there."""
+    """Raise RuntimeEnvironmentError for a network disk: WAL needs shared memory, and would lose data silently there."""
     mounts = Path("/proc/mounts")
     if not mounts.exists():
         return
@@ -260,6 +264,6 @@ def _refuse_network_filesystem(path: Path) -> None:
     above = [(point, kind) for point, kind in entries if path.is_relative_to(point.replace("\\040", " "))]
     point, kind = max(above, key=lambda entry: len(entry[0]), default=("/", ""))
     if kind in _NETWORK_FILESYSTEMS or kind.startswith("fuse.sshfs"):
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"{path} is on {kind} ({point}): keep verdicts on a local disk and copy them later"
         )

@@ -9,7 +9,7 @@ import typer
 
 from pipelines.cli.shell import JSON, OVERWRITE, SET, Progress, example, give, say, verb
 from pipelines.exchange.exporters import EXPORTERS
-from schemas.errors import ConfigError, Conflict
+from schemas.errors import ConfigError, ConflictError
 
 EvidenceOrView = Annotated[str, typer.Argument(help="The output of `label`, or a view.")]
 
@@ -75,12 +75,12 @@ def _check_view(to: str, materialize: bool, overwrite: bool) -> None:
         return
     found = kind_of(_tars_of(to))
     if materialize and found not in (Kind.NOTHING, Kind.TARS, Kind.SHARDS):
-        raise Conflict(
+        raise ConflictError(
             f"{_tars_of(to)} holds {found.value}; expected a new or empty folder, or the view's own tars; name another "
             "folder for --to"
         )
     if overwrite and not materialize and found is not Kind.NOTHING:
-        raise Conflict(
+        raise ConflictError(
             f"{_tars_of(to)} holds the tars of the view that --overwrite would replace; add --materialize webdataset, "
             "or name another folder for --to"
         )

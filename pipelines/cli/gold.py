@@ -121,7 +121,7 @@ def _teller(every_s: float = 5.0) -> Callable[[int], None]:
 
 
 def names_in(path: Path) -> frozenset[str]:
-    """The names of a split list, parted by blanks or lines. Raises NotFound, ConfigError for no UTF-8."""
+    """The names of a split list, parted by blanks or lines. Raises NotFoundError, ConfigError for no UTF-8."""
     from engine.reading.user_text import read_text
 
     return frozenset(read_text(path, "--split").split())

@@ -85,14 +85,14 @@ def plan(
     """Say what `label` would do and what it takes: units done, to do and why, hours, bytes and money."""
     import json
 
-    from engine.telemetry.logs import configure, log_settings
+    from engine.telemetry.logs import configure, parse_log_settings
     from pipelines.config import load_settings
     from pipelines.config.output_place import check_file
     from pipelines.label.job import JobConfig
     from pipelines.label.plan.plan import plan as make_plan
     from pipelines.label.plan.prices import PriceSettings
 
-    configure(log_settings())
+    configure(parse_log_settings())
     asked = load_settings(job, JobConfig, overrides)
     if to is not None:
         lists = [url.removeprefix("@") for url in asked.input.urls]
@@ -143,14 +143,14 @@ def label(
     Exit 3 when units failed, or when more samples were rejected than run.max_rejected allows.
     """
     from engine.storage.store import open_store
-    from engine.telemetry.logs import configure, log_settings
+    from engine.telemetry.logs import configure, parse_log_settings
     from pipelines.config import load_settings
     from pipelines.config.output_place import Kind, check_folder
     from pipelines.label.job import JobConfig
     from pipelines.label.run import label as run_label
     from pipelines.label.run_records import load_plan
 
-    configure(log_settings(log_format))
+    configure(parse_log_settings(log_format))
     accepted = ["run.allow_unauthenticated=true"] if insecure_cluster else []
     asked = load_settings(job, JobConfig, [*overrides, *accepted])
     if limit is None:
@@ -213,10 +213,10 @@ def retry(
 
     Exit 3 on holes, or when more samples were rejected than run.max_rejected allows.
     """
-    from engine.telemetry.logs import configure, log_settings
+    from engine.telemetry.logs import configure, parse_log_settings
     from pipelines.label.retry import retry as run_retry
 
-    configure(log_settings(log_format))
+    configure(parse_log_settings(log_format))
     summary = run_retry(out, overrides, address, Progress(), say=say)
     give(as_json, summary, summary_text(summary))
     _say_rejected(summary)

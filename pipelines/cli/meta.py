@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.shell import JSON, Progress, example, give, say, table, verb
-from schemas.errors import ConfigError, EnvironmentProblem
+from schemas.errors import ConfigError, RuntimeEnvironmentError
 
 
 def add_verbs(app: typer.Typer) -> None:
@@ -60,7 +60,7 @@ def doctor(
     give(as_json, report(findings), table(rows, ["check", "", "found", "fix"]))
     wrong = [item.check for item in findings if not item.ok]
     if wrong:
-        raise EnvironmentProblem(f"{', '.join(wrong)}: see the fix above")
+        raise RuntimeEnvironmentError(f"{', '.join(wrong)}: see the fix above")
 
 
 @verb

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.digests import sha256_hex
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 
 HEADER_LIMIT_BYTES = 64 << 20
 
@@ -17,13 +17,13 @@ HEADER_LIMIT_BYTES = 64 << 20
 def describe_model(path: Path) -> dict[str, Any]:
     """Kind, sizes and digests of a Hugging Face directory with safetensors, or of an ONNX file.
 
-    raises: NotFound, or ConfigError for a directory without `config.json` and `model.safetensors` or a file that is
-            no model
+    raises: NotFoundError, or ConfigError for a directory without `config.json` and `model.safetensors` or a file that
+            is no model
     """
     if path.suffix == ".onnx" and path.is_file():
         return _describe_onnx(path)
     if not path.is_dir():
-        raise NotFound(f"model {str(path)!r} does not exist; give a model directory or a .onnx file")
+        raise NotFoundError(f"model {str(path)!r} does not exist; give a model directory or a .onnx file")
     missing = [name for name in ("config.json", "model.safetensors") if not (path / name).is_file()]
     if missing:
         raise ConfigError(

@@ -13,7 +13,7 @@ import typer
 
 from engine.reading.captions import MAX_BYTES
 from pipelines.cli.shell import JSON, example, give, verb
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
     from schemas.labeler import FoundPhrases
@@ -149,7 +149,7 @@ def _budget(teacher: Path | None, tokens: int) -> Budget:
     from teacher.models.glip import GlipProcessor
 
     if "processor_config.json" not in model_files(teacher):
-        raise NotFound(
+        raise NotFoundError(
             f"--teacher {teacher} holds no processor_config.json; give a directory written by `groundswell train` or "
             "`groundswell model convert-glip`"
         )

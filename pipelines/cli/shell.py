@@ -16,8 +16,8 @@ from typing import Any
 
 import typer
 
-from engine.redaction import redacted
-from schemas.errors import ConfigError, EnvironmentProblem, GroundswellError, NotFound
+from engine.redaction import redact
+from schemas.errors import ConfigError, GroundswellError, NotFoundError, RuntimeEnvironmentError
 
 EXIT_CODES = (
     "Exit codes: 0 ok; 1 failed; 2 usage or configuration; 3 finished with failed, quarantined or unfinished "
@@ -102,15 +102,15 @@ def _explained(error: BaseException) -> tuple[str, int]:
         case KeyboardInterrupt():
             return "interrupted; the same command continues where it stopped", 130
         case FileNotFoundError():
-            return f"error: {error}; give a path that exists", NotFound.exit_code
+            return f"error: {error}; give a path that exists", NotFoundError.exit_code
         case ConnectionError():
             hint = (
                 "check that it runs, the address (storage.endpoint_url or AWS_ENDPOINT_URL) and the network"
             )
-            return f"error: {error}; {hint}", EnvironmentProblem.exit_code
+            return f"error: {error}; {hint}", RuntimeEnvironmentError.exit_code
         case OSError():
             hint = "check that the place exists, may be written and has room"
-            return f"error: {error}; {hint}", EnvironmentProblem.exit_code
+            return f"error: {error}; {hint}", RuntimeEnvironmentError.exit_code
     first = str(error).strip().split("\n", 1)[0][:500]
     return (
         f"error: {type(error).__name__}: {first} (unforeseen; the traceback is in {_kept_traceback()}, and --debug or "
@@ -124,7 +124,7 @@ def _kept_traceback() -> str:
         with tempfile.NamedTemporaryFile(
             "w", prefix="groundswell-error-", suffix=".txt", delete=False, encoding="utf-8"
         ) as file:
-            file.write(redacted(traceback.format_exc()))
+            file.write(redact(traceback.format_exc()))
             return file.name
     except OSError as error:
         return f"no file ({error})"
@@ -132,7 +132,7 @@ def _kept_traceback() -> str:
 
 def say(text: str) -> None:
     """A line on stderr, without secrets."""
-    print(redacted(text), file=sys.stderr, flush=True)
+    print(redact(text), file=sys.stderr, flush=True)
 
 
 def give(as_json: bool, data: Any, text: str) -> None:

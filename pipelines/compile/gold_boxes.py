@@ -20,7 +20,7 @@ class GoldBoxes:
     """The boxes of all gold that a policy names. A context manager that deletes its temporary file on exit."""
 
     def __init__(self, mask: GoldMask, storage: StorageSettings | None = None) -> None:
-        """Read the gold. Raises NotFound if there is none, ConfigError for a view that is not gold."""
+        """Read the gold. Raises NotFoundError if there is none, ConfigError for a view that is not gold."""
         self.digests: dict[str, str] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="groundswell-gold-")
         self._rows = sqlite3.connect(Path(self._folder.name) / "gold.sqlite")

@@ -11,19 +11,20 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from pydantic import Field
 
-from engine.ledger.records import record_from
+from engine.ledger.records import parse_record
 from engine.settings import StorageSettings
 from engine.storage.store import Store, open_store
 from engine.views import View, open_view, write_view
 from pipelines.labels.photo import read_photo_bytes
 from pipelines.tables import Report, Table
 from schemas.digests import canonical_json, sha256_hex
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from schemas.ledger import DataFile
+from schemas.progress import ProgressCallback
 from schemas.rows import PixelsRow, ViewRow
 
 MANIFEST, VIEW_FOLDER = "materialized.json", "view"
@@ -39,7 +40,6 @@ _SIGNATURES = (
     (b"MM", "tiff"),
 )
 
-Progress = Callable[[str, int, int], None]
 Placed = tuple[ViewRow, tuple[int, int]]  # a row, offset and length of its image in the tar
 
 
@@ -63,18 +63,19 @@ def materialize_webdataset(
     *,
     roots: Mapping[str, str] | None = None,
     storage: StorageSettings | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     overwrite: bool = False,
 ) -> MaterializedReport:
     """Write a view's rows with their images into tars under `to`.
 
     overwrite: replace the tars of another view
-    Raises NotFound for missing images. Raises Conflict for changed images, or if `to` has another view's tars.
+    Raises NotFoundError for missing images. Raises ConflictError for changed images, or if `to` has another view's
+    tars.
     """
     view, store = open_view(view_url, storage), open_store(to, storage)
     _refuse_another(store, view, to, overwrite)
     # All tars, not only those of the list: an interrupted call has removed the list.
-    before = {name for name in store.names() if _TAR.fullmatch(name)} if overwrite else set()
+    before = {name for name in store.list_folder() if _TAR.fullmatch(name)} if overwrite else set()
     if overwrite:  # without the list there are no tars
         store.delete(MANIFEST)
     shards: list[DataFile] = []
@@ -107,13 +108,13 @@ def _make_pixels(url: str, offset: int, length: int) -> PixelsRow:
 
 
 def _refuse_another(store: Store, view: View, to: str, overwrite: bool) -> None:
-    """Raise Conflict if the folder holds another view's tars, unless they are replaced."""
+    """Raise ConflictError if the folder holds another view's tars, unless they are replaced."""
     if overwrite or not store.exists(MANIFEST):
         return
     where, remedy = f"{to}/{MANIFEST}", "choose another folder"
-    there = record_from(MaterializedReport, store.read(MANIFEST), where, "a manifest of tars", remedy).digest
+    there = parse_record(MaterializedReport, store.read(MANIFEST), where, "a manifest of tars", remedy).digest
     if there != view.manifest.digest:
-        raise Conflict(
+        raise ConflictError(
             f"{to} already has the tars of view {there}: choose another folder, or add --overwrite"
         )
 
@@ -122,7 +123,7 @@ def _build_tars(
     view: View,
     roots: Mapping[str, str] | None,
     storage: StorageSettings | None,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
 ) -> Iterator[tuple[bytes, list[Placed]]]:
     """Yield each tar with its rows in order, one in memory at a time."""
     sink, placed = io.BytesIO(), []  # type: tuple[io.BytesIO, list[Placed]]

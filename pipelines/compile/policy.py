@@ -14,8 +14,7 @@ from pipelines.compile.rules import list_rules
 from pipelines.compile.weights import Calibration, Share, WeightRule
 from schemas.digests import digest_of
 from schemas.errors import ConfigError
-from schemas.later import Later, LaterSettings
-from schemas.settings import EvidenceSettings
+from schemas.settings import CompatibleSettings, EvidenceSettings, LegacyValue
 
 FLOOR: Literal["floor"] = "floor"
 """The lowest score of a candidate: candidate_score, or the evidence's min_score."""
@@ -48,7 +47,7 @@ if TYPE_CHECKING:  # the fields of the built-in rules, for type checkers; at run
 
 else:
     # Pydantic lists the fields of the last base first.
-    RuleFields = type(LaterSettings)(
+    RuleFields = type(CompatibleSettings)(
         "RuleFields",
         tuple(dict.fromkeys(rule.fields for rule in reversed(list_rules()))),
         {"__module__": __name__, "__doc__": "Settings of all rules."},
@@ -58,29 +57,29 @@ else:
 class Policy(RuleFields):
     """Rules from evidence to view. Left at its defaults it keeps every distinct box of score 0.5 or more."""
 
-    ignore_score: Annotated[Share | Literal["floor"] | None, Later(legacy=None)] = Field(
+    ignore_score: Annotated[Share | Literal["floor"] | None, LegacyValue(legacy=None)] = Field(
         FLOOR,
         description="which removed regions stay in the view as fate ignore, neither learned nor a negative. floor: of "
         "a phrase with a kept box, every candidate that a rule removed. A score: what one_to_one, min_score and "
         "max_regions_per_phrase remove, if its raw score is this or more. null: none, a removed region's place is a "
         "negative of its phrase",
     )
-    class_only_below: Annotated[float | None, Later()] = Field(
+    class_only_below: Annotated[float | None, LegacyValue()] = Field(
         None,
         ge=0,
         le=1,
         description="kept regions below this raw score teach their phrase's tokens and no place; null: none",
     )
-    weight: Annotated[WeightRule, Later()] = Field(
+    weight: Annotated[WeightRule, LegacyValue()] = Field(
         "one",
         description="what the loss multiplies a kept region's terms by: 1, its raw score, weight_ramp of it, or its "
         "p_correct",
     )
-    weight_ramp: Annotated[tuple[float, float] | None, Later()] = Field(
+    weight_ramp: Annotated[tuple[float, float] | None, LegacyValue()] = Field(
         None,
         description="for weight ramp: raw score of weight 0 and of weight 1, linear between, e.g. [0.2, 0.6]",
     )
-    calibration: Annotated[Calibration | None, Later()] = Field(
+    calibration: Annotated[Calibration | None, LegacyValue()] = Field(
         None, description="from raw score to p_correct of the view's regions; null: not calibrated"
     )
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from pipelines.compile.region_batch import Flags, RegionBatch
 from schemas.boxes import Boxes
-from schemas.later import LaterSettings
-from schemas.settings import EvidenceSettings
+from schemas.settings import CompatibleSettings, EvidenceSettings
 
 
 class Decision(IntEnum):
@@ -56,7 +55,7 @@ class SoftenedBy(Enum):
     """`floor`, or a score that the region reaches."""
 
 
-class NoFields(LaterSettings):
+class NoFields(CompatibleSettings):
     """Settings of a rule that has none."""
 
 
@@ -75,7 +74,7 @@ class EvidenceLimit:
     bound: Bound
     evidence_field: str
 
-    def describe_violation(self, policy: LaterSettings, evidence: EvidenceSettings) -> str | None:
+    def describe_violation(self, policy: CompatibleSettings, evidence: EvidenceSettings) -> str | None:
         """Return both values if the policy asks for regions that the evidence does not have, else None."""
         value, limit = getattr(policy, self.field), getattr(evidence, self.evidence_field)
         if value is None or (value >= limit if self.bound is Bound.AT_LEAST else value <= limit):
@@ -83,7 +82,7 @@ class EvidenceLimit:
         return f"{self.field} {value} (evidence: {self.evidence_field} {limit})"
 
 
-F = TypeVar("F", bound=LaterSettings)
+F = TypeVar("F", bound=CompatibleSettings)
 
 
 @dataclass(frozen=True)
@@ -100,12 +99,12 @@ class Rule:
 
     name: str
     meaning: str
-    fields: type[LaterSettings]
+    fields: type[CompatibleSettings]
     order: int
     limits: tuple[EvidenceLimit, ...] = ()
     version: int = 1
 
-    def is_used(self, policy: LaterSettings) -> bool:
+    def is_used(self, policy: CompatibleSettings) -> bool:
         """Return whether the policy uses the rule: one of its fields is not at its legacy value."""
         legacy = self.fields.legacy_values()
         names = self.fields.model_fields

@@ -10,7 +10,7 @@ from itertools import islice
 from pydantic import JsonValue, ValidationError
 
 from engine.settings import StorageSettings
-from engine.views import open_view, refuse_another_view, write_view
+from engine.views import check_no_other_view, open_view, write_view
 from pipelines.compile.apply import apply_policy
 from pipelines.compile.gold_boxes import GoldBoxes
 from pipelines.compile.policy import Policy
@@ -18,12 +18,11 @@ from pipelines.compile.report import CompileCounter, CompileReport
 from pipelines.labels.evidence import Evidence, open_evidence
 from pipelines.quality.decoys import DecoyCounter
 from schemas.codes import explain_counts
-from schemas.errors import ConfigError, Conflict, NotFound, UnfinishedError
+from schemas.errors import ConfigError, ConflictError, NotFoundError, UnfinishedError
+from schemas.progress import ProgressCallback
 from schemas.rows import ViewRow
 
 BATCH_ROWS = 256
-
-Progress = Callable[[str, int, int], None]
 
 
 def compile_view(
@@ -32,7 +31,7 @@ def compile_view(
     out_url: str,
     *,
     storage: StorageSettings | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     overwrite: bool = False,
     allow_unlabelled: bool = False,
 ) -> CompileReport:
@@ -41,9 +40,9 @@ def compile_view(
     overwrite:        replace another view at `out_url`
     allow_unlabelled: write an empty view if no sample is labelled, for an experiment that counts it
     Raises ConfigError if the policy asks for regions that the evidence does not have, names a calibration of other
-    scores, or a gold that is none. Raises NotFound without evidence or gold, Conflict if `out_url` has another view
-    or the evidence differs from its snapshot, and UnfinishedError, before anything is written, if no sample of the
-    evidence is labelled.
+    scores, or a gold that is none. Raises NotFoundError without evidence or gold, ConflictError if `out_url` has
+    another view or the evidence differs from its snapshot, and UnfinishedError, before anything is written, if no
+    sample of the evidence is labelled.
     """
     evidence = open_evidence(evidence_url, storage)
     if not allow_unlabelled:
@@ -55,7 +54,7 @@ def compile_view(
         rows = _compile_rows(evidence, policy, counter, gold, progress)
         provenance = _describe_inputs(evidence, policy, gold)
         if not overwrite:
-            refuse_another_view(out_url, kind="view", provenance=provenance, storage=storage)
+            check_no_other_view(out_url, kind="view", provenance=provenance, storage=storage)
         manifest = write_view(
             out_url, rows, kind="view", provenance=provenance, storage=storage, overwrite=overwrite
         )
@@ -90,12 +89,12 @@ def inherit_stored_fields(
     """
     try:
         stored = open_view(view_url, storage).manifest.provenance.get("policy")
-    except NotFound:
+    except NotFoundError:
         return policy
     if not isinstance(stored, dict):
         return policy
     try:
-        policy, taken = policy.continued(stored)
+        policy, taken = policy.continue_from(stored)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ConfigError(
@@ -127,9 +126,9 @@ def _compile_rows(
     policy: Policy,
     counter: CompileCounter,
     gold: GoldBoxes | None,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
 ) -> Iterator[ViewRow]:
-    """Yield view rows. Raises Conflict at the end if the evidence differs from its snapshot."""
+    """Yield view rows. Raises ConflictError at the end if the evidence differs from its snapshot."""
     totals = evidence.snapshot.totals
     expected, regions = totals.samples.labelled + totals.samples.empty, totals.regions
     rows = evidence.rows()
@@ -141,7 +140,7 @@ def _compile_rows(
         if progress:
             progress("samples", counter.samples_in, expected)
     if (counter.samples_in, counter.regions_in) != (expected, regions):
-        raise Conflict(
+        raise ConflictError(
             f"the snapshot promises {expected} samples and {regions} regions, its files have {counter.samples_in} and "
             f"{counter.regions_in}: run `groundswell verify`"
         )

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 
 MAX_BYTES = 1 << 20
 MAX_VALUES = MAX_BYTES // 2  # as many as a file without aliases can hold
@@ -27,7 +27,7 @@ Model = TypeVar("Model", bound=BaseModel)
 def load_settings(path: str | Path, model: type[Model], overrides: Sequence[str] = ()) -> Model:
     """The settings in a YAML file, with `a.b=c` overrides applied.
 
-    raises: NotFound, or ConfigError with `file:line:col` of the value that is wrong
+    raises: NotFoundError, or ConfigError with `file:line:col` of the value that is wrong
     """
     path = Path(path)
     tree = read_yaml(path)
@@ -54,7 +54,7 @@ def settings_of(values: dict[str, Any], model: type[Model], overrides: Sequence[
 def read_yaml(path: Path) -> Any:
     """The YAML tree of a file, with line numbers kept; an alias stays one object, so that a bomb of them is small."""
     if not path.is_file():
-        raise NotFound(f"configuration {str(path)!r} does not exist; give the path of a YAML file")
+        raise NotFoundError(f"configuration {str(path)!r} does not exist; give the path of a YAML file")
     if path.stat().st_size > MAX_BYTES:
         raise ConfigError(
             f"{path.stat().st_size} bytes; a configuration has at most {MAX_BYTES}", where=str(path)

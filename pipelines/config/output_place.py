@@ -21,7 +21,7 @@ from typing import Any
 from engine.settings import StorageSettings
 from engine.storage.filesystems import absolute_url
 from engine.storage.store import Store, open_store
-from schemas.errors import ConfigError, Conflict, EnvironmentProblem, GroundswellError
+from schemas.errors import ConfigError, ConflictError, GroundswellError, RuntimeEnvironmentError
 
 
 class Kind(Enum):
@@ -66,13 +66,13 @@ _MANY = 3
 
 
 def kind_of(url: str, storage: StorageSettings | None = None, reads: Iterable[str] = ()) -> Kind:
-    """Return what the folder at a path or URL holds. Raises EnvironmentProblem when it cannot be read.
+    """Return what the folder at a path or URL holds. Raises RuntimeEnvironmentError when it cannot be read.
 
     reads: files that a verb reads; one that is in the folder is no content of it
     """
     store = open_store(url, storage)
     own = {Path(read).name for read in reads if os.path.dirname(os.path.abspath(read)) == absolute_url(url)}
-    names = {name for name in store.names() if not _NO_CONTENT.fullmatch(name)} - own
+    names = {name for name in store.list_folder() if not _NO_CONTENT.fullmatch(name)} - own
     return _kind(store, names) if names else Kind.NOTHING
 
 
@@ -92,20 +92,20 @@ def check_folder(
     repeats:   whether the verb may go into its own output without --overwrite
     overwrite: whether --overwrite was given; it opens the verb's own kind alone
     reads:     files that the verb reads, such as its configuration, which may be in the folder
-    raises:    Conflict when something else is there or it is inside another verb's output; EnvironmentProblem when it
-               cannot be written or a file is in its way
+    raises:    ConflictError when something else is there or it is inside another verb's output;
+               RuntimeEnvironmentError when it cannot be written or a file is in its way
     """
     own = makes if isinstance(makes, tuple) else (makes,)
     place = _place(option, url)
     _refuse_file_in_the_way(option, place, storage)
     kind = kind_of(place, storage, reads)
     if kind is not Kind.NOTHING and kind not in own:
-        raise Conflict(
+        raise ConflictError(
             f"{option} {url} holds {_content(place, kind, storage)}; expected a new or empty folder, or "
             f"{own[0].value}; name another folder"
         )
     if kind in own and not (repeats or overwrite):
-        raise Conflict(
+        raise ConflictError(
             f"{option} {url} holds {kind.value} already; expected a new or empty folder; name another one, or add "
             "--overwrite"
         )
@@ -127,7 +127,7 @@ def check_file(
 
     overwrite: whether --overwrite was given; it opens a plain file, never one of another verb's output or a shard
     reads:     files that the same verb reads
-    raises:    Conflict, EnvironmentProblem, and ConfigError when it is one of `reads`
+    raises:    ConflictError, RuntimeEnvironmentError, and ConfigError when it is one of `reads`
     """
     place = _place(option, url)
     same = [str(name) for name in reads if name is not None and _is_same(place, str(name))]
@@ -135,27 +135,27 @@ def check_file(
         raise ConfigError(f"{option} {url} is a file that this command reads; name another file")
     if _is_folder(place, storage):
         kind = kind_of(place, storage)
-        problem = EnvironmentProblem if kind in (Kind.NOTHING, Kind.OTHER) else Conflict
+        problem = RuntimeEnvironmentError if kind in (Kind.NOTHING, Kind.OTHER) else ConflictError
         raise problem(
             f"{option} {url} is a folder with {kind.value}; expected the path of a file; add its name"
         )
     _refuse_inside_output(option, place, storage, is_file=True)
     if _is_file(place, storage):
         if "://" not in place and not os.path.isfile(place):
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{option} {url} is a device, a pipe or a link to nothing; expected a plain file or a new one; name "
                 "another file"
             )
         if place.endswith(_NEVER_REPLACED):
-            raise Conflict(
+            raise ConflictError(
                 f"{option} {url} exists and is no file that this command writes; name another file"
             )
         if not overwrite:
-            raise Conflict(
+            raise ConflictError(
                 f"{option} {url} exists already; name another file, or add --overwrite to replace it"
             )
         if "://" not in place and not os.access(place, os.W_OK):
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{option} {url} may not be written; check its rights or name another file"
             )
     parent = _parent(place)
@@ -221,7 +221,7 @@ def _is_evidence(store: Store, names: set[str]) -> bool:
 
 def _has_records(store: Store, folder: str) -> bool:
     """Return whether a folder holds records of evidence: other projects have `jobs` and `snapshots`, too."""
-    return any(_RECORDS[folder].fullmatch(name) for name in store.names(folder))
+    return any(_RECORDS[folder].fullmatch(name) for name in store.list_folder(folder))
 
 
 def _kind_by_steps(names: set[str], steps: set[str]) -> Kind | None:
@@ -238,7 +238,7 @@ def _all_match(names: Iterable[str], pattern: re.Pattern[str]) -> bool:
 
 
 def _names_under(store: Store, folder: str) -> set[str]:
-    return {name for name in store.names(folder) if not _NO_CONTENT.fullmatch(name)}
+    return {name for name in store.list_folder(folder) if not _NO_CONTENT.fullmatch(name)}
 
 
 def _json_at(store: Store, path: str) -> dict[str, Any]:
@@ -253,13 +253,15 @@ def _json_at(store: Store, path: str) -> dict[str, Any]:
 def _content(place: str, kind: Kind, storage: StorageSettings | None) -> str:
     if kind is not Kind.OTHER:
         return kind.value
-    names = sorted(name for name in open_store(place, storage).names() if not _NO_CONTENT.fullmatch(name))
+    names = sorted(
+        name for name in open_store(place, storage).list_folder() if not _NO_CONTENT.fullmatch(name)
+    )
     more = f" and {len(names) - _MANY} more" if len(names) > _MANY else ""
     return f"other files ({', '.join(names[:_MANY])}{more})"
 
 
 def _refuse_inside_output(option: str, place: str, storage: StorageSettings | None, *, is_file: bool) -> None:
-    """Raise Conflict for a place inside what a verb made: nothing else belongs there.
+    """Raise ConflictError for a place inside what a verb made: nothing else belongs there.
 
     A folder or file may be put beside the outputs that a demo or rounds hold, and a folder beside shards.
     """
@@ -270,7 +272,7 @@ def _refuse_inside_output(option: str, place: str, storage: StorageSettings | No
         if kind in _COLLECTIONS and not _is_owned(kind, below, is_file):
             continue
         if kind not in (Kind.NOTHING, Kind.OTHER):
-            raise Conflict(
+            raise ConflictError(
                 f"{option} {place} is inside {ancestor}, which holds {kind.value}; expected a place outside of it; "
                 "name another one"
             )
@@ -314,19 +316,22 @@ def _kind_of_ancestor(folder: str, storage: StorageSettings | None) -> Kind:
             return Kind.EVIDENCE
         marks = {"view.json": Kind.VIEW, "materialized.json": Kind.TARS}
         return next((kind for mark, kind in marks.items() if store.exists(mark)), Kind.NOTHING)
-    except (OSError, EnvironmentProblem):  # it may not be read: then nobody's output is known to be there
+    except (
+        OSError,
+        RuntimeEnvironmentError,
+    ):  # it may not be read: then nobody's output is known to be there
         return Kind.NOTHING
 
 
 def _is_folder(place: str, storage: StorageSettings | None) -> bool:
-    return os.path.isdir(place) if "://" not in place else bool(open_store(place, storage).names())
+    return os.path.isdir(place) if "://" not in place else bool(open_store(place, storage).list_folder())
 
 
 def _is_file(place: str, storage: StorageSettings | None) -> bool:
     if "://" not in place:
         return os.path.lexists(place)
     parent = _parent(place)
-    return parent is not None and place.rsplit("/", 1)[-1] in open_store(parent, storage).names()
+    return parent is not None and place.rsplit("/", 1)[-1] in open_store(parent, storage).list_folder()
 
 
 def _is_same(place: str, other: str) -> bool:
@@ -340,24 +345,26 @@ def _is_same(place: str, other: str) -> bool:
 
 
 def _refuse_file_in_the_way(option: str, folder: str, storage: StorageSettings | None) -> None:
-    """Raise EnvironmentProblem when the folder, or what it would be in, is a file or cannot be looked at."""
+    """Raise RuntimeEnvironmentError when the folder, or what it would be in, is a file or cannot be looked at."""
     if "://" in folder:
         is_object = False
-        with suppress(EnvironmentProblem):  # the right to list often ends at the prefix of one's own
+        with suppress(RuntimeEnvironmentError):  # the right to list often ends at the prefix of one's own
             is_object = _is_file(folder, storage) and not _is_folder(folder, storage)
         if is_object:
-            raise EnvironmentProblem(f"{option} {folder} is an object; expected a prefix; name another place")
+            raise RuntimeEnvironmentError(
+                f"{option} {folder} is an object; expected a prefix; name another place"
+            )
         return
     try:
         os.stat(folder)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{option} {folder} cannot be reached ({error.strerror}); name another folder"
             ) from error
     there = _nearest(folder)
     if not os.path.isdir(there):
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"{option} {folder}: {there} is a file; expected a folder; name another place"
         )
 
@@ -370,11 +377,11 @@ def _nearest(path: str) -> str:
 
 
 def _refuse_unwritable(option: str, folder: str, storage: StorageSettings | None) -> None:
-    """Raise EnvironmentProblem unless a file can be written there; what is written is removed at once."""
+    """Raise RuntimeEnvironmentError unless a file can be written there; what is written is removed at once."""
     if "://" in folder:
         store, name = open_store(folder, storage), f"self-test-{secrets.token_hex(8)}"
         store.put_if_absent(name, b"")
-        with suppress(EnvironmentProblem):  # the right to delete is not needed to write
+        with suppress(RuntimeEnvironmentError):  # the right to delete is not needed to write
             store.delete(name)
         return
     there = _nearest(folder)
@@ -382,7 +389,7 @@ def _refuse_unwritable(option: str, folder: str, storage: StorageSettings | None
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"{option} {folder}: {there} cannot be written ({error.strerror or error}); check its rights and free "
             "space, or name another place"
         ) from error

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from pipelines.demo.layout import TRAINED, Places
+from schemas.progress import ProgressCallback
 
 DRAWS = 200
 
 
-def evaluate_models(places: Places, progress: Callable[[str, int, int], None]) -> dict[str, Any]:
+def evaluate_models(places: Places, progress: ProgressCallback) -> dict[str, Any]:
     """`{"models": {name: evaluation}, "gains": {group: {name: difference of student and control}}}`."""
     from student.evaluate.gold.load import category_groups, read_gold
     from student.evaluate.paired import paired_differences

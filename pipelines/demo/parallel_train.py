@@ -11,10 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from schemas.errors import GroundswellError
+from schemas.progress import ProgressCallback
 from student.training.metrics_log import read_journal
 
 LAST_LINES = 12
@@ -25,7 +26,7 @@ def train_together(
     configs: Mapping[str, Path],
     outs: Mapping[str, Path],
     steps: int,
-    progress: Callable[[str, int, int], None],
+    progress: ProgressCallback,
 ) -> None:
     """Run `groundswell train CONFIG` for every configuration at once; progress is that of the slowest.
 

@@ -15,9 +15,9 @@ from typing import Any
 from pipelines.demo.layout import Places
 from pipelines.demo.recipe import Recipe
 from pipelines.steps.cache import Journal, code_digest, refuse_foreign
-from schemas.errors import Conflict, GroundswellError, NotFound, UnfinishedError
+from schemas.errors import ConflictError, GroundswellError, NotFoundError, UnfinishedError
+from schemas.progress import ProgressCallback
 
-Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
 ROOT = Path(__file__).resolve().parents[2]
 TITLES = {
@@ -50,10 +50,10 @@ class DemoResult:
         return self.summary
 
 
-def run_demo(folder: Path, recipe: Recipe, *, progress: Progress, say: Say) -> DemoResult:
+def run_demo(folder: Path, recipe: Recipe, *, progress: ProgressCallback, say: Say) -> DemoResult:
     """Render, teach, label, compile, train, evaluate, audit, report. Steps that are done are not done again.
 
-    raises: Conflict for a folder that holds something else
+    raises: ConflictError for a folder that holds something else
     """
     refuse_foreign(folder)
     places = Places(folder)
@@ -87,7 +87,7 @@ def run_demo(folder: Path, recipe: Recipe, *, progress: Progress, say: Say) -> D
 class _Steps:
     """One method a step; each returns what the next ones and the report need, as JSON."""
 
-    def __init__(self, places: Places, recipe: Recipe, progress: Progress) -> None:
+    def __init__(self, places: Places, recipe: Recipe, progress: ProgressCallback) -> None:
         self.places, self.recipe, self.progress = places, recipe, progress
 
     def render(self) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class _Steps:
             self.places.evidence, self.recipe.policy, self.places.view, progress=self.progress
         )
         if report.snapshot_digest != evidence_digest:
-            raise Conflict(
+            raise ConflictError(
                 f"{self.places.evidence} now publishes {report.snapshot_digest}, the demo labelled {evidence_digest}: "
                 f"another job wrote there; remove {self.places.evidence} and run the demo again"
             )
@@ -172,7 +172,10 @@ def forget_damaged(evidence: str) -> None:
 
     try:
         verify(evidence)
-    except (Conflict, NotFound):  # without a snapshot nothing was labelled: a run publishes before it begins
+    except (
+        ConflictError,
+        NotFoundError,
+    ):  # without a snapshot nothing was labelled: a run publishes before it begins
         _forget(Path(evidence))
 
 

@@ -187,10 +187,10 @@ def conditional_writes(store_url: str) -> Finding:
     """A store must refuse the second of two conditional writes; without it two drivers could both win."""
     from engine.storage.conditional_put_check import check_store
     from engine.storage.store import open_store
-    from schemas.errors import EnvironmentProblem
+    from schemas.errors import RuntimeEnvironmentError
 
     try:
         check_store(open_store(store_url))
-    except EnvironmentProblem as problem:
+    except RuntimeEnvironmentError as problem:
         return Finding("store", False, str(problem), "use another output.url, or check the bucket's settings")
     return Finding("store", True, f"{store_url}: conditional writes honoured")

@@ -49,7 +49,7 @@ def export_labels(
     """Write the labels (evidence, view or gold) at `url` as one file.
 
     format: a name in EXPORTERS, or `module:attribute` of an exporter
-    Raises ConfigError for an unknown format, NotFound if there are no labels.
+    Raises ConfigError for an unknown format, NotFoundError if there are no labels.
     """
     exporter = EXPORTERS.load(format)
     labels = open_labels(url, storage)

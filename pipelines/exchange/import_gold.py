@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine.settings import StorageSettings
-from engine.views import ViewManifest, refuse_another_view, write_view
+from engine.views import ViewManifest, check_no_other_view, write_view
 from pipelines.exchange.gold.account import AccountReport, ImportAccount
 from pipelines.exchange.gold.import_report import GoldReport
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.importer import Importer, ImportOption
 from pipelines.exchange.importers import IMPORTERS
 from schemas.digests import digest_of_many, sha256_hex
-from schemas.errors import ConfigError, GroundswellError, NotFound
+from schemas.errors import ConfigError, GroundswellError, NotFoundError
 from schemas.rows import ViewRow
 from student.data.gold_account import every_box_refused
 
@@ -45,8 +45,8 @@ def import_gold(
     format:    a name in IMPORTERS, or `module:attribute` of an importer
     overwrite: replace other gold at `to`
     progress:  is called with the number of rows read so far
-    Raises ConfigError for an unknown format or a path of another kind, NotFound, Conflict if `to` has other gold, and
-    GroundswellError if every record was refused.
+    Raises ConfigError for an unknown format or a path of another kind, NotFoundError, ConflictError if `to` has other
+    gold, and GroundswellError if every record was refused.
     """
     importer = IMPORTERS.load(format)
     _check_path(format, importer, path)
@@ -55,7 +55,7 @@ def import_gold(
         **{"without_images": options.images is None, "negatives": options.negatives, "seed": options.seed},
     }
     if not overwrite:
-        refuse_another_view(to, kind="gold", provenance=known, storage=storage)
+        check_no_other_view(to, kind="gold", provenance=known, storage=storage)
     account = ImportAccount()
     reader = importer.open(path, options, account)
     with tempfile.TemporaryFile() as spool:
@@ -95,7 +95,7 @@ def check_options(format: str, options: ImportOptions) -> None:
 
 def _check_path(format: str, importer: Importer, path: Path) -> None:
     if not path.exists():
-        raise NotFound(f"{path}: no such file or folder")
+        raise NotFoundError(f"{path}: no such file or folder")
     expected = "folder" if importer.folder_files else "file"
     if path.is_dir() != (expected == "folder"):
         raise ConfigError(f"{path}: {format} is read from a {expected}")

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.ledger.garbage import collect_orphans
+from engine.ledger.garbage import collect_garbage
 from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.settings import StorageSettings
 from engine.storage.store import open_store
 
 
 def clean(url: str, storage: StorageSettings | None = None) -> dict[str, Any]:
-    """Collect an output's orphans; the JSON of docs/interfaces.md. Raises NotFound where no output is."""
+    """Collect an output's orphans; the JSON of docs/interfaces.md. Raises NotFoundError where no output is."""
     store = open_store(url, storage)
     latest_snapshot(store)  # a wrong folder is said to be one before anything is looked at
-    collected = collect_orphans(store)
+    collected = collect_garbage(store)
     return {
         "deleted": list(collected.deleted),
-        "swept": list(collected.swept),
+        "swept": list(collected.abandoned),
         "undecided": collected.undecided,
         "foreign": collected.foreign,
     }

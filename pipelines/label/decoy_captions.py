@@ -11,14 +11,14 @@ import heapq
 import logging
 from collections.abc import Iterator, Sequence
 
-from engine.reading.shard_cache import ShardStat, Spool
+from engine.reading.shard_cache import ShardCache, ShardStat
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
 from engine.task import Factory
 from engine.worker.find_phrases import find_phrases
 from engine.worker.loading import make
 from schemas.decoys import DecoyPool
-from schemas.errors import ConfigError, SampleRejected, ShardDamaged
+from schemas.errors import ConfigError, SampleRejectedError, ShardDamagedError
 from schemas.labeler import FoundPhrases, PhraseFinder
 from schemas.ledger import bare_url
 from teacher.decoys.pool import pool_from_captions
@@ -60,7 +60,7 @@ def _captions(settings: InputSettings, seed: int, shards: Sequence[ShardStat]) -
     for stat in shards:
         try:
             best = heapq.nsmallest(MAX_CAPTIONS // len(shards), _of_shard(settings, seed, stat))
-        except ShardDamaged as damage:  # labelling says so, with its unit
+        except ShardDamagedError as damage:  # labelling says so, with its unit
             log.info("no captions for the pool of decoys from %s: %s", stat.url, damage.code)
             continue
         read += 1
@@ -70,18 +70,18 @@ def _captions(settings: InputSettings, seed: int, shards: Sequence[ShardStat]) -
 
 def _of_shard(settings: InputSettings, seed: int, stat: ShardStat) -> Iterator[tuple[bytes, str]]:
     """Captions of a shard with the hash of their place; samples that are rejected have none."""
-    spool, url = Spool(), bare_url(stat.url)
-    shard = open_shard(spool.fetch(stat, settings.storage), stat.url, settings.reading())
+    shard_cache, url = ShardCache(), bare_url(stat.url)
+    shard = open_shard(shard_cache.fetch(stat, settings.storage), stat.url, settings.reading())
     for raw in shard.samples(0, len(shard)):
         if raw.rejected is None:
             yield _hash(seed, f"{raw.index}\n{url}"), raw.caption
-    spool.confirm(stat)
+    shard_cache.check_in_place(stat)
 
 
 def _found(finder: PhraseFinder, captions: Sequence[str]) -> Iterator[FoundPhrases]:
     for first in range(0, len(captions), _AT_ONCE):
         for found in find_phrases(finder, captions[first : first + _AT_ONCE]):
-            if not isinstance(found, SampleRejected):
+            if not isinstance(found, SampleRejectedError):
                 yield found
 
 

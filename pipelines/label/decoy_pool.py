@@ -11,18 +11,19 @@ from dataclasses import dataclass
 
 from pydantic import Field, ValidationError
 
-from engine.ledger.commits import put_record, retried
+from engine.ledger.commits import put_record
 from engine.ledger.fingerprint import reading_digest
 from engine.reading.shard_cache import ShardStat
-from engine.storage.filesystems import absolute_url, open_filesystem, reaching
+from engine.storage.filesystems import absolute_url, open_filesystem, translate_store_errors
+from engine.storage.retry import run_with_retries
 from engine.storage.store import Store
 from engine.task import DecoySpec, Factory
 from pipelines.label.decoy_captions import draw
 from pipelines.label.job import JobConfig
 from pipelines.label.teacher_spec import Factories
-from schemas.decoys import DecoyPool, pool_from_bytes, pool_path
-from schemas.digests import digest_of, short
-from schemas.errors import ConfigError, Conflict, NotFound
+from schemas.decoys import DecoyPool, parse_pool, pool_path
+from schemas.digests import digest_of, shorten_digest
+from schemas.errors import ConfigError, ConflictError, NotFoundError
 from schemas.ledger import FORMAT_VERSION
 from schemas.records import Record
 from teacher.decoys.pool import MAX_FILE_BYTES, pool_from_file
@@ -48,18 +49,19 @@ class PlannedDecoys:
     draw: str | None
 
     def record(self, store: Store) -> None:
-        """Freeze the pool in the output. Raises Conflict when another run has just frozen another one."""
+        """Freeze the pool in the output. Raises ConflictError when another run has just frozen another one."""
         path, data = pool_path(self.spec.pool), self.pool.to_bytes()
-        retried(lambda: store.put_if_absent(path, data))
-        pool_from_bytes(retried(lambda: store.read(path)), self.spec.pool, f"{store.url}/{path}")
+        run_with_retries(lambda: store.put_if_absent(path, data))
+        parse_pool(run_with_retries(lambda: store.read(path)), self.spec.pool, f"{store.url}/{path}")
         if self.draw is None:
             return
         frozen = FrozenDraw(draw=self.draw, pool=self.spec.pool)
         standing = _draw_record(put_record(store, _draw_path(self.draw), frozen), store, self.draw)
         if standing != frozen:
-            raise Conflict(
-                f"{store.url}: another run froze the pool of decoys {short(standing.pool)} just now, this one drew "
-                f"{short(self.spec.pool)}: the input changed between; start again to use the frozen one"
+            raise ConflictError(
+                f"{store.url}: another run froze the pool of decoys {shorten_digest(standing.pool)} just now, "
+                f"this one drew {shorten_digest(self.spec.pool)}: the input changed between; "
+                "start again to use the frozen one"
             )
 
 
@@ -97,13 +99,13 @@ def _draw_digest(job: JobConfig, finder: Factory) -> str:
 
 
 def _draw_path(draw_digest: str) -> str:
-    return f"decoys/frozen-{short(draw_digest)}.json"
+    return f"decoys/frozen-{shorten_digest(draw_digest)}.json"
 
 
 def _frozen(store: Store, draw_digest: str) -> DecoyPool | None:
     try:
         data = store.read(_draw_path(draw_digest))
-    except NotFound:
+    except NotFoundError:
         return None
     digest = _draw_record(data, store, draw_digest).pool
     return _kept(store, digest)
@@ -114,18 +116,22 @@ def _draw_record(data: bytes, store: Store, draw_digest: str) -> FrozenDraw:
     try:
         record = FrozenDraw.model_validate_json(data)
     except ValidationError as error:
-        raise Conflict(f"{path} does not say which pool of decoys is frozen: {error}") from error
+        raise ConflictError(f"{path} does not say which pool of decoys is frozen: {error}") from error
     if record.draw != draw_digest:
-        raise Conflict(f"{path} is about another draw of decoys, {short(record.draw)}; restore it")
+        raise ConflictError(
+            f"{path} is about another draw of decoys, {shorten_digest(record.draw)}; restore it"
+        )
     return record
 
 
 def _kept(store: Store, digest: str) -> DecoyPool:
     where = f"{store.url}/{pool_path(digest)}"
     try:
-        return pool_from_bytes(store.read(pool_path(digest)), digest, where)
-    except NotFound as error:
-        raise Conflict(f"{where} was frozen and is gone; restore it from a copy of the output") from error
+        return parse_pool(store.read(pool_path(digest)), digest, where)
+    except NotFoundError as error:
+        raise ConflictError(
+            f"{where} was frozen and is gone; restore it from a copy of the output"
+        ) from error
 
 
 def _given(job: JobConfig, store: Store) -> DecoyPool:
@@ -137,10 +143,10 @@ def _given(job: JobConfig, store: Store) -> DecoyPool:
     where = absolute_url(name)
     filesystem, path = open_filesystem(where, job.input.storage)
     try:
-        with reaching(where):
+        with translate_store_errors(where):
             if not filesystem.isfile(path):  # a device has no end
                 raise FileNotFoundError(path)
             data = bytes(filesystem.cat_file(path, start=0, end=MAX_FILE_BYTES + 1))
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFound(f"decoys.pool: {where} is no file; give one with a noun a line") from error
+        raise NotFoundError(f"decoys.pool: {where} is no file; give one with a noun a line") from error
     return pool_from_file(data, job.decoys.seed, where)

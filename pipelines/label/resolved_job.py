@@ -5,25 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from engine.driver.label_run import Labelling, Progress
+from engine.driver.label_run import Labelling
 from engine.ledger.commits import put_record
-from engine.ledger.fingerprint import NO_DECOYS, method_of
+from engine.ledger.fingerprint import NO_DECOYS, method_digests
 from engine.ledger.plan import JobPlan
-from engine.reading.key_selection import Selection, load_selection, selection_from_bytes, selection_path
+from engine.reading.key_selection import Selection, load_selection, parse_selection, selection_path
 from engine.reading.shard_cache import ShardStat, stat_shard
 from engine.reading.shard_urls import expand_urls
-from engine.redaction import redacted
-from engine.storage.retry import retried
+from engine.redaction import redact
+from engine.storage.retry import run_with_retries
 from engine.storage.store import Store, open_store
 from engine.task import WorkerSpec
-from engine.threads import in_parallel
+from engine.threads import map_parallel
 from pipelines.label.decoy_pool import PlannedDecoys, plan_decoys
 from pipelines.label.job import JobConfig
 from pipelines.label.run_records import JobRecord, PlanRecord
 from pipelines.label.teacher_spec import Factories
-from schemas.digests import short
-from schemas.errors import ShardDamaged
+from schemas.digests import shorten_digest
+from schemas.errors import ShardDamagedError
 from schemas.ledger import FailedUnit, unit_name
+from schemas.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,16 @@ class Setting:
     def of(cls, job: JobConfig, factories: Factories, frozen: PlanRecord | None = None) -> Setting:
         """Look at a job's files. Reads sizes and versions; shards only to draw a pool of decoys that is not frozen yet.
 
-        frozen: take its shards instead of listing them, and raise Conflict unless it still holds
+        frozen: take its shards instead of listing them, and raise ConflictError unless it still holds
         """
         listed = frozen.urls() if frozen else expand_urls(job.input.urls, job.input.storage)
         store = open_store(job.output.url, job.output.storage)
         selection = _selection(job, listed, store)
-        urls = [url for url in listed if selection is None or selection.names(url)]
+        urls = [url for url in listed if selection is None or selection.may_include(url)]
         if selection is not None:
             chosen = job.input.model_copy(update={"only": selection.digest()})
             job = job.model_copy(update={"input": chosen})
-        looks = in_parallel(lambda url: _look(url, job), urls)
+        looks = map_parallel(lambda url: _look(url, job), urls)
         stats = tuple(look for look in looks if isinstance(look, ShardStat))
         finder = factories.of_finder(job)
         decoys = plan_decoys(job, factories, finder, store, stats)
@@ -70,7 +71,7 @@ class Setting:
             decoys=decoys.spec if decoys else None,
             run=job.run,
         )
-        method = method_of(
+        method = method_digests(
             job.input,
             job.evidence,
             spec.labeler.digest,
@@ -92,7 +93,7 @@ class Setting:
             frozen.check_holds(setting.frozen())
         return setting
 
-    def begin(self, progress: Progress | None = None, limit: int | None = None) -> Labelling:
+    def begin(self, progress: ProgressCallback | None = None, limit: int | None = None) -> Labelling:
         """A run over this setting."""
         work = Labelling(self.store, self.plan, self.job.input, progress, limit)
         work.begin(self.stats, self.missing)
@@ -122,11 +123,11 @@ class Setting:
         job, frozen = JobRecord.of(self.job, self.spec), self.frozen()
         if self.selection is not None:
             path, data = selection_path(self.selection.digest()), self.selection.to_bytes()
-            retried(lambda: self.store.put_if_absent(path, data))
+            run_with_retries(lambda: self.store.put_if_absent(path, data))
         if self.decoys is not None:
             self.decoys.record(self.store)
-        put_record(self.store, f"jobs/{short(job.digest)}.json", job)
-        put_record(self.store, f"plans/{short(frozen.digest())}.json", frozen)
+        put_record(self.store, f"jobs/{shorten_digest(job.digest)}.json", job)
+        put_record(self.store, f"plans/{shorten_digest(frozen.digest())}.json", frozen)
 
 
 def _selection(job: JobConfig, shards: list[str], store: Store) -> Selection | None:
@@ -135,17 +136,17 @@ def _selection(job: JobConfig, shards: list[str], store: Store) -> Selection | N
         return None
     if only.startswith("sha256:"):  # as a job that an output keeps names it
         path = selection_path(only)
-        return selection_from_bytes(store.read(path), only, f"{store.url}/{path}")
+        return parse_selection(store.read(path), only, f"{store.url}/{path}")
     return load_selection(only, shards, job.input.storage)
 
 
 def _look(url: str, job: JobConfig) -> ShardStat | FailedUnit:
     try:
         return stat_shard(url, job.input.storage)
-    except ShardDamaged as damage:
+    except ShardDamagedError as damage:
         return _missing_shard(url, damage.code, damage.detail)
 
 
 def _missing_shard(url: str, code: str, detail: str) -> FailedUnit:
     """A shard that could not even be looked at."""
-    return FailedUnit(unit=unit_name(url, 0), shard=url, code=code, detail=redacted(detail))
+    return FailedUnit(unit=unit_name(url, 0), shard=url, code=code, detail=redact(detail))

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from engine.driver.label_run import Labelling, Progress
+from engine.driver.label_run import Labelling
 from engine.ledger.snapshots.snapshots import failed_units, latest_snapshot
-from engine.ledger.snapshots.summary import summarise
+from engine.ledger.snapshots.summary import summarize
 from engine.storage.store import Store, open_store
 from pipelines.config.load import settings_of
 from pipelines.label.job import JobConfig
@@ -19,8 +19,9 @@ from pipelines.label.rejection_limit import judge, record_limit
 from pipelines.label.run import start
 from pipelines.label.run_records import read_job
 from pipelines.label.teacher_spec import TEACHER, Factories
-from schemas.digests import short
-from schemas.errors import ConfigError, Conflict
+from schemas.digests import shorten_digest
+from schemas.errors import ConfigError, ConflictError
+from schemas.progress import ProgressCallback
 
 QUARANTINED = (
     "{count} committed units hold a sample that crashed, hung or ate the memory; that is their result, and retry "
@@ -35,20 +36,20 @@ def retry(
     url: str,
     overrides: Sequence[str] = (),
     address: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     factories: Factories = TEACHER,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Redo the failed units of an output; the summary of docs/interfaces.md, and `redone`: units and shards handed out.
 
     overrides: `run.actors.max=8`, `input.storage.profile=x`: how to run and to reach buckets, nothing of the job
-    raises:    NotFound without a snapshot or a job record; ConfigError when an override makes it another job; Conflict
-               when inputs or teacher are others than those of the committed units
+    raises:    NotFoundError without a snapshot or a job record; ConfigError when an override makes it another job;
+               ConflictError when inputs or teacher are others than those of the committed units
     """
     store = open_store(url)
     before = latest_snapshot(store)
     job = _kept_job(store, before.job_digest, overrides)
-    summary = summarise(before)
+    summary = summarize(before)
     if summary["units"]["quarantined"]:
         say(QUARANTINED.format(count=summary["units"]["quarantined"]))
     if not before.failed_units:
@@ -65,7 +66,7 @@ def retry(
 
     def narrow(work: Labelling) -> None:
         if work.committed < summary["units"]["committed"]:
-            raise Conflict(
+            raise ConflictError(
                 f"{summary['units']['committed'] - work.committed} committed units are of other inputs, another "
                 "teacher, other phrases or another reading of keys than there are now; `groundswell label` with the "
                 "job's file redoes them"
@@ -87,7 +88,7 @@ def _kept_job(store: Store, digest: str, overrides: Sequence[str]) -> JobConfig:
     values = {**record.job, "output": {"url": store.url}}
     if told is not None:
         values["run"] = told.settings.model_dump(mode="json", exclude=_SAID_ANEW)
-    job = settings_of(values, JobConfig, overrides, f"{store.url}/jobs/{short(digest)}.json")
+    job = settings_of(values, JobConfig, overrides, f"{store.url}/jobs/{shorten_digest(digest)}.json")
     if job.digest() != digest:
         raise ConfigError(
             f"{' '.join(overrides)} makes it another job; retry redoes units of the one in {store.url}, so --set takes "

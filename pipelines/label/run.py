@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.driver.dispatch import drive
-from engine.driver.label_run import Labelling, Progress
+from engine.driver.label_run import Labelling
 from engine.executors.local import LocalPool
 from engine.ledger.snapshots.file_check import check_files
 from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.ledger.snapshots.status import status
-from engine.ledger.snapshots.summary import summarise
+from engine.ledger.snapshots.summary import summarize
 from engine.ledger.verify import verify
 from engine.settings import OutputSettings
 from engine.storage.conditional_put_check import check_store
@@ -34,8 +34,9 @@ from pipelines.label.resolved_job import Setting
 from pipelines.label.run_records import PlanRecord
 from pipelines.label.teacher_spec import TEACHER, Factories
 from pipelines.label.train_overlap import seen_in_training
-from schemas.digests import short
-from schemas.errors import ConfigError, Conflict, NotFound
+from schemas.digests import shorten_digest
+from schemas.errors import ConfigError, ConflictError, NotFoundError
+from schemas.progress import ProgressCallback
 
 log = logging.getLogger(__name__)
 __all__ = ["label", "start", "status", "throw_away", "verify"]
@@ -46,7 +47,7 @@ def label(
     limit: int | None = None,
     keep: str | None = None,
     address: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     factories: Factories = TEACHER,
     frozen: PlanRecord | None = None,
 ) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def label(
     limit:   label only the first so many samples, into an output of its own that is deleted at the end
     keep:    with a limit, the folder that this output goes to instead, to be looked at
     address: a running Ray cluster; else `run.address`, then RAY_ADDRESS, then one of this machine (executor: ray)
-    frozen:  a plan made before; Conflict when a shard, the job, the teacher or the phrases are others by now
+    frozen:  a plan made before; ConflictError when a shard, the job, the teacher or the phrases are others by now
     raises:  KeyboardInterrupt after Ctrl-C, when the running units are finished and published;
              errors of `schemas.errors`. Failed units do not raise: they are counted and listed in the summary;
              nor do rejected samples: `judged` says whether they are more than `run.max_rejected` allows
@@ -78,7 +79,7 @@ def start(
     job: JobConfig,
     factories: Factories,
     address: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     limit: int | None = None,
     frozen: PlanRecord | None = None,
     narrowed: Callable[[Labelling], None] = lambda work: None,
@@ -105,26 +106,27 @@ def start(
         record_limit(setting.store, job.run.max_rejected)
     if limit is not None:
         work.leave_out_unread()
-    summary = {**summarise(work.publish()), "output": setting.store.url, **setting.asked()}
+    summary = {**summarize(work.publish()), "output": setting.store.url, **setting.asked()}
     summary["judged"] = judge(summary, job.run.max_rejected).data()
     return summary | seen_in_training(setting.store, job.teacher)
 
 
 def _refuse_other_job(setting: Setting) -> None:
-    """Raise Conflict where a sample limit would publish less over the evidence of another job."""
+    """Raise ConflictError where a sample limit would publish less over the evidence of another job."""
     try:
         newest = latest_snapshot(setting.store)
-    except NotFound:
+    except NotFoundError:
         return
     if newest.job_digest != setting.job.digest():
-        raise Conflict(
-            f"--keep {setting.store.url} holds the evidence of another job, {short(newest.job_digest)}; expected a new "
-            "or empty folder, or an earlier output of the same job; name another folder"
+        raise ConflictError(
+            f"--keep {setting.store.url} holds the evidence of another job, "
+            f"{shorten_digest(newest.job_digest)}; expected a "
+            "new or empty folder, or an earlier output of the same job; name another folder"
         )
 
 
 def _look_for_files(work: Labelling) -> None:
-    """Of what counts as done, before it is called done. Raises Conflict when a file is gone."""
+    """Of what counts as done, before it is called done. Raises ConflictError when a file is gone."""
     newest = work.newest
     if newest is not None and not check_files(work.store, newest, work.plan.admits):
         log.warning(
@@ -181,7 +183,7 @@ class _Run:
         )
         progress.begin(work.planned(), work.done(), work.unread())
         spec = setting.spec.model_copy(
-            update={"run_name": name, "log": logs.current(), "epoch": work.claim_epoch()}
+            update={"run_name": name, "log": logs.current_settings(), "epoch": work.claim_epoch()}
         )
         return cls(setting, work, spec, progress)
 
@@ -189,7 +191,7 @@ class _Run:
         """Work until nothing is due. Raises KeyboardInterrupt when Ctrl-C ended it early."""
         store, name, grace_s = self.setting.store, self.progress.run, self.setting.job.run.grace_s
         with (
-            logs.about(run=name),
+            logs.log_context(run=name),
             stop_when_asked(grace_s) as stopping,
             told(self.progress, store, stopping) as stopping.last_words,
         ):

@@ -13,14 +13,14 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from engine.ledger.records import first_problem, record_from
+from engine.ledger.records import first_problem, parse_record
 from engine.reading.shard_cache import ShardStat
 from engine.storage.store import Store
 from engine.task import WorkerSpec
 from pipelines.label.job import JobConfig
 from schemas.arrow import SCHEMA_VERSION
-from schemas.digests import digest_of, short
-from schemas.errors import ConfigError, Conflict, NotFound
+from schemas.digests import digest_of, shorten_digest
+from schemas.errors import ConfigError, ConflictError, NotFoundError
 from schemas.ledger import FORMAT_VERSION, FailedUnit
 from schemas.records import Record
 
@@ -75,7 +75,7 @@ class PlanRecord(Record):
         return [*(stat.url for stat in self.shards), *(unit.shard for unit in self.missing)]
 
     def check_holds(self, now: PlanRecord) -> None:
-        """Raise Conflict unless a look at the world now gives this very plan, and say what differs."""
+        """Raise ConflictError unless a look at the world now gives this very plan, and say what differs."""
         before, after = ({stat.url: stat for stat in plan.shards} for plan in (self, now))
         names = {
             "job": "the job",
@@ -93,13 +93,15 @@ class PlanRecord(Record):
         said += [f"{url} {'changed' if url in after else 'is not there'}" for url in changed[:_SHOWN]]
         said += [f"{len(changed) - _SHOWN} more shards changed"] if len(changed) > _SHOWN else []
         if said:
-            raise Conflict(f"the plan {short(self.digest())} no longer holds: {'; '.join(said)}; plan anew")
+            raise ConflictError(
+                f"the plan {shorten_digest(self.digest())} no longer holds: {'; '.join(said)}; plan anew"
+            )
 
 
 def load_plan(name: str, store: Store) -> PlanRecord:
     """A frozen plan: a file that `plan -o` wrote, or the digest of one that a run left in the output.
 
-    raises: NotFound, ConfigError for a file that is no plan, Conflict for a record of the output that is none
+    raises: NotFoundError, ConfigError for a file that is no plan, ConflictError for a record of the output that is none
     """
     if not Path(name).is_file():
         return _kept_plan(name, store)
@@ -112,20 +114,20 @@ def load_plan(name: str, store: Store) -> PlanRecord:
 
 
 def read_job(store: Store, digest: str) -> JobRecord:
-    """The job that was kept in an output. Raises NotFound, and Conflict for a record that is none."""
-    path = f"jobs/{short(digest)}.json"
+    """The job that was kept in an output. Raises NotFoundError, and ConflictError for a record that is none."""
+    path = f"jobs/{shorten_digest(digest)}.json"
     remedy = "move it away and run `groundswell label` with the job's file, which writes it anew"
-    return record_from(JobRecord, store.read(path), f"{store.url}/{path}", "the record of a job", remedy)
+    return parse_record(JobRecord, store.read(path), f"{store.url}/{path}", "the record of a job", remedy)
 
 
 def _kept_plan(name: str, store: Store) -> PlanRecord:
-    path = f"plans/{short(name)}.json"
+    path = f"plans/{shorten_digest(name)}.json"
     try:
         data = store.read(path)
-    except NotFound as error:
-        raise NotFound(f"--plan {name}: no such file, and no {path} in {store.url}") from error
+    except NotFoundError as error:
+        raise NotFoundError(f"--plan {name}: no such file, and no {path} in {store.url}") from error
     remedy = "move it away and plan anew (`groundswell plan -o`)"
-    return record_from(PlanRecord, data, f"{store.url}/{path}", "a plan", remedy)
+    return parse_record(PlanRecord, data, f"{store.url}/{path}", "a plan", remedy)
 
 
 def _json(data: bytes, name: str) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from engine.ledger.evidence import read_evidence
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.storage.store import Store
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from teacher.settings import GlipSettings, TeacherSettings
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def seen_in_training(store: Store, teacher: TeacherSettings) -> dict[str, Any]:
     known, images, rows = read_trained(Path(teacher.model)), 0, 0
     try:
         snapshot = latest_snapshot(store)
-    except NotFound:
+    except NotFoundError:
         return {}
     every = -(-snapshot.totals.units // _MOST_UNITS) or 1
     for number, entry in enumerate(snapshot_entries(store, snapshot)):

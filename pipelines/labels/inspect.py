@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -16,11 +16,11 @@ from pipelines.labels.open_any import open_labels
 from pipelines.labels.photo import read_photo
 from pipelines.labels.picture import draw_picture, make_contact_sheet
 from pipelines.tables import Report, Table
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
+from schemas.progress import ProgressCallback
 
 SHEET, PICTURES = "sheet.jpg", "[0-9][0-9][0-9]*-*.jpg"
 
-Progress = Callable[[str, int, int], None]
 Rows = Iterable[LabelRow]
 
 
@@ -48,7 +48,7 @@ def draw_samples(
     min_score: float = 0.0,
     roots: Mapping[str, str] | None = None,
     storage: StorageSettings | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     overwrite: bool = False,
 ) -> InspectReport:
     """Draw the samples of the given keys, or else `n` samples that the seed draws, as JPEG files in the folder `to`.
@@ -56,13 +56,13 @@ def draw_samples(
     keys:        `KEY`, `SHARD/KEY` or `UNIT:INDEX`
     with_region: draw only from samples that have a kept region of `min_score` or more
     overwrite:   remove the pictures of an earlier call first, if it left a sheet
-    Raises NotFound for an unknown key or without a sample to draw, and for missing images.
+    Raises NotFoundError for an unknown key or without a sample to draw, and for missing images.
     """
     labels = open_labels(url, storage)
     rows = (_drop_weak_regions(row, min_score) for row in labels.rows())
     chosen = find_rows(rows, keys) if keys else draw_rows(rows, n, seed, with_region)
     if not chosen:
-        raise NotFound(f"{url} has no sample{' with a kept region' if with_region else ''} to draw")
+        raise NotFoundError(f"{url} has no sample{' with a kept region' if with_region else ''} to draw")
     folder, pictures, files = Path(to), [], {}
     for place, row in enumerate(chosen):
         pictures.append(draw_picture(row, read_photo(row, roots, storage)))
@@ -90,14 +90,18 @@ def draw_rows(rows: Rows, n: int, seed: int, with_region: bool) -> list[LabelRow
 
 
 def find_rows(rows: Rows, keys: Sequence[str]) -> list[LabelRow]:
-    """Return the rows that the keys name, in the order of the keys. Raises NotFound with every key that names none."""
+    """Return the rows that the keys name, in the order of the keys. Raises NotFoundError with every key that names
+    none.
+    """
     found: dict[str, list[LabelRow]] = {key: [] for key in keys}
     for row in rows:
         for key in keys:
             if key in (row["key"], _name_sample(row)) or f"/{row['shard']}/{row['key']}".endswith(f"/{key}"):
                 found[key].append(row)
     if missing := [key for key, named in found.items() if not named]:
-        raise NotFound(f"no sample is called {', '.join(missing)}: expected KEY, SHARD/KEY or UNIT:INDEX")
+        raise NotFoundError(
+            f"no sample is called {', '.join(missing)}: expected KEY, SHARD/KEY or UNIT:INDEX"
+        )
     return [row for key in found for row in found[key]]
 
 

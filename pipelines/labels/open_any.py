@@ -29,7 +29,7 @@ class Labels:
 
 
 def open_labels(url: str, storage: StorageSettings | None = None) -> Labels:
-    """Open the labels at a folder or URL. Raises NotFound if there are none, Conflict if they are damaged."""
+    """Open the labels at a folder or URL. Raises NotFoundError if there are none, ConflictError if they are damaged."""
     if open_store(url, storage).exists(MANIFEST):
         view = open_view(url, storage)
         manifest = view.manifest

@@ -6,7 +6,7 @@ The numbers are over all rows, never over a sample of them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pydantic import Field
 
@@ -16,13 +16,12 @@ from pipelines.labels.open_any import open_labels
 from pipelines.labels.score_bins import SCORE_BINS, bin_names, score_bin
 from pipelines.quality.decoys import DecoyNumbers
 from pipelines.tables import Report, Table, bars, share
+from schemas.progress import ProgressCallback
 from schemas.records import Record
 from schemas.rows import PhraseRow, RegionRow
 
 SMALL_PX2, MEDIUM_PX2 = 32**2, 96**2  # COCO's limits of small and medium objects
 _COUNT_BINS = ((0, "0"), (1, "1"), (2, "2"), (3, "3"), (5, "4-5"), (10, "6-10"), (20, "11-20"), (50, "21-50"))
-
-Progress = Callable[[str, int, int], None]
 
 
 class HeadNumbers(Record):
@@ -142,9 +141,13 @@ class StatsReport(Report):
 
 
 def count_labels(
-    url: str, *, top: int = 20, storage: StorageSettings | None = None, progress: Progress | None = None
+    url: str,
+    *,
+    top: int = 20,
+    storage: StorageSettings | None = None,
+    progress: ProgressCallback | None = None,
 ) -> StatsReport:
-    """Count the labels at `url`, with the `top` most frequent head nouns. Raises NotFound."""
+    """Count the labels at `url`, with the `top` most frequent head nouns. Raises NotFoundError."""
     labels = open_labels(url, storage)
     counts = _RowCounter(has_fates=labels.kind != "evidence")
     for done, row in enumerate(labels.rows(), start=1):

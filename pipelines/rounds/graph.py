@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from pipelines.reporting.markup import Markup, element
 from pipelines.rounds.lineage import Edge, Lineage, Node
-from schemas.digests import short
+from schemas.digests import shorten_digest
 
 BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y = 132, 44, 34, 22
 _DIGITS = 8
@@ -64,7 +64,7 @@ def _box(node: Node, place: tuple[int, int]) -> Markup:
         element("title", f"{node.kind} {node.name}: {node.id}"),
         element("rect", x=x, y=y, width=BOX_WIDTH, height=BOX_HEIGHT, rx=8, class_=f"box {style}"),
         element("text", node.name, x=centre, y=y + 18, class_="box-text"),
-        element("text", short(node.id, _DIGITS), x=centre, y=y + 35, class_="box-text soft"),
+        element("text", shorten_digest(node.id, _DIGITS), x=centre, y=y + 35, class_="box-text soft"),
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.settings import StorageSettings
 from engine.views import open_view
 from pipelines.rounds.settings import RoundsConfig
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from student.settings.train import TrainSettings
 
 
@@ -34,10 +34,10 @@ def measured_on(config: RoundsConfig) -> list[str]:
 
 
 def content_digest(place: str, storage: StorageSettings | None = None) -> str:
-    """`sha256:<hex>` of a view's or gold's rows, or of a JSON file's bytes. Raises NotFound."""
+    """`sha256:<hex>` of a view's or gold's rows, or of a JSON file's bytes. Raises NotFoundError."""
     if not place.endswith(".json"):
         return open_view(place, storage).manifest.digest
     if not Path(place).is_file():
-        raise NotFound(f"{place}: no such file")
+        raise NotFoundError(f"{place}: no such file")
     with Path(place).open("rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

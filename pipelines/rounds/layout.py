@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.digests import short
+from schemas.digests import shorten_digest
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RoundPlaces:
 
     def audit(self, view_digest: str) -> Path:
         """The sample that is reviewed before training; a view's own, so that no other view takes its verdicts."""
-        return self.folder / f"audit-{short(view_digest)}"
+        return self.folder / f"audit-{shorten_digest(view_digest)}"
 
     def training(self, name: str) -> Path:
         """Folder of the student's or the control's training."""

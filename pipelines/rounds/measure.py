@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.rounds.layout import RoundPlaces
 from pipelines.rounds.settings import Measure, RoundsConfig, Suite
+from schemas.progress import ProgressCallback
 
-Progress = Callable[[str, int, int], None]
 MODELS = ("teacher", "control", "student")
 
 
 def measure_models(
-    config: RoundsConfig, places: RoundPlaces, models: Mapping[str, Path], progress: Progress
+    config: RoundsConfig, places: RoundPlaces, models: Mapping[str, Path], progress: ProgressCallback
 ) -> dict[str, Any]:
     """`{"suites": {suite: {model: evaluation}}, "gain": {"value", "low", "high"} or None}`."""
     from student.evaluate.run import evaluate

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from engine.views import open_view
 from pipelines.rounds.settings import VIEW, RoundsConfig, Suite
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 
 
 def check_inputs(config: RoundsConfig) -> None:
-    """Raises NotFound and ConfigError for gold, streams, suites, images or groups that are not there."""
+    """Raises NotFoundError and ConfigError for gold, streams, suites, images or groups that are not there."""
     open_view(config.gold)
     for training in (config.student, config.control):
         for url in sorted({stream["url"] for stream in training["streams"]} - {VIEW}):
@@ -37,5 +37,5 @@ def _groups(suite: Suite) -> set[str]:
         and not suite.images.endswith((".tar", ".parquet"))
     )
     if local and not Path(str(suite.images)).is_dir():
-        raise NotFound(f"suite {suite.name}: images {suite.images} is no folder and no shards")
+        raise NotFoundError(f"suite {suite.name}: images {suite.images} is no folder and no shards")
     return set(category_groups(gold, suite.group_by))

@@ -18,11 +18,11 @@ from pipelines.rounds.measure import measure_models, number_of
 from pipelines.rounds.settings import RoundsConfig
 from pipelines.rounds.stop_rules import Stop, after_audit, after_compile, after_evaluate, after_label
 from pipelines.steps.cache import Journal
-from schemas.errors import GroundswellError, NotFound
+from schemas.errors import GroundswellError, NotFoundError
+from schemas.progress import ProgressCallback
 from student.settings.train import TrainSettings
 from teacher.labelers.glip_digest import model_files
 
-Progress = Callable[[str, int, int], None]
 STEPS = ("label", "compile", "train", "evaluate", "promote")
 
 
@@ -35,7 +35,7 @@ class Round:
     teacher: Path
     places: RoundPlaces
     journal: Journal
-    progress: Progress
+    progress: ProgressCallback
     decoys: list[float | None]
     results: dict[str, Any] = field(default_factory=dict)
     stops: list[Stop] = field(default_factory=list)
@@ -163,7 +163,7 @@ class Round:
         open_audit(self.places.view, folder, n=gate.n, seed=gate.seed)
         try:
             findings: dict[str, Any] | None = report_audit(folder, view=self.places.view).data()
-        except NotFound:
+        except NotFoundError:
             findings = None
         self.results["audit"] = findings
         return after_audit(gate, findings, str(folder))

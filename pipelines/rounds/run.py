@@ -18,12 +18,13 @@ from pipelines.rounds.layout import round_places
 from pipelines.rounds.lineage import Lineage, lineage_of
 from pipelines.rounds.measure import MODELS, number_of
 from pipelines.rounds.preflight import check_inputs
-from pipelines.rounds.round import STEPS, Progress, Round
+from pipelines.rounds.round import STEPS, Round
 from pipelines.rounds.settings import RoundsConfig
 from pipelines.rounds.stop_rules import Stop
 from pipelines.steps.cache import Journal, refuse_foreign
 from pipelines.tables import Report, Table
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
+from schemas.progress import ProgressCallback
 from teacher.labelers.glip_digest import model_files
 
 
@@ -64,24 +65,26 @@ def _points(value: float | None, sign: str = "") -> str:
     return "-" if value is None else f"{100 * value:{sign}.1f}"
 
 
-def run_rounds(config: RoundsConfig, *, progress: Progress, say: Callable[[str], None]) -> RoundsReport:
+def run_rounds(
+    config: RoundsConfig, *, progress: ProgressCallback, say: Callable[[str], None]
+) -> RoundsReport:
     """Run or continue. A brake does not raise: it is in the report's `stops`.
 
-    raises: Conflict for a folder that holds something else; errors of the steps
+    raises: ConflictError for a folder that holds something else; errors of the steps
     """
     out = config.home()
     if config.begin == "teacher_start" and not model_files(Path(str(config.teacher.start))):
-        raise NotFound(
+        raise NotFoundError(
             f"teacher.start {config.teacher.start!r} is no model directory; give what the teacher was trained from"
         )
     refuse_foreign(out, "run of rounds")
     teacher = Path(config.teacher.model)
     if not (files := model_files(teacher)):
-        raise NotFound(
+        raise NotFoundError(
             f"teacher.model {config.teacher.model!r} is no model directory; give that of a GLIP model"
         )
     check_inputs(config)
-    with suppress(Conflict):  # a damaged view is made anew, under the policy of the file
+    with suppress(ConflictError):  # a damaged view is made anew, under the policy of the file
         policy = inherit_stored_fields(config.policy, round_places(out, 1).view, say)
         config = config.model_copy(update={"policy": policy})
     cards = ("README.md",)  # the student's is written again by each call

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.storage.local_files import replace_file
+from schemas import PACKAGES
 from schemas.digests import digest_of
-from schemas.errors import Conflict, GroundswellError
+from schemas.errors import ConflictError, GroundswellError
 
-ROOMS = ("schemas", "engine", "teacher", "student", "pipelines")
 STEPS = "steps"
 _COMPILED = "__pycache__"
 
@@ -104,9 +104,7 @@ class Journal:
                 if file.name not in self._rewritten
             },
         }
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(record, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-        os.replace(partial, path)
+        replace_file(path, json.dumps(record, ensure_ascii=False, allow_nan=False).encode())
         return dict(json.loads(path.read_text(encoding="utf-8")))
 
     def _trouble(self, files: dict[str, str]) -> str | None:
@@ -123,9 +121,12 @@ class Journal:
 
 
 def refuse_foreign(folder: Path, what: str = "demo") -> None:
-    """Raise Conflict for a folder with content that no `what` made: steps write, and may remove, what lies there."""
+    """Raise ConflictError for a folder with content that no `what` made.
+
+    Steps write, and may remove, what lies there.
+    """
     if folder.is_dir() and any(folder.iterdir()) and not (folder / STEPS).is_dir():
-        raise Conflict(
+        raise ConflictError(
             f"{folder} holds files that no {what} made, and a {what} would remove what stands in its way; "
             "give a new or empty folder"
         )
@@ -161,7 +162,7 @@ def code_digest(root: Path) -> str:
     """A digest of the project's source with its data: other code may give other results, so its steps run again."""
     files = sorted(
         path
-        for room in ROOMS
+        for room in PACKAGES
         for path in (root / room).rglob("*")
         if path.is_file() and _COMPILED not in path.parts
     )

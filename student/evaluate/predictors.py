@@ -16,8 +16,8 @@ import numpy as np
 
 from engine.worker.batching import ask
 from schemas.boxes import as_boxes, nms
-from schemas.errors import ConfigError, NotFound
-from schemas.labeler import Labeler, Prepared
+from schemas.errors import ConfigError, NotFoundError
+from schemas.labeler import Labeler, PreparedSample
 from schemas.records import Phrase, Pixels, Region, Sample
 from student.evaluate.class_prompts import Asking, class_prompts
 from student.evaluate.gold.images import EvaluationImage
@@ -32,12 +32,12 @@ Answer = tuple[EvaluationImage, list[Region]]
 
 
 def model_settings(model: Path) -> dict[str, Any]:
-    """Teacher settings for a model path. Raises NotFound and ConfigError for what is no model."""
+    """Teacher settings for a model path. Raises NotFoundError and ConfigError for what is no model."""
     if model.suffix == ".onnx":
         return {"kind": "detector", "model": str(model)}
     if (model / "config.json").is_file():
         return {"kind": "glip", "model": str(model)}
-    problem = NotFound if not model.exists() else ConfigError
+    problem = NotFoundError if not model.exists() else ConfigError
     raise problem(
         f"{model}: expected a GLIP directory (with config.json), a detector .onnx or COCO results .json"
     )
@@ -128,7 +128,7 @@ class PromptPredictor:
         """Image, number of the question and regions, in the order in which batches fill."""
         waiting: dict[int, EvaluationImage] = {}
 
-        def prepared() -> Iterator[tuple[int, Prepared]]:
+        def prepared() -> Iterator[tuple[int, PreparedSample]]:
             for number, (image, caption, phrases) in enumerate(questions):
                 waiting[number] = image
                 asked = self._labeler.prepare(sample_of(image, caption, phrases), image.rgb_u8)

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-from schemas.decoys import DecoyPool, pool_from_bytes
+from schemas.decoys import DecoyPool, parse_pool
 from schemas.digests import digest_of
 from schemas.records import Phrase, Sample
 from teacher.decoys import nouns
@@ -94,5 +94,5 @@ def decoys_digest(settings: DecoySettings, pool_digest: str) -> str:
 
 
 def chooser_of(settings: DecoySettings, pool: str, pool_digest: str) -> FrozenPoolChooser:
-    """The chooser of a pool in its written form. Raises Conflict when it is not the one of that digest."""
-    return FrozenPoolChooser(settings, pool_from_bytes(pool.encode(), pool_digest, "the pool of decoys"))
+    """The chooser of a pool in its written form. Raises ConflictError when it is not the one of that digest."""
+    return FrozenPoolChooser(settings, parse_pool(pool.encode(), pool_digest, "the pool of decoys"))

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from schemas.boxes import clip, nms
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from teacher.detectors.onnx_session import open_onnx
 
 STRIDES = (8, 16, 32)
@@ -53,9 +53,12 @@ class ModelFacts:
 
 
 def model_facts(path: str | Path) -> ModelFacts:
-    """Return a model's metadata and how many classes it has. Raises NotFound, and ConfigError for no ONNX model."""
+    """Return a model's metadata and how many classes it has.
+
+    Raises NotFoundError, and ConfigError for no ONNX model.
+    """
     if not Path(path).is_file():
-        raise NotFound(
+        raise NotFoundError(
             f"detector {path}: no such file; expected the path of an .onnx file, in a job teacher.model"
         )
     session = open_onnx(path)
@@ -70,9 +73,9 @@ class Yolox:
     """A YOLOX detector with `class_names`, run by onnxruntime on one CPU thread."""
 
     def __init__(self, path: str | Path, class_names: tuple[str, ...], nms_iou: float = 0.65) -> None:
-        """Raises NotFound for a missing file and ConfigError for a model of another shape than YOLOX's."""
+        """Raises NotFoundError for a missing file and ConfigError for a model of another shape than YOLOX's."""
         if not Path(path).is_file():
-            raise NotFound(
+            raise NotFoundError(
                 f"detector {path}: no such file; expected the path of an .onnx file, in a job teacher.model"
             )
         self._session = open_onnx(path)

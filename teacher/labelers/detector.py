@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from schemas.digests import digest_of, sha256_hex
-from schemas.errors import ConfigError, NotFound
-from schemas.labeler import Prepared
+from schemas.errors import ConfigError, NotFoundError
+from schemas.labeler import PreparedSample
 from schemas.records import Phrase, Region, Sample
 from teacher.detectors.coco_classes import COCO_CLASSES
 from teacher.detectors.metadata_names import first_difference, metadata_names
@@ -61,13 +61,15 @@ class DetectorLabeler:
         self.batch_size = batch_size
         self.digest = detector_digest(settings, long_phrases)
 
-    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         """The letterboxed image and the classes that the phrases name."""
         classes = tuple(self._class_of(phrase) for phrase in sample.phrases)
         side = self._detector.side
-        return Prepared(bucket=(side, side), inputs=_Asked(self._detector.letterbox(image_rgb_u8), classes))
+        return PreparedSample(
+            bucket=(side, side), inputs=_Asked(self._detector.letterbox(image_rgb_u8), classes)
+        )
 
-    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         """As `prepare`, for the decoys alone. Dropped are those that name no class, since they could get no box, and
         those that name the class of another phrase, which would get its boxes."""
         named = [self._class_of(phrase) for phrase in sample.phrases]
@@ -79,9 +81,9 @@ class DetectorLabeler:
         dropped = tuple((n, NO_CLASS) for n, label in enumerate(classes) if is_decoy[n] and label is None)
         side = self._detector.side
         asked = _Asked(self._detector.letterbox(image_rgb_u8), classes, pass_index=1)
-        return Prepared(bucket=(side, side), inputs=asked, second_pass=True, dropped=dropped)
+        return PreparedSample(bucket=(side, side), inputs=asked, second_pass=True, dropped=dropped)
 
-    def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
+    def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:
         """Regions per row; the network is not run where no phrase names a class."""
         return [[] if row is None else self._regions(row.inputs) for row in batch]
 
@@ -130,7 +132,9 @@ def detector_digest(settings: DetectorSettings, long_phrases: bool = False) -> s
     long_phrases: whether the job asks for expressions or given spans, whose class was once that of their last word
     """
     if not Path(settings.model).is_file():
-        raise NotFound(f"detector {settings.model}: no such file; teacher.model is the path of an .onnx file")
+        raise NotFoundError(
+            f"detector {settings.model}: no such file; teacher.model is the path of an .onnx file"
+        )
     return digest_of(
         {
             "kind": settings.kind,

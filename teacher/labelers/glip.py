@@ -15,8 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from schemas.errors import ConfigError, EmptyPhrase, EnvironmentProblem, OutOfMemory, SampleRejected
-from schemas.labeler import Prepared
+from schemas.errors import (
+    ConfigError,
+    EmptyPhraseError,
+    OutOfMemoryError,
+    RuntimeEnvironmentError,
+    SampleRejectedError,
+)
+from schemas.labeler import PreparedSample
 from schemas.records import Region, Sample
 from teacher.grounding.regions import regions_of
 from teacher.labelers.glip_digest import glip_digest
@@ -76,12 +82,12 @@ class GlipLabeler:
         self._budget = Budget(self._width, self._processor.token_count)
         self._blank_text = self._processor.tokens([""], self._width)
 
-    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         """The resized image and the prompts with their tokens; a phrase that no prompt can hold is in `dropped`."""
         plan = pack(sample.caption, sample.phrases, self._budget, self._settings.prompt)
         return self._prepared(plan, image_rgb_u8)
 
-    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         """As `prepare`, for the decoys alone: after the caption, or after its phrases where that does not fit."""
         mode = self._settings.prompt
         others = [phrase for phrase in sample.phrases if phrase.kind != "decoy"]
@@ -89,7 +95,7 @@ class GlipLabeler:
         plan = pack_decoys(sample.caption, sample.phrases, self._budget, mode)
         return replace(self._prepared(plan, image_rgb_u8, first), second_pass=True)
 
-    def _prepared(self, plan: PromptPlan, image_rgb_u8: np.ndarray, first_pass: int = 0) -> Prepared:
+    def _prepared(self, plan: PromptPlan, image_rgb_u8: np.ndarray, first_pass: int = 0) -> PreparedSample:
         prompts, without_token = [], []
         for prompt in plan.prompts:
             if self._only_prompt not in (None, prompt.text):
@@ -102,13 +108,13 @@ class GlipLabeler:
             without_token += [(number, NO_TOKEN) for number in missed]
         resized = self._processor.resize(image_rgb_u8)
         height, width = image_rgb_u8.shape[:2]
-        return Prepared(
+        return PreparedSample(
             bucket=self._padded(resized.shape[:2]),
             inputs=AskedImage(resized, (height, width), tuple(prompts), first_pass),
             dropped=(*plan.dropped, *without_token),
         )
 
-    def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
+    def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:
         """Regions per row; a sample with several prompts is asked once for each, marked by `pass_index`."""
         rows: list[AskedImage | None] = [None if item is None else item.inputs for item in batch]
         regions: list[list[Region]] = [[] for _ in rows]
@@ -182,7 +188,7 @@ class GlipLabeler:
             stretches = [[(span.begin, span.end)] for span in spans]
             tokens = self._processor.phrase_tokens(prompt.text, stretches, self._width)
             return {span.phrase: tuple(own) for span, own in zip(spans, tokens, strict=True)}, []
-        except EmptyPhrase:
+        except EmptyPhraseError:
             if len(spans) == 1:
                 return {}, [spans[0].phrase]
         parts = [self._covered(prompt, [span]) for span in spans]
@@ -200,7 +206,7 @@ class GlipLabeler:
 def _device(name: str) -> torch.device:
     """The device asked for. On a CPU one thread, for the whole process: more would change the last bits of a sum."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise EnvironmentProblem("teacher.device is cuda and this process sees no GPU; use auto or cpu")
+        raise RuntimeEnvironmentError("teacher.device is cuda and this process sees no GPU; use auto or cpu")
     device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(1)
@@ -211,7 +217,9 @@ def _check_finite(outputs: GlipGroundingOutput) -> None:
     """A score that is no number passes no threshold, so it would look like "nothing there"."""
     for name in ("token_logits", "box_deltas", "centerness_logits"):
         if not torch.isfinite(getattr(outputs, name)).all():
-            raise SampleRejected("TEACHER_NONFINITE", f"{name} of the batch holds values that are not finite")
+            raise SampleRejectedError(
+                "TEACHER_NONFINITE", f"{name} of the batch holds values that are not finite"
+            )
 
 
 def _on_cpu(found: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -220,12 +228,15 @@ def _on_cpu(found: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 @contextmanager
 def _memory_errors_named() -> Iterator[None]:
-    """torch's memory errors as `schemas.OutOfMemory`; on a CPU they are plain RuntimeErrors, told by their text."""
+    """torch's memory errors as `schemas.OutOfMemoryError`.
+
+    On a CPU they are plain RuntimeErrors, told by their text.
+    """
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise OutOfMemory(str(error)) from error
+        raise OutOfMemoryError(str(error)) from error
     except RuntimeError as error:
         if "not enough memory" in str(error) or "can't allocate memory" in str(error):
-            raise OutOfMemory(str(error)) from error
+            raise OutOfMemoryError(str(error)) from error
         raise

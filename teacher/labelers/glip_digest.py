@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from schemas.digests import digest_of
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from teacher.settings import GlipSettings
 
 METHOD_VERSION = 1
@@ -31,12 +31,12 @@ _NAMES = frozenset(
 def glip_digest(settings: GlipSettings) -> str:
     """Covers weights, configuration, tokenizer and prompting; not where the directory lies or what runs it.
 
-    raises: NotFound when the directory holds no weights in safetensors form
+    raises: NotFoundError when the directory holds no weights in safetensors form
     """
     folder = Path(settings.model)
     files = model_files(folder)
     if not any(name.endswith(_WEIGHTS) for name in files):
-        raise NotFound(
+        raise NotFoundError(
             f"GLIP teacher {folder}: no .safetensors file there; teacher.model is a directory written by "
             "`groundswell train` or `groundswell model convert-glip`"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.digests import digest_of, sha256_hex
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -28,10 +28,10 @@ def folder_digest(folder: Path) -> str:
 
 
 def load(folder: Path = FOLDER, digest: str = DIGEST) -> Language:
-    """The bundled tagger and parser. Raises EnvironmentProblem when the files were changed or are missing."""
+    """The bundled tagger and parser. Raises RuntimeEnvironmentError when the files were changed or are missing."""
     found = folder_digest(folder)
     if found != digest:
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"{folder}: the phrase pipeline's digest is {found}, this version expects {digest}; reinstall the package"
         )
     import spacy

@@ -149,7 +149,7 @@ class SpacyPhraseFinder:
 def load_pipeline(settings: PhraseSettings) -> Language:
     """The spaCy pipeline that tags and parses, components that phrases do not need left out.
 
-    Raises NotFound for a model that is not installed, EnvironmentProblem for a bundled one that was changed.
+    Raises NotFoundError for a model that is not installed, RuntimeEnvironmentError for a bundled one that was changed.
     """
     if settings.pipeline == "bundled":
         nlp = bundled.load()

@@ -16,7 +16,7 @@ from pipelines.cli import build_app, main
 from pipelines.cli.shell import Progress, clock, table
 from pipelines.demo.layout import Places
 from pipelines.label.run import label
-from schemas.errors import Conflict, EnvironmentProblem, NotFound
+from schemas.errors import ConflictError, NotFoundError, RuntimeEnvironmentError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
 
@@ -60,11 +60,11 @@ def test_the_exit_codes_are_documented_in_the_help() -> None:
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (["label", "nowhere.yaml"], NotFound.exit_code),
-        (["status", "/nowhere/at/all"], NotFound.exit_code),
-        (["model", "info", "/nowhere"], NotFound.exit_code),
+        (["label", "nowhere.yaml"], NotFoundError.exit_code),
+        (["status", "/nowhere/at/all"], NotFoundError.exit_code),
+        (["model", "info", "/nowhere"], NotFoundError.exit_code),
         (["schema", "nothing"], 2),
-        (["evaluate", "/nowhere.json", "--gold", "/nowhere/gold.json"], NotFound.exit_code),
+        (["evaluate", "/nowhere.json", "--gold", "/nowhere/gold.json"], NotFoundError.exit_code),
         (["label"], 2),
         (["label", "job.yaml", "--colour", "red"], 2),
     ],
@@ -111,7 +111,7 @@ def test_doctor_says_in_json_what_it_found() -> None:
         "disk",
     }
     assert all(item["ok"] or item["fix"] for item in found["checks"])
-    assert result.exit_code == (0 if found["ok"] else EnvironmentProblem.exit_code)
+    assert result.exit_code == (0 if found["ok"] else RuntimeEnvironmentError.exit_code)
 
 
 def test_doctor_finds_that_a_store_honours_conditional_writes(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_the_address_in_the_job_is_the_cluster_that_is_asked(tmp_path: Path, pro
         timeout=60,
     )
 
-    assert (answer.returncode, answer.stdout) == (EnvironmentProblem.exit_code, "")
+    assert (answer.returncode, answer.stdout) == (RuntimeEnvironmentError.exit_code, "")
     assert "nothing answers at 127.0.0.1:9" in answer.stderr and "Traceback" not in answer.stderr
 
 
@@ -172,7 +172,10 @@ def test_a_tables_numbers_stand_to_the_right() -> None:
 
 
 def test_each_kind_of_error_has_its_own_exit_code() -> None:
-    assert len({NotFound.exit_code, Conflict.exit_code, EnvironmentProblem.exit_code, 1, 2, 3}) == 6
+    assert (
+        len({NotFoundError.exit_code, ConflictError.exit_code, RuntimeEnvironmentError.exit_code, 1, 2, 3})
+        == 6
+    )
 
 
 def test_libraries_keep_their_progress_bars_out_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +214,7 @@ def test_verify_deep_reads_the_shards_again_where_they_lie_now(labelled: Path) -
     (labelled / "moved").mkdir()
     (labelled / "a.tar").rename(labelled / "moved" / "a.tar")
 
-    assert groundswell("verify", out, "--deep").exit_code == Conflict.exit_code
+    assert groundswell("verify", out, "--deep").exit_code == ConflictError.exit_code
     assert groundswell("verify", out, "--deep", "--root", f"{labelled}/={labelled}/moved/").exit_code == 0
     assert groundswell("verify", out).exit_code == 0
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from pipelines.compile.policy import Policy
 from pipelines.config import load_settings, parse_overrides
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from schemas.settings import EvidenceSettings, Settings
 
 
@@ -126,7 +126,7 @@ def test_an_override_without_a_value_is_refused() -> None:
 
 
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match=r"nowhere.yaml"):
+    with pytest.raises(NotFoundError, match=r"nowhere.yaml"):
         load_settings(tmp_path / "nowhere.yaml", Small)
 
 

@@ -19,14 +19,14 @@ from pipelines.demo.layout import Places
 from pipelines.demo.recipe import Recipe
 from pipelines.label.run import label
 from pipelines.steps.cache import Journal
-from schemas.errors import Conflict, EnvironmentProblem
+from schemas.errors import ConflictError, RuntimeEnvironmentError
 from student.settings.train import TrainSettings
 from student.training.report import write_settings
 from tests.engine.s3_server import s3_bucket
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, picture, plain_captions, write_shard
 
-CONFLICT, ENVIRONMENT = Conflict.exit_code, EnvironmentProblem.exit_code
+CONFLICT, ENVIRONMENT = ConflictError.exit_code, RuntimeEnvironmentError.exit_code
 
 
 APP = build_app()
@@ -162,7 +162,7 @@ def test_each_kind_of_output_is_recognised_and_opens_to_its_own_verb_alone(made:
             if own is kind:
                 assert check_folder("--to", str(made / place), own, overwrite=True) is kind
             else:
-                with pytest.raises(Conflict, match="expected a new or empty folder"):
+                with pytest.raises(ConflictError, match="expected a new or empty folder"):
                     check_folder("--to", str(made / place), own, overwrite=True)
 
 
@@ -293,7 +293,7 @@ def test_a_place_that_cannot_be_written_is_named_before_the_work(verb: str, plac
 def test_the_root_of_a_file_system_counts_as_a_folder_with_other_files(root: str) -> None:
     open_store("memory://").put("root-of-memory/thesis.txt", b"years of work")
 
-    with pytest.raises(Conflict, match="other files"):
+    with pytest.raises(ConflictError, match="other files"):
         check_folder("--to", root, Kind.VIEW)
 
 
@@ -347,10 +347,10 @@ def test_a_configuration_may_be_in_the_folder_that_it_names_and_other_files_may_
     asked = ("out", str(tmp_path), Kind.TRAINING)
 
     assert check_folder(*asked, reads=(str(tmp_path / "train.yaml"),)) is Kind.NOTHING
-    with pytest.raises(Conflict, match="train.yaml"):
+    with pytest.raises(ConflictError, match="train.yaml"):
         check_folder(*asked)
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(Conflict, match="notes.txt"):
+    with pytest.raises(ConflictError, match="notes.txt"):
         check_folder(*asked, reads=(str(tmp_path / "train.yaml"),))
 
 
@@ -383,14 +383,14 @@ def test_an_output_whose_writing_was_cut_short_is_written_again(verb: str, place
 def test_a_prefix_whose_parent_may_not_be_listed_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     from pipelines.config.output_place import Kind, check_folder
 
-    names = Store.names
+    names = Store.list_folder
 
     def own_prefix_alone(store: Store, prefix: str = "") -> list[str]:
         if store.url == "memory://bucket/team":
-            raise EnvironmentProblem("access denied")
+            raise RuntimeEnvironmentError("access denied")
         return names(store, prefix)
 
-    monkeypatch.setattr(Store, "names", own_prefix_alone)
+    monkeypatch.setattr(Store, "list_folder", own_prefix_alone)
     place = "memory://bucket/team/out"
     assert check_folder("output.url", place, Kind.EVIDENCE) is Kind.NOTHING
 
@@ -430,16 +430,16 @@ def _look_at_urls(root: str, world: Path, storage: object) -> None:
     assert list(kinds.values()) == [Kind.EVIDENCE, Kind.VIEW, Kind.GOLD, Kind.OTHER, Kind.NOTHING]
 
     for name in ("evidence", "gold", "thesis", "view/data/inside", "evidence/view"):
-        with pytest.raises(Conflict):
+        with pytest.raises(ConflictError):
             check_folder("--to", f"{root}/{name}", Kind.VIEW, storage=storage)
     for name in ("view/view.json", "evidence/commits/x.json"):
-        with pytest.raises(Conflict):
+        with pytest.raises(ConflictError):
             check_file("--to", f"{root}/{name}", storage=storage, overwrite=True)
-    with pytest.raises(EnvironmentProblem, match="object"):
+    with pytest.raises(RuntimeEnvironmentError, match="object"):
         check_folder("--to", f"{root}/thesis/thesis.txt", Kind.VIEW, storage=storage)
     assert check_folder("--to", f"{root}/new", Kind.VIEW, storage=storage) is Kind.NOTHING
     assert check_folder("--to", f"{root}/view", Kind.VIEW, storage=storage) is Kind.VIEW
     check_file("--to", f"{root}/labels.json", storage=storage)
     open_store(root, storage).put("snapshots/best.pt", b"")  # of somebody else
     assert check_folder("--to", f"{root}/other", Kind.VIEW, storage=storage) is Kind.NOTHING
-    assert open_store(f"{root}/new", storage).names() == []  # the look leaves nothing behind
+    assert open_store(f"{root}/new", storage).list_folder() == []  # the look leaves nothing behind

@@ -39,7 +39,7 @@ def test_a_caption_is_shown_with_its_marks_reasons_and_prompts():
     answer = groundswell("a photo of a red dog", "--pipeline", "lexicon")
 
     assert answer.stdout.splitlines()[0] == "{a photo} of [a red dog]"
-    assert "PH_IMAGE_WORD a photo: the head names the picture" in answer.stdout
+    assert "PH_IMAGE_WORD a photo: the head noun names the picture" in answer.stdout
     assert "prompt 1: a photo of a red dog" in answer.stdout
 
 

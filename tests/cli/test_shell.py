@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from pipelines.cli import build_app
 from pipelines.cli.shell import Progress, verb
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 
 
 def invoked(*words: str, error: BaseException | None = None, **environment: str) -> Result:
@@ -42,7 +42,7 @@ def test_an_unforeseen_error_is_one_line_and_a_kept_traceback(
 
 
 def test_what_went_wrong_after_an_error_is_told_after_it() -> None:
-    error = NotFound("no such shard")
+    error = NotFoundError("no such shard")
     error.add_note("and then OSError: the disk went away")
 
     result = invoked("--no-progress", error=error)

@@ -24,13 +24,13 @@ from typing import Annotated
 from pydantic import Field
 
 from pipelines.compile.rule import RegionRule, drop
-from schemas.later import Later, LaterSettings
+from schemas.settings import LegacyValue, CompatibleSettings
 
 
-class AreaFields(LaterSettings):
+class AreaFields(CompatibleSettings):
     """Settings of the rule."""
 
-    min_area_px2: Annotated[float, Later()] = Field(0, ge=0, description="smaller boxes are dropped")
+    min_area_px2: Annotated[float, LegacyValue()] = Field(0, ge=0, description="smaller boxes are dropped")
 
 
 def drop_small(batch, policy):
@@ -99,7 +99,11 @@ def test_a_raised_version_of_a_rule_changes_the_digest_of_policies_that_use_it_a
     ("order", "code", "problem"),
     [
         (80, SMALL, "below_score and too_small both have order 80"),
-        (85, SMALL.replace("Annotated[float, Later()]", "float"), "without a legacy value: ['min_area_px2']"),
+        (
+            85,
+            SMALL.replace("Annotated[float, LegacyValue()]", "float"),
+            "without a legacy value: ['min_area_px2']",
+        ),
         (85, SMALL.replace("min_area_px2", "nms_iou"), "both have a field 'nms_iou'"),
         (85, SMALL.replace('"too_small"', '"tiny"'), "names itself 'tiny'; expected 'too_small'"),
     ],

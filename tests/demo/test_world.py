@@ -22,7 +22,7 @@ from pipelines.demo.world.settings import WorldSettings
 from pipelines.demo.world.shapes import SHAPES
 from pipelines.demo.world.web import read_truth
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 
 SMALL = WorldSettings(seed=3, gold_images=12, web_images=25, web_shard_images=10, test_images=6)
 
@@ -59,7 +59,7 @@ def test_another_seed_gives_other_scenes() -> None:
 def test_a_complete_world_is_not_rendered_again_and_another_one_is_refused(world: World) -> None:
     assert build_world(world.folder, SMALL)[1] is False
 
-    with pytest.raises(Conflict, match="choose another folder"):
+    with pytest.raises(ConflictError, match="choose another folder"):
         build_world(world.folder, SMALL.model_copy(update={"seed": 9}))
 
 

@@ -1,11 +1,11 @@
-"""A real teacher in forty lines of numpy, for tests: a phrase's box encloses what its colour channel lights up.
+"""A real teacher in forty lines of numpy, for tests: a phrase's box encloses the pixels of its color channel.
 
-Its settings lie in a small JSON file (the `model` of a detector job): `sleep_s` per batch, `channel_gain`, `refuse`
-to be made or `dies_when_made`, `announce` its process id as a file in a folder, `say` something on stderr, `stall` for
-ever where a file is not there yet.
-Captions steer its accidents: `explode` and `unpreparable` raise, `notanumber` gives a NaN, `hungry` needs a batch of
-one; `deadly`, `segfaulting`, `selfexiting`, `neverending` and `memorygorging` end the process or keep it busy, and for
-`memorystarving` there is no memory to be made ready in. Asked for decoys, `undecoyable` and `undecided` raise.
+Its settings are in a small JSON file (the `model` of a detector job): `sleep_s` per batch, `channel_gain`, `refuse`
+to be constructed or `dies_when_made`, `announce` its process id as a file in a folder, `say` something on stderr,
+`stall` for ever if a file does not exist yet.
+Captions trigger accidents: `explode` and `unpreparable` raise, `notanumber` gives a NaN, `hungry` needs a batch of
+one; `deadly`, `segfaulting`, `selfexiting`, `neverending` and `memorygorging` end the process or keep it busy, and
+`memorystarving` runs out of memory while it is prepared. With decoys, `undecoyable` and `undecided` raise.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.label.teacher_spec import Factories
-from schemas.errors import EnvironmentProblem, OutOfMemory
-from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, Prepared
+from schemas.errors import OutOfMemoryError, RuntimeEnvironmentError
+from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, PreparedSample
 from schemas.records import Phrase, Region, Sample
 
 HERE = "tests.engine.small_teacher"
@@ -42,7 +42,7 @@ CHANNELS = {"red": 0, "green": 1, "blue": 2}
 
 
 class SmallFinder:
-    """`a|an|the <word>` is a phrase."""
+    """Finds `a|an|the <word>` as a phrase."""
 
     digest = "sha256:small-finder-1"
 
@@ -60,7 +60,7 @@ class SmallFinder:
 
 
 class SmallLabeler:
-    """Boxes by colour. Every row of a batch is computed alone, so mates cannot matter."""
+    """Finds boxes by color. Every row of a batch is computed alone, so the rest of the batch cannot matter."""
 
     score_kind = "small.share_of_bright_pixels"
 
@@ -71,20 +71,20 @@ class SmallLabeler:
         self.batches: list[int] = []
         self._stall_at = options.get("stall")
 
-    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         if "memorystarving" in sample.caption:
             raise MemoryError("a memorystarving caption")
         if "unpreparable" in sample.caption:
             raise ValueError("a caption that cannot be made ready")
         bucket = tuple(-(-side // 128) * 128 for side in image_rgb_u8.shape[:2])
-        return Prepared(bucket, (sample, image_rgb_u8.astype(np.float64)))
+        return PreparedSample(bucket, (sample, image_rgb_u8.astype(np.float64)))
 
-    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         if "undecoyable" in sample.caption:
             raise ValueError("decoys that cannot be made ready")
         return replace(self.prepare(sample, image_rgb_u8), second_pass=True)
 
-    def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
+    def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:
         assert len(batch) == self.batch_size
         assert len({row.bucket for row in batch if row}) == 1
         self.batches.append(sum(row is not None for row in batch))
@@ -92,13 +92,13 @@ class SmallLabeler:
         self._stall()
         captions = [row.inputs[0].caption for row in batch if row]
         if self.batch_size > 1 and any("hungry" in caption for caption in captions):
-            raise OutOfMemory("a hungry caption in a batch")
+            raise OutOfMemoryError("a hungry caption in a batch")
         if any(row and row.second_pass and "undecided" in row.inputs[0].caption for row in batch):
             raise ValueError("decoys that cannot be answered")
         return [self._answer(row) if row else [] for row in batch]
 
-    def _answer(self, row: Prepared) -> list[Region]:
-        """Regions of the sample's phrases, or of its decoys in a pass of their own."""
+    def _answer(self, row: PreparedSample) -> list[Region]:
+        """Return regions of the sample's phrases, or of its decoys in a pass of their own."""
         sample, image = row.inputs
         found = self._regions(sample, image)
         if not row.second_pass:
@@ -107,7 +107,7 @@ class SmallLabeler:
         return [region.model_copy(update={"pass_index": 1}) for region in decoys]
 
     def _stall(self) -> None:
-        """The first process that asks hangs, as one on a sick machine would."""
+        """Hang in the first process that calls it, as a process on a broken machine would."""
         if self._stall_at is not None and not os.path.exists(self._stall_at):
             Path(self._stall_at).touch()
             while True:
@@ -150,7 +150,7 @@ class SmallLabeler:
 def labeler(settings: dict[str, Any], batch_size: int, min_score: float) -> Labeler:
     options = json.loads(Path(settings["model"]).read_text())
     if options.get("refuse"):
-        raise EnvironmentProblem("no such accelerator")
+        raise RuntimeEnvironmentError("no such accelerator")
     if options.get("dies_when_made"):
         os.kill(os.getpid(), signal.SIGKILL)
     if "say" in options:
@@ -165,7 +165,7 @@ def finder(settings: dict[str, Any]) -> PhraseFinder:
 
 
 def labeler_digest(settings: dict[str, Any]) -> str:
-    """Over what changes a label; `sleep_s` does not."""
+    """Return the digest of what changes a label; `sleep_s` does not."""
     options = json.loads(Path(settings["model"]).read_text())
     return "sha256:" + hashlib.sha256(str(options.get("channel_gain", 1.0)).encode()).hexdigest()
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.driver.dispatch import MAX_ATTEMPTS, drive
-from engine.prefetch import ahead, mapped_ahead
 from engine.reading.shard_cache import ShardStat
 from engine.task import Failure, Outcome, Stop, Task
-from schemas.errors import EnvironmentProblem, GroundswellError
+from engine.threads import prefetch, prefetch_map
+from schemas.errors import GroundswellError, RuntimeEnvironmentError
 from schemas.ledger import Unit
 
 
@@ -186,7 +186,11 @@ def test_stopping_finishes_what_runs_and_hands_out_no_more() -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("EnvironmentProblem", EnvironmentProblem), ("sys", GroundswellError), ("X", GroundswellError)],
+    [
+        ("RuntimeEnvironmentError", RuntimeEnvironmentError),
+        ("sys", GroundswellError),
+        ("X", GroundswellError),
+    ],
 )
 def test_an_error_that_ends_the_run_is_raised_by_its_name(name: str, kind: type[Exception]) -> None:
     class Stopping(ScriptedPool):
@@ -199,7 +203,7 @@ def test_an_error_that_ends_the_run_is_raised_by_its_name(name: str, kind: type[
 
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 5))
 def test_working_ahead_gives_the_same_items_in_order(items: list[int], depth: int) -> None:
-    assert list(ahead(iter(items), depth)) == items
+    assert list(prefetch(iter(items), depth)) == items
 
 
 def test_working_ahead_passes_the_error_on_after_the_items_before_it() -> None:
@@ -209,7 +213,7 @@ def test_working_ahead_passes_the_error_on_after_the_items_before_it() -> None:
 
     seen = []
     with pytest.raises(ValueError, match="in the thread"):
-        for item in ahead(items(), 2):
+        for item in prefetch(items(), 2):
             seen.append(item)
 
     assert seen == [1]
@@ -223,7 +227,7 @@ def test_a_consumer_that_leaves_ends_the_thread() -> None:
             made.append(number)
             yield number
 
-    for _ in ahead(items(), 2):
+    for _ in prefetch(items(), 2):
         break
 
     assert len(made) < 10
@@ -231,7 +235,7 @@ def test_a_consumer_that_leaves_ends_the_thread() -> None:
 
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 5), st.integers(1, 4))
 def test_threads_that_work_ahead_keep_the_order(items: list[int], depth: int, threads: int) -> None:
-    assert list(mapped_ahead(lambda item: item * 2, items, depth, threads)) == [item * 2 for item in items]
+    assert list(prefetch_map(lambda item: item * 2, items, depth, threads)) == [item * 2 for item in items]
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -243,7 +247,7 @@ def test_an_error_of_one_thread_comes_in_its_place(threads: int) -> None:
 
     seen = []
     with pytest.raises(ValueError, match="of the third"):
-        for item in mapped_ahead(work, range(9), 2, threads):
+        for item in prefetch_map(work, range(9), 2, threads):
             seen.append(item)
 
     assert seen == [0, 1]
@@ -252,7 +256,7 @@ def test_an_error_of_one_thread_comes_in_its_place(threads: int) -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_what_nobody_ever_asks_for_ends_its_threads(threads: int) -> None:
     before = threading.active_count()
-    working = mapped_ahead(str, range(1_000), 2, threads)
+    working = prefetch_map(str, range(1_000), 2, threads)
     assert threading.active_count() > before
 
     working.close()

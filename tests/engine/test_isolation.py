@@ -90,7 +90,7 @@ def test_samples_that_die_only_together_are_all_labelled_and_nobody_is_convicted
     labelled = isolate(unit(8), Processes((), together={2, 5}))
 
     assert [row["index"] for row in labelled.result.rows] == list(range(8))
-    assert labelled.result.rejections == [] and not labelled.result.quarantined
+    assert labelled.result.rejections == [] and not labelled.result.is_quarantined
 
 
 def test_when_every_process_dies_no_sample_is_convicted_and_few_are_spent() -> None:

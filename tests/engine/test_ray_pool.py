@@ -15,7 +15,7 @@ import pytest
 from engine.executors.ray_cluster import check_reachable, refuse_open_cluster
 from engine.worker.import_check import check_rooms, package_root
 from pipelines.label.run import label
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, plain_captions, write_shard
 
@@ -137,7 +137,7 @@ def test_a_pool_that_finds_no_place_says_so_with_the_arithmetic(tmp_path: Path, 
     job = on_ray(tmp_path, shards, 2, "out", cpus_per_actor=500, placement_timeout_s=2)
 
     with pytest.raises(
-        EnvironmentProblem, match=r"0 of 2 teacher actors .* 500 CPU .* the cluster has \d+ CPU"
+        RuntimeEnvironmentError, match=r"0 of 2 teacher actors .* 500 CPU .* the cluster has \d+ CPU"
     ):
         label(job, factories=FACTORIES)
 
@@ -147,12 +147,12 @@ def test_a_teacher_that_cannot_be_made_ends_the_run_with_its_own_error(
 ) -> None:
     (tmp_path / "teacher.json").write_text('{"refuse": true}')
 
-    with pytest.raises(EnvironmentProblem, match="no such accelerator"):
+    with pytest.raises(RuntimeEnvironmentError, match="no such accelerator"):
         label(on_ray(tmp_path, shards, 1, "out"), factories=FACTORIES)
 
 
 def test_an_address_where_nothing_listens_is_said_at_once() -> None:
-    with pytest.raises(EnvironmentProblem, match="nothing answers at 127.0.0.1:9 .*ray start --head"):
+    with pytest.raises(RuntimeEnvironmentError, match="nothing answers at 127.0.0.1:9 .*ray start --head"):
         check_reachable("127.0.0.1:9")
     check_reachable("auto")
 
@@ -179,7 +179,7 @@ def test_a_cluster_that_lets_everybody_in_is_refused_and_ours_is_not() -> None:
     import ray
 
     server, address = answering_gcs(grpc.StatusCode.OK)
-    with pytest.raises(EnvironmentProblem, match=r"answers without a token.*--insecure-cluster"):
+    with pytest.raises(RuntimeEnvironmentError, match=r"answers without a token.*--insecure-cluster"):
         refuse_open_cluster(address)
     server.stop(None)
     closed, address = answering_gcs(grpc.StatusCode.UNAUTHENTICATED)
@@ -194,9 +194,9 @@ def test_a_foreign_room_in_front_of_ours_is_named() -> None:
     ours = {"engine": f"{root}/engine/__init__.py"}
 
     check_rooms(ours, root, "a Ray worker")
-    with pytest.raises(EnvironmentProblem, match="/home/me/engine/__init__.py, which shadows"):
+    with pytest.raises(RuntimeEnvironmentError, match="/home/me/engine/__init__.py, which shadows"):
         check_rooms({"engine": "/home/me/engine/__init__.py"}, root, "a Ray worker")
-    with pytest.raises(EnvironmentProblem, match="cannot import 'schemas'"):
+    with pytest.raises(RuntimeEnvironmentError, match="cannot import 'schemas'"):
         check_rooms({**ours, "schemas": None}, root, "a Ray worker")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.worker.regions import evidence_regions
 from schemas.boxes import as_boxes, iou
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from schemas.records import Phrase, Pixels, Region, Sample
 from schemas.settings import EvidenceSettings
 
@@ -99,7 +99,7 @@ def test_suppression_is_per_phrase() -> None:
     ],
 )
 def test_an_answer_that_cannot_be_is_rejected(bad: Region, code: str) -> None:
-    with pytest.raises(SampleRejected) as caught:
+    with pytest.raises(SampleRejectedError) as caught:
         evidence_regions(SAMPLE, [region(0.9), bad], EVIDENCE)
 
     assert caught.value.code == code

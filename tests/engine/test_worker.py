@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.reading.shard_cache import ShardStat, Spool, stat_shard
+from engine.reading.shard_cache import ShardCache, ShardStat, stat_shard
 from engine.settings import InputSettings, StorageSettings
 from engine.task import Factory, Task, WorkerSpec
 from engine.worker.worker import Worker
@@ -16,7 +16,7 @@ from tests.engine.small_teacher import HERE, SmallFinder, labeler_digest
 from tests.engine.worlds import plain_captions, units_of, write_shard
 
 
-def worker(folder: Path, labeler: Factory | None = None, spool: Spool | None = None) -> Worker:
+def worker(folder: Path, labeler: Factory | None = None, shard_cache: ShardCache | None = None) -> Worker:
     (folder / "teacher.json").write_text("{}")
     settings = {"model": str(folder / "teacher.json")}
     arguments = {"settings": settings, "batch_size": 4, "min_score": 0.05}
@@ -28,7 +28,7 @@ def worker(folder: Path, labeler: Factory | None = None, spool: Spool | None = N
         or Factory(factory=f"{HERE}:labeler", arguments=arguments, digest=labeler_digest(settings)),
         finder=Factory(factory=f"{HERE}:finder", arguments={"settings": settings}, digest=SmallFinder.digest),
     )
-    return Worker(spec, spool)
+    return Worker(spec, shard_cache)
 
 
 def first_unit(folder: Path, shard: Path) -> Task:
@@ -51,7 +51,7 @@ def test_a_teacher_that_cannot_be_made_ends_the_run_instead_of_failing_unit_afte
 
     outcome = worker(tmp_path, Factory(factory=factory, digest="sha256:x")).run(task)
 
-    assert outcome.stop is not None and outcome.stop.error == "EnvironmentProblem"
+    assert outcome.stop is not None and outcome.stop.error == "RuntimeEnvironmentError"
     assert "doctor" in outcome.stop.message
 
 
@@ -67,7 +67,7 @@ def test_a_teacher_other_than_the_planned_one_ends_the_run(tmp_path: Path) -> No
         tmp_path, Factory(factory=f"{HERE}:labeler", arguments=arguments, digest="sha256:other")
     ).run(task)
 
-    assert outcome.stop is not None and outcome.stop.error == "Conflict"
+    assert outcome.stop is not None and outcome.stop.error == "ConflictError"
 
 
 def records(output: Path) -> list[Path]:
@@ -75,8 +75,8 @@ def records(output: Path) -> list[Path]:
     return sorted(path for path in output.rglob("*.*") if path.relative_to(output).parts[0] != "attempts")
 
 
-class Swapping(Spool):
-    """A spool whose shard is replaced by somebody just after it was handed out."""
+class Swapping(ShardCache):
+    """A shard_cache whose shard is replaced by somebody just after it was handed out."""
 
     def fetch(self, shard: ShardStat, storage: StorageSettings | None = None) -> Path:
         path = super().fetch(shard, storage)
@@ -90,7 +90,7 @@ def test_a_shard_that_is_replaced_while_it_is_read_leaves_no_record(tmp_path: Pa
     task = Task(shard=stat_shard(str(shard))) if reading else first_unit(tmp_path, shard)
     before = records(tmp_path / "out")
 
-    outcome = worker(tmp_path, spool=Swapping(str(tmp_path / "spool"))).run(task)
+    outcome = worker(tmp_path, shard_cache=Swapping(str(tmp_path / "shard_cache"))).run(task)
 
     assert outcome.failure is not None and outcome.failure.code == "INPUT_CHANGED"
     assert records(tmp_path / "out") == before

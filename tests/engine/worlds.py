@@ -1,4 +1,4 @@
-"""Small worlds for tests of the engine: images, shards and jobs, made in place."""
+"""Small worlds for tests of the engine: images, shards and jobs, generated on the fly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from engine.ledger.fingerprint import Method
+from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
 from pipelines.label.job import JobConfig
 from schemas.ledger import ShardFacts, Unit
@@ -21,7 +21,7 @@ COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220)}
 
 
 def picture(colour: str = "red", width: int = 48, height: int = 32, suffix: str = "PNG") -> bytes:
-    """A dark picture with one bright patch."""
+    """Return a dark picture with one bright patch."""
     pixels = np.full((height, width, 3), 16, np.uint8)
     pixels[4 : height // 2, 4 : width // 2] = COLOURS[colour]
     sink = io.BytesIO()
@@ -30,7 +30,7 @@ def picture(colour: str = "red", width: int = 48, height: int = 32, suffix: str 
 
 
 def tar_bytes(members: Iterable[tuple[str, bytes]], kind: int = tarfile.PAX_FORMAT) -> bytes:
-    """A tar as Python writes it."""
+    """Return a tar as Python writes it."""
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w", format=kind) as archive:
         for name, data in members:
@@ -41,13 +41,13 @@ def tar_bytes(members: Iterable[tuple[str, bytes]], kind: int = tarfile.PAX_FORM
 
 
 def sample_members(key: str, caption: str, colour: str = "red", **fields: Any) -> list[tuple[str, bytes]]:
-    """Image, text and json of one sample in img2dataset's layout."""
+    """Return image, text and json of one sample in img2dataset's layout."""
     about = json.dumps({"caption": caption, "key": key, **fields}).encode()
     return [(f"{key}.png", picture(colour)), (f"{key}.txt", caption.encode()), (f"{key}.json", about)]
 
 
 def write_shard(path: Path, captions: Iterable[str]) -> Path:
-    """A shard with one sample per caption, colours in turn."""
+    """Write a shard with one sample per caption, with colors in turn."""
     colours = list(COLOURS)
     members = [
         member
@@ -59,20 +59,20 @@ def write_shard(path: Path, captions: Iterable[str]) -> Path:
 
 
 def plain_captions(count: int) -> list[str]:
-    """Captions with two phrases each."""
+    """Return captions with two phrases each."""
     return [f"a {list(COLOURS)[index % 3]} patch on the wall number {index}" for index in range(count)]
 
 
 def units_of(facts: ShardFacts, unit_samples: int) -> list[Unit]:
-    """The units that a plan cuts a shard into."""
-    method = Method(reading="r", teacher="t", phrases="p", evidence="e")
+    """Return the units of a shard."""
+    method = MethodDigests(reading="r", teacher="t", phrases="p", evidence="e")
     plan = JobPlan("sha256:job", method, unit_samples, [facts.url])
-    plan.cut(facts)
+    plan.split_shard(facts)
     return list(plan.units())
 
 
 def job_of(folder: Path, urls: Iterable[str | Path], **changes: Any) -> JobConfig:
-    """A job for the small teacher; evidence goes to `folder/out`. Changes are by section: run={...}."""
+    """Build a job for the small teacher; evidence goes to `folder/out`. Changes are by section: run={...}."""
     options = folder / "teacher.json"
     if not options.exists():
         options.write_text("{}")
@@ -89,7 +89,7 @@ def job_of(folder: Path, urls: Iterable[str | Path], **changes: Any) -> JobConfi
 
 
 def data_files(output: Path) -> dict[str, bytes]:
-    """Every data and rejection file of an output by relative path."""
+    """Return every data and rejection file of an output by relative path."""
     return {
         str(path.relative_to(output)): path.read_bytes()
         for folder in ("data", "rejected")

@@ -18,7 +18,7 @@ from pipelines.demo.world.settings import WorldSettings
 from pipelines.exchange.gold.images import open_images
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.import_gold import import_gold
-from schemas.errors import ConfigError, Conflict
+from schemas.errors import ConfigError, ConflictError
 from student.evaluate.class_prompts import Asking
 from student.evaluate.gold.images import evaluation_images
 from student.evaluate.gold.load import gold_phrases, read_gold
@@ -184,7 +184,7 @@ def test_an_image_that_changed_since_the_import_is_not_measured_on(tmp_path: Pat
 
     Image.fromarray(np.ones((48, 64, 3), np.uint8)).save(tmp_path / "images" / "one.jpg")
 
-    with pytest.raises(Conflict, match="not the one that was imported"):
+    with pytest.raises(ConflictError, match="not the one that was imported"):
         list(evaluation_images(None, records))
 
 

@@ -19,7 +19,7 @@ from pipelines.label.plan.plan import plan
 from pipelines.label.retry import retry
 from pipelines.label.run import label, verify
 from pipelines.label.verify_against_shards import verify_deep
-from schemas.errors import ConfigError, Conflict
+from schemas.errors import ConfigError, ConflictError
 from schemas.probe_nouns import is_probe_noun
 from tests.engine.decoy_worlds import animal_captions, decoy_job, pool_file
 from tests.engine.small_teacher import FACTORIES
@@ -167,7 +167,7 @@ def test_a_frozen_pool_that_was_touched_stops_the_run(tmp_path: Path, shards, da
     else:
         pool.write_bytes(b"\xff" if damage == "not utf-8" else pool.read_bytes().replace(b"1", b"2", 1))
 
-    with pytest.raises(Conflict, match="restore it"):
+    with pytest.raises(ConflictError, match="restore it"):
         run(job)
 
 
@@ -183,7 +183,7 @@ def test_two_runs_that_draw_at_once_end_with_one_pool(tmp_path: Path, shards, mo
         return put(store, path, data)
 
     monkeypatch.setattr(Store, "put_if_absent", raced)
-    with pytest.raises(Conflict, match="start again to use the frozen one"):
+    with pytest.raises(ConflictError, match="start again to use the frozen one"):
         run(job)
 
     assert not list((tmp_path / "out").glob("commits/*"))
@@ -193,7 +193,7 @@ def test_a_plan_with_decoys_holds_only_while_its_pool_does(tmp_path: Path, shard
     frozen = plan(decoy_job(tmp_path, shards), FACTORIES).plan
 
     assert run(decoy_job(tmp_path, shards), frozen=frozen)["units"]["committed"] == 6
-    with pytest.raises(Conflict, match="the pool of decoys is another one"):
+    with pytest.raises(ConflictError, match="the pool of decoys is another one"):
         run(decoy_job(tmp_path, shards, decoys={"seed": 7}), frozen=frozen)
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import engine.driver.label_run
 from engine.driver.label_run import Labelling
-from engine.ledger.attempts import attempts_of, begin_attempt
+from engine.ledger.attempts import begin_attempt, list_attempts
 from engine.ledger.commits import commit_path
 from engine.ledger.epochs import claim_epoch, latest_epoch, read_epoch
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
@@ -21,7 +21,7 @@ from pipelines.cli import build_app
 from pipelines.label.job import JobConfig
 from pipelines.label.plan.plan import plan
 from pipelines.label.run import label, verify
-from schemas.errors import Conflict, EnvironmentProblem
+from schemas.errors import ConflictError, RuntimeEnvironmentError
 from schemas.ledger import Snapshot
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
@@ -61,7 +61,7 @@ def test_a_run_claims_an_epoch_and_one_without_work_claims_none(job: JobConfig) 
     assert claim is not None and (claim.purpose, claim.job) == ("label", job.digest())
     assert latest_epoch(store) == 1
     names = [(e.unit, e.fingerprint) for e in snapshot_entries(store, latest_snapshot(store))]
-    assert {(len(attempts_of(store, *name)), attempts_of(store, *name)[0].epoch) for name in names} == {
+    assert {(len(list_attempts(store, *name)), list_attempts(store, *name)[0].epoch) for name in names} == {
         (1, 1)
     }
 
@@ -79,7 +79,7 @@ def test_the_first_error_of_a_run_is_told_before_that_of_its_last_publish(
 
     monkeypatch.setattr(Labelling, "publish", publishes_once)
 
-    with pytest.raises(EnvironmentProblem, match="no such accelerator") as caught:
+    with pytest.raises(RuntimeEnvironmentError, match="no such accelerator") as caught:
         run(job)
 
     assert caught.value.__notes__ == ["and then OSError: the disk went away"]
@@ -88,7 +88,10 @@ def test_the_first_error_of_a_run_is_told_before_that_of_its_last_publish(
 def test_a_run_that_a_later_job_took_over_ends_in_a_conflict_that_names_it(
     job: JobConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch, pytest.raises(Conflict, match="epoch 2 of another job") as caught:
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(ConflictError, match="epoch 2 of another job") as caught,
+    ):
         Interfering(patch, 3, lambda store: claim_epoch(store, "label", "sha256:other"))
         run(job)
 
@@ -136,7 +139,7 @@ def test_commits_after_the_last_snapshot_are_found_by_the_driver_or_by_the_worke
     assert again["digest"] == first["digest"]
     store = open_store(job.output.url)
     entries = snapshot_entries(store, latest_snapshot(store))
-    assert [len(attempts_of(store, e.unit, e.fingerprint)) for e in entries] == [1, 1, 1, 1, 2, 2]
+    assert [len(list_attempts(store, e.unit, e.fingerprint)) for e in entries] == [1, 1, 1, 1, 2, 2]
 
 
 def test_a_unit_with_many_attempts_is_begun_last(job: JobConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +166,7 @@ def test_a_unit_with_many_attempts_is_begun_last(job: JobConfig, monkeypatch: py
 
     assert summary["units"]["committed"] == 6
     assert order[-1] == names[0] and sorted(order) == names
-    assert len(attempts_of(store, names[0], entries[0].fingerprint)) == 4
+    assert len(list_attempts(store, names[0], entries[0].fingerprint)) == 4
 
 
 def test_clean_says_what_it_removed_and_verify_still_holds(job: JobConfig) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from engine.ledger.evidence import read_evidence
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
-from engine.ledger.verify_deep import InputsReader
+from engine.ledger.verify_deep import InputVerifier
 from engine.settings import InputSettings
 from engine.storage.filesystems import open_filesystem
 from engine.storage.store import open_store
@@ -85,7 +85,7 @@ def test_only_units_with_wrong_keys_are_redone_and_plan_says_why(job: JobConfig)
 
 def test_a_deep_verification_names_the_wrong_keys(job: JobConfig) -> None:
     store = open_store(job.output.url)
-    reader = InputsReader(InputSettings.model_validate(job.input.model_dump()))
+    reader = InputVerifier(InputSettings.model_validate(job.input.model_dump()))
 
     said = {
         name_of(entry.shard): list(reader.problems(store, entry))

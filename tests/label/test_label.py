@@ -10,7 +10,7 @@ import pytest
 
 from engine.driver.label_run import Labelling
 from engine.ledger.evidence import evidence_rows
-from engine.ledger.fingerprint import Method
+from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries, snapshot_versions
 from engine.reading.shard_cache import stat_shard
@@ -19,7 +19,7 @@ from engine.task import Outcome, Task
 from pipelines.label.job import JobConfig
 from pipelines.label.plan.plan import plan
 from pipelines.label.run import label, status, verify
-from schemas.errors import ConfigError, Conflict, EnvironmentProblem, NotFound
+from schemas.errors import ConfigError, ConflictError, NotFoundError, RuntimeEnvironmentError
 from tests.engine.s3_server import s3_bucket
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, plain_captions, tar_bytes, write_shard
@@ -213,7 +213,7 @@ def test_a_limits_output_never_goes_over_the_evidence_of_another_job(
     kept = str(tmp_path / "taste")
     before = run(job, limit=3, keep=kept)["digest"]
 
-    with pytest.raises(Conflict, match="evidence of another job"):
+    with pytest.raises(ConflictError, match="evidence of another job"):
         run(other, limit=3, keep=kept)
     assert run(job, limit=3, keep=kept)["digest"] == before == status(kept)["digest"]
 
@@ -250,11 +250,11 @@ def test_evidence_that_went_to_another_machines_disk_is_not_taken_for_done(
     store = open_store(job.output.url)
     entry = next(snapshot_entries(store, latest_snapshot(store)))
     (tmp_path / "out" / entry.evidence.path).unlink()
-    plan_of_none = JobPlan("sha256:j", Method("r", "t", "p", "e"), 8, [])
+    plan_of_none = JobPlan("sha256:j", MethodDigests("r", "t", "p", "e"), 8, [])
     work = Labelling(store, plan_of_none, job.input)
     task = Task(shard=stat_shard(str(shards[0])))
 
-    with pytest.raises(EnvironmentProblem, match="wrote to its own disk"):
+    with pytest.raises(RuntimeEnvironmentError, match="wrote to its own disk"):
         work.settle(Outcome(task=task, entry=entry))
 
 
@@ -333,7 +333,7 @@ def test_verify_names_what_does_not_hold(
     run(job_of(tmp_path, shards))
     damage(tmp_path / "out")
 
-    with pytest.raises(Conflict, match=words):
+    with pytest.raises(ConflictError, match=words):
         verify(str(tmp_path / "out"))
 
 
@@ -346,7 +346,7 @@ def test_verify_counts_every_problem_and_words_the_first_of_many(
     for path in data:
         path.unlink()
 
-    with pytest.raises(Conflict) as caught:
+    with pytest.raises(ConflictError) as caught:
         verify(str(tmp_path / "out"))
 
     said = str(caught.value)
@@ -367,7 +367,7 @@ def test_a_verb_that_is_given_an_output_alone_reaches_its_bucket_through_the_env
 
 def test_a_folder_that_is_no_output_is_said_to_be_none(tmp_path: Path) -> None:
     for look in (status, verify):
-        with pytest.raises(NotFound, match="holds no snapshot"):
+        with pytest.raises(NotFoundError, match="has no snapshot"):
             look(str(tmp_path))
 
 

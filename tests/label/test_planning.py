@@ -17,7 +17,7 @@ from pipelines.label.plan.plan import plan
 from pipelines.label.plan.prices import Figure, PriceSettings, Workload, estimate
 from pipelines.label.run import label, verify
 from pipelines.label.run_records import load_plan
-from schemas.errors import ConfigError, Conflict, NotFound
+from schemas.errors import ConfigError, ConflictError, NotFoundError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
 
@@ -146,7 +146,7 @@ def test_a_frozen_plan_that_no_longer_holds_is_refused(
     job = job_of(tmp_path, shards)
     frozen = plan(job, FACTORIES).plan
 
-    with pytest.raises(Conflict, match=words):
+    with pytest.raises(ConflictError, match=words):
         run(change(tmp_path, job), frozen=frozen)
     assert not (tmp_path / "out" / "commits").exists()
 
@@ -157,7 +157,7 @@ def test_a_plan_that_is_none_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="no plan of"):
         load_plan(str(tmp_path / "plan.json"), store)
-    with pytest.raises(NotFound, match="no such file, and no plans/0123"):
+    with pytest.raises(NotFoundError, match="no such file, and no plans/0123"):
         load_plan("sha256:0123", store)
 
 

@@ -13,7 +13,7 @@ from pipelines.label.job import JobConfig
 from pipelines.label.progress.record import newest_progress
 from pipelines.label.retry import retry
 from pipelines.label.run import label, start, status, verify
-from schemas.errors import ConfigError, Conflict, EnvironmentProblem, NotFound
+from schemas.errors import ConfigError, ConflictError, NotFoundError, RuntimeEnvironmentError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
 
@@ -99,7 +99,7 @@ def test_a_retry_that_ends_early_forgets_no_failure(tmp_path: Path, job: JobConf
     write_shard(tmp_path / "missing.tar", plain_captions(20))
     (tmp_path / "teacher.json").write_text('{"refuse": true}')
 
-    with pytest.raises(EnvironmentProblem, match="no such accelerator"):
+    with pytest.raises(RuntimeEnvironmentError, match="no such accelerator"):
         redo(tmp_path / "out")
 
     units = status(str(tmp_path / "out"))
@@ -123,10 +123,11 @@ def test_nothing_failed_is_said_and_nothing_recorded_is_not_found(tmp_path: Path
     assert (summary["units"]["committed"], summary["redone"]) == (1, 0)
     assert CliRunner().invoke(build_app(), ["retry", str(tmp_path / "out")]).exit_code == 0
     assert (
-        CliRunner().invoke(build_app(), ["retry", str(tmp_path / "nowhere")]).exit_code == NotFound.exit_code
+        CliRunner().invoke(build_app(), ["retry", str(tmp_path / "nowhere")]).exit_code
+        == NotFoundError.exit_code
     )
     next((tmp_path / "out" / "jobs").iterdir()).unlink()
-    with pytest.raises(NotFound, match="jobs/"):
+    with pytest.raises(NotFoundError, match="jobs/"):
         redo(tmp_path / "out")
 
 
@@ -159,7 +160,7 @@ def test_another_teacher_is_refused_before_anything_is_published(tmp_path: Path,
     before = status(str(tmp_path / "out"))
     (tmp_path / "teacher.json").write_text('{"channel_gain": 0.5}')
 
-    with pytest.raises(Conflict, match="3 committed units are of other inputs, another teacher"):
+    with pytest.raises(ConflictError, match="3 committed units are of other inputs, another teacher"):
         redo(tmp_path / "out")
     assert status(str(tmp_path / "out")) == before
 

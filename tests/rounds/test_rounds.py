@@ -16,7 +16,7 @@ from pipelines.demo.world.build import World
 from pipelines.rounds import round as one_round
 from pipelines.rounds.run import RoundsReport, run_rounds
 from pipelines.rounds.settings import RoundsConfig
-from schemas.errors import Conflict, NotFound, UnfinishedError
+from schemas.errors import ConflictError, NotFoundError, UnfinishedError
 from tests.engine.worlds import tar_bytes
 from tests.rounds.conftest import SIZE
 
@@ -163,7 +163,7 @@ def test_another_start_trains_anew_and_labels_nothing_again(
 ) -> None:
     start, model = tmp_path / "start", str(little_world.folder.parent / "teacher")
     config = rounds_config(teacher={"model": model, "start": str(start)}, begin="teacher_start")
-    with pytest.raises(NotFound, match="teacher.start"):
+    with pytest.raises(NotFoundError, match="teacher.start"):
         run(config)
     trained, said = [], []
     for seed in (1, 2):
@@ -196,7 +196,7 @@ def test_a_suite_whose_images_are_trained_on_is_refused(rounds_config: Build, li
     suite = {"name": "held_out", "gold": little_world.gold_view}
     config = rounds_config(evaluate=[suite], target={"suite": "held_out"})
 
-    with pytest.raises(Conflict, match="6 of .* training images are also in the evaluation sets"):
+    with pytest.raises(ConflictError, match="6 of .* training images are also in the evaluation sets"):
         run(config)
 
 
@@ -251,7 +251,7 @@ def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(
 def test_a_folder_with_other_things_is_left_alone(rounds_config: Build, tmp_path: Path) -> None:
     (tmp_path / "rounds").mkdir()
     (tmp_path / "rounds/thesis.txt").write_text("years of work")
-    with pytest.raises(Conflict, match="thesis|no run of rounds made"):
+    with pytest.raises(ConflictError, match="thesis|no run of rounds made"):
         run(rounds_config())
 
 

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from pipelines.rounds.preflight import check_inputs
 from pipelines.rounds.settings import RoundsConfig
-from schemas.errors import GroundswellError, NotFound
+from schemas.errors import GroundswellError, NotFoundError
 
 Build = Callable[..., RoundsConfig]
 
@@ -118,11 +118,11 @@ def test_images_and_streams_that_are_not_there_are_told_before_anything_is_label
     config = rounds_config()
     check_inputs(config)
     suite = {**config.evaluate[0].model_dump(), "images": "/nowhere"}
-    with pytest.raises(NotFound, match="images /nowhere is no folder"):
+    with pytest.raises(NotFoundError, match="images /nowhere is no folder"):
         check_inputs(rounds_config(evaluate=[suite]))
     control = {
         **config.control,
         "streams": [{**config.control["streams"][0], "url": "/gone"}, config.control["streams"][1]],
     }
-    with pytest.raises(NotFound, match="/gone holds no view.json"):
+    with pytest.raises(NotFoundError, match="/gone holds no view.json"):
         check_inputs(rounds_config(control=control))

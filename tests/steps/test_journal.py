@@ -9,7 +9,7 @@ import pytest
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.run import run_demo
 from pipelines.steps.cache import Journal, code_digest, refuse_foreign
-from schemas.errors import Conflict, GroundswellError
+from schemas.errors import ConflictError, GroundswellError
 
 
 def run_two(folder: Path, key: dict, ran: list[str], said: list[str]) -> dict:
@@ -159,7 +159,7 @@ def test_a_folder_of_the_users_own_files_is_refused_and_keeps_them(tmp_path: Pat
     precious.parent.mkdir()
     precious.write_bytes(b"of ten years")
 
-    with pytest.raises(Conflict, match="no demo made"):
+    with pytest.raises(ConflictError, match="no demo made"):
         run_demo(tmp_path, Recipe.quick(), progress=lambda *step: None, say=print)
 
     assert list(tmp_path.rglob("*")) == [precious.parent, precious]

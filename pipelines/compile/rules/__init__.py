@@ -49,6 +49,6 @@ def _check(name: str, rule: Rule) -> None:
     if not is_ours and (always or not rule.fields.model_fields):
         raise ConfigError(
             f"policy rule {name} ({RULES.reference(name)}): fields without a legacy value: {sorted(always) or 'none'}; "
-            "expected at least one field, each marked Annotated[..., Later()], so that a policy that does not name the "
-            "rule keeps its digest"
+            "expected at least one field, each marked Annotated[..., LegacyValue()], so that a policy that does not "
+            "name the rule keeps its digest"
         )

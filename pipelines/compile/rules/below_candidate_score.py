@@ -7,10 +7,10 @@ from pydantic import Field
 
 from pipelines.compile.region_batch import RegionBatch
 from pipelines.compile.rule import Bound, Decisions_R, EvidenceLimit, RegionRule, SoftenedBy, drop
-from schemas.later import LaterSettings
+from schemas.settings import CompatibleSettings
 
 
-class CandidateScoreFields(LaterSettings):
+class CandidateScoreFields(CompatibleSettings):
     """Settings of the rule."""
 
     candidate_score: float | None = Field(

@@ -6,10 +6,10 @@ from pydantic import Field
 
 from pipelines.compile.region_batch import RegionBatch
 from pipelines.compile.rule import Bound, Decisions_R, EvidenceLimit, RegionRule, SoftenedBy, drop
-from schemas.later import LaterSettings
+from schemas.settings import CompatibleSettings
 
 
-class MinScoreFields(LaterSettings):
+class MinScoreFields(CompatibleSettings):
     """Settings of the rule."""
 
     min_score: float = Field(0.5, ge=0, le=1, description="regions below this raw score are dropped")

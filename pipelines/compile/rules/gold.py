@@ -10,13 +10,13 @@ from pydantic import Field
 from pipelines.compile.gold_mask import GoldMask, overlaps_gold
 from pipelines.compile.region_batch import RegionBatch
 from pipelines.compile.rule import Decision, Decisions_R, RegionRule, SoftenedBy
-from schemas.later import Later, LaterSettings
+from schemas.settings import CompatibleSettings, LegacyValue
 
 
-class GoldFields(LaterSettings):
+class GoldFields(CompatibleSettings):
     """Settings of the rule."""
 
-    gold: Annotated[GoldMask | None, Later()] = Field(
+    gold: Annotated[GoldMask | None, LegacyValue()] = Field(
         None,
         description="on an image that is also in this gold, its boxes go before the teacher's; null: none",
     )

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from pipelines.compile.region_batch import RegionBatch
 from pipelines.compile.rule import Decisions_R, RegionRule, SoftenedBy, drop
-from schemas.later import LaterSettings
+from schemas.settings import CompatibleSettings
 
 
-class OneToOneFields(LaterSettings):
+class OneToOneFields(CompatibleSettings):
     """Settings of the rule."""
 
     one_to_one: bool = Field(

@@ -7,10 +7,10 @@ from pydantic import Field
 from pipelines.compile.region_batch import RegionBatch
 from pipelines.compile.rule import BoxRule
 from schemas.boxes import Boxes, iou
-from schemas.later import LaterSettings
+from schemas.settings import CompatibleSettings
 
 
-class MergeFields(LaterSettings):
+class MergeFields(CompatibleSettings):
     """Settings of the rule."""
 
     merge_iou: float | None = Field(

@@ -7,10 +7,10 @@ from pydantic import Field
 
 from pipelines.compile.region_batch import RegionBatch
 from pipelines.compile.rule import Decisions_R, RegionRule, SoftenedBy, drop
-from schemas.later import LaterSettings
+from schemas.settings import CompatibleSettings
 
 
-class GroundableFields(LaterSettings):
+class GroundableFields(CompatibleSettings):
     """Settings of the rule."""
 
     groundable_only: bool = Field(True, description="drop the regions of phrases marked as not groundable")

@@ -6,10 +6,10 @@ from pydantic import Field
 
 from pipelines.compile.region_batch import RegionBatch
 from pipelines.compile.rule import Bound, Decisions_R, EvidenceLimit, RegionRule, drop_all_but_best
-from schemas.later import LaterSettings
+from schemas.settings import CompatibleSettings
 
 
-class CandidateCapFields(LaterSettings):
+class CandidateCapFields(CompatibleSettings):
     """Settings of the rule."""
 
     max_candidates_per_phrase: int | None = Field(

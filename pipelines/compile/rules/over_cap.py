@@ -13,10 +13,10 @@ from pipelines.compile.rule import (
     SoftenedBy,
     drop_all_but_best,
 )
-from schemas.later import LaterSettings
+from schemas.settings import CompatibleSettings
 
 
-class RegionCapFields(LaterSettings):
+class RegionCapFields(CompatibleSettings):
     """Settings of the rule."""
 
     max_regions_per_phrase: int | None = Field(

@@ -8,10 +8,10 @@ from pydantic import Field
 from pipelines.compile.region_batch import RegionBatch
 from pipelines.compile.rule import Bound, Decisions_R, EvidenceLimit, RegionRule, drop
 from schemas.boxes import nms
-from schemas.later import LaterSettings
+from schemas.settings import CompatibleSettings
 
 
-class OverlapFields(LaterSettings):
+class OverlapFields(CompatibleSettings):
     """Settings of the rule."""
 
     nms_iou: float = Field(

@@ -7,10 +7,10 @@ from pydantic import Field
 
 from pipelines.compile.region_batch import Flags
 from pipelines.compile.rule import SampleRule
-from schemas.later import LaterSettings
+from schemas.settings import CompatibleSettings
 
 
-class SampleFields(LaterSettings):
+class SampleFields(CompatibleSettings):
     """Settings of the rule."""
 
     keep_samples_without_box: bool = Field(

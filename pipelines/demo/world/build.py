@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.demo.world.gold import gold_scenes, held_out_scenes, write_labelled
 from pipelines.demo.world.settings import WorldSettings
 from pipelines.demo.world.web import write_web
-from schemas.errors import Conflict
-
-Progress = Callable[[str, int, int], None]
+from schemas.errors import ConflictError
+from schemas.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -58,17 +56,17 @@ class World:
 
 
 def build_world(
-    folder: Path, settings: WorldSettings, progress: Progress | None = None
+    folder: Path, settings: WorldSettings, progress: ProgressCallback | None = None
 ) -> tuple[World, bool]:
     """The world of `settings` under `folder`, and whether it had to be rendered.
 
-    Raises Conflict when the folder holds the world of other settings.
+    Raises ConflictError when the folder holds the world of other settings.
     """
     world = World(folder)
     if world.manifest.exists():
         found = json.loads(world.manifest.read_text())["settings_digest"]
         if found != settings.digest():
-            raise Conflict(
+            raise ConflictError(
                 f"{folder} holds the world {found}, not {settings.digest()}: choose another folder"
             )
         return world, False

@@ -40,7 +40,7 @@ class CocoStore:
     """A COCO-like file, read once. `rest` has its small parts (categories, licenses)."""
 
     def __init__(self, path: Path, account: ImportAccount) -> None:
-        """Read the file. Raises NotFound; ConfigError for a file without lists of images and annotations."""
+        """Read the file. Raises NotFoundError; ConfigError for a file without lists of images and annotations."""
         self._account = account
         self.rest: dict[str, list[JsonValue]] = {"categories": [], "licenses": []}
         self.without_image: set[str | None] = set()  # category ids (None: unreadable) of such annotations

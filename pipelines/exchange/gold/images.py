@@ -17,14 +17,14 @@ from pydantic import JsonValue
 
 from engine.reading.formats.tar import Member, read_members
 from engine.reading.images import decode_image
-from engine.reading.shard_cache import Spool, stat_shard
+from engine.reading.shard_cache import ShardCache, stat_shard
 from engine.reading.shard_urls import expand_urls
 from engine.reading.user_text import read_key_map
 from engine.storage.filesystems import absolute_url
 from engine.storage.store import Store, open_store
 from pipelines.exchange.gold.account import RecordError
 from schemas.digests import sha256_hex
-from schemas.errors import ConfigError, NotFound, SampleRejected
+from schemas.errors import ConfigError, NotFoundError, SampleRejectedError
 from schemas.rows import PixelsRow
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -89,7 +89,7 @@ class FolderImages:
         self.url = absolute_url(root)
         self._store: Store = open_store(root)
         if self._store.is_local and not Path(self.url).is_dir():
-            raise NotFound(f"--images {source}: {self.url} is no folder")
+            raise NotFoundError(f"--images {source}: {self.url} is no folder")
         self._look = lru_cache(_REMEMBERED)(self._read)
 
     def find(self, file_name: str, record: Mapping[str, JsonValue]) -> StoredImage:
@@ -113,7 +113,7 @@ class FolderImages:
     def _read(self, name: str) -> StoredImage | None:
         try:
             data = self._store.read(name)
-        except (NotFound, IsADirectoryError, NotADirectoryError):
+        except (NotFoundError, IsADirectoryError, NotADirectoryError):
             return None
         except OSError as error:
             if error.errno not in _NO_FILE:
@@ -129,8 +129,8 @@ class ShardImages:
         urls = expand_urls([source])
         self.url = absolute_url(source)
         names = None if key_map is None else _load_key_map(key_map)
-        spool = Spool()
-        self._paths = {url: spool.fetch(stat_shard(url)) for url in urls}
+        cache = ShardCache()
+        self._paths = {url: cache.fetch(stat_shard(url)) for url in urls}
         # None: several samples have this name
         self._members: dict[str, tuple[str, Member] | None] = {}
         for url, path in self._paths.items():
@@ -175,7 +175,7 @@ def _make_pixels(url: str, offset: int | None = None, length: int | None = None)
 def _describe_image(pixels: PixelsRow, data: bytes, name: str) -> StoredImage:
     try:
         image = decode_image(data)
-    except SampleRejected as rejected:
+    except SampleRejectedError as rejected:
         raise RecordError("image_bad", f"{name}: {rejected}") from rejected
     return StoredImage(
         pixels,

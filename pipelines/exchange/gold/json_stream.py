@@ -17,7 +17,7 @@ from typing import BinaryIO
 from pydantic import JsonValue
 
 from engine.reading.strict_json import load_object
-from schemas.errors import ConfigError, NotFound, SampleRejected
+from schemas.errors import ConfigError, NotFoundError, SampleRejectedError
 
 MAX_ITEM_CHARS = 32 * 2**20  # the largest items are masks of crowds
 MAX_LINE_BYTES = 1_000_000
@@ -35,28 +35,28 @@ class Empty(Enum):
 EMPTY = Empty.EMPTY
 
 
-def iter_lines(path: Path) -> Iterator[tuple[int, dict[str, JsonValue] | SampleRejected]]:
+def iter_lines(path: Path) -> Iterator[tuple[int, dict[str, JsonValue] | SampleRejectedError]]:
     """Yield line number and object of each line that is not blank. A line that is no strict JSON object is a
     rejection.
     """
     with _open_file(path) as file:
         for number, line in enumerate(_iter_bounded_lines(file), start=1):
-            if isinstance(line, SampleRejected):
+            if isinstance(line, SampleRejectedError):
                 yield number, line
             elif line.strip():
                 try:
                     yield number, load_object(line)
-                except SampleRejected as rejected:
+                except SampleRejectedError as rejected:
                     yield number, rejected
 
 
-def _iter_bounded_lines(file: BinaryIO) -> Iterator[bytes | SampleRejected]:
+def _iter_bounded_lines(file: BinaryIO) -> Iterator[bytes | SampleRejectedError]:
     first = True
     while line := file.readline(MAX_LINE_BYTES + 1):
         if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
             while (rest := file.readline(_CHUNK)) and not rest.endswith(b"\n"):
                 pass
-            yield SampleRejected("JSON_BAD", f"a line of more than {MAX_LINE_BYTES} bytes")
+            yield SampleRejectedError("JSON_BAD", f"a line of more than {MAX_LINE_BYTES} bytes")
         else:
             yield line.removeprefix(codecs.BOM_UTF8) if first else line
         first = False
@@ -67,7 +67,7 @@ def iter_fields(path: Path) -> Iterator[tuple[str, JsonValue | Empty]]:
     otherwise.
 
     An empty list yields `(name, EMPTY)`: a file without annotations differs from one whose images have none.
-    Raises NotFound; ConfigError with the position in characters if the file is no such object.
+    Raises NotFoundError; ConfigError with the position in characters if the file is no such object.
     """
     with _open_file(path) as file:
         yield from _Cursor(file, path).iter_fields()
@@ -75,7 +75,7 @@ def iter_fields(path: Path) -> Iterator[tuple[str, JsonValue | Empty]]:
 
 def _open_file(path: Path) -> BinaryIO:
     if not path.is_file():
-        raise NotFound(f"{path}: no such file")
+        raise NotFoundError(f"{path}: no such file")
     return path.open("rb")
 
 

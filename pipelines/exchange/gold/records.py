@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from engine.reading.captions import caption_from_text
+from engine.reading.captions import clean_caption
 from pipelines.exchange.gold.account import RecordError
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.rows import GoldPhrase, find_head
 from pipelines.exchange.gold.spans import Span
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 
 
 def is_crowd(annotation: Mapping[str, object]) -> bool:
@@ -41,8 +41,8 @@ def read_caption(value: object) -> tuple[str, tuple[str, ...]]:
     if not isinstance(value, str):
         raise RecordError("caption_bad", f"{type(value).__name__}, expected text")
     try:
-        stored = caption_from_text(value)
-    except SampleRejected as rejected:
+        stored = clean_caption(value)
+    except SampleRejectedError as rejected:
         raise RecordError("caption_bad", str(rejected)) from rejected
     if stored.cut_from is not None:
         raise RecordError("caption_bad", f"{stored.cut_from} characters")

@@ -24,7 +24,7 @@ from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import check_split, read_caption
 from pipelines.exchange.gold.rows import DroppedSpan, GoldPhrase, RowBuilder, find_head
 from pipelines.exchange.importer import Importer
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from schemas.rows import ViewRow
 
 MAX_FILE_BYTES = 1_000_000
@@ -54,12 +54,14 @@ class FlickrReader:
         self.facts: dict[str, JsonValue] = {"mentions": 0, "not_visual": 0, "without_box": 0}
 
     def rows(self) -> Iterator[ViewRow]:
-        """Yield one row per caption: images by number, captions in the file's order. Raises NotFound without
+        """Yield one row per caption: images by number, captions in the file's order. Raises NotFoundError without
         sentences.
         """
         files = sorted((self._path / "Sentences").glob("*.txt"), key=lambda path: (len(path.stem), path.stem))
         if not files:
-            raise NotFound(f"{self._path}: no Sentences/*.txt; expected the folder of Flickr30k Entities")
+            raise NotFoundError(
+                f"{self._path}: no Sentences/*.txt; expected the folder of Flickr30k Entities"
+            )
         unrelated = _read_unrelated(self._path / "UNRELATED_CAPTIONS")
         builder = RowBuilder(self._options.images_url)
         for file in files:

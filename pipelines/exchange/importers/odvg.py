@@ -34,7 +34,7 @@ from pipelines.exchange.gold.records import check_split, get_phrase, read_captio
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
 from pipelines.exchange.gold.spans import Span, find_phrase, read_spans
 from pipelines.exchange.importer import Importer, ImportOption
-from schemas.errors import ConfigError, SampleRejected
+from schemas.errors import ConfigError, SampleRejectedError
 from schemas.rows import ViewRow
 
 _IMAGE_KEYS = {"open_gd": "filename", "mmdet": "filename", "tao": "file_name"}
@@ -57,7 +57,7 @@ class OdvgReader:
         self._off_by_one = OffByOneCheck(self._labels or {})
 
     def rows(self) -> Iterator[ViewRow]:
-        """Yield one row per line, in order. Raises NotFound."""
+        """Yield one row per line, in order. Raises NotFoundError."""
         builder = RowBuilder(self._options.images_url)
         for number, line in iter_lines(self._path):
             self._account.count("lines")
@@ -65,7 +65,7 @@ class OdvgReader:
             self._account.count("regions", len(inside))
             decided = self._account.count_decided("regions")
             try:
-                if isinstance(line, SampleRejected):
+                if isinstance(line, SampleRejectedError):
                     raise RecordError("json_bad", line.detail)
                 if not is_encodable(line):
                     raise RecordError("value_bad")
@@ -84,8 +84,8 @@ class OdvgReader:
         return [] if found is None else [f"--label-map {self._options.label_map}: {found}"]
 
     @staticmethod
-    def _list_regions(line: Mapping[str, JsonValue] | SampleRejected) -> list[JsonValue]:
-        if isinstance(line, SampleRejected):
+    def _list_regions(line: Mapping[str, JsonValue] | SampleRejectedError) -> list[JsonValue]:
+        if isinstance(line, SampleRejectedError):
             return []
         for part, field in (("detection", "instances"), ("grounding", "regions")):
             content = line.get(part)
@@ -278,7 +278,7 @@ def _check_object(item: JsonValue) -> Mapping[str, JsonValue]:
 
 
 def read_label_map(path: Path) -> dict[str, str]:
-    """Return class names by index as text: `{"0": "person", ...}`. Raises NotFound and ConfigError."""
+    """Return class names by index as text: `{"0": "person", ...}`. Raises NotFoundError and ConfigError."""
     value = read_json(path, "--label-map")
     if (
         not isinstance(value, dict)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 
-from engine.driver.label_run import Progress
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.settings import OutputSettings
 from engine.storage.store import Store, open_store
@@ -20,8 +19,9 @@ from pipelines.label.progress.reporter import RunProgress
 from pipelines.label.resolved_job import Setting
 from pipelines.label.run import start, throw_away
 from pipelines.label.teacher_spec import Factories
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from schemas.ledger import ShardFacts
+from schemas.progress import ProgressCallback
 
 UNITS_WEIGHED = 1000  # committed units that say how many bytes a sample takes
 
@@ -50,7 +50,7 @@ def assumed(images_per_s: float | None) -> Measured:
 
 
 def taste(
-    job: JobConfig, samples: int, factories: Factories, address: str | None, progress: Progress | None
+    job: JobConfig, samples: int, factories: Factories, address: str | None, progress: ProgressCallback | None
 ) -> Measured:
     """Label some samples of the job into an output that is thrown away, and say what that took."""
     watched: list[RunProgress] = []
@@ -98,7 +98,7 @@ def _rate(told: ProgressRecord | None, source: str) -> Figure | None:
 def _bytes_per_sample(store: Store, source: str) -> Figure | None:
     try:
         entries = list(islice(snapshot_entries(store, latest_snapshot(store)), UNITS_WEIGHED))
-    except NotFound:
+    except NotFoundError:
         return None
     files = [file for entry in entries for file in (entry.evidence, entry.rejections) if file is not None]
     samples = sum(entry.counts.samples_in for entry in entries)

@@ -5,12 +5,12 @@ Promise: nothing is written but what `--measure` labels into an output that is t
 
 from __future__ import annotations
 
-from engine.driver.label_run import Progress
 from pipelines.label.job import JobConfig
 from pipelines.label.plan.measure import assumed, earlier_runs, priced, taste
 from pipelines.label.plan.report import PlanReport, plan_report
 from pipelines.label.resolved_job import Setting
 from pipelines.label.teacher_spec import TEACHER, Factories
+from schemas.progress import ProgressCallback
 
 
 def plan(
@@ -19,7 +19,7 @@ def plan(
     images_per_s: float | None = None,
     measure: int | None = None,
     address: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> PlanReport:
     """Look at sizes, versions and records; no shard is read but for `measure`.
 

@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import Field
 
 from engine.driver.label_run import Labelling
-from engine.ledger.attempts import attempts_of
+from engine.ledger.attempts import list_attempts
 from engine.ledger.commits import read_commit
-from engine.ledger.fingerprint import changes
+from engine.ledger.fingerprint import describe_changes
 from engine.ledger.snapshots.segments import segment_keys
-from engine.threads import in_parallel
+from engine.threads import map_parallel
 from pipelines.label.plan.prices import estimate_lines
 from pipelines.label.resolved_job import Setting
 from pipelines.label.run_records import PlanRecord
@@ -134,7 +134,7 @@ def plan_report(work: Labelling, setting: Setting) -> PlanReport:
     todo = work.todo()
     before = _fingerprints_before(work, todo)
     begun = work.newest is not None and len(todo) <= ATTEMPTS_LISTED_AT_MOST
-    found = in_parallel(lambda unit: _why(work, unit, before.get(unit.name), begun), todo)
+    found = map_parallel(lambda unit: _why(work, unit, before.get(unit.name), begun), todo)
     reasons = dict(zip((unit.name for unit in todo), found, strict=True))
     problems = {fate.shard: f"{fate.code}: {fate.detail}" for fate in work.failed.values()}
     sizes = {stat.url: stat.size_bytes for stat in setting.stats}
@@ -155,7 +155,7 @@ def plan_report(work: Labelling, setting: Setting) -> PlanReport:
 def _shard(
     work: Labelling, url: str, size_bytes: int | None, reasons: dict[str, str], problem: str | None
 ) -> PlannedShard:
-    if not work.plan.is_cut(url):
+    if not work.plan.is_split(url):
         why = {} if problem else {UNREAD: 1}
         return PlannedShard(url=url, size_bytes=size_bytes, why=why, problem=problem)
     units = list(work.plan.units_of(url))
@@ -187,6 +187,6 @@ def _why(work: Labelling, unit: Unit, before: str | None, begun: bool) -> str:
     """before: the fingerprint under which it is done; begun: whether to look for attempts where there is none"""
     record = read_commit(work.store, unit.name, before) if before else None
     if record is not None:
-        return ", ".join(changes(record.parts, work.plan.parts(unit)))
-    attempts = attempts_of(work.store, unit.name, work.plan.fingerprint(unit)) if begun else ()
+        return ", ".join(describe_changes(record.parts, work.plan.parts(unit)))
+    attempts = list_attempts(work.store, unit.name, work.plan.fingerprint(unit)) if begun else ()
     return f"begun and not finished, attempts: {len(attempts)}" if attempts else NEVER

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.reading.key_selection import CODE as NOT_SELECTED
-from engine.redaction import redacted
+from engine.redaction import redact
 from engine.settings import RunSettings
 from engine.storage.store import Store
 from engine.task import Outcome, Pool, PoolState, Task
-from engine.telemetry.metrics import Meter, NoMeter
+from engine.telemetry.metrics import Meter, NullMeter
 from pipelines.label.plan.prices import PriceSettings, cost
 from pipelines.label.progress.record import ENDED, FOLDER, ProgressRecord, State
 
@@ -49,7 +49,7 @@ class RunProgress:
         self._began = self._billed = clock()
         self._started_at = _now()
         self._pool: Pool | None = None
-        self.meter: Meter = NoMeter()
+        self.meter: Meter = NullMeter()
         self._planned = self._done = self._unread = 0
         self._units = self._samples = self._shards_read = self._units_of_read = 0
         self._steps: deque[tuple[float, int, int]] = deque([(self._began, 0, 0)])  # time, samples, units
@@ -67,7 +67,7 @@ class RunProgress:
         """The pool is there: from now on its workers cost money, and rates count."""
         with self._lock:
             self._bill()
-            self._pool, self.meter = pool, meter or NoMeter()
+            self._pool, self.meter = pool, meter or NullMeter()
             self._steps = deque([(self._clock(), self._samples, self._units)])
 
     @property
@@ -144,7 +144,7 @@ class RunProgress:
     def _fail(self, outcome: Outcome) -> None:
         assert outcome.failure is not None
         code = outcome.failure.code
-        first = redacted(outcome.failure.detail).strip().split("\n", 1)[0][:_LINE]
+        first = redact(outcome.failure.detail).strip().split("\n", 1)[0][:_LINE]
         known = self._failures.setdefault(code, {"count": 0, "first": first})
         known["count"] += 1
         self._unread -= outcome.task.unit is None
@@ -223,7 +223,7 @@ def told(
         state = "interrupted"
         raise
     except BaseException as caught:
-        error = redacted(f"{type(caught).__name__}: {caught}").split("\n", 1)[0][:_LINE]
+        error = redact(f"{type(caught).__name__}: {caught}").split("\n", 1)[0][:_LINE]
         raise
     finally:
         ended.set()

@@ -24,7 +24,10 @@ GIVE_UP_S = 300.0
 def look(
     url: str, store: Store | None = None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> dict[str, Any]:
-    """The summary of docs/interfaces.md, `judged`, and `progress`: what the last run said, or null. Raises NotFound."""
+    """The summary of docs/interfaces.md, `judged`, and `progress`: what the last run said, or null.
+
+    Raises NotFoundError.
+    """
     store = store or open_store(url)
     told = newest_progress(store)
     summary = status_of(store)

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from schemas.errors import ConfigError, Conflict, GroundswellError, NotFound
+from schemas.errors import ConfigError, ConflictError, GroundswellError, NotFoundError
 from teacher.models.glip.checkpoint.official_keys import PROMPT_OFFSETS
 from teacher.models.glip.checkpoint.official_weights import Translation, translate, variant_of
 from teacher.models.glip.checkpoint.unpickle import AVERAGED, NESTED
@@ -49,12 +49,13 @@ def convert(
     config:    JSON with fields of GlipConfig, for sizes that are not the authors'
     ema:       take the trainer's average of the weights instead of the last ones
     prompt:    the prompt that a prompt-tuned checkpoint was tuned for; the file does not say it
-    raises:    NotFound, Conflict when `to` exists, ConfigError, CheckpointMismatch, EnvironmentProblem without the hub
+    raises:    NotFoundError, ConflictError when `to` exists, ConfigError, CheckpointMismatch, RuntimeEnvironmentError
+               without the hub
     """
     if not checkpoint.is_file():
-        raise NotFound(f"checkpoint {checkpoint}: no such file")
+        raise NotFoundError(f"checkpoint {checkpoint}: no such file")
     if to.exists():
-        raise Conflict(f"{to} exists already; name a directory that does not")
+        raise ConflictError(f"{to} exists already; name a directory that does not")
     given = None if config is None else _config_of(config)
     with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=_made(to.parent)) as room:
         tensors = Path(room) / "official.safetensors"
@@ -109,7 +110,7 @@ def _unpack(checkpoint: Path, target: Path, part: str) -> dict[str, Any]:
 
 def _config_of(path: Path) -> GlipConfig:
     if not path.is_file():
-        raise NotFound(f"--config {path}: no such file")
+        raise NotFoundError(f"--config {path}: no such file")
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from teacher.models.glip.config import GlipConfig
 from teacher.models.glip.processing import GlipProcessor
 
@@ -17,10 +17,13 @@ _NEEDED = ((_CONFIG,), ("processor_config.json", "preprocessor_config.json"), ("
 
 
 def read_directory(folder: str | Path) -> tuple[GlipConfig, GlipProcessor]:
-    """Configuration and processor. Raises NotFound for a file that is gone, ConfigError for one of another kind."""
+    """Configuration and processor.
+
+    Raises NotFoundError for a file that is gone, ConfigError for one of another kind.
+    """
     where = Path(folder)
     if gone := [names[0] for names in _NEEDED if not any((where / name).is_file() for name in names)]:
-        raise NotFound(
+        raise NotFoundError(
             f"{folder} holds no {', '.join(gone)}: a model directory of GLIP has it; copy all of its files"
         )
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import engine.ledger.snapshots.publisher
-from engine.ledger.fingerprint import Method
+from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
 from engine.ledger.snapshots.publisher import publish
 from engine.ledger.snapshots.snapshots import (
@@ -16,17 +16,19 @@ from engine.ledger.snapshots.snapshots import (
     snapshot_versions,
 )
 from engine.storage.store import Store, open_store
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import DataFile, FailedUnit, SampleCounts, ShardFacts, SnapshotEntry, Unit
 
-METHOD = Method(reading="sha256:r", teacher="sha256:t", phrases="sha256:p", evidence="sha256:e")
-OTHER = Method(reading="sha256:r", teacher="sha256:NEW", phrases="sha256:p", evidence="sha256:e")
+METHOD = MethodDigests(reading="sha256:r", teacher="sha256:t", phrases="sha256:p", evidence="sha256:e")
+OTHER = MethodDigests(reading="sha256:r", teacher="sha256:NEW", phrases="sha256:p", evidence="sha256:e")
 
 
-def plan_of(shards: int = 2, method: Method = METHOD, job: str = "sha256:job", cut: bool = True) -> JobPlan:
+def plan_of(
+    shards: int = 2, method: MethodDigests = METHOD, job: str = "sha256:job", cut: bool = True
+) -> JobPlan:
     plan = JobPlan(job, method, 4, [f"s3://b/{number}.tar" for number in range(shards)])
     for url in plan.shards if cut else ():
-        plan.cut(ShardFacts(url=url, size_bytes=1, version="v", sha256="ab", samples=7))
+        plan.split_shard(ShardFacts(url=url, size_bytes=1, version="v", sha256="ab", samples=7))
     return plan
 
 
@@ -74,7 +76,7 @@ def test_nothing_new_is_nothing_written(store: Store) -> None:
 
 
 def test_an_output_without_a_snapshot_is_said_to_be_none(store: Store) -> None:
-    with pytest.raises(NotFound, match="no snapshot"):
+    with pytest.raises(NotFoundError, match="no snapshot"):
         latest_snapshot(store)
 
 
@@ -169,8 +171,8 @@ def test_a_damaged_snapshot_is_a_conflict(store: Store, tmp_path: Path) -> None:
     ):
         path.write_bytes(whole.replace(*change, 1))
         assert path.read_bytes() != whole
-        with pytest.raises(Conflict, match=words):
+        with pytest.raises(ConflictError, match=words):
             latest_snapshot(store)
     path.write_bytes(b"[1]")
-    with pytest.raises(Conflict, match="has format None"):
+    with pytest.raises(ConflictError, match="has format None"):
         latest_snapshot(store)

@@ -1,4 +1,4 @@
-"""What earlier versions wrote is still read: an output kept in `golden/`, format by format, never written anew."""
+"""Outputs of earlier versions are still read: an output in `golden/` for each format, never written again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from engine.ledger.commits import read_commit, record_bytes
 from engine.ledger.snapshots.set_digest import SetDigest
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries, snapshot_path
-from engine.ledger.snapshots.summary import summarise
+from engine.ledger.snapshots.summary import summarize
 from engine.storage.store import open_store
 from schemas.ledger import COMMIT_FORMAT, SNAPSHOT_FORMAT
 
@@ -16,7 +16,7 @@ DIGEST = "sha256:eac0622e0cac62db08492993799cbec0a2671ee6de9b87bc65c17dbd1e736b0
 
 
 def test_the_golden_output_is_of_todays_formats() -> None:
-    """A new format needs a golden output of its own, beside this one."""
+    """Check that a new format gets a golden output of its own."""
     assert GOLDEN.name == f"snapshot-{SNAPSHOT_FORMAT}_commit-{COMMIT_FORMAT}"
 
 
@@ -30,7 +30,7 @@ def test_a_golden_snapshot_gives_its_entries_and_its_digest() -> None:
     assert [entry.quarantined for entry in entries] == [True, False, False]
     assert SetDigest().add((e.unit, e.rows_digest) for e in entries).value() == snapshot.digest == DIGEST
     assert record_bytes(snapshot) == store.read(snapshot_path(snapshot.version))
-    assert summarise(snapshot)["samples"] == {
+    assert summarize(snapshot)["samples"] == {
         "in": 6, "labelled": 5, "empty": 0, "rejected": {"CRASH": 1},
     }  # fmt: skip
 

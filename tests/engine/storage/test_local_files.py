@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.storage.local_files import create_file, sweep_temporary
+from engine.storage.local_files import create_file, remove_abandoned_files
 
 DIE_HALF_WAY = """
 import os, signal, sys
@@ -21,7 +21,7 @@ local_files.create_file(sys.argv[1], b"half")
 
 
 def leave_half_a_file(folder: Path, root: Path) -> Path:
-    """What a process that was killed while it wrote leaves."""
+    """Leave the temporary file of a process that was killed while it wrote; return its path."""
     environment = os.environ | {"PYTHONPATH": str(root)}
     subprocess.run([sys.executable, "-c", DIE_HALF_WAY, str(folder / "record.json")], env=environment)
     (left,) = folder.iterdir()
@@ -56,5 +56,5 @@ def test_two_clean_ups_may_sweep_one_folder_at_once(
     monkeypatch.setattr(os, "unlink", after_a_rival)
 
     assert left.exists()
-    assert sweep_temporary(str(tmp_path)) == []
+    assert remove_abandoned_files(str(tmp_path)) == []
     assert not left.exists()

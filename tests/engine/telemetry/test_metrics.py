@@ -1,4 +1,4 @@
-"""Counters and times: what the engine counts, and that Ray's metrics port shows it."""
+"""Counters and times: the numbers of the engine, and that Ray's metrics port shows them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.engine.worlds import job_of, plain_captions, write_shard
 
 
 class Tally:
-    """A meter that remembers."""
+    """A meter that records all numbers."""
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -30,7 +30,7 @@ class Tally:
         assert set(labels) == set(COUNTERS[name][1]), name
         self.counts[name, ",".join(labels.values())] += number
 
-    def took(self, name: str, seconds: float) -> None:
+    def observe(self, name: str, seconds: float) -> None:
         assert name in TIMES and seconds >= 0
         self.times.append(name)
 

@@ -11,9 +11,9 @@ import pytest
 
 from engine.ledger.verify import row_problems, verify
 from engine.storage.store import Store
-from engine.threads import in_order
+from engine.threads import map_ordered
 from pipelines.label.run import label
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
 
@@ -57,13 +57,13 @@ def test_units_are_read_side_by_side_and_told_in_order(
         return read(store, path)
 
     monkeypatch.setattr(Store, "read", met)
-    told: list[int] = []
+    done_counts: list[int] = []
 
-    with pytest.raises(Conflict, match="12 problems") as caught:
-        verify(str(tmp_path / "out"), progress=lambda name, done, total: told.append(done))
+    with pytest.raises(ConflictError, match="12 problems") as caught:
+        verify(str(tmp_path / "out"), progress=lambda name, done, total: done_counts.append(done))
 
     assert [line.split(":")[0] for line in str(caught.value).splitlines()[1:]] == [path.name for path in data]
-    assert told == list(range(1, 13))
+    assert done_counts == list(range(1, 13))
 
 
 def test_no_more_is_read_ahead_than_asked() -> None:
@@ -74,14 +74,14 @@ def test_no_more_is_read_ahead_than_asked() -> None:
             taken.append(number)
             yield number
 
-    for number in in_order(lambda n: n, numbers(), at_once=4):
+    for number in map_ordered(lambda n: n, numbers(), at_once=4):
         assert len(taken) <= number + 4
     assert taken == list(range(50))
 
 
 def test_the_first_error_ends_it() -> None:
     with pytest.raises(ZeroDivisionError):
-        list(in_order(lambda n: 1 / n, [1, 0, 2]))
+        list(map_ordered(lambda n: 1 / n, [1, 0, 2]))
 
 
 def test_a_row_that_keeps_the_rules_has_no_problem() -> None:
@@ -94,7 +94,7 @@ def test_a_row_that_keeps_the_rules_has_no_problem() -> None:
         (lambda row: row["phrases"][0].update(end=6), "is 'a cat '"),
         (lambda row: row["dropped_phrases"][0].update(text="a hat"), "not 'a hat'"),
         (lambda row: row["regions"][0].update(phrase=2), "phrase 2 of 2"),
-        (lambda row: row["regions"][0].update(x1=20.5), "leaves the image of 20 x 10"),
+        (lambda row: row["regions"][0].update(x1=20.5), "outside the image of 20 x 10"),
         (lambda row: row["regions"][0].update(y0=10.0), "is empty"),
         (lambda row: row["regions"][0].update(x0=float("nan")), "not finite"),
         (lambda row: row["regions"][0].update(score=float("inf")), "not finite"),

@@ -1,4 +1,4 @@
-"""Later settings: what lacks them stays what it was, whether or not a better default was chosen since."""
+"""Settings that were added later: a record without them keeps its meaning, even if a better default was chosen."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import pytest
 from pydantic import Field, ValidationError, model_validator
 
 from schemas.digests import digest_of
-from schemas.later import Later, LaterSettings
-from schemas.settings import Settings
+from schemas.settings import CompatibleSettings, LegacyValue, Settings
 
 
 class Before(Settings):
@@ -18,12 +17,12 @@ class Before(Settings):
     size: int = 1
 
 
-class Plan(LaterSettings):
-    """The same settings, and two that came later."""
+class Plan(CompatibleSettings):
+    """The same settings, and two that were added later."""
 
     size: int = 1
-    colour: Annotated[str | None, Later()] = None
-    mode: Annotated[str, Later(legacy="old")] = Field("new", min_length=1)
+    colour: Annotated[str | None, LegacyValue()] = None
+    mode: Annotated[str, LegacyValue(legacy="old")] = Field("new", min_length=1)
 
     @model_validator(mode="after")
     def _old_is_small(self) -> Plan:
@@ -55,12 +54,12 @@ def test_a_record_without_the_setting_has_its_legacy_value_and_a_file_without_it
 
 
 def test_what_a_file_omits_is_taken_from_the_record_and_named_and_what_it_says_is_not() -> None:
-    assert Plan(size=2).continued({"size": 7}) == (Plan(size=2, mode="old"), {"mode": "old"})
-    assert Plan(size=2).continued({"mode": "third", "colour": "red"}) == (
+    assert Plan(size=2).continue_from({"size": 7}) == (Plan(size=2, mode="old"), {"mode": "old"})
+    assert Plan(size=2).continue_from({"mode": "third", "colour": "red"}) == (
         Plan(size=2, mode="third"),
         {"mode": "third"},
     )
-    assert Plan(size=2).continued({"mode": "new"}) == (Plan(size=2), {})
-    assert Plan(mode="new").continued({"size": 7}) == (Plan(mode="new"), {})
+    assert Plan(size=2).continue_from({"mode": "new"}) == (Plan(size=2), {})
+    assert Plan(mode="new").continue_from({"size": 7}) == (Plan(mode="new"), {})
     with pytest.raises(ValidationError, match="expected 9 or less"):
-        Plan(size=10).continued({})
+        Plan(size=10).continue_from({})

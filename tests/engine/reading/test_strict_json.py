@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.reading.strict_json import MAX_BYTES, MAX_DEPTH, load_object
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -40,7 +40,7 @@ def test_what_json_writes_is_read_back(value: dict) -> None:
     ids=lambda data: data[:12].decode("ascii", "replace"),
 )
 def test_what_is_not_strict_json_is_rejected_with_its_code(data: bytes) -> None:
-    with pytest.raises(SampleRejected) as caught:
+    with pytest.raises(SampleRejectedError) as caught:
         load_object(data)
 
     assert caught.value.code == "JSON_BAD"
@@ -60,5 +60,5 @@ def test_the_deepest_allowed_nesting_is_read() -> None:
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
     try:
         assert isinstance(load_object(data), dict)
-    except SampleRejected as rejected:
+    except SampleRejectedError as rejected:
         assert rejected.code == "JSON_BAD"

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.reading.formats.tar import BLOCK, MAX_HEADER_BYTES, Member, read_members
-from schemas.errors import ShardDamaged
+from schemas.errors import ShardDamagedError
 from tests.engine.worlds import sample_members, tar_bytes
 
 SMALL = [("a.jpg", b"x" * 700), ("a.txt", b"a cat"), ("dir/b.jpg", b""), ("dir/b.json", b"{}")]
@@ -32,7 +32,7 @@ def contents(path: Path, members: list[Member]) -> list[tuple[str, bytes]]:
 
 
 def code_of(path: Path) -> str:
-    with pytest.raises(ShardDamaged) as caught:
+    with pytest.raises(ShardDamagedError) as caught:
         read_members(path)
     return caught.value.code
 
@@ -69,7 +69,7 @@ def test_truncation_at_every_block_is_never_silent(tmp_path: Path, kind: int) ->
         path = written(tmp_path, whole[: blocks * BLOCK])
         try:
             outcomes.append(contents(path, read_members(path)))
-        except ShardDamaged as damage:
+        except ShardDamagedError as damage:
             outcomes.append(damage.code)
 
     # what is cut off may only be the padding behind the trailer
@@ -89,7 +89,7 @@ def test_truncation_at_any_byte_is_never_silent(tmp_path: Path, data: st.DataObj
 
     try:
         assert contents(path, read_members(path)) == expected
-    except ShardDamaged as damage:
+    except ShardDamagedError as damage:
         assert damage.code in ("SHARD_TRUNCATED", "SHARD_FORMAT")
 
 
@@ -113,7 +113,7 @@ def test_a_file_that_got_its_size_before_its_content_is_no_short_archive(
     with path.open("r+b") as file:
         file.truncate(2 * 2**20)  # zeros to the end
 
-    with pytest.raises(ShardDamaged, match="SHARD_TRUNCATED.*written to its end"):
+    with pytest.raises(ShardDamagedError, match="SHARD_TRUNCATED.*written to its end"):
         read_members(path)
 
     with path.open("r+b") as file:
@@ -154,7 +154,7 @@ def test_a_pax_sparse_member_is_refused(tmp_path: Path) -> None:
 def test_a_compressed_shard_is_named_as_such(tmp_path: Path) -> None:
     path = written(tmp_path, gzip.compress(tar_bytes(SMALL)))
 
-    with pytest.raises(ShardDamaged, match="gzip"):
+    with pytest.raises(ShardDamagedError, match="gzip"):
         read_members(path)
 
 
@@ -205,7 +205,7 @@ def test_no_hostile_archive_crashes_the_reader_or_fills_memory(shared_data: Path
     for path in archives:
         try:
             read[path.name] = len(read_members(path))
-        except ShardDamaged as damage:
+        except ShardDamagedError as damage:
             read[path.name] = damage.code
 
     assert len(read) > 60

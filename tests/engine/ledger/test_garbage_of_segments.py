@@ -1,4 +1,4 @@
-"""Collection of what publishes leave: exactly the files that their version, once it stands, does not name."""
+"""Garbage collection after publishes removes exactly the files that their version does not name once it exists."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from engine.ledger.garbage import collect_orphans
+from engine.ledger.garbage import collect_garbage
+from engine.ledger.snapshots import segments
 from engine.ledger.snapshots.publisher import publish
 from engine.ledger.snapshots.segments import write_segment
-from engine.ledger.snapshots.snapshots import read_snapshot, segments, snapshot_entries, snapshot_versions
+from engine.ledger.snapshots.snapshots import read_snapshot, snapshot_entries, snapshot_versions
 from engine.storage.store import Store, open_store
-from tests.engine.test_segments import entries, plan_of
+from tests.engine.ledger.test_segments import entries, plan_of
 
 
 class Beaten(Store):
-    """Just before its first snapshot is put, or its first segment looked at, something else happens."""
+    """Runs an action just before the first snapshot is put, or the first segment is read."""
 
     def __init__(self, url: str, before: str, act: Callable[[], object]) -> None:
         super().__init__(url)
@@ -36,7 +37,7 @@ class Beaten(Store):
 
 
 def units_of_all_versions(store: Store) -> list[int]:
-    """How many units each version names, all of them read."""
+    """Return how many units each version lists, all of them read."""
     versions = snapshot_versions(store)
     return [sum(1 for _ in snapshot_entries(store, read_snapshot(store, version))) for version in versions]
 
@@ -51,11 +52,11 @@ def test_what_lost_a_race_to_publish_is_collected_and_the_loser_comes_next(
     def rival() -> None:
         publish(store, plan_of(), known[:2], [])
         if collects:
-            collect_orphans(store)
+            collect_garbage(store)
 
     publish(Beaten(str(tmp_path), before, rival), plan_of(), known[:5], [])
 
-    collect_orphans(store)
+    collect_garbage(store)
     named = {each.path for version in (1, 2) for each in read_snapshot(store, version).segments}
     assert units_of_all_versions(store) == [2, 5]
     assert set(store.list("segments")) == named
@@ -67,7 +68,7 @@ def test_a_segment_whose_version_is_still_to_come_is_left(tmp_path: Path) -> Non
     coming = write_segment(store, known[1:2], 2)
     store.put(f"segments/{'a' * 16}.parquet", b"of an earlier version of this program")
 
-    collected = collect_orphans(store)
+    collected = collect_garbage(store)
 
     assert (collected.deleted, collected.undecided, collected.foreign) == ((), 1, 1)
     assert store.exists(coming.path)
@@ -81,8 +82,8 @@ def test_what_was_merged_away_at_once_goes_and_older_versions_can_be_read(
     for number in range(4):
         publish(store, plan_of(), known[number : number + 1], [])
 
-    deleted = collect_orphans(store).deleted
+    deleted = collect_garbage(store).deleted
 
     assert len(deleted) == 3 and all(path.startswith("segments/") for path in deleted)
     assert units_of_all_versions(store) == [1, 2, 3, 4]
-    assert collect_orphans(store).deleted == ()
+    assert collect_garbage(store).deleted == ()

@@ -10,10 +10,10 @@ import pytest
 
 from engine.ledger.evidence import evidence_rows
 from engine.ledger.snapshots.snapshots import latest_snapshot
-from engine.reading.pixels import read_pixels, rebase
+from engine.reading.pixels import read_pixels, rebase_url
 from engine.storage.store import open_store
 from pipelines.label.run import label
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, picture, plain_captions, write_shard
 
@@ -70,8 +70,8 @@ def test_no_offset_means_the_whole_file(tmp_path: Path) -> None:
 
 
 def test_the_longest_matching_root_counts() -> None:
-    assert rebase("s3://a/b/c", {"s3://a/": "/1/", "s3://a/b/": "/2/"}) == "/2/c"
-    assert rebase("s3://z/c", {"s3://a/": "/1/"}) == "s3://z/c"
+    assert rebase_url("s3://a/b/c", {"s3://a/": "/1/", "s3://a/b/": "/2/"}) == "/2/c"
+    assert rebase_url("s3://z/c", {"s3://a/": "/1/"}) == "s3://z/c"
 
 
 @pytest.mark.parametrize(
@@ -87,5 +87,5 @@ def test_bytes_that_are_not_there_are_said_to_be(tmp_path: Path, pixels: dict) -
     (tmp_path / "short").write_bytes(b"0123456789")
     where = json.loads(json.dumps(pixels).replace("SHORT", str(tmp_path / "short")))
 
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         read_pixels(where)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.prefetch import ahead
 from engine.reading.shard_cache import stat_shard
 from engine.task import Task
 from engine.telemetry import logs
+from engine.threads import prefetch
 from engine.worker.worker import Worker
 from pipelines.label.resolved_job import Setting
 from pipelines.label.run import label
@@ -35,8 +35,8 @@ def json_lines(capsys: pytest.CaptureFixture[str]) -> list[dict]:
 
 
 def test_a_json_line_names_what_it_is_about(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(logs.log_settings("json"), run="r-1")
-    with logs.about(unit="u-1", attempt=2):
+    logs.configure(logs.parse_log_settings("json"), run="r-1")
+    with logs.log_context(unit="u-1", attempt=2):
         log.info("two\nlines")
     log.debug("not at this level")
     log.warning("after")
@@ -54,8 +54,8 @@ def test_a_json_line_names_what_it_is_about(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_what_one_thread_is_about_is_not_another_threads(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(logs.log_settings("json"))
-    with logs.about(unit="mine"):
+    logs.configure(logs.parse_log_settings("json"))
+    with logs.log_context(unit="mine"):
         thread = threading.Thread(target=lambda: log.info("elsewhere"))
         thread.start()
         thread.join()
@@ -64,9 +64,9 @@ def test_what_one_thread_is_about_is_not_another_threads(capsys: pytest.CaptureF
 
 
 def test_what_is_made_ahead_is_about_the_same_unit(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(logs.log_settings("json"))
-    with logs.about(unit="u-3"):
-        list(ahead((log.info("made") for _ in range(1)), depth=1))
+    logs.configure(logs.parse_log_settings("json"))
+    with logs.log_context(unit="u-3"):
+        list(prefetch((log.info("made") for _ in range(1)), depth=1))
 
     assert json_lines(capsys)[0]["unit"] == "u-3"
 
@@ -76,7 +76,7 @@ def test_no_line_holds_a_secret(
     form: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "abcdefghij0123456789")
-    logs.configure(logs.log_settings(form))
+    logs.configure(logs.parse_log_settings(form))
     try:
         raise ValueError("signed with abcdefghij0123456789")
     except ValueError:
@@ -87,8 +87,8 @@ def test_no_line_holds_a_secret(
 
 
 def test_configuring_again_replaces_and_text_shows_warnings_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(logs.log_settings("json"))
-    logs.configure(logs.log_settings(""))
+    logs.configure(logs.parse_log_settings("json"))
+    logs.configure(logs.parse_log_settings(""))
     log.info("not shown")
     log.warning("shown once")
 
@@ -98,11 +98,11 @@ def test_configuring_again_replaces_and_text_shows_warnings_alone(capsys: pytest
 def test_the_variable_or_the_option_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUNDSWELL_LOG", "json,debug")
 
-    assert logs.log_settings() == logs.LogSettings(format="json", level="debug")
-    assert logs.log_settings("json") == logs.LogSettings(format="json", level="info")
-    assert logs.log_settings("text") == logs.LogSettings(format="text", level="warning")
+    assert logs.parse_log_settings() == logs.LogSettings(format="json", level="debug")
+    assert logs.parse_log_settings("json") == logs.LogSettings(format="json", level="info")
+    assert logs.parse_log_settings("text") == logs.LogSettings(format="text", level="warning")
     with pytest.raises(ConfigError, match="'yaml': expected text or json"):
-        logs.log_settings("yaml")
+        logs.parse_log_settings("yaml")
 
 
 def test_a_workers_lines_name_run_unit_and_attempt_and_no_key_or_caption(
@@ -115,7 +115,7 @@ def test_a_workers_lines_name_run_unit_and_attempt_and_no_key_or_caption(
     setting = Setting.of(job, FACTORIES)
     work = setting.begin()
     work.committed_before()
-    logs.configure(logs.log_settings("json"))
+    logs.configure(logs.parse_log_settings("json"))
     worker = Worker(setting.spec.model_copy(update={"run_name": "r-7"}))
 
     worker.run(Task(shard=stat_shard(str(tmp_path / "a.tar")), attempt=2))
@@ -131,7 +131,7 @@ def test_a_workers_lines_name_run_unit_and_attempt_and_no_key_or_caption(
 
 @pytest.mark.ray
 def test_workers_on_ray_leave_json_lines_beside_the_evidence(tmp_path: Path, ray_cluster: None) -> None:
-    logs.configure(logs.log_settings("json"))
+    logs.configure(logs.parse_log_settings("json"))
     shard = write_shard(tmp_path / "a.tar", plain_captions(12))
     summary = label(
         job_of(tmp_path, [shard], run={"executor": "ray", "cpus_per_actor": 0.5}), factories=FACTORIES

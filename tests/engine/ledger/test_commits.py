@@ -9,19 +9,19 @@ import pytest
 from pydantic import ValidationError
 
 import engine.storage.retry
-from engine.ledger.commits import commit_path, commit_unit, entry_of, read_commit
+from engine.ledger.commits import commit_path, commit_unit, read_commit, to_snapshot_entry
 from engine.ledger.evidence import read_evidence
-from engine.ledger.fingerprint import Method, changes, parts_of
+from engine.ledger.fingerprint import MethodDigests, build_parts, describe_changes
 from engine.ledger.rows import rows_digest
 from engine.ledger.unit_result import UnitResult
 from engine.storage.safe_parquet import table_bytes
 from engine.storage.store import Store, open_store
-from schemas.arrow import EVIDENCE, table_of
+from schemas.arrow import EVIDENCE, build_table
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from schemas.ledger import CommitRecord, Unit, unit_name
 
-METHOD = Method(reading="sha256:r", teacher="sha256:t", phrases="sha256:p", evidence="sha256:e")
+METHOD = MethodDigests(reading="sha256:r", teacher="sha256:t", phrases="sha256:p", evidence="sha256:e")
 UNIT = Unit(
     name=unit_name("s3://b/a.tar", 0), shard="s3://b/a.tar", input_digest="sha256:i", first=0, count=3
 )
@@ -60,11 +60,13 @@ def result(score: float = 0.5) -> UnitResult:
 
 
 def commit(store: Store, outcome: UnitResult | None = None) -> CommitRecord:
-    return commit_unit(store, UNIT, parts_of(UNIT, METHOD), outcome or result(), {"groundswell.teacher": "t"})
+    return commit_unit(
+        store, UNIT, build_parts(UNIT, METHOD), outcome or result(), {"groundswell.teacher": "t"}
+    )
 
 
 class Faulty(Store):
-    """A store whose n-th write fails: before it happens, or after, when only the answer is lost."""
+    """A store whose n-th write fails: before it happens, or after it, if only the answer is lost."""
 
     def __init__(self, url: str, fail_at: int, arrives: bool, error: Callable[[], OSError]) -> None:
         super().__init__(url)
@@ -92,7 +94,7 @@ def test_a_commit_is_read_back_as_it_was_made(tmp_path: Path) -> None:
 
     assert read_commit(store, UNIT.name, record.fingerprint) == record
     assert (record.counts.labelled, record.counts.empty, record.counts.rejected) == (1, 1, {"IMG_EMPTY": 1})
-    assert [row["key"] for row in read_evidence(store, entry_of(record)).to_pylist()] == ["k0", "k1"]
+    assert [row["key"] for row in read_evidence(store, to_snapshot_entry(record)).to_pylist()] == ["k0", "k1"]
 
 
 def test_committing_twice_leaves_one_record(tmp_path: Path) -> None:
@@ -111,18 +113,18 @@ def test_the_first_of_two_different_results_stands(tmp_path: Path) -> None:
     late = commit(store, result(0.6))
 
     assert late == first
-    assert read_evidence(store, entry_of(late)).to_pylist()[1]["regions"][0]["score"] == 0.5
+    assert read_evidence(store, to_snapshot_entry(late)).to_pylist()[1]["regions"][0]["score"] == 0.5
 
 
 def test_another_fingerprint_is_another_commit(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     commit(store)
-    other = Method(reading="sha256:r", teacher="sha256:NEW", phrases="sha256:p", evidence="sha256:e")
+    other = MethodDigests(reading="sha256:r", teacher="sha256:NEW", phrases="sha256:p", evidence="sha256:e")
 
-    commit_unit(store, UNIT, parts_of(UNIT, other), result(), {})
+    commit_unit(store, UNIT, build_parts(UNIT, other), result(), {})
 
     assert len(store.list("commits")) == 2
-    assert changes(parts_of(UNIT, METHOD), parts_of(UNIT, other)) == ["the teacher changed"]
+    assert describe_changes(build_parts(UNIT, METHOD), build_parts(UNIT, other)) == ["the teacher changed"]
 
 
 @pytest.mark.parametrize("arrives", [False, True], ids=["before", "answer lost"])
@@ -140,7 +142,7 @@ def test_a_write_that_fails_once_or_whose_answer_is_lost_is_no_lost_commit(
 
 
 def test_a_store_that_says_taken_for_our_own_write_does_not_make_us_lose(tmp_path: Path) -> None:
-    """As s3fs when it retries beneath us: the write arrived, the retry finds the name taken (docs/ledger.md, 1)."""
+    """Check a retry beneath us, as of s3fs: the write succeeded, the retry finds the name taken (docs/ledger.md, 1)."""
 
     class Retrying(Store):
         def put_if_absent(self, path: str, data: bytes) -> bool:
@@ -195,7 +197,7 @@ def test_a_record_about_something_else_is_a_conflict(tmp_path: Path) -> None:
     other["unit"]["name"] = "0" * 16 + "-00000000"
     path.write_text(json.dumps(other))
 
-    with pytest.raises(Conflict, match="is about"):
+    with pytest.raises(ConflictError, match="is about"):
         read_commit(store, UNIT.name, record.fingerprint)
 
 
@@ -206,13 +208,13 @@ def test_a_flipped_byte_is_refused_by_the_reader(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for at in range(0, len(whole), max(len(whole) // 50, 1)):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        with pytest.raises(Conflict, match="committed were"):
-            read_evidence(store, entry_of(record))
+        with pytest.raises(ConflictError, match="committed were"):
+            read_evidence(store, to_snapshot_entry(record))
 
 
 def test_equal_rows_are_equal_bytes_and_the_digest_is_over_content() -> None:
-    one, two = (table_bytes(table_of(result().rows, EVIDENCE, {"a": "b"}), 256) for _ in range(2))
-    other = table_bytes(table_of(result().rows, EVIDENCE, {"a": "c"}), 256)
+    one, two = (table_bytes(build_table(result().rows, EVIDENCE, {"a": "b"}), 256) for _ in range(2))
+    other = table_bytes(build_table(result().rows, EVIDENCE, {"a": "c"}), 256)
 
     assert sha256_hex(one) == sha256_hex(two) != sha256_hex(other)
     assert rows_digest(result().rows, result().rejections) == rows_digest(

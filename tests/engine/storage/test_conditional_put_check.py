@@ -1,4 +1,4 @@
-"""The self-test passes stores that keep their word and refuses those that do not."""
+"""The self-test accepts stores that keep their promises and refuses others."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from engine.storage.conditional_put_check import CREATORS, check_store
-from engine.storage.retry import TRIES, tried_again
+from engine.storage.retry import TRIES, with_retries
 from engine.storage.store import Store, open_store
 from pipelines.label.run import label
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 from tests.engine.s3_server import s3_bucket
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
 
 
 class IgnoresConditions(Store):
-    """Overwrites whatever stands there, as stores do that do not know If-None-Match."""
+    """Overwrites an existing object, as stores do that do not support If-None-Match."""
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         self.put(path, data)
@@ -29,7 +29,7 @@ class IgnoresConditions(Store):
 
 
 class OverwritesEmpty(Store):
-    """Takes an empty object for none, as s3fs does with `open(path, "xb")`."""
+    """Treats an empty object as missing, as s3fs does with `open(path, "xb")`."""
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         if self.exists(path) and self.size(path):
@@ -39,7 +39,7 @@ class OverwritesEmpty(Store):
 
 
 class ChecksThenWrites(Store):
-    """Looks first and writes then: right for one writer, wrong for two at a time."""
+    """Checks first and writes then: correct for one writer, wrong for two at the same time."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -55,7 +55,7 @@ class ChecksThenWrites(Store):
 
 
 class OutOfReach(Store):
-    """Answers nothing, and counts how often it was asked."""
+    """Fails every call, and counts the calls."""
 
     asked = 0
 
@@ -101,7 +101,7 @@ def test_a_store_that_lies_is_refused_with_the_remedy(
 ) -> None:
     store = make(fresh())
 
-    with pytest.raises(EnvironmentProblem, match=words) as caught:
+    with pytest.raises(RuntimeEnvironmentError, match=words) as caught:
         check_store(store)
 
     assert "run.single_writer: true" in str(caught.value)
@@ -124,7 +124,7 @@ def test_passing_trouble_of_any_call_is_no_reason_to_refuse_a_store(monkeypatch:
             self._trip()
             return super().put_if_absent(path, data)
 
-        @tried_again
+        @with_retries
         def read(self, path: str) -> bytes:
             self._trip()
             return super().read(path)
@@ -143,20 +143,20 @@ def test_passing_trouble_of_any_call_is_no_reason_to_refuse_a_store(monkeypatch:
 
 class MayNotDelete(Store):
     def delete(self, path: str) -> None:
-        raise EnvironmentProblem(f"{self.url}: access denied")
+        raise RuntimeEnvironmentError(f"{self.url}: access denied")
 
 
 def test_a_store_that_may_not_be_deleted_from_is_told_which_right_it_needs() -> None:
-    with pytest.raises(EnvironmentProblem, match="s3:DeleteObject.*and delete self-test-"):
+    with pytest.raises(RuntimeEnvironmentError, match="s3:DeleteObject.*and delete self-test-"):
         check_store(MayNotDelete(fresh()))
 
 
 def test_what_the_check_finds_is_told_before_a_missing_right_to_delete() -> None:
     class MayNotWrite(MayNotDelete):
         def put_if_absent(self, path: str, data: bytes) -> bool:
-            raise EnvironmentProblem("no right to write")
+            raise RuntimeEnvironmentError("no right to write")
 
-    with pytest.raises(EnvironmentProblem, match="no right to write"):
+    with pytest.raises(RuntimeEnvironmentError, match="no right to write"):
         check_store(MayNotWrite(fresh()))
 
 
@@ -180,7 +180,7 @@ def test_a_job_on_a_store_that_lies_commits_nothing(tmp_path: Path, monkeypatch:
     job = job_of(tmp_path, [write_shard(tmp_path / "a.tar", plain_captions(3))], output={"url": url})
     with monkeypatch.context() as patch:
         patch.setattr(Store, "put_if_absent", IgnoresConditions.put_if_absent)
-        with pytest.raises(EnvironmentProblem, match="could both commit"):
+        with pytest.raises(RuntimeEnvironmentError, match="could both commit"):
             label(job, factories=FACTORIES)
 
     assert open_store(url).list("") == []
@@ -188,13 +188,13 @@ def test_a_job_on_a_store_that_lies_commits_nothing(tmp_path: Path, monkeypatch:
 
 
 def test_a_refusal_in_another_words_than_awss_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """s3fs takes a 412 for "exists" only when it names the condition; other stores send the bare status."""
+    """Check a bare 412: s3fs only recognizes one that names the condition as "exists"."""
     from botocore.exceptions import ClientError
     from s3fs.errors import translate_boto_error
 
     def answer(code: str, status: int) -> OSError:
-        told = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
-        error = translate_boto_error(ClientError(told, "PutObject"))
+        answer = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        error = translate_boto_error(ClientError(answer, "PutObject"))
         assert type(error) is OSError
         return error
 

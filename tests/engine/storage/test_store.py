@@ -14,9 +14,10 @@ import pytest
 from pydantic import ValidationError
 
 from engine.settings import StorageSettings
-from engine.storage.filesystems import reaching
-from engine.storage.store import Store, open_store, retry
-from schemas.errors import ConfigError, EnvironmentProblem, NotFound
+from engine.storage import retry
+from engine.storage.filesystems import translate_store_errors
+from engine.storage.store import Store, open_store
+from schemas.errors import ConfigError, NotFoundError, RuntimeEnvironmentError
 from tests.engine.s3_server import s3_bucket
 
 
@@ -45,7 +46,7 @@ def test_the_first_put_wins_and_stays(store: Store) -> None:
 
 
 class Passing:
-    """A filesystem whose next calls fail, and then no more."""
+    """A filesystem whose next calls fail, but not later ones."""
 
     def __init__(self, filesystem: Any, failures: int) -> None:
         self._filesystem, self.failures = filesystem, failures
@@ -88,9 +89,9 @@ def test_a_look_that_fails_in_passing_is_tried_again_within_bounds(
 
 def test_an_answer_is_not_asked_for_twice(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "wait", lambda seconds: pytest.fail("it waited"))
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         store.read("nothing")
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         store.size("nothing")
     assert not store.exists("nothing") and store.list("nothing") == []
 
@@ -118,9 +119,9 @@ def test_listing_is_sorted_relative_and_of_one_folder(store: Store) -> None:
 
 def test_what_is_absent_is_said_to_be(store: Store) -> None:
     assert not store.exists("no/such")
-    with pytest.raises(NotFound, match="no/such"):
+    with pytest.raises(NotFoundError, match="no/such"):
         store.read("no/such")
-    with pytest.raises(NotFound, match="no/such"):
+    with pytest.raises(NotFoundError, match="no/such"):
         store.size("no/such")
 
 
@@ -220,7 +221,7 @@ def test_a_file_url_and_its_path_are_one_store(tmp_path: Path, monkeypatch: pyte
 
 
 def test_trouble_with_a_bucket_is_told_apart(bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(EnvironmentProblem, match=r"profile \(no-such\).*storage.profile"):
+    with pytest.raises(RuntimeEnvironmentError, match=r"profile \(no-such\).*storage.profile"):
         open_store("s3://some/where", StorageSettings(profile="no-such")).exists("x")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(OSError, match="Could not connect"):
@@ -228,10 +229,10 @@ def test_trouble_with_a_bucket_is_told_apart(bucket, monkeypatch: pytest.MonkeyP
 
 
 def test_denied_access_is_the_environments_problem_and_an_answer_passes_through() -> None:
-    with pytest.raises(EnvironmentProblem, match="/out: access denied"), reaching("/out"):
+    with pytest.raises(RuntimeEnvironmentError, match="/out: access denied"), translate_store_errors("/out"):
         raise PermissionError("not yours")
     for answer in (FileNotFoundError, FileExistsError, OSError):
-        with pytest.raises(answer), reaching("/out"):
+        with pytest.raises(answer), translate_store_errors("/out"):
             raise answer
 
 
@@ -241,7 +242,7 @@ def test_denied_access_is_the_environments_problem_and_an_answer_passes_through(
 def test_an_endpoint_holds_no_credentials(url: str) -> None:
     StorageSettings(endpoint_url="http://minio:9000")
 
-    with pytest.raises(ValidationError, match="they belong into the environment"):
+    with pytest.raises(ValidationError, match="set credentials in the environment"):
         StorageSettings(endpoint_url=url)
 
 

@@ -41,7 +41,7 @@ def test_a_stray_name_is_its_own_sample_and_parts_no_neighbours() -> None:
 def test_a_suffix_that_comes_twice_is_remembered() -> None:
     members = [Member(name, 0, 1) for name in ("a.jpg", "a.JPG", "a.txt")]
 
-    assert group_members(members)[0].doubled == ["jpg"]
+    assert group_members(members)[0].duplicates == ["jpg"]
 
 
 @given(
@@ -57,4 +57,4 @@ def test_every_member_ends_in_exactly_one_sample(names: list[str]) -> None:
 
     kept = [member.offset for sample in samples for member in sample.members.values()]
     assert len(set(kept)) == len(kept)
-    assert len(kept) + sum(len(sample.doubled) for sample in samples) == len(members)
+    assert len(kept) + sum(len(sample.duplicates) for sample in samples) == len(members)

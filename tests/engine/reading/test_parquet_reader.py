@@ -10,7 +10,7 @@ import pytest
 from engine.reading.pixels import read_pixels
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
-from schemas.errors import ShardDamaged
+from schemas.errors import ShardDamagedError
 from tests.engine.canary import canary
 from tests.engine.worlds import picture
 
@@ -97,7 +97,7 @@ def test_source_fields_and_kept_columns_are_carried(tmp_path: Path) -> None:
 def test_a_table_without_the_needed_columns_is_refused_with_its_columns(
     tmp_path: Path, columns: dict, words: str
 ) -> None:
-    with pytest.raises(ShardDamaged, match=words) as caught:
+    with pytest.raises(ShardDamagedError, match=words) as caught:
         shard(written(tmp_path, pa.table(columns)))
 
     assert caught.value.code == "SHARD_SCHEMA"
@@ -110,7 +110,7 @@ def test_an_extension_type_is_refused_before_it_is_made(tmp_path: Path) -> None:
         assert fired, "the canary must sing for a naive reader, or this test shows nothing"
         fired.clear()
 
-        with pytest.raises(ShardDamaged, match="extension types"):
+        with pytest.raises(ShardDamagedError, match="extension types"):
             shard(path)
 
         assert fired == []
@@ -123,14 +123,14 @@ def test_truncation_anywhere_is_never_silent(tmp_path: Path) -> None:
     path = tmp_path / "cut.parquet"
     for size in range(0, len(whole), 97):
         path.write_bytes(whole[:size])
-        with pytest.raises(ShardDamaged):
+        with pytest.raises(ShardDamagedError):
             shard(path)
 
 
 def test_no_hostile_table_crashes_the_reader(shared_data: Path) -> None:
     codes = []
     for path in sorted((shared_data / "nasty" / "parquet").rglob("*.parquet")):
-        with pytest.raises(ShardDamaged) as caught:
+        with pytest.raises(ShardDamagedError) as caught:
             list(shard(path).samples(0, 10))
         codes.append(caught.value.code)
 

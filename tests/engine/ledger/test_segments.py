@@ -1,4 +1,4 @@
-"""Segments and their digest: however commits were published, rebased and merged, the same entries, the same digest."""
+"""Segments and their digest: the same however commits are published, rebased and merged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import engine.ledger.snapshots.publisher
 import engine.ledger.snapshots.segments
-from engine.ledger.fingerprint import Fingerprints, Method, parts_of
+from engine.ledger.fingerprint import Fingerprints, MethodDigests, build_parts
 from engine.ledger.plan import JobPlan
 from engine.ledger.snapshots.publisher import FAILED_LISTED, Publisher, publish
 from engine.ledger.snapshots.segments import FAN_OUT, Key, merge_small, segment_entries, write_segment
@@ -25,10 +25,10 @@ from engine.storage.safe_parquet import table_bytes
 from engine.storage.store import Store, open_store
 from schemas.arrow import REJECTIONS
 from schemas.digests import digest_of
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from schemas.ledger import DataFile, FailedUnit, SampleCounts, Segment, ShardFacts, SnapshotEntry, Unit
 
-METHODS = [Method(f"sha256:{name}", "sha256:t", "sha256:p", "sha256:e") for name in "ab"]
+METHODS = [MethodDigests(f"sha256:{name}", "sha256:t", "sha256:p", "sha256:e") for name in "ab"]
 SHARDS = [f"s3://b/{number}.tar" for number in range(3)]
 
 
@@ -36,15 +36,17 @@ def facts(url: str, version: str = "00") -> ShardFacts:
     return ShardFacts(url=url, size_bytes=1, version=version, sha256=version, samples=14)
 
 
-def plan_of(method: Method = METHODS[0], version: str = "00", cut: bool = True, job: str = "j") -> JobPlan:
+def plan_of(
+    method: MethodDigests = METHODS[0], version: str = "00", cut: bool = True, job: str = "j"
+) -> JobPlan:
     plan = JobPlan(job, method, 2, SHARDS)
     for url in SHARDS if cut else ():
-        plan.cut(facts(url, version))
+        plan.split_shard(facts(url, version))
     return plan
 
 
 def entry(plan: JobPlan, unit: Unit) -> SnapshotEntry:
-    """What a commit of that unit under that plan gives, the same whoever commits it."""
+    """Return the entry of a unit's commit under a plan, the same for every writer."""
     refused = unit.first % 3 == 0
     file = DataFile(path=f"data/{unit.name}", size_bytes=9, sha256="0" * 64, rows=unit.count - refused)
     fingerprint = plan.fingerprint(unit)
@@ -82,21 +84,21 @@ class Driver:
         self.plan = plan_of(chance.choice(METHODS), cut=False)
         self.version = chance.choice(["00", "11"])
         for url in chance.sample(SHARDS, chance.randint(0, 3)):
-            self.plan.cut(facts(url, self.version))
+            self.plan.split_shard(facts(url, self.version))
         self.publisher = Publisher(store, self.plan)
 
     def read(self, shard: str, readable: bool) -> None:
-        if self.plan.is_cut(shard):
+        if self.plan.is_split(shard):
             return
         if readable:
-            self.plan.cut(facts(shard, self.version))
+            self.plan.split_shard(facts(shard, self.version))
         else:
-            self.plan.give_up(shard)
-        self.publisher.listed.confirm(shard)
+            self.plan.mark_unreadable(shard)
+        self.publisher.committed.recheck(shard)
 
 
 def check_newest(store: Store, expected: dict[str, SnapshotEntry]) -> None:
-    """The newest snapshot holds exactly the expected entries, in order, and their digest."""
+    """Check that the latest snapshot has exactly the expected entries, in order, and their digest."""
     snapshot = latest_snapshot(store)
     found = list(snapshot_entries(store, snapshot))
     assert found == [expected[name] for name in sorted(expected)]
@@ -112,14 +114,14 @@ def test_drivers_of_several_jobs_that_publish_in_any_order_never_mix_up(store: S
     drivers: list[Driver] = []
     standing: dict[str, SnapshotEntry] = {}
     for _ in range(25):
-        step = chance.choice(["start", "read", "look", "publish", "publish", "publish"])
+        step = chance.choice(["start", "read", "refresh", "publish", "publish", "publish"])
         if step == "start" or not drivers:
             drivers.append(Driver(store, chance))
         driver = chance.choice(drivers)
         if step == "read":
             driver.read(chance.choice(SHARDS), chance.random() < 0.8)
-        elif step == "look":
-            driver.publisher.look()
+        elif step == "refresh":
+            driver.publisher.refresh()
         elif step == "publish":
             some = [unit for unit in driver.plan.units() if chance.random() < 0.3]
             ours = {unit.name: entry(driver.plan, unit) for unit in some}
@@ -127,7 +129,7 @@ def test_drivers_of_several_jobs_that_publish_in_any_order_never_mix_up(store: S
 
             driver.publisher.publish(ours, [])
 
-            assert driver.publisher.listed.count == len(standing)
+            assert driver.publisher.committed.count == len(standing)
             check_newest(store, standing)
 
 
@@ -135,7 +137,7 @@ def test_drivers_of_several_jobs_that_publish_in_any_order_never_mix_up(store: S
 def test_any_order_of_publishing_gives_one_digest_and_few_segments(store: Store, seed: int) -> None:
     plan = JobPlan("j", METHODS[0], 2, SHARDS)
     for url in SHARDS:
-        plan.cut(facts(url).model_copy(update={"samples": 200}))
+        plan.split_shard(facts(url).model_copy(update={"samples": 200}))
     chance, everything = random.Random(seed), entries(plan)
     at_once = publish(open_store(f"memory://{uuid.uuid4().hex}"), plan, everything, [])
     chance.shuffle(everything)
@@ -206,7 +208,7 @@ def test_a_rival_that_merges_what_we_know_is_followed(store: Store) -> None:
 
     snapshot = ours.publish({everything[9].unit: everything[9]}, [])
 
-    assert (snapshot.totals.units, ours.listed.count) == (10, 10)
+    assert (snapshot.totals.units, ours.committed.count) == (10, 10)
 
 
 def test_a_publisher_goes_on_after_a_look_that_broke_off(
@@ -228,7 +230,7 @@ def test_a_publisher_goes_on_after_a_look_that_broke_off(
 
     monkeypatch.setattr(engine.ledger.snapshots.publisher, "segment_keys", broken)
     with pytest.raises(OSError, match="away"):
-        publisher.look()
+        publisher.refresh()
 
     assert publisher.publish({e.unit: e for e in everything}, []).totals.units == len(everything)
 
@@ -245,7 +247,7 @@ def test_a_snapshot_that_names_a_unit_twice_is_refused(store: Store) -> None:
     both = (*snapshot.segments, write_segment(store, [twice], 2))
     double = snapshot.model_copy(update={"segments": both, "version": 2})
 
-    with pytest.raises(Conflict, match="stands twice"):
+    with pytest.raises(ConflictError, match="is listed twice"):
         list(snapshot_entries(store, double))
 
 
@@ -254,7 +256,7 @@ def test_a_segment_with_another_byte_or_other_columns_is_refused(store: Store) -
     whole = store.read(segment.path)
     for at in range(0, len(whole), len(whole) // 40):
         store.put(segment.path, whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        with pytest.raises(Conflict, match="not those of its snapshot"):
+        with pytest.raises(ConflictError, match="than in its snapshot"):
             latest = latest_snapshot(store)
             list(snapshot_entries(store, latest))
     other = table_bytes(REJECTIONS.empty_table(), 9)
@@ -263,13 +265,13 @@ def test_a_segment_with_another_byte_or_other_columns_is_refused(store: Store) -
     )
     store.put(segment.path, other)
 
-    with pytest.raises(Conflict, match="other columns"):
+    with pytest.raises(ConflictError, match="does not write"):
         list(segment_entries(store, named))
 
 
 def test_very_many_failures_keep_the_snapshot_small(store: Store) -> None:
     plan = JobPlan("j", METHODS[0], 1, SHARDS)
-    plan.cut(facts(SHARDS[0]).model_copy(update={"samples": 3000}))
+    plan.split_shard(facts(SHARDS[0]).model_copy(update={"samples": 3000}))
     fates = [
         FailedUnit(unit=unit.name, shard=unit.shard, code="STORE_ERROR", detail="x" * 400)
         for unit in plan.units()
@@ -289,20 +291,20 @@ def test_a_sets_digest_depends_on_its_members_alone() -> None:
 
     assert parts.value() != whole.value()
     assert parts.remove([("stranger", "x")]).value() == whole.value()
-    assert SetDigest.decoded(whole.encoded()).value() == whole.value()
+    assert SetDigest.decode(whole.encode()).value() == whole.value()
     assert SetDigest().add(members[1:]).value() != whole.value()
     assert SetDigest().add([("ab", "c")]).value() != SetDigest().add([("a", "bc")]).value()
     with pytest.raises(ValueError, match="bytes, expected 2048"):
-        SetDigest.decoded("AAAA")
+        SetDigest.decode("AAAA")
 
 
 @pytest.mark.parametrize("chosen", [None, "sha256:chosen"])
 def test_a_fast_fingerprint_is_that_of_the_parts(chosen: str | None) -> None:
-    method = Method('sha256:"quoted"', "sha256:ü", "sha256:p\\", "sha256:e", "sha256:d")
+    method = MethodDigests('sha256:"quoted"', "sha256:ü", "sha256:p\\", "sha256:e", "sha256:d")
     plan = JobPlan("j", method, 5, SHARDS)
-    plan.cut(facts(SHARDS[1]))
+    plan.split_shard(facts(SHARDS[1]))
 
     for unit in plan.units():
         fast = Fingerprints(method).of(unit.input_digest, unit.first, unit.count, chosen)
-        assert fast == parts_of(unit, method, chosen).fingerprint()
+        assert fast == build_parts(unit, method, chosen).fingerprint()
         assert plan.fingerprint(unit) == plan.parts(unit).fingerprint()

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from engine.reading.images import MAX_PIXELS, decode_image
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 
 
 def saved(image: Image.Image, suffix: str, **options: object) -> bytes:
@@ -25,13 +25,13 @@ def ramp(width: int = 40, height: int = 24) -> Image.Image:
 
 
 def code_of(data: bytes) -> str:
-    with pytest.raises(SampleRejected) as caught:
+    with pytest.raises(SampleRejectedError) as caught:
         decode_image(data)
     return caught.value.code
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that announces a size and holds nothing."""
+    """Return a PNG that announces a size and has no pixels."""
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = b"IHDR" + head
     header = struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
@@ -150,7 +150,7 @@ def test_no_hostile_image_raises_anything_but_a_rejection(shared_data: Path) -> 
                 decoded = decode_image(path.read_bytes())
                 assert decoded.rgb_u8.dtype == np.uint8 and decoded.rgb_u8.shape[2] == 3
                 code = "decoded"
-            except SampleRejected as rejected:
+            except SampleRejectedError as rejected:
                 code = rejected.code
             codes[code] = codes.get(code, 0) + 1
 

@@ -1,4 +1,4 @@
-"""Keys of Parquet rows: exact, or refused with their row; and which shards earlier versions gave wrong keys."""
+"""Keys of Parquet rows: exact, or rejected with their row; and shards whose keys earlier versions read wrongly."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from engine.ledger.fingerprint import Fingerprints, changes, method_of, parts_of
+from engine.ledger.fingerprint import Fingerprints, build_parts, describe_changes, method_digests
 from engine.ledger.plan import JobPlan
-from engine.ledger.shard_facts import index_shard, known_facts, record_facts
+from engine.ledger.shard_facts import index_shard, load_facts, record_facts
 from engine.reading.key_selection import SelectedShard, Selection
-from engine.reading.shard_cache import Spool, stat_shard
+from engine.reading.shard_cache import ShardCache, stat_shard
 from engine.reading.shards import Shard, open_shard
 from engine.settings import InputSettings
 from engine.storage.store import open_store
 from pipelines.label.run import label
-from schemas.errors import ShardDamaged
+from schemas.errors import ShardDamagedError
 from schemas.ledger import ShardFacts
 from schemas.settings import EvidenceSettings
 from tests.engine.small_teacher import FACTORIES
@@ -46,7 +46,7 @@ def opened(path: Path, **section: object) -> Shard:
 
 
 def keys_of(path: Path) -> list[str | None]:
-    """The key of each row, None for a rejected row."""
+    """Return the key of each row, None for a rejected row."""
     shard = opened(path)
     return [None if raw.rejected else raw.key for raw in shard.samples(0, len(shard))]
 
@@ -102,13 +102,16 @@ def test_text_of_any_type_is_the_key_as_it_is(tmp_path: Path, kind: pa.DataType)
         (pa.array(["a", None]), "row 1: column 'key' is null, expected a key"),
         (pa.array([1, None]), "row 1: column 'key' is null, expected a key"),
         (pa.array(["a", ""]), "row 1: column 'key' is empty, expected a key"),
-        (pa.array([b"a", b"\xff\x00"]).view(pa.string()), "row 1: column 'key' holds bytes that are not UTF-8 (ff 00)"),
-        (pa.array([b"a", b"\xff\x00"]), "row 1: column 'key' holds bytes that are not UTF-8 (ff 00); write"),
-        (pa.array(["a", "x" * 16_385]), "row 1: column 'key' holds 16385 characters, at most 16384; shorten the key"),
-        (pa.array([1.0, 1.5]), "row 1: column 'key' holds 1.5, expected a whole number; write keys as text"),
-        (pa.array([1.0, float("nan")]), "row 1: column 'key' holds nan, expected a whole number"),
-        (pa.array([1.0, float("-inf")], pa.float32()), "row 1: column 'key' holds -inf, expected a whole number"),
-        (pa.array([decimal.Decimal("1.0"), decimal.Decimal("1.5")]), "row 1: column 'key' holds 1.5"),
+        (pa.array([b"a", b"\xff\x00"]).view(pa.string()), "row 1: column 'key' has bytes that are not UTF-8 (ff 00)"),
+        (pa.array([b"a", b"\xff\x00"]), "row 1: column 'key' has bytes that are not UTF-8 (ff 00); write"),
+        (pa.array(["a", "x" * 16_385]), "row 1: column 'key' has 16385 characters, at most 16384; shorten the key"),
+        (pa.array([1.0, 1.5]), "row 1: column 'key' has the value 1.5, expected a whole number; write keys as text"),
+        (pa.array([1.0, float("nan")]), "row 1: column 'key' has the value nan, expected a whole number"),
+        (
+            pa.array([1.0, float("-inf")], pa.float32()),
+            "row 1: column 'key' has the value -inf, expected a whole number",
+        ),
+        (pa.array([decimal.Decimal("1.0"), decimal.Decimal("1.5")]), "row 1: column 'key' has the value 1.5"),
         (pa.array(["a", None]).dictionary_encode(), "row 1: column 'key' is null"),
     ],
 )  # fmt: skip
@@ -136,7 +139,7 @@ def test_a_cell_that_is_no_key_rejects_its_row_by_number(tmp_path: Path, keys: p
 )
 def test_a_type_that_tells_no_key_refuses_the_shard(tmp_path: Path, keys: pa.Array) -> None:
     with pytest.raises(
-        ShardDamaged, match="column 'key' has type .*, expected keys: text.* or drop the column"
+        ShardDamagedError, match="column 'key' has type .*, expected keys: text.* or drop the column"
     ) as caught:
         opened(write_table(tmp_path / "a.parquet", keys))
 
@@ -250,12 +253,12 @@ BEFORE = {
 
 
 def fingerprints(path: Path, form: str, subset: bool = False) -> list[str]:
-    """Of the units of a shard with the facts that reading `path` gives, but for the fixed names of `BEFORE`."""
+    """Return the fingerprints of a shard's units with the facts of `path`, but with the fixed names of `BEFORE`."""
     section = InputSettings(format=form, urls=("x",))
-    method = method_of(section, EvidenceSettings(), "sha256:teacher", "sha256:phrases")
-    facts = index_shard(stat_shard(str(path)), section, Spool())
+    method = method_digests(section, EvidenceSettings(), "sha256:teacher", "sha256:phrases")
+    facts = index_shard(stat_shard(str(path)), section, ShardCache())
     plan = JobPlan("sha256:job", method, 2, ["s3://b/a"], Selection(frozenset("k")) if subset else None)
-    plan.cut(facts.model_copy(update={"url": "s3://b/a", "sha256": "ab" * 32, "samples": 3}))
+    plan.split_shard(facts.model_copy(update={"url": "s3://b/a", "sha256": "ab" * 32, "samples": 3}))
     found = [plan.fingerprint(unit) for unit in plan.units()]
     assert found == [plan.parts(unit).fingerprint() for unit in plan.units()]
     return found
@@ -296,20 +299,20 @@ def test_shards_whose_keys_were_wrong_have_other_fingerprints(
 
 def test_a_part_that_is_absent_is_left_out_of_every_record(tmp_path: Path) -> None:
     section = InputSettings(format="parquet", urls=("x",))
-    method = method_of(section, EvidenceSettings(), "sha256:teacher", "sha256:phrases")
+    method = method_digests(section, EvidenceSettings(), "sha256:teacher", "sha256:phrases")
     facts = index_shard(
-        stat_shard(str(write_table(tmp_path / "a.parquet", pa.array([1, 0])))), section, Spool()
+        stat_shard(str(write_table(tmp_path / "a.parquet", pa.array([1, 0])))), section, ShardCache()
     )
     plan = JobPlan("sha256:job", method, 2, [facts.url])
-    plan.cut(facts)
+    plan.split_shard(facts)
     unit = next(plan.units())
-    without = parts_of(unit, method)
+    without = build_parts(unit, method)
 
     assert "keys" not in json.loads(without.model_dump_json())
     assert json.loads(plan.parts(unit).model_dump_json())["keys"] == "exact"
     assert (
-        changes(without, plan.parts(unit))
-        == changes(plan.parts(unit), without)
+        describe_changes(without, plan.parts(unit))
+        == describe_changes(plan.parts(unit), without)
         == ["the reading of keys changed"]
     )
     fast = Fingerprints(method).of(unit.input_digest, unit.first, unit.count, keys="exact")
@@ -330,13 +333,13 @@ def test_a_shard_that_an_earlier_version_read_is_looked_at_for_its_keys_alone(
                    use_dictionary=False)  # fmt: skip
     section = InputSettings(format="parquet", urls=("x",))
     stat, store = stat_shard(str(path)), open_store(str(tmp_path / "out"))
-    facts = index_shard(stat, section, Spool())
+    facts = index_shard(stat, section, ShardCache())
     old = facts.model_dump(mode="json", exclude={"keys"})
     name = "\n".join(["parquet", "2", stat.version, str(stat.size_bytes)])  # as 47d028d named it
     store.put(old_facts_path(stat.url, name), json.dumps(old).encode())
 
     before = bytes_read()
-    known = known_facts(store, stat, section)
+    known = load_facts(store, stat, section)
     cost = bytes_read() - before
 
     assert (
@@ -344,7 +347,7 @@ def test_a_shard_that_an_earlier_version_read_is_looked_at_for_its_keys_alone(
     )
     assert cost < 1_000_000 < 20_000_000 < path.stat().st_size
     record_facts(store, stat, section, known.facts)
-    again = known_facts(store, stat, section)
+    again = load_facts(store, stat, section)
     assert again is not None and again == (facts, True)
 
 
@@ -360,9 +363,9 @@ def test_facts_of_a_tar_are_found_under_the_name_that_earlier_versions_gave_them
     tar = write_shard(tmp_path / "a.tar", ["a red patch"])
     section = InputSettings(urls=("x",))
     stat, store = stat_shard(str(tar)), open_store(str(tmp_path / "out"))
-    facts = index_shard(stat, section, Spool())
+    facts = index_shard(stat, section, ShardCache())
     name = "\n".join(["webdataset", "2", stat.version, str(stat.size_bytes)])
     store.put(old_facts_path(stat.url, name), facts.model_dump_json().encode())
 
-    assert known_facts(store, stat, section) == (facts, True)
+    assert load_facts(store, stat, section) == (facts, True)
     assert "keys" not in json.loads(facts.model_dump_json())

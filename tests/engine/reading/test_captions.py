@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.reading.captions import MAX_BYTES, MAX_CHARS, caption_from_bytes, caption_from_text
-from schemas.errors import SampleRejected
+from engine.reading.captions import MAX_BYTES, MAX_CHARS, clean_caption, decode_caption
+from schemas.errors import SampleRejectedError
 
 
 def code_of(data: bytes) -> str:
-    with pytest.raises(SampleRejected) as caught:
-        caption_from_bytes(data)
+    with pytest.raises(SampleRejectedError) as caught:
+        decode_caption(data)
     return caught.value.code
 
 
@@ -18,24 +18,24 @@ def code_of(data: bytes) -> str:
 def test_the_stored_caption_has_the_given_ones_code_points(text: str) -> None:
     try:
         given_text = text + " x"
-        stored = caption_from_text(given_text)
-    except SampleRejected as rejected:
+        stored = clean_caption(given_text)
+    except SampleRejectedError as rejected:
         assert rejected.code == "CAP_UTF8"
         return
 
     assert len(stored.text) == len(given_text)
     assert all(a == b or b == " " for a, b in zip(given_text, stored.text, strict=True))
-    assert caption_from_bytes(given_text.encode()) == stored
+    assert decode_caption(given_text.encode()) == stored
 
 
 def test_controls_become_one_blank_each() -> None:
-    assert caption_from_text("a\x00cat\r\non\u2028a\x7fmat").text == "a cat  on a mat"
+    assert clean_caption("a\x00cat\r\non\u2028a\x7fmat").text == "a cat  on a mat"
 
 
 def test_joiners_and_marks_of_direction_stay() -> None:
     caption = "\u202ba \N{FAMILY}\u200d\u0301 İstanbul ﬁsh"
 
-    assert caption_from_text(caption).text == caption
+    assert clean_caption(caption).text == caption
 
 
 @pytest.mark.parametrize(
@@ -53,14 +53,14 @@ def test_what_is_no_caption_has_its_code(data: bytes, code: str) -> None:
 
 
 def test_a_lone_surrogate_in_json_text_is_rejected() -> None:
-    with pytest.raises(SampleRejected, match="CAP_UTF8"):
-        caption_from_text("a \ud800 cat")
+    with pytest.raises(SampleRejectedError, match="CAP_UTF8"):
+        clean_caption("a \ud800 cat")
 
 
 def test_a_long_caption_is_cut_between_words_and_says_so() -> None:
     words = "word " * 600
 
-    stored = caption_from_text(words)
+    stored = clean_caption(words)
 
     assert len(stored.text) <= MAX_CHARS
     assert words.startswith(stored.text) and stored.text.endswith("word")
@@ -68,4 +68,4 @@ def test_a_long_caption_is_cut_between_words_and_says_so() -> None:
 
 
 def test_a_long_caption_without_blanks_is_cut_all_the_same() -> None:
-    assert len(caption_from_text("x" * 5_000).text) == MAX_CHARS
+    assert len(clean_caption("x" * 5_000).text) == MAX_CHARS

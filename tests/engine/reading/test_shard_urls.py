@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.reading.shard_urls import expand_braces, expand_urls
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 
 
 @given(st.integers(0, 200), st.integers(0, 30), st.integers(1, 5))
@@ -41,7 +41,7 @@ def test_globs_are_sorted_and_no_shard_comes_twice(tmp_path: Path) -> None:
 
 
 def test_a_glob_without_a_match_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="no file matches"):
+    with pytest.raises(NotFoundError, match="no file matches"):
         expand_urls([f"{tmp_path}/*.tar"])
 
 
@@ -62,7 +62,7 @@ def test_a_list_of_shards_stands_for_its_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "error", "words"),
     [
-        (None, NotFound, "is no file"),
+        (None, NotFoundError, "is not a file"),
         (b"# nothing\n", ConfigError, "names no shard"),
         (b"@more.txt\n", ConfigError, "another list"),
         (b"\xff.tar\n", ConfigError, "not UTF-8"),

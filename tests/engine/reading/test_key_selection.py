@@ -1,4 +1,4 @@
-"""A subset of samples: one digest for one choice, whatever file it came from."""
+"""A subset of samples: one digest for one selection, whatever file it came from."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.reading.key_selection import Selection, load_selection, selection_from_bytes
-from schemas.errors import ConfigError, Conflict, NotFound
+from engine.reading.key_selection import Selection, load_selection, parse_selection
+from schemas.errors import ConfigError, ConflictError, NotFoundError
 from tests.engine.canary import canary
 
 SHARDS = ["/data/a/00.tar", "/data/b/00.tar", "/data/b/01.tar"]
@@ -61,11 +61,11 @@ def test_a_shard_column_takes_whole_urls_and_unique_ends(tmp_path: Path) -> None
     chosen = load_selection(named, SHARDS)
 
     assert chosen.by_shard == {"/data/b/00.tar": {"x"}, "/data/b/01.tar": {"y", "z"}}
-    assert [chosen.names(shard) for shard in SHARDS] == [False, True, True]
+    assert [chosen.may_include(shard) for shard in SHARDS] == [False, True, True]
 
 
 @pytest.mark.parametrize(
-    ("shard", "words"), [("00.tar", "is the end of 2 of them"), ("c/00.tar", "is none of them")]
+    ("shard", "words"), [("00.tar", "matches 2 of them"), ("c/00.tar", "matches none of them")]
 )
 def test_a_shard_that_is_not_one_of_the_jobs_is_refused(tmp_path: Path, shard: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
@@ -83,8 +83,8 @@ def test_one_shards_digest_does_not_know_the_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "error", "words"),
     [
-        ("none.txt", None, NotFound, "is no file"),
-        ("empty.txt", b"\n\n", ConfigError, "names 0 keys"),
+        ("none.txt", None, NotFoundError, "is not a file"),
+        ("empty.txt", b"\n\n", ConfigError, "has 0 keys"),
         ("latin.txt", b"caf\xe9\n", ConfigError, "not UTF-8"),
         ("cut.parquet", b"PAR1", ConfigError, "not a readable Parquet"),
     ],
@@ -106,7 +106,7 @@ def test_a_file_that_names_no_keys_is_refused(
         ({"key": [True]}, "column 'key' is bool, expected text"),
         ({"key": ["x", None]}, "row 1: column 'key' is null"),
         ({"key": ["x", ""]}, "row 1: column 'key' is empty"),
-        ({"key": [1.0, 2.5]}, "row 1: column 'key' holds 2.5, expected a whole number"),
+        ({"key": [1.0, 2.5]}, "row 1: column 'key' has the value 2.5, expected a whole number"),
         ({"key": ["x"], "shard": [1]}, "column 'shard' is int64, expected text"),
     ],
 )
@@ -118,7 +118,7 @@ def test_a_table_without_a_column_of_keys_is_refused(
 
 
 def test_a_device_without_an_end_is_no_file_of_keys() -> None:
-    with pytest.raises(NotFound, match="is no file"):
+    with pytest.raises(NotFoundError, match="is not a file"):
         load_selection("/dev/zero", SHARDS)
 
 
@@ -139,8 +139,8 @@ def test_no_code_of_a_table_of_keys_runs(tmp_path: Path) -> None:
 def test_the_written_form_comes_back_as_the_same_choice(keys: set[str], by_shard: bool) -> None:
     chosen = Selection(by_shard={"s": frozenset(keys)}) if by_shard else Selection(frozenset(keys))
 
-    again = selection_from_bytes(chosen.to_bytes(), chosen.digest(), "here")
+    again = parse_selection(chosen.to_bytes(), chosen.digest(), "here")
 
     assert again == chosen
-    with pytest.raises(Conflict, match="not the choice"):
-        selection_from_bytes(chosen.to_bytes() + b'"more"\n', chosen.digest(), "here")
+    with pytest.raises(ConflictError, match="not the selection"):
+        parse_selection(chosen.to_bytes() + b'"more"\n', chosen.digest(), "here")

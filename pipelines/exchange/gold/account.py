@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import NotRequired, TypedDict
+from typing import NotRequired
 
 from pydantic import JsonValue
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from pipelines.exchange.gold.codes import REFUSED, REPAIRED
 

@@ -28,9 +28,9 @@ from engine.ledger.snapshots.set_digest import SetDigest
 from engine.ledger.snapshots.snapshots import snapshot_path
 from engine.ledger.unit_result import UnitResult
 from engine.storage.store import open_store
-from pipelines.cli.shell import table
 from pipelines.compile.policy import Policy
 from pipelines.compile.run import compile_view
+from pipelines.terminal.table import format_table
 from schemas.digests import canonical_json
 from schemas.ledger import FingerprintParts, Snapshot, Unit
 from schemas.settings import EvidenceSettings
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         [name, f"{rate:.0f}", f"{rate / rates['bare, columns']:.3f}", f"{rate / rates['bare, rows']:.2f}"]
         for name, rate in rates.items()
     ]
-    print(table(lines, [f"{rows} rows", "rows/s", "of columns", "of rows"]))
+    print(format_table(lines, [f"{rows} rows", "rows/s", "of columns", "of rows"]))
     print(
         f"peak memory: {peaks[0]:.0f} MiB after {rows // 10} rows, {peaks[1]:.0f} MiB after all contestants"
     )

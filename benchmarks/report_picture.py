@@ -24,10 +24,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from benchmarks.inputs import existing_file
-from pipelines.demo.findings import gains_of, summary_of
-from pipelines.demo.layout import Places
+from pipelines.demo.findings import format_summary, read_gains
+from pipelines.demo.layout import DemoLayout
 from pipelines.demo.run import TITLES
-from pipelines.reporting.verdict import JUDGED, describe_gain
+from pipelines.reporting.verdict import JUDGED
 from pipelines.steps.cache import STEPS
 from schemas.errors import ConflictError, NotFoundError
 
@@ -72,14 +72,14 @@ def results_of(report: Path) -> dict[str, Any]:
 
 def sentences_of(results: Mapping[str, Any]) -> list[str]:
     """Return the sentences on student and control; report and terminal show the same."""
-    gains = gains_of(results["evaluate"])
+    gains = read_gains(results["evaluate"])
     return [describe_gain(name, gains[name]) for name in JUDGED if name in gains]
 
 
 def printed_block(results: Mapping[str, Any]) -> str:
     """Return what `make demo` prints of these results, without progress and the commands to run next."""
     steps = [f"[{number}/{len(TITLES)}] {title}" for number, title in enumerate(TITLES.values(), 1)]
-    summary = summary_of(Places(Path(SHOWN_FOLDER)), results).split("\nnext:\n")[0]
+    summary = format_summary(DemoLayout(Path(SHOWN_FOLDER)), results).split("\nnext:\n")[0]
     return "\n".join([*steps, summary]) + "\n"
 
 

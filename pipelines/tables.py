@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.terminal.table import align_columns
 from schemas.records import Record
 
 BAR_CHARACTERS = 30
@@ -21,16 +22,7 @@ class Table:
 
     def text(self) -> str:
         """Return the lines of the table. Columns are padded, columns of numbers are right-aligned."""
-        columns = list(zip(self.header, *self.rows, strict=True))
-        widths = [max(map(len, column)) for column in columns]
-        right = [_is_numeric(column[1:]) for column in columns]
-        lines = [
-            "  ".join(
-                cell.rjust(width) if to_right else cell.ljust(width)
-                for cell, width, to_right in zip(row, widths, right, strict=True)
-            ).rstrip()
-            for row in (self.header, *self.rows)
-        ]
+        lines = align_columns([self.header, *self.rows])
         return "\n".join([self.title, *("  " + line for line in lines)])
 
 
@@ -62,7 +54,3 @@ def bars(title: str, what: str, counted: str, counts: Mapping[str, int]) -> Tabl
 def share(part: int, whole: int) -> str:
     """Format a share as `3 of 4 (75.0 %)`."""
     return f"{part} of {whole} ({100 * part / whole:.1f} %)" if whole else f"{part} of 0"
-
-
-def _is_numeric(cells: Sequence[str]) -> bool:
-    return bool(cells) and all(cell == "-" or cell.replace(".", "", 1).isdigit() for cell in cells)

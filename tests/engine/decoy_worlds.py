@@ -11,7 +11,7 @@ from tests.engine.worlds import job_of
 
 ANIMALS = ("cat", "dog", "bee", "frog", "whale", "turtle")
 THINGS = ("kite", "drum", "tree", "boat", "lamp", "bed")
-"""Of both some may be decoys, see `schemas.probe_nouns`."""
+"""Some animals and some things may be decoys, see `schemas.probe_nouns`."""
 
 
 def animal_captions(count: int) -> list[str]:
@@ -27,7 +27,7 @@ def pool_file(folder: Path, nouns: Iterable[str] = (*ANIMALS, *THINGS), name: st
 
 
 def decoy_job(folder: Path, urls: Iterable[str | Path], share: float = 1.0, **changes: Any) -> JobConfig:
-    """Build a job of the small teacher that asks for decoys. `decoys={...}` changes their settings."""
+    """Return a job of the small teacher that asks for decoys. `decoys={...}` changes their settings."""
     decoys = {"share": share, "per_image": 2, **changes.pop("decoys", {})}
     job = job_of(folder, urls, **changes).model_dump(mode="json") | {"decoys": decoys}
     return JobConfig.model_validate(job)

@@ -1,11 +1,12 @@
-"""A real teacher in forty lines of numpy, for tests: a phrase's box encloses the pixels of its color channel.
+"""A real teacher in forty lines of numpy, for tests: a phrase's box encloses the bright part of its color channel.
 
-Its settings are in a small JSON file (the `model` of a detector job): `sleep_s` per batch, `channel_gain`, `refuse`
-to be constructed or `dies_when_made`, `announce` its process id as a file in a folder, `say` something on stderr,
-`stall` for ever if a file does not exist yet.
-Captions trigger accidents: `explode` and `unpreparable` raise, `notanumber` gives a NaN, `hungry` needs a batch of
-one; `deadly`, `segfaulting`, `selfexiting`, `neverending` and `memorygorging` end the process or keep it busy, and
-`memorystarving` runs out of memory while it is prepared. With decoys, `undecoyable` and `undecided` raise.
+Its settings are in a small JSON file (the `model` of a detector job). `sleep_s` is per batch. `channel_gain` changes
+the boxes. `refuse` and `dies_when_made` make loading fail. `announce` writes the process id as a file in a folder.
+`say` is printed to stderr. `stall` makes the first process hang that finds no such file.
+
+Words in a caption cause accidents. `explode` and `unpreparable` raise, `notanumber` returns a NaN, `hungry` needs a
+batch of one. `deadly`, `segfaulting`, `selfexiting`, `neverending` and `memorygorging` end the process or keep it busy.
+`memorystarving` raises MemoryError during preparation. `undecoyable` and `undecided` raise when asked for decoys.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ CHANNELS = {"red": 0, "green": 1, "blue": 2}
 
 
 class SmallFinder:
-    """Finds `a|an|the <word>` as a phrase."""
+    """Finds phrases of the form `a|an|the <word>`."""
 
     digest = "sha256:small-finder-1"
 
@@ -60,7 +61,7 @@ class SmallFinder:
 
 
 class SmallLabeler:
-    """Finds boxes by color. Every row of a batch is computed alone, so the rest of the batch cannot matter."""
+    """Finds boxes by color. Every row of a batch is computed alone, so the other rows cannot matter."""
 
     score_kind = "small.share_of_bright_pixels"
 
@@ -98,7 +99,7 @@ class SmallLabeler:
         return [self._answer(row) if row else [] for row in batch]
 
     def _answer(self, row: PreparedSample) -> list[Region]:
-        """Return regions of the sample's phrases, or of its decoys in a pass of their own."""
+        """Return regions of the sample's phrases, or of its decoys in the decoy pass."""
         sample, image = row.inputs
         found = self._regions(sample, image)
         if not row.second_pass:
@@ -107,31 +108,30 @@ class SmallLabeler:
         return [region.model_copy(update={"pass_index": 1}) for region in decoys]
 
     def _stall(self) -> None:
-        """Hang in the first process that calls it, as a process on a broken machine would."""
+        """Hang in the first process that asks, like a process on a broken machine."""
         if self._stall_at is not None and not os.path.exists(self._stall_at):
             Path(self._stall_at).touch()
             while True:
                 time.sleep(60)
 
-    def _have_accident(self, caption: str) -> None:
+    def _cause_accident(self, caption: str) -> None:
         if "deadly" in caption:
             os.kill(os.getpid(), signal.SIGKILL)
         if "segfaulting" in caption:
-            ctypes.string_at(
-                0
-            )  # a signal sent to oneself may be handled by another thread, while this one goes on
+            # not os.kill: another thread may handle a signal sent to oneself, while this one goes on
+            ctypes.string_at(0)
         if "selfexiting" in caption:
             os._exit(0)
         while "neverending" in caption:
             time.sleep(60)
         held = []
-        while "memorygorging" in caption:  # until somebody ends it, or the machine's memory were gone
+        while "memorygorging" in caption:  # until the process is ended
             held.append(np.ones(2**22))  # 32 MiB
             if len(held) > 100:
-                raise AssertionError("nobody watches the memory")
+                raise AssertionError("the memory limit is not enforced")
 
     def _regions(self, sample: Sample, image: np.ndarray) -> list[Region]:
-        self._have_accident(sample.caption)
+        self._cause_accident(sample.caption)
         if "explode" in sample.caption:
             raise ValueError("a caption that the teacher chokes on")
         found = []
@@ -165,7 +165,7 @@ def finder(settings: dict[str, Any]) -> PhraseFinder:
 
 
 def labeler_digest(settings: dict[str, Any]) -> str:
-    """Return the digest of what changes a label; `sleep_s` does not."""
+    """Return a digest over what changes a label; `sleep_s` does not."""
     options = json.loads(Path(settings["model"]).read_text())
     return "sha256:" + hashlib.sha256(str(options.get("channel_gain", 1.0)).encode()).hexdigest()
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from engine.views import write_view
 from pipelines.cli import build_app
-from pipelines.demo.world.gold import held_out_scenes, write_labelled
+from pipelines.demo.world.gold import draw_test_scenes, write_gold
 from pipelines.demo.world.settings import WorldSettings
 from pipelines.exchange.gold.images import open_images
 from pipelines.exchange.gold.options import ImportOptions
@@ -30,7 +30,7 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four held-out scenes: `coco.json`, `images/`, `view/`."""
     world = WorldSettings(test_images=4)
     folder = tmp_path_factory.mktemp("world")
-    write_labelled(folder, "test", held_out_scenes(world), world)
+    write_gold(folder, "test", draw_test_scenes(world), world)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Pools of decoys that a user gives as a file: what is no list of nouns is refused by name."""
+"""Pools of decoys from a file: a file that is not a list of nouns is refused by name."""
 
 from __future__ import annotations
 

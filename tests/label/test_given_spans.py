@@ -1,4 +1,4 @@
-"""Phrases given in the input reach the evidence exactly; malformed ones cost their sample."""
+"""Phrases given in the input reach the evidence exactly. A malformed one rejects its sample."""
 
 from __future__ import annotations
 

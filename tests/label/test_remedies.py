@@ -1,4 +1,4 @@
-"""What an output that was harmed, or a slip in a job, is told: the remedy that is named is one that works."""
+"""Errors of a damaged output or a wrong job: the remedy that is named works."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_run_does_not_call_done_what_is_gone(tmp_path: Path, folder: str) -> N
     verify(str(out))
 
 
-def test_files_of_a_job_that_is_not_asked_for_are_not_missed(tmp_path: Path) -> None:
+def test_missing_files_of_another_job_are_ignored(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "0.tar", plain_captions(2))
     label(job_of(tmp_path, [shard]), factories=FACTORIES)
     shutil.rmtree(tmp_path / "out" / "data")
@@ -90,7 +90,7 @@ def test_files_of_a_job_that_is_not_asked_for_are_not_missed(tmp_path: Path) -> 
     )
 
 
-def test_a_run_says_when_it_looked_for_no_files(
+def test_a_run_reports_that_it_checked_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(file_check, "MAX_CHECKED_UNITS", 0)
@@ -115,7 +115,7 @@ def test_status_names_a_segment_that_is_gone(tmp_path: Path) -> None:
 
 
 def harmed(out: Path, folder: str) -> Path:
-    """The newest record of a folder."""
+    """Return the path of the latest record of a folder, after it was damaged."""
     return max((out / folder).rglob("*.json"))
 
 
@@ -168,7 +168,7 @@ def test_a_pipe_is_not_called_a_folder(tmp_path: Path) -> None:
         stat_shard(str(tmp_path / "0.tar"))
 
 
-def test_a_batch_that_no_memory_holds_is_refused() -> None:
+def test_a_batch_size_beyond_any_memory_is_refused() -> None:
     assert RunSettings(batch_size=MAX_BATCH_SIZE).batch_size == MAX_BATCH_SIZE
     with pytest.raises(ValidationError, match="less than or equal"):
         RunSettings(batch_size=10**9)

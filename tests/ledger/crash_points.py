@@ -28,7 +28,7 @@ from typing import Any
 from unittest.mock import patch
 
 import engine
-from engine.driver.label_run import Labelling
+from engine.driver.label_run import LabelRun
 from engine.ledger.commits import commit_unit
 from engine.ledger.garbage import collect_garbage
 from engine.ledger.shard_facts import record_facts
@@ -144,7 +144,7 @@ def read_shards(url: str) -> None:
 def publish_all(url: str) -> None:
     """Find commits that no snapshot lists, and publish them, as a driver does."""
     _, work = _begin(url)
-    work.committed_before()
+    work.find_committed()
     work.publish()
 
 
@@ -169,7 +169,7 @@ def orphans(url: str) -> None:
     read_shards(url)
     store, work = _begin(url)
     work.publish()
-    first, second, *_ = work.todo()
+    first, second, *_ = work.list_pending()
     for variant in (0, 1, 2):
         commit_unit(store, first, work.plan.parts(first), JOB.label(first, variant), PROVENANCE)
     with suppress(KeyboardInterrupt):
@@ -195,9 +195,9 @@ def _die_half_way(url: str) -> None:
         open_store(url).put("data/half/written/file.parquet", b"half")
 
 
-def _begin(url: str) -> tuple[Store, Labelling]:
+def _begin(url: str) -> tuple[Store, LabelRun]:
     store = open_store(url)
-    work = Labelling(store, JOB.new_plan(), JOB.settings)
+    work = LabelRun(store, JOB.new_plan(), JOB.settings)
     work.begin(JOB.stats, ())
     return store, work
 

@@ -18,9 +18,8 @@ import fsspec
 import typer
 
 from engine.settings import OutputSettings, StorageSettings
-from engine.storage import retry
-from engine.storage.store import open_store
-from pipelines.cli.shell import verb
+from engine.storage.store import open_store, retry
+from pipelines.cli.verb import handle_errors
 from pipelines.label.run import label, verify
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
@@ -59,7 +58,7 @@ class Command:
 
         with faults.install(), quiet(), redirect_stderr(io.StringIO()) as errors:
             try:
-                verb(run)()
+                handle_errors(run)()
             except typer.Exit as end:
                 assert errors.getvalue().startswith("error: "), "a failure without a message"
                 return f"exit {end.exit_code}"

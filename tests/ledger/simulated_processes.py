@@ -1,6 +1,6 @@
 """The processes of a simulated run: drivers with their workers, clean-ups, readers. They call the real code.
 
-A driver claims an epoch and uses `Labelling`, as `label` does. A worker looks for a commit, begins an attempt and
+A driver claims an epoch and uses `LabelRun`, as `label` does. A worker looks for a commit, begins an attempt and
 commits. A clean-up collects orphans. A reader opens the latest snapshot and every file that it names.
 """
 
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from engine.driver.label_run import Labelling
+from engine.driver.label_run import LabelRun
 from engine.ledger.attempts import BACK_OFF_AFTER, TooManyAttemptsError, begin_attempt
 from engine.ledger.commits import commit_unit, read_commit, to_snapshot_entry
 from engine.ledger.evidence import read_evidence, read_rejections
 from engine.ledger.garbage import collect_garbage
 from engine.ledger.shard_facts import record_facts
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
-from engine.task import Failure, Outcome, Task
+from engine.task import Deferral, Failure, Outcome, Retry, Task
 from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import SnapshotEntry
 from tests.ledger.invariants import lost_units, of_the_job
@@ -42,7 +42,7 @@ class Driver:
     def mourn(self, process: Process) -> None:
         """Count the task of a dead worker as failed, and start another worker."""
         if process in self._held:
-            failure = Failure(code="WORKER_DIED", detail="killed", retryable=True)
+            failure = Failure(code="WORKER_DIED", detail="killed", retry=Retry.CHARGED)
             self._outcomes.append(Outcome(task=self._held.pop(process), failure=failure))
         self.workers.remove(process)
         self.workers.append(self._hire(self._room))
@@ -50,9 +50,9 @@ class Driver:
 
     def _drive(self) -> None:
         try:
-            work = Labelling(self._store, self.job.new_plan(), self.job.settings)
+            work = LabelRun(self._store, self.job.new_plan(), self.job.settings)
             work.begin(self.job.stats, ())
-            work.committed_before()
+            work.find_committed()
             work.publish()
             self._epoch = work.claim_epoch()
             self._hand_out(work)
@@ -63,7 +63,7 @@ class Driver:
             if "of another job" not in str(conflict):
                 raise
 
-    def _hand_out(self, work: Labelling) -> None:
+    def _hand_out(self, work: LabelRun) -> None:
         tried: Counter[tuple[str, bool]] = Counter()
         while True:
             while self._out < len(self.workers) and (task := work.next_task()):
@@ -98,7 +98,7 @@ class Driver:
             try:
                 outcome = self._done(task)
             except TooManyAttemptsError:
-                outcome = Outcome(task=task, put_back=True)
+                outcome = Outcome(task=task, is_deferred=True)
             except OSError as error:
                 outcome = Outcome(task=task, failure=Failure(code="STORE_ERROR", detail=str(error)))
             self._outcomes.append(outcome)
@@ -112,7 +112,7 @@ class Driver:
             return Outcome(task=task, facts=facts)
         record = read_commit(self._store, unit.name, parts.fingerprint())
         if record is None:
-            at_most = None if task.waited else BACK_OFF_AFTER
+            at_most = None if task.deferral is Deferral.DONE else BACK_OFF_AFTER
             begin_attempt(self._store, unit.name, parts.fingerprint(), self._epoch, self.name, at_most)
             result = self.job.label(unit, self.world.random.randrange(self._variants))
             record = commit_unit(self._store, unit, parts, result, PROVENANCE)

@@ -6,7 +6,7 @@ import json
 import random
 from pathlib import Path
 
-from engine.driver.label_run import Labelling
+from engine.driver.label_run import LabelRun
 from engine.ledger.attempts import begin_attempt
 from engine.ledger.commits import commit_unit, read_commit, to_snapshot_entry
 from engine.ledger.garbage import collect_garbage
@@ -28,9 +28,9 @@ RECORDS = ("attempts", "commits", "epochs", "jobs", "plans", "shards", "snapshot
 def run(url: str, job: TinyJob, variants: int = 1, seed: int = 0) -> None:
     """Label what is not labeled yet. Publish now and then, and at the end."""
     store, draw = open_store(url), random.Random(seed)
-    work = Labelling(store, job.new_plan(), job.settings)
+    work = LabelRun(store, job.new_plan(), job.settings)
     work.begin(job.stats, ())
-    work.committed_before()
+    work.find_committed()
     work.publish()
     epoch = work.claim_epoch()
     while task := work.next_task():

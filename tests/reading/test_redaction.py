@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.redaction import redact, strip_url_secrets
-from engine.task import Failure, Stop
+from engine.task import Abort, Failure
 
 SECRET = "c4n4ry/S3cr3t+Value="
 
@@ -81,7 +81,7 @@ def test_failures_and_stops_of_workers_are_redacted_when_they_are_made() -> None
     detail = f"reset by https://u:{SECRET.replace('/', '')}@h/"
 
     assert "c4n4ry" not in Failure(code="STORE_ERROR", detail=detail).detail
-    assert "c4n4ry" not in Stop(error="RuntimeEnvironmentError", message=detail).message
+    assert "c4n4ry" not in Abort(error="RuntimeEnvironmentError", message=detail).message
 
 
 def test_a_log_record_can_be_redacted_as_it_is_formatted(caplog: pytest.LogCaptureFixture) -> None:

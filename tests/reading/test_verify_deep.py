@@ -10,7 +10,7 @@ from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.ledger.verify_deep import InputVerifier
 from engine.storage.store import open_store
 from pipelines.label.run import label, verify
-from pipelines.label.verify_against_shards import job_input, verify_deep
+from pipelines.label.verify_against_shards import read_input_settings, verify_deep
 from schemas.errors import ConflictError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, picture, plain_captions, sample_members, tar_bytes, write_shard
@@ -133,7 +133,7 @@ def test_other_rules_of_reading_do_not_compare(tmp_path: Path) -> None:
     label(job_of(tmp_path, [tmp_path / "a.tar"]), factories=FACTORIES)
     store = open_store(str(tmp_path / "out"))
     snapshot = latest_snapshot(store)
-    other = job_input(store, snapshot.job_digest).model_copy(update={"caption": "json:caption"})
+    other = read_input_settings(store, snapshot.job_digest).model_copy(update={"caption": "json:caption"})
 
     problems = list(InputVerifier(other).problems(store, next(snapshot_entries(store, snapshot))))
 

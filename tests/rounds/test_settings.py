@@ -105,14 +105,14 @@ def test_a_number_that_no_evaluation_has_is_refused(rounds_config: Build) -> Non
         ({"evaluate": [{"name": "held_out", "gold": "/nowhere.json"}]}, "/nowhere.json: no such file"),
     ],
 )
-def test_what_is_not_there_is_told_before_anything_is_labelled(
+def test_missing_inputs_are_reported_before_anything_is_labeled(
     rounds_config: Build, changes: dict, says: str
 ) -> None:
     with pytest.raises(GroundswellError, match=says):
         check_inputs(rounds_config(**changes))
 
 
-def test_images_and_streams_that_are_not_there_are_told_before_anything_is_labelled(
+def test_missing_images_and_streams_are_reported_before_anything_is_labeled(
     rounds_config: Build,
 ) -> None:
     config = rounds_config()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.cli.models import train_text
+from pipelines.cli.verbs.train import format_report
 from pipelines.demo.world.build import World
 from schemas.errors import ConfigError, ConflictError
 from student.data.examples import load_stream
@@ -110,7 +110,7 @@ def test_shares_that_come_of_sizes_are_told_as_numbers(
 
     sizes = [stream["entries_per_epoch"] for stream in report["streams"]]
     assert [one["share"] for one in report["streams"]] == [size / sum(sizes) for size in sizes]
-    assert f"| gold | {sizes[0] / sum(sizes):.2f} |" in card(settings) and train_text(report)
+    assert f"| gold | {sizes[0] / sum(sizes):.2f} |" in card(settings) and format_report(report)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from engine.task import Task
 from engine.telemetry import logs
 from engine.threads import prefetch
 from engine.worker.worker import Worker
-from pipelines.label.resolved_job import Setting
+from pipelines.label.resolved_job import ResolvedJob
 from pipelines.label.run import label
 from schemas.errors import ConfigError
 from tests.engine.small_teacher import FACTORIES
@@ -112,11 +112,11 @@ def test_a_workers_lines_name_run_unit_and_attempt_and_no_key_or_caption(
     job = job_of(tmp_path, [write_shard(tmp_path / "a.tar", captions)])
     label(job, factories=FACTORIES)
     job = job.model_copy(update={"evidence": job.evidence.model_copy(update={"min_score": 0.2})})
-    setting = Setting.of(job, FACTORIES)
-    work = setting.begin()
+    resolved = ResolvedJob.resolve(job, FACTORIES)
+    work = resolved.begin()
     work.committed_before()
-    logs.configure(logs.parse_log_settings("json"))
-    worker = Worker(setting.spec.model_copy(update={"run_name": "r-7"}))
+    logs.configure(logs.log_settings("json"))
+    worker = Worker(resolved.spec.model_copy(update={"run_name": "r-7"}))
 
     worker.run(Task(shard=stat_shard(str(tmp_path / "a.tar")), attempt=2))
     task = work.next_task()

@@ -12,7 +12,7 @@ import pytest
 
 from engine.telemetry.metrics import COUNTERS, TIMES, TimedLabeler
 from engine.worker.worker import Worker
-from pipelines.label.resolved_job import Setting
+from pipelines.label.resolved_job import ResolvedJob
 from pipelines.label.run import label
 from schemas.codes import SAMPLE_CODES
 from tests.engine.small_teacher import FACTORIES, SmallLabeler
@@ -43,9 +43,9 @@ def captions() -> list[str]:
 def test_a_unit_is_counted_by_fate_and_code_once(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "a.tar", captions())
     job = job_of(tmp_path, [shard], input={"unit_samples": 20})
-    setting, tally = Setting.of(job, FACTORIES), Tally()
-    worker = Worker(setting.spec, meter=tally)
-    work = setting.begin()
+    resolved, tally = ResolvedJob.resolve(job, FACTORIES), Tally()
+    worker = Worker(resolved.spec, meter=tally)
+    work = resolved.begin()
     work.settle(worker.run(work.next_task()))
     task = work.next_task()
 

@@ -17,7 +17,6 @@ from typing import Any
 from engine.ledger.evidence import evidence_rows
 from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.storage.store import open_store
-from pipelines.audit.statistics import interval
 from pipelines.compile.run import compile_view
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.recipe import Recipe
@@ -25,6 +24,7 @@ from pipelines.demo.world.lexicon import NOUNS
 from pipelines.demo.world.web import read_truth
 from pipelines.label.job import JobConfig
 from pipelines.label.run import label
+from pipelines.quality.intervals import estimate_share
 from teacher.settings import DecoySettings
 
 Rows = list[dict[str, Any]]
@@ -89,7 +89,7 @@ def _print_truth(rows: Rows, truth: dict[tuple[str, str], dict[str, Any]], min_s
                 boxed[phrase["root"] in nouns].append(n in strong)
     for there, name in ((False, "really absent"), (True, "there, and not in the caption")):
         hits, asked = sum(boxed[there]), len(boxed[there])
-        found = interval(hits / asked, asked) if asked else None
+        found = estimate_share(hits / asked, asked) if asked else None
         limits = f"{found.value:.1%} ({found.low:.1%} to {found.high:.1%})" if found else "-"
         print(f"decoys {name}: {asked} asked, {hits} with a box, {limits}")
 

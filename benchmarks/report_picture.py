@@ -27,7 +27,7 @@ from benchmarks.inputs import existing_file
 from pipelines.demo.findings import format_summary, read_gains
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.run import TITLES
-from pipelines.reporting.verdict import JUDGED, sentence
+from pipelines.reporting.verdict import JUDGED
 from pipelines.steps.cache import STEPS
 from schemas.errors import ConflictError, NotFoundError
 
@@ -73,7 +73,7 @@ def results_of(report: Path) -> dict[str, Any]:
 def sentences_of(results: Mapping[str, Any]) -> list[str]:
     """Return the sentences on student and control; report and terminal show the same."""
     gains = read_gains(results["evaluate"])
-    return [sentence(name, gains[name]) for name in JUDGED if name in gains]
+    return [describe_gain(name, gains[name]) for name in JUDGED if name in gains]
 
 
 def format_block(results: Mapping[str, Any]) -> str:

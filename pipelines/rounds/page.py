@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from pipelines.labels.tables import Table
-from pipelines.reporting.charts import percent
+from pipelines.reporting.charts import format_percent
 from pipelines.reporting.markup import Markup, element
-from pipelines.reporting.page_parts import document, section, write_document
+from pipelines.reporting.rendering import document, section, write_document
 from pipelines.rounds.graph import draw_lineage
 from pipelines.rounds.report import RoundsReport
 from pipelines.rounds.results import RoundResults
+from pipelines.tables import Table
 
 
 def write_page(report: RoundsReport, path: Path) -> None:
@@ -75,7 +75,7 @@ def _facts(results: RoundResults) -> list[str]:
         f"{boxes['pseudo']:.2f} boxes per image with a box, gold {boxes['gold']:.2f}",
     ]
     decoys = compiled["decoy_false_share"]
-    facts.append("no decoys" if decoys is None else f"{percent(decoys)} of the decoys got a box")
+    facts.append("no decoys" if decoys is None else f"{format_percent(decoys)} of the decoys got a box")
     if "audit" not in results:
         facts.append("no audit: nobody reviewed these labels")
     elif results["audit"] is None or results["audit"]["precision"]["value"] is None:
@@ -83,8 +83,9 @@ def _facts(results: RoundResults) -> list[str]:
     else:
         precision = results["audit"]["precision"]
         facts.append(
-            f"audit: precision {percent(precision['value'])}, "
-            f"{percent(precision['low'])} to {percent(precision['high'])}, by {results['audit']['reviewer']}"
+            f"audit: precision {format_percent(precision['value'])}, "
+            f"{format_percent(precision['low'])} to {format_percent(precision['high'])}, "
+            f"by {results['audit']['reviewer']}"
         )
     return facts
 

@@ -32,7 +32,7 @@ Case = tuple[str, str, bool]  # text, root, whether gold says plural
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints one row a treebank and rule."""
+    """Print one row per treebank and rule."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, file in SETS.items():
         cases = list(phrases_with_gold(finder, options.treebanks / f"{file}.conllu.xz"))
         for rule, told in (("ours", _ours), ("final s", _final_s)):
-            rows.append([name, rule, *_scored(cases, told)])
+            rows.append([name, rule, *_score(cases, told)])
         wrong.update(f"{text} ({root})" for text, root, plural in cases if _ours(text, root) != plural)
     print(format_table(rows, ["treebank", "rule", "phrases", "plural", "right", "precision", "recall"]))
     for text, number in wrong.most_common(options.list):
@@ -86,7 +86,7 @@ def _final_s(text: str, root: str) -> bool:
     return text.lower().endswith("s")
 
 
-def _scored(cases: Sequence[Case], told: object) -> list[str]:
+def _score(cases: Sequence[Case], told: object) -> list[str]:
     pairs = np.array([(plural, told(text, root)) for text, root, plural in cases])  # type: ignore[operator]
     gold, said = pairs[:, 0], pairs[:, 1]
     right = gold == said

@@ -30,7 +30,7 @@ def boxless(row: Row, truth: Mapping[str, Any]) -> Row:
     noun out of detection prompts and the words out of the loss.
     """
     regions = [{**region, "fate": "ignore", "weight": 0.0} for region in row["regions"]]
-    phrases = _fated(row, set())
+    phrases = _set_fates(row, set())
     kept = next((n for n, region in enumerate(row["regions"]) if region["fate"] != "ignore"), None)
     if kept is not None:
         phrases.append({**phrases[regions[kept]["phrase"]], "fate": "positive"})
@@ -39,13 +39,13 @@ def boxless(row: Row, truth: Mapping[str, Any]) -> Row:
 
 
 def oracle(row: Row, truth: Mapping[str, Any]) -> Row:
-    """The true boxes of every phrase that names a thing; other phrases are unresolved, as the policy leaves them."""
+    """Give every phrase that names a thing its true boxes. Other phrases stay unresolved, as the policy leaves them."""
     regions = []
     for number, phrase in enumerate(row["phrases"]):
         for box in find_named_boxes(phrase, truth).tolist():
             regions.append(_region(number, box))
     held = {region["phrase"] for region in regions}
-    return {**row, "regions": regions, "phrases": _fated(row, held)}
+    return {**row, "regions": regions, "phrases": _set_fates(row, held)}
 
 
 def _region(phrase: int, box_xyxy_px: list[float]) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def _region(phrase: int, box_xyxy_px: list[float]) -> dict[str, Any]:
     return {"phrase": phrase, **sides, **belief}
 
 
-def _fated(row: Row, held: set[int]) -> list[dict[str, Any]]:
+def _set_fates(row: Row, held: set[int]) -> list[dict[str, Any]]:
     return [
         {**phrase, "fate": "positive" if number in held else "unresolved"}
         for number, phrase in enumerate(row["phrases"])

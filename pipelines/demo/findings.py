@@ -7,20 +7,20 @@ from collections.abc import Iterable
 from importlib.metadata import version
 
 from engine.views import open_view
-from pipelines.compile.evidence import open_evidence
-from pipelines.compile.rules import RULES
+from pipelines.compile.rules import rule_meanings
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.oracle import compute_precision_lines
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.results import Comparison, DemoResults, Evaluation, ReportPath
+from pipelines.labels.evidence import open_evidence
 from pipelines.labels.fates import is_kept
-from pipelines.labels.inspect import by_seed
+from pipelines.labels.inspect import draw_rows
 from pipelines.labels.photo import read_photo_bytes
 from pipelines.reporting.data import (
-    Example,
     ExampleBox,
     Histogram,
     Interval,
+    LabelledExample,
     LoopNumbers,
     ModelRow,
     NextCommand,
@@ -30,7 +30,7 @@ from pipelines.reporting.data import (
     TrainingCurve,
 )
 from pipelines.reporting.page import write_report
-from pipelines.reporting.verdict import JUDGED, sentence
+from pipelines.reporting.verdict import JUDGED, describe_gain
 from pipelines.steps.cache import StepCache
 from pipelines.steps.outputs import CompileOutput
 from pipelines.terminal.table import format_table
@@ -176,10 +176,10 @@ def read_gains(evaluated: Comparison) -> dict[str, Interval]:
 
 def pick_examples(
     view_rows: Iterable[ViewRow], evidence_rows: Iterable[EvidenceRow], seed: int
-) -> tuple[Example, ...]:
+) -> tuple[LabelledExample, ...]:
     """Pick images with at least one kept box by the seed, with the teacher's kept and dropped regions."""
     chosen = {
-        (row["unit"], row["index"]): row for row in by_seed(view_rows, EXAMPLES, seed, with_region=True)
+        (row["unit"], row["index"]): row for row in draw_rows(view_rows, EXAMPLES, seed, with_region=True)
     }
     return tuple(
         _make_example(row, chosen[name])
@@ -188,11 +188,11 @@ def pick_examples(
     )
 
 
-def _make_example(row: EvidenceRow, view_row: ViewRow) -> Example:
+def _make_example(row: EvidenceRow, view_row: ViewRow) -> LabelledExample:
     """Make an example. Kept boxes are the view's, which may be merged. Dropped ones are the rest of the evidence."""
     in_view = {_identify(region) for region in view_row["regions"]}
     dropped = (region for region in row["regions"] if _identify(region) not in in_view)
-    return Example(
+    return LabelledExample(
         image=read_photo_bytes(row),
         media_type="image/jpeg",
         width=row["width"],
@@ -240,7 +240,7 @@ def list_policy_steps(view: CompileOutput) -> tuple[PolicyStep, ...]:
     left = view["regions"]["regions_in"]
     steps = []
     dropped, ignored = view["regions"]["dropped"], view["regions"].get("ignored", {})
-    for rule in (rule for rule in RULES if rule in dropped or rule in ignored):
+    for rule in (rule for rule in rule_meanings() if rule in dropped or rule in ignored):
         left -= dropped.get(rule, 0) + ignored.get(rule, 0)
         to_ignore = f", {ignored[rule]:,} to ignore" if rule in ignored else ""
         setting = rule.replace("_", " ") + to_ignore
@@ -277,7 +277,7 @@ def format_summary(places: DemoLayout, results: DemoResults) -> str:
     gains = read_gains(results["evaluate"])
     lines = [
         format_table(rows, ["model", "AP", "AP head", "AP tail", "AP50 tail", "Recall@1"]),
-        *(f"student minus control: {sentence(name, gains[name])}" for name in JUDGED if name in gains),
+        *(f"student minus control: {describe_gain(name, gains[name])}" for name in JUDGED if name in gains),
         f"audit: precision {_percent(audit['value'])} [{_percent(audit['low'])}, {_percent(audit['high'])}] "
         f"of {results['audit']['population']} kept boxes, {results['audit']['reviewed']} reviewed",
         f"report: {places.report}",

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TypedDict
 
 from pipelines.audit.report import Truth, truth_of_rows
-from pipelines.audit.statistics import interval
 from pipelines.demo.world.lexicon import HEAD_NOUNS, TAIL_NOUNS
 from pipelines.demo.world.web import TruthPhrase, read_truth
+from pipelines.quality.intervals import estimate_share
 from pipelines.reporting.data import Interval, ThresholdLine, ThresholdPoint
 from schemas.boxes import Boxes, as_boxes, iou
 from schemas.rows import EvidenceRow, PhraseRow, RegionRow
@@ -110,7 +110,7 @@ def _compute_points(judged: list[tuple[float, bool]]) -> tuple[ThresholdPoint, .
     for threshold in THRESHOLDS:
         kept = [right for score, right in judged if score >= threshold]
         if kept:
-            estimate = interval(sum(kept) / len(kept), len(kept))
+            estimate = estimate_share(sum(kept) / len(kept), len(kept))
             points.append(
                 ThresholdPoint(
                     threshold=threshold,

@@ -158,13 +158,13 @@ class _DemoSteps:
 
     def audit(self) -> AuditOutput:
         """Draw a seeded, stratified sample, and review it with a program that knows the truth (recorded as such)."""
-        from pipelines.audit.commands import open_audit, report_audit, stand_in_audit
+        from pipelines.audit.commands import open_audit, report_audit, run_oracle_audit
         from pipelines.demo.oracle import GROUPS, load_web_truth
 
         _delete(self.places.audit)
         recipe, folder = self.recipe, self.places.audit
         open_audit(self.places.view, folder, n=recipe.audit_regions, seed=recipe.seed, groups=GROUPS)
-        stand_in_audit(folder, load_web_truth(self.places.world.web_truth))
+        run_oracle_audit(folder, load_web_truth(self.places.world.web_truth))
         return cast(AuditOutput, report_audit(folder, view=self.places.view).data())
 
 

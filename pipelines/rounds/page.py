@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from pipelines.labels.tables import Table
-from pipelines.reporting.charts import percent
+from pipelines.reporting.charts import format_percent
 from pipelines.reporting.markup import Markup, element
-from pipelines.reporting.page_parts import document, section, write_document
+from pipelines.reporting.rendering import document, section, write_document
 from pipelines.rounds.graph import draw_lineage
 from pipelines.rounds.report import RoundsReport
 from pipelines.rounds.results import RoundResults
+from pipelines.tables import Table
 
 
 def write_page(report: RoundsReport, path: Path) -> None:
@@ -75,7 +75,7 @@ def _facts(results: RoundResults) -> list[str]:
         f"{boxes['pseudo']:.2f} boxes per image with a box, gold {boxes['gold']:.2f}",
     ]
     decoys = compiled["decoy_false_share"]
-    facts.append("no decoys" if decoys is None else f"{percent(decoys)} of the decoys got a box")
+    facts.append("no decoys" if decoys is None else f"{format_percent(decoys)} of the decoys got a box")
     facts.append(_describe_audit(results))
     return facts
 
@@ -90,7 +90,8 @@ def _describe_audit(results: RoundResults) -> str:
     value, low, high = precision["value"], precision["low"], precision["high"]
     if value is None or low is None or high is None:
         return "the audit has no verdict yet"
-    return f"audit: precision {percent(value)}, {percent(low)} to {percent(high)}, by {audit['reviewer']}"
+    interval = f"{format_percent(low)} to {format_percent(high)}"
+    return f"audit: precision {format_percent(value)}, {interval}, by {audit['reviewer']}"
 
 
 def _digests(report: RoundsReport) -> Markup:

@@ -6,11 +6,11 @@ from typing import Any, cast
 
 from pydantic import Field
 
-from pipelines.labels.tables import Report, Table
 from pipelines.rounds.lineage import Lineage
 from pipelines.rounds.measure import MODELS
 from pipelines.rounds.results import RoundResults
 from pipelines.rounds.stop_rules import StopReason
+from pipelines.tables import Report, Table
 
 
 class RoundsReport(Report):

@@ -228,7 +228,7 @@ def test_other_data_under_the_same_name_is_read_again(
 def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(
     rounds_config: Build, little_world: World
 ) -> None:
-    from pipelines.audit.commands import stand_in_audit
+    from pipelines.audit.commands import run_oracle_audit
     from pipelines.demo.oracle import load_web_truth
 
     config = rounds_config(audit={"n": 5, "min_precision": 0.0})
@@ -236,7 +236,7 @@ def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(
     assert [stop.brake for stop in waiting.stops] == ["audit"] and "train" not in waiting.rounds[0]
 
     (folder,) = Path(config.out).glob("round-1/audit-*")
-    stand_in_audit(folder, load_web_truth(little_world.web_truth))
+    run_oracle_audit(folder, load_web_truth(little_world.web_truth))
 
     assert run(config).finished == 1
     card = Path(config.out) / "round-1/student/model/README.md"

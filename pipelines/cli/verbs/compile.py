@@ -38,7 +38,7 @@ def compile_evidence(
     files.
     """
     from pipelines.compile.policy import Policy
-    from pipelines.compile.run import compile_view, continued_policy
+    from pipelines.compile.run import compile_view, inherit_stored_fields
     from pipelines.config import load_settings
 
     if materialize not in (None, "webdataset"):
@@ -46,7 +46,7 @@ def compile_evidence(
     rules = load_settings(policy, Policy, overrides)
     _check_view(to, materialize is not None, overwrite)
     if not overwrite:
-        rules = continued_policy(rules, to, print_message)
+        rules = inherit_stored_fields(rules, to, print_message)
     report = compile_view(evidence, rules, to, progress=ProgressPrinter(), overwrite=overwrite)
     data, text = report.data(), report.text()
     if materialize:

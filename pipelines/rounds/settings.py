@@ -38,7 +38,7 @@ class LabelSettings(Settings):
     phrases: PhraseSettings = Field(default_factory=PhraseSettings)
     evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
     decoys: DecoySettings = Field(
-        DecoySettings(), description="absent nouns that the teacher is also asked for"
+        DecoySettings(), description="absent nouns for which the teacher is also queried"
     )
     run: RunSettings = Field(default_factory=RunSettings)
 

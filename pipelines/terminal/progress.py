@@ -1,4 +1,4 @@
-"""Progress of long work on stderr. Written by hand: docs/decisions says why not with `rich`."""
+"""Print the progress of long work on stderr. docs/decisions/0010 says why not with `rich`."""
 
 from __future__ import annotations
 

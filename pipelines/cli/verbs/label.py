@@ -119,7 +119,7 @@ def label(
     log_format: str | None = LOG,
     as_json: bool = JSON,
 ) -> None:
-    """Label the shards of a job. Run the same command again to continue.
+    """Label the shards of a job. Run the same command again to continue an interrupted run.
 
     Exit 3 when units failed, or when more samples were rejected than run.max_rejected allows.
     """

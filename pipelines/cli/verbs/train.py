@@ -34,7 +34,7 @@ def train(
     ] = None,
     as_json: bool = JSON,
 ) -> None:
-    """Train a student on gold and views. Run the same command again to continue from the last checkpoint.
+    """Train a student on gold and views. Run the same command again to continue an interrupted run.
 
     The first Ctrl-C or SIGTERM writes a checkpoint after the current step and exits with 130. The second one stops at
     once.

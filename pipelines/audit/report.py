@@ -12,7 +12,6 @@ from typing import Any
 
 from pipelines.audit.sample import AuditSample, SampledRegion
 from pipelines.audit.statistics import (
-    Estimate,
     StratumCounts,
     assume_skips,
     estimate_missing_reviews,
@@ -20,6 +19,7 @@ from pipelines.audit.statistics import (
     estimate_stratum,
 )
 from pipelines.audit.verdicts import Verdict, Verdicts
+from pipelines.quality.intervals import Estimate
 from schemas.boxes import as_boxes, iou
 from schemas.errors import ConflictError
 

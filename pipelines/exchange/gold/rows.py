@@ -96,7 +96,7 @@ class RowBuilder:
         phrases: Sequence[GoldPhrase],
         *,
         dropped: Iterable[DroppedSpan] = (),
-        meta: Mapping[str, JsonValue] | None = None,
+        meta: Mapping[str, object] | None = None,
         source_url: str | None = None,
         license: str | None = None,
     ) -> ViewRow:

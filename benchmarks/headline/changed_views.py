@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.views import open_view, write_view
-from pipelines.demo.oracle import SIDES, find_named_boxes, read_truth_rows
+from pipelines.demo.oracle import find_named_boxes, read_truth_rows
 
 Row = dict[str, Any]
 Change = Callable[[Row, Mapping[str, Any]], Row]
@@ -49,7 +49,7 @@ def oracle(row: Row, truth: Mapping[str, Any]) -> Row:
 
 
 def _region(phrase: int, box_xyxy_px: list[float]) -> dict[str, Any]:
-    sides = dict(zip(SIDES, box_xyxy_px, strict=True))
+    sides = dict(zip(("x0", "y0", "x1", "y1"), box_xyxy_px, strict=True))
     belief = {"score": 1.0, "pass_index": 0, "weight": 1.0, "fate": "positive", "origin": "human"}
     return {"phrase": phrase, **sides, **belief}
 

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipelines.rounds.results import LabelResult, RoundResults, ViewResult
-from pipelines.rounds.settings import RoundsConfig
+from pipelines.rounds.settings import ARMS, RoundsConfig
 from pipelines.steps.outputs import TrainOutput
 from schemas.records import Record
 
@@ -72,7 +72,8 @@ def _add_round(graph: _Graph, config: RoundsConfig, number: int, teacher: str, r
     _add_labels(graph, number, teacher, results["label"], results["compile"])
     if "train" not in results:
         return teacher
-    trained = {name: _add_model(graph, number, name, report) for name, report in results["train"].items()}
+    reports = results["train"]
+    trained = {name: _add_model(graph, number, name, reports[name]) for name in ARMS}
     if "promote" not in results or not config.average:
         return trained["student"]
     averaged, sources = _weights(results["promote"]["files"]), (trained["student"], teacher)

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipelines.rounds.layout import RoundLayout
 from pipelines.rounds.results import Evaluation, EvaluationResult, Gain
 from pipelines.rounds.settings import Measure, RoundsConfig, Suite
+from pipelines.terminal.progress import prefix_progress
 from schemas.progress import ProgressCallback
 
 MODELS = ("teacher", "control", "student")
@@ -33,9 +34,7 @@ def measure_models(
                 protocol=suite.protocol,
                 bootstrap=config.draws,
                 results_to=target,
-                progress=lambda label, done, total, at=f"{suite.name}, {name}": progress(
-                    f"{at}: {label}", done, total
-                ),
+                progress=prefix_progress(progress, f"{suite.name}, {name}"),
             ).data()
     return {"suites": found, "gain": compute_gain(config, places, found)}
 

@@ -76,18 +76,22 @@ def _facts(results: RoundResults) -> list[str]:
     ]
     decoys = compiled["decoy_false_share"]
     facts.append("no decoys" if decoys is None else f"{format_percent(decoys)} of the decoys got a box")
-    if "audit" not in results:
-        facts.append("no audit: nobody reviewed these labels")
-    elif results["audit"] is None or results["audit"]["precision"]["value"] is None:
-        facts.append("the audit has no verdict yet")
-    else:
-        precision = results["audit"]["precision"]
-        facts.append(
-            f"audit: precision {format_percent(precision['value'])}, "
-            f"{format_percent(precision['low'])} to {format_percent(precision['high'])}, "
-            f"by {results['audit']['reviewer']}"
-        )
+    facts.append(_describe_audit(results))
     return facts
+
+
+def _describe_audit(results: RoundResults) -> str:
+    if "audit" not in results:
+        return "no audit: nobody reviewed these labels"
+    audit = results["audit"]
+    if audit is None:
+        return "the audit has no verdict yet"
+    precision = audit["precision"]
+    value, low, high = precision["value"], precision["low"], precision["high"]
+    if value is None or low is None or high is None:
+        return "the audit has no verdict yet"
+    interval = f"{format_percent(low)} to {format_percent(high)}"
+    return f"audit: precision {format_percent(value)}, {interval}, by {audit['reviewer']}"
 
 
 def _digests(report: RoundsReport) -> Markup:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from pipelines.label.summary import LabelSummary
-from pipelines.rounds.settings import Arm
-from pipelines.steps.outputs import AuditOutput, CompileOutput, TrainOutput
+from pipelines.steps.outputs import AuditOutput, CompileOutput, TrainedPair
 
 Evaluation = Mapping[str, Any]
 """The JSON of `evaluate`: its keys are names of numbers and groups."""
@@ -61,7 +60,7 @@ class RoundResults(TypedDict, total=False):
     label: LabelResult
     compile: ViewResult
     audit: AuditOutput | None
-    train: dict[Arm, TrainOutput]
+    train: TrainedPair
     evaluate: EvaluationResult
     promote: Promotion
     target: dict[str, float | None]

@@ -27,7 +27,7 @@ from pipelines.rounds.results import (
     RoundResults,
     ViewResult,
 )
-from pipelines.rounds.settings import Arm, RoundsConfig
+from pipelines.rounds.settings import ARMS, Arm, RoundsConfig
 from pipelines.rounds.stop_rules import (
     StopReason,
     judge_audit,
@@ -36,13 +36,12 @@ from pipelines.rounds.stop_rules import (
     judge_view,
 )
 from pipelines.steps.cache import Result, StepCache
-from pipelines.steps.outputs import AuditOutput, TrainOutput
+from pipelines.steps.outputs import AuditOutput, TrainedPair
 from schemas.errors import GroundswellError, NotFoundError
 from schemas.progress import ProgressCallback
 from student.settings.train import TrainSettings
 from teacher.labelers.glip_digest import model_files
 
-ARMS: tuple[Arm, Arm] = ("student", "control")
 STEPS = ("label", "compile", "train", "evaluate", "promote")
 
 
@@ -204,12 +203,13 @@ class Round:
         self.results["audit"] = findings
         return judge_audit(gate, findings, str(folder))
 
-    def _train(self) -> dict[Arm, TrainOutput]:
+    def _train(self) -> TrainedPair:
         from pipelines.terminal.interrupt import drain_training_on_signal
         from student.training.train import train
 
         with drain_training_on_signal() as stop:
-            return {name: cast(TrainOutput, train(self.training(name), self.progress, stop)) for name in ARMS}
+            reports = {name: train(self.training(name), self.progress, stop) for name in ARMS}
+        return cast(TrainedPair, reports)
 
     def _write_card(self) -> None:
         """Write the student's card with the view's audit and the student's own numbers, not those of an average.

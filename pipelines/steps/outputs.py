@@ -27,6 +27,13 @@ class TrainOutput(TypedDict):
     streams: list[StreamOutput]
 
 
+class TrainedPair(TypedDict):
+    """The reports of student and control."""
+
+    student: TrainOutput
+    control: TrainOutput
+
+
 class RegionTotals(TypedDict):
     """Regions of the evidence by what a policy did with them. `dropped` and `ignored` are by rule."""
 
@@ -56,6 +63,7 @@ class CompileOutput(TypedDict):
     regions: RegionTotals
     scores: ScoreCounts
     gold: NotRequired[dict[str, str]]
+    decoys: NotRequired[dict[str, object] | None]
 
 
 class IntervalOutput(TypedDict):

@@ -27,7 +27,7 @@ from benchmarks.inputs import existing_file
 from pipelines.demo.findings import format_summary, read_gains
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.run import TITLES
-from pipelines.reporting.verdict import JUDGED
+from pipelines.reporting.verdict import JUDGED, describe_gain
 from pipelines.steps.cache import STEPS
 from schemas.errors import ConflictError, NotFoundError
 

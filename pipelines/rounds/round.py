@@ -20,6 +20,7 @@ from pipelines.rounds.input_digests import (
 from pipelines.rounds.layout import RoundLayout
 from pipelines.rounds.measure import get_number, measure_models
 from pipelines.rounds.results import (
+    BoxesPerImage,
     EvaluationResult,
     LabelResult,
     Promotion,

@@ -19,7 +19,7 @@ import torch
 
 from teacher.models.glip import GlipConfig, GlipForGrounding, GlipProcessor, tiny_world
 from teacher.models.glip.checkpoint.official_keys import our_key
-from teacher.models.glip.modeling import GlipGroundingOutput
+from teacher.models.glip.outputs import GlipGroundingOutput
 from teacher.models.glip.tokenizers.word import word_tokenizer
 
 torch.set_num_threads(1)

@@ -11,8 +11,8 @@ from schemas.errors import EmptyPhrase
 from teacher.models.glip import GlipProcessor
 from teacher.models.glip.anchors import grid_anchors
 from teacher.models.glip.box_coder import pairwise_iou
-from teacher.models.glip.modeling import GlipGroundingOutput
 from teacher.models.glip.nms import nms, nms_per_label, plain_nms
+from teacher.models.glip.outputs import GlipGroundingOutput
 
 SHAPES = ((4, 4), (2, 2), (1, 1))
 LOCATIONS = 21

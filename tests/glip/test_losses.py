@@ -11,7 +11,7 @@ from teacher.models.glip import GlipConfig
 from teacher.models.glip.anchors import grid_anchors
 from teacher.models.glip.assigner import assign
 from teacher.models.glip.losses import centerness, focal_loss, grounding_losses
-from teacher.models.glip.modeling import GlipGroundingOutput
+from teacher.models.glip.outputs import GlipGroundingOutput
 
 SHAPES = ((4, 4), (2, 2), (1, 1))
 SIZES = [16, 4, 1]

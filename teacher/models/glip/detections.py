@@ -15,8 +15,8 @@ from torch import Tensor
 
 from schemas.errors import EmptyPhrase
 from teacher.models.glip.box_coder import decode
-from teacher.models.glip.modeling import GlipGroundingOutput
 from teacher.models.glip.nms import nms_per_label
+from teacher.models.glip.outputs import GlipGroundingOutput
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ the weights say.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -18,9 +18,7 @@ from torch.nn import functional as F
 from teacher.models.glip.assigner import UNASSIGNED, assign
 from teacher.models.glip.box_coder import centres_and_sizes, decode, generalized_iou
 from teacher.models.glip.config import GlipConfig
-
-if TYPE_CHECKING:
-    from teacher.models.glip.modeling import GlipGroundingOutput
+from teacher.models.glip.outputs import GlipGroundingOutput
 
 
 class ImageLabels(TypedDict):

@@ -7,7 +7,6 @@ tokens and their mask enters the forward pass.
 # B images, N locations of all levels, T tokens, C image width, D text width
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +14,6 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
 
 from schemas.errors import ConfigError
 from teacher.models.glip.anchors import grid_anchors
@@ -31,27 +29,7 @@ from teacher.models.glip.layers.prompt_offset import PromptOffset
 from teacher.models.glip.layers.swin import RelativePositionBias, Swin
 from teacher.models.glip.layers.text_encoder import TextEncoder, TextLayer, padding_bias
 from teacher.models.glip.losses import ImageLabels, grounding_losses
-
-
-@dataclass
-class GlipModelOutput(ModelOutput):
-    """Features after the tower: `levels` [B, C, H_l, W_l] finest first, `text` [B, T, D]."""
-
-    levels: tuple[Tensor, ...] | None = None
-    text: Tensor | None = None
-
-
-@dataclass
-class GlipGroundingOutput(ModelOutput):
-    """N counts the levels P3, P4, ... of the padded image, rows, then columns; T is the width of `input_ids`."""
-
-    loss: Tensor | None = None  # scalar, sum of loss_dict; only with labels
-    loss_dict: dict[str, Tensor] | None = None
-    token_logits: Tensor | None = None  # [B, N, T], before sigmoid
-    box_deltas: Tensor | None = None  # [B, N, 4], after the level scale; see box_coder.decode
-    centerness_logits: Tensor | None = None  # [B, N]
-    anchors: Tensor | None = None  # [N, 4] xyxy in inclusive pixels of the padded image
-    level_shapes: tuple[tuple[int, int], ...] | None = None  # rows, columns
+from teacher.models.glip.outputs import GlipGroundingOutput, GlipModelOutput
 
 
 def _check_complete(folder: str, facts: dict[str, Any], is_whole: bool) -> None:

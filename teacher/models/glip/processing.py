@@ -19,7 +19,7 @@ from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from schemas.errors import EmptyPhrase
 from teacher.models.glip.detections import DetectionRules, detect
-from teacher.models.glip.modeling import GlipGroundingOutput
+from teacher.models.glip.outputs import GlipGroundingOutput
 
 Span = tuple[int, int]
 Size = tuple[int, int]  # height, width

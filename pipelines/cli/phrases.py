@@ -14,6 +14,8 @@ import typer
 from engine.reading.captions import MAX_BYTES
 from pipelines.cli.shell import JSON, example, give, verb
 from schemas.errors import ConfigError, NotFound
+from teacher import build
+from teacher.phrases.chunkers.registry import CHUNKERS
 
 if TYPE_CHECKING:
     from schemas.labeler import FoundPhrases
@@ -41,7 +43,9 @@ def phrases(
     pipeline: Annotated[
         str, typer.Option(help="bundled, lexicon, or a spaCy model by name or path.")
     ] = "bundled",
-    chunker: Annotated[str, typer.Option(help="noun_chunks, pos_grammar or ngrams.")] = "noun_chunks",
+    chunker: Annotated[
+        str, typer.Option(help=f"{', '.join(CHUNKERS.names())}, or module:attribute of your own.")
+    ] = "noun_chunks",
     expressions: Annotated[bool, typer.Option("--expressions", help="Also referring expressions.")] = False,
     partitives: Annotated[str, typer.Option(help="`a group of people`: inner or whole.")] = "inner",
     language: Annotated[
@@ -90,11 +94,12 @@ def _found(
         return
     from engine.executors.ray_phrases import found_in_order
     from engine.task import Factory
-    from teacher.build import finder_digest
 
     plain = settings.model_dump(mode="json")
     factory = Factory(
-        factory="teacher.build:finder", arguments={"settings": plain}, digest=finder_digest(plain)
+        factory=f"{build.__name__}:{build.finder.__name__}",
+        arguments={"settings": plain},
+        digest=build.finder_digest(plain),
     )
     yield from found_in_order(factory, batches, actors)
 
@@ -145,7 +150,7 @@ def _budget(teacher: Path | None, tokens: int) -> Budget:
 
     if teacher is None:
         return word_budget(tokens)
-    from teacher.labelers.glip_digest import model_files
+    from teacher.labelers.glip_settings import model_files
     from teacher.models.glip import GlipProcessor
 
     if "processor_config.json" not in model_files(teacher):

@@ -154,23 +154,12 @@ def _explain(error: ValidationError, path: Path, tree: Any, model: type[BaseMode
     problems = error.errors(include_url=False)
     # a misspelt field is also a missing one: the misspelling is what the user can see
     first, *others = sorted(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    location = [part for part in first["loc"] if not _is_tag(part, tree)]
+    location = list(first["loc"])
     name = ".".join(str(part) for part in location)
     message = f"{name or 'as a whole'}: {_sentence(first, location, model)}"
     if others:
         message += f" (and {len(others)} more)"
     return message, f"{path}:{_place(tree, location)}"
-
-
-def _is_tag(part: Any, tree: Any) -> bool:
-    """Pydantic puts the tag of a tagged union into the location; it is no key of the file."""
-    return isinstance(part, str) and part in {"detector", "glip"} and not _holds_key(tree, part)
-
-
-def _holds_key(tree: Any, key: str) -> bool:
-    if isinstance(tree, dict):
-        return key in tree or any(_holds_key(item, key) for item in tree.values())
-    return False
 
 
 def _sentence(problem: Any, location: list[Any], model: type[BaseModel]) -> str:

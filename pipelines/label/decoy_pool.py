@@ -72,7 +72,7 @@ def plan_decoys(
     """
     if not job.decoys.share:
         return None
-    if not factories.takes_decoys:
+    if not factories.takes_decoys(job):
         raise ConfigError(
             f"decoys: the teacher {factories.labeler} cannot be asked for them; set decoys.share: 0"
         )

@@ -16,7 +16,9 @@ from engine.storage.filesystems import absolute_url
 from pipelines.label.plan.prices import PriceSettings
 from schemas.digests import digest_of
 from schemas.settings import EvidenceSettings, Settings
-from teacher.settings import DecoySettings, PhraseSettings, TeacherSettings
+from teacher.phrases.chunkers.registry import CHUNKERS
+from teacher.registry import AnyTeacherSettings
+from teacher.settings import DecoySettings, PhraseSettings
 
 
 class JobConfig(Settings):
@@ -24,7 +26,7 @@ class JobConfig(Settings):
 
     input: InputSettings = Field(description="which shards, and how samples are read from them")
     phrases: PhraseSettings = Field(PhraseSettings(), description="how noun phrases are found")
-    teacher: TeacherSettings = Field(description="who labels: {kind: detector|glip, model: ...}")
+    teacher: AnyTeacherSettings = Field(description="who labels: {kind: detector|glip, model: ...}")
     evidence: EvidenceSettings = Field(EvidenceSettings(), description="what is kept as evidence")
     decoys: DecoySettings = Field(DecoySettings(), description="nouns believed absent that are asked, too")
     output: OutputSettings = Field(description="where the evidence is written")
@@ -33,8 +35,10 @@ class JobConfig(Settings):
 
     @model_validator(mode="after")
     def _given_phrases_have_spans(self) -> JobConfig:
-        if self.phrases.chunker == "given" and self.input.spans is None:
-            raise ValueError("phrases.chunker given takes spans of the input alone; name them by input.spans")
+        if not CHUNKERS.load(self.phrases.chunker).uses_text and self.input.spans is None:
+            raise ValueError(
+                f"phrases.chunker {self.phrases.chunker} takes spans of the input alone; name them by input.spans"
+            )
         return self
 
     def identity(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from engine.ledger.evidence import read_evidence
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.storage.store import Store
 from schemas.errors import NotFound
-from teacher.settings import GlipSettings, TeacherSettings
+from teacher.registry import TeacherSettings
 
 log = logging.getLogger(__name__)
 # A snapshot may name millions of units; so many, spread evenly, are read.
@@ -26,7 +26,7 @@ def seen_in_training(store: Store, teacher: TeacherSettings) -> dict[str, Any]:
     """
     from student.data.trained_images import FILE, prefixes, read_trained
 
-    if not isinstance(teacher, GlipSettings) or not (Path(teacher.model) / FILE).exists():
+    if not (Path(teacher.model) / FILE).exists():
         return {}
     known, images, rows = read_trained(Path(teacher.model)), 0, 0
     try:

@@ -20,7 +20,8 @@ from pipelines.rounds.stop_rules import Stop, after_audit, after_compile, after_
 from pipelines.steps.cache import Journal
 from schemas.errors import GroundswellError, NotFound
 from student.settings.train import TrainSettings
-from teacher.labelers.glip_digest import model_files
+from teacher.labelers.glip_settings import model_files
+from teacher.registry import recognize_model
 
 Progress = Callable[[str, int, int], None]
 STEPS = ("label", "compile", "train", "evaluate", "promote")
@@ -120,7 +121,8 @@ class Round:
     def job(self) -> JobConfig:
         """The round's labelling job."""
         values = self.config.label.model_dump(mode="json", exclude_unset=True)
-        teacher, output = {"kind": "glip", "model": str(self.teacher)}, {"url": self.places.evidence}
+        kind, _ = recognize_model(self.teacher)
+        teacher, output = {"kind": kind, "model": str(self.teacher)}, {"url": self.places.evidence}
         return JobConfig.model_validate({**values, "teacher": teacher, "output": output})
 
     def _label(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pipelines.rounds.settings import RoundsConfig
 from pipelines.rounds.stop_rules import Stop
 from pipelines.steps.cache import Journal, refuse_foreign
 from schemas.errors import Conflict, NotFound
-from teacher.labelers.glip_digest import model_files
+from teacher.labelers.glip_settings import model_files
 
 
 class RoundsReport(Report):

@@ -73,7 +73,7 @@ def caption_nouns(caption: str, heads: Iterable[str]) -> set[str]:
         parts = match.group().split("-")
         found.add(match.group())
         words += parts
-    singular = [lexicon.bundled().singular(word) for word in words]
+    singular = [lexicon.singularize(word) for word in words]
     found.update(words, singular)
     found.update(f"{first} {last}" for first, last in zip(words, singular[1:]))
     return found
@@ -88,7 +88,7 @@ def decoys_digest(settings: DecoySettings, pool_digest: str) -> str:
             "share": settings.share,
             "per_image": settings.per_image,
             "nouns": nouns.digest(),
-            "lexicon": lexicon.digest(),
+            "lexicon": lexicon.lexicon_digest(),
         }
     )
 

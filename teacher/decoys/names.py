@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 
-from teacher.phrases.tagging import lexicon
+from teacher.phrases.tagging.lexicon import singularize
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -18,5 +18,5 @@ def names_of(noun: str) -> tuple[str, ...]:
     of relations knows.
     """
     *before, last = noun.split(" ")
-    head = lexicon.bundled().singular(last)
+    head = singularize(last)
     return tuple(dict.fromkeys((noun, " ".join((*before, head)), head)))

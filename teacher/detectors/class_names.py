@@ -9,12 +9,8 @@ import functools
 import re
 from collections.abc import Sequence
 
-from teacher.phrases.tagging.lexicon import bundled
-
-
-def _word_set(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
+from teacher.phrases.tagging.lexicon import load_lexicon, singularize
+from teacher.phrases.text.word_set import word_set
 
 SYNONYMS: dict[str, str] = {
     "person": """people man woman boy girl child kid baby toddler infant lady gentleman guy adult teenager teen youth
@@ -102,18 +98,18 @@ MISLEADING = (
     "crab cake",
 )
 # Before "of", these count what follows and name nothing themselves: "a group of people", "one of the dogs".
-_QUANTITIES = _word_set(
+_QUANTITIES = word_set(
     """group pair couple bunch set lot number row stack pile collection handful dozen hundred thousand flock herd pack
     crowd team swarm cluster array assortment variety majority plenty piece slice kind type sort one two three four
     five some many most all each both several few half"""
 )
 # The head noun is over before these.
-_AFTER_HEAD = _word_set(
+_AFTER_HEAD = word_set(
     """of in on at by with without from to into onto for over under behind beside near between among around across along
     against above below beneath inside outside through that which who whose while is are next"""
 )
 # A noun phrase begins with these.
-_BEGIN_NOUN = _word_set(
+_BEGIN_NOUN = word_set(
     "a an the this that these those his her its their my our some several one two three four five six"
 )
 _JOINING = frozenset(("and", "or"))  # they part two nouns, and join two adjectives: "a black and white cat"
@@ -157,7 +153,7 @@ class ClassNames:
             return self._index[name]
         if root and _is_participle(words[head]):  # a clause, or a misread one: "a man is riding a horse"
             return self.index_of(phrase)
-        if words[head + 1 : head + 2] == ["of"] and _singular(words[head]) in _QUANTITIES:
+        if words[head + 1 : head + 2] == ["of"] and singularize(words[head]) in _QUANTITIES:
             return self.index_of(" ".join(words[head + 2 :]))
         return None
 
@@ -221,7 +217,7 @@ def _key(text: str) -> tuple[str, ...]:
 
 
 def _key_of(words: Sequence[str]) -> tuple[str, ...]:
-    return (*words[:-1], _singular(words[-1])) if words else ()
+    return (*words[:-1], singularize(words[-1])) if words else ()
 
 
 def _place_of(root: Sequence[str], words: Sequence[str]) -> int | None:
@@ -235,14 +231,9 @@ def _place_of(root: Sequence[str], words: Sequence[str]) -> int | None:
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _singular(word: str) -> str:
-    return bundled().singular(word)
-
-
-@functools.lru_cache(maxsize=1 << 16)
 def _is_noun(word: str) -> bool:
     """Whether a word can be a noun and is not mostly an adjective, a number or a determiner."""
-    can_be_noun = any(tag.startswith("NN") for tag in bundled().tags(word))
+    can_be_noun = any(tag.startswith("NN") for tag in load_lexicon().score_tags(word))
     return can_be_noun and not _likely_tag(word).startswith(("JJ", "CD", "DT", "PDT"))
 
 
@@ -257,18 +248,18 @@ def _is_only_noun(words: Sequence[str]) -> bool:
 
 
 def _is_plural(word: str) -> bool:
-    return _singular(word) != word or _likely_tag(word) == "NNS"
+    return singularize(word) != word or _likely_tag(word) == "NNS"
 
 
 @functools.lru_cache(maxsize=1 << 16)
 def _is_participle(word: str) -> bool:
     """Whether a word is a form in -ing or -ed; a short one may be another word (`red`, `wing`)."""
-    known = not _PARTICIPLES.isdisjoint(bundled().tags(word))
+    known = not _PARTICIPLES.isdisjoint(load_lexicon().score_tags(word))
     return word.endswith(("ing", "ed")) and (known or len(word) > 6)
 
 
 @functools.lru_cache(maxsize=1 << 16)
 def _likely_tag(word: str) -> str:
     """Return the Penn tag that the word lists find most likely for a word that stands alone."""
-    scores = bundled().tags(word)
+    scores = load_lexicon().score_tags(word)
     return max(sorted(scores), key=lambda tag: scores[tag])

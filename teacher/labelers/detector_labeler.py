@@ -7,26 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from schemas.digests import digest_of, sha256_hex
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError
 from schemas.labeler import Prepared
 from schemas.records import Phrase, Region, Sample
+from teacher.detectors.class_names import ClassNames
 from teacher.detectors.coco_classes import COCO_CLASSES
 from teacher.detectors.metadata_names import first_difference, metadata_names
 from teacher.detectors.yolox import Detections, Letterboxed, Yolox, model_facts
-from teacher.labelers.class_names import MISLEADING, SYNONYMS, ClassNames
-from teacher.phrases.tagging import lexicon
-from teacher.settings import DetectorSettings
+from teacher.labelers.detector_settings import DetectorSettings, detector_digest
 
 NO_CLASS = "PH_NO_CLASS"
-METHOD_VERSION = 1
-"""To be raised when a change of code changes regions: it is part of the digest."""
-LONG_PHRASES_VERSION = 2
-"""The same for jobs with phrases that go on behind their head noun: 1 took their last word, 2 takes their head."""
 _LONG = ("expression", "given")
 
 
@@ -45,11 +38,11 @@ class DetectorLabeler:
     score_kind = "detector.class_score*objectness"
 
     def __init__(
-        self, settings: DetectorSettings, batch_size: int, min_score: float, long_phrases: bool = False
+        self, settings: DetectorSettings, batch_size: int, min_score: float, has_long_phrases: bool = False
     ) -> None:
         """Open the model.
 
-        long_phrases: whether the job asks for expressions or given spans; changes the digest and nothing else
+        has_long_phrases: whether the job asks for expressions or given spans; changes the digest and nothing else
         raises: ConfigError without `classes` for a model whose metadata names other classes than COCO's
         """
         names = settings.classes or COCO_CLASSES
@@ -59,7 +52,7 @@ class DetectorLabeler:
         self._names = ClassNames(names)
         self._min_score = min_score
         self.batch_size = batch_size
-        self.digest = detector_digest(settings, long_phrases)
+        self.digest = detector_digest(settings, has_long_phrases)
 
     def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
         """The letterboxed image and the classes that the phrases name."""
@@ -122,27 +115,6 @@ def _check_coco_names(model: str) -> None:
             f"detector {model}: class {other} is {own} by {source} and {coco} among COCO's {len(COCO_CLASSES)}, which "
             f"are taken without teacher.classes; {remedy}"
         )
-
-
-def detector_digest(settings: DetectorSettings, long_phrases: bool = False) -> str:
-    """Covers the weights, the classes, synonyms, singular forms and the suppression; not where the file lies.
-
-    long_phrases: whether the job asks for expressions or given spans, whose class was once that of their last word
-    """
-    if not Path(settings.model).is_file():
-        raise NotFound(f"detector {settings.model}: no such file; teacher.model is the path of an .onnx file")
-    return digest_of(
-        {
-            "kind": settings.kind,
-            "method": LONG_PHRASES_VERSION if long_phrases else METHOD_VERSION,
-            "weights": sha256_hex(Path(settings.model).read_bytes()),
-            "classes": list(settings.classes or COCO_CLASSES),
-            "synonyms": SYNONYMS,
-            "misleading": sorted(MISLEADING),
-            "lexicon": lexicon.digest(),  # singular forms of the phrases' last words
-            "nms_iou": settings.nms_iou,
-        }
-    )
 
 
 def _region(found: Detections, n: int, phrase: int, pass_index: int) -> Region:

@@ -19,12 +19,11 @@ from schemas.errors import ConfigError, EmptyPhrase, EnvironmentProblem, OutOfMe
 from schemas.labeler import Prepared
 from schemas.records import Region, Sample
 from teacher.grounding.regions import regions_of
-from teacher.labelers.glip_digest import glip_digest
+from teacher.labelers.glip_settings import GlipSettings, glip_digest
 from teacher.models.glip import GlipForGrounding
 from teacher.models.glip.checkpoint.directory import read_directory
-from teacher.models.glip.modeling import GlipGroundingOutput
+from teacher.models.glip.outputs import GlipGroundingOutput
 from teacher.prompts.packing import AskedSpan, Budget, Prompt, PromptPlan, pack, pack_decoys
-from teacher.settings import GlipSettings
 
 # The engine suppresses per phrase and caps; here every candidate goes on to it.
 NO_SUPPRESSION_IOU = 1.0

@@ -50,7 +50,7 @@ class Budget:
     limit: int
     count: Callable[[str], int]
 
-    def holds(self, text: str) -> bool:
+    def fits(self, text: str) -> bool:
         return self.count(text) <= self.limit
 
 
@@ -61,8 +61,8 @@ def pack(caption: str, phrases: Sequence[Phrase], budget: Budget, mode: PromptMo
           auto - the caption where it fits whole, lists otherwise
     Phrases without a span (decoys) are asked in lists of their own, after all others.
     """
-    whole = mode != "phrases" and budget.holds(caption)
-    fits = [(whole and phrase.begin is not None) or budget.holds(phrase.text) for phrase in phrases]
+    whole = mode != "phrases" and budget.fits(caption)
+    fits = [(whole and phrase.begin is not None) or budget.fits(phrase.text) for phrase in phrases]
     spanned = [i for i, phrase in enumerate(phrases) if fits[i] and phrase.begin is not None]
     without_span = [i for i, phrase in enumerate(phrases) if fits[i] and phrase.begin is None]
     if whole:
@@ -85,14 +85,14 @@ def pack_decoys(
     """
     decoys = [i for i, phrase in enumerate(phrases) if phrase.begin is None]
     others = [phrase.text for phrase in phrases if phrase.begin is not None]
-    asked = [i for i in decoys if budget.holds(phrases[i].text)]
+    asked = [i for i in decoys if budget.fits(phrases[i].text)]
     dropped = tuple((i, TOO_LONG) for i in decoys if i not in asked)
     lists = _lists(phrases, asked, budget)
     if len(lists) != 1:
         return PromptPlan(tuple(lists), dropped)
     before = [] if mode == "phrases" else [caption]
     before += [SEPARATOR.join(others[:number]) for number in range(len(others), 0, -1)]
-    fitting = (text for text in before if budget.holds(text + SEPARATOR + lists[0].text))
+    fitting = (text for text in before if budget.fits(text + SEPARATOR + lists[0].text))
     return PromptPlan((_after(next(fitting, ""), lists[0]),), dropped)
 
 
@@ -113,7 +113,7 @@ def _pieces(caption: str, phrases: Sequence[Phrase], numbers: Sequence[int], bud
         if groups:
             first, last, members = groups[-1]
             longer = max(last, end)
-            if budget.holds(caption[first:longer]):
+            if budget.fits(caption[first:longer]):
                 groups[-1] = (first, longer, [*members, i])
                 continue
         groups.append((begin, end, [i]))
@@ -133,7 +133,7 @@ def _lists(phrases: Sequence[Phrase], numbers: Sequence[int], budget: Budget) ->
     lists: list[Prompt] = []
     for i in numbers:
         text = phrases[i].text
-        if lists and budget.holds(lists[-1].text + SEPARATOR + text):
+        if lists and budget.fits(lists[-1].text + SEPARATOR + text):
             last = lists.pop()
             begin = len(last.text) + len(SEPARATOR)
             span = AskedSpan(i, begin, begin + len(text))

@@ -199,7 +199,7 @@ def test_a_plan_with_decoys_holds_only_while_its_pool_does(tmp_path: Path, shard
 
 def test_a_teacher_that_takes_no_decoys_is_refused_before_work(tmp_path: Path, shards) -> None:
     with pytest.raises(ConfigError, match="cannot be asked for them"):
-        label(decoy_job(tmp_path, shards), factories=replace(FACTORIES, takes_decoys=False))
+        label(decoy_job(tmp_path, shards), factories=replace(FACTORIES, has_decoys=False))
 
 
 def test_captions_without_a_noun_give_no_pool_and_say_so(tmp_path: Path) -> None:

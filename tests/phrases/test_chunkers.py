@@ -2,11 +2,11 @@
 
 import pytest
 
-from teacher.phrases.chunkers.dependency import universal_chunks
-from teacher.phrases.chunkers.expressions import expression_of
-from teacher.phrases.chunkers.ngrams import ngrams
-from teacher.phrases.chunkers.pos_grammar import pos_chunks
-from teacher.phrases.text.token_lists import words_of
+from teacher.phrases.chunkers.dependency import find_universal_chunks
+from teacher.phrases.chunkers.expressions import extend_to_expression
+from teacher.phrases.chunkers.ngrams import find_ngrams
+from teacher.phrases.chunkers.pos_grammar import find_tag_chunks
+from teacher.phrases.text.token_lists import list_words
 
 DOG = "a/DT/det/3 red/JJ/amod/3 dog/NN/nsubj/4 sits/VBZ/root/0"
 PARSES = [
@@ -48,9 +48,9 @@ def texts(words, chunks) -> list[str]:
     ("parse", "phrases"), PARSES, ids=lambda value: value if isinstance(value, str) else ""
 )
 def test_a_parse_in_universal_dependencies_gives_base_phrases(parsed, parse, phrases):
-    words = words_of(parsed(parse))
+    words = list_words(parsed(parse))
 
-    assert texts(words, universal_chunks(words)) == phrases
+    assert texts(words, find_universal_chunks(words)) == phrases
 
 
 def test_glips_grammar_takes_a_determiner_adjectives_and_nouns_and_nothing_else():
@@ -61,41 +61,41 @@ def test_glips_grammar_takes_a_determiner_adjectives_and_nouns_and_nothing_else(
     words, tags = zip(*(item.split("/") for item in tagged.split()))
     doc = Doc(spacy.blank("en").vocab, words=list(words), tags=list(tags))
 
-    assert texts(words_of(doc), pos_chunks(words_of(doc))) == ["old stone towers", "big car"]
+    assert texts(list_words(doc), find_tag_chunks(list_words(doc))) == ["old stone towers", "big car"]
 
 
 def test_an_expression_begins_with_its_base_phrase_and_follows_what_describes_it(parsed):
-    words = words_of(
+    words = list_words(
         parsed(
             "an/DT/det/3 old/JJ/amod/3 fisherman/NN/nsubj/9 with/IN/case/7 a/DT/det/7 grey/JJ/amod/7 "
             "beard/NN/nmod/3 slowly/RB/advmod/9 rows/VBZ/root/0 a/DT/det/11 boat/NN/obj/9"
         )
     )
-    man, beard, boat = universal_chunks(words)
+    man, beard, boat = find_universal_chunks(words)
 
-    longer = expression_of(words, man)
+    longer = extend_to_expression(words, man)
 
     assert longer is not None and texts(words, [longer]) == ["an old fisherman with a grey beard"]
     assert longer.start == man.start and longer.head == man.head
-    assert expression_of(words, beard) is None and expression_of(words, boat) is None
+    assert extend_to_expression(words, beard) is None and extend_to_expression(words, boat) is None
 
 
 def test_an_expression_follows_no_conjunct(parsed):
-    words = words_of(
+    words = list_words(
         parsed(
             "a/DT/det/2 dog/NN/root/0 in/IN/case/5 a/DT/det/5 coat/NN/nmod/2 and/CC/cc/8 a/DT/det/8 cat/NN/conj/2"
         )
     )
-    dog = next(iter(universal_chunks(words)))
+    dog = next(iter(find_universal_chunks(words)))
 
-    assert texts(words, [expression_of(words, dog)]) == ["a dog in a coat"]
+    assert texts(words, [extend_to_expression(words, dog)]) == ["a dog in a coat"]
 
 
 def test_ngrams_neither_begin_nor_end_in_a_word_without_meaning_and_cross_no_mark(parsed):
-    words = words_of(
+    words = list_words(
         parsed(
             "the/DT/det/2 dog/NN/root/0 of/IN/case/5 the/DT/det/5 king/NN/nmod/2 ,/,/punct/2 cats/NNS/conj/2"
         )
     )
 
-    assert texts(words, ngrams(words)) == ["dog", "dog of the king", "king", "cats"]
+    assert texts(words, find_ngrams(words)) == ["dog", "dog of the king", "king", "cats"]

@@ -4,13 +4,13 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
-import teacher.phrases.component  # noqa: F401 - registers both components
 from schemas.errors import ConfigError, NotFound
 from teacher.build import finder, finder_digest
-from teacher.phrases.chunkers import chunker_for
+from teacher.phrases.chunkers.registry import CHUNKERS
+from teacher.phrases.component import make_rules  # also registers both components
 from teacher.phrases.judge import stop_heads
 from teacher.phrases.tagging import lexicon
-from teacher.phrases.text.token_lists import words_of
+from teacher.phrases.text.token_lists import list_words
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_the_digest_follows_every_word_list(pipeline, saved_model, monkeypatch):
         "BEFORE_OF",
         "IMAGE_BEFORE_OF",
         "UNLESS_COMPOUND",
-        "CATALOGUE",
+        "CATALOG",
         "MEASURES",
         "PRONOUNS",
     )
@@ -56,7 +56,7 @@ def test_the_digest_follows_every_word_list(pipeline, saved_model, monkeypatch):
         with monkeypatch.context() as changed:
             changed.setattr(stop_heads, name, frozenset({"wug"}))
             digests.add(finder_digest(settings))
-    monkeypatch.setattr(lexicon, "digest", lambda: "of another file")
+    monkeypatch.setattr(lexicon, "lexicon_digest", lambda: "of another file")
     digests.add(finder_digest(settings))
 
     assert len(digests) == len(lists) + 2
@@ -76,7 +76,7 @@ def test_an_official_models_labels_are_read_by_its_own_noun_chunks():
         tags=["DT", "JJ", "NN", "VBZ", "PRP"],
     )
 
-    chunks = chunker_for(nlp, "noun_chunks")(words_of(doc))
+    chunks = CHUNKERS.load("noun_chunks").make(nlp)(list_words(doc))
 
     assert [(chunk.start, chunk.end, chunk.head) for chunk in chunks] == [(0, 3, 2), (4, 5, 4)]
 
@@ -116,4 +116,4 @@ def test_a_model_that_is_not_there_and_one_without_a_parser_are_errors_with_a_re
     with pytest.raises(ConfigError, match="extra_nouns"):
         finder({"pipeline": str(tmp_path / "blank"), "extra_nouns": ["wug"]})
     with pytest.raises(ConfigError, match="no_such"):
-        chunker_for(spacy.blank("en"), "no_such")
+        make_rules(spacy.blank("en"), "no_such")

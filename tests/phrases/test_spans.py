@@ -41,14 +41,14 @@ def overlaps(found) -> bool:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(CAPTIONS, max_size=4))
 def test_every_span_is_exact_disjoint_and_the_same_in_a_batch(captions):
-    bundled().forget()
+    bundled().clear_cache()
     batch = bundled().find(captions)
 
     for caption, found in zip(captions, batch, strict=True):
         for item in (*found.phrases, *found.dropped):
             check_span(caption, item.begin, item.end, item.text)
         assert not overlaps(found)
-        bundled().forget()
+        bundled().clear_cache()
         assert bundled().find([caption]) == [found]
 
 
@@ -124,13 +124,13 @@ def nasty_captions(shared_data) -> list[str]:
 
 def check_one_by_one(finder: SpacyPhraseFinder, captions: list[str], every: int) -> None:
     """Spans exact for all captions, and the same result alone for each `every`-th."""
-    finder.forget()
+    finder.clear_cache()
     batch = finder.find(captions)
     for caption, found in zip(captions, batch, strict=True):
         for item in (*found.phrases, *found.dropped):
             check_span(caption, item.begin, item.end, item.text)
     for caption, found in list(zip(captions, batch))[::every]:
-        finder.forget()
+        finder.clear_cache()
         assert finder.find([caption]) == [found], caption
 
 

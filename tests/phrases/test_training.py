@@ -147,6 +147,6 @@ def test_a_trained_pipeline_is_a_plain_spacy_folder_the_same_every_time(sentence
 def test_a_changed_bundled_folder_is_refused_before_it_is_read(tmp_path):
     (tmp_path / "config.cfg").write_text("not a configuration at all")
     with pytest.raises(EnvironmentProblem, match="reinstall"):
-        bundled.load(tmp_path)
+        bundled.load_bundled(tmp_path)
     with pytest.raises(Exception, match="(?i)config|meta"):
-        bundled.load(tmp_path, bundled.folder_digest(tmp_path))
+        bundled.load_bundled(tmp_path, bundled.folder_digest(tmp_path))

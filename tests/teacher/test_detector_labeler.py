@@ -13,9 +13,9 @@ from schemas.errors import ConfigError, NotFound
 from schemas.labeler import Prepared
 from schemas.records import Phrase, Pixels, Sample
 from teacher.build import labeler, labeler_digest
+from teacher.detectors.class_names import SYNONYMS, ClassNames
 from teacher.detectors.coco_classes import COCO_CLASSES
 from teacher.detectors.yolox import Yolox
-from teacher.labelers.class_names import SYNONYMS, ClassNames
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.phrases.tagging import lexicon
 from teacher.settings import PhraseSettings
@@ -273,7 +273,7 @@ def test_the_digest_follows_the_classes_and_not_the_path(model, tmp_path):
 def test_the_digest_follows_the_words_that_find_a_phrases_class(model, monkeypatch):
     settings = {"kind": "detector", "model": str(model)}
     before = labeler_digest(settings)
-    monkeypatch.setattr(lexicon, "digest", lambda: "of another file")
+    monkeypatch.setattr(lexicon, "lexicon_digest", lambda: "of another file")
 
     assert labeler_digest(settings) != before
 

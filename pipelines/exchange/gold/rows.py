@@ -154,7 +154,7 @@ def head_of(text: str) -> str:
 
     A rule of thumb for noun phrases that people marked: the last word before a preposition, a relative or a comma.
     """
-    from teacher.phrases.tagging.lexicon import bundled
+    from teacher.phrases.tagging.lexicon import singularize
 
     words = [
         word
@@ -165,7 +165,7 @@ def head_of(text: str) -> str:
         words = words[1:]
     before = next((words[:i] for i, word in enumerate(words) if i and word in _AFTER_HEAD), words)
     last = (before or words or [text])[-1].strip(".,;:!?\"'()[]")
-    return bundled().singular(last) if last else text
+    return singularize(last) if last else text
 
 
 def _phrase(caption: str, phrase: GoldPhrase) -> dict[str, Any]:

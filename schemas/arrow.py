@@ -6,7 +6,7 @@ Coordinates and scores are float32 everywhere, so equal rows are equal bytes.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -95,9 +95,18 @@ VIEW = pa.schema(
         ("regions", pa.list_(pa.struct(_VIEW_REGION))),
     ]
 )
+# Fields in which null has a meaning. Files declare every field nullable, as the first version did.
+NULLABLE = frozenset(
+    {
+        *("pixels.offset", "pixels.length", "pixels.row_group", "pixels.row", "pixels.column"),
+        *("source_url", "source_sha256", "license", "original_width", "original_height"),
+        *("phrases.begin", "phrases.end"),
+        *("regions.class_score", "regions.quality", "regions.p_correct", "regions.q_value"),
+    }
+)
 
 
-def table_of(rows: list[dict[str, Any]], schema: pa.Schema, metadata: dict[str, str]) -> pa.Table:
+def table_of(rows: Sequence[Mapping[str, object]], schema: pa.Schema, metadata: dict[str, str]) -> pa.Table:
     """A table of plain rows in the given schema, with provenance in its metadata.
 
     Raises KeyError for a row with a field that the schema does not know: `from_pylist` would drop it in silence.
@@ -108,4 +117,4 @@ def table_of(rows: list[dict[str, Any]], schema: pa.Schema, metadata: dict[str, 
         if extra:
             raise KeyError(f"row {row.get('key')!r} has fields {sorted(extra)} that the schema does not hold")
     full = {"groundswell.schema_version": SCHEMA_VERSION, **metadata}
-    return pa.Table.from_pylist(rows, schema=schema.with_metadata(full))
+    return pa.Table.from_pylist(list(rows), schema=schema.with_metadata(full))

@@ -17,7 +17,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializeAsAny, TypeAdapter, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, field_validator
+from pydantic import SerializeAsAny as DumpSubclass
 from pydantic_core import core_schema
 
 from schemas.digests import digest_of, sha256_hex
@@ -41,10 +42,10 @@ class TeacherSettings(Settings):
     model: str = Field(description="path of the model")
 
 
-class Vocabulary(Enum):
+class QueryKind(Enum):
     """What a teacher can be asked for."""
 
-    OPEN = "any phrase"
+    PHRASES = "any phrase"
     CLASSES = "the classes of an ONNX detector"
 
 
@@ -70,7 +71,7 @@ class Teacher(Generic[S]):
     settings_class: type[S]
     version: int = 1
     """Raise it if the same model gives other regions. It is part of the digest."""
-    vocabulary: Vocabulary = Vocabulary.OPEN
+    query_kind: QueryKind = QueryKind.PHRASES
     """How `evaluate` asks it: by prompts, or by its classes."""
     takes_decoys: bool = True
     """Whether its labeler is a `DecoyLabeler`."""
@@ -103,7 +104,7 @@ class Teacher(Generic[S]):
         return {"path": str(path), "description": self.description, "files": dict(model_digests(path))}
 
     def prompt_budget(self, path: Path) -> Budget:
-        """Return how many tokens one prompt of the model may have. Only for an open vocabulary."""
+        """Return how many tokens one prompt of the model may have. Only for a teacher that is asked by phrases."""
         return Budget(sys.maxsize, len)
 
     def tuned_prompt(self, path: Path) -> str | None:
@@ -116,7 +117,6 @@ TEACHERS: Registry[Teacher[TeacherSettings]] = Registry(
     Teacher,
     noun="teacher",
     group="groundswell.teachers",
-    setting="teacher.kind",
 )
 
 
@@ -192,5 +192,5 @@ class _ByKind:
         return handler(core_schema.tagged_union_schema(choices, "kind"))
 
 
-AnyTeacherSettings = Annotated[SerializeAsAny[TeacherSettings], _ByKind]
+TeacherSection = Annotated[DumpSubclass[TeacherSettings], _ByKind]
 """A job's `teacher` section: settings of whichever kind it names."""

@@ -17,7 +17,7 @@ from pipelines.label.plan.prices import PriceSettings
 from schemas.digests import digest_of
 from schemas.settings import EvidenceSettings, Settings
 from teacher.phrases.chunkers.registry import CHUNKERS
-from teacher.registry import AnyTeacherSettings
+from teacher.registry import TeacherSection
 from teacher.settings import DecoySettings, PhraseSettings
 
 
@@ -26,7 +26,7 @@ class JobConfig(Settings):
 
     input: InputSettings = Field(description="which shards, and how samples are read from them")
     phrases: PhraseSettings = Field(PhraseSettings(), description="how noun phrases are found")
-    teacher: AnyTeacherSettings = Field(description="who labels: {kind: detector|glip, model: ...}")
+    teacher: TeacherSection = Field(description="who labels: {kind: detector|glip, model: ...}")
     evidence: EvidenceSettings = Field(EvidenceSettings(), description="what is kept as evidence")
     decoys: DecoySettings = Field(DecoySettings(), description="nouns believed absent that are asked, too")
     output: OutputSettings = Field(description="where the evidence is written")

@@ -31,7 +31,7 @@ from student.evaluate.predictors import (
 from student.evaluate.protocols import PROTOCOLS, ProtocolName, boxes_all, check_gold
 from student.evaluate.report import Evaluation
 from student.evaluate.results import join_results, read_results
-from teacher.registry import Vocabulary, recognize_model
+from teacher.registry import QueryKind, recognize_model
 
 Progress = Callable[[str, int, int], None]
 
@@ -71,7 +71,7 @@ def evaluate(
     model, truth = Path(model_or_results), read_gold(Path(gold))
     check_gold(truth, PROTOCOLS[protocol])
     teacher = None if model.suffix == ".json" else recognize_model(model, also="COCO results .json")[1]
-    takes_prompts = teacher is not None and teacher.vocabulary is Vocabulary.OPEN
+    takes_prompts = teacher is not None and teacher.query_kind is QueryKind.PHRASES
     if asking not in (None, Asking()) and not takes_prompts:
         raise ConfigError(
             f"{model} takes no prompts: words, chunks, boxes and padding are for a GLIP directory"
@@ -174,7 +174,7 @@ def _ask(
     names: Path | None,
 ) -> tuple[list[Result], dict[str, Any], dict[str, Any]]:
     """Detections, recalls, and facts of the asking: how many phrases were measured, which could not be asked."""
-    if recognize_model(model)[1].vocabulary is Vocabulary.CLASSES:
+    if recognize_model(model)[1].query_kind is QueryKind.CLASSES:
         detector = DetectorPredictor(model, gold["categories"], names)
         found = [row for image in source.read("detecting") for row in detector.results(image)]
         return found, {}, {"classes": detector.named.facts, "notes": detector.named.notes}

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from schemas.digests import sha256_hex
 from teacher.labelers.detector_settings import METHOD_VERSION, DetectorSettings, detector_digest
-from teacher.registry import LabelerOptions, Teacher, Vocabulary
+from teacher.registry import LabelerOptions, QueryKind, Teacher
 
 if TYPE_CHECKING:
     from schemas.labeler import Labeler
@@ -21,7 +21,7 @@ class DetectorTeacher(Teacher[DetectorSettings]):
     description = "a detector .onnx"
     settings_class = DetectorSettings
     version = METHOD_VERSION
-    vocabulary = Vocabulary.CLASSES
+    query_kind = QueryKind.CLASSES
 
     def make(self, settings: DetectorSettings, options: LabelerOptions) -> Labeler:
         from teacher.labelers.detector_labeler import DetectorLabeler

@@ -18,7 +18,7 @@ from pipelines.label.run import label
 from pipelines.label.teacher_spec import TEACHER
 from schemas.errors import ConfigError, NotFound
 from teacher.build import labeler
-from teacher.registry import TEACHERS, Vocabulary, recognize_model
+from teacher.registry import TEACHERS, QueryKind, recognize_model
 from tests.engine.worlds import plain_captions, write_shard
 
 WHOLE_IMAGE = '''
@@ -175,7 +175,7 @@ def test_a_model_is_recognized_by_its_files(tmp_path: Path) -> None:
 
     assert recognize_model(glip)[0] == "glip"
     kind, entry = recognize_model(tmp_path / "yolox.onnx")
-    assert kind == "detector" and entry.vocabulary is Vocabulary.CLASSES
+    assert kind == "detector" and entry.query_kind is QueryKind.CLASSES
     with pytest.raises(
         ConfigError, match="swin is not a known model; expected a detector .onnx or a GLIP directory"
     ):

@@ -44,5 +44,4 @@ CHUNKERS = Registry(
     ChunkerEntry,
     noun="chunker",
     group="groundswell.chunkers",
-    setting="phrases.chunker",
 )

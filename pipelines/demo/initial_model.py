@@ -9,14 +9,14 @@ import torch
 from pipelines.demo.world.lexicon import vocabulary
 from pipelines.demo.world.settings import WorldSettings
 from teacher.models.glip import GlipForGrounding, GlipProcessor, tiny_world
-from teacher.models.glip.tokenizers.word import word_tokenizer
+from teacher.models.glip.tokenizers.word import make_word_tokenizer
 
 _POSITION_SCALE = 0.1
 
 
 def write_start(folder: Path, world: WorldSettings, *, fusion: bool = True) -> Path:
     """Write model and processor; the weights are a function of the world's seed. fusion: as GLIP's, or text alone."""
-    tokenizer = word_tokenizer(vocabulary())
+    tokenizer = make_word_tokenizer(vocabulary())
     config = tiny_world(vocab_size=len(tokenizer))
     config.fusion = fusion
     torch.manual_seed(world.seed)

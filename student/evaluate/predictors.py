@@ -37,9 +37,9 @@ class DetectorPredictor:
     ) -> None:
         """names: a file with the names of the model's classes. Raises ConfigError as `detector_names` says."""
         from student.evaluate.detector_names import class_list, match_classes
-        from teacher.detectors.yolox import Yolox, model_facts
+        from teacher.detectors.yolox import Yolox, read_model_facts
 
-        classes = class_list(model, model_facts(model), names)
+        classes = class_list(model, read_model_facts(model), names)
         self._detector = Yolox(model, classes.names)
         self.named = match_classes(model, classes, categories)
 

@@ -1,6 +1,6 @@
-"""Which detector class a phrase names, by its head noun: the class itself, a plural, or an everyday synonym.
+"""Find the detector class that a phrase names, by its head noun: the class itself, a plural, or a common synonym.
 
-Promise: longer names win, so `a hot dog` is a hot dog and never a dog, also where the class list has no hot dogs.
+Longer names win, so `a hot dog` is a hot dog and never a dog, even if the class list has no hot dogs.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ SYNONYMS: dict[str, str] = {
     "teddy bear": "teddy",
     "hair drier": "hair-dryer hairdryer blow-dryer",
 }
-# Their last word names a class that they are not.
+# Names whose last word is another class.
 MISLEADING = (
     "hot dog",
     "corn dog",
@@ -97,13 +97,13 @@ MISLEADING = (
     "fish cake",
     "crab cake",
 )
-# Before "of", these count what follows and name nothing themselves: "a group of people", "one of the dogs".
+# Before "of", these count what follows and are no thing themselves: "a group of people", "one of the dogs".
 _QUANTITIES = word_set(
     """group pair couple bunch set lot number row stack pile collection handful dozen hundred thousand flock herd pack
     crowd team swarm cluster array assortment variety majority plenty piece slice kind type sort one two three four
     five some many most all each both several few half"""
 )
-# The head noun is over before these.
+# The head noun ends before these.
 _AFTER_HEAD = word_set(
     """of in on at by with without from to into onto for over under behind beside near between among around across along
     against above below beneath inside outside through that which who whose while is are next"""
@@ -112,12 +112,14 @@ _AFTER_HEAD = word_set(
 _BEGIN_NOUN = word_set(
     "a an the this that these those his her its their my our some several one two three four five six"
 )
-_JOINING = frozenset(("and", "or"))  # they part two nouns, and join two adjectives: "a black and white cat"
+_JOINING = frozenset(
+    ("and", "or")
+)  # they separate two nouns, and join two adjectives: "a black and white cat"
 _PARTICIPLES = frozenset(("VBG", "VBN", "VBD"))
 
 
 class ClassNames:
-    """Looks phrases up in a detector's list of classes."""
+    """Look phrases up in a detector's list of classes."""
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self._index: dict[tuple[str, ...], int | None] = {_key(words): None for words in MISLEADING}
@@ -127,38 +129,39 @@ class ClassNames:
         self._index.update({_key(name): n for n, name in enumerate(class_names)})
         self._longest = max(map(len, self._index))
 
-    def index_of(self, phrase: str, root: str = "") -> int | None:
-        """Return the index of the class that the phrase's head noun names; None for a phrase that names none.
+    def find_class(self, phrase: str, root: str = "") -> int | None:
+        """Return the index of the class that the phrase's head noun names, None if it names none.
 
-        root: lemma of the head noun, as the phrase finder knows it; without it, or where the phrase does not hold it,
-              the head is the last word before a preposition, a relative or a participle
-        The longest name around the head counts, so `a traffic light on a pole` is a traffic light. A quantity gives
-        way to what it counts: `a group of people riding horses` are people.
+        root: lemma of the head noun, from the phrase finder. Without it, or if the phrase does not contain it, the head
+              is the last word before a preposition, a relative pronoun or a participle.
+        The longest name around the head counts, so `a traffic light on a pole` is a traffic light. A quantity is
+        replaced by what it counts: `a group of people riding horses` are people.
         """
-        words = _words(phrase)
+        words = _split_words(phrase)
         if not words:
             return None
-        head = _place_of(_words(root), words)
+        head = _find_root(_split_words(root), words)
         if head is None:
             head = self._guess_head(words)
         elif words[0] in _AFTER_HEAD and words[head + 1 : head + 2] and words[head + 1] in _BEGIN_NOUN:
-            return self.index_of(
-                " ".join(words[head + 1 :])
-            )  # "next to the bus a man": the root is of the place
+            # "next to the bus a man": the root belongs to the place
+            return self.find_class(" ".join(words[head + 1 :]))
         elif self._is_object(phrase, words, head):
             first = self._guess_head(words)
-            return self.index_of(words[first]) if _is_plural(words[first]) else None
+            return self.find_class(words[first]) if _is_plural(words[first]) else None
         name = self._name_around(words, head)
         if name is not None:
             return self._index[name]
-        if root and _is_participle(words[head]):  # a clause, or a misread one: "a man is riding a horse"
-            return self.index_of(phrase)
+        if root and _is_participle(
+            words[head]
+        ):  # a clause, perhaps parsed wrongly: "a man is riding a horse"
+            return self.find_class(phrase)
         if words[head + 1 : head + 2] == ["of"] and singularize(words[head]) in _QUANTITIES:
-            return self.index_of(" ".join(words[head + 2 :]))
+            return self.find_class(" ".join(words[head + 2 :]))
         return None
 
-    def index_of_last_words(self, phrase: str) -> int | None:
-        """Return the index of the class that the phrase's last words name: right for a phrase that ends in its head."""
+    def find_class_of_last_words(self, phrase: str) -> int | None:
+        """Return the index of the class that the last words name. For phrases that end in their head."""
         words = _key(phrase)
         for length in range(min(self._longest, len(words)), 0, -1):
             if words[-length:] in self._index:
@@ -166,9 +169,9 @@ class ClassNames:
         return None
 
     def _is_object(self, phrase: str, words: Sequence[str], head: int) -> bool:
-        """Whether word `head` is what the head noun before it acts on, taken for the head: `men riding horses`.
+        """Return whether word `head` is the object of the true head before it: `men riding horses`.
 
-        A word that a hyphen ties to its participle is a part of one adjective: `a man-eating bear`.
+        A word joined to its participle by a hyphen is part of one adjective: `a man-eating bear`.
         """
         first = self._guess_head(words)
         acting = words[first + 1 : head]
@@ -179,11 +182,11 @@ class ClassNames:
         )
 
     def _guess_head(self, words: Sequence[str]) -> int:
-        """Return the place of the last word before what describes the head to its right."""
+        """Return the index of the last word before the description to the right of the head."""
         return next((i for i in range(1, len(words)) if self._ends_head(words, i)), len(words)) - 1
 
     def _ends_head(self, words: Sequence[str], i: int) -> bool:
-        """Whether the head noun is over before word `i`."""
+        """Return whether the head noun ends before word `i`."""
         if words[i] in _AFTER_HEAD:
             return True
         if words[i] not in _JOINING and not _is_participle(words[i]):
@@ -196,7 +199,7 @@ class ClassNames:
         return _is_noun(words[i - 1]) and not begins_name
 
     def _name_around(self, words: Sequence[str], head: int) -> tuple[str, ...] | None:
-        """Return the longest known name that holds word `head`; of equally long ones, the one that ends first."""
+        """Return the longest known name that contains word `head`. Of equally long ones, the first to end."""
         best: tuple[str, ...] | None = None
         for end in range(head + 1, min(head + self._longest, len(words)) + 1):
             for begin in range(max(0, end - self._longest), head + 1):
@@ -206,22 +209,22 @@ class ClassNames:
         return best
 
 
-def _words(text: str) -> list[str]:
-    """Return the words of a text in lower case; a hyphen or an apostrophe parts them."""
+def _split_words(text: str) -> list[str]:
+    """Return the words of a text in lower case, split at hyphens and apostrophes."""
     return re.findall(r"[^\W_]+", text.lower())
 
 
 def _key(text: str) -> tuple[str, ...]:
-    """Lower-case words, the last one singular."""
-    return _key_of(_words(text))
+    """Return the lower-case words of a text, the last one singular."""
+    return _key_of(_split_words(text))
 
 
 def _key_of(words: Sequence[str]) -> tuple[str, ...]:
     return (*words[:-1], singularize(words[-1])) if words else ()
 
 
-def _place_of(root: Sequence[str], words: Sequence[str]) -> int | None:
-    """Return the place in `words` of the last word of a head noun's lemma; None where they do not hold it."""
+def _find_root(root: Sequence[str], words: Sequence[str]) -> int | None:
+    """Return the index in `words` of the last word of a head noun's lemma, None if they do not contain it."""
     if not root:
         return None
     wanted = _key_of(root)
@@ -232,13 +235,13 @@ def _place_of(root: Sequence[str], words: Sequence[str]) -> int | None:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _is_noun(word: str) -> bool:
-    """Whether a word can be a noun and is not mostly an adjective, a number or a determiner."""
+    """Return whether a word can be a noun and is not most often an adjective, a number or a determiner."""
     can_be_noun = any(tag.startswith("NN") for tag in load_lexicon().score_tags(word))
     return can_be_noun and not _likely_tag(word).startswith(("JJ", "CD", "DT", "PDT"))
 
 
 def _is_only_noun(words: Sequence[str]) -> bool:
-    """Whether there is a word, and it is a noun and no preposition."""
+    """Return whether the first word is a noun and not a preposition; False without words."""
     return (
         bool(words)
         and words[0] not in _AFTER_HEAD
@@ -253,13 +256,13 @@ def _is_plural(word: str) -> bool:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _is_participle(word: str) -> bool:
-    """Whether a word is a form in -ing or -ed; a short one may be another word (`red`, `wing`)."""
+    """Return whether a word is a form in -ing or -ed. A short one may be another word (`red`, `wing`)."""
     known = not _PARTICIPLES.isdisjoint(load_lexicon().score_tags(word))
     return word.endswith(("ing", "ed")) and (known or len(word) > 6)
 
 
 @functools.lru_cache(maxsize=1 << 16)
 def _likely_tag(word: str) -> str:
-    """Return the Penn tag that the word lists find most likely for a word that stands alone."""
+    """Return the most likely Penn tag of a word without context, by the word lists."""
     scores = load_lexicon().score_tags(word)
     return max(sorted(scores), key=lambda tag: scores[tag])

@@ -13,10 +13,10 @@ import numpy as np
 from schemas.errors import ConfigError
 from schemas.labeler import Prepared
 from schemas.records import Phrase, Region, Sample
+from teacher.detectors.class_metadata import find_first_difference, read_metadata_names
 from teacher.detectors.class_names import ClassNames
 from teacher.detectors.coco_classes import COCO_CLASSES
-from teacher.detectors.metadata_names import first_difference, metadata_names
-from teacher.detectors.yolox import Detections, Letterboxed, Yolox, model_facts
+from teacher.detectors.yolox import Detections, Letterboxed, Yolox, read_model_facts
 from teacher.labelers.detector_settings import DetectorSettings, detector_digest
 
 NO_CLASS = "PH_NO_CLASS"
@@ -100,13 +100,13 @@ def _check_coco_names(model: str) -> None:
     """Raise ConfigError for a model that names other classes than COCO's, which would get COCO's names."""
     remedy = "set teacher.classes to the names of the model's classes"
     try:
-        found = metadata_names(model_facts(model).metadata, model)
+        found = read_metadata_names(read_model_facts(model).metadata, model)
     except ConfigError as error:
         raise ConfigError(f"{error}; {remedy}") from error
     if found is None:
         return
     names, source = found
-    other = first_difference(names, COCO_CLASSES)
+    other = find_first_difference(names, COCO_CLASSES)
     if other is not None:
         own, coco = (
             repr(some[other]) if other < len(some) else "not there" for some in (names, COCO_CLASSES)

@@ -18,9 +18,9 @@ import pytest
 import torch
 
 from teacher.models.glip import GlipConfig, GlipForGrounding, GlipProcessor, tiny_world
-from teacher.models.glip.checkpoint.official_keys import our_key
+from teacher.models.glip.checkpoint.official_keys import translate_key
 from teacher.models.glip.outputs import GlipGroundingOutput
-from teacher.models.glip.tokenizers.word import word_tokenizer
+from teacher.models.glip.tokenizers.word import make_word_tokenizer
 
 torch.set_num_threads(1)
 PARITY_CONFIG = {
@@ -56,7 +56,7 @@ def official_keys_of_tiny(config: GlipConfig, full_keys: list[str]) -> list[str]
     """The full model's official keys that our small configuration has a place for."""
     with torch.device("meta"):
         ours = set(GlipForGrounding(config).state_dict())
-    return [key for key in full_keys if our_key(key, config.fusion) in ours]
+    return [key for key in full_keys if translate_key(key, config.fusion) in ours]
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Reference:
         """Official key -> ours, for the keys that the small model has."""
         listed = json.loads((self.folder / f"keys_glip_{'t' if self.fusion else 'a'}.json").read_text())
         keys = official_keys_of_tiny(self.config, list(listed["keys"]))
-        return {key: our_key(key, self.fusion) for key in keys}
+        return {key: translate_key(key, self.fusion) for key in keys}
 
     @cached_property
     def config(self) -> GlipConfig:
@@ -192,7 +192,7 @@ def plain_reference(shared_parity: Path) -> Reference:
 def processor() -> GlipProcessor:
     """A processor for 96-pixel images and a dozen words."""
     mean, std = (127.5, 127.5, 127.5), (64.0, 64.0, 64.0)
-    tokenizer = word_tokenizer(WORDS)
+    tokenizer = make_word_tokenizer(WORDS)
     return GlipProcessor(
         tokenizer, 96, 96, channel_order="rgb", pixel_mean=mean, pixel_std=std, max_tokens=16
     )

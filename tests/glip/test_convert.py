@@ -20,12 +20,12 @@ from pipelines.cli import build_app
 from schemas.errors import ConfigError, Conflict, EnvironmentProblem, GroundswellError, NotFound
 from teacher.models.glip import GlipConfig, GlipForGrounding, GlipProcessor
 from teacher.models.glip.checkpoint.convert import convert
-from teacher.models.glip.checkpoint.official_weights import CheckpointMismatch, translate, variant_of
-from teacher.models.glip.checkpoint.unpickle import NotACheckpoint, state_dictionary, unpack
+from teacher.models.glip.checkpoint.official_weights import CheckpointMismatchError, find_variant, translate
+from teacher.models.glip.checkpoint.unpickle import NotACheckpointError, read_state_dict, unpack
 from teacher.models.glip.checkpoint.unpickle import main as unpickle
 from teacher.models.glip.layers.swin import relative_position_index
-from teacher.models.glip.tokenizers.bert import bert_tokenizer
-from teacher.models.glip.tokenizers.word import word_tokenizer
+from teacher.models.glip.tokenizers.bert import load_bert_tokenizer
+from teacher.models.glip.tokenizers.word import make_word_tokenizer
 
 INDEX = "backbone.body.layers.0.blocks.0.attn.relative_position_index"
 POSITIONS = "language_backbone.body.model.embeddings.position_ids"
@@ -115,7 +115,7 @@ def test_the_full_key_lists_are_told_apart_and_translated_whole(shared_parity, l
             for key, entry in listed.items()
         }
 
-    found, config = variant_of(official)
+    found, config = find_variant(official)
     translation = translate(official, config)
 
     assert found == name
@@ -151,30 +151,30 @@ def test_a_bare_dictionary_and_one_inside_give_the_same_tensors():
     tensor = torch.ones(2)
 
     for loaded in ({"a": tensor}, {"module.a": tensor}, {"model": {"module.module.a": tensor}}):
-        assert state_dictionary(loaded, "model").keys() == {"a"}
+        assert read_state_dict(loaded, "model").keys() == {"a"}
 
 
 def test_the_average_is_taken_when_asked_for_and_missed_when_absent():
     last, average = {"a": torch.zeros(1)}, {"module.a": torch.ones(1)}
 
-    assert state_dictionary({"model": last, "model_ema": average}, "model_ema")["a"].item() == 1
-    with pytest.raises(NotACheckpoint, match="holds no 'model_ema', only model"):
-        state_dictionary({"model": last}, "model_ema")
+    assert read_state_dict({"model": last, "model_ema": average}, "model_ema")["a"].item() == 1
+    with pytest.raises(NotACheckpointError, match="has no 'model_ema', only model"):
+        read_state_dict({"model": last}, "model_ema")
 
 
 @pytest.mark.parametrize(
     ("loaded", "message"),
     [
-        ([1], "holds a list"),
+        ([1], "contains a list"),
         ({"model": {"a": 3}}, "'a' a int"),
         ({"a": torch.ones(1), "module.a": torch.ones(1)}, "'a' twice"),
-        ({"a": torch.ones(1).expand(10**9)}, "bytes do not fill"),
-        ({"a": torch.ones(2, 2).to_sparse()}, "no dense tensor"),
+        ({"a": torch.ones(1).expand(10**9)}, "too few bytes"),
+        ({"a": torch.ones(2, 2).to_sparse()}, "not a dense tensor"),
     ],
 )
 def test_what_is_no_dictionary_of_dense_tensors_is_refused(loaded, message):
-    with pytest.raises(NotACheckpoint, match=message):
-        state_dictionary(loaded, "model")
+    with pytest.raises(NotACheckpointError, match=message):
+        read_state_dict(loaded, "model")
 
 
 def test_every_key_that_does_not_fit_is_listed(official, fused_reference):
@@ -184,7 +184,7 @@ def test_every_key_that_does_not_fit_is_listed(official, fused_reference):
     broken["rpn.head.bias0"] = torch.zeros(2)
     broken["rpn.head.log_scale"] = torch.tensor([float("nan")])
 
-    with pytest.raises(CheckpointMismatch) as caught:
+    with pytest.raises(CheckpointMismatchError) as caught:
         translate(broken, fused_reference.config)
 
     text = str(caught.value)
@@ -199,13 +199,13 @@ def test_structural_buffers_may_be_absent_and_are_checked_when_present(official,
     without = {name: value for name, value in official.items() if name != key}
 
     assert key not in translate(without, fused_reference.config).structural
-    with pytest.raises(CheckpointMismatch, match=rf"another value \(1\): {key}"):
+    with pytest.raises(CheckpointMismatchError, match=rf"another value \(1\): {key}"):
         translate(official | {key: official[key] + 1}, fused_reference.config)
 
 
 def test_sizes_of_no_variant_ask_for_a_configuration(official):
     with pytest.raises(ConfigError, match=r"32 channels and a fusion tower.*--config"):
-        variant_of(official)
+        find_variant(official)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn])
@@ -224,12 +224,12 @@ def test_other_precisions_become_float32(official, fused_reference, dtype):
     ],
 )
 def test_numbers_that_float32_does_not_hold_are_listed(official, fused_reference, value, message):
-    with pytest.raises(CheckpointMismatch, match=rf"{message} \(1\): rpn\.head\.bias0"):
+    with pytest.raises(CheckpointMismatchError, match=rf"{message} \(1\): rpn\.head\.bias0"):
         translate(official | {"rpn.head.bias0": value}, fused_reference.config)
 
 
 def test_a_key_that_a_terminal_would_obey_is_shown_escaped_and_short(official, fused_reference):
-    with pytest.raises(CheckpointMismatch) as caught:
+    with pytest.raises(CheckpointMismatchError) as caught:
         translate(official | {"\x1b[31m" + "x" * 5000: torch.ones(1)}, fused_reference.config)
 
     assert r"'\x1b[31mxxx" in str(caught.value) and len(str(caught.value)) < 500
@@ -271,25 +271,25 @@ def test_what_is_missing_or_in_the_way_is_named(tmp_path, tokenizer_folder):
     with pytest.raises(ConfigError, match="swin_embed_dimension"):
         convert(tmp_path / "a.pth", tmp_path / "out", config=tmp_path / "bad.json")
     with pytest.raises(NotFound, match=r"vocab\.txt"):
-        bert_tokenizer(30522, tmp_path)
-    with pytest.raises(ConfigError, match="30522 words, but the weights know 20"):
-        bert_tokenizer(20, tokenizer_folder)
+        load_bert_tokenizer(30522, tmp_path)
+    with pytest.raises(ConfigError, match="30522 words, but the weights have 20"):
+        load_bert_tokenizer(20, tokenizer_folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pth", "bad.json"]
 
 
 def test_another_vocabulary_of_the_same_size_is_refused(tmp_path):
-    words = word_tokenizer(f"w{number}" for number in range(30522 - 5))
+    words = make_word_tokenizer(f"w{number}" for number in range(30522 - 5))
     words.save_pretrained(tmp_path)
 
-    with pytest.raises(ConfigError, match="not the words of bert-base-uncased"):
-        bert_tokenizer(30522, tmp_path)
+    with pytest.raises(ConfigError, match="other words than bert-base-uncased"):
+        load_bert_tokenizer(30522, tmp_path)
 
 
 def test_without_the_hub_the_remedy_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
 
     with pytest.raises(EnvironmentProblem, match="--tokenizer DIR"):
-        bert_tokenizer(30522, None)
+        load_bert_tokenizer(30522, None)
 
 
 def test_fields_of_a_configuration_that_cannot_be_built_are_refused_with_the_file(tmp_path):
@@ -307,7 +307,7 @@ def test_a_prompt_tuned_checkpoint_needs_its_prompt_and_keeps_it(
     torch.save(official | {"rpn.tunable_linear.weight": torch.ones(1000, 64)}, tmp_path / "tuned.pth")
     given = {"tokenizer": tokenizer_folder, "config": config_file}
 
-    with pytest.raises(ConfigError, match="holds offsets of prompt tuning: --prompt TEXT"):
+    with pytest.raises(ConfigError, match="has offsets of prompt tuning; give --prompt TEXT"):
         convert(tmp_path / "tuned.pth", tmp_path / "out", **given)
     convert(tmp_path / "tuned.pth", tmp_path / "out", **given, prompt="cat. dog")
 

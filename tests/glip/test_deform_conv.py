@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from teacher.models.glip.layers.deform_conv import modulated_deform_conv
-from teacher.models.glip.layers.dyhead import flat_memory_read
+from teacher.models.glip.layers.dyhead import read_flat_memory
 
 torch.manual_seed(0)
 X = torch.randn(2, 4, 7, 9, dtype=torch.float64)
@@ -72,7 +72,7 @@ def test_gradients_of_input_offset_and_mask_are_right():
 def test_the_flat_read_lays_the_first_numbers_of_memory_out_anew():
     finer = torch.arange(2 * 2 * 4 * 4).view(2, 2, 4, 4)
 
-    coarse = flat_memory_read(finer, torch.Size((2, 2)))
+    coarse = read_flat_memory(finer, torch.Size((2, 2)))
 
     assert coarse[0].flatten().tolist() == list(range(8))
     assert coarse[1].flatten().tolist() == list(range(32, 40))

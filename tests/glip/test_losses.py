@@ -10,7 +10,7 @@ import torch
 from teacher.models.glip import GlipConfig
 from teacher.models.glip.anchors import grid_anchors
 from teacher.models.glip.assigner import assign
-from teacher.models.glip.losses import centerness, focal_loss, grounding_losses
+from teacher.models.glip.losses import centerness, compute_losses, focal_loss
 from teacher.models.glip.outputs import GlipGroundingOutput
 
 SHAPES = ((4, 4), (2, 2), (1, 1))
@@ -40,7 +40,7 @@ def label(**optional: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def losses(found: GlipGroundingOutput | None = None, **optional: torch.Tensor) -> dict[str, float]:
-    result = grounding_losses(found or outputs(), MASK, [label(**optional)], CONFIG)
+    result = compute_losses(found or outputs(), MASK, [label(**optional)], CONFIG)
     return {name: value.item() for name, value in result.items()}
 
 
@@ -97,8 +97,8 @@ def test_a_perfect_box_costs_nothing_and_the_weight_is_two():
     exact = GlipGroundingOutput(**{**found, "box_deltas": shifted})
     at_anchors = {"boxes": ANCHORS[[5, 10]], "positive_map": label()["positive_map"]}
 
-    result = grounding_losses(exact, MASK, [at_anchors], CONFIG)
-    heavier = grounding_losses(found, MASK, [label()], GlipConfig(box_loss_weight=4.0))
+    result = compute_losses(exact, MASK, [at_anchors], CONFIG)
+    heavier = compute_losses(found, MASK, [label()], GlipConfig(box_loss_weight=4.0))
 
     assert result["loss_reg"].item() == pytest.approx(0, abs=1e-5)
     assert heavier["loss_reg"].item() == pytest.approx(2 * losses()["loss_reg"])
@@ -115,7 +115,7 @@ def test_a_box_weight_scales_box_terms_but_not_the_normaliser():
 def test_a_box_weight_of_zero_takes_only_that_box_out():
     found = outputs()
 
-    result = grounding_losses(found, MASK, [label(box_weight=torch.tensor([0.0, 1.0]))], CONFIG)
+    result = compute_losses(found, MASK, [label(box_weight=torch.tensor([0.0, 1.0]))], CONFIG)
     result["loss_reg"].backward()
 
     moved = found.box_deltas.grad[0].abs().sum(dim=1) > 0
@@ -161,7 +161,7 @@ def test_an_image_without_boxes_has_token_loss_only_and_finite_gradients():
     found = outputs()
     empty = {"boxes": torch.zeros(0, 4), "positive_map": torch.zeros(0, TOKENS)}
 
-    result = grounding_losses(found, MASK, [empty], CONFIG)
+    result = compute_losses(found, MASK, [empty], CONFIG)
     sum(result.values()).backward()
 
     assert result["loss_reg"].item() == result["loss_centerness"].item() == 0
@@ -182,8 +182,8 @@ def test_a_batch_is_normalised_by_all_its_positives():
     )
     empty = {"boxes": torch.zeros(0, 4), "positive_map": torch.zeros(0, TOKENS)}
 
-    both = grounding_losses(double, MASK.repeat(2, 1), [label(), label()], CONFIG)
-    beside_an_empty_one = grounding_losses(double, MASK.repeat(2, 1), [label(), empty], CONFIG)
+    both = compute_losses(double, MASK.repeat(2, 1), [label(), label()], CONFIG)
+    beside_an_empty_one = compute_losses(double, MASK.repeat(2, 1), [label(), empty], CONFIG)
 
     assert both["loss_dot_product_token"].item() == pytest.approx(
         losses()["loss_dot_product_token"], rel=1e-5
@@ -195,9 +195,9 @@ def test_background_learns_the_no_object_token_only_where_the_prompt_owns_it():
     config = GlipConfig(no_object_token=4)
     full = torch.ones_like(MASK)
 
-    padded = grounding_losses(outputs(), MASK, [label()], config)["loss_dot_product_token"]
-    owned = grounding_losses(outputs(), full, [label()], config)["loss_dot_product_token"]
-    without = grounding_losses(outputs(), full, [label()], CONFIG)["loss_dot_product_token"]
+    padded = compute_losses(outputs(), MASK, [label()], config)["loss_dot_product_token"]
+    owned = compute_losses(outputs(), full, [label()], config)["loss_dot_product_token"]
+    without = compute_losses(outputs(), full, [label()], CONFIG)["loss_dot_product_token"]
 
     assert padded.item() == losses()["loss_dot_product_token"]
     assert owned.item() != without.item()
@@ -205,7 +205,7 @@ def test_background_learns_the_no_object_token_only_where_the_prompt_owns_it():
 
 def test_labels_of_another_number_of_images_are_refused():
     with pytest.raises(ValueError, match="2 labels for a batch of 1"):
-        grounding_losses(outputs(), MASK, [label(), label()], CONFIG)
+        compute_losses(outputs(), MASK, [label(), label()], CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -225,4 +225,4 @@ def test_labels_of_another_number_of_images_are_refused():
 )
 def test_entries_of_a_label_that_do_not_fit_together_are_refused_with_the_images_number(entry, message):
     with pytest.raises(ValueError, match=f"labels of image 0: .*{message}"):
-        grounding_losses(outputs(), MASK, [{**label(), **entry}], CONFIG)
+        compute_losses(outputs(), MASK, [{**label(), **entry}], CONFIG)

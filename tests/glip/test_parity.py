@@ -11,7 +11,7 @@ import torch
 from teacher.models.glip import GlipForGrounding, GlipProcessor, glip_a, glip_l, glip_t
 from teacher.models.glip.assigner import assign
 from teacher.models.glip.box_coder import encode
-from teacher.models.glip.checkpoint.official_keys import UnknownKey, our_key
+from teacher.models.glip.checkpoint.official_keys import UnknownKeyError, translate_key
 from teacher.models.glip.layers.heads import split_levels
 
 
@@ -191,7 +191,7 @@ def test_every_official_key_has_its_place_and_shape(shared_parity, letter, confi
     with torch.device("meta"):
         ours = {key: list(value.shape) for key, value in GlipForGrounding(config).state_dict().items()}
 
-    mapped = [(our_key(key, config.fusion), entry) for key, entry in official.items()]
+    mapped = [(translate_key(key, config.fusion), entry) for key, entry in official.items()]
 
     assert sorted(key for key, _ in mapped if key) == sorted(ours)
     assert all(ours[key] == entry["shape"] for key, entry in mapped if key)
@@ -211,7 +211,7 @@ FULL_SIZE = [
 def test_full_size_losses_equal_the_authors(fused_reference, letter, config, losses, tolerance):
     recipe, folder = fused_reference.recipe, fused_reference.folder
     official = json.loads((folder / f"keys_glip_{letter}.json").read_text())["keys"]
-    names = {key: our_key(key, config.fusion) for key in official}
+    names = {key: translate_key(key, config.fusion) for key in official}
     with torch.device("meta"):
         model = GlipForGrounding(config).eval()
     made = {ours: recipe.value(key, official[key]["shape"]) for key, ours in names.items() if ours}
@@ -224,5 +224,5 @@ def test_full_size_losses_equal_the_authors(fused_reference, letter, config, los
 
 
 def test_a_key_of_another_model_is_refused_by_name():
-    with pytest.raises(UnknownKey, match=r"backbone\.body\.layers\.0\.blocks\.0\.attn\.rope"):
-        our_key("backbone.body.layers.0.blocks.0.attn.rope", fusion=True)
+    with pytest.raises(UnknownKeyError, match=r"backbone\.body\.layers\.0\.blocks\.0\.attn\.rope"):
+        translate_key("backbone.body.layers.0.blocks.0.attn.rope", fusion=True)

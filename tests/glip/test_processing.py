@@ -11,12 +11,12 @@ from PIL import Image
 
 from schemas.errors import EmptyPhrase
 from teacher.models.glip import GlipProcessor
-from teacher.models.glip.tokenizers.word import word_tokenizer
+from teacher.models.glip.tokenizers.word import make_word_tokenizer
 
 
 @pytest.fixture(scope="module")
 def authors() -> GlipProcessor:
-    return GlipProcessor(word_tokenizer(["a", "red", "dog"]))
+    return GlipProcessor(make_word_tokenizer(["a", "red", "dog"]))
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,14 @@ import pytest
 import torch
 
 from teacher.models.glip import GlipForGrounding, GlipProcessor, modeling
-from teacher.models.glip.checkpoint.official_keys import UnknownKey, our_key
+from teacher.models.glip.checkpoint.official_keys import UnknownKeyError, translate_key
 from teacher.models.glip.layers.dyhead import DynamicConv
 from teacher.models.glip.layers.fpn import FeaturePyramid
 from teacher.models.glip.layers.fusion import Fusion
 from teacher.models.glip.layers.heads import TokenAlignment
 from teacher.models.glip.layers.swin import PatchMerging, Swin, SwinBlock
 from teacher.models.glip.layers.text_encoder import TextLayer
-from teacher.models.glip.tokenizers.word import word_tokenizer
+from teacher.models.glip.tokenizers.word import make_word_tokenizer
 
 AGREES = 4e-4  # largest difference of logits that still is agreement, as in the references' own comparison
 
@@ -59,7 +59,7 @@ TIDIED = {
     ),
     "14_read_the_text_as_the_encoder_left_it": (
         modeling.GlipModel.forward,
-        ("levels, text = recomputed(", "levels, _ = recomputed("),
+        ("levels, text = run_checkpointed(", "levels, _ = run_checkpointed("),
     ),
     "15_leave_out_the_text_layers_of_the_tower": (
         modeling.Block.forward,
@@ -137,7 +137,7 @@ def test_with_every_quirk_in_place_the_numbers_agree(fused_reference):
 @pytest.fixture(scope="module")
 def authors():
     """The authors' preprocessing in a channel order."""
-    return lambda order: GlipProcessor(word_tokenizer(["a"]), channel_order=order)
+    return lambda order: GlipProcessor(make_word_tokenizer(["a"]), channel_order=order)
 
 
 @pytest.mark.parametrize("case", TIDIED)
@@ -242,9 +242,9 @@ TOLERATED = (
 
 @pytest.mark.parametrize("key", TOLERATED)
 def test_19_keys_of_old_files_that_nothing_reads_are_tolerated(key):
-    assert our_key(key, fusion=True) is None
+    assert translate_key(key, fusion=True) is None
 
 
 def test_19_only_those_are_tolerated():
-    with pytest.raises(UnknownKey):
-        our_key("language_backbone.body.model.pooling.dense.weight", fusion=True)
+    with pytest.raises(UnknownKeyError):
+        translate_key("language_backbone.body.model.pooling.dense.weight", fusion=True)

@@ -1,6 +1,6 @@
-"""The authors' habits in boxes, targets, losses and post-processing: tidied away, the authors' numbers are missed.
+"""The authors' habits in boxes, targets, losses and post-processing: without one, the numbers differ from theirs.
 
-Numbers in the names are those of the fact sheet's checklist; the network's own habits stand in `test_quirks`.
+Numbers in the names are those of the fact sheet's checklist. The network's own habits are in `test_quirks`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 
 from teacher.models.glip import GlipProcessor, anchors, assigner, box_coder, detections, losses
 
-LESS_ONE = (box_coder.centres_and_sizes, ("high - low + 1", "high - low"))
+LESS_ONE = (box_coder.centers_and_sizes, ("high - low + 1", "high - low"))
 
 DETECTIONS = {
     "6_rank_by_the_product_without_a_root": (detections.detect, (".sqrt()", "")),
@@ -41,30 +41,33 @@ LOSSES = {
         ),
     ),
     "11_hear_the_padded_tokens": (
-        losses._heard,
-        ("(mask_BT > 0).to(anchors_N4)", "torch.ones_like(mask_BT).to(anchors_N4)"),
+        losses._make_token_mask,
+        (
+            "(attention_mask_BT > 0).to(anchors_N4)",
+            "torch.ones_like(attention_mask_BT).to(anchors_N4)",
+        ),
     ),
     "11_average_over_the_tokens": (
-        losses.grounding_losses,
+        losses.compute_losses,
         ("token / positives", "token / positives / attention_mask_BT.sum(dim=1).float().mean()"),
     ),
     "11_leave_the_background_out": (
-        losses.grounding_losses,
+        losses.compute_losses,
         (
-            "taught.token_weight_G[owner_BN]).sum()",
-            "taught.token_weight_G[owner_BN] * (owner_BN >= 0)).sum()",
+            "targets.token_weight_G[owner_BN]).sum()",
+            "targets.token_weight_G[owner_BN] * (owner_BN >= 0)).sum()",
         ),
     ),
     "12_weigh_the_box_loss_with_one": (
-        losses.grounding_losses,
+        losses.compute_losses,
         ("box * config.box_loss_weight", "box"),
     ),
     "12_average_the_box_loss_plainly": (
         losses._box_losses,
-        ("((1 - overlap) * central * weight).sum() / normaliser", "(1 - overlap).mean()"),
+        ("((1 - overlap) * central * weight).sum() / normalizer", "(1 - overlap).mean()"),
     ),
     "12_normalise_the_centerness_by_images": (
-        losses.grounding_losses,
+        losses.compute_losses,
         ("central / positives", "central / len(labels)"),
     ),
 }
@@ -98,7 +101,7 @@ def same_as_the_authors(reference) -> bool:
 
 def losses_of(reference) -> dict[str, float]:
     inputs = reference.inputs("C")
-    made = losses.grounding_losses(
+    made = losses.compute_losses(
         reference.outputs("C"), inputs["attention_mask"], reference.labels(), reference.config
     )
     return {name: value.item() for name, value in made.items()}
@@ -133,7 +136,7 @@ def test_tidying_a_quirk_of_the_losses_is_seen(fused_reference, tidy, case):
 
 
 def test_7_anchors_of_exclusive_pixels_are_seen(fused_reference, tidy):
-    tidy(anchors._level, ("(anchor_scale * stride - 1) / 2", "anchor_scale * stride / 2"))
+    tidy(anchors._make_level, ("(anchor_scale * stride - 1) / 2", "anchor_scale * stride / 2"))
 
     made = anchors.grid_anchors.__wrapped__(
         fused_reference.outputs("A").level_shapes, 8.0, torch.device("cpu")
@@ -156,11 +159,11 @@ def test_7_suppressing_by_exclusive_pixels_is_seen(tidy):
 def test_18_cutting_a_tie_is_seen(tidy):
     tied = torch.tensor([0.9, 0.5, 0.5, 0.5])
     given = (tied, torch.zeros(4), torch.zeros(4, 4), 2)
-    assert len(detections._best(*given)["scores"]) == 4
+    assert len(detections._take_best(*given)["scores"]) == 4
 
-    tidy(detections._best, ("scores.float() >= lowest", "scores.float() > lowest"))
+    tidy(detections._take_best, ("scores.float() >= lowest", "scores.float() > lowest"))
 
-    assert len(detections._best(*given)["scores"]) == 1
+    assert len(detections._take_best(*given)["scores"]) == 1
 
 
 def test_6_letting_the_centerness_meet_the_threshold_is_seen(tidy):
@@ -198,6 +201,6 @@ def test_10_letting_a_centre_lie_outside_is_seen(tidy):
     before_all_centres = torch.tensor([0.0, 0.0, 3.4, 3.4])
     assert owners(before_all_centres) == []
 
-    tidy(assigner.assign, (" & _centre_inside(anchors_N4, boxes_G4).gather(0, candidates_KG)", ""))
+    tidy(assigner.assign, (" & _center_is_inside(anchors_N4, boxes_G4).gather(0, candidates_KG)", ""))
 
     assert owners(before_all_centres) != []

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from torch import Tensor
 from transformers.utils import ModelOutput
@@ -34,3 +35,11 @@ class GlipGroundingOutput(ModelOutput):
     centerness_logits: Tensor = None  # type: ignore[assignment]  # [B, N]
     anchors: Tensor = None  # type: ignore[assignment]  # [N, 4] xyxy in inclusive pixels of the padded image
     level_shapes: tuple[tuple[int, int], ...] = None  # type: ignore[assignment]  # rows, columns
+
+
+class ImageDetections(TypedDict):
+    """Boxes of one image, best score first. D detections."""
+
+    scores: Tensor  # [D]
+    labels: Tensor  # [D], index of the phrase
+    boxes: Tensor  # [D, 4] xyxy in inclusive pixels

@@ -1,4 +1,4 @@
-"""Names of a detector's classes as the metadata of an ONNX file tells them."""
+"""Names of a detector's classes in the metadata of an ONNX file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -19,23 +18,23 @@ _MAX_LENGTH = 1 << 20
 _SAME_AS = {"aeroplane": "airplane", "motorbike": "motorcycle", "sofa": "couch", "tvmonitor": "tv"}
 
 
-def metadata_names(metadata: Mapping[str, str], path: object) -> tuple[tuple[str, ...], str] | None:
+def read_metadata_names(metadata: Mapping[str, str], path: object) -> tuple[tuple[str, ...], str] | None:
     """Return the names and where they come from; None if nothing names the classes.
 
-    raises: ConfigError for an entry that is no list of names
+    raises: ConfigError for an entry that is not a list of names
     """
-    said = {key: text for key in _KEYS if (text := metadata.get(key, "").strip())}
+    texts = {key: text for key in _KEYS if (text := metadata.get(key, "").strip())}
     # `classes: 80` names nothing
     key = next(
-        (key for key, text in said.items() if not text.isdigit() and text not in ("null", "None")), None
+        (key for key, text in texts.items() if not text.isdigit() and text not in ("null", "None")), None
     )
     if key is None:
         return None
     source = f"the metadata {key!r} of {path}"
-    return names_of(_value(said[key]), source), source
+    return parse_names(_parse_entry(texts[key]), source), source
 
 
-def names_of(value: Any, source: str) -> tuple[str, ...]:
+def parse_names(value: object, source: str) -> tuple[str, ...]:
     """Return names from a list, from `{0: name, ...}`, or from either under the key `names`. Raises ConfigError."""
     if isinstance(value, dict) and "names" in value:
         value = value["names"]
@@ -49,28 +48,28 @@ def names_of(value: Any, source: str) -> tuple[str, ...]:
     )
     bad = next((number for number, name in enumerate(names) if not isinstance(name, str) or not name), None)
     if bad is not None or not names:
-        what = "no list of names" if not names else f"class {bad} has no name"
+        what = "this is not a list of names" if not names else f"class {bad} has no name"
         raise ConfigError(
             f"{source}: {what}; expected one name for each class: lines, a list, or an object {{0: name, 1: name, ...}}"
         )
-    return tuple(names)
+    return tuple(str(name) for name in names)
 
 
-def folded(name: str) -> str:
+def fold_name(name: str) -> str:
     """Return a name without case, blanks and signs, and COCO's word for Pascal VOC's."""
     key = re.sub(r"[\W_]+", "", name.casefold())
     return _SAME_AS.get(key, key)
 
 
-def first_difference(names: Sequence[str], others: Sequence[str]) -> int | None:
+def find_first_difference(names: Sequence[str], others: Sequence[str]) -> int | None:
     """Return the first class whose names differ by more than case, blanks or synonym; None if there is none."""
     if len(names) != len(others):
         return min(len(names), len(others))
-    return next((n for n, (a, b) in enumerate(zip(names, others)) if folded(a) != folded(b)), None)
+    return next((n for n, (a, b) in enumerate(zip(names, others)) if fold_name(a) != fold_name(b)), None)
 
 
-def _value(text: str) -> Any:
-    """Return what an entry says: JSON, a Python literal as Ultralytics writes, YAML, or names between commas."""
+def _parse_entry(text: str) -> object:
+    """Parse an entry: JSON, a Python literal as Ultralytics writes, YAML, or names separated by commas."""
     stripped = text.strip()[:_MAX_LENGTH]
     readers = (json.loads, ast.literal_eval) if stripped[0] in "[{(" else ()
     for read in (*readers, YAML(typ="safe", pure=True).load):

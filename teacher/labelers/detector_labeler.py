@@ -1,6 +1,6 @@
-"""A closed-vocabulary teacher: a phrase is given the boxes of the class its head noun names, every other phrase none.
+"""A closed-vocabulary teacher: a phrase gets the boxes of the class that its head noun names, other phrases none.
 
-Promise: one image per run of the network, so batch size and mates change nothing.
+The network runs on one image at a time, so batch size and the other images of a batch change nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LONG = ("expression", "given")
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _DetectorInput:
     """A letterboxed image, and for each phrase the class it names."""
 
     image: Letterboxed
@@ -33,7 +33,7 @@ class _Asked:
 
 
 class DetectorLabeler:
-    """`schemas.labeler.Labeler` over a YOLOX detector."""
+    """`schemas.labeler.Labeler` for a YOLOX detector."""
 
     score_kind = "detector.class_score*objectness"
 
@@ -42,7 +42,7 @@ class DetectorLabeler:
     ) -> None:
         """Open the model.
 
-        has_long_phrases: whether the job asks for expressions or given spans; changes the digest and nothing else
+        has_long_phrases: whether the job asks for expressions or given spans; changes only the digest
         raises: ConfigError without `classes` for a model whose metadata names other classes than COCO's
         """
         names = settings.classes or COCO_CLASSES
@@ -55,49 +55,54 @@ class DetectorLabeler:
         self.digest = detector_digest(settings, has_long_phrases)
 
     def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
-        """The letterboxed image and the classes that the phrases name."""
+        """Return the letterboxed image and the classes that the phrases name."""
         classes = tuple(self._class_of(phrase) for phrase in sample.phrases)
         side = self._detector.side
-        return Prepared(bucket=(side, side), inputs=_Asked(self._detector.letterbox(image_rgb_u8), classes))
+        return Prepared(
+            bucket=(side, side), inputs=_DetectorInput(self._detector.letterbox(image_rgb_u8), classes)
+        )
 
     def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
-        """As `prepare`, for the decoys alone. Dropped are those that name no class, since they could get no box, and
-        those that name the class of another phrase, which would get its boxes."""
-        named = [self._class_of(phrase) for phrase in sample.phrases]
+        """Prepare for the decoys alone.
+
+        Dropped are decoys that name no class, which could get no box, and decoys that name the class of another
+        phrase, which would get its boxes.
+        """
+        labels = [self._class_of(phrase) for phrase in sample.phrases]
         is_decoy = [phrase.kind == "decoy" for phrase in sample.phrases]
-        seen = {label for label, decoy in zip(named, is_decoy) if not decoy}
+        seen = {label for label, decoy in zip(labels, is_decoy) if not decoy}
         classes = tuple(
-            label if decoy and label not in seen else None for label, decoy in zip(named, is_decoy)
+            label if decoy and label not in seen else None for label, decoy in zip(labels, is_decoy)
         )
         dropped = tuple((n, NO_CLASS) for n, label in enumerate(classes) if is_decoy[n] and label is None)
         side = self._detector.side
-        asked = _Asked(self._detector.letterbox(image_rgb_u8), classes, pass_index=1)
-        return Prepared(bucket=(side, side), inputs=asked, second_pass=True, dropped=dropped)
+        inputs = _DetectorInput(self._detector.letterbox(image_rgb_u8), classes, pass_index=1)
+        return Prepared(bucket=(side, side), inputs=inputs, second_pass=True, dropped=dropped)
 
     def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
-        """Regions per row; the network is not run where no phrase names a class."""
-        return [[] if row is None else self._regions(row.inputs) for row in batch]
+        """Return regions per row. The network does not run if no phrase names a class."""
+        return [[] if row is None else self._find_regions(row.inputs) for row in batch]
 
     def _class_of(self, phrase: Phrase) -> int | None:
-        """Return the class of a phrase: base phrases, n-grams and decoys end in their head, the others need not."""
+        """Return the class of a phrase. Base phrases, n-grams and decoys end in their head, others may not."""
         if phrase.kind in _LONG:
-            return self._names.index_of(phrase.text, phrase.root)
-        return self._names.index_of_last_words(phrase.text)
+            return self._names.find_class(phrase.text, phrase.root)
+        return self._names.find_class_of_last_words(phrase.text)
 
-    def _regions(self, asked: _Asked) -> list[Region]:
-        if all(label is None for label in asked.classes):
+    def _find_regions(self, inputs: _DetectorInput) -> list[Region]:
+        if all(label is None for label in inputs.classes):
             return []
-        found = self._detector.detect(asked.image, self._min_score)
+        found = self._detector.detect(inputs.image, self._min_score)
         return [
-            _region(found, n, phrase, asked.pass_index)
-            for phrase, label in enumerate(asked.classes)
+            _make_region(found, n, phrase, inputs.pass_index)
+            for phrase, label in enumerate(inputs.classes)
             if label is not None
             for n in np.flatnonzero(found.classes_N == label)
         ]
 
 
 def _check_coco_names(model: str) -> None:
-    """Raise ConfigError for a model that names other classes than COCO's, which would get COCO's names."""
+    """Raise ConfigError if the model's metadata names other classes than COCO's."""
     remedy = "set teacher.classes to the names of the model's classes"
     try:
         found = read_metadata_names(read_model_facts(model).metadata, model)
@@ -108,16 +113,14 @@ def _check_coco_names(model: str) -> None:
     names, source = found
     other = find_first_difference(names, COCO_CLASSES)
     if other is not None:
-        own, coco = (
-            repr(some[other]) if other < len(some) else "not there" for some in (names, COCO_CLASSES)
-        )
+        own, coco = (repr(some[other]) if other < len(some) else "missing" for some in (names, COCO_CLASSES))
         raise ConfigError(
-            f"detector {model}: class {other} is {own} by {source} and {coco} among COCO's {len(COCO_CLASSES)}, which "
-            f"are taken without teacher.classes; {remedy}"
+            f"detector {model}: class {other} is {own} by {source} and {coco} among COCO's {len(COCO_CLASSES)}, the "
+            f"default of teacher.classes; {remedy}"
         )
 
 
-def _region(found: Detections, n: int, phrase: int, pass_index: int) -> Region:
+def _make_region(found: Detections, n: int, phrase: int, pass_index: int) -> Region:
     x0, y0, x1, y1 = found.boxes_N4[n].tolist()
     return Region(
         phrase=phrase,

@@ -22,7 +22,7 @@ from teacher.settings import PhraseSettings
 
 
 def class_of(phrase: str) -> str | None:
-    index = ClassNames(COCO_CLASSES).index_of(phrase)
+    index = ClassNames(COCO_CLASSES).find_class(phrase)
     return None if index is None else COCO_CLASSES[index]
 
 
@@ -135,7 +135,7 @@ def test_only_jobs_with_expressions_or_given_spans_get_another_detector_digest(t
 
 
 def test_a_detector_without_hot_dogs_does_not_call_them_dogs():
-    assert ClassNames(["dog"]).index_of("a hot dog") is None
+    assert ClassNames(["dog"]).find_class("a hot dog") is None
 
 
 def test_every_class_and_every_synonym_leads_to_a_class():

@@ -7,7 +7,7 @@ import pytest
 from schemas.codes import PHRASE_CODES
 from teacher.phrases.digest import finder_digest
 from teacher.phrases.finder import SpacyPhraseFinder
-from teacher.phrases.training.score import f1, parse_bracketed, read_bracketed, scores
+from teacher.phrases.training.score import f1, parse_bracketed_caption, read_bracketed_captions, score_finder
 from teacher.settings import PhraseSettings
 
 
@@ -135,13 +135,13 @@ def test_an_expression_follows_its_base_phrase_and_begins_where_it_begins():
 
 
 def test_the_hand_bracketed_captions_are_matched(shared_data, finder):
-    result = scores(finder, read_bracketed(shared_data / "treebanks" / "gold_cc.txt"))
+    result = score_finder(finder, read_bracketed_captions(shared_data / "treebanks" / "gold_cc.txt"))
 
     assert result["exact"].f1 >= 0.92 and result["head"].f1 >= 0.95 and result["groundable"].f1 >= 0.83
 
 
 def test_scores_are_counted_by_hand_and_lie_in_their_interval():
-    gold = [parse_bracketed("[a dog] on {grass}"), parse_bracketed("[a cat] [a bird]")]
+    gold = [parse_bracketed_caption("[a dog] on {grass}"), parse_bracketed_caption("[a cat] [a bird]")]
     found = [frozenset({(0, 5), (9, 13)}), frozenset({(2, 5)})]
 
     exact = f1([caption.base for caption in gold], found)

@@ -11,10 +11,10 @@ import srsly
 from schemas.errors import EnvironmentProblem
 from teacher.phrases import bundled
 from teacher.phrases.training import augment
-from teacher.phrases.training.pipeline import rounded, write_pipeline
+from teacher.phrases.training.pipeline import round_to_ten_bits, write_pipeline
 from teacher.phrases.training.train import score, train
-from teacher.phrases.training.treebank import TreebankError, read_sentences, text_of
-from teacher.phrases.training.word_forms import word_forms
+from teacher.phrases.training.treebank import TreebankError, join_words, read_sentences
+from teacher.phrases.training.word_forms import collect_word_forms
 
 SENTENCE = """\
 # text = He was riding the horse, wasn't he?
@@ -51,7 +51,7 @@ def sentences(treebank):
 
 
 def test_a_treebank_is_read_with_its_blanks_and_without_subtypes_it_does_not_need(sentences):
-    assert [text_of(s) for s in sentences] == ["He was riding the horse, wasn't he?", "A man paused."]
+    assert [join_words(s) for s in sentences] == ["He was riding the horse, wasn't he?", "A man paused."]
     assert sentences[0][8].relation == "parataxis" and sentences[0][0].head is sentences[0][2]
 
 
@@ -61,7 +61,7 @@ def test_a_treebank_is_read_with_its_blanks_and_without_subtypes_it_does_not_nee
         ("3\tobj\t", "99\tobj\t", "no head beyond"),
         ("3\tobj\t", "0\tobj\t", "one root"),
         ("3\tnsubj\t", "2\tnsubj\t", None),
-        ("\t5\tdet", "\t4\tdet", "circle"),
+        ("\t5\tdet", "\t4\tdet", "cycle"),
         ("4\tthe", "5\tthe", "where 4 was expected"),
         ("\tPRON\t", "\t", "9 columns"),
         ("\t5\tdet", "\tx\tdet", "not a number"),
@@ -89,26 +89,26 @@ def test_a_cut_treebank_is_refused(tmp_path):
 
 
 def test_the_past_becomes_the_present_and_is_is_dropped_before_what_goes_on(sentences):
-    forms, (_, paused) = word_forms(sentences), map(augment.copied, sentences)
+    forms, (_, paused) = collect_word_forms(sentences), map(augment.copy_sentence, sentences)
     augment.to_present(paused, forms)
-    assert text_of(paused) == "A man pauses."
+    assert join_words(paused) == "A man pauses."
 
-    riding = augment.pronoun_subjects_replaced(augment.copied(sentences[0]), forms, random.Random(0))
-    riding = augment.without_is(riding)
+    riding = augment.replace_pronoun_subjects(augment.copy_sentence(sentences[0]), forms, random.Random(0))
+    riding = augment.drop_is(riding)
 
-    assert text_of(riding).startswith(("a man riding the horse", "the horse riding the horse"))
+    assert join_words(riding).startswith(("a man riding the horse", "the horse riding the horse"))
     man = riding[1]
     assert man.relation == "root" and riding[2].relation == "acl" and riding[2].head is man
 
 
 def test_every_change_leaves_one_tree_and_the_source_as_it_was(sentences):
-    forms = word_forms(sentences)
+    forms = collect_word_forms(sentences)
     before = [[(w.form, w.tag, w.relation) for w in s] for s in sentences]
     seen = set()
 
     for seed in range(300):
-        changed = augment.caption_like(sentences[seed % 2], forms, random.Random(seed))
-        seen.add(text_of(changed))
+        changed = augment.make_caption_like(sentences[seed % 2], forms, random.Random(seed))
+        seen.add(join_words(changed))
         assert sum(word.head is None for word in changed) == 1
         for word in changed:
             steps = 0
@@ -122,11 +122,11 @@ def test_every_change_leaves_one_tree_and_the_source_as_it_was(sentences):
 def test_weights_keep_ten_mantissa_bits_and_the_nearest_value():
     weights = np.random.default_rng(0).normal(size=1000).astype(np.float32)
 
-    plain = rounded(weights)
+    plain = round_to_ten_bits(weights)
 
     assert not (plain.view(np.uint32) & 0x1FFF).any()
     assert np.all(np.abs(plain - weights) <= np.abs(weights) * 2.0**-11)
-    assert np.array_equal(rounded(plain), plain)
+    assert np.array_equal(round_to_ten_bits(plain), plain)
 
 
 def test_a_trained_pipeline_is_a_plain_spacy_folder_the_same_every_time(sentences, treebank, tmp_path):

@@ -2,7 +2,7 @@
 
     python -m benchmarks.glip_parity ../shared/parity --variants tiny,tiny_a --dtypes float32,float64
 
-The folder holds the authors' outputs and the recipe of the weights; tests/glip/test_parity.py asks the same with
+The folder holds the authors' outputs and the recipe of the weights; tests/teacher/glip/test_parity.py asks the same with
 tolerances. `tests/` is not a package, so its model builder is loaded by path.
 """
 

@@ -1,4 +1,4 @@
-"""The choice of decoys: what it never shares with a caption, what it depends on, and the table behind it."""
+"""The choice of decoys: what they never share with a caption, what they depend on, and the table of nouns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CAPTION_NOUNS = st.lists(
 
 
 def pool_of(nouns: list[str] = NOUNS[::10], seed: int = 0) -> DecoyPool:
-    """Every tenth noun, with counts over many powers of two."""
+    """Return every tenth noun, with counts over many powers of two."""
     counts = {noun: 2 ** (place % 12) for place, noun in enumerate(nouns)}
     return DecoyPool(seed=seed, counts=counts, asked=tuple(filter(is_probe_noun, sorted(nouns))))
 
@@ -59,7 +59,7 @@ def senses(noun: str, table: NounTable) -> set[int]:
 
 
 def above(noun: str, table: NounTable) -> set[int]:
-    """All broader synsets and the noun's own, by another way than the code's."""
+    """Return all broader synsets and the noun's own, by another algorithm than the code's."""
     found = senses(noun, table)
     while more := {up for synset in found for up in table.above[synset]} - found:
         found |= more

@@ -1,4 +1,4 @@
-"""The closed-vocabulary teacher: which class a phrase names, and what regions it gets on real photographs."""
+"""The closed-vocabulary teacher: which class a phrase names, and its regions on real photographs."""
 
 import json
 from pathlib import Path
@@ -159,7 +159,7 @@ def sample_with(*texts: str, width: int, height: int) -> Sample:
 
 
 def with_metadata(model: Path, folder: Path, **entries: str) -> Path:
-    """The model with metadata entries behind its bytes, as protobuf field 14 of an ONNX model."""
+    """Return the model with metadata entries appended, as protobuf field 14 of an ONNX model."""
     held = b""
     for key, value in entries.items():
         pair = b"".join(
@@ -171,7 +171,7 @@ def with_metadata(model: Path, folder: Path, **entries: str) -> Path:
 
 
 def _length(data: bytes) -> bytes:
-    """The length as a varint."""
+    """Return the length as a varint."""
     number, out = len(data), b""
     while number > 127:
         out, number = out + bytes([number & 127 | 128]), number >> 7

@@ -14,7 +14,6 @@ import typer
 from engine.reading.captions import MAX_BYTES
 from pipelines.cli.shell import JSON, example, give, verb
 from schemas.errors import ConfigError, NotFound
-from teacher import build
 from teacher.phrases.chunkers.registry import CHUNKERS
 
 if TYPE_CHECKING:
@@ -94,6 +93,7 @@ def _found(
         return
     from engine.executors.ray_phrases import found_in_order
     from engine.task import Factory
+    from teacher import build
 
     plain = settings.model_dump(mode="json")
     factory = Factory(

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from schemas.records import PhraseKind
 from schemas.registry import Registry
 from teacher.phrases.text.token_lists import Chunk, Words
 
 if TYPE_CHECKING:
     from spacy.language import Language
+
+    from schemas.records import PhraseKind
 
 Chunker = Callable[[Words], Iterable[Chunk]]
 """Returns chunks in order of their start. `teacher.phrases.judge` decides which of them are asked for."""

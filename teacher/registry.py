@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, field
 from pydantic import SerializeAsAny as DumpSubclass
 from pydantic_core import core_schema
 
-from schemas.digests import digest_of, sha256_hex
+from schemas.digests import digest_of, file_sha256
 from schemas.errors import ConfigError, NotFound
 from schemas.registry import Registry
 from schemas.settings import Settings
@@ -126,7 +126,7 @@ def model_digests(path: Path) -> dict[str, str]:
         raise NotFound(f"teacher.model {str(path)!r} does not exist; give the path of a model")
     files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
     return {
-        (file.name if file == path else file.relative_to(path).as_posix()): sha256_hex(file.read_bytes())
+        (file.name if file == path else file.relative_to(path).as_posix()): file_sha256(file)
         for file in files
     }
 

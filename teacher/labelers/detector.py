@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from schemas.digests import sha256_hex
+from schemas.digests import file_sha256
 from teacher.labelers.detector_settings import METHOD_VERSION, DetectorSettings, detector_digest
 from teacher.registry import LabelerOptions, QueryKind, Teacher
 
@@ -43,7 +43,7 @@ class DetectorTeacher(Teacher[DetectorSettings]):
             "kind": "detector (ONNX)",
             "inputs": {item.name: item.shape for item in session.get_inputs()},
             "outputs": {item.name: item.shape for item in session.get_outputs()},
-            "weights_digest": "sha256:" + sha256_hex(path.read_bytes()),
+            "weights_digest": "sha256:" + file_sha256(path),
         }
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.digests import digest_of, sha256_hex
+from schemas.digests import digest_of, file_sha256
 from schemas.errors import NotFound
 from teacher.detectors.class_names import MISLEADING, SYNONYMS
 from teacher.detectors.coco_classes import COCO_CLASSES
@@ -43,7 +43,7 @@ def detector_digest(settings: DetectorSettings, has_long_phrases: bool = False) 
         {
             "kind": settings.kind,
             "method": LONG_PHRASES_VERSION if has_long_phrases else METHOD_VERSION,
-            "weights": sha256_hex(Path(settings.model).read_bytes()),
+            "weights": file_sha256(Path(settings.model)),
             "classes": list(settings.classes or COCO_CLASSES),
             "synonyms": SYNONYMS,
             "misleading": sorted(MISLEADING),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from schemas.digests import digest_of
+from schemas.digests import digest_of, file_sha256
 from schemas.errors import NotFound
 from teacher.registry import TeacherSettings
 
@@ -91,9 +90,4 @@ def glip_digest(settings: GlipSettings) -> str:
 def model_files(folder: Path) -> dict[str, str]:
     """Return the sha256 of each file in a model directory that decides its answers, by name; empty if there is none."""
     files = sorted(path for path in folder.glob("*") if path.name in _NAMES or path.suffix == _WEIGHTS)
-    return {path.name: _sha256(path) for path in files}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {path.name: file_sha256(path) for path in files}

@@ -10,7 +10,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from schemas.digests import sha256_hex
+from schemas.digests import file_sha256
 from schemas.errors import ConfigError
 
 HEADER_LIMIT_BYTES = 64 << 20
@@ -33,7 +33,7 @@ def describe_directory(path: Path) -> dict[str, JsonValue]:
         "kind": config.get("model_type", "unknown"),
         "architectures": config.get("architectures", []),
         **_count_tensors(read_safetensors_header(weights)),
-        "weights_digest": "sha256:" + sha256_hex(weights.read_bytes()),
+        "weights_digest": "sha256:" + file_sha256(weights),
         "files": sorted(item.name for item in path.iterdir() if item.is_file()),
         "config": config,
     }

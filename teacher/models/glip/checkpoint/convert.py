@@ -6,7 +6,6 @@ names the source file.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -20,6 +19,7 @@ from pydantic import JsonValue
 from safetensors.torch import load_file
 from torch import Tensor
 
+from schemas.digests import file_sha256
 from schemas.errors import ConfigError, Conflict, GroundswellError, NotFound
 from teacher.models.glip.checkpoint import unpickle
 from teacher.models.glip.checkpoint.official_keys import PROMPT_OFFSETS
@@ -78,8 +78,8 @@ def convert(
                 "dead": len(translation.dead),
             },
             "source": checkpoint.name,
-            "source_sha256": _sha256(checkpoint),
-            "model_sha256": _sha256(written / "model.safetensors"),
+            "source_sha256": file_sha256(checkpoint),
+            "model_sha256": file_sha256(written / "model.safetensors"),
         }
         (written / "README.md").write_text(_make_card(facts), encoding="utf-8")
         written.rename(to)
@@ -155,11 +155,6 @@ def _write(folder: Path, config: GlipConfig, translation: Translation, processor
 def _make_folder(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _make_card(facts: Mapping[str, JsonValue]) -> str:

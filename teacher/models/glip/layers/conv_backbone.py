@@ -31,7 +31,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         inner = self.norm1(self.conv1(x_BCHW)).relu()
-        return (self.norm2(self.conv2(inner)) + self.shortcut(x_BCHW)).relu()
+        output: Tensor = (self.norm2(self.conv2(inner)) + self.shortcut(x_BCHW)).relu()
+        return output
 
 
 class ConvBackbone(nn.Module):

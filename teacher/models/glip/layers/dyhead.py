@@ -59,7 +59,8 @@ class NormedConv(nn.Module):
         self.norm = nn.GroupNorm(config.tower_norm_groups, width)
 
     def forward(self, x_BCHW: Tensor, offset: Tensor | None, mask: Tensor | None) -> Tensor:
-        return self.norm(self.conv(x_BCHW, offset, mask) if self.deformable else self.conv(x_BCHW))
+        output: Tensor = self.norm(self.conv(x_BCHW, offset, mask) if self.deformable else self.conv(x_BCHW))
+        return output
 
 
 class DynamicConv(nn.Module):
@@ -94,7 +95,8 @@ class DynamicConv(nn.Module):
             coarse = self.from_coarser(coarser, offset, mask)
             sources.append(F.interpolate(coarse, size=size, mode="bilinear", align_corners=True))
         weighted = (source * (self._scale(source) / len(sources)) for source in sources)
-        return functools.reduce(torch.add, weighted)
+        combined: Tensor = functools.reduce(torch.add, weighted)
+        return combined
 
     def _offset_and_mask(self, level_BCHW: Tensor) -> tuple[Tensor | None, Tensor | None]:
         if self.offset is None:

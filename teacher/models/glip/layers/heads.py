@@ -37,14 +37,17 @@ class TokenAlignment(nn.Module):
         """Return logits [B, N, T]. A text row of zeros has the plain bias."""
         unit_BTD = F.normalize(text_BTD, dim=-1)
         token_bias_BT = unit_BTD @ self.text_bias + self.bias
-        similarity = self.image_projection(image_BNC) @ self._project(text_BTD, unit_BTD).transpose(1, 2)
+        similarity: Tensor = self.image_projection(image_BNC) @ self._project(text_BTD, unit_BTD).transpose(
+            1, 2
+        )
         logits = similarity / self.log_scale.exp() + token_bias_BT[:, None, :]
         return logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
 
     def _project(self, text_BTD: Tensor, unit_BTD: Tensor) -> Tensor:
         if self.projection_norm == "input":
-            return self.text_projection(unit_BTD / 2)
-        projected = self.text_projection(text_BTD)
+            half: Tensor = self.text_projection(unit_BTD / 2)
+            return half
+        projected: Tensor = self.text_projection(text_BTD)
         return F.normalize(projected, dim=-1) if self.projection_norm == "output" else projected
 
 

@@ -101,7 +101,8 @@ class WindowAttention(nn.Module):
             images = len(logits) // len(mask_wLL)
             logits = logits.unflatten(0, (images, len(mask_wLL))) + mask_wLL[:, None].to(logits.dtype)
             logits = logits.flatten(0, 1)
-        return self.output((logits.softmax(dim=-1) @ value).transpose(1, 2).flatten(2))
+        output: Tensor = self.output((logits.softmax(dim=-1) @ value).transpose(1, 2).flatten(2))
+        return output
 
 
 class SwinBlock(nn.Module):
@@ -152,7 +153,8 @@ class PatchMerging(nn.Module):
         x = F.pad(x_BHWC, (0, 0, 0, x_BHWC.shape[2] % 2, 0, x_BHWC.shape[1] % 2))
         # Order of the four: (row, column) parity (0, 0), (1, 0), (0, 1), (1, 1)
         corners = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        return self.reduction(self.norm(torch.cat(corners, dim=-1)))
+        output: Tensor = self.reduction(self.norm(torch.cat(corners, dim=-1)))
+        return output
 
 
 class SwinStage(nn.Module):
@@ -170,7 +172,7 @@ class SwinStage(nn.Module):
         )
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        x = self.merge(x_BHWC)
+        x: Tensor = self.merge(x_BHWC)
         for block in self.blocks:
             x = run_checkpointed(self, block, x)
         return x

@@ -44,7 +44,8 @@ class TextLayer(nn.Module):
     def forward(self, hidden_BTD: Tensor, bias_B11T: Tensor) -> Tensor:
         attended = self.attention_output(self._attend(hidden_BTD, bias_B11T))
         hidden = self.attention_norm(hidden_BTD + self._drop(attended))
-        return self.output_norm(hidden + self._drop(self.output(F.gelu(self.intermediate(hidden)))))
+        output: Tensor = self.output_norm(hidden + self._drop(self.output(F.gelu(self.intermediate(hidden)))))
+        return output
 
     def _attend(self, hidden_BTD: Tensor, bias_B11T: Tensor) -> Tensor:
         query, key, value = (self._split(layer(hidden_BTD)) for layer in (self.query, self.key, self.value))
@@ -86,7 +87,7 @@ class TextEncoder(nn.Module):
                 "split the prompt at phrase borders"
             )
         embedded = self.words(input_ids_BT) + self.segments.weight[0] + self.positions.weight[:width]
-        hidden = self.dropout(self.norm(embedded))
+        hidden: Tensor = self.dropout(self.norm(embedded))
         bias = padding_bias(attention_mask_BT, hidden.dtype)
         for layer in self.layers:
             hidden = run_checkpointed(self, layer, hidden, bias)

@@ -21,7 +21,7 @@ demo: $(STAMP)  ## the whole loop on the tiny world, about ten minutes on two co
 	@$(BIN)/groundswell demo
 
 test: $(STAMP)  ## the tests that every change runs
-	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadgroup --max-worker-restart 0
 
 test-long: $(STAMP)  ## all tests, the long suites too
 	@$(BIN)/python -m pytest -q

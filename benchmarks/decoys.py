@@ -19,7 +19,7 @@ from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.storage.store import open_store
 from pipelines.audit.statistics import interval
 from pipelines.compile.run import compile_view
-from pipelines.demo.layout import Places
+from pipelines.demo.layout import DemoLayout
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.world.lexicon import NOUNS
 from pipelines.demo.world.web import read_truth
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--images", type=int, default=300)
     chosen = parser.parse_args(arguments)
-    places, recipe = Places(chosen.demo.resolve()), Recipe()
+    places, recipe = DemoLayout(chosen.demo.resolve()), Recipe()
     job = places.job(recipe)
     job = job.model_copy(update={"run": job.run.model_copy(update={"executor": "local"})})
     plain = _labelled(job, chosen.out / "plain", chosen.images)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report_picture import results_of
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 
 MODELS = ("teacher", "control", "student")
 OPEN, CLOSE = "<!-- seeds -->\n", "<!-- /seeds -->\n"
@@ -74,11 +74,11 @@ def table(runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def with_table(page: str, runs: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page with today's table between its marks. Raise NotFound without marks."""
+    """Return the page with today's table between its marks. Raise NotFoundError without marks."""
     before, opened, rest = page.partition(OPEN)
     _, closed, after = rest.partition(CLOSE)
     if not (opened and closed):
-        raise NotFound(f"the page has no marks {OPEN.strip()} and {CLOSE.strip()}: put them back")
+        raise NotFoundError(f"the page has no marks {OPEN.strip()} and {CLOSE.strip()}: put them back")
     return before + OPEN + table(runs) + CLOSE + after
 
 

@@ -26,8 +26,8 @@ from typing import Any
 
 import engine.driver.label_run
 from engine.driver.dispatch import drive
-from engine.driver.label_run import Labelling
-from engine.ledger.fingerprint import Method
+from engine.driver.label_run import LabelRun
+from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
 from engine.ledger.shard_facts import record_facts
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries, snapshot_path
@@ -80,11 +80,11 @@ class FakePool:
         self._store, self._settings = store, settings
         self.worked_s = 0.0
 
-    def capacity(self, left: int | None = None) -> int:
+    def capacity(self, remaining: int | None = None) -> int:
         """See Pool."""
         return len(self._ready)
 
-    def wait_for_room(self) -> None:
+    def wait_for_capacity(self) -> None:
         """See Pool."""
 
     def submit(self, task: Task) -> None:
@@ -93,7 +93,7 @@ class FakePool:
         actor.tasks.append(task)
         self._working.append(actor)
 
-    def busy(self) -> int:
+    def count_in_flight(self) -> int:
         """See Pool."""
         return len(self._working)
 
@@ -124,7 +124,7 @@ class FakePool:
 class PublishingEvery:
     """Work that is published after so many units: 15 s of a cluster that does some 200 units a second."""
 
-    def __init__(self, work: Labelling, units: int) -> None:
+    def __init__(self, work: LabelRun, units: int) -> None:
         self._work, self._units = work, units
         self._settled = 0
         self.took_s: list[float] = []
@@ -134,9 +134,9 @@ class PublishingEvery:
         """See Work."""
         return self._work.next_task()
 
-    def left(self) -> int:
+    def count_remaining(self) -> int:
         """See Work."""
-        return self._work.left()
+        return self._work.count_remaining()
 
     def settle(self, outcome: Outcome) -> None:
         """See Work."""
@@ -195,14 +195,14 @@ def stats_of(shards: int) -> Iterator[ShardStat]:
         yield ShardStat(url, 1_000_000_000, f"etag={hashlib.md5(url.encode()).hexdigest()}")
 
 
-def labelling_of(store: Store, shards: int) -> Labelling:
+def labelling_of(store: Store, shards: int) -> LabelRun:
     """A run over so many shards, begun as `label` begins it."""
     stats = list(stats_of(shards))
-    method = Method("sha256:r", "sha256:t", "sha256:p", "sha256:e")
+    method = MethodDigests("sha256:r", "sha256:t", "sha256:p", "sha256:e")
     plan = JobPlan("sha256:scale", method, UNIT_SAMPLES, (stat.url for stat in stats))
-    work = Labelling(store, plan, SETTINGS)
+    work = LabelRun(store, plan, SETTINGS)
     work.begin(stats, [])
-    work.committed_before()
+    work.find_committed()
     return work
 
 
@@ -286,12 +286,12 @@ def restart(store: Store, shards: int) -> dict[str, Any]:
     before, begun = resident_bytes(), time.perf_counter()
     work = labelling_of(store, shards)
     took_s = time.perf_counter() - begun
-    assert not work.next_is_due(), "everything is committed"
+    assert not work.has_next(), "everything is committed"
     return {
         "s": round(took_s, 2),
-        "units_found": work.committed,
+        "units_found": work.num_committed,
         "growth_mib": round((resident_bytes() - before) / 2**20, 1),
-        "growth_bytes_per_unit": round((resident_bytes() - before) / work.committed, 1),
+        "growth_bytes_per_unit": round((resident_bytes() - before) / work.num_committed, 1),
     }
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks.inputs import existing_folder
 from engine.reading.images import decode_image
 from schemas.digests import sha256_hex
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from student.data.perceptual_hash import perceptual_hash
 
 BOUNDS = (0, 2, 4, 6, 8, 10, 12)
@@ -51,7 +51,7 @@ def pictures(folders: list[Path]) -> dict[str, np.ndarray]:
     for data in _files(folders):
         try:
             image = decode_image(data).rgb_u8
-        except SampleRejected:
+        except SampleRejectedError:
             continue
         if min(image.shape[:2]) >= _SMALLEST_PX:
             found[sha256_hex(data)] = image

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.inputs import existing_folder
-from pipelines.cli.shell import table
+from pipelines.terminal.table import format_table
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.phrases.judge.number import phrase_number
 from teacher.phrases.training.treebank import Sentence, read_sentences, text_of
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for rule, told in (("ours", _ours), ("final s", _final_s)):
             rows.append([name, rule, *_scored(cases, told)])
         wrong.update(f"{text} ({root})" for text, root, plural in cases if _ours(text, root) != plural)
-    print(table(rows, ["treebank", "rule", "phrases", "plural", "right", "precision", "recall"]))
+    print(format_table(rows, ["treebank", "rule", "phrases", "plural", "right", "precision", "recall"]))
     for text, number in wrong.most_common(options.list):
         print(number, text)
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from benchmarks.inputs import existing_file
-from pipelines.cli.shell import table
+from pipelines.terminal.table import format_table
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.phrases.training.score import F1, read_bracketed_captions, score_finder
 from teacher.settings import PhraseSettings
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         [name, *(_cell(row[column]) for column in names), _halves(row["groundable"])]
         for name, row in found.items()
     ]
-    print(table(lines, [f"{len(gold)} captions", *names, "groundable P / R"]))
+    print(format_table(lines, [f"{len(gold)} captions", *names, "groundable P / R"]))
 
 
 def _cell(score: F1) -> str:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from benchmarks.inputs import existing_file
-from pipelines.cli.shell import table
+from pipelines.terminal.table import format_table
 from teacher.phrases.finder import BATCH_CAPTIONS, SpacyPhraseFinder
 from teacher.settings import PhraseSettings
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     words = sum(len(caption.split()) for caption in captions) / len(captions)
     rows = [[name, f"{rate:.0f}", _share(name, rates)] for name, rate in rates.items()]
-    print(table(rows, [f"{len(captions)} captions of {words:.1f} words", "captions/s", "of bare"]))
+    print(format_table(rows, [f"{len(captions)} captions of {words:.1f} words", "captions/s", "of bare"]))
 
 
 def measure(captions: list[str], rounds: int) -> dict[str, float]:

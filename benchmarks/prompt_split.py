@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.cli.shell import table
 from pipelines.labels.open_any import open_labels
 from pipelines.labels.photo import read_photo
+from pipelines.terminal.table import format_table
 from schemas.boxes import as_boxes, iou
 from schemas.records import Phrase, Pixels, Region, Sample
 from teacher.labelers.glip_labeler import GlipLabeler
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     names = ["phrases", "median", "p95", "largest", "changed sides", "moved"]
     print(
-        table(
+        format_table(
             [[name, *(row[key] for key in names)] for name, row in found.items()],
             [f"{len(samples)} captions", *names],
         )

@@ -22,7 +22,7 @@ from pydantic import SerializeAsAny as DumpSubclass
 from pydantic_core import core_schema
 
 from schemas.digests import digest_of, file_sha256
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from schemas.registry import Registry
 from schemas.settings import Settings
 from teacher import labelers
@@ -84,7 +84,7 @@ class Teacher(Generic[S]):
         """Return the labeler's digest without loading the model.
 
         It covers everything that decides labels: kind, version, settings and the bytes of the model's files, but not
-        where they are. Raises NotFound if the model does not exist.
+        where they are. Raises NotFoundError if the model does not exist.
         """
         return digest_of(
             {
@@ -121,9 +121,9 @@ TEACHERS: Registry[Teacher[TeacherSettings]] = Registry(
 
 
 def model_digests(path: Path) -> dict[str, str]:
-    """Return the sha256 of a model file, or of each file in a model directory, by name. Raises NotFound."""
+    """Return the sha256 of a model file, or of each file in a model directory, by name. Raises NotFoundError."""
     if not path.exists():
-        raise NotFound(f"teacher.model {str(path)!r} does not exist; give the path of a model")
+        raise NotFoundError(f"teacher.model {str(path)!r} does not exist; give the path of a model")
     files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
     return {
         (file.name if file == path else file.relative_to(path).as_posix()): file_sha256(file)
@@ -135,12 +135,12 @@ def recognize_model(path: Path, also: str = "") -> tuple[str, Teacher[TeacherSet
     """Return kind and entry of the teacher that a model file or directory belongs to.
 
     also: what else the caller accepts, for the error
-    raises: NotFound for a path that does not exist, ConfigError for a model of no teacher, or of more than one
+    raises: NotFoundError for a path that does not exist, ConfigError for a model of no teacher, or of more than one
     """
     known = TEACHERS.load_all()
     matches = [kind for kind, entry in known.items() if entry.recognizes(path)]
     if not matches:
-        problem = NotFound if not path.exists() else ConfigError
+        problem = NotFoundError if not path.exists() else ConfigError
         expected = [entry.description for entry in known.values()] + ([also] if also else [])
         raise problem(f"{path} is not a known model; expected {' or '.join(expected)}")
     if len(matches) > 1:

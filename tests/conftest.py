@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def project_root() -> Path:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """The Ray cluster that `label` would start, one for the whole run; pools find it and leave it running."""
-    from engine.executors.ray_pool import cluster
+    from engine.executors.ray_cluster import cluster
 
     with cluster():
         yield
@@ -72,6 +73,18 @@ def quick_demo(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> P
     return folder
 
 
+@pytest.fixture(autouse=True)
+def no_signal_watch_is_left() -> Iterator[None]:
+    """A watch that outlives its test ends the test process at some later test's signal."""
+    yield
+    interrupt = sys.modules.get("pipelines.label.interrupt")
+    left = list(interrupt._Watch._begun) if interrupt else []
+    for watch in left:
+        watch.end()
+    assert left == [], "the test left a signal watch running"
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several processes, a file stays in one of them, and all tests that need Ray share one: one cluster a run."""
     for item in items:

@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _round(number: int, shards: list[Path], folder: Path, options: argparse.Namespace) -> dict[str, float]:
     """Images per second of each contestant."""
-    from engine.executors.ray_pool import cluster
+    from engine.executors.ray_cluster import cluster
 
     images = options.shards * options.samples
     place = folder / f"round-{number}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.headline.sources import code_of
-from schemas.digests import digest_of, short
+from schemas.digests import digest_of, shorten_digest
 
 RECORD, FAILURE = "cell.json", "failure.txt"
 LAST = "evaluate"  # the kind that no other takes as an input
@@ -38,7 +38,7 @@ class Cell:
     @property
     def name(self) -> str:
         """The cell's folder."""
-        return f"{self.kind}-{short(self.digest)}"
+        return f"{self.kind}-{shorten_digest(self.digest)}"
 
 
 def in_order(targets: Iterable[Cell], skip: frozenset[str] = frozenset()) -> list[Cell]:

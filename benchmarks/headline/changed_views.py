@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.views import open_view, write_view
-from pipelines.demo.oracle import SIDES, named_boxes, truth_rows
+from pipelines.demo.oracle import SIDES, find_named_boxes, read_truth_rows
 
 Row = dict[str, Any]
 Change = Callable[[Row, Mapping[str, Any]], Row]
@@ -16,7 +16,7 @@ Change = Callable[[Row, Mapping[str, Any]], Row]
 def change_view(source: str, target: str, change: Change, truth_file: Path) -> int:
     """Write the rows of a view, changed in the light of the truth of each; returns how many there are."""
     view = open_view(source)
-    truth = {(row["shard"], row["key"]): row for row in truth_rows(truth_file)}
+    truth = {(row["shard"], row["key"]): row for row in read_truth_rows(truth_file)}
     rows = (change(row, truth[Path(row["shard"]).name, row["key"]]) for row in view.rows())
     provenance = {**view.manifest.provenance, "changed": change.__name__}
     return write_view(target, rows, kind="view", provenance=provenance).rows
@@ -42,7 +42,7 @@ def oracle(row: Row, truth: Mapping[str, Any]) -> Row:
     """The true boxes of every phrase that names a thing; other phrases are unresolved, as the policy leaves them."""
     regions = []
     for number, phrase in enumerate(row["phrases"]):
-        for box in named_boxes(phrase, truth).tolist():
+        for box in find_named_boxes(phrase, truth).tolist():
             regions.append(_region(number, box))
     held = {region["phrase"] for region in regions}
     return {**row, "regions": regions, "phrases": _fated(row, held)}

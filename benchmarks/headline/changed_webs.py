@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.demo.world.lexicon import COLOURS, NOUNS, article
+from pipelines.demo.world.lexicon import COLOURS, NOUNS, choose_article
 
 Change = Callable[[Sequence[str], np.random.Generator], list[str]]
 
@@ -73,13 +73,13 @@ def _without(caption: str, gone: set[str]) -> str:
     words = [word for word in caption.split(" ") if word not in gone]
     for place, word in enumerate(words[:-1]):
         if word in ("a", "an") and words[place + 1][0].isalpha():
-            words[place] = article(words[place + 1].rstrip(","))
+            words[place] = choose_article(words[place + 1].rstrip(","))
     return " ".join(words)
 
 
 def catalogue(captions: Sequence[str], rng: np.random.Generator) -> list[str]:
     """One caption for all: every noun of the world. The images then say nothing but what the teacher sees."""
-    names = [f"{article(noun)} {noun}" for noun in NOUNS]
+    names = [f"{choose_article(noun)} {noun}" for noun in NOUNS]
     return [", ".join(names[:-1]) + f" and {names[-1]}"] * len(captions)
 
 

@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.headline.cells import Cell, Shelf, in_order
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 
 UNMEASURED = "Not measured yet."
 
 
 def put_between(path: Path, section: str, text: str) -> None:
-    """Replace what stands between `<!-- SECTION -->` and `<!-- /SECTION -->`. Raises NotFound without the markers."""
+    """Replace what stands between `<!-- SECTION -->` and `<!-- /SECTION -->`.
+
+    Raises NotFoundError without the markers.
+    """
     first, last = f"<!-- {section} -->", f"<!-- /{section} -->"
     page = path.read_text(encoding="utf-8")
     if page.count(first) != 1 or page.count(last) != 1:
-        raise NotFound(f"{path} needs the markers {first} and {last}, once each: put them back")
+        raise NotFoundError(f"{path} needs the markers {first} and {last}, once each: put them back")
     before, rest = page.split(first)
     after = rest.split(last)[1]
     path.write_text(f"{before}{first}\n{text}\n{last}{after}", encoding="utf-8")

@@ -20,7 +20,7 @@ from typing import IO
 
 from benchmarks.headline.cells import FAILURE, Cell, Shelf
 from benchmarks.headline.worker import NOTE, SPECS, spec_of
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 
 POLL_S = 0.5
 TELL_EVERY_S = 60.0
@@ -39,7 +39,7 @@ class Grid:
     _running: dict[str, _Running] = field(default_factory=dict)
 
     def run(self, targets: Sequence[Cell]) -> bool:
-        """Whether every target is done. Raises Conflict when another grid runs in the same folder."""
+        """Whether every target is done. Raises ConflictError when another grid runs in the same folder."""
         with _alone(self.shelf.root):
             waiting = self.shelf.missing(targets)
             self._began, self._total, self._told = time.monotonic(), len(waiting), time.monotonic()
@@ -164,7 +164,7 @@ def _alone(root: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Conflict(
+            raise ConflictError(
                 f"another run works in {root}: wait for it, or give --out another folder"
             ) from error
         yield

@@ -30,16 +30,20 @@ from pipelines.audit.verdicts import Verdict, VerdictStore
 from pipelines.labels.photo import read_photo
 from schemas.errors import (
     ConfigError,
-    Conflict,
-    EnvironmentProblem,
+    ConflictError,
     GroundswellError,
-    NotFound,
+    NotFoundError,
+    RuntimeEnvironmentError,
 )
 from schemas.records import Record
 
 STATIC = Path(__file__).parent / "static"
 _FILES = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js"}
-_STATUS: dict[type[GroundswellError], int] = {NotFound: 404, Conflict: 409, EnvironmentProblem: 503}
+_STATUS: dict[type[GroundswellError], int] = {
+    NotFoundError: 404,
+    ConflictError: 409,
+    RuntimeEnvironmentError: 503,
+}
 
 
 class VerdictMessage(Record):
@@ -140,17 +144,19 @@ class Review:
 
     def _region(self, position: int) -> SampledRegion:
         if not 0 <= position < len(self._sample.regions):
-            raise NotFound(f"position {position} is outside the sample's {len(self._sample.regions)} items")
+            raise NotFoundError(
+                f"position {position} is outside the sample's {len(self._sample.regions)} items"
+            )
         return self._sample.regions[position]
 
     def _upright_image(self, position: int) -> tuple[bytes, str]:
         region = self._sample.regions[position]
         try:
             rgb_u8 = read_photo(region.model_dump(), self._roots)
-        except NotFound as error:
-            raise NotFound(f"Its picture cannot be shown: {error}.") from error
+        except NotFoundError as error:
+            raise NotFoundError(f"Its picture cannot be shown: {error}.") from error
         except (GroundswellError, OSError) as error:
-            raise Conflict(f"Its picture cannot be shown: {error}.") from error
+            raise ConflictError(f"Its picture cannot be shown: {error}.") from error
         height, width = rgb_u8.shape[:2]
         small = width * height <= 256 * 256
         buffer = BytesIO()
@@ -185,8 +191,8 @@ def serve(
     roots:    re-bases the images, e.g. `{"s3://a/": "/mnt/a/"}`
     announce: is given the address to open, which holds the session's token (behind `#`, so no log sees it)
 
-    Raises ConfigError for an empty name, NotFound, Conflict (see `read_sample`, `VerdictStore`), EnvironmentProblem
-    when the port is taken.
+    Raises ConfigError for an empty name, NotFoundError, ConflictError (see `read_sample`, `VerdictStore`),
+    RuntimeEnvironmentError when the port is taken.
     """
     if not reviewer.strip():
         raise ConfigError("the reviewer needs a name: verdicts are kept under it")
@@ -199,7 +205,7 @@ def serve(
             listener.bind(("127.0.0.1", port))
             listener.listen()  # whoever opens the announced address waits until the server answers
         except OSError as error:
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"port {port} of 127.0.0.1 cannot be had ({error}): choose another"
             ) from error
         port = listener.getsockname()[1]
@@ -215,7 +221,7 @@ def serve(
 def _check_shown(message: VerdictMessage) -> None:
     if "shown" in message.model_fields_set and message.shown != message.position:
         on_screen = "no picture" if message.shown is None else f"item {message.shown}"
-        raise Conflict(
+        raise ConflictError(
             f"The verdict is for item {message.position}, the screen shows {on_screen}; "
             "reload the page and judge again."
         )

@@ -15,7 +15,7 @@ from pipelines.audit.sample import AuditSample, read_sample, write_sample
 from pipelines.audit.sampling import Groups, draw_sample
 from pipelines.audit.verdicts import VerdictStore
 from pipelines.labels.tables import Report, Table
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 
 SAMPLE, VERDICTS = "sample.json", "verdicts.db"
 
@@ -97,7 +97,7 @@ def open_audit(
     groups: Groups | None = None,
     overwrite: bool = False,
 ) -> DrawnSample:
-    """Draw a sample of a view into a folder. The same again changes nothing; another one there raises Conflict.
+    """Draw a sample of a view into a folder. The same again changes nothing; another one there raises ConflictError.
 
     overwrite: replace another sample there, unless somebody has reviewed of it
     """
@@ -108,7 +108,7 @@ def open_audit(
         and not overwrite
         and (there.view_digest, there.seed) != (opened.manifest.digest, seed)
     ):
-        raise Conflict(
+        raise ConflictError(
             f"{path} already holds a sample of the view {there.view_digest} with seed {there.seed}, not of "
             f"{opened.manifest.digest} with seed {seed}: choose another folder, or add --overwrite"
         )
@@ -120,9 +120,11 @@ def open_audit(
 
 
 def _remove_unreviewed(folder: Path) -> None:
-    """Remove a sample. Raises Conflict when it has a file of verdicts: a person's work is never overwritten."""
+    """Remove a sample. Raises ConflictError when it has a file of verdicts: a person's work is never overwritten."""
     if (folder / VERDICTS).exists():
-        raise Conflict(f"{folder} holds verdicts, which --overwrite does not remove: choose another folder")
+        raise ConflictError(
+            f"{folder} holds verdicts, which --overwrite does not remove: choose another folder"
+        )
     (folder / SAMPLE).unlink()
 
 
@@ -161,11 +163,13 @@ def serve_audit(
 def report_audit(
     folder: str | Path, *, view: str | None = None, reviewer: str | None = None
 ) -> AuditFindings:
-    """What the folder's verdicts say. `view`, where given, must be the one that was sampled (else Conflict)."""
+    """What the folder's verdicts say. `view`, where given, must be the one that was sampled (else ConflictError)."""
     sample = read_sample(Path(folder) / SAMPLE)
     path = Path(folder) / VERDICTS
     if not path.exists():
-        raise NotFound(f"{folder} holds no verdict yet; review it with `groundswell audit serve {folder}`")
+        raise NotFoundError(
+            f"{folder} holds no verdict yet; review it with `groundswell audit serve {folder}`"
+        )
     digest = None if view is None else open_view(view).manifest.digest
     verdicts = VerdictStore(path, sample).verdicts(reviewer)
     return AuditFindings(findings=audit_report(sample, verdicts, view_digest=digest))

@@ -21,7 +21,7 @@ from pipelines.audit.statistics import (
 )
 from pipelines.audit.verdicts import Verdict, Verdicts
 from schemas.boxes import as_boxes, iou
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 
 TARGET_HALF_WIDTH = 0.02
 TINY_WORLD_TRUTH = "truth of the tiny world"
@@ -40,7 +40,7 @@ def audit_report(
     """The audit as JSON: shares are fractions, an interval is `{"value", "low", "high"}`.
 
     view_digest: of the view the report is for; where given, it must be the one the sample was drawn from
-    Raises Conflict when sample, verdicts and view do not belong together.
+    Raises ConflictError when sample, verdicts and view do not belong together.
     """
     _check_belonging(sample, verdicts, view_digest)
     strata = _count(sample, verdicts.by_item)
@@ -103,7 +103,7 @@ def stand_in(
 def truth_of_rows(rows: Iterable[Mapping[str, Any]]) -> Truth:
     """A truth from rows in the form of gold: boxes are looked up by shard name, key and the phrase's span.
 
-    Raises Conflict, when asked, for a sample that the rows do not hold.
+    Raises ConflictError, when asked, for a sample that the rows do not hold.
     """
     samples: set[tuple[str, str]] = set()
     boxes: dict[tuple[tuple[str, str], int, int], list[list[float]]] = {}
@@ -118,7 +118,7 @@ def truth_of_rows(rows: Iterable[Mapping[str, Any]]) -> Truth:
     def truth(region: SampledRegion) -> Sequence[Sequence[float]]:
         sample = _place(region.shard, region.key)
         if sample not in samples:
-            raise Conflict(f"the truth holds no sample {sample}: it is of another world than the view")
+            raise ConflictError(f"the truth holds no sample {sample}: it is of another world than the view")
         return boxes.get((sample, region.begin, region.end), [])
 
     return truth
@@ -132,18 +132,18 @@ def _place(shard: str, key: str) -> tuple[str, str]:
 def _check_belonging(sample: AuditSample, verdicts: Verdicts, view_digest: str | None) -> None:
     sample.check()
     if view_digest is not None and view_digest != sample.view_digest:
-        raise Conflict(
+        raise ConflictError(
             f"the sample was drawn from the view {sample.view_digest}, this view is {view_digest}: what was found "
             "there says nothing of this one; draw a new sample"
         )
     theirs = verdicts.sample_digest, verdicts.view_digest
     if theirs != (sample.digest, sample.view_digest):
-        raise Conflict(
+        raise ConflictError(
             f"the verdicts are on sample and view {theirs}, not {(sample.digest, sample.view_digest)}"
         )
     strangers = verdicts.by_item.keys() - {region.item for region in sample.regions}
     if strangers:
-        raise Conflict(f"{len(strangers)} verdicts name items outside the sample, e.g. {min(strangers)}")
+        raise ConflictError(f"{len(strangers)} verdicts name items outside the sample, e.g. {min(strangers)}")
 
 
 def _count(sample: AuditSample, by_item: Mapping[str, Verdict]) -> list[StratumCounts]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError, model_validator
 
 from schemas.digests import digest_of
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import FORMAT_VERSION
 from schemas.records import Pixels, Record
 from schemas.spans import check_span
@@ -98,9 +98,9 @@ class AuditSample(Record):
         return self.model_copy(update={"digest": self._content_digest()})
 
     def check(self) -> None:
-        """Raise Conflict unless the content has the digest that stands in it."""
+        """Raise ConflictError unless the content has the digest that stands in it."""
         if self._content_digest() != self.digest:
-            raise Conflict(
+            raise ConflictError(
                 f"the sample's content has digest {self._content_digest()}, the file says {self.digest}: "
                 "it was changed after it was drawn; draw it again with the same seed"
             )
@@ -110,7 +110,7 @@ class AuditSample(Record):
 
 
 def write_sample(sample: AuditSample, path: str | Path) -> None:
-    """Write the sample once. The same sample again changes nothing; another one raises Conflict."""
+    """Write the sample once. The same sample again changes nothing; another one raises ConflictError."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(sample.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
@@ -123,7 +123,7 @@ def write_sample(sample: AuditSample, path: str | Path) -> None:
     except FileExistsError:
         there = read_sample(target)
         if there.digest != sample.digest:
-            raise Conflict(
+            raise ConflictError(
                 f"{target} already holds the sample {there.digest}, not {sample.digest}: choose another file"
             ) from None
     finally:
@@ -131,14 +131,16 @@ def write_sample(sample: AuditSample, path: str | Path) -> None:
 
 
 def read_sample(path: str | Path) -> AuditSample:
-    """The sample of a file. Raises NotFound, or Conflict for a file that is no sample or was changed."""
+    """The sample of a file. Raises NotFoundError, or ConflictError for a file that is no sample or was changed."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise NotFound(f"{path}: no such sample file; draw one with `groundswell audit sample`") from None
+        raise NotFoundError(
+            f"{path}: no such sample file; draw one with `groundswell audit sample`"
+        ) from None
     try:
         sample = AuditSample.model_validate_json(text)
     except ValidationError as error:
-        raise Conflict(f"{path} is not an audit sample: {error.errors()[0]['msg']}") from error
+        raise ConflictError(f"{path} is not an audit sample: {error.errors()[0]['msg']}") from error
     sample.check()
     return sample

@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipelines.audit.sample import AuditSample
-from schemas.errors import Conflict, EnvironmentProblem, NotFound
+from schemas.errors import ConflictError, NotFoundError, RuntimeEnvironmentError
 from schemas.records import Record
 
 Verdict = Literal["accept", "reject", "skip"]
@@ -84,8 +84,8 @@ class VerdictStore:
     """The verdicts on one sample, in one file."""
 
     def __init__(self, path: str | Path, sample: AuditSample) -> None:
-        """Open or make the file. Raises Conflict when it belongs to another sample, EnvironmentProblem where it
-        cannot be kept safely."""
+        """Open or make the file. Raises ConflictError when it belongs to another sample, RuntimeEnvironmentError
+        where it cannot be kept safely."""
         self._path = Path(path).resolve()
         self._sample = sample
         self._items = {region.item for region in sample.regions}
@@ -96,15 +96,15 @@ class VerdictStore:
             db.execute("INSERT OR IGNORE INTO facts VALUES ('sample_digest', ?)", (sample.digest,))
             (there,) = db.execute("SELECT value FROM facts WHERE name = 'sample_digest'").fetchone()
         if there != sample.digest:
-            raise Conflict(
+            raise ConflictError(
                 f"{path} holds verdicts on the sample {there}, not {sample.digest}: choose another file"
             )
 
     def record(self, event_id: str, item: str, reviewer: str, verdict: Verdict) -> int:
         """Keep a verdict; returns its number once it is on disk.
 
-        The same event again returns the same number. Raises Conflict when another verdict of this reviewer on the
-        item stands (undo it first) or the id is taken, NotFound for an item that is not in the sample.
+        The same event again returns the same number. Raises ConflictError when another verdict of this reviewer on the
+        item stands (undo it first) or the id is taken, NotFoundError for an item that is not in the sample.
         """
         with self._transaction() as db:
             _claim(db, reviewer, "person")
@@ -113,7 +113,7 @@ class VerdictStore:
     def record_all(self, verdicts: Verdicts) -> None:
         """Keep a whole review that was made elsewhere, all of it or nothing; again changes nothing."""
         if (verdicts.sample_digest, verdicts.view_digest) != (self._sample.digest, self._sample.view_digest):
-            raise Conflict(
+            raise ConflictError(
                 f"the verdicts are on the sample {verdicts.sample_digest}, not {self._sample.digest}"
             )
         with self._transaction() as db:
@@ -123,28 +123,31 @@ class VerdictStore:
 
     def _keep(self, db: sqlite3.Connection, event_id: str, item: str, reviewer: str, verdict: Verdict) -> int:
         if item not in self._items:
-            raise NotFound(f"item {item!r} is not in the sample {self._sample.digest}")
+            raise NotFoundError(f"item {item!r} is not in the sample {self._sample.digest}")
         if known := _known(db, event_id, (item, reviewer, verdict, None)):
             return known
         stands = db.execute(_STANDING + "AND item = ?", (reviewer, item)).fetchone()
         if stands:
-            raise Conflict(
+            raise ConflictError(
                 f"{reviewer} already said {stands[2]!r} of {item}, now {verdict!r}: undo that first"
             )
         return _append(db, (event_id, item, reviewer, verdict, None))
 
     def undo(self, event_id: str, undoes: str, reviewer: str) -> StandingVerdict:
-        """Take back the verdict with the id `undoes`; returns it. Raises NotFound where this reviewer has none such."""
+        """Take back the verdict with the id `undoes`; returns it.
+
+        Raises NotFoundError where this reviewer has none such.
+        """
         with self._transaction() as db:
             row = db.execute(
                 "SELECT event_id, item, kind, seq FROM events WHERE event_id = ? AND reviewer = ? AND kind != 'undo'",
                 (undoes, reviewer),
             ).fetchone()
             if row is None:
-                raise NotFound(f"{reviewer} gave no verdict with the id {undoes!r}")
+                raise NotFoundError(f"{reviewer} gave no verdict with the id {undoes!r}")
             if not _known(db, event_id, (row[1], reviewer, "undo", undoes)):
                 if db.execute("SELECT 1 FROM events WHERE undoes = ?", (undoes,)).fetchone():
-                    raise Conflict(f"the verdict {undoes!r} was undone before")
+                    raise ConflictError(f"the verdict {undoes!r} was undone before")
                 _append(db, (event_id, row[1], reviewer, "undo", undoes))
             return _standing(row)
 
@@ -161,11 +164,11 @@ class VerdictStore:
     def verdicts(self, reviewer: str | None = None) -> Verdicts:
         """One reviewer's verdicts. Without a name: the only person's, or the only program's where no person looked.
 
-        Raises NotFound for a name that gave none, Conflict where a name is needed.
+        Raises NotFoundError for a name that gave none, ConflictError where a name is needed.
         """
         known = self.reviewers()
         if reviewer is not None and reviewer not in known:
-            raise NotFound(
+            raise NotFoundError(
                 f"{reviewer!r} gave no verdict in {self._path.name}; those who did: {', '.join(known)}"
             )
         name = reviewer or self._only(known)
@@ -180,7 +183,9 @@ class VerdictStore:
     def _only(self, known: dict[str, ReviewerKind]) -> str:
         candidates = [name for name, kind in known.items() if kind == "person"] or list(known)
         if len(candidates) > 1:
-            raise Conflict(f"{self._path.name} holds verdicts of {', '.join(candidates)}: name one reviewer")
+            raise ConflictError(
+                f"{self._path.name} holds verdicts of {', '.join(candidates)}: name one reviewer"
+            )
         return candidates[0] if candidates else "nobody yet"
 
     @contextmanager
@@ -189,7 +194,7 @@ class VerdictStore:
         try:
             db = sqlite3.connect(self._path, timeout=5, isolation_level=None)
         except sqlite3.Error as error:
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{self._path}: {error}; the folder must exist and be writable"
             ) from error
         try:
@@ -200,7 +205,7 @@ class VerdictStore:
             yield db
             db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{self._path}: {error}; nothing of this step was kept, so try again once the cause is gone"
             ) from error
         finally:
@@ -212,16 +217,18 @@ def _claim(db: sqlite3.Connection, reviewer: str, kind: ReviewerKind) -> None:
     db.execute("INSERT OR IGNORE INTO reviewers VALUES (?, ?)", (reviewer, kind))
     (there,) = db.execute("SELECT kind FROM reviewers WHERE name = ?", (reviewer,)).fetchone()
     if there != kind:
-        raise Conflict(f"{reviewer!r} stands here as a {there}, not as a {kind}: use another name")
+        raise ConflictError(f"{reviewer!r} stands here as a {there}, not as a {kind}: use another name")
 
 
 def _known(db: sqlite3.Connection, event_id: str, content: tuple[str, str, str, str | None]) -> int | None:
-    """The number of an event that was sent before. Raises Conflict when that event said something else."""
+    """The number of an event that was sent before. Raises ConflictError when that event said something else."""
     row = db.execute(
         "SELECT seq, item, reviewer, kind, undoes FROM events WHERE event_id = ?", (event_id,)
     ).fetchone()
     if row is not None and row[1:] != content:
-        raise Conflict(f"the event {event_id!r} was {row[1:]}, now {content}: an id names one event for ever")
+        raise ConflictError(
+            f"the event {event_id!r} was {row[1:]}, now {content}: an id names one event for ever"
+        )
     return None if row is None else int(row[0])
 
 
@@ -250,6 +257,6 @@ def _refuse_network_filesystem(path: Path) -> None:
     above = [(point, kind) for point, kind in entries if path.is_relative_to(point.replace("\\040", " "))]
     point, kind = max(above, key=lambda entry: len(entry[0]), default=("/", ""))
     if kind in _NETWORK_FILESYSTEMS or kind.startswith("fuse.sshfs"):
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"{path} lies on {kind} ({point}): keep verdicts on a local disk and copy them later"
         )

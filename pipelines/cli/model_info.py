@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from teacher.models.directory_facts import describe_directory
 from teacher.registry import TEACHERS
 
@@ -14,13 +14,13 @@ from teacher.registry import TEACHERS
 def describe_model(path: Path) -> dict[str, JsonValue]:
     """Return kind, sizes and digests of a model of any teacher, or of another Hugging Face directory.
 
-    raises: NotFound, or ConfigError for a directory without `config.json` and `model.safetensors` or a file that is
-            not a model
+    raises: NotFoundError, ConfigError for a directory without config.json and model.safetensors, or a file that is not
+            a model
     """
     if path.exists():
         for teacher in TEACHERS.load_all().values():
             if teacher.recognizes(path):
                 return teacher.describe(path)
     if not path.is_dir():
-        raise NotFound(f"model {str(path)!r} does not exist; give a model directory or a .onnx file")
+        raise NotFoundError(f"model {str(path)!r} does not exist; give a model directory or a .onnx file")
     return describe_directory(path)

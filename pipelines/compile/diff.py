@@ -58,7 +58,7 @@ class ViewDiff(Report):
 
 
 def diff_views(first_url: str, second_url: str, *, storage: StorageSettings | None = None) -> ViewDiff:
-    """Compare two views or golds row by row. Raises NotFound without one, Conflict where one is damaged."""
+    """Compare two views or golds row by row. Raises NotFoundError without one, ConflictError where one is damaged."""
     first, second = open_view(first_url, storage), open_view(second_url, storage)
     samples: Counter[str] = Counter()
     regions: Counter[str] = Counter()

@@ -17,8 +17,8 @@ from engine.ledger.evidence import read_evidence, read_rejections
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.settings import StorageSettings
 from engine.storage.store import Store, open_store
-from schemas.decoys import DecoyPool, pool_from_bytes, pool_path
-from schemas.errors import Conflict, NotFound
+from schemas.decoys import DecoyPool, parse_pool, pool_path
+from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import Snapshot
 from schemas.settings import EvidenceSettings
 
@@ -40,12 +40,12 @@ class Evidence:
     def rows(self) -> Iterator[dict[str, Any]]:
         """Evidence rows in unit and index order, one unit in memory at a time.
 
-        Raises Conflict for a unit that was taken otherwise: scores of two teachers do not compare.
+        Raises ConflictError for a unit that was taken otherwise: scores of two teachers do not compare.
         """
         for entry in snapshot_entries(self.store, self.snapshot):
             table = read_evidence(self.store, entry)
             if taken_with(table, entry.unit) != (self.settings, self.score_kind):
-                raise Conflict(
+                raise ConflictError(
                     f"{entry.unit}: {taken_with(table, entry.unit)} differs from the first unit's "
                     f"{(self.settings, self.score_kind)}: compile evidences of different teachers apart"
                 )
@@ -58,12 +58,12 @@ class Evidence:
 
 
 def open_evidence(url: str, storage: StorageSettings | None = None) -> Evidence:
-    """The latest snapshot of an output of `label`. Raises NotFound when nothing is committed there."""
+    """The latest snapshot of an output of `label`. Raises NotFoundError when nothing is committed there."""
     store = open_store(url, storage)
     snapshot = latest_snapshot(store)
     first = next(snapshot_entries(store, snapshot), None)
     if first is None:
-        raise NotFound(f"{url} holds no committed unit yet: `groundswell label` it first")
+        raise NotFoundError(f"{url} holds no committed unit yet: `groundswell label` it first")
     table = read_evidence(store, first)
     settings, score_kind = taken_with(table, first.unit)
     return Evidence(store, snapshot, settings, score_kind, _pool_of(table, store))
@@ -75,17 +75,17 @@ def _pool_of(table: pa.Table, store: Store) -> DecoyPool | None:
         return None
     path = pool_path(digest.decode())
     try:
-        return pool_from_bytes(store.read(path), digest.decode(), f"{store.url}/{path}")
-    except NotFound as error:
-        raise Conflict(f"{error}, but its evidence has decoys of it; restore it from a copy") from error
+        return parse_pool(store.read(path), digest.decode(), f"{store.url}/{path}")
+    except NotFoundError as error:
+        raise ConflictError(f"{error}, but its evidence has decoys of it; restore it from a copy") from error
 
 
 def taken_with(table: pa.Table, unit: str) -> tuple[EvidenceSettings, str]:
-    """The evidence settings and the kind of score in a table's metadata. Raises Conflict without them."""
+    """The evidence settings and the kind of score in a table's metadata. Raises ConflictError without them."""
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     try:
         return EvidenceSettings.model_validate_json(metadata[SETTINGS]), metadata[SCORE_KIND]
     except (KeyError, ValidationError) as error:
-        raise Conflict(
+        raise ConflictError(
             f"{unit}: its evidence does not say how it was taken ({error}); label it again"
         ) from error

@@ -38,7 +38,7 @@ class GoldBoxes:
     """The boxes of all gold that a policy names. Use as a context: leaving it deletes the temporary file."""
 
     def __init__(self, mask: GoldMask, storage: StorageSettings | None = None) -> None:
-        """Reads the gold once. Raises NotFound without it, ConfigError for a view that is no gold."""
+        """Reads the gold once. Raises NotFoundError without it, ConfigError for a view that is no gold."""
         self.digests: dict[str, str] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="groundswell-gold-")
         self._rows = sqlite3.connect(Path(self._folder.name) / "gold.sqlite")

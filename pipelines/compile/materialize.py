@@ -11,20 +11,21 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import Field
 
-from engine.ledger.records import record_from
+from engine.ledger.records import parse_record
 from engine.settings import StorageSettings
 from engine.storage.store import Store, open_store
 from engine.views import View, open_view, write_view
 from pipelines.labels.photo import read_photo_bytes
 from pipelines.labels.tables import Report, Table
 from schemas.digests import canonical_json, sha256_hex
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from schemas.ledger import DataFile
+from schemas.progress import ProgressCallback
 from schemas.records import Pixels
 
 MANIFEST, VIEW_FOLDER = "materialized.json", "view"
@@ -40,7 +41,6 @@ _SIGNATURES = (
     (b"MM", "tiff"),
 )
 
-Progress = Callable[[str, int, int], None]
 Held = tuple[dict[str, Any], tuple[int, int]]  # a row, where its image begins in the tar and how long it is
 
 
@@ -64,18 +64,19 @@ def materialize_webdataset(
     *,
     roots: Mapping[str, str] | None = None,
     storage: StorageSettings | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     overwrite: bool = False,
 ) -> Materialized:
     """Write a view's rows with their images into tars under `to`.
 
     overwrite: replace the tars of another view that stand there
-    Raises NotFound for images that are gone, Conflict for images that changed, or where another view's tars stand.
+    Raises NotFoundError for images that are gone, ConflictError for images that changed, or where another view's tars
+    stand.
     """
     view, store = open_view(view_url, storage), open_store(to, storage)
     _refuse_another(store, view, to, overwrite)
     # All tars, not those of the list: an earlier call that was cut short has removed it.
-    before = {name for name in store.names() if _TAR.fullmatch(name)} if overwrite else set()
+    before = {name for name in store.list_folder() if _TAR.fullmatch(name)} if overwrite else set()
     if overwrite:  # the list is written last: without it there are no tars
         store.delete(MANIFEST)
     shards: list[DataFile] = []
@@ -108,13 +109,13 @@ def pixels(url: str, offset: int, length: int) -> dict[str, Any]:
 
 
 def _refuse_another(store: Store, view: View, to: str, overwrite: bool) -> None:
-    """Raise Conflict where another view's tars stand, unless they are replaced."""
+    """Raise ConflictError where another view's tars stand, unless they are replaced."""
     if overwrite or not store.exists(MANIFEST):
         return
     where, remedy = f"{to}/{MANIFEST}", "choose another folder"
-    there = record_from(Materialized, store.read(MANIFEST), where, "a manifest of tars", remedy).digest
+    there = parse_record(Materialized, store.read(MANIFEST), where, "a manifest of tars", remedy).digest
     if there != view.manifest.digest:
-        raise Conflict(
+        raise ConflictError(
             f"{to} already holds the tars of view {there}: choose another folder, or add --overwrite"
         )
 
@@ -123,7 +124,7 @@ def _tars(
     view: View,
     roots: Mapping[str, str] | None,
     storage: StorageSettings | None,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
 ) -> Iterator[tuple[bytes, list[Held]]]:
     """Each tar with its rows in order, one in memory at a time."""
     sink, held = io.BytesIO(), []  # type: tuple[io.BytesIO, list[Held]]

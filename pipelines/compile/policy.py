@@ -12,15 +12,14 @@ from pydantic import Field, field_validator, model_validator
 
 from pipelines.compile.weights import Calibration, GoldMask, Share, WeightRule
 from schemas.errors import ConfigError
-from schemas.later import Later, LaterSettings
-from schemas.settings import EvidenceSettings
+from schemas.settings import CompatibleSettings, EvidenceSettings, LegacyValue
 
 FLOOR: Literal["floor"] = (
     "floor"  # the lowest score of a candidate: candidate_score, or the evidence's min_score
 )
 
 
-class Policy(LaterSettings):
+class Policy(CompatibleSettings):
     """Rules from evidence to view. Left at its defaults it keeps every distinct box of score 0.5 or more."""
 
     groundable_only: bool = Field(True, description="drop the regions of phrases marked as not groundable")
@@ -57,32 +56,32 @@ class Policy(LaterSettings):
     keep_samples_without_box: bool = Field(
         True, description="samples without a kept box stay, phrases unresolved"
     )
-    ignore_score: Annotated[Share | Literal["floor"] | None, Later(legacy=None)] = Field(
+    ignore_score: Annotated[Share | Literal["floor"] | None, LegacyValue(legacy=None)] = Field(
         FLOOR,
         description="which removed regions stay in the view as fate ignore, neither learned nor a negative. floor: of "
         "a phrase with a kept box, every candidate that a rule removed. A score: what one_to_one, min_score and "
         "max_regions_per_phrase remove, if its raw score is this or more. null: none, a removed region's place is a "
         "negative of its phrase",
     )
-    class_only_below: Annotated[float | None, Later()] = Field(
+    class_only_below: Annotated[float | None, LegacyValue()] = Field(
         None,
         ge=0,
         le=1,
         description="kept regions below this raw score teach their phrase's tokens and no place; null: none",
     )
-    weight: Annotated[WeightRule, Later()] = Field(
+    weight: Annotated[WeightRule, LegacyValue()] = Field(
         "one",
         description="what the loss multiplies a kept region's terms by: 1, its raw score, weight_ramp of it, or its "
         "p_correct",
     )
-    weight_ramp: Annotated[tuple[float, float] | None, Later()] = Field(
+    weight_ramp: Annotated[tuple[float, float] | None, LegacyValue()] = Field(
         None,
         description="for weight ramp: raw score of weight 0 and of weight 1, linear between, e.g. [0.2, 0.6]",
     )
-    calibration: Annotated[Calibration | None, Later()] = Field(
+    calibration: Annotated[Calibration | None, LegacyValue()] = Field(
         None, description="from raw score to p_correct of the view's regions; null: not calibrated"
     )
-    gold: Annotated[GoldMask | None, Later()] = Field(
+    gold: Annotated[GoldMask | None, LegacyValue()] = Field(
         None,
         description="on an image that is also in this gold, its boxes go before the teacher's; null: none",
     )

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine.settings import StorageSettings
-from engine.views import open_view, refuse_another_view, write_view
+from engine.views import check_no_other_view, open_view, write_view
 from pipelines.compile.evidence import Evidence, open_evidence
 from pipelines.compile.gold_boxes import GoldBoxes
 from pipelines.compile.policy import Policy
@@ -18,9 +18,8 @@ from pipelines.compile.report import CompileReport, Tally
 from pipelines.compile.rules import apply_policy
 from pipelines.quality.decoys import DecoyTally
 from schemas.codes import explain_counts
-from schemas.errors import ConfigError, Conflict, NotFound, UnfinishedError
-
-Progress = Callable[[str, int, int], None]
+from schemas.errors import ConfigError, ConflictError, NotFoundError, UnfinishedError
+from schemas.progress import ProgressCallback
 
 
 def compile_view(
@@ -29,7 +28,7 @@ def compile_view(
     out_url: str,
     *,
     storage: StorageSettings | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     overwrite: bool = False,
     allow_unlabelled: bool = False,
 ) -> CompileReport:
@@ -38,9 +37,9 @@ def compile_view(
     overwrite:        replace another view that stands at `out_url`
     allow_unlabelled: write an empty view where no sample is labelled, for an experiment that counts it
     Raises ConfigError when the policy asks for what the evidence no longer holds, or names a calibration of other
-    scores or a gold that is none; NotFound without evidence or gold; Conflict when `out_url` holds another view or
-    the evidence is not what its snapshot says; UnfinishedError, before anything is written, when no sample of the
-    evidence is labelled.
+    scores or a gold that is none; NotFoundError without evidence or gold; ConflictError when `out_url` holds another
+    view or the evidence is not what its snapshot says; UnfinishedError, before anything is written, when no sample of
+    the evidence is labelled.
     """
     evidence = open_evidence(evidence_url, storage)
     if not allow_unlabelled:
@@ -52,7 +51,7 @@ def compile_view(
         rows = _compiled_rows(evidence, policy, tally, gold, progress)
         provenance = _provenance(evidence, policy, gold)
         if not overwrite:
-            refuse_another_view(out_url, kind="view", provenance=provenance, storage=storage)
+            check_no_other_view(out_url, kind="view", provenance=provenance, storage=storage)
         manifest = write_view(
             out_url, rows, kind="view", provenance=provenance, storage=storage, overwrite=overwrite
         )
@@ -87,12 +86,12 @@ def continued_policy(
     """
     try:
         stored = open_view(view_url, storage).manifest.provenance.get("policy")
-    except NotFound:
+    except NotFoundError:
         return policy
     if not isinstance(stored, dict):
         return policy
     try:
-        policy, taken = policy.continued(stored)
+        policy, taken = policy.continue_from(stored)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ConfigError(
@@ -120,7 +119,11 @@ def _provenance(evidence: Evidence, policy: Policy, gold: GoldBoxes | None) -> d
 
 
 def _compiled_rows(
-    evidence: Evidence, policy: Policy, tally: Tally, gold: GoldBoxes | None, progress: Progress | None
+    evidence: Evidence,
+    policy: Policy,
+    tally: Tally,
+    gold: GoldBoxes | None,
+    progress: ProgressCallback | None,
 ) -> Iterator[dict[str, Any]]:
     """View rows; the manifest is not written unless the evidence held what its snapshot promised."""
     totals = evidence.snapshot.totals
@@ -134,7 +137,7 @@ def _compiled_rows(
         if progress:
             progress("samples", done, expected)
     if (tally.samples_in, tally.regions_in) != (expected, regions):
-        raise Conflict(
+        raise ConflictError(
             f"the snapshot promises {expected} samples and {regions} regions, its files hold {tally.samples_in} and "
             f"{tally.regions_in}: run `groundswell verify`"
         )

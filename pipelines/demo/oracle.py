@@ -1,4 +1,7 @@
-"""What really stands in the web scenes: for the stand-in reviewer and the precision curves, never for training."""
+"""The true content of the web scenes, for the program that reviews the audit and the precision curves.
+
+It is never used for training.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ SAME_PLACE_IOU = 0.5
 SIDES = ("x0", "y0", "x1", "y1")
 
 
-def truth_rows(truth_file: Path) -> Iterator[dict[str, Any]]:
-    """The truth in the form of gold: every box of every thing that a phrase of the caption fits."""
+def read_truth_rows(truth_file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the truth in the form of gold: every box of every thing to which a phrase of the caption applies."""
     for row in read_truth(truth_file).values():
         regions = [
             {"phrase": number, **dict(zip(SIDES, row["things"][thing]["box_xyxy_px"]))}
@@ -30,60 +33,62 @@ def truth_rows(truth_file: Path) -> Iterator[dict[str, Any]]:
         yield {"shard": row["shard"], "key": row["key"], "phrases": row["phrases"], "regions": regions}
 
 
-def truth_of_web(truth_file: Path) -> Truth:
-    """The boxes of the things that a sampled region's phrase names."""
-    return truth_of_rows(truth_rows(truth_file))
+def load_web_truth(truth_file: Path) -> Truth:
+    """Return a function from a sampled region to the boxes of the things that its phrase names."""
+    return truth_of_rows(read_truth_rows(truth_file))
 
 
-def precision_lines(evidence: Iterable[dict[str, Any]], truth_file: Path) -> tuple[ThresholdLine, ...]:
-    """Precision of each phrase's best region at or above each threshold, for head and tail phrases.
+def compute_precision_lines(
+    evidence: Iterable[dict[str, Any]], truth_file: Path
+) -> tuple[ThresholdLine, ...]:
+    """Compute the precision of each phrase's best region at or above each threshold, for head and tail phrases.
 
-    A region is right when its phrase names a thing of the scene and their boxes have an IoU of at least 0.5; a phrase
-    that names nothing makes every region wrong.
+    A region is right if its phrase names a thing of the scene and their boxes have an IoU of at least 0.5. All regions
+    of a phrase that names nothing are wrong.
     """
-    boxes = {(row["shard"], row["key"]): row for row in truth_rows(truth_file)}
-    seen: dict[str, list[tuple[float, bool]]] = {name: [] for name in GROUPS}
+    boxes = {(row["shard"], row["key"]): row for row in read_truth_rows(truth_file)}
+    scored: dict[str, list[tuple[float, bool]]] = {name: [] for name in GROUPS}
     for row in evidence:
         true = boxes[row["shard"].rsplit("/", 1)[-1], row["key"]]
-        for number, best in _best_regions(row).items():
+        for number, best in _pick_best_regions(row).items():
             phrase = row["phrases"][number]
             group = "tail" if phrase["root"] in TAIL_NOUNS else "head"
-            seen[group].append((best["score"], is_right(best, named_boxes(phrase, true))))
-    return tuple(ThresholdLine(name=name, points=_points(scored)) for name, scored in seen.items())
+            scored[group].append((best["score"], is_right(best, find_named_boxes(phrase, true))))
+    return tuple(ThresholdLine(name=name, points=_compute_points(judged)) for name, judged in scored.items())
 
 
-def _best_regions(row: dict[str, Any]) -> dict[int, dict[str, Any]]:
+def _pick_best_regions(row: dict[str, Any]) -> dict[int, dict[str, Any]]:
     best: dict[int, dict[str, Any]] = {}
     for region in row["regions"]:
-        held = best.get(region["phrase"])
-        if held is None or region["score"] > held["score"]:
+        previous = best.get(region["phrase"])
+        if previous is None or region["score"] > previous["score"]:
             best[region["phrase"]] = region
     return best
 
 
-def named_boxes(phrase: dict[str, Any], true: dict[str, Any]) -> Boxes:
-    """The boxes of the things that a phrase of a row names, by its span; none where it names nothing."""
+def find_named_boxes(phrase: dict[str, Any], true: dict[str, Any]) -> Boxes:
+    """Return the boxes of the things that a phrase of a row names, found by its span. Shape [num_boxes, 4]."""
     spans = [(item["begin"], item["end"]) for item in true["phrases"]]
     own = [box for box in true["regions"] if spans[box["phrase"]] == (phrase["begin"], phrase["end"])]
     return as_boxes([[box[side] for side in SIDES] for box in own])
 
 
 def is_right(region: dict[str, Any], named: Boxes) -> bool:
-    """Whether a region lies on one of the named boxes."""
+    """Return whether a region has an IoU of at least SAME_PLACE_IOU with one of the named boxes."""
     overlap = iou(as_boxes([region[side] for side in SIDES]), named)
     return bool((overlap >= SAME_PLACE_IOU).any())
 
 
-def _points(scored: list[tuple[float, bool]]) -> tuple[ThresholdPoint, ...]:
+def _compute_points(judged: list[tuple[float, bool]]) -> tuple[ThresholdPoint, ...]:
     points = []
     for threshold in THRESHOLDS:
-        kept = [right for score, right in scored if score >= threshold]
+        kept = [right for score, right in judged if score >= threshold]
         if kept:
-            found = interval(sum(kept) / len(kept), len(kept))
+            estimate = interval(sum(kept) / len(kept), len(kept))
             points.append(
                 ThresholdPoint(
                     threshold=threshold,
-                    precision=Interval(value=found.value, low=found.low, high=found.high),
+                    precision=Interval(value=estimate.value, low=estimate.low, high=estimate.high),
                     kept=len(kept),
                 )
             )

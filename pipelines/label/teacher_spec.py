@@ -6,6 +6,8 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import JsonValue
+
 from engine.task import Factory
 from pipelines.label.job import JobConfig, with_absolute_paths
 from schemas.errors import ConfigError
@@ -33,7 +35,7 @@ class Factories:
     def of_labeler(self, job: JobConfig) -> Factory:
         """How workers make the job's teacher."""
         settings = with_absolute_paths(job.teacher.model_dump(mode="json"))
-        arguments = {
+        arguments: dict[str, JsonValue] = {
             "settings": settings,
             "batch_size": job.run.batch_size,
             "min_score": job.evidence.min_score,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from pipelines.labels.open_any import open_labels
 from pipelines.labels.photo import read_photo
 from pipelines.labels.picture import contact_sheet, draw_sample
 from pipelines.labels.tables import Report, Table
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
+from schemas.progress import ProgressCallback
 
 SHEET, PICTURES = "sheet.jpg", "[0-9][0-9][0-9]*-*.jpg"
 
-Progress = Callable[[str, int, int], None]
 Rows = Iterable[dict[str, Any]]
 
 
@@ -49,7 +49,7 @@ def draw_samples(
     min_score: float = 0.0,
     roots: Mapping[str, str] | None = None,
     storage: StorageSettings | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     overwrite: bool = False,
 ) -> InspectReport:
     """Draw the samples of the given keys, or else `n` that the seed draws, as JPEG files in the folder `to`.
@@ -57,13 +57,13 @@ def draw_samples(
     keys:        `KEY`, `SHARD/KEY` or `UNIT:INDEX`
     with_region: draw only from samples that have a kept region of `min_score` or more
     overwrite:   remove the pictures of an earlier call first, where it left a sheet
-    Raises NotFound for an unknown key or without a sample to draw, and for photographs that are no longer there.
+    Raises NotFoundError for an unknown key or without a sample to draw, and for photographs that are no longer there.
     """
     labels = open_labels(url, storage)
     rows = (_at_least(row, min_score) for row in labels.rows())
     chosen = by_keys(rows, keys) if keys else by_seed(rows, n, seed, with_region)
     if not chosen:
-        raise NotFound(f"{url} holds no sample{' with a kept region' if with_region else ''} to draw")
+        raise NotFoundError(f"{url} holds no sample{' with a kept region' if with_region else ''} to draw")
     folder, pictures, files = Path(to), [], {}
     for place, row in enumerate(chosen):
         pictures.append(draw_sample(row, read_photo(row, roots, storage)))
@@ -91,14 +91,16 @@ def by_seed(rows: Rows, n: int, seed: int, with_region: bool) -> list[dict[str, 
 
 
 def by_keys(rows: Rows, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows that the keys name, in the keys' order. Raises NotFound with every key that names none."""
+    """The rows that the keys name, in the keys' order. Raises NotFoundError with every key that names none."""
     found: dict[str, list[dict[str, Any]]] = {key: [] for key in keys}
     for row in rows:
         for key in keys:
             if key in (row["key"], _name(row)) or f"/{row['shard']}/{row['key']}".endswith(f"/{key}"):
                 found[key].append(row)
     if missing := [key for key, named in found.items() if not named]:
-        raise NotFound(f"no sample is called {', '.join(missing)}: expected KEY, SHARD/KEY or UNIT:INDEX")
+        raise NotFoundError(
+            f"no sample is called {', '.join(missing)}: expected KEY, SHARD/KEY or UNIT:INDEX"
+        )
     return [row for key in found for row in found[key]]
 
 

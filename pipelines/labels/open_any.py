@@ -27,7 +27,10 @@ class Labels:
 
 
 def open_labels(url: str, storage: StorageSettings | None = None) -> Labels:
-    """The labels at a folder or URL. Raises NotFound where there are none, Conflict where they are damaged."""
+    """The labels at a folder or URL.
+
+    Raises NotFoundError where there are none, ConflictError where they are damaged.
+    """
     if open_store(url, storage).exists(MANIFEST):
         view = open_view(url, storage)
         manifest = view.manifest

@@ -6,7 +6,6 @@ Its promise: the numbers are over all rows, never over a sample of them, and add
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 from pydantic import Field
@@ -17,12 +16,11 @@ from pipelines.labels.fates import CLASS_ONLY, is_kept
 from pipelines.labels.open_any import open_labels
 from pipelines.labels.tables import Report, Table, bars, share
 from pipelines.quality.decoys import DecoyNumbers
+from schemas.progress import ProgressCallback
 from schemas.records import Record
 
 SMALL_PX2, MEDIUM_PX2 = 32**2, 96**2  # COCO's limits of small and medium objects
 _COUNT_BINS = ((0, "0"), (1, "1"), (2, "2"), (3, "3"), (5, "4-5"), (10, "6-10"), (20, "11-20"), (50, "21-50"))
-
-Progress = Callable[[str, int, int], None]
 
 
 class HeadNumbers(Record):
@@ -142,9 +140,13 @@ class StatsReport(Report):
 
 
 def statistics_of(
-    url: str, *, top: int = 20, storage: StorageSettings | None = None, progress: Progress | None = None
+    url: str,
+    *,
+    top: int = 20,
+    storage: StorageSettings | None = None,
+    progress: ProgressCallback | None = None,
 ) -> StatsReport:
-    """Numbers of the labels at `url`, with the `top` most frequent head nouns. Raises NotFound."""
+    """Numbers of the labels at `url`, with the `top` most frequent head nouns. Raises NotFoundError."""
     labels = open_labels(url, storage)
     counts = _Counts(has_fates=labels.kind != "evidence")
     for done, row in enumerate(labels.rows(), start=1):

@@ -5,9 +5,9 @@ Its promise: no script, no address, no font from elsewhere; the content policy i
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from engine.storage.local_files import replace_file
 from pipelines.reporting.markup import Markup, element
 
 STYLE = Path(__file__).parent / "style.css"
@@ -29,11 +29,7 @@ def document(title: str, *children: Markup | None) -> str:
 
 def write_document(text: str, path: str | Path) -> None:
     """Write a page, whole or not at all."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, target)
+    replace_file(path, text.encode())
 
 
 def section(title: str, *children: Markup | None) -> Markup:

@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from student.batches.build import Batch, BatchMaker
 from student.batches.shared_memory import Tray, Trays
 from student.data.examples import Stream, load_stream
@@ -50,10 +50,13 @@ class _Steps(Dataset[Tray | Batch]):
 
 
 def _opened_again(facts: Stream) -> Stream:
-    """A stream as the first process knows it, with its rows read here. Raises Conflict where they are others by now."""
+    """A stream as the first process knows it, with its rows read here.
+
+    Raises ConflictError where they are others by now.
+    """
     stream = load_stream(facts.settings)
     if stream.digest != facts.digest:
-        raise Conflict(f"{facts.settings.url} changed while the run began: start it again")
+        raise ConflictError(f"{facts.settings.url} changed while the run began: start it again")
     return replace(facts, examples=stream.examples, order=stream.order)
 
 

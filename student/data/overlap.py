@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from engine.reading.images import decode_image
 from engine.reading.pixels import read_pixels
 from engine.settings import StorageSettings
+from engine.storage.local_files import replace_file
 from engine.views import View, open_view
 from schemas.digests import digest_of
-from schemas.errors import ConfigError, Conflict, SampleRejected
+from schemas.errors import ConfigError, ConflictError, SampleRejectedError
 from student.data.perceptual_hash import nearest, perceptual_hash
 from student.settings.train import TrainSettings
 
@@ -33,7 +34,7 @@ _MOST_EXAMPLES = 10
 def check_overlap(settings: TrainSettings) -> dict[str, Any]:
     """Images of each kind, how many are `equal` and `alike`, and examples; empty without `evaluation`.
 
-    raises: Conflict when an image is shared and `allow_overlap` is not set
+    raises: ConflictError when an image is shared and `allow_overlap` is not set
     """
     if not settings.evaluation:
         return {}
@@ -45,7 +46,9 @@ def check_overlap(settings: TrainSettings) -> dict[str, Any]:
             f"with equal bytes, {found['alike']} that look alike), e.g. {', '.join(found['examples'][:3])}"
         )
         if not settings.allow_overlap:
-            raise Conflict(f"{told}: leave them out of the data, or train on them with allow_overlap: true")
+            raise ConflictError(
+                f"{told}: leave them out of the data, or train on them with allow_overlap: true"
+            )
         log.warning("%s; allow_overlap is set", told)
     return found
 
@@ -65,10 +68,7 @@ def _kept(settings: TrainSettings) -> dict[str, Any]:
     if (kept := _found_before(path, key)) is not None:
         return kept
     found = _count(settings, sets, data)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(_KEPT + ".partial")
-    partial.write_text(json.dumps({"key": key, "found": found}) + "\n")
-    partial.rename(path)
+    replace_file(path, (json.dumps({"key": key, "found": found}) + "\n").encode())
     return found
 
 
@@ -155,7 +155,7 @@ class _Evaluated:
             return None
         try:
             seen = perceptual_hash(decode_image(read_pixels(row["pixels"], roots, storage)).rgb_u8)
-        except SampleRejected:
+        except SampleRejectedError:
             seen = None
         self.without_hash += seen is None
         return seen

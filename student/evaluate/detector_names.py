@@ -52,8 +52,8 @@ class NamedClasses:
 def class_list(model: Path, facts: ModelFacts, names_file: Path | None = None) -> ClassList:
     """Return the names of a model's classes: of the file given, of its metadata, of a file beside it, or COCO's.
 
-    raises: NotFound; ConfigError for names that cannot be read or are not as many as the classes, and for a model that
-            nothing names and that does not have COCO's 80 classes
+    raises: NotFoundError; ConfigError for names that cannot be read or are not as many as the classes, and for a
+            model that nothing names and that does not have COCO's 80 classes
     """
     found = _read_given(names_file) or _of_metadata(model, facts.metadata) or _of_file_beside(model)
     count = facts.classes

@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.worker.batching import ask
 from schemas.boxes import as_boxes, nms
-from schemas.labeler import Labeler, Prepared
+from schemas.labeler import Labeler, PreparedSample
 from schemas.records import Phrase, Pixels, Region, Sample
 from student.evaluate.class_prompts import Asking, class_prompts
 from student.evaluate.gold.images import EvaluationImage
@@ -116,7 +116,7 @@ class PromptPredictor:
         """Image, number of the question and regions, in the order in which batches fill."""
         waiting: dict[int, EvaluationImage] = {}
 
-        def prepared() -> Iterator[tuple[int, Prepared]]:
+        def prepared() -> Iterator[tuple[int, PreparedSample]]:
             for number, (image, caption, phrases) in enumerate(questions):
                 waiting[number] = image
                 asked = self._labeler.prepare(sample_of(image, caption, phrases), image.rgb_u8)

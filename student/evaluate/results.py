@@ -34,7 +34,7 @@ class Joined:
 def read_results(path: Path) -> list[dict[str, Any]]:
     """Return the detections of a COCO results file.
 
-    raises: NotFound, and ConfigError for a file that is no such list or a detection that is none, which is named
+    raises: NotFoundError, and ConfigError for a file that is no such list or a detection that is none, which is named
     """
     rows = read_json(path)
     if not isinstance(rows, list):

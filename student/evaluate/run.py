@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from schemas.errors import ConfigError
+from schemas.progress import ProgressCallback
 from student.evaluate.class_prompts import Asking
 from student.evaluate.coco import coco_numbers
 from student.evaluate.gold.images import EvaluationImage, evaluation_images
@@ -33,8 +34,6 @@ from student.evaluate.report import Evaluation
 from student.evaluate.results import join_results, read_results
 from teacher.registry import QueryKind, recognize_model
 
-Progress = Callable[[str, int, int], None]
-
 
 def evaluate(
     model_or_results: str | Path,
@@ -53,7 +52,7 @@ def evaluate(
     asking: Asking | None = None,
     names: str | Path | None = None,
     protocol: ProtocolName = "coco",
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Evaluation:
     """The numbers of docs/interfaces.md, with intervals over images.
 
@@ -145,7 +144,11 @@ class _Images:
     """The gold images that have pixels, read anew in each pass; `met` holds the ids of all that were met."""
 
     def __init__(
-        self, source: str | None, gold: dict[str, Any], key_map: Path | None, progress: Progress | None
+        self,
+        source: str | None,
+        gold: dict[str, Any],
+        key_map: Path | None,
+        progress: ProgressCallback | None,
     ) -> None:
         self._source, self._gold, self._key_map, self._progress = source, gold, key_map, progress
         self.met: set[Any] = set()

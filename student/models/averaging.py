@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 from student.data.trained_images import read_trained, write_images
 
 WEIGHTS, CARD = "model.safetensors", "README.md"
@@ -27,7 +27,7 @@ def average_models(student: Path, teacher: Path, share: float, to: Path) -> None
     It was trained on the images of both, and its card says that it is an average, above the student's own.
 
     share: in [0, 1]; whole numbers (counters of a norm) are the student's
-    raises: Conflict when names or shapes of the weights differ
+    raises: ConflictError when names or shapes of the weights differ
     """
     ours, theirs = _weights(student), _weights(teacher)
     _refuse_misfit(ours, theirs, student, teacher)
@@ -60,7 +60,7 @@ def _card(student: Path, teacher: Path, share: float) -> str:
 def _weights(model: Path) -> dict[str, Tensor]:
     path = model / WEIGHTS
     if not path.is_file():
-        raise NotFound(f"{model} holds no {WEIGHTS}: only model directories can be averaged")
+        raise NotFoundError(f"{model} holds no {WEIGHTS}: only model directories can be averaged")
     return load_file(path)
 
 
@@ -68,7 +68,7 @@ def _refuse_misfit(ours: dict[str, Tensor], theirs: dict[str, Tensor], student: 
     for name in sorted(ours.keys() | theirs.keys()):
         shapes = [tuple(side[name].shape) if name in side else None for side in (ours, theirs)]
         if shapes[0] != shapes[1]:
-            raise Conflict(
+            raise ConflictError(
                 f"{name} is {shapes[0]} in {student} and {shapes[1]} in {teacher}: only models of one architecture "
                 "and vocabulary can be averaged; set average: 0"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from student.settings.train import PartsStart, TrainSettings
 from teacher.labelers.glip_settings import model_files
 from teacher.models.glip import GlipForGrounding, GlipProcessor
@@ -38,12 +38,12 @@ def random_layers(settings: TrainSettings) -> dict[str, float]:
 
 
 def start_files(start: str | PartsStart) -> dict[str, Any]:
-    """sha256 of each file that the start is made of. Raises NotFound for a folder without weights."""
+    """sha256 of each file that the start is made of. Raises NotFoundError for a folder without weights."""
     folders = {"": start} if isinstance(start, str) else {"swin/": start.swin, "bert/": start.bert}
     files = {}
     for prefix, folder in folders.items():
         found = model_files(Path(folder))
         if WEIGHTS not in found:
-            raise NotFound(f"{folder} holds no {WEIGHTS}: `start` must be a model directory")
+            raise NotFoundError(f"{folder} holds no {WEIGHTS}: `start` must be a model directory")
         files |= {prefix + name: digest for name, digest in found.items()}
     return files

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from student.settings.train import PartsStart
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 from teacher.models.glip.checkpoint.official_keys import UnknownKeyError, translate_key
@@ -70,7 +70,7 @@ def _made(kind: Callable[..., Any], fields: dict[str, Any], what: str) -> Any:
 def _config(folder: Path, kind: str) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
-        raise NotFound(f"start.{kind} {folder}: expected a Hugging Face directory with config.json")
+        raise NotFoundError(f"start.{kind} {folder}: expected a Hugging Face directory with config.json")
     values = json.loads(path.read_text(encoding="utf-8"))
     if values.get("model_type") != kind:
         raise ConfigError(

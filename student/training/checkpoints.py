@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from schemas.errors import Conflict
+from engine.storage.local_files import replace_file
+from schemas.errors import ConflictError
 
 RECORD = "trainer.json"
 _STATE = "trainer.safetensors"
@@ -48,11 +49,7 @@ def save_checkpoint(
     for path in target.iterdir():
         _to_disk(path)
     values = {"step": step, "run_digest": run_digest, "logged": logged or _NOTHING_LOGGED}
-    record = json.dumps(values, indent=1) + "\n"
-    partial = target / (RECORD + ".partial")
-    partial.write_text(record)
-    _to_disk(partial)
-    partial.rename(target / RECORD)
+    replace_file(target / RECORD, (json.dumps(values, indent=1) + "\n").encode())
     return target
 
 
@@ -63,11 +60,14 @@ def _to_disk(path: Path) -> None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The record of a checkpoint: `step`, `run_digest`, `logged`. Raises Conflict for one that is no such record."""
+    """The record of a checkpoint: `step`, `run_digest`, `logged`.
+
+    Raises ConflictError for one that is no such record.
+    """
     try:
         return _needed(json.loads((path / RECORD).read_text()))
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise Conflict(
+        raise ConflictError(
             f"{path / RECORD} is no record of a checkpoint ({type(error).__name__}: {error}); remove {path}, and the "
             "run goes on from the checkpoint before"
         ) from error
@@ -87,14 +87,14 @@ def _needed(record: dict[str, Any]) -> dict[str, Any]:
 def latest_checkpoint(folder: Path, run_digest: str) -> tuple[Path, int] | None:
     """The newest complete checkpoint and its step, or None.
 
-    Raises Conflict for one of another run: other settings, other data or another start.
+    Raises ConflictError for one of another run: other settings, other data or another start.
     """
     for path in sorted(folder.glob("step-*"), reverse=True):
         if not (path / RECORD).exists():
             continue
         record = read_record(path)
         if record["run_digest"] != run_digest:
-            raise Conflict(
+            raise ConflictError(
                 f"{path} belongs to the run {record['run_digest']}, not {run_digest}: settings, data or start have "
                 "changed; choose another `out`, or remove that folder"
             )
@@ -106,11 +106,14 @@ def latest_checkpoint(folder: Path, run_digest: str) -> tuple[Path, int] | None:
 def restore(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor] | None
 ) -> None:
-    """Put a checkpoint's weights, moments and averaged weights back in place. Raises Conflict for a damaged one."""
+    """Put a checkpoint's weights, moments and averaged weights back in place.
+
+    Raises ConflictError for a damaged one.
+    """
     try:
         _restore(path, model, optimizer, average)
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
-        raise Conflict(
+        raise ConflictError(
             f"{path} is damaged ({type(error).__name__}: {str(error)[:200]}); remove it, and the run goes on from the "
             "checkpoint before, or from the start"
         ) from error

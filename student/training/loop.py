@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from schemas.progress import ProgressCallback
 from student.batches.build import Batch, BatchMaker
 from student.batches.prefetch import batches_ahead
 from student.data.examples import Stream
@@ -27,7 +28,6 @@ from student.training.run_lock import only_writer
 from student.training.schedule import learning_rate
 from student.training.state import Learned, TrainingState
 
-Progress = Callable[[str, int, int], None]
 CHECKPOINTS, MODEL = "checkpoints", "model"
 
 
@@ -66,7 +66,7 @@ class TrainingLoop:
         streams: list[Stream],
         digest: str,
         place: Place,
-        progress: Progress,
+        progress: ProgressCallback,
         asked: Asked,
     ) -> None:
         self.settings, self.digest, self.place = settings, digest, place

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from schemas.errors import Conflict
+from engine.storage.local_files import replace_file
+from schemas.errors import ConflictError
 
 LINES, SAMPLES, LEARNED = "metrics.jsonl", "samples.jsonl", "parameters.json"
 COUNT = "count/"
@@ -94,7 +95,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
         found = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
         return [{**record, "step": int(record["step"])} for record in found]
     except (ValueError, KeyError, TypeError) as error:
-        raise Conflict(
+        raise ConflictError(
             f"{path} is no log of a training ({type(error).__name__}: {str(error)[:100]}): mend or remove it; its "
             "counts are missing in the report then"
         ) from error
@@ -110,9 +111,7 @@ def _drop_from(path: Path, first_step: int) -> None:
     kept = [record for record in _read(path) if record["step"] < first_step]
     if not path.exists():
         return
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
-    partial.rename(path)
+    replace_file(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
 
 def _event_writer(folder: Path, first_step: int) -> Any:

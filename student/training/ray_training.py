@@ -20,12 +20,13 @@ from typing import Any
 import torch
 
 from engine.executors.ray_cluster import cluster
-from schemas.errors import EnvironmentProblem, GroundswellError
+from schemas.errors import GroundswellError, RuntimeEnvironmentError
+from schemas.progress import ProgressCallback
 from student.data.examples import load_streams
 from student.settings.train import TrainSettings
 from student.training.checkpoints import RECORD
 from student.training.distributed import Place
-from student.training.loop import CHECKPOINTS, Asked, Progress, TrainingLoop
+from student.training.loop import CHECKPOINTS, Asked, TrainingLoop
 from student.training.metrics_log import newest_record
 from student.training.report import run_digest
 
@@ -35,10 +36,12 @@ _LOOK_S = 0.5
 _TOLD_CHARACTERS = 160
 
 
-def train_on_ray(settings: TrainSettings, digest: str, progress: Progress, stop: Callable[[], bool]) -> bool:
+def train_on_ray(
+    settings: TrainSettings, digest: str, progress: ProgressCallback, stop: Callable[[], bool]
+) -> bool:
     """Run all workers until the end (True) or until they were asked to stop (False).
 
-    raises: GroundswellError of a worker, EnvironmentProblem when workers find no place or are lost again and again
+    raises: GroundswellError of a worker, RuntimeEnvironmentError when workers find no place or are lost again and again
     """
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -54,7 +57,7 @@ def train_on_ray(settings: TrainSettings, digest: str, progress: Progress, stop:
                 lost = lost + 1 if _newest(out) == newest else 1
                 newest = _newest(out)
                 if lost > settings.restarts:
-                    raise EnvironmentProblem(
+                    raise RuntimeEnvironmentError(
                         f"workers were lost {lost} times without a checkpoint in between, at last: {answer}"
                     )
                 log.warning("workers were lost (%s); going on from %s", answer, newest or "the start")
@@ -76,7 +79,7 @@ class _Attempt:
         self._trainer = _trainer(settings, digest)
         self._answer: bool | BaseException | None = None
 
-    def watched(self, progress: Progress, stop: Callable[[], bool]) -> bool | str:
+    def watched(self, progress: ProgressCallback, stop: Callable[[], bool]) -> bool | str:
         """Whether the run came to its end, or how workers were lost."""
         thread = threading.Thread(target=self._fit, name="ray-train", daemon=True)
         thread.start()
@@ -107,7 +110,7 @@ def _told(error: BaseException) -> str:
         if isinstance(own, GroundswellError):
             raise own
     if isinstance(error, ControllerError):
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"Ray Train could not start the workers: {error.controller_failure}; see that workers x cpus_per_worker "
             "and gpus_per_worker fit into the cluster"
         ) from error
@@ -155,7 +158,7 @@ def _work(config: dict[str, Any]) -> bool:
     torch.set_num_threads(settings.threads)
     streams = load_streams(settings)
     if run_digest(settings, streams) != config["digest"]:
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             "a worker sees other data or another start than the driver: every node must reach the same files"
         )
     context = get_context()

@@ -8,8 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from engine.storage.local_files import replace_file
 from schemas.digests import digest_of
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from student.data.examples import Stream, data_digest
 from student.data.mixture import mixture_of
 from student.models.start import WEIGHTS, start_files
@@ -38,24 +39,24 @@ def run_digest(settings: TrainSettings, streams: list[Stream]) -> str:
 
 
 def finished_report(out: Path, digest: str) -> dict[str, Any] | None:
-    """The report of a run that is done, or None. Raises Conflict when another run is done there."""
+    """The report of a run that is done, or None. Raises ConflictError when another run is done there."""
     path = out / REPORT
     if not path.exists():
         return None
     report = _report_at(path)
     if report["run_digest"] != digest:
-        raise Conflict(f"{out} holds the run {report['run_digest']}, not {digest}: choose another `out`")
+        raise ConflictError(f"{out} holds the run {report['run_digest']}, not {digest}: choose another `out`")
     # The model itself may be gone or damaged since: then the run goes on from its last checkpoint.
     return dict(report) if model_files(out / "model") == report["model_files"] else None
 
 
 def _report_at(path: Path) -> dict[str, Any]:
-    """Raises Conflict for what is no report of a training."""
+    """Raises ConflictError for what is no report of a training."""
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         return {**report, "run_digest": str(report["run_digest"]), "model_files": dict(report["model_files"])}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Conflict(
+        raise ConflictError(
             f"{path} is no report of a training ({type(error).__name__}: {error}); remove it, and the run goes on from "
             "its last checkpoint, or choose another `out`"
         ) from error
@@ -89,12 +90,12 @@ def make_report(
 def write_settings(settings: TrainSettings, digest: str) -> None:
     """Write what is about to run to `out/settings.json`: resolved settings, the run's digest, versions.
 
-    raises: Conflict where the model of another run stands, which may have come there while this one waited
+    raises: ConflictError where the model of another run stands, which may have come there while this one waited
     """
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     if (out / "model").exists() and (stands := _digest_at(out / SETTINGS)) not in (None, digest):
-        raise Conflict(f"{out} holds a model of the run {stands}, not {digest}: choose another `out`")
+        raise ConflictError(f"{out} holds a model of the run {stands}, not {digest}: choose another `out`")
     versions = {name: version(name) for name in ("torch", "transformers", "numpy", "pillow")}
     values = {"run_digest": digest, "settings": settings.model_dump(mode="json"), "versions": versions}
     (out / SETTINGS).write_text(json.dumps(values, indent=1) + "\n")
@@ -110,9 +111,7 @@ def _digest_at(path: Path) -> str | None:
 
 def write_report(out: Path, report: dict[str, Any]) -> None:
     """Put the report in place, at once."""
-    partial = out / (REPORT + ".partial")
-    partial.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
-    partial.rename(out / REPORT)
+    replace_file(out / REPORT, (json.dumps(report, indent=1, sort_keys=True) + "\n").encode())
 
 
 def _counts(out: Path) -> dict[str, int]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 
 log = logging.getLogger(__name__)
 LOCK = ".writing"
@@ -24,13 +24,13 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 @contextmanager
 def only_writer(folder: Path, wait_s: float = 60.0) -> Iterator[None]:
-    """Hold the folder for the duration. Raises Conflict when another process still has it after `wait_s`."""
+    """Hold the folder for the duration. Raises ConflictError when another process still has it after `wait_s`."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as file:
         end = time.monotonic() + wait_s
         while not _locked(file):
             if time.monotonic() > end:
-                raise Conflict(
+                raise ConflictError(
                     f"{folder} is being written by another process: a training runs there; let it end, or choose "
                     "another `out`"
                 )

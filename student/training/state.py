@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from schemas.errors import EnvironmentProblem, GroundswellError
+from schemas.errors import GroundswellError, RuntimeEnvironmentError
 from student.batches.build import Batch
 from student.models.start import load_start
 from student.settings.train import TrainSettings
@@ -153,7 +153,7 @@ def _check(losses: dict[str, float], step: int, batch: Batch) -> None:
 
 def _check_device(name: str) -> None:
     if name == "cuda" and not torch.cuda.is_available():
-        raise EnvironmentProblem("device is cuda and this process sees no GPU; use `device: cpu`")
+        raise RuntimeEnvironmentError("device is cuda and this process sees no GPU; use `device: cpu`")
 
 
 def _start_average(model: nn.Module) -> dict[str, Tensor]:

@@ -9,22 +9,23 @@ from typing import Any
 import torch
 
 from schemas.errors import ConfigError
+from schemas.progress import ProgressCallback
 from student.data.examples import Stream, load_streams
 from student.data.overlap import check_overlap
 from student.data.trained_images import write_trained
 from student.prompts.build import SEPARATOR
 from student.settings.train import TrainSettings
 from student.training.distributed import Place
-from student.training.loop import MODEL, Asked, Progress, TrainingLoop
+from student.training.loop import MODEL, Asked, TrainingLoop
 from student.training.model_card import Told, write_card
 from student.training.report import finished_report, make_report, run_digest, write_report
 
-__all__ = ["Progress", "run_digest", "train"]
+__all__ = ["run_digest", "train"]
 
 
 def train(
     settings: TrainSettings,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     stop: Callable[[], bool] | None = None,
     told: Told | None = None,
 ) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def train(
     A run that was cut short continues from its last checkpoint; one that is done gives its report again.
     stop:   looked at after every step; once true, a checkpoint is written and KeyboardInterrupt raised
     told:   what others found of data and model, for the model card
-    raises: Conflict when `out` holds another run or is being written, or the data holds images of `evaluation`;
+    raises: ConflictError when `out` holds another run or is being written, or the data holds images of `evaluation`;
             GroundswellError when the loss is no number
     """
     torch.set_num_threads(settings.threads)
@@ -71,7 +72,7 @@ def _run(
     settings: TrainSettings,
     streams: list[Stream],
     digest: str,
-    progress: Progress,
+    progress: ProgressCallback,
     stop: Callable[[], bool],
 ) -> bool:
     """Whether the run came to its end."""

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-from schemas.decoys import DecoyPool, pool_from_bytes
+from schemas.decoys import DecoyPool, parse_pool
 from schemas.digests import digest_of
 from schemas.records import Phrase, Sample
 from teacher.decoys import nouns
@@ -98,5 +98,5 @@ def decoys_digest(settings: DecoySettings, pool_digest: str) -> str:
 
 
 def load_chooser(settings: DecoySettings, pool: str, pool_digest: str) -> FrozenPoolChooser:
-    """Return the chooser of a pool given as text. Raises Conflict if the text has another digest."""
-    return FrozenPoolChooser(settings, pool_from_bytes(pool.encode(), pool_digest, "the pool of decoys"))
+    """Return the chooser of a pool given as text. Raises ConflictError if the text has another digest."""
+    return FrozenPoolChooser(settings, parse_pool(pool.encode(), pool_digest, "the pool of decoys"))

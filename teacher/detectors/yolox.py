@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from schemas.boxes import clip, nms
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from teacher.detectors.onnx_session import open_onnx
 
 STRIDES = (8, 16, 32)
@@ -52,9 +52,9 @@ class ModelFacts:
 
 
 def read_model_facts(path: str | Path) -> ModelFacts:
-    """Return a model's metadata and how many classes it has. Raises NotFound, and ConfigError if it is not ONNX."""
+    """Return a model's metadata and number of classes. Raises NotFoundError, ConfigError if it is not ONNX."""
     if not Path(path).is_file():
-        raise NotFound(
+        raise NotFoundError(
             f"detector {path}: no such file; expected the path of an .onnx file, in a job teacher.model"
         )
     session = open_onnx(path)
@@ -69,9 +69,9 @@ class Yolox:
     """A YOLOX detector with `class_names`, run by onnxruntime on one CPU thread."""
 
     def __init__(self, path: str | Path, class_names: tuple[str, ...], nms_iou: float = 0.65) -> None:
-        """Open the model. Raises NotFound for a missing file, ConfigError for a model without YOLOX's shapes."""
+        """Open the model. Raises NotFoundError for a missing file, ConfigError for a model without YOLOX's shapes."""
         if not Path(path).is_file():
-            raise NotFound(
+            raise NotFoundError(
                 f"detector {path}: no such file; expected the path of an .onnx file, in a job teacher.model"
             )
         self._session = open_onnx(path)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from schemas.errors import ConfigError
-from schemas.labeler import Prepared
+from schemas.labeler import PreparedSample
 from schemas.records import Phrase, Region, Sample
 from teacher.detectors.class_metadata import find_first_difference, read_metadata_names
 from teacher.detectors.class_names import ClassNames
@@ -54,15 +54,15 @@ class DetectorLabeler:
         self.batch_size = batch_size
         self.digest = detector_digest(settings, has_long_phrases)
 
-    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         """Return the letterboxed image and the classes that the phrases name."""
         classes = tuple(self._class_of(phrase) for phrase in sample.phrases)
         side = self._detector.side
-        return Prepared(
+        return PreparedSample(
             bucket=(side, side), inputs=_DetectorInput(self._detector.letterbox(image_rgb_u8), classes)
         )
 
-    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         """Prepare for the decoys alone.
 
         Dropped are decoys that name no class, which could get no box, and decoys that name the class of another
@@ -77,9 +77,9 @@ class DetectorLabeler:
         dropped = tuple((n, NO_CLASS) for n, label in enumerate(classes) if is_decoy[n] and label is None)
         side = self._detector.side
         inputs = _DetectorInput(self._detector.letterbox(image_rgb_u8), classes, pass_index=1)
-        return Prepared(bucket=(side, side), inputs=inputs, second_pass=True, dropped=dropped)
+        return PreparedSample(bucket=(side, side), inputs=inputs, second_pass=True, dropped=dropped)
 
-    def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
+    def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:
         """Return regions per row. The network does not run if no phrase names a class."""
         return [[] if row is None else self._find_regions(row.inputs) for row in batch]
 

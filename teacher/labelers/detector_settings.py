@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.digests import digest_of, file_sha256
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from teacher.detectors.class_names import MISLEADING, SYNONYMS
 from teacher.detectors.coco_classes import COCO_CLASSES
 from teacher.phrases.tagging import lexicon
@@ -35,10 +35,12 @@ def detector_digest(settings: DetectorSettings, has_long_phrases: bool = False) 
     """Return a digest of weights, classes, synonyms, singular forms and suppression, not of the file's path.
 
     has_long_phrases: whether the job asks for expressions or given spans. Their class was once that of the last word.
-    raises: NotFound without the file
+    raises: NotFoundError without the file
     """
     if not Path(settings.model).is_file():
-        raise NotFound(f"detector {settings.model}: no such file; teacher.model is the path of an .onnx file")
+        raise NotFoundError(
+            f"detector {settings.model}: no such file; teacher.model is the path of an .onnx file"
+        )
     return digest_of(
         {
             "kind": settings.kind,

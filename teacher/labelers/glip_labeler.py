@@ -14,8 +14,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from schemas.errors import ConfigError, EmptyPhrase, EnvironmentProblem, OutOfMemory, SampleRejected
-from schemas.labeler import Prepared
+from schemas.errors import (
+    ConfigError,
+    EmptyPhraseError,
+    OutOfMemoryError,
+    RuntimeEnvironmentError,
+    SampleRejectedError,
+)
+from schemas.labeler import PreparedSample
 from schemas.records import Region, Sample
 from teacher.grounding.regions import make_regions
 from teacher.labelers.glip_settings import GlipSettings, glip_digest
@@ -74,12 +80,12 @@ class GlipLabeler:
         self._budget = Budget(self._width, self._processor.token_count)
         self._blank_text = self._processor.tokens([""], self._width)
 
-    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         """Return the resized image and the tokenized prompts. A phrase that fits into no prompt is in `dropped`."""
         plan = pack(sample.caption, sample.phrases, self._budget, self._settings.prompt)
         return self._prepare_plan(plan, image_rgb_u8)
 
-    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         """Prepare for the decoys alone, after the caption, or after its phrases if that does not fit."""
         mode = self._settings.prompt
         others = [phrase for phrase in sample.phrases if phrase.kind != "decoy"]
@@ -87,7 +93,9 @@ class GlipLabeler:
         plan = pack_decoys(sample.caption, sample.phrases, self._budget, mode)
         return replace(self._prepare_plan(plan, image_rgb_u8, first), second_pass=True)
 
-    def _prepare_plan(self, plan: PromptPlan, image_rgb_u8: np.ndarray, first_pass: int = 0) -> Prepared:
+    def _prepare_plan(
+        self, plan: PromptPlan, image_rgb_u8: np.ndarray, first_pass: int = 0
+    ) -> PreparedSample:
         prompts, without_token = [], []
         for prompt in plan.prompts:
             if self._tuned_prompt not in (None, prompt.text):
@@ -100,13 +108,13 @@ class GlipLabeler:
             without_token += [(number, NO_TOKEN) for number in missed]
         resized = self._processor.resize(image_rgb_u8)
         height, width = image_rgb_u8.shape[:2]
-        return Prepared(
+        return PreparedSample(
             bucket=self._padded_size(resized.shape[:2]),
             inputs=GlipInput(resized, (height, width), tuple(prompts), first_pass),
             dropped=(*plan.dropped, *without_token),
         )
 
-    def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
+    def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:
         """Return regions per row. A sample with several prompts runs once for each, marked by `pass_index`."""
         rows: list[GlipInput | None] = [None if item is None else item.inputs for item in batch]
         regions: list[list[Region]] = [[] for _ in rows]
@@ -190,7 +198,7 @@ class GlipLabeler:
             ranges = [[(span.begin, span.end)] for span in spans]
             tokens = self._processor.phrase_tokens(prompt.text, ranges, self._width)
             return {span.phrase: tuple(own) for span, own in zip(spans, tokens, strict=True)}, []
-        except EmptyPhrase:
+        except EmptyPhraseError:
             if len(spans) == 1:
                 return {}, [spans[0].phrase]
         parts = [self._find_tokens(prompt, [span]) for span in spans]
@@ -208,7 +216,7 @@ class GlipLabeler:
 def _choose_device(name: str) -> torch.device:
     """Return the device that was asked for. On a CPU, use one thread for the whole process, since sums depend on it."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise EnvironmentProblem("teacher.device is cuda and this process sees no GPU; use auto or cpu")
+        raise RuntimeEnvironmentError("teacher.device is cuda and this process sees no GPU; use auto or cpu")
     device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(1)
@@ -216,10 +224,12 @@ def _choose_device(name: str) -> torch.device:
 
 
 def _check_finite(outputs: GlipGroundingOutput) -> None:
-    """Raise SampleRejected for scores that are not finite. They pass no threshold, so they would look like no boxes."""
+    """Raise SampleRejectedError for scores that are not finite, which would look like no boxes at all."""
     for name in ("token_logits", "box_deltas", "centerness_logits"):
         if not torch.isfinite(getattr(outputs, name)).all():
-            raise SampleRejected("TEACHER_NONFINITE", f"{name} of the batch has values that are not finite")
+            raise SampleRejectedError(
+                "TEACHER_NONFINITE", f"{name} of the batch has values that are not finite"
+            )
 
 
 def _to_numpy(detections: ImageDetections) -> dict[str, np.ndarray]:
@@ -232,12 +242,12 @@ def _to_numpy(detections: ImageDetections) -> dict[str, np.ndarray]:
 
 @contextmanager
 def _convert_memory_errors() -> Iterator[None]:
-    """Raise torch's memory errors as `schemas.OutOfMemory`. On a CPU they are RuntimeErrors, known by their text."""
+    """Raise torch's memory errors as OutOfMemoryError. On a CPU they are RuntimeErrors, known by their text."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise OutOfMemory(str(error)) from error
+        raise OutOfMemoryError(str(error)) from error
     except RuntimeError as error:
         if "not enough memory" in str(error) or "can't allocate memory" in str(error):
-            raise OutOfMemory(str(error)) from error
+            raise OutOfMemoryError(str(error)) from error
         raise

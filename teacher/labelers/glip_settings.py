@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.digests import digest_of, file_sha256
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from teacher.registry import TeacherSettings
 
 METHOD_VERSION = 1
@@ -63,12 +63,12 @@ class GlipSettings(TeacherSettings):
 def glip_digest(settings: GlipSettings) -> str:
     """Return a digest of weights, configuration, tokenizer and prompting, not of the directory's path or the device.
 
-    raises: NotFound if the directory has no weights in safetensors form
+    raises: NotFoundError if the directory has no weights in safetensors form
     """
     folder = Path(settings.model)
     files = model_files(folder)
     if not any(name.endswith(_WEIGHTS) for name in files):
-        raise NotFound(
+        raise NotFoundError(
             f"GLIP teacher {folder}: no .safetensors file there; teacher.model is a directory written by "
             "`groundswell train` or `groundswell model convert-glip`"
         )

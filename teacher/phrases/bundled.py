@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.digests import digest_of, sha256_hex
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -28,10 +28,10 @@ def folder_digest(folder: Path) -> str:
 
 
 def load_bundled(folder: Path = FOLDER, digest: str = DIGEST) -> Language:
-    """Load the bundled tagger and parser. Raises EnvironmentProblem if files were changed or are missing."""
+    """Load the bundled tagger and parser. Raises RuntimeEnvironmentError if files were changed or are missing."""
     actual = folder_digest(folder)
     if actual != digest:
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"{folder}: the phrase pipeline's digest is {actual}, this version expects {digest}; reinstall the package"
         )
     import spacy

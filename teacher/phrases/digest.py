@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from schemas.digests import digest_of
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from teacher.phrases import bundled
 from teacher.phrases.chunkers.registry import CHUNKERS
 from teacher.phrases.judge import stop_heads
@@ -52,14 +52,14 @@ def finder_digest(settings: PhraseSettings) -> str:
 
 
 def find_model_folder(name: str) -> Path:
-    """Return the folder of a spaCy model, given by path or by the name of its package. Raises NotFound."""
+    """Return the folder of a spaCy model, given by path or by the name of its package. Raises NotFoundError."""
     if Path(name, "meta.json").is_file():
         return Path(name)
     package = importlib.util.find_spec(name) if name.isidentifier() else None
     for place in (package.submodule_search_locations or []) if package else []:
         if meta := next(Path(place).glob("*/meta.json"), None):
             return meta.parent
-    raise NotFound(
+    raise NotFoundError(
         f"phrases.pipeline {name!r} is neither a spaCy model directory nor an installed model; "
         f"install it (python -m spacy download {name}) or use `pipeline: bundled`"
     )

@@ -152,7 +152,7 @@ class SpacyPhraseFinder:
 def load_pipeline(settings: PhraseSettings) -> Language:
     """Load the spaCy pipeline that tags and parses, without components that phrases do not need.
 
-    Raises NotFound for a model that is not installed, EnvironmentProblem if the bundled one was changed.
+    Raises NotFoundError for a model that is not installed, RuntimeEnvironmentError if the bundled one was changed.
     """
     if settings.pipeline == "bundled":
         nlp = load_bundled()

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from pipelines.audit.app import Review, build_app, serve
 from pipelines.audit.sample import write_sample
-from schemas.errors import ConfigError, EnvironmentProblem
+from schemas.errors import ConfigError, RuntimeEnvironmentError
 
 PORT, TOKEN = 8765, "the-session-token"
 GOOD = {"x-groundswell-token": TOKEN}
@@ -228,7 +228,7 @@ def test_serving_refuses_a_nameless_reviewer_and_a_taken_port(sample, tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(EnvironmentProblem, match="cannot be had"):
+        with pytest.raises(RuntimeEnvironmentError, match="cannot be had"):
             serve(
                 tmp_path / "sample.json",
                 tmp_path / "v.db",

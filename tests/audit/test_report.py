@@ -7,7 +7,7 @@ from pipelines.audit.commands import open_audit, report_audit, stand_in_audit
 from pipelines.audit.report import audit_report, stand_in, truth_of_rows
 from pipelines.audit.sample import read_sample
 from pipelines.audit.verdicts import VerdictStore
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 
 
 def view_row(index, box, score, *, root="dog", caption="a dog", **region):
@@ -66,7 +66,7 @@ def test_a_phrase_that_names_nothing_in_the_image_is_rejected_and_a_foreign_trut
     absent = truth_of_rows([{**view_row(i, (0, 0, 9, 9), 1.0), "regions": []} for i in range(40)])
 
     assert set(stand_in(sample, absent).by_item.values()) == {"reject"}
-    with pytest.raises(Conflict, match="another world"):
+    with pytest.raises(ConflictError, match="another world"):
         stand_in(sample, truth_of_rows([]))
 
 
@@ -78,7 +78,7 @@ def test_a_view_of_another_digest_is_refused(tmp_path):
     store.record("e1", sample.regions[0].item, "ann", "accept")
 
     assert report_audit(tmp_path / "audit", view=view).data()["reviewed"] == 1
-    with pytest.raises(Conflict, match="draw a new sample"):
+    with pytest.raises(ConflictError, match="draw a new sample"):
         report_audit(tmp_path / "audit", view=str(tmp_path / "other"))
 
 
@@ -87,10 +87,10 @@ def test_verdicts_on_another_sample_are_refused(tmp_path):
     one = open_audit(view, tmp_path / "one", n=10, seed=0).sample
     two = open_audit(view, tmp_path / "two", n=10, seed=1).sample
 
-    with pytest.raises(Conflict, match="verdicts are on sample"):
+    with pytest.raises(ConflictError, match="verdicts are on sample"):
         audit_report(one, stand_in(two, truth))
     stray = stand_in(one, truth).model_copy(update={"by_item": {"made up": "accept"}})
-    with pytest.raises(Conflict, match="outside the sample"):
+    with pytest.raises(ConflictError, match="outside the sample"):
         audit_report(one, stray)
 
 
@@ -110,10 +110,10 @@ def test_skips_and_pending_items_are_counted_and_not_judged(tmp_path):
 
 def test_each_verb_says_what_is_missing(tmp_path):
     view, _ = tiny_world(tmp_path)
-    with pytest.raises(NotFound, match="audit sample"):
+    with pytest.raises(NotFoundError, match="audit sample"):
         report_audit(tmp_path / "audit")
     open_audit(view, tmp_path / "audit", n=5, seed=0)
-    with pytest.raises(NotFound, match="audit serve"):
+    with pytest.raises(NotFoundError, match="audit serve"):
         report_audit(tmp_path / "audit")
 
     assert read_sample(tmp_path / "audit" / "sample.json").view == view

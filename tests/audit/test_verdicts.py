@@ -13,7 +13,7 @@ from pipelines.audit.report import stand_in
 from pipelines.audit.sample import write_sample
 from pipelines.audit.sampling import draw_sample
 from pipelines.audit.verdicts import VerdictStore
-from schemas.errors import Conflict, EnvironmentProblem, NotFound
+from schemas.errors import ConflictError, NotFoundError, RuntimeEnvironmentError
 
 KILLER = r"""
 import os, random, signal, sys, time
@@ -118,7 +118,7 @@ def test_the_same_event_sent_twice_is_one_event_and_another_under_its_id_is_refu
 
     assert store.record("e1", first, "ann", "accept") == store.record("e1", first, "ann", "accept")
     assert events(tmp_path / "v.db") == ["e1"]
-    with pytest.raises(Conflict, match="one event for ever"):
+    with pytest.raises(ConflictError, match="one event for ever"):
         store.record("e1", second, "ann", "accept")
 
 
@@ -127,7 +127,7 @@ def test_a_second_tab_cannot_overwrite_a_verdict_and_is_told_both(tmp_path):
     item = sample.regions[0].item
     VerdictStore(tmp_path / "v.db", sample).record("tab1", item, "ann", "accept")
 
-    with pytest.raises(Conflict, match="'accept'.*'reject'"):
+    with pytest.raises(ConflictError, match="'accept'.*'reject'"):
         VerdictStore(tmp_path / "v.db", sample).record("tab2", item, "ann", "reject")
     VerdictStore(tmp_path / "v.db", sample).record("other", item, "bob", "reject")
     assert [one.verdict for one in VerdictStore(tmp_path / "v.db", sample).standing("ann")] == ["accept"]
@@ -144,9 +144,9 @@ def test_undo_is_an_event_and_the_item_can_be_judged_again_after_a_restart(tmp_p
 
     assert again.verdicts().by_item == {item: "reject"}
     assert events(tmp_path / "v.db") == ["e1", "u1", "e2"]
-    with pytest.raises(Conflict, match="undone before"):
+    with pytest.raises(ConflictError, match="undone before"):
         again.undo("u2", "e1", "ann")
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         again.undo("u3", "e2", "bob")
 
 
@@ -182,7 +182,7 @@ def test_a_locked_database_is_a_known_trouble_and_keeps_no_half_event(tmp_path, 
     holder.execute("BEGIN IMMEDIATE")
     monkeypatch.setattr(sqlite3, "connect", lambda path, **how: connect(path, **{**how, "timeout": 0.05}))
 
-    with pytest.raises(EnvironmentProblem, match="try again"):
+    with pytest.raises(RuntimeEnvironmentError, match="try again"):
         store.record("e1", sample.regions[0].item, "ann", "accept")
     holder.execute("ROLLBACK")
     holder.close()
@@ -196,12 +196,12 @@ def test_a_file_belongs_to_one_sample_and_one_reviewer_is_named(tmp_path):
     store.record("e1", sample.regions[0].item, "ann", "accept")
     store.record("e2", sample.regions[0].item, "bob", "reject")
 
-    with pytest.raises(Conflict, match="another|choose"):
+    with pytest.raises(ConflictError, match="another|choose"):
         VerdictStore(tmp_path / "v.db", sample_of(digest="sha256:" + "b" * 64))
-    with pytest.raises(Conflict, match="ann, bob"):
+    with pytest.raises(ConflictError, match="ann, bob"):
         store.verdicts()
     assert store.verdicts("bob").by_item == {sample.regions[0].item: "reject"}
-    with pytest.raises(NotFound, match="not in the sample"):
+    with pytest.raises(NotFoundError, match="not in the sample"):
         store.record("e3", "made up", "ann", "accept")
 
 
@@ -213,7 +213,7 @@ def test_a_programs_verdicts_are_kept_as_such_and_a_persons_come_before_them(tmp
     store.record_all(theirs)
 
     assert store.verdicts() == theirs and len(events(tmp_path / "v.db")) == 8
-    with pytest.raises(Conflict, match="stands here as a truth"):
+    with pytest.raises(ConflictError, match="stands here as a truth"):
         store.record("e1", sample.regions[0].item, theirs.reviewer, "accept")
     store.record("e1", sample.regions[0].item, "ann", "accept")
     assert (store.verdicts().reviewer, store.verdicts().reviewer_kind) == ("ann", "person")
@@ -225,6 +225,6 @@ def test_a_review_is_kept_whole_or_not_at_all(tmp_path):
     theirs = stand_in(sample, lambda region: [])
     broken = theirs.model_copy(update={"by_item": {**theirs.by_item, "zzz": "accept"}})
 
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         VerdictStore(tmp_path / "v.db", sample).record_all(broken)
     assert events(tmp_path / "v.db") == []

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import demo_seeds
 from benchmarks.demo_seeds import CLOSE, OPEN, with_table
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 
 
 @pytest.mark.ray
@@ -37,7 +37,7 @@ def test_a_demo_is_added_once_and_the_page_shows_its_numbers(
 
 
 def test_a_page_without_marks_is_refused() -> None:
-    with pytest.raises(NotFound, match="no marks"):
+    with pytest.raises(NotFoundError, match="no marks"):
         with_table("a page\n", [])
 
 

@@ -39,11 +39,11 @@ def test_a_caption_is_shown_with_its_marks_reasons_and_prompts():
     answer = groundswell("a photo of a red dog", "--pipeline", "lexicon")
 
     assert answer.stdout.splitlines()[0] == "{a photo} of [a red dog]"
-    assert "PH_IMAGE_WORD a photo: the head names the picture" in answer.stdout
+    assert "PH_IMAGE_WORD a photo: the head noun names the picture" in answer.stdout
     assert "prompt 1: a photo of a red dog" in answer.stdout
 
 
-def test_colour_changes_nothing_but_colour():
+def test_colored_output_differs_only_in_color():
     caption = "the left of a dog"
     found = FoundPhrases(
         (Phrase(begin=12, end=17, text="a dog", root="dog"),),
@@ -63,7 +63,7 @@ def test_colour_changes_nothing_but_colour():
     [([], 2), (["a", "--file", "b"], 2), (["--file", "/nowhere.txt"], 4), (["x", "--chunker", "y"], 2),
      (["x", "--pipeline", "en_no_such_model"], 4), (["x", "--teacher", "/nowhere"], 4), (["a \udcff dog"], 2)],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_an_exit_code_and_a_remedy(words, code):
+def test_invalid_arguments_give_an_exit_code_and_a_remedy(words, code):
     answer = groundswell(*words)
 
     assert answer.exit_code == code and answer.stderr.startswith("error: ")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.ledger.commits import commit_unit, entry_of, put_record
+from engine.ledger.commits import commit_unit, put_record, to_snapshot_entry
 from engine.ledger.snapshots.segments import write_segment
 from engine.ledger.snapshots.set_digest import SetDigest
 from engine.ledger.snapshots.snapshots import snapshot_path
@@ -58,7 +58,7 @@ def put_snapshot(store: Store, version: int, entries: list[SnapshotEntry], plann
         planned=planned,
         totals=segments[0].totals,
         digest=digest.value(),
-        digest_state=digest.encoded(),
+        digest_state=digest.encode(),
         segments=segments,
     )
     put_record(store, snapshot_path(version), snapshot)
@@ -100,7 +100,7 @@ def write_evidence() -> Callable[..., Snapshot]:
                     if regions is None
                 ],
             )
-            entries.append(entry_of(commit_unit(store, unit, parts, result, metadata)))
+            entries.append(to_snapshot_entry(commit_unit(store, unit, parts, result, metadata)))
         return put_snapshot(store, 1, entries, planned or len(units))
 
     return write

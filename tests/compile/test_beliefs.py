@@ -14,7 +14,7 @@ from pipelines.compile.gold_boxes import GoldBox, GoldBoxes, is_category
 from pipelines.compile.policy import Policy
 from pipelines.compile.rules import Compiled, apply_policy
 from pipelines.compile.run import compile_view
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from tests.compile.conftest import DEFAULTS
 
 LEFT, MIDDLE, RIGHT = (0, 0, 40, 40), (60, 0, 100, 40), (120, 0, 160, 40)
@@ -238,7 +238,7 @@ def test_a_view_is_no_gold_and_gold_that_is_not_there_is_not_found(tmp_path: Pat
 
     with pytest.raises(ConfigError, match="a view, not gold"):
         GoldBoxes(Policy(gold={"urls": [view]}).gold)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         GoldBoxes(Policy(gold={"urls": [str(tmp_path / "none")]}).gold)
 
 

@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from engine.views import write_view
 from pipelines.cli import build_app
-from pipelines.demo.world.gold import held_out_scenes, write_labelled
+from pipelines.demo.world.gold import draw_test_scenes, write_gold
 from pipelines.demo.world.settings import WorldSettings
 from pipelines.exchange.gold.images import images_at
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.run import import_gold
-from schemas.errors import ConfigError, Conflict
+from schemas.errors import ConfigError, ConflictError
 from student.evaluate.class_prompts import Asking
 from student.evaluate.gold.images import evaluation_images
 from student.evaluate.gold.load import gold_phrases, read_gold
@@ -30,7 +30,7 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four held-out scenes: `coco.json`, `images/`, `view/`."""
     world = WorldSettings(test_images=4)
     folder = tmp_path_factory.mktemp("world")
-    write_labelled(folder, "test", held_out_scenes(world), world)
+    write_gold(folder, "test", draw_test_scenes(world), world)
     return folder
 
 
@@ -180,7 +180,7 @@ def test_an_image_that_changed_since_the_import_is_not_measured_on(tmp_path: Pat
 
     Image.fromarray(np.ones((48, 64, 3), np.uint8)).save(tmp_path / "images" / "one.jpg")
 
-    with pytest.raises(Conflict, match="not the one that was imported"):
+    with pytest.raises(ConflictError, match="not the one that was imported"):
         list(evaluation_images(None, records))
 
 

@@ -1,4 +1,4 @@
-"""Changes to bytes that a fuzzer makes: a function of the seed alone, so that every finding can be repeated."""
+"""Changes to bytes for fuzzing: they depend on the seed alone, so every finding can be repeated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDE = (0, 1, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)
 
 
 def mutated(seeds: Sequence[bytes], seed: int) -> bytes:
-    """One of the seeds, changed in one to six places, perhaps joined with another."""
+    """Return one of the seeds, changed in one to six places, perhaps joined with another."""
     rng = random.Random(seed)
     data = bytearray(rng.choice(seeds))
     if rng.random() < 0.1:
@@ -23,7 +23,7 @@ def mutated(seeds: Sequence[bytes], seed: int) -> bytes:
 
 
 def _place(data: bytearray, rng: random.Random) -> int:
-    """Heads and tails are where formats keep their numbers."""
+    """Draw a place, often in the head or tail, where formats keep their numbers."""
     choice = rng.random()
     if choice < 0.3:
         return rng.randrange(min(len(data), 64) + 1)
@@ -68,7 +68,7 @@ def _insert(data: bytearray, rng: random.Random) -> None:
 
 
 def _digits(data: bytearray, rng: random.Random) -> None:
-    """Text formats keep numbers as digits."""
+    """Change digits, as text formats keep numbers."""
     at = _place(data, rng)
     data[at : at + 2] = rng.choice(
         (b"-1", b"99999999999999999999", b"1e999", b"00", b"\xff\xfe", b'"', b"\\", b"{")

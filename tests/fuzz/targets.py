@@ -1,7 +1,7 @@
-"""What is fuzzed: for each reader seeds, and a check that raises where the reader breaks its promise.
+"""The fuzzed readers, each with seeds and a check that raises if the reader breaks its promise.
 
-A reader may refuse with its own error and a code; whatever else it raises, and whatever it loses, is a finding.
-`python -m tests.fuzz.targets NAME COUNT [FIRST]` runs seeds FIRST.. and prints what broke, with the seed.
+A reader may refuse with its own error and a code. Anything else that it raises or loses is a finding.
+`python -m tests.fuzz.targets NAME COUNT [FIRST]` runs seeds FIRST.. and prints each finding with its seed.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from engine.reading.captions import MAX_CHARS, caption_from_bytes
+from engine.reading.captions import MAX_CHARS, decode_caption
 from engine.reading.formats.tar import read_members
 from engine.reading.images import MAX_PIXELS, decode_image
 from engine.reading.shard_urls import expand_braces
 from engine.reading.shards import open_shard
 from engine.reading.strict_json import load_object
-from engine.redaction import redacted
+from engine.redaction import redact
 from engine.settings import InputSettings
 from engine.storage.filesystems import PROTOCOLS, absolute_url, check_shard_url
 from schemas.codes import SAMPLE_CODES, SHARD_CODES
-from schemas.errors import ConfigError, SampleRejected, ShardDamaged
+from schemas.errors import ConfigError, SampleRejectedError, ShardDamagedError
 from tests.engine.worlds import picture, sample_members, tar_bytes
 from tests.fuzz.mutators import mutated
 
@@ -39,7 +39,7 @@ CORPUS = Path(__file__).with_name("corpus")
 
 @dataclass(frozen=True)
 class Target:
-    """Seeds, and a check of one input that tells whether it was accepted."""
+    """Seeds, and a check of one input that returns whether it was accepted."""
 
     seeds: Callable[[], list[bytes]]
     check: Callable[[bytes], bool]
@@ -63,7 +63,7 @@ def _check_shard(data: bytes, kind: str, suffix: str) -> bool:
             raws = list(shard.samples(0, len(shard)))
             wanted = [raw for raw in raws if raw.rejected is None]
             images = list(shard.images(wanted))
-        except ShardDamaged as damage:
+        except ShardDamagedError as damage:
             assert damage.code in SHARD_CODES, damage.code
             return False
         assert [raw.index for raw in raws] == list(range(len(shard))), "a sample was lost"
@@ -75,7 +75,7 @@ def _check_shard(data: bytes, kind: str, suffix: str) -> bool:
 
 
 def _check_members(path: Path, data: bytes) -> None:
-    """Members lie one behind the other inside the file, and the file ends in zeros."""
+    """Check that members are one after the other inside the file, and that the file ends in zeros."""
     end = 0
     for member in read_members(path):
         assert end <= member.offset - 512 and member.offset + member.size_bytes <= len(data)
@@ -86,7 +86,7 @@ def _check_members(path: Path, data: bytes) -> None:
 def check_json(data: bytes) -> bool:
     try:
         value = load_object(data)
-    except SampleRejected as rejected:
+    except SampleRejectedError as rejected:
         assert rejected.code == "JSON_BAD"
         return False
     assert json.loads(data) == value
@@ -95,8 +95,8 @@ def check_json(data: bytes) -> bool:
 
 def check_caption(data: bytes) -> bool:
     try:
-        stored = caption_from_bytes(data)
-    except SampleRejected as rejected:
+        stored = decode_caption(data)
+    except SampleRejectedError as rejected:
         assert rejected.code in ("CAP_UTF8", "CAP_LONG", "CAP_EMPTY")
         return False
     given = data.decode("utf-8")
@@ -108,7 +108,7 @@ def check_caption(data: bytes) -> bool:
 
 def check_url(data: bytes) -> bool:
     text = data.decode("utf-8", "surrogateescape")
-    assert "c4n4ry" not in redacted(f"https://u:c4n4ry@h/{text.replace('c4n4ry', '')}")
+    assert "c4n4ry" not in redact(f"https://u:c4n4ry@h/{text.replace('c4n4ry', '')}")
     try:
         urls = [url for url, _ in zip(expand_braces(text), range(50), strict=False)]
         for url in urls:
@@ -124,7 +124,7 @@ def check_url(data: bytes) -> bool:
 def check_image(data: bytes) -> bool:
     try:
         decoded = decode_image(data)
-    except SampleRejected as rejected:
+    except SampleRejectedError as rejected:
         assert rejected.code in SAMPLE_CODES and rejected.code.startswith("IMG_"), rejected.code
         return False
     assert decoded.rgb_u8.dtype == np.uint8 and decoded.rgb_u8.shape == (decoded.height, decoded.width, 3)
@@ -227,7 +227,7 @@ TARGETS = {
 
 
 def findings(name: str, count: int, first: int = 0) -> tuple[dict[int, str], int]:
-    """(what broke by seed, how many inputs were accepted) of `count` mutated inputs."""
+    """Return (findings by seed, number of accepted inputs) of `count` mutated inputs."""
     target = TARGETS[name]
     seeds = target.seeds()
     broken: dict[int, str] = {}

@@ -35,7 +35,7 @@ def test_a_reader_keeps_its_promises_for_long(name: str) -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("path", sorted(CORPUS.glob("*.b64")), ids=lambda path: path.stem)
 def test_what_once_broke_a_promise_no_longer_does(path: Path) -> None:
-    """Files are base64, named `<target>-<what>.b64`."""
+    """Check the corpus: files are base64, named `<target>-<what>.b64`."""
     TARGETS[path.stem.split("-")[0]].check(base64.b64decode(path.read_text()))
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipelines.exchange.exporters.coco import export_coco
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.run import import_gold
-from schemas.errors import ConfigError, Conflict, GroundswellError
+from schemas.errors import ConfigError, ConflictError, GroundswellError
 
 
 def coco(annotations: list[dict], **image: Any) -> dict:
@@ -223,7 +223,7 @@ def test_writing_again_changes_nothing_and_other_gold_is_a_conflict(tmp_path: Pa
     assert import_gold("coco", file, to, Options()) == first
 
     file.write_text(json.dumps(coco([{"bbox": [0, 0, 6, 5], "category_id": 3}])))
-    with pytest.raises(Conflict):
+    with pytest.raises(ConflictError):
         import_gold("coco", file, to, Options())
 
 

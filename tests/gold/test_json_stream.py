@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import pipelines.exchange.gold.json_stream as json_stream
 from pipelines.exchange.gold.json_stream import EMPTY, fields_of, lines_of
-from schemas.errors import ConfigError, NotFound, SampleRejected
+from schemas.errors import ConfigError, NotFoundError, SampleRejectedError
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6),
@@ -90,7 +90,7 @@ def test_a_byte_order_mark_and_bytes_that_are_no_utf8(tmp_path: Path) -> None:
     assert gathered(tmp_path / "mark.json") == {"images": [1]}
     with pytest.raises(ConfigError, match="not UTF-8"):
         gathered(tmp_path / "latin.json")
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         gathered(tmp_path / "nothing.json")
 
 
@@ -107,4 +107,4 @@ def test_lines_are_numbered_blank_ones_passed_over_and_bad_ones_are_rejections(
 
     assert [number for number, _ in found] == [1, 3, 4, 5, 6, 7]
     assert [line["a"] for _, line in found if isinstance(line, dict)] == [1, 2]
-    assert sum(isinstance(line, SampleRejected) for _, line in found) == 4
+    assert sum(isinstance(line, SampleRejectedError) for _, line in found) == 4

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.cli.gold import names_in
+from pipelines.cli.verbs.gold import read_names
 from pipelines.exchange.gold.images import images_at
 from pipelines.exchange.importers.odvg import read_label_map
 from schemas.errors import ConfigError, GroundswellError
@@ -176,7 +176,7 @@ def test_the_authors_split_lists_choose_the_images(
     shared_data: Path, imported: Callable, split: str, images: int
 ) -> None:
     folder = shared_data / "real_gold" / THIRD / "flickr30k_entities_sample"
-    wanted = names_in(folder / f"{split}.txt")
+    wanted = read_names(folder / f"{split}.txt")
 
     if not images:
         with pytest.raises(GroundswellError, match=r"8 of 8 images refused \(not_in_split\)"):

@@ -1,6 +1,6 @@
-"""Processes that are forked, killed, stopped and waited for. Its user must have one thread.
+"""Fork child processes, kill them, stop them and wait for them. The caller must have one thread.
 
-A fork costs milliseconds where a fresh interpreter costs half a second, so hundreds of deaths fit into a minute.
+A fork takes milliseconds and a fresh interpreter half a second, so hundreds of deaths fit into a minute.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ pa.Table.from_pylist([{"looks": "for pandas once, which takes half a second, ins
 
 
 def fork(action: Callable[[], Any]) -> int:
-    """Run the action in a child that ends with it; the child's process id. A traceback goes to stderr, exit code 1."""
+    """Run the action in a forked child; return the child's process id. A traceback goes to stderr with exit code 1."""
     sys.stdout.flush()
     sys.stderr.flush()
     if pid := os.fork():
@@ -39,24 +39,24 @@ def fork(action: Callable[[], Any]) -> int:
         os._exit(code)
 
 
-def ended(pid: int) -> int:
-    """Wait for a child: its exit code, or minus the signal that ended it."""
+def wait_for_exit(pid: int) -> int:
+    """Wait for a child. Return its exit code, or minus the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def ended_by_now(pid: int) -> int | None:
-    """As `ended`, None while it runs."""
+def poll_exit(pid: int) -> int | None:
+    """Return the exit code as `wait_for_exit` does, or None while the child runs."""
     done, status = os.waitpid(pid, os.WNOHANG)
     return os.waitstatus_to_exitcode(status) if done else None
 
 
 def kill(pid: int) -> None:
-    """SIGKILL."""
+    """Send SIGKILL to a child."""
     os.kill(pid, signal.SIGKILL)
 
 
-def answer_of(action: Callable[[], Any]) -> Any:
-    """The action's result as JSON, computed in a child. Raises RuntimeError when the child fails."""
+def run_in_child(action: Callable[[], Any]) -> Any:
+    """Return the action's result as JSON, computed in a child. Raises RuntimeError if the child fails."""
     reading, writing = os.pipe()
 
     def answer() -> None:
@@ -67,14 +67,17 @@ def answer_of(action: Callable[[], Any]) -> Any:
     os.close(writing)
     with os.fdopen(reading) as pipe:
         text = pipe.read()
-    if code := ended(pid):
+    if code := wait_for_exit(pid):
         raise RuntimeError(f"a child that was to answer ended with {code}; its traceback is above")
     return json.loads(text)
 
 
 @contextmanager
-def fast_folder() -> Iterator[Path]:
-    """A folder in memory where there is one: a killed process loses nothing there either, and a sync costs nothing."""
+def find_fast_folder() -> Iterator[Path]:
+    """Return a folder in memory, if there is one.
+
+    A killed process loses nothing there, as on a disk, but a sync costs nothing.
+    """
     memory = Path("/dev/shm")
     place = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="groundswell-chaos-", dir=place) as folder:

@@ -1,7 +1,6 @@
-"""One labelling job per store fault: it ends as if nothing had happened, or with a failure that has a name.
+"""Run one labeling job per store fault: it ends as if nothing had happened, or with a failure that has a name.
 
-Promise: afterwards nothing is torn, and with the fault gone the same command comes to the rows and bytes of an
-undisturbed run.
+Afterwards nothing is torn, and without the fault the same command produces the rows and bytes of an undisturbed run.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import typer
 
 from engine.settings import OutputSettings, StorageSettings
 from engine.storage.store import open_store, retry
-from pipelines.cli.shell import verb
+from pipelines.cli.verb import handle_errors
 from pipelines.label.run import label, verify
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
@@ -48,20 +47,20 @@ class Command:
         return self._job.model_copy(update={"output": output})
 
     def end_under(self, url: str, faults: Faults) -> str:
-        """How the command ends under faults: `undisturbed`, or `exit N` where a message or a code says why.
+        """Run the command under faults. Return `undisturbed`, or `exit N` if a message or a code gives the reason.
 
-        raises: whatever the command line would not catch, and AssertionError for rows that are not the undisturbed ones
+        raises: errors that the command line would not catch, and AssertionError for rows that are not undisturbed
         """
         ended: dict[str, Any] = {}
 
         def run() -> None:
             ended.update(label(self._into(url), factories=FACTORIES))
 
-        with faults.installed(), quiet(), redirect_stderr(io.StringIO()) as told:
+        with faults.install(), quiet(), redirect_stderr(io.StringIO()) as errors:
             try:
-                verb(run)()
+                handle_errors(run)()
             except typer.Exit as end:
-                assert told.getvalue().startswith("error: "), "a failure without a message"
+                assert errors.getvalue().startswith("error: "), "a failure without a message"
                 return f"exit {end.exit_code}"
         if ended["failures"]:
             assert all(failure["code"] and failure["detail"] for failure in ended["failures"])
@@ -70,7 +69,7 @@ class Command:
         return UNDISTURBED
 
     def ends_well(self, url: str) -> None:
-        """The same command without the fault comes to equal rows and equal bytes."""
+        """Check that the same command without the fault produces equal rows and equal bytes."""
         with quiet():
             summary = label(self._into(url), factories=FACTORIES)
         assert summary["digest"] == self.summary["digest"]
@@ -80,13 +79,13 @@ class Command:
 
 
 def data(url: str, storage: StorageSettings | None = None) -> dict[str, bytes]:
-    """The data files of an output."""
+    """Return the data files of an output."""
     store = open_store(url, storage)
     return {path: store.read(path) for folder in ("data", "rejected") for path in store.list(folder)}
 
 
 def store_cases(command: Command, url: str) -> Iterator[tuple[str, Faults]]:
-    """Every verb, every call of it in an undisturbed run, every fault; and the disk that breaks for good."""
+    """Return every call of every verb in an undisturbed run with every fault, and the disk that stays broken."""
     for verb_name, number in _calls(command, url, Faults()):
         for name, fault in FAULTS.items():
             yield f"{verb_name} {number}: {name}", Faults(verb_name, number, fault)
@@ -95,14 +94,14 @@ def store_cases(command: Command, url: str) -> Iterator[tuple[str, Faults]]:
 
 
 def system_cases(command: Command, url: str) -> Iterator[tuple[str, Faults]]:
-    """Every call of the system beneath the local store, with a full and with a broken disk."""
+    """Return every system call beneath the local store, with a full and with a broken disk."""
     for name, number in _calls(command, url, SystemFaults()):
         for fault in ("no space", "broken disk"):
             yield f"os.{name} {number}: {fault}", SystemFaults(name, number, FAULTS[fault])
 
 
 def request_cases(command: Command, url: str, proxy: Proxy) -> Iterator[tuple[str, Faults]]:
-    """Every request of an undisturbed run to an S3, and everything that may befall it."""
+    """Return every request of an undisturbed run to an S3, with every fault of a request."""
     counting = RequestFaults(proxy=proxy)
     assert command.end_under(url, counting) == UNDISTURBED
     for number, request in enumerate(list(proxy.seen), 1):
@@ -113,24 +112,24 @@ def request_cases(command: Command, url: str, proxy: Proxy) -> Iterator[tuple[st
 def try_cases(
     command: Command, base: str, cases: Iterable[tuple[str, Faults]], every: int = 1
 ) -> Counter[tuple[str, str]]:
-    """Run each case, or every n-th, in an output of its own; how many of each fault ended how.
+    """Run each case, or every n-th, in an output of its own; count how many of each fault ended how.
 
     raises: AssertionError that names the case, for anything torn, lost, doubled, or without a name
     """
-    told: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     for number, (name, faults) in enumerate(cases):
         if number % every:
             continue  # of its own output, so that a case is the same whatever the share
         url = f"{base}/{number}"
         try:
-            told[name.split(": ")[1], end := command.end_under(url, faults)] += 1
+            counts[name.split(": ")[1], end := command.end_under(url, faults)] += 1
             assert faults.fired, "the fault did not come"
             assert end == UNDISTURBED or not faults.is_passing_look, f"one look failed once: {end}"
             check_whole(url, command.storage)
             command.ends_well(url)
         except Exception as error:
             raise AssertionError(f"{name}: {type(error).__name__}: {error}") from error
-    return told
+    return counts
 
 
 def _calls(command: Command, url: str, counting: Faults) -> list[tuple[str, int]]:
@@ -140,7 +139,7 @@ def _calls(command: Command, url: str, counting: Faults) -> list[tuple[str, int]
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Waits between tries are skipped, and the log lines that tell of them."""
+    """Skip the waits between retries, and the log lines about them."""
     logger = logging.getLogger("engine")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -1,7 +1,6 @@
-"""A real store on which one call goes wrong: which verb, its how-maniest call, and how.
+"""A real store on which one call fails: the n-th call of a verb, with a kind of fault.
 
-Faults are installed under the whole program: every Store made meanwhile has them, as every process would find the same
-bad disk.
+Faults are installed for the whole process: every Store has them, as every process would find the same bad disk.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-from engine.storage.retry import tried_again
+from engine.storage.retry import with_retries
 from engine.storage.store import Store
 from tests.ledger.s3_proxy import Proxy
 
@@ -29,34 +28,34 @@ Fault = Callable[[Verb, Store, tuple[Any, ...]], Any]
 
 
 def error_before(verb: Verb, store: Store, arguments: tuple[Any, ...]) -> Any:
-    """The call fails and does nothing."""
+    """Fail the call before it does anything."""
     raise ConnectionError("the connection was reset before the request")
 
 
 def lost_answer(verb: Verb, store: Store, arguments: tuple[Any, ...]) -> Any:
-    """The call happens, its answer does not arrive."""
+    """Do the call, but lose its answer."""
     verb(store, *arguments)
     raise TimeoutError("the answer did not arrive")
 
 
 def repeated(verb: Verb, store: Store, arguments: tuple[Any, ...]) -> Any:
-    """The call is sent twice, as s3fs does when it misses the first answer."""
+    """Send the call twice, as s3fs does if it misses the first answer."""
     verb(store, *arguments)
     return verb(store, *arguments)
 
 
 def no_space(verb: Verb, store: Store, arguments: tuple[Any, ...]) -> Any:
-    """The disk is full."""
+    """Fail as a full disk does."""
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def broken_disk(verb: Verb, store: Store, arguments: tuple[Any, ...]) -> Any:
-    """The disk does not answer as it should."""
+    """Fail as a broken disk does."""
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def short(verb: Verb, store: Store, arguments: tuple[Any, ...]) -> Any:
-    """Half of what is read, listed, measured or put under a digest. (A record is created whole or not at all.)"""
+    """Read, list, measure or put only half. (A record is created whole or not at all.)"""
     if verb.__name__ == "put":
         path, data = arguments
         return verb(store, path, data[: len(data) // 2])
@@ -67,7 +66,7 @@ def short(verb: Verb, store: Store, arguments: tuple[Any, ...]) -> Any:
 
 
 def slow(verb: Verb, store: Store, arguments: tuple[Any, ...]) -> Any:
-    """The answer takes its time."""
+    """Delay the answer."""
     threading.Event().wait(0.01)
     return verb(store, *arguments)
 
@@ -85,7 +84,7 @@ FAULTS: dict[str, Fault] = {
 
 @dataclass
 class Faults:
-    """The n-th call of one verb goes wrong, or that and all later ones. Counts the calls of every verb."""
+    """Fails the n-th call of one verb, or that and all later ones. Counts the calls of every verb."""
 
     verb: str = ""
     number: int = 0
@@ -96,13 +95,13 @@ class Faults:
 
     @property
     def is_passing_look(self) -> bool:
-        """One look at the store that fails, and would not fail again."""
+        """Whether the fault is one failed read of the store that would succeed in a retry."""
         fails = self.fault in (error_before, lost_answer, no_space, broken_disk)
         return fails and self.verb in LOOKS and not self.for_good
 
     @contextmanager
-    def installed(self) -> Iterator[Faults]:
-        """Within, every store has them."""
+    def install(self) -> Iterator[Faults]:
+        """Install the faults in every store inside the block."""
         lock = threading.Lock()
 
         def faulty(verb: str, original: Any) -> Any:
@@ -121,24 +120,24 @@ class Faults:
         with ExitStack() as patches:
             for verb in VERBS:
                 patches.enter_context(
-                    patch.object(Store, verb, _beneath(getattr(Store, verb), partial(faulty, verb)))
+                    patch.object(Store, verb, _insert_fault(getattr(Store, verb), partial(faulty, verb)))
                 )
             yield self
 
 
-def _beneath(verb: Verb, faulty: Callable[[Verb], Verb]) -> Verb:
-    """The verb with the fault where a try of it goes: under the other tries, where the store makes some."""
+def _insert_fault(verb: Verb, faulty: Callable[[Verb], Verb]) -> Verb:
+    """Put the fault into one try of the verb: below the retries, if the store retries it."""
     once = getattr(verb, "__wrapped__", None)
-    return faulty(verb) if once is None else tried_again(faulty(once))
+    return faulty(verb) if once is None else with_retries(faulty(once))
 
 
 @dataclass
 class SystemFaults(Faults):
-    """The n-th call of one of the system's functions fails, beneath the local store. `verb` is its name in `os`."""
+    """Fails the n-th call of a system function beneath the local store. `verb` is its name in `os`."""
 
     @contextmanager
-    def installed(self) -> Iterator[Faults]:
-        """Within, the function fails for the whole program."""
+    def install(self) -> Iterator[Faults]:
+        """Fail the function for the whole process inside the block."""
 
         def faulty(name: str, original: Any) -> Any:
             def call(*arguments: Any, **options: Any) -> Any:
@@ -158,14 +157,14 @@ class SystemFaults(Faults):
 
 @dataclass
 class RequestFaults(Faults):
-    """The n-th HTTP request (of some) goes wrong, beneath the library of the store. `verb` is what befalls it."""
+    """Fails the n-th HTTP request (of some) beneath the store's library. `verb` is the kind of fault."""
 
     proxy: Proxy | None = None
     among: str = ""
 
     @contextmanager
-    def installed(self) -> Iterator[Faults]:
-        """Within, the proxy does it."""
+    def install(self) -> Iterator[Faults]:
+        """Let the proxy fail the request inside the block."""
         assert self.proxy is not None
         self.proxy.begin(self.number, self.verb, self.among)
         try:

@@ -1,6 +1,6 @@
-"""What must hold in a simulated output after every write, and at its end. Each breach is a Violation that says what.
+"""Invariants of a simulated output, checked after every write and at its end. Each breach is a Violation.
 
-The watch sees every change of an object; it judges with the real readers, on a view of the store that is no step of
+The watch sees every change of an object. It checks with the real readers, on a view of the store that is not a step of
 the history.
 """
 
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from engine.ledger.commits import deciding_commit, entry_of, read_commit
+from engine.ledger.commits import read_commit, read_commit_by_short_fingerprint, to_snapshot_entry
 from engine.ledger.snapshots.segments import segment_version
 from engine.ledger.snapshots.snapshots import (
     latest_snapshot,
@@ -35,7 +35,7 @@ RECORDS = ("commits/", "snapshots/", "shards/", "epochs/", "attempts/")
 
 @dataclass(frozen=True)
 class Claim:
-    """When and by whom an epoch was claimed, and for which job; a clean-up has none."""
+    """When and by which process an epoch was claimed, and for which job; a clean-up has none."""
 
     step: int
     process: str
@@ -43,7 +43,7 @@ class Claim:
 
 
 class Watch:
-    """Judges every change. `named` are the files of commits: path to digest."""
+    """Checks every change. `named` are the files of commits: path to digest."""
 
     def __init__(self, world: World) -> None:
         self.world, self.store = world, SimulatedStore(world, quiet=True)
@@ -56,7 +56,7 @@ class Watch:
         world.watch = self.change
 
     def change(self, path: str, before: bytes | None, after: bytes | None) -> None:
-        """An object was made, changed or removed."""
+        """Check after an object was created, changed or removed."""
         if after is None:
             self._removal(path)
         elif before is not None and before != after:
@@ -82,7 +82,7 @@ class Watch:
             self._fence_deletion()
 
     def _fence_deletion(self) -> None:
-        """Whoever holds an epoch and deletes must have looked for later ones just before, and found none."""
+        """Check that the holder of an epoch looked for later ones just before a deletion, and found none."""
         looked_at = next(step for step, kind in self.world.steps_of(self.world.running) if kind != "delete")
         for claim in self._claims_after_ours():
             if claim.step <= looked_at:
@@ -91,7 +91,7 @@ class Watch:
                 )
 
     def _fence_publishing(self, job: str) -> None:
-        """A driver that another job has overtaken may be publishing just then, but does not begin to again."""
+        """Check that a driver does not begin to publish after another job has claimed a later epoch."""
         process = self.world.running
         if any(claim.job not in (None, job) for claim in self._claims_after_ours()):
             self._late[process] += 1
@@ -122,12 +122,12 @@ class Watch:
         self._fence_publishing(snapshot.job_digest)
         for entry in entries:
             record = read_commit(self.store, entry.unit, entry.fingerprint)
-            if record is None or entry_of(record) != entry:
+            if record is None or to_snapshot_entry(record) != entry:
                 raise Violation(f"snapshot {version}: {entry.unit} is not what was committed")
 
 
 def of_the_job(snapshot: Snapshot, entries: Iterable[SnapshotEntry]) -> list[SnapshotEntry]:
-    """The entries with a fingerprint of the snapshot's job.
+    """Return the entries with a fingerprint of the snapshot's job.
 
     Of a shard that its driver has not read yet, a snapshot lists what was committed under any fingerprint.
     """
@@ -137,9 +137,9 @@ def of_the_job(snapshot: Snapshot, entries: Iterable[SnapshotEntry]) -> list[Sna
 def lost_units(
     before: Iterable[SnapshotEntry], after: Iterable[SnapshotEntry], failed: Iterable[FailedUnit]
 ) -> list[str]:
-    """Units of one snapshot that a later one does not have, though it does not list their shard as failed.
+    """Return units of one snapshot that a later one does not have, unless it lists their shard as failed.
 
-    A driver that cannot read a shard does not vouch for what others made of it, and says so.
+    A driver that cannot read a shard does not vouch for other drivers' commits of it, and reports that.
     """
     given_up = {fate.shard for fate in failed}
     standing = {entry.unit for entry in after}
@@ -147,7 +147,7 @@ def lost_units(
 
 
 def check_end(watch: Watch, job: TinyJob, digest: str | None) -> Snapshot:
-    """After everybody is done: all units, all samples, readable, and the undisturbed rows where bytes are fixed."""
+    """Check the end: all units and samples, readable, with the undisturbed rows if bytes are fixed."""
     store = watch.store
     snapshot = latest_snapshot(store)
     if snapshot_versions(store) != list(range(1, snapshot.version + 1)):
@@ -177,14 +177,14 @@ def _check_entry(store: SimulatedStore, entry: SnapshotEntry) -> None:
 
 
 def check_orphans(watch: Watch) -> None:
-    """After a last collection: of decided units exactly the committed files are left, of versions what they name."""
+    """Check after a last collection that only committed files of decided units and named files of versions are left."""
     store = watch.store
     left = {*store.list("data"), *store.list("rejected")}
     if gone := watch.named.keys() - left:
         raise Violation(f"after collection {sorted(gone)} are gone")
     for path in left - watch.named.keys():
         _, unit, fingerprint16, _ = path.split("/")
-        if deciding_commit(store, unit, fingerprint16) is not None:
+        if read_commit_by_short_fingerprint(store, unit, fingerprint16) is not None:
             raise Violation(f"after collection {path} is left, though its unit is decided")
     made = set(snapshot_versions(store))
     for path in set(store.list("segments")) - watch.published:

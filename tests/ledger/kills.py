@@ -1,9 +1,9 @@
-"""Real processes on one output, killed and stopped at random moments; then a fresh one ends what they began.
+"""Kill and stop real processes on one output at random moments; then a fresh one finishes their work.
 
     python -m tests.ledger.kills --kills 400 --zombies 30        prints what was done and found, as JSON
 
-Rivals of two kinds share an output: runs of the job, whose bytes are equal or differ as a GPU's do, and clean-ups.
-Moments are drawn from a seed; what a process is doing then is not, so a seed repeats the kind of a history only.
+Rivals of two kinds share an output: runs of the job, whose bytes are equal or differ as on a GPU, and clean-ups. The
+moments come from a seed. What a process does at that moment does not, so a seed repeats only the kind of a history.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from tests.ledger.children import answer_of, ended, ended_by_now, fast_folder, fork
+from tests.ledger.children import find_fast_folder, fork, poll_exit, run_in_child, wait_for_exit
 from tests.ledger.tiny_job import TinyJob
 from tests.ledger.tiny_run import check_whole, clean, finish, records, run
 
@@ -30,7 +30,7 @@ GPU_LIKE = 4
 
 
 class Rivals:
-    """Processes on one output, of which one is killed now and then until one of them has done all the work."""
+    """Processes on one output. One of them is killed now and then, until one has done all the work."""
 
     def __init__(self, url: str, seed: int, variants: int) -> None:
         self.url, self.draw, self.variants = url, random.Random(seed), variants
@@ -38,7 +38,7 @@ class Rivals:
         self._running: dict[int, str] = {}
 
     def play(self, kills: int) -> None:
-        """Kill so many, or fewer when the work is done before."""
+        """Kill this many processes, or fewer if the work is done before."""
         pids = [self._start(self._run()) for _ in range(RIVALS)]
         while self.ends["killed"] < kills and not self.ends["did all the work"]:
             time.sleep(self.draw.expovariate(1 / KILL_EVERY_S))
@@ -61,58 +61,61 @@ class Rivals:
 
     def _kill(self, pid: int) -> None:
         ending = self._running.pop(pid)
-        code = ended_by_now(pid)
+        code = poll_exit(pid)
         if code is None:
             os.kill(pid, signal.SIGKILL)
-            code = ended(pid)
+            code = wait_for_exit(pid)
         if code not in (0, -signal.SIGKILL):
             raise AssertionError(f"{self.url}: a process ended with {code}; its traceback is above")
         self.ends["killed" if code else ending] += 1
 
 
 def kill_many(folder: Path, kills: int, seed: int) -> dict[str, int]:
-    """Rounds of rivals until so many were killed; what was found. Raises AssertionError for anything lost or torn."""
-    told: Counter[str] = Counter()
-    undisturbed = answer_of(partial(finish, str(folder / "undisturbed"), JOB))
-    while told["killed"] < kills:
-        url = str(folder / f"round-{told['rounds']}")
-        variants = (1, GPU_LIKE)[told["rounds"] % 2]
-        rivals = Rivals(url, seed + told["rounds"], variants)
-        rivals.play(kills - told["killed"])
-        if ended(fork(partial(check_whole, url))):
+    """Run rounds of rivals until this many were killed; return what was found.
+
+    Raises AssertionError for anything lost or torn.
+    """
+    counts: Counter[str] = Counter()
+    undisturbed = run_in_child(partial(finish, str(folder / "undisturbed"), JOB))
+    while counts["killed"] < kills:
+        url = str(folder / f"round-{counts['rounds']}")
+        variants = (1, GPU_LIKE)[counts["rounds"] % 2]
+        rivals = Rivals(url, seed + counts["rounds"], variants)
+        rivals.play(kills - counts["killed"])
+        if wait_for_exit(fork(partial(check_whole, url))):
             raise AssertionError(f"{url} is not whole after its kills")
-        found = answer_of(partial(finish, url, JOB))
+        found = run_in_child(partial(finish, url, JOB))
         if variants == 1:
             assert found == undisturbed, f"{url}: rows or bytes are not those of an undisturbed run"
-            told["rounds with equal bytes"] += 1
-        told["rounds"] += 1
-        told["killed"] += rivals.ends["killed"]
-    return dict(told)
+            counts["rounds with equal bytes"] += 1
+        counts["rounds"] += 1
+        counts["killed"] += rivals.ends["killed"]
+    return dict(counts)
 
 
 def wake_zombies(folder: Path, zombies: int, seed: int) -> dict[str, int]:
-    """Stop a run, let another end the job, let the first go on: whatever it still does changes no record."""
-    told, draw = Counter[str](), random.Random(seed)
-    while told["zombies"] < zombies:
-        url = str(folder / f"zombie-{told['tried']}")
-        told["tried"] += 1
+    """Stop a run, let another finish the job, then continue the first: it must not change any record."""
+    counts, draw = Counter[str](), random.Random(seed)
+    while counts["zombies"] < zombies:
+        url = str(folder / f"zombie-{counts['tried']}")
+        counts["tried"] += 1
         pid = fork(partial(run, url, JOB, GPU_LIKE, draw.randrange(2**32)))
         time.sleep(draw.random() * 0.08)
-        if ended_by_now(pid) is not None:
+        if poll_exit(pid) is not None:
             continue
         os.kill(pid, signal.SIGSTOP)
-        if ended(fork(partial(run, url, JOB, GPU_LIKE, draw.randrange(2**32)))):
+        if wait_for_exit(fork(partial(run, url, JOB, GPU_LIKE, draw.randrange(2**32)))):
             raise AssertionError(f"{url}: the run beside a stopped one failed")
-        before = answer_of(partial(records, url))
+        before = run_in_child(partial(records, url))
         os.kill(pid, signal.SIGCONT)
-        code = ended(pid)
-        after = answer_of(partial(records, url))
+        code = wait_for_exit(pid)
+        after = run_in_child(partial(records, url))
         assert code == 0 and after == before, (
             f"{url}: a zombie ended with {code} and changed {_changed(before, after)}"
         )
-        answer_of(partial(finish, url, JOB))
-        told["zombies"] += 1
-    return dict(told)
+        run_in_child(partial(finish, url, JOB))
+        counts["zombies"] += 1
+    return dict(counts)
 
 
 def _changed(before: dict[str, str], after: dict[str, str]) -> list[str]:
@@ -120,14 +123,14 @@ def _changed(before: dict[str, str], after: dict[str, str]) -> list[str]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--kills", type=int, default=400)
     arguments.add_argument("--zombies", type=int, default=30)
     arguments.add_argument("--seed", type=int, default=0)
     asked = arguments.parse_args()
     begun = time.monotonic()
-    with fast_folder() as folder:
+    with find_fast_folder() as folder:
         found = kill_many(folder, asked.kills, asked.seed) | wake_zombies(folder, asked.zombies, asked.seed)
     print(json.dumps(found | {"seconds": round(time.monotonic() - begun)}))
 

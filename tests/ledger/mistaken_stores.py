@@ -1,21 +1,21 @@
-"""Stores that do what a mistaken protocol would do with the verbs, for the mistakes of `mutants.py`."""
+"""Stores that behave as a mistaken protocol would, for the mistakes of `mutants.py`."""
 
 from __future__ import annotations
 
 from engine.storage.store import Store
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from schemas.ledger import CommitRecord
 
 
 class Everything(frozenset[str]):
-    """A set that holds whatever it is asked about."""
+    """A set that contains everything."""
 
     def __contains__(self, path: object) -> bool:
         return True
 
 
 class Wrapped(Store):
-    """A store that passes everything on."""
+    """A store that passes every call on."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -52,7 +52,7 @@ class Renaming(Wrapped):
 
 
 class DataLater(Wrapped):
-    """Holds back what is put under a prefix until it is flushed."""
+    """Delays puts under a prefix until it is flushed."""
 
     def __init__(self, store: Store, prefix: str = "") -> None:
         super().__init__(store)
@@ -77,7 +77,7 @@ class DataLater(Wrapped):
 
 
 class Pending(Wrapped):
-    """Creates a commit by moving a pending one, as object stores move: copy, then delete."""
+    """Creates a commit by moving a pending one, as object stores do: copy, then delete."""
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         pending = path.replace("commits/", "pending/")
@@ -91,11 +91,11 @@ class Pending(Wrapped):
 
 
 def remove_pending(store: Store) -> None:
-    """Take pending commits for dead ones: remove what they name."""
+    """Treat pending commits as dead: remove what they name."""
     for path in store.list("pending"):
         try:
             record = CommitRecord.model_validate_json(store.read(path))
-        except NotFound:
+        except NotFoundError:
             continue
         store.delete(record.evidence.path)
         store.delete(path)

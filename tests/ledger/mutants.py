@@ -1,7 +1,7 @@
 """Classic mistakes of commit protocols, planted one by one into the code that the simulation runs.
 
-Each is a context manager that replaces a function of the ledger or a verb of the store by what somebody might well
-have written. The simulation has to find every one (`test_simulation.py`).
+Each is a context manager that replaces a function of the ledger or a verb of the store by a plausible mistake. The
+simulation has to find every one (`test_simulation.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from engine.ledger.snapshots.set_digest import SetDigest
 from engine.ledger.snapshots.snapshots import read_snapshot
 from engine.storage import retry
 from engine.storage.store import Store
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from schemas.ledger import CommitRecord
 from tests.ledger import simulated_processes
 from tests.ledger.mistaken_stores import DataLater, Everything, Pending, Renaming, remove_pending
@@ -30,7 +30,7 @@ MUTANTS: dict[str, Mutant] = {}
 
 
 def mutant(plant: Callable[[], Iterator[None]]) -> Mutant:
-    """Enter a mistake into the list, by its name."""
+    """Register a mistake by its name."""
     made = contextmanager(plant)
     MUTANTS[plant.__name__.replace("_", " ")] = made
     return made
@@ -38,7 +38,7 @@ def mutant(plant: Callable[[], Iterator[None]]) -> Mutant:
 
 @mutant
 def check_then_put() -> Iterator[None]:
-    """`if not exists: put`, where two may find nothing."""
+    """Use `if not exists: put`, where two processes may find nothing."""
 
     def put_if_absent(store: SimulatedStore, path: str, data: bytes) -> bool:
         if store.exists(path):
@@ -52,14 +52,14 @@ def check_then_put() -> Iterator[None]:
 
 @mutant
 def exists_means_lost() -> Iterator[None]:
-    """Who finds the record taken takes its own data away, though the record may be its own."""
+    """Delete one's own data if the record exists, though the record may be one's own."""
     put_record = commits.put_record
 
     def careless(store: Store, path: str, record: Any) -> bytes:
         data = commits.record_bytes(record)
         if not isinstance(record, CommitRecord):
             return put_record(store, path, record)
-        if not retry.retried(lambda: store.put_if_absent(path, data)):
+        if not retry.run_with_retries(lambda: store.put_if_absent(path, data)):
             store.delete(record.evidence.path)
         return store.read(path)
 
@@ -69,7 +69,7 @@ def exists_means_lost() -> Iterator[None]:
 
 @mutant
 def clean_up_on_an_unknown_outcome() -> Iterator[None]:
-    """An error of the commit is taken for a commit that did not happen."""
+    """Treat an error of the commit as a commit that did not happen."""
     put_record = commits.put_record
 
     def careless(store: Store, path: str, record: Any) -> bytes:
@@ -89,7 +89,7 @@ def clean_up_on_an_unknown_outcome() -> Iterator[None]:
 
 @mutant
 def data_under_a_fixed_name() -> Iterator[None]:
-    """The unit's name instead of the digest of its bytes."""
+    """Use the unit's name instead of the digest of its bytes."""
     put_table = commits._put_table
 
     def fixed(store: Store, folder: str, rows: Any, schema: Any, metadata: Any) -> Any:
@@ -102,7 +102,7 @@ def data_under_a_fixed_name() -> Iterator[None]:
 
 @mutant
 def commit_before_data() -> Iterator[None]:
-    """The record first, the files that it names afterwards."""
+    """Write the record first, and the files that it names afterwards."""
     commit_unit = commits.commit_unit
 
     def early(store: Store, *arguments: Any) -> CommitRecord:
@@ -117,7 +117,7 @@ def commit_before_data() -> Iterator[None]:
 
 @mutant
 def pending_then_copy_then_delete() -> Iterator[None]:
-    """A commit is `x.pending` moved to `x`; whoever finds a pending one removes what it names (docs/ledger.md, 7)."""
+    """Move `x.pending` to `x`; a process that finds a pending commit removes what it names (docs/ledger.md, 7)."""
     commit_unit = commits.commit_unit
 
     def moving(store: Store, *arguments: Any) -> CommitRecord:
@@ -130,18 +130,18 @@ def pending_then_copy_then_delete() -> Iterator[None]:
 
 @mutant
 def publish_without_rebase() -> Iterator[None]:
-    """The publisher's own list is the next version, whatever the newest one holds."""
+    """Publish the publisher's own list, whatever the latest version contains."""
 
     def nothing_stands(publisher: Any, newest: Any) -> Any:
         return [], SetDigest()
 
-    with patch.object(publisher.Publisher, "_standing", nothing_stands):
+    with patch.object(publisher.Publisher, "_carry_over", nothing_stands):
         yield
 
 
 @mutant
 def publish_over_what_stands() -> Iterator[None]:
-    """The number of the next version is one more than the newest that was seen, and the version is put."""
+    """Put the next version over an existing one."""
 
     def over(store: Store, path: str, record: Any) -> bytes:
         data = commits.record_bytes(record)
@@ -154,7 +154,7 @@ def publish_over_what_stands() -> Iterator[None]:
 
 @mutant
 def a_snapshot_before_its_segments() -> Iterator[None]:
-    """The version is put first, the file with its entries afterwards."""
+    """Put the version first, and the file with its entries afterwards."""
     put_record = publisher.put_record
 
     def early(store: Store, path: str, record: Any) -> bytes:
@@ -173,7 +173,7 @@ def a_snapshot_before_its_segments() -> Iterator[None]:
 
 @mutant
 def records_created_then_filled() -> Iterator[None]:
-    """`open(path, "xb")`, then write: exclusive, but whoever dies between leaves a torn record for ever."""
+    """Use `open(path, "xb")`, then write: exclusive, but a death in between leaves a torn record for ever."""
     put_if_absent = SimulatedStore.put_if_absent
 
     def torn(store: SimulatedStore, path: str, data: bytes) -> bool:
@@ -188,13 +188,13 @@ def records_created_then_filled() -> Iterator[None]:
 
 @mutant
 def readers_list_the_folder() -> Iterator[None]:
-    """What lies under data/ is taken for what was labelled."""
+    """Treat everything under data/ as committed."""
 
     def count(reader: Any) -> None:
         quiet = SimulatedStore(reader._store.world, quiet=True)
         for path in reader._store.list("data"):
             _, unit, fingerprint16, _ = path.split("/")
-            commit = commits.deciding_commit(quiet, unit, fingerprint16)
+            commit = commits.read_commit_by_short_fingerprint(quiet, unit, fingerprint16)
             if commit is None or commit.evidence.path != path:
                 raise simulated_processes.Violation(f"a reader took {path}, which nobody committed")
 
@@ -204,17 +204,17 @@ def readers_list_the_folder() -> Iterator[None]:
 
 @mutant
 def collection_before_a_unit_is_decided() -> Iterator[None]:
-    """Whatever no commit names is an orphan, though its commit may just be coming."""
+    """Delete whatever no commit names, though its commit may be about to be written."""
 
     def orphans(store: Store, group: Any) -> list[str]:
-        commit = commits.deciding_commit(store, group.unit, group.fingerprint16)
+        commit = commits.read_commit_by_short_fingerprint(store, group.unit, group.fingerprint16)
         files = (commit.evidence, commit.rejections) if commit else ()
         return [path for path in group.paths if path not in {file.path for file in files if file}]
 
     always = property(lambda group: True)
-    groups = garbage._Group
+    groups = garbage._FileGroup
     with (
-        patch.object(garbage, "_orphans", orphans),
+        patch.object(garbage, "_find_orphans", orphans),
         patch.object(groups, "may_hold_orphans", always),
         patch.object(garbage, "frozenset", lambda paths: Everything(), create=True),
     ):
@@ -223,7 +223,7 @@ def collection_before_a_unit_is_decided() -> Iterator[None]:
 
 @mutant
 def segments_collected_before_their_version_is_decided() -> Iterator[None]:
-    """Whatever segment no snapshot names is an orphan, though its snapshot may just be coming."""
+    """Delete whatever segment no snapshot names, though its snapshot may be about to be written."""
     with (
         patch.object(garbage, "frozenset", lambda listed: Everything(), create=True),
         patch.object(garbage, "read_snapshot", _nothing_named),
@@ -234,27 +234,27 @@ def segments_collected_before_their_version_is_decided() -> Iterator[None]:
 def _nothing_named(store: Store, version: int) -> Any:
     try:
         return read_snapshot(store, version)
-    except NotFound:
+    except NotFoundError:
         return SimpleNamespace(segments=(), failed_rest=None)
 
 
 @mutant
 def collection_that_ignores_epochs() -> Iterator[None]:
-    """A clean-up that was overtaken goes on deleting."""
+    """Continue to delete in a clean-up that was superseded."""
     with patch.object(Epoch, "check_newest", lambda epoch: None):
         yield
 
 
 @mutant
 def publishing_that_ignores_epochs() -> Iterator[None]:
-    """A driver that another job has overtaken goes on publishing."""
-    with patch.object(Epoch, "check_unrivalled", lambda epoch: None):
+    """Continue to publish in a driver that another job has superseded."""
+    with patch.object(Epoch, "check_no_rival", lambda epoch: None):
         yield
 
 
 @mutant
 def collection_that_trusts_a_listing_of_commits_made_first() -> Iterator[None]:
-    """Files are orphans when no commit of a listing names them, and the files are listed after the commits."""
+    """Delete files that no commit of a listing names, where the files are listed after the commits."""
 
     def collect_all(store: Store, epoch: Any = None) -> None:
         epoch = claim_epoch(store, "clean")
@@ -267,13 +267,13 @@ def collection_that_trusts_a_listing_of_commits_made_first() -> Iterator[None]:
             if path not in named:
                 store.delete(path)
 
-    with patch.object(simulated_processes, "collect_orphans", collect_all):
+    with patch.object(simulated_processes, "collect_garbage", collect_all):
         yield
 
 
 @mutant
 def handed_out_counts_as_done() -> Iterator[None]:
-    """A worker reports the record that it is about to commit."""
+    """Report the record that a worker is about to commit."""
 
     def put_record(store: Store, path: str, record: Any) -> bytes:
         try:

@@ -1,4 +1,4 @@
-"""A mistake for real processes to die of: local files that are created under their final name and filled afterwards."""
+"""A mistake for real processes: local files that are created under their final name and filled afterwards."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
-from engine.storage.store import store
+from engine.storage import store
 
 
 @contextmanager
 def records_created_in_place() -> Iterator[None]:
-    """`open(path, "xb")` instead of a synced temporary file and a link."""
+    """Use `open(path, "xb")` instead of a synced temporary file and a link."""
     with patch.object(store, "create_file", _create_in_place):
         yield
 

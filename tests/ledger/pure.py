@@ -1,6 +1,6 @@
-"""Parquet made and read once per content: a simulation repeats the same few tables some hundred thousand times.
+"""Write and read each Parquet content once: a simulation repeats the same few tables many times.
 
-Only functions of their arguments are remembered, so that the code under test runs as it stands.
+Only pure functions are cached, so the code under test runs unchanged.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _NONE: list[dict[str, Any]] = []
 
 
 @contextmanager
-def remembered() -> Iterator[None]:
-    """Within, the ledger's Parquet comes from memory when it was made or read before."""
+def cache_parquet() -> Iterator[None]:
+    """Cache the ledger's Parquet inside the block."""
     replaced: list[tuple[Any, str, Any]] = [
-        (commits, "table_of", _table_of),
+        (commits, "build_table", _build_table),
         (commits, "table_bytes", _table_bytes),
         (commits, "read_table", _read_rows),
         (commits, "rows_digest", _rows_digest),
@@ -34,8 +34,8 @@ def remembered() -> Iterator[None]:
         (segments, "table_bytes", _table_bytes),
         (segments, "read_table", _read_table),
         (segments, "read_batches", _read_batches),
-        (segments, "_totals", _of_identity(segments._totals)),
-        (segments, "_entry", _of_identity(segments._entry)),
+        (segments, "_totals", _cache_by_identity(segments._totals)),
+        (segments, "_entry", _cache_by_identity(segments._entry)),
         (segments, "pa", _Arrow()),
     ]
     with ExitStack() as patches:
@@ -45,7 +45,7 @@ def remembered() -> Iterator[None]:
 
 
 class Rows:
-    """As much of a table or a batch as the ledger asks for, its rows made once."""
+    """The part of a table or batch that the ledger uses, with its rows converted once."""
 
     def __init__(self, table: pa.Table | pa.RecordBatch) -> None:
         self.num_rows = table.num_rows
@@ -59,32 +59,32 @@ class Rows:
             self._values = values
 
         def to_pylist(self) -> list[Any]:
-            """The same list every time."""
+            """Return the same list every time."""
             return self._values
 
     def to_pylist(self) -> list[dict[str, Any]]:
-        """The same list every time."""
+        """Return the same list every time."""
         return self._rows
 
     def column(self, name: str) -> Rows.Column:
-        """One column."""
+        """Return one column."""
         return self._columns[name]
 
 
 class _Table:
-    """pyarrow's Table, of which those of equal rows are one object."""
+    """pyarrow's Table, with one object for equal rows."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(pa.Table, name)
 
     def from_pylist(self, kept: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-        """As the original."""
+        """Build a table as pyarrow does, once for equal rows."""
         key = ("table", repr(kept), id(schema))
-        return _once(key, lambda: pa.Table.from_pylist(kept, schema=schema))
+        return _compute_once(key, lambda: pa.Table.from_pylist(kept, schema=schema))
 
 
 class _Arrow:
-    """pyarrow with such tables."""
+    """pyarrow with these tables."""
 
     Table = _Table()
 
@@ -92,49 +92,51 @@ class _Arrow:
         return getattr(pa, name)
 
     def concat_tables(self, tables: Iterable[pa.Table]) -> Any:
-        """Sorting follows, and is remembered with it."""
+        """Concatenate when sorted; the sorted table is cached."""
         parts = list(tables)
         return SimpleNamespace(
-            sort_by=lambda name: _once(
+            sort_by=lambda name: _compute_once(
                 ("merged", *map(id, parts), name), lambda: pa.concat_tables(parts).sort_by(name)
             )
         )
 
 
-def _once(key: Any, make: Callable[[], Any]) -> Any:
+def _compute_once(key: Any, make: Callable[[], Any]) -> Any:
     if key not in _known:
         _known[key] = make()
     return _known[key]
 
 
-def _of_identity(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A function of objects that are made once and live on, as those here."""
-    return lambda value: _once((function, id(value)), lambda: (value, function(value)))[1]
+def _cache_by_identity(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Cache a function by the identity of its argument; the arguments are built once and kept."""
+    return lambda value: _compute_once((function, id(value)), lambda: (value, function(value)))[1]
 
 
-def _table_of(kept: list[dict[str, Any]], schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Table:
+def _build_table(kept: list[dict[str, Any]], schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Table:
     # the rows of the tiny job are made once and live on, so their identity is their content
     key = ("rows", id(kept), id(schema), frozenset(metadata.items()))
-    return _once(key, lambda: arrow.table_of(kept, schema, dict(metadata)))
+    return _compute_once(key, lambda: arrow.build_table(kept, schema, dict(metadata)))
 
 
 def _table_bytes(table: pa.Table, row_group_size: int) -> bytes:
     # the table is kept, so that no other one takes its place in memory
     key = ("bytes", id(table))
-    return bytes(_once(key, lambda: (table, safe_parquet.table_bytes(table, row_group_size)))[1])
+    return bytes(_compute_once(key, lambda: (table, safe_parquet.table_bytes(table, row_group_size)))[1])
 
 
 def _read_rows(data: bytes, schema: pa.Schema, where: str) -> Rows:
-    return _once(("read", data, id(schema)), lambda: Rows(safe_parquet.read_table(data, schema, where)))
+    return _compute_once(
+        ("read", data, id(schema)), lambda: Rows(safe_parquet.read_table(data, schema, where))
+    )
 
 
 def _read_table(data: bytes, schema: pa.Schema, where: str) -> pa.Table:
-    return _once(("whole", data, id(schema)), lambda: safe_parquet.read_table(data, schema, where))
+    return _compute_once(("whole", data, id(schema)), lambda: safe_parquet.read_table(data, schema, where))
 
 
 def _read_batches(data: bytes, schema: pa.Schema, where: str, *options: Any, **named: Any) -> Iterator[Rows]:
     key = ("batches", data, id(schema), repr((options, named)))
-    yield from _once(
+    yield from _compute_once(
         key, lambda: [Rows(b) for b in safe_parquet.read_batches(data, schema, where, *options, **named)]
     )
 
@@ -142,4 +144,4 @@ def _read_batches(data: bytes, schema: pa.Schema, where: str, *options: Any, **n
 def _rows_digest(kept: list[dict[str, Any]], refused: list[dict[str, Any]]) -> str:
     refused = refused or _NONE
     key = ("digest", id(kept), id(refused))
-    return str(_once(key, lambda: rows.rows_digest(kept, refused)))
+    return str(_compute_once(key, lambda: rows.rows_digest(kept, refused)))

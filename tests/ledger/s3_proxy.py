@@ -1,4 +1,4 @@
-"""A proxy on this machine in front of an S3, on which one request goes wrong on its way there or back."""
+"""A local proxy in front of an S3 that fails one request on its way there or back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OF_THE_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"
 
 @dataclass
 class Proxy:
-    """Where it listens, what it passes on to, and which request (from 1) goes wrong how."""
+    """Where it listens, its target, and which request (from 1) fails how."""
 
     target: str
     url: str = ""
@@ -34,7 +34,7 @@ class Proxy:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, number: int, fault: str, among: str) -> None:
-        """Count anew, and let the n-th request from here among those (a regular expression) go wrong."""
+        """Restart the count, and fail the n-th request from here among those (a regular expression)."""
         with self.lock:
             self.number, self.fault, self.among, self.fired = number, fault, re.compile(among), 0
             self.seen = []
@@ -42,7 +42,7 @@ class Proxy:
             self.released = threading.Event()
 
     def fault_of(self, request: str) -> str:
-        """Note a request; what is to befall it."""
+        """Count a request; return its fault."""
         with self.lock:
             if self.among.search(request) is None:
                 return ""
@@ -54,7 +54,7 @@ class Proxy:
 
 @contextmanager
 def s3_proxy(target: str) -> Iterator[Proxy]:
-    """A proxy in front of an endpoint URL."""
+    """Start a proxy in front of an endpoint URL."""
     proxy = Proxy(target)
 
     class Handler(_Handler):

@@ -1,22 +1,22 @@
-"""The processes of a simulated run: drivers with their workers, clean-ups, readers. They call what real ones call.
+"""The processes of a simulated run: drivers with their workers, clean-ups, readers. They call the real code.
 
-A driver claims an epoch and is `Labelling` (what `label` drives), a worker looks for a commit, begins an attempt and
-commits, a clean-up collects orphans, a reader opens the newest snapshot and every file that it names.
+A driver claims an epoch and uses `LabelRun`, as `label` does. A worker looks for a commit, begins an attempt and
+commits. A clean-up collects orphans. A reader opens the latest snapshot and every file that it names.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 
-from engine.driver.label_run import Labelling
-from engine.ledger.attempts import BACK_OFF_AFTER, ManyAttempts, begin_attempt
-from engine.ledger.commits import commit_unit, entry_of, read_commit
+from engine.driver.label_run import LabelRun
+from engine.ledger.attempts import BACK_OFF_AFTER, TooManyAttemptsError, begin_attempt
+from engine.ledger.commits import commit_unit, read_commit, to_snapshot_entry
 from engine.ledger.evidence import read_evidence, read_rejections
-from engine.ledger.garbage import collect_orphans
+from engine.ledger.garbage import collect_garbage
 from engine.ledger.shard_facts import record_facts
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
-from engine.task import Failure, Outcome, Task
-from schemas.errors import Conflict, NotFound
+from engine.task import Deferral, Failure, Outcome, Retry, Task
+from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import SnapshotEntry
 from tests.ledger.invariants import lost_units, of_the_job
 from tests.ledger.simulated_world import Process, SimulatedStore, Violation, World
@@ -26,7 +26,7 @@ TRIES = 2
 
 
 class Driver:
-    """One run of a job with a few workers, each a process of its own. A worker that dies is replaced."""
+    """One run of a job with a few workers, each a process of its own. A dead worker is replaced."""
 
     def __init__(self, world: World, name: str, workers: int, variants: int, job: TinyJob = JOB) -> None:
         self.world, self.name, self._variants, self.job = world, name, variants, job
@@ -40,9 +40,9 @@ class Driver:
         self.process = world.spawn(name, self._drive)
 
     def mourn(self, process: Process) -> None:
-        """A worker died: its task counts as failed, and another one takes its place."""
+        """Count the task of a dead worker as failed, and start another worker."""
         if process in self._held:
-            failure = Failure(code="WORKER_DIED", detail="killed", retryable=True)
+            failure = Failure(code="WORKER_DIED", detail="killed", retry=Retry.CHARGED)
             self._outcomes.append(Outcome(task=self._held.pop(process), failure=failure))
         self.workers.remove(process)
         self.workers.append(self._hire(self._room))
@@ -50,20 +50,20 @@ class Driver:
 
     def _drive(self) -> None:
         try:
-            work = Labelling(self._store, self.job.new_plan(), self.job.settings)
+            work = LabelRun(self._store, self.job.new_plan(), self.job.settings)
             work.begin(self.job.stats, ())
-            work.committed_before()
+            work.find_committed()
             work.publish()
             self._epoch = work.claim_epoch()
             self._hand_out(work)
             work.publish()
         except OSError:
             pass  # the run ends with exit 6
-        except Conflict as conflict:
+        except ConflictError as conflict:
             if "of another job" not in str(conflict):
                 raise
 
-    def _hand_out(self, work: Labelling) -> None:
+    def _hand_out(self, work: LabelRun) -> None:
         tried: Counter[tuple[str, bool]] = Counter()
         while True:
             while self._out < len(self.workers) and (task := work.next_task()):
@@ -97,8 +97,8 @@ class Driver:
             self._held[worker] = task = self._tasks.popleft()
             try:
                 outcome = self._done(task)
-            except ManyAttempts:
-                outcome = Outcome(task=task, put_back=True)
+            except TooManyAttemptsError:
+                outcome = Outcome(task=task, is_deferred=True)
             except OSError as error:
                 outcome = Outcome(task=task, failure=Failure(code="STORE_ERROR", detail=str(error)))
             self._outcomes.append(outcome)
@@ -112,15 +112,15 @@ class Driver:
             return Outcome(task=task, facts=facts)
         record = read_commit(self._store, unit.name, parts.fingerprint())
         if record is None:
-            at_most = None if task.waited else BACK_OFF_AFTER
+            at_most = None if task.deferral is Deferral.DONE else BACK_OFF_AFTER
             begin_attempt(self._store, unit.name, parts.fingerprint(), self._epoch, self.name, at_most)
             result = self.job.label(unit, self.world.random.randrange(self._variants))
             record = commit_unit(self._store, unit, parts, result, PROVENANCE)
-        return Outcome(task=task, entry=entry_of(record))
+        return Outcome(task=task, entry=to_snapshot_entry(record))
 
 
 class CleanUp:
-    """Collects orphans from some step on, once or twice; it ends where a later epoch was claimed."""
+    """Collects orphans from some step on, once or twice; it ends if a later epoch was claimed."""
 
     def __init__(self, world: World, name: str, times: int = 1, begin_at: int = 0) -> None:
         self._world, self._store, self._times = world, SimulatedStore(world), times
@@ -131,16 +131,16 @@ class CleanUp:
         self._world.wait(lambda: self._world.steps >= self._begin_at)
         for _ in range(self._times):
             try:
-                collect_orphans(self._store)
+                collect_garbage(self._store)
             except OSError:
                 pass  # exit 6; whoever wants it cleaned runs it again
-            except Conflict as conflict:
+            except ConflictError as conflict:
                 if "nothing more is deleted" not in str(conflict):
                     raise
 
 
 class Reader:
-    """Opens the newest snapshot a few times; each must open, and none may hold less than one seen before."""
+    """Opens the latest snapshot a few times; each must open, and none may have less than an earlier one."""
 
     def __init__(self, world: World, name: str, times: int) -> None:
         self._store, self._times = SimulatedStore(world), times
@@ -157,7 +157,7 @@ class Reader:
     def _open(self) -> None:
         try:
             snapshot = latest_snapshot(self._store)
-        except NotFound:
+        except NotFoundError:
             return
         try:
             for entry in (entries := list(snapshot_entries(self._store, snapshot))):
@@ -165,7 +165,7 @@ class Reader:
                 refused = read_rejections(self._store, entry).num_rows
                 if rows + refused != entry.counts.samples_in:
                     raise Violation(f"a reader found {rows + refused} samples in {entry.unit}")
-        except (Conflict, NotFound) as error:
+        except (ConflictError, NotFoundError) as error:
             raise Violation(f"a published snapshot cannot be read: {error}") from error
         if lost := lost_units(self._seen.get(snapshot.job_digest, []), entries, snapshot.failed):
             raise Violation(f"snapshot {snapshot.version} lost {lost}, which a reader saw before")

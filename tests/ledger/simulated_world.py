@@ -1,7 +1,7 @@
-"""One store, many processes, one seed: a world in which every store operation is a point where others may run.
+"""One store, many processes, one seed: every store operation is a point where another process may run.
 
-Processes are greenlets that run the real code; each operation hands control to a scheduler that draws, from the seed
-alone, who goes on and what befalls the operation. Promise: one seed is one history.
+Processes are greenlets that run the real code. Each operation passes control to a scheduler that draws, from the seed
+alone, which process continues and what happens to the operation. One seed gives one history.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import TypeVar
 from greenlet import GreenletExit, greenlet
 
 from engine.storage.store import Store
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 
 T = TypeVar("T")
 WRITES = ("put", "put_if_absent", "delete")
 
 
 class Fate(Enum):
-    """What befalls one store operation."""
+    """What happens to a store operation."""
 
     HAPPENS = "happens"
     FAILS = "fails before it happens"
@@ -33,12 +33,12 @@ class Fate(Enum):
 
 
 class Violation(AssertionError):
-    """A promise of the ledger that did not hold."""
+    """A broken promise of the ledger."""
 
 
 @dataclass(eq=False)
 class Process:
-    """One process: alive until it dies or returns, ready when it waits for nothing."""
+    """One process: alive until it dies or returns, ready if it waits for nothing."""
 
     name: str
     run: greenlet
@@ -77,13 +77,13 @@ class World:
         self._current: Process | None = None
 
     def spawn(self, name: str, action: Callable[[], None]) -> Process:
-        """A new process; it runs when the scheduler comes to it."""
+        """Create a process; it runs when the scheduler picks it."""
         process = Process(name, greenlet(action))
         self.processes.append(process)
         return process
 
     def run(self) -> None:
-        """Let the processes run until all have ended or wait for the dead."""
+        """Run the processes until all have ended or wait for dead ones."""
         while ready := [process for process in self.processes if process.alive and process.ready()]:
             process = self._next(ready)
             self._current = process
@@ -93,24 +93,24 @@ class World:
 
     @property
     def running(self) -> str:
-        """The name of the process whose operation this is."""
+        """Return the name of the process that runs this operation."""
         return self._running().name
 
     def steps_of(self, name: str) -> Iterator[tuple[int, str]]:
-        """Number and kind of a process's operations, the latest first."""
+        """Return number and kind of a process's operations, the latest first."""
         for number in range(len(self.trace), 0, -1):
             if self.trace[number - 1][0] == name:
                 yield number, self.trace[number - 1][1]
 
     def wait(self, ready: Callable[[], bool]) -> None:
-        """Called by a process: go on when it holds. Nothing befalls it here."""
+        """Wait inside a process until the condition is true. Nothing fails here."""
         process = self._running()
         process.ready = ready
         self._scheduler.switch()
         process.ready = _always
 
     def operation(self, kind: str, path: str, effect: Callable[[], T]) -> T:
-        """Called by a process: one operation on the store, whatever befalls it."""
+        """Do one operation on the store inside a process, with whatever happens to it."""
         process = self._running()
         self._scheduler.switch()
         fate = self._fate(kind)
@@ -128,7 +128,7 @@ class World:
         return effect() if fate is Fate.IS_REPEATED else result
 
     def change(self, path: str, data: bytes | None) -> None:
-        """Set or delete an object, under the eyes of the watch."""
+        """Set or delete an object, and let the watch check it."""
         before = self.objects.get(path)
         if data is None:
             self.objects.pop(path, None)
@@ -175,7 +175,7 @@ class World:
 
 
 class SimulatedStore(Store):
-    """The world's objects as a Store; `quiet` operations are no steps (for the watch and for preparing)."""
+    """The world's objects as a Store; `quiet` operations are not steps (for the watch and for preparing)."""
 
     def __init__(self, world: World, quiet: bool = False) -> None:
         self.url, self.storage = "sim://output", None
@@ -215,7 +215,7 @@ class SimulatedStore(Store):
         try:
             return self.world.objects[path]
         except KeyError:
-            raise NotFound(f"{path} does not exist") from None
+            raise NotFoundError(f"{path} does not exist") from None
 
     def _create(self, path: str, data: bytes) -> bool:
         if path in self.world.objects:

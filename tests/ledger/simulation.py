@@ -1,7 +1,6 @@
 """Deterministic simulation of the ledger: rival drivers, their workers, readers, faults drawn from a seed.
 
-What runs is the code that `label` and its workers run, on a store whose every operation may be the last one.
-
+It runs the code of `label` and its workers, on a store of which every operation may be the last one.
     python -m tests.ledger.simulation --seeds 20000           all seeds; the first violation ends it
     python -m tests.ledger.simulation --seed 17               one history again, step by step
 """
@@ -21,11 +20,12 @@ from unittest.mock import patch
 
 from engine.driver import label_run
 from engine.ledger import garbage
-from engine.ledger.snapshots.snapshots import latest_snapshot, segments
+from engine.ledger.snapshots import segments
+from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.storage import retry
 from schemas.ledger import Snapshot
 from tests.ledger.invariants import Watch, check_end, check_orphans
-from tests.ledger.pure import remembered
+from tests.ledger.pure import cache_parquet
 from tests.ledger.simulated_processes import CleanUp, Driver, Reader
 from tests.ledger.simulated_world import Process, SimulatedStore, Violation, Weather, World
 from tests.ledger.tiny_job import JOB, OTHER, TinyJob
@@ -36,7 +36,7 @@ QUIET = Weather(faults=0, freeze_share=0, torn_listings=0)
 
 @dataclass
 class Tally:
-    """What a number of histories held."""
+    """Counts of what happened in a number of histories."""
 
     histories: int = 0
     steps: int = 0
@@ -54,7 +54,7 @@ class Tally:
 
 
 class History:
-    """One seed: who takes part, how rough it gets, and what came of it."""
+    """One seed: its processes, how rough it is, and what happened."""
 
     def __init__(self, seed: int) -> None:
         draw = random.Random(f"history {seed}")
@@ -74,7 +74,7 @@ class History:
             CleanUp(self.world, f"cleanup{number}", 2, draw.randrange(120))
 
     def play(self) -> Snapshot:
-        """Run to the end, then once more undisturbed; what a reader finds then. Raises Violation."""
+        """Run to the end, then once more undisturbed; return what a reader then finds. Raises Violation."""
         self.world.run()
         self.world.weather = QUIET
         self._driver(1)
@@ -100,7 +100,7 @@ class History:
 
 @cache
 def undisturbed_digest() -> str:
-    """The digest of the rows that one driver makes when nothing goes wrong."""
+    """Return the digest of the rows that one driver produces without faults."""
     world = World(0, QUIET)
     Watch(world)
     Driver(world, "alone", 1, 1)
@@ -109,7 +109,7 @@ def undisturbed_digest() -> str:
 
 
 def play(seed: int, tally: Tally | None = None) -> History:
-    """One history. Raises Violation, with the seed and the command that plays it again."""
+    """Play one history. Raises Violation, with the seed and the command that plays it again."""
     history = History(seed)
     try:
         snapshot = history.play()
@@ -123,18 +123,18 @@ def play(seed: int, tally: Tally | None = None) -> History:
 
 
 @contextmanager
-def simulated() -> Iterator[None]:
-    """Waits of the ledger become steps, look-ups run one by one, log lines of retries are kept quiet."""
+def simulate_waits() -> Iterator[None]:
+    """Turn waits of the ledger into steps, run look-ups one by one, and silence the log lines of retries."""
     logger = logging.getLogger("engine")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with (
-            remembered(),
+            cache_parquet(),
             patch.object(retry, "wait", lambda seconds: None),
             patch.object(segments, "FAN_OUT", 2),  # so that even these small snapshots merge their segments
             patch.object(garbage, "ThreadPoolExecutor", lambda workers: nullcontext(_InTurn)),
-            patch.object(label_run, "in_parallel", lambda look, items: [look(item) for item in items]),
+            patch.object(label_run, "map_parallel", lambda look, items: [look(item) for item in items]),
         ):
             yield
     finally:
@@ -142,7 +142,7 @@ def simulated() -> Iterator[None]:
 
 
 class _InTurn:
-    """A thread pool's `map`, one item after the other: greenlets stay in their thread."""
+    """A thread pool whose `map` runs one item after the other: greenlets stay in their thread."""
 
     map = map
 
@@ -158,13 +158,13 @@ def _weather(draw: random.Random) -> Weather:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--seeds", type=int, default=LONG)
     arguments.add_argument("--first", type=int, default=0)
     arguments.add_argument("--seed", type=int)
     asked = arguments.parse_args()
-    with simulated():
+    with simulate_waits():
         if asked.seed is None:
             _many(asked.first, asked.seeds)
         else:

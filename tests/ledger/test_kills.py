@@ -1,6 +1,6 @@
 """Real processes die at every line of the ledger and at random moments; nothing is lost, doubled or torn.
 
-They are forked by a program of their own, since a test run has threads: `python -m tests.ledger.crash_points` and
+They are forked by a program of their own, because a test run has threads: `python -m tests.ledger.crash_points` and
 `python -m tests.ledger.kills`.
 """
 

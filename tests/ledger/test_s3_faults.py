@@ -1,4 +1,4 @@
-"""What the network and an S3 may do to a labelling job: every fault on some requests (long), two of them (short)."""
+"""Faults of the network and of an S3 in a labeling job: every fault on some requests (long), two of them (short)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from engine.settings import StorageSettings
 from tests.engine.s3_server import s3_bucket
-from tests.ledger.children import fast_folder
+from tests.ledger.children import find_fast_folder
 from tests.ledger.fault_cases import Command, request_cases, try_cases
 from tests.ledger.faulty_store import RequestFaults
 from tests.ledger.s3_proxy import FAULTS, Proxy, s3_proxy
@@ -21,7 +21,11 @@ EVERY = 8  # coprime to the number of faults, so that all of them come
 @pytest.fixture(scope="module")
 def place() -> Iterator[tuple[str, Proxy, Path]]:
     s3fs = pytest.importorskip("s3fs")
-    with s3_bucket() as (bucket, settings), pytest.MonkeyPatch.context() as patch, fast_folder() as folder:
+    with (
+        s3_bucket() as (bucket, settings),
+        pytest.MonkeyPatch.context() as patch,
+        find_fast_folder() as folder,
+    ):
         patch.setattr(
             s3fs.S3FileSystem, "read_timeout", 0.5
         )  # 15 s, after which a stalled request is given up
@@ -43,9 +47,9 @@ def test_a_commit_whose_answer_is_lost_or_that_is_reset_is_committed(
         for fault in ("dropped answer", "reset")
     ]
 
-    told = try_cases(command, f"{bucket}/short", cases)
+    counts = try_cases(command, f"{bucket}/short", cases)
 
-    assert told == {("dropped answer", "undisturbed"): 1, ("reset", "undisturbed"): 1}
+    assert counts == {("dropped answer", "undisturbed"): 1, ("reset", "undisturbed"): 1}
 
 
 @pytest.mark.slow
@@ -55,8 +59,8 @@ def test_whatever_befalls_a_request_ends_in_the_undisturbed_rows_or_in_a_named_f
 ) -> None:
     bucket, proxy, _ = place
 
-    told = try_cases(command, f"{bucket}/long", request_cases(command, f"{bucket}/all", proxy), EVERY)
+    counts = try_cases(command, f"{bucket}/long", request_cases(command, f"{bucket}/all", proxy), EVERY)
 
-    report("requests to S3", told)
-    assert {fault for fault, _ in told} == set(FAULTS)
-    assert {end for _, end in told} <= {"undisturbed", "exit 3", "exit 6"}
+    report("requests to S3", counts)
+    assert {fault for fault, _ in counts} == set(FAULTS)
+    assert {end for _, end in counts} <= {"undisturbed", "exit 3", "exit 6"}

@@ -1,4 +1,4 @@
-"""The ledger under every interleaving and fault that a seed draws; and the mistakes that this would find.
+"""The ledger under every interleaving and fault that a seed draws, and the mistakes that this must find.
 
 `python -m tests.ledger.simulation --seed N` plays one history again.
 """
@@ -21,7 +21,7 @@ ENOUGH = 400  # histories within which every planted mistake shows
 
 @pytest.fixture(scope="module", autouse=True)
 def simulated() -> Iterator[None]:
-    with simulation.simulated():
+    with simulation.simulate_waits():
         yield
 
 

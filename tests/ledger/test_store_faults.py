@@ -1,4 +1,4 @@
-"""What a store or a disk may do to a labelling job. The long suite tries every call, the short one a share of them.
+"""Faults of a store or a disk in a labeling job. The long suite tries every call, the short one a share of them.
 
 `pytest tests/ledger/test_store_faults.py -rA` prints how many cases ended how.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.storage.store import Store
-from tests.ledger.children import fast_folder
+from tests.ledger.children import find_fast_folder
 from tests.ledger.fault_cases import Command, forget_memory, store_cases, system_cases, try_cases
 from tests.ledger.faulty_store import FAULTS, Faults
 
@@ -21,7 +21,7 @@ SHARE = 23  # coprime to the ten cases of a call, so that all of them come
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    with fast_folder() as folder:
+    with find_fast_folder() as folder:
         yield folder
 
 
@@ -42,9 +42,9 @@ def base(request: pytest.FixtureRequest, folder: Path) -> str:
     return str(folder / "store") if request.param == "local" else str(request.getfixturevalue("memory"))
 
 
-def report(title: str, told: dict[tuple[str, str], int]) -> None:
-    print(f"{title}: {sum(told.values())} cases")
-    for (fault, end), count in sorted(told.items()):
+def report(title: str, counts: dict[tuple[str, str], int]) -> None:
+    print(f"{title}: {sum(counts.values())} cases")
+    for (fault, end), count in sorted(counts.items()):
         print(f"  {fault:13} {end:12} {count}")
 
 
@@ -54,12 +54,12 @@ def report(title: str, told: dict[tuple[str, str], int]) -> None:
 def test_a_store_fault_ends_in_the_undisturbed_rows_or_in_a_named_failure(
     command: Command, base: str, every: int
 ) -> None:
-    told = try_cases(command, f"{base}-{every}", store_cases(command, f"{base}-{every}/counted"), every)
+    counts = try_cases(command, f"{base}-{every}", store_cases(command, f"{base}-{every}/counted"), every)
 
-    report(f"store faults, {base.partition(':')[0]}", told)
-    assert {fault for fault, _ in told} == FAULTS.keys()
-    assert {end for _, end in told} <= {"undisturbed", "exit 3", "exit 5", "exit 6"}
-    assert {end for fault, end in told if fault in ("slow", "repeated")} == {"undisturbed"}
+    report(f"store faults, {base.partition(':')[0]}", counts)
+    assert {fault for fault, _ in counts} == FAULTS.keys()
+    assert {end for _, end in counts} <= {"undisturbed", "exit 3", "exit 5", "exit 6"}
+    assert {end for fault, end in counts if fault in ("slow", "repeated")} == {"undisturbed"}
 
 
 @pytest.mark.parametrize(
@@ -69,17 +69,17 @@ def test_a_disk_that_fails_beneath_the_store_does_the_same(
     command: Command, folder: Path, every: int
 ) -> None:
     base = str(folder / f"system-{every}")
-    told = try_cases(command, base, system_cases(command, f"{base}/counted"), every)
+    counts = try_cases(command, base, system_cases(command, f"{base}/counted"), every)
 
-    report("system calls", told)
-    assert sum(told.values()) > 3
-    assert {end for _, end in told} <= {"undisturbed", "exit 3", "exit 6"}
+    report("system calls", counts)
+    assert sum(counts.values()) > 3
+    assert {end for _, end in counts} <= {"undisturbed", "exit 3", "exit 6"}
 
 
 def test_a_put_that_is_believed_without_a_look_is_found(
     command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The guard against short writes removed: the cases see that a commit names what is not there."""
+    """Check that without the guard against short writes, the cases find a commit that names a missing file."""
     believe: Callable[[Store, str], int] = lambda store, path: len(command.data.get(path, b""))  # noqa: E731
     monkeypatch.setattr(Store, "size", believe)
 

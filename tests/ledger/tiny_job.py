@@ -1,7 +1,7 @@
-"""Small jobs whose units are labelled without a teacher, for simulated and for real processes that die.
+"""Small jobs whose units are labeled without a teacher, for simulated and for real processes that die.
 
-The rows of a unit come in variants that differ in a score, as a GPU's do; variant 0 is what an undisturbed run gives.
-The last sample of a shard with an odd number of samples is rejected.
+The rows of a unit have variants that differ in a score, as on a GPU; variant 0 is that of an undisturbed run. The last
+sample of a shard with an odd number of samples is rejected.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-from engine.ledger.fingerprint import Method
+from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
 from engine.ledger.unit_result import UnitResult
 from engine.reading.shard_cache import ShardStat
@@ -23,7 +23,7 @@ PROVENANCE = {"groundswell.teacher": "sha256:t"}
 
 @dataclass(frozen=True)
 class TinyJob:
-    """Shards by their number of samples."""
+    """A job whose shards have given numbers of samples."""
 
     samples: tuple[int, ...]
     teacher: str = "sha256:t"
@@ -35,7 +35,7 @@ class TinyJob:
 
     @cached_property
     def shards(self) -> tuple[str, ...]:
-        """Names of shards that nobody reads."""
+        """The names of shards that nobody reads."""
         return tuple(f"s3://in/{number}.tar" for number in range(len(self.samples)))
 
     @cached_property
@@ -45,33 +45,35 @@ class TinyJob:
 
     @cached_property
     def stats(self) -> tuple[ShardStat, ...]:
-        """What a look at the shards tells."""
+        """The sizes and versions of the shards."""
         return tuple(ShardStat(url, 1024, "etag=1") for url in self.shards)
 
     @property
     def units(self) -> int:
-        """How many units the shards are cut into."""
+        """The number of units that the shards are split into."""
         return sum(-(-count // UNIT_SAMPLES) for count in self.samples)
 
     def new_plan(self) -> JobPlan:
-        """The job as a driver that just started sees it."""
-        method = Method(reading="sha256:r", teacher=self.teacher, phrases="sha256:p", evidence="sha256:e")
+        """Return the plan of a driver that just started."""
+        method = MethodDigests(
+            reading="sha256:r", teacher=self.teacher, phrases="sha256:p", evidence="sha256:e"
+        )
         return JobPlan(self.digest, method, UNIT_SAMPLES, self.shards)
 
     @cached_property
     def fingerprints(self) -> frozenset[str]:
-        """Of all its units."""
+        """Return the fingerprints of all units."""
         plan = self.new_plan()
         for url in self.shards:
-            plan.cut(self.facts_of(url))
+            plan.split_shard(self.facts_of(url))
         return frozenset(plan.fingerprint(unit) for unit in plan.units())
 
     def facts_of(self, url: str) -> ShardFacts:
-        """What reading a shard to its end tells."""
+        """Return the facts of a shard that was read to its end."""
         return _facts(url, self.samples[self.shards.index(url)])
 
     def label(self, unit: Unit, variant: int = 0) -> UnitResult:
-        """What the teacher makes of a unit."""
+        """Return the result of the teacher for a unit."""
         last = self.samples[self.shards.index(unit.shard)] - 1
         return _result(unit.name, unit.shard, unit.first, unit.count, last if last % 2 == 0 else -1, variant)
 

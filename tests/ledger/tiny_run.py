@@ -1,4 +1,4 @@
-"""A whole run of a tiny job in one process, by the ledger's own functions; and what must come of it."""
+"""A whole run of a tiny job in one process, with the ledger's own functions, and checks of its result."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 import random
 from pathlib import Path
 
-from engine.driver.label_run import Labelling
+from engine.driver.label_run import LabelRun
 from engine.ledger.attempts import begin_attempt
-from engine.ledger.commits import commit_unit, entry_of, read_commit
-from engine.ledger.garbage import collect_orphans
+from engine.ledger.commits import commit_unit, read_commit, to_snapshot_entry
+from engine.ledger.garbage import collect_garbage
 from engine.ledger.shard_facts import record_facts
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.ledger.verify import verify
@@ -17,7 +17,7 @@ from engine.settings import StorageSettings
 from engine.storage.local_files import TEMPORARY
 from engine.storage.store import Store, open_store
 from engine.task import Outcome, Task
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from schemas.ledger import SnapshotEntry
 from tests.ledger.tiny_job import PROVENANCE, TinyJob
 
@@ -26,11 +26,11 @@ RECORDS = ("attempts", "commits", "epochs", "jobs", "plans", "shards", "snapshot
 
 
 def run(url: str, job: TinyJob, variants: int = 1, seed: int = 0) -> None:
-    """Label what is not labelled yet, publishing now and then, and at the end."""
+    """Label what is not labeled yet. Publish now and then, and at the end."""
     store, draw = open_store(url), random.Random(seed)
-    work = Labelling(store, job.new_plan(), job.settings)
+    work = LabelRun(store, job.new_plan(), job.settings)
     work.begin(job.stats, ())
-    work.committed_before()
+    work.find_committed()
     work.publish()
     epoch = work.claim_epoch()
     while task := work.next_task():
@@ -41,7 +41,7 @@ def run(url: str, job: TinyJob, variants: int = 1, seed: int = 0) -> None:
 
 
 def done(store: Store, job: TinyJob, task: Task, epoch: int, variant: int) -> Outcome:
-    """What a worker does with a task."""
+    """Do what a worker does with a task."""
     if task.unit is None or task.parts is None:
         facts = job.facts_of(task.shard.url)
         record_facts(store, task.shard, job.settings, facts)
@@ -51,20 +51,20 @@ def done(store: Store, job: TinyJob, task: Task, epoch: int, variant: int) -> Ou
         begin_attempt(store, task.unit.name, task.parts.fingerprint(), epoch, "tiny")
         result = job.label(task.unit, variant)
         record = commit_unit(store, task.unit, task.parts, result, PROVENANCE)
-    return Outcome(task=task, entry=entry_of(record))
+    return Outcome(task=task, entry=to_snapshot_entry(record))
 
 
 def clean(url: str) -> None:
     """Collect orphans; a later epoch ends it, as it ends the command."""
     try:
-        collect_orphans(open_store(url))
-    except Conflict as conflict:
+        collect_garbage(open_store(url))
+    except ConflictError as conflict:
         if "nothing more is deleted" not in str(conflict):
             raise
 
 
 def finish(url: str, job: TinyJob) -> dict[str, object]:
-    """Run to the end, clean up and judge; what is there then. Raises AssertionError and what `verify` raises."""
+    """Run to the end, clean up and check; return what exists then. Raises AssertionError and errors of `verify`."""
     run(url, job)
     clean(url)
     summary = verify(url)
@@ -80,14 +80,14 @@ def finish(url: str, job: TinyJob) -> dict[str, object]:
 
 
 def records(url: str) -> dict[str, str]:
-    """Every commit and snapshot by path: what may never change."""
+    """Return every commit and snapshot by path: they must never change."""
     store = open_store(url)
     paths = [*store.list("commits"), *store.list("snapshots")]
     return {path: store.read(path).decode() for path in paths}
 
 
 def check_whole(url: str, storage: StorageSettings | None = None) -> None:
-    """What holds at any moment: each record can be read, and each file that a commit names is there."""
+    """Check what must always be true: each record can be read, and each file that a commit names exists."""
     store = open_store(url, storage)
     for path in (path for folder in RECORDS for path in store.list(folder)):
         json.loads(store.read(path))

@@ -16,7 +16,7 @@ from pipelines.labels.inspect import by_keys, by_seed, draw_samples
 from pipelines.labels.picture import PALETTE, draw_sample, phrase_colours
 from pipelines.labels.stats import statistics_of
 from pipelines.labels.tables import Table
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 
 CAPTION = "a dog beside a very large lynx"
 WIDTH, HEIGHT = 80, 60
@@ -144,7 +144,7 @@ def test_statistics_of_a_view_without_a_row_are_zeros(tmp_path: Path) -> None:
 
 
 def test_labels_that_are_not_there_are_not_found(tmp_path: Path) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         statistics_of(str(tmp_path / "nothing"))
 
 
@@ -269,7 +269,7 @@ def test_samples_are_found_by_key_by_shard_and_key_and_by_unit_and_index() -> No
     chosen = by_keys(rows, ["u-1:3", "00000.tar/k/1", "k/2"])
 
     assert [row["index"] for row in chosen] == [3, 1, 2]
-    with pytest.raises(NotFound, match="k/9"):
+    with pytest.raises(NotFoundError, match="k/9"):
         by_keys(rows, ["k/1", "k/9"])
 
 
@@ -287,7 +287,7 @@ def test_a_photograph_that_has_changed_is_not_drawn_upon(tmp_path: Path) -> None
     view = _view(tmp_path, [[ONE]])
     _photo(tmp_path / "photo.png", shade=90)
 
-    with pytest.raises(Conflict, match="has changed since"):
+    with pytest.raises(ConflictError, match="has changed since"):
         draw_samples(view, tmp_path / "pictures")
 
 
@@ -296,7 +296,7 @@ def test_photographs_that_moved_are_found_under_their_new_root(tmp_path: Path) -
     (tmp_path / "moved").mkdir()
     (tmp_path / "photo.png").rename(tmp_path / "moved/photo.png")
 
-    with pytest.raises(NotFound, match="roots"):
+    with pytest.raises(NotFoundError, match="roots"):
         draw_samples(view, tmp_path / "pictures")
     report = draw_samples(view, tmp_path / "pictures", roots={f"{tmp_path}/": f"{tmp_path}/moved/"})
     assert len(report.pictures) == 1

@@ -14,7 +14,7 @@ from pipelines.label.run import label
 from pipelines.labels.stats import statistics_of
 from pipelines.quality.decoys import DecoyTally
 from schemas.decoys import DecoyPool
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from tests.engine.decoy_worlds import animal_captions, decoy_job
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import write_shard
@@ -104,5 +104,5 @@ def test_a_lost_pool_stops_the_report_by_name(tmp_path: Path, evidence: str) -> 
     for path in Path(evidence, "decoys").iterdir():
         path.unlink()
 
-    with pytest.raises(Conflict, match="restore it"):
+    with pytest.raises(ConflictError, match="restore it"):
         compile_view(evidence, Policy(), str(tmp_path / "view"))

@@ -1,4 +1,4 @@
-"""Keys, suffixes, captions and fields as strangers write them, through the real `label` path."""
+"""Keys, suffixes, captions and fields of untrusted shards, through the real `label` path."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.reading.captions import MAX_CHARS, caption_from_bytes, caption_from_text
+from engine.reading.captions import MAX_CHARS, clean_caption, decode_caption
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
 from engine.views import write_view
@@ -22,7 +22,7 @@ from pipelines.exchange.exporters.coco import export_coco
 from pipelines.label.run import label
 from pipelines.labels.inspect import draw_samples
 from pipelines.labels.open_any import open_labels
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, picture, tar_bytes
 
@@ -30,7 +30,7 @@ IMAGE, TEXT = picture(), b"a red patch"
 
 
 def fates(folder: Path, members: list[tuple[str, bytes]], **section: object) -> list[tuple[str, str]]:
-    """(key, code or `kept`) of each sample in order."""
+    """Return (key, code or `kept`) of each sample in order."""
     path = folder / "a.tar"
     path.write_bytes(tar_bytes(members))
     shard = open_shard(path, str(path), InputSettings(urls=("x",), **section).reading())
@@ -203,14 +203,14 @@ def test_a_lone_surrogate_would_kill_the_whole_batch_if_it_were_let_in() -> None
         pa.array(["a \ud800 patch"], pa.string())
 
 
-@pytest.mark.parametrize("make", [caption_from_bytes, lambda data: caption_from_text(data.decode())])
+@pytest.mark.parametrize("make", [decode_caption, lambda data: clean_caption(data.decode())])
 def test_a_caption_of_ten_megabytes_is_refused_by_its_size(make: object) -> None:
-    with pytest.raises(SampleRejected, match="CAP_LONG"):
+    with pytest.raises(SampleRejectedError, match="CAP_LONG"):
         make(b"a cat " * 1_700_000)
 
 
 def test_the_longest_caption_that_is_read_is_cut_to_two_thousand_characters() -> None:
-    stored = caption_from_bytes(b"a cat " * 10_922)
+    stored = decode_caption(b"a cat " * 10_922)
 
     assert len(stored.text) <= MAX_CHARS and stored.cut_from == 65_532
 
@@ -237,7 +237,7 @@ def test_offsets_stay_in_five_thousand_captions(parts: list[str]) -> None:
 def check_offsets(parts: list[str]) -> None:
     given_text = " ".join([*parts, "a red patch"])
 
-    stored = caption_from_bytes(given_text.encode()).text
+    stored = decode_caption(given_text.encode()).text
 
     begin = given_text.rindex("a red patch")
     assert stored[begin : begin + 11] == "a red patch" and len(stored) == len(given_text)

@@ -1,4 +1,4 @@
-"""Rounds run end to end, go on where they were cut, stop at a brake, and draw where everything comes from."""
+"""Rounds run end to end, continue after an interruption, stop at a stop rule, and draw their lineage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.demo.world.build import World
 from pipelines.rounds import round as one_round
 from pipelines.rounds.run import RoundsReport, run_rounds
 from pipelines.rounds.settings import RoundsConfig
-from schemas.errors import Conflict, NotFound, UnfinishedError
+from schemas.errors import ConflictError, NotFoundError, UnfinishedError
 from tests.engine.worlds import tar_bytes
 from tests.rounds.conftest import SIZE
 
@@ -68,7 +68,7 @@ def test_the_decoys_of_a_round_are_counted_and_both_trainings_leave_their_nouns_
     assert both == ["excluded", "excluded"]
 
 
-def test_a_run_cut_at_any_arrow_comes_to_the_same_models(
+def test_a_run_interrupted_after_any_step_gives_the_same_models(
     rounds_config: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run(rounds_config(out=str(tmp_path / "whole")))
@@ -85,7 +85,7 @@ def test_a_run_cut_at_any_arrow_comes_to_the_same_models(
 
 
 @pytest.mark.slow
-def test_a_signal_while_the_student_learns_leaves_a_checkpoint_from_which_it_goes_on(
+def test_a_signal_during_training_leaves_a_checkpoint_from_which_it_continues(
     rounds_config: Build, tmp_path: Path
 ) -> None:
     short = rounds_config()
@@ -111,7 +111,7 @@ def test_a_signal_while_the_student_learns_leaves_a_checkpoint_from_which_it_goe
 
 
 def _interrupted_after(step: Callable) -> Callable:
-    """The step does its work and is cut before it is remembered."""
+    """Interrupt a step after its work, before its result is stored."""
 
     def run_and_die(self: one_round.Round) -> dict:
         step(self)
@@ -158,12 +158,12 @@ def test_rounds_that_go_on_keep_the_ignore_score_they_began_with_and_say_so(roun
     assert third["regions"]["ignored"]["over_cap"] > 0 and third["policy_digest"] != first["policy_digest"]
 
 
-def test_another_start_trains_anew_and_labels_nothing_again(
+def test_another_start_trains_again_and_labels_nothing_again(
     rounds_config: Build, little_world: World, tmp_path: Path
 ) -> None:
     start, model = tmp_path / "start", str(little_world.folder.parent / "teacher")
     config = rounds_config(teacher={"model": model, "start": str(start)}, begin="teacher_start")
-    with pytest.raises(NotFound, match="teacher.start"):
+    with pytest.raises(NotFoundError, match="teacher.start"):
         run(config)
     trained, said = [], []
     for seed in (1, 2):
@@ -196,7 +196,7 @@ def test_a_suite_whose_images_are_trained_on_is_refused(rounds_config: Build, li
     suite = {"name": "held_out", "gold": little_world.gold_view}
     config = rounds_config(evaluate=[suite], target={"suite": "held_out"})
 
-    with pytest.raises(Conflict, match="6 of .* training images are also in the evaluation sets"):
+    with pytest.raises(ConflictError, match="6 of .* training images are also in the evaluation sets"):
         run(config)
 
 
@@ -229,14 +229,14 @@ def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(
     rounds_config: Build, little_world: World
 ) -> None:
     from pipelines.audit.commands import stand_in_audit
-    from pipelines.demo.oracle import truth_of_web
+    from pipelines.demo.oracle import load_web_truth
 
     config = rounds_config(audit={"n": 5, "min_precision": 0.0})
     waiting = run(config)
     assert [stop.brake for stop in waiting.stops] == ["audit"] and "train" not in waiting.rounds[0]
 
     (folder,) = Path(config.out).glob("round-1/audit-*")
-    stand_in_audit(folder, truth_of_web(little_world.web_truth))
+    stand_in_audit(folder, load_web_truth(little_world.web_truth))
 
     assert run(config).finished == 1
     card = Path(config.out) / "round-1/student/model/README.md"
@@ -248,10 +248,10 @@ def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(
     assert card.read_text() == text  # each call writes it again
 
 
-def test_a_folder_with_other_things_is_left_alone(rounds_config: Build, tmp_path: Path) -> None:
+def test_a_folder_with_other_content_is_refused(rounds_config: Build, tmp_path: Path) -> None:
     (tmp_path / "rounds").mkdir()
     (tmp_path / "rounds/thesis.txt").write_text("years of work")
-    with pytest.raises(Conflict, match="thesis|no run of rounds made"):
+    with pytest.raises(ConflictError, match="thesis|no run of rounds made"):
         run(rounds_config())
 
 

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from pipelines.rounds.preflight import check_inputs
 from pipelines.rounds.settings import RoundsConfig
-from schemas.errors import GroundswellError, NotFound
+from schemas.errors import GroundswellError, NotFoundError
 
 Build = Callable[..., RoundsConfig]
 
@@ -105,24 +105,24 @@ def test_a_number_that_no_evaluation_has_is_refused(rounds_config: Build) -> Non
         ({"evaluate": [{"name": "held_out", "gold": "/nowhere.json"}]}, "/nowhere.json: no such file"),
     ],
 )
-def test_what_is_not_there_is_told_before_anything_is_labelled(
+def test_missing_inputs_are_reported_before_anything_is_labeled(
     rounds_config: Build, changes: dict, says: str
 ) -> None:
     with pytest.raises(GroundswellError, match=says):
         check_inputs(rounds_config(**changes))
 
 
-def test_images_and_streams_that_are_not_there_are_told_before_anything_is_labelled(
+def test_missing_images_and_streams_are_reported_before_anything_is_labeled(
     rounds_config: Build,
 ) -> None:
     config = rounds_config()
     check_inputs(config)
     suite = {**config.evaluate[0].model_dump(), "images": "/nowhere"}
-    with pytest.raises(NotFound, match="images /nowhere is no folder"):
+    with pytest.raises(NotFoundError, match="images /nowhere is no folder"):
         check_inputs(rounds_config(evaluate=[suite]))
     control = {
         **config.control,
         "streams": [{**config.control["streams"][0], "url": "/gone"}, config.control["streams"][1]],
     }
-    with pytest.raises(NotFound, match="/gone holds no view.json"):
+    with pytest.raises(NotFoundError, match="/gone holds no view.json"):
         check_inputs(rounds_config(control=control))

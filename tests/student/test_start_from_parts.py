@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import BertConfig, BertModel, SwinBackbone, SwinConfig, SwinModel
 
-from pipelines.demo.world.lexicon import vocabulary
+from pipelines.demo.world.lexicon import list_vocabulary
 from schemas.errors import ConfigError
 from student.models.start_from_parts import model_of_parts
 from student.settings.train import PartsStart, TrainSettings
@@ -22,7 +22,7 @@ SWIN = {"embed_dim": 8, "depths": [1, 2, 2, 1], "num_heads": [1, 2, 2, 4], "wind
 
 @pytest.fixture
 def parts(tmp_path: Path) -> PartsStart:
-    tokenizer = make_word_tokenizer(vocabulary())
+    tokenizer = make_word_tokenizer(list_vocabulary())
     text = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     torch.manual_seed(3)
     SwinModel(SwinConfig(**SWIN)).save_pretrained(tmp_path / "swin")

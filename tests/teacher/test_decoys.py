@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.decoys import DecoyPool, pool_from_bytes
-from schemas.errors import ConfigError, Conflict
+from schemas.decoys import DecoyPool, parse_pool
+from schemas.errors import ConfigError, ConflictError
 from schemas.labeler import FoundPhrases
 from schemas.probe_nouns import ONE_IN, is_probe_noun
 from schemas.records import Phrase, Pixels, Sample
@@ -215,7 +215,7 @@ def test_a_pool_is_the_same_from_captions_in_any_order():
     assert (pool.counts, pool.asked) == ({"bee": 2, "dog": 1}, ("bee",)), (
         "an unknown noun cannot be told apart"
     )
-    assert pool_from_bytes(pool.to_bytes(), pool.digest(), "x") == pool
+    assert parse_pool(pool.to_bytes(), pool.digest(), "x") == pool
     assert pool_from_file(pool.to_bytes(), 9, "x") == pool, "a pool in its written form brings its own seed"
 
 
@@ -231,8 +231,8 @@ def test_a_field_that_a_written_pool_lacks_is_named():
 
 
 def test_a_pool_of_another_digest_is_refused():
-    with pytest.raises(Conflict, match="restore it"):
-        pool_from_bytes(POOL.to_bytes() + b" ", POOL.digest(), "x")
+    with pytest.raises(ConflictError, match="restore it"):
+        parse_pool(POOL.to_bytes() + b" ", POOL.digest(), "x")
 
 
 @given(st.binary(max_size=300) | st.text(max_size=200).map(str.encode))

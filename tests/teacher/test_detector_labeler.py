@@ -9,8 +9,8 @@ from PIL import Image
 
 from pipelines.label.job import JobConfig
 from pipelines.label.teacher_spec import TEACHER
-from schemas.errors import ConfigError, NotFound
-from schemas.labeler import Prepared
+from schemas.errors import ConfigError, NotFoundError
+from schemas.labeler import PreparedSample
 from schemas.records import Phrase, Pixels, Sample
 from teacher.build import labeler, labeler_digest
 from teacher.detectors.class_names import SYNONYMS, ClassNames
@@ -257,7 +257,7 @@ def test_a_sample_gets_the_same_regions_whatever_shares_its_batch(model, photogr
     alone = teacher.label([one, None, None])[0]
 
     assert alone and teacher.label([other, None, one])[2] == alone
-    assert isinstance(one, Prepared) and one.bucket == other.bucket
+    assert isinstance(one, PreparedSample) and one.bucket == other.bucket
 
 
 def test_the_digest_follows_the_classes_and_not_the_path(model, tmp_path):
@@ -279,13 +279,13 @@ def test_the_digest_follows_the_words_that_find_a_phrases_class(model, monkeypat
 
 
 def test_a_missing_or_foreign_model_is_an_error_that_says_what_to_do(model):
-    with pytest.raises(NotFound, match="teacher.model"):
+    with pytest.raises(NotFoundError, match="teacher.model"):
         labeler({"kind": "detector", "model": "nowhere.onnx"}, 1, 0.05)
     with pytest.raises(ConfigError, match="teacher.classes"):
         labeler({"kind": "detector", "model": str(model), "classes": ["cat"]}, 1, 0.05)
 
 
-def decoys_of(teacher, caption_phrase: str, *nouns: str) -> Prepared:
+def decoys_of(teacher, caption_phrase: str, *nouns: str) -> PreparedSample:
     sample = sample_with(caption_phrase, width=64, height=64)
     decoys = tuple(Phrase(text=noun, root=noun, kind="decoy") for noun in nouns)
     asked = sample.model_copy(update={"phrases": (*sample.phrases, *decoys)})

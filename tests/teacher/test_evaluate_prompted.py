@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.worker.label_unit import without_phrases
+from engine.worker.evidence_rows import mark_dropped
 from schemas.errors import ConfigError
 from schemas.records import Phrase, Pixels, Sample
 from student.evaluate.class_prompts import Asking, ClassWords
@@ -141,8 +141,8 @@ def test_a_phrase_that_the_teacher_cannot_take_is_marked_and_listed_in_the_evide
         width=9, height=9, phrases=phrases,
     )  # fmt: skip
 
-    marked = without_phrases(sample, ((1, "PH_TOO_LONG"),))
+    marked = mark_dropped(sample, ((1, "PH_TOO_LONG"),))
 
     assert [phrase.groundable for phrase in marked.phrases] == [True, False]
     assert [(drop.text, drop.code) for drop in marked.dropped_phrases] == [("a dog", "PH_TOO_LONG")]
-    assert without_phrases(sample, ()) is sample
+    assert mark_dropped(sample, ()) is sample

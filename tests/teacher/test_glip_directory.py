@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.demo.initial_model import write_start
 from pipelines.demo.world.settings import WorldSettings
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from student.evaluate.predictors import PromptPredictor
 
 
@@ -21,7 +21,7 @@ def teacher(tmp_path: Path) -> Path:
 def test_an_evaluation_never_goes_on_with_default_sizes_or_tokens(teacher: Path, name: str) -> None:
     (teacher / name).unlink()
 
-    with pytest.raises(NotFound, match=f"has no {name}"):
+    with pytest.raises(NotFoundError, match=f"has no {name}"):
         PromptPredictor(teacher, 1)
 
 

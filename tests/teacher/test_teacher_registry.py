@@ -16,7 +16,7 @@ from pipelines.config import load_settings
 from pipelines.label.job import JobConfig
 from pipelines.label.run import label
 from pipelines.label.teacher_spec import TEACHER
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from teacher.build import labeler
 from teacher.registry import TEACHERS, QueryKind, recognize_model
 from tests.engine.worlds import plain_captions, write_shard
@@ -24,7 +24,7 @@ from tests.engine.worlds import plain_captions, write_shard
 WHOLE_IMAGE = '''
 """A teacher that gives every phrase one box, a share of the image."""
 from pathlib import Path
-from schemas.labeler import Prepared
+from schemas.labeler import PreparedSample
 from schemas.records import Region
 from teacher.registry import Teacher, TeacherSettings
 
@@ -40,7 +40,7 @@ class WholeImageLabeler:
         self.digest, self.share, self.batch_size = digest, share, options.batch_size
 
     def prepare(self, sample, image_rgb_u8):
-        return Prepared(bucket=image_rgb_u8.shape[:2], inputs=len(sample.phrases))
+        return PreparedSample(bucket=image_rgb_u8.shape[:2], inputs=len(sample.phrases))
 
     def label(self, batch):
         return [[] if row is None else self._boxes(*row.bucket, row.inputs) for row in batch]
@@ -119,7 +119,7 @@ def test_the_digest_follows_settings_and_the_models_bytes_not_its_place(tmp_path
     assert digest(moved) == digest(model) != digest(model, share=0.5)
     moved.write_text("other weights")
     assert digest(moved) != digest(model)
-    with pytest.raises(NotFound, match="does not exist"):
+    with pytest.raises(NotFoundError, match="does not exist"):
         digest(tmp_path / "gone")
 
 
@@ -180,5 +180,5 @@ def test_a_model_is_recognized_by_its_files(tmp_path: Path) -> None:
         ConfigError, match="swin is not a known model; expected a detector .onnx or a GLIP directory"
     ):
         recognize_model(swin)
-    with pytest.raises(NotFound, match="gone is not a known model"):
+    with pytest.raises(NotFoundError, match="gone is not a known model"):
         recognize_model(tmp_path / "gone")

@@ -1,4 +1,4 @@
-"""What stands behind the things: a muted gradient, low-frequency noise, and clutter that has no name."""
+"""Draw the background of a scene: a muted gradient, low-frequency noise, and clutter without a name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NOISE_CELLS = 7
 
 
 def draw_background(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
-    """[side, side, 3] float background in 0..255, with one to five lines or specks on it."""
+    """Return a background of shape [side, side, 3], float in 0..255, with one to five lines or specks."""
     smooth = _gradient(rng, side) + _low_noise(rng, side)
     canvas = Image.fromarray(np.clip(smooth, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(canvas)

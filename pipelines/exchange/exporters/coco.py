@@ -71,7 +71,7 @@ class ExportReport(Report):
 def export_coco(
     url: str, to: str | Path, *, categories: Categories = "root", storage: StorageSettings | None = None
 ) -> ExportReport:
-    """Write the labels (evidence or view) at `url` as one COCO file. Raises NotFound when there are none."""
+    """Write the labels (evidence or view) at `url` as one COCO file. Raises NotFoundError when there are none."""
     labels = open_labels(url, storage)
     coco, report = coco_of(labels.rows(), categories=categories, rejected=sum(1 for _ in labels.rejected()))
     coco["info"] = {"description": f"groundswell {labels.kind}", "digest": labels.digest, **labels.provenance}

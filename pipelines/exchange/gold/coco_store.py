@@ -37,7 +37,7 @@ class CocoFile:
     """A COCO-like file, read once; `rest` holds its small parts (categories, licenses, info)."""
 
     def __init__(self, path: Path, tally: Tally) -> None:
-        """Raises NotFound, and ConfigError for a file that holds no such lists."""
+        """Raises NotFoundError, and ConfigError for a file that holds no such lists."""
         self._tally = tally
         self.rest: dict[str, list[Any]] = {"categories": [], "licenses": []}
         self.without_image: set[str | None] = set()  # category ids (None: unreadable) of such annotations

@@ -15,14 +15,14 @@ from typing import Any, Protocol
 
 from engine.reading.formats.tar import Member, read_members
 from engine.reading.images import decode_image
-from engine.reading.shard_cache import Spool, stat_shard
+from engine.reading.shard_cache import ShardCache, stat_shard
 from engine.reading.shard_urls import expand_urls
 from engine.reading.user_text import read_key_map
 from engine.storage.filesystems import absolute_url
 from engine.storage.store import Store, open_store
 from pipelines.exchange.gold.account import Refused
 from schemas.digests import sha256_hex
-from schemas.errors import ConfigError, NotFound, SampleRejected
+from schemas.errors import ConfigError, NotFoundError, SampleRejectedError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _FIELDS = ("file_name", "stem", "data_source", "split")
@@ -82,7 +82,7 @@ class FolderImages:
         self.url = absolute_url(root)
         self._store: Store = open_store(root)
         if self._store.is_local and not Path(self.url).is_dir():
-            raise NotFound(f"--images {source}: {self.url} is no folder")
+            raise NotFoundError(f"--images {source}: {self.url} is no folder")
         self._look = lru_cache(_REMEMBERED)(self._read)
 
     def find(self, file_name: str, record: Mapping[str, Any]) -> Found:
@@ -106,7 +106,7 @@ class FolderImages:
     def _read(self, name: str) -> Found | None:
         try:
             data = self._store.read(name)
-        except (NotFound, IsADirectoryError, NotADirectoryError):
+        except (NotFoundError, IsADirectoryError, NotADirectoryError):
             return None
         except OSError as error:
             if error.errno not in _NO_FILE:
@@ -122,8 +122,8 @@ class ShardImages:
         urls = expand_urls([source])
         self.url = absolute_url(source)
         names = None if key_map is None else _key_map(key_map)
-        spool = Spool()
-        self._paths = {url: spool.fetch(stat_shard(url)) for url in urls}
+        shard_cache = ShardCache()
+        self._paths = {url: shard_cache.fetch(stat_shard(url)) for url in urls}
         # None: several samples have this name
         self._members: dict[str, tuple[str, Member] | None] = {}
         for url, path in self._paths.items():
@@ -164,7 +164,7 @@ def _names_of(url: str, member: Member, names: Mapping[tuple[str, str], str] | N
 def _found(pixels: Mapping[str, Any], data: bytes, name: str) -> Found:
     try:
         image = decode_image(data)
-    except SampleRejected as rejected:
+    except SampleRejectedError as rejected:
         raise Refused("image_bad", f"{name}: {rejected}") from rejected
     return Found(
         pixels,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from engine.reading.strict_json import load_object
-from schemas.errors import ConfigError, NotFound, SampleRejected
+from schemas.errors import ConfigError, NotFoundError, SampleRejectedError
 
 MAX_ITEM_CHARS = 32 * 2**20  # a crowd's mask is the largest thing that annotations hold
 MAX_LINE_BYTES = 1_000_000
@@ -24,26 +24,26 @@ _BLANK = " \t\r\n"
 _OF_NUMBERS = "0123456789.eE+-"
 
 
-def lines_of(path: Path) -> Iterator[tuple[int, dict[str, Any] | SampleRejected]]:
+def lines_of(path: Path) -> Iterator[tuple[int, dict[str, Any] | SampleRejectedError]]:
     """Line number and object of each line that is not blank; a line that is no strict JSON object is a rejection."""
     with _opened(path) as file:
         for number, line in enumerate(_bounded_lines(file), start=1):
-            if isinstance(line, SampleRejected):
+            if isinstance(line, SampleRejectedError):
                 yield number, line
             elif line.strip():
                 try:
                     yield number, load_object(line)
-                except SampleRejected as rejected:
+                except SampleRejectedError as rejected:
                     yield number, rejected
 
 
-def _bounded_lines(file: BinaryIO) -> Iterator[bytes | SampleRejected]:
+def _bounded_lines(file: BinaryIO) -> Iterator[bytes | SampleRejectedError]:
     first = True
     while line := file.readline(MAX_LINE_BYTES + 1):
         if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
             while (rest := file.readline(_CHUNK)) and not rest.endswith(b"\n"):
                 pass
-            yield SampleRejected("JSON_BAD", f"a line of more than {MAX_LINE_BYTES} bytes")
+            yield SampleRejectedError("JSON_BAD", f"a line of more than {MAX_LINE_BYTES} bytes")
         else:
             yield line.removeprefix(codecs.BOM_UTF8) if first else line
         first = False
@@ -53,7 +53,7 @@ def fields_of(path: Path) -> Iterator[tuple[str, Any]]:
     """Each item of the top-level object: `("images", {...})` for each item of a list, `("info", {...})` otherwise.
 
     An empty list gives `(name, EMPTY)`: a file without annotations is not one whose images were found empty.
-    raises: NotFound, and ConfigError for what is no such object, with the place in characters
+    raises: NotFoundError, and ConfigError for what is no such object, with the place in characters
     """
     with _opened(path) as file:
         yield from _Cursor(file, path).items()
@@ -61,7 +61,7 @@ def fields_of(path: Path) -> Iterator[tuple[str, Any]]:
 
 def _opened(path: Path) -> BinaryIO:
     if not path.is_file():
-        raise NotFound(f"{path}: no such file")
+        raise NotFoundError(f"{path}: no such file")
     return path.open("rb")
 
 

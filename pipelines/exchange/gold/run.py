@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from engine.settings import StorageSettings
-from engine.views import ViewManifest, refuse_another_view, write_view
+from engine.views import ViewManifest, check_no_other_view, write_view
 from pipelines.exchange.gold.account import Tally
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.report import GoldReport
@@ -23,7 +23,7 @@ from pipelines.exchange.importers.flickr30k import FlickrGold
 from pipelines.exchange.importers.mdetr import MdetrGold
 from pipelines.exchange.importers.odvg import OdvgGold
 from schemas.digests import digest_of_many, sha256_hex
-from schemas.errors import ConfigError, GroundswellError, NotFound
+from schemas.errors import ConfigError, GroundswellError, NotFoundError
 from student.data.gold_account import every_box_refused
 
 _CHUNK = 4 * 2**20
@@ -73,8 +73,8 @@ def import_gold(
 
     overwrite: replace other gold that is at `to`
     tell:   is called with the number of rows read so far
-    raises: ConfigError for an unknown format or a file of another kind, NotFound, Conflict where other gold stands,
-            GroundswellError when no record is left
+    raises: ConfigError for an unknown format or a file of another kind, NotFoundError, ConflictError where other gold
+            stands, GroundswellError when no record is left
     """
     _check_path(format, path)
     known = {
@@ -82,7 +82,7 @@ def import_gold(
         **{"without_images": options.images is None, "negatives": options.negatives, "seed": options.seed},
     }
     if not overwrite:
-        refuse_another_view(to, kind="gold", provenance=known, storage=storage)
+        check_no_other_view(to, kind="gold", provenance=known, storage=storage)
     tally = Tally()
     importer = IMPORTERS[format](path, options, tally)
     with tempfile.TemporaryFile() as spool:
@@ -110,7 +110,7 @@ def _check_path(format: str, path: Path) -> None:
     if format not in IMPORTERS:
         raise ConfigError(f"gold import {format}: expected one of {', '.join(IMPORTERS)}")
     if not path.exists():
-        raise NotFound(f"{path}: no such file or folder")
+        raise NotFoundError(f"{path}: no such file or folder")
     if path.is_dir() != (format == "flickr30k"):
         raise ConfigError(f"{path}: {format} is read from a {'folder' if format == 'flickr30k' else 'file'}")
 

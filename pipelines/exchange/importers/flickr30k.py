@@ -23,7 +23,7 @@ from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.rows import DroppedSpan, GoldPhrase, RowMaker, head_of
 from pipelines.exchange.importers.coco import check_split
 from pipelines.exchange.importers.mdetr import read_caption
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 
 MAX_FILE_BYTES = 1_000_000
 NOT_VISUAL = "0"
@@ -51,10 +51,15 @@ class FlickrGold:
         self.facts: dict[str, Any] = {"mentions": 0, "not_visual": 0, "without_box": 0}
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One row per caption: images by number, captions in the file's order. Raises NotFound without sentences."""
+        """One row per caption: images by number, captions in the file's order.
+
+        Raises NotFoundError without sentences.
+        """
         files = sorted((self._path / "Sentences").glob("*.txt"), key=lambda path: (len(path.stem), path.stem))
         if not files:
-            raise NotFound(f"{self._path}: no Sentences/*.txt; expected the folder of Flickr30k Entities")
+            raise NotFoundError(
+                f"{self._path}: no Sentences/*.txt; expected the folder of Flickr30k Entities"
+            )
         unrelated = _unrelated(self._path / "UNRELATED_CAPTIONS")
         maker = RowMaker(self._options.images_url)
         for file in files:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from engine.reading.captions import caption_from_text
+from engine.reading.captions import clean_caption
 from pipelines.exchange.gold.account import Refused, Tally, code_of_contained
 from pipelines.exchange.gold.box_frames import Frame, frame_of
 from pipelines.exchange.gold.boxes import read_box
@@ -20,7 +20,7 @@ from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.rows import GoldPhrase, RowMaker, head_of
 from pipelines.exchange.gold.spans import Span, read_spans
 from pipelines.exchange.importers.coco import check_split, file_name_of, is_crowd
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 
 _KEPT = ("dataset_name", "data_source", "original_img_id", "sentence_id", "tokens_positive_eval")
 
@@ -119,8 +119,8 @@ def read_caption(value: Any) -> tuple[str, tuple[str, ...]]:
     if not isinstance(value, str):
         raise Refused("caption_bad", f"{type(value).__name__}, expected text")
     try:
-        stored = caption_from_text(value)
-    except SampleRejected as rejected:
+        stored = clean_caption(value)
+    except SampleRejectedError as rejected:
         raise Refused("caption_bad", str(rejected)) from rejected
     if stored.cut_from is not None:
         raise Refused("caption_bad", f"{stored.cut_from} characters")

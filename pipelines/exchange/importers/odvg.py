@@ -27,7 +27,7 @@ from pipelines.exchange.gold.rows import GoldPhrase, RowMaker
 from pipelines.exchange.gold.spans import Span, find_phrase, read_spans
 from pipelines.exchange.importers.coco import check_split
 from pipelines.exchange.importers.mdetr import phrase_at, read_caption
-from schemas.errors import ConfigError, SampleRejected
+from schemas.errors import ConfigError, SampleRejectedError
 
 _IMAGE_KEYS = {"open_gd": "filename", "mmdet": "filename", "tao": "file_name"}
 _SCORE = re.compile(r"\s*\([01]?\.\d\d\)$")
@@ -45,7 +45,7 @@ class OdvgGold:
         self._shifts = LabelShifts(self._labels or {})
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One row per line, in order. Raises NotFound."""
+        """One row per line, in order. Raises NotFoundError."""
         maker = RowMaker(self._options.images_url)
         for number, line in lines_of(self._path):
             self._tally.met("lines")
@@ -53,7 +53,7 @@ class OdvgGold:
             self._tally.met("regions", len(inside))
             told = self._tally.told("regions")
             try:
-                if isinstance(line, SampleRejected):
+                if isinstance(line, SampleRejectedError):
                     raise Refused("json_bad", line.detail)
                 if not is_standard(line):
                     raise Refused("value_bad")
@@ -72,8 +72,8 @@ class OdvgGold:
         return [] if found is None else [f"--label-map {self._options.label_map}: {found}"]
 
     @staticmethod
-    def _regions_in(line: Mapping[str, Any] | SampleRejected) -> list[Any]:
-        if isinstance(line, SampleRejected):
+    def _regions_in(line: Mapping[str, Any] | SampleRejectedError) -> list[Any]:
+        if isinstance(line, SampleRejectedError):
             return []
         for part, field in (("detection", "instances"), ("grounding", "regions")):
             held = line.get(part)
@@ -254,7 +254,7 @@ def _dictionary(item: Any) -> Mapping[str, Any]:
 
 
 def read_label_map(path: Path) -> dict[str, str]:
-    """Class names by index as text: `{"0": "person", ...}`. Raises NotFound and ConfigError."""
+    """Class names by index as text: `{"0": "person", ...}`. Raises NotFoundError and ConfigError."""
     value = read_json(path, "--label-map")
     if (
         not isinstance(value, dict)

@@ -15,13 +15,13 @@ import numpy as np
 
 from engine.reading.images import decode_image
 from engine.reading.pixels import read_pixels
-from engine.reading.shard_cache import Spool, stat_shard
+from engine.reading.shard_cache import ShardCache, stat_shard
 from engine.reading.shard_urls import expand_urls
 from engine.reading.shards import open_shard
 from engine.reading.user_text import read_key_map
 from engine.settings import InputSettings
 from schemas.digests import sha256_hex
-from schemas.errors import ConfigError, Conflict, NotFound
+from schemas.errors import ConfigError, ConflictError, NotFoundError
 
 _SHARD_SUFFIXES = (".tar", ".parquet")
 # A stored copy may round a side by one pixel; beyond that it is another picture or a crop.
@@ -51,8 +51,8 @@ def evaluation_images(
              own `pixels` say (imported gold)
     key_map: CSV with the columns shard, key and file_name (or coco_image_id) that ties samples to gold images; without
              it a sample belongs to the gold image whose file is called KEY.* or SHARD/KEY
-    raises:  NotFound for a source that does not exist, ConfigError for a copy of another shape than its gold image,
-             Conflict where imported gold's image is another by now
+    raises:  NotFoundError for a source that does not exist, ConfigError for a copy of another shape than its gold
+             image, ConflictError where imported gold's image is another by now
     """
     if source is None:
         yield from map(_checked, _from_pixels(records))
@@ -64,7 +64,7 @@ def evaluation_images(
     elif folder.is_dir():
         yield from map(_checked, _from_folder(folder, records))
     else:
-        raise NotFound(f"--images {source}: neither a folder nor shards ({', '.join(_SHARD_SUFFIXES)})")
+        raise NotFoundError(f"--images {source}: neither a folder nor shards ({', '.join(_SHARD_SUFFIXES)})")
 
 
 def _shard_urls(source: str, folder: Path, records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -82,7 +82,7 @@ def _from_pixels(records: Sequence[Mapping[str, Any]]) -> Iterator[EvaluationIma
         if record.get("pixels") is not None:
             data = read_pixels(record["pixels"])
             if sha256_hex(data) != record["image_sha256"]:
-                raise Conflict(
+                raise ConflictError(
                     f"{record['file_name']}: the image at {record['pixels']['url']} is not the one that was imported "
                     "(its sha256 differs); restore it, or import the gold again"
                 )
@@ -109,11 +109,11 @@ def _from_shards(
     urls: Sequence[str], records: Sequence[Mapping[str, Any]], key_map: Path | None
 ) -> Iterator[EvaluationImage]:
     find = _Keys(records, key_map)
-    spool, met = Spool(), set()
+    shard_cache, met = ShardCache(), set()
     for url in urls:
         form = "parquet" if url.endswith(".parquet") else "webdataset"
         shard = open_shard(
-            spool.fetch(stat_shard(url)), url, InputSettings(format=form, urls=(url,)).reading()
+            shard_cache.fetch(stat_shard(url)), url, InputSettings(format=form, urls=(url,)).reading()
         )
         wanted = {raw.index: record for raw in shard.samples(0, len(shard)) if (record := find(url, raw.key))}
         readable = [

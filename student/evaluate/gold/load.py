@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from schemas.records import Phrase
 from student.evaluate.gold.check import check_coco
 from student.evaluate.gold.ids import with_whole_ids
@@ -20,9 +20,9 @@ LVIS_GROUPS = {"r": "rare", "c": "common", "f": "frequent"}
 
 
 def read_json(path: Path) -> Any:
-    """The JSON of a file. Raises NotFound and ConfigError with line and column."""
+    """The JSON of a file. Raises NotFoundError and ConfigError with line and column."""
     if not path.is_file():
-        raise NotFound(f"{path}: no such file")
+        raise NotFoundError(f"{path}: no such file")
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
@@ -32,7 +32,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_gold(path: Path) -> dict[str, Any]:
-    """A COCO instances object from a file, or from a folder of imported gold. Raises ConfigError, NotFound."""
+    """A COCO instances object from a file, or from a folder of imported gold. Raises ConfigError, NotFoundError."""
     if path.is_dir():
         return coco_of_gold(str(path))
     gold = with_whole_ids(read_json(path))

@@ -25,7 +25,7 @@ def coco_of_gold(url: str) -> dict[str, Any]:
     `categories_by_name` says that the ids of the categories are their names.
 
     raises: ConfigError for a view (what a teacher found is no truth) and for gold that its import found unusable;
-            NotFound, Conflict as `open_view`
+            NotFoundError, ConflictError as `open_view`
     """
     view = open_view(url)
     if view.manifest.kind != "gold":

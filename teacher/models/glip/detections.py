@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from schemas.errors import EmptyPhrase
+from schemas.errors import EmptyPhraseError
 from teacher.models.glip.box_coder import decode
 from teacher.models.glip.nms import nms_per_label
 from teacher.models.glip.outputs import GlipGroundingOutput, ImageDetections
@@ -32,13 +32,13 @@ class DetectionRules:
 def phrase_scores(token_logits_NT: Tensor, phrase_tokens: Sequence[Sequence[int]]) -> Tensor:
     """Return [N, P], the mean probability of each phrase's tokens.
 
-    raises: EmptyPhrase if a phrase has no token, or one beyond the prompt's width
+    raises: EmptyPhraseError if a phrase has no token, or one beyond the prompt's width
     """
     width = token_logits_NT.shape[1]
     mean_TP = token_logits_NT.new_zeros(width, len(phrase_tokens))
     for phrase, tokens in enumerate(phrase_tokens):
         if not tokens or min(tokens) < 0 or max(tokens) >= width:
-            raise EmptyPhrase(
+            raise EmptyPhraseError(
                 f"phrase {phrase} has the tokens {list(tokens)}, expected at least one, each in 0..{width - 1}: "
                 "ask GlipProcessor.phrase_tokens for them"
             )

@@ -1,7 +1,7 @@
 """From images and texts to the model's inputs, from phrases' spans to tokens, from outputs to boxes.
 
-A phrase whose span covers no token, or is cut off by the token limit, raises `EmptyPhrase`. Spans are half-open and
-count code points of the text.
+A phrase whose span covers no token, or is cut off by the token limit, raises `EmptyPhraseError`. Spans are half-open
+and count code points of the text.
 """
 
 # B images, T tokens, P phrases
@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
-from schemas.errors import EmptyPhrase
+from schemas.errors import EmptyPhraseError
 from teacher.models.glip.detections import DetectionRules, detect
 from teacher.models.glip.outputs import GlipGroundingOutput, ImageDetections
 
@@ -160,8 +160,8 @@ class GlipProcessor(ProcessorMixin):
     ) -> list[list[int]]:
         """Return the positions of the tokens that each phrase covers. A phrase is one or several spans of the text.
 
-        raises: EmptyPhrase for a phrase without a span, a span without a token, or one that extends beyond the last
-                token that fits into `width`
+        raises: EmptyPhraseError for a phrase without a span, a span without a token, or one that extends beyond the
+                last token that fits into `width`
         """
         encoded = self.tokenizer(text, truncation=False, verbose=False, return_offsets_mapping=True)
         offsets = encoded["offset_mapping"]
@@ -170,7 +170,7 @@ class GlipProcessor(ProcessorMixin):
         found = []
         for phrase, spans in enumerate(phrases):
             if not spans:
-                raise EmptyPhrase(f"phrase {phrase} of {text!r} has no span, expected at least one")
+                raise EmptyPhraseError(f"phrase {phrase} of {text!r} has no span, expected at least one")
             found.append(
                 sorted({token for span in spans for token in _find_covered(text, offsets, span, last)})
             )
@@ -243,9 +243,9 @@ def _find_covered(text: str, offsets: Sequence[Span], span: Span, last: int) -> 
         index for index, (start, stop) in enumerate(offsets) if start < min(end, stop) and stop > begin
     ]
     if not covered:
-        raise EmptyPhrase(f"the span [{begin}, {end}) = {text[begin:end]!r} of {text!r} covers no token")
+        raise EmptyPhraseError(f"the span [{begin}, {end}) = {text[begin:end]!r} of {text!r} covers no token")
     if covered[-1] >= last:
-        raise EmptyPhrase(
+        raise EmptyPhraseError(
             f"the phrase {text[begin:end]!r} reaches token {covered[-1]}, but only {last} fit; split the prompt at "
             "phrase borders"
         )

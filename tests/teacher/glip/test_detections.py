@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import EmptyPhrase
+from schemas.errors import EmptyPhraseError
 from teacher.models.glip import GlipProcessor
 from teacher.models.glip.anchors import grid_anchors
 from teacher.models.glip.box_coder import pairwise_iou
@@ -162,5 +162,5 @@ def test_an_image_without_candidates_or_without_phrases_gives_empty_tensors():
 
 @pytest.mark.parametrize("tokens", [[], [6], [-1]])
 def test_a_phrase_without_a_token_of_the_prompt_raises(tokens):
-    with pytest.raises(EmptyPhrase, match="phrase 1"):
+    with pytest.raises(EmptyPhraseError, match="phrase 1"):
         post_process(outputs(), [[1], tokens])

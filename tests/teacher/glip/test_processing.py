@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from schemas.errors import EmptyPhrase
+from schemas.errors import EmptyPhraseError
 from teacher.models.glip import GlipProcessor
 from teacher.models.glip.tokenizers.word import make_word_tokenizer
 
@@ -121,12 +121,12 @@ def test_spans_count_code_points_not_bytes(processor):
 
 @pytest.mark.parametrize("span", [(5, 5), (5, 6), (40, 50), (3, 2)])
 def test_a_span_without_a_token_raises_and_names_itself(processor, span):
-    with pytest.raises(EmptyPhrase, match=rf"\[{span[0]}, {span[1]}\)"):
+    with pytest.raises(EmptyPhraseError, match=rf"\[{span[0]}, {span[1]}\)"):
         processor.phrase_tokens("a red circle", [[(0, 1)], [span]])
 
 
 def test_a_phrase_without_any_span_raises(processor):
-    with pytest.raises(EmptyPhrase, match="phrase 1"):
+    with pytest.raises(EmptyPhraseError, match="phrase 1"):
         processor.phrase_tokens("a red circle", [[(0, 1)], []])
 
 
@@ -135,7 +135,7 @@ def test_a_phrase_beyond_the_token_limit_raises_rather_than_being_cut(processor)
 
     assert processor.token_count(text) == 17
     assert processor.phrase_tokens(text, [[(0, 3)], [(52, 55)]]) == [[1], [14]]
-    with pytest.raises(EmptyPhrase, match="split the prompt"):
+    with pytest.raises(EmptyPhraseError, match="split the prompt"):
         processor.phrase_tokens(text, [[(56, 62)]])
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from engine.executors.ray_phrases import found_in_order
+from engine.executors.ray_phrases import find_phrases_in_order
 from engine.task import Factory
 from pipelines.cli import build_app
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 from schemas.labeler import FoundPhrases
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
@@ -55,15 +55,15 @@ def test_an_actor_that_dies_costs_its_chunk_one_more_try(tmp_path: Path) -> None
     (tmp_path / "once").touch()
     chunks = [["a"], [f"die {tmp_path}/once", "b"], ["c"], ["d", "e"], ["f"]]
 
-    answers = list(found_in_order(DEADLY, chunks, actors=1, cpus_per_actor=0.5))
+    answers = list(find_phrases_in_order(DEADLY, chunks, actors=1, cpus_per_actor=0.5))
 
     assert [chunk for chunk, _ in answers] == chunks
     assert [len(found) for _, found in answers] == [1, 2, 1, 2, 1]
 
 
 def test_a_chunk_that_kills_two_actors_ends_the_work_with_its_captions_named() -> None:
-    with pytest.raises(EnvironmentProblem, match="captions 2 to 3: 2 phrase actors died"):
-        list(found_in_order(DEADLY, [["a"], ["b", "die"]], actors=2, cpus_per_actor=0.5))
+    with pytest.raises(RuntimeEnvironmentError, match="captions 2 to 3: 2 phrase actors died"):
+        list(find_phrases_in_order(DEADLY, [["a"], ["b", "die"]], actors=2, cpus_per_actor=0.5))
 
 
 def test_no_more_chunks_are_drawn_than_are_under_way() -> None:
@@ -74,7 +74,7 @@ def test_no_more_chunks_are_drawn_than_are_under_way() -> None:
             drawn.append(number)
             yield ["a"]
 
-    answers = found_in_order(DEADLY, chunks(), actors=1, cpus_per_actor=0.5)
+    answers = find_phrases_in_order(DEADLY, chunks(), actors=1, cpus_per_actor=0.5)
     next(answers)
 
     assert len(drawn) <= 2
@@ -82,7 +82,9 @@ def test_no_more_chunks_are_drawn_than_are_under_way() -> None:
 
 
 def test_actors_without_a_place_are_told_with_the_arithmetic() -> None:
-    asked = found_in_order(DEADLY, [["a"]], actors=1, cpus_per_actor=1000, placement_timeout_s=0.5)
+    asked = find_phrases_in_order(DEADLY, [["a"]], actors=1, cpus_per_actor=1000, placement_timeout_s=0.5)
 
-    with pytest.raises(EnvironmentProblem, match="0 of 1 phrase actors found a place.* asks for 1000 CPU"):
+    with pytest.raises(
+        RuntimeEnvironmentError, match="0 of 1 phrase actors found a place.* asks for 1000 CPU"
+    ):
         next(asked)

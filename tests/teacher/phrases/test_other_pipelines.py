@@ -4,7 +4,7 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from teacher.build import finder, finder_digest
 from teacher.phrases.chunkers.registry import CHUNKERS
 from teacher.phrases.component import make_rules  # also registers both components
@@ -108,7 +108,7 @@ def test_the_component_takes_spans_of_the_document_that_are_given():
 
 
 def test_a_model_that_is_not_there_and_one_without_a_parser_are_errors_with_a_remedy(tmp_path):
-    with pytest.raises(NotFound, match="spacy download en_no_such_model"):
+    with pytest.raises(NotFoundError, match="spacy download en_no_such_model"):
         finder({"pipeline": "en_no_such_model"})
     spacy.blank("en").to_disk(tmp_path / "blank")
     with pytest.raises(ConfigError, match="needs a parser"):

@@ -8,7 +8,7 @@ import pytest
 import spacy
 import srsly
 
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 from teacher.phrases import bundled
 from teacher.phrases.training import augment
 from teacher.phrases.training.pipeline import round_to_ten_bits, write_pipeline
@@ -146,7 +146,7 @@ def test_a_trained_pipeline_is_a_plain_spacy_folder_the_same_every_time(sentence
 
 def test_a_changed_bundled_folder_is_refused_before_it_is_read(tmp_path):
     (tmp_path / "config.cfg").write_text("not a configuration at all")
-    with pytest.raises(EnvironmentProblem, match="reinstall"):
+    with pytest.raises(RuntimeEnvironmentError, match="reinstall"):
         bundled.load_bundled(tmp_path)
     with pytest.raises(Exception, match="(?i)config|meta"):
         bundled.load_bundled(tmp_path, bundled.folder_digest(tmp_path))

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from schemas.digests import file_sha256
-from schemas.errors import ConfigError, Conflict, GroundswellError, NotFound
+from schemas.errors import ConfigError, ConflictError, GroundswellError, NotFoundError
 from teacher.models.glip.checkpoint import unpickle
 from teacher.models.glip.checkpoint.official_keys import PROMPT_OFFSETS
 from teacher.models.glip.checkpoint.official_weights import Translation, find_variant, translate
@@ -49,13 +49,13 @@ def convert(
     config:    JSON with fields of GlipConfig, for sizes that are not the authors'
     ema:       take the trainer's average of the weights instead of the last ones
     prompt:    the prompt that a prompt-tuned checkpoint was tuned for, which the file does not contain
-    raises:    NotFound, Conflict if `to` exists, ConfigError, CheckpointMismatchError, EnvironmentProblem if the hub
-               cannot be reached
+    raises:    NotFoundError, ConflictError if `to` exists, ConfigError, CheckpointMismatchError,
+               RuntimeEnvironmentError if the hub cannot be reached
     """
     if not checkpoint.is_file():
-        raise NotFound(f"checkpoint {checkpoint} does not exist; give the path of a .pth file")
+        raise NotFoundError(f"checkpoint {checkpoint} does not exist; give the path of a .pth file")
     if to.exists():
-        raise Conflict(f"{to} exists already; name a directory that does not")
+        raise ConflictError(f"{to} exists already; name a directory that does not")
     given = None if config is None else _read_config(config)
     with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=_make_folder(to.parent)) as folder:
         tensors = Path(folder) / "official.safetensors"
@@ -110,7 +110,7 @@ def _unpack(checkpoint: Path, target: Path, part: str) -> dict[str, JsonValue]:
 
 def _read_config(path: Path) -> GlipConfig:
     if not path.is_file():
-        raise NotFound(f"--config {path} does not exist; give a JSON file with fields of GlipConfig")
+        raise NotFoundError(f"--config {path} does not exist; give a JSON file with fields of GlipConfig")
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

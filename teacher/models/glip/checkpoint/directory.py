@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from teacher.models.glip.config import GlipConfig
 from teacher.models.glip.processing import GlipProcessor
 
@@ -17,10 +17,10 @@ _REQUIRED = ((_CONFIG,), ("processor_config.json", "preprocessor_config.json"), 
 
 
 def read_directory(folder: str | Path) -> tuple[GlipConfig, GlipProcessor]:
-    """Return configuration and processor. Raises NotFound for a missing file, ConfigError for an unreadable one."""
+    """Return configuration and processor. Raises NotFoundError for a missing file, ConfigError for a broken one."""
     where = Path(folder)
     if missing := [names[0] for names in _REQUIRED if not any((where / name).is_file() for name in names)]:
-        raise NotFound(
+        raise NotFoundError(
             f"{folder} has no {', '.join(missing)}, which a model directory of GLIP has; copy all of its files"
         )
     try:

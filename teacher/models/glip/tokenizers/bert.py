@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerBase
 
-from schemas.errors import ConfigError, EnvironmentProblem, NotFound
+from schemas.errors import ConfigError, NotFoundError, RuntimeEnvironmentError
 
 HUB_NAME = "google-bert/bert-base-uncased"
 HUB_REVISION = "86b5e0934494bd15c9632b12f734a8a67f723594"
@@ -19,7 +19,7 @@ VOCABULARY_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992
 def load_bert_tokenizer(vocab_size: int, folder: Path | None) -> PreTrainedTokenizerBase:
     """Load the tokenizer of `folder` (vocab.txt or tokenizer.json), or without one the hub's at a pinned revision.
 
-    raises: NotFound, EnvironmentProblem if the hub cannot be reached, ConfigError for another vocabulary
+    raises: NotFoundError, RuntimeEnvironmentError if the hub cannot be reached, ConfigError for another vocabulary
     """
     tokenizer = _load_from_hub() if folder is None else _load_from_folder(folder)
     where = HUB_NAME if folder is None else str(folder)
@@ -46,14 +46,14 @@ def _load_from_folder(folder: Path) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if (folder / "vocab.txt").is_file():
         return BertTokenizerFast(vocab=str(folder / "vocab.txt"))
-    raise NotFound(f"--tokenizer {folder}: expected a directory with vocab.txt or tokenizer.json")
+    raise NotFoundError(f"--tokenizer {folder}: expected a directory with vocab.txt or tokenizer.json")
 
 
 def _load_from_hub() -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(HUB_NAME, revision=HUB_REVISION, trust_remote_code=False)
     except OSError as error:
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"the tokenizer {HUB_NAME} is not in the cache and cannot be loaded from the hub; give a directory with "
             "its vocab.txt by --tokenizer DIR"
         ) from error

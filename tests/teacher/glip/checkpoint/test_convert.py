@@ -17,7 +17,13 @@ import torch
 from typer.testing import CliRunner
 
 from pipelines.cli import build_app
-from schemas.errors import ConfigError, Conflict, EnvironmentProblem, GroundswellError, NotFound
+from schemas.errors import (
+    ConfigError,
+    ConflictError,
+    GroundswellError,
+    NotFoundError,
+    RuntimeEnvironmentError,
+)
 from teacher.models.glip import GlipConfig, GlipForGrounding, GlipProcessor
 from teacher.models.glip.checkpoint.convert import convert
 from teacher.models.glip.checkpoint.official_weights import CheckpointMismatchError, find_variant, translate
@@ -264,13 +270,13 @@ def test_what_is_missing_or_in_the_way_is_named(tmp_path, tokenizer_folder):
     (tmp_path / "bad.json").write_text('{"swin_embed_dimension": 96}')
     (tmp_path / "a.pth").write_bytes(b"")
 
-    with pytest.raises(NotFound, match=r"absent\.pth"):
+    with pytest.raises(NotFoundError, match=r"absent\.pth"):
         convert(tmp_path / "absent.pth", tmp_path / "out")
-    with pytest.raises(Conflict, match="exists already"):
+    with pytest.raises(ConflictError, match="exists already"):
         convert(tmp_path / "a.pth", tmp_path)
     with pytest.raises(ConfigError, match="swin_embed_dimension"):
         convert(tmp_path / "a.pth", tmp_path / "out", config=tmp_path / "bad.json")
-    with pytest.raises(NotFound, match=r"vocab\.txt"):
+    with pytest.raises(NotFoundError, match=r"vocab\.txt"):
         load_bert_tokenizer(30522, tmp_path)
     with pytest.raises(ConfigError, match="30522 words, but the weights have 20"):
         load_bert_tokenizer(20, tokenizer_folder)
@@ -288,7 +294,7 @@ def test_another_vocabulary_of_the_same_size_is_refused(tmp_path):
 def test_without_the_hub_the_remedy_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
 
-    with pytest.raises(EnvironmentProblem, match="--tokenizer DIR"):
+    with pytest.raises(RuntimeEnvironmentError, match="--tokenizer DIR"):
         load_bert_tokenizer(30522, None)
 
 

@@ -198,7 +198,7 @@ def test_a_plan_with_decoys_is_valid_only_with_its_pool(tmp_path: Path, shards) 
 
 
 def test_a_teacher_that_takes_no_decoys_is_refused_before_work(tmp_path: Path, shards) -> None:
-    with pytest.raises(ConfigError, match="cannot be asked for them"):
+    with pytest.raises(ConfigError, match="does not support them"):
         label(decoy_job(tmp_path, shards), factories=replace(FACTORIES, has_decoys=False))
 
 

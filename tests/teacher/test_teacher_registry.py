@@ -126,7 +126,7 @@ def test_the_digest_follows_settings_and_the_models_bytes_not_its_place(tmp_path
 def test_decoys_are_refused_for_a_teacher_that_takes_none(tmp_path: Path, model: Path) -> None:
     job = job_of(tmp_path, {"kind": KIND, "model": str(model)}, decoys={"share": 1.0})
 
-    with pytest.raises(ConfigError, match="cannot be asked for"):
+    with pytest.raises(ConfigError, match="the teacher whole_image:WholeImage does not support them"):
         label(job)
 
 
@@ -144,7 +144,7 @@ def test_settings_of_a_teacher_are_checked_by_its_own_class(tmp_path: Path, mode
             "{kind: blip, model: m}",
             r"job\.yaml:3:11: teacher\.kind: .*'blip'.* unknown; expected one of detector, glip",
         ),
-        ("{model: m}", r"teacher\.kind: this field is needed"),
+        ("{model: m}", r"teacher\.kind: this field is missing"),
         ("{kind: glip, model: m, promt: auto}", r"job\.yaml:3:34: teacher\.promt: .*did you mean 'prompt'"),
         ("glip", "expected a mapping with kind and model"),
     ],

@@ -145,7 +145,7 @@ def test_settings_of_a_teacher_are_checked_by_its_own_class(tmp_path: Path, mode
             r"job\.yaml:3:11: teacher\.kind: .*'blip'.* unknown; expected one of detector, glip",
         ),
         ("{model: m}", r"teacher\.kind: this field is missing"),
-        ("{kind: glip, model: m, promt: auto}", r"job\.yaml:3:34: teacher\.promt: .*did you mean 'prompt'"),
+        ("{kind: glip, model: m, promt: auto}", r"job\.yaml:3:33: teacher\.promt: .*did you mean 'prompt'"),
         ("glip", "expected a mapping with kind and model"),
     ],
 )

@@ -1,6 +1,6 @@
 """Kill and stop real processes on one output at random moments; then a fresh one finishes their work.
 
-    python -m tests.ledger.kills --kills 400 --zombies 30        prints what was done and found, as JSON
+    python -m tests.suites.ledger.kills --kills 400 --zombies 30        prints what was done and found, as JSON
 
 Rivals of two kinds share an output: runs of the job, whose bytes are equal or differ as on a GPU, and clean-ups. The
 moments come from a seed. What a process does at that moment does not, so a seed repeats only the kind of a history.
@@ -18,9 +18,9 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from tests.ledger.children import find_fast_folder, fork, poll_exit, run_in_child, wait_for_exit
-from tests.ledger.tiny_job import TinyJob
-from tests.ledger.tiny_run import check_whole, clean, finish, records, run
+from tests.suites.ledger.children import find_fast_folder, fork, poll_exit, run_in_child, wait_for_exit
+from tests.suites.ledger.tiny_job import TinyJob
+from tests.suites.ledger.tiny_run import check_whole, clean, finish, records, run
 
 JOB = TinyJob((5, 4, 3, 6) * 6)
 Action = partial[None]

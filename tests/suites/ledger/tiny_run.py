@@ -19,7 +19,7 @@ from engine.storage.store import Store, open_store
 from engine.task import Outcome, Task
 from schemas.errors import ConflictError
 from schemas.ledger import SnapshotEntry
-from tests.ledger.tiny_job import PROVENANCE, TinyJob
+from tests.suites.ledger.tiny_job import PROVENANCE, TinyJob
 
 # a run's progress is none: it is written over and over, and nothing relies on it
 RECORDS = ("attempts", "commits", "epochs", "jobs", "plans", "shards", "snapshots")

@@ -1,7 +1,7 @@
 """Real processes die at every line of the ledger and at random moments; nothing is lost, doubled or torn.
 
-They are forked by a program of their own, because a test run has threads: `python -m tests.ledger.crash_points` and
-`python -m tests.ledger.kills`.
+A program of its own forks them, because a test run has threads: `python -m tests.suites.ledger.crash_points` and
+`python -m tests.suites.ledger.kills`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STORIES = ("commit", "publish", "collect", "whole run")
 
 def run(root: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(root)}
-    command = [sys.executable, "-m", f"tests.ledger.{program}", *arguments]
+    command = [sys.executable, "-m", f"tests.suites.ledger.{program}", *arguments]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=880)
 
 

@@ -18,9 +18,9 @@ from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.task import Deferral, Failure, Outcome, Retry, Task
 from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import SnapshotEntry
-from tests.ledger.invariants import lost_units, of_the_job
-from tests.ledger.simulated_world import Process, SimulatedStore, Violation, World
-from tests.ledger.tiny_job import JOB, PROVENANCE, TinyJob
+from tests.suites.ledger.invariants import lost_units, of_the_job
+from tests.suites.ledger.simulated_world import Process, SimulatedStore, Violation, World
+from tests.suites.ledger.tiny_job import JOB, PROVENANCE, TinyJob
 
 TRIES = 2
 

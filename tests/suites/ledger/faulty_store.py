@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 from engine.storage.retry import with_retries
 from engine.storage.store import Store
-from tests.ledger.s3_proxy import Proxy
+from tests.suites.ledger.s3_proxy import Proxy
 
 SYSTEM = ("fsync", "link", "replace", "unlink")
 VERBS = ("read", "put_if_absent", "put", "list", "exists", "size", "delete")

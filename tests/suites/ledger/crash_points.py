@@ -1,8 +1,8 @@
 """Kill a process at every source line of commit, attempt, publish, epoch and collection; then finish the job.
 
-    python -m tests.ledger.crash_points               every line of all four stories
-    python -m tests.ledger.crash_points --every 10    every tenth line
-    python -m tests.ledger.crash_points --plant --within planted        a planted mistake, which must be found
+    python -m tests.suites.ledger.crash_points               every line of all four stories
+    python -m tests.suites.ledger.crash_points --every 10    every tenth line
+    python -m tests.suites.ledger.crash_points --plant --within planted        a planted mistake, which must be found
 
 A child traces its own lines in the ledger, the store and the local files, and kills itself before the n-th. Every line
 that the undisturbed child executed is tried the first two times that it is executed, and the last time.
@@ -33,10 +33,10 @@ from engine.ledger.commits import commit_unit
 from engine.ledger.garbage import collect_garbage
 from engine.ledger.shard_facts import record_facts
 from engine.storage.store import Store, open_store
-from tests.ledger import planted
-from tests.ledger.children import find_fast_folder, fork, run_in_child, wait_for_exit
-from tests.ledger.tiny_job import PROVENANCE, TinyJob
-from tests.ledger.tiny_run import check_whole, done, finish, run
+from tests.suites.ledger import planted
+from tests.suites.ledger.children import find_fast_folder, fork, run_in_child, wait_for_exit
+from tests.suites.ledger.tiny_job import PROVENANCE, TinyJob
+from tests.suites.ledger.tiny_run import check_whole, done, finish, run
 
 JOB = TinyJob((3, 2))
 ENGINE = os.path.dirname(str(engine.__file__))

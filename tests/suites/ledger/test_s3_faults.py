@@ -9,11 +9,11 @@ import pytest
 
 from engine.settings import StorageSettings
 from tests.engine.s3_server import s3_bucket
-from tests.ledger.children import find_fast_folder
-from tests.ledger.fault_cases import Command, request_cases, try_cases
-from tests.ledger.faulty_store import RequestFaults
-from tests.ledger.s3_proxy import FAULTS, Proxy, s3_proxy
-from tests.ledger.test_store_faults import report
+from tests.suites.ledger.children import find_fast_folder
+from tests.suites.ledger.fault_cases import Command, request_cases, try_cases
+from tests.suites.ledger.faulty_store import RequestFaults
+from tests.suites.ledger.s3_proxy import FAULTS, Proxy, s3_proxy
+from tests.suites.ledger.test_store_faults import report
 
 EVERY = 8  # coprime to the number of faults, so that all of them come
 

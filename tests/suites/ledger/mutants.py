@@ -21,9 +21,9 @@ from engine.storage import retry
 from engine.storage.store import Store
 from schemas.errors import NotFoundError
 from schemas.ledger import CommitRecord
-from tests.ledger import simulated_processes
-from tests.ledger.mistaken_stores import DataLater, Everything, Pending, Renaming, remove_pending
-from tests.ledger.simulated_world import SimulatedStore
+from tests.suites.ledger import simulated_processes
+from tests.suites.ledger.mistaken_stores import DataLater, Everything, Pending, Renaming, remove_pending
+from tests.suites.ledger.simulated_world import SimulatedStore
 
 Mutant = Callable[[], AbstractContextManager[None]]
 MUTANTS: dict[str, Mutant] = {}

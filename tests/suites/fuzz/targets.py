@@ -1,7 +1,7 @@
 """The fuzzed readers, each with seeds and a check that raises if the reader breaks its promise.
 
 A reader may refuse with its own error and a code. Anything else that it raises or loses is a finding.
-`python -m tests.fuzz.targets NAME COUNT [FIRST]` runs seeds FIRST.. and prints each finding with its seed.
+`python -m tests.suites.fuzz.targets NAME COUNT [FIRST]` runs seeds FIRST.. and prints each finding with its seed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from engine.storage.filesystems import PROTOCOLS, absolute_url, check_shard_url
 from schemas.codes import SAMPLE_CODES, SHARD_CODES
 from schemas.errors import ConfigError, SampleRejectedError, ShardDamagedError
 from tests.engine.worlds import picture, sample_members, tar_bytes
-from tests.fuzz.mutators import mutated
+from tests.suites.fuzz.mutators import mutated
 
 CORPUS = Path(__file__).with_name("corpus")
 

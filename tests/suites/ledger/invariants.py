@@ -22,8 +22,8 @@ from engine.ledger.snapshots.snapshots import (
 from engine.ledger.verify import entry_problems
 from schemas.digests import sha256_hex
 from schemas.ledger import FailedUnit, Snapshot, SnapshotEntry
-from tests.ledger.simulated_world import SimulatedStore, Violation, World
-from tests.ledger.tiny_job import JOBS, TinyJob
+from tests.suites.ledger.simulated_world import SimulatedStore, Violation, World
+from tests.suites.ledger.tiny_job import JOBS, TinyJob
 
 _sound: list[
     SnapshotEntry

@@ -1,8 +1,8 @@
 """Deterministic simulation of the ledger: rival drivers, their workers, readers, faults drawn from a seed.
 
 It runs the code of `label` and its workers, on a store of which every operation may be the last one.
-    python -m tests.ledger.simulation --seeds 20000           all seeds; the first violation ends it
-    python -m tests.ledger.simulation --seed 17               one history again, step by step
+    python -m tests.suites.ledger.simulation --seeds 20000           all seeds; the first violation ends it
+    python -m tests.suites.ledger.simulation --seed 17               one history again, step by step
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from engine.ledger.snapshots import segments
 from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.storage import retry
 from schemas.ledger import Snapshot
-from tests.ledger.invariants import Watch, check_end, check_orphans
-from tests.ledger.pure import cache_parquet
-from tests.ledger.simulated_processes import CleanUp, Driver, Reader
-from tests.ledger.simulated_world import Process, SimulatedStore, Violation, Weather, World
-from tests.ledger.tiny_job import JOB, OTHER, TinyJob
+from tests.suites.ledger.invariants import Watch, check_end, check_orphans
+from tests.suites.ledger.pure import cache_parquet
+from tests.suites.ledger.simulated_processes import CleanUp, Driver, Reader
+from tests.suites.ledger.simulated_world import Process, SimulatedStore, Violation, Weather, World
+from tests.suites.ledger.tiny_job import JOB, OTHER, TinyJob
 
 LONG = 20_000
 QUIET = Weather(faults=0, freeze_share=0, torn_listings=0)
@@ -115,7 +115,8 @@ def play(seed: int, tally: Tally | None = None) -> History:
         snapshot = history.play()
     except Exception as error:
         raise Violation(
-            f"seed {seed}: {type(error).__name__}: {error}\nagain: python -m tests.ledger.simulation --seed {seed}"
+            f"seed {seed}: {type(error).__name__}: {error}\n"
+            f"again: python -m tests.suites.ledger.simulation --seed {seed}"
         ) from error
     if tally is not None:
         tally.add(history, snapshot.version)

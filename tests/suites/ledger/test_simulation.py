@@ -1,6 +1,6 @@
 """The ledger under every interleaving and fault that a seed draws, and the mistakes that this must find.
 
-`python -m tests.ledger.simulation --seed N` plays one history again.
+`python -m tests.suites.ledger.simulation --seed N` plays one history again.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from schemas.errors import GroundswellError
-from tests.ledger import simulation
-from tests.ledger.mutants import MUTANTS
-from tests.ledger.simulated_world import Fate, Violation
+from tests.suites.ledger import simulation
+from tests.suites.ledger.mutants import MUTANTS
+from tests.suites.ledger.simulated_world import Fate, Violation
 
 SHORT, LONG = 500, 20_000
 ENOUGH = 400  # histories within which every planted mistake shows
@@ -48,7 +48,7 @@ def test_none_of_20000_histories_breaks_a_promise() -> None:
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_planted_mistake_is_found(name: str) -> None:
-    with MUTANTS[name](), pytest.raises(Violation, match="tests.ledger.simulation --seed") as found:
+    with MUTANTS[name](), pytest.raises(Violation, match="tests.suites.ledger.simulation --seed") as found:
         run(range(ENOUGH))
 
     assert isinstance(found.value.__cause__, Violation | GroundswellError)  # no slip of the mistake itself

@@ -1,6 +1,6 @@
 """Faults of a store or a disk in a labeling job. The long suite tries every call, the short one a share of them.
 
-`pytest tests/ledger/test_store_faults.py -rA` prints how many cases ended how.
+`pytest tests/suites/ledger/test_store_faults.py -rA` prints how many cases ended how.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from engine.storage.store import Store
-from tests.ledger.children import find_fast_folder
-from tests.ledger.fault_cases import Command, forget_memory, store_cases, system_cases, try_cases
-from tests.ledger.faulty_store import FAULTS, Faults
+from tests.suites.ledger.children import find_fast_folder
+from tests.suites.ledger.fault_cases import Command, forget_memory, store_cases, system_cases, try_cases
+from tests.suites.ledger.faulty_store import FAULTS, Faults
 
 pytestmark = pytest.mark.timeout(900)  # of the long suites
 SHARE = 23  # coprime to the ten cases of a call, so that all of them come

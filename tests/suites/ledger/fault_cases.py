@@ -23,10 +23,10 @@ from pipelines.cli.verb import handle_errors
 from pipelines.label.run import label, verify
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
-from tests.ledger.faulty_store import FAULTS, Faults, RequestFaults, SystemFaults
-from tests.ledger.s3_proxy import FAULTS as HTTP_FAULTS
-from tests.ledger.s3_proxy import Proxy
-from tests.ledger.tiny_run import check_whole
+from tests.suites.ledger.faulty_store import FAULTS, Faults, RequestFaults, SystemFaults
+from tests.suites.ledger.s3_proxy import FAULTS as HTTP_FAULTS
+from tests.suites.ledger.s3_proxy import Proxy
+from tests.suites.ledger.tiny_run import check_whole
 
 FOR_GOOD = ("error before", "no space", "broken disk")
 UNDISTURBED, FAILED_UNITS = "undisturbed", "exit 3"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.targets import CORPUS, TARGETS, findings
+from tests.suites.fuzz.targets import CORPUS, TARGETS, findings
 
 SHORT = {"tar": 150, "parquet": 100, "image": 400, "json": 500, "caption": 500, "url": 500}
 LONG_FACTOR = 60

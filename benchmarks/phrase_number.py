@@ -21,7 +21,7 @@ from benchmarks.inputs import existing_folder
 from pipelines.terminal.table import format_table
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.phrases.judge.number import phrase_number
-from teacher.phrases.training.treebank import Sentence, read_sentences, join_words
+from teacher.phrases.training.treebank import Sentence, join_words, read_sentences
 from teacher.settings import PhraseSettings
 
 SETS = {"EWT dev": "ewt_dev", "GUM dev": "gumfree_dev", "PUD test": "pud_test"}

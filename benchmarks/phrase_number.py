@@ -21,7 +21,7 @@ from benchmarks.inputs import existing_folder
 from pipelines.terminal.table import format_table
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.phrases.judge.number import phrase_number
-from teacher.phrases.training.treebank import Sentence, read_sentences, text_of
+from teacher.phrases.training.treebank import Sentence, join_words, read_sentences
 from teacher.settings import PhraseSettings
 
 SETS = {"EWT dev": "ewt_dev", "GUM dev": "gumfree_dev", "PUD test": "pud_test"}
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def phrases_with_gold(finder: SpacyPhraseFinder, path: Path) -> Iterator[Case]:
     """Phrases found in the sentences of a treebank, where the phrase ends in a noun of the treebank."""
     sentences = list(read_sentences(path))
-    for sentence, found in zip(sentences, finder.find([text_of(s) for s in sentences]), strict=True):
+    for sentence, found in zip(sentences, finder.find([join_words(s) for s in sentences]), strict=True):
         ends = _noun_ends(sentence)
         for phrase in found.phrases:
             if phrase.end in ends:

@@ -78,7 +78,7 @@ def _bare(finder: SpacyPhraseFinder) -> Callable[[list[str]], object]:
 
 def _cold(finder: SpacyPhraseFinder) -> Callable[[list[str]], object]:
     def find(captions: list[str]) -> object:
-        finder.forget()
+        finder.clear_cache()
         return finder.find(captions)
 
     return find

@@ -25,8 +25,8 @@ from pipelines.labels.photo import read_photo
 from pipelines.terminal.table import format_table
 from schemas.boxes import as_boxes, iou
 from schemas.records import Phrase, Pixels, Region, Sample
-from teacher.labelers.glip import GlipLabeler
-from teacher.settings import GlipSettings
+from teacher.labelers.glip_labeler import GlipLabeler
+from teacher.labelers.glip_settings import GlipSettings
 
 BATCH = 16
 FLOOR = 0.001

@@ -9,7 +9,7 @@ from PIL import Image
 from engine.settings import StorageSettings
 from groundswell.images import ImageInput, decode_input
 from pipelines.labels.photo import read_photo
-from pipelines.labels.picture import draw_sample
+from pipelines.labels.picture import draw_picture
 from schemas.rows import EvidenceRow, ViewRow
 
 
@@ -35,4 +35,4 @@ def draw(
             f"the image has {width} x {height} px; the row's boxes are in a frame of "
             f"{row['width']} x {row['height']} px"
         )
-    return draw_sample(row, pixels, most_boxes=max_boxes)
+    return draw_picture(row, pixels, most_boxes=max_boxes)

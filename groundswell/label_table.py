@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from engine import views
 from engine.settings import StorageSettings
-from pipelines.compile import evidence
+from pipelines.labels import evidence
 from schemas.arrow import EVIDENCE, VIEW
 from schemas.errors import RuntimeEnvironmentError
 from schemas.rows import EvidenceRow, ViewRow, rows_of

@@ -11,7 +11,7 @@ from engine.settings import StorageSettings
 from groundswell.label_table import LabelTable
 from pipelines.compile.policy import Policy
 from pipelines.compile.report import CompileReport
-from pipelines.compile.run import compile_view, continued_policy
+from pipelines.compile.run import compile_view, inherit_stored_fields
 from pipelines.config.folder_kind import FolderKind
 from pipelines.config.load import load_settings, parse_settings
 from pipelines.config.output_place import check_folder
@@ -49,7 +49,7 @@ def compile(
     rules = _load_policy(policy)
     check_folder("to", to, (FolderKind.VIEW, FolderKind.PARTS), storage=storage, overwrite=overwrite)
     if not overwrite:
-        rules = continued_policy(rules, to, lambda text: warnings.warn(text, stacklevel=4), storage)
+        rules = inherit_stored_fields(rules, to, lambda text: warnings.warn(text, stacklevel=4), storage)
     return compile_view(source, rules, to, storage=storage, overwrite=overwrite)
 
 

@@ -10,7 +10,9 @@ from functools import cached_property
 from pathlib import Path
 
 PACKAGES = ("schemas", "engine", "teacher", "student", "pipelines", "deploy", "groundswell")
-_PATH = re.compile(rf"({'|'.join(PACKAGES)})(\.[A-Za-z_]\w*)+(:[\w.]+)?")
+# strings that begin with "groundswell." are names of entry-point groups and of metadata
+_NAMES = "|".join(PACKAGES[:-1])
+_PATH = re.compile(rf"({_NAMES})(\.[A-Za-z_]\w*)+(:[\w.]+)?")
 _RUN = re.compile(rf"(.* )?-m ({'|'.join(PACKAGES)})\b.*")
 _IMPORTERS = {"import_module", "__import__", "find_spec", "files", "run_module", "getLogger"}
 
@@ -104,7 +106,9 @@ def quoted_paths(file: SourceFile, known: Mapping[str, SourceFile]) -> list[str]
             first = node.args[0]
             if isinstance(first, ast.Constant) and first.value in PACKAGES:
                 paths.append((node.lineno, ast.unparse(node)))
-        elif isinstance(node, ast.Tuple | ast.List | ast.Set):
+        elif (
+            isinstance(node, ast.Tuple | ast.List | ast.Set) and file.module != PACKAGES[0]
+        ):  # it lists them once
             names = {item.value for item in node.elts if isinstance(item, ast.Constant)}
             if len(names & set(PACKAGES)) >= 3:
                 paths.append((node.lineno, ast.unparse(node)))

@@ -45,6 +45,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "teacher/grounding/*.py",
         "teacher/prompts/*.py",
         "teacher/build.py",
+        "teacher/registry.py",
         "engine/worker/*.py",
         "engine/task.py",
         "student/evaluate/**/*.py",

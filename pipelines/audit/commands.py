@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from engine.views import open_view
-from pipelines.audit.report import TINY_WORLD_TRUTH, Truth, audit_report, judge_with_truth
+from pipelines.audit.report import (
+    TINY_WORLD_TRUTH,
+    AuditReport,
+    EstimateFields,
+    Truth,
+    audit_report,
+    judge_with_truth,
+)
 from pipelines.audit.sample import AuditSample, read_sample, write_sample
 from pipelines.audit.sampling import Groups, draw_sample
 from pipelines.audit.verdicts import VerdictStore
@@ -41,11 +48,11 @@ class DrawnSample(Report):
 class AuditResult(Report):
     """The result of `audit report`; see `report.audit_report` for the fields."""
 
-    findings: dict[str, Any]
+    findings: AuditReport
 
     def data(self) -> dict[str, Any]:
         """Return the audit as JSON."""
-        return self.findings
+        return dict(self.findings)
 
     def tables(self) -> list[Table]:
         """Return the precision of the whole, by group and by stratum."""
@@ -173,8 +180,8 @@ def report_audit(folder: str | Path, *, view: str | None = None, reviewer: str |
     return AuditResult(findings=audit_report(sample, verdicts, view_digest=digest))
 
 
-def _format_cells(estimate: Mapping[str, float | None]) -> tuple[str, str]:
-    value, low, high = (estimate[name] for name in ("value", "low", "high"))
-    if value is None or low is None or high is None:
+def _format_cells(estimate: EstimateFields) -> tuple[str, str]:
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    if value is None:
         return "-", "unknown"
     return f"{100 * value:.1f} %", f"{100 * low:.1f} to {100 * high:.1f} %"

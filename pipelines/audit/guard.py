@@ -6,8 +6,6 @@ Only a client on this machine with the session's token can read or change anythi
 from __future__ import annotations
 
 import secrets
-from collections.abc import MutableMapping
-from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -65,7 +63,7 @@ class RequestGuard:
         else:
             await self._app(scope, receive, send_with_headers)
 
-    def _find_refusal(self, scope: MutableMapping[str, Any]) -> tuple[int, str] | None:
+    def _find_refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)
         if headers.get("host") not in self._hosts:
             return 403, f"this page answers only to {' and '.join(sorted(self._hosts))}"
@@ -78,7 +76,7 @@ class RequestGuard:
             return self._find_api_refusal(scope, headers)
         return None
 
-    def _find_api_refusal(self, scope: MutableMapping[str, Any], headers: Headers) -> tuple[int, str] | None:
+    def _find_api_refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         if not secrets.compare_digest(headers.get(TOKEN_HEADER, "").encode(), self._token.encode()):
             return 401, "the session's token is missing or wrong: open the address that `audit serve` printed"
         if scope["method"] == "POST":

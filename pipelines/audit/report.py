@@ -10,16 +10,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+
 from pipelines.audit.sample import AuditSample, SampledRegion
 from pipelines.audit.statistics import (
-    Estimate,
     StratumCounts,
     assume_skips,
     estimate_missing_reviews,
     estimate_precision,
     estimate_stratum,
 )
-from pipelines.audit.verdicts import Verdict, Verdicts
+from pipelines.audit.verdicts import ReviewerKind, Verdict, Verdicts
+from pipelines.quality.intervals import Estimate
 from schemas.boxes import as_boxes, iou
 from schemas.errors import ConflictError
 
@@ -30,13 +32,76 @@ METHOD = (
     "number of reviews, exact where fewer than five stand behind it; skipped regions count as missing at random"
 )
 
+
+class EstimateFields(TypedDict):
+    """A share with its interval, as fractions."""
+
+    value: float | None
+    low: float
+    high: float
+
+
+class SkipBounds(TypedDict):
+    """The precision if every skipped item had been rejected (wrong) or accepted (right)."""
+
+    wrong: EstimateFields
+    right: EstimateFields
+
+
+class MissingReviews(TypedDict):
+    """About how many more reviews bring the interval to the half width; None if a stratum has no review."""
+
+    for_half_width: float
+    about: int | None
+
+
+class StratumResult(TypedDict):
+    """One stratum with its reviews and its precision."""
+
+    name: str
+    group: str
+    low: float
+    high: float
+    population: int
+    drawn: int
+    accepted: int
+    rejected: int
+    skipped: int
+    precision: EstimateFields
+
+
+class AuditReport(TypedDict):
+    """The result of an audit. Counts are of regions."""
+
+    view_digest: str
+    sample_digest: str
+    seed: int
+    reviewer: str
+    reviewer_kind: ReviewerKind
+    population: int
+    excluded: dict[str, int]
+    sampled: int
+    reviewed: int
+    accepted: int
+    rejected: int
+    skipped: int
+    pending: int
+    confidence: float
+    precision: EstimateFields
+    precision_if_skips_were: SkipBounds
+    more_reviews: MissingReviews
+    groups: dict[str, EstimateFields]
+    strata: list[StratumResult]
+    method: str
+
+
 Truth = Callable[[SampledRegion], Sequence[Sequence[float]]]
 """The boxes (xyxy px) of the things that a sampled region's phrase names in its image; none where it names nothing."""
 
 
 def audit_report(
     sample: AuditSample, verdicts: Verdicts, *, view_digest: str | None = None, confidence: float = 0.95
-) -> dict[str, Any]:
+) -> AuditReport:
     """Return the audit as JSON. Shares are fractions, an interval is `{"value", "low", "high"}`.
 
     view_digest: of the view that the report is for. If given, it must be the one that the sample was drawn from
@@ -163,14 +228,21 @@ def _count_verdicts(sample: AuditSample, by_item: Mapping[str, Verdict]) -> list
     ]
 
 
-def _describe_stratum(sample: AuditSample, counts: StratumCounts, confidence: float) -> dict[str, Any]:
+def _describe_stratum(sample: AuditSample, counts: StratumCounts, confidence: float) -> StratumResult:
     stratum = next(one for one in sample.strata if one.name == counts.name)
     return {
-        **stratum.model_dump(),
-        **counts.model_dump(include={"accepted", "rejected", "skipped"}),
+        "name": stratum.name,
+        "group": stratum.group,
+        "low": stratum.low,
+        "high": stratum.high,
+        "population": stratum.population,
+        "drawn": stratum.drawn,
+        "accepted": counts.accepted,
+        "rejected": counts.rejected,
+        "skipped": counts.skipped,
         "precision": _interval(estimate_stratum(counts, confidence)),
     }
 
 
-def _interval(estimate: Estimate) -> dict[str, float | None]:
-    return estimate.model_dump()
+def _interval(estimate: Estimate) -> EstimateFields:
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from engine.settings import StorageSettings
 from engine.views import View, open_view
@@ -36,9 +36,7 @@ class ViewDiff(Report):
     first: str = Field(description="digest of the first view's rows")
     second: str
     equal: bool = Field(description="the rows are the same, whatever the policies say")
-    policy: dict[str, tuple[JsonValue, JsonValue]] = Field(
-        description="fields that differ, first and second value"
-    )
+    policy: dict[str, tuple[object, object]] = Field(description="fields that differ, first and second value")
     samples: dict[str, int] = Field(description="only_first, only_second, same, changed")
     regions: dict[str, int] = Field(
         description="only_first, only_second, same, and what changed of the others: fate a -> b, weight, box, p_correct"
@@ -152,13 +150,13 @@ def _phrase_changes(one: ViewRow, other: ViewRow) -> Iterator[str]:
         yield SAME if a["fate"] == b["fate"] else f"{a['fate']} -> {b['fate']}"
 
 
-def _policy_changes(first: View, second: View) -> dict[str, tuple[JsonValue, JsonValue]]:
+def _policy_changes(first: View, second: View) -> dict[str, tuple[object, object]]:
     """Return the fields that differ. A field that a view's record omits has its legacy value. Gold has no policy."""
     a, b = (_load_policy(view) for view in (first, second))
     return {name: (a.get(name), b.get(name)) for name in sorted(a | b) if a.get(name) != b.get(name)}
 
 
-def _load_policy(view: View) -> dict[str, JsonValue]:
+def _load_policy(view: View) -> dict[str, object]:
     policy = view.manifest.provenance.get("policy")
     return {**Policy.legacy_values(), **policy} if policy else {}
 

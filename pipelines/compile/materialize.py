@@ -84,7 +84,10 @@ def materialize_webdataset(
         for tar, placed in _build_tars(view, roots, storage, progress):
             shards.append(_put_tar(store, len(shards), tar, len(placed)))
             url = f"{store.url}/{shards[-1].path}"
-            yield from ({**row, "pixels": _make_pixels(url, *place)} for row, place in placed)
+            for row, place in placed:
+                moved = row.copy()
+                moved["pixels"] = _make_pixels(url, *place)
+                yield moved
 
     known = {**view.manifest.provenance, "materialized_from": view.manifest.digest}
     write_view(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from itertools import islice
 
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 
 from engine.settings import StorageSettings
 from engine.views import check_no_other_view, open_view, write_view
@@ -109,7 +109,7 @@ def inherit_stored_fields(
     return policy
 
 
-def _describe_inputs(evidence: Evidence, policy: Policy, gold: GoldBoxes | None) -> dict[str, JsonValue]:
+def _describe_inputs(evidence: Evidence, policy: Policy, gold: GoldBoxes | None) -> dict[str, object]:
     """Return the provenance of a view. Gold is named by its digest too, because its content may change."""
     return {
         "snapshot_digest": evidence.snapshot.digest,

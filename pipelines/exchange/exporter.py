@@ -7,16 +7,16 @@ reports its losses in the same way, and no encoder drops anything silently.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from pipelines.labels.fates import find_kept_regions, is_kept
+from pipelines.labels.fates import LabelRow, find_kept_regions, is_kept
 
 if TYPE_CHECKING:
     from pipelines.labels.open_any import Labels
-    from schemas.rows import PhraseRow, RegionRow, ViewRow
+    from schemas.rows import PhraseRow, RegionRow
 
 
 class Detail(StrEnum):
@@ -81,7 +81,7 @@ class ExportedRows:
     The counts are complete after the iteration. `lost` has the details that could not be represented.
     """
 
-    rows: Iterable[ViewRow]
+    rows: Iterable[LabelRow]
     represents: frozenset[Detail]
     rejected: int = 0
     images: int = 0
@@ -90,7 +90,7 @@ class ExportedRows:
     ignore: int = 0
     lost: Counter[Detail] = field(default_factory=Counter)
 
-    def __iter__(self) -> Iterator[ViewRow]:
+    def __iter__(self) -> Iterator[LabelRow]:
         self._lose(Detail.REJECTED_SAMPLES, self.rejected)
         for row in self.rows:
             regions = [region for region in row["regions"] if self._count(region, row["phrases"])]
@@ -102,9 +102,11 @@ class ExportedRows:
             seen = {region["phrase"] for region in find_kept_regions(row)}
             self._lose(Detail.PHRASES_WITHOUT_REGION, len(row["phrases"]) - len(seen))
             self._lose(Detail.DROPPED_PHRASES, len(row["dropped_phrases"] or ()))
-            yield {**row, "regions": regions}
+            exported = row.copy()
+            exported["regions"] = regions  # type: ignore[typeddict-item, arg-type]  # of the kind that the row had
+            yield exported
 
-    def _count(self, region: RegionRow, phrases: list[PhraseRow]) -> bool:
+    def _count(self, region: RegionRow, phrases: Sequence[PhraseRow]) -> bool:
         """Count what is lost of a region; return whether the format can represent it at all."""
         phrase = phrases[region["phrase"]]
         if phrase["kind"] == "decoy" and self._lose(Detail.DECOY_REGIONS):

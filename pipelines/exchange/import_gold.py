@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine.settings import StorageSettings
-from engine.views import ViewManifest, check_no_other_view, write_view
+from engine.view_manifest import ViewManifest
+from engine.views import check_no_other_view, write_view
 from pipelines.exchange.gold.account import AccountReport, ImportAccount
 from pipelines.exchange.gold.import_report import GoldReport
 from pipelines.exchange.gold.options import ImportOptions

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from pydantic import JsonValue
-
     from pipelines.exchange.gold.account import ImportAccount
     from pipelines.exchange.gold.options import ImportOptions
     from schemas.rows import ViewRow
 
 
 class GoldReader(Protocol):
-    """Reads one file or folder. All attributes are final once the rows were read.
+    """Reads one file or folder. All properties are final once the rows were read."""
 
-    facts: what the format reports beyond the account
-    """
-
-    facts: dict[str, JsonValue]
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """What the format reports beyond the account."""
+        ...
 
     @property
     def category_ids(self) -> dict[str, str] | None:

@@ -71,8 +71,8 @@ def draw_samples(
             progress("pictures", place + 1, len(chosen))
     sheet = folder / SHEET
     if overwrite and sheet.exists():
-        for file in folder.glob(PICTURES):
-            file.unlink()
+        for earlier in folder.glob(PICTURES):
+            earlier.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     make_contact_sheet(pictures).save(sheet, quality=90)  # first: it marks the folder as one of pictures
     for picture, file in zip(pictures, files.values(), strict=True):
@@ -108,7 +108,7 @@ def find_rows(rows: Rows, keys: Sequence[str]) -> list[LabelRow]:
 def _drop_weak_regions(row: LabelRow, min_score: float) -> LabelRow:
     kept = row.copy()
     regions = [region for region in row["regions"] if region["score"] >= min_score]
-    kept["regions"] = regions  # type: ignore[typeddict-item]  # of the kind that the row had
+    kept["regions"] = regions  # type: ignore[arg-type]  # of the kind that the row had
     return kept
 
 

@@ -5,7 +5,7 @@ The numbers are over all rows, never over a sample of them.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from pydantic import Field
@@ -170,7 +170,7 @@ class _RegionCounter:
         self.sizes: Counter[str] = Counter()
         self.by_root: Counter[str] = Counter()
         self.phrases: Counter[str] = Counter()  # with a region, by root
-        self.score_sums: Counter[str] = Counter()  # by root, of floats
+        self.score_sums: defaultdict[str, float] = defaultdict(float)  # by root
         self.samples = 0
 
     def add(self, phrases: Sequence[PhraseRow], regions: Sequence[RegionRow]) -> None:
@@ -217,12 +217,12 @@ class _RowCounter:
         self.all.add(phrases, regions)
         if self.kept is not None:
             self.kept.add(phrases, [region for region in regions if is_kept(region)])
-        self.region_fates.update(str(region["fate"]) for region in regions if "fate" in region)
+        self.region_fates.update(str(region.get("fate")) for region in regions if "fate" in region)
         self.dropped.update(phrase["code"] for phrase in row["dropped_phrases"] or ())
         for phrase in phrases:
             self.kinds[phrase["kind"]] += 1
             if "fate" in phrase:
-                self.fates[phrase["fate"]] += 1
+                self.fates[str(phrase.get("fate"))] += 1
             if phrase["kind"] != "decoy":
                 self.truncated += phrase["truncated"]
                 self.roots[phrase["root"]] += 1

@@ -40,7 +40,8 @@ from pipelines.steps.outputs import AuditOutput, TrainedPair
 from schemas.errors import GroundswellError, NotFoundError
 from schemas.progress import ProgressCallback
 from student.settings.train import TrainSettings
-from teacher.labelers.glip_digest import model_files
+from teacher.labelers.glip_settings import model_files
+from teacher.registry import recognize_model
 
 STEPS = ("label", "compile", "train", "evaluate", "promote")
 
@@ -147,7 +148,8 @@ class Round:
     def job(self) -> JobConfig:
         """Return the labeling job of the round."""
         values = self.config.label.model_dump(mode="json", exclude_unset=True)
-        teacher, output = {"kind": "glip", "model": str(self.teacher)}, {"url": self.places.evidence}
+        kind, _ = recognize_model(self.teacher)
+        teacher, output = {"kind": kind, "model": str(self.teacher)}, {"url": self.places.evidence}
         return JobConfig.model_validate({**values, "teacher": teacher, "output": output})
 
     def _label(self) -> LabelResult:

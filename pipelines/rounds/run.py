@@ -22,7 +22,7 @@ from pipelines.rounds.settings import RoundsConfig
 from pipelines.steps.cache import StepCache, refuse_foreign
 from schemas.errors import ConflictError, NotFoundError
 from schemas.progress import ProgressCallback
-from teacher.labelers.glip_digest import model_files
+from teacher.labelers.glip_settings import model_files
 
 
 def run_rounds(

@@ -23,7 +23,7 @@ def read_table(text: str) -> dict[str, str]:
     """Return new file (or a remark) by old file."""
     body = text.split(BEGIN)[1].split(END)[0]
     lines = [line.strip("| ").split(" | ") for line in body.splitlines()[2:]]
-    return {old.strip("`"): new.strip("`") for old, new in lines}
+    return {old.strip("`"): new if " " in new else new.strip("`") for old, new in lines}
 
 
 def trace_moves(known: dict[str, str]) -> dict[str, str]:
@@ -35,10 +35,16 @@ def trace_moves(known: dict[str, str]) -> dict[str, str]:
     }
     existed = set(_git("ls-tree", "-r", "--name-only", BEFORE).splitlines())
     return {
-        old: known.get(old, REMOVED) if new == REMOVED else new
+        old: keep_if_valid(known.get(old, REMOVED)) if new == REMOVED else new
         for old, new in sorted(moves.items())
-        if old in existed and old != new and old.endswith(SUFFIXES) and not old.endswith("__init__.py")
+        if old in existed and old.endswith(SUFFIXES) and not old.endswith("__init__.py")
+        if old != new and not (new == REMOVED and (ROOT / old).is_file())
     }
+
+
+def keep_if_valid(place: str) -> str:
+    """Return a place that was written by hand, unless it is a file that is gone."""
+    return place if " " in place or (ROOT / place).is_file() else REMOVED
 
 
 def write_table(text: str) -> str:

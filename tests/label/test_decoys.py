@@ -183,7 +183,7 @@ def test_two_runs_that_draw_at_once_end_with_one_pool(tmp_path: Path, shards, mo
         return put(store, path, data)
 
     monkeypatch.setattr(Store, "put_if_absent", raced)
-    with pytest.raises(ConflictError, match="again to use the frozen one"):
+    with pytest.raises(ConflictError, match="start again to use the frozen one"):
         run(job)
 
     assert not list((tmp_path / "out").glob("commits/*"))
@@ -199,7 +199,7 @@ def test_a_plan_with_decoys_is_valid_only_with_its_pool(tmp_path: Path, shards) 
 
 def test_a_teacher_that_takes_no_decoys_is_refused_before_work(tmp_path: Path, shards) -> None:
     with pytest.raises(ConfigError, match="does not support them"):
-        label(decoy_job(tmp_path, shards), factories=replace(FACTORIES, takes_decoys=False))
+        label(decoy_job(tmp_path, shards), factories=replace(FACTORIES, has_decoys=False))
 
 
 def test_captions_without_a_noun_give_no_pool_and_say_so(tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ from urllib.parse import quote
 import numpy as np
 
 from pipelines.exchange.exporter import EncodedFile, ExportedRows, Exporter
-from pipelines.labels.fates import is_kept
+from pipelines.labels.fates import LabelRow, is_kept
 from schemas.ledger import bare_url
 
 if TYPE_CHECKING:
     from pipelines.labels.open_any import Labels
-    from schemas.rows import PhraseRow, ViewRegionRow, ViewRow
+    from schemas.rows import PhraseRow, RegionRow
 
 Categories = Literal["root", "object"]
 
@@ -80,7 +80,7 @@ def encode_json(coco: CocoJson, labels: Labels) -> EncodedFile:
     return EncodedFile(json.dumps(coco, ensure_ascii=False).encode("utf-8"), len(coco["categories"]))
 
 
-def make_coco(rows: Iterable[ViewRow], *, categories: Categories = "root") -> CocoJson:
+def make_coco(rows: Iterable[LabelRow], *, categories: Categories = "root") -> CocoJson:
     """Return the COCO file of rows. Image and annotation ids count from 1.
 
     A category is the lemma of a phrase's head noun ("root"), or one "object" for all, as in MDETR. Images without a
@@ -103,7 +103,7 @@ def make_coco(rows: Iterable[ViewRow], *, categories: Categories = "root") -> Co
     return {"info": {}, "images": images, "annotations": annotations, "categories": listed}
 
 
-def _make_image(row: ViewRow, number: int) -> CocoImage:
+def _make_image(row: LabelRow, number: int) -> CocoImage:
     return {
         "id": number,
         "shard": bare_url(row["shard"]),
@@ -115,7 +115,7 @@ def _make_image(row: ViewRow, number: int) -> CocoImage:
     }
 
 
-def _make_annotation(region: ViewRegionRow, phrase: PhraseRow, image: int, number: int) -> CocoAnnotation:
+def _make_annotation(region: RegionRow, phrase: PhraseRow, image: int, number: int) -> CocoAnnotation:
     x0, y0 = region["x0"], region["y0"]
     width, height = region["x1"] - x0, region["y1"] - y0
     return {

@@ -111,7 +111,7 @@ class CocoStore:
     def _add_image(self, item: JsonValue) -> None:
         self._account.count("images")
         name = id_text(item.get("id")) if isinstance(item, dict) else None
-        if name is None:
+        if name is None or not isinstance(item, dict):
             self._account.refuse("images", "an image", "field_missing", f"no id: {str(item)[:80]}")
             return
         kept = {field: item[field] for field in _IMAGE_FIELDS if field in item}
@@ -128,7 +128,7 @@ class CocoStore:
     def _add_annotation(self, item: JsonValue) -> None:
         self._account.count("annotations")
         image = id_text(item.get("image_id")) if isinstance(item, dict) else None
-        if image is None:
+        if image is None or not isinstance(item, dict):
             wrong = "no image_id" if isinstance(item, dict) else "expected a list of annotations, found"
             self._account.refuse("annotations", "one", "field_missing", f"{wrong}: {json.dumps(item)[:80]}")
             self.without_image.add(id_text(item.get("category_id")) if isinstance(item, dict) else None)

@@ -39,10 +39,11 @@ def _check_inside(value: JsonValue, caption: str, repairs: set[str]) -> Span:
     """Return the pair if it contains text of the caption. An end up to two characters behind the caption is
     repaired.
     """
-    good = isinstance(value, list) and len(value) == 2
-    if not good or not all(isinstance(side, int) and not isinstance(side, bool) for side in value):
+    sides = value if isinstance(value, list) else []
+    numbers = [side for side in sides if isinstance(side, int) and not isinstance(side, bool)]
+    if not len(sides) == len(numbers) == 2:
         raise RecordError("span_outside", f"{value!r} is no pair of whole numbers")
-    begin, end = value
+    begin, end = numbers
     beyond = max(end - len(caption), 0)
     if not 0 <= begin < end or beyond > 2 or not caption[begin:end].strip():
         raise RecordError("span_outside", f"{value} of {len(caption)} characters")

@@ -40,7 +40,7 @@ class CocoReader:
     def __init__(self, path: Path, options: ImportOptions, account: ImportAccount) -> None:
         self._path, self._options, self._account = path, options, account
         self.exhaustive = True
-        self.facts: dict[str, JsonValue] = {}
+        self.facts: dict[str, object] = {}
         self._off_by_one = OffByOneCheck({})
 
     @property
@@ -95,7 +95,7 @@ class CocoReader:
             caption,
             phrases,
             meta=_make_meta(image, list(dict.fromkeys([*lists["not_exhaustive_category_ids"], *partly]))),
-            source_url=image.get("coco_url"),
+            source_url=url if isinstance(url := image.get("coco_url"), str) else None,
             license=self._licenses.get(id_text(image.get("license")) or ""),
         )
 
@@ -197,8 +197,9 @@ def _read_frequencies(categories: list[JsonValue]) -> dict[str, list[str]]:
     """Return LVIS's frequency letters with the names that have them."""
     found: dict[str, list[str]] = {}
     for category in categories:
-        if category.get("frequency") in ("r", "c", "f"):
-            found.setdefault(category["frequency"], []).append(normalize_name(category["name"]))
+        letter = category.get("frequency") if isinstance(category, dict) else None
+        if isinstance(category, dict) and isinstance(letter, str) and letter in ("r", "c", "f"):
+            found.setdefault(letter, []).append(normalize_name(str(category["name"])))
     return found
 
 
@@ -213,7 +214,7 @@ def _id_order(key: str) -> tuple[int, str]:
     return (int(key), "") if key.removeprefix("-").isdecimal() and len(key) < 19 else (2**63, key)
 
 
-def _make_meta(image: Mapping[str, JsonValue], not_exhaustive: list[str]) -> JsonObject:
+def _make_meta(image: Mapping[str, JsonValue], not_exhaustive: list[str]) -> dict[str, object]:
     meta = {"coco_image_id": image["id"], **{f: image[f] for f in _FEDERATED if f in image}}
     return {**meta, "not_exhaustive": not_exhaustive} if not_exhaustive else meta
 

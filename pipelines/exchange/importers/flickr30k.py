@@ -51,7 +51,7 @@ class FlickrReader:
 
     def __init__(self, path: Path, options: ImportOptions, account: ImportAccount) -> None:
         self._path, self._options, self._account = path, options, account
-        self.facts: dict[str, JsonValue] = {"mentions": 0, "not_visual": 0, "without_box": 0}
+        self.facts = {"mentions": 0, "not_visual": 0, "without_box": 0}
 
     def rows(self) -> Iterator[ViewRow]:
         """Yield one row per caption: images by number, captions in the file's order. Raises NotFoundError without
@@ -235,7 +235,7 @@ def _read_object(item: ElementTree.Element, frame: Frame, repairs: set[str]) -> 
     low, high = (min(x0, x1), min(y0, y1)), (max(x0, x1), max(y0, y1))
     if (x0, y0) != low:
         repairs.add("corners_swapped")
-    box = [low[0] - 1, low[1] - 1, *high]  # 1-based inclusive to half-open from 0
+    box: list[JsonValue] = [low[0] - 1, low[1] - 1, *high]  # 1-based inclusive to half-open from 0
     return named, frame.place(read_box(box, "xyxy", frame.width, frame.height, repairs))
 
 

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import JsonValue
-
 from pipelines.exchange.gold.account import ImportAccount, RecordError, code_of_contents
 from pipelines.exchange.gold.box_frames import Frame, make_frame
 from pipelines.exchange.gold.boxes import read_box
@@ -41,7 +39,7 @@ class MdetrReader:
 
     def __init__(self, path: Path, options: ImportOptions, account: ImportAccount) -> None:
         self._path, self._options, self._account = path, options, account
-        self.facts: dict[str, JsonValue] = {}
+        self.facts: dict[str, object] = {}
 
     def rows(self) -> Iterator[ViewRow]:
         """Yield one row per image record (one caption each), in the order of the file."""

@@ -53,7 +53,7 @@ class OdvgReader:
         self._labels = None if options.label_map is None else read_label_map(options.label_map)
         self._all = [] if self._labels is None else list(dict.fromkeys(self._labels.values()))
         self.exhaustive = self._labels is not None
-        self.facts: dict[str, JsonValue] = {"detection": 0, "grounding": 0}
+        self.facts = {"detection": 0, "grounding": 0}
         self._off_by_one = OffByOneCheck(self._labels or {})
 
     def rows(self) -> Iterator[ViewRow]:
@@ -89,23 +89,26 @@ class OdvgReader:
             return []
         for part, field in (("detection", "instances"), ("grounding", "regions")):
             content = line.get(part)
-            if isinstance(content, dict) and isinstance(content.get(field), list):
-                return list(content[field])
+            items = content.get(field) if isinstance(content, dict) else None
+            if isinstance(items, list):
+                return list(items)
         return []
 
     def _build_row(self, builder: RowBuilder, line: Mapping[str, JsonValue], number: int) -> ViewRow:
         name = self._find_image_name(line)
         check_split(self._options, name)
         frame = make_frame(line, name, self._options.images)
-        kinds = [kind for kind in ("detection", "grounding") if isinstance(line.get(kind), dict)]
-        if len(kinds) != 1:
+        contents = {kind: line.get(kind) for kind in ("detection", "grounding")}
+        found = [(kind, content) for kind, content in contents.items() if isinstance(content, dict)]
+        if len(found) != 1:
             raise RecordError("field_missing", "expected one of detection and grounding, as an object")
-        make = self._read_detection if kinds == ["detection"] else self._read_grounding
-        caption, phrases, repairs = make(line[kinds[0]], frame, name, number)
-        self.facts[kinds[0]] += 1
+        [(kind, content)] = found
+        make = self._read_detection if kind == "detection" else self._read_grounding
+        caption, phrases, repairs = make(content, frame, name, number)
+        self.facts[kind] += 1
         self._account.keep("lines", f"line {number}", (*frame.repairs, *repairs))
         partly = [phrase.root for phrase in phrases if phrase.unknown and phrase.boxes]
-        known = {"not_exhaustive": partly} if kinds == ["detection"] and partly else {}
+        known = {"not_exhaustive": partly} if kind == "detection" and partly else {}
         return builder.build(frame, name, caption, phrases, meta={"line": number, **known})
 
     def _find_image_name(self, line: Mapping[str, JsonValue]) -> str:
@@ -121,11 +124,12 @@ class OdvgReader:
     ) -> tuple[str, list[GoldPhrase], tuple[str, ...]]:
         positives: dict[str, GoldPhrase] = {}
         refused_of = UnknownClasses()
-        for place, item in enumerate(_check_list(content, "instances")):
+        for place, value in enumerate(_check_list(content, "instances")):
             repairs: set[str] = set()
             category = None
             try:
-                category = self._find_category(_check_object(item), repairs)
+                item = _check_object(value)
+                category = self._find_category(item, repairs)
                 box = frame.place(read_box(item.get("bbox"), "xyxy", frame.width, frame.height, repairs))
             except RecordError as refused:
                 where = f"line {number} instance {place}"
@@ -199,11 +203,12 @@ class OdvgReader:
         caption, caption_repairs = read_caption(content.get("caption"))
         phrases: dict[Span, GoldPhrase] = {}
         placed: dict[str, Span] = {}
-        for place, item in enumerate(_check_list(content, "regions")):
+        for place, value in enumerate(_check_list(content, "regions")):
             repairs: set[str] = set()
             spans: list[Span] = []
             try:
-                spans = self._read_region_spans(_check_object(item), caption, placed, phrases, repairs)
+                item = _check_object(value)
+                spans = self._read_region_spans(item, caption, placed, phrases, repairs)
                 boxes = _read_boxes(item.get("bbox"), frame, repairs)
             except RecordError as refused:
                 self._account.refuse("regions", f"line {number} region {place}", refused.code, refused.detail)
@@ -228,8 +233,9 @@ class OdvgReader:
         boxes.
         """
         value = item.get("phrase")
-        texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-        if not all(isinstance(text, str) and text.strip() for text in texts):
+        values = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        texts = [text for text in values if isinstance(text, str) and text.strip()]
+        if len(texts) != len(values):
             raise RecordError("phrase_missing", f"{value!r}")
         if "tokens_positive" in item:
             return read_spans(item["tokens_positive"], caption, texts or None, repairs)
@@ -257,10 +263,11 @@ class OdvgReader:
 
 
 def _read_boxes(value: JsonValue, frame: Frame, repairs: set[str]) -> list[Box]:
-    many = isinstance(value, list) and bool(value) and all(isinstance(item, list) for item in value)
+    many = (
+        value if isinstance(value, list) and value and all(isinstance(one, list) for one in value) else None
+    )
     return [
-        frame.place(read_box(one, "xyxy", frame.width, frame.height, repairs))
-        for one in (value if many else [value])
+        frame.place(read_box(one, "xyxy", frame.width, frame.height, repairs)) for one in (many or [value])
     ]
 
 
@@ -280,17 +287,16 @@ def _check_object(item: JsonValue) -> Mapping[str, JsonValue]:
 def read_label_map(path: Path) -> dict[str, str]:
     """Return class names by index as text: `{"0": "person", ...}`. Raises NotFoundError and ConfigError."""
     value = read_json(path, "--label-map")
-    if (
-        not isinstance(value, dict)
-        or not value
-        or not all(
-            isinstance(name, str) and is_encodable(name) and is_readable(normalize_name(name))
-            for name in value.values()
-        )
-    ):
+    names = value if isinstance(value, dict) else {}
+    readable = {
+        key: normalize_name(name)
+        for key, name in names.items()
+        if isinstance(name, str) and is_encodable(name) and is_readable(normalize_name(name))
+    }
+    if not readable or len(readable) != len(names):
         raise ConfigError(f'--label-map {path}: expected {{"0": "person", "1": ...}}')
-    labels = {key.strip(): normalize_name(name) for key, name in value.items()}
-    if len(labels) != len(value):
+    labels = {key.strip(): name for key, name in readable.items()}
+    if len(labels) != len(names):
         raise ConfigError(f"--label-map {path}: an index is there twice, apart from blanks; leave one")
     return labels
 

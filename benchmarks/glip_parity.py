@@ -25,7 +25,7 @@ CASES = ("A", "B", "C")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """A table per variant and type: group, largest difference, the group's largest value."""
+    """Print a table per variant and type: group, largest difference, the group's largest value."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

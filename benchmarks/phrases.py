@@ -29,7 +29,7 @@ ROWS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints one row a way of finding phrases, or one JSON object."""
+    """Print one row per way of finding phrases, or one JSON object."""
     options = _options(arguments)
     gold = read_bracketed_captions(options.gold)
     rows = ROWS | ({options.pipeline: {"pipeline": options.pipeline}} if options.pipeline else {})

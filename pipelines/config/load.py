@@ -197,15 +197,17 @@ def _field_names(model: type[BaseModel]) -> set[str]:
     return names
 
 
-def _place(tree: Any, location: Sequence[int | str]) -> str:
+def _place(tree: object, location: Sequence[int | str]) -> str:
     """Return `line:col` of the deepest part of a location that is in the file."""
     line, column = 0, 0
     for part in location:
         try:
-            if isinstance(tree, dict):
+            if isinstance(tree, CommentedMap):
                 line, column = tree.lc.key(part)
-            else:
+            elif isinstance(tree, CommentedSeq):
                 line, column = tree.lc.item(part)
+            else:
+                break
             tree = tree[part]
         except (KeyError, IndexError, TypeError, AttributeError):
             break

@@ -29,7 +29,7 @@ class JobConfig(Settings):
     teacher: TeacherSection = Field(description="the teacher that labels: {kind: detector|glip, model: ...}")
     evidence: EvidenceSettings = Field(EvidenceSettings(), description="which boxes are written as evidence")
     decoys: DecoySettings = Field(
-        DecoySettings(), description="absent nouns that the teacher is also asked for"
+        DecoySettings(), description="absent nouns for which the teacher is also queried"
     )
     output: OutputSettings = Field(description="where the evidence is written")
     run: RunSettings = Field(RunSettings(), description="how the work is run; does not change the labels")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from pipelines.compile.run import continued_policy
+from pipelines.compile.run import inherit_stored_fields
 from pipelines.rounds.layout import locate_round
 from pipelines.rounds.lineage import build_lineage
 from pipelines.rounds.measure import MODELS, get_number
@@ -46,7 +46,7 @@ def run_rounds(
         )
     check_inputs(config)
     with suppress(ConflictError):  # a damaged view is made again, under the policy of the file
-        policy = continued_policy(config.policy, locate_round(out, 1).view, say)
+        policy = inherit_stored_fields(config.policy, locate_round(out, 1).view, say)
         config = config.model_copy(update={"policy": policy})
     cards = ("README.md",)  # the student's card is written again by each call
     cache = StepCache(out, {"teacher": files}, config.rounds * len(STEPS), say, rewritten=cards)
@@ -75,7 +75,7 @@ def _write_report(config: RoundsConfig, teacher_files: dict[str, str], rounds: l
         wanted=config.rounds,
         stops=tuple(rounds[-1].stops),
         promoted=str(promoted[-1].promoted) if promoted else None,
-        rounds=tuple(one.results for one in rounds),
+        rounds=tuple(dict(one.results) for one in rounds),
         lineage=build_lineage(config, teacher_files, [one.results for one in rounds]),
         report=str(page),
         target=config.target.label(),

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.storage.store import open_store
 from engine.views import open_view
-from pipelines.labels.fates import kept_regions
+from pipelines.labels.fates import find_kept_regions
 from schemas.digests import digest_of_many
 from schemas.ledger import ShardFacts
 
@@ -19,7 +19,9 @@ def count_boxes_per_image(url: str) -> float:
     """
     boxes = images = 0
     for row in open_view(url).rows():
-        different = {tuple(region[side] for side in ("x0", "y0", "x1", "y1")) for region in kept_regions(row)}
+        different = {
+            tuple(region[side] for side in ("x0", "y0", "x1", "y1")) for region in find_kept_regions(row)
+        }
         boxes += len(different)
         images += bool(different)
     return boxes / images if images else 0.0

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines.audit.report import stand_in
+from pipelines.audit.report import judge_with_truth
 from pipelines.audit.sample import write_sample
 from pipelines.audit.sampling import draw_sample
 from pipelines.audit.verdicts import VerdictStore
@@ -118,7 +118,7 @@ def test_the_same_event_sent_twice_is_one_event_and_another_under_its_id_is_refu
 
     assert store.record("e1", first, "ann", "accept") == store.record("e1", first, "ann", "accept")
     assert events(tmp_path / "v.db") == ["e1"]
-    with pytest.raises(ConflictError, match="one event for ever"):
+    with pytest.raises(ConflictError, match="one event only"):
         store.record("e1", second, "ann", "accept")
 
 
@@ -130,7 +130,7 @@ def test_a_second_tab_cannot_overwrite_a_verdict_and_is_told_both(tmp_path):
     with pytest.raises(ConflictError, match="'accept'.*'reject'"):
         VerdictStore(tmp_path / "v.db", sample).record("tab2", item, "ann", "reject")
     VerdictStore(tmp_path / "v.db", sample).record("other", item, "bob", "reject")
-    assert [one.verdict for one in VerdictStore(tmp_path / "v.db", sample).standing("ann")] == ["accept"]
+    assert [one.verdict for one in VerdictStore(tmp_path / "v.db", sample).list_verdicts("ann")] == ["accept"]
 
 
 def test_undo_is_an_event_and_the_item_can_be_judged_again_after_a_restart(tmp_path):
@@ -208,12 +208,12 @@ def test_a_file_belongs_to_one_sample_and_one_reviewer_is_named(tmp_path):
 def test_a_programs_verdicts_are_kept_as_such_and_a_persons_come_before_them(tmp_path):
     sample = sample_of()
     store = VerdictStore(tmp_path / "v.db", sample)
-    theirs = stand_in(sample, lambda region: [])
+    theirs = judge_with_truth(sample, lambda region: [])
     store.record_all(theirs)
     store.record_all(theirs)
 
     assert store.verdicts() == theirs and len(events(tmp_path / "v.db")) == 8
-    with pytest.raises(ConflictError, match="stands here as a truth"):
+    with pytest.raises(ConflictError, match="is a truth in this file"):
         store.record("e1", sample.regions[0].item, theirs.reviewer, "accept")
     store.record("e1", sample.regions[0].item, "ann", "accept")
     assert (store.verdicts().reviewer, store.verdicts().reviewer_kind) == ("ann", "person")
@@ -222,7 +222,7 @@ def test_a_programs_verdicts_are_kept_as_such_and_a_persons_come_before_them(tmp
 
 def test_a_review_is_kept_whole_or_not_at_all(tmp_path):
     sample = sample_of()
-    theirs = stand_in(sample, lambda region: [])
+    theirs = judge_with_truth(sample, lambda region: [])
     broken = theirs.model_copy(update={"by_item": {**theirs.by_item, "zzz": "accept"}})
 
     with pytest.raises(NotFoundError):

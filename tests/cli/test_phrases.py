@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipelines.cli import build_app
-from pipelines.labels.phrases import text_of, word_budget
+from pipelines.labels.phrases import format_caption, word_budget
 from schemas.labeler import FoundPhrases
 from schemas.records import DroppedPhrase, Phrase
 
@@ -50,7 +50,7 @@ def test_colored_output_differs_only_in_color():
         (DroppedPhrase(begin=0, end=8, text="the left", code="PH_STOP_HEAD"),),
     )
 
-    plain, coloured = (text_of(caption, found, word_budget(256), colour) for colour in (False, True))
+    plain, coloured = (format_caption(caption, found, word_budget(256), color) for color in (False, True))
 
     for code in ("\x1b[1;32m", "\x1b[2m", "\x1b[36m", "\x1b[0m"):
         assert code in coloured
@@ -84,9 +84,9 @@ def test_a_line_that_label_would_take_for_no_caption_is_refused_with_its_number(
     answer = groundswell("--file", str(path), "--pipeline", "lexicon")
 
     assert answer.exit_code == 2
-    assert (
-        answer.stderr
-        == f"error: {path}:2: more than 65536 bytes, which is no caption: one stands on a line\n"
+    assert answer.stderr == (
+        f"error: {path}:2: the line has more than 65536 bytes, the longest caption allowed; expected one caption per "
+        "line\n"
     )
 
 

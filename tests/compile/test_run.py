@@ -14,8 +14,9 @@ from engine.storage.store import open_store
 from engine.views import open_view
 from pipelines.cli import build_app
 from pipelines.compile.policy import Policy
-from pipelines.compile.report import CompileReport, RegionNumbers, SampleNumbers, score_bin
+from pipelines.compile.report import CompileReport, RegionNumbers, SampleNumbers
 from pipelines.compile.run import compile_view
+from pipelines.labels.score_bins import score_bin
 from schemas.errors import ConfigError, ConflictError, NotFoundError
 from schemas.ledger import Snapshot
 from schemas.settings import EvidenceSettings
@@ -205,7 +206,7 @@ def test_evidence_that_holds_less_than_its_snapshot_promises_gives_no_view(
     first, *others = snapshot_entries(store, snapshot)
     put_snapshot(store, 2, [first.model_copy(update={"regions": 9}), *others], snapshot.planned)
 
-    with pytest.raises(ConflictError, match="promises 4 samples and 11 regions, its files hold 4 and 6"):
+    with pytest.raises(ConflictError, match="promises 4 samples and 11 regions, its files have 4 and 6"):
         _compile(tmp_path)
 
     assert not (tmp_path / "view/view.json").exists()

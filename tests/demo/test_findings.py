@@ -20,7 +20,7 @@ from pipelines.demo.layout import DemoLayout
 from pipelines.demo.oracle import compute_precision_lines, load_web_truth, read_truth_rows
 from pipelines.demo.world.build import build_world
 from pipelines.demo.world.settings import WorldSettings
-from pipelines.reporting.examples import example_figure
+from pipelines.reporting.examples import draw_example
 from schemas.digests import sha256_hex
 
 NAMES = ("AP", "AP50")
@@ -134,7 +134,7 @@ def test_an_example_does_not_show_a_region_to_ignore_as_a_kept_one(tmp_path: Pat
     evidence = [{**row, "regions": found}, {**row, "index": 1, "regions": found}]
 
     (example,) = pick_examples([view, nothing], evidence, seed=0)
-    text = str(example_figure(example))
+    text = str(draw_example(example))
 
     assert [box.kept for box in example.boxes] == [True, False, False]
     assert [text.count(f"<title>{word}: a ring") for word in ("kept", "to ignore", "dropped")] == [1, 1, 1]

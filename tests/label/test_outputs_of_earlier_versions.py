@@ -14,9 +14,9 @@ import pytest
 
 from engine.ledger.verify import verify
 from engine.storage.filesystems import open_filesystem
-from pipelines.compile.evidence import open_evidence
 from pipelines.label.job import JobConfig
 from pipelines.label.run import label
+from pipelines.labels.evidence import open_evidence
 from tests.engine.s3_server import s3_bucket
 from tests.engine.small_teacher import FACTORIES
 

@@ -18,7 +18,7 @@ from engine.reading.shards import open_shard
 from engine.settings import InputSettings
 from engine.views import write_view
 from pipelines.compile.materialize import materialize_webdataset
-from pipelines.exchange.exporters.coco import export_coco
+from pipelines.exchange.export_labels import export_labels
 from pipelines.label.run import label
 from pipelines.labels.inspect import draw_samples
 from pipelines.labels.open_any import open_labels
@@ -125,7 +125,7 @@ def test_no_key_leads_out_of_the_folders_that_a_user_named(
     summary = label(job_of(root, [root / "a.tar"]), factories=FACTORIES)
     rows = list(open_labels(str(root / "out")).rows())
     draw_samples(str(root / "out"), root / "pictures", n=99)
-    export_coco(str(root / "out"), root / "coco.json")
+    export_labels(str(root / "out"), "coco", root / "coco.json")
     _materialized(rows, root)
 
     assert summary["samples"]["in"] == summary["samples"]["labelled"] + sum(
@@ -158,7 +158,7 @@ def test_file_names_of_an_export_stay_below_the_folder_that_they_are_joined_to(t
     ]
     (tmp_path / "a.tar").write_bytes(tar_bytes(members))
     label(job_of(tmp_path, [tmp_path / "a.tar"]), factories=FACTORIES)
-    export_coco(str(tmp_path / "out"), tmp_path / "coco.json")
+    export_labels(str(tmp_path / "out"), "coco", tmp_path / "coco.json")
 
     names = [image["file_name"] for image in json.loads((tmp_path / "coco.json").read_text())["images"]]
 

@@ -16,11 +16,11 @@ from engine.telemetry.worker_output import save_outputs
 from pipelines.cli import build_app
 from pipelines.compile.policy import Policy
 from pipelines.compile.run import compile_view
-from pipelines.exchange.exporters.coco import export_coco
+from pipelines.exchange.export_labels import export_labels
 from pipelines.label.plan.plan import plan
 from pipelines.label.run import label, verify
 from pipelines.labels.inspect import draw_samples
-from pipelines.labels.stats import statistics_of
+from pipelines.labels.stats import count_labels
 from tests.engine.s3_server import s3_bucket
 from tests.engine.worlds import job_of, picture, tar_bytes
 from tests.reading.leaky_teacher import LEAKY
@@ -94,9 +94,9 @@ def test_a_run_from_label_to_export_leaves_no_secret_behind(
     ]
     printed = capfd.readouterr()  # the teacher's own words go where the user looks, and nowhere else
     compile_view(str(planted / "out"), Policy(), str(planted / "view"))
-    export_coco(str(planted / "view"), planted / "coco.json")
+    export_labels(str(planted / "view"), "coco", planted / "coco.json")
     draw_samples(str(planted / "out"), planted / "pictures")
-    said.append(str(statistics_of(str(planted / "out")).data()))
+    said.append(str(count_labels(str(planted / "out")).data()))
 
     assert f"{MARK}-hub" in printed.err, "the teacher must tell its secrets, or this test shows nothing"
     texts = everything_in(planted) | {

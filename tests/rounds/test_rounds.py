@@ -19,6 +19,7 @@ from pipelines.rounds.settings import RoundsConfig
 from schemas.errors import ConflictError, NotFoundError, UnfinishedError
 from tests.engine.worlds import tar_bytes
 from tests.rounds.conftest import SIZE
+from tests.rounds.graphs import list_ancestors
 
 Build = Callable[..., RoundsConfig]
 
@@ -35,7 +36,7 @@ def test_two_rounds_promote_two_students_and_every_model_leads_back_to_the_shard
 
     assert (report.finished, report.stops) == (2, ())
     nodes = {node.name: node for node in report.lineage.nodes}
-    last = report.lineage.ancestors(nodes["averaged 2"].id)
+    last = list_ancestors(report.lineage, nodes["averaged 2"].id)
     assert {
         nodes[name].id for name in ("shards", "first teacher", "averaged 1", "view 1", "view 2", "gold")
     } <= last
@@ -173,8 +174,8 @@ def test_another_start_trains_again_and_labels_nothing_again(
 
     assert trained[0] != trained[1]
     assert [line.split(": ")[1] for line in said if "already done" in line] == [
-        "the teacher labels",
-        "the policy makes a view",
+        "label with the teacher",
+        "compile the view",
     ]
 
 
@@ -228,7 +229,7 @@ def test_other_data_under_the_same_name_is_read_again(
 def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(
     rounds_config: Build, little_world: World
 ) -> None:
-    from pipelines.audit.commands import stand_in_audit
+    from pipelines.audit.commands import run_oracle_audit
     from pipelines.demo.oracle import load_web_truth
 
     config = rounds_config(audit={"n": 5, "min_precision": 0.0})
@@ -236,7 +237,7 @@ def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(
     assert [stop.brake for stop in waiting.stops] == ["audit"] and "train" not in waiting.rounds[0]
 
     (folder,) = Path(config.out).glob("round-1/audit-*")
-    stand_in_audit(folder, load_web_truth(little_world.web_truth))
+    run_oracle_audit(folder, load_web_truth(little_world.web_truth))
 
     assert run(config).finished == 1
     card = Path(config.out) / "round-1/student/model/README.md"

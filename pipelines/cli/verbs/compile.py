@@ -32,13 +32,13 @@ def compile_evidence(
     """Make a view of evidence under a policy, on the CPU. Equal inputs give an equal digest.
 
     If a phrase has a kept box, its candidates that a rule removed become regions to ignore, unless the policy sets
-    ignore_score. If TO already holds a view, a policy that omits ignore_score takes the value of that view.
+    ignore_score. If TO already contains a view, a policy that omits ignore_score takes the value of that view.
 
-    Exit 3 when the evidence has no labeled sample. Exit 5 when TO holds another view (without --overwrite) or other
+    Exit 3 when the evidence has no labeled sample. Exit 5 when TO contains another view (without --overwrite) or other
     files.
     """
     from pipelines.compile.policy import Policy
-    from pipelines.compile.run import compile_view, continued_policy
+    from pipelines.compile.run import compile_view, inherit_stored_fields
     from pipelines.config import load_settings
 
     if materialize not in (None, "webdataset"):
@@ -46,7 +46,7 @@ def compile_evidence(
     rules = load_settings(policy, Policy, overrides)
     _check_view(to, materialize is not None, overwrite)
     if not overwrite:
-        rules = continued_policy(rules, to, print_message)
+        rules = inherit_stored_fields(rules, to, print_message)
     report = compile_view(evidence, rules, to, progress=ProgressPrinter(), overwrite=overwrite)
     data, text = report.data(), report.text()
     if materialize:

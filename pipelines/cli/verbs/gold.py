@@ -11,6 +11,7 @@ import typer
 
 from pipelines.cli.options import JSON, OVERWRITE
 from pipelines.cli.verb import VerbFamily
+from pipelines.exchange.importers import IMPORTERS
 from pipelines.terminal.output import print_message, print_result
 from schemas.errors import ConfigError, UnfinishedError
 
@@ -26,7 +27,7 @@ def import_(
     format: Annotated[
         str,
         typer.Argument(
-            help="coco (also for LVIS and Objects365), mdetr, flickr30k or odvg. See docs/gold.md."
+            help=f"One of {', '.join(IMPORTERS.names())}, or module:attribute of an importer. See docs/gold.md."
         ),
     ],
     path: Annotated[
@@ -67,7 +68,7 @@ def import_(
     ] = None,
     dialect: Annotated[
         Literal["auto", "open_gd", "mmdet", "tao"],
-        typer.Option(help="odvg: program whose form of lines the file has."),
+        typer.Option(help="odvg: program for which the file was written."),
     ] = "auto",
     overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
@@ -79,40 +80,30 @@ def import_(
     """
     from pipelines.config.folder_kind import FolderKind
     from pipelines.config.output_place import check_folder
-    from pipelines.exchange.gold.images import images_at
-    from pipelines.exchange.gold.options import Options
-    from pipelines.exchange.gold.run import import_gold
+    from pipelines.exchange.gold.images import open_images
+    from pipelines.exchange.gold.options import ImportOptions
+    from pipelines.exchange.import_gold import check_options, import_gold
 
     if (images is None) != without_images:
         raise ConfigError(
             "expected either --images, which says where the images are, or --without-images, which checks captions and "
             "spans only"
         )
-    _check_options(format, negatives != "all", label_map is not None or dialect != "auto")
+    check_options(format, ImportOptions(negatives=negatives, label_map=label_map, dialect=dialect))
     check_folder("--to", to, (FolderKind.GOLD, FolderKind.PARTS), overwrite=overwrite)
-    options = Options(
-        images=None if images is None else images_at(images, key_map),
+    options = ImportOptions(
+        images=None if images is None else open_images(images, key_map),
         split=None if split is None else read_names(split),
         negatives=negatives,
         seed=seed,
         label_map=label_map,
         dialect=dialect,
     )
-    report = import_gold(format, path, to, options, tell=_make_row_counter(), overwrite=overwrite)
+    report = import_gold(format, path, to, options, progress=_make_row_counter(), overwrite=overwrite)
     print_result(as_json, report.data(), report.text())
     if report.problems:
         print_message("\n".join(f"error: {problem}" for problem in report.problems))
         raise typer.Exit(UnfinishedError.exit_code)
-
-
-def _check_options(format: str, has_negatives: bool, has_odvg_options: bool) -> None:
-    """Raise ConfigError for options that the format would ignore."""
-    if has_odvg_options and format != "odvg":
-        raise ConfigError(f"--label-map and --dialect are for odvg; leave them out for {format}")
-    if has_negatives and format not in ("coco", "odvg"):
-        raise ConfigError(
-            f"--negatives is for coco and odvg; leave it out for {format}, which does not say what is absent"
-        )
 
 
 def _make_row_counter(every_s: float = 5.0) -> Callable[[int], None]:

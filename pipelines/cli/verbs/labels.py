@@ -32,9 +32,9 @@ def diff(
 @ENTRY.verb("stats", "groundswell stats runs/view")
 def stats(source: EvidenceOrView, as_json: bool = JSON) -> None:
     """Print counts and distributions of evidence or a view. In a view, regions to ignore are counted separately."""
-    from pipelines.labels.stats import statistics_of
+    from pipelines.labels.stats import count_labels
 
-    report = statistics_of(source, progress=ProgressPrinter())
+    report = count_labels(source, progress=ProgressPrinter())
     print_result(as_json, report.data(), report.text())
 
 

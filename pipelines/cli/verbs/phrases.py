@@ -69,16 +69,16 @@ def phrases(
     settings = _make_settings(
         pipeline=pipeline, chunker=chunker, expressions=expressions, partitives=partitives, language=language
     )
-    from pipelines.labels.phrases import data_of, text_of
+    from pipelines.labels.phrases import describe_caption, format_caption
 
     budget = _make_budget(teacher, tokens)
     colored = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for batch, answers in _find_phrases(settings, _batch(captions), actors):
         for text, found in zip(batch, answers, strict=True):
             if as_json:
-                print_result(True, data_of(text, found, budget), "")
+                print_result(True, describe_caption(text, found, budget), "")
             else:
-                print_result(False, None, text_of(text, found, budget, colored))
+                print_result(False, None, format_caption(text, found, budget, colored))
 
 
 def _batch(captions: Iterator[str]) -> Iterator[list[str]]:

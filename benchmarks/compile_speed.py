@@ -46,21 +46,21 @@ EVERYTHING = Policy(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints rows per second of each contestant, its share of both bare ones, and the peak memory."""
+    """Print rows per second of each program, its share of both bare ones, and the peak memory."""
     options = _options(arguments)
     with tempfile.TemporaryDirectory(prefix="groundswell-bench-") as name:
         folder = Path(name)
         write_evidence(folder / "few", max(options.units // 10, 1), options.rows)
         write_evidence(folder / "all", options.units, options.rows)
         _bare(folder / "few", folder / "warm", _through_rows)  # the first call of Arrow starts its threads
-        _compiled(folder / "few", EVERYTHING, folder / "view-few")
+        _compile(folder / "few", EVERYTHING, folder / "view-few")
         peaks = [_peak_mib()]
         rows = options.units * options.rows
         contestants: dict[str, Callable[[Path], object]] = {
             "bare, columns": lambda to: _bare(folder / "all", to, lambda t: t),
             "bare, rows": lambda to: _bare(folder / "all", to, _through_rows),
-            "compile, default": lambda to: _compiled(folder / "all", Policy(), to),
-            "compile, all rules": lambda to: _compiled(folder / "all", EVERYTHING, to),
+            "compile, default": lambda to: _compile(folder / "all", Policy(), to),
+            "compile, all rules": lambda to: _compile(folder / "all", EVERYTHING, to),
         }
         rates = {name: rows / _seconds(run, folder / name) for name, run in contestants.items()}
         peaks.append(_peak_mib())
@@ -141,7 +141,7 @@ def _through_rows(found: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(found.to_pylist(), schema=found.schema)
 
 
-def _compiled(evidence: Path, policy: Policy, to: Path) -> int:
+def _compile(evidence: Path, policy: Policy, to: Path) -> int:
     return compile_view(str(evidence), policy, str(to)).samples.samples_in
 
 

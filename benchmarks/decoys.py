@@ -42,10 +42,10 @@ def main(arguments: list[str] | None = None) -> None:
     places, recipe = DemoLayout(chosen.demo.resolve()), Recipe()
     job = places.job(recipe)
     job = job.model_copy(update={"run": job.run.model_copy(update={"executor": "local"})})
-    plain = _labelled(job, chosen.out / "plain", chosen.images)
+    plain = _label(job, chosen.out / "plain", chosen.images)
     truth = {(row["shard"], row["key"]): row for row in read_truth(places.world.web_truth).values()}
     decoys = DecoySettings(share=1.0, per_image=4, pool=str(_pool(chosen.out, plain)))
-    asked = _labelled(job.model_copy(update={"decoys": decoys}), chosen.out / "asked", chosen.images)
+    asked = _label(job.model_copy(update={"decoys": decoys}), chosen.out / "asked", chosen.images)
     same = [_own(row) for row in asked] == plain
     print(
         f"{len(plain)} images; their own phrases and regions are {'equal' if same else 'NOT EQUAL'} with decoys"
@@ -57,14 +57,14 @@ def main(arguments: list[str] | None = None) -> None:
     _print_truth(asked, truth, recipe.policy.min_score)
 
 
-def _labelled(job: JobConfig, out: Path, images: int) -> Rows:
+def _label(job: JobConfig, out: Path, images: int) -> Rows:
     label(job, limit=images, keep=str(out))
     store = open_store(str(out))
     return list(evidence_rows(store, latest_snapshot(store)))
 
 
 def _pool(folder: Path, rows: Rows) -> Path:
-    """The world's nouns with their counts in the captions: half of them are shapes that no general pool has."""
+    """Return the world's nouns with their counts in the captions. Half of them are shapes that no general pool has."""
     counts = Counter(phrase["root"] for row in rows for phrase in row["phrases"] if phrase["root"] in NOUNS)
     path = folder / "pool.txt"
     path.write_text("".join(f"{noun}\t{counts[noun]}\n" for noun in sorted(counts)))
@@ -72,7 +72,7 @@ def _pool(folder: Path, rows: Rows) -> Path:
 
 
 def _own(row: dict[str, Any]) -> dict[str, Any]:
-    """The row without its decoys."""
+    """Return the row without its decoys."""
     own = [n for n, phrase in enumerate(row["phrases"]) if phrase["kind"] != "decoy"]
     regions = [region for region in row["regions"] if region["phrase"] in own]
     return {**row, "phrases": [row["phrases"][n] for n in own], "regions": regions}

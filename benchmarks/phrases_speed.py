@@ -41,7 +41,7 @@ BESIDE = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints captions per second of each row."""
+    """Print captions per second of each row."""
     options = _options(arguments)
     captions = list(dict.fromkeys(options.captions.read_text(encoding="utf-8").split("\n")))[: options.n]
     rates = measure(captions, options.rounds)
@@ -78,7 +78,7 @@ def _bare(finder: SpacyPhraseFinder) -> Callable[[list[str]], object]:
 
 def _cold(finder: SpacyPhraseFinder) -> Callable[[list[str]], object]:
     def find(captions: list[str]) -> object:
-        finder.forget()
+        finder.clear_cache()
         return finder.find(captions)
 
     return find

@@ -27,7 +27,7 @@ from benchmarks.inputs import existing_file
 from pipelines.demo.findings import format_summary, read_gains
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.run import TITLES
-from pipelines.reporting.verdict import JUDGED
+from pipelines.reporting.verdict import JUDGED, describe_gain
 from pipelines.steps.cache import STEPS
 from schemas.errors import ConflictError, NotFoundError
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     results = results_of(chosen.report)
     pixels = screenshot(chosen.report, sentences_of(results))
-    printed = printed_block(results)
+    printed = format_block(results)
     write_picture(chosen.picture, pixels, printed, results["world"]["settings"])
     if chosen.readme:
         write_block(chosen.readme, printed)
@@ -76,7 +76,7 @@ def sentences_of(results: Mapping[str, Any]) -> list[str]:
     return [describe_gain(name, gains[name]) for name in JUDGED if name in gains]
 
 
-def printed_block(results: Mapping[str, Any]) -> str:
+def format_block(results: Mapping[str, Any]) -> str:
     """Return what `make demo` prints of these results, without progress and the commands to run next."""
     steps = [f"[{number}/{len(TITLES)}] {title}" for number, title in enumerate(TITLES.values(), 1)]
     summary = format_summary(DemoLayout(Path(SHOWN_FOLDER)), results).split("\nnext:\n")[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,10 +74,11 @@ def quick_demo(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> P
 
 @pytest.fixture(autouse=True)
 def no_signal_watch_is_left() -> Iterator[None]:
-    """A watch that outlives its test ends the test process at some later test's signal."""
+    """Fail a test that leaves a signal watch, which would end the process at the signal of a later test."""
+    from pipelines.terminal.interrupt import _SignalWatch
+
     yield
-    interrupt = sys.modules.get("pipelines.label.interrupt")
-    left = list(interrupt._Watch._begun) if interrupt else []
+    left = list(_SignalWatch._active)
     for watch in left:
         watch.end()
     assert left == [], "the test left a signal watch running"

@@ -22,7 +22,7 @@ from benchmarks.engine.world import write_shards
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Prints images/s of each contestant and its share of the bare loops' rate, per round and as medians."""
+    """Print images/s of each program and its share of the bare loops' rate, per round and as medians."""
     options = _options(arguments)
     with tempfile.TemporaryDirectory(prefix="groundswell-bench-") as folder:
         shards = write_shards(Path(folder, "shards"), options.shards, options.samples)

@@ -51,7 +51,7 @@ def _commit(store: Store, rows: list[dict[str, Any]], number: int) -> None:
 def _count_operations(store: Store) -> Counter[str]:
     counted: Counter[str] = Counter()
 
-    def counting(name: str) -> Any:
+    def count_calls(name: str) -> Any:
         operation = getattr(store, name)
 
         def counts(*args: Any) -> Any:
@@ -61,12 +61,12 @@ def _count_operations(store: Store) -> Counter[str]:
         return counts
 
     for name in _OPERATIONS:
-        setattr(store, name, counting(name))
+        setattr(store, name, count_calls(name))
     return counted
 
 
 def _row(index: int) -> dict[str, Any]:
-    """An evidence row with four phrases and twelve regions, as captions of web images have."""
+    """Return an evidence row with four phrases and twelve regions, as captions of web images have."""
     caption = "a dog beside the bench under a tree, seen from the road"
     phrase = {
         "begin": 0,

@@ -45,7 +45,7 @@ class Labeler:
         self._megabytes, self.batch_size = megabytes, batch_size
 
     def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
-        """The image brought to the teacher's size, normalised."""
+        """Return the image in the teacher's size, normalized."""
         return PreparedSample((_SIDE, _SIDE), (sample, network_input(image_rgb_u8)))
 
     def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:
@@ -70,7 +70,7 @@ def network_input(image_rgb_u8: np.ndarray) -> np.ndarray:
 
 
 def work(megabytes: int, pixels: np.ndarray) -> str:
-    """A fixed amount of work that depends on the pixels."""
+    """Do a fixed amount of work that depends on the pixels."""
     state = hashlib.sha256(pixels.tobytes())
     for _ in range(megabytes):
         state.update(_BLOCK)

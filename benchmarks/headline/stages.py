@@ -152,7 +152,7 @@ def _train(job: Job) -> dict[str, Any]:
 
 
 def _evaluate(job: Job) -> dict[str, Any]:
-    """The numbers of the last checkpoint on held-out scenes, as fractions; -1 where there is nothing to measure."""
+    """Return the last checkpoint's numbers on held-out scenes, as fractions. -1: there was nothing to measure."""
     from student.evaluate.run import evaluate
 
     coco = job.inputs["test"] / "test" / "coco.json"

@@ -60,7 +60,7 @@ def run_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def instructions() -> str:
-    """The widest instructions that torch uses on this processor: others round otherwise."""
+    """Return the widest instructions that torch uses on this processor. Others round differently."""
     import torch
 
     return str(torch.backends.cpu.get_cpu_capability())

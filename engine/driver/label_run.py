@@ -176,8 +176,8 @@ class LabelRun:
         elif outcome.failure is not None:
             self._add_failure(outcome.task, outcome.failure)
         self._report()
-        idle_s = time.monotonic() - self._published_at
-        if idle_s > max(PUBLISH_EVERY_S, PAUSE_PER_PUBLISH * self._publishing_s):
+        since_publish_s = time.monotonic() - self._published_at
+        if since_publish_s > max(PUBLISH_EVERY_S, PAUSE_PER_PUBLISH * self._publishing_s):
             self.publish()
 
     def publish(self) -> Snapshot:

@@ -17,6 +17,7 @@ from typing import Protocol, cast
 
 import ray
 from ray import ObjectRef
+from ray.actor import ActorClass
 from ray.exceptions import RayActorError, RayTaskError
 
 from engine.executors.ray_actor_handle import first_line
@@ -85,7 +86,8 @@ def find_phrases_in_order(
 
 class _PhraseActors:
     def __init__(self, factory: Factory, actors: int, cpus_per_actor: float) -> None:
-        self._actor_class, self._factory = ray.remote(_make_actor_class()), factory
+        self._actor_class: ActorClass[_PhraseHandle] = ray.remote(_make_actor_class())
+        self._factory = factory
         self._cpus = cpus_per_actor
         self._handles = [self._start() for _ in range(actors)]
 

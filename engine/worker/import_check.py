@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from schemas import PACKAGES
 from schemas.errors import RuntimeEnvironmentError
 
-WORKER_PACKAGES = ("schemas", "engine", "teacher")
+WORKER_PACKAGES = PACKAGES[:3]
+"""What a worker imports: schemas, engine, teacher."""
 
 
 def package_root() -> str:

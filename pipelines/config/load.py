@@ -169,23 +169,12 @@ def _explain(error: ValidationError, path: Path, tree: object, model: type[BaseM
     problems = error.errors(include_url=False)
     # a misspelled field is also reported as missing: report the misspelling, which the user can see
     first, *others = sorted(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    location = [part for part in first["loc"] if not _is_tag(part, tree)]
+    location = list(first["loc"])
     name = ".".join(str(part) for part in location)
     message = f"{name or 'as a whole'}: {_format_problem(first, location, model)}"
     if others:
         message += f" (and {len(others)} more)"
     return message, f"{path}:{_place(tree, location)}"
-
-
-def _is_tag(part: int | str, tree: object) -> bool:
-    """Return whether a part of a location is the tag of a tagged union, which is not a key of the file."""
-    return isinstance(part, str) and part in {"detector", "glip"} and not _has_key(tree, part)
-
-
-def _has_key(tree: object, key: str) -> bool:
-    if isinstance(tree, dict):
-        return key in tree or any(_has_key(item, key) for item in tree.values())
-    return False
 
 
 def _format_problem(problem: ErrorDetails, location: list[int | str], model: type[BaseModel]) -> str:
@@ -208,15 +197,17 @@ def _field_names(model: type[BaseModel]) -> set[str]:
     return names
 
 
-def _place(tree: Any, location: Sequence[int | str]) -> str:
+def _place(tree: object, location: Sequence[int | str]) -> str:
     """Return `line:col` of the deepest part of a location that is in the file."""
     line, column = 0, 0
     for part in location:
         try:
-            if isinstance(tree, dict):
+            if isinstance(tree, CommentedMap):
                 line, column = tree.lc.key(part)
-            else:
+            elif isinstance(tree, CommentedSeq):
                 line, column = tree.lc.item(part)
+            else:
+                break
             tree = tree[part]
         except (KeyError, IndexError, TypeError, AttributeError):
             break

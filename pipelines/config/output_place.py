@@ -118,7 +118,8 @@ def _normalize(option: str, url: str) -> str:
     """
     if _URL_AS_PATH.match(url):
         raise ConfigError(f"{option} {url} is a URL; expected a local path; name a local path")
-    return absolute_url(url)
+    place: str = absolute_url(url)
+    return place
 
 
 def _describe(place: str, kind: FolderKind, storage: StorageSettings | None) -> str:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from pipelines.demo.layout import TRAINED, DemoLayout
+from pipelines.demo.results import Comparison, Evaluation
+from pipelines.terminal.progress import prefix_progress
 from schemas.progress import ProgressCallback
 
 DRAWS = 200
 
 
-def evaluate_models(places: DemoLayout, progress: ProgressCallback) -> dict[str, Any]:
+def evaluate_models(places: DemoLayout, progress: ProgressCallback) -> Comparison:
     """Return `{"models": {name: evaluation}, "gains": {group: {name: difference of student and control}}}`."""
     from student.evaluate.gold.load import category_groups, read_gold
     from student.evaluate.paired import paired_differences
     from student.evaluate.run import evaluate
 
     coco = places.world.test_coco
-    evaluations, results = {}, {}
+    evaluations: dict[str, Evaluation] = {}
+    results = {}
     for name in TRAINED:
         evaluations[name] = evaluate(
             places.model(name),
@@ -27,7 +29,7 @@ def evaluate_models(places: DemoLayout, progress: ProgressCallback) -> dict[str,
             group_by="supercategory",
             bootstrap=DRAWS,
             results_to=places.results(name),
-            progress=lambda label, done, total, name=name: progress(f"{name}: {label}", done, total),
+            progress=prefix_progress(progress, name),
         ).data()
         results[name] = json.loads(places.results(name).read_text())
     gold = read_gold(coco)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable
 from importlib.metadata import version
-from typing import Any
 
 from engine.views import open_view
 from pipelines.compile.rules import rule_meanings
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.oracle import compute_precision_lines
 from pipelines.demo.recipe import Recipe
+from pipelines.demo.results import Comparison, DemoResults, Evaluation, ReportPath
 from pipelines.labels.evidence import open_evidence
 from pipelines.labels.fates import is_kept
-from pipelines.labels.inspect import Rows, draw_rows
+from pipelines.labels.inspect import draw_rows
 from pipelines.labels.photo import read_photo_bytes
 from pipelines.reporting.data import (
     ExampleBox,
@@ -32,7 +32,9 @@ from pipelines.reporting.data import (
 from pipelines.reporting.page import write_report
 from pipelines.reporting.verdict import JUDGED, describe_gain
 from pipelines.steps.cache import StepCache
+from pipelines.steps.outputs import CompileOutput
 from pipelines.terminal.table import format_table
+from schemas.rows import EvidenceRow, RegionRow, ViewRow
 from student.training.metrics_log import read_journal
 
 EXAMPLES = 8
@@ -57,17 +59,13 @@ NOTES = (
 )
 
 
-def write_findings(
-    places: DemoLayout, recipe: Recipe, results: Mapping[str, Any], cache: StepCache
-) -> dict[str, Any]:
+def write_findings(places: DemoLayout, recipe: Recipe, results: DemoResults, cache: StepCache) -> ReportPath:
     """Write report.html; return its path as the step's result."""
     write_report(build_report(places, recipe, results, cache), places.report)
     return {"path": str(places.report)}
 
 
-def build_report(
-    places: DemoLayout, recipe: Recipe, results: Mapping[str, Any], cache: StepCache
-) -> ReportData:
+def build_report(places: DemoLayout, recipe: Recipe, results: DemoResults, cache: StepCache) -> ReportData:
     """Build all data of the page."""
     evaluated, view = results["evaluate"], results["compile"]
     evidence = open_evidence(places.evidence)
@@ -116,7 +114,7 @@ def build_report(
     )
 
 
-def count_loop(results: Mapping[str, Any]) -> LoopNumbers:
+def count_loop(results: DemoResults) -> LoopNumbers:
     """Count what passed each stage of the loop."""
     label, view, training = results["label"], results["compile"], results["train"]["student"]
     gold = next(stream for stream in training["streams"] if stream["kind"] == "gold")
@@ -139,7 +137,7 @@ def count_loop(results: Mapping[str, Any]) -> LoopNumbers:
     )
 
 
-def make_model_row(name: str, numbers: Mapping[str, Any]) -> ModelRow:
+def make_model_row(name: str, numbers: Evaluation) -> ModelRow:
     """Return one model's numbers. COCO's -1 becomes None."""
     groups = numbers["groups"]
     metrics = {
@@ -156,14 +154,14 @@ def make_model_row(name: str, numbers: Mapping[str, Any]) -> ModelRow:
     return ModelRow.model_validate({"model": name, "note": MADE[name], "metrics": metrics})
 
 
-def _read_interval(numbers: Mapping[str, Any], name: str) -> Interval:
+def _read_interval(numbers: Evaluation, name: str) -> Interval:
     if numbers[name] < 0:
         return Interval(value=None)
     low, high = numbers["ci"][name]
     return Interval(value=numbers[name], low=low, high=high)
 
 
-def read_gains(evaluated: Mapping[str, Any]) -> dict[str, Interval]:
+def read_gains(evaluated: Comparison) -> dict[str, Interval]:
     """Return student minus control by the report's names, paired over images."""
     gains = evaluated["gains"]
     found = {"AP": ("", "AP"), "AP50": ("", "AP50")}
@@ -176,7 +174,9 @@ def read_gains(evaluated: Mapping[str, Any]) -> dict[str, Interval]:
     }
 
 
-def pick_examples(view_rows: Rows, evidence_rows: Rows, seed: int) -> tuple[LabelledExample, ...]:
+def pick_examples(
+    view_rows: Iterable[ViewRow], evidence_rows: Iterable[EvidenceRow], seed: int
+) -> tuple[LabelledExample, ...]:
     """Pick images with at least one kept box by the seed, with the teacher's kept and dropped regions."""
     chosen = {
         (row["unit"], row["index"]): row for row in draw_rows(view_rows, EXAMPLES, seed, with_region=True)
@@ -188,7 +188,7 @@ def pick_examples(view_rows: Rows, evidence_rows: Rows, seed: int) -> tuple[Labe
     )
 
 
-def _make_example(row: dict[str, Any], view_row: dict[str, Any]) -> LabelledExample:
+def _make_example(row: EvidenceRow, view_row: ViewRow) -> LabelledExample:
     """Make an example. Kept boxes are the view's, which may be merged. Dropped ones are the rest of the evidence."""
     in_view = {_identify(region) for region in view_row["regions"]}
     dropped = (region for region in row["regions"] if _identify(region) not in in_view)
@@ -208,12 +208,12 @@ def _make_example(row: dict[str, Any], view_row: dict[str, Any]) -> LabelledExam
     )
 
 
-def _identify(region: Mapping[str, Any]) -> tuple[int, int, float]:
+def _identify(region: RegionRow) -> tuple[int, int, float]:
     """Return what is the same for a region in evidence and in a view."""
     return region["phrase"], region["pass_index"], region["score"]
 
 
-def _make_box(row: Mapping[str, Any], region: Mapping[str, Any], fate: str) -> ExampleBox:
+def _make_box(row: EvidenceRow, region: RegionRow, fate: str) -> ExampleBox:
     return ExampleBox(
         text=row["phrases"][region["phrase"]]["text"],
         box=(region["x0"], region["y0"], region["x1"], region["y1"]),
@@ -235,7 +235,7 @@ def read_curve(places: DemoLayout, name: str) -> TrainingCurve:
     return TrainingCurve.model_validate({"model": name, "steps": tuple(steps), "loss": tuple(loss)})
 
 
-def list_policy_steps(view: Mapping[str, Any]) -> tuple[PolicyStep, ...]:
+def list_policy_steps(view: CompileOutput) -> tuple[PolicyStep, ...]:
     """Return how many kept regions each rule of the policy left, after those that it dropped or ignored."""
     left = view["regions"]["regions_in"]
     steps = []
@@ -266,7 +266,7 @@ def list_next_commands(places: DemoLayout) -> tuple[NextCommand, ...]:
     )
 
 
-def format_summary(places: DemoLayout, results: Mapping[str, Any]) -> str:
+def format_summary(places: DemoLayout, results: DemoResults) -> str:
     """Format the results for a terminal."""
     rows = []
     for name, numbers in results["evaluate"]["models"].items():

@@ -9,7 +9,7 @@ import torch
 from pipelines.demo.world.lexicon import list_vocabulary
 from pipelines.demo.world.settings import WorldSettings
 from teacher.models.glip import GlipForGrounding, GlipProcessor, tiny_world
-from teacher.models.glip.tokenizers.word import word_tokenizer
+from teacher.models.glip.tokenizers.word import make_word_tokenizer
 
 _POSITION_SCALE = 0.1
 
@@ -19,7 +19,7 @@ def write_start(folder: Path, world: WorldSettings, *, fusion: bool = True) -> P
 
     The weights are a function of the world's seed.
     """
-    tokenizer = word_tokenizer(list_vocabulary())
+    tokenizer = make_word_tokenizer(list_vocabulary())
     config = tiny_world(vocab_size=len(tokenizer))
     config.fusion = fusion
     torch.manual_seed(world.seed)

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.recipe import Recipe
+from pipelines.demo.results import Comparison, DemoResults, WorldResult
 from pipelines.label.summary import LabelSummary
-from pipelines.steps.cache import StepCache, compute_code_digest, refuse_foreign
+from pipelines.steps.cache import Result, StepCache, compute_code_digest, refuse_foreign
+from pipelines.steps.outputs import AuditOutput, CompileOutput, TrainedPair, TrainOutput
 from pipelines.terminal.output import print_message
 from schemas.errors import ConflictError, GroundswellError, NotFoundError, UnfinishedError
 from schemas.progress import ProgressCallback
@@ -39,11 +41,11 @@ class DemoResult:
     """The results of the demo, and the path of its page."""
 
     report: Path
-    results: dict[str, Any]
+    results: DemoResults
     seconds: dict[str, float]
     summary: str
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         """Return the results as JSON."""
         return {"report": str(self.report), "seconds": self.seconds, **self.results}
 
@@ -65,21 +67,21 @@ def run_demo(folder: Path, recipe: Recipe, *, progress: ProgressCallback, say: S
     cache = StepCache(folder, key, len(TITLES), say)
     steps = _DemoSteps(places, recipe, progress)
     places.write_configs(recipe)
-    results: dict[str, Any] = {}
+    results: DemoResults = {}
 
-    def step(name: str, run: Callable[[], dict[str, Any]]) -> None:
-        results[name] = cache.run_step(name, TITLES[name], run, places.outputs_of(name))
+    def run_step(name: str, run: Callable[[], Result]) -> Result:
+        return cache.run_step(name, TITLES[name], run, places.outputs_of(name))
 
-    step("world", steps.render)
-    step("teacher", steps.teach)
-    step("label", steps.label)
-    step("compile", lambda: steps.compile(results["label"]["digest"]))
-    step("train", steps.train)
-    step("evaluate", steps.evaluate)
-    step("audit", steps.audit)
+    results["world"] = run_step("world", steps.render)
+    results["teacher"] = run_step("teacher", steps.teach)
+    results["label"] = run_step("label", steps.label)
+    results["compile"] = run_step("compile", lambda: steps.compile(results["label"]["digest"]))
+    results["train"] = run_step("train", steps.train)
+    results["evaluate"] = run_step("evaluate", steps.evaluate)
+    results["audit"] = run_step("audit", steps.audit)
     from pipelines.demo.findings import format_summary, write_findings
 
-    step("report", lambda: write_findings(places, recipe, results, cache))
+    results["report"] = run_step("report", lambda: write_findings(places, recipe, results, cache))
     return DemoResult(places.report, results, cache.seconds, format_summary(places, results))
 
 
@@ -89,16 +91,16 @@ class _DemoSteps:
     def __init__(self, places: DemoLayout, recipe: Recipe, progress: ProgressCallback) -> None:
         self.places, self.recipe, self.progress = places, recipe, progress
 
-    def render(self) -> dict[str, Any]:
+    def render(self) -> WorldResult:
         """Render gold with boxes, web shards with captions only, held-out scenes, and (separately) the truth."""
         from pipelines.demo.world.build import build_world
 
         _delete(self.places.world.folder)
         world, _ = build_world(self.places.world.folder, self.recipe.world, self.progress)
-        facts: dict[str, Any] = json.loads(world.manifest.read_text())
-        return {**facts, "web_shards": len(world.web_shards)}
+        facts = json.loads(world.manifest.read_text())
+        return cast(WorldResult, {**facts, "web_shards": len(world.web_shards)})
 
-    def teach(self) -> dict[str, Any]:
+    def teach(self) -> TrainOutput:
         """Train a tiny GLIP from random weights, then continue with the control's prompts and learning rate."""
         from pipelines.demo.initial_model import write_start
         from pipelines.terminal.interrupt import drain_training_on_signal
@@ -109,18 +111,18 @@ class _DemoSteps:
         trainings = self.places.trainings(self.recipe)
         with drain_training_on_signal() as stop:
             train(trainings["base"], self.progress, stop)
-            return train(trainings["teacher"], self.progress, stop)
+            return cast(TrainOutput, train(trainings["teacher"], self.progress, stop))
 
-    def label(self) -> dict[str, Any]:
+    def label(self) -> LabelSummary:
         """Label the web shards with the engine. Units that an earlier, equal run committed are not labeled again."""
         from pipelines.label.run import label
 
         delete_damaged(self.places.evidence)
         evidence = self.places.evidence
         summary = label(self.places.job(self.recipe), progress=self.progress)
-        return dict(refuse_rejected(check_complete(summary, evidence), evidence))
+        return refuse_rejected(check_complete(summary, evidence), evidence)
 
-    def compile(self, evidence_digest: str) -> dict[str, Any]:
+    def compile(self, evidence_digest: str) -> CompileOutput:
         """Compile the evidence into a view, under the recipe's policy."""
         from pipelines.compile.run import compile_view
 
@@ -134,9 +136,9 @@ class _DemoSteps:
                 f"another job wrote there; delete {self.places.evidence} and run the demo again"
             )
         print_message(report.text())
-        return report.data()
+        return cast(CompileOutput, report.data())
 
-    def train(self) -> dict[str, Any]:
+    def train(self) -> TrainedPair:
         """Train student and control with the same start, steps, batch, augmentation and prompt mix."""
         from pipelines.demo.parallel_train import train_in_parallel
 
@@ -145,15 +147,16 @@ class _DemoSteps:
         _delete(*outs.values())
         configs = {name: self.places.config(name) for name in names}
         train_in_parallel(configs, outs, self.recipe.student_steps, self.progress)
-        return {name: json.loads((outs[name] / "report.json").read_text()) for name in names}
+        reports = {name: json.loads((outs[name] / "report.json").read_text()) for name in names}
+        return cast(TrainedPair, reports)
 
-    def evaluate(self) -> dict[str, Any]:
+    def evaluate(self) -> Comparison:
         """Compute COCO numbers and phrase recall of all three models, and the student's paired gain."""
         from pipelines.demo.compare import evaluate_models
 
         return evaluate_models(self.places, self.progress)
 
-    def audit(self) -> dict[str, Any]:
+    def audit(self) -> AuditOutput:
         """Draw a seeded, stratified sample, and review it with a program that knows the truth (recorded as such)."""
         from pipelines.audit.commands import open_audit, report_audit, run_oracle_audit
         from pipelines.demo.oracle import GROUPS, load_web_truth
@@ -162,7 +165,7 @@ class _DemoSteps:
         recipe, folder = self.recipe, self.places.audit
         open_audit(self.places.view, folder, n=recipe.audit_regions, seed=recipe.seed, groups=GROUPS)
         run_oracle_audit(folder, load_web_truth(self.places.world.web_truth))
-        return report_audit(folder, view=self.places.view).data()
+        return cast(AuditOutput, report_audit(folder, view=self.places.view).data())
 
 
 def delete_damaged(evidence: str) -> None:

@@ -74,9 +74,9 @@ def plan_decoys(
     """
     if not job.decoys.share:
         return None
-    if not factories.takes_decoys:
+    if not factories.takes_decoys(job):
         raise ConfigError(
-            f"decoys: the teacher {factories.labeler} does not support them; set decoys.share: 0"
+            f"decoys: the teacher {job.teacher.kind} does not support them; set decoys.share: 0"
         )
     draw_digest = None if job.decoys.pool else _draw_digest(job, finder)
     if draw_digest is None:

@@ -16,7 +16,9 @@ from engine.storage.filesystems import absolute_url
 from pipelines.label.prices import PriceSettings
 from schemas.digests import digest_of
 from schemas.settings import EvidenceSettings, Settings
-from teacher.settings import DecoySettings, PhraseSettings, TeacherSettings
+from teacher.phrases.chunkers.registry import CHUNKERS
+from teacher.registry import TeacherSection
+from teacher.settings import DecoySettings, PhraseSettings
 
 
 class JobConfig(Settings):
@@ -24,10 +26,10 @@ class JobConfig(Settings):
 
     input: InputSettings = Field(description="which shards, and how samples are read from them")
     phrases: PhraseSettings = Field(PhraseSettings(), description="how noun phrases are found")
-    teacher: TeacherSettings = Field(description="the teacher that labels: {kind: detector|glip, model: ...}")
+    teacher: TeacherSection = Field(description="the teacher that labels: {kind: detector|glip, model: ...}")
     evidence: EvidenceSettings = Field(EvidenceSettings(), description="which boxes are written as evidence")
     decoys: DecoySettings = Field(
-        DecoySettings(), description="absent nouns that the teacher is also asked for"
+        DecoySettings(), description="absent nouns for which the teacher is also queried"
     )
     output: OutputSettings = Field(description="where the evidence is written")
     run: RunSettings = Field(RunSettings(), description="how the work is run; does not change the labels")
@@ -35,8 +37,10 @@ class JobConfig(Settings):
 
     @model_validator(mode="after")
     def _check_spans(self) -> JobConfig:
-        if self.phrases.chunker == "given" and self.input.spans is None:
-            raise ValueError("phrases.chunker given needs the spans of the input; set input.spans")
+        if not CHUNKERS.load(self.phrases.chunker).uses_text and self.input.spans is None:
+            raise ValueError(
+                f"phrases.chunker {self.phrases.chunker} needs the spans of the input; set input.spans"
+            )
         return self
 
     def identity(self) -> dict[str, Any]:

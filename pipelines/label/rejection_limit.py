@@ -31,7 +31,7 @@ class Judgement:
     """By code."""
     max_rejected: float
     has_holes: bool
-    """Whether units are failed or pending: then the job may hold samples that nobody read yet."""
+    """Whether units are failed or pending: then the job may have samples that were not read yet."""
 
     @property
     def num_rejected(self) -> int:

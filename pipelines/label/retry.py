@@ -17,7 +17,7 @@ from pipelines.label.progress.record import load_latest_progress
 from pipelines.label.rejection_limit import judge, record_limit
 from pipelines.label.run import run_job
 from pipelines.label.run_records import read_job
-from pipelines.label.summary import LabelSummary
+from pipelines.label.summary import LabelSummary, extend_summary
 from pipelines.label.teacher_spec import TEACHER, Factories
 from schemas.digests import shorten_digest
 from schemas.errors import ConfigError, ConflictError
@@ -50,7 +50,7 @@ def retry(
     store = open_store(url)
     before = latest_snapshot(store)
     job = _load_job(store, before.job_digest, overrides)
-    summary = summarize(before)
+    summary = extend_summary(summarize(before))
     if summary["units"]["quarantined"]:
         say(QUARANTINED.format(count=summary["units"]["quarantined"]))
     if not before.failed_units:

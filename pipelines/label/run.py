@@ -30,7 +30,7 @@ from pipelines.label.progress.reporter import RunProgress, write_progress
 from pipelines.label.rejection_limit import judge, record_limit
 from pipelines.label.resolved_job import ResolvedJob
 from pipelines.label.run_records import PlanRecord
-from pipelines.label.summary import LabelSummary
+from pipelines.label.summary import LabelSummary, extend_summary
 from pipelines.label.teacher_spec import TEACHER, Factories
 from pipelines.label.train_overlap import count_trained_images
 from pipelines.terminal.interrupt import drain_on_signal
@@ -106,7 +106,8 @@ def run_job(
         record_limit(resolved.store, job.run.max_rejected)
     if limit is not None:
         work.drop_unread()
-    summary: LabelSummary = {**summarize(work.publish()), "output": resolved.store.url}
+    summary = extend_summary(summarize(work.publish()))
+    summary["output"] = resolved.store.url
     if selection := resolved.selection_totals():
         summary["selection"] = selection
     summary["judged"] = judge(summary, job.run.max_rejected).data()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from engine.ledger.snapshots.summary import Summary
 
@@ -35,3 +35,8 @@ class LabelSummary(Summary, total=False):
     selection: SelectionTotals
     seen_in_training: TrainOverlap
     redone: int
+
+
+def extend_summary(summary: Summary) -> LabelSummary:
+    """Return a copy of a summary to which a verb adds its keys."""
+    return cast(LabelSummary, dict(summary))

@@ -12,7 +12,7 @@ from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.storage.store import Store
 from pipelines.label.summary import TrainOverlap
 from schemas.errors import NotFoundError
-from teacher.settings import GlipSettings, TeacherSettings
+from teacher.registry import TeacherSettings
 
 log = logging.getLogger(__name__)
 # A snapshot may name millions of units. This many, spread evenly, are read.
@@ -26,7 +26,7 @@ def count_trained_images(store: Store, teacher: TeacherSettings) -> TrainOverlap
     """
     from student.data.trained_images import FILE, prefixes, read_trained
 
-    if not isinstance(teacher, GlipSettings) or not (Path(teacher.model) / FILE).exists():
+    if not (Path(teacher.model) / FILE).exists():
         return None
     known, images, rows = read_trained(Path(teacher.model)), 0, 0
     try:

@@ -37,8 +37,8 @@ class Evidence:
     pool: DecoyPool | None = None
     """Of its decoys, where it has any."""
 
-    def rows(self) -> Iterator[EvidenceRow]:
-        """Yield evidence rows in unit and index order, one unit in memory at a time.
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the evidence of each unit in unit order, one in memory at a time.
 
         Raises ConflictError for a unit with other settings: scores of two teachers cannot be compared.
         """
@@ -49,6 +49,11 @@ class Evidence:
                     f"{entry.unit}: {read_metadata(table, entry.unit)} differs from the first unit's "
                     f"{(self.settings, self.score_kind)}: compile evidences of different teachers apart"
                 )
+            yield table
+
+    def rows(self) -> Iterator[EvidenceRow]:
+        """Yield evidence rows in unit and index order. Raises ConflictError as `tables`."""
+        for table in self.tables():
             yield from rows_of(table, EvidenceRow)
 
     def rejections(self) -> Iterator[RejectionRow]:

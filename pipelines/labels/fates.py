@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeAlias, overload
+from typing import TYPE_CHECKING, TypeAlias, overload
 
-from schemas.rows import EvidenceRow, RegionRow, ViewRegionRow, ViewRow
+if TYPE_CHECKING:  # the command line imports this module: `schemas.rows` would load pydantic
+    from schemas.rows import EvidenceRow, RegionRow, ViewRegionRow, ViewRow
 
-LabelRow: TypeAlias = EvidenceRow | ViewRow
+LabelRow: TypeAlias = "EvidenceRow | ViewRow"
 """A row of evidence, view or gold."""
 
 IGNORE, CLASS_ONLY = "ignore", "class_only"

@@ -6,11 +6,13 @@ There is an edge only if the record of a step names both ends.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from pipelines.rounds.settings import RoundsConfig
+from pipelines.rounds.results import LabelResult, RoundResults, ViewResult
+from pipelines.rounds.settings import ARMS, RoundsConfig
+from pipelines.steps.outputs import TrainOutput
 from schemas.records import Record
 
 Kind = Literal["input", "gold", "policy", "evidence", "view", "model"]
@@ -53,7 +55,7 @@ class _Graph:
 
 
 def build_lineage(
-    config: RoundsConfig, teacher_files: Mapping[str, str], rounds: Sequence[Mapping[str, Any]]
+    config: RoundsConfig, teacher_files: Mapping[str, str], rounds: Sequence[RoundResults]
 ) -> Lineage:
     """Build the graph of the rounds so far. A model is identified by the digest of its weights."""
     graph = _Graph()
@@ -63,25 +65,22 @@ def build_lineage(
     return Lineage(nodes=tuple(graph.nodes.values()), edges=tuple(graph.edges.values()))
 
 
-def _add_round(
-    graph: _Graph, config: RoundsConfig, number: int, teacher: str, results: Mapping[str, Any]
-) -> str:
+def _add_round(graph: _Graph, config: RoundsConfig, number: int, teacher: str, results: RoundResults) -> str:
     """Add a round; return the digest of the model that teaches the next one."""
     if "compile" not in results:
         return teacher
     _add_labels(graph, number, teacher, results["label"], results["compile"])
     if "train" not in results:
         return teacher
-    trained = {name: _add_model(graph, number, name, report) for name, report in results["train"].items()}
+    reports = results["train"]
+    trained = {name: _add_model(graph, number, name, reports[name]) for name in ARMS}
     if "promote" not in results or not config.average:
         return trained["student"]
     averaged, sources = _weights(results["promote"]["files"]), (trained["student"], teacher)
     return graph.add(averaged, "model", f"averaged {number}", number, sources, "average")
 
 
-def _add_labels(
-    graph: _Graph, number: int, teacher: str, label: Mapping[str, Any], compiled: Mapping[str, Any]
-) -> None:
+def _add_labels(graph: _Graph, number: int, teacher: str, label: LabelResult, compiled: ViewResult) -> None:
     """Add the input, evidence, policy and view of a round."""
     shards = graph.add(label["input_digest"], "input", "shards", 0, (), "")
     evidence = graph.add(
@@ -92,7 +91,7 @@ def _add_labels(
     graph.add(compiled["digest"], "view", f"view {number}", number, (evidence, policy, *masks), "compile")
 
 
-def _add_model(graph: _Graph, number: int, name: str, report: Mapping[str, Any]) -> str:
+def _add_model(graph: _Graph, number: int, name: str, report: TrainOutput) -> str:
     """Add a trained model, with the data and the start model that its report names."""
     data = [graph.add(one["view_digest"], "gold", "gold", 0, (), "") for one in report["streams"]]
     start = graph.add(f"sha256:{report['start_sha256']}", "model", "start", 0, (), "")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pipelines.rounds.layout import RoundLayout
+from pipelines.rounds.results import Evaluation, EvaluationResult, Gain
 from pipelines.rounds.settings import Measure, RoundsConfig, Suite
+from pipelines.terminal.progress import prefix_progress
 from schemas.progress import ProgressCallback
 
 MODELS = ("teacher", "control", "student")
@@ -16,11 +17,11 @@ MODELS = ("teacher", "control", "student")
 
 def measure_models(
     config: RoundsConfig, places: RoundLayout, models: Mapping[str, Path], progress: ProgressCallback
-) -> dict[str, Any]:
+) -> EvaluationResult:
     """Return `{"suites": {suite: {model: evaluation}}, "gain": {"value", "low", "high"} or None}`."""
     from student.evaluate.run import evaluate
 
-    found: dict[str, dict[str, Any]] = {suite.name: {} for suite in config.evaluate}
+    found: dict[str, dict[str, Evaluation]] = {suite.name: {} for suite in config.evaluate}
     for suite in config.evaluate:
         for name in MODELS:
             target = places.results(suite.name, name)
@@ -33,14 +34,12 @@ def measure_models(
                 protocol=suite.protocol,
                 bootstrap=config.draws,
                 results_to=target,
-                progress=lambda label, done, total, at=f"{suite.name}, {name}": progress(
-                    f"{at}: {label}", done, total
-                ),
+                progress=prefix_progress(progress, f"{suite.name}, {name}"),
             ).data()
     return {"suites": found, "gain": compute_gain(config, places, found)}
 
 
-def get_number(evaluation: Mapping[str, Any], measure: Measure) -> float | None:
+def get_number(evaluation: Evaluation, measure: Measure) -> float | None:
     """Return a measure's number as a fraction; None if the evaluation has none (COCO's -1, an unknown group)."""
     numbers = evaluation.get("groups", {}).get(measure.group, {}) if measure.group else evaluation
     if measure.name.startswith("R@"):
@@ -51,8 +50,8 @@ def get_number(evaluation: Mapping[str, Any], measure: Measure) -> float | None:
 
 
 def compute_gain(
-    config: RoundsConfig, places: RoundLayout, found: Mapping[str, Mapping[str, Any]]
-) -> dict[str, float | None] | None:
+    config: RoundsConfig, places: RoundLayout, found: Mapping[str, Mapping[str, Evaluation]]
+) -> Gain | None:
     """Return student minus control on the target, paired over images; None if one of them has no number."""
     target = config.target
     student, control = (get_number(found[target.suite][name], target) for name in ("student", "control"))
@@ -65,8 +64,8 @@ def compute_gain(
 
 
 def _compute_paired_gain(
-    config: RoundsConfig, places: RoundLayout, suite: Suite, left_out: Sequence[Any]
-) -> dict[str, float | None] | None:
+    config: RoundsConfig, places: RoundLayout, suite: Suite, left_out: Sequence[int | str]
+) -> Gain | None:
     """Compute the gain with its interval. left_out: ids of gold images that no model was asked about."""
     from student.evaluate.gold.load import category_groups, of_images, read_gold
     from student.evaluate.paired import paired_differences
@@ -89,4 +88,6 @@ def _compute_paired_gain(
         draws=config.draws,
     )
     found = differences.get(target.group, {}).get(target.name)
-    return None if found is None else {name: float(value) for name, value in found.items()}
+    if found is None:
+        return None
+    return {"value": float(found["value"]), "low": float(found["low"]), "high": float(found["high"])}

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from pipelines.reporting.charts import format_percent
 from pipelines.reporting.markup import Markup, element
 from pipelines.reporting.rendering import document, section, write_document
 from pipelines.rounds.graph import draw_lineage
 from pipelines.rounds.report import RoundsReport
+from pipelines.rounds.results import RoundResults
 from pipelines.tables import Table
 
 
 def write_page(report: RoundsReport, path: Path) -> None:
     """Write the page atomically. The same report gives the same bytes."""
-    rounds = [_round(number, results) for number, results in enumerate(report.rounds, start=1)]
+    rounds = [
+        _round(number, cast(RoundResults, results)) for number, results in enumerate(report.rounds, start=1)
+    ]
     main = element(
         "main",
         section("Rounds", *[_table(table) for table in report.tables() if table.rows]),
@@ -51,13 +53,13 @@ def _table(table: Table) -> Markup:
     return element("div", element("h3", table.title), whole, class_="wide")
 
 
-def _round(number: int, results: Mapping[str, Any]) -> Markup:
+def _round(number: int, results: RoundResults) -> Markup:
     """Return the section of one round, with the facts that its stop rules use."""
     facts = list(_facts(results))
     return section(f"Round {number}", element("ul", *[element("li", fact) for fact in facts], class_="facts"))
 
 
-def _facts(results: Mapping[str, Any]) -> list[str]:
+def _facts(results: RoundResults) -> list[str]:
     samples = results["label"]["samples"]
     labelled = (
         f"{samples['in']:,} samples in, {samples['labelled']:,} labelled, {samples['empty']:,} empty, "
@@ -74,18 +76,22 @@ def _facts(results: Mapping[str, Any]) -> list[str]:
     ]
     decoys = compiled["decoy_false_share"]
     facts.append("no decoys" if decoys is None else f"{format_percent(decoys)} of the decoys got a box")
-    if "audit" not in results:
-        facts.append("no audit: nobody reviewed these labels")
-    elif results["audit"] is None or results["audit"]["precision"]["value"] is None:
-        facts.append("the audit has no verdict yet")
-    else:
-        precision = results["audit"]["precision"]
-        facts.append(
-            f"audit: precision {format_percent(precision['value'])}, "
-            f"{format_percent(precision['low'])} to {format_percent(precision['high'])}, "
-            f"by {results['audit']['reviewer']}"
-        )
+    facts.append(_describe_audit(results))
     return facts
+
+
+def _describe_audit(results: RoundResults) -> str:
+    if "audit" not in results:
+        return "no audit: nobody reviewed these labels"
+    audit = results["audit"]
+    if audit is None:
+        return "the audit has no verdict yet"
+    precision = audit["precision"]
+    value, low, high = precision["value"], precision["low"], precision["high"]
+    if value is None or low is None or high is None:
+        return "the audit has no verdict yet"
+    interval = f"{format_percent(low)} to {format_percent(high)}"
+    return f"audit: precision {format_percent(value)}, {interval}, by {audit['reviewer']}"
 
 
 def _digests(report: RoundsReport) -> Markup:

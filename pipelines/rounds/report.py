@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from pydantic import Field
 
 from pipelines.rounds.lineage import Lineage
 from pipelines.rounds.measure import MODELS
+from pipelines.rounds.results import RoundResults
 from pipelines.rounds.stop_rules import StopReason
 from pipelines.tables import Report, Table
 
@@ -27,7 +27,10 @@ class RoundsReport(Report):
 
     def tables(self) -> list[Table]:
         """Return the target by round and model, and the reasons to stop."""
-        rows = [self._format_row(number, results) for number, results in enumerate(self.rounds, start=1)]
+        rows = [
+            self._format_row(number, cast(RoundResults, results))
+            for number, results in enumerate(self.rounds, start=1)
+        ]
         stops = [(stop.brake, stop.why, stop.remedy) for stop in self.stops]
         return [
             Table(f"{self.target}, in points", ("round", *MODELS, "gain over control"), rows),
@@ -39,9 +42,9 @@ class RoundsReport(Report):
         done = f"{self.finished} of {self.wanted} rounds promoted a student; {self.report}"
         return "\n\n".join(part for part in (super().text(), done) if part)
 
-    def _format_row(self, number: int, results: Mapping[str, Any]) -> tuple[str, ...]:
+    def _format_row(self, number: int, results: RoundResults) -> tuple[str, ...]:
         numbers = results.get("target", {})
-        gain = results.get("evaluate", {}).get("gain")
+        gain = results["evaluate"]["gain"] if "evaluate" in results else None
         cells = [_format_points(numbers.get(name)) for name in MODELS]
         return (str(number), *cells, "-" if gain is None else _format_points(gain["value"], "+"))
 

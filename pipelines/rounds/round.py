@@ -6,10 +6,10 @@ Labeling continues from its commits, a training from its last checkpoint. A fini
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from pipelines.label.job import JobConfig
 from pipelines.rounds.input_digests import (
@@ -19,7 +19,15 @@ from pipelines.rounds.input_digests import (
 )
 from pipelines.rounds.layout import RoundLayout
 from pipelines.rounds.measure import get_number, measure_models
-from pipelines.rounds.settings import Arm, RoundsConfig
+from pipelines.rounds.results import (
+    BoxesPerImage,
+    EvaluationResult,
+    LabelResult,
+    Promotion,
+    RoundResults,
+    ViewResult,
+)
+from pipelines.rounds.settings import ARMS, Arm, RoundsConfig
 from pipelines.rounds.stop_rules import (
     StopReason,
     judge_audit,
@@ -27,13 +35,14 @@ from pipelines.rounds.stop_rules import (
     judge_labels,
     judge_view,
 )
-from pipelines.steps.cache import StepCache
+from pipelines.steps.cache import Result, StepCache
+from pipelines.steps.outputs import AuditOutput, TrainedPair
 from schemas.errors import GroundswellError, NotFoundError
 from schemas.progress import ProgressCallback
 from student.settings.train import TrainSettings
-from teacher.labelers.glip_digest import model_files
+from teacher.labelers.glip_settings import model_files
+from teacher.registry import recognize_model
 
-ARMS: tuple[Arm, Arm] = ("student", "control")
 STEPS = ("label", "compile", "train", "evaluate", "promote")
 
 
@@ -48,18 +57,18 @@ class Round:
     cache: StepCache
     progress: ProgressCallback
     decoys: list[float | None]
-    results: dict[str, Any] = field(default_factory=dict)
+    results: RoundResults = field(default_factory=RoundResults)
     stops: list[StopReason] = field(default_factory=list)
 
     def run(self) -> bool:
         """Run the steps that are not done yet. Return False if a stop rule ends the round."""
         config, places = self.config, self.places
-        self._step(
+        self.results["label"] = self._run_step(
             "label", "label with the teacher", self._label, self._label_parts(), ("evidence/snapshots",)
         )
         if self._is_stopped(judge_labels(self.results["label"], config.label.run.max_rejected)):
             return False
-        self._step(
+        self.results["compile"] = self._run_step(
             "compile",
             "compile the view",
             self._compile,
@@ -72,13 +81,13 @@ class Round:
         self._train_and_evaluate()
         if self._is_stopped(self._check_evaluation()):
             return False
-        self._step("promote", "promote the student", self._promote)
+        self.results["promote"] = self._run_step("promote", "promote the student", self._promote)
         return True
 
     def _train_and_evaluate(self) -> None:
         """Train student and control, and evaluate all three models."""
         config, folder = self.config, self.places.folder
-        self._step(
+        self.results["train"] = self._run_step(
             "train",
             "train student and control",
             self._train,
@@ -89,19 +98,26 @@ class Round:
         self._write_card()  # an average copies the card
         names = {"evaluate", "target", "draws", "average"}
         parts = {**config.model_dump(mode="json", include=names), "gold": digest_evaluation_inputs(config)}
-        self._step("evaluate", "evaluate all three models", self._evaluate, parts, ("evaluations",))
+        self.results["evaluate"] = self._run_step(
+            "evaluate", "evaluate all three models", self._evaluate, parts, ("evaluations",)
+        )
         self._write_card()
 
-    def _train_parts(self) -> dict[str, Any]:
+    def _train_parts(self) -> dict[str, object]:
         """Return what the trainings depend on besides earlier steps, which include the teacher."""
         config = self.config
         data = digest_training_inputs(map(self.training, ARMS), self.places.view)
-        parts = {"student": config.student, "control": config.control, "begin": config.begin, "data": data}
+        parts: dict[str, object] = {
+            "student": config.student,
+            "control": config.control,
+            "begin": config.begin,
+            "data": data,
+        }
         if config.begin == "teacher":
             return parts
         return {**parts, "start": model_files(Path(str(config.teacher.start)))}
 
-    def _label_parts(self) -> dict[str, Any]:
+    def _label_parts(self) -> dict[str, object]:
         """Return what the labels depend on, except the bytes of the shards, which are assumed not to change."""
         without = {"run"} if self.config.label.decoys.share else {"run", "decoys"}
         return self.config.label.model_dump(mode="json", exclude=without)
@@ -111,17 +127,17 @@ class Round:
         """The model that is the teacher of the next round."""
         return self.places.averaged if self.config.average else self.places.model("student")
 
-    def _step(
+    def _run_step(
         self,
         name: str,
         title: str,
-        run: Callable[[], dict[str, Any]],
-        parts: dict[str, Any] | None = None,
+        run: Callable[[], Result],
+        parts: Mapping[str, object] | None = None,
         outputs: tuple[str, ...] = (),
         forget: tuple[Path, ...] = (),
-    ) -> None:
+    ) -> Result:
         files = [self.places.folder / part for part in outputs]
-        self.results[name] = self.cache.run_step(
+        return self.cache.run_step(
             f"round-{self.number}-{name}", f"round {self.number}: {title}", run, files, parts, forget
         )
 
@@ -132,10 +148,11 @@ class Round:
     def job(self) -> JobConfig:
         """Return the labeling job of the round."""
         values = self.config.label.model_dump(mode="json", exclude_unset=True)
-        teacher, output = {"kind": "glip", "model": str(self.teacher)}, {"url": self.places.evidence}
+        kind, _ = recognize_model(self.teacher)
+        teacher, output = {"kind": kind, "model": str(self.teacher)}, {"url": self.places.evidence}
         return JobConfig.model_validate({**values, "teacher": teacher, "output": output})
 
-    def _label(self) -> dict[str, Any]:
+    def _label(self) -> LabelResult:
         from pipelines.label.run import label
         from pipelines.rounds.statistics import compute_input_digest
 
@@ -149,20 +166,22 @@ class Round:
             )
         not_the_labels = ("snapshot", "output", "judged")  # `judged` follows a limit that changes no label
         stable = {name: value for name, value in summary.items() if name not in not_the_labels}
-        return {**stable, "input_digest": compute_input_digest(self.places.evidence)}
+        digest = compute_input_digest(self.places.evidence)
+        return cast(LabelResult, {**stable, "input_digest": digest})
 
-    def _compile(self) -> dict[str, Any]:
+    def _compile(self) -> ViewResult:
         from pipelines.compile.run import compile_view
         from pipelines.rounds.statistics import count_boxes_per_image, get_decoy_false_share
 
         report = compile_view(
             self.places.evidence, self.config.policy, self.places.view, progress=self.progress
         ).data()
-        boxes = {
+        boxes: BoxesPerImage = {
             "gold": count_boxes_per_image(self.config.gold),
             "pseudo": count_boxes_per_image(self.places.view),
         }
-        return {**report, "boxes_per_image": boxes, "decoy_false_share": get_decoy_false_share(report)}
+        numbers = {"boxes_per_image": boxes, "decoy_false_share": get_decoy_false_share(report)}
+        return cast(ViewResult, {**report, **numbers})
 
     def _check_view(self) -> Iterator[StopReason]:
         found = self.results["compile"]
@@ -178,18 +197,21 @@ class Round:
         folder = self.places.audit(self.results["compile"]["digest"])
         open_audit(self.places.view, folder, n=gate.n, seed=gate.seed)
         try:
-            findings: dict[str, Any] | None = report_audit(folder, view=self.places.view).data()
+            findings: AuditOutput | None = cast(
+                AuditOutput, report_audit(folder, view=self.places.view).data()
+            )
         except NotFoundError:
             findings = None
         self.results["audit"] = findings
         return judge_audit(gate, findings, str(folder))
 
-    def _train(self) -> dict[str, Any]:
+    def _train(self) -> TrainedPair:
         from pipelines.terminal.interrupt import drain_training_on_signal
         from student.training.train import train
 
         with drain_training_on_signal() as stop:
-            return {name: train(self.training(name), self.progress, stop) for name in ARMS}
+            reports = {name: train(self.training(name), self.progress, stop) for name in ARMS}
+        return cast(TrainedPair, reports)
 
     def _write_card(self) -> None:
         """Write the student's card with the view's audit and the student's own numbers, not those of an average.
@@ -198,12 +220,14 @@ class Round:
         """
         from student.training.model_card import Told, write_card
 
-        findings, suites = self.results.get("audit"), self.results.get("evaluate", {}).get("suites", {})
-        decided = findings is not None and findings["precision"]["value"] is not None
-        own = {} if self.config.average else {suite: found["student"] for suite, found in suites.items()}
+        findings = self.results.get("audit")
+        evaluated = self.results.get("evaluate")
+        suites = {} if evaluated is None or self.config.average else evaluated["suites"]
+        own = {suite: dict(evaluations["student"]) for suite, evaluations in suites.items()}
+        is_judged = findings is not None and findings["precision"]["value"] is not None
         report = self.results["train"]["student"]
-        told = Told([findings] if decided else [], own)
-        write_card(self.places.model("student"), self.training("student"), report, told)
+        told = Told([dict(findings)] if findings is not None and is_judged else [], own)
+        write_card(self.places.model("student"), self.training("student"), dict(report), told)
 
     def training(self, name: Arm) -> TrainSettings:
         """Return the training of the round's student or control."""
@@ -211,7 +235,7 @@ class Round:
         places = {"start": str(start), "out": str(self.places.training(name))}
         return self.config.training(name, self.places.view, places)
 
-    def _evaluate(self) -> dict[str, Any]:
+    def _evaluate(self) -> EvaluationResult:
         from student.models.averaging import average_models
 
         if self.config.average:
@@ -236,7 +260,7 @@ class Round:
         }
         return judge_evaluation(config.brakes, config.target, found["gain"], config.guards, numbers)
 
-    def _promote(self) -> dict[str, Any]:
+    def _promote(self) -> Promotion:
         files = model_files(self.promoted)
         record = {"model": str(self.promoted), "files": files, "round": self.number}
         (self.places.folder / "promoted.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")

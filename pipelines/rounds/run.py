@@ -22,7 +22,7 @@ from pipelines.rounds.settings import RoundsConfig
 from pipelines.steps.cache import StepCache, refuse_foreign
 from schemas.errors import ConflictError, NotFoundError
 from schemas.progress import ProgressCallback
-from teacher.labelers.glip_digest import model_files
+from teacher.labelers.glip_settings import model_files
 
 
 def run_rounds(
@@ -75,7 +75,7 @@ def _write_report(config: RoundsConfig, teacher_files: dict[str, str], rounds: l
         wanted=config.rounds,
         stops=tuple(rounds[-1].stops),
         promoted=str(promoted[-1].promoted) if promoted else None,
-        rounds=tuple(one.results for one in rounds),
+        rounds=tuple(dict(one.results) for one in rounds),
         lineage=build_lineage(config, teacher_files, [one.results for one in rounds]),
         report=str(page),
         target=config.target.label(),

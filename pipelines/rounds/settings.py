@@ -20,6 +20,7 @@ from teacher.settings import DecoySettings, PhraseSettings
 
 VIEW = "VIEW"
 Arm = Literal["student", "control"]
+ARMS: tuple[Arm, Arm] = ("student", "control")
 # Fields that must be equal: everything that defines a training step, except the name of the recipe.
 _EQUAL = (
     *(name for name in LearningSettings.model_fields if name != "recipe"),
@@ -37,7 +38,7 @@ class LabelSettings(Settings):
     phrases: PhraseSettings = Field(default_factory=PhraseSettings)
     evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
     decoys: DecoySettings = Field(
-        DecoySettings(), description="absent nouns that the teacher is also asked for"
+        DecoySettings(), description="absent nouns for which the teacher is also queried"
     )
     run: RunSettings = Field(default_factory=RunSettings)
 

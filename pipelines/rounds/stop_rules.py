@@ -6,13 +6,14 @@ A rule never passes on a missing number. What could not be measured stops the ro
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from pydantic import Field
 
 from engine.ledger.snapshots.summary import Summary
 from pipelines.label.rejection_limit import judge
+from pipelines.rounds.results import BoxesPerImage, Gain
 from pipelines.rounds.settings import AuditGate, Brakes, GuardMeasure, Measure
+from pipelines.steps.outputs import AuditOutput
 from schemas.records import Record
 
 POINT = 100.0
@@ -41,9 +42,7 @@ def judge_labels(summary: Summary, max_rejected: float) -> Iterator[StopReason]:
         )
 
 
-def judge_view(
-    brakes: Brakes, boxes: Mapping[str, float], decoys: Sequence[float | None]
-) -> Iterator[StopReason]:
+def judge_view(brakes: Brakes, boxes: BoxesPerImage, decoys: Sequence[float | None]) -> Iterator[StopReason]:
     """Judge the view. boxes: mean per image with a box, in `gold` and `pseudo`; decoys: false share of each round."""
     ratio = boxes["pseudo"] / boxes["gold"] if boxes["gold"] else None
     if ratio is None or ratio > brakes.boxes_per_image:
@@ -68,7 +67,7 @@ def judge_view(
         )
 
 
-def judge_audit(gate: AuditGate, findings: Mapping[str, Any] | None, folder: str) -> Iterator[StopReason]:
+def judge_audit(gate: AuditGate, findings: AuditOutput | None, folder: str) -> Iterator[StopReason]:
     """Judge the audit. findings: the JSON of `audit report`; None if nobody has reviewed the sample."""
     low = None if findings is None else findings["precision"]["low"]
     if findings is None or findings["pending"]:
@@ -93,12 +92,12 @@ def judge_audit(gate: AuditGate, findings: Mapping[str, Any] | None, folder: str
 def judge_evaluation(
     brakes: Brakes,
     target: Measure,
-    gain: Mapping[str, float | None] | None,
+    gain: Gain | None,
     guards: Sequence[GuardMeasure],
     numbers: Mapping[str, Mapping[str, float | None]],
 ) -> Iterator[StopReason]:
     """Judge the evaluation. gain: student minus control, with `value`, `low`, `high`; numbers: by guard, then model."""
-    measured = None if gain is None else gain["low" if brakes.gain_interval else "value"]
+    measured = None if gain is None else gain["low"] if brakes.gain_interval else gain["value"]
     if measured is None or measured <= brakes.min_gain:
         what = "the lower end of its interval" if brakes.gain_interval else "it"
         yield StopReason(
@@ -132,7 +131,7 @@ def _percent(value: float | None) -> str:
     return "no number" if value is None else f"{POINT * value:.1f} %"
 
 
-def _format_gain(gain: Mapping[str, float | None] | None) -> str:
+def _format_gain(gain: Gain | None) -> str:
     if gain is None or gain["value"] is None:
         return "not measurable"
     value = f"{POINT * gain['value']:+.1f} points"

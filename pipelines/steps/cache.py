@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Generic, TypedDict, TypeVar, cast
 
 from engine.storage.local_files import replace_file
 from schemas import PACKAGES
@@ -24,12 +24,15 @@ STEPS = "steps"
 _COMPILED = "__pycache__"
 
 
-class _StepRecord(TypedDict):
+Result = TypeVar("Result", bound=Mapping[str, object])
+
+
+class _StepRecord(TypedDict, Generic[Result]):
     """A finished step: its key, seconds, JSON result, and the sha256 of its files by relative path."""
 
     key: str
     seconds: float
-    result: dict[str, Any]
+    result: Result
     files: dict[str, str]
 
 
@@ -42,7 +45,7 @@ class StepCache:
     def __init__(
         self,
         folder: Path,
-        key: Mapping[str, Any],
+        key: Mapping[str, object],
         total: int,
         say: Callable[[str], None],
         rewritten: Container[str] = (),
@@ -62,11 +65,11 @@ class StepCache:
         self,
         name: str,
         title: str,
-        run: Callable[[], dict[str, Any]],
+        run: Callable[[], Result],
         makes: Sequence[Path] = (),
         parts: object = None,
         forget: Sequence[Path] = (),
-    ) -> dict[str, Any]:
+    ) -> Result:
         """Return the step's JSON result: from its record if it is done and its files are unchanged, else by running it.
 
         makes:  files and folders under the cache's folder that the step must make
@@ -79,7 +82,7 @@ class StepCache:
         self._key = digest_of([self._key, name] if parts is None else [self._key, name, parts])
         path = self._folder / f"{name}.json"
         head = f"[{self._number}/{self._total}] {title}"
-        record = _read_record(path)
+        record: _StepRecord[Result] | None = _read_record(path)
         if record is not None and record["key"] != self._key:
             record = None
         change = None if record is None else self._find_change(record["files"])
@@ -92,7 +95,7 @@ class StepCache:
             self._say(f"{head}: already done (took {record['seconds']:.0f} s)")
         self.seconds[name] = record["seconds"]
         self._key = digest_of([self._key, record["result"]])
-        return dict(record["result"])
+        return record["result"]
 
     def _begin(self, begun: Path, forget: Sequence[Path]) -> None:
         """Note the key under which the step begins, after the files of another key are deleted."""
@@ -101,11 +104,11 @@ class StepCache:
                 shutil.rmtree(folder, ignore_errors=True)
         begun.write_text(self._key, encoding="utf-8")
 
-    def _run(self, path: Path, run: Callable[[], dict[str, Any]], makes: Sequence[Path]) -> _StepRecord:
+    def _run(self, path: Path, run: Callable[[], Result], makes: Sequence[Path]) -> _StepRecord[Result]:
         path.unlink(missing_ok=True)
         started_at = time.monotonic()
         result = run()
-        record: _StepRecord = {
+        record: _StepRecord[Result] = {
             "key": self._key,
             "seconds": round(time.monotonic() - started_at, 2),
             "result": result,
@@ -116,7 +119,7 @@ class StepCache:
             },
         }
         replace_file(path, json.dumps(record, ensure_ascii=False, allow_nan=False).encode())
-        return cast(_StepRecord, json.loads(path.read_text(encoding="utf-8")))
+        return cast(_StepRecord[Result], json.loads(path.read_text(encoding="utf-8")))
 
     def _find_change(self, files: Mapping[str, str]) -> str | None:
         """Say which file of a finished step was lost or changed; None if all are unchanged."""
@@ -139,14 +142,14 @@ def refuse_foreign(folder: Path, what: str = "demo") -> None:
         )
 
 
-def _read_record(path: Path) -> _StepRecord | None:
+def _read_record(path: Path) -> _StepRecord[Result] | None:
     """Read a step's record; None if it is missing, incomplete or of another form."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
     is_complete = isinstance(record, dict) and _StepRecord.__required_keys__ <= record.keys()
-    return cast(_StepRecord, record) if is_complete else None
+    return cast(_StepRecord[Result], record) if is_complete else None
 
 
 def _list_files(made: Sequence[Path]) -> Iterator[Path]:

@@ -1,1 +1,1 @@
-"""Text for people on a terminal: messages, results, progress, tables. Knows nothing of any verb."""
+"""Text for people on a terminal: messages, results, progress, tables. Imports no verb."""

@@ -1,4 +1,4 @@
-"""Progress of long work on stderr. Written by hand: docs/decisions says why not with `rich`."""
+"""Print the progress of long work on stderr. docs/decisions/0010 says why not with `rich`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from pipelines.terminal.output import is_live_terminal, print_message
+from schemas.progress import ProgressCallback
 
 _BAR_CHARACTERS = 24
 _REDRAW_EVERY_S = 0.2
@@ -65,6 +66,15 @@ class ProgressPrinter:
             print(f"\r\x1b[2K{line}", end="\n" if is_finished else "", file=sys.stderr, flush=True)
         else:
             print_message(line)
+
+
+def prefix_progress(progress: ProgressCallback, prefix: str) -> ProgressCallback:
+    """Return a callback that puts `prefix: ` before each label."""
+
+    def report(label: str, done: int, total: int) -> None:
+        progress(f"{prefix}: {label}", done, total)
+
+    return report
 
 
 def format_clock(seconds: float) -> str:

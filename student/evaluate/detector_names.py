@@ -16,8 +16,8 @@ from ruamel.yaml.error import YAMLError
 from engine.reading.user_text import read_json, read_text
 from schemas.errors import ConfigError
 from student.evaluate.class_prompts import clean_name
+from teacher.detectors.class_metadata import fold_name, parse_names, read_metadata_names
 from teacher.detectors.coco_classes import COCO_CLASSES
-from teacher.detectors.metadata_names import folded, metadata_names, names_of
 from teacher.detectors.yolox import ModelFacts
 
 _BESIDE = (
@@ -133,7 +133,7 @@ def _list_names(names: Sequence[str]) -> str:
 
 
 def _folded(name: str) -> str:
-    return folded(clean_name(name))
+    return fold_name(clean_name(name))
 
 
 def _read_given(path: Path | None) -> ClassList | None:
@@ -150,7 +150,7 @@ def _of_file_beside(model: Path) -> ClassList | None:
 
 
 def _of_metadata(model: Path, metadata: Mapping[str, str]) -> ClassList | None:
-    found = metadata_names(metadata, model)
+    found = read_metadata_names(metadata, model)
     return None if found is None else ClassList(*found)
 
 
@@ -167,4 +167,4 @@ def _names_in(path: Path, option: str) -> tuple[str, ...]:
             raise ConfigError(f"{option} {path}: no YAML: {error}") from error
     else:
         value = [line.strip() for line in read_text(path, option).rstrip().splitlines()]
-    return names_of(value, f"{option} {path}")
+    return parse_names(value, f"{option} {path}")

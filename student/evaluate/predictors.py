@@ -6,9 +6,8 @@ light", as GLIP is evaluated on COCO (Li et al., arXiv 2112.03857, section 4).
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +15,18 @@ import numpy as np
 
 from engine.worker.batching import ask
 from schemas.boxes import as_boxes, nms
-from schemas.errors import ConfigError, NotFoundError
 from schemas.labeler import Labeler, PreparedSample
 from schemas.records import Phrase, Pixels, Region, Sample
 from student.evaluate.class_prompts import Asking, class_prompts
 from student.evaluate.gold.images import EvaluationImage
 from teacher.build import labeler as build_labeler
-from teacher.prompts.packing import Budget
+from teacher.registry import recognize_model
 
 MIN_SCORE = 0.01
 PROMPT_NMS_IOU = 0.6
 
 Result = dict[str, Any]
 Answer = tuple[EvaluationImage, list[Region]]
-
-
-def model_settings(model: Path) -> dict[str, Any]:
-    """Teacher settings for a model path. Raises NotFoundError and ConfigError for what is no model."""
-    if model.suffix == ".onnx":
-        return {"kind": "detector", "model": str(model)}
-    if (model / "config.json").is_file():
-        return {"kind": "glip", "model": str(model)}
-    problem = NotFoundError if not model.exists() else ConfigError
-    raise problem(
-        f"{model}: expected a GLIP directory (with config.json), a detector .onnx or COCO results .json"
-    )
 
 
 class DetectorPredictor:
@@ -51,9 +37,9 @@ class DetectorPredictor:
     ) -> None:
         """names: a file with the names of the model's classes. Raises ConfigError as `detector_names` says."""
         from student.evaluate.detector_names import class_list, match_classes
-        from teacher.detectors.yolox import Yolox, model_facts
+        from teacher.detectors.yolox import Yolox, read_model_facts
 
-        classes = class_list(model, model_facts(model), names)
+        classes = class_list(model, read_model_facts(model), names)
         self._detector = Yolox(model, classes.names)
         self.named = match_classes(model, classes, categories)
 
@@ -78,12 +64,14 @@ class PromptPredictor:
         """per_image: boxes of an image (or chunk) where `asking` names no number."""
         self._asking = asking or Asking()
         self._limit = self._asking.max_detections or per_image
-        settings = {**model_settings(model), "pad": self._asking.pad}
+        kind, teacher = recognize_model(model)
+        settings = {"kind": kind, "model": str(model)}
+        if self._asking.pad != Asking().pad:
+            settings["pad"] = self._asking.pad
         self._labeler: Labeler = build_labeler(settings, batch_size, MIN_SCORE)
-        self._fits = _token_limit(model)
-        config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+        self._fits = teacher.prompt_budget(model).fits
         # A prompt-tuned model knows its one detection prompt and can be asked no phrases of captions.
-        self.takes_phrases = config.get("tuned_prompt") is None
+        self.takes_phrases = teacher.tuned_prompt(model) is None
         self.unasked: Counter[str] = Counter()
 
     def results(
@@ -139,14 +127,6 @@ class PromptPredictor:
             if answer.rejected is not None:
                 raise answer.rejected
             yield waiting.pop(answer.position), answer.position, list(answer.regions)
-
-
-def _token_limit(model: Path) -> Callable[[str], bool]:
-    """Whether a caption fits into one prompt of the model."""
-    from teacher.models.glip.checkpoint.directory import read_directory
-
-    config, processor = read_directory(model)
-    return Budget(min(processor.max_tokens, config.text_positions), processor.token_count).holds
 
 
 def _best(items: list[Any], limit: int) -> list[Any]:

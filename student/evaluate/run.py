@@ -27,12 +27,12 @@ from student.evaluate.predictors import (
     PromptPredictor,
     Result,
     box_of,
-    model_settings,
     suppressed,
 )
 from student.evaluate.protocols import PROTOCOLS, ProtocolName, boxes_all, check_gold
 from student.evaluate.report import Evaluation
 from student.evaluate.results import join_results, read_results
+from teacher.registry import QueryKind, recognize_model
 
 
 def evaluate(
@@ -69,11 +69,13 @@ def evaluate(
     """
     model, truth = Path(model_or_results), read_gold(Path(gold))
     check_gold(truth, PROTOCOLS[protocol])
-    if asking not in (None, Asking()) and model.suffix in (".json", ".onnx"):
+    teacher = None if model.suffix == ".json" else recognize_model(model, also="COCO results .json")[1]
+    takes_prompts = teacher is not None and teacher.query_kind is QueryKind.PHRASES
+    if asking not in (None, Asking()) and not takes_prompts:
         raise ConfigError(
             f"{model} takes no prompts: words, chunks, boxes and padding are for a GLIP directory"
         )
-    if names is not None and model.suffix != ".onnx":
+    if names is not None and (teacher is None or takes_prompts):
         raise ConfigError(
             f"{model} takes no --names: they are for the classes of a detector (.onnx); leave them out"
         )
@@ -82,7 +84,7 @@ def evaluate(
         raise ConfigError(
             f"--group-by {group_by}: no category of {gold} has such a field; leave it out, or name another"
         )
-    if model.suffix == ".json":
+    if teacher is None:
         joined = join_results(read_results(model), truth, model, Path(gold))
         results, seen = joined.rows, truth
         recall: dict[str, Any] = {}
@@ -175,7 +177,7 @@ def _ask(
     names: Path | None,
 ) -> tuple[list[Result], dict[str, Any], dict[str, Any]]:
     """Detections, recalls, and facts of the asking: how many phrases were measured, which could not be asked."""
-    if model_settings(model)["kind"] == "detector":
+    if recognize_model(model)[1].query_kind is QueryKind.CLASSES:
         detector = DetectorPredictor(model, gold["categories"], names)
         found = [row for image in source.read("detecting") for row in detector.results(image)]
         return found, {}, {"classes": detector.named.facts, "notes": detector.named.notes}

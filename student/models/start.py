@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.errors import NotFoundError
 from student.settings.train import PartsStart, TrainSettings
-from teacher.labelers.glip_digest import model_files
+from teacher.labelers.glip_settings import model_files
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 from teacher.models.glip.checkpoint.directory import read_directory
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from schemas.errors import ConfigError, NotFoundError
 from student.settings.train import PartsStart
 from teacher.models.glip import GlipForGrounding, GlipProcessor
-from teacher.models.glip.checkpoint.official_keys import UnknownKey, our_key
+from teacher.models.glip.checkpoint.official_keys import UnknownKeyError, translate_key
 from teacher.models.glip.config import GlipConfig
-from teacher.models.glip.tokenizers.bert import bert_tokenizer
+from teacher.models.glip.tokenizers.bert import load_bert_tokenizer
 
 # Ours by theirs, in a block of Swin; query, key and value become one.
 _SWIN_BLOCK = {
@@ -55,7 +55,7 @@ def model_of_parts(
     model = GlipForGrounding(config)
     _take(model, swin, "swin.", swin_tensors)
     _take(model, bert, "bert.", bert_tensors)
-    tokenizer = bert_tokenizer(config.vocab_size, bert)
+    tokenizer = load_bert_tokenizer(config.vocab_size, bert)
     options = {"tokenizer": tokenizer, "max_tokens": min(256, config.text_positions), **start.processor}
     return model, _made(GlipProcessor, options, "start.processor")
 
@@ -181,8 +181,8 @@ def bert_tensors(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
             "LayerNorm.beta", "LayerNorm.bias"
         )
         try:
-            ours = our_key(f"language_backbone.body.model.{modern}", fusion=True)
-        except UnknownKey as error:
+            ours = translate_key(f"language_backbone.body.model.{modern}", fusion=True)
+        except UnknownKeyError as error:
             raise ConfigError(f"start.bert: a BERT of transformers has no tensor {name!r}") from error
         if ours is not None:
             tensors[ours] = value

@@ -17,7 +17,7 @@ from student.models.start import WEIGHTS, start_files
 from student.settings.running import RunningSettings
 from student.settings.train import TrainSettings
 from student.training.metrics_log import COUNT, LEARNED, read_journal
-from teacher.labelers.glip_digest import model_files
+from teacher.labelers.glip_settings import model_files
 
 REPORT, SETTINGS = "report.json", "settings.json"
 # What may differ between two starts of one run: where things lie, who does the work, how often it is written down.

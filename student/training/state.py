@@ -26,7 +26,7 @@ from student.training.optimizer import freeze, make_optimizer, parameter_groups,
 from student.training.schedule import learning_rate, weight_decay
 from student.training.sync_batch_norm import synchronise
 from teacher.models.glip.loss_normalizers import label_counts
-from teacher.models.glip.modeling import GlipGroundingOutput
+from teacher.models.glip.outputs import GlipGroundingOutput
 from teacher.models.glip.tuning import add_prompt_offset, tune
 
 

@@ -27,7 +27,7 @@ class Run(NamedTuple):
 
 
 def cells(line: str) -> list[str]:
-    """The cells of a Markdown row, or of one whose columns are parted by two spaces or more."""
+    """Return the cells of a Markdown row, or of one whose columns are separated by two spaces or more."""
     return [
         cell.strip() for cell in (line.strip("| ").split("|") if "|" in line else line.split("  ")) if cell
     ]

@@ -84,9 +84,9 @@ def test_a_line_that_label_would_take_for_no_caption_is_refused_with_its_number(
     answer = groundswell("--file", str(path), "--pipeline", "lexicon")
 
     assert answer.exit_code == 2
-    assert (
-        answer.stderr
-        == f"error: {path}:2: more than 65536 bytes, which is no caption: one stands on a line\n"
+    assert answer.stderr == (
+        f"error: {path}:2: the line has more than 65536 bytes, the longest caption allowed; expected one caption per "
+        "line\n"
     )
 
 

@@ -380,12 +380,12 @@ def test_an_output_whose_writing_was_cut_short_is_written_again(verb: str, place
 
 
 def test_a_prefix_whose_parent_may_not_be_listed_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = Store.names
+    list_folder = Store.list_folder
 
     def own_prefix_alone(store: Store, prefix: str = "") -> list[str]:
         if store.url == "memory://bucket/team":
             raise RuntimeEnvironmentError("access denied")
-        return names(store, prefix)
+        return list_folder(store, prefix)
 
     monkeypatch.setattr(Store, "list_folder", own_prefix_alone)
     place = "memory://bucket/team/out"
@@ -445,4 +445,4 @@ def _look_at_urls(root: str, world: Path, storage: object) -> None:
     check_file("--to", f"{root}/labels.json", storage=storage)
     open_store(root, storage).put("snapshots/best.pt", b"")  # of somebody else
     assert check_folder("--to", f"{root}/other", FolderKind.VIEW, storage=storage) is FolderKind.NOTHING
-    assert open_store(f"{root}/new", storage).names() == []  # the look leaves nothing behind
+    assert open_store(f"{root}/new", storage).list_folder() == []  # the look leaves nothing behind

@@ -37,7 +37,7 @@ FACTORIES = Factories(
     f"{HERE}:finder",
     f"{HERE}:labeler_digest",
     f"{HERE}:finder_digest",
-    takes_decoys=True,
+    has_decoys=True,
 )
 CHANNELS = {"red": 0, "green": 1, "blue": 2}
 

@@ -198,8 +198,8 @@ def test_a_plan_with_decoys_is_valid_only_with_its_pool(tmp_path: Path, shards) 
 
 
 def test_a_teacher_that_takes_no_decoys_is_refused_before_work(tmp_path: Path, shards) -> None:
-    with pytest.raises(ConfigError, match="cannot be asked for them"):
-        label(decoy_job(tmp_path, shards), factories=replace(FACTORIES, takes_decoys=False))
+    with pytest.raises(ConfigError, match="does not support them"):
+        label(decoy_job(tmp_path, shards), factories=replace(FACTORIES, has_decoys=False))
 
 
 def test_captions_without_a_noun_give_no_pool_and_say_so(tmp_path: Path) -> None:

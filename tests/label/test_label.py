@@ -202,7 +202,7 @@ def test_a_limits_output_may_be_kept_elsewhere_than_the_jobs_own(tmp_path: Path,
 
     assert summary["output"] == str(tmp_path / "trial")
     assert verify(str(tmp_path / "trial"))["samples"]["in"] == 3
-    with pytest.raises(ConfigError, match="the job's own output"):
+    with pytest.raises(ConfigError, match="is the output.url of the job"):
         run(job, limit=3, keep=str(tmp_path / "out"))
     with pytest.raises(ConfigError, match="--limit"):
         run(job, keep=str(tmp_path / "trial"))

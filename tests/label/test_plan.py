@@ -42,7 +42,7 @@ def test_a_subset_labels_its_keys_and_accounts_for_all_others(tmp_path: Path, sh
 
     summary = run(job)
 
-    assert summary["selection"]["keys"] == 3 and "4 samples of 3 keys" in format_summary(summary)
+    assert summary["selection"]["keys"] == 3 and "found 4 samples of the 3 keys" in format_summary(summary)
     assert summary["samples"] == {"in": 40, "labelled": 4, "empty": 0, "rejected": {"NOT_SELECTED": 36}}
     assert verify(str(tmp_path / "out"))["digest"] == summary["digest"]
     store = open_store(str(tmp_path / "out"))
@@ -77,7 +77,7 @@ def test_shards_without_a_selected_key_are_left_out_and_counted(tmp_path: Path, 
     report, summary = plan(job, FACTORIES), run(job)
 
     assert report.selection is not None and report.selection["shards_left_out"] == 1
-    assert report.selection["keys"] == 1 and "1 keys are asked for" in report.text()
+    assert report.selection["keys"] == 1 and "1 keys are selected" in report.text()
     assert summary["samples"] == {"in": 20, "labelled": 1, "empty": 0, "rejected": {"NOT_SELECTED": 19}}
     store = open_store(str(tmp_path / "out"))
     rejected = [
@@ -154,7 +154,7 @@ def test_a_plan_that_is_none_is_named(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "out"))
     (tmp_path / "plan.json").write_text('{"shards": 3}')
 
-    with pytest.raises(ConfigError, match="no plan of"):
+    with pytest.raises(ConfigError, match="is not a plan"):
         load_plan(str(tmp_path / "plan.json"), store)
     with pytest.raises(NotFoundError, match="no such file, and no plans/0123"):
         load_plan("sha256:0123", store)
@@ -189,7 +189,7 @@ def test_unknown_numbers_are_null_and_named() -> None:
     assert estimate(LOAD, RUN, two.model_copy(update={"gpu": "b"}))["cost"]["gpu"] == 1.0
     nothing = estimate(unknown, RUN, two)
     assert (nothing["hours"], nothing["bytes_out"], nothing["cost"]["total"]) == (None, None, None)
-    with pytest.raises(ValueError, match="not one of"):
+    with pytest.raises(ValueError, match="has no price"):
         PriceSettings(gpu_hour={"a": 1}, gpu="c")
 
 

@@ -259,7 +259,7 @@ def test_status_shows_snapshot_and_run_and_streams_json_lines(output: str) -> No
     shown, watched = groundswell("status", output), groundswell("status", output, "--watch")
     lines = groundswell("status", output, "--watch", "--json").stdout.splitlines()
 
-    assert "finished, last heard" in shown.stdout and "3/3 units, 20 samples" in shown.stdout
+    assert "finished, last report" in shown.stdout and "3/3 units, 20 samples" in shown.stdout
     assert watched.exit_code == 0 and "3/3 units committed" in watched.stderr
     assert watched.stdout.splitlines()[:3] == shown.stdout.splitlines()[:3]
     assert [json.loads(line)["progress"]["state"] for line in lines] == ["finished"]
@@ -272,7 +272,7 @@ def test_on_a_terminal_the_screen_is_redrawn_and_the_last_look_stays(
 
     watched = groundswell("status", output, "--watch")
 
-    assert "3/3 units committed" not in watched.stderr and "finished, last heard" in watched.stdout
+    assert "3/3 units committed" not in watched.stderr and "finished, last report" in watched.stdout
 
 
 def test_a_watch_of_a_silent_run_reports_it_and_exits_3_on_pending_units(tmp_path: Path, output: str) -> None:
@@ -289,7 +289,7 @@ def test_a_watch_of_a_silent_run_reports_it_and_exits_3_on_pending_units(tmp_pat
     assert result.exit_code == 3
     assert (
         "its driver may be dead" in result.stderr
-        and "when last heard; the driver may be dead" in result.stdout
+        and "in its last report; the driver may be dead" in result.stdout
     )
     assert "\x1b[" not in result.output
 

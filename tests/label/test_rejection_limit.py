@@ -135,4 +135,4 @@ def test_a_job_without_a_sample_or_without_a_selected_one_is_not_a_success(
     result = groundswell("label", path, *chosen)
 
     assert result.exit_code == UnfinishedError.exit_code
-    assert ("hold no sample" if only is None else "NOT_SELECTED 2") in result.stderr
+    assert ("contain no sample" if only is None else "NOT_SELECTED 2") in result.stderr

@@ -14,7 +14,7 @@ from engine.storage.store import open_store
 from pipelines.label.run import label
 from pipelines.label.train_overlap import count_trained_images
 from student.data.trained_images import FILE, prefixes
-from teacher.settings import GlipSettings
+from teacher.labelers.glip_settings import GlipSettings
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
 

@@ -137,9 +137,9 @@ def made(settings: dict[str, Any]) -> Any:
 def glip_folder(folder: Path) -> Path:
     """Write a small GLIP, as `train` does."""
     from teacher.models.glip import GlipForGrounding, GlipProcessor, tiny_world
-    from teacher.models.glip.tokenizers.word import word_tokenizer
+    from teacher.models.glip.tokenizers.word import make_word_tokenizer
 
-    tokenizer = word_tokenizer(("a", "red", "patch"))
+    tokenizer = make_word_tokenizer(("a", "red", "patch"))
     target = folder / "glip"
     GlipForGrounding(tiny_world(len(tokenizer))).save_pretrained(target)
     GlipProcessor(tokenizer).save_pretrained(target)

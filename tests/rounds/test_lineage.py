@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from pipelines.rounds.lineage import build_lineage
 from pipelines.rounds.settings import RoundsConfig
+from tests.rounds.graphs import list_ancestors
 
 COMPILED = {"snapshot_digest": "sha256:e", "policy_digest": "sha256:p", "digest": "sha256:v"}
 
@@ -20,5 +21,5 @@ def test_gold_that_goes_before_the_teacher_is_an_ancestor_of_the_view(
 
     lineage = build_lineage(rounds_config(), {"model.safetensors": "t"}, [done])
 
-    assert lineage.ancestors("sha256:v") == {f"sha256:{one}" for one in "itepg"}
+    assert list_ancestors(lineage, "sha256:v") == {f"sha256:{one}" for one in "itepg"}
     assert {node.id: node.kind for node in lineage.nodes}["sha256:g"] == "gold"

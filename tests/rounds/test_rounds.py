@@ -19,6 +19,7 @@ from pipelines.rounds.settings import RoundsConfig
 from schemas.errors import ConflictError, NotFoundError, UnfinishedError
 from tests.engine.worlds import tar_bytes
 from tests.rounds.conftest import SIZE
+from tests.rounds.graphs import list_ancestors
 
 Build = Callable[..., RoundsConfig]
 
@@ -35,7 +36,7 @@ def test_two_rounds_promote_two_students_and_every_model_leads_back_to_the_shard
 
     assert (report.finished, report.stops) == (2, ())
     nodes = {node.name: node for node in report.lineage.nodes}
-    last = report.lineage.ancestors(nodes["averaged 2"].id)
+    last = list_ancestors(report.lineage, nodes["averaged 2"].id)
     assert {
         nodes[name].id for name in ("shards", "first teacher", "averaged 1", "view 1", "view 2", "gold")
     } <= last
@@ -173,8 +174,8 @@ def test_another_start_trains_again_and_labels_nothing_again(
 
     assert trained[0] != trained[1]
     assert [line.split(": ")[1] for line in said if "already done" in line] == [
-        "the teacher labels",
-        "the policy makes a view",
+        "label with the teacher",
+        "compile the view",
     ]
 
 

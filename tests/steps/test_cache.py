@@ -91,7 +91,7 @@ def test_a_step_is_done_only_while_every_file_it_made_is_unchanged(tmp_path: Pat
 
     (tmp_path / "model/weights").unlink()
     train_once(tmp_path, ran, said)
-    assert ran == ["train"] * 2 and said[-1].endswith("again, model/weights is gone")
+    assert ran == ["train"] * 2 and said[-1].endswith("again, model/weights is missing")
 
     (tmp_path / "report.json").write_text("[]")
     train_once(tmp_path, ran, said)
@@ -99,7 +99,7 @@ def test_a_step_is_done_only_while_every_file_it_made_is_unchanged(tmp_path: Pat
 
 
 def test_a_step_that_leaves_out_a_promised_file_is_not_done(tmp_path: Path) -> None:
-    with pytest.raises(GroundswellError, match="report.html should stand here"):
+    with pytest.raises(GroundswellError, match="report.html is missing although the step"):
         StepCache(tmp_path, {}, total=1, say=print).run_step(
             "report", "report", dict, (tmp_path / "report.html",)
         )

@@ -1,4 +1,4 @@
-"""`evaluate` on a model that is asked by prompts: detections by category names, recall by the gold's own phrases."""
+"""`evaluate` on a model with prompts: detections by category names, recall by the gold's own phrases."""
 
 import json
 
@@ -15,7 +15,7 @@ from student.evaluate.run import evaluate
 
 @pytest.fixture
 def world(tmp_path):
-    """Three noise images of two sizes with a box and a phrase each."""
+    """Write three noise images of two sizes with a box and a phrase each."""
     gold = {
         "images": [],
         "annotations": [],
@@ -68,7 +68,7 @@ def test_the_numbers_do_not_depend_on_the_batch_size(glip_folder, world):
 
 
 def detections(folder, world, **asking):
-    """Results by category, best first, without phrase recall."""
+    """Return results by category, best first, without phrase recall."""
     evaluate(
         folder, world / "gold.json", world, phrases=False, bootstrap=0, batch_size=2,
         results_to=world / "results.json", asking=Asking(**asking),
@@ -114,7 +114,7 @@ def test_words_of_a_class_change_its_scores(glip_folder, world):
 
 
 def test_padding_as_the_authors_do_is_the_same_for_images_of_whole_multiples_alone(glip_folder, world):
-    """Images of 96 x 96 and 96 x 128 in one batch: the authors pad the smaller one to 128, a bucket does not."""
+    """Images of 96 x 96 and 96 x 128 in one batch: the authors pad the smaller one to 128, buckets do not."""
     bucket, authors = (detections(glip_folder, world, pad=pad) for pad in ("bucket", "authors"))
 
     def scores(rows, image):

@@ -1,4 +1,4 @@
-"""The GLIP teacher on a tiny model with random weights: frames, passes, mates, and what it refuses."""
+"""The GLIP teacher on a tiny model with random weights: pixel frames, passes, other samples of a batch, errors."""
 
 import shutil
 

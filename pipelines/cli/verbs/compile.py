@@ -32,9 +32,9 @@ def compile_evidence(
     """Make a view of evidence under a policy, on the CPU. Equal inputs give an equal digest.
 
     If a phrase has a kept box, its candidates that a rule removed become regions to ignore, unless the policy sets
-    ignore_score. If TO already holds a view, a policy that omits ignore_score takes the value of that view.
+    ignore_score. If TO already contains a view, a policy that omits ignore_score takes the value of that view.
 
-    Exit 3 when the evidence has no labeled sample. Exit 5 when TO holds another view (without --overwrite) or other
+    Exit 3 when the evidence has no labeled sample. Exit 5 when TO contains another view (without --overwrite) or other
     files.
     """
     from pipelines.compile.policy import Policy

@@ -26,7 +26,7 @@ def export(
 ) -> None:
     """Write labels for other programs. What the format cannot represent is counted.
 
-    A region to ignore is written as iscrowd: 1 and counted separately.
+    In the format coco, a region to ignore is written as iscrowd: 1 and counted separately.
     """
     from pipelines.config.output_place import check_file
     from pipelines.exchange.export_labels import export_labels

@@ -68,7 +68,7 @@ def import_(
     ] = None,
     dialect: Annotated[
         Literal["auto", "open_gd", "mmdet", "tao"],
-        typer.Option(help="odvg: program whose form of lines the file has."),
+        typer.Option(help="odvg: program for which the file was written."),
     ] = "auto",
     overwrite: bool = OVERWRITE,
     as_json: bool = JSON,

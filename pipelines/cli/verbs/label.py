@@ -119,7 +119,7 @@ def label(
     log_format: str | None = LOG,
     as_json: bool = JSON,
 ) -> None:
-    """Label the shards of a job. Run the same command again to continue.
+    """Label the shards of a job. Run the same command again to continue an interrupted run.
 
     Exit 3 when units failed, or when more samples were rejected than run.max_rejected allows.
     """
@@ -228,19 +228,22 @@ def verify(
     as_json: bool = JSON,
 ) -> None:
     """Check every file of an output: digests, counts, schemas, spans, boxes. Exit 5 when a check fails."""
+    from pipelines.label.summary import extend_summary
+
     moved = parse_roots(roots)
     if deep:
         from pipelines.label.verify_against_shards import verify_deep
 
-        summary: LabelSummary = {**verify_deep(out, ProgressPrinter(), roots=moved)}
+        totals = verify_deep(out, ProgressPrinter(), roots=moved)
         verdict = "verified: digests, counts, spans and boxes are right, and every sample equals its shard's"
     else:
         from pipelines.label.run import verify as run_verify
 
         if roots:
             raise ConfigError("--root is for the shards that --deep reads; add --deep, or leave it out")
-        summary = {**run_verify(out, progress=ProgressPrinter())}
+        totals = run_verify(out, progress=ProgressPrinter())
         verdict = "verified: digests, counts, spans and boxes are right"
+    summary = extend_summary(totals)
     print_result(as_json, summary, format_summary(summary) + "\n" + verdict)
     _exit_if_holes(summary)
 

@@ -16,6 +16,7 @@ from pipelines.cli.options import JSON
 from pipelines.cli.verb import VerbFamily
 from pipelines.terminal.output import print_result
 from schemas.errors import ConfigError, NotFoundError
+from teacher.phrases.chunkers.registry import CHUNKERS
 
 if TYPE_CHECKING:
     from schemas.labeler import FoundPhrases
@@ -39,7 +40,9 @@ def phrases(
     pipeline: Annotated[
         str, typer.Option(help="bundled, lexicon, or a spaCy model by name or path.")
     ] = "bundled",
-    chunker: Annotated[str, typer.Option(help="noun_chunks, pos_grammar or ngrams.")] = "noun_chunks",
+    chunker: Annotated[
+        str, typer.Option(help=f"{', '.join(CHUNKERS.names())}, or module:attribute of your own.")
+    ] = "noun_chunks",
     expressions: Annotated[
         bool, typer.Option("--expressions", help="Also find referring expressions.")
     ] = False,
@@ -154,7 +157,7 @@ def _make_budget(teacher: Path | None, tokens: int) -> Budget:
 
     if teacher is None:
         return word_budget(tokens)
-    from teacher.labelers.glip_digest import model_files
+    from teacher.labelers.glip_settings import model_files
     from teacher.models.glip import GlipProcessor
 
     if "processor_config.json" not in model_files(teacher):

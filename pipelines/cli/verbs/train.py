@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -14,6 +14,9 @@ from pipelines.terminal.output import print_result
 from pipelines.terminal.progress import ProgressPrinter
 from pipelines.terminal.table import format_table
 from schemas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 ENTRY = VerbFamily(order=100)
 
@@ -31,7 +34,7 @@ def train(
     ] = None,
     as_json: bool = JSON,
 ) -> None:
-    """Train a student on gold and views. Run the same command again to continue from the last checkpoint.
+    """Train a student on gold and views. Run the same command again to continue an interrupted run.
 
     The first Ctrl-C or SIGTERM writes a checkpoint after the current step and exits with 130. The second one stops at
     once.
@@ -50,13 +53,13 @@ def train(
     from student.training.train import train as run_train
 
     with drain_training_on_signal() as stop:
-        audits = [read_json(path, "--audit") for path in audit or ()]
+        audits = cast("list[dict[str, JsonValue]]", [read_json(path, "--audit") for path in audit or ()])
         told = Told(audits, _read_by_stem(evaluation or ()))
         report = run_train(settings, progress=ProgressPrinter(), stop=stop, told=told)
     print_result(as_json, report, format_report(report))
 
 
-def _read_by_stem(paths: Sequence[Path]) -> dict[str, Any]:
+def _read_by_stem(paths: Sequence[Path]) -> dict[str, dict[str, JsonValue]]:
     """Read evaluations; return them by file name without suffix. Raises ConfigError for two files of one name."""
     from engine.reading.user_text import read_json
 
@@ -65,7 +68,8 @@ def _read_by_stem(paths: Sequence[Path]) -> dict[str, Any]:
         raise ConfigError(
             f"--evaluation: two files have the name {twice[0]}, under which the model card lists them; rename one"
         )
-    return {path.stem: read_json(path, "--evaluation") for path in paths}
+    read = {path.stem: read_json(path, "--evaluation") for path in paths}
+    return cast("dict[str, dict[str, JsonValue]]", read)
 
 
 def format_report(report: Mapping[str, Any]) -> str:

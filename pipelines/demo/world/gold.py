@@ -10,18 +10,20 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.views import ViewManifest, write_view
+from engine.view_manifest import ViewManifest
+from engine.views import write_view
 from pipelines.demo.world.captions import Caption, WorldPhrase, compose_gold_caption, compose_web_caption
 from pipelines.demo.world.lexicon import HEAD_NOUNS, NOUNS, TAIL_NOUNS
 from pipelines.demo.world.scenes import Scene, draw_nouns, draw_scene
 from pipelines.demo.world.settings import WorldSettings
 from schemas.digests import sha256_hex
+from schemas.rows import ViewPhraseRow, ViewRegionRow, ViewRow
 
 # Random streams. Scene number i of a set is drawn from [seed, stream, i], independently of other scenes.
 GOLD_STREAM, WEB_STREAM, TEST_STREAM = 1, 2, 3
@@ -30,6 +32,39 @@ GROUPS = {
     "head": [CATEGORY_IDS[noun] for noun in HEAD_NOUNS],
     "tail": [CATEGORY_IDS[noun] for noun in TAIL_NOUNS],
 }
+
+
+class _CocoImage(TypedDict):
+    id: int
+    file_name: str
+    width: int
+    height: int
+    caption: str
+
+
+class _CocoAnnotation(TypedDict):
+    """One box of one thing: `bbox` is x, y, width, height in px."""
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: list[float]
+    area: float
+    iscrowd: int
+    tokens_positive: list[list[int]]
+
+
+class _CocoCategory(TypedDict):
+    id: int
+    name: str
+    supercategory: str
+
+
+class _Coco(TypedDict):
+    info: dict[str, str]
+    images: list[_CocoImage]
+    annotations: list[_CocoAnnotation]
+    categories: list[_CocoCategory]
 
 
 def make_stream(settings: WorldSettings, which: int, number: int) -> np.random.Generator:
@@ -79,7 +114,7 @@ def write_gold(
 ) -> ViewManifest:
     """Write `images/`, `coco.json` and `view/` under `folder`. The manifest of the view is written last."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
+    rows: list[ViewRow] = []
     coco = _make_empty_coco()
     for number, (scene, caption) in enumerate(scenes):
         data = encode_jpeg(scene.image_rgb_u8, settings.jpeg_quality)
@@ -96,17 +131,25 @@ def write_gold(
     )
 
 
-def _make_row(
-    name: str, number: int, path: Path, data: bytes, scene: Scene, caption: Caption
-) -> dict[str, Any]:
+def _make_row(name: str, number: int, path: Path, data: bytes, scene: Scene, caption: Caption) -> ViewRow:
     height, width = scene.image_rgb_u8.shape[:2]
     return {
         "unit": name,
         "shard": name,
         "index": number,
         "key": f"{number:06d}",
-        "pixels": {"url": str(path.resolve())},
+        "pixels": {
+            "url": str(path.resolve()),
+            "offset": None,
+            "length": None,
+            "row_group": None,
+            "row": None,
+            "column": None,
+        },
         "image_sha256": sha256_hex(data),
+        "source_url": None,
+        "source_sha256": None,
+        "license": None,
         "meta": "{}",
         "width": width,
         "height": height,
@@ -124,7 +167,7 @@ def _make_row(
     }
 
 
-def _make_phrase(phrase: WorldPhrase) -> dict[str, Any]:
+def _make_phrase(phrase: WorldPhrase) -> ViewPhraseRow:
     return {
         "begin": phrase.begin,
         "end": phrase.end,
@@ -137,22 +180,36 @@ def _make_phrase(phrase: WorldPhrase) -> dict[str, Any]:
     }
 
 
-def _make_region(phrase: int, box_xyxy_px: tuple[float, float, float, float]) -> dict[str, Any]:
-    sides = dict(zip(("x0", "y0", "x1", "y1"), box_xyxy_px, strict=True))
-    extra = {"score": 1.0, "pass_index": 0, "weight": 1.0, "fate": "positive", "origin": "human"}
-    return {"phrase": phrase, **sides, **extra}
+def _make_region(phrase: int, box_xyxy_px: tuple[float, float, float, float]) -> ViewRegionRow:
+    x0, y0, x1, y1 = box_xyxy_px
+    return {
+        "phrase": phrase,
+        "x0": x0,
+        "y0": y0,
+        "x1": x1,
+        "y1": y1,
+        "score": 1.0,
+        "class_score": None,
+        "quality": None,
+        "pass_index": 0,
+        "p_correct": None,
+        "q_value": None,
+        "weight": 1.0,
+        "fate": "positive",
+        "origin": "human",
+    }
 
 
-def _make_empty_coco() -> dict[str, Any]:
+def _make_empty_coco() -> _Coco:
     tail = set(TAIL_NOUNS)
-    categories = [
+    categories: list[_CocoCategory] = [
         {"id": number, "name": noun, "supercategory": "tail" if noun in tail else "head"}
         for noun, number in CATEGORY_IDS.items()
     ]
     return {"info": {"description": "tiny world"}, "images": [], "annotations": [], "categories": categories}
 
 
-def _add_to_coco(coco: dict[str, Any], number: int, file_name: str, scene: Scene, caption: Caption) -> None:
+def _add_to_coco(coco: _Coco, number: int, file_name: str, scene: Scene, caption: Caption) -> None:
     height, width = scene.image_rgb_u8.shape[:2]
     coco["images"].append(
         {"id": number, "file_name": file_name, "width": width, "height": height, "caption": caption.text}

@@ -14,7 +14,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -43,12 +43,58 @@ _SIDECAR = pa.schema(
 )
 
 
+class TruthThing(TypedDict):
+    """A drawn thing: its words, its box in px (half-open) and its visible share."""
+
+    noun: str
+    colour: str
+    texture: str | None
+    box_xyxy_px: tuple[float, float, float, float]
+    visible: float
+
+
+class TruthPhrase(TypedDict):
+    """A phrase of a caption, and the indices of the things to which it applies."""
+
+    begin: int
+    end: int
+    text: str
+    noun: str
+    things: tuple[int, ...]
+
+
+class TruthRow(TypedDict):
+    """The truth about one web sample: its things, and the phrases of its caption."""
+
+    shard: str
+    key: str
+    caption: str
+    things: list[TruthThing]
+    phrases: list[TruthPhrase]
+
+
+class _SidecarRow(TypedDict):
+    """A row of img2dataset's Parquet file for a shard."""
+
+    url: str
+    caption: str
+    key: str
+    status: str
+    error_message: str | None
+    width: int
+    height: int
+    original_width: int
+    original_height: int
+    exif: str
+    sha256: str
+
+
 @dataclass(frozen=True)
 class _Sample:
     key: str
     jpeg: bytes
-    facts: dict[str, Any]
-    truth: dict[str, Any]
+    facts: _SidecarRow
+    truth: TruthRow
 
 
 def write_web(folder: Path, truth_file: Path, settings: WorldSettings) -> list[Path]:
@@ -65,9 +111,9 @@ def write_web(folder: Path, truth_file: Path, settings: WorldSettings) -> list[P
     return tars
 
 
-def read_truth(truth_file: Path) -> dict[tuple[str, str], dict[str, Any]]:
+def read_truth(truth_file: Path) -> dict[tuple[str, str], TruthRow]:
     """Read the truth of the web set by (shard file name, key): `things` and the caption's `phrases`."""
-    rows = [json.loads(line) for line in truth_file.read_text().splitlines()]
+    rows: list[TruthRow] = [json.loads(line) for line in truth_file.read_text().splitlines()]
     return {(row["shard"], row["key"]): row for row in rows}
 
 
@@ -86,7 +132,7 @@ def _draw_samples(shard: int, settings: WorldSettings) -> Iterator[_Sample]:
         )
 
 
-def _make_facts(key: str, jpeg: bytes, scene: Scene, caption: Caption) -> dict[str, Any]:
+def _make_facts(key: str, jpeg: bytes, scene: Scene, caption: Caption) -> _SidecarRow:
     height, width = scene.image_rgb_u8.shape[:2]
     return {
         "url": f"https://tiny.world.invalid/{key}.jpg",
@@ -103,13 +149,13 @@ def _make_facts(key: str, jpeg: bytes, scene: Scene, caption: Caption) -> dict[s
     }
 
 
-def _make_truth(shard: int, key: str, scene: Scene, caption: Caption) -> dict[str, Any]:
+def _make_truth(shard: int, key: str, scene: Scene, caption: Caption) -> TruthRow:
     return {
         "shard": f"{shard:05d}.tar",
         "key": key,
         "caption": caption.text,
-        "things": [asdict(thing) for thing in scene.things],
-        "phrases": [asdict(phrase) for phrase in caption.phrases],
+        "things": [cast(TruthThing, asdict(thing)) for thing in scene.things],
+        "phrases": [cast(TruthPhrase, asdict(phrase)) for phrase in caption.phrases],
     }
 
 

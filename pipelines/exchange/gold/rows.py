@@ -158,7 +158,7 @@ def find_head(text: str) -> str:
 
     A heuristic for noun phrases that people marked: the last word before a preposition, a relative pronoun or a comma.
     """
-    from teacher.phrases.tagging.lexicon import bundled
+    from teacher.phrases.tagging.lexicon import singularize
 
     words = [
         word
@@ -169,7 +169,7 @@ def find_head(text: str) -> str:
         words = words[1:]
     before = next((words[:i] for i, word in enumerate(words) if i and word in _AFTER_HEAD), words)
     last = (before or words or [text])[-1].strip(".,;:!?\"'()[]")
-    return bundled().singular(last) if last else text
+    return singularize(last) if last else text
 
 
 def _make_phrase(caption: str, phrase: GoldPhrase) -> dict[str, JsonValue]:

@@ -77,7 +77,7 @@ class RunProgress:
     def on_dispatch(self, task: Task) -> None:
         """See Observer."""
 
-    def run_with_retries(self, outcome: Outcome) -> None:
+    def on_retry(self, outcome: Outcome) -> None:
         """See Observer."""
         assert outcome.failure is not None
         with self._lock:
@@ -125,7 +125,7 @@ class RunProgress:
                 units_here=self._units,
                 samples_here=self._samples,
                 samples_per_s={name: rate[0] if rate else None for name, rate in rates.items()},
-                left_s=self._left_s(),
+                left_s=self._estimate_left_s(),
                 busy_s=self._busy_s,
                 actors_wanted=pool.wanted,
                 actors_placed=0 if state in ENDED else pool.placed,
@@ -169,7 +169,7 @@ class RunProgress:
         since = max(now - base[0], 1e-9)
         return (self._samples - base[1]) / since, (self._units - base[2]) / since
 
-    def _left_s(self) -> float | None:
+    def _estimate_left_s(self) -> float | None:
         """Estimate the time left from the rate of units. An unread shard counts as the mean of the read ones."""
         rates = self._rates(max(WINDOWS_S.values()))
         if rates is None or rates[1] == 0:

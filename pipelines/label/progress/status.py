@@ -17,7 +17,7 @@ from engine.storage.store import Store, open_store
 from pipelines.label.prices import Bill
 from pipelines.label.progress.record import ENDED, FailureCount, State, load_latest_progress
 from pipelines.label.rejection_limit import judge
-from pipelines.label.summary import LabelSummary
+from pipelines.label.summary import LabelSummary, extend_summary
 
 SILENT_BEATS = 6
 GIVE_UP_S = 300.0
@@ -62,7 +62,7 @@ def read_status(url: str, store: Store | None = None, now: Callable[[], datetime
     """Return the summary of docs/interfaces.md with `judged` and `progress`. Raises NotFoundError."""
     store = store or open_store(url)
     record = load_latest_progress(store)
-    summary: LabelSummary = {**status_of(store)}
+    summary = extend_summary(status_of(store))
     limit = (RunSettings() if record is None else record.settings).max_rejected
     summary["judged"] = judge(summary, limit).data()
     if record is None:

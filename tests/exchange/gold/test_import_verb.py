@@ -57,7 +57,7 @@ def test_counts_are_printed_as_json_and_stand_in_the_manifest(tmp_path: Path, co
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (("coco", "FILE"), 2, "--images, which says where the images are"),
+        (("coco", "FILE"), 2, "expected either --images"),
         (("voc", "FILE", "--without-images"), 2, "expected one of coco, flickr30k, mdetr, odvg"),
         (("coco", "/nowhere.json", "--without-images"), 4, "no such file"),
         (("flickr30k", "FILE", "--without-images"), 2, "is read from a folder"),

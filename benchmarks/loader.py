@@ -24,7 +24,7 @@ from benchmarks.loader_others import bare_loop, plain_webdataset
 from pipelines.demo.recipe import HARD_NEGATIVES
 from student.batches.build import BatchMaker
 from student.batches.prefetch import batches_ahead
-from student.data.examples import load_stream
+from student.data.streams import load_stream
 from student.settings.train import LoaderSettings, PromptMix, StreamSettings, TrainSettings
 from student.training.metrics_log import read_journal
 from student.training.train import train

@@ -26,9 +26,10 @@ from schemas.digests import sha256_hex
 from schemas.errors import Conflict, GroundswellError, SampleRejected
 from student.batches.geometry import Motion, draw_motion, draw_scale, move_image
 from student.batches.targets import image_labels
-from student.data.examples import Example, Stream
+from student.data.examples import Example
 from student.data.mixture import mixture_of
 from student.data.order import slot_generator, slots_of
+from student.data.streams import Stream
 from student.prompts.build import Prompt, TokenBudget, fixed_prompt, make_prompt, mirrored
 from student.prompts.caption_packing import pack_captions
 from student.prompts.tokens import PromptTokens

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 from schemas.errors import Conflict
 from student.batches.build import Batch, BatchMaker
 from student.batches.shared_memory import Tray, Trays
-from student.data.examples import Stream, load_stream
-from student.data.mixture_source import InMemory
+from student.data.example_source import InMemory
 from student.data.order import WholeOrder, slots_of
+from student.data.streams import Stream, load_stream
 
 
 def batches_ahead(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from schemas.errors import ConfigError
-from student.data.examples import Stream
+from student.data.streams import Stream
 from student.settings.streams import MixtureSettings, StreamSettings
 from student.settings.train import TrainSettings
 

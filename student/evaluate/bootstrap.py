@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from hotcoco import COCOeval
 
-from student.evaluate.coco import NAMES, area_of, mean_of_defined
+from student.evaluate.matching import NAMES, area_of, mean_of_defined
 
 _RECALL_POINTS = np.linspace(0, 1, 101)
 _CHUNK = 2_000_000  # array elements at a time

@@ -18,8 +18,7 @@ from engine.reading.user_text import read_json
 from schemas.errors import ConfigError
 from schemas.records import Phrase
 from schemas.settings import Settings
-
-SEPARATOR = ". "
+from student.settings.prompt_text import SEPARATOR
 
 
 class ClassWords(Settings):

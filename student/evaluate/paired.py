@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from student.evaluate.bootstrap import image_draws, percentile_interval, weighted_numbers
-from student.evaluate.coco import NAMES, check_ids, matched, mean_of_defined
 from student.evaluate.gold.ids import Numbered
+from student.evaluate.matching import NAMES, check_ids, matched, mean_of_defined
 from student.evaluate.protocols import PROTOCOLS, ProtocolName
 
 WHOLE = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from student.evaluate.coco import NAMES
+from student.evaluate.matching import NAMES
 from student.evaluate.protocols import PROTOCOLS, Protocol
 
 

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from student.data.examples import Example, ExamplePhrase, Stream, boxes_of
-from student.prompts.mirror_words import SIDES
+from student.data.examples import Example, ExamplePhrase, boxes_of
+from student.data.streams import Stream
 from student.prompts.phrase_lists import Entry, hard_phrase_list, without_noun
+from student.settings.prompt_text import SEPARATOR, SIDES
 from student.settings.train import HardNegatives, StreamSettings
 
-SEPARATOR = ". "
 KINDS = ("detection", "phrase_list", "caption")
 _WORD = re.compile(r"\w+")
 

@@ -12,8 +12,10 @@ from collections.abc import Callable
 import numpy as np
 
 from schemas.probe_nouns import ends_in_probe_noun
-from student.data.examples import Example, Stream
-from student.prompts.build import SEPARATOR, Prompt, PromptSpan, TokenBudget, may_be_there
+from student.data.examples import Example
+from student.data.streams import Stream
+from student.prompts.build import Prompt, PromptSpan, TokenBudget, may_be_there
+from student.settings.prompt_text import SEPARATOR
 from student.settings.train import CaptionPacking
 
 

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from schemas.settings import Settings
-from student.prompts.mirror_words import SIDES
 from student.settings.learning import LearningSettings
+from student.settings.prompt_text import SEPARATOR, SIDES
 from student.settings.running import RunningSettings
 from student.settings.streams import (
     CaptionPacking,
@@ -143,7 +143,7 @@ class TrainSettings(LearningSettings, RunningSettings):
             raise ValueError(
                 "tuning prompt asks one detection prompt: set prompts detection: 1 in every stream"
             )
-        nouns = [] if self.tuning_prompt is None else self.tuning_prompt.split(". ")
+        nouns = [] if self.tuning_prompt is None else self.tuning_prompt.split(SEPARATOR)
         if len(set(nouns)) < len(nouns) or not all(re.search(r"\w", noun) for noun in nouns):
             raise ValueError(f"tuning_prompt {self.tuning_prompt!r}: expected different nouns parted by '. '")
         if self.augment.flip and SIDES.search(self.tuning_prompt or ""):

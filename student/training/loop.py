@@ -16,7 +16,7 @@ from typing import Any
 
 from student.batches.build import Batch, BatchMaker
 from student.batches.prefetch import batches_ahead
-from student.data.examples import Stream
+from student.data.streams import Stream
 from student.settings.train import TrainSettings
 from student.training.checkpoints import drop_old, latest_checkpoint, read_record
 from student.training.distributed import Place

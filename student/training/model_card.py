@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import ConfigError, Conflict
-from student.data.examples import Stream
+from student.data.streams import Stream
 from student.settings.train import TrainSettings
 
 _RECALLS = {"recall_at": "R", "recall_at_merged": "merged R"}  # of phrases, by the number of guesses

@@ -21,7 +21,7 @@ import torch
 
 from engine.executors.ray_cluster import cluster
 from schemas.errors import EnvironmentProblem, GroundswellError
-from student.data.examples import load_streams
+from student.data.streams import load_streams
 from student.settings.train import TrainSettings
 from student.training.checkpoints import RECORD
 from student.training.distributed import Place

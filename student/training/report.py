@@ -10,8 +10,8 @@ from typing import Any
 
 from schemas.digests import digest_of
 from schemas.errors import Conflict
-from student.data.examples import Stream, data_digest
 from student.data.mixture import mixture_of
+from student.data.streams import Stream, data_digest
 from student.models.start import WEIGHTS, start_files
 from student.settings.running import RunningSettings
 from student.settings.train import TrainSettings

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from schemas.errors import ConfigError
-from student.data.examples import Stream, load_streams
 from student.data.overlap import check_overlap
+from student.data.streams import Stream, load_streams
 from student.data.trained_images import write_trained
-from student.prompts.build import SEPARATOR
+from student.settings.prompt_text import SEPARATOR
 from student.settings.train import TrainSettings
 from student.training.distributed import Place
 from student.training.loop import MODEL, Asked, Progress, TrainingLoop

@@ -13,7 +13,7 @@ from pipelines.cli.gold import names_in
 from pipelines.exchange.gold.images import images_at
 from pipelines.exchange.importers.odvg import read_label_map
 from schemas.errors import ConfigError, GroundswellError
-from student.data.examples import load_stream
+from student.data.streams import load_stream
 from student.settings.train import PromptMix, StreamSettings
 
 THIRD = "third_party/"

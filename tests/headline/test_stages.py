@@ -15,7 +15,7 @@ from benchmarks.headline.tasks import Task
 from engine.views import open_view, write_view
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.world.lexicon import TAIL_NOUNS
-from student.data.examples import load_stream
+from student.data.streams import load_stream
 from student.prompts.build import TokenBudget, caption_prompt, detection_prompt
 from student.settings.train import PromptMix, StreamSettings
 

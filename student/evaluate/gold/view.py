@@ -15,8 +15,8 @@ from typing import Any
 
 from engine.views import open_view
 from schemas.errors import ConfigError
-from student.evaluate.class_prompts import SEPARATOR
 from student.evaluate.gold.ids import id_of_text, id_text
+from student.settings.prompt_text import SEPARATOR
 
 
 def coco_of_gold(url: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from schemas.errors import ConfigError, GroundswellError, NotFound
-from student.data.examples import load_streams
+from student.data.streams import load_streams
 from student.models.start import load_start
 from student.settings.train import PromptMix, TrainSettings
 from student.training.train import _check_prompt

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.student.test_train import maker
 
 from pipelines.cli.models import train_text
 from pipelines.demo.world.build import World
 from schemas.errors import ConfigError, Conflict
-from student.data.examples import load_stream
+from student.data.streams import load_stream
 from student.settings.train import MixtureSettings, TrainSettings
 from student.training.distributed import Place
 from student.training.log_images import pictures
 from student.training.model_card import Told
 from student.training.state import TrainingState
 from student.training.train import train
-from tests.student.test_train import maker
 
 
 @pytest.fixture

@@ -19,9 +19,10 @@ from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.run import import_gold
 from schemas.errors import ConfigError
 from student.batches.build import BatchMaker
-from student.data.examples import Stream, load_stream, load_streams
-from student.prompts.build import SEPARATOR, Prompt, TokenBudget, fixed_prompt, make_prompt
+from student.data.streams import Stream, load_stream, load_streams
+from student.prompts.build import Prompt, TokenBudget, fixed_prompt, make_prompt
 from student.prompts.caption_packing import pack_captions
+from student.settings.prompt_text import SEPARATOR
 from student.settings.train import CaptionPacking, HardNegatives, PromptMix, StreamSettings, TrainSettings
 from student.training.train import train
 from teacher.models.glip import GlipProcessor

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from schemas.errors import ConfigError
 from student.batches.build import BatchMaker
-from student.data.examples import load_stream
 from student.data.mixture import Mixture, resolved_shares, sample_limit, slots_given, stream_of_slot
+from student.data.streams import load_stream
 from student.settings.train import MixtureSettings, StreamSettings, TrainSettings
 from teacher.models.glip import GlipProcessor
 

@@ -21,7 +21,7 @@ from schemas.errors import EmptyPhrase, NotFound
 from student.batches.build import Batch, BatchMaker
 from student.batches.prefetch import batches_ahead
 from student.batches.shared_memory import MOST_BYTES, Tray, Trays
-from student.data.examples import load_stream
+from student.data.streams import load_stream
 from student.prompts.build import PromptSpan
 from student.prompts.tokens import PromptTokens
 from student.settings.train import AugmentSettings, LoaderSettings, PromptMix, StreamSettings, TrainSettings

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from schemas.errors import ConfigError, NotFound
-from student.evaluate.coco import NAMES
 from student.evaluate.gold.images import evaluation_images
 from student.evaluate.gold.load import category_groups, gold_phrases
+from student.evaluate.matching import NAMES
 from student.evaluate.run import evaluate
 
 

@@ -15,7 +15,8 @@ from pycocotools.cocoeval import COCOeval
 from schemas.boxes import iou
 from schemas.errors import ConfigError
 from student.evaluate.bootstrap import weighted_numbers
-from student.evaluate.coco import NAMES, coco_numbers, matched, mean_of_defined
+from student.evaluate.coco import coco_numbers
+from student.evaluate.matching import NAMES, matched, mean_of_defined
 from student.evaluate.paired import paired_differences
 from student.evaluate.protocols import PROTOCOLS, counted
 from student.evaluate.report import Evaluation

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from tests.student.test_train import Killed, kill_at
 
 from engine.reading.range_reader import RangeReader
 from engine.views import open_view, write_view
 from pipelines.demo.world.build import World
 from schemas.errors import ConfigError, Conflict, NotFound
-from student.data.examples import load_stream
+from student.data.streams import load_stream
 from student.settings.train import TrainSettings
 from student.training.checkpoints import RECORD, latest_checkpoint
 from student.training.train import train
-from tests.student.test_train import Killed, kill_at
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"run_digest": "x", "model_files": 3}'])

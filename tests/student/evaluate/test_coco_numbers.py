@@ -11,7 +11,8 @@ from pycocotools.cocoeval import COCOeval
 
 from schemas.errors import ConfigError
 from student.evaluate.bootstrap import weighted_numbers
-from student.evaluate.coco import NAMES, coco_numbers, matched, mean_of_defined
+from student.evaluate.coco import coco_numbers
+from student.evaluate.matching import NAMES, matched, mean_of_defined
 
 
 def random_world(seed: int, images: int = 12, categories: int = 4) -> tuple[dict, list[dict]]:

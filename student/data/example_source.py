@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from engine.views import View
-from student.data.mixture_blocks import Blocks
-from student.data.rows import Example
+from student.data.content_blocks import Blocks
+from student.data.examples import Example
 
 _COLUMNS = ("unit", "key", "pixels", "image_sha256", "caption", "phrases", "regions")
 MakeExample = Callable[[dict[str, Any]], Example]

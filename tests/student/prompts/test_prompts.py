@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from pipelines.demo.recipe import HARD_NEGATIVES
 from pipelines.demo.world.lexicon import COLOURS
-from student.data.examples import Example, ExamplePhrase, Stream
-from student.data.mixture_source import InMemory
+from student.data.example_source import InMemory
+from student.data.examples import Example, ExamplePhrase
 from student.data.order import WholeOrder
+from student.data.streams import Stream
 from student.prompts.build import (
     Prompt,
     PromptSpan,

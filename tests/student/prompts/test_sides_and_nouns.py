@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from student.data.vocabulary import Vocabulary
 from student.prompts.build import Prompt, PromptSpan, mirrored
-from student.prompts.vocabulary import Vocabulary
 
 
 @pytest.mark.parametrize(

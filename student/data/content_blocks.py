@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from schemas.digests import digest_of_many
-from student.data.rows import row_digest
+from student.data.examples import row_digest
 
 BLOCK_ROWS = 1024
 _LEARNED = ("image_sha256", "caption", "phrases", "regions")

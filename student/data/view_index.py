@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from engine.views import View
 from schemas.digests import digest_of, short
-from student.data.mixture_blocks import Blocks, block_keys, ordered_blocks, row_keys
-from student.data.mixture_counts import Tally, rarest_shown, repeat_numbers
+from student.data.content_blocks import Blocks, block_keys, ordered_blocks, row_keys
+from student.data.view_counts import Tally, rarest_shown, repeat_numbers
 
 _FORMAT = 3  # of the cached file; another one is made anew
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from schemas.probe_nouns import is_probe_noun
-from student.data.examples import Example, ExamplePhrase, Stream, example_of, without_probe_nouns
-from student.data.mixture_source import InMemory
+from student.data.example_source import InMemory
+from student.data.examples import Example, ExamplePhrase, example_of
 from student.data.order import WholeOrder
+from student.data.streams import Stream, without_probe_nouns
 from student.prompts.build import TokenBudget, absent_roots, caption_prompt
 from student.prompts.caption_packing import pack_captions
 from student.prompts.phrase_lists import hard_phrase_list

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import engine.views
-import student.data.mixture_blocks as mixture_blocks
 from engine.views import open_view, write_view
 from pipelines.demo.world.build import World
-from student.data.examples import Stream, load_stream
-from student.data.mixture_blocks import block_keys, content_key
-from student.data.mixture_source import FromBlocks
+from student.data import content_blocks
+from student.data.content_blocks import block_keys, content_key
+from student.data.example_source import FromBlocks
 from student.data.order import WindowOrder
+from student.data.streams import Stream, load_stream
 from student.settings.train import PromptMix, StreamSettings
 
 MIX = PromptMix(detection=1, phrase_list=0, caption=0)
@@ -55,7 +55,7 @@ def order_of(stream: Stream, places: range = range(200)) -> list[str]:
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts and blocks of a few rows, so that sixty rows are a large view."""
     monkeypatch.setattr(engine.views, "ROWS_PER_PART", 8)
-    monkeypatch.setattr(mixture_blocks, "BLOCK_ROWS", 5)
+    monkeypatch.setattr(content_blocks, "BLOCK_ROWS", 5)
 
 
 HERE = [("a", 13), ("b", 20), ("c", 27)]
@@ -135,7 +135,7 @@ def test_the_pass_over_a_large_view_is_kept_and_made_once(
 ) -> None:
     settings = written(tmp_path / "view", rows_of(tiny_world, HERE), shuffle_window=16)
     first = load_stream(settings, tmp_path / "cache")
-    monkeypatch.setattr("student.data.mixture_index.make_index", None)
+    monkeypatch.setattr("student.data.view_index.make_index", None)
     again = load_stream(settings, tmp_path / "cache")
 
     assert order_of(first) == order_of(again) and first.root_counts == again.root_counts

@@ -16,7 +16,7 @@ from pipelines.demo.world.build import World
 from schemas.errors import ConfigError, Conflict, EnvironmentProblem
 from student.batches.build import BatchMaker
 from student.batches.prefetch import batches_ahead
-from student.data.examples import load_stream
+from student.data.streams import load_stream
 from student.settings.train import HardNegatives, PromptMix, StreamSettings, TrainSettings
 from student.training.checkpoints import RECORD, latest_checkpoint
 from student.training.metrics_log import read_journal

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from student.data.mixture import stream_of_slot
-from student.data.mixture_counts import repeat_numbers
 from student.data.order import WholeOrder, generator, slot_generator
+from student.data.view_counts import repeat_numbers
 
 SHARES = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(
     lambda parts: [p / sum(parts) for p in parts]

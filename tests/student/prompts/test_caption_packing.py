@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from student.batches.build import BatchMaker
-from student.data.examples import Example, ExamplePhrase, Stream, load_stream
-from student.data.mixture_source import InMemory
+from student.data.example_source import InMemory
+from student.data.examples import Example, ExamplePhrase
 from student.data.order import WholeOrder
+from student.data.streams import Stream, load_stream
 from student.prompts.build import Prompt, PromptSpan, TokenBudget, caption_prompt, negatives_number
 from student.prompts.caption_packing import pack_captions, packed_number
 from student.settings.train import CaptionPacking, PromptMix, StreamSettings, TrainSettings

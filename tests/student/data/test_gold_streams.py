@@ -14,7 +14,7 @@ from pipelines.exchange.gold.images import images_at
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.run import import_gold
 from schemas.errors import ConfigError
-from student.data.examples import Stream, load_stream, load_streams
+from student.data.streams import Stream, load_stream, load_streams
 from student.prompts.build import Prompt, TokenBudget, detection_prompt
 from student.settings.train import CaptionPacking, PromptMix, StreamSettings, TrainSettings
 

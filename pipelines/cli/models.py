@@ -60,12 +60,14 @@ def train(
     settings = load_settings(config, TrainSettings, overrides)
     check_folder("out", settings.out, Kind.TRAINING, reads=(str(config),))
 
-    from student.training.model_card import Told
+    from student.training.model_card import CardReports
     from student.training.train import train as run_train
 
     with stop_training_when_asked() as stop:
-        told = Told([read_json(path, "--audit") for path in audit or ()], _by_stem(evaluation or ()))
-        report = run_train(settings, progress=Progress(), stop=stop, told=told)
+        card_reports = CardReports(
+            [read_json(path, "--audit") for path in audit or ()], _by_stem(evaluation or ())
+        )
+        report = run_train(settings, progress=Progress(), stop=stop, card_reports=card_reports)
     give(as_json, report, train_text(report))
 
 
@@ -128,7 +130,7 @@ def evaluate(
         reads = (model, gold, images, key_map, words, names)
         check_file("--results-to", str(results_to), overwrite=overwrite, reads=reads)
 
-    from student.evaluate.class_prompts import Asking, read_words
+    from student.evaluate.class_prompts import PromptOptions, read_words
     from student.evaluate.run import evaluate as run_evaluate
 
     report = run_evaluate(
@@ -139,7 +141,9 @@ def evaluate(
         group_by=group_by,
         results_to=results_to,
         names=names,
-        asking=Asking(read_words(words) if words else {}, chunk, per_chunk, max_detections, pad),
+        prompt_options=PromptOptions(
+            read_words(words) if words else {}, chunk, per_chunk, max_detections, pad
+        ),
         merged=merged,
         protocol="fixed_ap" if fixed_ap else "lvis" if lvis else "coco",
         progress=Progress(),

@@ -14,7 +14,7 @@ DRAWS = 200
 def evaluate_models(places: Places, progress: Callable[[str, int, int], None]) -> dict[str, Any]:
     """`{"models": {name: evaluation}, "gains": {group: {name: difference of student and control}}}`."""
     from student.evaluate.gold.load import category_groups, read_gold
-    from student.evaluate.paired import paired_differences
+    from student.evaluate.paired import compare_results
     from student.evaluate.run import evaluate
 
     coco = places.world.test_coco
@@ -32,7 +32,7 @@ def evaluate_models(places: Places, progress: Callable[[str, int, int], None]) -
         results[name] = json.loads(places.results(name).read_text())
     gold = read_gold(coco)
     groups = category_groups(gold, "supercategory")
-    gains = paired_differences(
+    gains = compare_results(
         gold, results["student"], results["control"], groups=groups, names=("AP", "AP50"), draws=DRAWS
     )
     return {"models": found, "gains": gains}

@@ -33,7 +33,7 @@ from pipelines.reporting.data import (
 from pipelines.reporting.page import write_report
 from pipelines.reporting.verdict import JUDGED, sentence
 from pipelines.steps.cache import Journal
-from student.training.metrics_log import read_journal
+from student.training.metrics_log import read_metrics
 
 EXAMPLES = 8
 STEP_NAMES = {
@@ -224,7 +224,7 @@ def curve(places: Places, name: str) -> TrainingCurve:
     loss: list[float] = []
     for run in ("base", "teacher") if name == "teacher" else (name,):
         done = steps[-1] if steps else 0
-        records = read_journal(places.run(run))
+        records = read_metrics(places.run(run))
         steps += [done + record["step"] for record in records]
         loss += [record["loss"] for record in records]
     return TrainingCurve.model_validate({"model": name, "steps": tuple(steps), "loss": tuple(loss)})

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from schemas.errors import GroundswellError
-from student.training.metrics_log import read_journal
+from student.training.metrics_log import read_metrics
 
 LAST_LINES = 12
 POLL_S = 0.5
@@ -61,7 +61,7 @@ def _start(config: Path, out: Path) -> subprocess.Popen[bytes]:
 
 
 def _steps_done(out: Path) -> int:
-    records = read_journal(out)
+    records = read_metrics(out)
     return int(records[-1]["step"]) if records else 0
 
 

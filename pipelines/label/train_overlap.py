@@ -24,11 +24,11 @@ def seen_in_training(store: Store, teacher: TeacherSettings) -> dict[str, Any]:
 
     Warns when there are any. Where a snapshot has more than a thousand units, a thousand of them are looked at.
     """
-    from student.data.trained_images import FILE, prefixes, read_trained
+    from student.data.trained_images import FILE, digest_prefixes, read_trained_images
 
     if not isinstance(teacher, GlipSettings) or not (Path(teacher.model) / FILE).exists():
         return {}
-    known, images, rows = read_trained(Path(teacher.model)), 0, 0
+    known, images, rows = read_trained_images(Path(teacher.model)), 0, 0
     try:
         snapshot = latest_snapshot(store)
     except NotFound:
@@ -36,7 +36,7 @@ def seen_in_training(store: Store, teacher: TeacherSettings) -> dict[str, Any]:
     every = -(-snapshot.totals.units // _MOST_UNITS) or 1
     for number, entry in enumerate(snapshot_entries(store, snapshot)):
         if number % every == 0:
-            labelled = prefixes(read_evidence(store, entry).column("image_sha256").to_pylist())
+            labelled = digest_prefixes(read_evidence(store, entry).column("image_sha256").to_pylist())
             images += int(np.isin(labelled, known).sum())
             rows += len(labelled)
     if images:

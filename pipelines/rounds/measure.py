@@ -68,18 +68,18 @@ def _paired(
     config: RoundsConfig, places: RoundPlaces, suite: Suite, left_out: Sequence[Any]
 ) -> dict[str, float | None] | None:
     """left_out: images of the gold that no model was asked, which count for none of the numbers"""
-    from student.evaluate.gold.load import category_groups, of_images, read_gold
-    from student.evaluate.paired import paired_differences
+    from student.evaluate.gold.load import category_groups, read_gold, select_images
+    from student.evaluate.paired import compare_results
 
     target = config.target
     gold = read_gold(Path(suite.gold))
-    gold = of_images(gold, {image["id"] for image in gold["images"]} - set(left_out))
+    gold = select_images(gold, {image["id"] for image in gold["images"]} - set(left_out))
     ours, theirs = (
         json.loads(places.results(suite.name, name).read_text(encoding="utf-8"))
         for name in ("student", "control")
     )
     groups = category_groups(gold, suite.group_by)
-    differences = paired_differences(
+    differences = compare_results(
         gold, ours, theirs, groups=groups, names=(target.name,), protocol=suite.protocol, draws=config.draws
     )
     found = differences.get(target.group, {}).get(target.name)

@@ -180,14 +180,14 @@ class Round:
 
         No step, but written each time: what a card tells is made by steps before and after the one that trains.
         """
-        from student.training.model_card import Told, write_card
+        from student.training.model_card import CardReports, write_card
 
         findings, suites = self.results.get("audit"), self.results.get("evaluate", {}).get("suites", {})
         decided = findings is not None and findings["precision"]["value"] is not None
         own = {} if self.config.average else {suite: found["student"] for suite, found in suites.items()}
         report = self.results["train"]["student"]
-        told = Told([findings] if decided else [], own)
-        write_card(self.places.model("student"), self.training("student"), report, told)
+        card_reports = CardReports([findings] if decided else [], own)
+        write_card(self.places.model("student"), self.training("student"), report, card_reports)
 
     def training(self, name: Any) -> TrainSettings:
         """The training of the round's `student` or `control`."""

@@ -1,7 +1,7 @@
-"""Where a stream's examples come from: all of them in memory, or blocks of a large view that are read when needed.
+"""Sources of a stream's examples: all of them in memory, or blocks of a large view that are read on demand.
 
-Rows are numbered by content (`mixture_blocks`). Its promise: memory is bounded by `keep` blocks, whatever the view's
-size, and a block is read once however many threads ask for it.
+Rows are numbered by content (`content_blocks`). Promise: memory is bounded by `keep` blocks, whatever the size of the
+view. A block is read once, however many threads need it.
 """
 
 from __future__ import annotations
@@ -10,70 +10,71 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from engine.views import View
+from schemas.rows import ViewRow, rows_of
 from student.data.content_blocks import Blocks
-from student.data.examples import Example
+from student.data.examples import TrainingExample
 
 _COLUMNS = ("unit", "key", "pixels", "image_sha256", "caption", "phrases", "regions")
-MakeExample = Callable[[dict[str, Any]], Example]
+MakeExample = Callable[[ViewRow], TrainingExample]
 
 
-class Source(Protocol):
+class ExampleSource(Protocol):
     """Examples by row number."""
 
-    def __getitem__(self, row: int) -> Example:
-        """The example of a row."""
+    def __getitem__(self, row: int) -> TrainingExample:
+        """Return the example of a row."""
 
     def __len__(self) -> int:
-        """Rows in all, unused ones too."""
+        """Return the number of rows, unused ones included."""
 
     def peers(self, row: int) -> range:
-        """Rows that are cheap to read once this row was: whose captions are packed around its own."""
+        """Return the rows that are cheap to read after this one. Their captions are packed with its caption."""
 
 
-class InMemory:
-    """A small stream."""
+class MemorySource:
+    """The examples of a small stream."""
 
-    def __init__(self, examples: Sequence[Example]) -> None:
+    def __init__(self, examples: Sequence[TrainingExample]) -> None:
         self._examples = tuple(examples)
 
-    def __getitem__(self, row: int) -> Example:
+    def __getitem__(self, row: int) -> TrainingExample:
         return self._examples[row]
 
     def __len__(self) -> int:
         return len(self._examples)
 
     def peers(self, row: int) -> range:
-        """All rows."""
+        """Return all rows."""
         return range(len(self._examples))
 
 
-class FromBlocks:
-    """A large stream: its blocks as compact tables, the least recently used ones given up."""
+class BlockSource:
+    """The examples of a large stream: a cache of blocks as compact tables, least recently used ones evicted first."""
 
     def __init__(self, view: View, blocks: Blocks, keep: int, make: MakeExample) -> None:
         self._view, self._blocks, self._keep, self._make = view, blocks, keep, make
         self._first_row = blocks.first_row
         rows = [part.rows for part in view.manifest.parts]
         self._first_of_part = np.concatenate([[0], np.cumsum(rows)])
-        self._held: OrderedDict[int, Future[pa.Table]] = OrderedDict()
+        self._cache: OrderedDict[int, Future[pa.Table]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __getitem__(self, row: int) -> Example:
+    def __getitem__(self, row: int) -> TrainingExample:
         block = self._block_of(row)
-        place = row - int(self._first_row[block])
-        return self._make(self._table(block).slice(place, 1).to_pylist()[0])
+        position = row - int(self._first_row[block])
+        return self._make(rows_of(self._table(block).slice(position, 1), ViewRow)[0])
 
     def __len__(self) -> int:
         return int(self._first_row[-1])
 
     def peers(self, row: int) -> range:
-        """The rows of its block."""
+        """Return the rows of its block."""
         block = self._block_of(row)
         return range(int(self._first_row[block]), int(self._first_row[block + 1]))
 
@@ -82,25 +83,25 @@ class FromBlocks:
 
     def _table(self, block: int) -> pa.Table:
         with self._lock:
-            held = self._held.get(block)
-            if mine := held is None:
-                held = self._held[block] = Future()
-            self._held.move_to_end(block)
-            while len(self._held) > self._keep:
-                self._held.popitem(last=False)
-        assert held is not None
-        if mine:
-            self._fill(block, held)
-        return held.result()
+            entry = self._cache.get(block)
+            if is_missing := entry is None:
+                entry = self._cache[block] = Future()
+            self._cache.move_to_end(block)
+            while len(self._cache) > self._keep:
+                self._cache.popitem(last=False)
+        assert entry is not None
+        if is_missing:
+            self._fill(block, entry)
+        return entry.result()
 
-    def _fill(self, block: int, held: Future[pa.Table]) -> None:
-        """Read the block; one that cannot be read is forgotten, so that it is tried again."""
+    def _fill(self, block: int, entry: Future[pa.Table]) -> None:
+        """Read the block. Forget a block that cannot be read, so that the next caller tries again."""
         try:
-            held.set_result(self._read(block))
+            entry.set_result(self._read(block))
         except BaseException as error:
             with self._lock:
-                self._held.pop(block, None)
-            held.set_exception(error)
+                self._cache.pop(block, None)
+            entry.set_exception(error)
 
     def _read(self, block: int) -> pa.Table:
         first = int(self._blocks.file_row[block])
@@ -109,8 +110,8 @@ class FromBlocks:
         pieces = []
         while first < end:
             start, stop = (int(edge) for edge in self._first_of_part[part : part + 2])
-            taken = np.arange(first - start, min(end, stop) - start)
+            rows = np.arange(first - start, min(end, stop) - start)
             # `take` copies: a slice would keep the whole part in memory
-            pieces.append(self._view.table(part).select(list(_COLUMNS)).take(taken))
+            pieces.append(self._view.table(part).select(list(_COLUMNS)).take(rows))
             first, part = stop, part + 1
         return pa.concat_tables(pieces).combine_chunks()

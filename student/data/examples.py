@@ -1,49 +1,60 @@
-"""From a row of a view or gold to an example: the form that training reads."""
+"""Make a training example from a row of a view or gold."""
 
 # G distinct boxes of an image
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.digests import digest_of
+from schemas.records import PhraseFate
+from schemas.rows import PixelsRow, ViewRegionRow, ViewRow
 from student.settings.prompt_text import SEPARATOR
 
 
 @dataclass(frozen=True)
 class ExamplePhrase:
-    """A span of the caption, its head noun and the indices of its boxes; `ignored` ones teach nothing."""
+    """A span of the caption, its head noun and the indices of its boxes. Boxes in `ignored` teach nothing."""
 
     begin: int
     end: int
     text: str
     root: str
-    fate: str
+    fate: PhraseFate
     boxes: tuple[int, ...]
     ignored: tuple[int, ...] = ()
 
 
-def boxes_of(phrases: Sequence[ExamplePhrase]) -> tuple[tuple[int, ...], tuple[int, ...], bool]:
-    """Of all the phrases: boxes, ignored boxes that are not among them, and whether some phrase has no kept box."""
+class PhraseBoxes(NamedTuple):
+    """Box indices of one or more phrases. An ignored box is not in `boxes`."""
+
+    boxes: tuple[int, ...]
+    ignored: tuple[int, ...]
+    is_unresolved: bool
+    """Whether the boxes of some phrase are unknown."""
+
+
+def merge_boxes(phrases: Sequence[ExamplePhrase]) -> PhraseBoxes:
+    """Return the boxes of all the phrases together."""
     if len(phrases) == 1:  # the common case
         boxes, ignored = set(phrases[0].boxes), set(phrases[0].ignored)
     else:
         boxes = {box for phrase in phrases for box in phrase.boxes}
         ignored = {box for phrase in phrases for box in phrase.ignored}
-    unresolved = "unresolved" in [phrase.fate for phrase in phrases]
-    return tuple(sorted(boxes)), tuple(sorted(ignored - boxes)), unresolved
+    is_unresolved = "unresolved" in [phrase.fate for phrase in phrases]
+    return PhraseBoxes(tuple(sorted(boxes)), tuple(sorted(ignored - boxes)), is_unresolved)
 
 
 @dataclass(frozen=True)
-class Example:
+class TrainingExample:
     """One image with its caption. Equal boxes of several phrases are one box."""
 
     name: str
-    pixels: Mapping[str, Any]
+    pixels: PixelsRow
     image_sha256: str
     caption: str
     phrases: tuple[ExamplePhrase, ...]
@@ -51,9 +62,9 @@ class Example:
     box_weight_G: NDArray[np.float32]
     token_weight_G: NDArray[np.float32]
     maybe_there: tuple[str, ...] = ()
-    """Nouns beside the caption's that the teacher found, or left open, in the image."""
+    """Nouns outside the caption that the teacher found, or left open, in the image."""
     listed_absent: tuple[ExamplePhrase, ...] = ()
-    """Phrases of the caption that `without_listed_absence` took away."""
+    """Phrases of the caption that `remove_listed_absence` removed."""
 
     @property
     def roots(self) -> list[str]:
@@ -63,21 +74,17 @@ class Example:
     @property
     def phrases_by_root(self) -> dict[str, list[ExamplePhrase]]:
         """The phrases of each head noun, in order."""
-        found: dict[str, list[ExamplePhrase]] = {}
+        by_root: dict[str, list[ExamplePhrase]] = {}
         for phrase in self.phrases:
-            found.setdefault(phrase.root, []).append(phrase)
-        return found
-
-    @property
-    def shown_roots(self) -> list[str]:
-        """Those that have a box: a noun that is said to be absent makes no image rare."""
-        return list(dict.fromkeys(phrase.root for phrase in self.phrases if phrase.boxes))
+            by_root.setdefault(phrase.root, []).append(phrase)
+        return by_root
 
 
-def without_listed_absence(example: Example) -> Example:
-    """A detection row of exhaustive gold lists every category: which absent ones are asked for is drawn for each step.
+def remove_listed_absence(example: TrainingExample) -> TrainingExample:
+    """Move the absent phrases of a detection row to `listed_absent`; return any other row unchanged.
 
-    (All of them, shuffled and cut at the token limit, could crowd out what is there.)
+    A detection row of exhaustive gold lists every category. Training draws anew in each step which absent ones are in
+    the prompt. If all of them were shuffled and cut at the token limit, they could crowd out the present ones.
     """
     if example.caption != SEPARATOR.join(phrase.text for phrase in example.phrases):
         return example
@@ -88,8 +95,11 @@ def without_listed_absence(example: Example) -> Example:
     )
 
 
-def example_of(row: dict[str, Any], stream_weight: float = 1.0) -> Example:
-    """One row of a view or gold, as an example. Decoys have no place in a caption: those found are `maybe_there`."""
+def make_example(row: ViewRow, stream_weight: float = 1.0) -> TrainingExample:
+    """Return a row of a view or gold as an example.
+
+    Decoys have no place in a caption. Those that the teacher found, or left open, are in `maybe_there`.
+    """
     boxes: dict[tuple[float, ...], int] = {}
     weights: list[tuple[float, float]] = []
     owned: dict[int, list[int]] = {}
@@ -103,7 +113,8 @@ def example_of(row: dict[str, Any], stream_weight: float = 1.0) -> Example:
             ignored.setdefault(region["phrase"], []).append(number)
             continue
         owned.setdefault(region["phrase"], []).append(number)
-        weights[number] = tuple(map(max, weights[number], _weights(region, stream_weight)))  # type: ignore[assignment]
+        (box_weight, token_weight), own = weights[number], _weights(region, stream_weight)
+        weights[number] = max(box_weight, own[0]), max(token_weight, own[1])
     phrases = tuple(
         ExamplePhrase(
             p["begin"],
@@ -115,9 +126,9 @@ def example_of(row: dict[str, Any], stream_weight: float = 1.0) -> Example:
             tuple(ignored.get(i, ())),
         )
         for i, p in enumerate(row["phrases"])
-        if p["kind"] != "decoy"
+        if p["kind"] != "decoy" and p["begin"] is not None and p["end"] is not None
     )
-    return Example(
+    return TrainingExample(
         name=f"{row['unit']}/{row['key']}",
         pixels=row["pixels"],
         image_sha256=row["image_sha256"],
@@ -132,12 +143,15 @@ def example_of(row: dict[str, Any], stream_weight: float = 1.0) -> Example:
     )
 
 
-def _weights(region: dict[str, Any], stream_weight: float) -> tuple[float, float]:
-    """(box and centerness, tokens): a `class_only` region says what is there but not exactly where."""
+def _weights(region: ViewRegionRow, stream_weight: float) -> tuple[float, float]:
+    """Return (weight of box and centerness, weight of tokens).
+
+    A `class_only` region says what is in the image, but not exactly where.
+    """
     weight = region["weight"] * stream_weight
     return (0.0 if region["fate"] == "class_only" else weight, weight)
 
 
-def row_digest(row: Mapping[str, Any]) -> str:
-    """Over what is learned from a row, not over where its pixels lie."""
+def row_digest(row: Mapping[str, object]) -> str:
+    """Return the digest of what training learns from a row. The location of the pixels is not part of it."""
     return digest_of({name: row[name] for name in ("image_sha256", "caption", "phrases", "regions")})

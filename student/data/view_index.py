@@ -1,7 +1,7 @@
-"""The index of a view: what training must know of all rows before the first step, at some bytes a row.
+"""The index of a view: what training must know of all rows before the first step, at a few bytes per row.
 
-One pass over the parts, one part in memory at a time. For a large view the result is kept in a cache folder under the
-view's digest (never in the view): the next start, or another worker of this machine, reads that.
+It is built in one pass over the parts, one part in memory at a time. The index of a large view is cached in a folder
+under the view's digest, never in the view. The next start, or another worker of this machine, loads it from there.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from engine.views import View
 from schemas.digests import digest_of, short
-from student.data.content_blocks import Blocks, block_keys, ordered_blocks, row_keys
-from student.data.view_counts import Tally, rarest_shown, repeat_numbers
+from student.data.content_blocks import Blocks, block_keys, row_keys, sort_blocks
+from student.data.view_counts import ViewCounts, draw_repeats, rarest_noun_counts
 
-_FORMAT = 3  # of the cached file; another one is made anew
+_FORMAT = 3  # of the cached file; a file of another format is built anew
 
 
 @dataclass(frozen=True)
-class Index:
+class ViewIndex:
     """Blocks in the order of content, the repeats of each row in that order (0: not used), and the counts."""
 
     blocks: Blocks
@@ -40,53 +40,62 @@ class Index:
 
     @property
     def images(self) -> int:
-        """Rows that are used."""
+        """The number of rows that are used."""
         return int(np.count_nonzero(self.repeats))
 
 
-def make_index(view: View, every_row: bool, repeat_threshold: float, by_row: bool) -> Index:
-    """The index of a view.
+def build_index(view: View, every_row: bool, repeat_threshold: float, by_row: bool) -> ViewIndex:
+    """Build the index of a view.
 
-    every_row: rows without a region are used, too
-    by_row:    order by single rows, as views that stay in memory are
+    every_row: whether rows without a region are used too
+    by_row:    whether to order by single rows, as for views that stay in memory
     """
-    tally = Tally(every_row)
+    counts = ViewCounts(every_row)
 
-    def counted() -> Iterator[pa.Table]:
+    def count_tables() -> Iterator[pa.Table]:
         for table in view.tables():
-            tally.add(table)
+            counts.add(table)
             yield table
 
-    keys = (key for table in counted() for key in row_keys(table)) if by_row else block_keys(counted())
-    blocks = ordered_blocks(keys)
-    usable = blocks.ordered(np.concatenate(tally.usable))
+    if by_row:
+        blocks = sort_blocks(key for table in count_tables() for key in row_keys(table))
+    else:
+        blocks = sort_blocks(block_keys(count_tables()))
+    usable = blocks.reorder(np.concatenate(counts.usable))
     repeats = usable.astype(np.uint8)
     if repeat_threshold:
         images = int(usable.sum())
-        rarest = blocks.ordered(rarest_shown(view.tables(), tally.shown, images))
-        repeats = repeats * repeat_numbers(rarest, images, repeat_threshold, blocks.digest)
-    counts = (tally.root_counts(), tally.licenses, tally.boxes, tally.ignored_boxes, tally.has_decoys)
-    return Index(blocks, repeats, *counts)
+        rarest = blocks.reorder(rarest_noun_counts(view.tables(), counts.positive, images))
+        repeats = repeats * draw_repeats(rarest, images, repeat_threshold, blocks.digest)
+    return ViewIndex(
+        blocks,
+        repeats,
+        counts.root_counts(),
+        counts.licenses,
+        counts.boxes,
+        counts.ignored_boxes,
+        counts.has_decoys,
+    )
 
 
-def kept_index(view: View, every_row: bool, repeat_threshold: float, folder: Path) -> Index:
-    """The block index of a large view, from the cache folder or made and put there."""
+def load_or_build_index(view: View, every_row: bool, repeat_threshold: float, folder: Path) -> ViewIndex:
+    """Return the block index of a large view from the cache folder. Build it and cache it if it is not there."""
     key = digest_of([_FORMAT, view.manifest.digest, every_row, repeat_threshold])
     path = folder / f"{short(key, 32)}.npz"
     if path.exists():
         return _read(path)
-    index = make_index(view, every_row, repeat_threshold, by_row=False)
+    index = build_index(view, every_row, repeat_threshold, by_row=False)
     _write(path, index)
     return index
 
 
 def cache_folder() -> Path:
-    """Where the user's caches lie."""
+    """Return the user's cache folder for indexes."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(base) / "groundswell" / "streams"
 
 
-def _write(path: Path, index: Index) -> None:
+def _write(path: Path, index: ViewIndex) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = {
         "digest": index.blocks.digest,
@@ -107,13 +116,13 @@ def _write(path: Path, index: Index) -> None:
     os.replace(file.name, path)
 
 
-def _read(path: Path) -> Index:
-    with np.load(path, allow_pickle=False) as held:
-        facts = json.loads(held["facts"].tobytes())
-        blocks = Blocks(held["file_row"], held["count"], facts["digest"])
-        return Index(
+def _read(path: Path) -> ViewIndex:
+    with np.load(path, allow_pickle=False) as arrays:
+        facts = json.loads(arrays["facts"].tobytes())
+        blocks = Blocks(arrays["file_row"], arrays["count"], facts["digest"])
+        return ViewIndex(
             blocks,
-            held["repeats"],
+            arrays["repeats"],
             Counter(facts["root_counts"]),
             Counter(facts["licenses"]),
             facts["boxes"],

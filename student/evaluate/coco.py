@@ -6,45 +6,45 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from student.evaluate.bootstrap import coco_intervals
-from student.evaluate.gold.ids import Numbered
-from student.evaluate.matching import check_ids, matched, numbers_of
-from student.evaluate.protocols import PROTOCOLS, ProtocolName, frequency_numbers, renamed
+from student.evaluate.gold.coco_types import CocoDataset, CocoDetection, CocoId
+from student.evaluate.gold.ids import NumberedGold
+from student.evaluate.matching import check_ids, match_detections, read_numbers
+from student.evaluate.protocols import PROTOCOLS, ProtocolName, frequency_numbers, rename_recall
 
 
 def coco_numbers(
-    gold: Mapping[str, Any],
-    results: Sequence[Mapping[str, Any]],
+    gold: CocoDataset,
+    results: Sequence[CocoDetection],
     *,
     protocol: ProtocolName = "coco",
-    groups: Mapping[str, Sequence[int]] | None = None,
+    groups: Mapping[str, Sequence[CocoId]] | None = None,
     bootstrap: int = 0,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The 12 numbers as fractions; -1 where there is nothing to measure, as COCO has it.
+    """Return the 12 numbers as fractions; -1 if there is nothing to measure, as in COCO.
 
-    gold:      a COCO instances object; boxes xywh
-    results:   COCO detections: image_id, category_id, bbox xywh, score
-    protocol:  whose rules; for LVIS and fixed AP the last average recall is AR300 or ARall, and APr, APc and APf are
-               added for the groups rare, common and frequent
+    gold:      boxes xywh
+    results:   boxes xywh
+    protocol:  for LVIS and fixed AP the last average recall is AR300 or ARall, and APr, APc and APf are added for the
+               groups rare, common and frequent
     groups:    category ids by name; adds `groups: {name: {the 12 numbers}}`
     bootstrap: resamples of the images; adds `ci: {name: [2.5 %, 97.5 %]}`, also as `ci` inside each group
-    raises:    ConfigError for a detection of an image or category that the gold does not hold, or a federated protocol
-               for gold without its lists
+    raises:    ConfigError for a detection of an image or category that is not in the gold, or for a federated protocol
+               with gold without its lists
     """
     rules = PROTOCOLS[protocol]
     check_ids(gold, results)
-    numbered = Numbered(gold)
-    gold, results = numbered.gold, numbered.rows(results)
-    groups = None if groups is None else numbered.groups(groups)
-    evaluation = matched(gold, results, rules)
-    numbers: dict[str, Any] = numbers_of(evaluation, None)
-    if groups is not None:
-        numbers["groups"] = {name: numbers_of(evaluation, list(ids)) for name, ids in groups.items()}
+    numbered = NumberedGold(gold)
+    own_groups = None if groups is None else numbered.translate_groups(groups)
+    evaluation = match_detections(numbered.gold, numbered.translate_detections(results), rules)
+    numbers: dict[str, Any] = dict(read_numbers(evaluation))
+    if own_groups is not None:
+        numbers["groups"] = {name: dict(read_numbers(evaluation, ids)) for name, ids in own_groups.items()}
     if bootstrap:
-        intervals = coco_intervals(evaluation, groups or {}, bootstrap, seed)
+        intervals = coco_intervals(evaluation, own_groups or {}, bootstrap, seed)
         numbers["ci"] = intervals.pop("")
         for name, interval in intervals.items():
             numbers["groups"][name]["ci"] = interval
     if rules.federated:
         numbers |= frequency_numbers(numbers.get("groups", {}))
-    return renamed(numbers, rules)
+    return rename_recall(numbers, rules)

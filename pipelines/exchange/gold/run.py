@@ -24,7 +24,7 @@ from pipelines.exchange.importers.mdetr import MdetrGold
 from pipelines.exchange.importers.odvg import OdvgGold
 from schemas.digests import digest_of_many, sha256_hex
 from schemas.errors import ConfigError, GroundswellError, NotFound
-from student.data.gold_account import every_box_refused
+from student.data.gold_account import describe_refused_boxes
 
 _CHUNK = 4 * 2**20
 
@@ -90,7 +90,7 @@ def import_gold(
         account = tally.report()
         if not rows:
             raise GroundswellError(f"{path}: no record is left; {_reasons(account)}")
-        refused = every_box_refused(regions, account)
+        refused = describe_refused_boxes(regions, account)
         problems = [*importer.problems, *([f"{path.name}: {refused}"] if refused else [])]
         provenance = {
             **known,

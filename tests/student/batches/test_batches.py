@@ -18,9 +18,9 @@ from engine.views import open_view, write_view
 from pipelines.compile.materialize import materialize_webdataset
 from pipelines.demo.world.build import World
 from schemas.errors import EmptyPhrase, NotFound
-from student.batches.build import Batch, BatchMaker
-from student.batches.prefetch import batches_ahead
-from student.batches.shared_memory import MOST_BYTES, Tray, Trays
+from student.batches.build import Batch, BatchBuilder
+from student.batches.prefetch import prefetch_batches
+from student.batches.shared_memory import MAX_BYTES, BufferedBatch, SharedBuffers
 from student.data.streams import load_stream
 from student.prompts.build import PromptSpan
 from student.prompts.tokens import PromptTokens
@@ -33,9 +33,9 @@ WORDS = st.lists(
 )
 
 
-def maker(run: TrainSettings, cache: Path | None = None) -> BatchMaker:
+def maker(run: TrainSettings, cache: Path | None = None) -> BatchBuilder:
     streams = [load_stream(stream, cache) for stream in run.streams]
-    return BatchMaker(run, streams, GlipProcessor.from_pretrained(run.start))
+    return BatchBuilder(run, streams, GlipProcessor.from_pretrained(run.start))
 
 
 def equal(a: Batch, b: Batch) -> bool:
@@ -64,14 +64,14 @@ def test_prompt_tokens_are_what_the_processor_says(tiny_start: Path, texts: list
         expected: Any = processor.phrase_tokens(texts[place], [[(begin, end)]], tokens.width)
     except EmptyPhrase as error:
         expected = [None] if "reaches token" in str(error) else [[]]
-    assert tokens.spans(place, [(begin, end)]) == expected
+    assert tokens.find_spans(place, [(begin, end)]) == expected
 
 
 def test_a_phrase_without_a_token_ends_no_training(
     two_streams: TrainSettings,
 ) -> None:
     one = maker(two_streams)
-    item = one.item(0)
+    item = one.load_item(0)
     text = f" {item.prompt.text}"  # a blank is the character that every tokenizer deletes
     moved = [span._replace(begin=span.begin + 1, end=span.end + 1) for span in item.prompt.spans]
     odd = replace(item.prompt, text=text, spans=(PromptSpan(0, 1), *moved))
@@ -86,62 +86,64 @@ def test_threads_and_batches_ahead_change_no_batch(two_streams: TrainSettings) -
     plain = maker(two_streams)
     for loader in (LoaderSettings(threads=1, ahead=1), LoaderSettings(threads=4, ahead=3)):
         run = maker(two_streams.model_copy(update={"loader": loader}))
-        ahead = list(batches_ahead(run, 1, 6, rank=1, workers=2))
+        ahead = list(prefetch_batches(run, 1, 6, rank=1, workers=2))
 
         assert len(ahead) == 5
         assert all(
-            equal(batch, plain.batch(step, 1, 2)) for step, batch in zip(range(1, 6), ahead, strict=True)
+            equal(batch, plain.build(step, 1, 2)) for step, batch in zip(range(1, 6), ahead, strict=True)
         )
 
 
 @pytest.mark.slow
 def test_processes_change_no_batch(two_streams: TrainSettings) -> None:
     run = maker(two_streams.model_copy(update={"loader": LoaderSettings(processes=2)}))
-    ahead = list(batches_ahead(run, 1, 4))
+    ahead = list(prefetch_batches(run, 1, 4))
 
-    assert all(equal(batch, maker(two_streams).batch(1 + place)) for place, batch in enumerate(ahead))
+    assert all(equal(batch, maker(two_streams).build(1 + place)) for place, batch in enumerate(ahead))
     assert len(ahead) == 3 and ahead[0].counts and ahead[0].global_size == 4
 
 
-def test_a_batch_taken_from_a_tray_is_the_one_put_there_though_the_tray_is_used_again(
+def test_a_batch_taken_from_a_buffer_is_the_one_put_there_though_the_buffer_is_used_again(
     two_streams: TrainSettings,
 ) -> None:
     made = maker(two_streams)
-    batches = [made.batch(step) for step in range(5)]
-    trays = Trays(2, made.batch_bytes())
+    batches = [made.build(step) for step in range(5)]
+    buffers = SharedBuffers(2, made.batch_bytes())
     taken = []
     for step in range(0, 4, 2):
-        held = [trays.put(step + place, batches[step + place]) for place in range(2)]
-        assert all(isinstance(one, Tray) for one in held)
-        taken += [trays.take(one) for one in held]
+        held = [buffers.put(step + place, batches[step + place]) for place in range(2)]
+        assert all(isinstance(one, BufferedBatch) for one in held)
+        taken += [buffers.take(one) for one in held]
 
     assert all(equal(one, batch) for one, batch in zip(taken, batches))
     assert taken[0].pixel_values.dtype == torch.float32 and taken[0].input_ids.dtype == torch.int64
     assert taken[0].counts == batches[0].counts and taken[0].names == batches[0].names
 
 
-def test_a_tray_used_too_early_holds_another_batch(two_streams: TrainSettings) -> None:
+def test_a_buffer_used_too_early_has_another_batch(two_streams: TrainSettings) -> None:
     made = maker(two_streams)
-    trays = Trays(2, made.batch_bytes())
-    held = trays.put(0, made.batch(0))
-    trays.put(2, made.batch(2))
+    buffers = SharedBuffers(2, made.batch_bytes())
+    held = buffers.put(0, made.build(0))
+    buffers.put(2, made.build(2))
 
-    assert not torch.equal(trays.take(held).pixel_values, made.batch(0).pixel_values)
+    assert not torch.equal(buffers.take(held).pixel_values, made.build(0).pixel_values)
 
 
-@pytest.mark.parametrize("room_bytes", [0, 1000, MOST_BYTES])
-def test_a_batch_that_fits_on_no_tray_goes_by_itself(two_streams: TrainSettings, room_bytes: int) -> None:
-    batch, trays = maker(two_streams).batch(0), Trays(2, room_bytes)
+@pytest.mark.parametrize("room_bytes", [0, 1000, MAX_BYTES])
+def test_a_batch_that_fits_into_no_buffer_is_pickled_whole(
+    two_streams: TrainSettings, room_bytes: int
+) -> None:
+    batch, buffers = maker(two_streams).build(0), SharedBuffers(2, room_bytes)
 
-    assert trays.put(0, batch) is batch and trays.take(batch) is batch
+    assert buffers.put(0, batch) is batch and buffers.take(batch) is batch
 
 
 def test_no_more_batches_are_made_ahead_than_were_asked_for(two_streams: TrainSettings) -> None:
     run = maker(two_streams.model_copy(update={"loader": LoaderSettings(threads=2, ahead=2)}))
     begun: list[int] = []
-    item = run.item
-    run.item = lambda slot: begun.append(slot) or item(slot)  # type: ignore[method-assign, func-returns-value]
-    coming = batches_ahead(run, 0, 100)
+    item = run.load_item
+    run.load_item = lambda slot: begun.append(slot) or item(slot)  # type: ignore[method-assign, func-returns-value]
+    coming = prefetch_batches(run, 0, 100)
     next(coming)
     coming.close()
 
@@ -150,15 +152,15 @@ def test_no_more_batches_are_made_ahead_than_were_asked_for(two_streams: TrainSe
 
 def test_an_error_of_an_image_reaches_the_caller_at_its_step(two_streams: TrainSettings) -> None:
     run = maker(two_streams)
-    item = run.item
+    item = run.load_item
 
     def failing(slot: int) -> Any:
         if slot == 2 * two_streams.batch_size:
             raise NotFound("gone")
         return item(slot)
 
-    run.item = failing  # type: ignore[method-assign]
-    coming = batches_ahead(run, 0, 6)
+    run.load_item = failing  # type: ignore[method-assign]
+    coming = prefetch_batches(run, 0, 6)
     assert len([next(coming), next(coming)]) == 2
     with pytest.raises(NotFound, match="gone"):
         next(coming)
@@ -169,10 +171,10 @@ def test_images_come_at_several_scales_and_their_boxes_with_them(two_streams: Tr
     processor = GlipProcessor.from_pretrained(two_streams.start)
     processor.longer_side = 200
     run = two_streams.model_copy(update={"augment": still, "steps": 8})
-    one = BatchMaker(run, [load_stream(stream) for stream in run.streams], processor)
+    one = BatchBuilder(run, [load_stream(stream) for stream in run.streams], processor)
     sides = set()
     for slot in range(32):
-        item = one.item(slot)
+        item = one.load_item(slot)
         sides.add(item.image.shape[0])
         batch = one.collate([item])
         assert batch.pixel_mask.shape[1] % 32 == 0
@@ -182,7 +184,7 @@ def test_images_come_at_several_scales_and_their_boxes_with_them(two_streams: Tr
             assert not len(label["boxes"]) or float(label["boxes"].max()) <= reach
 
     assert sides == {64, 96, 160}
-    assert equal(one.batch(1), BatchMaker(run, one.streams, processor).batch(1))
+    assert equal(one.build(1), BatchBuilder(run, one.streams, processor).build(1))
 
 
 def test_an_image_without_boxes_is_asked_about_and_teaches_that_nothing_is_there(
@@ -194,7 +196,7 @@ def test_an_image_without_boxes_is_asked_about_and_teaches_that_nothing_is_there
     mix = PromptMix(detection=1, phrase_list=0, caption=0)
     stream = StreamSettings(url=str(tmp_path / "empty"), share=1, prompts=mix, negatives_min=1)
 
-    batch = maker(two_streams.model_copy(update={"streams": (stream,), "batch_size": 8})).batch(0)
+    batch = maker(two_streams.model_copy(update={"streams": (stream,), "batch_size": 8})).build(0)
 
     empty = [
         label for label, prompt in zip(batch.labels, batch.prompts) if not any(s.boxes for s in prompt.spans)
@@ -211,7 +213,7 @@ def test_training_reads_the_view_beside_materialized_tars(two_streams: TrainSett
     here, tars = maker(two_streams), maker(two_streams.model_copy(update={"streams": there}))
 
     assert [s.digest for s in here.streams] == [s.digest for s in tars.streams]
-    assert all(equal(here.batch(step), tars.batch(step)) for step in range(3))
+    assert all(equal(here.build(step), tars.build(step)) for step in range(3))
 
 
 def test_a_range_reader_reads_what_read_pixels_reads(two_streams: TrainSettings, tmp_path: Path) -> None:
@@ -241,7 +243,7 @@ def test_a_large_view_and_its_tars_train_from_object_storage_as_from_disk(
 
         disk = maker(at(str(tmp_path)), tmp_path / "cache")
         bucket = maker(at(url, storage=storage), tmp_path / "cache")
-        there = list(batches_ahead(bucket, 0, 4))
+        there = list(prefetch_batches(bucket, 0, 4))
 
-    assert all(equal(disk.batch(step), there[step]) for step in range(4))
+    assert all(equal(disk.build(step), there[step]) for step in range(4))
     assert np.array_equal(disk.streams[0].digest, bucket.streams[0].digest)

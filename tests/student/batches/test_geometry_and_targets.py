@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from student.batches.geometry import Motion, draw_motion, move_boxes, move_image
-from student.batches.targets import image_labels
-from student.data.examples import Example, ExamplePhrase, example_of
-from student.prompts.build import Prompt, PromptSpan, caption_prompt
+from student.batches.targets import make_labels
+from student.data.examples import ExamplePhrase, TrainingExample, make_example
+from student.prompts.build import PromptSpan, TrainingPrompt, make_caption_prompt
 from student.settings.train import AugmentSettings
 
 SIZE = 96
@@ -20,10 +20,10 @@ def labels_of(
     boxes: list[list[float]], spans: tuple[PromptSpan, ...], tokens: list[list[int]], motion=None, **sizes
 ):
     ones = np.ones(len(boxes), np.float32)
-    one = Example("x", {}, "", "", (), np.array(boxes, np.float32).reshape(-1, 4), ones, ones * 0.5)
+    one = TrainingExample("x", {}, "", "", (), np.array(boxes, np.float32).reshape(-1, 4), ones, ones * 0.5)
     hw = {"stored_hw": (SIZE, SIZE), "input_hw": (SIZE, SIZE), **sizes}
-    return image_labels(
-        one, Prompt("", spans, "caption"), tokens, 6, motion or Motion(), min_visible=0.4, **hw
+    return make_labels(
+        one, TrainingPrompt("", spans, "caption"), tokens, 6, motion or Motion(), min_visible=0.4, **hw
     )
 
 
@@ -139,14 +139,14 @@ def view_row(regions: list[dict], fates: list[str]) -> dict:
 
 
 def test_equal_boxes_of_two_phrases_are_one_box() -> None:
-    one = example_of(view_row([region(0, 5), region(1, 5), region(1, 40)], ["positive", "positive"]))
+    one = make_example(view_row([region(0, 5), region(1, 5), region(1, 40)], ["positive", "positive"]))
 
     assert [phrase.boxes for phrase in one.phrases] == [(0,), (0, 1)]
     assert len(one.boxes_xyxy_px_G4) == 2
 
 
 def test_an_ignored_region_adds_no_weight_to_the_box_it_shares() -> None:
-    one = example_of(
+    one = make_example(
         view_row([region(0, 5), region(1, 5, fate="ignore", weight=1.0)], ["positive", "unresolved"])
     )
 
@@ -155,8 +155,11 @@ def test_an_ignored_region_adds_no_weight_to_the_box_it_shares() -> None:
 
 def test_class_only_regions_teach_tokens_and_no_place_and_ignored_ones_teach_nothing() -> None:
     rows = [region(0, 5, fate="class_only"), region(1, 40, fate="ignore")]
-    one = example_of(view_row(rows, ["positive", "unresolved"]))
+    one = make_example(view_row(rows, ["positive", "unresolved"]))
 
     assert one.box_weight_G[0] == 0 and one.token_weight_G[0] == pytest.approx(0.8)
     assert one.phrases[1] == ExamplePhrase(8, 13, "a dog", "dog", "unresolved", (), (1,))
-    assert [(span.masked, span.ignored) for span in caption_prompt(one).spans] == [(False, ()), (True, (1,))]
+    assert [(span.masked, span.ignored) for span in make_caption_prompt(one).spans] == [
+        (False, ()),
+        (True, (1,)),
+    ]

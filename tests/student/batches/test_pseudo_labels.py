@@ -17,9 +17,9 @@ import torch
 from pipelines.compile.policy import Policy
 from pipelines.compile.rules import apply_policy
 from student.batches.geometry import Motion
-from student.batches.targets import image_labels
-from student.data.examples import example_of
-from student.prompts.build import caption_prompt
+from student.batches.targets import make_labels
+from student.data.examples import make_example
+from student.prompts.build import make_caption_prompt
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 from teacher.models.glip.assigner import assign
 from teacher.models.glip.box_coder import decode, generalized_iou
@@ -61,10 +61,10 @@ class Student:
         self.image = torch.randn(1, 3, SIDE, SIDE)
 
     def labels(self, row: dict[str, Any]) -> Any:
-        one = example_of(row)
+        one = make_example(row)
         sizes = {"stored_hw": (SIDE, SIDE), "input_hw": (SIDE, SIDE), "min_visible": 0.3}
-        prompt = caption_prompt(one)
-        return image_labels(one, prompt, self.phrase_tokens, self.width, Motion(), **sizes)
+        prompt = make_caption_prompt(one)
+        return make_labels(one, prompt, self.phrase_tokens, self.width, Motion(), **sizes)
 
     def outputs(self, labels: Any) -> Any:
         return self.model(pixel_values=self.image, labels=[labels], **self.tokens)

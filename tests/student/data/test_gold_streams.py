@@ -15,7 +15,7 @@ from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.run import import_gold
 from schemas.errors import ConfigError
 from student.data.streams import Stream, load_stream, load_streams
-from student.prompts.build import Prompt, TokenBudget, detection_prompt
+from student.prompts.build import TokenBudget, TrainingPrompt, make_detection_prompt
 from student.settings.train import CaptionPacking, PromptMix, StreamSettings, TrainSettings
 
 WORDS = TokenBudget(limit=12, count=lambda text: len(text.split()))
@@ -42,14 +42,14 @@ def stream_of(tmp_path: Path, **lists: Any) -> Stream:
     return load_stream(StreamSettings(url=str(tmp_path / "gold"), share=1, prompts=MIX))
 
 
-def prompts(stream: Stream, negatives: int) -> list[Prompt]:
+def prompts(stream: Stream, negatives: int) -> list[TrainingPrompt]:
     return [
-        detection_prompt(np.random.default_rng(seed), stream, stream.examples[0], negatives, WORDS)
+        make_detection_prompt(np.random.default_rng(seed), stream, stream.examples[0], negatives, WORDS)
         for seed in range(20)
     ]
 
 
-def nouns(prompt: Prompt) -> list[str]:
+def nouns(prompt: TrainingPrompt) -> list[str]:
     return [prompt.text[span.begin : span.end] for span in prompt.spans]
 
 

@@ -15,9 +15,9 @@ import pytest
 import engine.views
 from engine.views import open_view, write_view
 from pipelines.demo.world.build import World
-from student.data import content_blocks
+from student.data import content_blocks, view_index
 from student.data.content_blocks import block_keys, content_key
-from student.data.example_source import FromBlocks
+from student.data.example_source import BlockSource
 from student.data.order import WindowOrder
 from student.data.streams import Stream, load_stream
 from student.settings.train import PromptMix, StreamSettings
@@ -135,7 +135,7 @@ def test_the_pass_over_a_large_view_is_kept_and_made_once(
 ) -> None:
     settings = written(tmp_path / "view", rows_of(tiny_world, HERE), shuffle_window=16)
     first = load_stream(settings, tmp_path / "cache")
-    monkeypatch.setattr("student.data.view_index.make_index", None)
+    monkeypatch.setattr(view_index, "build_index", None)
     again = load_stream(settings, tmp_path / "cache")
 
     assert order_of(first) == order_of(again) and first.root_counts == again.root_counts
@@ -189,14 +189,14 @@ def test_no_more_blocks_are_held_than_were_asked_for_and_none_is_read_twice_in_a
 ) -> None:
     stream = load_stream(written(tmp_path / "view", rows_of(tiny_world, HERE), shuffle_window=16), tmp_path)
     source = stream.examples
-    assert isinstance(source, FromBlocks)
+    assert isinstance(source, BlockSource)
     read: list[int] = []
     inner = source._read
     source._read = lambda block: read.append(block) or inner(block)  # type: ignore[method-assign, func-returns-value]
 
     order_of(stream, range(40))
 
-    assert len(source._held) <= source._keep
+    assert len(source._cache) <= source._keep
     assert len(read) <= 13 + 3, "a ring: the window's first blocks come again at the epoch's end"
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.errors import ConfigError
-from student.batches.build import BatchMaker
-from student.data.mixture import Mixture, resolved_shares, sample_limit, slots_given, stream_of_slot
+from student.batches.build import BatchBuilder
+from student.data.mixture import Mixture, compute_shares, count_slots, locate_slot, sample_limit
 from student.data.streams import load_stream
 from student.settings.train import MixtureSettings, StreamSettings, TrainSettings
 from teacher.models.glip import GlipProcessor
@@ -25,17 +25,17 @@ def streams(**values) -> list[StreamSettings]:
 
 
 def test_per_epoch_an_epoch_takes_so_many_times_each_streams_images() -> None:
-    shares = resolved_shares(streams(per_epoch=[2, 0.5]), MixtureSettings(), [100, 1000])
+    shares = compute_shares(streams(per_epoch=[2, 0.5]), MixtureSettings(), [100, 1000])
 
     assert shares == pytest.approx([200 / 700, 500 / 700])
-    assert slots_given(700, shares) == [200, 500]
+    assert count_slots(700, shares) == [200, 500]
 
 
 @pytest.mark.parametrize(("temperature", "expected"), [(1, [0.1, 0.9]), (2, [0.25, 0.75]), (1e9, [0.5, 0.5])])
 def test_temperature_draws_small_streams_nearer_to_large_ones(
     temperature: float, expected: list[float]
 ) -> None:
-    shares = resolved_shares(streams(url="xy"), MixtureSettings(temperature=temperature), [100, 900])
+    shares = compute_shares(streams(url="xy"), MixtureSettings(temperature=temperature), [100, 900])
 
     assert shares == pytest.approx(expected, abs=1e-6)
 
@@ -43,9 +43,9 @@ def test_temperature_draws_small_streams_nearer_to_large_ones(
 @given(PARTS, st.integers(0, 400))
 def test_quotas_count_what_the_slots_were_dealt(parts: list[int], slots: int) -> None:
     shares = [part / sum(parts) for part in parts]
-    dealt = Counter(stream_of_slot(slot, shares)[0] for slot in range(slots))
+    dealt = Counter(locate_slot(slot, shares)[0] for slot in range(slots))
 
-    assert slots_given(slots, shares) == [dealt[stream] for stream in range(len(shares))]
+    assert count_slots(slots, shares) == [dealt[stream] for stream in range(len(shares))]
 
 
 @given(PARTS, st.data())
@@ -56,7 +56,7 @@ def test_a_capped_stream_gives_exactly_its_limit_and_no_ordinal_is_lost_or_doubl
     slots = 300 if mixture.slots is None else min(300, mixture.slots)
     seen: Counter[int] = Counter()
     for slot in range(slots):
-        stream, ordinal = mixture.at(slot)
+        stream, ordinal = mixture.locate(slot)
         assert ordinal == seen[stream]
         seen[stream] += 1
 
@@ -65,12 +65,12 @@ def test_a_capped_stream_gives_exactly_its_limit_and_no_ordinal_is_lost_or_doubl
     if mixture.slots is not None:
         assert mixture.slots == sum(limits)
         with pytest.raises(IndexError, match="ends after"):
-            mixture.at(mixture.slots)
+            mixture.locate(mixture.slots)
 
 
 def test_the_share_of_a_stream_that_has_given_all_is_dealt_to_the_others_in_their_shares() -> None:
     mixture = Mixture([0.5, 0.3, 0.2], [50, None, None])
-    later = Counter(mixture.at(slot)[0] for slot in range(100, 200))
+    later = Counter(mixture.locate(slot)[0] for slot in range(100, 200))
 
     assert later == {1: 60, 2: 40}
 
@@ -109,5 +109,5 @@ def test_a_mixture_that_ends_before_the_last_step_is_refused_before_the_first(
     loaded = [load_stream(stream) for stream in capped]
 
     with pytest.raises(ConfigError, match="need 24 samples, the mixture ends after 20"):
-        BatchMaker(settings, loaded, processor)
-    BatchMaker(settings.model_copy(update={"steps": 5}), loaded, processor)
+        BatchBuilder(settings, loaded, processor)
+    BatchBuilder(settings.model_copy(update={"steps": 5}), loaded, processor)

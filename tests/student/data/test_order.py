@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from student.data.mixture import stream_of_slot
-from student.data.order import WholeOrder, generator, slot_generator
-from student.data.view_counts import repeat_numbers
+from student.data.mixture import locate_slot
+from student.data.order import WholeOrder, random_generator, slot_generator
+from student.data.view_counts import draw_repeats
 
 SHARES = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(
     lambda parts: [p / sum(parts) for p in parts]
@@ -24,7 +24,7 @@ SHARES = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(
 def test_every_stream_counts_its_slots_without_a_gap(shares: list[float], slots: int) -> None:
     seen: Counter[int] = Counter()
     for slot in range(slots):
-        stream, ordinal = stream_of_slot(slot, shares)
+        stream, ordinal = locate_slot(slot, shares)
         assert ordinal == seen[stream]
         seen[stream] += 1
 
@@ -64,11 +64,11 @@ def test_a_random_stream_is_numpys_philox_under_the_keys_digest() -> None:
     word = hashlib.sha256(b"prompt/3/17").digest()[:16]
     plain = np.random.Generator(np.random.Philox(key=np.frombuffer(word, dtype="<u8")))
 
-    assert generator("prompt", 3, 17).random(9).tolist() == plain.random(9).tolist()
+    assert random_generator("prompt", 3, 17).random(9).tolist() == plain.random(9).tolist()
 
 
 def test_rows_with_a_rare_noun_are_repeated_and_no_row_is_lost() -> None:
     rarest = np.array([100] * 99 + [1])
 
-    assert repeat_numbers(rarest, 100, threshold=0.09, digest="d").tolist() == [1] * 99 + [3]
-    assert repeat_numbers(rarest, 100, threshold=0.0, digest="d").tolist() == [1] * 100
+    assert draw_repeats(rarest, 100, threshold=0.09, digest="d").tolist() == [1] * 99 + [3]
+    assert draw_repeats(rarest, 100, threshold=0.0, digest="d").tolist() == [1] * 100

@@ -16,7 +16,7 @@ from pipelines.demo.world.build import World
 from schemas.errors import ConfigError, Conflict
 from student.data.overlap import check_overlap
 from student.data.perceptual_hash import nearest, perceptual_hash
-from student.data.trained_images import prefixes, read_trained
+from student.data.trained_images import digest_prefixes, read_trained_images
 from student.settings.train import TrainSettings
 from student.training.train import train
 
@@ -111,9 +111,9 @@ def test_a_model_says_which_images_it_and_its_start_were_trained_on(
     second = train(halves[1].model_copy(update={"start": halves[0].out + "/model"}))
 
     assert (first["trained_images"], second["trained_images"]) == (8, 20)
-    known = read_trained(Path(halves[1].out) / "model")
-    assert np.isin(prefixes(row["image_sha256"] for row in rows), known).all()
-    assert not np.isin(prefixes(["ab" * 32]), known).any()
+    known = read_trained_images(Path(halves[1].out) / "model")
+    assert np.isin(digest_prefixes(row["image_sha256"] for row in rows), known).all()
+    assert not np.isin(digest_prefixes(["ab" * 32]), known).any()
 
 
 @pytest.mark.parametrize("seed", range(8))

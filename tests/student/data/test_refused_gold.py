@@ -18,9 +18,9 @@ from pipelines.exchange.gold.images import images_at
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.run import import_gold
 from schemas.errors import ConfigError
-from student.batches.build import BatchMaker
+from student.batches.build import BatchBuilder
 from student.data.streams import Stream, load_stream, load_streams
-from student.prompts.build import Prompt, TokenBudget, fixed_prompt, make_prompt
+from student.prompts.build import TokenBudget, TrainingPrompt, make_fixed_prompt, make_prompt
 from student.prompts.caption_packing import pack_captions
 from student.settings.prompt_text import SEPARATOR
 from student.settings.train import CaptionPacking, HardNegatives, PromptMix, StreamSettings, TrainSettings
@@ -87,7 +87,7 @@ def unknown_of(annotations: list[dict[str, Any]], image: int) -> set[str]:
     return {NAMES[one["category_id"] - 1] for one in refused}
 
 
-def taught_as_absent(prompt: Prompt) -> list[str]:
+def taught_as_absent(prompt: TrainingPrompt) -> list[str]:
     """The parts of a prompt that speak of no box and are in the loss."""
     parts, begin = [], 0
     for words in prompt.text.split(SEPARATOR):
@@ -99,7 +99,7 @@ def taught_as_absent(prompt: Prompt) -> list[str]:
     return parts
 
 
-def prompts_of(stream: Stream, row: int, seed: int) -> list[Prompt]:
+def prompts_of(stream: Stream, row: int, seed: int) -> list[TrainingPrompt]:
     example = stream.examples[row]
     rng = np.random.default_rng(seed)
     prompt = make_prompt(rng, stream, example, SURE, ROOMY, "[UNK]")
@@ -108,7 +108,7 @@ def prompts_of(stream: Stream, row: int, seed: int) -> list[Prompt]:
         if prompt.kind == "caption" and stream.settings.packing.most
         else []
     )
-    return [prompt, *packed, fixed_prompt(example, SEPARATOR.join(NAMES))]
+    return [prompt, *packed, make_fixed_prompt(example, SEPARATOR.join(NAMES))]
 
 
 @settings(max_examples=12)
@@ -232,9 +232,9 @@ def test_images_of_which_every_class_is_unknown_train_without_boxes_and_negative
         start=str(tiny_start), out=str(tmp_path / "run"), streams=(stream,), steps=2, batch_size=4
     )
     streams = load_streams(run)
-    maker = BatchMaker(run, streams, GlipProcessor.from_pretrained(tiny_start))
+    maker = BatchBuilder(run, streams, GlipProcessor.from_pretrained(tiny_start))
 
-    batch = maker.batch(0)
+    batch = maker.build(0)
 
     known = {"3"}  # the key of the one image that says what it holds
     unknown = [n for n, name in enumerate(batch.names) if name.rsplit("/")[-1] not in known]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import ConfigError, NotFound
-from student.evaluate.class_prompts import Asking, ClassWords, class_prompts, clean_name, read_words
+from student.evaluate.class_prompts import ClassWords, PromptOptions, class_prompts, clean_name, read_words
 
 
 def categories(*names: str) -> list[dict]:
@@ -24,7 +24,9 @@ def always(caption: str) -> bool:
     st.integers(6, 30),
 )
 def test_every_class_stands_whole_in_exactly_one_prompt_in_order(names, chunk, limit):
-    prompts = class_prompts(categories(*names), Asking(chunk=chunk), lambda caption: len(caption) <= limit)
+    prompts = class_prompts(
+        categories(*names), PromptOptions(chunk=chunk), lambda caption: len(caption) <= limit
+    )
 
     assert [category["name"] for prompt in prompts for category in prompt.categories] == names
     for prompt in prompts:
@@ -37,7 +39,7 @@ def test_every_class_stands_whole_in_exactly_one_prompt_in_order(names, chunk, l
 def test_words_stand_around_the_name_and_only_the_name_is_scored():
     words = {"stingray": ClassWords(name="flat fish", prefix="a ", suffix=", which swims")}
 
-    (prompt,) = class_prompts(categories("fish", "stingray", "jellyfish"), Asking(words), always)
+    (prompt,) = class_prompts(categories("fish", "stingray", "jellyfish"), PromptOptions(words), always)
 
     assert prompt.caption == "fish. a flat fish, which swims. jellyfish"
     spans = [prompt.caption[phrase.begin : phrase.end] for phrase in prompt.phrases]
@@ -59,17 +61,19 @@ def test_names_are_cleaned_as_the_authors_clean_them(name, clean):
 
 def test_words_for_no_category_and_words_that_never_fit_are_refused():
     with pytest.raises(ConfigError, match="'ghost'"):
-        class_prompts(categories("cat"), Asking({"ghost": ClassWords()}), always)
+        class_prompts(categories("cat"), PromptOptions({"ghost": ClassWords()}), always)
     with pytest.raises(ConfigError, match="'elephant' alone"):
         class_prompts(
             categories("cat", "elephant"),
-            Asking({"elephant": ClassWords()}),
+            PromptOptions({"elephant": ClassWords()}),
             lambda caption: len(caption) < 5,
         )
 
 
 def test_a_name_that_never_fits_stands_alone_for_the_labeler_to_refuse():
-    prompts = class_prompts(categories("cat", "elephant", "dog"), Asking(), lambda caption: len(caption) < 5)
+    prompts = class_prompts(
+        categories("cat", "elephant", "dog"), PromptOptions(), lambda caption: len(caption) < 5
+    )
 
     assert [prompt.caption for prompt in prompts] == ["cat", "elephant", "dog"]
 

@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 from schemas.errors import ConfigError
 from student.evaluate.bootstrap import weighted_numbers
 from student.evaluate.coco import coco_numbers
-from student.evaluate.matching import NAMES, matched, mean_of_defined
+from student.evaluate.matching import NAMES, match_detections, mean_of_defined
 
 
 def random_world(seed: int, images: int = 12, categories: int = 4) -> tuple[dict, list[dict]]:
@@ -108,7 +108,7 @@ def test_an_empty_results_list_scores_zero_and_keeps_minus_one_without_gold():
 @pytest.mark.parametrize("seed", range(4))
 def test_bootstrap_with_every_image_once_is_the_plain_evaluation(seed):
     gold, results = random_world(seed)
-    evaluation = matched(gold, results)
+    evaluation = match_detections(gold, results)
 
     values_KN = weighted_numbers(evaluation, np.ones((1, len(gold["images"]))))[0]
 
@@ -121,7 +121,7 @@ def test_bootstrap_with_an_image_twice_is_the_evaluation_of_a_gold_that_holds_it
     gold, results = random_world(3)
     for n, row in enumerate(results):
         row["score"] += n * 1e-4  # without ties the order of a doubled image's detections is the same
-    evaluation = matched(gold, results)
+    evaluation = match_detections(gold, results)
     weights = np.ones((1, len(gold["images"])))
     weights[0, 0] = 2
 

@@ -45,16 +45,16 @@ def test_what_is_no_coco_json_is_refused(tmp_path: Path, data: bytes) -> None:
     [
         (lambda g: g.update(annotations=None), "annotations is NoneType, expected a list"),
         (lambda g: g.update(images=[3]), "images is list, expected a list of objects"),
-        (lambda g: g["images"].append(g["images"][0]), "id 7 of one of the images stands there twice"),
+        (lambda g: g["images"].append(g["images"][0]), "id 7 of one of the images occurs twice"),
         (
             lambda g: g["categories"].append(g["categories"][0]),
-            "id 3 of one of the categories stands there twice",
+            "id 3 of one of the categories occurs twice",
         ),
         (
             lambda g: g["annotations"].append(g["annotations"][0]),
-            "id 1 of one of the annotations stands there twice",
+            "id 1 of one of the annotations occurs twice",
         ),
-        (lambda g: g["annotations"][0].pop("id"), "id None of one of the annotations is no whole number"),
+        (lambda g: g["annotations"][0].pop("id"), "id None of one of the annotations is not a whole number"),
         (
             lambda g: g["annotations"][0].update(image_id=8),
             "annotation 1: image_id 8 is not among the images",
@@ -68,8 +68,8 @@ def test_what_is_no_coco_json_is_refused(tmp_path: Path, data: bytes) -> None:
         (lambda g: g["annotations"][0].update(bbox=["0", 0, 1, 5]), "bbox is"),
         (lambda g: g["annotations"][0].update(area=float("nan")), "area is nan"),
         (lambda g: g["annotations"][0].update(iscrowd="0"), "iscrowd is '0'"),
-        (lambda g: g["annotations"][0].update(tokens_positive=[0, 5]), "expected places"),
-        (lambda g: g["annotations"][0].update(tokens_positive=[[5, 0]]), "expected places"),
+        (lambda g: g["annotations"][0].update(tokens_positive=[0, 5]), "expected spans"),
+        (lambda g: g["annotations"][0].update(tokens_positive=[[5, 0]]), "expected spans"),
         (lambda g: g["categories"][0].update(name=" "), "category 3 has no name"),
     ],
 )

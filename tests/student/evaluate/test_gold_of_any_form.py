@@ -19,7 +19,7 @@ from pipelines.exchange.gold.images import images_at
 from pipelines.exchange.gold.options import Options
 from pipelines.exchange.gold.run import import_gold
 from schemas.errors import ConfigError, Conflict
-from student.evaluate.class_prompts import Asking
+from student.evaluate.class_prompts import PromptOptions
 from student.evaluate.gold.images import evaluation_images
 from student.evaluate.gold.load import gold_phrases, read_gold
 from student.evaluate.run import evaluate
@@ -202,5 +202,8 @@ def test_a_teachers_view_is_no_gold_and_a_file_name_that_leaves_its_folder_no_im
 def test_a_detector_that_is_given_words_is_refused_before_it_looks_at_an_image(tiny_world: Path) -> None:
     with pytest.raises(ConfigError, match="takes no prompts"):
         evaluate(
-            tiny_world / "none.onnx", tiny_world / "coco.json", tiny_world / "images", asking=Asking(chunk=3)
+            tiny_world / "none.onnx",
+            tiny_world / "coco.json",
+            tiny_world / "images",
+            prompt_options=PromptOptions(chunk=3),
         )

@@ -16,8 +16,8 @@ from schemas.boxes import iou
 from schemas.errors import ConfigError
 from student.evaluate.bootstrap import weighted_numbers
 from student.evaluate.coco import coco_numbers
-from student.evaluate.matching import NAMES, matched, mean_of_defined
-from student.evaluate.paired import paired_differences
+from student.evaluate.matching import NAMES, match_detections, mean_of_defined
+from student.evaluate.paired import compare_results
 from student.evaluate.protocols import PROTOCOLS, counted
 from student.evaluate.report import Evaluation
 
@@ -229,7 +229,7 @@ def test_bootstrap_with_every_image_once_is_the_plain_evaluation(protocol: str) 
     gold, results = federated_world(3)
 
     values_KN = weighted_numbers(
-        matched(gold, results, PROTOCOLS[protocol]), np.ones((1, len(gold["images"])))
+        match_detections(gold, results, PROTOCOLS[protocol]), np.ones((1, len(gold["images"])))
     )[0]
 
     plain = coco_numbers(gold, results, protocol=protocol)
@@ -242,7 +242,7 @@ def test_bootstrap_with_every_image_once_is_the_plain_evaluation(protocol: str) 
 def test_a_model_against_itself_differs_by_nothing_and_the_names_say_the_limit() -> None:
     gold, results = federated_world(1)
 
-    difference = paired_differences(gold, results, results, groups=GROUPS, protocol="fixed_ap", draws=20)
+    difference = compare_results(gold, results, results, groups=GROUPS, protocol="fixed_ap", draws=20)
     numbers = coco_numbers(gold, results, protocol="fixed_ap", groups=GROUPS, bootstrap=20)
 
     assert difference["rare"]["AP"] == {"value": 0, "low": 0, "high": 0}

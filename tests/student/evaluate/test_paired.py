@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from student.evaluate.coco import coco_numbers
-from student.evaluate.paired import paired_differences
+from student.evaluate.paired import compare_results
 
 GROUPS = {"head": [1], "tail": [2]}
 
@@ -42,7 +42,7 @@ def test_a_model_against_itself_differs_by_exactly_nothing() -> None:
     gold = world(0)
     same = answers(gold, 1, shift=12)
 
-    found = paired_differences(gold, same, same, groups=GROUPS)
+    found = compare_results(gold, same, same, groups=GROUPS)
 
     assert found["tail"]["AP"] == {"value": 0, "low": 0, "high": 0}
 
@@ -52,7 +52,7 @@ def test_the_difference_is_that_of_the_two_evaluations() -> None:
     ours, theirs = answers(gold, 1, shift=4), answers(gold, 2, shift=25)
     a, b = (coco_numbers(gold, rows, groups=GROUPS) for rows in (ours, theirs))
 
-    found = paired_differences(gold, ours, theirs, groups=GROUPS)
+    found = compare_results(gold, ours, theirs, groups=GROUPS)
 
     assert found[""]["AP"]["value"] == pytest.approx(a["AP"] - b["AP"], abs=1e-6)
     assert found["tail"]["AP50"]["value"] == pytest.approx(
@@ -64,8 +64,8 @@ def test_a_clear_gain_has_an_interval_above_nothing_and_turned_round_below() -> 
     gold = world(0)
     good, bad = answers(gold, 1, shift=2), answers(gold, 2, shift=29)
 
-    gain = paired_differences(gold, good, bad, groups=GROUPS)[""]["AP"]
-    loss = paired_differences(gold, bad, good, groups=GROUPS)[""]["AP"]
+    gain = compare_results(gold, good, bad, groups=GROUPS)[""]["AP"]
+    loss = compare_results(gold, bad, good, groups=GROUPS)[""]["AP"]
 
     assert 0 < gain["low"] <= gain["value"] <= gain["high"]
     assert loss["high"] < 0
@@ -74,7 +74,7 @@ def test_a_clear_gain_has_an_interval_above_nothing_and_turned_round_below() -> 
 def test_a_number_without_gold_is_left_out() -> None:
     gold = world(0)
 
-    found = paired_differences(gold, answers(gold, 1, 4), answers(gold, 2, 4), groups=GROUPS)
+    found = compare_results(gold, answers(gold, 1, 4), answers(gold, 2, 4), groups=GROUPS)
 
     assert "APl" not in found[""] and "APs" in found[""]
 
@@ -83,8 +83,8 @@ def test_asking_for_fewer_numbers_changes_none_of_them() -> None:
     gold = world(0)
     ours, theirs = answers(gold, 1, shift=4), answers(gold, 2, shift=25)
 
-    few = paired_differences(gold, ours, theirs, groups=GROUPS, names=("AP", "AP50"))
-    all_of_them = paired_differences(gold, ours, theirs, groups=GROUPS)
+    few = compare_results(gold, ours, theirs, groups=GROUPS, names=("AP", "AP50"))
+    all_of_them = compare_results(gold, ours, theirs, groups=GROUPS)
 
     assert set(few[""]) == {"AP", "AP50"}
     assert few["tail"]["AP"] == all_of_them["tail"]["AP"]
@@ -105,6 +105,6 @@ def test_ids_that_are_text_compare_like_numbers() -> None:
         "annotations": named(gold["annotations"]),
     }
 
-    found = paired_differences(texts, named(ours), named(theirs), groups={"head": ["c1"], "tail": ["c2"]})
+    found = compare_results(texts, named(ours), named(theirs), groups={"head": ["c1"], "tail": ["c2"]})
 
-    assert found == paired_differences(gold, ours, theirs, groups=GROUPS)
+    assert found == compare_results(gold, ours, theirs, groups=GROUPS)

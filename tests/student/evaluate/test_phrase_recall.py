@@ -6,15 +6,15 @@ import pytest
 from schemas.records import Region
 from student.evaluate.gold.images import EvaluationImage
 from student.evaluate.gold.load import gold_phrases, phrase_categories
-from student.evaluate.phrases import AskedPhrase, phrase_recall, recall_by_group
-from student.evaluate.run import _grounded
+from student.evaluate.phrases import GroundedPhrase, phrase_recall, recall_by_group
+from student.evaluate.run import _ground_phrases
 
 GOLD = np.array([[0, 0, 10, 10], [50, 50, 60, 60]])
 MISS, ON_SECOND = [20, 20, 30, 30], [50, 50, 60, 59]
 
 
-def asked(boxes, scores, image=0, gold=GOLD) -> AskedPhrase:
-    return AskedPhrase(image, gold, np.array(boxes).reshape(-1, 4), np.array(scores))
+def asked(boxes, scores, image=0, gold=GOLD) -> GroundedPhrase:
+    return GroundedPhrase(image, gold, np.array(boxes).reshape(-1, 4), np.array(scores))
 
 
 def test_a_hit_at_rank_two_counts_at_five_and_not_at_one():
@@ -56,7 +56,7 @@ def test_near_copies_of_a_wrong_box_take_one_of_the_k_places():
     told = {"image_id": 1, "category_id": 1, "bbox": [50, 50, 10, 10], "tokens_positive": [[0, 5]]}
     sees = Sees(*([20, 20, 30, 40 + n] for n in range(8)), ON_SECOND)
 
-    phrases = list(_grounded(sees, {"images": [image], "annotations": [told]}, Records([image])))  # type: ignore[arg-type]
+    phrases = list(_ground_phrases(sees, {"images": [image], "annotations": [told]}, Records([image])))  # type: ignore[arg-type]
 
     assert phrase_recall(phrases) == {"1": 0.0, "5": 1.0, "10": 1.0}
 
@@ -90,8 +90,8 @@ def test_the_interval_is_over_images_not_phrases():
 
 def test_a_group_counts_the_phrases_with_a_box_of_its_categories():
     phrases = [
-        AskedPhrase(0, GOLD, np.array([ON_SECOND]), np.array([0.9]), frozenset({1})),
-        AskedPhrase(0, GOLD, np.array([MISS]), np.array([0.9]), frozenset({1, 2})),
+        GroundedPhrase(0, GOLD, np.array([ON_SECOND]), np.array([0.9]), frozenset({1})),
+        GroundedPhrase(0, GOLD, np.array([MISS]), np.array([0.9]), frozenset({1, 2})),
     ]
 
     found = recall_by_group(phrases, {"head": [1], "tail": [2, 3], "none": [4]})

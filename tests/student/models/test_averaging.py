@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from schemas.digests import sha256_hex
 from schemas.errors import Conflict, NotFound
-from student.data.trained_images import prefixes, read_trained, write_images
+from student.data.trained_images import digest_prefixes, read_trained_images, write_prefixes
 from student.models.averaging import average_models
 
 
@@ -44,12 +44,15 @@ def test_a_share_of_none_is_the_student_bit_by_bit(tmp_path: Path) -> None:
 
 def test_the_average_was_trained_on_the_images_of_both(tmp_path: Path) -> None:
     student, teacher = model(tmp_path / "student", 4.0), model(tmp_path / "teacher", 8.0)
-    write_images(student, prefixes(["0" * 63 + "1", "a" * 64]))
-    write_images(teacher, prefixes(["b" * 64, "a" * 64]))
+    write_prefixes(student, digest_prefixes(["0" * 63 + "1", "a" * 64]))
+    write_prefixes(teacher, digest_prefixes(["b" * 64, "a" * 64]))
 
     average_models(student, teacher, 0.5, tmp_path / "average")
 
-    assert read_trained(tmp_path / "average").tolist() == prefixes(["0" * 64, "a" * 64, "b" * 64]).tolist()
+    assert (
+        read_trained_images(tmp_path / "average").tolist()
+        == digest_prefixes(["0" * 64, "a" * 64, "b" * 64]).tolist()
+    )
 
 
 def test_the_card_of_an_average_does_not_pass_for_the_students(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from transformers import BertConfig, BertModel, SwinBackbone, SwinConfig, SwinMo
 
 from pipelines.demo.world.lexicon import vocabulary
 from schemas.errors import ConfigError
-from student.models.start_from_parts import model_of_parts
+from student.models.start_from_parts import build_from_parts
 from student.settings.train import PartsStart, TrainSettings
 from student.training.train import train
 from teacher.models.glip.tokenizers.word import word_tokenizer
@@ -39,7 +39,7 @@ def parts(tmp_path: Path) -> PartsStart:
 
 
 def test_every_weight_of_the_parts_is_in_the_model(parts: PartsStart) -> None:
-    own = model_of_parts(parts, {}, seed=0)[0].state_dict()
+    own = build_from_parts(parts, {}, seed=0)[0].state_dict()
     swin, bert = (load_file(Path(folder) / "model.safetensors") for folder in (parts.swin, parts.bert))
     stage, block = "encoder.layers.2.blocks.1", "model.backbone.stages.2.blocks.1"
 
@@ -66,7 +66,7 @@ def test_every_weight_of_the_parts_is_in_the_model(parts: PartsStart) -> None:
 
 
 def test_trunk_and_text_encoder_give_the_features_of_the_parts(parts: PartsStart) -> None:
-    model = model_of_parts(parts, {}, seed=0)[0].eval()
+    model = build_from_parts(parts, {}, seed=0)[0].eval()
     names = [f"stage{number}" for number in (2, 3, 4)]
     swin = SwinBackbone.from_pretrained(parts.swin, out_features=names).eval()
     bert = BertModel.from_pretrained(parts.bert).eval()
@@ -83,7 +83,7 @@ def test_trunk_and_text_encoder_give_the_features_of_the_parts(parts: PartsStart
 
 
 def test_the_rest_is_a_function_of_the_seed(parts: PartsStart) -> None:
-    one, same, other = (model_of_parts(parts, {}, seed)[0].state_dict() for seed in (1, 1, 2))
+    one, same, other = (build_from_parts(parts, {}, seed)[0].state_dict() for seed in (1, 1, 2))
 
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["model.fpn.laterals.0.weight"], other["model.fpn.laterals.0.weight"])
@@ -108,4 +108,4 @@ def test_a_part_of_another_kind_is_refused(parts: PartsStart, field: str) -> Non
     other = parts.bert if field == "swin" else parts.swin
 
     with pytest.raises(ConfigError, match=f"expected '{field}'"):
-        model_of_parts(parts.model_copy(update={field: other}), {}, seed=0)
+        build_from_parts(parts.model_copy(update={field: other}), {}, seed=0)

@@ -76,7 +76,7 @@ def prompt_tuning(settings: TrainSettings, prompt: str) -> TrainSettings:
 
 @pytest.mark.parametrize("prompt", ["", "  ", ".", "cat. cat", "cat. ", "cat. ?"])
 def test_a_prompt_to_be_tuned_names_different_nouns(two_streams: TrainSettings, prompt: str) -> None:
-    with pytest.raises(ValidationError, match="expected different nouns parted by"):
+    with pytest.raises(ValidationError, match="expected different nouns separated by"):
         prompt_tuning(two_streams, prompt)
 
 

@@ -9,13 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from student.batches.build import BatchMaker
-from student.data.example_source import InMemory
-from student.data.examples import Example, ExamplePhrase
+from student.batches.build import BatchBuilder
+from student.data.example_source import MemorySource
+from student.data.examples import ExamplePhrase, TrainingExample
 from student.data.order import WholeOrder
 from student.data.streams import Stream, load_stream
-from student.prompts.build import Prompt, PromptSpan, TokenBudget, caption_prompt, negatives_number
-from student.prompts.caption_packing import pack_captions, packed_number
+from student.prompts.build import (
+    PromptSpan,
+    TokenBudget,
+    TrainingPrompt,
+    draw_negative_count,
+    make_caption_prompt,
+)
+from student.prompts.caption_packing import draw_caption_count, pack_captions
 from student.settings.train import CaptionPacking, PromptMix, StreamSettings, TrainSettings
 from teacher.models.glip import GlipProcessor
 
@@ -23,14 +29,14 @@ WIDE = TokenBudget(10_000, lambda text: len(text.split()))
 ALWAYS = CaptionPacking(most=5, none=0.0, full=1.0)
 
 
-def example(caption: str, *nouns: str, image: str | None = None) -> Example:
+def example(caption: str, *nouns: str, image: str | None = None) -> TrainingExample:
     """A caption whose phrases are single nouns, each with a box of its own; of an own image where none is named."""
     phrases = tuple(
         ExamplePhrase(caption.index(n), caption.index(n) + len(n), n, n, "positive", (i,))
         for i, n in enumerate(nouns)
     )
     ones = np.ones(len(nouns), np.float32)
-    return Example(
+    return TrainingExample(
         "x",
         {},
         image or f"image of {caption}",
@@ -50,14 +56,18 @@ OTHERS = (
 )
 
 
-def stream(packing: CaptionPacking = ALWAYS, examples: tuple[Example, ...] = (OWN, *OTHERS)) -> Stream:
+def stream(
+    packing: CaptionPacking = ALWAYS, examples: tuple[TrainingExample, ...] = (OWN, *OTHERS)
+) -> Stream:
     settings = StreamSettings(url="x", share=1.0, packing=packing)
     order = WholeOrder(range(len(examples)), "d")
-    return Stream(settings, "d", "v", False, InMemory(examples), order, {}, {})
+    return Stream(settings, "d", "v", False, MemorySource(examples), order, {}, {})
 
 
-def packed(seed: int, budget: TokenBudget = WIDE, **changes) -> Prompt:
-    return pack_captions(np.random.default_rng(seed), stream(**changes), 0, OWN, caption_prompt(OWN), budget)
+def packed(seed: int, budget: TokenBudget = WIDE, **changes) -> TrainingPrompt:
+    return pack_captions(
+        np.random.default_rng(seed), stream(**changes), 0, OWN, make_caption_prompt(OWN), budget
+    )
 
 
 @given(st.integers(0, 10_000))
@@ -96,12 +106,12 @@ def test_the_order_varies_and_captions_beyond_the_budget_are_left_out() -> None:
             "a cat and a dog. Öl & 😀 bird. ",
             "Öl & 😀 bird. a cat and a dog. ",
         )
-    assert packed(0, TokenBudget(5, WIDE.count)) == caption_prompt(OWN)
+    assert packed(0, TokenBudget(5, WIDE.count)) == make_caption_prompt(OWN)
 
 
 def test_the_number_of_captions_follows_the_authors_chances() -> None:
     rng = np.random.default_rng(0)
-    drawn = Counter(packed_number(rng, CaptionPacking(most=20)) for _ in range(20_000))
+    drawn = Counter(draw_caption_count(rng, CaptionPacking(most=20)) for _ in range(20_000))
 
     assert drawn[20] / 20_000 == pytest.approx(0.6 * 0.5, abs=0.01)
     assert drawn[0] / 20_000 == pytest.approx(0.4 + 0.3 / 20, abs=0.01)
@@ -111,7 +121,7 @@ def test_the_number_of_captions_follows_the_authors_chances() -> None:
 def test_the_number_of_absent_names_follows_the_authors_chances() -> None:
     rng = np.random.default_rng(0)
     authors = StreamSettings(url="x", share=1.0, negatives_min=1, negatives_max=85, negatives_full=0.5)
-    drawn = Counter(negatives_number(rng, authors) for _ in range(20_000))
+    drawn = Counter(draw_negative_count(rng, authors) for _ in range(20_000))
 
     assert drawn[85] / 20_000 == pytest.approx(0.5 + 0.5 / 85, abs=0.01)
     assert drawn[40] / 20_000 == pytest.approx(0.5 / 85, abs=0.003) and min(drawn) == 1
@@ -122,7 +132,7 @@ def test_without_these_rules_the_same_numbers_are_drawn_as_before() -> None:
 
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        assert negatives_number(np.random.default_rng(seed), plain) == int(rng.integers(0, 16))
+        assert draw_negative_count(np.random.default_rng(seed), plain) == int(rng.integers(0, 16))
 
 
 def test_a_batch_of_packed_captions_teaches_their_words_as_absent_and_masks_what_may_be_there(
@@ -133,7 +143,7 @@ def test_a_batch_of_packed_captions_teaches_their_words_as_absent_and_masks_what
     settings = two_streams.model_copy(update={"streams": (only,)})
     processor = GlipProcessor.from_pretrained(settings.start)
 
-    batch = BatchMaker(settings, [load_stream(only)], processor).batch(0)
+    batch = BatchBuilder(settings, [load_stream(only)], processor).build(0)
 
     assert any(prompt.text.count(". ") > 1 for prompt in batch.prompts)
     for row, (prompt, label) in enumerate(zip(batch.prompts, batch.labels, strict=True)):
@@ -144,7 +154,7 @@ def test_a_batch_of_packed_captions_teaches_their_words_as_absent_and_masks_what
         assert unspoken.sum() > 2, "the packed words are heard and taught nowhere: negatives"
 
 
-def _check(processor: GlipProcessor, prompt: Prompt, span: PromptSpan, taught, mask) -> None:
+def _check(processor: GlipProcessor, prompt: TrainingPrompt, span: PromptSpan, taught, mask) -> None:
     (tokens,) = processor.phrase_tokens(prompt.text, [[(span.begin, span.end)]])
     if span.masked:
         assert not taught[tokens].any() and not mask[tokens].any()

@@ -9,29 +9,29 @@ from hypothesis import strategies as st
 
 from pipelines.demo.recipe import HARD_NEGATIVES
 from pipelines.demo.world.lexicon import COLOURS
-from student.data.example_source import InMemory
-from student.data.examples import Example, ExamplePhrase
+from student.data.example_source import MemorySource
+from student.data.examples import ExamplePhrase, TrainingExample
 from student.data.order import WholeOrder
 from student.data.streams import Stream
 from student.prompts.build import (
-    Prompt,
     PromptSpan,
     TokenBudget,
-    caption_prompt,
-    detection_prompt,
-    fixed_prompt,
+    TrainingPrompt,
+    make_caption_prompt,
+    make_detection_prompt,
+    make_fixed_prompt,
     make_prompt,
-    mirrored,
-    replaced,
+    mirror_prompt,
+    replace_text,
 )
-from student.prompts.phrase_lists import hard_phrase_list
+from student.prompts.phrase_lists import make_hard_phrase_list
 from student.settings.train import PromptMix, StreamSettings
 
 BUDGET = TokenBudget(60, lambda text: len(text.split()))
 NOUNS = {"circle": 9, "star": 5, "ring": 4, "fish": 1}
 
 
-def example(*phrases: tuple[str, str, str]) -> Example:
+def example(*phrases: tuple[str, str, str]) -> TrainingExample:
     """One box per positive phrase; phrases are (text, noun, fate) joined by ' and '."""
     caption, made, boxes = "", [], []
     for text, noun, fate in phrases:
@@ -41,13 +41,15 @@ def example(*phrases: tuple[str, str, str]) -> Example:
         made.append(ExamplePhrase(len(caption), len(caption) + len(text), text, noun, fate, own))
         caption += text
     ones = np.ones(len(boxes), np.float32)
-    return Example("x", {}, "", caption, tuple(made), np.array(boxes, np.float32).reshape(-1, 4), ones, ones)
+    return TrainingExample(
+        "x", {}, "", caption, tuple(made), np.array(boxes, np.float32).reshape(-1, 4), ones, ones
+    )
 
 
-def stream(one: Example, **values: object) -> Stream:
+def stream(one: TrainingExample, **values: object) -> Stream:
     chosen = StreamSettings(url="x", share=1.0, **values)  # type: ignore[arg-type]
     return Stream(
-        chosen, "d", "v", chosen.prompts.phrase_list > 0, InMemory([one]), WholeOrder([0], "d"), NOUNS, {}
+        chosen, "d", "v", chosen.prompts.phrase_list > 0, MemorySource([one]), WholeOrder([0], "d"), NOUNS, {}
     )
 
 
@@ -69,26 +71,26 @@ def test_a_mirrored_prompt_keeps_every_span_on_its_words(words: list[str], data:
     begin = len(" ".join([*words[:first], ""]))
     span = PromptSpan(begin, begin + len(" ".join(words[first : last + 1])))
 
-    turned = mirrored(Prompt(text, (span,), "caption"))
+    turned = mirror_prompt(TrainingPrompt(text, (span,), "caption"))
 
     swap = {"left": "right", "right": "left", "Right": "Left", "LEFT": "RIGHT"}
     expected = [swap.get(word, word) for word in words]
     assert turned.text == " ".join(expected)
     assert turned.text[turned.spans[0].begin : turned.spans[0].end] == " ".join(expected[first : last + 1])
-    assert mirrored(turned).text == text
+    assert mirror_prompt(turned).text == text
 
 
 def test_a_noun_that_was_seen_or_said_is_no_negative_of_a_view() -> None:
     """Seen: a phrase whose regions all lie in the ignore band. Said: a word of the caption that is no phrase."""
     seen = ExamplePhrase(0, 6, "a ring", "ring", "unresolved", (), ignored=(0,))
     ones = np.ones(1, np.float32)
-    one = Example(
+    one = TrainingExample(
         "x", {}, "", "a ring near the Star", (seen,), np.array([[0, 0, 9, 9]], np.float32), ones, ones
     )
     view = stream(one, prompts=PromptMix(detection=1, phrase_list=0, caption=0))
 
     for seed in range(20):
-        asked = detection_prompt(np.random.default_rng(seed), view, one, 9, BUDGET).text.split(". ")
+        asked = make_detection_prompt(np.random.default_rng(seed), view, one, 9, BUDGET).text.split(". ")
         assert sorted(asked) == ["circle", "fish"]
 
 
@@ -99,7 +101,7 @@ def test_replacing_pieces_moves_the_spans_outside_them_exactly(text: str, data: 
     edits = [(cut[0], cut[1], "XYZ")] if cut[0] < cut[1] else []
     span = PromptSpan(cut[2], cut[3])
 
-    moved = replaced(Prompt(text, (span,), "caption"), edits)
+    moved = replace_text(TrainingPrompt(text, (span,), "caption"), edits)
 
     assert moved.text[moved.spans[0].begin : moved.spans[0].end] == text[cut[2] : cut[3]]
 
@@ -107,7 +109,7 @@ def test_replacing_pieces_moves_the_spans_outside_them_exactly(text: str, data: 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_detection_prompt_holds_every_resolved_noun_and_only_absent_negatives(seed: int) -> None:
     one = example(("a red circle", "circle", "positive"), ("a ring", "ring", "unresolved"))
-    prompt = detection_prompt(np.random.default_rng(seed), stream(one), one, 9, BUDGET)
+    prompt = make_detection_prompt(np.random.default_rng(seed), stream(one), one, 9, BUDGET)
     words = {prompt.text[span.begin : span.end]: span for span in prompt.spans}
 
     assert set(words) == {"circle", "star", "fish"}  # the unresolved ring is neither present nor absent
@@ -116,7 +118,7 @@ def test_a_detection_prompt_holds_every_resolved_noun_and_only_absent_negatives(
 
 def test_negatives_beyond_the_token_budget_are_left_out_and_positives_stay() -> None:
     tight = TokenBudget(2, lambda text: len(text.split()))
-    prompt = detection_prompt(np.random.default_rng(0), stream(PAIR), PAIR, 9, tight)
+    prompt = make_detection_prompt(np.random.default_rng(0), stream(PAIR), PAIR, 9, tight)
 
     assert sorted(prompt.text.split(". ")) == ["circle", "star"]
 
@@ -126,14 +128,16 @@ def test_an_unresolved_phrase_of_a_caption_is_masked_and_an_absent_one_is_a_nega
         ("a ring", "ring", "unresolved"), ("a fish", "fish", "absent"), ("a star", "star", "positive")
     )
 
-    assert [span.masked for span in caption_prompt(one).spans] == [True, False, False]
-    assert [span.boxes for span in caption_prompt(one).spans] == [(), (), (0,)]
+    assert [span.masked for span in make_caption_prompt(one).spans] == [True, False, False]
+    assert [span.boxes for span in make_caption_prompt(one).spans] == [(), (), (0,)]
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_hard_negatives_contradict_every_phrase_and_positives_fit_theirs(seed: int) -> None:
     one = example(("a striped red circle", "circle", "positive"), ("a blue star", "star", "positive"))
-    entries = hard_phrase_list(np.random.default_rng(seed), one.phrases, list(NOUNS), HARD_NEGATIVES, "[UNK]")
+    entries = make_hard_phrase_list(
+        np.random.default_rng(seed), one.phrases, list(NOUNS), HARD_NEGATIVES, "[UNK]"
+    )
     said = [{"striped", "red", "circle"}, {"blue", "star"}]
 
     assert {box for entry in entries for box in entry[1]} == {0, 1}
@@ -154,7 +158,7 @@ def test_hard_negatives_do_occur() -> None:
     found = [
         entry
         for seed in range(30)
-        for entry in hard_phrase_list(
+        for entry in make_hard_phrase_list(
             np.random.default_rng(seed), PAIR.phrases, list(NOUNS), HARD_NEGATIVES, "[UNK]"
         )
     ]
@@ -169,7 +173,7 @@ def test_of_overlapping_phrases_one_alone_loses_its_noun() -> None:
     first = ExamplePhrase(0, 7, "red cup", "cup", "positive", (0,))
     second = ExamplePhrase(4, 19, "cup dotted star", "star", "positive", (1,))
     text, boxes = "red cup dotted star", np.zeros((2, 4), np.float32)
-    nested = Example("x", {}, "", text, (first, second), boxes, ONES, ONES)
+    nested = TrainingExample("x", {}, "", text, (first, second), boxes, ONES, ONES)
     always = HARD_NEGATIVES.model_copy(update={"caption_unknown_noun": 1.0})
     gold = stream(nested, prompts=PromptMix(detection=0, phrase_list=0.1, caption=0.9))
     kinds = set()
@@ -205,7 +209,7 @@ def test_student_and_control_draw_the_same_kinds_and_numbers_of_negatives() -> N
 def test_a_fixed_prompt_asks_every_image_the_same_and_masks_what_is_not_known() -> None:
     one = example(("a red circle", "circle", "positive"), ("a blue star", "star", "unresolved"))
 
-    prompt = fixed_prompt(one, "star. ring. circle")
+    prompt = make_fixed_prompt(one, "star. ring. circle")
 
     assert prompt.text == "star. ring. circle"
     assert [(prompt.text[s.begin : s.end], s.boxes, s.masked) for s in prompt.spans] == [
@@ -218,7 +222,9 @@ def test_a_fixed_prompt_asks_every_image_the_same_and_masks_what_is_not_known() 
 def test_a_phrase_list_masks_a_phrase_whose_boxes_are_not_known() -> None:
     one = example(("a red circle", "circle", "unresolved"), ("a blue star", "star", "positive"))
     lists = [
-        hard_phrase_list(np.random.default_rng(seed), one.phrases, sorted(NOUNS), HARD_NEGATIVES, "[UNK]")
+        make_hard_phrase_list(
+            np.random.default_rng(seed), one.phrases, sorted(NOUNS), HARD_NEGATIVES, "[UNK]"
+        )
         for seed in range(20)
     ]
 

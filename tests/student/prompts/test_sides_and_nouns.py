@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from student.data.vocabulary import Vocabulary
-from student.prompts.build import Prompt, PromptSpan, mirrored
+from student.prompts.build import PromptSpan, TrainingPrompt, mirror_prompt
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from student.prompts.build import Prompt, PromptSpan, mirrored
 def test_words_of_a_side_are_turned_and_words_that_only_hold_one_are_not(
     words: str, turned: str | None
 ) -> None:
-    assert mirrored(Prompt(words, (), "caption")).text == (turned or words)
+    assert mirror_prompt(TrainingPrompt(words, (), "caption")).text == (turned or words)
 
 
 ANY_TEXT = st.lists(
@@ -38,13 +38,13 @@ ANY_TEXT = st.lists(
 def test_mirroring_twice_gives_back_text_and_spans(text: str, data: st.DataObject) -> None:
     edges = sorted({0, len(text), *(at for at, char in enumerate(text) if char in " ,")})
     begin, end = sorted(data.draw(st.tuples(st.sampled_from(edges), st.sampled_from(edges))))
-    prompt = Prompt(text, (PromptSpan(begin, end),), "caption")
+    prompt = TrainingPrompt(text, (PromptSpan(begin, end),), "caption")
 
-    once = mirrored(prompt)
+    once = mirror_prompt(prompt)
 
-    assert mirrored(once) == prompt
-    spoken = Prompt(text[begin:end], (), "caption")
-    assert once.text[once.spans[0].begin : once.spans[0].end] == mirrored(spoken).text
+    assert mirror_prompt(once) == prompt
+    spoken = TrainingPrompt(text[begin:end], (), "caption")
+    assert once.text[once.spans[0].begin : once.spans[0].end] == mirror_prompt(spoken).text
 
 
 def test_drawing_from_many_nouns_follows_their_odds_and_takes_none_twice() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from student.training.checkpoints import RECORD, drop_old, latest_checkpoint
+from student.training.checkpoints import RECORD, latest_checkpoint, remove_old_checkpoints
 
 
 def checkpoint(folder: Path, step: int) -> Path:
@@ -23,7 +23,7 @@ def test_the_newest_are_kept_and_the_remains_of_a_kill_go(tmp_path: Path) -> Non
     paths = [checkpoint(tmp_path, step) for step in (10, 20, 30)]
     (tmp_path / "step-00000040").mkdir()
 
-    drop_old(tmp_path, 2)
+    remove_old_checkpoints(tmp_path, 2)
 
     assert sorted(tmp_path.iterdir()) == paths[1:]
     assert latest_checkpoint(tmp_path, "d") == (paths[2], 30)
@@ -40,7 +40,7 @@ def test_a_kill_in_the_middle_of_a_removal_leaves_no_checkpoint_behind(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(shutil, "rmtree", killed_midway)
-        drop_old(tmp_path, 1)
+        remove_old_checkpoints(tmp_path, 1)
     shutil.rmtree(new)  # as a record that cannot be read is told to be
 
     assert old.exists() and latest_checkpoint(tmp_path, "d") is None

@@ -13,9 +13,9 @@ from pipelines.demo.world.build import World
 from schemas.errors import ConfigError, Conflict
 from student.data.streams import load_stream
 from student.settings.train import MixtureSettings, TrainSettings
-from student.training.distributed import Place
-from student.training.log_images import pictures
-from student.training.model_card import Told
+from student.training.distributed import TrainingGroup
+from student.training.log_images import draw_pictures
+from student.training.model_card import CardReports
 from student.training.state import TrainingState
 from student.training.train import train
 
@@ -48,7 +48,7 @@ def test_the_card_holds_the_audit_and_the_evaluation_once_they_are_given(short: 
 
     intervals = {"AP": [0.28, 0.33], "APl": [-1.0, -1.0], "recall_at": {"1": [0.7, 0.9]}}
     evaluation = {"AP": 0.305, "APl": -1.0, "recall_at": {"1": 0.8}, "ci": intervals, "images": {"gold": 10}}
-    train(short, told=Told([audit_of(view)], {"tiny": evaluation}))
+    train(short, card_reports=CardReports([audit_of(view)], {"tiny": evaluation}))
 
     assert (
         f"`{view}`: precision 0.912 (95% interval 0.870 to 0.940), 200 regions reviewed by a person"
@@ -61,7 +61,7 @@ def test_the_card_holds_the_audit_and_the_evaluation_once_they_are_given(short: 
 
 def test_an_audit_of_another_view_is_refused(short: TrainSettings) -> None:
     with pytest.raises(Conflict, match="none of the run's"):
-        train(short, told=Told([audit_of("sha256:other")]))
+        train(short, card_reports=CardReports([audit_of("sha256:other")]))
 
 
 def test_the_card_says_that_no_overlap_was_looked_for(short: TrainSettings) -> None:
@@ -73,11 +73,11 @@ def test_the_card_says_that_no_overlap_was_looked_for(short: TrainSettings) -> N
 def test_a_picture_shows_the_image_its_targets_and_its_prompt(
     two_streams: TrainSettings, tiny_world: World
 ) -> None:
-    batch = maker(two_streams).batch(0)
-    state = TrainingState(two_streams, Place())
-    learned = state.learn(0, [batch])
+    batch = maker(two_streams).build(0)
+    state = TrainingState(two_streams, TrainingGroup())
+    result = state.train_step(0, [batch])
 
-    first, second = pictures(batch, learned.outputs, state.processor)
+    first, second = draw_pictures(batch, result.outputs, state.processor)
 
     assert first.dtype == np.uint8 and first.shape == second.shape == (96 + 12, 96, 3)
     assert len(batch.labels[0]["boxes"]) and (first[:96] == (0, 158, 115)).all(axis=2).any()
@@ -114,13 +114,16 @@ def test_shares_that_come_of_sizes_are_told_as_numbers(
 
 
 @pytest.mark.parametrize(
-    "told",
-    [Told([value], {}) for value in ([], None, 3, {}, {**audit_of("x"), "precision": {"value": "high"}})]
+    "reports",
+    [
+        CardReports([value], {})
+        for value in ([], None, 3, {}, {**audit_of("x"), "precision": {"value": "high"}})
+    ]
     + [
-        Told([], {"e": value})
+        CardReports([], {"e": value})
         for value in ([], None, 3, {}, {"ci": [1]}, {"ci": {"AP": 3}}, {"ci": {"AP": ["a", 1]}})
     ],
 )
-def test_a_report_of_another_kind_is_refused_before_anything_is_read_from_it(told: Told) -> None:
-    with pytest.raises(ConfigError, match="is no report of"):
-        told.check([])
+def test_a_report_of_another_kind_is_refused_before_anything_is_read_from_it(reports: CardReports) -> None:
+    with pytest.raises(ConfigError, match="is not a report of"):
+        reports.check([])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from student.settings.train import TrainSettings
-from student.training.model_card import _portable
+from student.training.model_card import _portable_settings
 
 
 def test_the_card_tells_no_place_of_the_machine_that_trained(two_streams: TrainSettings) -> None:
@@ -14,7 +14,7 @@ def test_the_card_tells_no_place_of_the_machine_that_trained(two_streams: TrainS
     streams = [{**stream.model_dump(), "storage": storage, "roots": roots} for stream in two_streams.streams]
 
     told = json.dumps(
-        _portable(TrainSettings.model_validate({**two_streams.model_dump(), "streams": streams}))
+        _portable_settings(TrainSettings.model_validate({**two_streams.model_dump(), "streams": streams}))
     )
 
     places = (

@@ -24,7 +24,7 @@ def test_a_report_that_is_none_is_told_with_what_to_remove(two_streams: TrainSet
     Path(two_streams.out).mkdir()
     (Path(two_streams.out) / "report.json").write_text(text)
 
-    with pytest.raises(Conflict, match="report.json is no report of a training .* remove it"):
+    with pytest.raises(Conflict, match="report.json is not the report of a training .* remove it"):
         train(two_streams)
 
 
@@ -79,7 +79,7 @@ def test_a_row_that_does_not_say_where_its_image_lies_is_refused(
     rows = [{**row, "pixels": None} for row in open_view(tiny_world.gold_view).rows()]
     write_view(str(tmp_path / "blind"), rows, kind="gold", provenance={})
 
-    with pytest.raises(ConfigError, match="row gold/.* does not say where its image lies"):
+    with pytest.raises(ConfigError, match="row gold/.* does not say where its image is"):
         load_stream(two_streams.streams[0].model_copy(update={"url": str(tmp_path / "blind")}))
 
 
@@ -96,7 +96,7 @@ def test_a_log_that_is_none_is_told_by_its_name(two_streams: TrainSettings, text
     Path(two_streams.out).mkdir()
     (Path(two_streams.out) / "metrics.jsonl").write_text(text + "\n")
 
-    with pytest.raises(Conflict, match="metrics.jsonl is no log of a training"):
+    with pytest.raises(Conflict, match="metrics.jsonl is not the log of a training"):
         train(two_streams)
 
 
@@ -107,7 +107,7 @@ def test_a_record_with_no_counts_in_it_is_told_with_what_to_remove(tmp_path: Pat
         folder.mkdir(parents=True)
         (folder / RECORD).write_text(f'{{"step": {step}, "run_digest": "sha256:1", "logged": {logged}}}')
 
-        with pytest.raises(Conflict, match="is no record of a checkpoint"):
+        with pytest.raises(Conflict, match="is not the record of a checkpoint"):
             latest_checkpoint(folder.parent, "sha256:1")
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import Conflict
-from student.training.run_lock import only_writer
+from student.training.run_lock import lock_run_folder
 
 HOLD = """
 import sys
 from pathlib import Path
-from student.training.run_lock import only_writer
+from student.training.run_lock import lock_run_folder
 
-with only_writer(Path(sys.argv[1])):
+with lock_run_folder(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -38,7 +38,7 @@ def test_a_second_writer_waits_and_is_refused(tmp_path: Path, project_root: Path
     with holder(tmp_path, project_root) as child:
         with (
             pytest.raises(Conflict, match="being written by another process"),
-            only_writer(tmp_path, wait_s=0.2),
+            lock_run_folder(tmp_path, wait_s=0.2),
         ):
             pass
         child.kill()
@@ -49,5 +49,5 @@ def test_a_killed_writer_leaves_the_folder_free_at_once(tmp_path: Path, project_
         child.kill()
         child.wait()
 
-        with only_writer(tmp_path, wait_s=0.0):
+        with lock_run_folder(tmp_path, wait_s=0.0):
             pass

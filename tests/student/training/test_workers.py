@@ -10,8 +10,10 @@ from safetensors.torch import load_file
 
 from schemas.errors import GroundswellError
 from student.settings.train import TrainSettings
-from student.training.metrics_log import read_journal, read_samples
+from student.training.metrics_log import read_metrics
+from student.training.state import TrainingState
 from student.training.train import train
+from tests.student.trainings import read_samples
 
 # Ray's own modules warn of each other when they are imported.
 quiet_ray = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -40,7 +42,7 @@ def apart(one: TrainSettings, other: TrainSettings) -> float:
 
 
 def curve(settings: TrainSettings) -> list[float]:
-    return [record["loss"] for record in read_journal(Path(settings.out))]
+    return [record["loss"] for record in read_metrics(Path(settings.out))]
 
 
 @pytest.mark.ray
@@ -76,7 +78,7 @@ def test_parts_that_each_count_for_themselves_would_learn_something_else(
     whole = in_folder(calm, tmp_path / "whole")
     parts = in_folder(calm, tmp_path / "parts", accumulate=4)
     train(whole)
-    monkeypatch.setattr("student.training.state.TrainingState._counts", lambda self, parts: None)
+    monkeypatch.setattr(TrainingState, "_count_labels", lambda self, parts: None)
     train(parts)
 
     assert apart(whole, parts) > 1e-2

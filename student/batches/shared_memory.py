@@ -39,9 +39,9 @@ class SharedBuffers:
         """
         if buffers * size_bytes > MAX_BYTES:
             size_bytes = 0
-        self._bytes = torch.zeros(
-            buffers, -(-size_bytes // _ALIGNMENT) * _ALIGNMENT, dtype=torch.uint8
-        ).share_memory_()
+        rounded = -(-size_bytes // _ALIGNMENT) * _ALIGNMENT
+        self._bytes = torch.zeros(buffers, rounded, dtype=torch.uint8)
+        self._bytes.share_memory_()  # type: ignore[no-untyped-call]
 
     def put(self, step: int, batch: Batch) -> BufferedBatch | Batch:
         """Copy the batch into its step's buffer; return the batch itself if it does not fit. Steps come in order."""

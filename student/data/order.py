@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
@@ -45,7 +45,7 @@ def slot_generator(seed: int, slot: int, use: str) -> np.random.Generator:
 def random_generator(*key: str | int) -> np.random.Generator:
     """Return a random stream that is a pure function of its key."""
     word = hashlib.sha256("/".join(map(str, key)).encode()).digest()[:16]
-    return np.random.Generator(np.random.Philox(_Key(word)))
+    return np.random.Generator(np.random.Philox(cast(np.random.SeedSequence, _Key(word))))
 
 
 class _Key(ISeedSequence):

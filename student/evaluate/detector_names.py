@@ -68,7 +68,7 @@ def class_list(model: Path, facts: ModelFacts, names_file: Path | None = None) -
         if count not in (None, len(COCO_CLASSES)):
             raise ConfigError(
                 f"{model}: {count} classes without names (no metadata 'names', no file such as "
-                f"{model.stem}.names beside it), and COCO has {len(COCO_CLASSES)}; {remedy}"
+                f"{model.stem}.names next to it), and COCO has {len(COCO_CLASSES)}; {remedy}"
             )
         return ClassList(
             COCO_CLASSES, "COCO's 80 names, assumed since nothing names its classes (--names FILE does)"

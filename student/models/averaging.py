@@ -61,7 +61,7 @@ def _make_card(student: Path, teacher: Path, share: float) -> str:
 def _load_weights(model: Path) -> dict[str, Tensor]:
     path = model / WEIGHTS
     if not path.is_file():
-        raise NotFound(f"{model} holds no {WEIGHTS}: only model directories can be averaged")
+        raise NotFound(f"{model} has no {WEIGHTS}: only model directories can be averaged")
     return load_file(path)
 
 

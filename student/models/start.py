@@ -43,6 +43,6 @@ def hash_start_files(start: str | PartsStart) -> dict[str, str]:
     for prefix, folder in folders.items():
         own = model_files(Path(folder))
         if WEIGHTS not in own:
-            raise NotFound(f"{folder} holds no {WEIGHTS}: `start` must be a model directory")
+            raise NotFound(f"{folder} has no {WEIGHTS}: `start` must be a model directory")
         digests |= {prefix + name: digest for name, digest in own.items()}
     return digests

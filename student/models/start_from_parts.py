@@ -82,7 +82,12 @@ def _read_config(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def _swin_fields(swin: Mapping[str, Any]) -> dict[str, Any]:
-    expected = {"patch_size": 4, "num_channels": 3, "hidden_act": "gelu", "use_absolute_embeddings": False}
+    expected: dict[str, bool | int | str] = {
+        "patch_size": 4,
+        "num_channels": 3,
+        "hidden_act": "gelu",
+        "use_absolute_embeddings": False,
+    }
     _check_fields("swin", swin, {**expected, "qkv_bias": True})
     return {
         "swin_embed_dim": swin["embed_dim"],

@@ -59,7 +59,8 @@ def _span_tokens(batch: Batch, index: int, processor: GlipProcessor) -> list[lis
 def _to_picture(values_3HW: Tensor, size: tuple[int, int], processor: GlipProcessor) -> Image.Image:
     """Return the network's input as a picture, without its padding."""
     values = values_3HW[:, : size[0], : size[1]].permute(1, 2, 0).cpu().numpy()
-    values = values * np.float32(processor.pixel_std) + np.float32(processor.pixel_mean)
+    std, mean = (np.asarray(one, np.float32) for one in (processor.pixel_std, processor.pixel_mean))
+    values = values * std + mean
     if processor.channel_order == "bgr":
         values = values[..., ::-1]
     return Image.fromarray(np.ascontiguousarray(values.round().clip(0, 255).astype(np.uint8)))

@@ -175,7 +175,7 @@ def _evaluation_numbers(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, fl
             for k, ends in evaluation["ci"].get(recall, {}).items()
         ]
     for name, value, ends in numbers:
-        if _are_numbers([value]) and value >= 0 and ends[0] >= 0:
+        if isinstance(value, int | float) and _are_numbers([value]) and value >= 0 and ends[0] >= 0:
             yield name, value, ends
 
 

@@ -96,7 +96,7 @@ class _Attempt:
 
     def _fit(self) -> None:
         try:
-            self._outcome = self._trainer.fit().return_value
+            self._outcome = self._trainer.fit().return_value  # type: ignore[attr-defined]
         except BaseException as error:
             self._outcome = error
 
@@ -122,6 +122,7 @@ def _describe_loss(error: BaseException) -> str:
 
 
 def _make_trainer(settings: TrainSettings, digest: str) -> TorchTrainer:
+    """Return the trainer. Its type hints are those of an older Ray Train, so some arguments are ignored."""
     # Otherwise Ray Train changes the directory of every worker.
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
@@ -130,7 +131,7 @@ def _make_trainer(settings: TrainSettings, digest: str) -> TorchTrainer:
     gpu = settings.device == "cuda"
     resources = {"CPU": settings.cpus_per_worker} | ({"GPU": settings.gpus_per_worker} if gpu else {})
     return TorchTrainer(
-        _run_worker,
+        _run_worker,  # type: ignore[arg-type]
         train_loop_config={
             "settings": settings.model_dump(mode="json"),
             "digest": digest,
@@ -139,11 +140,11 @@ def _make_trainer(settings: TrainSettings, digest: str) -> TorchTrainer:
         scaling_config=ScalingConfig(
             num_workers=settings.workers, use_gpu=gpu, resources_per_worker=resources
         ),
-        run_config=RunConfig(
+        run_config=RunConfig(  # type: ignore[call-arg]
             name=uuid.uuid4().hex,
             storage_path=str((Path(settings.out) / _RAY_FILES).resolve()),
             # Ray replaces preempted nodes. The end of a worker is handled here.
-            failure_config=FailureConfig(max_failures=0, controller_failure_limit=2),
+            failure_config=FailureConfig(max_failures=0, controller_failure_limit=2),  # type: ignore[call-arg]
             logging_config=LoggingConfig(log_level="ERROR"),
         ),
     )

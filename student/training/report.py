@@ -44,7 +44,7 @@ def load_finished_report(out: Path, digest: str) -> dict[str, Any] | None:
         return None
     report = _read_report(path)
     if report["run_digest"] != digest:
-        raise Conflict(f"{out} holds the run {report['run_digest']}, not {digest}: choose another `out`")
+        raise Conflict(f"{out} has the run {report['run_digest']}, not {digest}: choose another `out`")
     # If the model is missing or damaged since then, the run continues from its last checkpoint.
     return report if model_files(out / "model") == report["model_files"] else None
 
@@ -94,7 +94,7 @@ def write_settings(settings: TrainSettings, digest: str) -> None:
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     if (out / "model").exists() and (other := _read_digest(out / SETTINGS)) not in (None, digest):
-        raise Conflict(f"{out} holds a model of the run {other}, not {digest}: choose another `out`")
+        raise Conflict(f"{out} has a model of the run {other}, not {digest}: choose another `out`")
     versions = {name: version(name) for name in ("torch", "transformers", "numpy", "pillow")}
     values = {"run_digest": digest, "settings": settings.model_dump(mode="json"), "versions": versions}
     (out / SETTINGS).write_text(json.dumps(values, indent=1) + "\n")

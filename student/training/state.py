@@ -6,9 +6,8 @@ the images. The losses are divided by counts over all of them.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -26,8 +25,9 @@ from student.training.metrics_log import ParameterCounts
 from student.training.optimizer import freeze, make_optimizer, parameter_groups, set_rates
 from student.training.schedule import learning_rate, weight_decay
 from student.training.sync_batch_norm import synchronize
+from teacher.models.glip.config import GlipConfig
 from teacher.models.glip.loss_normalizers import label_counts
-from teacher.models.glip.modeling import GlipGroundingOutput
+from teacher.models.glip.modeling import GlipForGrounding, GlipGroundingOutput
 from teacher.models.glip.tuning import add_prompt_offset, tune
 
 
@@ -48,7 +48,7 @@ class TrainingState:
         self.model, self.processor = load_start(settings)
         if settings.tuning_prompt is not None:
             add_prompt_offset(self.model, self.processor, settings.tuning_prompt)
-        self.model.to(device=settings.device, memory_format=torch.channels_last)
+        self.model.to(device=settings.device, memory_format=torch.channels_last)  # type: ignore[call-arg]
         tuning = tune(self.model, settings.tuning)
         freeze(self.model, settings)
         self.groups = parameter_groups(self.model, settings)
@@ -61,7 +61,7 @@ class TrainingState:
         self.average = _copy_weights(self.model) if settings.ema_decay and group.is_writer else None
         self._parallel = self._wrap_model()
 
-    def _wrap_model(self) -> nn.Module:
+    def _wrap_model(self) -> GlipForGrounding | nn.parallel.DistributedDataParallel:
         """Return the model, wrapped for several workers."""
         if self.group.workers == 1:
             return self.model
@@ -96,21 +96,28 @@ class TrainingState:
         set_rates(self.optimizer, learning_rate(step, settings), weight_decay(step, settings))
         self.optimizer.zero_grad(set_to_none=True)
         counts = self._count_labels(parts) if len(parts) > 1 else None
-        losses: Counter[str] = Counter()
+        losses: dict[str, float] = {}
         for number, batch in enumerate(parts):
-            last = number == len(parts) - 1
             self._seed(step, number)
-            with nullcontext() if last or self.group.workers == 1 else self._parallel.no_sync():
+            with nullcontext() if number == len(parts) - 1 else self._delay_all_reduce():
                 outputs = self._forward(batch, counts)
-                terms = {"loss": outputs.loss, **outputs.loss_dict}
-                losses.update({name: float(value.detach()) for name, value in terms.items()})
+                loss, terms = outputs.loss, outputs.loss_dict
+                assert loss is not None and terms is not None, "the model got labels"
+                for name, value in {"loss": loss, **terms}.items():
+                    losses[name] = losses.get(name, 0.0) + float(value.detach())
                 _check_losses(losses, step, batch)
-                outputs.loss.backward()
+                loss.backward()
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm))
         self.optimizer.step()
         if self.average is not None and settings.ema_decay is not None:
             _update_average(self.average, self.model, settings.ema_decay, step)
         return StepResult({**losses, "gradient_norm": norm}, outputs)
+
+    def _delay_all_reduce(self) -> AbstractContextManager[None]:
+        """Return a context in which the backward pass does not average gradients over workers."""
+        if isinstance(self._parallel, nn.parallel.DistributedDataParallel):
+            return self._parallel.no_sync()
+        return nullcontext()
 
     def _seed(self, step: int, part: int) -> None:
         # Random layers are seeded by step, worker and part, so a resumed run needs no random state.
@@ -119,10 +126,11 @@ class TrainingState:
 
     def _count_labels(self, parts: Sequence[Batch]) -> Tensor:
         device = torch.device(self.settings.device)
-        own = [
-            label_counts(batch.labels, tuple(batch.pixel_values.shape[2:]), self.model.config, device)
-            for batch in parts
-        ]
+        config = cast(GlipConfig, self.model.config)
+        own = []
+        for batch in parts:
+            height, width = batch.pixel_values.shape[2:]
+            own.append(label_counts(batch.labels, (height, width), config, device))
         return self.group.all_reduce(torch.stack(own).sum(dim=0)) / self.group.workers
 
     def _forward(self, batch: Batch, counts: Tensor | None) -> GlipGroundingOutput:

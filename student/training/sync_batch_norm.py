@@ -6,6 +6,8 @@ torch's own SyncBatchNorm needs GPUs. This one is two all-reduces of a few numbe
 # B images of this worker, C channels
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, distributed, nn
 from torch.autograd.function import FunctionCtx
@@ -21,10 +23,14 @@ class _SumOverWorkers(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(context: FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(context: FunctionCtx, gradient: Tensor) -> Tensor:
         total = gradient.clone()
         distributed.all_reduce(total)
         return total
+
+
+def _sum_over_workers(values: Tensor) -> Tensor:
+    return cast(Tensor, _SumOverWorkers.apply(values))  # type: ignore[no-untyped-call]
 
 
 class SyncedBatchNorm(nn.BatchNorm2d):
@@ -36,11 +42,11 @@ class SyncedBatchNorm(nn.BatchNorm2d):
             return super().forward(x_BCHW)
         x = x_BCHW.float()
         own = x.new_tensor([x.numel() / x.shape[1]])
-        sums = _SumOverWorkers.apply(torch.cat([x.sum((0, 2, 3)), own]))
+        sums = _sum_over_workers(torch.cat([x.sum((0, 2, 3)), own]))
         sums_C, count = sums[:-1], sums[-1].detach()
         mean_C = sums_C / count
         centered = x - mean_C[:, None, None]
-        variance_C = _SumOverWorkers.apply(centered.square().sum((0, 2, 3))) / count
+        variance_C = _sum_over_workers(centered.square().sum((0, 2, 3))) / count
         self._update_running(mean_C.detach(), variance_C.detach() * count / (count - 1))
         scale_C = self.weight * (variance_C + self.eps).rsqrt()
         return (centered * scale_C[:, None, None] + self.bias[:, None, None]).to(x_BCHW.dtype)

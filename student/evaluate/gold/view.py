@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from engine.views import open_view
 from schemas.errors import ConfigError
-from schemas.rows import ViewRow
+from schemas.rows import ViewRow, rows_of
 from student.evaluate.gold.coco_types import (
     CocoAnnotation,
     CocoCategory,
@@ -43,7 +43,7 @@ def read_gold_view(url: str) -> CocoDataset:
     if problems := provenance.get("problems"):
         raise ConfigError(f"{url} cannot be measured on: {'; '.join(problems)}")
     exhaustive = bool(provenance.get("exhaustive", True))
-    rows = list(view.rows())
+    rows = [row for table in view.tables() for row in rows_of(table, ViewRow)]
     names = sorted({phrase["root"] for row in rows for phrase in row["phrases"]})
     source_ids = _find_source_ids(provenance.get("category_ids"), names)
     ids: dict[str, CocoId] = {name: parse_id(source_ids[name][0]) if source_ids else name for name in names}

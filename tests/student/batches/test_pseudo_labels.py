@@ -80,7 +80,7 @@ def student(tiny_start: Path) -> Student:
 
 
 def expected_losses(student: Student, row: dict[str, Any]) -> Losses:
-    """The three losses by their words. Every box of the row is its own; image and network are of one size."""
+    """Compute the three losses by their definition. Boxes of the row differ; image and network have one size."""
     with torch.no_grad():
         out = student.outputs(student.labels(row))
     taught = [r for r in row["regions"] if r["fate"] != "ignore"]
@@ -251,7 +251,7 @@ REMOVED: dict[str, tuple[dict[str, Any], list[tuple[int, tuple[int, ...], float]
 
 
 def compiled_row(policy: dict[str, Any], found: list[tuple[int, tuple[int, ...], float]]) -> dict[str, Any]:
-    """The view's row of what a teacher found, (phrase, box, score) each."""
+    """Return the view row of what a teacher found, given as (phrase, box, score)."""
     row = view_row([])
     for phrase in row["phrases"]:
         del phrase["fate"]

@@ -22,7 +22,7 @@ from student.training.train import train
 
 
 def landscape(seed: int = 0, size: int = 96) -> np.ndarray:
-    """A soft random picture, as photographs are soft."""
+    """Return a soft random picture, as photographs are soft."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC))
 
@@ -39,7 +39,7 @@ def evaluation_of(rows: list[dict], folder: Path) -> str:
 
 
 def hidden(rows: list[dict]) -> list[dict]:
-    """The same images with other bytes: what is said of their digests is changed."""
+    """Return the same images with other digests, as if their bytes differed."""
     return [{**row, "image_sha256": f"{number:064x}"} for number, row in enumerate(rows)]
 
 

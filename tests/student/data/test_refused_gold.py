@@ -88,7 +88,7 @@ def unknown_of(annotations: list[dict[str, Any]], image: int) -> set[str]:
 
 
 def taught_as_absent(prompt: TrainingPrompt) -> list[str]:
-    """The parts of a prompt that speak of no box and are in the loss."""
+    """Return the parts of a prompt that have no box and are in the loss."""
     parts, begin = [], 0
     for words in prompt.text.split(SEPARATOR):
         end = begin + len(words)

@@ -39,7 +39,7 @@ def typed(name: bytes, *shape: int) -> bytes:
 
 
 def yolox(folder: Path, classes: int, metadata: dict[str, str] | None = None) -> Path:
-    """An ONNX model of YOLOX's shapes, in protobuf: a constant answer, to which nothing of the image is added."""
+    """Return an ONNX model of YOLOX's shapes, in protobuf. Its answer is constant, independent of the image."""
     answer = np.zeros((1, ANCHORS, 5 + classes), np.float32)
     answer[0, -1, :5] = (
         0.5,

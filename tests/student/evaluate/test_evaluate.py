@@ -172,9 +172,9 @@ def test_a_stem_that_two_gold_images_share_names_neither(tmp_path):
 
 def test_a_category_with_the_id_zero_is_a_category(tmp_path, shared_data):
     gold = tiny_gold(tmp_path)
-    held = json.loads(gold.read_text())
-    held["categories"], held["annotations"][0]["category_id"] = [{"id": 0, "name": "cat"}], 0
-    gold.write_text(json.dumps(held))
+    coco = json.loads(gold.read_text())
+    coco["categories"], coco["annotations"][0]["category_id"] = [{"id": 0, "name": "cat"}], 0
+    gold.write_text(json.dumps(coco))
     Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save(tmp_path / "a.png")
 
     report = evaluate(shared_data / "real_teacher" / "yolox_nano.onnx", gold, tmp_path, bootstrap=0)

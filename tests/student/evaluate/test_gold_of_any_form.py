@@ -35,7 +35,7 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def perfect(gold: dict[str, Any]) -> list[dict[str, Any]]:
-    """Detections that are the gold's own boxes; crowds are not found."""
+    """Return detections that are the gold's own boxes, without crowds."""
     fields = ("image_id", "category_id", "bbox")
     return [{**{f: a[f] for f in fields}, "score": 0.9} for a in gold["annotations"] if not a.get("iscrowd")]
 

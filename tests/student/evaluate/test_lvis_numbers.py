@@ -18,7 +18,7 @@ from student.evaluate.bootstrap import weighted_numbers
 from student.evaluate.coco import coco_numbers
 from student.evaluate.matching import NAMES, match_detections, mean_of_defined
 from student.evaluate.paired import compare_results
-from student.evaluate.protocols import PROTOCOLS, counted
+from student.evaluate.protocols import PROTOCOLS, limit_detections
 from student.evaluate.report import Evaluation
 
 GROUPS = {"rare": [1, 2], "common": [3], "frequent": [4, 5]}
@@ -111,15 +111,15 @@ def plain_ap(
 
 def plain_numbers(gold: dict, results: list[dict]) -> dict[str, float]:
     thresholds = np.linspace(0.5, 0.95, 10)
-    told = {}
+    numbers = {}
     for name, area in AREAS.items():
         table = np.array([[plain_ap(gold, results, c, t, area) for t in thresholds] for c in range(1, 6)])
-        told[name] = mean_of_defined(table)
+        numbers[name] = mean_of_defined(table)
         if name == "AP":
-            told |= {"AP50": mean_of_defined(table[:, 0]), "AP75": mean_of_defined(table[:, 5])}
+            numbers |= {"AP50": mean_of_defined(table[:, 0]), "AP75": mean_of_defined(table[:, 5])}
             for short, group in (("APr", "rare"), ("APc", "common"), ("APf", "frequent")):
-                told[short] = mean_of_defined(table[[c - 1 for c in GROUPS[group]]])
-    return told
+                numbers[short] = mean_of_defined(table[[c - 1 for c in GROUPS[group]]])
+    return numbers
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -208,10 +208,10 @@ def test_fixed_ap_counts_ten_thousand_boxes_of_a_category_over_the_whole_data_se
     other = one_box(1, 2, score=0.1)
     last = one_box(0, 1, score=0.05)
 
-    kept = counted([*crowd, last, other], PROTOCOLS["fixed_ap"])
+    kept = limit_detections([*crowd, last, other], PROTOCOLS["fixed_ap"])
 
     assert last not in kept and other in kept and len(kept) == 10_001
-    assert last in counted([*crowd[1:], last, other], PROTOCOLS["fixed_ap"])
+    assert last in limit_detections([*crowd[1:], last, other], PROTOCOLS["fixed_ap"])
     gold = federated([([], []), ([1], [])], [(0, 1)])
     assert ap(gold, [*crowd, last], "fixed_ap") == 0 < ap(gold, [*crowd[1:], last], "fixed_ap")
 
@@ -219,7 +219,7 @@ def test_fixed_ap_counts_ten_thousand_boxes_of_a_category_over_the_whole_data_se
 def test_of_equal_scores_the_earlier_detection_counts_and_the_order_stays() -> None:
     rows = [one_box(0, 1, score=0.5, n=n) for n in range(302)] + [one_box(0, 2, score=0.9, n=-1)]
 
-    kept = counted(rows, PROTOCOLS["lvis"])
+    kept = limit_detections(rows, PROTOCOLS["lvis"])
 
     assert [row["n"] for row in kept] == [*range(299), -1]
 
@@ -235,8 +235,8 @@ def test_bootstrap_with_every_image_once_is_the_plain_evaluation(protocol: str) 
     plain = coco_numbers(gold, results, protocol=protocol)
     last = PROTOCOLS[protocol].recall
     for n, name in enumerate(NAMES):
-        told = plain[last if name == "AR100" else name]
-        assert mean_of_defined(values_KN[:, n]) == pytest.approx(told, abs=1e-9), name
+        numbers = plain[last if name == "AR100" else name]
+        assert mean_of_defined(values_KN[:, n]) == pytest.approx(numbers, abs=1e-9), name
 
 
 def test_a_model_against_itself_differs_by_nothing_and_the_names_say_the_limit() -> None:

@@ -46,7 +46,7 @@ def perfect(gold: dict[str, Any]) -> list[dict[str, Any]]:
 def write_inputs(
     folder: Path, gold: dict[str, Any], results: list[dict[str, Any]]
 ) -> tuple[Path, Path, Path]:
-    """A results file, a gold file, and its import."""
+    """Write a results file, a gold file, and its import."""
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "gold.json").write_text(json.dumps(gold))
     import_gold("coco", folder / "gold.json", str(folder / "gold"), Options())

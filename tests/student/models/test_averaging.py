@@ -78,5 +78,5 @@ def test_models_of_other_shapes_are_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_folder_without_weights_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(NotFound, match="holds no model.safetensors"):
+    with pytest.raises(NotFound, match="has no model.safetensors"):
         average_models(tmp_path / "empty", tmp_path / "empty", 0.5, tmp_path / "average")

@@ -30,7 +30,7 @@ ALWAYS = CaptionPacking(most=5, none=0.0, full=1.0)
 
 
 def example(caption: str, *nouns: str, image: str | None = None) -> TrainingExample:
-    """A caption whose phrases are single nouns, each with a box of its own; of an own image where none is named."""
+    """Return a caption whose phrases are single nouns, each with a box; without `image`, of an image of its own."""
     phrases = tuple(
         ExamplePhrase(caption.index(n), caption.index(n) + len(n), n, n, "positive", (i,))
         for i, n in enumerate(nouns)

@@ -1,4 +1,4 @@
-"""A checkpoint is whole or it is none, whatever a kill leaves of it."""
+"""A checkpoint is complete, or it is not read. A kill cannot leave half of one."""
 
 from __future__ import annotations
 
@@ -41,6 +41,6 @@ def test_a_kill_in_the_middle_of_a_removal_leaves_no_checkpoint_behind(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(shutil, "rmtree", killed_midway)
         remove_old_checkpoints(tmp_path, 1)
-    shutil.rmtree(new)  # as a record that cannot be read is told to be
+    shutil.rmtree(new)  # as the error for a record that cannot be read says
 
     assert old.exists() and latest_checkpoint(tmp_path, "d") is None

@@ -49,7 +49,7 @@ def test_a_kill_and_a_notice_to_end_change_no_bit(run: TrainSettings) -> None:
     child.send_signal(signal.SIGTERM)
     assert child.wait() == 130
     newest = max((Path(run.out) / "checkpoints").iterdir())
-    assert newest.name == f"step-{steps_begun(rare):08d}"  # at the step it was told, not at the eighth
+    assert newest.name == f"step-{steps_begun(rare):08d}"  # at the step of the signal, not at the eighth
     train(rare), train(calm(run))
 
     assert what_was_learned(rare) == what_was_learned(calm(run))
@@ -123,7 +123,7 @@ def test_a_sigterm_to_the_group_leaves_the_processes_that_make_batches_to_the_tr
 
 
 def workers_there(driver: subprocess.Popen[bytes]) -> list[int]:
-    """The workers' process ids; between the loss of one and the next group there may be none for a while."""
+    """Return the workers' process ids. After the loss of one there may be none for a while."""
     for _ in range(1200):
         assert driver.poll() is None
         if found := workers_of(driver.pid):
@@ -136,17 +136,17 @@ def workers_there(driver: subprocess.Popen[bytes]) -> list[int]:
 @pytest.mark.ray
 @pytest.mark.timeout(600)
 def test_a_notice_to_end_reaches_two_workers(run: TrainSettings) -> None:
-    told = run.model_copy(update={"workers": 2, "steps": 60, "checkpoint_every": 60, "log_every": 60})
-    child = start_training(told)
-    wait_for_step(child, told, 5)
+    stopped = run.model_copy(update={"workers": 2, "steps": 60, "checkpoint_every": 60, "log_every": 60})
+    child = start_training(stopped)
+    wait_for_step(child, stopped, 5)
     tree = Tree(child.pid)
     tree.look()
     os.killpg(child.pid, signal.SIGTERM)  # as `timeout` does; Ray and its workers are not to hear it
     assert child.wait(timeout=120) == 130
     assert tree.left_after(10) == []
-    newest = max((Path(told.out) / "checkpoints").iterdir())
-    assert newest.name == f"step-{steps_begun(told):08d}"
-    assert finish(told) == 0 == finish(calm(told))
+    newest = max((Path(stopped.out) / "checkpoints").iterdir())
+    assert newest.name == f"step-{steps_begun(stopped):08d}"
+    assert finish(stopped) == 0 == finish(calm(stopped))
 
-    assert what_was_learned(told) == what_was_learned(calm(told))
-    assert (Path(told.out) / "report.log").read_text().startswith("{")
+    assert what_was_learned(stopped) == what_was_learned(calm(stopped))
+    assert (Path(stopped.out) / "report.log").read_text().startswith("{")

@@ -13,7 +13,7 @@ def test_the_card_tells_no_place_of_the_machine_that_trained(two_streams: TrainS
     roots = {"s3://bucket/": "/mnt/bucket/"}
     streams = [{**stream.model_dump(), "storage": storage, "roots": roots} for stream in two_streams.streams]
 
-    told = json.dumps(
+    text = json.dumps(
         _portable_settings(TrainSettings.model_validate({**two_streams.model_dump(), "streams": streams}))
     )
 
@@ -25,4 +25,4 @@ def test_the_card_tells_no_place_of_the_machine_that_trained(two_streams: TrainS
         str(two_streams.start),
         *(one.url for one in two_streams.streams),
     )
-    assert not [place for place in places if place in told]
+    assert not [place for place in places if place in text]

@@ -39,7 +39,7 @@ SMALL_GLIP = GlipConfig(
 
 
 def by_recipe(settings: TrainSettings, recipe: str, **given: object) -> TrainSettings:
-    """The settings as a configuration that names a recipe and the data alone would make them."""
+    """Return the settings of a configuration that gives only a recipe and the data."""
     needed = settings.model_dump(include={"start", "out", "streams", "log_every"})
     return TrainSettings.model_validate({**needed, "steps": 90_000, "recipe": recipe, **given})
 

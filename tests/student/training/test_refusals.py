@@ -46,12 +46,12 @@ def test_a_checkpoint_that_is_cut_short_is_told_and_once_removed_the_run_goes_on
 def test_a_refused_run_leaves_the_settings_of_the_one_that_stands_there(two_streams: TrainSettings) -> None:
     with pytest.raises(Killed):
         train(two_streams, kill_at(3))
-    told = (Path(two_streams.out) / "settings.json").read_text()
+    before = (Path(two_streams.out) / "settings.json").read_text()
 
     with pytest.raises(Conflict, match="belongs to the run"):
         train(two_streams.model_copy(update={"learning_rate": 0.5}))
 
-    assert (Path(two_streams.out) / "settings.json").read_text() == told
+    assert (Path(two_streams.out) / "settings.json").read_text() == before
 
 
 @pytest.mark.parametrize("out", ["s3://bucket/run", ""])
@@ -119,7 +119,7 @@ def test_a_run_that_waited_for_another_to_end_does_not_write_over_its_model(
     (Path(first.out) / "report.json").unlink()  # as the other sees it that looked before the first was done
     weights = (Path(first.out) / "model" / "model.safetensors").read_bytes()
 
-    with pytest.raises(Conflict, match="holds a model of the run"):
+    with pytest.raises(Conflict, match="has a model of the run"):
         train(first.model_copy(update={"learning_rate": 0.5}))
 
     assert (Path(first.out) / "model" / "model.safetensors").read_bytes() == weights

@@ -30,7 +30,7 @@ def in_folder(settings: TrainSettings, folder: Path, **changed: object) -> Train
 
 
 def first_gradient(settings: TrainSettings) -> torch.Tensor:
-    """The clipped gradient of the first step: AdamW's first moment after it, up to a factor."""
+    """Return the clipped gradient of the first step, up to a factor: AdamW's first moment after it."""
     state = load_file(Path(settings.out) / "checkpoints" / "step-00000001" / "trainer.safetensors")
     return torch.cat([state[name].flatten() for name in sorted(state) if name.startswith("exp_avg.")])
 

@@ -1,4 +1,4 @@
-# What a newcomer types. Every target that needs the environment makes it first, once.
+# The commands of this project. A target that needs the environment makes it first, once.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -7,64 +7,73 @@ STAMP := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo test test-long bench-glip bench-one-number headline headline-tune headline-full bench-scale bench-engine bench-phrases bench-compile bench-loader check lock clean
+.PHONY: help setup demo check fix test test-long bench-glip bench-one-number headline headline-tune headline-full bench-scale bench-engine bench-phrases bench-compile bench-loader lock clean
 
-help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+help:  ## print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
-setup: $(STAMP)  ## the environment in .venv, from the locked versions
+setup: $(STAMP)  ## make the environment in .venv from the locked versions
 
-$(STAMP):  # its name says what it was made from, so that a new checkout of the same files does nothing
+$(STAMP):  # its name has the digest of what it was made from, so a new checkout of the same files does nothing
 	@deploy/setup.sh $(PYTHON) $(VENV) $@
 
-demo: $(STAMP)  ## the whole loop on the tiny world, about ten minutes on two cores
+demo: $(STAMP)  ## run the whole loop on the tiny world (about ten minutes on two cores)
 	@$(BIN)/groundswell demo
 
-test: $(STAMP)  ## the tests that every change runs
-	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadgroup
-
-test-long: $(STAMP)  ## all tests, the long suites too
-	@$(BIN)/python -m pytest -q
-
-bench-one-number: $(STAMP)  ## student against its fair control on seeds 0, 1 and 2 (about 20 minutes)
-	@for seed in 0 1 2; do $(BIN)/python -m benchmarks.one_number --seed $$seed --out .bench/one-number/$$seed || exit; done
-
-headline: $(STAMP)  ## student against fair controls on eight fresh seeds, an hour at most (ARGS="--until 30")
-	@$(BIN)/python -m benchmarks.headline base $(ARGS)
-
-headline-tune: $(STAMP)  ## as many tuning runs for the control as for the student, on other seeds (some 40 minutes)
-	@$(BIN)/python -m benchmarks.headline tune $(ARGS)
-
-headline-full: $(STAMP)  ## every ablation, a new task and two hard worlds, three seeds a row (hours)
-	@$(BIN)/python -m benchmarks.headline full $(ARGS)
-
-check: $(STAMP)  ## format, lint and types
+check: $(STAMP)  ## check format, lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-bench-glip: $(STAMP)  ## GLIP's speed and memory on this machine, beside Grounding DINO tiny
+fix: $(STAMP)  ## format all files and apply the lint fixes that are safe
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+ONE ?=
+test: $(STAMP)  ## run the tests of every change, or only ONE=tests/schemas/test_boxes.py[::test_name]
+ifeq ($(ONE),)
+	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadgroup --max-worker-restart 0
+else
+	@$(BIN)/python -m pytest -q -n 0 $(ONE)
+endif
+
+test-long: $(STAMP)  ## run all tests, with the long suites
+	@$(BIN)/python -m pytest -q
+
+bench-one-number: $(STAMP)  ## compare the student with its control on seeds 0, 1 and 2 (about 20 minutes)
+	@for seed in 0 1 2; do $(BIN)/python -m benchmarks.one_number --seed $$seed --out .bench/one-number/$$seed || exit; done
+
+headline: $(STAMP)  ## compare the student with its controls on eight fresh seeds, an hour at most (ARGS="--until 30")
+	@$(BIN)/python -m benchmarks.headline base $(ARGS)
+
+headline-tune: $(STAMP)  ## tune the control as often as the student, on other seeds (about 40 minutes)
+	@$(BIN)/python -m benchmarks.headline tune $(ARGS)
+
+headline-full: $(STAMP)  ## run every ablation, a new task and two hard worlds, three seeds each (hours)
+	@$(BIN)/python -m benchmarks.headline full $(ARGS)
+
+bench-glip: $(STAMP)  ## measure GLIP's speed and memory on this machine, and those of Grounding DINO tiny
 	@$(BIN)/python -m benchmarks.glip_speed
 
-bench-engine: $(STAMP)  ## the engine beside bare loops and Ray Data, and one driver with 10^6 units (some ten minutes, two idle cores)
+bench-engine: $(STAMP)  ## compare the engine with bare loops and Ray Data; one driver with 10^6 units (about ten minutes, two idle cores)
 	@$(BIN)/python -m benchmarks.engine
 	@$(BIN)/python -m benchmarks.engine_scale
 
-bench-loader: $(STAMP)  ## the training's loader beside webdataset and a bare loop (two minutes, two idle cores)
+bench-loader: $(STAMP)  ## compare the training's loader with webdataset and a bare loop (two minutes, two idle cores)
 	@$(BIN)/python -m benchmarks.loader
 
-bench-scale: $(STAMP)  ## the driver with 10^6 units and 10^4 simulated actors (some minutes)
+bench-scale: $(STAMP)  ## measure the driver with 10^6 units and 10^4 simulated actors (some minutes)
 	@$(BIN)/python -m benchmarks.engine_scale
 
 CAPTIONS ?= ../shared/data/treebanks/cc3m_val_captions.txt
-bench-phrases: $(STAMP)  ## captions per second of one core, beside bare nlp.pipe (CAPTIONS=file, one a line)
+bench-phrases: $(STAMP)  ## measure captions per second of one core, and of bare nlp.pipe (CAPTIONS=file, one per line)
 	@$(BIN)/python -m benchmarks.phrases_speed --captions $(CAPTIONS)
 
-bench-compile: $(STAMP)  ## rows per second of compile on one core, beside bare Parquet (about a minute)
+bench-compile: $(STAMP)  ## measure rows per second of compile on one core, and of bare Parquet (about a minute)
 	@$(BIN)/python -m benchmarks.compile_speed
 
-lock: requirements.in  ## resolve requirements.in anew (needs uv on the PATH)
+lock: requirements.in  ## resolve requirements.in again (needs uv on the PATH)
 	@deploy/lock.sh requirements.in requirements.lock
 
-clean:  ## forget the outputs of demo and benchmarks
+clean:  ## delete the outputs of demo and benchmarks
 	rm -rf .demo .bench

@@ -22,15 +22,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.ledger.commits import commit_unit, entry_of, put_record
+from engine.ledger.commits import commit_unit, put_record, to_snapshot_entry
 from engine.ledger.snapshots.segments import write_segment
 from engine.ledger.snapshots.set_digest import SetDigest
 from engine.ledger.snapshots.snapshots import snapshot_path
 from engine.ledger.unit_result import UnitResult
 from engine.storage.store import open_store
-from pipelines.cli.shell import table
 from pipelines.compile.policy import Policy
 from pipelines.compile.run import compile_view
+from pipelines.terminal.table import format_table
 from schemas.digests import canonical_json
 from schemas.ledger import FingerprintParts, Snapshot, Unit
 from schemas.settings import EvidenceSettings
@@ -46,21 +46,21 @@ EVERYTHING = Policy(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints rows per second of each contestant, its share of both bare ones, and the peak memory."""
+    """Print rows per second of each program, its share of both bare ones, and the peak memory."""
     options = _options(arguments)
     with tempfile.TemporaryDirectory(prefix="groundswell-bench-") as name:
         folder = Path(name)
         write_evidence(folder / "few", max(options.units // 10, 1), options.rows)
         write_evidence(folder / "all", options.units, options.rows)
         _bare(folder / "few", folder / "warm", _through_rows)  # the first call of Arrow starts its threads
-        _compiled(folder / "few", EVERYTHING, folder / "view-few")
+        _compile(folder / "few", EVERYTHING, folder / "view-few")
         peaks = [_peak_mib()]
         rows = options.units * options.rows
         contestants: dict[str, Callable[[Path], object]] = {
             "bare, columns": lambda to: _bare(folder / "all", to, lambda t: t),
             "bare, rows": lambda to: _bare(folder / "all", to, _through_rows),
-            "compile, default": lambda to: _compiled(folder / "all", Policy(), to),
-            "compile, all rules": lambda to: _compiled(folder / "all", EVERYTHING, to),
+            "compile, default": lambda to: _compile(folder / "all", Policy(), to),
+            "compile, all rules": lambda to: _compile(folder / "all", EVERYTHING, to),
         }
         rates = {name: rows / _seconds(run, folder / name) for name, run in contestants.items()}
         peaks.append(_peak_mib())
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         [name, f"{rate:.0f}", f"{rate / rates['bare, columns']:.3f}", f"{rate / rates['bare, rows']:.2f}"]
         for name, rate in rates.items()
     ]
-    print(table(lines, [f"{rows} rows", "rows/s", "of columns", "of rows"]))
+    print(format_table(lines, [f"{rows} rows", "rows/s", "of columns", "of rows"]))
     print(
         f"peak memory: {peaks[0]:.0f} MiB after {rows // 10} rows, {peaks[1]:.0f} MiB after all contestants"
     )
@@ -91,13 +91,13 @@ def write_evidence(folder: Path, units: int, rows: int) -> None:
         )  # fmt: skip
         made = [_row(rng, unit.name, index) for index in range(rows)]
         entries.append(
-            entry_of(commit_unit(store, unit, parts, UnitResult(rows=made, rejections=[]), metadata))
+            to_snapshot_entry(commit_unit(store, unit, parts, UnitResult(rows=made, rejections=[]), metadata))
         )
     digest = SetDigest().add((entry.unit, entry.rows_digest) for entry in entries)
     segments = (write_segment(store, entries, 1),)
     snapshot = Snapshot(
         version=1, job_digest="sha256:job", planned=units, totals=segments[0].totals, digest=digest.value(),
-        digest_state=digest.encoded(), segments=segments,
+        digest_state=digest.encode(), segments=segments,
     )  # fmt: skip
     put_record(store, snapshot_path(1), snapshot)
 
@@ -141,7 +141,7 @@ def _through_rows(found: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(found.to_pylist(), schema=found.schema)
 
 
-def _compiled(evidence: Path, policy: Policy, to: Path) -> int:
+def _compile(evidence: Path, policy: Policy, to: Path) -> int:
     return compile_view(str(evidence), policy, str(to)).samples.samples_in
 
 

@@ -17,14 +17,14 @@ from typing import Any
 from engine.ledger.evidence import evidence_rows
 from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.storage.store import open_store
-from pipelines.audit.statistics import interval
 from pipelines.compile.run import compile_view
-from pipelines.demo.layout import Places
+from pipelines.demo.layout import DemoLayout
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.world.lexicon import NOUNS
 from pipelines.demo.world.web import read_truth
 from pipelines.label.job import JobConfig
 from pipelines.label.run import label
+from pipelines.quality.intervals import estimate_share
 from teacher.settings import DecoySettings
 
 Rows = list[dict[str, Any]]
@@ -39,13 +39,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--images", type=int, default=300)
     chosen = parser.parse_args(arguments)
-    places, recipe = Places(chosen.demo.resolve()), Recipe()
+    places, recipe = DemoLayout(chosen.demo.resolve()), Recipe()
     job = places.job(recipe)
     job = job.model_copy(update={"run": job.run.model_copy(update={"executor": "local"})})
-    plain = _labelled(job, chosen.out / "plain", chosen.images)
+    plain = _label(job, chosen.out / "plain", chosen.images)
     truth = {(row["shard"], row["key"]): row for row in read_truth(places.world.web_truth).values()}
     decoys = DecoySettings(share=1.0, per_image=4, pool=str(_pool(chosen.out, plain)))
-    asked = _labelled(job.model_copy(update={"decoys": decoys}), chosen.out / "asked", chosen.images)
+    asked = _label(job.model_copy(update={"decoys": decoys}), chosen.out / "asked", chosen.images)
     same = [_own(row) for row in asked] == plain
     print(
         f"{len(plain)} images; their own phrases and regions are {'equal' if same else 'NOT EQUAL'} with decoys"
@@ -57,14 +57,14 @@ def main(arguments: list[str] | None = None) -> None:
     _print_truth(asked, truth, recipe.policy.min_score)
 
 
-def _labelled(job: JobConfig, out: Path, images: int) -> Rows:
+def _label(job: JobConfig, out: Path, images: int) -> Rows:
     label(job, limit=images, keep=str(out))
     store = open_store(str(out))
     return list(evidence_rows(store, latest_snapshot(store)))
 
 
 def _pool(folder: Path, rows: Rows) -> Path:
-    """The world's nouns with their counts in the captions: half of them are shapes that no general pool has."""
+    """Return the world's nouns with their counts in the captions. Half of them are shapes that no general pool has."""
     counts = Counter(phrase["root"] for row in rows for phrase in row["phrases"] if phrase["root"] in NOUNS)
     path = folder / "pool.txt"
     path.write_text("".join(f"{noun}\t{counts[noun]}\n" for noun in sorted(counts)))
@@ -72,7 +72,7 @@ def _pool(folder: Path, rows: Rows) -> Path:
 
 
 def _own(row: dict[str, Any]) -> dict[str, Any]:
-    """The row without its decoys."""
+    """Return the row without its decoys."""
     own = [n for n, phrase in enumerate(row["phrases"]) if phrase["kind"] != "decoy"]
     regions = [region for region in row["regions"] if region["phrase"] in own]
     return {**row, "phrases": [row["phrases"][n] for n in own], "regions": regions}
@@ -89,7 +89,7 @@ def _print_truth(rows: Rows, truth: dict[tuple[str, str], dict[str, Any]], min_s
                 boxed[phrase["root"] in nouns].append(n in strong)
     for there, name in ((False, "really absent"), (True, "there, and not in the caption")):
         hits, asked = sum(boxed[there]), len(boxed[there])
-        found = interval(hits / asked, asked) if asked else None
+        found = estimate_share(hits / asked, asked) if asked else None
         limits = f"{found.value:.1%} ({found.low:.1%} to {found.high:.1%})" if found else "-"
         print(f"decoys {name}: {asked} asked, {hits} with a box, {limits}")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report_picture import results_of
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 
 MODELS = ("teacher", "control", "student")
 OPEN, CLOSE = "<!-- seeds -->\n", "<!-- /seeds -->\n"
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs.sort(key=lambda run: (run["name"], run["seed"]))
     chosen.to.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
     if chosen.page:
-        chosen.page.write_text(with_table(chosen.page.read_text(encoding="utf-8"), runs), encoding="utf-8")
+        chosen.page.write_text(insert_table(chosen.page.read_text(encoding="utf-8"), runs), encoding="utf-8")
     print(table(runs), end="")
 
 
@@ -73,12 +73,12 @@ def table(runs: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_table(page: str, runs: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page with today's table between its marks. Raise NotFound without marks."""
+def insert_table(page: str, runs: Sequence[Mapping[str, Any]]) -> str:
+    """Return the page with today's table between its marks. Raise NotFoundError without marks."""
     before, opened, rest = page.partition(OPEN)
     _, closed, after = rest.partition(CLOSE)
     if not (opened and closed):
-        raise NotFound(f"the page has no marks {OPEN.strip()} and {CLOSE.strip()}: put them back")
+        raise NotFoundError(f"the page has no marks {OPEN.strip()} and {CLOSE.strip()}: put them back")
     return before + OPEN + table(runs) + CLOSE + after
 
 

@@ -26,8 +26,8 @@ from typing import Any
 
 import engine.driver.label_run
 from engine.driver.dispatch import drive
-from engine.driver.label_run import Labelling
-from engine.ledger.fingerprint import Method
+from engine.driver.label_run import LabelRun
+from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
 from engine.ledger.shard_facts import record_facts
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries, snapshot_path
@@ -59,7 +59,7 @@ class CountingStore(Store):
         return super().put_if_absent(path, data)
 
     def exists(self, path: str) -> bool:
-        """The driver looks on a local disk whether a unit's evidence arrived; here there is none by design."""
+        """Return True for evidence, which the driver checks on a local disk. The fake actors write none."""
         return path.startswith("data/") or super().exists(path)
 
 
@@ -80,11 +80,11 @@ class FakePool:
         self._store, self._settings = store, settings
         self.worked_s = 0.0
 
-    def capacity(self, left: int | None = None) -> int:
+    def capacity(self, remaining: int | None = None) -> int:
         """See Pool."""
         return len(self._ready)
 
-    def wait_for_room(self) -> None:
+    def wait_for_capacity(self) -> None:
         """See Pool."""
 
     def submit(self, task: Task) -> None:
@@ -93,7 +93,7 @@ class FakePool:
         actor.tasks.append(task)
         self._working.append(actor)
 
-    def busy(self) -> int:
+    def count_in_flight(self) -> int:
         """See Pool."""
         return len(self._working)
 
@@ -124,7 +124,7 @@ class FakePool:
 class PublishingEvery:
     """Work that is published after so many units: 15 s of a cluster that does some 200 units a second."""
 
-    def __init__(self, work: Labelling, units: int) -> None:
+    def __init__(self, work: LabelRun, units: int) -> None:
         self._work, self._units = work, units
         self._settled = 0
         self.took_s: list[float] = []
@@ -134,9 +134,9 @@ class PublishingEvery:
         """See Work."""
         return self._work.next_task()
 
-    def left(self) -> int:
+    def count_remaining(self) -> int:
         """See Work."""
-        return self._work.left()
+        return self._work.count_remaining()
 
     def settle(self, outcome: Outcome) -> None:
         """See Work."""
@@ -154,7 +154,7 @@ class PublishingEvery:
 
 
 def entry_of(unit: Unit, fingerprint: str) -> SnapshotEntry:
-    """What a worker's commit of a unit would give; digests are as random as real ones."""
+    """Return what a worker's commit of a unit would give. Digests are as random as real ones."""
     sha256 = hashlib.sha256(unit.name.encode()).hexdigest()
     path = f"data/{unit.name}/{fingerprint[7:23]}/{sha256[:16]}.parquet"
     rejected = {"IMG_DECODE": 1} if unit.first % 3 == 0 else {}
@@ -173,7 +173,7 @@ def entry_of(unit: Unit, fingerprint: str) -> SnapshotEntry:
 
 
 def facts_of(stat: ShardStat) -> ShardFacts:
-    """What a worker finds in a shard."""
+    """Return what a worker finds in a shard."""
     sha256 = hashlib.sha256(stat.url.encode()).hexdigest()
     samples = UNIT_SAMPLES * UNITS_PER_SHARD
     return ShardFacts(
@@ -195,14 +195,14 @@ def stats_of(shards: int) -> Iterator[ShardStat]:
         yield ShardStat(url, 1_000_000_000, f"etag={hashlib.md5(url.encode()).hexdigest()}")
 
 
-def labelling_of(store: Store, shards: int) -> Labelling:
-    """A run over so many shards, begun as `label` begins it."""
+def labelling_of(store: Store, shards: int) -> LabelRun:
+    """Start a run over this many shards as `label` does."""
     stats = list(stats_of(shards))
-    method = Method("sha256:r", "sha256:t", "sha256:p", "sha256:e")
+    method = MethodDigests("sha256:r", "sha256:t", "sha256:p", "sha256:e")
     plan = JobPlan("sha256:scale", method, UNIT_SAMPLES, (stat.url for stat in stats))
-    work = Labelling(store, plan, SETTINGS)
+    work = LabelRun(store, plan, SETTINGS)
     work.begin(stats, [])
-    work.committed_before()
+    work.find_committed()
     return work
 
 
@@ -254,12 +254,12 @@ def measure(folder: str, units: int, actors: int, publish_every: int) -> dict[st
     gc.collect()
     return result | {
         "snapshot": snapshot_size(store),
-        "restart": in_a_fresh_process("restart", folder, units),
-        "reader": in_a_fresh_process("read", folder, units),
+        "restart": run_in_new_process("restart", folder, units),
+        "reader": run_in_new_process("read", folder, units),
     }
 
 
-def in_a_fresh_process(what: str, folder: str, units: int) -> dict[str, Any]:
+def run_in_new_process(what: str, folder: str, units: int) -> dict[str, Any]:
     """Do a part in a process of its own, so that its memory is its own."""
     command = [sys.executable, "-m", "benchmarks.engine_scale", "--part", what, "--folder", folder]
     answer = subprocess.run([*command, "--units", str(units)], check=True, capture_output=True, text=True)
@@ -268,7 +268,7 @@ def in_a_fresh_process(what: str, folder: str, units: int) -> dict[str, Any]:
 
 
 def snapshot_size(store: Store) -> dict[str, Any]:
-    """The newest snapshot, and the objects that a reader of all entries opens."""
+    """Return the size of the newest snapshot, and how many objects a reader of all entries opens."""
     snapshot = latest_snapshot(store)
     entries = sum(segment.size_bytes for segment in snapshot.segments)
     return {
@@ -282,21 +282,21 @@ def snapshot_size(store: Store) -> dict[str, Any]:
 
 
 def restart(store: Store, shards: int) -> dict[str, Any]:
-    """A driver that starts on what is there; in a process of its own, so that its memory is its own."""
+    """Start a driver on an existing output, in a process of its own, so that its memory can be measured."""
     before, begun = resident_bytes(), time.perf_counter()
     work = labelling_of(store, shards)
     took_s = time.perf_counter() - begun
-    assert not work.next_is_due(), "everything is committed"
+    assert not work.has_next(), "everything is committed"
     return {
         "s": round(took_s, 2),
-        "units_found": work.committed,
+        "units_found": work.num_committed,
         "growth_mib": round((resident_bytes() - before) / 2**20, 1),
-        "growth_bytes_per_unit": round((resident_bytes() - before) / work.committed, 1),
+        "growth_bytes_per_unit": round((resident_bytes() - before) / work.num_committed, 1),
     }
 
 
 def read(store: Store, shards: int) -> dict[str, Any]:
-    """What a reader waits for: the summary of `status`, and every entry in order."""
+    """Measure what a reader waits for: the summary of `status`, and every entry in order."""
     before, begun = resident_bytes(), time.perf_counter()
     snapshot = latest_snapshot(store)
     status_s = time.perf_counter() - begun
@@ -312,7 +312,7 @@ def read(store: Store, shards: int) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def publishing_by_units() -> Iterator[None]:
+def publish_by_units() -> Iterator[None]:
     """Switch off the publishing by time, see PublishingEvery."""
     every_s = engine.driver.label_run.PUBLISH_EVERY_S
     engine.driver.label_run.PUBLISH_EVERY_S = float("inf")
@@ -336,7 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(part(CountingStore(str(asked.folder)), asked.units // UNITS_PER_SHARD)))
         return
     folder = tempfile.TemporaryDirectory(prefix="groundswell-scale-", dir=asked.folder)
-    with publishing_by_units(), folder as name:
+    with publish_by_units(), folder as name:
         print(json.dumps(measure(name, asked.units, asked.actors, asked.publish_every), indent=1))
 
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.glip_parity ../shared/parity --variants tiny,tiny_a --dtypes float32,float64
 
-The folder holds the authors' outputs and the recipe of the weights; tests/glip/test_parity.py asks the same with
+The folder has the authors' outputs and the recipe of the weights. tests/teacher/glip/test_parity.py compares with
 tolerances. `tests/` is not a package, so its model builder is loaded by path.
 """
 
@@ -20,12 +20,12 @@ import torch
 
 from benchmarks.inputs import existing_folder
 
-TESTS = Path(__file__).resolve().parent.parent / "tests" / "glip"
+TESTS = Path(__file__).resolve().parent.parent / "tests" / "teacher" / "glip"
 CASES = ("A", "B", "C")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """A table per variant and type: group, largest difference, the group's largest value."""
+    """Print a table per variant and type: group, largest difference, the group's largest value."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -77,7 +77,7 @@ def _training(reference, dtype: torch.dtype) -> list[str]:
 
 def _load(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"glip_tests_{name}", TESTS / f"{name}.py")
-    assert spec is not None and spec.loader is not None, "the tests stand beside the benchmarks"
+    assert spec is not None and spec.loader is not None, "the tests are next to the benchmarks"
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

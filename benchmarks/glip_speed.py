@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     for model in options.models.split(","):
         for precision in options.precisions.split(","):
             for batch in options.batches.split(","):
-                rows.append(_in_a_child(f"{model},{precision},{batch}", options))
+                rows.append(_run_in_child(f"{model},{precision},{batch}", options))
                 print(_line(rows[-1]), flush=True)
     if options.out:
         Path(options.out).write_text(
@@ -96,7 +96,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _in_a_child(one: str, options: argparse.Namespace) -> dict[str, Any]:
+def _run_in_child(one: str, options: argparse.Namespace) -> dict[str, Any]:
     passed = [f"--{name}={getattr(options, name)}" for name in ("device", "size", "seconds", "threads")]
     command = [sys.executable, "-m", "benchmarks.glip_speed", f"--one={one}", *passed]
     child = subprocess.run(
@@ -145,7 +145,7 @@ def measure(model: str, precision: str, batch: str, options: argparse.Namespace)
 
 
 def build(model: str) -> nn.Module:
-    """A model with random weights."""
+    """Return a model with random weights."""
     torch.manual_seed(0)
     if model.startswith("grounding-dino"):
         from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection
@@ -160,7 +160,7 @@ def build(model: str) -> nn.Module:
 
 
 def random_inputs(images: int, height: int, width: int) -> dict[str, torch.Tensor]:
-    """What both kinds of model take: noise, padded to 32 as GLIP's authors do, and a prompt of random words."""
+    """Return inputs of both kinds of model: noise, padded to 32 as GLIP's authors do, and a prompt of random words."""
     generator = torch.Generator().manual_seed(0)
     padded = [-(-side // 32) * 32 for side in (height, width)]
     ids = torch.randint(2000, VOCABULARY, (images, TOKENS), generator=generator)
@@ -175,7 +175,7 @@ def random_inputs(images: int, height: int, width: int) -> dict[str, torch.Tenso
 
 
 def shares(network: nn.Module, forward: Callable[[], None], device: torch.device) -> dict[str, float]:
-    """The share of one more forward pass that each part takes; parts are timed by hooks, on a GPU with waiting."""
+    """Return each part's share of one more forward pass. Hooks time the parts, on a GPU with synchronization."""
     spent: dict[str, float] = defaultdict(float)
     began: dict[nn.Module, float] = {}
     taken: list[nn.Module] = []

@@ -82,7 +82,7 @@ def _compare(data: Data, rounds: int, seconds: float, processes: int) -> None:
 
 
 def _samples_per_s(batches: Iterator[int], seconds: float) -> float:
-    """The clock starts when the first batches have come: starting processes is not measured."""
+    """Start the clock when the first batches are there, so that starting processes is not measured."""
     for _ in range(8):
         next(batches)
     began, samples = time.perf_counter(), 0
@@ -114,7 +114,7 @@ def _mixture(data: Data, loader: LoaderSettings) -> Iterator[int]:
 
 
 def _training(data: Data, steps: int) -> None:
-    """The tiny model at its own pace, one thread; the first steps warm up."""
+    """Train the tiny model with one thread. The first steps warm up."""
     settings = _settings(data, data.folder / "run", steps)
     train(settings)
     records = read_metrics(Path(settings.out))[2:]

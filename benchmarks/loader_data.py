@@ -49,7 +49,7 @@ class Data:
 
 
 def tiny_images(folder: Path, images: int) -> Data:
-    """The tiny world's gold: 96 px drawings."""
+    """Return the tiny world's gold: 96 px drawings."""
     settings = WorldSettings(gold_images=images, web_images=0, test_images=4)
     world, _ = build_world(folder / "world", settings)
     start = write_start(folder / "start", settings)

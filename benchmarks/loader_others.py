@@ -29,7 +29,7 @@ def plain_webdataset(data: Data, batch: int) -> Iterator[int]:
     """`WebDataset`, a shuffle buffer, decoded, mapped, batched; its loader with two processes."""
     processor = data.processor
 
-    def stacked(samples: Sequence[tuple[np.ndarray, dict[str, Any]]]) -> tuple[Any, list[dict[str, Any]]]:
+    def stack(samples: Sequence[tuple[np.ndarray, dict[str, Any]]]) -> tuple[Any, list[dict[str, Any]]]:
         return processor.pixels([image for image, _ in samples]), [row for _, row in samples]
 
     pipeline = (
@@ -38,7 +38,7 @@ def plain_webdataset(data: Data, batch: int) -> Iterator[int]:
         .decode("rgb8")
         .to_tuple("jpg;png;webp", "json")
         .map_tuple(prepared(data), lambda row: row)
-        .batched(batch, collation_fn=stacked, partial=False)
+        .batched(batch, collation_fn=stack, partial=False)
     )
     loader = webdataset.WebLoader(pipeline.repeat(), batch_size=None, num_workers=CORES)
     for pixels, rows in loader:

@@ -50,11 +50,11 @@ def measured(folder: Path, rows: int, window: int, drawn: int) -> dict[str, Any]
         prompts=PromptMix(detection=1, phrase_list=0, caption=0),
     )
     before = _peak_mb()
-    first, stream = _timed(lambda: load_stream(settings, folder / "cache"))
-    again, stream = _timed(lambda: load_stream(settings, folder / "cache"))
+    first, stream = _time(lambda: load_stream(settings, folder / "cache"))
+    again, stream = _time(lambda: load_stream(settings, folder / "cache"))
     opened = _peak_mb()
-    order_s, places = _timed(lambda: [stream.order.row(place, "0", 0) for place in range(drawn)])
-    read_s, _ = _timed(lambda: [stream.examples[row] for row in places])
+    order_s, places = _time(lambda: [stream.order.row(place, "0", 0) for place in range(drawn)])
+    read_s, _ = _time(lambda: [stream.examples[row] for row in places])
     return {
         "rows": stream.images,
         "open_s_first_time": round(first, 1),
@@ -71,7 +71,7 @@ def measured(folder: Path, rows: int, window: int, drawn: int) -> dict[str, Any]
 
 
 def repeated_view(folder: Path, parts: int) -> str:
-    """A view of `parts` parts that are one file."""
+    """Write a view of `parts` parts that are one file."""
     world, _ = build_world(
         folder / "world", WorldSettings(seed=1, gold_images=64, web_images=0, test_images=4)
     )
@@ -93,7 +93,7 @@ def repeated_view(folder: Path, parts: int) -> str:
     return str(folder / "view")
 
 
-def _timed(call: Any) -> tuple[float, Any]:
+def _time(call: Any) -> tuple[float, Any]:
     began = time.perf_counter()
     value = call()
     return time.perf_counter() - began, value

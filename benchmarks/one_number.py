@@ -17,8 +17,8 @@ from pathlib import Path
 
 from pipelines.compile.run import compile_view
 from pipelines.demo.initial_model import write_start
-from pipelines.demo.layout import Places
-from pipelines.demo.oracle import is_right, named_boxes, truth_rows
+from pipelines.demo.layout import DemoLayout
+from pipelines.demo.oracle import find_named_boxes, is_right, read_truth_rows
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.world.build import build_world
 from pipelines.demo.world.lexicon import TAIL_NOUNS
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     changed = {name: json.loads(text) for name, text in (item.split("=", 1) for item in chosen.set)}
     recipe = Recipe.model_validate({"seed": chosen.seed, **changed})
-    places = Places(chosen.out)
+    places = DemoLayout(chosen.out)
     arms = {name: _arm(places, recipe, name, chosen.tag) for name in chosen.arms.split(",")}
     _teach(places, recipe, chosen.workers)
     labels = _label(places, recipe, chosen.tag)
@@ -61,14 +61,14 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"| {out.name} | " + " | ".join(_numbers(places, out)) + " |", flush=True)
 
 
-def _arm(places: Places, recipe: Recipe, name: str, tag: str) -> TrainSettings:
+def _arm(places: DemoLayout, recipe: Recipe, name: str, tag: str) -> TrainSettings:
     teacher, gold, out = places.model("teacher"), places.world.gold_view, places.run(name + tag)
     if name == "student":
         return recipe.student(teacher, gold, places.view + tag, out)
     return recipe.control(teacher, gold, out) if name == "control" else recipe.plain(teacher, gold, out)
 
 
-def _teach(places: Places, recipe: Recipe, workers: int) -> None:
+def _teach(places: DemoLayout, recipe: Recipe, workers: int) -> None:
     build_world(places.world.folder, recipe.world)
     if not (places.run("start") / "model.safetensors").exists():
         write_start(places.run("start"), recipe.world)
@@ -77,7 +77,7 @@ def _teach(places: Places, recipe: Recipe, workers: int) -> None:
         _train_together([trainings[name]], workers)
 
 
-def _label(places: Places, recipe: Recipe, tag: str) -> dict[str, float]:
+def _label(places: DemoLayout, recipe: Recipe, tag: str) -> dict[str, float]:
     job = places.job(recipe)
     label(job.model_copy(update={"run": job.run.model_copy(update={"executor": "local"})}), progress=_say)
     compile_view(places.evidence, recipe.policy, places.view + tag)
@@ -111,17 +111,17 @@ def _train_one(settings: TrainSettings) -> None:
         record.write_text(json.dumps(round(time.process_time() - began, 1)))
 
 
-def _quality(places: Places, tag: str) -> dict[str, float]:
+def _quality(places: DemoLayout, tag: str) -> dict[str, float]:
     """Of head and tail: the share of kept boxes that lie on a thing the phrase means, and of phrases so served."""
     from engine.views import open_view
 
-    truth = {(row["shard"], row["key"]): row for row in truth_rows(places.world.web_truth)}
+    truth = {(row["shard"], row["key"]): row for row in read_truth_rows(places.world.web_truth)}
     counts = {(what, group): 0 for what in ("kept", "right", "meant") for group in ("head", "tail")}
     for row in open_view(places.view + tag).rows():
         true = truth[Path(row["shard"]).name, row["key"]]
         for number, phrase in enumerate(row["phrases"]):
             group = "tail" if phrase["root"] in TAIL_NOUNS else "head"
-            own = named_boxes(phrase, true)
+            own = find_named_boxes(phrase, true)
             counts["meant", group] += bool(len(own))
             taught = [region for region in row["regions"] if region["fate"] != "ignore"]
             for region in (region for region in taught if region["phrase"] == number):
@@ -135,7 +135,7 @@ def _quality(places: Places, tag: str) -> dict[str, float]:
     }
 
 
-def _numbers(places: Places, out: Path) -> list[str]:
+def _numbers(places: DemoLayout, out: Path) -> list[str]:
     coco = places.world.test_coco
     found = evaluate(
         out / "model", coco, coco.parent / "images", group_by="supercategory", bootstrap=0

@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks.inputs import existing_folder
 from engine.reading.images import decode_image
 from schemas.digests import sha256_hex
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from student.data.perceptual_hash import perceptual_hash
 
 BOUNDS = (0, 2, 4, 6, 8, 10, 12)
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("| within | " + " | ".join(map(str, BOUNDS)) + " |\n|---" + "|---" * len(BOUNDS) + "|")
     print("| pairs | " + " | ".join(str(int((distances <= bound).sum())) for bound in BOUNDS) + " |")
     for what, change in CHANGES.items():
-        moved = np.array([_moved(images[name], seen, change) for name, seen in hashes.items()])
+        moved = np.array([_hash_distance(images[name], seen, change) for name, seen in hashes.items()])
         print(f"| {what} | " + " | ".join(f"{(moved <= bound).mean():.1%}" for bound in BOUNDS) + " |")
 
 
@@ -51,7 +51,7 @@ def pictures(folders: list[Path]) -> dict[str, np.ndarray]:
     for data in _files(folders):
         try:
             image = decode_image(data).rgb_u8
-        except SampleRejected:
+        except SampleRejectedError:
             continue
         if min(image.shape[:2]) >= _SMALLEST_PX:
             found[sha256_hex(data)] = image
@@ -76,27 +76,27 @@ def pair_distances(hashes: list[int]) -> np.ndarray:
     return np.concatenate([np.bitwise_count(known[:i] ^ known[i]) for i in range(1, len(known))])
 
 
-def _moved(image: np.ndarray, seen: int, change: Callable[[Image.Image], Image.Image]) -> int:
+def _hash_distance(image: np.ndarray, seen: int, change: Callable[[Image.Image], Image.Image]) -> int:
     copy = perceptual_hash(np.asarray(change(Image.fromarray(image)).convert("RGB")))
     return 64 if copy is None else (copy ^ seen).bit_count()
 
 
-def _smaller(image: Image.Image, times: int) -> Image.Image:
+def _shrink(image: Image.Image, times: int) -> Image.Image:
     return image.resize(
         (max(1, image.width // times), max(1, image.height // times)), Image.Resampling.BILINEAR
     )
 
 
-def _compressed(image: Image.Image, quality: int) -> Image.Image:
+def _compress(image: Image.Image, quality: int) -> Image.Image:
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=quality)
     return Image.open(stream)
 
 
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "copies, JPEG quality 40": lambda image: _compressed(image, 40),
-    "copies at half size": lambda image: _smaller(image, 2),
-    "copies at a third, JPEG quality 60": lambda image: _compressed(_smaller(image, 3), 60),
+    "copies, JPEG quality 40": lambda image: _compress(image, 40),
+    "copies at half size": lambda image: _shrink(image, 2),
+    "copies at a third, JPEG quality 60": lambda image: _compress(_shrink(image, 3), 60),
 }
 
 if __name__ == "__main__":

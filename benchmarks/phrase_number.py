@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.inputs import existing_folder
-from pipelines.cli.shell import table
+from pipelines.terminal.table import format_table
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.phrases.judge.number import phrase_number
-from teacher.phrases.training.treebank import Sentence, read_sentences, text_of
+from teacher.phrases.training.treebank import Sentence, join_words, read_sentences
 from teacher.settings import PhraseSettings
 
 SETS = {"EWT dev": "ewt_dev", "GUM dev": "gumfree_dev", "PUD test": "pud_test"}
@@ -32,7 +32,7 @@ Case = tuple[str, str, bool]  # text, root, whether gold says plural
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints one row a treebank and rule."""
+    """Print one row per treebank and rule."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -50,9 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, file in SETS.items():
         cases = list(phrases_with_gold(finder, options.treebanks / f"{file}.conllu.xz"))
         for rule, told in (("ours", _ours), ("final s", _final_s)):
-            rows.append([name, rule, *_scored(cases, told)])
+            rows.append([name, rule, *_score(cases, told)])
         wrong.update(f"{text} ({root})" for text, root, plural in cases if _ours(text, root) != plural)
-    print(table(rows, ["treebank", "rule", "phrases", "plural", "right", "precision", "recall"]))
+    print(format_table(rows, ["treebank", "rule", "phrases", "plural", "right", "precision", "recall"]))
     for text, number in wrong.most_common(options.list):
         print(number, text)
 
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def phrases_with_gold(finder: SpacyPhraseFinder, path: Path) -> Iterator[Case]:
     """Phrases found in the sentences of a treebank, where the phrase ends in a noun of the treebank."""
     sentences = list(read_sentences(path))
-    for sentence, found in zip(sentences, finder.find([text_of(s) for s in sentences]), strict=True):
+    for sentence, found in zip(sentences, finder.find([join_words(s) for s in sentences]), strict=True):
         ends = _noun_ends(sentence)
         for phrase in found.phrases:
             if phrase.end in ends:
@@ -86,7 +86,7 @@ def _final_s(text: str, root: str) -> bool:
     return text.lower().endswith("s")
 
 
-def _scored(cases: Sequence[Case], told: object) -> list[str]:
+def _score(cases: Sequence[Case], told: object) -> list[str]:
     pairs = np.array([(plural, told(text, root)) for text, root, plural in cases])  # type: ignore[operator]
     gold, said = pairs[:, 0], pairs[:, 1]
     right = gold == said

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from benchmarks.inputs import existing_file
-from pipelines.cli.shell import table
+from pipelines.terminal.table import format_table
 from teacher.phrases.finder import SpacyPhraseFinder
-from teacher.phrases.training.score import F1, read_bracketed, scores
+from teacher.phrases.training.score import F1, read_bracketed_captions, score_finder
 from teacher.settings import PhraseSettings
 
 ROWS = {
@@ -29,11 +29,11 @@ ROWS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints one row a way of finding phrases, or one JSON object."""
+    """Print one row per way of finding phrases, or one JSON object."""
     options = _options(arguments)
-    gold = read_bracketed(options.gold)
+    gold = read_bracketed_captions(options.gold)
     rows = ROWS | ({options.pipeline: {"pipeline": options.pipeline}} if options.pipeline else {})
-    found = {name: scores(SpacyPhraseFinder(PhraseSettings(**row)), gold) for name, row in rows.items()}
+    found = {name: score_finder(SpacyPhraseFinder(PhraseSettings(**row)), gold) for name, row in rows.items()}
     if options.json:
         print(json.dumps({name: {k: asdict(v) for k, v in row.items()} for name, row in found.items()}))
         return
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         [name, *(_cell(row[column]) for column in names), _halves(row["groundable"])]
         for name, row in found.items()
     ]
-    print(table(lines, [f"{len(gold)} captions", *names, "groundable P / R"]))
+    print(format_table(lines, [f"{len(gold)} captions", *names, "groundable P / R"]))
 
 
 def _cell(score: F1) -> str:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from benchmarks.inputs import existing_file
-from pipelines.cli.shell import table
+from pipelines.terminal.table import format_table
 from teacher.phrases.finder import BATCH_CAPTIONS, SpacyPhraseFinder
 from teacher.settings import PhraseSettings
 
@@ -41,7 +41,7 @@ BESIDE = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints captions per second of each row."""
+    """Print captions per second of each row."""
     options = _options(arguments)
     captions = list(dict.fromkeys(options.captions.read_text(encoding="utf-8").split("\n")))[: options.n]
     rates = measure(captions, options.rounds)
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     words = sum(len(caption.split()) for caption in captions) / len(captions)
     rows = [[name, f"{rate:.0f}", _share(name, rates)] for name, rate in rates.items()]
-    print(table(rows, [f"{len(captions)} captions of {words:.1f} words", "captions/s", "of bare"]))
+    print(format_table(rows, [f"{len(captions)} captions of {words:.1f} words", "captions/s", "of bare"]))
 
 
 def measure(captions: list[str], rounds: int) -> dict[str, float]:
@@ -78,7 +78,7 @@ def _bare(finder: SpacyPhraseFinder) -> Callable[[list[str]], object]:
 
 def _cold(finder: SpacyPhraseFinder) -> Callable[[list[str]], object]:
     def find(captions: list[str]) -> object:
-        finder.forget()
+        finder.clear_cache()
         return finder.find(captions)
 
     return find

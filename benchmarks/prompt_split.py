@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.cli.shell import table
 from pipelines.labels.open_any import open_labels
 from pipelines.labels.photo import read_photo
+from pipelines.terminal.table import format_table
 from schemas.boxes import as_boxes, iou
 from schemas.records import Phrase, Pixels, Region, Sample
-from teacher.labelers.glip import GlipLabeler
-from teacher.settings import GlipSettings
+from teacher.labelers.glip_labeler import GlipLabeler
+from teacher.labelers.glip_settings import GlipSettings
 
 BATCH = 16
 FLOOR = 0.001
@@ -42,7 +42,7 @@ class Best:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints one row a way of splitting, or one JSON object."""
+    """Print one row per way of splitting, or one JSON object."""
     options = _options(arguments)
     whole = GlipLabeler(GlipSettings(model=options.model, prompt="caption"), BATCH, FLOOR)
     cut = GlipLabeler(
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     names = ["phrases", "median", "p95", "largest", "changed sides", "moved"]
     print(
-        table(
+        format_table(
             [[name, *(row[key] for key in names)] for name, row in found.items()],
             [f"{len(samples)} captions", *names],
         )
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def bests(labeler: GlipLabeler, samples: Sequence[tuple[Sample, np.ndarray]]) -> list[Best]:
-    """The best of each phrase of each sample, in order. Samples of one bucket share a batch."""
+    """Return the best of each phrase of each sample, in order. Samples of one bucket share a batch."""
     prepared = [labeler.prepare(*pair) for pair in samples]
     found: list[list[Region]] = [[] for _ in samples]
     for bucket in sorted({item.bucket for item in prepared}):
@@ -84,7 +84,7 @@ def bests(labeler: GlipLabeler, samples: Sequence[tuple[Sample, np.ndarray]]) ->
 
 
 def compared(before: Sequence[Best], after: Sequence[Best], threshold: float) -> dict[str, Any]:
-    """The differences, scores in 0..1, shares of all phrases."""
+    """Return the differences: scores in 0..1, shares of all phrases."""
     first, second = (np.array([best.score for best in side]) for side in (before, after))
     change = np.abs(first - second)
     kept = [(a, b) for a, b in zip(before, after) if a.score >= threshold and a.box is not None]
@@ -110,7 +110,7 @@ def _best(regions: Sequence[Region], phrase: int) -> Best:
 
 
 def _cut_samples(url: str, whole: GlipLabeler, cut: GlipLabeler) -> Iterator[tuple[Sample, np.ndarray]]:
-    """Samples whose caption is one prompt for `whole`, several for `cut`, and loses no phrase to either."""
+    """Yield samples whose caption is one prompt for `whole`, several for `cut`, and loses no phrase to either."""
     for row in open_labels(url).rows():
         sample = _sample(row)
         if len(sample.phrases) < 2:

@@ -24,12 +24,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from benchmarks.inputs import existing_file
-from pipelines.demo.findings import gains_of, summary_of
-from pipelines.demo.layout import Places
+from pipelines.demo.findings import format_summary, read_gains
+from pipelines.demo.layout import DemoLayout
 from pipelines.demo.run import TITLES
-from pipelines.reporting.verdict import JUDGED, sentence
+from pipelines.reporting.verdict import JUDGED, describe_gain
 from pipelines.steps.cache import STEPS
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 
 WIDTH, HEIGHT = 1120, 800
 SHOWN_FOLDER = ".demo"  # where `make demo` puts it
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     results = results_of(chosen.report)
     pixels = screenshot(chosen.report, sentences_of(results))
-    printed = printed_block(results)
+    printed = format_block(results)
     write_picture(chosen.picture, pixels, printed, results["world"]["settings"])
     if chosen.readme:
         write_block(chosen.readme, printed)
@@ -56,35 +56,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def results_of(report: Path) -> dict[str, Any]:
-    """Load the results of a demo's steps. Raise Conflict if the report is not the one that its last step wrote."""
+    """Load the results of a demo's steps. Raise ConflictError if the report is not the one that its last step wrote."""
     folder = report.parent / STEPS
     try:
         records = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in TITLES}
     except FileNotFoundError as error:
-        raise NotFound(
+        raise NotFoundError(
             f"{error.filename} does not exist: give the report of a demo that ran to its end"
         ) from None
     digest = sha256(report.read_bytes()).hexdigest()
     if records["report"]["files"].get(report.name) != digest:
-        raise Conflict(f"{report} (sha256 {digest[:12]}) is not what the demo wrote: run the demo again")
+        raise ConflictError(f"{report} (sha256 {digest[:12]}) is not what the demo wrote: run the demo again")
     return {name: record["result"] for name, record in records.items()}
 
 
 def sentences_of(results: Mapping[str, Any]) -> list[str]:
     """Return the sentences on student and control; report and terminal show the same."""
-    gains = gains_of(results["evaluate"])
-    return [sentence(name, gains[name]) for name in JUDGED if name in gains]
+    gains = read_gains(results["evaluate"])
+    return [describe_gain(name, gains[name]) for name in JUDGED if name in gains]
 
 
-def printed_block(results: Mapping[str, Any]) -> str:
+def format_block(results: Mapping[str, Any]) -> str:
     """Return what `make demo` prints of these results, without progress and the commands to run next."""
     steps = [f"[{number}/{len(TITLES)}] {title}" for number, title in enumerate(TITLES.values(), 1)]
-    summary = summary_of(Places(Path(SHOWN_FOLDER)), results).split("\nnext:\n")[0]
+    summary = format_summary(DemoLayout(Path(SHOWN_FOLDER)), results).split("\nnext:\n")[0]
     return "\n".join([*steps, summary]) + "\n"
 
 
 def screenshot(report: Path, sentences: Sequence[str]) -> bytes:
-    """Return a PNG of the report's first screen. Raise Conflict if the report does not show these sentences."""
+    """Return a PNG of the report's first screen. Raise ConflictError if the report does not show these sentences."""
     from playwright.sync_api import sync_playwright
 
     browser_path = shutil.which("chromium") or shutil.which("chromium-headless-shell")
@@ -99,7 +99,7 @@ def screenshot(report: Path, sentences: Sequence[str]) -> bytes:
         browser.close()
     for shown in sentences:
         if shown not in text:
-            raise Conflict(f"{report} does not show {shown!r}, which its demo found: run the demo again")
+            raise ConflictError(f"{report} does not show {shown!r}, which its demo found: run the demo again")
     return png
 
 
@@ -119,7 +119,7 @@ def pixels_digest(image: Image.Image) -> str:
 
 
 def block_of(readme: Path) -> str:
-    """Return the block of a README that shows what the demo prints. Raise NotFound if there is none."""
+    """Return the block of a README that shows what the demo prints. Raise NotFoundError if there is none."""
     return _block(readme, readme.read_text(encoding="utf-8"))[2]
 
 
@@ -133,7 +133,7 @@ def write_block(readme: Path, printed: str) -> None:
 def _block(readme: Path, text: str) -> re.Match[str]:
     found = _BLOCK.search(text)
     if found is None:
-        raise NotFound(f'{readme} has no block of ``` right after "## What they print": put it back')
+        raise NotFoundError(f'{readme} has no block of ``` right after "## What they print": put it back')
     return found
 
 

@@ -1,4 +1,4 @@
-"""The fields of a KubeRay RayJob that our manifests use, as strict models: a misspelt key is an error here.
+"""The fields of a KubeRay RayJob that our manifests use, as strict models: an unknown key is an error.
 
 Field names and meanings are those of KubeRay 1.7 (ray.io/v1). Pod templates stay plain mappings: the test validates
 them against the Kubernetes schemas themselves.

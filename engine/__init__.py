@@ -1,4 +1,4 @@
-"""How work is done: storage, shard readers, image decoding, units, the actor pool, commits and snapshots.
+"""The engine: storage, shard readers, image decoding, units of work, executors, commits and snapshots.
 
-The engine knows neither torch nor any teacher; it meets one through `schemas.labeler`.
+The engine depends neither on torch nor on any teacher. It uses a teacher through `schemas.labeler`.
 """

@@ -1,7 +1,7 @@
-"""Secrets out of text that people or files will keep: logs, error messages, details of failures, source URLs.
+"""Remove secrets from text that is kept: logs, error messages, details of failures, source URLs.
 
-Promise: `redacted` leaves no value of a secret environment variable, no credentials or signature of a URL and no token
-of a well-known form; what it takes out becomes `***`. It is a second line: configurations hold names of secrets only.
+`redact` replaces values of secret environment variables, credentials and signatures in URLs, and tokens of well-known
+forms by `***`. It is a second line of defense: configurations contain only names of secrets.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import os
 import re
 
 HIDDEN = "***"
-MIN_SECRET_CHARS = 8  # shorter values are words like `true`, which would be cut out of every text
+MIN_SECRET_CHARS = 8  # shorter values are words such as `true`, which would be removed from every text
 
 _SECRET_NAME = re.compile(
     r"(SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|ACCESS_KEY|ACCESS_KEY_ID|API_KEY|APIKEY|PRIVATE_KEY|CREDENTIAL|AUTH)$"
 )
-# s3 and Azure signatures, OAuth, and what services call their keys
+# s3 and Azure signatures, OAuth, and names that services use for keys
 _PARAMETER = (
     r"x-amz-(?:signature|credential|security-token)|x-goog-(?:signature|credential)|signature|sig|awsaccesskeyid|"
     r"googleaccessid|(?:access_|auth_|id_|refresh_|api_)?token|(?:api_?|access_?|secret_?)?key|secret|client_secret|"
@@ -37,24 +37,24 @@ _WELL_KNOWN = re.compile(
 )
 
 
-def redacted(text: str) -> str:
-    """The text with secrets replaced by `***`; the rest stays as it is, so a message keeps its sense."""
+def redact(text: str) -> str:
+    """Replace secrets by `***`; the rest of the text stays as it is."""
     for value in _secret_values():
         text = text.replace(value, HIDDEN)
-    text = url_without_secrets(text)
+    text = strip_url_secrets(text)
     text = _HEADER.sub(rf"\1{HIDDEN}", text)
     text = _ASSIGNED.sub(rf"\1{HIDDEN}", text)
     return _WELL_KNOWN.sub(HIDDEN, text)
 
 
-def url_without_secrets(text: str) -> str:
-    """Without user names, passwords, and query parameters that sign or authorise; depends on the text alone."""
+def strip_url_secrets(text: str) -> str:
+    """Remove user names, passwords, and query parameters that sign or authorize; depends on the text alone."""
     if "://" in text:
         text = _USER_INFO.sub(rf"\1{HIDDEN}@", text)
     return _IN_QUERY.sub(rf"\1{HIDDEN}", text) if "=" in text else text
 
 
 def _secret_values() -> list[str]:
-    """Values of the environment's secrets, longest first, so that one that holds another goes as a whole."""
+    """Return the values of the environment's secrets, longest first, because one may contain another."""
     named = (value for name, value in os.environ.items() if _SECRET_NAME.search(name.upper()))
     return sorted({value for value in named if len(value) >= MIN_SECRET_CHARS}, key=len, reverse=True)

@@ -1,14 +1,15 @@
-"""What a driver gives to workers and gets back: plain records that travel as JSON."""
+"""The records that a driver and its workers exchange, as JSON: what to do, and how it ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from enum import StrEnum
+from typing import Protocol
 
-from pydantic import Field, field_validator
+from pydantic import Field, JsonValue, field_validator
 
 from engine.reading.shard_cache import ShardStat
-from engine.redaction import redacted
+from engine.redaction import redact
 from engine.settings import InputSettings, RunSettings, StorageSettings
 from engine.telemetry.logs import LogSettings
 from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit, unit_name
@@ -19,15 +20,15 @@ WORKER_DIED = "WORKER_DIED"
 
 
 class Factory(Record):
-    """How to make a labeler or a phrase finder: `module:function` and its keyword arguments."""
+    """How to make a labeler, a phrase finder or a decoy chooser: `module:function` and its keyword arguments."""
 
     factory: str
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
     digest: str = Field(description="what the made object's digest must be")
 
 
 class DecoySpec(Record):
-    """How to make the chooser of a job's decoys; its factory takes the pool that the output keeps, too, as text."""
+    """How to make the chooser of a job's decoys. Its factory also takes the text of the pool in the output."""
 
     chooser: Factory
     pool: str = Field(description="digest of the pool")
@@ -45,11 +46,32 @@ class WorkerSpec(Record):
     decoys: DecoySpec | None = None
     run: RunSettings = RunSettings()
     batch_size: int | None = Field(
-        None, description="start with batches no larger: a worker before ran out of memory with more"
+        None,
+        description="upper bound of the batch size at the start: an earlier worker ran out of memory above it",
     )
-    epoch: int = Field(0, description="of the driver, for the attempts' records; 0 where it claimed none")
-    run_name: str = Field("", description="which run of the job asks; names log lines, nothing else")
+    epoch: int = Field(
+        0, description="epoch of the driver, for the records of attempts; 0 if it claimed none"
+    )
+    run_name: str = Field("", description="run of the job; used in log lines only")
     log: LogSettings = LogSettings()
+
+
+class Trust(StrEnum):
+    """Whether a task may run inside its worker, or may kill it."""
+
+    TRUSTED = "trusted"
+    SUSPECT = "suspect"
+    """It waited in a worker that died. If its next worker dies too, it is isolated."""
+    ISOLATED = "isolated"
+    """It runs in sandbox processes: it may have killed its worker."""
+
+
+class Deferral(StrEnum):
+    """Whether a unit that was begun often by earlier runs may wait until the other units are done."""
+
+    ALLOWED = "allowed"
+    DONE = "done"
+    """It was deferred once, so it runs now, whatever its attempts."""
 
 
 class Task(Record):
@@ -58,61 +80,76 @@ class Task(Record):
     shard: ShardStat
     unit: Unit | None = None
     parts: FingerprintParts | None = None
-    isolate: bool = Field(False, description="do it in disposable processes: it may have killed its worker")
-    suspect: bool = Field(False, description="it waited in a worker that died; the next time it is isolated")
-    waited: bool = Field(False, description="was put back before, so it is done whatever its attempts")
-    attempt: int = Field(1, ge=1, description="how often it was handed out by now; for log lines")
+    trust: Trust = Trust.TRUSTED
+    deferral: Deferral = Deferral.ALLOWED
+    attempt: int = Field(
+        1, ge=1, description="how often it was dispatched so far, this time included; for log lines"
+    )
 
     @property
     def name(self) -> str:
-        """The unit's name; a shard that was not read yet goes by its first unit's."""
+        """The unit's name. A shard that was not read yet has the name of its first unit."""
         return self.unit.name if self.unit else unit_name(self.shard.url, 0)
 
     @property
     def identity(self) -> tuple[str, bool]:
-        """Tells tasks apart: a shard to be read and its first unit have one name."""
+        """A key of the task: the name alone is shared by a shard and its first unit."""
         return self.name, self.unit is None
 
 
+class Retry(StrEnum):
+    """Whether a failed task is tried again, and at whose expense."""
+
+    NEVER = "never"
+    CHARGED = "charged"
+    """The failure counts as an attempt, and attempts are bounded."""
+    FREE = "free"
+    """The failure does not count: the task did not cause it."""
+    SUSPECT = "suspect"
+    """The failure does not count, but the task was in a worker that died."""
+
+
 class Failure(Record):
-    """Why a task did not end well. A retryable one is tried again, a bounded number of times."""
+    """Why a task failed."""
 
     code: str
     detail: str
-    retryable: bool = False
-    charged: bool = Field(True, description="counts as an attempt; false when the task is blameless")
-    suspect: bool = Field(False, description="not charged, but the task was in the worker that died")
+    retry: Retry = Retry.NEVER
 
-    _no_secret = field_validator("detail")(redacted)
+    _no_secret = field_validator("detail")(redact)
 
 
-class Stop(Record):
-    """An error of `schemas.errors` that ends the run, by class name."""
+class Abort(Record):
+    """An error of `schemas.errors`, by class name, that ends the run."""
 
     error: str
     message: str
 
-    _no_secret = field_validator("message")(redacted)
+    _no_secret = field_validator("message")(redact)
 
 
 class Outcome(Record):
-    """How a task ended: facts of a shard, a committed unit, a failure, or an error that ends the run."""
+    """How a task ended: facts of a shard, a committed unit, a failure, a deferral, or an error that ends the run."""
 
     task: Task
     facts: ShardFacts | None = None
     entry: SnapshotEntry | None = None
     busy_s: float | None = Field(
-        None, description="seconds of work on the unit, loading the teacher left out"
+        None, description="seconds of work on the unit, without the time to load the teacher"
     )
     failure: Failure | None = None
-    stop: Stop | None = None
-    batch_size: int | None = Field(None, description="what running out of memory has lowered batches to")
-    put_back: bool = Field(False, description="not begun: earlier attempts failed, so others should go first")
+    abort: Abort | None = None
+    is_deferred: bool = Field(
+        False, description="not begun: earlier attempts failed, so other units go first"
+    )
+    batch_size: int | None = Field(
+        None, description="batch size after running out of memory; none: never lowered"
+    )
 
 
 @dataclass
 class PoolState:
-    """What a pool tells of its workers: numbers for people, never a reason for a decision."""
+    """Numbers on a pool's workers for people. No decision depends on them."""
 
     wanted: int = 1
     placed: int = 0
@@ -121,32 +158,38 @@ class PoolState:
 
 
 class Pool(Protocol):
-    """Workers of any kind. Both executors keep this contract."""
+    """Workers of any kind. Both executors implement this contract."""
 
-    def capacity(self, left: int | None = None) -> int:
-        """How many more tasks the pool takes now. With no more than a task a worker `left`, none gets a second one."""
+    def capacity(self, remaining: int | None = None) -> int:
+        """Return how many more tasks the pool takes now.
+
+        remaining: tasks not yet dispatched. If there is at most one for each worker, no worker queues a second task.
+        """
         ...
 
-    def wait_for_room(self) -> None:
-        """Return when `capacity()` is not 0, or the run is to stop. Raises EnvironmentProblem without any worker."""
+    def wait_for_capacity(self) -> None:
+        """Return when `capacity()` is not 0 or the run is to stop.
+
+        raises: RuntimeEnvironmentError if no worker can be started
+        """
         ...
 
     def submit(self, task: Task) -> None:
-        """Hand over a task; there must be room."""
+        """Dispatch a task. Requires `capacity() > 0`."""
         ...
 
-    def busy(self) -> int:
-        """Tasks handed over and not yet answered."""
+    def count_in_flight(self) -> int:
+        """Return the number of tasks dispatched and not yet answered."""
         ...
 
     def next_outcome(self) -> Outcome:
-        """Wait for the next task to end. Raises EnvironmentProblem when no worker can be had."""
+        """Wait for the next task to end. Raise RuntimeEnvironmentError if no worker can be started."""
         ...
 
     def state(self) -> PoolState:
-        """How its workers are; may be asked from another thread."""
+        """Return numbers on the workers. Safe to call from another thread."""
         ...
 
     def close(self) -> None:
-        """Let the workers go."""
+        """Release the workers."""
         ...

@@ -1,4 +1,4 @@
-"""The manifest of a view or gold: what it is, and its parts. One that does not add up cannot exist."""
+"""The manifest of a view or gold: its kind, digest and parts. A manifest that does not add up cannot be constructed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _PART = re.compile(r"data/[0-9]{5,}-[0-9a-f]{16}\.parquet")
 
 
 class ViewManifest(Record):
-    """What a view is: its digest, its parts in order, and where it comes from."""
+    """The digest of a view, its parts in order, and its provenance."""
 
     format_version: str = FORMAT_VERSION
     kind: ViewKind
-    digest: str = Field(description="over the rows' content in order, whatever the parts")
+    digest: str = Field(description="over the rows' content in order, independent of the parts")
     rows: int = Field(ge=0)
     phrases: int = Field(ge=0)
     regions: int = Field(ge=0)
@@ -29,10 +29,10 @@ class ViewManifest(Record):
     )
 
     @model_validator(mode="after")
-    def _adds_up(self) -> ViewManifest:
+    def _check_sum(self) -> ViewManifest:
         for part in self.parts:
             if not _PART.fullmatch(part.path):
-                raise ValueError(f"the part {part.path!r} is not of the form data/NUMBER-SHA256.parquet")
+                raise ValueError(f"the part {part.path!r} does not have the form data/NUMBER-SHA256.parquet")
         if (total := sum(part.rows for part in self.parts)) != self.rows:
-            raise ValueError(f"{self.rows} rows, and {total} in its parts")
+            raise ValueError(f"the manifest has {self.rows} rows, its parts have {total}")
         return self

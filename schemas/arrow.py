@@ -1,7 +1,7 @@
-"""Arrow schemas of the tables: evidence, rejections, view. Gold has the view's form.
+"""Arrow schemas of the tables: evidence, rejections, view. Gold has the schema of a view.
 
-The tables are plain Parquet: no extension types, no nested unions, so that other readers need none of our code.
-Coordinates and scores are float32 everywhere, so equal rows are equal bytes.
+The tables are plain Parquet without extension types and nested unions, so other readers need none of our code.
+Coordinates and scores are float32 everywhere, so equal rows have equal bytes.
 """
 
 from __future__ import annotations
@@ -106,15 +106,17 @@ NULLABLE = frozenset(
 )
 
 
-def table_of(rows: Sequence[Mapping[str, object]], schema: pa.Schema, metadata: dict[str, str]) -> pa.Table:
-    """A table of plain rows in the given schema, with provenance in its metadata.
+def build_table(
+    rows: Sequence[Mapping[str, object]], schema: pa.Schema, metadata: dict[str, str]
+) -> pa.Table:
+    """Build a table of plain rows with the given schema, with provenance in its metadata.
 
-    Raises KeyError for a row with a field that the schema does not know: `from_pylist` would drop it in silence.
+    Raises KeyError if a row has a field that is not in the schema: `from_pylist` would drop it silently.
     """
     known = set(schema.names)
     for row in rows:
         extra = row.keys() - known
         if extra:
-            raise KeyError(f"row {row.get('key')!r} has fields {sorted(extra)} that the schema does not hold")
+            raise KeyError(f"row {row.get('key')!r} has fields {sorted(extra)} that the schema does not have")
     full = {"groundswell.schema_version": SCHEMA_VERSION, **metadata}
     return pa.Table.from_pylist(list(rows), schema=schema.with_metadata(full))

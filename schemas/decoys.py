@@ -1,18 +1,17 @@
 """The pool of decoys: nouns with their frequency in captions, frozen when a job is planned.
 
-Promise: a pool's written form is a function of its content, so that its digest names it; a pool that cannot be meant
-(a noun that would break a prompt, a count below one) cannot exist.
+The serialized form depends on the content alone, so its digest identifies the pool. An invalid pool (a noun that
+would break a prompt, a count below one) cannot be constructed.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
-from schemas.digests import canonical_json, sha256_hex, short
-from schemas.errors import Conflict
+from schemas.digests import canonical_json, sha256_hex, shorten_digest
+from schemas.errors import ConflictError
 from schemas.probe_nouns import is_probe_noun
 from schemas.records import Record
 
@@ -25,63 +24,63 @@ _NOUN = re.compile(r"[^\W\d_]+(?:[ '-][^\W\d_]+)*")
 
 
 class DecoyPool(Record):
-    """How often each head noun stands in the captions that were looked at, and which of them may be decoys."""
+    """The count of each head noun in the captions that were read, and the nouns that may be decoys."""
 
     format_version: str = FORMAT_VERSION
     seed: int = Field(0, ge=0, description="of the draw and, with the pool's digest, of every choice")
-    source: dict[str, Any] = Field(default_factory=dict, description="where the counts come from")
+    source: dict[str, JsonValue] = Field(default_factory=dict, description="where the counts come from")
     counts: dict[str, int] = Field(max_length=MAX_NOUNS, description="by head noun, in lower case")
     asked: tuple[str, ...] = Field(description="nouns that may be decoys, in order")
 
     @field_validator("counts")
     @classmethod
-    def _can_be_asked_for(cls, counts: dict[str, int]) -> dict[str, int]:
+    def _check_counts(cls, counts: dict[str, int]) -> dict[str, int]:
         for noun, count in counts.items():
             if len(noun) > MAX_NOUN_CHARS or noun != noun.lower() or not _NOUN.fullmatch(noun):
                 raise ValueError(
-                    f"{noun[:60]!r} is no noun to ask for: expected up to {MAX_NOUN_CHARS} letters in lower case, "
-                    "with single blanks, hyphens or apostrophes between them"
+                    f"{noun[:60]!r} is not a noun that a prompt can ask for: expected up to {MAX_NOUN_CHARS} "
+                    "lower-case letters with single blanks, hyphens or apostrophes between them"
                 )
             if not 1 <= count <= MAX_COUNT:
                 raise ValueError(f"{noun!r} has the count {count}, expected 1 to 2^53")
         return counts
 
     @model_validator(mode="after")
-    def _asks_for_probe_nouns_that_it_has(self) -> DecoyPool:
+    def _check_asked(self) -> DecoyPool:
         if list(self.asked) != sorted(set(self.asked)) or not self.counts.keys() >= set(self.asked):
             raise ValueError("`asked` must be nouns of `counts`, each once, in order")
-        taught = [noun for noun in self.asked if not is_probe_noun(noun)]
-        if taught:
+        trainable = [noun for noun in self.asked if not is_probe_noun(noun)]
+        if trainable:
             raise ValueError(
-                f"{taught[0]!r} may be a training negative, so it cannot be a decoy (docs/decoys.md)"
+                f"{trainable[0]!r} may be a training negative, so it cannot be a decoy (docs/decoys.md)"
             )
         return self
 
     def to_bytes(self) -> bytes:
-        """The one written form."""
+        """Serialize the pool; equal pools give equal bytes."""
         return canonical_json(self.model_dump(mode="json")) + b"\n"
 
     def digest(self) -> str:
-        """`sha256:<hex>` of the written form."""
+        """Return `sha256:<hex>` of the serialized pool."""
         return "sha256:" + sha256_hex(self.to_bytes())
 
     def bucket(self, noun: str) -> int:
-        """Which power of two the noun's count has reached: 0 for one and for nouns that were not seen."""
+        """Return the power of two that the noun's count has reached: 0 for a count of one and for unseen nouns."""
         return max(self.counts.get(noun, 1).bit_length() - 1, 0)
 
 
 def pool_path(digest: str) -> str:
-    """Where an output keeps a pool."""
-    return f"decoys/{short(digest)}.json"
+    """Return the path of a pool inside an output."""
+    return f"decoys/{shorten_digest(digest)}.json"
 
 
-def pool_from_bytes(data: bytes, digest: str, where: str) -> DecoyPool:
-    """A pool in its written form. Raises Conflict when it is not the one of that digest."""
+def parse_pool(data: bytes, digest: str, where: str) -> DecoyPool:
+    """Parse a serialized pool. Raises ConflictError if it does not have the given digest."""
     if "sha256:" + sha256_hex(data) != digest:
-        raise Conflict(
+        raise ConflictError(
             f"{where} is not the pool of decoys with {digest}; restore it from a copy of the output"
         )
     try:
         return DecoyPool.model_validate_json(data)
     except ValidationError as error:
-        raise Conflict(f"{where} is not a pool of decoys: {error}") from error
+        raise ConflictError(f"{where} is not a pool of decoys: {error}") from error

@@ -1,6 +1,6 @@
-"""The errors a user meets, told apart by what they mean for the run.
+"""Errors that reach the user, one class for each meaning that an error can have for the run.
 
-Each carries the exit code of the command line (docs/interfaces.md). A message names the thing, its value, what was
+Each class has the exit code of the command line (docs/interfaces.md). A message names the thing, its value, what was
 expected and the remedy.
 """
 
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 
 class GroundswellError(Exception):
-    """Anything that stops a command with a message for its user."""
+    """Base of the errors that stop a command with a message for its user."""
 
     exit_code = 1
 
 
 class ConfigError(GroundswellError):
-    """A configuration or a command line that cannot be meant; `where` is `file:line:col` when it is known."""
+    """A configuration or a command line is invalid; `where` is `file:line:col` if it is known."""
 
     exit_code = 2
 
@@ -24,39 +24,39 @@ class ConfigError(GroundswellError):
 
 
 class UnfinishedError(GroundswellError):
-    """The run ended, but with failed units or a gate that was not passed."""
+    """The run ended with failed units, or a quality gate was not passed."""
 
     exit_code = 3
 
 
-class NotFound(GroundswellError):
-    """A file, an output or a record that was named does not exist."""
+class NotFoundError(GroundswellError):
+    """A file, an output or a record does not exist."""
 
     exit_code = 4
 
 
-class Conflict(GroundswellError):
-    """Two truths about one thing: another run's record, a digest that does not match."""
+class ConflictError(GroundswellError):
+    """Two records contradict each other: another run's record, a digest that does not match."""
 
     exit_code = 5
 
 
-class EnvironmentProblem(GroundswellError):
-    """This machine or cluster cannot do what was asked; `groundswell doctor` says the fix."""
+class RuntimeEnvironmentError(GroundswellError):
+    """This machine or cluster cannot do what was requested; `groundswell doctor` names the fix."""
 
     exit_code = 6
 
 
-class OutOfMemory(GroundswellError):
-    """A teacher ran out of accelerator or host memory on a batch; the engine decides what follows."""
+class OutOfMemoryError(GroundswellError):
+    """A teacher ran out of accelerator or host memory on a batch; the engine decides what to do next."""
 
 
-class EmptyPhrase(GroundswellError):
-    """A phrase's span covers no token of the prompt, so no score of it could be read."""
+class EmptyPhraseError(GroundswellError):
+    """A phrase's span covers no token of the prompt, so the phrase has no score."""
 
 
-class SampleRejected(Exception):
-    """One sample cannot be used. It is counted with `code` (see `schemas.codes`); its unit goes on."""
+class SampleRejectedError(Exception):
+    """One sample cannot be used. It is counted with `code` (see `schemas.codes`) and its unit continues."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(f"{code}: {detail}" if detail else code)
@@ -64,8 +64,8 @@ class SampleRejected(Exception):
         self.detail = detail[:200]
 
 
-class ShardDamaged(GroundswellError):
-    """A whole shard cannot be read to its end; `code` is a shard code of `schemas.codes`."""
+class ShardDamagedError(GroundswellError):
+    """A shard cannot be read to its end; `code` is a shard code of `schemas.codes`."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")

@@ -1,7 +1,7 @@
-"""The seam between the engine and a teacher: what a labeler and a phrase finder must be able to do.
+"""The interface between the engine and a teacher: the protocols of a labeler and of a phrase finder.
 
-The engine reads, decodes, batches, writes and commits; a teacher says which regions it sees. Neither knows more of
-the other than this file.
+The engine reads, decodes, batches, writes and commits. A teacher returns the regions that it sees. Neither depends on
+anything of the other except this file.
 """
 
 from __future__ import annotations
@@ -15,82 +15,86 @@ import numpy as np
 from schemas.records import DroppedPhrase, Phrase, Region, Sample
 
 Spans = Sequence[tuple[int, int]]
-"""[begin, end) in code points of the stored caption: phrases that the input gives."""
+"""[begin, end) in code points of the stored caption: phrases that the input contains."""
 
 
 @dataclass(frozen=True)
 class FoundPhrases:
-    """What a phrase finder made of one caption: phrases to ask for, and phrases it dropped with a reason."""
+    """The result of a phrase finder for one caption: phrases to ask for, and dropped phrases with a reason."""
 
     phrases: tuple[Phrase, ...]
     dropped: tuple[DroppedPhrase, ...] = ()
 
 
 class PhraseFinder(Protocol):
-    """Finds phrases in captions. One by one or in batches, the result is the same.
+    """Finds phrases in captions. The result does not depend on how captions are batched.
 
-    One that takes spans given in the input is a GivenPhraseFinder; no other is asked about samples that have some.
+    A finder that accepts spans from the input is a GivenPhraseFinder. Only such a finder gets samples with spans.
     """
 
     digest: str
 
     def find(self, captions: Sequence[str]) -> list[FoundPhrases]:
-        """One result per caption, in order; every phrase obeys `caption[begin:end] == text`."""
+        """Return one result for each caption, in order; for every phrase `caption[begin:end] == text`."""
         ...
 
 
 @runtime_checkable
 class GivenPhraseFinder(PhraseFinder, Protocol):
-    """A phrase finder that takes spans given in the input, as phrases of kind `given`."""
+    """A phrase finder that accepts spans from the input, as phrases of kind `given`."""
 
     takes_given: bool
 
     def find(self, captions: Sequence[str], given: Sequence[Spans] | None = None) -> list[FoundPhrases]:
-        """As PhraseFinder.find; `given` has the spans of each caption."""
+        """Find phrases as PhraseFinder does; `given` has the spans of each caption."""
         ...
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """One sample, made ready on a CPU. `bucket` is a function of the image's own size; one bucket shares a batch."""
+class PreparedSample:
+    """One sample, prepared on a CPU.
+
+    `bucket` depends on the image's own size alone. Samples of one bucket share a batch. The engine passes `inputs` back
+    to the labeler without reading it.
+    """
 
     bucket: tuple[int, ...]
     inputs: Any
     second_pass: bool = False
-    """Asks for decoys: shares no batch with what does not."""
+    """Whether the sample asks for decoys; such samples share no batch with others."""
     dropped: tuple[tuple[int, str], ...] = ()
-    """(phrase number, phrase code of `schemas.codes`) of phrases that cannot be put to this teacher."""
+    """(phrase index, phrase code of `schemas.codes`) of phrases that this teacher cannot be asked for."""
 
 
 class Labeler(Protocol):
-    """A teacher. Its answer for a sample depends on that sample and on `batch_size` alone, never on its mates.
+    """A teacher. Its answer for a sample depends only on that sample and on `batch_size`, not on the rest of the batch.
 
-    One that holds an accelerator's memory may have a method `close()`: it is called before disposable processes make
-    a teacher of their own beside it.
+    A labeler that uses memory of an accelerator may have a method `close()`. It is called before sandbox processes load
+    a teacher of their own on the same device.
     """
 
     digest: str
-    """Covers weights, preprocessing and prompts: another digest means other labels."""
+    """Covers weights, preprocessing and prompts: a different digest means different labels."""
     score_kind: str
-    """What the raw score is, e.g. `glip.sqrt(token_mean*centerness)`; stands in every table's metadata."""
+    """The definition of the raw score, e.g. `glip.sqrt(token_mean*centerness)`; written to every table's metadata."""
     batch_size: int
-    """Rows of every batch. The engine halves it, for good, when `label` raises OutOfMemory: nothing may be sized by
-    what it was when the labeler was made."""
+    """Rows of every batch. The engine halves it permanently when `label` raises OutOfMemoryError, so nothing may be
+    sized by its first value."""
 
-    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
-        """Make one sample ready. image_rgb_u8: [height, width, 3] uint8, upright. Runs in any process.
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
+        """Prepare one sample. image_rgb_u8: [height, width, 3] uint8, upright. Runs in any process.
 
-        It is called from one thread at a time, not always the same, while `label` runs in another, perhaps about the
-        unit before: what both touch must stand that.
-        Raises SampleRejected when the sample cannot be asked about.
+        One thread calls it at a time, but not always the same one. Meanwhile `label` may run in another thread for the
+        previous unit, so state that both use must be thread-safe.
+        Raises SampleRejectedError if the sample cannot be labeled.
         """
         ...
 
-    def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
-        """Regions for each row; `batch` is always `batch_size` long, of one bucket, and None is a blank row.
+    def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:
+        """Return the regions of each row. `batch` has `batch_size` rows of one bucket; None is a blank row.
 
-        Boxes are half-open pixels of the upright stored image, clipped to it. Raises OutOfMemory, after which it is
-        called again with smaller batches; EnvironmentProblem ends the run; anything else is bisected to one sample.
+        Boxes are half-open pixels of the upright stored image, clipped to it. After OutOfMemoryError it is called again
+        with smaller batches. RuntimeEnvironmentError ends the run. Any other error is bisected to one sample.
         """
         ...
 
@@ -99,10 +103,10 @@ class Labeler(Protocol):
 class DecoyLabeler(Labeler, Protocol):
     """A teacher that can be asked for decoys."""
 
-    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
-        """As `prepare`, to ask for the decoys among the sample's phrases alone; the others are what it says besides.
+    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
+        """Prepare the sample to ask only for the decoys among its phrases; the other phrases are context.
 
-        Regions of the answer have a `pass_index` above those of `prepare`. A decoy in `dropped` counts as not asked.
+        The regions have a `pass_index` above those of `prepare`. A decoy in `dropped` counts as not asked for.
         """
         ...
 
@@ -111,8 +115,8 @@ class DecoyChooser(Protocol):
     """Chooses decoys for a sample: phrases that are believed absent from its image."""
 
     digest: str
-    """Covers the pool and the rules: another digest means other decoys."""
+    """Covers the pool and the rules: a different digest means different decoys."""
 
     def choose(self, sample: Sample) -> tuple[Phrase, ...]:
-        """Decoys for the sample, maybe none: a function of the sample's image, caption and phrases alone."""
+        """Choose decoys for the sample, maybe none, from its image, caption and phrases alone."""
         ...

@@ -1,7 +1,7 @@
-"""The records of the ledger: shard, plan, commit, snapshot. JSON objects, written once, never changed.
+"""Records of the ledger: shard, plan, commit, snapshot. They are JSON objects, written once and never changed.
 
-Conservation (`in = labelled + empty + rejected`) is checked when a record is made, so a record that does not add up
-cannot exist.
+Conservation (`in = labelled + empty + rejected`) is checked when a record is constructed, so a record that does not
+add up cannot exist.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from schemas.records import Record
 
 FORMAT_VERSION = "1.0"
 COMMIT_FORMAT = "1.1"  # 1.1: a data file's path names the fingerprint too
-SNAPSHOT_FORMAT = "2.0"  # 2.0: entries stand in segments, the digest is that of a set
+SNAPSHOT_FORMAT = "2.0"  # 2.0: entries are in segments, the digest is that of a set
 KeyForm = Literal["plain", "exact"]
 PLAIN_KEYS: KeyForm = "plain"
 EXACT_KEYS: KeyForm = "exact"
 
 
 def bare_url(url: str) -> str:
-    """The URL without query and fragment: signatures and tokens are no part of an identity."""
+    """Return the URL without query and fragment: signatures and tokens are not part of an identity."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
 
 
 def unit_name(shard_url: str, first: int) -> str:
-    """`sha256(shard URL without query)[:16]-<first sample, 8 digits>`: no list position enters."""
+    """Return `sha256(shard URL without query)[:16]-<first sample, 8 digits>`; no list position enters."""
     return f"{hashlib.sha256(bare_url(shard_url).encode()).hexdigest()[:16]}-{first:08d}"
 
 
 def _is_none(value: object) -> bool:
-    """Return whether a field that came later is left out of the written record."""
+    """Return whether a field that was added later is omitted from the written record."""
     return value is None
 
 
 class SampleCounts(Record):
-    """What became of the samples of a unit or of a whole output."""
+    """Counts of the samples of a unit or of a whole output, by outcome."""
 
     samples_in: int = Field(ge=0)
     labelled: int = Field(ge=0, description="samples with at least one region")
-    empty: int = Field(ge=0, description="samples that were asked about and have no region")
+    empty: int = Field(ge=0, description="samples that the teacher was asked about and that have no region")
     rejected: dict[str, int] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _adds_up(self) -> SampleCounts:
+    def _check_sum(self) -> SampleCounts:
         out = self.labelled + self.empty + sum(self.rejected.values())
         if out != self.samples_in:
             raise ValueError(
@@ -58,7 +58,7 @@ class SampleCounts(Record):
         return self
 
     def plus(self, other: SampleCounts) -> SampleCounts:
-        """The sums of two counts."""
+        """Return the sums of two counts."""
         codes = sorted(self.rejected.keys() | other.rejected.keys())
         return SampleCounts(
             samples_in=self.samples_in + other.samples_in,
@@ -72,19 +72,21 @@ NO_SAMPLES = SampleCounts(samples_in=0, labelled=0, empty=0)
 
 
 class ShardFacts(Record):
-    """An input file that was fetched once and read to its end."""
+    """Facts about an input file that was fetched once and read to its end."""
 
     format_version: str = FORMAT_VERSION
     url: str
     size_bytes: int = Field(ge=0)
-    version: str = Field(description="ETag, or modification time and inode: says when to look again")
+    version: str = Field(
+        description="ETag, or modification time and inode; another value means that the file changed"
+    )
     sha256: str
     samples: int = Field(ge=0)
     keys: KeyForm | None = Field(
         None,
         exclude_if=_is_none,
-        description="of a Parquet shard: plain, as version 2 of the reader gave them, or exact, which it did not; "
-        "none: a tar, or recorded by an earlier tree",
+        description="of a Parquet shard: plain, as version 2 of the reader read them, or exact, if it did not; "
+        "none: a tar, or recorded by an earlier version",
     )
 
 
@@ -99,7 +101,7 @@ class Unit(Record):
 
 
 class FingerprintParts(Record):
-    """Everything that, changed, makes a unit's evidence stale (docs/architecture.md)."""
+    """Everything whose change makes a unit's evidence stale (docs/architecture.md)."""
 
     input: str
     first: int
@@ -118,7 +120,7 @@ class FingerprintParts(Record):
     )
 
     def fingerprint(self) -> str:
-        """`sha256:<hex>` over all parts that are there."""
+        """Return `sha256:<hex>` over all parts that are not None."""
         return digest_of(self.model_dump(mode="json", exclude_none=True))
 
 
@@ -132,7 +134,7 @@ class DataFile(Record):
 
 
 class CommitRecord(Record):
-    """The one fact that a unit is done."""
+    """The record that a unit is done."""
 
     format_version: str = COMMIT_FORMAT
     unit: Unit
@@ -143,10 +145,10 @@ class CommitRecord(Record):
     evidence: DataFile
     rejections: DataFile | None = None
     rows_digest: str = Field(description="over the evidence and rejection rows in index order")
-    quarantined: bool = Field(False, description="holds a crashed, hung or memory-eating sample")
+    quarantined: bool = Field(False, description="has a sample that crashed, hung or ran out of memory")
 
     @model_validator(mode="after")
-    def _is_about_one_thing(self) -> CommitRecord:
+    def _check_consistency(self) -> CommitRecord:
         if self.counts.samples_in != self.unit.count:
             raise ValueError(
                 f"{self.unit.name}: {self.unit.count} samples in the unit, {self.counts.samples_in} accounted for"
@@ -157,31 +159,29 @@ class CommitRecord(Record):
 
 
 class EpochRecord(Record):
-    """A driver's or a clean-up's claim of an epoch, so that an older one can see that it was overtaken."""
+    """The claim of an epoch by a driver or a clean-up, so that an older one detects that it was superseded."""
 
     format_version: str = FORMAT_VERSION
     number: int = Field(ge=1)
     purpose: Literal["label", "clean"]
     job: str | None = Field(None, description="job digest; none for a clean-up")
-    holder: str = Field(
-        description="who claimed it: host, process and a nonce, for people and for comparison"
-    )
+    holder: str = Field(description="the claimant: host, process and a nonce, for people and for comparison")
 
 
 class AttemptRecord(Record):
-    """A worker began a unit. Says nothing about how it ended, and never decides anything."""
+    """A worker began a unit. It does not say how the attempt ended, and nothing is decided by it."""
 
     format_version: str = FORMAT_VERSION
     unit: str
     fingerprint: str
     number: int = Field(ge=1)
-    epoch: int = Field(ge=0, description="of the driver that handed the unit out; 0 where it claimed none")
+    epoch: int = Field(ge=0, description="of the driver that dispatched the unit; 0 if it claimed none")
     worker: str = Field(description="host and process")
-    nonce: str = Field(description="tells this attempt's record from another's")
+    nonce: str = Field(description="distinguishes this attempt's record from others")
 
 
 class FailedUnit(Record):
-    """A unit or shard that could not be finished, and why."""
+    """A unit or shard that could not be finished, with the reason."""
 
     unit: str
     shard: str
@@ -190,7 +190,7 @@ class FailedUnit(Record):
 
 
 class SnapshotEntry(Record):
-    """One committed unit, as a snapshot names it."""
+    """One committed unit, as a snapshot lists it."""
 
     unit: str
     fingerprint: str
@@ -209,10 +209,12 @@ class Totals(Record):
     units: int = Field(0, ge=0)
     samples: SampleCounts = NO_SAMPLES
     regions: int = Field(0, ge=0)
-    quarantined: int = Field(0, ge=0, description="units with a crashed, hung or memory-eating sample")
+    quarantined: int = Field(
+        0, ge=0, description="units with a sample that crashed, hung or ran out of memory"
+    )
 
     def plus(self, other: Totals) -> Totals:
-        """The sums of both."""
+        """Return the sums of both."""
         return Totals(
             units=self.units + other.units,
             samples=self.samples.plus(other.samples),
@@ -222,7 +224,7 @@ class Totals(Record):
 
 
 def totals_of(entry: SnapshotEntry) -> Totals:
-    """One unit's share of the sums."""
+    """Return the totals of one unit."""
     return Totals(units=1, samples=entry.counts, regions=entry.regions, quarantined=int(entry.quarantined))
 
 
@@ -236,7 +238,7 @@ class Segment(Record):
 
 
 class Snapshot(Record):
-    """A numbered state of an output: what readers read. Its segments hold an entry for each committed unit."""
+    """A numbered state of an output, which readers read. Its segments have an entry for each committed unit."""
 
     format_version: str = SNAPSHOT_FORMAT
     kind: Literal["evidence"] = "evidence"
@@ -245,14 +247,14 @@ class Snapshot(Record):
     planned: int = Field(ge=0, description="units; a shard that was not read yet counts as one")
     totals: Totals
     digest: str = Field(description="over (unit, rows_digest) of all entries, as a set")
-    digest_state: str = Field(description="what the digest is the sha256 of, to go on from")
+    digest_state: str = Field(description="the state whose sha256 is the digest, to continue from")
     segments: tuple[Segment, ...]
     failed_units: int = Field(0, ge=0)
-    failed: tuple[FailedUnit, ...] = Field((), description="the first of them by name")
-    failed_rest: DataFile | None = Field(None, description="the others, where they are many")
+    failed: tuple[FailedUnit, ...] = Field((), description="the first of the failed units by name")
+    failed_rest: DataFile | None = Field(None, description="a file of the others, if there are many")
 
     @model_validator(mode="after")
-    def _adds_up(self) -> Snapshot:
+    def _check_sums(self) -> Snapshot:
         total = Totals()
         for segment in self.segments:
             total = total.plus(segment.totals)

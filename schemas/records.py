@@ -1,16 +1,16 @@
-"""The records that flow: sample, phrase, region, evidence row, view row.
+"""Records of samples, phrases and regions.
 
-Frozen pydantic models, used at the doors; inside loops rows are plain dictionaries of the same shape
-(`schemas.arrow` holds the matching Arrow schemas, and a test keeps the two alike).
+They are frozen pydantic models, used where data enters or leaves. Inside loops, rows are the typed dictionaries of
+`schemas.rows` (a test compares records, rows and Arrow schemas).
 Spans are half-open, in Unicode code points of the stored caption. Boxes are xyxy float pixels, half-open, in the
 upright stored image.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 PhraseKind = Literal["chunk", "expression", "ngram", "given", "decoy"]
 PhraseFate = Literal["positive", "unresolved", "absent"]
@@ -25,7 +25,7 @@ class Record(BaseModel):
 
 
 class Pixels(Record):
-    """Where the image bytes live. No offset: the whole file. Parquet: row group, row and column instead."""
+    """The location of the image bytes: a byte range, a whole file (no offset), or a cell of a Parquet file."""
 
     url: str
     offset: int | None = Field(None, ge=0, description="first byte of the image inside the file")
@@ -35,7 +35,7 @@ class Pixels(Record):
     column: str | None = Field(None, description="Parquet column of the image bytes")
 
     @model_validator(mode="after")
-    def _names_one_place(self) -> Pixels:
+    def _check_location(self) -> Pixels:
         cell = (self.row_group, self.row, self.column)
         if any(part is not None for part in cell) and (None in cell or self.offset is not None):
             raise ValueError("pixels: a Parquet cell has row_group, row and column, and no offset")
@@ -54,7 +54,7 @@ class Phrase(Record):
     truncated: bool = Field(False, description="the evidence cap cut this phrase's regions")
 
     @model_validator(mode="after")
-    def _span_matches_kind(self) -> Phrase:
+    def _check_span(self) -> Phrase:
         if (self.begin is None) != (self.end is None) or (self.begin is None) != (self.kind == "decoy"):
             raise ValueError(f"phrase {self.text!r}: a decoy has no span and every other kind has one")
         if self.begin is not None and self.end is not None and self.end <= self.begin:
@@ -63,7 +63,7 @@ class Phrase(Record):
 
 
 class DroppedPhrase(Record):
-    """A phrase that was found and not asked for; `code` is a phrase code of `schemas.codes`."""
+    """A phrase that was found but not asked for; `code` is a phrase code of `schemas.codes`."""
 
     begin: int
     end: int
@@ -72,7 +72,7 @@ class DroppedPhrase(Record):
 
 
 class Region(Record):
-    """A box for a phrase. `phrase` is the phrase's index in its sample; `score` is the teacher's raw score, 0..1."""
+    """A box for a phrase: `phrase` is its index in the sample, `score` the teacher's raw score in 0..1."""
 
     phrase: int = Field(ge=0)
     x0: float
@@ -81,12 +81,12 @@ class Region(Record):
     y1: float
     score: float
     class_score: float | None = None
-    quality: float | None = Field(None, description="centerness or objectness, where the teacher has one")
-    pass_index: int = Field(0, ge=0, description="which prompt of the sample gave the region")
+    quality: float | None = Field(None, description="centerness or objectness, if the teacher has one")
+    pass_index: int = Field(0, ge=0, description="index of the sample's prompt that gave the region")
 
 
 class Sample(Record):
-    """One image with its caption, as the reader and the phrase finder leave it for the teacher."""
+    """One image with its caption and phrases: the input of a teacher."""
 
     unit: str
     shard: str
@@ -99,36 +99,22 @@ class Sample(Record):
     height: int = Field(ge=1)
     original_width: int | None = None
     original_height: int | None = None
-    exif_orientation: int = Field(1, ge=1, le=8, description="the turn that was applied to make it upright")
+    exif_orientation: int = Field(
+        1, ge=1, le=8, description="EXIF orientation that was undone to make the image upright"
+    )
     source_url: str | None = None
     source_sha256: str | None = None
     license: str | None = None
-    meta: dict[str, Any] = Field(default_factory=dict, description="the columns named in input.keep")
+    meta: dict[str, JsonValue] = Field(default_factory=dict, description="the fields named in input.keep")
     phrases: tuple[Phrase, ...] = ()
     dropped_phrases: tuple[DroppedPhrase, ...] = ()
 
 
 class Rejection(Record):
-    """A sample that is not used, and why."""
+    """A sample that is not used, with its reason code."""
 
     unit: str
     index: int = Field(ge=0)
     key: str
     code: str
     detail: str = ""
-
-
-class ViewPhrase(Phrase):
-    """A phrase with what the policy believes of it."""
-
-    fate: PhraseFate
-
-
-class ViewRegion(Region):
-    """A region that survived a policy, or a human box."""
-
-    p_correct: float | None = None
-    q_value: float | None = None
-    weight: float = Field(1.0, ge=0)
-    fate: RegionFate = "positive"
-    origin: Origin = "teacher"

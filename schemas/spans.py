@@ -1,7 +1,7 @@
-"""Spans of captions: half-open, counted in Unicode code points of the stored caption.
+"""Spans of captions: half-open, in Unicode code points of the stored caption.
 
-Python strings index by code point, so `caption[begin:end]` is the definition; this module checks it and converts
-for languages that count otherwise.
+Python strings index by code point, so `caption[begin:end]` is the definition. This module checks spans and converts
+them for languages that count in other units.
 """
 
 from __future__ import annotations
@@ -17,5 +17,5 @@ def check_span(caption: str, begin: int, end: int, text: str) -> None:
 
 
 def utf16_offset(caption: str, offset: int) -> int:
-    """The same place counted in UTF-16 code units, as JavaScript counts."""
+    """Convert an offset from code points to UTF-16 code units, as JavaScript counts."""
     return len(caption[:offset].encode("utf-16-le", "surrogatepass")) // 2

@@ -1,72 +1,67 @@
-"""Makes teachers and phrase finders from plain settings: what the engine calls by name inside its actors.
+"""Make teachers and phrase finders from plain settings. The engine calls these functions by name inside its actors.
 
-Imports nothing heavy until something is asked for.
+Nothing heavy is imported until something is made.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
-from pydantic import TypeAdapter
+from pydantic import JsonValue
 
 from schemas.labeler import DecoyChooser, Labeler, PhraseFinder
-from teacher.settings import DecoySettings, DetectorSettings, GlipSettings, PhraseSettings, TeacherSettings
+from teacher.registry import TEACHERS, LabelerOptions
+from teacher.settings import DecoySettings, PhraseSettings
 
-_TEACHER: TypeAdapter[DetectorSettings | GlipSettings] = TypeAdapter(TeacherSettings)
+PlainSettings = Mapping[str, JsonValue]
 
 
 def labeler(
-    settings: dict[str, Any], batch_size: int, min_score: float, long_phrases: bool = False
+    settings: PlainSettings,
+    batch_size: int,
+    min_score: float,
+    long_phrases: bool = False,
+    entry: str | None = None,
 ) -> Labeler:
-    """The teacher of a job; its regions have a raw score of at least `min_score`.
+    """Return the teacher of a job. Its regions have a raw score of at least `min_score`.
 
     long_phrases: whether the job asks for expressions or given spans; part of a detector's digest
+    entry: `module:attribute` of the teacher's registry entry; None: it is looked up by kind
     """
-    teacher = _TEACHER.validate_python(settings)
-    if isinstance(teacher, DetectorSettings):
-        from teacher.labelers.detector import DetectorLabeler
-
-        return DetectorLabeler(teacher, batch_size, min_score, long_phrases)
-    from teacher.labelers.glip import GlipLabeler
-
-    return GlipLabeler(teacher, batch_size, min_score)
+    teacher = TEACHERS.load(entry or str(settings["kind"]))
+    options = LabelerOptions(batch_size, min_score, long_phrases)
+    return teacher.make(teacher.settings_class.model_validate(settings), options)
 
 
-def finder(settings: dict[str, Any]) -> PhraseFinder:
-    """The phrase finder of a job."""
+def finder(settings: PlainSettings) -> PhraseFinder:
+    """Return the phrase finder of a job."""
     from teacher.phrases.finder import SpacyPhraseFinder
 
     return SpacyPhraseFinder(PhraseSettings.model_validate(settings))
 
 
-def decoys(settings: dict[str, Any], pool: str, pool_digest: str) -> DecoyChooser:
-    """The chooser of a job's decoys from its frozen pool, which is given in its written form."""
-    from teacher.decoys.chooser import chooser_of
+def decoys(settings: PlainSettings, pool: str, pool_digest: str) -> DecoyChooser:
+    """Return the chooser of a job's decoys from its frozen pool, which is given as text."""
+    from teacher.decoys.chooser import load_chooser
 
-    return chooser_of(DecoySettings.model_validate(settings), pool, pool_digest)
-
-
-def labeler_digest(settings: dict[str, Any], long_phrases: bool = False) -> str:
-    """What `labeler(...).digest` would be, without loading a model."""
-    teacher = _TEACHER.validate_python(settings)
-    if isinstance(teacher, DetectorSettings):
-        from teacher.labelers.detector import detector_digest
-
-        return detector_digest(teacher, long_phrases)
-    from teacher.labelers.glip_digest import glip_digest
-
-    return glip_digest(teacher)
+    return load_chooser(DecoySettings.model_validate(settings), pool, pool_digest)
 
 
-def finder_digest(settings: dict[str, Any]) -> str:
-    """What `finder(...).digest` would be, without loading a pipeline."""
+def labeler_digest(settings: PlainSettings, long_phrases: bool = False, entry: str | None = None) -> str:
+    """Return what `labeler(...).digest` would be, without loading a model."""
+    teacher = TEACHERS.load(entry or str(settings["kind"]))
+    return teacher.digest(teacher.settings_class.model_validate(settings), long_phrases)
+
+
+def finder_digest(settings: PlainSettings) -> str:
+    """Return what `finder(...).digest` would be, without loading a pipeline."""
     from teacher.phrases.digest import finder_digest as digest
 
     return digest(PhraseSettings.model_validate(settings))
 
 
-def decoys_digest(settings: dict[str, Any], pool_digest: str) -> str:
-    """What `decoys(...).digest` would be, without the pool."""
+def decoys_digest(settings: PlainSettings, pool_digest: str) -> str:
+    """Return what `decoys(...).digest` would be, without the pool."""
     from teacher.decoys.chooser import decoys_digest as digest
 
     return digest(DecoySettings.model_validate(settings), pool_digest)

@@ -1,12 +1,20 @@
-"""What a job says about its phrases and its teacher. Imports no heavy library, so configurations load at once."""
+"""What a job says about its phrases, decoys and teacher. Imports no heavy library, so configurations load at once."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue, field_validator
 
 from schemas.settings import Settings
+from teacher.phrases.chunkers.registry import CHUNKERS
+
+
+def _list_chunkers(schema: dict[str, JsonValue]) -> None:
+    """Write the known chunkers and their descriptions into the field's JSON schema."""
+    entries = CHUNKERS.load_all()
+    schema["enum"] = list(entries)
+    schema["description"] = "; ".join(f"{name}: {entry.description}" for name, entry in entries.items())
 
 
 class PhraseSettings(Settings):
@@ -17,11 +25,10 @@ class PhraseSettings(Settings):
         description="`bundled` (the best pipeline in the package), `lexicon` (a small tagger without a parser, several "
         "times as quick), or a spaCy model by name or path",
     )
-    chunker: Literal["noun_chunks", "pos_grammar", "ngrams", "given"] = Field(
+    chunker: str = Field(
         "noun_chunks",
-        description="noun_chunks: base noun phrases of the parse (of tags with `lexicon`); pos_grammar: determiner, "
-        "adjectives, nouns by part of speech alone, as GLIP's demo does; ngrams: runs of up to four words, as OWL-ST "
-        "does; given: only spans that come with the input",
+        description="name of a chunker, or module:attribute of your own",
+        json_schema_extra=_list_chunkers,
     )
     expressions: bool = Field(
         False,
@@ -48,9 +55,14 @@ class PhraseSettings(Settings):
         (), description="head nouns to ask for although the bundled list stops them"
     )
 
+    @field_validator("chunker")
+    @classmethod
+    def _check_chunker(cls, name: str) -> str:
+        return CHUNKERS.check(name)
+
 
 class DecoySettings(Settings):
-    """Nouns that are believed absent, asked for in a pass of their own to see how often the teacher says yes."""
+    """Nouns believed absent from an image. A separate pass asks for them, to measure how often the teacher says yes."""
 
     share: float = Field(
         0.0, ge=0, le=1, description="share of images that are asked; 0: none, no pool is made"
@@ -68,47 +80,3 @@ class DecoySettings(Settings):
         description="a file with `noun` or `noun TAB count` a line, or a pool that another output keeps; none: drawn "
         "from a bounded sample of the job's own captions when the job is planned",
     )
-
-
-class DetectorSettings(Settings):
-    """A closed-vocabulary detector as teacher: a phrase gets the boxes of the class its head noun names."""
-
-    kind: Literal["detector"] = Field("detector", description="an ONNX detector of the YOLOX family")
-    model: str = Field(description="path of the .onnx file")
-    classes: tuple[str, ...] | None = Field(
-        None, description="class names in the order of the model's outputs; none: the 80 of COCO"
-    )
-    nms_iou: float = Field(0.65, gt=0, le=1, description="suppression within a class above this IoU")
-
-
-class GlipSettings(Settings):
-    """A GLIP model as teacher: phrases are grounded by token alignment."""
-
-    kind: Literal["glip"] = Field("glip", description="a GLIP model directory in Hugging Face's layout")
-    model: str = Field(description="path of the model directory")
-    prompt: Literal["auto", "caption", "phrases"] = Field(
-        "auto",
-        description="auto: the caption where it fits the token budget, lists of its phrases otherwise; caption: "
-        "captions only, longer ones are split at phrase borders; phrases: always lists",
-    )
-    text_tokens: int | None = Field(
-        None, ge=8, description="token budget of one prompt with its special tokens; none: the model's own"
-    )
-    pad_multiple: int = Field(
-        32,
-        ge=32,
-        multiple_of=32,
-        description="sides are padded to a multiple of this; a larger one makes fewer "
-        "sizes, so that batches fill up, and costs pixels",
-    )
-    pad: Literal["bucket", "authors"] = Field(
-        "bucket",
-        description="bucket: padded by the image's own size; authors: to the batch's largest, for comparison with "
-        "their numbers alone, since an image's scores then depend on its mates",
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where the model runs; not part of its digest"
-    )
-
-
-TeacherSettings = Annotated[DetectorSettings | GlipSettings, Field(discriminator="kind")]

@@ -51,7 +51,7 @@ def project_root() -> Path:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """The Ray cluster that `label` would start, one for the whole run; pools find it and leave it running."""
-    from engine.executors.ray_pool import cluster
+    from engine.executors.ray_cluster import cluster
 
     with cluster():
         yield
@@ -72,6 +72,19 @@ def quick_demo(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> P
     return folder
 
 
+@pytest.fixture(autouse=True)
+def no_signal_watch_is_left() -> Iterator[None]:
+    """Fail a test that leaves a signal watch, which would end the process at the signal of a later test."""
+    from pipelines.terminal.interrupt import _SignalWatch
+
+    yield
+    left = list(_SignalWatch._active)
+    for watch in left:
+        watch.end()
+    assert left == [], "the test left a signal watch running"
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several processes, a file stays in one of them, and all tests that need Ray share one: one cluster a run."""
     for item in items:

@@ -1,4 +1,4 @@
-"""What `pip install` gets: every room with its data, no tests, and the names that spaCy finds by itself."""
+"""The wheel has every package with its data and no tests, and spaCy finds its components in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOMS = ("schemas", "engine", "teacher", "student", "pipelines", "deploy")
+from tests.import_graph import PACKAGES
+
 ALONE = """
 import spacy
 from pathlib import Path
@@ -34,25 +35,26 @@ def wheel(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_every_file_of_the_rooms_and_nothing_else(project_root: Path, wheel: Path) -> None:
+def test_the_wheel_has_every_file_of_the_packages_and_nothing_else(project_root: Path, wheel: Path) -> None:
     files = {
         path.relative_to(project_root).as_posix()
-        for room in ROOMS
-        for path in (project_root / room).rglob("*")
+        for package in PACKAGES
+        for path in (project_root / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
     with zipfile.ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
 
-    assert held == files
+    assert packed == files
     model = "teacher/phrases/models/en_groundswell"
     assert {
         f"{model}/meta.json",
         f"{model}/parser/model",
         f"{model}/LICENSE",
         f"{model}/ATTRIBUTION.md",
-    } <= held
-    assert {"teacher/phrases/data/lexicon.tsv.xz", "pipelines/audit/static/page.js"} <= held
+    } <= packed
+    data = {"teacher/phrases/data/lexicon.tsv.xz", "pipelines/audit/static/page.js", "groundswell/py.typed"}
+    assert data <= packed
 
 
 def test_spacy_finds_the_components_of_an_installed_package(wheel: Path, tmp_path: Path) -> None:

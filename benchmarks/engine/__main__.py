@@ -22,7 +22,7 @@ from benchmarks.engine.world import write_shards
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Prints images/s of each contestant and its share of the bare loops' rate, per round and as medians."""
+    """Print images/s of each program and its share of the bare loops' rate, per round and as medians."""
     options = _options(arguments)
     with tempfile.TemporaryDirectory(prefix="groundswell-bench-") as folder:
         shards = write_shards(Path(folder, "shards"), options.shards, options.samples)
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _round(number: int, shards: list[Path], folder: Path, options: argparse.Namespace) -> dict[str, float]:
     """Images per second of each contestant."""
-    from engine.executors.ray_pool import cluster
+    from engine.executors.ray_cluster import cluster
 
     images = options.shards * options.samples
     place = folder / f"round-{number}"

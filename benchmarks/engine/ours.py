@@ -7,9 +7,9 @@ from pathlib import Path
 
 from benchmarks.engine.teacher import FACTORIES
 from engine.driver.dispatch import drive
-from engine.driver.label_run import Labelling
+from engine.driver.label_run import LabelRun
 from engine.executors.ray_pool import RayPool
-from engine.ledger.fingerprint import method_of
+from engine.ledger.fingerprint import method_digests
 from engine.ledger.plan import JobPlan
 from engine.reading.shard_cache import stat_shard
 from engine.storage.store import open_store
@@ -20,7 +20,7 @@ from pipelines.label.job import JobConfig
 def job(
     shards: list[Path], out: Path, actors: int, megabytes: int, batch_size: int, unit_samples: int
 ) -> JobConfig:
-    """The labelling job that a user would write for these shards."""
+    """Return the labelling job that a user would write for these shards."""
     return JobConfig.model_validate(
         {
             "input": {"urls": [str(path) for path in shards], "unit_samples": unit_samples},
@@ -41,15 +41,15 @@ def seconds(config: JobConfig) -> tuple[float, float]:
         labeler=FACTORIES.of_labeler(config),
         finder=FACTORIES.of_finder(config),
     )
-    method = method_of(config.input, config.evidence, spec.labeler.digest, spec.finder.digest)
+    method = method_digests(config.input, config.evidence, spec.labeler.digest, spec.finder.digest)
     plan = JobPlan(config.digest(), method, config.input.unit_samples, config.input.urls)
-    work = Labelling(store, plan, config.input)
+    work = LabelRun(store, plan, config.input)
     begun = time.perf_counter()
     pool = RayPool(spec, config.run)
     placed = time.perf_counter()
     try:
         work.begin([stat_shard(url) for url in config.input.urls], [])
-        work.committed_before()
+        work.find_committed()
         work.publish()
         drive(pool, work)
         snapshot = work.publish()

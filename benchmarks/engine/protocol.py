@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.ledger.commits import ROW_GROUP_ROWS, commit_unit
-from engine.ledger.fingerprint import Method, parts_of
+from engine.ledger.fingerprint import MethodDigests, build_parts
 from engine.ledger.unit_result import UnitResult
 from engine.storage.safe_parquet import table_bytes
 from engine.storage.store import Store
-from schemas.arrow import EVIDENCE, table_of
+from schemas.arrow import EVIDENCE, build_table
 from schemas.ledger import Unit, unit_name
 
 ROWS = 500
@@ -27,7 +27,7 @@ def protocol_lines(folder: Path, units: int) -> Iterator[str]:
     rows = [_row(index) for index in range(ROWS)]
     begun = time.perf_counter()
     for number in range(units):
-        data = table_bytes(table_of(rows, EVIDENCE, {}), ROW_GROUP_ROWS)
+        data = table_bytes(build_table(rows, EVIDENCE, {}), ROW_GROUP_ROWS)
         (folder / f"plain-{number}.parquet").write_bytes(data)
     plain_ms = (time.perf_counter() - begun) / units * 1000
     begun = time.perf_counter()
@@ -44,14 +44,14 @@ def protocol_lines(folder: Path, units: int) -> Iterator[str]:
 def _commit(store: Store, rows: list[dict[str, Any]], number: int) -> None:
     url = f"/benchmark/{number}.tar"
     unit = Unit(name=unit_name(url, 0), shard=url, input_digest="sha256:0", first=0, count=ROWS)
-    parts = parts_of(unit, Method(reading="r", teacher="t", phrases="p", evidence="e"))
+    parts = build_parts(unit, MethodDigests(reading="r", teacher="t", phrases="p", evidence="e"))
     commit_unit(store, unit, parts, UnitResult([row | {"unit": unit.name} for row in rows]), {})
 
 
 def _count_operations(store: Store) -> Counter[str]:
     counted: Counter[str] = Counter()
 
-    def counting(name: str) -> Any:
+    def count_calls(name: str) -> Any:
         operation = getattr(store, name)
 
         def counts(*args: Any) -> Any:
@@ -61,12 +61,12 @@ def _count_operations(store: Store) -> Counter[str]:
         return counts
 
     for name in _OPERATIONS:
-        setattr(store, name, counting(name))
+        setattr(store, name, count_calls(name))
     return counted
 
 
 def _row(index: int) -> dict[str, Any]:
-    """An evidence row with four phrases and twelve regions, as captions of web images have."""
+    """Return an evidence row with four phrases and twelve regions, as captions of web images have."""
     caption = "a dog beside the bench under a tree, seen from the road"
     phrase = {
         "begin": 0,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.label.teacher_spec import Factories
-from schemas.labeler import FoundPhrases, Prepared
+from schemas.labeler import FoundPhrases, PreparedSample
 from schemas.records import Phrase, Region, Sample
 
 HERE = "benchmarks.engine.teacher"
@@ -44,11 +44,11 @@ class Labeler:
     def __init__(self, megabytes: int, batch_size: int) -> None:
         self._megabytes, self.batch_size = megabytes, batch_size
 
-    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
-        """The image brought to the teacher's size, normalised."""
-        return Prepared((_SIDE, _SIDE), (sample, network_input(image_rgb_u8)))
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
+        """Return the image in the teacher's size, normalized."""
+        return PreparedSample((_SIDE, _SIDE), (sample, network_input(image_rgb_u8)))
 
-    def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
+    def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:
         """One region for each phrase of each row."""
         return [self._regions(*row.inputs) if row else [] for row in batch]
 
@@ -70,7 +70,7 @@ def network_input(image_rgb_u8: np.ndarray) -> np.ndarray:
 
 
 def work(megabytes: int, pixels: np.ndarray) -> str:
-    """A fixed amount of work that depends on the pixels."""
+    """Do a fixed amount of work that depends on the pixels."""
     state = hashlib.sha256(pixels.tobytes())
     for _ in range(megabytes):
         state.update(_BLOCK)

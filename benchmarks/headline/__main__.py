@@ -72,7 +72,7 @@ def _measure(
 
 
 def _wanted(targets: Targets, names: Sequence[str]) -> list[Cell]:
-    """The targets of these arms and worlds, or all. Exits for a name that is neither."""
+    """Return the targets of these arms and worlds, or all. Exit for a name that is neither."""
     known = {name for world, arm, _ in targets for name in (world, arm)}
     if other := sorted(set(names) - known):
         sys.exit(f"--only {', '.join(other)}: expected any of {', '.join(sorted(known))}")

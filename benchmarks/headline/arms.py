@@ -40,12 +40,12 @@ class Arms:
         self.seed, self.world = seed, world
         self.note = f" ({note})" if note else ""
 
-    def titled(self, what: str) -> str:
-        """A cell's title: seed, world and what it is."""
+    def title(self, what: str) -> str:
+        """Return a cell's title: seed, world and what it is."""
         return f"seed {self.seed} {what}" if self.world == "base" else f"seed {self.seed} {self.world} {what}"
 
     def _cell(self, kind: str, what: str, settings: Mapping[str, Any], **inputs: Cell) -> Cell:
-        return Cell(kind, self.titled(what), settings, inputs)
+        return Cell(kind, self.title(what), settings, inputs)
 
     # ---- what all arms share
 
@@ -62,7 +62,7 @@ class Arms:
         return self._cell("web", "web", WorldSettings.model_validate(settings).model_dump(mode="json"))
 
     def recaptioned(self, captions: str) -> Cell:
-        """The web with other captions."""
+        """Return the web with other captions."""
         settings = {"captions": captions, "seed": self.seed}
         return self._cell("recaptioned", f"web, captions {captions}", settings, web=self.web)
 
@@ -77,11 +77,11 @@ class Arms:
         return self.train("teacher", self.recipe.teacher(_START, "gold", _OUT), start=self.start(fusion))
 
     def evidence(self, teacher: Cell, web: Cell | None = None, what: str = "labels") -> Cell:
-        """What a teacher finds on a web."""
+        """Return what a teacher finds on a web."""
         return self._cell("evidence", what, LABELLING, web=web or self.web, teacher=teacher)
 
     def view(self, evidence: Cell, what: str = "view", **policy: Any) -> Cell:
-        """The evidence under the recipe's policy with some of its fields changed.
+        """Return the evidence under the recipe's policy with some of its fields changed.
 
         Removed regions are negatives (`ignore_score: null`) unless an arm says otherwise: so it was measured.
         """
@@ -90,7 +90,7 @@ class Arms:
         return self._cell("view", what, chosen.identity(), evidence=evidence)
 
     def changed_view(self, boxes: str) -> Cell:
-        """The student's view with other boxes."""
+        """Return the student's view with other boxes."""
         settings = {"boxes": boxes}
         return self._cell("changed_view", f"view, {boxes}", settings, view=self.plain_view, web=self.web)
 
@@ -102,16 +102,16 @@ class Arms:
     # ---- training and evaluation
 
     def train(self, what: str, run: TrainSettings, start: Cell, **streams: Cell) -> Cell:
-        """A training; the settings name `gold`, `view` and `start` where paths belong."""
+        """Return a training. Its settings have `gold`, `view` and `start` in the place of paths."""
         settings = run.model_dump(mode="json", exclude={"out"})
         return self._cell("train", what, settings, start=start, **({"gold": self.gold} | streams))
 
     def evaluated(self, model: Cell, what: str) -> Cell:
-        """A model on the held-out scenes."""
+        """Return the evaluation of a model on the held-out scenes."""
         return self._cell("evaluate", f"{what} evaluated", {"phrases": True}, model=model, test=self.gold)
 
     def model_of(self, arm: str, recipe: Recipe, start: Cell, view: Cell | None) -> Cell:
-        """A training with the recipe's plain, control or student settings."""
+        """Return a training with the recipe's plain, control or student settings."""
         title = arm + self.note
         if view is not None:
             return self.train(title, recipe.student(_START, "gold", "view", _OUT), start, view=view)
@@ -119,12 +119,12 @@ class Arms:
         return self.train(title, settings(_START, "gold", _OUT), start)
 
     def student_on(self, arm: str, view: Cell, **changes: Any) -> Cell:
-        """A student that starts from the teacher, with some fields of the recipe changed."""
+        """Return a student that starts from the teacher, with some fields of the recipe changed."""
         recipe = self.recipe.model_copy(update=changes)
         return self.model_of(arm, recipe, self.teacher(), view)
 
     def arm(self, name: str) -> Cell:
-        """The evaluation of an arm by name. Raises KeyError for a name that no table knows."""
+        """Return the evaluation of an arm by name. Raises KeyError for an unknown name."""
         from benchmarks.headline.rows import MODELS
 
         return self.evaluated(MODELS[name](self), name + self.note)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.headline.sources import code_of
-from schemas.digests import digest_of, short
+from schemas.digests import digest_of, shorten_digest
 
 RECORD, FAILURE = "cell.json", "failure.txt"
 LAST = "evaluate"  # the kind that no other takes as an input
@@ -38,7 +38,7 @@ class Cell:
     @property
     def name(self) -> str:
         """The cell's folder."""
-        return f"{self.kind}-{short(self.digest)}"
+        return f"{self.kind}-{shorten_digest(self.digest)}"
 
 
 def in_order(targets: Iterable[Cell], skip: frozenset[str] = frozenset()) -> list[Cell]:
@@ -77,7 +77,7 @@ class Shelf:
         return self.told(cell) if cell.kind == LAST else self._own(cell)
 
     def told(self, cell: Cell) -> dict[str, Any] | None:
-        """The record of a cell that is done here, or was where the kept ones come from."""
+        """Return the record of a cell that is done here, or is among the kept ones."""
         kept = self.kept.get(cell.digest)
         return self._own(cell) or (None if kept is None else dict(kept))
 
@@ -89,12 +89,12 @@ class Shelf:
         return dict(record) if record.get("digest") == cell.digest else None
 
     def result(self, cell: Cell) -> dict[str, Any] | None:
-        """What a done cell found."""
+        """Return the result of a cell that is done."""
         record = self.record(cell)
         return None if record is None else dict(record["result"])
 
     def failure(self, cell: Cell) -> str | None:
-        """The last lines of a cell whose last run failed."""
+        """Return the last lines of a cell whose last run failed."""
         path = self.folder(cell) / FAILURE
         return path.read_text(encoding="utf-8") if path.exists() else None
 
@@ -103,7 +103,7 @@ class Shelf:
         return frozenset(cell.digest for cell in cells if self.record(cell) is not None)
 
     def missing(self, targets: Iterable[Cell]) -> list[Cell]:
-        """What has still to run for the targets, inputs first; what only a done cell needed is left alone."""
+        """Return the cells that the targets still need, inputs first. Inputs of cells that are done are left out."""
         targets = list(targets)
         return in_order(targets, self.done(in_order(targets)))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.views import open_view, write_view
-from pipelines.demo.oracle import SIDES, named_boxes, truth_rows
+from pipelines.demo.oracle import find_named_boxes, read_truth_rows
 
 Row = dict[str, Any]
 Change = Callable[[Row, Mapping[str, Any]], Row]
@@ -16,7 +16,7 @@ Change = Callable[[Row, Mapping[str, Any]], Row]
 def change_view(source: str, target: str, change: Change, truth_file: Path) -> int:
     """Write the rows of a view, changed in the light of the truth of each; returns how many there are."""
     view = open_view(source)
-    truth = {(row["shard"], row["key"]): row for row in truth_rows(truth_file)}
+    truth = {(row["shard"], row["key"]): row for row in read_truth_rows(truth_file)}
     rows = (change(row, truth[Path(row["shard"]).name, row["key"]]) for row in view.rows())
     provenance = {**view.manifest.provenance, "changed": change.__name__}
     return write_view(target, rows, kind="view", provenance=provenance).rows
@@ -30,7 +30,7 @@ def boxless(row: Row, truth: Mapping[str, Any]) -> Row:
     noun out of detection prompts and the words out of the loss.
     """
     regions = [{**region, "fate": "ignore", "weight": 0.0} for region in row["regions"]]
-    phrases = _fated(row, set())
+    phrases = _set_fates(row, set())
     kept = next((n for n, region in enumerate(row["regions"]) if region["fate"] != "ignore"), None)
     if kept is not None:
         phrases.append({**phrases[regions[kept]["phrase"]], "fate": "positive"})
@@ -39,22 +39,22 @@ def boxless(row: Row, truth: Mapping[str, Any]) -> Row:
 
 
 def oracle(row: Row, truth: Mapping[str, Any]) -> Row:
-    """The true boxes of every phrase that names a thing; other phrases are unresolved, as the policy leaves them."""
+    """Give every phrase that names a thing its true boxes. Other phrases stay unresolved, as the policy leaves them."""
     regions = []
     for number, phrase in enumerate(row["phrases"]):
-        for box in named_boxes(phrase, truth).tolist():
+        for box in find_named_boxes(phrase, truth).tolist():
             regions.append(_region(number, box))
     held = {region["phrase"] for region in regions}
-    return {**row, "regions": regions, "phrases": _fated(row, held)}
+    return {**row, "regions": regions, "phrases": _set_fates(row, held)}
 
 
 def _region(phrase: int, box_xyxy_px: list[float]) -> dict[str, Any]:
-    sides = dict(zip(SIDES, box_xyxy_px, strict=True))
+    sides = dict(zip(("x0", "y0", "x1", "y1"), box_xyxy_px, strict=True))
     belief = {"score": 1.0, "pass_index": 0, "weight": 1.0, "fate": "positive", "origin": "human"}
     return {"phrase": phrase, **sides, **belief}
 
 
-def _fated(row: Row, held: set[int]) -> list[dict[str, Any]]:
+def _set_fates(row: Row, held: set[int]) -> list[dict[str, Any]]:
     return [
         {**phrase, "fate": "positive" if number in held else "unresolved"}
         for number, phrase in enumerate(row["phrases"])

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.demo.world.lexicon import COLOURS, NOUNS, article
+from pipelines.demo.world.lexicon import COLOURS, NOUNS, choose_article
 
 Change = Callable[[Sequence[str], np.random.Generator], list[str]]
 
@@ -42,12 +42,12 @@ def _rewrite(source: Path, target: Path, captions: dict[str, str]) -> None:
             file = old.extractfile(member)
             assert file is not None, "the world writes files alone"
             key, suffix = member.name.split(".", 1)
-            data = _with_caption(file.read(), suffix, captions[key])
+            data = _replace_caption(file.read(), suffix, captions[key])
             member.size = len(data)
             new.addfile(member, io.BytesIO(data))
 
 
-def _with_caption(data: bytes, suffix: str, caption: str) -> bytes:
+def _replace_caption(data: bytes, suffix: str, caption: str) -> bytes:
     if suffix == "txt":
         return caption.encode()
     if suffix == "json":
@@ -66,20 +66,20 @@ def shuffled(captions: Sequence[str], rng: np.random.Generator) -> list[str]:
 
 def colourless(captions: Sequence[str], rng: np.random.Generator) -> list[str]:
     """Captions without their colour words; articles follow the word that is then next."""
-    return [_without(caption, set(COLOURS)) for caption in captions]
+    return [_remove_words(caption, set(COLOURS)) for caption in captions]
 
 
-def _without(caption: str, gone: set[str]) -> str:
+def _remove_words(caption: str, gone: set[str]) -> str:
     words = [word for word in caption.split(" ") if word not in gone]
     for place, word in enumerate(words[:-1]):
         if word in ("a", "an") and words[place + 1][0].isalpha():
-            words[place] = article(words[place + 1].rstrip(","))
+            words[place] = choose_article(words[place + 1].rstrip(","))
     return " ".join(words)
 
 
 def catalogue(captions: Sequence[str], rng: np.random.Generator) -> list[str]:
     """One caption for all: every noun of the world. The images then say nothing but what the teacher sees."""
-    names = [f"{article(noun)} {noun}" for noun in NOUNS]
+    names = [f"{choose_article(noun)} {noun}" for noun in NOUNS]
     return [", ".join(names[:-1]) + f" and {names[-1]}"] * len(captions)
 
 

@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.headline.cells import Cell, Shelf, in_order
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 
 UNMEASURED = "Not measured yet."
 
 
 def put_between(path: Path, section: str, text: str) -> None:
-    """Replace what stands between `<!-- SECTION -->` and `<!-- /SECTION -->`. Raises NotFound without the markers."""
+    """Replace what stands between `<!-- SECTION -->` and `<!-- /SECTION -->`.
+
+    Raises NotFoundError without the markers.
+    """
     first, last = f"<!-- {section} -->", f"<!-- /{section} -->"
     page = path.read_text(encoding="utf-8")
     if page.count(first) != 1 or page.count(last) != 1:
-        raise NotFound(f"{path} needs the markers {first} and {last}, once each: put them back")
+        raise NotFoundError(f"{path} needs the markers {first} and {last}, once each: put them back")
     before, rest = page.split(first)
     after = rest.split(last)[1]
     path.write_text(f"{before}{first}\n{text}\n{last}{after}", encoding="utf-8")
@@ -37,13 +40,13 @@ def write_page(path: Path, sections: dict[str, str]) -> None:
 
 def write_cells(path: Path, shelf: Shelf, targets: Iterable[Cell]) -> None:
     """All cells of the targets: digest, inputs, cost and result, or why there is none."""
-    rows = [_told(shelf, cell) for cell in in_order(targets)]
+    rows = [_describe(shelf, cell) for cell in in_order(targets)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_cells(path: Path, instructions: str) -> dict[str, dict[str, Any]]:
-    """The cells that a file of `write_cells` tells as done, by digest; none where there is no file.
+    """Return the cells that a file of `write_cells` lists as done, by digest, or none without a file.
 
     instructions: of this machine; a cell that ran with others rounded otherwise, so it cannot stand beside those that
                   run here
@@ -54,7 +57,7 @@ def read_cells(path: Path, instructions: str) -> dict[str, dict[str, Any]]:
     return {row["digest"]: row for row in rows if row.get("instructions") == instructions}
 
 
-def _told(shelf: Shelf, cell: Cell) -> dict[str, Any]:
+def _describe(shelf: Shelf, cell: Cell) -> dict[str, Any]:
     record = shelf.told(cell)
     told: dict[str, Any] = {"title": cell.title, "kind": cell.kind, "digest": cell.digest}
     told["inputs"] = {role: needed.digest for role, needed in cell.inputs.items()}

@@ -20,7 +20,7 @@ from typing import IO
 
 from benchmarks.headline.cells import FAILURE, Cell, Shelf
 from benchmarks.headline.worker import NOTE, SPECS, spec_of
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 
 POLL_S = 0.5
 TELL_EVERY_S = 60.0
@@ -39,8 +39,8 @@ class Grid:
     _running: dict[str, _Running] = field(default_factory=dict)
 
     def run(self, targets: Sequence[Cell]) -> bool:
-        """Whether every target is done. Raises Conflict when another grid runs in the same folder."""
-        with _alone(self.shelf.root):
+        """Whether every target is done. Raises ConflictError when another grid runs in the same folder."""
+        with _lock_folder(self.shelf.root):
             waiting = self.shelf.missing(targets)
             self._began, self._total, self._told = time.monotonic(), len(waiting), time.monotonic()
             self.say(f"{len(waiting)} cells to run, {self.workers} at a time, in {self.shelf.root}")
@@ -71,13 +71,13 @@ class Grid:
         for digest, running in list(self._running.items()):
             if running.process.poll() is not None:
                 del self._running[digest]
-                self._ended(running)
+                self._collect(running)
         if time.monotonic() - self._told > TELL_EVERY_S:
             self._told = time.monotonic()
             notes = ", ".join(f"{one.cell.title} ({one.note()})" for one in self._running.values())
             self.say(f"    {self._minutes()} running: {notes}")
 
-    def _ended(self, running: _Running) -> None:
+    def _collect(self, running: _Running) -> None:
         self._total -= 1
         running.close()
         record = self.shelf.record(running.cell)
@@ -157,14 +157,14 @@ def _start(cell: Cell, shelf: Shelf) -> _Running:
 
 
 @contextmanager
-def _alone(root: Path) -> Iterator[None]:
+def _lock_folder(root: Path) -> Iterator[None]:
     """Hold the folder's lock, which the system gives back however this process ends."""
     root.mkdir(parents=True, exist_ok=True)
     with (root / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Conflict(
+            raise ConflictError(
                 f"another run works in {root}: wait for it, or give --out another folder"
             ) from error
         yield

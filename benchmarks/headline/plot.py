@@ -46,7 +46,7 @@ def _panel(panel: Any, numbers: Mapping[str, Mapping[int, Mapping[str, float]]],
 
 
 def _mean(panel: Any, x: int, column: Mapping[int, float]) -> None:
-    """A dot, with a bar for the interval where there are two seeds or more."""
+    """Draw a dot, with a bar for the interval if there are two seeds or more."""
     if len(column) < 2:
         panel.plot([x], list(column.values()), marker="o", color="tab:blue")
         return

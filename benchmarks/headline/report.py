@@ -50,7 +50,7 @@ class Paper:
         return self.folder / self.page
 
     def cells(self) -> dict[str, dict[str, Any]]:
-        """The done cells that stand beside the page, by digest: those that ran with this machine's instructions."""
+        """Return the cells stored next to the page, by digest: those that ran with this machine's instructions."""
         here = instructions()
         return {**read_cells(self.folder / BASE_CELLS, here), **read_cells(self.folder / FULL_CELLS, here)}
 
@@ -69,7 +69,7 @@ def full_targets(recipe: Recipe, seeds: Sequence[int]) -> Targets:
 
 
 def task_targets(recipe: Recipe, seeds: Sequence[int]) -> Targets:
-    """The four ways of tuning from teacher and student."""
+    """Return the four ways of tuning from teacher and student."""
     return {
         ("task", f"{start}, {way}", seed): Task(Arms(recipe, seed)).arm(start, way)
         for seed in seeds
@@ -79,7 +79,7 @@ def task_targets(recipe: Recipe, seeds: Sequence[int]) -> Targets:
 
 
 def numbers_of(shelf: Shelf, targets: Targets, world: str) -> Numbers:
-    """What is done of a world, by arm and seed."""
+    """Return the numbers of a world that are done, by arm and seed."""
     found: dict[str, dict[int, Mapping[str, float]]] = {}
     for (where, arm, seed), cell in targets.items():
         if where == world and (result := shelf.result(cell)) is not None:
@@ -88,7 +88,7 @@ def numbers_of(shelf: Shelf, targets: Targets, world: str) -> Numbers:
 
 
 def write_base(paper: Paper, shelf: Shelf, targets: Targets, seeds: Sequence[int]) -> str:
-    """The headline's sections, plot and cells; returns the text of its tables."""
+    """Write the headline's sections, plot and cells. Return the text of its tables."""
     numbers = numbers_of(shelf, targets, "base")
     text = "\n\n".join(
         part
@@ -110,7 +110,7 @@ def write_base(paper: Paper, shelf: Shelf, targets: Targets, seeds: Sequence[int
 
 
 def write_full(paper: Paper, shelf: Shelf, targets: Targets, seeds: Sequence[int]) -> str:
-    """The full table, the tasks' table and the cells; returns the text of both."""
+    """Write the full table, the tasks' table and the cells. Return the text of both."""
     by_world = {world: numbers_of(shelf, targets, world) for world in (*WORLDS, "task")}
     names = [METRICS[metric] for metric in _FULL_METRICS]
     head = ["row", "against", *names, *(f"{name}, difference" for name in names), "seeds"]
@@ -130,7 +130,7 @@ def write_full(paper: Paper, shelf: Shelf, targets: Targets, seeds: Sequence[int
 
 
 def _same(targets: Targets, world: str, arm: str, against: str) -> str:
-    """A note for a row whose two arms are one run: what it switches is that way already."""
+    """Return a note for a row whose two arms are one run, because its switch has that value already."""
     pairs = [
         (cell.digest, targets[world, against, seed].digest)
         for (where, name, seed), cell in targets.items()
@@ -167,19 +167,19 @@ def costs(shelf: Shelf, cells: Iterable[Cell]) -> str:
 
 
 def write_tuning(paper: Paper, tuned: Path) -> str:
-    """The tuning runs' section, from `tuned.json`; returns its text."""
+    """Write the section of the tuning runs from `tuned.json`. Return its text."""
     record = json.loads(tuned.read_text(encoding="utf-8"))
     rows = [
         [arm, option + " **chosen**" * (record["chosen"][arm] == option), *_tuning_cells(row)]
         for arm, options in record["options"].items()
         for option, row in options.items()
     ]
-    text = table(["arm", "option", *map(_named, SHOWN), "AP + Recall@1", "seeds"], rows)
+    text = table(["arm", "option", *map(_number_title, SHOWN), "AP + Recall@1", "seeds"], rows)
     write_page(paper.path, {"tuning": text})
     return text
 
 
-def _named(number: str) -> str:
+def _number_title(number: str) -> str:
     return METRICS.get(number, "AP of all nouns")
 
 

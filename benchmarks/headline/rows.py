@@ -46,7 +46,7 @@ def _recaptioned(captions: str, **policy: Any) -> Callable[[Arms], Cell]:
     return model
 
 
-def _reboxed(boxes: str) -> Callable[[Arms], Cell]:
+def _with_boxes(boxes: str) -> Callable[[Arms], Cell]:
     return lambda arms: arms.student_on(boxes, arms.changed_view(boxes))
 
 
@@ -70,7 +70,7 @@ def _first_labels_again(arms: Arms) -> Cell:
 
 
 def _control_again(arms: Arms) -> Cell:
-    """The control goes on for as many steps as a second round takes."""
+    """Continue the control for as many steps as a second round takes."""
     return arms.model_of("control_again", arms.recipe, _control(arms), None)
 
 
@@ -110,7 +110,7 @@ MODELS: dict[str, Callable[[Arms], Cell]] = {
     "second_round": _second_round,
     "first_labels_again": _first_labels_again,
     "control_again": _control_again,
-    "boxless": _reboxed("boxless"),
+    "boxless": _with_boxes("boxless"),
     "catalogue": _recaptioned("catalogue", one_to_one=False),
     "colourless": _recaptioned("colourless"),
     "one_to_one_off": _policy("one_to_one_off", one_to_one=False, max_regions_per_phrase=1),
@@ -125,7 +125,7 @@ MODELS: dict[str, Callable[[Arms], Cell]] = {
         "half_web_fast", arms.plain_view, pseudo_share=0.5, student_learning_rate=2e-3
     ),
     "placeless": _policy("placeless", class_only_below=1.0),
-    "oracle": _reboxed("oracle"),
+    "oracle": _with_boxes("oracle"),
     "scratch_student": _scratch(True),
     "scratch_control": _scratch(False),
     "teacher_unfused": _without_fusion("teacher"),

@@ -45,6 +45,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "teacher/grounding/*.py",
         "teacher/prompts/*.py",
         "teacher/build.py",
+        "teacher/registry.py",
         "engine/worker/*.py",
         "engine/task.py",
         "student/evaluate/**/*.py",
@@ -58,7 +59,7 @@ _LIBRARIES = ("torch", "numpy", "pillow", "transformers")
 
 @lru_cache
 def code_of(kind: str) -> str:
-    """A digest of the sources of a kind of cell and of the libraries that do its arithmetic."""
+    """Return a digest of the sources of a kind of cell and of the libraries that do its arithmetic."""
     files = sorted({file for pattern in SOURCES[kind] for file in ROOT.glob(pattern)})
     digests = {name: _digest(file) for file in files if (name := str(file.relative_to(ROOT))) not in _TELLING}
     return digest_of([digests, {name: version(name) for name in _LIBRARIES}])

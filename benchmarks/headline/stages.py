@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import GroundswellError
+from schemas.progress import ProgressCallback
 
-Progress = Callable[[str, int, int], None]
 RESUMED = ("train", "evidence")
 CHECKPOINT_STEPS = 200
 
@@ -28,7 +28,7 @@ class Job:
     settings: Mapping[str, Any]
     inputs: Mapping[str, Path]
     out: Path
-    progress: Progress = lambda label, done, total: None
+    progress: ProgressCallback = lambda label, done, total: None
 
 
 def run_stage(job: Job) -> dict[str, Any]:
@@ -67,14 +67,14 @@ def _recaptioned(job: Job) -> dict[str, Any]:
 
 def _task(job: Job) -> dict[str, Any]:
     """`gold/view` of a new small task whose categories are the tail nouns, and `test/` with those alone."""
-    from pipelines.demo.world.gold import held_out_scenes, write_labelled
+    from pipelines.demo.world.gold import draw_test_scenes, write_gold
     from pipelines.demo.world.lexicon import TAIL_NOUNS
     from pipelines.demo.world.settings import WorldSettings
 
     settings = WorldSettings.model_validate(job.settings)
     learned = settings.model_copy(update={"test_images": settings.gold_images, "seed": settings.seed + 1})
-    write_labelled(job.out / "gold", "task", held_out_scenes(learned), learned)
-    write_labelled(job.out / "test", "test", held_out_scenes(settings), settings)
+    write_gold(job.out / "gold", "task", draw_test_scenes(learned), learned)
+    write_gold(job.out / "test", "test", draw_test_scenes(settings), settings)
     path = job.out / "test" / "coco.json"
     coco = json.loads(path.read_text())
     coco["categories"] = [category for category in coco["categories"] if category["name"] in TAIL_NOUNS]
@@ -152,7 +152,7 @@ def _train(job: Job) -> dict[str, Any]:
 
 
 def _evaluate(job: Job) -> dict[str, Any]:
-    """The numbers of the last checkpoint on held-out scenes, as fractions; -1 where there is nothing to measure."""
+    """Return the last checkpoint's numbers on held-out scenes, as fractions. -1: there was nothing to measure."""
     from student.evaluate.run import evaluate
 
     coco = job.inputs["test"] / "test" / "coco.json"

@@ -80,7 +80,7 @@ def seeds_table(numbers: Numbers, arms: Sequence[str], seeds: Sequence[int], met
 
 
 def verdicts(numbers: Numbers, seeds: Sequence[int]) -> str:
-    """The target's sentences, each met, not met or not measured; and of how many seeds, where some are missing."""
+    """Return the targets, each met, not met or not measured, and the number of seeds if some are missing."""
     found = {metric: gain(numbers, metric, "student", None) for metric in METRICS}
     tail, head, recall = found["tail"], found["head"], found["recall"]
     shuffled = gain(numbers, "tail", "shuffled", "plain")
@@ -103,7 +103,7 @@ def _verdict(held: bool | None) -> str:
 
 
 def missing_list(reasons: Iterable[str]) -> str:
-    """What is missing, by name and reason."""
+    """List what is missing, by name and reason."""
     lines = [f"- {reason}" for reason in reasons]
     return "\n".join(["Missing:", *lines]) if lines else ""
 
@@ -146,7 +146,7 @@ def _percent(value: float | None) -> str:
 
 
 def _short(arm: str) -> str:
-    """The letter of an arm that has one."""
+    """Return the letter of an arm that has one."""
     letters = {"plain": "(a)", "control": "(b)", "shuffled": "(c)"}
     return letters.get(arm, arm)
 
@@ -160,5 +160,5 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     return "\n".join([*_head(head), *map(_line, rows)])

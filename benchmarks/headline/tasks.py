@@ -38,26 +38,26 @@ class Task:
             web_images=0,
             test_tail_share=1.0,
         )
-        return Cell("task", self.arms.titled("new task"), settings.model_dump(mode="json"))
+        return Cell("task", self.arms.title("new task"), settings.model_dump(mode="json"))
 
     def arm(self, start: str, way: Way) -> Cell:
-        """The evaluation on the task of a model tuned in one way."""
+        """Return the evaluation on the task of a model tuned in one way."""
         model, what = MODELS[start](self.arms), f"task, {start}, {way}"
         if way != "zero_shot":
             settings = tuning(self.arms.recipe, way).model_dump(mode="json", exclude={"out"})
             inputs = {"start": model, "gold": self.data()}
-            model = Cell("train", self.arms.titled(what), settings, inputs)
+            model = Cell("train", self.arms.title(what), settings, inputs)
         settings = {"phrases": False}
         return Cell(
             "evaluate",
-            self.arms.titled(f"{what} evaluated"),
+            self.arms.title(f"{what} evaluated"),
             settings,
             {"model": model, "test": self.data()},
         )
 
 
 def tuning(recipe: Recipe, way: str) -> TrainSettings:
-    """Detection prompts of the task's nouns alone."""
+    """Return detection prompts of only the task's nouns."""
     mix = PromptMix(detection=1.0, phrase_list=0.0, caption=0.0)
     return TrainSettings.model_validate(
         {

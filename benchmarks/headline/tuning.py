@@ -63,7 +63,7 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """The recipe with some fields changed; a policy's fields one by one."""
+    """Return the recipe with some fields changed, a policy's fields one by one."""
     values = recipe.model_dump()
     for name, value in changes.items():
         values[name] = {**values[name], **value} if name == "policy" else value
@@ -71,7 +71,7 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 
 
 def options(recipe: Recipe, arm: str, seeds: Sequence[int] = SEEDS) -> dict[tuple[str, int], Cell]:
-    """The evaluation of every option of an arm by (option, seed)."""
+    """Return the evaluation of every option of an arm by (option, seed)."""
     return {
         (option, seed): Arms(changed(recipe, changes), seed, note=option).arm(arm)
         for seed in seeds
@@ -79,10 +79,10 @@ def options(recipe: Recipe, arm: str, seeds: Sequence[int] = SEEDS) -> dict[tupl
     }
 
 
-def found_options(
+def measure_options(
     recipe: Recipe, arm: str, shelf: Shelf, seeds: Sequence[int] = SEEDS
 ) -> dict[str, dict[str, Any]]:
-    """What each option of an arm changes, and its numbers by seed, None where it has not run."""
+    """Return what each option of an arm changes, and its numbers by seed, or None if it has not run."""
     rows: dict[str, dict[str, Any]] = {}
     for (option, seed), cell in options(recipe, arm, seeds).items():
         found = shelf.result(cell)
@@ -92,8 +92,8 @@ def found_options(
 
 
 def after(recipe: Recipe, arm: str, shelf: Shelf, seeds: Sequence[int] = SEEDS) -> Recipe | None:
-    """The recipe with the best option of an arm; None while one has not run."""
-    best = _best(found_options(recipe, arm, shelf, seeds))
+    """Return the recipe with the best option of an arm, or None while one has not run."""
+    best = _best(measure_options(recipe, arm, shelf, seeds))
     return None if best is None else changed(recipe, OPTIONS[arm][best])
 
 
@@ -104,7 +104,7 @@ def write_choice(recipe: Recipe, shelf: Shelf, seeds: Sequence[int] = SEEDS, pat
     """
     numbers: dict[str, dict[str, Any]] = {}
     for arm in ORDER:
-        numbers[arm] = found_options(recipe, arm, shelf, seeds)
+        numbers[arm] = measure_options(recipe, arm, shelf, seeds)
         recipe = after(recipe, arm, shelf, seeds) or recipe
     best = {arm: _best(rows) for arm, rows in numbers.items()}
     chosen = best if all(best.values()) else dict.fromkeys(best)
@@ -115,20 +115,20 @@ def write_choice(recipe: Recipe, shelf: Shelf, seeds: Sequence[int] = SEEDS, pat
 
 
 def _best(rows: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The option of the greatest sum; None while one is missing. Of equal ones the first."""
+    """Return the option with the greatest sum, the first of equal ones, or None while one is missing."""
     if any(found is None for row in rows.values() for found in row["by_seed"].values()):
         return None
     return max(rows, key=lambda option: score(rows[option]))
 
 
 def score(row: Mapping[str, Any]) -> float:
-    """The judged numbers' sum, on the mean of the seeds."""
+    """Return the sum of the judged numbers, on the mean of the seeds."""
     seeds = row["by_seed"].values()
     return float(sum(found[name] for found in seeds for name in JUDGED) / len(seeds))
 
 
 def tuned(recipe: Recipe, path: Path = PATH) -> Recipe:
-    """The recipe with what was chosen for student and control, or as it is where nothing was chosen yet."""
+    """Return the recipe with the choices for student and control, or unchanged if nothing was chosen yet."""
     if not path.exists():
         return recipe
     record = json.loads(path.read_text(encoding="utf-8"))

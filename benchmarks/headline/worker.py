@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 import traceback
@@ -13,6 +12,7 @@ from typing import Any
 
 from benchmarks.headline.cells import FAILURE, RECORD, Cell, Shelf
 from benchmarks.headline.stages import Job, run_stage
+from engine.storage.local_files import replace_file
 
 SPECS, NOTE = "specs", "progress.txt"
 _NOTE_EVERY_S = 2.0
@@ -55,14 +55,12 @@ def run_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
         "result": result,
     }
     (out / FAILURE).unlink(missing_ok=True)
-    partial = out / (RECORD + ".partial")
-    partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    os.replace(partial, out / RECORD)
+    replace_file(out / RECORD, json.dumps(record, indent=1).encode())
     return record
 
 
 def instructions() -> str:
-    """The widest instructions that torch uses on this processor: others round otherwise."""
+    """Return the widest instructions that torch uses on this processor. Others round differently."""
     import torch
 
     return str(torch.backends.cpu.get_cpu_capability())

@@ -1,1 +1,1 @@
-"""Drive a run: which tasks are dispatched to which worker, and what becomes of each answer."""
+"""The driver: dispatch tasks to workers, handle their outcomes, publish snapshots."""

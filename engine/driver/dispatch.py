@@ -1,7 +1,7 @@
-"""The driver's loop: hand out tasks while workers have room, retry within bounds, stop cleanly when asked.
+"""The driver's loop: dispatch tasks while workers have capacity, retry within bounds, stop cleanly when asked.
 
-Promise: every task that was handed out ends in exactly one outcome that the caller sees. One that may have killed its
-worker is handed out again to be done in disposable processes.
+Promise: every dispatched task ends in exactly one outcome that the caller sees. A task that may have killed its worker
+is dispatched again to run in sandbox processes.
 """
 
 from __future__ import annotations
@@ -11,29 +11,31 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
-from engine.driver.observer import Observer, Unwatched
-from engine.task import WORKER_DIED, Outcome, Pool, Task
+from engine.driver.observer import NullObserver, Observer
+from engine.task import WORKER_DIED, Outcome, Pool, Retry, Task, Trust
 from schemas import errors
 
 log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 3
-_Cause = tuple[tuple[str, bool], bool]  # a task's identity, and whether its worker died
-MAX_DEATHS = 6  # of workers that held an isolated task: they hold no sample, so these are accidents
+MAX_DEATHS = (
+    6  # of workers with an isolated task: such a worker has no sample in memory, so a death is an accident
+)
+_Cause = tuple[tuple[str, bool], bool]  # the task's identity, and whether its worker died
 
 
 class Work(Protocol):
-    """Where tasks come from and outcomes go."""
+    """The driver's side of a stage: its source of tasks, which also takes their outcomes."""
 
     def next_task(self) -> Task | None:
-        """The next task, or None when there is none for now."""
+        """Return the next task, or None if there is none for now."""
         ...
 
-    def left(self) -> int:
-        """At most so many tasks are known that were not given out yet."""
+    def count_remaining(self) -> int:
+        """Return an upper bound on the tasks that are known and not yet dispatched."""
         ...
 
     def settle(self, outcome: Outcome) -> None:
-        """Take a task's final outcome; new tasks may follow from it."""
+        """Accept the final outcome of a task. New tasks may follow from it."""
         ...
 
 
@@ -41,62 +43,67 @@ def drive(
     pool: Pool,
     work: Work,
     stopping: Callable[[], bool] = lambda: False,
-    observer: Observer = Unwatched(),  # noqa: B008
+    observer: Observer = NullObserver(),  # noqa: B008
 ) -> None:
-    """Run all work. When `stopping` turns true, running tasks are finished and no more are handed out.
+    """Run all tasks of `work` on the pool.
 
-    Nothing is left undone unless `stopping` says so.
-    raises: the error of `schemas.errors` that a worker named as ending the run
+    stopping: once true, no task is dispatched any more and the running ones are finished; only then may work remain
+    raises:   the error of `schemas.errors` that a worker named as ending the run
     """
     attempts: Counter[_Cause] = Counter()
-    again: deque[Task] = deque()
+    retries: deque[Task] = deque()
     while True:
-        # an idle pool may be without room too, while all its workers are being replaced
-        while not stopping() and (pool.capacity(len(again) + work.left()) > 0 or not pool.busy()):
-            task = again.popleft() if again else work.next_task()
+        # an idle pool can lack capacity too, while all its workers are being replaced
+        while not stopping() and (
+            pool.capacity(len(retries) + work.count_remaining()) > 0 or not pool.count_in_flight()
+        ):
+            task = retries.popleft() if retries else work.next_task()
             if task is None:
                 break
-            pool.wait_for_room()
-            if pool.capacity() <= 0:  # asked to stop while it waited
-                again.appendleft(task)
+            pool.wait_for_capacity()
+            if pool.capacity() <= 0:  # the run was asked to stop during the wait
+                retries.appendleft(task)
                 break
             pool.submit(task)
-            observer.handed_out(task)
-        if not pool.busy():
+            observer.on_dispatch(task)
+        if not pool.count_in_flight():
             return
         outcome = pool.next_outcome()
-        _raise_if_stop(outcome)
-        retry = _next_try(outcome, attempts)
+        _raise_abort(outcome)
+        retry = _make_retry(outcome, attempts)
         if retry is None:
             work.settle(outcome)
-            observer.settled(outcome)
+            observer.on_settle(outcome)
         else:
-            again.append(retry)
-            observer.retried(outcome)
+            retries.append(retry)
+            observer.on_retry(outcome)
 
 
-def _next_try(outcome: Outcome, attempts: Counter[_Cause]) -> Task | None:
-    """The task as it is to be tried again, None when this outcome is final."""
+def _make_retry(outcome: Outcome, attempts: Counter[_Cause]) -> Task | None:
+    """Return the task to dispatch again, or None if the outcome is final."""
     failure, task = outcome.failure, outcome.task
-    if failure is None or not failure.retryable:
+    if failure is None or failure.retry is Retry.NEVER:
         return None
-    died = failure.code == WORKER_DIED
-    # what reading a shard cost is not charged to its first unit, nor deaths to a store that fails after them
-    of = task.identity, died
-    attempts[of] += failure.charged
-    most = MAX_DEATHS if died else MAX_ATTEMPTS
-    if attempts[of] >= most:
+    died, is_charged = failure.code == WORKER_DIED, failure.retry is Retry.CHARGED
+    # attempts to read a shard do not count for its first unit, nor deaths for a store that fails afterwards
+    cause = task.identity, died
+    attempts[cause] += is_charged
+    limit = MAX_DEATHS if died else MAX_ATTEMPTS
+    if attempts[cause] >= limit:
         return None
-    cost = f"attempt {attempts[of]} of {most}" if failure.charged else "handed over, not charged"
+    cost = f"attempt {attempts[cause]} of {limit}" if is_charged else "handed over, not charged"
     log.warning("%s: %s (%s)", task.name, failure.detail, cost)
-    isolate = task.isolate or (died and failure.charged)
-    flags = {"isolate": isolate, "suspect": task.suspect or failure.suspect}
-    return task.model_copy(update={"attempt": task.attempt + 1, **flags})
+    trust = task.trust
+    if died and is_charged:
+        trust = Trust.ISOLATED
+    elif failure.retry is Retry.SUSPECT and trust is Trust.TRUSTED:
+        trust = Trust.SUSPECT
+    return task.model_copy(update={"attempt": task.attempt + 1, "trust": trust})
 
 
-def _raise_if_stop(outcome: Outcome) -> None:
-    if outcome.stop is None:
+def _raise_abort(outcome: Outcome) -> None:
+    if outcome.abort is None:
         return
-    kind = getattr(errors, outcome.stop.error, errors.GroundswellError)
-    known = isinstance(kind, type) and issubclass(kind, errors.GroundswellError)
-    raise (kind if known else errors.GroundswellError)(outcome.stop.message)
+    kind = getattr(errors, outcome.abort.error, errors.GroundswellError)
+    is_known = isinstance(kind, type) and issubclass(kind, errors.GroundswellError)
+    raise (kind if is_known else errors.GroundswellError)(outcome.abort.message)

@@ -1,48 +1,49 @@
-"""A labelling run on the driver: which tasks are left, what came of them, when to publish.
+"""A labeling run on the driver: the tasks that remain, their outcomes, and when to publish.
 
-Promise: a unit that is committed under the asked fingerprint is not handed out again, and everything that is not
-committed in the end is listed as failed or pending. Held are a bit a unit and some numbers a shard; objects only for
-commits that are not published yet, and for what failed.
+Promise: a unit that is committed under the planned fingerprint is not dispatched again. At the end, everything that is
+not committed is listed as failed or pending. Memory: one bit per unit and a few numbers per shard, and objects only for
+unpublished commits and for failures.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 
 from engine.driver.unit_queue import UnitQueue
-from engine.ledger.commits import entry_of, read_commit
+from engine.ledger.commits import read_commit, to_snapshot_entry
 from engine.ledger.epochs import Epoch, claim_epoch
 from engine.ledger.plan import JobPlan
-from engine.ledger.shard_facts import known_facts, record_facts
+from engine.ledger.shard_facts import load_facts, record_facts
 from engine.ledger.snapshots.publisher import Publisher
 from engine.reading.shard_cache import ShardStat
 from engine.settings import InputSettings
 from engine.storage.store import Store
-from engine.task import Outcome, Task
-from engine.threads import in_parallel
+from engine.task import Deferral, Failure, Outcome, Task
+from engine.threads import map_parallel
 from schemas.codes import SHARD_CODES
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 from schemas.ledger import CommitRecord, FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit
+from schemas.progress import ProgressCallback
 
 PUBLISH_EVERY_S = 15.0
-PAUSE_PER_PUBLISH = 20  # times as long as publishing took: it takes no more than a twentieth of the time
-_FACTS_AT_ONCE = 1024
-LOOKED_UP_AT_MOST = 10_000  # units that are asked for one by one at a start; of more, the workers find out
-Progress = Callable[[str, int, int], None]
+PAUSE_PER_PUBLISH = 20  # publishing may take at most 1/20 of the time
+_FACTS_CHUNK = 1024
+MAX_LOOKUPS = 10_000  # commits looked up one by one at the start; if there are more units, the workers look
+MAX_DETAIL = 500  # characters of a failure that a snapshot stores
 
 
-class Labelling:
-    """The state of one run. `next_task` and `settle` are what `dispatch.drive` asks for."""
+class LabelRun:
+    """The state of one run of a labeling job. It is the `Work` that `dispatch.drive` runs."""
 
     def __init__(
         self,
         store: Store,
         plan: JobPlan,
         settings: InputSettings,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
         limit: int | None = None,
     ) -> None:
         self.store, self.plan = store, plan
@@ -51,185 +52,196 @@ class Labelling:
         self._publisher = Publisher(store, plan, before_put=self.claim_epoch)
         self._unpublished: dict[str, SnapshotEntry] = {}
         self._queue = UnitQueue(plan, self._is_done)
-        self._put_back: deque[Task] = deque()  # begun often by earlier runs: the others go first
+        self._deferred: deque[Task] = deque()  # begun often by earlier runs, so the other units go first
         self._stats: dict[str, ShardStat] = {}
         self._unread: deque[str] = deque(plan.shards)
-        self._again: set[str] = set()  # failed before, and not ended yet in this run
+        self._retried: set[str] = set()  # failed in an earlier run and not settled yet in this one
         self._only: tuple[frozenset[str], frozenset[str]] | None = None  # units and shards, see keep_only
         self._unrecorded: list[ShardFacts] = []
-        self._reading = 0
+        self._num_reading = 0
         self._epoch: Epoch | None = None
         self._published_at = time.monotonic()
-        self._publishing_took_s = 0.0
+        self._publishing_s = 0.0
 
     def begin(self, stats: Iterable[ShardStat], missing: Iterable[FailedUnit]) -> None:
-        """Take what a look at the shards told, what earlier runs recorded, and what they committed."""
+        """Set the shards to work on, and cut those whose facts an earlier run recorded.
+
+        missing: shards that could not be looked at; they count as failed
+        """
         self._stats = {stat.url: stat for stat in stats}
-        gone = {failed.shard for failed in missing if self._give_up(failed)}
+        gone: set[str] = set()
+        for failed in missing:
+            self._give_up(failed)
+            gone.add(failed.shard)
         self._unread = deque(url for url in self._unread if url not in gone)
         if self._limit is None:
             self._use_known_facts()
 
     def record_facts(self) -> None:
-        """Keep what `begin` found out about shards beyond what earlier runs recorded."""
-        in_parallel(
+        """Store the facts of shards that `begin` found and no earlier run recorded."""
+        map_parallel(
             lambda facts: record_facts(self.store, self._stats[facts.url], self._settings, facts),
             self._unrecorded,
         )
         self._unrecorded.clear()
 
-    def committed_before(self) -> int:
-        """Mark units done that the newest snapshot or a commit record shows as done; how many."""
-        if self._publisher.look() is None:
-            return 0  # a run publishes before it hands out work; a worker looks once more for itself
-        unlisted = list(islice(self._queue.waiting(), LOOKED_UP_AT_MOST + 1))
-        if len(unlisted) <= LOOKED_UP_AT_MOST:
-            for record in in_parallel(self._commit_of, unlisted):
+    def find_committed(self) -> int:
+        """Mark units that the latest snapshot or a commit record shows as committed. Return how many there are."""
+        if self._publisher.refresh() is None:
+            return 0  # a run publishes before it dispatches, and each worker looks for a commit again
+        unlisted = list(islice(self._queue.iterate(), MAX_LOOKUPS + 1))
+        if len(unlisted) <= MAX_LOOKUPS:
+            for record in map_parallel(self._read_commit, unlisted):
                 if record is not None:
-                    self._unpublished[record.unit.name] = entry_of(record)
-        return self.committed
+                    self._unpublished[record.unit.name] = to_snapshot_entry(record)
+        return self.num_committed
 
     @property
-    def committed(self) -> int:
-        """Units that are known to be committed."""
-        return self._publisher.listed.count + len(self._unpublished)
+    def num_committed(self) -> int:
+        """Number of units known to be committed."""
+        return self._publisher.committed.count + len(self._unpublished)
 
     @property
-    def newest(self) -> Snapshot | None:
-        """The newest snapshot that was seen, None where there was none."""
+    def latest(self) -> Snapshot | None:
+        """The latest snapshot that was loaded, or None."""
         return self._publisher.newest
 
-    def next_is_due(self) -> bool:
-        """Whether there is anything to hand out."""
-        return bool(self._unread) or next(self._queue.waiting(), None) is not None
+    def has_next(self) -> bool:
+        """Return whether a task remains."""
+        return bool(self._unread) or next(self._queue.iterate(), None) is not None
 
-    def todo(self) -> list[Unit]:
-        """Units that are cut and not committed, in plan order."""
-        return list(self._queue.waiting())
+    def list_pending(self) -> list[Unit]:
+        """Return the units that are cut and not committed, in plan order."""
+        return list(self._queue.iterate())
 
     def claim_epoch(self) -> int:
-        """Claim this run's epoch, if that is not done yet; its number."""
+        """Claim an epoch for this run unless it has one. Return its number."""
         if self._epoch is None:
             self._epoch = claim_epoch(self.store, "label", self.plan.job_digest)
         return self._epoch.number
 
-    def planned(self) -> int:
-        """Units planned by now; a shard that was not read yet counts as one."""
-        return self._publisher.listed.planned()
+    def count_planned(self) -> int:
+        """Return the number of units planned so far. A shard that was not read yet counts as one."""
+        return self._publisher.committed.count_planned()
 
-    def done(self) -> int:
-        """Units that are committed or failed for good."""
-        return self.committed + len(self.failed) - len(self._again)
+    def count_done(self) -> int:
+        """Return the number of units that are committed or failed."""
+        return self.num_committed + len(self.failed) - len(self._retried)
 
-    def unread(self) -> int:
-        """Shards that are to be read before anything of them can be labelled."""
+    def count_unread(self) -> int:
+        """Return the number of shards that must be read before their units are known."""
         return len(self._unread)
 
     def keep_only(self, failed: Iterable[FailedUnit]) -> int:
-        """Hand out nothing but what failed before: those units, and all of shards that failed whole; how many tasks."""
+        """Restrict the run to what failed before, and return the number of tasks.
+
+        A failed unit is one task. All units of a shard that failed as a whole are included.
+        """
         fates = list(failed)
         names, named = {fate.unit for fate in fates}, {fate.shard for fate in fates}
-        self._again = names - self.failed.keys()
-        self.failed = {fate.unit: fate for fate in fates} | self.failed  # until they end otherwise
+        self._retried = names - self.failed.keys()
+        self.failed = {fate.unit: fate for fate in fates} | self.failed  # until they are settled
         shards = {fate.shard for fate in fates if fate.code in SHARD_CODES}
         self._only = frozenset(names), frozenset(shards)
         self._unread = deque(url for url in self._unread if url in named)
-        return sum(1 for _ in self._queue.waiting()) + len(self._unread)
+        return sum(1 for _ in self._queue.iterate()) + len(self._unread)
 
     def next_task(self) -> Task | None:
-        """Units first, then the next unread shard; with a limit, one shard at a time and only while needed."""
+        """Return the next unit, else the next unread shard. With a limit, shards are read one at a time, if needed."""
         if (unit := self._queue.next_unit()) is not None:
             return Task(shard=self._stats[unit.shard], unit=unit, parts=self.plan.parts(unit))
         if self._unread and self._may_read():
-            self._reading += 1
+            self._num_reading += 1
             return Task(shard=self._stats[self._unread.popleft()])
-        if self._put_back and not self._reading:
-            return self._put_back.popleft()
+        if self._deferred and not self._num_reading:
+            return self._deferred.popleft()
         return None
 
-    def left(self) -> int:
-        """See Work."""
-        return self._queue.left + len(self._unread) + len(self._put_back)
+    def count_remaining(self) -> int:
+        """Return an upper bound on the tasks not yet dispatched."""
+        return self._queue.num_unvisited + len(self._unread) + len(self._deferred)
 
     def settle(self, outcome: Outcome) -> None:
-        """Take a final outcome."""
+        """Accept a final outcome, and publish from time to time."""
         if outcome.task.unit is None:
-            self._reading -= 1
-        if outcome.put_back:
-            self._put_back.append(outcome.task.model_copy(update={"waited": True}))
+            self._num_reading -= 1
+        if outcome.is_deferred:
+            self._deferred.append(outcome.task.model_copy(update={"deferral": Deferral.DONE}))
         elif outcome.facts is not None:
             self._cut(outcome.facts)
         elif outcome.entry is not None:
-            self._note(outcome.entry)
+            self._add_commit(outcome.entry)
             self.failed.pop(outcome.entry.unit, None)
-            self._again.discard(outcome.entry.unit)
+            self._retried.discard(outcome.entry.unit)
         elif outcome.failure is not None:
-            failure, shard = outcome.failure, outcome.task.shard.url
-            self._again.discard(outcome.task.name)
-            failed = FailedUnit(
-                unit=outcome.task.name, shard=shard, code=failure.code, detail=failure.detail[:500]
-            )
-            if outcome.task.unit is None:
-                self._give_up(failed)
-            else:
-                self.failed[failed.unit] = failed
+            self._add_failure(outcome.task, outcome.failure)
         self._report()
-        since = time.monotonic() - self._published_at
-        if since > max(PUBLISH_EVERY_S, PAUSE_PER_PUBLISH * self._publishing_took_s):
+        since_publish_s = time.monotonic() - self._published_at
+        if since_publish_s > max(PUBLISH_EVERY_S, PAUSE_PER_PUBLISH * self._publishing_s):
             self.publish()
 
     def publish(self) -> Snapshot:
-        """Publish what is committed by now. Raises Conflict when a run of another job has taken the output over."""
-        begun = time.monotonic()
+        """Publish all commits so far. Raise ConflictError if a run of another job has taken over the output."""
+        began = time.monotonic()
         if self._epoch is not None:
-            self._epoch.check_unrivalled()
+            self._epoch.check_no_rival()
         snapshot = self._publisher.publish(self._unpublished, self.failed.values())
         self._unpublished.clear()
         self._published_at = time.monotonic()
-        self._publishing_took_s = self._published_at - begun
+        self._publishing_s = self._published_at - began
         return snapshot
 
-    def leave_out_unread(self) -> None:
-        """With a limit reached, the shards not needed are no part of the plan."""
+    def drop_unread(self) -> None:
+        """Remove the unread shards from the plan: the limit was reached without them."""
         for url in self._unread:
-            self.plan.leave_out(url)
-            self._publisher.listed.confirm(url)
+            self.plan.exclude_shard(url)
+            self._publisher.committed.recheck(url)
         self._unread.clear()
 
     def _is_done(self, shard: str, place: int) -> bool:
-        if self._publisher.listed.has_at(shard, place):
+        if self._publisher.committed.has_place(shard, place):
             return True
         if not self._unpublished and self._only is None:
             return False
         name = self.plan.unit_at(shard, place).name
-        return name in self._unpublished or not self._is_asked(shard, name)
+        return name in self._unpublished or not self._is_kept(shard, name)
 
-    def _is_asked(self, shard: str, unit: str) -> bool:
-        """Whether `keep_only` left the unit; of a shard that was to be read, all that it turns out to hold."""
+    def _is_kept(self, shard: str, unit: str) -> bool:
+        """Return whether `keep_only` kept the unit. Of a shard that failed as a whole, all units are kept."""
         if self._only is None:
             return True
         names, shards = self._only
         return unit in names or shard in shards
 
-    def _note(self, entry: SnapshotEntry) -> None:
+    def _add_commit(self, entry: SnapshotEntry) -> None:
         if self.store.is_local and not self.store.exists(entry.evidence.path):
-            raise EnvironmentProblem(
-                f"{entry.unit} was committed, but {self.store.url}/{entry.evidence.path} is not on this machine: "
-                "the file was deleted (then move the commit away too, and run the job again), or a worker on another "
-                "node wrote to its own disk; with several nodes, output.url and input.urls must be object stores or "
-                "folders that all of them share"
+            raise RuntimeEnvironmentError(
+                f"{entry.unit} was committed, but {self.store.url}/{entry.evidence.path} is not on this machine. "
+                "Either the file was deleted: then move the commit away too, and run the job again. Or a worker on "
+                "another node wrote to its own disk: with several nodes, output.url and input.urls must be object "
+                "stores or folders that all of them share"
             )
-        if not self._publisher.listed.has(entry.shard, entry.unit):  # a rival may have published it meanwhile
+        if not self._publisher.committed.has(entry.shard, entry.unit):  # a rival run may have published it
             self._unpublished[entry.unit] = entry
 
-    def _commit_of(self, unit: Unit) -> CommitRecord | None:
+    def _add_failure(self, task: Task, failure: Failure) -> None:
+        self._retried.discard(task.name)
+        failed = FailedUnit(
+            unit=task.name, shard=task.shard.url, code=failure.code, detail=failure.detail[:MAX_DETAIL]
+        )
+        if task.unit is None:
+            self._give_up(failed)
+        else:
+            self.failed[failed.unit] = failed
+
+    def _read_commit(self, unit: Unit) -> CommitRecord | None:
         return read_commit(self.store, unit.name, self.plan.fingerprint(unit))
 
     def _use_known_facts(self) -> None:
         still_unread: deque[str] = deque()
         shards = iter(self._unread)
-        while chunk := list(islice(shards, _FACTS_AT_ONCE)):
-            known = in_parallel(lambda url: known_facts(self.store, self._stats[url], self._settings), chunk)
+        while chunk := list(islice(shards, _FACTS_CHUNK)):
+            known = map_parallel(lambda url: load_facts(self.store, self._stats[url], self._settings), chunk)
             for url, found in zip(chunk, known, strict=True):
                 if found is None:
                     still_unread.append(url)
@@ -240,22 +252,21 @@ class Labelling:
         self._unread = still_unread
 
     def _cut(self, facts: ShardFacts) -> None:
-        self.plan.cut(facts, self._samples_left())
-        self._publisher.listed.confirm(facts.url)
+        self.plan.split_shard(facts, self._samples_left())
+        self._publisher.committed.recheck(facts.url)
         self._queue.add(facts.url)
 
     def _may_read(self) -> bool:
-        return self._limit is None or (not self._reading and self._samples_left() != 0)
+        return self._limit is None or (not self._num_reading and self._samples_left() != 0)
 
     def _samples_left(self) -> int | None:
-        return None if self._limit is None else max(self._limit - self.plan.samples_cut, 0)
+        return None if self._limit is None else max(self._limit - self.plan.known_samples, 0)
 
-    def _give_up(self, failed: FailedUnit) -> bool:
+    def _give_up(self, failed: FailedUnit) -> None:
         self.failed[failed.unit] = failed
-        self.plan.give_up(failed.shard)
-        self._publisher.listed.confirm(failed.shard)
-        return True
+        self.plan.mark_unreadable(failed.shard)
+        self._publisher.committed.recheck(failed.shard)
 
     def _report(self) -> None:
         if self._progress is not None:
-            self._progress("units", self.done(), self.planned())
+            self._progress("units", self.count_done(), self.count_planned())

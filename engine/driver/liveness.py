@@ -1,60 +1,58 @@
-"""Whether a worker moves: what its pulses told, and for how long nothing did.
+"""Liveness of a worker: the driver asks for its progress, and calls it stuck if there is none for too long.
 
-Promise: only the driver's own monotonic clock is read, and a worker is called stuck by its progress, never by the time
-a unit takes.
+Promise: only the driver's own monotonic clock is read. A worker is judged by its progress, never by the time that a
+unit takes.
 """
 
 from __future__ import annotations
 
 from engine.settings import RunSettings
 
-_ASKS_PER_PATIENCE = 10
-_MOMENT_S = 2.0
-_MOST_S, _SOON_S, _LEAST_S = 30.0, 1.0, 0.1
+_PULSES_PER_TIMEOUT = 10
+_FORGIVEN_S = 2.0
+_MAX_INTERVAL_S, _SOON_INTERVAL_S, _MIN_INTERVAL_S = 30.0, 1.0, 0.1
 
 
-class Attention:
-    """What a driver knows of one worker's progress. Times are monotonic seconds."""
+class Liveness:
+    """The progress of one worker as seen by the driver. Times are monotonic seconds."""
 
     def __init__(self, run: RunSettings) -> None:
         self._run = run
         self._pulse: tuple[int, int] | None = None
-        self._warm = False
-        self._moved = self._asked = 0.0
+        self._is_warm = False
+        self._progress_at = self._asked_at = 0.0
 
-    def begin(self, now: float) -> None:
-        """The worker has got something to do, after it had nothing."""
-        self._moved = self._asked = now
+    def start(self, now: float) -> None:
+        """Start the clock: the worker got a task after it had none."""
+        self._progress_at = self._asked_at = now
 
-    def away(self, seconds: float) -> None:
-        """The driver looked so long after its last look. Beyond a moment that is its own doing, and forgiven."""
-        if seconds > _MOMENT_S:
-            self._moved += seconds - _MOMENT_S
+    def forgive_absence(self, seconds: float) -> None:
+        """Extend the timeout: the driver last looked so many seconds ago, which is not the worker's doing."""
+        if seconds > _FORGIVEN_S:
+            self._progress_at += seconds - _FORGIVEN_S
 
-    def is_due(self, now: float, soon: bool = False) -> bool:
-        """Whether to ask for a pulse; true at most once in a while, with `soon` once a second."""
-        every_s = (
-            _SOON_S if soon else min(max(self._run.stuck_after_s / _ASKS_PER_PATIENCE, _LEAST_S), _MOST_S)
-        )
-        if now - self._asked < every_s:
+    def is_pulse_due(self, now: float, soon: bool = False) -> bool:
+        """Return whether to ask for a pulse, and note that it was asked. soon: ask once a second."""
+        interval_s = min(max(self._run.stuck_after_s / _PULSES_PER_TIMEOUT, _MIN_INTERVAL_S), _MAX_INTERVAL_S)
+        if now - self._asked_at < (_SOON_INTERVAL_S if soon else interval_s):
             return False
-        self._asked = now
+        self._asked_at = now
         return True
 
-    def noted(self, pulse: tuple[int, int], now: float) -> None:
-        """Take a pulse: (samples gone through, MiB moved)."""
+    def record_pulse(self, pulse: tuple[int, int], now: float) -> None:
+        """Record a pulse: (samples processed, MiB read and written) so far."""
         if pulse != self._pulse:
-            self._pulse, self._moved = pulse, now
-        self._warm = self._warm or pulse[0] > 0
+            self._pulse, self._progress_at = pulse, now
+        self._is_warm = self._is_warm or pulse[0] > 0
 
-    def stuck(self, now: float) -> str | None:
-        """Why the worker is to be ended, None while it moves."""
-        quiet_s = now - self._moved
-        if quiet_s <= self._patience_s():
+    def explain_stuck(self, now: float) -> str | None:
+        """Return why the worker is to be ended, or None while it makes progress."""
+        quiet_s = now - self._progress_at
+        if quiet_s <= self._timeout_s():
             return None
-        return f"no progress for {quiet_s:.0f} s" + ("" if self._warm else ", the teacher was never ready")
+        return f"no progress for {quiet_s:.0f} s" + ("" if self._is_warm else ", the teacher was never ready")
 
-    def _patience_s(self) -> float:
-        return (
-            self._run.stuck_after_s if self._warm else max(self._run.load_timeout_s, self._run.stuck_after_s)
-        )
+    def _timeout_s(self) -> float:
+        if self._is_warm:
+            return self._run.stuck_after_s
+        return max(self._run.load_timeout_s, self._run.stuck_after_s)

@@ -1,6 +1,6 @@
-"""Who watches a run on the driver: told of every task that is handed out, tried again or ended.
+"""Observers of a run on the driver: they learn of every task that is dispatched, retried or settled.
 
-Promise: watching decides nothing; an observer that does nothing changes no outcome.
+Promise: an observer decides nothing. One that does nothing changes no outcome.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from engine.task import Outcome, Task
 
 
 class Observer(Protocol):
-    """Is told what the driver's loop does, in its thread."""
+    """Callbacks of the driver's loop. They run in its thread."""
 
-    def handed_out(self, task: Task) -> None:
-        """A worker has the task."""
+    def on_dispatch(self, task: Task) -> None:
+        """Note that a worker has the task."""
         ...
 
-    def retried(self, outcome: Outcome) -> None:
-        """A task failed and is tried again."""
+    def on_retry(self, outcome: Outcome) -> None:
+        """Note that a task failed and is dispatched again."""
         ...
 
-    def settled(self, outcome: Outcome) -> None:
-        """A task ended for good."""
+    def on_settle(self, outcome: Outcome) -> None:
+        """Note the final outcome of a task."""
         ...
 
 
-class Unwatched:
-    """The observer that nobody asked for."""
+class NullObserver:
+    """An observer that does nothing."""
 
-    def handed_out(self, task: Task) -> None:
-        """See Observer."""
+    def on_dispatch(self, task: Task) -> None:
+        """Ignore the task."""
 
-    def retried(self, outcome: Outcome) -> None:
-        """See Observer."""
+    def on_retry(self, outcome: Outcome) -> None:
+        """Ignore the outcome."""
 
-    def settled(self, outcome: Outcome) -> None:
-        """See Observer."""
+    def on_settle(self, outcome: Outcome) -> None:
+        """Ignore the outcome."""

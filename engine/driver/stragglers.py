@@ -1,7 +1,7 @@
-"""Units that take long when nothing else is left: tried a second time, and settled by whichever ends first.
+"""Stragglers: units that take long when nothing else is left run a second time. The copy that ends first counts.
 
-Promise: every task that was handed out is settled exactly once, and at most one copy of it is made. Safe, since a
-commit has one winner; a task that may have killed a worker is never copied.
+Promise: every dispatched task is settled exactly once and has at most one copy. Copies are safe because a commit has
+one winner. A task that may have killed a worker is never copied.
 """
 
 from __future__ import annotations
@@ -10,59 +10,60 @@ import statistics
 import time
 from collections.abc import Callable
 
-from engine.task import Outcome, Task
+from engine.task import Outcome, Retry, Task, Trust
 
 SLOWER_THAN_MEDIAN = 2.0
-_REMEMBERED = 200
+_MAX_TIMES = 200
 
 
 class Stragglers:
-    """What is handed out and not answered, and which of it has a copy."""
+    """The tasks that are dispatched and not yet answered, and which of them have a copy."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._open: dict[tuple[str, bool], tuple[float, Task]] = {}
         self._copied: set[tuple[str, bool]] = set()
-        self._took_s: list[float] = []
+        self._times_s: list[float] = []
 
-    def handed_out(self, task: Task) -> None:
-        """A task was given to a worker."""
+    def add(self, task: Task) -> None:
+        """Add a task that was dispatched."""
         self._open[task.identity] = (self._clock(), task)
 
-    def unanswered(self) -> int:
-        """Tasks that nobody has answered yet; copies do not count."""
+    def count_open(self) -> int:
+        """Return the number of tasks without an answer. Copies do not count."""
         return len(self._open)
 
-    def settles(self, outcome: Outcome, others: bool) -> bool:
-        """Whether this outcome is the task's. others: whether another worker still has the task"""
+    def settle(self, outcome: Outcome, others: bool) -> bool:
+        """Return whether this outcome is the task's, and close the task if it is.
+
+        others: whether another worker still runs the task
+        """
         identity = outcome.task.identity
         if identity not in self._open:
-            return False  # of a copy that came second
-        undecided = outcome.put_back or (outcome.failure is not None and outcome.failure.retryable)
-        if undecided and others:
-            return False  # the other one decides
+            return False  # the other copy ended first
+        is_undecided = outcome.is_deferred or (
+            outcome.failure is not None and outcome.failure.retry is not Retry.NEVER
+        )
+        if is_undecided and others:
+            return False  # the other copy decides
         began, _ = self._open.pop(identity)
         self._copied.discard(identity)
-        if outcome.failure is None and not outcome.put_back and outcome.task.unit is not None:
-            self._took_s = [*self._took_s[1 - _REMEMBERED :], self._clock() - began]
+        if outcome.failure is None and not outcome.is_deferred and outcome.task.unit is not None:
+            self._times_s = [*self._times_s[1 - _MAX_TIMES :], self._clock() - began]
         return True
 
     def next_copy(self) -> Task | None:
-        """The task that runs longest, if it runs much longer than others did and has no copy yet."""
-        if not self._took_s:
+        """Return the task that runs longest, if it takes much longer than others did and has no copy yet."""
+        if not self._times_s:
             return None
-        late = self._clock() - SLOWER_THAN_MEDIAN * statistics.median(self._took_s)
+        latest = self._clock() - SLOWER_THAN_MEDIAN * statistics.median(self._times_s)
         candidates = [
             (began, task)
             for identity, (began, task) in self._open.items()
-            if identity not in self._copied
-            and began < late
-            and task.unit
-            and not task.isolate
-            and not task.suspect
+            if identity not in self._copied and began < latest and task.unit and task.trust is Trust.TRUSTED
         ]
         if not candidates:
             return None
-        _, task = min(candidates, key=lambda found: found[0])
+        _, task = min(candidates, key=lambda candidate: candidate[0])
         self._copied.add(task.identity)
         return task

@@ -1,6 +1,6 @@
-"""Units still to be handed out, made one at a time: a queue of shards and a place in the first of them.
+"""A queue of units that are not dispatched yet. It stores shards and a position, and makes units one at a time.
 
-Promise: a unit of a queued shard is handed out once, in order, unless it is committed by then.
+Promise: each unit of a queued shard is returned once, in order, unless it is committed by then.
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ IsDone = Callable[[str, int], bool]
 
 
 class UnitQueue:
-    """The units of shards that were cut. `is_done(shard, place)` tells those that are committed."""
+    """The units of shards that were cut. `is_done(shard, place)` returns whether a unit is committed."""
 
     def __init__(self, plan: JobPlan, is_done: IsDone) -> None:
         self._plan, self._is_done = plan, is_done
         self._shards: deque[str] = deque()
         self._place = 0
-        self.left = 0
-        """Units of queued shards not looked at yet, committed ones among them."""
+        self.num_unvisited = 0
+        """Units of queued shards that `next_unit` did not reach yet, committed ones included."""
 
     def add(self, shard: str) -> None:
-        """Queue the units of a shard that was cut just now."""
+        """Queue the units of a shard that was just cut."""
         self._shards.append(shard)
-        self.left += self._plan.units_in(shard)
+        self.num_unvisited += self._plan.count_units(shard)
 
     def next_unit(self) -> Unit | None:
-        """The next unit, None when there is none."""
+        """Remove and return the next unit, or return None if there is none."""
         while self._shards:
             shard, place = self._shards[0], self._place
-            if place >= self._plan.units_in(shard):
+            if place >= self._plan.count_units(shard):
                 self._shards.popleft()
                 self._place = 0
                 continue
             self._place += 1
-            self.left -= 1
+            self.num_unvisited -= 1
             if not self._is_done(shard, place):
                 return self._plan.unit_at(shard, place)
         return None
 
-    def waiting(self) -> Iterator[Unit]:
-        """What `next_unit` would give, in order, without taking it."""
-        place = self._place
+    def iterate(self) -> Iterator[Unit]:
+        """Yield the units that `next_unit` would return, in order, without removing them."""
+        first = self._place
         for shard in self._shards:
-            for at in range(place, self._plan.units_in(shard)):
-                if not self._is_done(shard, at):
-                    yield self._plan.unit_at(shard, at)
-            place = 0
+            for place in range(first, self._plan.count_units(shard)):
+                if not self._is_done(shard, place):
+                    yield self._plan.unit_at(shard, place)
+            first = 0

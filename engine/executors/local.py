@@ -1,4 +1,4 @@
-"""The executor of one: tasks run in this process, one after the other. For small jobs, tests and debuggers."""
+"""The local executor: tasks run in this process, one after the other. For small jobs, tests and debuggers."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from engine.worker.worker import Worker
 
 
 class LocalPool:
-    """A Pool without processes. `run.actors` has no meaning here."""
+    """A Pool without processes. It ignores `run.actors`."""
 
     def __init__(self, spec: WorkerSpec) -> None:
         self._worker = Worker(spec)
-        self._waiting: deque[Task] = deque()
+        self._tasks: deque[Task] = deque()
 
-    def capacity(self, left: int | None = None) -> int:
-        """See Pool."""
-        return 1 - len(self._waiting)
+    def capacity(self, remaining: int | None = None) -> int:
+        """Return 1 if no task is in flight, else 0."""
+        return 1 - len(self._tasks)
 
-    def wait_for_room(self) -> None:
-        """See Pool. There always is, once the outcome before was taken."""
+    def wait_for_capacity(self) -> None:
+        """Return at once: there is capacity after each outcome."""
 
     def submit(self, task: Task) -> None:
-        """See Pool."""
-        self._waiting.append(task)
+        """Keep the task until `next_outcome` runs it."""
+        self._tasks.append(task)
 
-    def busy(self) -> int:
-        """See Pool."""
-        return len(self._waiting)
+    def count_in_flight(self) -> int:
+        """Return the number of submitted tasks that did not run yet."""
+        return len(self._tasks)
 
     def next_outcome(self) -> Outcome:
-        """See Pool."""
-        return self._worker.run(self._waiting.popleft())
+        """Run the next task in this process."""
+        return self._worker.run(self._tasks.popleft())
 
     def state(self) -> PoolState:
-        """See Pool."""
+        """Return that the one worker is placed."""
         return PoolState(wanted=1, placed=1)
 
     def close(self) -> None:
-        """See Pool."""
+        """Do nothing: there is no process to end."""

@@ -1,7 +1,7 @@
-"""The executor on Ray: teacher actors that pull tasks, replaced when they die, hang, or have to leave their node.
+"""The Ray executor: teacher actors that run tasks, replaced when they die, hang, or must leave their node.
 
-Promise: an actor's death sends the task it ran into isolation and costs the task that waited in it one more try; a node
-that goes charges no one. An actor never works with code other than the driver's; a pool that finds no place says so.
+Promise: an actor's death isolates the task that it ran and costs a task that waited in it one more try. A node that
+goes costs nobody a try. An actor never runs code other than the driver's. A pool without a place says so.
 """
 
 from __future__ import annotations
@@ -11,32 +11,51 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
-from typing import Any
+from functools import partial
+from typing import TypeVar, cast
 
 import ray
+from ray import ObjectRef
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
 from engine.driver.stragglers import Stragglers
-from engine.executors.ray_actor import GROUPS, TASKS_PER_ACTOR, actor_class
-from engine.executors.ray_actor_handle import HeldActor, answer_before_death, first_line, lost, started
-from engine.executors.ray_cluster import arithmetic, cluster, draining_nodes, lost_with_its_node
+from engine.executors.ray_actor import (
+    CONCURRENCY_GROUPS,
+    Placement,
+    make_actor_class,
+)
+from engine.executors.ray_actor_handle import (
+    ActorState,
+    Phase,
+    TeacherClass,
+    first_line,
+    make_death_outcome,
+    read_last_answer,
+    start_actor,
+)
+from engine.executors.ray_cluster import (
+    cluster,
+    draining_nodes,
+    explain_placement,
+    is_lost_with_node,
+)
 from engine.settings import RunSettings
 from engine.storage.store import open_store
-from engine.task import Outcome, PoolState, Task, WorkerSpec
-from engine.telemetry.worker_output import keep_printed, printed
-from engine.worker.import_check import check_rooms, package_root
-from schemas.errors import EnvironmentProblem
+from engine.task import Outcome, PoolState, Retry, Task, Trust, WorkerSpec
+from engine.telemetry.worker_output import read_output, save_outputs
+from engine.worker.import_check import check_packages, package_root
+from schemas.errors import RuntimeEnvironmentError
 
-__all__ = ["TASKS_PER_ACTOR", "RayPool", "cluster"]
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 MAX_FAILED_STARTS = 3  # in a row; nodes come and go, a broken installation stays
 _POLL_S = 1.0
-_LOOK_AT_NODES_EVERY_S = 2.0
-_SHOWN_LINES = 5  # of what a dead worker printed
+_CHECK_NODES_EVERY_S = 2.0
+_MAX_LINES = 5  # of what a dead worker printed
 
 
 class RayPool:
-    """A Pool of teacher actors: work begins when `min` are placed, up to `max` join when they find room."""
+    """A Pool of teacher actors. Work begins when `min` are placed; up to `max` join when the cluster has room."""
 
     def __init__(
         self,
@@ -45,201 +64,233 @@ class RayPool:
         address: str | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """stopping: once true, nobody waits for room any more, and tasks not with a teacher yet are handed back"""
+        """Start the actors and wait for `run.actors.min` of them.
+
+        stopping: once true, nothing waits for capacity, and tasks that are not with a teacher are handed back
+        """
         self._spec, self._run, self._stopping = spec.model_copy(update={"run": run}), run, stopping
-        self._open = ExitStack()
-        self._ended: list[Outcome] = []
-        self._actors: list[HeldActor] = []
-        self._printing: list[str] = []
+        self._resources = ExitStack()
+        self._outcomes: list[Outcome] = []
+        self._actors: list[ActorState] = []
+        self._outputs: list[str] = []
         self._failed_starts = 0
         self._stragglers = Stragglers()
-        self._recalled = False
-        self._looked = self._looked_at_nodes = time.monotonic()
+        self._is_recalled = False
+        self._checked_at = self._checked_nodes_at = time.monotonic()
         self._state = PoolState(wanted=run.actors.max)
         try:
-            # Ray prints what it has to say of dead workers on stdout, which belongs to our data
-            self._open.enter_context(redirect_stdout(sys.stderr))
-            self._open.enter_context(cluster(address, run.allow_unauthenticated))
-            remote: Any = ray.remote  # its stubs do not know concurrency groups
-            self._remote: Any = remote(concurrency_groups=GROUPS)(actor_class())
+            # Ray reports dead workers on stdout, which belongs to our data
+            self._resources.enter_context(redirect_stdout(sys.stderr))
+            self._resources.enter_context(cluster(address, run.allow_unauthenticated))
+            self._actor_class = _make_remote_class()
             self._actors = [self._start() for _ in range(run.actors.max)]
-            self._step_until(lambda: stopping() or self._placed() >= run.actors.min, actors=run.actors.min)
+            self._step_until(
+                lambda: stopping() or self._count_placed() >= run.actors.min, actors=run.actors.min
+            )
         except BaseException:
             self.close()
             raise
 
-    def capacity(self, left: int | None = None) -> int:
-        """See Pool: the last tasks wait for whoever is free first, not behind a task that has just begun."""
-        if left is not None and left <= self._placed():
-            return sum(actor.room > 0 and not actor.tasks for actor in self._actors)
-        return sum(actor.room for actor in self._actors)
+    def capacity(self, remaining: int | None = None) -> int:
+        """Return how many tasks fit. The last tasks wait for whoever is free first, not behind a task just begun."""
+        if remaining is not None and remaining <= self._count_placed():
+            return sum(actor.capacity > 0 and not actor.tasks for actor in self._actors)
+        return sum(actor.capacity for actor in self._actors)
 
     def submit(self, task: Task) -> None:
-        """Give the task to the actor with the least to do."""
-        max(self._actors, key=lambda actor: actor.room).hand_over(task)
-        self._stragglers.handed_out(task)
+        """Dispatch the task to the actor with the fewest tasks."""
+        max(self._actors, key=lambda actor: actor.capacity).dispatch(task)
+        self._stragglers.add(task)
 
-    def busy(self) -> int:
-        """See Pool."""
-        return self._stragglers.unanswered() + len(self._ended)
+    def count_in_flight(self) -> int:
+        """Return the number of tasks whose outcome `next_outcome` has not returned."""
+        return self._stragglers.count_open() + len(self._outcomes)
 
-    def wait_for_room(self) -> None:
-        """See Pool."""
+    def wait_for_capacity(self) -> None:
+        """Return when an actor takes a task, or the run is to stop."""
         self._step_until(lambda: self._stopping() or self.capacity() > 0, actors=1)
 
     def next_outcome(self) -> Outcome:
-        """See Pool. Workers that idle meanwhile try the longest-running unit a second time."""
-        self._step_until(lambda: bool(self._ended), actors=1, spare=True)
-        return self._ended.pop(0)
+        """Wait for an outcome. Actors that idle meanwhile run the longest-running unit a second time."""
+        self._step_until(lambda: bool(self._outcomes), actors=1, copy_stragglers=True)
+        return self._outcomes.pop(0)
 
     def state(self) -> PoolState:
-        """See Pool."""
-        self._state.placed = self._placed()
+        """Return numbers on the actors."""
+        self._state.placed = self._count_placed()
         return self._state
 
     def close(self) -> None:
-        """See Pool. What the workers of this machine printed goes to `logs/` of the output."""
-        with self._open:
+        """End the actors. What the workers of this machine printed goes to `logs/` of the output."""
+        with self._resources:
             for actor in self._actors:
-                ray.kill(actor.handle)
+                actor.kill()
             self._actors = []
-            if self._printing:
-                keep_printed(open_store(self._spec.output_url, self._spec.output_storage), self._printing)
-                self._printing = []
+            if self._outputs:
+                save_outputs(open_store(self._spec.output_url, self._spec.output_storage), self._outputs)
+                self._outputs = []
 
-    def _start(self) -> HeldActor:
-        return started(self._remote, self._spec, self._run)
+    def _start(self) -> ActorState:
+        return start_actor(self._actor_class, self._spec, self._run)
 
-    def _placed(self) -> int:
-        return sum(actor.placed and not actor.leaving for actor in self._actors)
+    def _count_placed(self) -> int:
+        return sum(actor.phase is Phase.PLACED for actor in self._actors)
 
-    def _step_until(self, reached: Callable[[], bool], actors: int, spare: bool = False) -> None:
-        """Take note of what ends until `reached`. Raises EnvironmentProblem after too long with fewer placed actors."""
+    def _step_until(self, reached: Callable[[], bool], actors: int, copy_stragglers: bool = False) -> None:
+        """Process what happens until `reached`.
+
+        raises: RuntimeEnvironmentError after too long with fewer placed actors than `actors`
+        """
         deadline = time.monotonic() + self._run.placement_timeout_s
         while not reached():
-            if self._placed() >= actors or any(actor.tasks for actor in self._actors):
+            if self._count_placed() >= actors or any(actor.tasks for actor in self._actors):
                 deadline = time.monotonic() + self._run.placement_timeout_s
             elif time.monotonic() > deadline:
-                raise EnvironmentProblem(arithmetic(self._run, self._placed()))
+                raise RuntimeEnvironmentError(explain_placement(self._run, self._count_placed()))
             self._step(self._poll_s())
-            self._look_after_actors()
-            if spare:
-                self._try_again_what_is_late()
+            self._check_actors()
+            if copy_stragglers:
+                self._copy_straggler()
 
     def _poll_s(self) -> float:
         return min(_POLL_S, self._run.stuck_after_s / 4, self._run.load_timeout_s / 4)
 
     def _step(self, timeout_s: float) -> None:
-        """Wait until something ends, and take note of it."""
-        looks = {actor.looked: actor for actor in self._actors if not actor.placed and not actor.doubted}
-        runs = {ref: actor for actor in self._actors for ref in actor.tasks if not actor.doubted}
+        """Wait for an answer of any actor, and process it."""
+        reachable = [actor for actor in self._actors if not actor.is_unreachable]
+        placements = {actor.placement: actor for actor in reachable if actor.phase is Phase.STARTING}
+        runs = {ref: actor for actor in reachable for ref in actor.tasks}
         pulses = {actor.pulse: actor for actor in self._actors if actor.pulse is not None}
-        ended, _ = ray.wait([*looks, *runs, *pulses], num_returns=1, timeout=timeout_s)
-        for ref in ended:
-            actor = looks.get(ref) or runs.get(ref) or pulses[ref]
-            if actor not in self._actors:
-                continue
-            try:
-                self._take(actor, ref, ray.get(ref))
-            except ActorUnavailableError:  # it may live, or its node is gone and Ray does not know yet
-                actor.doubted, actor.pulse = True, None
-                actor.attention.begin(time.monotonic())
-            except RayActorError as error:
-                self._bury(actor, first_line(error), lost_with_its_node(error, actor.node), error)
-            except RayError as error:
-                self._take_error(actor, ref, f"{type(error).__name__}: {first_line(error)}")
+        ready, _ = ray.wait([*placements, *runs, *pulses], num_returns=1, timeout=timeout_s)
+        for look, actor in placements.items():
+            if look in ready:
+                self._receive(actor, look, partial(self._place, actor))
+        for run, actor in runs.items():
+            if run in ready:
+                self._receive(actor, run, partial(self._take_outcome, actor, run))
+        for pulse, actor in pulses.items():
+            if pulse in ready:
+                self._receive(actor, pulse, partial(self._take_pulse, actor))
 
-    def _take(self, actor: HeldActor, ref: Any, answer: Any) -> None:
-        if ref is actor.looked:
-            origins, actor.printing, actor.node = answer
-            check_rooms(origins, package_root(), "a Ray worker")
-            self._printing += actor.printing
-            actor.placed = True
-            self._failed_starts = 0
-        elif ref is actor.pulse and actor.doubted:
-            self._bury(actor, "it was out of reach for a while", blameless=True)
+    def _receive(self, actor: ActorState, ref: ObjectRef[T], accept: Callable[[T], None]) -> None:
+        """Pass an answer on, or find out what happened to the actor."""
+        try:
+            accept(ray.get(ref))
+        except ActorUnavailableError:  # it may live, or its node is gone and Ray does not know yet
+            actor.is_unreachable, actor.pulse = True, None
+            actor.liveness.start(time.monotonic())
+        except RayActorError as error:
+            self._replace(actor, first_line(error), is_lost_with_node(error, actor.node), error)
+        except RayError as error:
+            self._take_error(actor, ref, f"{type(error).__name__}: {first_line(error)}")
+
+    def _place(self, actor: ActorState, placement: Placement) -> None:
+        origins, actor.outputs, actor.node = placement
+        check_packages(origins, package_root(), "a Ray worker")
+        self._outputs += actor.outputs
+        actor.phase = Phase.PLACED
+        self._failed_starts = 0
+
+    def _take_pulse(self, actor: ActorState, pulse: tuple[int, int]) -> None:
+        if actor.is_unreachable:
+            self._replace(actor, "it was out of reach for a while", is_blameless=True)
+            return
+        actor.pulse = None
+        actor.liveness.record_pulse(pulse, time.monotonic())
+
+    def _take_outcome(self, actor: ActorState, ref: ObjectRef[str], outcome_json: str) -> None:
+        del actor.tasks[ref]
+        self._settle(Outcome.model_validate_json(outcome_json))
+
+    def _take_error(self, actor: ActorState, ref: ObjectRef[T], reason: str) -> None:
+        """Process a call that failed in an actor that lives on."""
+        if (task := actor.tasks.pop(cast(ObjectRef[str], ref), None)) is not None:
+            self._settle(make_death_outcome(task, reason, Retry.CHARGED))
         elif ref is actor.pulse:
             actor.pulse = None
-            actor.attention.noted(answer, time.monotonic())
         else:
-            del actor.tasks[ref]
-            self._end(Outcome.model_validate_json(answer))
+            self._replace(actor, reason, is_blameless=False)
 
-    def _take_error(self, actor: HeldActor, ref: Any, reason: str) -> None:
-        """A call failed in an actor that lives on."""
-        if ref in actor.tasks:
-            self._end(lost(actor.tasks.pop(ref), reason, charged=True, suspect=False))
-        elif ref is actor.pulse:
-            actor.pulse = None
-        else:
-            self._bury(actor, reason, blameless=False)
-
-    def _end(self, outcome: Outcome) -> None:
+    def _settle(self, outcome: Outcome) -> None:
         lowered = outcome.batch_size
         if lowered is not None and lowered < (self._spec.batch_size or lowered + 1):
-            self._spec = self._spec.model_copy(update={"batch_size": lowered})  # replacements begin with it
-        held = {task.identity for actor in self._actors for task in actor.tasks.values()}
-        if self._stragglers.settles(outcome, others=outcome.task.identity in held):
-            self._ended.append(outcome)
+            self._spec = self._spec.model_copy(update={"batch_size": lowered})  # replacements start with it
+        running = {task.identity for actor in self._actors for task in actor.tasks.values()}
+        if self._stragglers.settle(outcome, others=outcome.task.identity in running):
+            self._outcomes.append(outcome)
 
-    def _look_after_actors(self) -> None:
-        """Ask for pulses, end what is stuck, and let go of actors whose node goes."""
+    def _check_actors(self) -> None:
+        """Ask for pulses, end actors that are stuck, and leave nodes that go."""
         now = time.monotonic()
-        away_s, self._looked = now - self._looked, now
-        for actor in [actor for actor in self._actors if actor.tasks or actor.doubted]:
-            actor.attention.away(away_s)
-            if actor.pulse is None and actor.attention.is_due(now, soon=actor.doubted):
-                actor.pulse = actor.handle.pulse.options(concurrency_group="ask").remote()
-            if reason := actor.attention.stuck(now):
-                self._bury(actor, reason, blameless=False)
-        if self._stopping() and not self._recalled:
-            self._recalled = True
+        absent_s, self._checked_at = now - self._checked_at, now
+        for actor in [actor for actor in self._actors if actor.tasks or actor.is_unreachable]:
+            actor.liveness.forgive_absence(absent_s)
+            if actor.pulse is None and actor.liveness.is_pulse_due(now, soon=actor.is_unreachable):
+                actor.ask_for_pulse()
+            if reason := actor.liveness.explain_stuck(now):
+                self._replace(actor, reason, is_blameless=False)
+        if self._stopping() and not self._is_recalled:
+            self._is_recalled = True
             for actor in self._actors:
                 actor.recall()
-        if now - self._looked_at_nodes > _LOOK_AT_NODES_EVERY_S:
-            self._looked_at_nodes = now
+        if now - self._checked_nodes_at > _CHECK_NODES_EVERY_S:
+            self._checked_nodes_at = now
             self._leave_draining_nodes()
 
     def _leave_draining_nodes(self) -> None:
-        going = draining_nodes()
-        for actor in [actor for actor in self._actors if actor.placed]:
-            if actor.node in going and not actor.leaving:
+        draining = draining_nodes()
+        for actor in [actor for actor in self._actors if actor.phase is not Phase.STARTING]:
+            if actor.node in draining and actor.phase is Phase.PLACED:
                 log.warning("node %s is going; its actor gets no more work", actor.node[:12])
-                actor.leaving = True
+                actor.phase = Phase.LEAVING
                 actor.recall()
                 self._actors.append(self._start())
-            if actor.leaving and not actor.tasks:
+            if actor.phase is Phase.LEAVING and not actor.tasks:
                 self._actors.remove(actor)
-                ray.kill(actor.handle)
+                actor.kill()
 
-    def _try_again_what_is_late(self) -> None:
-        idle = [actor for actor in self._actors if actor.room and not actor.tasks]
+    def _copy_straggler(self) -> None:
+        idle = [actor for actor in self._actors if actor.capacity and not actor.tasks]
         if idle and not self._stopping() and (task := self._stragglers.next_copy()) is not None:
             log.warning("%s takes long; an idle worker tries it too", task.name)
-            idle[0].hand_over(task)
+            idle[0].dispatch(task)
 
-    def _bury(
-        self, actor: HeldActor, reason: str, blameless: bool, error: RayActorError | None = None
+    def _replace(
+        self, actor: ActorState, reason: str, is_blameless: bool, error: RayActorError | None = None
     ) -> None:
-        """Replace an actor that is dead or as good as dead. What it answered before counts."""
-        last = [line for path in actor.printing for line in printed(path).splitlines()[-_SHOWN_LINES:]]
-        log.warning("a teacher actor died: %s", "\n  ".join([reason, *last]))
-        ray.kill(actor.handle)  # one that only cannot be reached must not go on beside its replacement
-        self._failed_starts += not actor.placed and not blameless
+        """Replace an actor that is dead or counts as dead. Answers that it gave before count."""
+        printed_lines = [
+            line for path in actor.outputs for line in read_output(path).splitlines()[-_MAX_LINES:]
+        ]
+        log.warning("a teacher actor died: %s", "\n  ".join([reason, *printed_lines]))
+        actor.kill()  # one that is only unreachable must not work on next to its replacement
+        self._failed_starts += actor.phase is Phase.STARTING and not is_blameless
         if self._failed_starts > MAX_FAILED_STARTS:
-            raise EnvironmentProblem(f"teacher actors cannot start: {error or reason}")
+            raise RuntimeEnvironmentError(f"teacher actors cannot start: {error or reason}")
         self._actors.remove(actor)
-        if not actor.leaving:
+        if actor.phase is not Phase.LEAVING:
             self._actors.append(self._start())
-        self._state.deaths += not blameless
-        self._state.preempted += blameless
-        blamed = False
+        self._state.deaths += not is_blameless
+        self._state.preempted += is_blameless
+        is_first = True
         for ref, task in list(actor.tasks.items()):
             del actor.tasks[ref]
-            answer = answer_before_death(ref)
+            answer = read_last_answer(ref)
             if answer is not None:
-                self._end(Outcome.model_validate_json(answer))
+                self._settle(Outcome.model_validate_json(answer))
                 continue
-            charged = not blameless and (not blamed or task.suspect)
-            self._end(lost(task, reason, charged, suspect=not blameless))
-            blamed = True
+            retry = Retry.FREE if is_blameless else _retry_after_death(task, is_first)
+            self._settle(make_death_outcome(task, reason, retry))
+            is_first = False
+
+
+def _retry_after_death(task: Task, is_first: bool) -> Retry:
+    """Charge the task that ran. One that waited is suspect, and charged if it was suspect before."""
+    return Retry.CHARGED if is_first or task.trust is Trust.SUSPECT else Retry.SUSPECT
+
+
+def _make_remote_class() -> TeacherClass:
+    remote = cast(
+        Callable[..., Callable[[type], TeacherClass]], ray.remote
+    )  # its stubs omit concurrency groups
+    return remote(concurrency_groups=CONCURRENCY_GROUPS)(make_actor_class())

@@ -1,1 +1,1 @@
-"""What is done and how it is known: commits, snapshots, evidence files, and their checks."""
+"""The ledger of an output: commits, snapshots, evidence files, and their checks."""

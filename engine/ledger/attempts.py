@@ -1,6 +1,6 @@
-"""Attempts: that a worker began a unit, written down before it works, so that it survives the driver's death.
+"""Records that a worker began a unit. They are written before the work, so they survive the death of the driver.
 
-Promise: attempts are counted for reports and for back-off, and never give a verdict on a unit or a sample.
+Attempts are counted for reports and for back-off. They never decide about a unit or a sample.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 import secrets
 
 from engine.ledger.commits import put_record, record_bytes
-from engine.ledger.records import record_from
+from engine.ledger.records import parse_record
 from engine.storage.store import Store
-from schemas.digests import short
+from schemas.digests import shorten_digest
 from schemas.ledger import AttemptRecord
 
 BACK_OFF_AFTER = 3  # attempts of a unit after which others go first
 
 
-class ManyAttempts(Exception):
-    """A unit was begun so often, by earlier runs too, that it should wait until the others are done."""
+class TooManyAttemptsError(Exception):
+    """A unit was begun so often, in earlier runs too, that the other units should be done first."""
 
     def __init__(self, unit: str, attempts: int) -> None:
         super().__init__(f"{unit} was begun {attempts} times and not committed")
@@ -25,16 +25,16 @@ class ManyAttempts(Exception):
 
 
 def attempt_path(unit: str, fingerprint: str, number: int) -> str:
-    """Where an attempt's record stands."""
+    """Return the path of an attempt's record."""
     return f"{_folder(unit, fingerprint)}/{number:04d}.json"
 
 
 def begin_attempt(
     store: Store, unit: str, fingerprint: str, epoch: int, worker: str, at_most: int | None = None
 ) -> int:
-    """Write down that a unit (its name) is begun; the attempt's number, from 1: the first that was free.
+    """Record that a unit (given by its name) is begun. Return the number of the attempt, from 1: the first free one.
 
-    at_most: raise ManyAttempts, and write nothing, when the unit was begun so often already
+    at_most: raise TooManyAttemptsError and write nothing if the unit was already begun so many times
     """
     number, nonce = 1, secrets.token_hex(8)
     while at_most is None or number <= at_most:
@@ -44,20 +44,20 @@ def begin_attempt(
         if put_record(store, attempt_path(unit, fingerprint, number), record) == record_bytes(record):
             return number
         number += 1
-    raise ManyAttempts(unit, number - 1)
+    raise TooManyAttemptsError(unit, number - 1)
 
 
-def attempts_of(store: Store, unit: str, fingerprint: str) -> list[AttemptRecord]:
-    """The attempts of a unit under a fingerprint, in order."""
+def list_attempts(store: Store, unit: str, fingerprint: str) -> list[AttemptRecord]:
+    """Return the attempts of a unit under a fingerprint, in order."""
     return [_read(store, path) for path in store.list(_folder(unit, fingerprint))]
 
 
 def _folder(unit: str, fingerprint: str) -> str:
-    return f"attempts/{unit}/{short(fingerprint)}"
+    return f"attempts/{unit}/{shorten_digest(fingerprint)}"
 
 
 def _read(store: Store, path: str) -> AttemptRecord:
-    remedy = "delete it: attempts are counted, and decide nothing"
-    return record_from(
+    remedy = "delete it: attempts are only counted"
+    return parse_record(
         AttemptRecord, store.read(path), f"{store.url}/{path}", "the record of an attempt", remedy
     )

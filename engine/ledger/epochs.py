@@ -1,7 +1,7 @@
-"""Epochs: numbered claims by which a driver or a clean-up sees that a later one has started.
+"""Epochs: numbered claims by which a driver or a clean-up detects that a later one has started.
 
-Promise: an epoch has one holder, and whoever holds an older one stops before it deletes anything, or before it
-publishes against another job. No safety of a commit rests on this (docs/decisions/0005-segments-and-epochs.md).
+An epoch has one holder. The holder of an older epoch stops before it deletes anything, or before it publishes against
+another job. The safety of commits does not depend on epochs (docs/decisions/0005-segments-and-epochs.md).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import secrets
 from typing import Literal
 
 from engine.ledger.commits import put_record, record_bytes
-from engine.ledger.records import record_from
+from engine.ledger.records import parse_record
 from engine.storage.store import Store
-from schemas.digests import short
-from schemas.errors import Conflict, NotFound
+from schemas.digests import shorten_digest
+from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import EpochRecord
 
 log = logging.getLogger(__name__)
@@ -23,26 +23,24 @@ _FOLDER = "epochs"
 
 
 def epoch_path(number: int) -> str:
-    """Where an epoch's claim stands; 8 digits, so that names sort as numbers do."""
+    """Return the path of an epoch's claim; with 8 digits, names sort as numbers do."""
     return f"{_FOLDER}/{number:08d}.json"
 
 
 def latest_epoch(store: Store) -> int:
-    """The highest epoch that was claimed, 0 where none was."""
+    """Return the highest claimed epoch; 0 if there is none."""
     names = [path.rsplit("/", 1)[-1].removesuffix(".json") for path in store.list(_FOLDER)]
     return max((int(name) for name in names if name.isdigit()), default=0)
 
 
 def read_epoch(store: Store, number: int) -> EpochRecord | None:
-    """The claim of an epoch, None while it is free. Raises Conflict for one that cannot be read."""
+    """Return the claim of an epoch; None if it is free. Raises ConflictError for a claim that cannot be read."""
     try:
         data = store.read(epoch_path(number))
-    except NotFound:
+    except NotFoundError:
         return None
-    remedy = (
-        "end all runs on this output and move epochs/ away: it tells runs of each other, and nothing else"
-    )
-    return record_from(
+    remedy = "end all runs on this output and move epochs/ away: its only use is that runs detect each other"
+    return parse_record(
         EpochRecord, data, f"{store.url}/{epoch_path(number)}", "the claim of an epoch", remedy
     )
 
@@ -53,22 +51,22 @@ def claim_epoch(store: Store, purpose: Literal["label", "clean"], job: str | Non
     number = latest_epoch(store) + 1
     while True:
         record = EpochRecord(number=number, purpose=purpose, job=job, holder=holder)
-        # after a lost answer our own claim may stand there already
+        # after a lost answer our own claim may already exist
         if put_record(store, epoch_path(number), record) == record_bytes(record):
             return Epoch(store, record)
         number += 1
 
 
 class Epoch:
-    """A claimed epoch. Each look costs two reads: of our claim, and of the first number that was free before."""
+    """A claimed epoch. Each check costs two reads: of our claim, and of the first number that was free before."""
 
     def __init__(self, store: Store, record: EpochRecord) -> None:
         self.record = record
         self._store = store
         self._seen = record.number
-        self._overtaken_by: EpochRecord | None = None
+        self._superseded_by: EpochRecord | None = None
         self._rival: EpochRecord | None = None
-        self._warned = False
+        self._has_warned = False
 
     @property
     def number(self) -> int:
@@ -76,46 +74,46 @@ class Epoch:
         return self.record.number
 
     def check_newest(self) -> None:
-        """Before a destructive step. Raises Conflict when anybody claimed a higher epoch."""
-        self._look()
-        if (later := self._overtaken_by) is not None:
-            raise Conflict(
+        """Check before a destructive step. Raises ConflictError if any process claimed a higher epoch."""
+        self._refresh()
+        if (later := self._superseded_by) is not None:
+            raise ConflictError(
                 f"{self._store.url}: epoch {later.number} was claimed by {later.holder} ({later.purpose}) after ours, "
-                f"{self.number}; nothing more is deleted; run it again when that one has ended"
+                f"{self.number}; nothing more is deleted; run the command again when that one has ended"
             )
 
-    def check_unrivalled(self) -> None:
-        """Before publishing. Raises Conflict when a `label` of another job claimed a higher epoch.
+    def check_no_rival(self) -> None:
+        """Check before publishing. Raises ConflictError if a `label` of another job claimed a higher epoch.
 
-        One of the same job does no harm: the two come to the same rows, and only some work is done twice.
+        A run of the same job does no harm: both produce the same rows, and only some work is done twice.
         """
-        self._look()
+        self._refresh()
         if (later := self._rival) is not None:
-            raise Conflict(
-                f"{self._store.url}: epoch {later.number} of another job ({short(later.job or '?')}, by "
-                f"{later.holder}) was claimed after ours ({self.number}, {short(self.record.job or '?')}); what is "
-                "committed stays; give each job its own output.url, or run this one again when that has ended"
+            raise ConflictError(
+                f"{self._store.url}: epoch {later.number} of another job ({shorten_digest(later.job or '?')}, by "
+                f"{later.holder}) was claimed after ours ({self.number}, {shorten_digest(self.record.job or '?')}); "
+                "committed units are kept; give each job its own output.url, or run this job again when the other ended"
             )
 
-    def _look(self) -> None:
-        """Take note of what was claimed since the last look. Raises Conflict when our own claim is gone."""
+    def _refresh(self) -> None:
+        """Read the claims since the last check. Raises ConflictError if our own claim is gone."""
         if read_epoch(self._store, self.number) != self.record:
-            raise Conflict(
-                f"{self._store.url}/{epoch_path(self.number)}, written when this run began, is not there any more: the "
-                "output was deleted, moved or replaced meanwhile, and what was committed in it may be gone; put it "
-                "back, or run the same command again, which does what is missing"
+            raise ConflictError(
+                f"{self._store.url}/{epoch_path(self.number)}, written when this run began, no longer exists: the "
+                "output was deleted, moved or replaced, and its committed units may be gone; restore it, or run the "
+                "same command again, which does what is missing"
             )
         while (later := read_epoch(self._store, self._seen + 1)) is not None:
             self._seen += 1
-            self._overtaken_by = later
+            self._superseded_by = later
             if later.purpose != "label":
                 continue
             if later.job != self.record.job:
                 self._rival = later
-            elif not self._warned:
-                self._warned = True
+            elif not self._has_warned:
+                self._has_warned = True
                 log.warning(
-                    "%s also works on this job (epoch %d): nothing is lost, but work is done twice",
+                    "%s also works on this job (epoch %d): nothing is lost, but some work is done twice",
                     later.holder,
                     later.number,
                 )

@@ -1,6 +1,6 @@
-"""What a unit's evidence depends on, and what changed since it was last made.
+"""The fingerprint of a unit's evidence: everything that the evidence depends on.
 
-Promise: equal fingerprints mean equal evidence, so a unit is never redone without a reason that can be named.
+Equal fingerprints mean equal evidence, so a unit is never redone without a reason that can be named.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _NAMES = {
 
 
 @dataclass(frozen=True)
-class Method:
-    """The digests of everything but the input: one for a whole job."""
+class MethodDigests:
+    """The digests of everything except the input, the same for a whole job."""
 
     reading: str
     teacher: str
@@ -42,32 +42,32 @@ class Method:
     decoys: str = NO_DECOYS
 
 
-def method_of(
+def method_digests(
     input_settings: InputSettings,
     evidence: EvidenceSettings,
     teacher: str,
     phrases: str,
     decoys: str = NO_DECOYS,
-) -> Method:
-    """The method of a job; `teacher`, `phrases` and `decoys` are digests of labeler, phrase finder and chooser."""
+) -> MethodDigests:
+    """Collect the digests of a job. The last three are those of labeler, phrase finder and decoy chooser."""
     reading = reading_digest(input_settings)
-    return Method(
+    return MethodDigests(
         reading=reading, teacher=teacher, phrases=phrases, evidence=evidence.digest(), decoys=decoys
     )
 
 
 def reading_digest(input_settings: InputSettings) -> str:
-    """Of the rules by which bytes become samples: this version's reader and the job's settings for it."""
+    """Return the digest of how bytes become samples: the reader of this version and the job's settings for it."""
     return digest_of([READER_VERSION, input_settings.reading().identity()])
 
 
-def parts_of(
-    unit: Unit, method: Method, selection: str | None = None, keys: str | None = None
+def build_parts(
+    unit: Unit, method: MethodDigests, selection: str | None = None, keys: str | None = None
 ) -> FingerprintParts:
     """Return the parts of one unit's fingerprint.
 
-    selection: digest of the keys asked for in its shard; none: all
-    keys:      how keys are read where earlier versions read them wrongly; none elsewhere
+    selection: digest of the selected keys of its shard; none: all keys
+    keys:      how keys are read if earlier versions read them wrongly; otherwise none
     """
     return FingerprintParts(
         input=unit.input_digest,
@@ -85,9 +85,9 @@ def parts_of(
 
 
 class Fingerprints:
-    """`parts_of(unit, method).fingerprint()` for very many units: the same digest, without making records."""
+    """Computes the digest of `build_parts(unit, method).fingerprint()` for many units without building records."""
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: MethodDigests) -> None:
         self._before_first = _members(decoys=method.decoys, evidence=method.evidence)
         self._before_selection = _members(
             phrases=method.phrases, reading=method.reading, schema_version=SCHEMA_VERSION
@@ -102,7 +102,7 @@ class Fingerprints:
         selection: str | None = None,
         keys: str | None = None,
     ) -> str:
-        """Return the fingerprint of the unit [first, first + count) of a shard; the others as in `parts_of`."""
+        """Return the fingerprint of the unit [first, first + count) of a shard; other arguments as in `build_parts`."""
         chosen = "" if selection is None else f'"selection":{encode_basestring(selection)},'
         exact = "" if keys is None else f'"keys":{encode_basestring(keys)},'
         text = (
@@ -113,12 +113,12 @@ class Fingerprints:
 
 
 def _members(**values: str) -> str:
-    """Members of a canonical JSON object, without its braces."""
+    """Return the members of a canonical JSON object, without its braces."""
     return canonical_json(values).decode()[1:-1]
 
 
-def changes(before: FingerprintParts, after: FingerprintParts) -> list[str]:
-    """In words, what differs between two fingerprints."""
+def describe_changes(before: FingerprintParts, after: FingerprintParts) -> list[str]:
+    """Return in words what differs between two fingerprints."""
     old, new = before.model_dump(), after.model_dump()
     return list(
         dict.fromkeys(f"{_NAMES[name]} changed" for name in (*new, *old) if old.get(name) != new.get(name))

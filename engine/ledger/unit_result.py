@@ -1,12 +1,11 @@
-"""What became of a unit's samples: what `run_unit` gives and `commit_unit` makes lasting."""
+"""The result of labeling a unit, which `commit_unit` writes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from schemas.ledger import SampleCounts
+from schemas.rows import EvidenceRow, RejectionRow
 
 QUARANTINE_CODES = ("CRASH", "TIMEOUT", "OOM")
 
@@ -15,11 +14,11 @@ QUARANTINE_CODES = ("CRASH", "TIMEOUT", "OOM")
 class UnitResult:
     """Evidence rows and rejections of a unit, each in index order."""
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    rejections: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[EvidenceRow] = field(default_factory=list)
+    rejections: list[RejectionRow] = field(default_factory=list)
 
     def counts(self) -> SampleCounts:
-        """The unit's samples, told apart by fate."""
+        """Count the unit's samples by outcome."""
         codes = [row["code"] for row in self.rejections]
         labelled = sum(map(has_region, self.rows))
         return SampleCounts(
@@ -30,13 +29,13 @@ class UnitResult:
         )
 
     @property
-    def quarantined(self) -> bool:
-        """Whether a sample crashed, hung or ate the memory."""
+    def is_quarantined(self) -> bool:
+        """Whether a sample crashed, hung or ran out of memory."""
         return any(row["code"] in QUARANTINE_CODES for row in self.rejections)
 
 
-def has_region(row: Mapping[str, Any]) -> bool:
-    """Whether an evidence row has a region of one of its own phrases; those of decoys label nothing."""
+def has_region(row: EvidenceRow) -> bool:
+    """Return whether an evidence row has a region of one of its own phrases; regions of decoys do not count."""
     if not row["regions"]:
         return False
     decoys = {number for number, phrase in enumerate(row["phrases"]) if phrase["kind"] == "decoy"}

@@ -1,84 +1,88 @@
-"""Reading the inputs of an output again: does every committed row still say what its shard says?
+"""Verify an output against its inputs: read the shards again and compare every committed row.
 
-Promise: for each sample of a unit, the key, caption, fields, place, bytes and size of the image, or the reason for
-which reading rejected it, are compared with what was committed, and every difference is named.
+For each sample of a unit, the key, caption, fields, location, bytes and size of the image, or the reason of its
+rejection by the reader, are compared with the commit, and every difference is reported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from engine.ledger.commits import read_commit
 from engine.ledger.evidence import read_evidence, read_rejections
 from engine.ledger.fingerprint import reading_digest
-from engine.reading.pixels import rebase
+from engine.reading.pixels import rebase_url
 from engine.reading.raw_samples import RawSample
 from engine.reading.sample_images import decode_sample_image
-from engine.reading.shard_cache import Spool, sha256_of_file, stat_shard
+from engine.reading.shard_cache import ShardCache, sha256_of_file, stat_shard
 from engine.reading.shards import Shard, open_shard
 from engine.settings import InputSettings
 from engine.storage.filesystems import absolute_url
 from engine.storage.store import Store
 from schemas.digests import canonical_json, sha256_hex
-from schemas.errors import Conflict, NotFound, SampleRejected, ShardDamaged
+from schemas.errors import ConflictError, NotFoundError, SampleRejectedError, ShardDamagedError
 from schemas.ledger import SnapshotEntry
+from schemas.rows import EvidenceRow, RejectionRow, rows_of
 
-# what the reader and the decoder say; other codes are the finder's and the teacher's, who are not asked again
-_OF_READING = ("IMG_", "CAP_", "JSON_", "DUP_", "MEMBER_", "FRAME_", "SPANS_", "KEY_")
+# codes of the reader and the decoder; the finder and the teacher, which use other codes, do not run again
+_READING_CODES = ("IMG_", "CAP_", "JSON_", "DUP_", "MEMBER_", "FRAME_", "SPANS_", "KEY_")
 
 
-class InputsReader:
-    """Reads shards once more, as the job read them; the last shard is kept open, since its units follow each other.
+class InputVerifier:
+    """Reads shards again as the job read them. The last shard stays open, because its units follow each other.
 
-    settings: the job's `input` section, with the storage under which its shards are reached now
-    roots:    URL prefixes and what stands for them now, for shards that moved
+    settings: the job's `input` section, with the storage settings that reach its shards now
+    roots:    URL prefixes and their replacements, for shards that moved
     """
 
     def __init__(
-        self, settings: InputSettings, roots: Mapping[str, str] | None = None, spool: Spool | None = None
+        self,
+        settings: InputSettings,
+        roots: Mapping[str, str] | None = None,
+        shard_cache: ShardCache | None = None,
     ) -> None:
-        self._settings, self._roots, self._spool = settings, roots or {}, spool or Spool()
+        self._settings, self._roots, self._shard_cache = settings, roots or {}, shard_cache or ShardCache()
         self._open: tuple[str, Shard, str] | None = None
 
     def problems(self, store: Store, entry: SnapshotEntry) -> Iterator[str]:
-        """What differs between a committed unit and its shard, in words. Raises EnvironmentProblem, OSError."""
+        """Yield the differences between a committed unit and its shard. Raises RuntimeEnvironmentError, OSError."""
         try:
             record = read_commit(store, entry.unit, entry.fingerprint)
-            rows = {row["index"]: row for row in read_evidence(store, entry).to_pylist()}
-            codes = {row["index"]: row["code"] for row in read_rejections(store, entry).to_pylist()}
+            rows = {row["index"]: row for row in rows_of(read_evidence(store, entry), EvidenceRow)}
+            rejections = rows_of(read_rejections(store, entry), RejectionRow)
+            codes = {row["index"]: row["code"] for row in rejections}
             if record is None:
-                raise NotFound("its commit record is gone")
+                raise NotFoundError("its commit record is gone")
             shard, digest = self._shard(entry.shard)
-        except (Conflict, NotFound, ShardDamaged) as error:
+        except (ConflictError, NotFoundError, ShardDamagedError) as error:
             yield str(error)
             return
         if record.parts.reading != reading_digest(self._settings):
-            yield "its samples were read by other rules than this version's or this job's, so they do not compare"
+            yield "its samples were read with rules of another version or job, so they cannot be compared"
             return
         if digest != record.unit.input_digest:
-            yield f"{entry.shard}: its bytes have {digest}, labelled were {record.unit.input_digest}"
+            yield f"{entry.shard}: its bytes have {digest}, expected {record.unit.input_digest} as labeled"
         yield from self._differences(shard, record.unit.first, record.unit.count, rows, codes)
 
     def _shard(self, url: str) -> tuple[Shard, str]:
         if self._open is None or self._open[0] != url:
-            stat = stat_shard(absolute_url(rebase(url, self._roots)), self._settings.storage)
-            path = self._spool.fetch(stat, self._settings.storage)
+            stat = stat_shard(absolute_url(rebase_url(url, self._roots)), self._settings.storage)
+            path = self._shard_cache.fetch(stat, self._settings.storage)
             digest = "sha256:" + sha256_of_file(path)
             self._open = (url, open_shard(path, url, self._settings.reading()), digest)
         return self._open[1], self._open[2]
 
     def _differences(
-        self, shard: Shard, first: int, count: int, rows: dict[int, dict[str, Any]], codes: dict[int, str]
+        self, shard: Shard, first: int, count: int, rows: Mapping[int, EvidenceRow], codes: Mapping[int, str]
     ) -> Iterator[str]:
         try:
             raws = list(shard.samples(first, count))
             images = shard.images([raw for raw in raws if raw.rejected is None])
             for raw in raws:
                 data = next(images) if raw.rejected is None else b""
-                said = _sample_differences(raw, data, rows.get(raw.index), codes.get(raw.index))
-                yield from (f"sample {raw.index} ({raw.key!r}): {words}" for words in said)
-        except ShardDamaged as damage:
+                differences = _sample_differences(raw, data, rows.get(raw.index), codes.get(raw.index))
+                yield from (f"sample {raw.index} ({raw.key!r}): {words}" for words in differences)
+        except ShardDamagedError as damage:
             yield str(damage)
             return
         yield from (
@@ -87,29 +91,30 @@ class InputsReader:
 
 
 def _sample_differences(
-    raw: RawSample, data: bytes, row: dict[str, Any] | None, code: str | None
+    raw: RawSample, data: bytes, row: EvidenceRow | None, code: str | None
 ) -> Iterator[str]:
-    """`data` are the image bytes now; the sample was committed as `row`, or rejected with `code`."""
+    """Yield the differences between a sample (image bytes: `data`) and its committed row or rejection code."""
     found, size = _read_again(raw, data)
     if row is None:
-        if code is not None and code.startswith(_OF_READING) and found != code:
+        if code is not None and code.startswith(_READING_CODES) and found != code:
             yield f"rejected with {code}, reading it now gives {found or 'a sample'}"
         return
     if found is not None:
         yield f"labelled, reading it now rejects it with {found}"
         return
-    for name, now in _facts(raw, data, size).items():
-        if row[name] != now:
-            yield f"{name} is {_short(now)}, labelled was {_short(row[name])}"
+    committed: Mapping[str, object] = row
+    for name, now in _columns(raw, data, size).items():
+        if committed[name] != now:
+            yield f"{name} is {_shorten(now)}, labelled was {_shorten(committed[name])}"
 
 
 def _read_again(raw: RawSample, data: bytes) -> tuple[str | None, dict[str, int]]:
-    """The code with which reading or decoding rejects the sample, and the image's size where it does not."""
+    """Return the code with which reading or decoding rejects the sample, or None and the image's size."""
     try:
         if raw.rejected is not None:
             raise raw.rejected
         decoded = decode_sample_image(data, raw.source)
-    except SampleRejected as rejected:
+    except SampleRejectedError as rejected:
         return rejected.code, {}
     return None, {
         "width": decoded.width,
@@ -118,8 +123,8 @@ def _read_again(raw: RawSample, data: bytes) -> tuple[str | None, dict[str, int]
     }
 
 
-def _facts(raw: RawSample, data: bytes, size: dict[str, int]) -> dict[str, Any]:
-    """What an evidence row says of its sample, in the row's own names, as the shard tells it now."""
+def _columns(raw: RawSample, data: bytes, size: dict[str, int]) -> dict[str, object]:
+    """Return the columns of an evidence row that depend on its shard, as the shard is now."""
     assert raw.pixels is not None
     return {
         "key": raw.key,
@@ -136,6 +141,6 @@ def _facts(raw: RawSample, data: bytes, size: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _short(value: Any) -> str:
+def _shorten(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 160 else text[:157] + "..."

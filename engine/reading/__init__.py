@@ -1,4 +1,4 @@
-"""Reading what strangers wrote: shard lists, tars, Parquet files, images and captions.
+"""Read untrusted input: shard lists, tars, Parquet files, images and captions.
 
-Promise: a sample is either read whole or rejected with a code of `schemas.codes`; nothing is skipped.
+A sample is either read completely or rejected with a code of `schemas.codes`. Nothing is skipped.
 """

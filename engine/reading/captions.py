@@ -1,6 +1,6 @@
-"""Captions from strangers: strict UTF-8, bounded, with offsets that stay.
+"""Read untrusted captions: strict UTF-8, bounded length, stable offsets.
 
-Promise: the stored caption has the code points of the given one, one for one, so a span into it means the same.
+Each code point of the given caption is one code point of the stored caption, so spans keep their meaning.
 """
 
 from __future__ import annotations
@@ -8,41 +8,41 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 
 MAX_BYTES = 65_536
 MAX_CHARS = 2_000
 
-# C0 and C1 controls, DEL, line and paragraph separators: one blank each, so that offsets stay
+# C0 and C1 controls, DEL, line and paragraph separators: each becomes one blank, so offsets stay
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True)
 class StoredCaption:
-    """The caption as it is stored; `cut_from` is the length before a cut, None when nothing was cut."""
+    """The caption as it is stored; `cut_from` is the length before a cut, None if nothing was cut."""
 
     text: str
     cut_from: int | None = None
 
 
-def caption_from_bytes(data: bytes) -> StoredCaption:
-    """The caption in the bytes of a text member. Raises SampleRejected: CAP_LONG, CAP_UTF8, CAP_EMPTY."""
+def decode_caption(data: bytes) -> StoredCaption:
+    """Decode the caption of a text member. Raises SampleRejectedError: CAP_LONG, CAP_UTF8, CAP_EMPTY."""
     if len(data) > MAX_BYTES:
-        raise SampleRejected("CAP_LONG", f"{len(data)} bytes, at most {MAX_BYTES}")
+        raise SampleRejectedError("CAP_LONG", f"{len(data)} bytes, at most {MAX_BYTES}")
     try:
         return _clean(data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise SampleRejected("CAP_UTF8", f"byte {error.start}: {error.reason}") from error
+        raise SampleRejectedError("CAP_UTF8", f"byte {error.start}: {error.reason}") from error
 
 
-def caption_from_text(text: str) -> StoredCaption:
-    """The caption in a string of a json member. Raises SampleRejected: CAP_LONG, CAP_UTF8, CAP_EMPTY."""
+def clean_caption(text: str) -> StoredCaption:
+    """Clean the caption of a json member. Raises SampleRejectedError: CAP_LONG, CAP_UTF8, CAP_EMPTY."""
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError as error:
-        raise SampleRejected("CAP_UTF8", f"lone surrogate at {error.start}") from error
+        raise SampleRejectedError("CAP_UTF8", f"lone surrogate at {error.start}") from error
     if size > MAX_BYTES:
-        raise SampleRejected("CAP_LONG", f"{size} bytes, at most {MAX_BYTES}")
+        raise SampleRejectedError("CAP_LONG", f"{size} bytes, at most {MAX_BYTES}")
     return _clean(text)
 
 
@@ -50,11 +50,11 @@ def _clean(given: str) -> StoredCaption:
     kept = given if len(given) <= MAX_CHARS else _cut(given)
     text = _CONTROL.sub(" ", kept)
     if not any(char.isalnum() for char in text):
-        raise SampleRejected("CAP_EMPTY", f"no letter or digit in {len(text)} characters")
+        raise SampleRejectedError("CAP_EMPTY", f"no letter or digit in {len(text)} characters")
     return StoredCaption(text, len(given) if len(kept) < len(given) else None)
 
 
 def _cut(text: str) -> str:
-    """The first MAX_CHARS characters, back to the last blank among them, so that no word is cut."""
+    """Return the first MAX_CHARS characters up to their last blank, so that no word is cut."""
     blank = text.rfind(" ", 0, MAX_CHARS + 1)
     return text[:blank] if blank > 0 else text[:MAX_CHARS]

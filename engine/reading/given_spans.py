@@ -1,45 +1,48 @@
-"""Spans of phrases that an input gives beside a caption, read strictly.
+"""Read the spans of phrases that an input contains for a caption.
 
-Promise: every span that is passed on is a stretch of the stored caption with a letter or digit in it, each once.
+Every returned span is inside the stored caption, has a letter or digit, and occurs once.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from pydantic import JsonValue
 
 from engine.reading.captions import StoredCaption
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from schemas.labeler import Spans
 
 MAX_SPANS = 256
 CODE = "SPANS_BAD"
 
 
-def given_spans(value: Any, caption: StoredCaption) -> Spans:
-    """The spans [begin, end) in `[[begin, end], ...]`, code points of the caption, in the order given; null is none.
+def parse_spans(value: JsonValue, caption: StoredCaption) -> Spans:
+    """Parse `[[begin, end], ...]` into spans [begin, end) in code points of the caption, in the given order.
 
-    A span of a caption that was cut is left out where it reaches beyond the cut.
-    raises: SampleRejected SPANS_BAD for anything else, more than MAX_SPANS spans, or one that leaves its caption
+    Null means no spans. If the caption was cut, spans that end after the cut are left out.
+    raises: SampleRejectedError SPANS_BAD for any other value, for more than MAX_SPANS spans, and for a span outside its
+            caption
     """
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise SampleRejected(CODE, f"{type(value).__name__}, expected a list of [begin, end]")
+        raise SampleRejectedError(CODE, f"{type(value).__name__}, expected a list of [begin, end]")
     if len(value) > MAX_SPANS:
-        raise SampleRejected(CODE, f"{len(value)} spans, at most {MAX_SPANS}")
+        raise SampleRejectedError(CODE, f"{len(value)} spans, at most {MAX_SPANS}")
     stored = len(caption.text)
-    spans = dict.fromkeys(_span(item, caption.cut_from or stored) for item in value)
+    spans = dict.fromkeys(_parse_span(item, caption.cut_from or stored) for item in value)
     kept = tuple(span for span in spans if span[1] <= stored)
     for begin, end in kept:
         if not any(map(str.isalnum, caption.text[begin:end])):
-            raise SampleRejected(CODE, f"[{begin}, {end}) holds no letter or digit")
+            raise SampleRejectedError(CODE, f"[{begin}, {end}) has no letter or digit")
     return kept
 
 
-def _span(item: Any, length: int) -> tuple[int, int]:
-    if not isinstance(item, list) or len(item) != 2 or any(type(place) is not int for place in item):
-        raise SampleRejected(CODE, f"{str(item)[:80]} is no [begin, end] of two whole numbers")
-    begin, end = item
+def _parse_span(item: JsonValue, length: int) -> tuple[int, int]:
+    begin, end = item if isinstance(item, list) and len(item) == 2 else (None, None)
+    if type(begin) is not int or type(end) is not int:
+        raise SampleRejectedError(CODE, f"{str(item)[:80]} is not a [begin, end] of two whole numbers")
     if not 0 <= begin < end <= length:
-        raise SampleRejected(CODE, f"[{begin}, {end}) is no stretch of a caption of {length} code points")
+        raise SampleRejectedError(
+            CODE, f"span [{begin}, {end}) is outside the caption ({length} code points)"
+        )
     return begin, end

@@ -1,8 +1,8 @@
-"""Image bytes from strangers become upright RGB arrays.
+"""Decode untrusted image bytes to upright RGB arrays.
 
-Promise: the header is judged before a pixel is allocated; what cannot be decoded faithfully is rejected with a code.
-Alpha is laid over white (a plain convert would show the colour hidden beneath), 16 bits lose their low byte (a plain
-convert saturates), the EXIF turn is applied and reported, the first frame of an animation stands for it.
+The header is checked before a pixel is allocated. An image that cannot be decoded faithfully is rejected with a code.
+Alpha is blended over white (a plain convert would show the hidden color), 16-bit samples lose their low byte (a plain
+convert saturates), the EXIF orientation is applied and reported, and of an animation the first frame is used.
 """
 
 from __future__ import annotations
@@ -25,22 +25,20 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
 MIN_SIDE, MAX_SIDE = 16, 16_384
 MAX_ASPECT = 32
-MAX_TILE_PIXELS = (
-    4 * 2**20
-)  # or twice the image: libtiff makes room for a tile of any size before it reads one
-MAX_SCANS = 100  # of a progressive JPEG, each a pass over all pixels; encoders write about ten
+MAX_TILE_PIXELS = 4 * 2**20  # or twice the image: libtiff allocates a tile of any size before it reads one
+MAX_SCANS = 100  # of a progressive JPEG; each is a pass over all pixels, and encoders write about ten
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
-# libtiff's rarer codecs have no use on the web and a long list of holes
+# the other codecs of libtiff are rare on the web and had many vulnerabilities
 _TIFF_COMPRESSIONS = ("raw", "tiff_lzw", "packbits", "tiff_adobe_deflate", "tiff_deflate")
 _ORIENTATION = 0x0112
-# what undoes each EXIF orientation, as in ImageOps.exif_transpose
-_TURNS = {
+# the transposition that undoes each EXIF orientation, as in ImageOps.exif_transpose
+_TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -54,7 +52,7 @@ _ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """`rgb_u8` is [height, width, 3], upright. `stored_*` is the size before the EXIF turn."""
+    """A decoded image: `rgb_u8` is [height, width, 3], upright; `stored_*` is the size before it was made upright."""
 
     rgb_u8: NDArray[np.uint8]
     stored_width: int
@@ -63,43 +61,48 @@ class DecodedImage:
 
     @property
     def width(self) -> int:
-        """Pixels across, upright."""
+        """Width in pixels, upright."""
         return int(self.rgb_u8.shape[1])
 
     @property
     def height(self) -> int:
-        """Pixels down, upright."""
+        """Height in pixels, upright."""
         return int(self.rgb_u8.shape[0])
 
 
 def decode_image(data: bytes) -> DecodedImage:
-    """Decode one image. Raises SampleRejected: IMG_EMPTY, IMG_FORMAT, IMG_SIZE, IMG_TRUNCATED, IMG_DECODE."""
+    """Decode one image. Raises SampleRejectedError: IMG_EMPTY, IMG_FORMAT, IMG_SIZE, IMG_TRUNCATED, IMG_DECODE."""
     picture, (width, height), orientation = decode_picture(data)
     return DecodedImage(np.asarray(picture), width, height, orientation)
 
 
 def decode_picture(data: bytes) -> tuple[Image.Image, tuple[int, int], int]:
-    """The upright RGB picture, its stored size (width, height) and its EXIF turn; raises as `decode_image`."""
+    """Return the upright RGB picture, its stored size (width, height) and EXIF orientation.
+
+    Raises SampleRejectedError as `decode_image` does.
+    """
     if not data:
-        raise SampleRejected("IMG_EMPTY", "0 bytes")
+        raise SampleRejectedError("IMG_EMPTY", "0 bytes")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_header(image)
             if image.format in ("JPEG", "MPO"):
                 _check_scans(data)
             return _decode(image)
-    except SampleRejected:
+    except SampleRejectedError:
         raise
     except UnidentifiedImageError as error:
         code = "IMG_DECODE" if data.startswith(_MAGIC) else "IMG_FORMAT"
-        raise SampleRejected(code, f"no image that can be opened; first bytes {data[:12]!r}") from error
+        raise SampleRejectedError(
+            code, f"not an image that can be opened; its first bytes are {data[:12]!r}"
+        ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise SampleRejected("IMG_SIZE", str(error)) from error
+        raise SampleRejectedError("IMG_SIZE", str(error)) from error
     except Exception as error:
         # Pillow's decoders raise nearly any type on hostile bytes (struct.error, IndexError, zlib.error, ...)
         truncated = "truncated" in str(error).lower() or isinstance(error, EOFError)
         code = "IMG_TRUNCATED" if truncated else "IMG_DECODE"
-        raise SampleRejected(code, f"{type(error).__name__}: {error}") from error
+        raise SampleRejectedError(code, f"{type(error).__name__}: {error}") from error
 
 
 def _check_header(image: Image.Image) -> None:
@@ -107,9 +110,9 @@ def _check_header(image: Image.Image) -> None:
     sides = sorted((width, height))
     too_long = sides[0] < MIN_SIDE or sides[1] > MAX_SIDE or sides[1] > MAX_ASPECT * sides[0]
     if too_long or width * height > MAX_PIXELS:
-        raise SampleRejected("IMG_SIZE", f"{width} x {height} px")
+        raise SampleRejectedError("IMG_SIZE", f"{width} x {height} px")
     if image.format == "TIFF" and image.info.get("compression", "raw") not in _TIFF_COMPRESSIONS:
-        raise SampleRejected("IMG_FORMAT", f"TIFF compression {image.info['compression']!r}")
+        raise SampleRejectedError("IMG_FORMAT", f"TIFF compression {image.info['compression']!r}")
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_tiles(image)
 
@@ -117,15 +120,15 @@ def _check_header(image: Image.Image) -> None:
 def _check_tiles(image: TiffImagePlugin.TiffImageFile) -> None:
     sides = [image.tag_v2.get(tag, 0) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)]
     if not all(isinstance(side, int) for side in sides):
-        raise SampleRejected("IMG_DECODE", f"a TIFF with tiles of {sides}")
+        raise SampleRejectedError("IMG_DECODE", f"a TIFF with tiles of {sides} px")
     if sides[0] * sides[1] > max(MAX_TILE_PIXELS, 2 * image.width * image.height):
-        raise SampleRejected("IMG_SIZE", f"a TIFF with tiles of {sides[0]} x {sides[1]} px")
+        raise SampleRejectedError("IMG_SIZE", f"a TIFF with tiles of {sides[0]} x {sides[1]} px")
 
 
 def _check_scans(data: bytes) -> None:
-    scans = data.count(b"\xff\xda")  # inside a scan such a pair is escaped, so only the marker itself counts
+    scans = data.count(b"\xff\xda")  # such a pair is escaped inside a scan, so only markers are counted
     if scans > MAX_SCANS:
-        raise SampleRejected("IMG_DECODE", f"a JPEG of {scans} scans, at most {MAX_SCANS}")
+        raise SampleRejectedError("IMG_DECODE", f"a JPEG of {scans} scans, at most {MAX_SCANS}")
 
 
 def _decode(image: Image.Image) -> tuple[Image.Image, tuple[int, int], int]:
@@ -133,24 +136,24 @@ def _decode(image: Image.Image) -> tuple[Image.Image, tuple[int, int], int]:
     orientation = _exif_orientation(image)
     image.load()
     upright = _to_rgb(image)
-    # Pillow turns a TIFF itself while it loads it, and no other format
+    # Pillow transposes a TIFF itself while it loads it, but no other format
     if orientation != 1 and image.format != "TIFF":
-        upright = upright.transpose(_TURNS[orientation])
+        upright = upright.transpose(_TRANSPOSITIONS[orientation])
     return upright, stored_size, orientation
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:
-    if isinstance(image, TiffImagePlugin.TiffImageFile):  # its `size` is that of the turned image already
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # its `size` is already that of the transposed image
         tags = image.tag_v2
         return int(tags[TiffImagePlugin.IMAGEWIDTH]), int(tags[TiffImagePlugin.IMAGELENGTH])
     return image.size
 
 
 def _exif_orientation(image: Image.Image) -> int:
-    """1..8; 1 where the tag is missing, out of range or unreadable."""
+    """Return the orientation 1..8; 1 if the tag is missing, out of range or unreadable."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # a broken EXIF block says nothing about the pixels; Pillow raises many types on it
+    except Exception:  # a broken EXIF block does not affect the pixels; Pillow raises many types on it
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -161,7 +164,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return _from_16_bit(image)
     if image.mode == "F":
-        raise SampleRejected("IMG_FORMAT", "floating-point samples have no defined white")
+        raise SampleRejectedError("IMG_FORMAT", "floating-point samples have no defined white")
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba).convert("RGB")
@@ -171,7 +174,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _from_16_bit(image: Image.Image) -> Image.Image:
     samples = np.asarray(image).astype(np.int64)
     if samples.min() < 0 or samples.max() > 0xFFFF:
-        raise SampleRejected("IMG_FORMAT", f"samples {samples.min()}..{samples.max()}, expected 16 bits")
-    grey = (samples >> 8).astype(np.uint8)
-    grey[samples == image.info.get("transparency", -1)] = 255
-    return Image.fromarray(grey).convert("RGB")
+        raise SampleRejectedError("IMG_FORMAT", f"samples {samples.min()}..{samples.max()}, expected 16 bits")
+    gray = (samples >> 8).astype(np.uint8)
+    gray[samples == image.info.get("transparency", -1)] = 255
+    return Image.fromarray(gray).convert("RGB")

@@ -1,7 +1,7 @@
-"""A subset of samples, by key: what a job labels when it is not to label everything.
+"""Select the samples of a job by key, if it does not label everything.
 
-Promise: the same choice has the same digest whatever file it came from, and a sample that was not asked for is counted
-as NOT_SELECTED, never left out in silence (docs/decisions/0004-a-subset-is-accounted-for.md).
+The same selection has the same digest whatever file it came from. A sample that is not selected is counted as
+NOT_SELECTED and never left out silently (docs/decisions/0004-a-subset-is-accounted-for.md).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from engine.reading.formats.parquet_keys import KINDS, is_key, key_texts
 from engine.reading.raw_samples import RawSample
 from engine.reading.shards import Shard
 from engine.settings import StorageSettings
-from engine.storage.filesystems import absolute_url, open_filesystem, reaching
-from engine.storage.safe_parquet import UnfitFooter, footer_of, names_extension_type
-from schemas.digests import canonical_json, digest_of, sha256_hex, short
-from schemas.errors import ConfigError, Conflict, NotFound, SampleRejected
+from engine.storage.filesystems import absolute_url, open_filesystem, translate_store_errors
+from engine.storage.safe_parquet import UnsafeFooterError, has_extension_type, read_footer
+from schemas.digests import canonical_json, digest_of, sha256_hex, shorten_digest
+from schemas.errors import ConfigError, ConflictError, NotFoundError, SampleRejectedError
 
 MAX_KEYS = 5_000_000
 MAX_FILE_BYTES = 2**30
@@ -32,7 +32,7 @@ CODE = "NOT_SELECTED"
 
 @dataclass(frozen=True)
 class Selection:
-    """Keys to label: the same in every shard, or shard by shard (absolute URLs)."""
+    """Keys to label, for all shards alike or shard by shard (absolute URLs)."""
 
     everywhere: frozenset[str] = frozenset()
     by_shard: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -42,42 +42,42 @@ class Selection:
         return len(self.everywhere) + sum(map(len, self.by_shard.values()))
 
     def keys_of(self, shard: str) -> frozenset[str]:
-        """Keys that are asked for in a shard."""
+        """Return the selected keys of a shard."""
         return self.by_shard.get(shard, frozenset()) if self.by_shard else self.everywhere
 
-    def names(self, shard: str) -> bool:
-        """Whether anything of a shard may be asked for; without a shard column only reading it can tell."""
+    def may_include(self, shard: str) -> bool:
+        """Return whether a shard may have selected samples. Without a shard column, only reading the shard decides."""
         return shard in self.by_shard if self.by_shard else True
 
     def digest_of(self, shard: str) -> str:
-        """Digest of a shard's keys. Neither the other shards' keys nor the shard's place enter it."""
+        """Return the digest of a shard's keys. It depends neither on other shards nor on the shard's position."""
         name = shard if self.by_shard else ""
         if name not in self._digests:
             self._digests[name] = digest_of(sorted(self.keys_of(shard)))
         return self._digests[name]
 
     def to_bytes(self) -> bytes:
-        """The one written form: a line of JSON for each key, or for each shard with its keys."""
+        """Serialize the selection: a line of JSON for each key, or for each shard with its keys."""
         rows: Iterable[object] = sorted(self.everywhere)
         if self.by_shard:
             rows = ([shard, sorted(self.by_shard[shard])] for shard in sorted(self.by_shard))
         return b"".join(canonical_json(row) + b"\n" for row in rows)
 
     def digest(self) -> str:
-        """`sha256:<hex>` of the written form."""
+        """Return `sha256:<hex>` of the serialized selection."""
         return "sha256:" + sha256_hex(self.to_bytes())
 
 
 def selection_path(digest: str) -> str:
-    """Where an output keeps a choice, so that workers and later runs need not find its file."""
-    return f"selections/{short(digest)}.jsonl"
+    """Return the path of a selection inside an output, where workers and later runs find it."""
+    return f"selections/{shorten_digest(digest)}.jsonl"
 
 
-def selection_from_bytes(data: bytes, digest: str, where: str) -> Selection:
-    """A choice in its written form. Raises Conflict when it is not the one of that digest."""
+def parse_selection(data: bytes, digest: str, where: str) -> Selection:
+    """Parse a serialized selection. Raises ConflictError if it does not have the given digest."""
     if "sha256:" + sha256_hex(data) != digest:
-        raise Conflict(
-            f"{where} is not the choice of samples with {digest}; restore it or name its file anew"
+        raise ConflictError(
+            f"{where} is not the selection of samples with {digest}; restore it or name its file again"
         )
     rows = [json.loads(line) for line in data.splitlines()]
     if rows and isinstance(rows[0], list):
@@ -86,33 +86,33 @@ def selection_from_bytes(data: bytes, digest: str, where: str) -> Selection:
 
 
 def load_selection(url: str, shards: Sequence[str], storage: StorageSettings | None = None) -> Selection:
-    """The choice in a file: text with one key a line, or Parquet with a column `key` and maybe `shard`.
+    """Load a selection from text with one key per line, or from Parquet with columns `key` and optionally `shard`.
 
-    shards: the job's; the column `shard` holds their URLs, or as much of the end as is unique
-    raises: NotFound, and ConfigError for a file without keys, with too many, or with shards that the job has not
+    shards: the shards of the job; the column `shard` has their URLs, or a unique suffix of each
+    raises: NotFoundError, and ConfigError for a file without keys, with too many keys, or with unknown shards
     """
     where = absolute_url(url)
-    data = _read(where, storage)
+    data = _read_file(where, storage)
     if not url.endswith(".parquet"):
-        return _checked(Selection(everywhere=frozenset(_lines(data, where))), where)
-    table = _columns(data, where)
-    keys = _keys(table, where)
+        return _check_size(Selection(everywhere=frozenset(_split_lines(data, where))), where)
+    table = _read_columns(data, where)
+    keys = _parse_keys(table, where)
     if "shard" not in table.schema.names:
-        return _checked(Selection(everywhere=frozenset(keys)), where)
+        return _check_size(Selection(everywhere=frozenset(keys)), where)
     named: dict[str, set[str]] = defaultdict(set)
-    for shard, key in zip(_texts(table, "shard", where), keys, strict=True):
+    for shard, key in zip(_parse_texts(table, "shard", where), keys, strict=True):
         named[shard].add(key)
     whole = _ShardNames(shards, where)
     merged: dict[str, frozenset[str]] = {}
     for shard, chosen in named.items():
         merged[whole.find(shard)] = merged.get(whole.find(shard), frozenset()) | chosen
-    return _checked(Selection(by_shard=merged), where)
+    return _check_size(Selection(by_shard=merged), where)
 
 
 class SelectedShard:
-    """A shard of which only some samples are asked for; the others keep their place, rejected.
+    """A shard of which only some samples are selected; the others are rejected and keep their index.
 
-    Whether a row without a key is asked for is unknown: it keeps its own code.
+    Whether a row without a key is selected is unknown, so it keeps its own code.
     """
 
     def __init__(self, shard: Shard, keys: frozenset[str]) -> None:
@@ -122,18 +122,18 @@ class SelectedShard:
         return len(self._shard)
 
     def samples(self, first: int, count: int) -> Iterator[RawSample]:
-        """See Shard."""
+        """Yield the samples; those that are not selected are rejected."""
         for raw in self._shard.samples(first, count):
             chosen = raw.key in self._keys or (raw.rejected is not None and raw.rejected.code == KEY_BAD)
-            yield raw if chosen else RawSample(raw.index, raw.key, rejected=SampleRejected(CODE))
+            yield raw if chosen else RawSample(raw.index, raw.key, rejected=SampleRejectedError(CODE))
 
     def images(self, wanted: Sequence[RawSample]) -> Iterator[bytes]:
-        """See Shard."""
+        """Yield the stored image bytes of samples in the order of their indices."""
         return self._shard.images(wanted)
 
 
 class _ShardNames:
-    """Shards by the end of their URL."""
+    """Finds shards by a suffix of their URL."""
 
     def __init__(self, shards: Sequence[str], where: str) -> None:
         self._whole, self._where = frozenset(shards), where
@@ -146,52 +146,55 @@ class _ShardNames:
             return name
         fit = [url for url in self._by_last.get(name.rsplit("/", 1)[-1], ()) if url.endswith("/" + name)]
         if len(fit) != 1:
-            found = f"is the end of {len(fit)} of them" if fit else "is none of them"
+            found = f"matches {len(fit)} of them" if fit else "matches none of them"
             raise ConfigError(
-                f"{self._where}: shard {name!r}: the job has {len(self._whole)} shards, this {found}"
+                f"{self._where}: shard {name!r}: the job has {len(self._whole)} shards, this {found}; "
+                "write the URL of the shard"
             )
         return fit[0]
 
 
-def _read(where: str, storage: StorageSettings | None) -> bytes:
+def _read_file(where: str, storage: StorageSettings | None) -> bytes:
     filesystem, path = open_filesystem(where, storage)
     try:
-        with reaching(where):
-            if not filesystem.isfile(path):  # a device has no end
+        with translate_store_errors(where):
+            if not filesystem.isfile(path):  # reading a device would not end
                 raise FileNotFoundError(path)
             size = int(filesystem.size(path))
             if size > MAX_FILE_BYTES:
                 raise ConfigError(f"input.only: {where} has {size} bytes, at most {MAX_FILE_BYTES}")
             return bytes(filesystem.cat_file(path))
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFound(f"input.only: {where} is no file; give one with a sample key a line") from error
+        raise NotFoundError(
+            f"input.only: {where} is not a file; expected a text file with one sample key per line"
+        ) from error
 
 
-def _lines(data: bytes, where: str) -> list[str]:
+def _split_lines(data: bytes, where: str) -> list[str]:
     try:
-        lines = data.decode("utf-8").split("\n")  # a key may hold any other kind of line end
+        lines = data.decode("utf-8").split("\n")  # a key may contain any other line separator
         return [line for raw in lines if (line := raw.removesuffix("\r"))]
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"input.only: {where} is not UTF-8 text (byte {error.start}), nor *.parquet"
+            f"input.only: {where} is not UTF-8 text (byte {error.start}) and not *.parquet"
         ) from None
 
 
-def _columns(data: bytes, where: str) -> pa.Table:
+def _read_columns(data: bytes, where: str) -> pa.Table:
     try:
-        if names_extension_type(footer_of(io.BytesIO(data))):
-            raise ConfigError(f"input.only: {where} names an Arrow extension type; use columns of plain text")
+        if has_extension_type(read_footer(io.BytesIO(data))):
+            raise ConfigError(f"input.only: {where} has an Arrow extension type; use plain text columns")
         file = pq.ParquetFile(pa.BufferReader(data))
         names = [name for name in ("key", "shard") if name in file.schema_arrow.names]
         if "key" not in names:
             raise ConfigError(f"input.only: {where} has no column `key`, only {file.schema_arrow.names[:20]}")
         return file.read(columns=names, use_threads=False)
-    except (pa.ArrowException, OSError, UnfitFooter) as error:
+    except (pa.ArrowException, OSError, UnsafeFooterError) as error:
         raise ConfigError(f"input.only: {where} is not a readable Parquet file: {error}") from error
 
 
-def _keys(table: pa.Table, where: str) -> list[str]:
-    """Return the column `key` as text, by the rules for keys of shards. Raises ConfigError for the first bad row."""
+def _parse_keys(table: pa.Table, where: str) -> list[str]:
+    """Return the column `key` as text, as keys of shards are read. Raises ConfigError for the first invalid row."""
     kind = table.schema.field("key").type
     if not is_key(kind):
         raise ConfigError(
@@ -200,22 +203,22 @@ def _keys(table: pa.Table, where: str) -> list[str]:
     keys: list[str] = []
     for chunk in table.column("key").chunks:
         for key in key_texts(chunk, "key", len(keys)):
-            if isinstance(key, SampleRejected):
+            if isinstance(key, SampleRejectedError):
                 raise ConfigError(f"input.only: {where}: {key.detail}")
             keys.append(key)
     return keys
 
 
-def _texts(table: pa.Table, name: str, where: str) -> list[str]:
+def _parse_texts(table: pa.Table, name: str, where: str) -> list[str]:
     kind = table.schema.field(name).type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)) or table.column(name).null_count:
         raise ConfigError(f"input.only: {where}: column {name!r} is {kind}, expected text without nulls")
     return [str(value) for value in table.column(name).to_pylist()]
 
 
-def _checked(selection: Selection, where: str) -> Selection:
+def _check_size(selection: Selection, where: str) -> Selection:
     if not 0 < len(selection) <= MAX_KEYS:
         raise ConfigError(
-            f"input.only: {where} names {len(selection)} keys, expected 1 to {MAX_KEYS}; split the job by shards"
+            f"input.only: {where} has {len(selection)} keys, expected 1 to {MAX_KEYS}; split the job by shards"
         )
     return selection

@@ -1,4 +1,4 @@
-"""What a reader knows of a sample before its image is decoded, or why the sample is rejected.
+"""A sample before its image is decoded, or the reason why the reader rejects it.
 
 The fields that img2dataset writes (`url`, `sha256`, `license`, `original_width`, `original_height`) become the
 sample's source fields; the columns named in `input.keep` go to `meta`.
@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+
+from pydantic import JsonValue
 
 from engine.reading.captions import StoredCaption
-from engine.redaction import url_without_secrets
+from engine.redaction import strip_url_secrets
 from schemas.digests import canonical_json
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from schemas.labeler import Spans
 from schemas.records import Pixels
 
@@ -25,8 +26,8 @@ CUT_FROM = "caption_cut_from"
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a sample came from, as its shard tells."""
+class SampleSource:
+    """The origin of a sample, as recorded in its shard."""
 
     url: str | None = None
     sha256: str | None = None
@@ -37,26 +38,26 @@ class Source:
 
 @dataclass(frozen=True)
 class RawSample:
-    """One sample of a shard. With `rejected`, the rest may be missing. `spans` are phrases that the input gives."""
+    """One sample of a shard. If `rejected` is set, the rest may be missing. `spans` are phrases of the input."""
 
     index: int
     key: str
     pixels: Pixels | None = None
     caption: str = ""
-    source: Source = field(default_factory=Source)
-    meta: Mapping[str, Any] = field(default_factory=dict)
-    rejected: SampleRejected | None = None
+    source: SampleSource = field(default_factory=SampleSource)
+    meta: Mapping[str, JsonValue] = field(default_factory=dict)
+    rejected: SampleRejectedError | None = None
     spans: Spans = ()
 
 
-def source_of(fields: Mapping[str, Any]) -> Source:
-    """The source fields of a json member or a row; a value of the wrong type counts as absent.
+def parse_source(fields: Mapping[str, JsonValue]) -> SampleSource:
+    """Read the source fields of a json member or a row; a value of a wrong type counts as absent.
 
-    A signed URL loses its signature: evidence is kept and passed on for longer than such a URL should be.
+    The signature of a signed URL is removed, because evidence is kept and shared for longer than such a URL should be.
     """
     digest, url = _text(fields.get("sha256")), _text(fields.get("url", fields.get("URL")))
-    return Source(
-        url=None if url is None else url_without_secrets(url),
+    return SampleSource(
+        url=None if url is None else strip_url_secrets(url),
         sha256=digest if digest and _SHA256.fullmatch(digest) else None,
         license=_text(fields.get("license", fields.get("LICENSE"))),
         original_width=_side(fields.get("original_width")),
@@ -64,10 +65,12 @@ def source_of(fields: Mapping[str, Any]) -> Source:
     )
 
 
-def meta_of(fields: Mapping[str, Any], keep: Sequence[str], caption: StoredCaption) -> dict[str, Any]:
-    """The kept fields that the sample has, and the caption's length where it was cut.
+def collect_meta(
+    fields: Mapping[str, JsonValue], keep: Sequence[str], caption: StoredCaption
+) -> dict[str, JsonValue]:
+    """Return the kept fields that the sample has, and the caption's length if it was cut.
 
-    raises: SampleRejected JSON_BAD when a kept value cannot be written as UTF-8
+    raises: SampleRejectedError JSON_BAD if a kept value cannot be written as UTF-8
     """
     meta = {name: fields[name] for name in keep if name in fields}
     if caption.cut_from is not None:
@@ -75,18 +78,18 @@ def meta_of(fields: Mapping[str, Any], keep: Sequence[str], caption: StoredCapti
     try:
         canonical_json(meta).decode("utf-8")
     except ValueError as error:
-        raise SampleRejected("JSON_BAD", f"a field named in input.keep: {error}") from error
+        raise SampleRejectedError("JSON_BAD", f"a field named in input.keep: {error}") from error
     return meta
 
 
-def _text(value: Any) -> str | None:
+def _text(value: JsonValue) -> str | None:
     if not isinstance(value, str) or len(value) > _MAX_TEXT:
         return None
     return None if any("\ud800" <= char <= "\udfff" for char in value) else value
 
 
-def _side(value: Any) -> int | None:
-    # tables with missing values hold widths as floats
+def _side(value: JsonValue) -> int | None:
+    # tables with missing values have widths as floats
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= _MAX_INT32:
         return None
     return int(value)

@@ -1,6 +1,6 @@
-"""A sample's stored image bytes become the pixels that are labelled, or the sample's rejection.
+"""Decode a sample's stored image bytes to the pixels that are labeled, or reject the sample.
 
-Promise: labelling and `verify --deep` decode by this one function, so they see the same pixels.
+Labeling and `verify --deep` both decode with this function, so they see the same pixels.
 """
 
 from __future__ import annotations
@@ -9,21 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.reading.images import DecodedImage, decode_image
-from engine.reading.raw_samples import Source
+from engine.reading.raw_samples import SampleSource
 from engine.reading.shards import MAX_MEMBER_BYTES
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 
 ASPECT_TOLERANCE = 0.02
 MIN_BAND_PX = 8
-# a JPEG's blocks of 16 px carry the picture's edge into the border
+# the 16 px blocks of a JPEG spread the edge of the picture into the border
 BLEED_PX = 16
 BAND_TOLERANCE = 12
 
 
-def decode_sample_image(data: bytes, source: Source) -> DecodedImage:
-    """Decode a sample's image. Raises SampleRejected: MEMBER_LARGE, FRAME_PADDED and what `decode_image` raises."""
+def decode_sample_image(data: bytes, source: SampleSource) -> DecodedImage:
+    """Decode a sample's image.
+
+    Raises SampleRejectedError: MEMBER_LARGE, FRAME_PADDED and what `decode_image` raises.
+    """
     if len(data) > MAX_MEMBER_BYTES:
-        raise SampleRejected("MEMBER_LARGE", f"an image of {len(data)} bytes, at most {MAX_MEMBER_BYTES}")
+        raise SampleRejectedError(
+            "MEMBER_LARGE", f"an image of {len(data)} bytes, at most {MAX_MEMBER_BYTES}"
+        )
     decoded = decode_image(data)
     if source.original_width and source.original_height:
         _check_frame(decoded.rgb_u8, source.original_width, source.original_height)
@@ -31,11 +36,11 @@ def decode_sample_image(data: bytes, source: Source) -> DecodedImage:
 
 
 def _check_frame(rgb_u8: NDArray[np.uint8], original_width: int, original_height: int) -> None:
-    """img2dataset's default `resize_mode: border` pads to a square: fractions of the original then point elsewhere."""
+    """Reject a padded square, as img2dataset makes it by default: relative coordinates would be wrong."""
     for width, height in ((original_width, original_height), (original_height, original_width)):
         band = band_px(rgb_u8, width, height)
         if band:
-            raise SampleRejected(
+            raise SampleRejectedError(
                 "FRAME_PADDED",
                 f"{original_width} x {original_height} px became a square of {rgb_u8.shape[0]} px with borders of "
                 f"{band} px; download with resize_mode keep_ratio",
@@ -43,7 +48,7 @@ def _check_frame(rgb_u8: NDArray[np.uint8], original_width: int, original_height
 
 
 def band_px(rgb_u8: NDArray[np.uint8], original_width: int, original_height: int) -> int:
-    """Width in px of the plain bands that make a square of an image of that original size; 0 for none.
+    """Return the width in px of the plain bands that pad an image of the original size to a square; 0 if none.
 
     rgb_u8: [height, width, 3]
     """

@@ -1,6 +1,6 @@
-"""Shards on local disk: a remote shard is fetched once per machine, a local one is read in place.
+"""Cache shards on the local disk: a remote shard is fetched once per machine, a local one is read in place.
 
-Promise: `fetch` gives a whole file of the announced version or raises ShardDamaged; the spool stays under its cap.
+`fetch` returns a whole file of the expected version or raises ShardDamagedError. The cache has a maximum size.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from engine.settings import StorageSettings
-from engine.storage.filesystems import open_filesystem, reaching
-from engine.storage.retry import tried_again
-from schemas.errors import EnvironmentProblem, ShardDamaged
+from engine.storage.filesystems import open_filesystem, translate_store_errors
+from engine.storage.local_files import TEMPORARY, open_replacement
+from engine.storage.retry import with_retries
+from schemas.errors import RuntimeEnvironmentError, ShardDamagedError
 
 CAP_BYTES = 32 * 2**30
 MAX_SHARD_BYTES = 8 * 2**30
@@ -29,43 +29,50 @@ _CHUNK = 4 * 2**20
 
 @dataclass(frozen=True)
 class ShardStat:
-    """What a look from outside tells: where a shard lies, how large it is, and what to compare before reading."""
+    """Location, size and version of a shard, without reading it; compared again before it is read."""
 
     url: str
     size_bytes: int
     version: str
 
 
-@tried_again
+@with_retries
 def stat_shard(url: str, storage: StorageSettings | None = None) -> ShardStat:
-    """Size and version (ETag, generation, or modification time and inode). Raises ShardDamaged SHARD_MISSING."""
+    """Return size and version (ETag, generation, or modification time and inode) of a shard.
+
+    Raises ShardDamagedError SHARD_MISSING.
+    """
     filesystem, path = open_filesystem(url, storage)
     try:
-        with reaching(url):
+        with translate_store_errors(url):
             info = filesystem.info(path)
     except FileNotFoundError as error:
-        raise ShardDamaged("SHARD_MISSING", f"{url} does not exist") from error
+        raise ShardDamagedError("SHARD_MISSING", f"{url} does not exist") from error
     if info.get("type") == "other":
-        raise ShardDamaged("SHARD_MISSING", f"{url} is a pipe or a device, expected a file")
+        raise ShardDamagedError("SHARD_MISSING", f"{url} is a pipe or a device, expected a file")
     if info.get("type") != "file":
-        raise ShardDamaged("SHARD_MISSING", f"{url} is a folder, expected a file; did you mean {url}/*.tar?")
+        raise ShardDamagedError(
+            "SHARD_MISSING", f"{url} is a folder, expected a file; did you mean {url}/*.tar?"
+        )
     return ShardStat(url, int(info["size"]), _version(url, info))
 
 
-def _version(url: str, info: dict[str, Any]) -> str:
+def _version(url: str, info: Mapping[str, object]) -> str:
     if "://" not in url:
-        found = os.stat(info["name"])
+        found = os.stat(str(info["name"]))
         return f"mtime={found.st_mtime_ns};inode={found.st_ino}"
     for name in ("ETag", "etag", "generation", "created"):
         if info.get(name):
             return f"{name.lower()}={str(info[name]).strip(chr(34))}"
-    raise ShardDamaged("SHARD_FORMAT", f"{url}: the store tells no ETag or generation, so changes go unseen")
+    raise ShardDamagedError(
+        "SHARD_FORMAT", f"{url}: the store reports no ETag or generation, so changes cannot be detected"
+    )
 
 
-class Spool:
-    """A folder of fetched shards, shared by the processes of one machine and one user.
+class ShardCache:
+    """A folder of fetched shards, shared by the processes of one user on one machine.
 
-    It outlives a run on purpose: a resumed job, and whoever looks at its images, fetches nothing twice.
+    It outlives a run intentionally, so that a resumed job or a reader of its images fetches nothing twice.
     """
 
     def __init__(self, folder: str | None = None, cap_bytes: int = CAP_BYTES) -> None:
@@ -74,12 +81,12 @@ class Spool:
         self.cap_bytes = cap_bytes
 
     def fetch(self, shard: ShardStat, storage: StorageSettings | None = None) -> Path:
-        """A local path of the shard's bytes in that version.
+        """Return a local path of the shard's bytes in this version.
 
-        raises: ShardDamaged SHARD_LIMIT above 8 GiB, INPUT_CHANGED when the version is another one by now
+        raises: ShardDamagedError SHARD_LIMIT above 8 GiB, INPUT_CHANGED if the shard has another version now
         """
         if shard.size_bytes > MAX_SHARD_BYTES:
-            raise ShardDamaged(
+            raise ShardDamagedError(
                 "SHARD_LIMIT", f"{shard.url}: {shard.size_bytes} bytes, at most {MAX_SHARD_BYTES}"
             )
         if "://" not in shard.url:
@@ -88,20 +95,20 @@ class Spool:
         self._make_folder()
         name = hashlib.sha256(f"{shard.url}\n{shard.version}".encode()).hexdigest()[:32]
         path = self.folder / name
-        with self._fetching(name):
+        with self._lock(name):
             if not path.exists():
                 self._download(shard, storage, path)
         os.utime(path)
         self._evict(keep=path)
         return path
 
-    def confirm(self, shard: ShardStat) -> None:
-        """After reading: raise ShardDamaged INPUT_CHANGED when a shard that is read in place was replaced meanwhile."""
+    def check_in_place(self, shard: ShardStat) -> None:
+        """Raise ShardDamagedError INPUT_CHANGED if a shard that is read in place was replaced in the meantime."""
         if "://" not in shard.url:
             check_unchanged(shard)
 
     def _make_folder(self) -> None:
-        """Raises EnvironmentProblem for a folder that someone else could fill: its place is easy to guess."""
+        """Create the folder. Raises RuntimeEnvironmentError if others could write to it: its path is easy to guess."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = self.folder.lstat()
         if (
@@ -109,57 +116,54 @@ class Spool:
             or stat.S_IMODE(found.st_mode) & 0o022
             or not stat.S_ISDIR(found.st_mode)
         ):
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{self.folder} is not a folder that only this user can write; "
                 "remove it, or set TMPDIR to a private place"
             )
 
     @contextmanager
-    def _fetching(self, name: str) -> Iterator[None]:
-        # the lock saves a second download; safety rests on the atomic rename and ends with the process
+    def _lock(self, name: str) -> Iterator[None]:
+        # the lock only saves a second download and ends with the process; the atomic rename gives safety
         with open(self.folder / f"{name}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _download(self, shard: ShardStat, storage: StorageSettings | None, path: Path) -> None:
         filesystem, remote = open_filesystem(shard.url, storage)
-        partial = path.with_suffix(f".part-{os.getpid()}")
-        try:
-            with reaching(shard.url):
+        with open_replacement(path, durable=False) as target:
+            with translate_store_errors(shard.url):
                 source = filesystem.open(remote, "rb", cache_type="readahead", block_size=_CHUNK)
-                with source, open(partial, "wb") as target:
+                with source:
                     shutil.copyfileobj(source, target, _CHUNK)
             check_unchanged(shard, storage)
-            if partial.stat().st_size != shard.size_bytes:
-                raise OSError(f"{shard.url}: {partial.stat().st_size} of {shard.size_bytes} bytes arrived")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+            if (size_bytes := target.tell()) != shard.size_bytes:
+                raise OSError(f"{shard.url}: {size_bytes} of {shard.size_bytes} bytes arrived")
 
     def _evict(self, keep: Path) -> None:
-        files = [path for path in self.folder.iterdir() if not path.suffix and path != keep]
+        names = (path for path in self.folder.iterdir() if not path.name.startswith(TEMPORARY))
+        files = [path for path in names if not path.suffix and path != keep]
         sizes = {path: found for path in files if (found := _stat_or_none(path)) is not None}
         total = sum(found.st_size for found in sizes.values()) + keep.stat().st_size
         for path in sorted(sizes, key=lambda item: sizes[item].st_mtime_ns):
             if total <= self.cap_bytes:
                 return
-            # a reader that holds the file open keeps it; whoever needs it again fetches it again
+            # a reader with the open file can continue; a later reader fetches the shard again
             path.unlink(missing_ok=True)
             path.with_suffix(".lock").unlink(missing_ok=True)
             total -= sizes[path].st_size
 
 
 def sha256_of_file(path: Path) -> str:
-    """Hexadecimal sha256 of a file's bytes, in constant memory."""
+    """Return the hexadecimal sha256 of a file, in constant memory."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_unchanged(shard: ShardStat, storage: StorageSettings | None = None) -> None:
-    """Raise ShardDamaged INPUT_CHANGED unless the shard's place still holds the version that was looked at."""
+    """Raise ShardDamagedError INPUT_CHANGED unless the shard still has the same size and version."""
     now = stat_shard(shard.url, storage)
     if now != shard:
-        raise ShardDamaged(
+        raise ShardDamagedError(
             "INPUT_CHANGED",
             f"{shard.url}: {shard.size_bytes} bytes ({shard.version}) when planned, now {now.size_bytes} "
             f"({now.version}); run the same command again to plan anew",

@@ -1,6 +1,6 @@
-"""Shard lists: brace ranges, alternatives, globs and files of URLs become a list of absolute URLs.
+"""Expand shard lists (brace ranges, alternatives, globs, files of URLs) to absolute URLs.
 
-Promise: the order is the order written, globs sorted, and no shard stands in the list twice.
+The order is the written order, matches of globs are sorted, and no shard occurs twice.
 """
 
 from __future__ import annotations
@@ -9,24 +9,24 @@ import re
 from collections.abc import Iterator, Sequence
 
 from engine.settings import StorageSettings
-from engine.storage.filesystems import absolute_url, check_shard_url, open_filesystem, reaching
-from engine.storage.retry import tried_again
-from schemas.errors import ConfigError, NotFound
+from engine.storage.filesystems import absolute_url, check_shard_url, open_filesystem, translate_store_errors
+from engine.storage.retry import with_retries
+from schemas.errors import ConfigError, NotFoundError
 
 MAX_URLS = 10_000_000
 MAX_LIST_BYTES = 2**30
 _GROUP = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
-_QUERY = re.compile(r"://.*\?[\w.~-]+=")  # as of a signed URL; any other `?` stands for one character
+_QUERY = re.compile(r"://.*\?[\w.~-]+=")  # as in a signed URL; any other `?` matches one character
 
 
 def expand_urls(patterns: Sequence[str], storage: StorageSettings | None = None) -> list[str]:
-    """Every shard that the patterns name, as absolute URLs; `@FILE` stands for the patterns in it, one a line.
+    """Return every shard that the patterns name, as absolute URLs; `@FILE` means the patterns in a file, one per line.
 
-    raises: NotFound for a glob without a match, ConfigError for a malformed brace or too many names
+    raises: NotFoundError for a glob without a match, ConfigError for a malformed brace or too many shards
     """
     urls: dict[str, None] = {}
-    for pattern in _listed(patterns, storage):
+    for pattern in _expand_lists(patterns, storage):
         for url in expand_braces(pattern):
             plain = _QUERY.search(url) or not re.search(r"[*?\[]", url)
             found = [absolute_url(url)] if plain else _glob(url, storage)
@@ -36,30 +36,30 @@ def expand_urls(patterns: Sequence[str], storage: StorageSettings | None = None)
     return list(urls)
 
 
-def _listed(patterns: Sequence[str], storage: StorageSettings | None) -> Iterator[str]:
+def _expand_lists(patterns: Sequence[str], storage: StorageSettings | None) -> Iterator[str]:
     for pattern in patterns:
         if not pattern.startswith("@"):
             yield pattern
             continue
-        for line in _lines_of(absolute_url(pattern[1:]), storage):
+        for line in _read_list(absolute_url(pattern[1:]), storage):
             if line.startswith("@"):
                 raise ConfigError(
-                    f"input.urls: {pattern} names another list, {line!r}; one list holds shards alone"
+                    f"input.urls: the list {pattern} contains another list, {line!r}; a list must contain shards only"
                 )
             yield line
 
 
-@tried_again
-def _lines_of(where: str, storage: StorageSettings | None) -> list[str]:
-    """Lines of a shard list without blank ones and `#` comments."""
+@with_retries
+def _read_list(where: str, storage: StorageSettings | None) -> list[str]:
+    """Read the lines of a shard list, without blank lines and `#` comments."""
     filesystem, path = open_filesystem(where, storage)
     try:
-        with reaching(where):
+        with translate_store_errors(where):
             if (size := int(filesystem.size(path))) > MAX_LIST_BYTES:
                 raise ConfigError(f"input.urls: {where} has {size} bytes, at most {MAX_LIST_BYTES}")
             text = bytes(filesystem.cat_file(path)).decode("utf-8")
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFound(f"input.urls: the list {where} is no file") from error
+        raise NotFoundError(f"input.urls: the list {where} is not a file") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"input.urls: {where} is not UTF-8 text (byte {error.start})") from None
     lines = [line.strip() for line in text.splitlines()]
@@ -70,11 +70,11 @@ def _lines_of(where: str, storage: StorageSettings | None) -> list[str]:
 
 
 def expand_braces(pattern: str) -> Iterator[str]:
-    """`{000..002}` counts with its zeros, `{a,b}` alternates, groups multiply from the left."""
+    """Expand braces: `{000..002}` counts with leading zeros, `{a,b}` alternates, the leftmost group varies slowest."""
     group = _GROUP.search(pattern)
     if group is None:
         if "{" in pattern or "}" in pattern:
-            raise ConfigError(f"input.urls: {pattern!r} has a brace without its partner")
+            raise ConfigError(f"input.urls: {pattern!r} has an unmatched brace")
         yield pattern
         return
     head, tail = pattern[: group.start()], pattern[group.end() :]
@@ -100,13 +100,13 @@ def _alternatives(body: str, pattern: str) -> Iterator[str]:
         yield str(number).zfill(width)
 
 
-@tried_again
+@with_retries
 def _glob(pattern: str, storage: StorageSettings | None) -> list[str]:
     pattern = absolute_url(pattern)
     filesystem, path = open_filesystem(pattern, storage)
     protocol = pattern.split("://", 1)[0] + "://" if "://" in pattern else ""
-    with reaching(pattern):
+    with translate_store_errors(pattern):
         names = sorted(name for name in filesystem.glob(path) if filesystem.isfile(name))
     if not names:
-        raise NotFound(f"input.urls: no file matches {pattern}")
+        raise NotFoundError(f"input.urls: no file matches {pattern}")
     return [absolute_url(protocol + name.lstrip("/") if protocol else name) for name in names]

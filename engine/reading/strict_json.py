@@ -1,32 +1,34 @@
-"""JSON from strangers: standard numbers only, bounded in size and depth.
+"""Parse untrusted JSON: standard numbers only, bounded in size and depth.
 
-Promise: whatever the bytes, the answer is a value or SampleRejected("JSON_BAD"), in bounded memory and stack.
+For any bytes, the result is a value or SampleRejectedError("JSON_BAD"), with bounded memory and stack.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from schemas.errors import SampleRejected
+from pydantic import JsonValue
+
+from schemas.errors import SampleRejectedError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
 
 
-def load_object(data: bytes) -> dict[str, Any]:
-    """The JSON object in the bytes. Raises SampleRejected with JSON_BAD and the reason."""
+def load_object(data: bytes) -> dict[str, JsonValue]:
+    """Parse a JSON object. Raises SampleRejectedError with JSON_BAD and the reason."""
     if len(data) > MAX_BYTES:
-        raise SampleRejected("JSON_BAD", f"{len(data)} bytes, at most {MAX_BYTES} are read")
+        raise SampleRejectedError("JSON_BAD", f"{len(data)} bytes, at most {MAX_BYTES} are read")
     try:
         text = data.decode("utf-8")
         if _depth(text) > MAX_DEPTH:
             raise ValueError(f"nested deeper than {MAX_DEPTH}")
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=unique_fields)
     except (ValueError, RecursionError) as error:
-        raise SampleRejected("JSON_BAD", str(error)) from error
+        raise SampleRejectedError("JSON_BAD", str(error)) from error
     if not isinstance(value, dict):
-        raise SampleRejected("JSON_BAD", f"expected an object, found {type(value).__name__}")
+        raise SampleRejectedError("JSON_BAD", f"expected an object, found {type(value).__name__}")
     return value
 
 
@@ -34,7 +36,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_fields(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    """Build an object, as an `object_pairs_hook`. Raises ValueError if a field occurs twice."""
     value = dict(pairs)
     if len(value) != len(pairs):
         raise ValueError("an object names a field twice")
@@ -42,7 +45,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _depth(text: str) -> int:
-    """Deepest nesting of brackets outside strings; the parser itself would recurse that deep. 0 for few brackets."""
+    """Return the deepest nesting of brackets outside strings, which is the recursion depth of the parser.
+
+    It is 0 if there are few brackets.
+    """
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return 0
     deepest = depth = 0

@@ -1,6 +1,6 @@
-"""Small text files that a user names at the command line: lists of names, JSON, key maps.
+"""Read small text files that a user names on the command line: lists of names, JSON, key maps.
 
-Promise: bytes that are no such text are a ConfigError that names the file; a mark of the byte order is no part of it.
+Invalid bytes are a ConfigError that names the file. A byte order mark is ignored.
 """
 
 from __future__ import annotations
@@ -9,17 +9,22 @@ import csv
 import json
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
-from schemas.errors import ConfigError, NotFound
+from pydantic import JsonValue
+
+from engine.reading.strict_json import unique_fields
+from schemas.errors import ConfigError, NotFoundError
 
 KEY, SHARD = "key", "shard"
 
 
 def read_text(path: Path, option: str) -> str:
-    """The text of a file. option: how the command line calls it. Raises NotFound, ConfigError for no UTF-8."""
+    """Read the text of a file. `option` is its name on the command line.
+
+    raises: NotFoundError, ConfigError if it is not UTF-8
+    """
     if not path.is_file():
-        raise NotFound(f"{option} {path}: no such file")
+        raise NotFoundError(f"{option} {path}: no such file")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -28,18 +33,19 @@ def read_text(path: Path, option: str) -> str:
         ) from error
 
 
-def read_json(path: Path, option: str) -> Any:
-    """The JSON value of a file. Raises NotFound, ConfigError for no JSON or an object that names a field twice."""
+def read_json(path: Path, option: str) -> JsonValue:
+    """Read the JSON value of a file. Raises NotFoundError, and ConfigError for invalid JSON or a duplicate field."""
     try:
-        return json.loads(read_text(path, option), object_pairs_hook=_unique)
+        value: JsonValue = json.loads(read_text(path, option), object_pairs_hook=unique_fields)
+        return value
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{option} {path}: no JSON: {error}") from error
+        raise ConfigError(f"{option} {path}: not valid JSON: {error}") from error
 
 
 def read_key_map(path: Path, names: tuple[str, ...]) -> list[dict[str, str]]:
-    """Rows of a CSV that ties samples of shards to names: columns shard, key and at least one of `names`.
+    """Read a CSV that maps samples of shards to names, with columns shard, key and at least one of `names`.
 
-    raises: NotFound; ConfigError for no such table, a row without shard, key or name, a sample that stands there twice
+    raises: NotFoundError; ConfigError for another table, a row without shard, key or name, or a duplicate sample
     """
     where = f"--key-map {path}"
     rows = _table(read_text(path, "--key-map"), where)
@@ -51,7 +57,7 @@ def read_key_map(path: Path, names: tuple[str, ...]) -> list[dict[str, str]]:
         if not row[SHARD] or not row[KEY] or not any(row.get(name) for name in names):
             raise ConfigError(f"{where}, row {number}: a cell is empty; {wanted}")
         if (row[SHARD], row[KEY]) in seen:
-            raise ConfigError(f"{where}, row {number}: {row[SHARD]} {row[KEY]} stands there twice; leave one")
+            raise ConfigError(f"{where}, row {number}: {row[SHARD]} {row[KEY]} occurs twice; keep one")
         seen.add((row[SHARD], row[KEY]))
     return rows
 
@@ -60,11 +66,4 @@ def _table(text: str, where: str) -> list[dict[str, str]]:
     try:
         return [dict(row) for row in csv.DictReader(StringIO(text, newline=""))]
     except csv.Error as error:
-        raise ConfigError(f"{where}: no CSV: {error}") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("an object names a field twice")
-    return value
+        raise ConfigError(f"{where}: not valid CSV: {error}") from error

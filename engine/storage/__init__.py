@@ -1,1 +1,1 @@
-"""Files behind a URL: local folders and object stores, with retries and conditional writes."""
+"""Access to files by URL: local folders and object stores, with retries and conditional writes."""

@@ -1,7 +1,7 @@
-"""Files of a store on this machine's disk: created whole or not at all, and swept up after processes that died.
+"""Files on this machine's disk that are created whole or not at all, and the removal of abandoned temporary files.
 
-Promise: a name holds a whole file or nothing, whatever dies in between, and a file that a living process may still be
-writing is never swept.
+A name has a whole file or nothing, even if a process dies in between. A temporary file that a living process may still
+be writing is never removed.
 """
 
 from __future__ import annotations
@@ -14,23 +14,28 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from typing import BinaryIO
 
-from schemas.errors import EnvironmentProblem
+from schemas.errors import RuntimeEnvironmentError
 
 TEMPORARY = ".tmp-"
 _OWNED = re.compile(re.escape(TEMPORARY) + r"([0-9a-f]{12})-(\d+)-[0-9a-f]+\Z")
 
 
 def create_file(full: str, data: bytes) -> None:
-    """Create a file that is not there yet. Raises FileExistsError, and EnvironmentProblem without hard links."""
+    """Create a file that does not exist yet.
+
+    Raises FileExistsError, and RuntimeEnvironmentError if the file system has no hard links.
+    """
     # open(path, "xb") is exclusive, but a crash between open and write leaves a broken record for ever
-    temporary = _write_temporary(full, data)
+    with _name_file_in_errors(full), _open_temporary(full) as (temporary, file):
+        file.write(data)
     try:
         os.link(temporary, full)
     except OSError as error:
         if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{os.path.dirname(full)}: this file system has no hard links, so a record cannot be created by "
                 "one writer alone; choose another disk for output.url"
             ) from error
@@ -40,22 +45,36 @@ def create_file(full: str, data: bytes) -> None:
     _sync_folder(os.path.dirname(full))
 
 
-def replace_file(full: str, data: bytes) -> None:
-    """Write a file, in place of one that may stand there."""
-    temporary = _write_temporary(full, data)
+def replace_file(full: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file atomically and durably, in place of an existing one. Create missing folders."""
+    with _name_file_in_errors(full), open_replacement(full) as file:
+        file.write(data)
+
+
+@contextmanager
+def open_replacement(full: str | os.PathLike[str], durable: bool = True) -> Iterator[BinaryIO]:
+    """Open a temporary file that replaces the file `full` atomically after the block.
+
+    If the block raises, `full` stays as it was and the temporary file is removed.
+    durable: write to the disk before the file gets its name, so that it also survives a power failure
+    """
+    full = os.path.abspath(full)
+    with _open_temporary(full, durable) as (temporary, file):
+        yield file
     try:
         os.replace(temporary, full)
-    except OSError:  # a folder stands there
+    except OSError:  # `full` is a folder
         os.unlink(temporary)
         raise
-    _sync_folder(os.path.dirname(full))
+    if durable:
+        _sync_folder(os.path.dirname(full))
 
 
-def sweep_temporary(root: str) -> list[str]:
-    """Remove what dead processes of this machine left half-written under a folder; the files' paths.
+def remove_abandoned_files(root: str) -> list[str]:
+    """Remove the temporary files that dead processes of this machine left under a folder; return their paths.
 
-    A file's name holds its machine (host, boot and process namespace) and process. Files of other machines, and of
-    processes that live, are left alone: no age and no clock decides.
+    The name of a temporary file contains its machine (host, boot and process namespace) and process. Files of other
+    machines and of living processes are kept: no age and no clock decides.
     """
     removed = []
     for folder, _, names in os.walk(root):
@@ -68,7 +87,9 @@ def sweep_temporary(root: str) -> list[str]:
     return sorted(removed)
 
 
-def _write_temporary(full: str, data: bytes) -> str:
+@contextmanager
+def _open_temporary(full: str, durable: bool = True) -> Iterator[tuple[str, BinaryIO]]:
+    """Open a new temporary file next to `full`; remove it if the block raises."""
     folder = os.path.dirname(full)
     os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f"{TEMPORARY}{_machine()}-{os.getpid()}-{secrets.token_hex(8)}")
@@ -76,16 +97,25 @@ def _write_temporary(full: str, data: bytes) -> str:
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield temporary, file
             file.flush()
-            os.fsync(file.fileno())
-    except BaseException as error:
+            if durable:
+                os.fsync(file.fileno())
+    except BaseException:
         with suppress(FileNotFoundError):  # the folder may be gone
             os.unlink(temporary)
-        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say which
-            raise OSError(error.errno, error.strerror, full) from error
         raise
-    return temporary
+
+
+@contextmanager
+def _name_file_in_errors(full: str | os.PathLike[str]) -> Iterator[None]:
+    """Add the file's name to an OSError that has none, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(full)) from error
 
 
 def _sync_folder(folder: str) -> None:
@@ -98,11 +128,11 @@ def _sync_folder(folder: str) -> None:
 
 @functools.cache
 def _machine() -> str:
-    """Twelve digits for this host, boot and process namespace: where a process id means the same process."""
-    return hashlib.sha256("\n".join(_identity()).encode()).hexdigest()[:12]
+    """Return 12 digits for this host, boot and process namespace, inside which a process id is unique."""
+    return hashlib.sha256("\n".join(_machine_parts()).encode()).hexdigest()[:12]
 
 
-def _identity() -> Iterator[str]:
+def _machine_parts() -> Iterator[str]:
     yield os.uname().nodename
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:

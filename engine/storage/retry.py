@@ -1,6 +1,7 @@
-"""Another try for what a store refuses in passing trouble: a few, with waits that double.
+"""Retries with exponential backoff for transient errors of a store.
 
-Promise: an answer is not asked for twice, and trouble that stays is raised as it is after the last try.
+An error that is an answer (a missing file, for example) is never retried. A transient error that stays is raised
+unchanged after the last try.
 """
 
 from __future__ import annotations
@@ -18,32 +19,32 @@ T = TypeVar("T")
 
 TRIES = 5
 FIRST_WAIT_S = 0.2
-wait: Callable[[float], None] = time.sleep  # a simulation waits in its own time
+wait: Callable[[float], None] = time.sleep  # a simulation replaces it by its own clock
 ANSWERS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
-_ANSWERING = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)  # without a class of their own
+_ANSWER_ERRNOS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)  # errors without a class of their own
 
 
-def retried(action: Callable[[], T]) -> T:
-    """The action's result; an OSError that is no answer is tried again a few times, over 3 s."""
+def run_with_retries(action: Callable[[], T]) -> T:
+    """Return the action's result. Retry an OSError that is not an answer, 4 times within 3 s."""
     for attempt in range(TRIES - 1):
         try:
             return action()
         except ANSWERS:
             raise
         except OSError as error:
-            if error.errno in _ANSWERING:
+            if error.errno in _ANSWER_ERRNOS:
                 raise
             wait_s = FIRST_WAIT_S * 2**attempt
-            log.warning("%s: %s; trying again in %.1f s", type(error).__name__, error, wait_s)
+            log.warning("%s: %s; retry in %.1f s", type(error).__name__, error, wait_s)
             wait(wait_s)
     return action()
 
 
-def tried_again(verb: Callable[P, T]) -> Callable[P, T]:
-    """A verb that changes nothing, `retried`."""
+def with_retries(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function without side effects with `run_with_retries`."""
 
-    @functools.wraps(verb)
-    def trying(*arguments: P.args, **named: P.kwargs) -> T:
-        return retried(lambda: verb(*arguments, **named))
+    @functools.wraps(function)
+    def call(*arguments: P.args, **named: P.kwargs) -> T:
+        return run_with_retries(lambda: function(*arguments, **named))
 
-    return trying
+    return call

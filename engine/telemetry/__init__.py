@@ -1,1 +1,1 @@
-"""What a run tells of itself: logs, metrics and the log of its tasks."""
+"""Telemetry of a run: logs, metrics and the log of tasks."""

@@ -1,6 +1,6 @@
-"""Log lines of driver and workers: text for people, or one JSON object a line that names run, unit and attempt.
+"""Log lines of driver and workers: text for people, or JSON lines with run, unit and attempt.
 
-Promise: a line holds no secret and no more of an input than the bounded details that rejections hold.
+A line has no secret, and no more of an input than the bounded details of rejections.
 """
 
 from __future__ import annotations
@@ -17,30 +17,33 @@ from typing import Literal, TextIO
 
 from pydantic import Field
 
-from engine.redaction import redacted
+from engine.redaction import redact
+from schemas import PACKAGES
 from schemas.errors import ConfigError
 from schemas.settings import Settings
 
-ROOMS = ("schemas", "engine", "teacher", "student", "pipelines")
 MAX_TEXT = 8_000
 VARIABLE = "GROUNDSWELL_LOG"
 Level = Literal["debug", "info", "warning", "error"]
-_about: ContextVar[dict[str, str | int] | None] = ContextVar("groundswell_log_context", default=None)
+_context: ContextVar[dict[str, str | int] | None] = ContextVar("groundswell_log_context", default=None)
 
 
 class LogSettings(Settings):
-    """How log lines look and how many there are."""
+    """Form and level of log lines."""
 
-    format: Literal["text", "json"] = Field("text", description="for people, or one JSON object a line")
+    format: Literal["text", "json"] = Field(
+        "text", description="text for people, or one JSON object per line"
+    )
     level: Level = Field("warning", description="text: warning by default; json: info")
 
 
 _current = LogSettings()
 
 
-def log_settings(text: str | None = None) -> LogSettings:
-    """`json`, `text`, `debug`, `json,debug`: a format, a level or both; none: the variable GROUNDSWELL_LOG.
+def parse_log_settings(text: str | None = None) -> LogSettings:
+    """Parse `json`, `text`, `debug` or `json,debug`: a format, a level or both.
 
+    text:   default: the environment variable GROUNDSWELL_LOG
     raises: ConfigError for another word
     """
     found: dict[str, str] = {}
@@ -52,55 +55,55 @@ def log_settings(text: str | None = None) -> LogSettings:
             found["level"] = word
         else:
             raise ConfigError(
-                f"log format {text!r}: expected text or json, maybe with a level, e.g. json,debug"
+                f"log format {text!r}: expected text or json, and optionally a level, for example json,debug"
             )
     default = "info" if found.get("format") == "json" else "warning"
     return LogSettings.model_validate({"level": default} | found)
 
 
-def configure(settings: LogSettings, **about: str | int) -> None:
-    """Send our rooms' lines to stderr in that form; calling it again replaces the earlier one."""
+def configure(settings: LogSettings, **names: str | int) -> None:
+    """Send our log lines to stderr in the given form. A second call replaces the first."""
     global _current
     _current = settings
-    _about.set({**about})
+    _context.set({**names})
     handler = _Stderr()
     handler.setFormatter(_Json() if settings.format == "json" else _Text())
-    for room in ROOMS:
-        logger = logging.getLogger(room)
+    for package in PACKAGES:
+        logger = logging.getLogger(package)
         logger.handlers = [other for other in logger.handlers if not isinstance(other, _Stderr)] + [handler]
         logger.setLevel(settings.level.upper())
 
 
-def current() -> LogSettings:
-    """What was configured last in this process."""
+def current_settings() -> LogSettings:
+    """Return the settings that were configured last in this process."""
     return _current
 
 
 @contextmanager
-def about(**names: str | int) -> Iterator[None]:
-    """Within, every line of this thread names these things too: run, unit, attempt."""
-    token = _about.set((_about.get() or {}) | names)
+def log_context(**names: str | int) -> Iterator[None]:
+    """Add these names (run, unit, attempt) to every line that this thread logs inside the block."""
+    token = _context.set((_context.get() or {}) | names)
     try:
         yield
     finally:
-        _about.reset(token)
+        _context.reset(token)
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
-    """Writes to what is stderr at that moment, as a redirection may change it."""
+    """Writes to the current stderr, because a redirection may change it."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
-        """See StreamHandler."""
+        """The current stderr."""
         return sys.stderr
 
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))[:MAX_TEXT]
+        return redact(super().format(record))[:MAX_TEXT]
 
 
 class _Json(logging.Formatter):
@@ -109,9 +112,9 @@ class _Json(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            **(_about.get() or {}),
-            "message": redacted(record.getMessage())[:MAX_TEXT],
+            **(_context.get() or {}),
+            "message": redact(record.getMessage())[:MAX_TEXT],
         }
         if record.exc_info:
-            line["traceback"] = redacted(self.formatException(record.exc_info))[-MAX_TEXT:]
+            line["traceback"] = redact(self.formatException(record.exc_info))[-MAX_TEXT:]
         return json.dumps(line, ensure_ascii=False)

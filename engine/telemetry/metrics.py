@@ -1,6 +1,6 @@
-"""Counters and times of the engine for whoever scrapes them; without a meter they cost nothing.
+"""Counters and times of the engine for monitoring; without a meter they cost nothing.
 
-Promise: a label's value comes from a fixed list (fates, codes of `schemas.codes`), never from an input: no key, URL or
+The value of a label is from a fixed list (fates, codes of `schemas.codes`), never from an input. So no key, URL or
 caption becomes a time series.
 """
 
@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from schemas.labeler import DecoyLabeler, Labeler, Prepared
+from schemas.labeler import DecoyLabeler, Labeler, PreparedSample
 from schemas.ledger import SnapshotEntry
 from schemas.records import Region, Sample
 
@@ -21,7 +21,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "groundswell_rejected_total": ("rejected samples by reason code", ("code",)),
     "groundswell_regions_total": ("regions of committed units", ()),
     "groundswell_units_total": ("units by fate: committed, failed", ("fate",)),
-    "groundswell_retries_total": ("attempts that are made again, by the code of their failure", ("code",)),
+    "groundswell_retries_total": ("retried attempts, by the code of their failure", ("code",)),
 }
 TIMES: dict[str, str] = {
     "groundswell_batch_seconds": "time of one forward pass with its pre- and post-processing",
@@ -32,25 +32,25 @@ BOUNDS_S = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0)
 
 
 class Meter(Protocol):
-    """Takes numbers. Names are those of COUNTERS and TIMES."""
+    """Receives numbers. Names are those of COUNTERS and TIMES."""
 
     def count(self, name: str, number: float = 1, **labels: str) -> None:
         """Add to a counter."""
         ...
 
-    def took(self, name: str, seconds: float) -> None:
-        """Note one time."""
+    def observe(self, name: str, seconds: float) -> None:
+        """Observe one time."""
         ...
 
 
-class NoMeter:
-    """Nobody scrapes."""
+class NullMeter:
+    """A meter that drops all numbers."""
 
     def count(self, name: str, number: float = 1, **labels: str) -> None:
-        """See Meter."""
+        """Drop the number."""
 
-    def took(self, name: str, seconds: float) -> None:
-        """See Meter."""
+    def observe(self, name: str, seconds: float) -> None:
+        """Drop the time."""
 
 
 def count_entry(meter: Meter, entry: SnapshotEntry) -> None:
@@ -66,7 +66,7 @@ def count_entry(meter: Meter, entry: SnapshotEntry) -> None:
 
 
 class TimedLabeler:
-    """A labeler whose batches are timed, and so is its waiting between two of them. Otherwise the labeler itself."""
+    """Wraps a labeler to time its batches and its waiting between two batches."""
 
     def __init__(self, labeler: Labeler, meter: Meter) -> None:
         self._labeler, self._meter = labeler, meter
@@ -75,29 +75,29 @@ class TimedLabeler:
 
     @property
     def batch_size(self) -> int:
-        """The labeler's own; the engine may lower it."""
+        """The labeler's batch size; the engine may lower it."""
         return self._labeler.batch_size
 
     @batch_size.setter
     def batch_size(self, rows: int) -> None:
         self._labeler.batch_size = rows
 
-    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
-        """See Labeler."""
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
+        """Prepare as the labeler does."""
         return self._labeler.prepare(sample, image_rgb_u8)
 
-    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
-        """See DecoyLabeler; asked for only of a labeler that is one."""
+    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
+        """Prepare as the labeler does, which must be a DecoyLabeler."""
         assert isinstance(self._labeler, DecoyLabeler)
         return self._labeler.prepare_decoys(sample, image_rgb_u8)
 
-    def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
-        """See Labeler."""
+    def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:
+        """Label as the labeler does, and observe the times."""
         began = time.perf_counter()
         if self._ended is not None:
-            self._meter.took("groundswell_wait_seconds", began - self._ended)
+            self._meter.observe("groundswell_wait_seconds", began - self._ended)
         try:
             return self._labeler.label(batch)
         finally:
             self._ended = time.perf_counter()
-            self._meter.took("groundswell_batch_seconds", self._ended - began)
+            self._meter.observe("groundswell_batch_seconds", self._ended - began)

@@ -1,6 +1,6 @@
-"""The meter on Ray: counters and times at each node's metrics port, where Prometheus finds them as `ray_groundswell_*`.
+"""A meter on Ray: counters and times at each node's metrics port, as `ray_groundswell_*` for Prometheus.
 
-Promise: a number that cannot be told to Ray is dropped; counting never fails a unit.
+A number that Ray does not accept is dropped, so counting never fails a unit.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from engine.telemetry.metrics import BOUNDS_S, COUNTERS, TIMES
 
 
 class RayMeter:
-    """See `engine.telemetry.metrics.Meter`. To be made in a process that is connected to Ray."""
+    """A `Meter` on Ray. Construct it in a process that is connected to Ray."""
 
     def count(self, name: str, number: float = 1, **labels: str) -> None:
-        """See Meter."""
+        """Add to a counter of Ray."""
         if number > 0:
             with suppress(Exception):
                 _counter(name).inc(number, tags=labels)
 
-    def took(self, name: str, seconds: float) -> None:
-        """See Meter."""
+    def observe(self, name: str, seconds: float) -> None:
+        """Observe one time in a histogram of Ray."""
         with suppress(Exception):
             _histogram(name).observe(max(seconds, 0.0))
 
 
 @cache
 def _counter(name: str) -> metrics.Counter:
-    about, labels = COUNTERS[name]
-    return metrics.Counter(name, description=about, tag_keys=labels)
+    description, labels = COUNTERS[name]
+    return metrics.Counter(name, description=description, tag_keys=labels)
 
 
 @cache

@@ -1,1 +1,1 @@
-"""Label one unit: read its samples, find phrases, ask the teacher, commit the rows."""
+"""Workers: read shards, find phrases, ask the teacher, and commit the rows of a unit."""

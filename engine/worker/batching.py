@@ -1,7 +1,8 @@
-"""Asking a teacher about batches, so that an error costs one sample.
+"""Batches for a teacher, such that an error costs one sample.
 
-Promise: a batch is always the labeler's full size, of one bucket, filled up with blanks; when it fails it is halved
-until the sample that fails alone is found. Running out of memory lowers the labeler's batch size for good.
+Promise: a batch always has the labeler's full size, has samples of one bucket, and is filled up with blank rows. If a
+batch fails it is halved until the sample that fails alone is found. Running out of memory lowers the batch size for
+good.
 """
 
 from __future__ import annotations
@@ -11,90 +12,95 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from schemas.errors import EnvironmentProblem, OutOfMemory, SampleRejected
-from schemas.labeler import Labeler, Prepared
+from schemas.errors import OutOfMemoryError, RuntimeEnvironmentError, SampleRejectedError
+from schemas.labeler import Labeler, PreparedSample
 from schemas.records import Region
 
 log = logging.getLogger(__name__)
-Place = TypeVar("Place")  # whatever tells one question from another
+Position = TypeVar("Position")
+"""Whatever identifies a sample to the caller."""
 
 
 @dataclass(frozen=True)
-class Asked(Generic[Place]):
-    """One sample's answer: regions, or why there are none."""
+class BatchAnswer(Generic[Position]):
+    """The answer for one prepared sample: its regions, or why it was rejected."""
 
-    position: Place
+    position: Position
     regions: tuple[Region, ...] = ()
-    rejected: SampleRejected | None = None
+    rejected: SampleRejectedError | None = None
 
 
-def ask(labeler: Labeler, prepared: Iterable[tuple[Place, Prepared]]) -> Iterator[Asked[Place]]:
-    """Answers for (position, prepared) pairs, batched by bucket and pass in the order of arrival."""
-    waiting: dict[tuple[bool, tuple[int, ...]], list[tuple[Place, Prepared]]] = {}
+def ask(
+    labeler: Labeler, prepared: Iterable[tuple[Position, PreparedSample]]
+) -> Iterator[BatchAnswer[Position]]:
+    """Yield an answer for each (position, prepared) pair. Batches are filled in the order of arrival."""
+    waiting: dict[tuple[bool, tuple[int, ...]], list[tuple[Position, PreparedSample]]] = {}
     for item in prepared:
         kind = (item[1].second_pass, item[1].bucket)
         group = waiting.setdefault(kind, [])
         group.append(item)
         if len(group) >= labeler.batch_size:
-            yield from _answers(labeler, waiting.pop(kind))
+            yield from _ask_group(labeler, waiting.pop(kind))
     for group in waiting.values():
-        yield from _answers(labeler, group)
+        yield from _ask_group(labeler, group)
 
 
-def _answers(labeler: Labeler, group: Sequence[tuple[Place, Prepared]]) -> Iterator[Asked[Place]]:
+def _ask_group(
+    labeler: Labeler, group: Sequence[tuple[Position, PreparedSample]]
+) -> Iterator[BatchAnswer[Position]]:
     if len(group) > labeler.batch_size:  # the batch size was lowered meanwhile
-        yield from _halves(labeler, group)
+        yield from _ask_halves(labeler, group)
         return
-    rows: list[Prepared | None] = [item for _, item in group]
+    rows: list[PreparedSample | None] = [item for _, item in group]
     rows += [None] * (labeler.batch_size - len(rows))
-    failure: Callable[[], Iterator[Asked[Place]]] | None = None
+    recover: Callable[[], Iterator[BatchAnswer[Position]]] | None = None
     try:
         answers = labeler.label(rows)
-    except EnvironmentProblem:
+    except RuntimeEnvironmentError:
         raise
-    except (OutOfMemory, MemoryError) as error:
-        failure = _after_memory_error(labeler, group, str(error) or type(error).__name__)
-    except (
-        Exception
-    ) as error:  # whatever a teacher raises is the sample's, until it is shown to be everyone's
-        failure = _after_error(labeler, group, error)
-    # outside the except block: a live traceback would hold the failed batch in memory
-    if failure is not None:
-        yield from failure()
+    except (OutOfMemoryError, MemoryError) as error:
+        recover = _recover_from_memory_error(labeler, group, str(error) or type(error).__name__)
+    except Exception as error:  # counts as the sample's error until every sample fails
+        recover = _recover_from_error(labeler, group, error)
+    # outside the except block, because a live traceback would keep the failed batch in memory
+    if recover is not None:
+        yield from recover()
         return
     if len(answers) != len(rows):
-        raise EnvironmentProblem(
-            f"the teacher answered {len(answers)} rows of {len(rows)}; its labeler is broken"
+        raise RuntimeEnvironmentError(
+            f"the teacher returned {len(answers)} answers for {len(rows)} rows; its labeler is broken"
         )
     for (position, _), regions in zip(group, answers, strict=False):
-        yield Asked(position, tuple(regions))
+        yield BatchAnswer(position, tuple(regions))
 
 
-def _after_error(
-    labeler: Labeler, group: Sequence[tuple[Place, Prepared]], error: Exception
-) -> Callable[[], Iterator[Asked[Place]]]:
+def _recover_from_error(
+    labeler: Labeler, group: Sequence[tuple[Position, PreparedSample]], error: Exception
+) -> Callable[[], Iterator[BatchAnswer[Position]]]:
     if len(group) > 1:
-        return lambda: _halves(labeler, group)
+        return lambda: _ask_halves(labeler, group)
     position = group[0][0]
-    if isinstance(error, SampleRejected):
-        verdict = SampleRejected(error.code, error.detail)
+    if isinstance(error, SampleRejectedError):
+        rejected = SampleRejectedError(error.code, error.detail)
     else:
-        verdict = SampleRejected("TEACHER_ERROR", f"{type(error).__name__}: {error}")
-    return lambda: iter([Asked(position, rejected=verdict)])
+        rejected = SampleRejectedError("TEACHER_ERROR", f"{type(error).__name__}: {error}")
+    return lambda: iter([BatchAnswer(position, rejected=rejected)])
 
 
-def _after_memory_error(
-    labeler: Labeler, group: Sequence[tuple[Place, Prepared]], message: str
-) -> Callable[[], Iterator[Asked[Place]]]:
+def _recover_from_memory_error(
+    labeler: Labeler, group: Sequence[tuple[Position, PreparedSample]], message: str
+) -> Callable[[], Iterator[BatchAnswer[Position]]]:
     if labeler.batch_size > 1:
         labeler.batch_size //= 2
         log.warning("out of memory; batches have %d rows from now on", labeler.batch_size)
-        return lambda: _answers(labeler, group)
-    verdict = SampleRejected("OOM", message)
-    return lambda: (Asked(position, rejected=verdict) for position, _ in group)
+        return lambda: _ask_group(labeler, group)
+    rejected = SampleRejectedError("OOM", message)
+    return lambda: (BatchAnswer(position, rejected=rejected) for position, _ in group)
 
 
-def _halves(labeler: Labeler, group: Sequence[tuple[Place, Prepared]]) -> Iterator[Asked[Place]]:
+def _ask_halves(
+    labeler: Labeler, group: Sequence[tuple[Position, PreparedSample]]
+) -> Iterator[BatchAnswer[Position]]:
     middle = (len(group) + 1) // 2
-    yield from _answers(labeler, group[:middle])
-    yield from _answers(labeler, group[middle:])
+    yield from _ask_group(labeler, group[:middle])
+    yield from _ask_group(labeler, group[middle:])

@@ -1,64 +1,114 @@
-"""How a task ends that does not end well: errors become outcomes, told apart by what they mean for the run.
+"""The errors that end a task without a result, and the outcome that each error leads to.
 
-Promise: an error of the machine ends the run, one of the input costs a shard, and a defect of ours costs one unit and
-is seen. KeyboardInterrupt and SystemExit are nobody's outcome and pass.
+Promise: an error of the machine ends the run, an error of the input costs its shard, and a defect of ours costs one
+unit and is reported. KeyboardInterrupt and SystemExit are not handled here.
 """
 
 from __future__ import annotations
 
 import errno
 import traceback
+from typing import ClassVar
 
-from engine.task import WORKER_DIED, Failure, Outcome, Stop, Task
-from engine.worker.bisection import NotTheSamples
-from engine.worker.label_unit import TeacherBroken
-from engine.worker.sandbox import NeverReady
-from schemas.errors import GroundswellError, ShardDamaged
-
-
-class Recalled(Exception):
-    """The worker is to take up nothing new: the task goes to another."""
+from engine.ledger.attempts import TooManyAttemptsError
+from engine.task import WORKER_DIED, Abort, Failure, Outcome, Retry, Task
+from schemas.errors import GroundswellError, RuntimeEnvironmentError, ShardDamagedError
 
 
-class ChildEnded(Exception):
-    """An isolated task ended as its child said."""
+class TaskError(Exception):
+    """Base of the errors that end a task. Each class states the code of its failure and whether to retry."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome)
-        self.outcome = outcome
+    code: ClassVar[str] = WORKER_DIED
+    retry: ClassVar[Retry] = Retry.CHARGED
+
+    def failure(self) -> Failure:
+        """Return the failure as the driver and the ledger see it."""
+        return Failure(code=self.code, detail=str(self), retry=self.retry)
 
 
-def ended_by(task: Task, error: Exception) -> Outcome:
-    """The outcome of a task that ended in an error."""
-    if isinstance(error, ChildEnded):
-        return error.outcome.model_copy(update={"task": task})
-    if isinstance(error, ShardDamaged):
+class RecalledError(TaskError):
+    """The worker leaves and starts nothing new, so the task goes to another worker."""
+
+    code = "RECALLED"
+    retry = Retry.FREE
+
+    def __init__(self) -> None:
+        super().__init__("its worker is leaving")
+
+
+class TeacherBrokenError(TaskError):
+    """Several samples failed in the finder or the teacher and none got an answer. Nothing is committed."""
+
+    code = "TEACHER_ERROR"
+    retry = Retry.NEVER
+
+
+class SandboxNotReadyError(TaskError):
+    """A sandbox process died or hung before it had any sample."""
+
+    code = "TEACHER_ERROR"
+
+
+class SandboxDiedError(TaskError):
+    """A sandbox process ended without an answer.
+
+    sample_code: reason code of the sample, if the process had only one
+    key:         key of that sample, if the process noted it
+    score_kind:  what the process noted of its teacher; empty: nothing
+    """
+
+    def __init__(self, sample_code: str, detail: str, key: str = "", score_kind: str = "") -> None:
+        super().__init__(detail)
+        self.sample_code, self.detail = sample_code, detail
+        self.key, self.score_kind = key, score_kind
+
+
+class SandboxFailedError(TaskError):
+    """A sandbox process answered with a failure instead of a result."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self._failure = failure
+
+    def failure(self) -> Failure:
+        """Return the failure that the sandbox reported."""
+        return self._failure
+
+
+class NoSampleToBlameError(TaskError):
+    """Fresh processes die whichever sample they have: the machine, the teacher or the whole unit is at fault."""
+
+    retry = Retry.NEVER
+    _RECORDED_AS = "NotTheSamples"  # in the failures that snapshots store
+
+    def failure(self) -> Failure:
+        """Return the failure, with the name that outputs have always stored."""
+        return Failure(code=self.code, detail=f"{self._RECORDED_AS}: {self}", retry=self.retry)
+
+
+def outcome_of(task: Task, error: Exception) -> Outcome:
+    """Return the outcome of a task that ended in an error."""
+    if isinstance(error, TaskError):
+        return Outcome(task=task, failure=error.failure())
+    if isinstance(error, TooManyAttemptsError):
+        return Outcome(task=task, is_deferred=True)
+    if isinstance(error, ShardDamagedError):
         return Outcome(task=task, failure=Failure(code=error.code, detail=error.detail))
-    if isinstance(error, TeacherBroken):
-        return Outcome(task=task, failure=Failure(code="TEACHER_ERROR", detail=str(error)))
-    if isinstance(error, Recalled):
-        failure = Failure(code="RECALLED", detail="its worker is leaving", retryable=True, charged=False)
-        return Outcome(task=task, failure=failure)
-    if isinstance(error, NeverReady):
-        return Outcome(task=task, failure=Failure(code="TEACHER_ERROR", detail=str(error), retryable=True))
-    if isinstance(error, NotTheSamples | MemoryError):
-        return died(task, f"{type(error).__name__}: {error}", retryable=not isinstance(error, NotTheSamples))
+    if isinstance(error, MemoryError):
+        detail = f"{type(error).__name__}: {error}"
+        return Outcome(task=task, failure=Failure(code=WORKER_DIED, detail=detail, retry=Retry.CHARGED))
     if isinstance(error, GroundswellError):
-        return Outcome(task=task, stop=Stop(error=type(error).__name__, message=str(error)))
+        return Outcome(task=task, abort=Abort(error=type(error).__name__, message=str(error)))
     if isinstance(error, OSError):
-        return Outcome(task=task, **_of_os_error(error))
+        return _outcome_of_os_error(task, error)
     # a defect of ours must cost one unit and be seen, not end the job
     detail = "".join(traceback.format_exception(error, limit=-3))
     return Outcome(task=task, failure=Failure(code="UNIT_ERROR", detail=detail))
 
 
-def died(task: Task, detail: str, retryable: bool = True) -> Outcome:
-    """The outcome of a task whose process died, or could not show whose fault it is."""
-    return Outcome(task=task, failure=Failure(code=WORKER_DIED, detail=detail, retryable=retryable))
-
-
-def _of_os_error(error: OSError) -> dict[str, Failure | Stop]:
+def _outcome_of_os_error(task: Task, error: OSError) -> Outcome:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         message = f"no space left: {error}; free some and run the same command again, it continues"
-        return {"stop": Stop(error="EnvironmentProblem", message=message)}
-    return {"failure": Failure(code="STORE_ERROR", detail=f"{type(error).__name__}: {error}", retryable=True)}
+        return Outcome(task=task, abort=Abort(error=RuntimeEnvironmentError.__name__, message=message))
+    detail = f"{type(error).__name__}: {error}"
+    return Outcome(task=task, failure=Failure(code="STORE_ERROR", detail=detail, retry=Retry.CHARGED))

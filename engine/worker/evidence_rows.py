@@ -1,24 +1,25 @@
-"""The plain rows that a unit's samples become.
+"""The rows that a unit's samples become.
 
-Promise: a row has the form of `schemas.arrow`, and depends on the sample and the teacher's answer alone.
+Promise: a row has the form of `schemas.rows`, and depends on the sample and the teacher's answer alone.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import cast
 
-from engine.redaction import redacted
+from engine.redaction import redact
 from schemas.codes import check_code
 from schemas.digests import canonical_json
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from schemas.ledger import Unit
 from schemas.records import DroppedPhrase, Rejection, Sample
+from schemas.rows import EvidenceRow, RegionRow, RejectionRow
 
 
-def rejection_row(unit: Unit, index: int, key: str, rejected: SampleRejected) -> dict[str, Any]:
-    """A plain row in the form of `schemas.arrow.REJECTIONS`."""
+def rejection_row(unit: Unit, index: int, key: str, rejected: SampleRejectedError) -> RejectionRow:
+    """Return the row of a rejected sample."""
     record = Rejection(
         unit=unit.name,
         index=index,
@@ -26,11 +27,14 @@ def rejection_row(unit: Unit, index: int, key: str, rejected: SampleRejected) ->
         code=check_code(rejected.code),
         detail=_storable(rejected.detail),
     )
-    return record.model_dump()
+    return cast(RejectionRow, record.model_dump())
 
 
-def without_phrases(sample: Sample, dropped: Sequence[tuple[int, str]]) -> Sample:
-    """The sample with phrases that the teacher could not be asked about marked, and listed with their code."""
+def mark_dropped(sample: Sample, dropped: Sequence[tuple[int, str]]) -> Sample:
+    """Return the sample with dropped phrases marked as not groundable and listed with their code.
+
+    dropped: (phrase number, code) of phrases that the teacher cannot be asked about
+    """
     if not dropped:
         return sample
     phrases = list(sample.phrases)
@@ -43,16 +47,17 @@ def without_phrases(sample: Sample, dropped: Sequence[tuple[int, str]]) -> Sampl
     return sample.model_copy(update={"phrases": tuple(phrases), "dropped_phrases": tuple(listed)})
 
 
-def evidence_row(sample: Sample, regions: list[dict[str, Any]], truncated: set[int]) -> dict[str, Any]:
-    """A plain row in the form of `schemas.arrow.EVIDENCE`."""
+def evidence_row(sample: Sample, regions: list[RegionRow], truncated: Collection[int]) -> EvidenceRow:
+    """Return the row of a labeled sample. truncated: numbers of the phrases whose regions the cap cut."""
     row = sample.model_dump()
     row["meta"] = canonical_json(row["meta"]).decode("utf-8")
-    for index in truncated:
-        row["phrases"][index]["truncated"] = True
-    return {**row, "phrases": list(row["phrases"]), "regions": regions}
+    for number in truncated:
+        row["phrases"][number]["truncated"] = True
+    lists = {name: list(row[name]) for name in ("phrases", "dropped_phrases")}
+    return cast(EvidenceRow, {**row, **lists, "regions": regions})
 
 
 def _storable(detail: str) -> str:
-    """The detail as valid UTF-8, without secrets and memory addresses, which would differ from run to run."""
+    """Return the detail as valid UTF-8, without secrets and without memory addresses, which differ between runs."""
     written = detail.encode("utf-8", "backslashreplace").decode("utf-8")
-    return re.sub(r"0x[0-9a-f]{6,}", "0x", redacted(written))
+    return re.sub(r"0x[0-9a-f]{6,}", "0x", redact(written))

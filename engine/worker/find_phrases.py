@@ -1,52 +1,54 @@
-"""Phrases for the captions of a unit, in one go.
+"""Phrases for the captions of a unit, found in one call.
 
-Promise: a caption that breaks the finder costs its own sample alone, and every span that passes is exact.
+Promise: a caption that breaks the finder costs its own sample alone, and every span that is returned is exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from schemas.errors import ConfigError, GroundswellError, SampleRejected
+from schemas.errors import ConfigError, GroundswellError, SampleRejectedError
 from schemas.labeler import FoundPhrases, GivenPhraseFinder, PhraseFinder, Spans
 from schemas.spans import check_span
 
 
 def find_phrases(
     finder: PhraseFinder, captions: Sequence[str], given: Sequence[Spans] | None = None
-) -> list[FoundPhrases | SampleRejected]:
-    """Phrases of each caption, in one go; where that raises, caption by caption, so that an error costs one.
+) -> list[FoundPhrases | SampleRejectedError]:
+    """Return the phrases of each caption. If the finder raises, ask caption by caption, so that an error costs one.
 
-    given: spans of each caption that are phrases because the input says so
+    given: for each caption, the spans that the input states as phrases
     """
     spans = [()] * len(captions) if given is None else given
     if not captions:
         return []
     try:
-        found: list[FoundPhrases | SampleRejected] = [*_asked(finder, captions, spans)]
+        found: list[FoundPhrases | SampleRejectedError] = [*_call(finder, captions, spans)]
     except GroundswellError:
         raise
     except Exception as error:
         if len(captions) == 1:
-            return [SampleRejected("TEACHER_ERROR", f"phrases: {type(error).__name__}: {error}")]
+            return [SampleRejectedError("TEACHER_ERROR", f"phrases: {type(error).__name__}: {error}")]
         return [
             found
-            for one in zip(captions, spans, strict=True)
-            for found in find_phrases(finder, [one[0]], [one[1]])
+            for caption, own in zip(captions, spans, strict=True)
+            for found in find_phrases(finder, [caption], [own])
         ]
-    return [_span_checked(caption, result) for caption, result in zip(captions, found, strict=True)]
+    return [_check_spans(caption, result) for caption, result in zip(captions, found, strict=True)]
 
 
-def _asked(finder: PhraseFinder, captions: Sequence[str], given: Sequence[Spans]) -> list[FoundPhrases]:
+def _call(finder: PhraseFinder, captions: Sequence[str], given: Sequence[Spans]) -> list[FoundPhrases]:
     if not any(given):
         return finder.find(captions)
     if not isinstance(finder, GivenPhraseFinder):
-        raise ConfigError(f"input.spans: {type(finder).__name__} takes no spans; leave input.spans out")
+        raise ConfigError(f"input.spans: {type(finder).__name__} takes no spans; remove input.spans")
     return finder.find(captions, given)
 
 
-def _span_checked(caption: str, found: FoundPhrases | SampleRejected) -> FoundPhrases | SampleRejected:
-    if isinstance(found, SampleRejected):
+def _check_spans(
+    caption: str, found: FoundPhrases | SampleRejectedError
+) -> FoundPhrases | SampleRejectedError:
+    if isinstance(found, SampleRejectedError):
         return found
     try:
         for phrase in found.phrases:
@@ -55,5 +57,5 @@ def _span_checked(caption: str, found: FoundPhrases | SampleRejected) -> FoundPh
         for dropped in found.dropped:
             check_span(caption, dropped.begin, dropped.end, dropped.text)
     except ValueError as error:
-        return SampleRejected("TEACHER_ERROR", f"phrases: {error}")
+        return SampleRejectedError("TEACHER_ERROR", f"phrases: {error}")
     return found

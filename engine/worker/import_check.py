@@ -1,6 +1,6 @@
-"""Where our rooms are, and whether another folder of the same name stands in front of them.
+"""A check that workers import our packages, and not other folders of the same names.
 
-Ray puts the driver's current directory first on its workers' path, so a foreign `engine/` there would be imported
+Ray puts the driver's current directory first on the workers' path, so a foreign `engine/` there would be imported
 instead of ours.
 """
 
@@ -9,25 +9,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from schemas.errors import EnvironmentProblem
+from schemas import PACKAGES
+from schemas.errors import RuntimeEnvironmentError
 
-ROOMS = ("schemas", "engine", "teacher")
+WORKER_PACKAGES = PACKAGES[:3]
+"""What a worker imports: schemas, engine, teacher."""
 
 
 def package_root() -> str:
-    """The folder that holds our rooms."""
+    """Return the folder that contains our top-level packages."""
     return str(Path(__file__).resolve().parents[2])
 
 
-def check_rooms(origins: Mapping[str, str | None], root: str, who: str) -> None:
-    """Raise EnvironmentProblem when a room comes from elsewhere. origins: room -> file, as found by `who`."""
-    for room, origin in origins.items():
+def check_packages(origins: Mapping[str, str | None], root: str, who: str) -> None:
+    """Raise RuntimeEnvironmentError if a package comes from elsewhere.
+
+    origins: package -> file that `who` imports it from
+    """
+    for package, origin in origins.items():
         if origin is None:
-            raise EnvironmentProblem(
-                f"{who} cannot import {room!r}; install Groundswell on every node, in the same place ({root})"
+            raise RuntimeEnvironmentError(
+                f"{who} cannot import {package!r}; install Groundswell on every node, in the same place ({root})"
             )
         if Path(origin).resolve().parent.parent != Path(root):
-            raise EnvironmentProblem(
-                f"{who} would import {room!r} from {origin}, which shadows {root}/{room}; start from another folder, "
-                "remove it from PYTHONPATH, or install Groundswell in the same place on every node"
+            raise RuntimeEnvironmentError(
+                f"{who} would import {package!r} from {origin}, which shadows {root}/{package}; start from another "
+                "folder, remove it from PYTHONPATH, or install Groundswell in the same place on every node"
             )

@@ -1,7 +1,7 @@
-"""Run one unit: read, decode, find phrases, ask the teacher, and give rows or rejections. Both executors call this.
+"""Label one unit: read its samples, decode the images, find phrases, ask the teacher, make rows or rejections.
 
-Promise: every sample of the unit is in exactly one of the two lists, and the lists depend on nothing but the shard's
-bytes, the teacher, the phrase pipeline, the evidence settings and the batch size.
+Promise: every sample of the unit becomes one row or one rejection. They depend only on the shard's bytes, the teacher,
+the phrase pipeline, the evidence settings and the batch size.
 """
 
 from __future__ import annotations
@@ -11,160 +11,153 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
-from typing import Any
+from enum import Enum
+from typing import cast
 
 from engine.ledger.unit_result import UnitResult
-from engine.prefetch import mapped_ahead
 from engine.reading.images import DecodedImage
-from engine.reading.raw_samples import RawSample, Source
+from engine.reading.raw_samples import RawSample, SampleSource
 from engine.reading.sample_images import decode_sample_image
 from engine.reading.shards import Shard
-from engine.worker.batching import Asked, ask
-from engine.worker.decoy_pass import SecondPass
-from engine.worker.evidence_rows import evidence_row, rejection_row, without_phrases
+from engine.threads import prefetch_map
+from engine.worker.batching import BatchAnswer, ask
+from engine.worker.decoy_pass import DecoyPass
+from engine.worker.errors import TeacherBrokenError
+from engine.worker.evidence_rows import evidence_row, mark_dropped, rejection_row
 from engine.worker.find_phrases import find_phrases
+from engine.worker.loading import LoadedTeacher
 from engine.worker.regions import evidence_regions
-from schemas.errors import GroundswellError, SampleRejected
-from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, Prepared
+from schemas.errors import GroundswellError, SampleRejectedError
+from schemas.labeler import DecoyLabeler, FoundPhrases, PreparedSample
 from schemas.ledger import Unit
 from schemas.records import Region, Sample
+from schemas.rows import EvidenceRow, RejectionRow
 from schemas.settings import EvidenceSettings
 
-_Ready = tuple[int, Prepared | Sample | SampleRejected, Prepared | None]
-_OWN, _DECOYS = False, True  # what is asked about a sample
-_TEACHERS_FAULT = ("TEACHER_ERROR", "TEACHER_NONFINITE", "OOM")
+_TEACHER_CODES = ("TEACHER_ERROR", "TEACHER_NONFINITE", "OOM")
 
 
-class TeacherBroken(GroundswellError):
-    """No sample got an answer and several failed in the finder or the teacher: that is not the samples' doing.
+def check_teacher(unit: Unit, result: UnitResult) -> None:
+    """Raise TeacherBrokenError if several samples failed in the finder or the teacher and none got an answer."""
+    failed = [row for row in result.rejections if row["code"] in _TEACHER_CODES]
+    is_answered = any(row["phrases"] for row in result.rows)  # a sample without a phrase is not asked about
+    if len(failed) > 1 and not is_answered:
+        last = failed[-1]
+        raise TeacherBrokenError(
+            f"{unit.name}: all {len(failed)} samples failed, e.g. {last['code']}: {last['detail']}"
+        )
 
-    Nothing is committed.
-    """
+
+class _Pass(Enum):
+    """What the teacher is asked about a sample."""
+
+    OWN_PHRASES = "own phrases"
+    DECOYS = "decoys"
+
+
+_Position = tuple[int, _Pass]
+_Found = FoundPhrases | SampleRejectedError
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """What became of a unit, or of some samples of it; `answered` counts samples that the teacher took."""
+class _ReadySample:
+    """A sample to ask about. Without `own`, it has no phrase or was rejected."""
 
-    result: UnitResult
-    answered: int
-
-
-def run_unit(
-    unit: Unit, shard: Shard, finder: PhraseFinder, labeler: Labeler, evidence: EvidenceSettings
-) -> UnitResult:
-    """Label a unit's samples. Raises ShardDamaged, TeacherBroken, and what storage raises."""
-    run = UnitRun(unit, shard, finder, labeler, evidence)
-    run.begin()
-    return checked(unit, run.label())
-
-
-def checked(unit: Unit, labelled: Labelled) -> UnitResult:
-    """The unit's result. Raises TeacherBroken when nothing but the teacher can be to blame."""
-    blamed = [row for row in labelled.result.rejections if row["code"] in _TEACHERS_FAULT]
-    if len(blamed) > 1 and not labelled.answered:
-        last = blamed[-1]
-        raise TeacherBroken(
-            f"{unit.name}: all {len(blamed)} samples failed, e.g. {last['code']}: {last['detail']}"
-        )
-    return labelled.result
+    index: int
+    own: PreparedSample | None = None
+    decoys: PreparedSample | None = None
+    rejected: SampleRejectedError | None = None
 
 
 class UnitRun:
-    """One unit in two steps, so that the next unit is made ready while this one is with the teacher."""
+    """The labeling of one unit, in two steps: the next unit is prepared while this one is with the teacher."""
 
     def __init__(
         self,
         unit: Unit,
         shard: Shard,
-        finder: PhraseFinder,
-        labeler: Labeler,
+        teacher: LoadedTeacher,
         evidence: EvidenceSettings,
+        *,
         span: range | None = None,
         threads: int = 1,
         progress: Callable[[], None] = lambda: None,
-        preparing: AbstractContextManager[Any] | None = None,
-        second_pass: SecondPass | None = None,
+        prepare_lock: AbstractContextManager[bool] | None = None,
     ) -> None:
-        """span:      only the samples at these positions
-        threads:   so many decode
-        progress:  called for every sample prepared and every answer
-        preparing: a lock to hold while the labeler prepares, where several runs share it
-        second_pass: asks for decoys
+        """Set up the run.
+
+        span:         indices of the samples to label; none: all of the unit
+        threads:      number of threads that decode images
+        progress:     called for every prepared sample and every answer
+        prepare_lock: held while the labeler prepares a sample, if several runs share the labeler
         """
         self._unit, self._shard, self._evidence = unit, shard, evidence
-        self._finder, self._labeler = finder, labeler
-        self._threads, self._progress, self._second_pass = threads, progress, second_pass
-        self._preparing = preparing or threading.Lock()
+        self._finder, self._labeler = teacher.finder, teacher.labeler
+        self._threads, self._progress = threads, progress
+        self._prepare_lock = prepare_lock or threading.Lock()
+        self._decoys: DecoyPass | None = None
+        if teacher.chooser is not None:  # then `make_chooser` saw that the labeler takes decoys
+            self._decoys = DecoyPass(teacher.chooser, cast(DecoyLabeler, teacher.labeler), evidence)
         self._span = range(unit.first, unit.first + unit.count) if span is None else span
-        self._rows: dict[int, dict[str, Any]] = {}
-        self._rejected: dict[int, dict[str, Any]] = {}
+        self._rows: dict[int, EvidenceRow] = {}
+        self._rejected: dict[int, RejectionRow] = {}
         self._samples: dict[int, Sample] = {}
         self.keys: dict[int, str] = {}
-        self._ready: Generator[_Ready, None, None] | None = None
+        self._ready: Generator[_ReadySample, None, None] | None = None
 
     def begin(self, when_prepared: Callable[[], None] = lambda: None) -> None:
-        """Read, find phrases, and start to decode. `when_prepared` is called once when every image was drawn."""
+        """Read the samples, find phrases and start to decode. `when_prepared` is called once all images were read."""
         raws = list(self._shard.samples(self._span.start, len(self._span)))
         self.keys = {raw.index: raw.key for raw in raws}
-        readable = [raw for raw in raws if raw.rejected is None]
         for raw in raws:
             if raw.rejected is not None:
                 self._reject(raw.index, raw.rejected)
+        readable = [raw for raw in raws if raw.rejected is None]
         found = find_phrases(self._finder, [raw.caption for raw in readable], [raw.spans for raw in readable])
         depth = 2 * self._labeler.batch_size
-        drawn = self._drawn(readable, found, when_prepared)
-        self._ready = mapped_ahead(self._ready_one, drawn, depth, self._threads)
+        images = self._read_images(readable, found, when_prepared)
+        self._ready = prefetch_map(self._make_ready, images, depth, self._threads)
 
-    def label(self) -> Labelled:
-        """Ask the teacher and wait for the answers."""
+    def finish(self) -> UnitResult:
+        """Ask the teacher about all samples and return the result."""
         assert self._ready is not None, "begin() comes first"
-        answered = 0
         with closing(self._ready) as ready:
-            for answer in ask(self._labeler, self._to_be_asked(ready)):
+            for answer in ask(self._labeler, self._questions(ready)):
                 self._progress()
-                index, what = answer.position
-                if what is _DECOYS:
+                index, kind = answer.position
+                if kind is _Pass.DECOYS:
                     self._accept_decoys(index, answer)
-                    continue
-                verdict = answer.rejected or self._accept(index, answer.regions)
-                if verdict is None:
-                    answered += 1
-                else:
-                    self._reject(index, verdict)
-        return Labelled(self._result(), answered)
+                elif (rejected := answer.rejected or self._accept(index, answer.regions)) is not None:
+                    self._reject(index, rejected)
+        return self._result()
 
     def close(self) -> None:
-        """Stop decoding; for a unit that is given up between its steps."""
+        """Stop decoding, for a unit that is given up between its steps."""
         if self._ready is not None:
             self._ready.close()
 
-    def _drawn(
-        self,
-        readable: Sequence[RawSample],
-        found: Sequence[FoundPhrases | SampleRejected],
-        when_prepared: Callable[[], None],
-    ) -> Iterator[tuple[RawSample, FoundPhrases | SampleRejected, bytes]]:
+    def _read_images(
+        self, readable: Sequence[RawSample], found: Sequence[_Found], when_read: Callable[[], None]
+    ) -> Iterator[tuple[RawSample, _Found, bytes]]:
         try:
             yield from zip(readable, found, self._shard.images(readable), strict=True)
         finally:
-            when_prepared()
+            when_read()
 
-    def _ready_one(self, drawn: tuple[RawSample, FoundPhrases | SampleRejected, bytes]) -> _Ready:
-        raw, phrases, data = drawn
+    def _make_ready(self, item: tuple[RawSample, _Found, bytes]) -> _ReadySample:
+        raw, found, data = item
         try:
-            if isinstance(phrases, SampleRejected):
-                return raw.index, phrases, None
-            return raw.index, *self._prepare(raw, phrases, data)
-        except SampleRejected as rejected:
-            return raw.index, rejected, None
+            if isinstance(found, SampleRejectedError):
+                return _ReadySample(raw.index, rejected=found)
+            return self._prepare(self._decode(raw, found, data))
+        except SampleRejectedError as rejected:
+            return _ReadySample(raw.index, rejected=rejected)
         finally:
             self._progress()
 
-    def _prepare(
-        self, raw: RawSample, found: FoundPhrases, data: bytes
-    ) -> tuple[Prepared | Sample, Prepared | None]:
-        decoded = _decoded(data, raw.source)
+    def _decode(self, raw: RawSample, found: FoundPhrases, data: bytes) -> tuple[Sample, DecodedImage]:
+        decoded = _decode_image(data, raw.source)
+        assert raw.pixels is not None, "a readable sample has its image"
         sample = Sample(
             unit=self._unit.name,
             shard=self._unit.shard,
@@ -186,65 +179,74 @@ class UnitRun:
             dropped_phrases=found.dropped,
         )
         self._samples[raw.index] = sample
+        return sample, decoded
+
+    def _prepare(self, item: tuple[Sample, DecodedImage]) -> _ReadySample:
+        sample, decoded = item
         if not sample.phrases:
-            return sample, None
+            return _ReadySample(sample.index)
         try:
-            with self._preparing:  # tokenizers of the usual libraries mix up their settings between threads
-                prepared = self._labeler.prepare(sample, decoded.rgb_u8)
-                sample = self._samples[raw.index] = without_phrases(sample, prepared.dropped)
-                second = self._second_pass.prepare(sample, decoded.rgb_u8) if self._second_pass else None
-            return prepared, second
-        except (SampleRejected, GroundswellError, MemoryError):
-            raise  # out of memory: whose fault it is, a process that holds one sample alone has to show
-        except Exception as error:  # as in asking: it costs this sample
-            raise SampleRejected("TEACHER_ERROR", f"prepare: {type(error).__name__}: {error}") from error
+            with (
+                self._prepare_lock
+            ):  # tokenizers of the usual libraries mix up their settings between threads
+                own = self._labeler.prepare(sample, decoded.rgb_u8)
+                sample = self._samples[sample.index] = mark_dropped(sample, own.dropped)
+                decoys = self._decoys.prepare(sample, decoded.rgb_u8) if self._decoys else None
+            return _ReadySample(sample.index, own, decoys)
+        except (SampleRejectedError, GroundswellError, MemoryError):
+            raise  # for MemoryError, only a process with one sample alone can show which sample is to blame
+        except Exception as error:  # as in batching, it costs this sample
+            raise SampleRejectedError("TEACHER_ERROR", f"prepare: {type(error).__name__}: {error}") from error
 
-    def _to_be_asked(self, ready: Iterator[_Ready]) -> Iterator[tuple[tuple[int, bool], Prepared]]:
-        """What is to be asked; the rest is settled here: rejections, and samples without a phrase."""
-        for index, item, decoys in ready:
-            if isinstance(item, Prepared):
-                yield (index, _OWN), item
-                if decoys is not None:
-                    yield (index, _DECOYS), decoys
-            elif isinstance(item, SampleRejected):
-                self._reject(index, item)
+    def _questions(self, ready: Iterator[_ReadySample]) -> Iterator[tuple[_Position, PreparedSample]]:
+        """Yield what to ask the teacher. Settle the rest here: rejections, and samples without a phrase."""
+        for item in ready:
+            if item.rejected is not None:
+                self._reject(item.index, item.rejected)
+            elif item.own is None:
+                self._accept(item.index, ())
             else:
-                self._accept(index, ())
+                yield (item.index, _Pass.OWN_PHRASES), item.own
+                if item.decoys is not None:
+                    yield (item.index, _Pass.DECOYS), item.decoys
 
-    def _accept(self, index: int, regions: Sequence[Region]) -> SampleRejected | None:
+    def _accept(self, index: int, regions: Sequence[Region]) -> SampleRejectedError | None:
+        """Make the row of a sample, or return why its answer is rejected."""
         sample = self._samples.pop(index)
         try:
             rows, truncated = evidence_regions(sample, regions, self._evidence)
-        except SampleRejected as rejected:
+        except SampleRejectedError as rejected:
             return rejected
         except (GroundswellError, MemoryError):
             raise
-        except Exception as error:  # an answer that is no list of regions
-            return SampleRejected("TEACHER_ERROR", f"regions: {type(error).__name__}: {error}")
+        except Exception as error:  # the answer is not a list of regions
+            return SampleRejectedError("TEACHER_ERROR", f"regions: {type(error).__name__}: {error}")
         self._rows[index] = evidence_row(sample, rows, truncated)
         return None
 
-    def _accept_decoys(self, index: int, answer: Asked[tuple[int, bool]]) -> None:
-        if self._second_pass is not None and answer.rejected is None:
-            self._second_pass.accept(index, answer.regions)
+    def _accept_decoys(self, index: int, answer: BatchAnswer[_Position]) -> None:
+        if self._decoys is not None and answer.rejected is None:
+            self._decoys.accept(index, answer.regions)
 
-    def _reject(self, index: int, rejected: SampleRejected) -> None:
+    def _reject(self, index: int, rejected: SampleRejectedError) -> None:
         self._samples.pop(index, None)
         self._rejected[index] = rejection_row(self._unit, index, self.keys[index], rejected)
 
     def _result(self) -> UnitResult:
-        second = self._second_pass
-        rows = self._rows if second is None else {n: second.add_to(n, row) for n, row in self._rows.items()}
+        decoys = self._decoys
+        rows = (
+            self._rows if decoys is None else {n: decoys.append_to(n, row) for n, row in self._rows.items()}
+        )
         return UnitResult(
             [rows[index] for index in sorted(rows)],
             [self._rejected[index] for index in sorted(self._rejected)],
         )
 
 
-def _decoded(data: bytes, source: Source) -> DecodedImage:
+def _decode_image(data: bytes, source: SampleSource) -> DecodedImage:
     try:
         return decode_sample_image(data, source)
-    except (SampleRejected, MemoryError):
+    except (SampleRejectedError, MemoryError):
         raise
-    except Exception as error:  # a defect of a decoder costs the image that found it
-        raise SampleRejected("IMG_DECODE", f"{type(error).__name__}: {error}") from error
+    except Exception as error:  # a defect of a decoder costs the image that triggered it
+        raise SampleRejectedError("IMG_DECODE", f"{type(error).__name__}: {error}") from error

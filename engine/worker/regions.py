@@ -1,72 +1,94 @@
 """A teacher's raw regions become evidence: checked, clipped, rounded, suppressed once per phrase, capped.
 
-Promise: the result is a function of the set of regions alone, not of the order in which the teacher gave them.
+Promise: the result is a function of the set of regions, not of their order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from schemas.boxes import area, as_boxes, clip, nms
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from schemas.records import Region, Sample
+from schemas.rows import RegionRow
 from schemas.settings import EvidenceSettings
-
-_FLOATS = ("x0", "y0", "x1", "y1", "score", "class_score", "quality")
 
 
 def evidence_regions(
     sample: Sample, regions: Sequence[Region], evidence: EvidenceSettings
-) -> tuple[list[dict[str, Any]], set[int]]:
-    """Rows of regions, by phrase and falling score, and the indices of phrases that the cap cut.
+) -> tuple[list[RegionRow], set[int]]:
+    """Return rows of regions, by phrase and falling score, and the numbers of the phrases that the cap cut.
 
-    A box without area inside the image is no region. Raises SampleRejected: TEACHER_NONFINITE for a number that is
-    not finite, TEACHER_ERROR for a phrase that the sample does not have or a score outside 0..1.
+    A box without area inside the image is dropped.
+    raises: SampleRejectedError: TEACHER_NONFINITE if a number is not finite, TEACHER_ERROR if the sample has no such
+            phrase or a score is outside 0..1
     """
-    rows = [_checked(sample, region) for region in regions]
-    boxes = clip(as_boxes([[row[name] for name in _FLOATS[:4]] for row in rows]), sample.width, sample.height)
-    sides = area(boxes)
-    for row, box in zip(rows, boxes, strict=True):
-        row.update(zip(_FLOATS[:4], box.tolist(), strict=True))
-    strong = [
-        row for row, side in zip(rows, sides, strict=True) if side > 0 and row["score"] >= evidence.min_score
+    rows = [_region_row(sample, region) for region in regions]
+    boxes_N4 = clip(as_boxes([_box(row) for row in rows]), sample.width, sample.height)
+    areas_N = area(boxes_N4)
+    for row, box in zip(rows, boxes_N4, strict=True):
+        row["x0"], row["y0"], row["x1"], row["y1"] = box.tolist()
+    candidates = [
+        row
+        for row, size in zip(rows, areas_N, strict=True)
+        if size > 0 and row["score"] >= evidence.min_score
     ]
-    kept: list[dict[str, Any]] = []
+    kept: list[RegionRow] = []
     truncated: set[int] = set()
-    for phrase in sorted({row["phrase"] for row in strong}):
-        best = _suppressed([row for row in strong if row["phrase"] == phrase], evidence.nms_iou)
+    for phrase in sorted({row["phrase"] for row in candidates}):
+        best = _suppress([row for row in candidates if row["phrase"] == phrase], evidence.nms_iou)
         if len(best) > evidence.max_regions_per_phrase:
             truncated.add(phrase)
         kept += best[: evidence.max_regions_per_phrase]
     return kept, truncated
 
 
-def _suppressed(rows: list[dict[str, Any]], nms_iou: float) -> list[dict[str, Any]]:
+def _suppress(rows: list[RegionRow], nms_iou: float) -> list[RegionRow]:
+    """Return the rows that non-maximum suppression keeps, by falling score."""
     rows = sorted(rows, key=_rank)
-    scores = np.array([row["score"] for row in rows], dtype=np.float64)
-    boxes = as_boxes([[row[name] for name in _FLOATS[:4]] for row in rows])
-    return [rows[index] for index in nms(boxes, scores, nms_iou)]
+    scores_N = np.array([row["score"] for row in rows], dtype=np.float64)
+    boxes_N4 = as_boxes([_box(row) for row in rows])
+    return [rows[index] for index in nms(boxes_N4, scores_N, nms_iou)]
 
 
-def _rank(row: dict[str, Any]) -> tuple[float, ...]:
-    return (-row["score"], row["x0"], row["y0"], row["x1"], row["y1"], row["pass_index"])
+def _rank(row: RegionRow) -> tuple[float, ...]:
+    return (-row["score"], *_box(row), row["pass_index"])
 
 
-def _checked(sample: Sample, region: Region) -> dict[str, Any]:
+def _box(row: RegionRow) -> list[float]:
+    return [row["x0"], row["y0"], row["x1"], row["y1"]]
+
+
+def _region_row(sample: Sample, region: Region) -> RegionRow:
     if region.phrase >= len(sample.phrases):
-        raise SampleRejected(
+        raise SampleRejectedError(
             "TEACHER_ERROR", f"region of phrase {region.phrase}, the sample has {len(sample.phrases)}"
         )
-    row = region.model_dump()
-    for name in _FLOATS:
-        if row[name] is not None:
-            # stored as float32: rounding before suppression makes the stored rows decide it
-            row[name] = float(np.float32(row[name]))
-            if not np.isfinite(row[name]):
-                raise SampleRejected("TEACHER_NONFINITE", f"{name} is {row[name]}")
+    row = RegionRow(
+        phrase=region.phrase,
+        x0=_round_to_float32("x0", region.x0),
+        y0=_round_to_float32("y0", region.y0),
+        x1=_round_to_float32("x1", region.x1),
+        y1=_round_to_float32("y1", region.y1),
+        score=_round_to_float32("score", region.score),
+        class_score=_round_if_present("class_score", region.class_score),
+        quality=_round_if_present("quality", region.quality),
+        pass_index=region.pass_index,
+    )
     if not 0 <= row["score"] <= 1:
-        raise SampleRejected("TEACHER_ERROR", f"score {row['score']} is outside 0..1")
+        raise SampleRejectedError("TEACHER_ERROR", f"score {row['score']} is outside 0..1")
     return row
+
+
+def _round_if_present(name: str, value: float | None) -> float | None:
+    return None if value is None else _round_to_float32(name, value)
+
+
+def _round_to_float32(name: str, value: float) -> float:
+    """Return the value as it is stored. Rounding comes before suppression so that stored rows decide it."""
+    rounded = float(np.float32(value))
+    if not np.isfinite(rounded):
+        raise SampleRejectedError("TEACHER_NONFINITE", f"{name} is {rounded}")
+    return rounded

@@ -1,4 +1,4 @@
-"""The auditor's room: draw a sample of a view, review it blind, and say how right the view is, with an interval.
+"""Audits: draw a sample of a view, review it blind, and estimate the precision of the view with an interval.
 
 A sample and its verdicts are bound to the digest of the view they were drawn from.
 """

@@ -1,8 +1,8 @@
-"""The review page: a small Starlette app on this machine alone, one reviewer, one sample.
+"""The review page: a small Starlette app on this machine, for one reviewer and one sample.
 
-Its promise: the reviewer is blind (image, box and caption are shown; scores, strata, teachers, file names and other
-people's verdicts never leave the server, except the name of a file that cannot be shown), nothing is accepted or
-rejected that was not on the screen, and a verdict that the page shows as given is on disk.
+The reviewer is blind: image, box and caption are shown. Scores, strata, teachers, file names and other people's
+verdicts never leave the server, except the name of a file that cannot be shown. Nothing is accepted or rejected that
+was not on the screen. A verdict that the page shows as given is on disk.
 """
 
 from __future__ import annotations
@@ -24,26 +24,30 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from pipelines.audit.guard import Guard
+from pipelines.audit.guard import RequestGuard
 from pipelines.audit.sample import AuditSample, SampledRegion, read_sample
 from pipelines.audit.verdicts import Verdict, VerdictStore
 from pipelines.labels.photo import read_photo
 from schemas.errors import (
     ConfigError,
-    Conflict,
-    EnvironmentProblem,
+    ConflictError,
     GroundswellError,
-    NotFound,
+    NotFoundError,
+    RuntimeEnvironmentError,
 )
 from schemas.records import Record
 
 STATIC = Path(__file__).parent / "static"
 _FILES = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js"}
-_STATUS: dict[type[GroundswellError], int] = {NotFound: 404, Conflict: 409, EnvironmentProblem: 503}
+_STATUS: dict[type[GroundswellError], int] = {
+    NotFoundError: 404,
+    ConflictError: 409,
+    RuntimeEnvironmentError: 503,
+}
 
 
 class VerdictMessage(Record):
-    """What the page sends: an id it made, the item's position, the verdict."""
+    """A verdict from the page: an id that the page made, the item's position, the verdict."""
 
     event_id: str
     position: int
@@ -54,14 +58,14 @@ class VerdictMessage(Record):
 
 
 class UndoMessage(Record):
-    """What the page sends to take a verdict back."""
+    """A request of the page to undo a verdict."""
 
     event_id: str
     undoes: str
 
 
 class Review:
-    """One reviewer's session over one sample; the routes' methods."""
+    """One reviewer's session over one sample. Its methods are the routes."""
 
     def __init__(
         self, sample: AuditSample, store: VerdictStore, reviewer: str, roots: Mapping[str, str] | None = None
@@ -71,13 +75,13 @@ class Review:
         self._reviewer = reviewer
         self._roots = roots
         self._positions = {region.item: position for position, region in enumerate(sample.regions)}
-        self._image = lru_cache(maxsize=16)(self._upright_image)
+        self._image = lru_cache(maxsize=16)(self._encode_image)
 
     def routes(self) -> list[Route]:
-        """All routes of the app."""
+        """Return all routes of the app."""
         return [
-            *[Route(path, _file(name)) for path, name in _FILES.items()],
-            Route("/favicon.ico", _no_icon),
+            *[Route(path, _serve_file(name)) for path, name in _FILES.items()],
+            Route("/favicon.ico", _answer_no_icon),
             Route("/api/session", self.session),
             Route("/api/items/{position:int}", self.item),
             Route("/api/images/{position:int}", self.image),
@@ -86,18 +90,20 @@ class Review:
         ]
 
     async def session(self, request: Request) -> Response:
-        """How many items there are and what this reviewer said so far."""
-        given = await run_in_threadpool(self._store.standing, self._reviewer)
-        said = [
+        """Return the number of items and this reviewer's verdicts so far."""
+        verdicts = await run_in_threadpool(self._store.list_verdicts, self._reviewer)
+        given = [
             {"position": self._positions[one.item], "verdict": one.verdict, "event_id": one.event_id}
-            for one in given
+            for one in verdicts
         ]
-        return JSONResponse({"total": len(self._sample.regions), "reviewer": self._reviewer, "given": said})
+        return JSONResponse({"total": len(self._sample.regions), "reviewer": self._reviewer, "given": given})
 
     async def item(self, request: Request) -> Response:
-        """What is shown of an item. The caption comes in three pieces: no offset has to mean the same in two
-        languages."""
-        region = self._region(request.path_params["position"])
+        """Return what is shown of an item.
+
+        The caption comes in three pieces, because offsets count differently in Python and JavaScript.
+        """
+        region = self._get_region(request.path_params["position"])
         return JSONResponse(
             {
                 "width": region.width,
@@ -110,22 +116,22 @@ class Review:
         )
 
     async def image(self, request: Request) -> Response:
-        """The upright image, decoded and encoded anew: no metadata, no foreign bytes reach the browser."""
+        """Return the upright image, decoded and encoded again: no metadata and no foreign bytes reach the browser."""
         position = request.path_params["position"]
-        self._region(position)
+        self._get_region(position)
         data, media_type = await run_in_threadpool(self._image, position)
         return Response(data, media_type=media_type)
 
     async def verdict(self, request: Request) -> Response:
-        """Keep a verdict; the answer comes after it is on disk.
+        """Store a verdict. The answer is sent after it is on disk.
 
-        Refuse to accept or reject what cannot be seen: an item other than the one on the page's screen, or one whose
-        picture this server cannot show.
+        An item is neither accepted nor rejected unless it is the one on the page's screen and this server can show its
+        picture.
         """
         message = VerdictMessage.model_validate_json(await request.body())
-        item = self._region(message.position).item
+        item = self._get_region(message.position).item
         if message.verdict != "skip":
-            _check_shown(message)
+            _check_on_screen(message)
             await run_in_threadpool(self._image, message.position)
         seq = await run_in_threadpool(
             self._store.record, message.event_id, item, self._reviewer, message.verdict
@@ -133,24 +139,26 @@ class Review:
         return JSONResponse({"seq": seq}, 201)
 
     async def undo(self, request: Request) -> Response:
-        """Take a verdict back; the answer names the position it was for."""
+        """Undo a verdict. The answer names the position it was for."""
         message = UndoMessage.model_validate_json(await request.body())
         undone = await run_in_threadpool(self._store.undo, message.event_id, message.undoes, self._reviewer)
         return JSONResponse({"position": self._positions[undone.item]}, 201)
 
-    def _region(self, position: int) -> SampledRegion:
+    def _get_region(self, position: int) -> SampledRegion:
         if not 0 <= position < len(self._sample.regions):
-            raise NotFound(f"position {position} is outside the sample's {len(self._sample.regions)} items")
+            raise NotFoundError(
+                f"position {position} is outside the sample's {len(self._sample.regions)} items"
+            )
         return self._sample.regions[position]
 
-    def _upright_image(self, position: int) -> tuple[bytes, str]:
+    def _encode_image(self, position: int) -> tuple[bytes, str]:
         region = self._sample.regions[position]
         try:
-            rgb_u8 = read_photo(region.model_dump(), self._roots)
-        except NotFound as error:
-            raise NotFound(f"Its picture cannot be shown: {error}.") from error
+            rgb_u8 = read_photo(region.photo_row(), self._roots)
+        except NotFoundError as error:
+            raise NotFoundError(f"Its picture cannot be shown: {error}.") from error
         except (GroundswellError, OSError) as error:
-            raise Conflict(f"Its picture cannot be shown: {error}.") from error
+            raise ConflictError(f"Its picture cannot be shown: {error}.") from error
         height, width = rgb_u8.shape[:2]
         small = width * height <= 256 * 256
         buffer = BytesIO()
@@ -159,13 +167,13 @@ class Review:
 
 
 def build_app(review: Review, *, token: str, port: int) -> Starlette:
-    """The app, to be served on 127.0.0.1:`port` to whoever holds `token`."""
+    """Return the app, to be served on 127.0.0.1:`port` to clients with `token`."""
     return Starlette(
         routes=review.routes(),
-        middleware=[Middleware(Guard, token=token, port=port)],
+        middleware=[Middleware(RequestGuard, token=token, port=port)],
         exception_handlers={
-            GroundswellError: _known_error,
-            ValidationError: _bad_message,
+            GroundswellError: _answer_error,
+            ValidationError: _answer_bad_message,
         },
     )
 
@@ -181,15 +189,14 @@ def serve(
 ) -> None:
     """Serve the page until interrupted. Port 0 takes a free one.
 
-    reviewer: the name under which verdicts are kept
+    reviewer: the name under which verdicts are stored
     roots:    re-bases the images, e.g. `{"s3://a/": "/mnt/a/"}`
-    announce: is given the address to open, which holds the session's token (behind `#`, so no log sees it)
-
-    Raises ConfigError for an empty name, NotFound, Conflict (see `read_sample`, `VerdictStore`), EnvironmentProblem
-    when the port is taken.
+    announce: is called with the address to open, which has the session's token (behind `#`, so no log contains it)
+    Raises ConfigError for an empty name, NotFoundError, ConflictError (see `read_sample`, `VerdictStore`), and
+    RuntimeEnvironmentError if the port is in use.
     """
     if not reviewer.strip():
-        raise ConfigError("the reviewer needs a name: verdicts are kept under it")
+        raise ConfigError("the reviewer's name is empty; expected a name, under which verdicts are stored")
     sample = read_sample(sample_path)
     review = Review(sample, VerdictStore(db_path, sample), reviewer.strip(), roots)
     token = secrets.token_urlsafe(24)
@@ -197,10 +204,10 @@ def serve(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
-            listener.listen()  # whoever opens the announced address waits until the server answers
+            listener.listen()  # a browser that opens the announced address waits until the server answers
         except OSError as error:
-            raise EnvironmentProblem(
-                f"port {port} of 127.0.0.1 cannot be had ({error}): choose another"
+            raise RuntimeEnvironmentError(
+                f"port {port} of 127.0.0.1 cannot be used ({error}): choose another"
             ) from error
         port = listener.getsockname()[1]
         app = build_app(review, token=token, port=port)
@@ -208,34 +215,34 @@ def serve(
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, ws="none")
         server = uvicorn.Server(config)
         server.run(sockets=[listener])
-        if server.started:  # it ends by a signal alone, which its event loop may keep to itself
+        if server.started:  # it ends only by a signal, which its event loop may swallow
             raise KeyboardInterrupt
 
 
-def _check_shown(message: VerdictMessage) -> None:
+def _check_on_screen(message: VerdictMessage) -> None:
     if "shown" in message.model_fields_set and message.shown != message.position:
         on_screen = "no picture" if message.shown is None else f"item {message.shown}"
-        raise Conflict(
+        raise ConflictError(
             f"The verdict is for item {message.position}, the screen shows {on_screen}; "
             "reload the page and judge again."
         )
 
 
-def _file(name: str) -> Callable[[Request], FileResponse]:
+def _serve_file(name: str) -> Callable[[Request], FileResponse]:
     def answer(request: Request) -> FileResponse:
         return FileResponse(STATIC / name)
 
     return answer
 
 
-def _no_icon(request: Request) -> Response:
+def _answer_no_icon(request: Request) -> Response:
     return Response(status_code=204)
 
 
-def _known_error(request: Request, error: Exception) -> Response:
+def _answer_error(request: Request, error: Exception) -> Response:
     status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
     return JSONResponse({"error": str(error)}, status)
 
 
-def _bad_message(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "the message is not what this page sends"}, 422)
+def _answer_bad_message(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "the message does not have the form that this page sends"}, 422)

@@ -1,6 +1,6 @@
-"""An audit is a folder: `sample.json`, drawn once, and `verdicts.db`. What the command line does with it.
+"""The commands of an audit. An audit is a folder: `sample.json`, drawn once, and `verdicts.db`.
 
-Its promise: each step finds what the one before left, and nothing in the folder is ever overwritten.
+Each step uses the files of the step before. No file of the folder is silently overwritten.
 """
 
 from __future__ import annotations
@@ -10,55 +10,62 @@ from pathlib import Path
 from typing import Any
 
 from engine.views import open_view
-from pipelines.audit.report import TINY_WORLD_TRUTH, Truth, audit_report, stand_in
+from pipelines.audit.report import (
+    TINY_WORLD_TRUTH,
+    AuditReport,
+    EstimateFields,
+    Truth,
+    audit_report,
+    judge_with_truth,
+)
 from pipelines.audit.sample import AuditSample, read_sample, write_sample
 from pipelines.audit.sampling import Groups, draw_sample
 from pipelines.audit.verdicts import VerdictStore
-from pipelines.labels.tables import Report, Table
-from schemas.errors import Conflict, NotFound
+from pipelines.tables import Report, Table
+from schemas.errors import ConflictError, NotFoundError
 
 SAMPLE, VERDICTS = "sample.json", "verdicts.db"
 
 
 class DrawnSample(Report):
-    """What `audit sample` gives back."""
+    """The result of `audit sample`."""
 
     sample: AuditSample
     folder: str
 
     def data(self) -> dict[str, Any]:
-        """The sample without its regions."""
+        """Return the sample without its regions."""
         facts = self.sample.model_dump(mode="json", exclude={"regions"})
         return {**facts, "sampled": len(self.sample.regions), "folder": self.folder}
 
     def tables(self) -> list[Table]:
-        """The strata."""
+        """Return the strata."""
         rows = [(one.name, str(one.population), str(one.drawn)) for one in self.sample.strata]
         title = f"{len(self.sample.regions)} regions of the view {self.sample.view_digest}, seed {self.sample.seed}"
         return [Table(title, ("stratum", "regions", "drawn"), rows)]
 
 
-class AuditFindings(Report):
-    """What `audit report` gives back; see `pipelines.audit.report` for the fields."""
+class AuditResult(Report):
+    """The result of `audit report`; see `report.audit_report` for the fields."""
 
-    findings: dict[str, Any]
+    findings: AuditReport
 
     def data(self) -> dict[str, Any]:
-        """The audit as JSON."""
-        return self.findings
+        """Return the audit as JSON."""
+        return dict(self.findings)
 
     def tables(self) -> list[Table]:
-        """The precision as a whole, by group and by stratum."""
+        """Return the precision of the whole, by group and by stratum."""
         found = self.findings
         whole = {"all": found["precision"], **(found["groups"] if len(found["groups"]) > 1 else {})}
-        rows = [(name, *_cells(estimate)) for name, estimate in whole.items()]
+        rows = [(name, *_format_cells(estimate)) for name, estimate in whole.items()]
         strata = [
             (
                 one["name"],
                 str(one["population"]),
                 str(one["accepted"]),
                 str(one["rejected"]),
-                *_cells(one["precision"]),
+                *_format_cells(one["precision"]),
             )
             for one in found["strata"]
         ]
@@ -69,7 +76,7 @@ class AuditFindings(Report):
         ]
 
     def text(self) -> str:
-        """The tables, and what would make the answer sharper."""
+        """Return the tables, and how many more reviews would narrow the interval."""
         more = self.findings["more_reviews"]
         if more["about"] is None:
             last = "Some strata have no verdict yet: the interval counts them as unknown."
@@ -97,41 +104,43 @@ def open_audit(
     groups: Groups | None = None,
     overwrite: bool = False,
 ) -> DrawnSample:
-    """Draw a sample of a view into a folder. The same again changes nothing; another one there raises Conflict.
+    """Draw a sample of a view into a folder. The same sample again changes nothing. Another one raises ConflictError.
 
-    overwrite: replace another sample there, unless somebody has reviewed of it
+    overwrite: replace another sample, unless it has verdicts
     """
     opened, path = open_view(view), Path(folder) / SAMPLE
-    there = read_sample(path) if path.exists() else None
+    existing = read_sample(path) if path.exists() else None
     if (
-        there is not None
+        existing is not None
         and not overwrite
-        and (there.view_digest, there.seed) != (opened.manifest.digest, seed)
+        and (existing.view_digest, existing.seed) != (opened.manifest.digest, seed)
     ):
-        raise Conflict(
-            f"{path} already holds a sample of the view {there.view_digest} with seed {there.seed}, not of "
+        raise ConflictError(
+            f"{path} already has a sample of the view {existing.view_digest} with seed {existing.seed}, not of "
             f"{opened.manifest.digest} with seed {seed}: choose another folder, or add --overwrite"
         )
     sample = draw_sample(opened, seed=seed, n=n, bins=bins, groups=groups, source=view)
-    if there is not None and overwrite and there.digest != sample.digest:
+    if existing is not None and overwrite and existing.digest != sample.digest:
         _remove_unreviewed(Path(folder))
     write_sample(sample, path)
     return DrawnSample(sample=sample, folder=str(folder))
 
 
 def _remove_unreviewed(folder: Path) -> None:
-    """Remove a sample. Raises Conflict when it has a file of verdicts: a person's work is never overwritten."""
+    """Remove a sample. Raises ConflictError if there is a file of verdicts: a person's work is never overwritten."""
     if (folder / VERDICTS).exists():
-        raise Conflict(f"{folder} holds verdicts, which --overwrite does not remove: choose another folder")
+        raise ConflictError(
+            f"{folder} has verdicts, which --overwrite does not remove: choose another folder"
+        )
     (folder / SAMPLE).unlink()
 
 
-def stand_in_audit(folder: str | Path, truth: Truth, *, reviewer: str = TINY_WORLD_TRUTH) -> AuditFindings:
-    """Let a program that knows the truth review the folder's sample; kept under its name, never as a person's."""
+def run_oracle_audit(folder: str | Path, truth: Truth, *, reviewer: str = TINY_WORLD_TRUTH) -> AuditResult:
+    """Let a program that knows the truth review the folder's sample. Its verdicts are never recorded as a person's."""
     sample = read_sample(Path(folder) / SAMPLE)
-    verdicts = stand_in(sample, truth, reviewer=reviewer)
+    verdicts = judge_with_truth(sample, truth, reviewer=reviewer)
     VerdictStore(Path(folder) / VERDICTS, sample).record_all(verdicts)
-    return AuditFindings(findings=audit_report(sample, verdicts))
+    return AuditResult(findings=audit_report(sample, verdicts))
 
 
 def serve_audit(
@@ -142,11 +151,11 @@ def serve_audit(
     say: Callable[[str], None],
     roots: Mapping[str, str] | None = None,
 ) -> None:
-    """Serve the folder's sample for review until interrupted; `say` is given the address to open."""
+    """Serve the folder's sample for review until interrupted. `say` is called with the address to open."""
     from pipelines.audit.app import serve  # a web server is needed by this verb alone
 
     def announce(address: str) -> None:
-        say(f"Review as {reviewer} at {address} (Ctrl-C ends; every verdict is kept as it is given)")
+        say(f"Review as {reviewer} at {address} (Ctrl-C ends; every verdict is stored at once)")
 
     serve(
         Path(folder) / SAMPLE,
@@ -158,21 +167,21 @@ def serve_audit(
     )
 
 
-def report_audit(
-    folder: str | Path, *, view: str | None = None, reviewer: str | None = None
-) -> AuditFindings:
-    """What the folder's verdicts say. `view`, where given, must be the one that was sampled (else Conflict)."""
+def report_audit(folder: str | Path, *, view: str | None = None, reviewer: str | None = None) -> AuditResult:
+    """Return the result of the folder's verdicts. If given, `view` must be the one that was sampled (else
+    ConflictError).
+    """
     sample = read_sample(Path(folder) / SAMPLE)
     path = Path(folder) / VERDICTS
     if not path.exists():
-        raise NotFound(f"{folder} holds no verdict yet; review it with `groundswell audit serve {folder}`")
+        raise NotFoundError(f"{folder} has no verdict yet; review it with `groundswell audit serve {folder}`")
     digest = None if view is None else open_view(view).manifest.digest
     verdicts = VerdictStore(path, sample).verdicts(reviewer)
-    return AuditFindings(findings=audit_report(sample, verdicts, view_digest=digest))
+    return AuditResult(findings=audit_report(sample, verdicts, view_digest=digest))
 
 
-def _cells(estimate: Mapping[str, float | None]) -> tuple[str, str]:
-    value, low, high = (estimate[name] for name in ("value", "low", "high"))
-    if value is None or low is None or high is None:
+def _format_cells(estimate: EstimateFields) -> tuple[str, str]:
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    if value is None:
         return "-", "unknown"
     return f"{100 * value:.1f} %", f"{100 * low:.1f} to {100 * high:.1f} %"

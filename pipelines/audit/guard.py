@@ -1,14 +1,11 @@
-"""What stands before the review page: who may ask, from where, and what a browser may do with the answer.
+"""Access control of the review page: who may request it, from where, and what a browser may do with the answer.
 
-Its promise: only a client on this machine that holds the session's token gets or changes anything, and no caption,
-however written, becomes code.
+Only a client on this machine with the session's token can read or change anything. No caption can become code.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import MutableMapping
-from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -37,11 +34,11 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 TOKEN_HEADER = "x-groundswell-token"
-MOST_BODY_BYTES = 4096
+MAX_BODY_BYTES = 4096
 
 
-class Guard:
-    """ASGI middleware: host, origin, token, content type and size of every request; headers of every answer."""
+class RequestGuard:
+    """ASGI middleware: checks host, origin, token, content type and size of every request, and sets the headers."""
 
     def __init__(self, app: ASGIApp, *, token: str, port: int) -> None:
         self._app = app
@@ -59,33 +56,33 @@ class Guard:
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        refusal = self._refusal(scope)
+        refusal = self._find_refusal(scope)
         if refusal is not None:
             status, reason = refusal
             await JSONResponse({"error": reason}, status)(scope, receive, send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
 
-    def _refusal(self, scope: MutableMapping[str, Any]) -> tuple[int, str] | None:
+    def _find_refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)
         if headers.get("host") not in self._hosts:
-            return 403, f"this page answers to {' and '.join(sorted(self._hosts))} only"
+            return 403, f"this page answers only to {' and '.join(sorted(self._hosts))}"
         origin = headers.get("origin")
         if origin is not None and origin not in {f"http://{host}" for host in self._hosts}:
             return 403, "the request comes from another site's page"
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return 403, "the request comes from another site's page"
         if scope["path"].startswith("/api/"):
-            return self._refusal_of_api(scope, headers)
+            return self._find_api_refusal(scope, headers)
         return None
 
-    def _refusal_of_api(self, scope: MutableMapping[str, Any], headers: Headers) -> tuple[int, str] | None:
+    def _find_api_refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         if not secrets.compare_digest(headers.get(TOKEN_HEADER, "").encode(), self._token.encode()):
             return 401, "the session's token is missing or wrong: open the address that `audit serve` printed"
         if scope["method"] == "POST":
             if headers.get("content-type") != "application/json":
                 return 415, "the content type must be application/json"
             length = headers.get("content-length", "")
-            if not length.isdecimal() or int(length) > MOST_BODY_BYTES:
-                return 413, f"a body needs a length of at most {MOST_BODY_BYTES} bytes"
+            if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
+                return 413, f"a body needs a length of at most {MAX_BODY_BYTES} bytes"
         return None

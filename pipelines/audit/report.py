@@ -1,7 +1,7 @@
-"""What an audit found: precision with its interval, by stratum and by group, bound to the digest of the view.
+"""The result of an audit: precision with its interval, by stratum and by group, bound to the digest of the view.
 
-Its promise: it refuses verdicts, samples and views that do not belong together, and it says who reviewed: a person, or
-a program that knows the truth.
+Verdicts, samples and views that do not belong together are refused. The result names who reviewed: a person, or a
+program that knows the truth.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+
 from pipelines.audit.sample import AuditSample, SampledRegion
 from pipelines.audit.statistics import (
-    Estimate,
     StratumCounts,
-    if_skips_were,
-    precision,
-    reviews_missing,
-    stratum_estimate,
+    assume_skips,
+    estimate_missing_reviews,
+    estimate_precision,
+    estimate_stratum,
 )
-from pipelines.audit.verdicts import Verdict, Verdicts
+from pipelines.audit.verdicts import ReviewerKind, Verdict, Verdicts
+from pipelines.quality.intervals import Estimate
 from schemas.boxes import as_boxes, iou
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 
 TARGET_HALF_WIDTH = 0.02
 TINY_WORLD_TRUTH = "truth of the tiny world"
@@ -30,21 +32,84 @@ METHOD = (
     "number of reviews, exact where fewer than five stand behind it; skipped regions count as missing at random"
 )
 
+
+class EstimateFields(TypedDict):
+    """A share with its interval, as fractions."""
+
+    value: float | None
+    low: float
+    high: float
+
+
+class SkipBounds(TypedDict):
+    """The precision if every skipped item had been rejected (wrong) or accepted (right)."""
+
+    wrong: EstimateFields
+    right: EstimateFields
+
+
+class MissingReviews(TypedDict):
+    """About how many more reviews bring the interval to the half width; None if a stratum has no review."""
+
+    for_half_width: float
+    about: int | None
+
+
+class StratumResult(TypedDict):
+    """One stratum with its reviews and its precision."""
+
+    name: str
+    group: str
+    low: float
+    high: float
+    population: int
+    drawn: int
+    accepted: int
+    rejected: int
+    skipped: int
+    precision: EstimateFields
+
+
+class AuditReport(TypedDict):
+    """The result of an audit. Counts are of regions."""
+
+    view_digest: str
+    sample_digest: str
+    seed: int
+    reviewer: str
+    reviewer_kind: ReviewerKind
+    population: int
+    excluded: dict[str, int]
+    sampled: int
+    reviewed: int
+    accepted: int
+    rejected: int
+    skipped: int
+    pending: int
+    confidence: float
+    precision: EstimateFields
+    precision_if_skips_were: SkipBounds
+    more_reviews: MissingReviews
+    groups: dict[str, EstimateFields]
+    strata: list[StratumResult]
+    method: str
+
+
 Truth = Callable[[SampledRegion], Sequence[Sequence[float]]]
 """The boxes (xyxy px) of the things that a sampled region's phrase names in its image; none where it names nothing."""
 
 
 def audit_report(
     sample: AuditSample, verdicts: Verdicts, *, view_digest: str | None = None, confidence: float = 0.95
-) -> dict[str, Any]:
-    """The audit as JSON: shares are fractions, an interval is `{"value", "low", "high"}`.
+) -> AuditReport:
+    """Return the audit as JSON. Shares are fractions, an interval is `{"value", "low", "high"}`.
 
-    view_digest: of the view the report is for; where given, it must be the one the sample was drawn from
-    Raises Conflict when sample, verdicts and view do not belong together.
+    view_digest: of the view that the report is for. If given, it must be the one that the sample was drawn from
+    Raises ConflictError if sample, verdicts and view do not belong together.
     """
-    _check_belonging(sample, verdicts, view_digest)
-    strata = _count(sample, verdicts.by_item)
-    said = Counter(verdicts.by_item.values())
+    _check_match(sample, verdicts, view_digest)
+    strata = _count_verdicts(sample, verdicts.by_item)
+    given = Counter(verdicts.by_item.values())
     groups = sorted({stratum.group for stratum in strata})
     return {
         "view_digest": sample.view_digest,
@@ -55,60 +120,62 @@ def audit_report(
         "population": sum(stratum.population for stratum in sample.strata),
         "excluded": sample.excluded,
         "sampled": len(sample.regions),
-        "reviewed": said["accept"] + said["reject"],
-        "accepted": said["accept"],
-        "rejected": said["reject"],
-        "skipped": said["skip"],
-        "pending": len(sample.regions) - said.total(),
+        "reviewed": given["accept"] + given["reject"],
+        "accepted": given["accept"],
+        "rejected": given["reject"],
+        "skipped": given["skip"],
+        "pending": len(sample.regions) - given.total(),
         "confidence": confidence,
-        "precision": _interval(precision(strata, confidence)),
+        "precision": _interval(estimate_precision(strata, confidence)),
         "precision_if_skips_were": {
-            "wrong": _interval(if_skips_were(strata, right=False, confidence=confidence)),
-            "right": _interval(if_skips_were(strata, right=True, confidence=confidence)),
+            "wrong": _interval(assume_skips(strata, right=False, confidence=confidence)),
+            "right": _interval(assume_skips(strata, right=True, confidence=confidence)),
         },
         "more_reviews": {
             "for_half_width": TARGET_HALF_WIDTH,
-            "about": reviews_missing(strata, TARGET_HALF_WIDTH, confidence),
+            "about": estimate_missing_reviews(strata, TARGET_HALF_WIDTH, confidence),
         },
         "groups": {
-            group: _interval(precision([stratum for stratum in strata if stratum.group == group], confidence))
+            group: _interval(
+                estimate_precision([stratum for stratum in strata if stratum.group == group], confidence)
+            )
             for group in groups
         },
-        "strata": [_stratum(sample, stratum, confidence) for stratum in strata],
+        "strata": [_describe_stratum(sample, stratum, confidence) for stratum in strata],
         "method": METHOD,
     }
 
 
-def stand_in(
+def judge_with_truth(
     sample: AuditSample, truth: Truth, *, reviewer: str = TINY_WORLD_TRUTH, iou_at_least: float = 0.5
 ) -> Verdicts:
-    """Verdicts of a program that knows the truth, recorded as such.
+    """Return the verdicts of a program that knows the truth, recorded as such.
 
-    A region is accepted when its phrase names a thing in the image and its box overlaps one of that thing's boxes
-    with an IoU of at least `iou_at_least`.
+    A region is accepted if its phrase names a thing in the image and its box overlaps one of that thing's boxes with an
+    IoU of at least `iou_at_least`.
     """
-    said: dict[str, Verdict] = {}
+    judged: dict[str, Verdict] = {}
     for region in sample.regions:
         overlaps = iou(as_boxes([region.box]), as_boxes(list(truth(region))))
-        said[region.item] = "accept" if (overlaps >= iou_at_least).any() else "reject"
+        judged[region.item] = "accept" if (overlaps >= iou_at_least).any() else "reject"
     return Verdicts(
         sample_digest=sample.digest,
         view_digest=sample.view_digest,
         reviewer=reviewer,
         reviewer_kind="truth",
-        by_item=said,
+        by_item=judged,
     )
 
 
 def truth_of_rows(rows: Iterable[Mapping[str, Any]]) -> Truth:
-    """A truth from rows in the form of gold: boxes are looked up by shard name, key and the phrase's span.
+    """Return a truth from rows in the form of gold. Boxes are looked up by shard name, key and the phrase's span.
 
-    Raises Conflict, when asked, for a sample that the rows do not hold.
+    It raises ConflictError for a sample that the rows do not have.
     """
     samples: set[tuple[str, str]] = set()
     boxes: dict[tuple[tuple[str, str], int, int], list[list[float]]] = {}
     for row in rows:
-        sample = _place(row["shard"], row["key"])
+        sample = _sample_name(row["shard"], row["key"])
         samples.add(sample)
         for region in row["regions"]:
             phrase = row["phrases"][region["phrase"]]
@@ -116,59 +183,66 @@ def truth_of_rows(rows: Iterable[Mapping[str, Any]]) -> Truth:
             boxes.setdefault((sample, phrase["begin"], phrase["end"]), []).append(box)
 
     def truth(region: SampledRegion) -> Sequence[Sequence[float]]:
-        sample = _place(region.shard, region.key)
+        sample = _sample_name(region.shard, region.key)
         if sample not in samples:
-            raise Conflict(f"the truth holds no sample {sample}: it is of another world than the view")
+            raise ConflictError(f"the truth has no sample {sample}: it is of another world than the view")
         return boxes.get((sample, region.begin, region.end), [])
 
     return truth
 
 
-def _place(shard: str, key: str) -> tuple[str, str]:
-    """A sample's name wherever its shard lies: keys are unique within a shard only."""
+def _sample_name(shard: str, key: str) -> tuple[str, str]:
+    """Name a sample independently of the folder of its shard. Keys are unique only within a shard."""
     return shard.rsplit("/", 1)[-1], key
 
 
-def _check_belonging(sample: AuditSample, verdicts: Verdicts, view_digest: str | None) -> None:
+def _check_match(sample: AuditSample, verdicts: Verdicts, view_digest: str | None) -> None:
     sample.check()
     if view_digest is not None and view_digest != sample.view_digest:
-        raise Conflict(
-            f"the sample was drawn from the view {sample.view_digest}, this view is {view_digest}: what was found "
-            "there says nothing of this one; draw a new sample"
+        raise ConflictError(
+            f"the sample was drawn from the view {sample.view_digest}, this view is {view_digest}: its "
+            "findings do not apply to this view; draw a new sample"
         )
     theirs = verdicts.sample_digest, verdicts.view_digest
     if theirs != (sample.digest, sample.view_digest):
-        raise Conflict(
+        raise ConflictError(
             f"the verdicts are on sample and view {theirs}, not {(sample.digest, sample.view_digest)}"
         )
-    strangers = verdicts.by_item.keys() - {region.item for region in sample.regions}
-    if strangers:
-        raise Conflict(f"{len(strangers)} verdicts name items outside the sample, e.g. {min(strangers)}")
+    unknown = verdicts.by_item.keys() - {region.item for region in sample.regions}
+    if unknown:
+        raise ConflictError(f"{len(unknown)} verdicts name items outside the sample, e.g. {min(unknown)}")
 
 
-def _count(sample: AuditSample, by_item: Mapping[str, Verdict]) -> list[StratumCounts]:
-    said = Counter((region.stratum, by_item.get(region.item)) for region in sample.regions)
+def _count_verdicts(sample: AuditSample, by_item: Mapping[str, Verdict]) -> list[StratumCounts]:
+    numbers = Counter((region.stratum, by_item.get(region.item)) for region in sample.regions)
     return [
         StratumCounts(
             name=stratum.name,
             group=stratum.group,
             population=stratum.population,
-            accepted=said[stratum.name, "accept"],
-            rejected=said[stratum.name, "reject"],
-            skipped=said[stratum.name, "skip"],
+            accepted=numbers[stratum.name, "accept"],
+            rejected=numbers[stratum.name, "reject"],
+            skipped=numbers[stratum.name, "skip"],
         )
         for stratum in sample.strata
     ]
 
 
-def _stratum(sample: AuditSample, counts: StratumCounts, confidence: float) -> dict[str, Any]:
+def _describe_stratum(sample: AuditSample, counts: StratumCounts, confidence: float) -> StratumResult:
     stratum = next(one for one in sample.strata if one.name == counts.name)
     return {
-        **stratum.model_dump(),
-        **counts.model_dump(include={"accepted", "rejected", "skipped"}),
-        "precision": _interval(stratum_estimate(counts, confidence)),
+        "name": stratum.name,
+        "group": stratum.group,
+        "low": stratum.low,
+        "high": stratum.high,
+        "population": stratum.population,
+        "drawn": stratum.drawn,
+        "accepted": counts.accepted,
+        "rejected": counts.rejected,
+        "skipped": counts.skipped,
+        "precision": _interval(estimate_stratum(counts, confidence)),
     }
 
 
-def _interval(estimate: Estimate) -> dict[str, float | None]:
-    return estimate.model_dump()
+def _interval(estimate: Estimate) -> EstimateFields:
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}

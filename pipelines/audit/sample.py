@@ -1,6 +1,6 @@
-"""The sample file: which regions of which view are reviewed, and with what chance each was drawn.
+"""The sample file: which regions of which view are reviewed, and with what probability each was drawn.
 
-Its promise: a file names the digest of its view and of itself, is written once, and never read when either is wrong.
+A file names the digest of its view and of itself. It is written once, and a file with a wrong digest is refused.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError, model_validator
 
+from pipelines.labels.photo import PhotoRow
 from schemas.digests import digest_of
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import FORMAT_VERSION
 from schemas.records import Pixels, Record
 from schemas.spans import check_span
@@ -24,19 +25,19 @@ class Stratum(Record):
     name: str
     group: str = Field(description="head, tail or whatever the groups were called; `all` without groups")
     low: float
-    high: float = Field(description="the last stratum of a group also holds its upper end")
+    high: float = Field(description="the last stratum of a group includes its upper end")
     population: int = Field(ge=1, description="auditable regions of the view in this cell")
     drawn: int = Field(ge=1)
 
     @model_validator(mode="after")
-    def _draws_no_more_than_there_is(self) -> Stratum:
+    def _check_drawn(self) -> Stratum:
         if self.drawn > self.population:
             raise ValueError(f"stratum {self.name}: {self.drawn} drawn of {self.population}")
         return self
 
 
 class SampledRegion(Record):
-    """One region to review: a box, and the phrase it is said to show."""
+    """One region to review: a box, and the phrase that it should show."""
 
     item: str = Field(
         description="names the region: sample, phrase and box; the same in every sample it is drawn for"
@@ -63,9 +64,27 @@ class SampledRegion(Record):
     score: float
 
     @model_validator(mode="after")
-    def _span_is_exact(self) -> SampledRegion:
+    def _check_span(self) -> SampledRegion:
         check_span(self.caption, self.begin, self.end, self.text)
         return self
+
+    def photo_row(self) -> PhotoRow:
+        """Return the columns that identify its image."""
+        where = self.pixels
+        return {
+            "key": self.key,
+            "pixels": {
+                "url": where.url,
+                "offset": where.offset,
+                "length": where.length,
+                "row_group": where.row_group,
+                "row": where.row,
+                "column": where.column,
+            },
+            "image_sha256": self.image_sha256,
+            "width": self.width,
+            "height": self.height,
+        }
 
 
 class AuditSample(Record):
@@ -82,25 +101,25 @@ class AuditSample(Record):
     digest: str = ""
 
     @model_validator(mode="after")
-    def _adds_up(self) -> AuditSample:
+    def _check_sum(self) -> AuditSample:
         drawn = {stratum.name: stratum.drawn for stratum in self.strata}
         found = dict.fromkeys(drawn, 0)
         for region in self.regions:
             found[region.stratum] = found.get(region.stratum, 0) + 1
         if found != drawn:
-            raise ValueError(f"strata say {drawn} regions were drawn, the list holds {found}")
+            raise ValueError(f"strata say {drawn} regions were drawn, the list has {found}")
         if len({region.item for region in self.regions}) != len(self.regions):
             raise ValueError("the sample names a region twice")
         return self
 
-    def sealed(self) -> AuditSample:
-        """The same sample with its own digest filled in."""
+    def seal(self) -> AuditSample:
+        """Return the same sample with its own digest filled in."""
         return self.model_copy(update={"digest": self._content_digest()})
 
     def check(self) -> None:
-        """Raise Conflict unless the content has the digest that stands in it."""
+        """Raise ConflictError unless the content has the digest that is written in it."""
         if self._content_digest() != self.digest:
-            raise Conflict(
+            raise ConflictError(
                 f"the sample's content has digest {self._content_digest()}, the file says {self.digest}: "
                 "it was changed after it was drawn; draw it again with the same seed"
             )
@@ -110,7 +129,7 @@ class AuditSample(Record):
 
 
 def write_sample(sample: AuditSample, path: str | Path) -> None:
-    """Write the sample once. The same sample again changes nothing; another one raises Conflict."""
+    """Write the sample once. The same sample again changes nothing; another one raises ConflictError."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(sample.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
@@ -123,22 +142,24 @@ def write_sample(sample: AuditSample, path: str | Path) -> None:
     except FileExistsError:
         there = read_sample(target)
         if there.digest != sample.digest:
-            raise Conflict(
-                f"{target} already holds the sample {there.digest}, not {sample.digest}: choose another file"
+            raise ConflictError(
+                f"{target} already has the sample {there.digest}, not {sample.digest}: choose another file"
             ) from None
     finally:
         draft.unlink()
 
 
 def read_sample(path: str | Path) -> AuditSample:
-    """The sample of a file. Raises NotFound, or Conflict for a file that is no sample or was changed."""
+    """Read the sample of a file. Raises NotFoundError; ConflictError for a file that is no sample or was changed."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise NotFound(f"{path}: no such sample file; draw one with `groundswell audit sample`") from None
+        raise NotFoundError(
+            f"{path}: no such sample file; draw one with `groundswell audit sample`"
+        ) from None
     try:
         sample = AuditSample.model_validate_json(text)
     except ValidationError as error:
-        raise Conflict(f"{path} is not an audit sample: {error.errors()[0]['msg']}") from error
+        raise ConflictError(f"{path} is not an audit sample: {error.errors()[0]['msg']}") from error
     sample.check()
     return sample

@@ -1,9 +1,10 @@
-"""Draws the regions an auditor reviews: seeded, stratified by score, each with its known chance of being drawn.
+"""Draw the regions that an auditor reviews: seeded, stratified by score, each with its known probability of being
+drawn.
 
-Its promise: the sample is a function of the view's regions, the seed and the arguments, never of row order, parts or
-machine. Every region has a permanent pseudo-random number (a hash of seed and region), and a stratum gives those with
-the lowest: simple random sampling without replacement, and two policies over the same evidence, sampled under one
-seed, share most of their items (permanent random numbers, Ohlsson 1995).
+The sample is a function of the view's regions, the seed and the arguments, not of row order, parts or machine. Every
+region has a permanent pseudo-random number (a hash of seed and region), and a stratum gives those with the lowest. This
+is simple random sampling without replacement, and two policies over the same evidence, sampled with one seed, share
+most of their items (permanent random numbers, Ohlsson 1995).
 """
 
 from __future__ import annotations
@@ -15,24 +16,33 @@ import struct
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from pipelines.audit.sample import AuditSample, SampledRegion, Stratum
 from schemas.errors import ConfigError
 from schemas.records import Pixels
+from schemas.rows import ViewRegionRow, ViewRow
 
-LEAST_PER_STRATUM = 5
+MIN_PER_STRATUM = 5
 CELLS = 10_000
 """Quantile borders are read from a histogram of this many cells over [0, 1], so they are round to four digits."""
 EVERYTHING = "all"
+_ROW_FIELDS = frozenset({"unit", "shard", "index", "key", "image_sha256", "width", "height", "caption"})
+_PHRASE_FIELDS = frozenset({"begin", "end", "text", "root"})
 
 Groups = Mapping[str, Collection[str]]
 """Group name -> roots (head lemmas) that belong to it; a root of none goes to the group `other`."""
 
-_Candidate = tuple[int, str, dict[str, Any]]
-"""The negated number (heaps pop the smallest), the region's name, its row and itself."""
+
+class _Candidate(NamedTuple):
+    """A region that may be drawn. Heaps pop the smallest first element, so the number is negated."""
+
+    negated_number: int
+    item: str
+    row: ViewRow
+    region: ViewRegionRow
 
 
 class _Manifest(Protocol):
@@ -41,12 +51,12 @@ class _Manifest(Protocol):
 
 
 class SampledView(Protocol):
-    """What is needed of `engine.views.View`."""
+    """The part of `engine.views.View` that is needed."""
 
     @property
     def manifest(self) -> _Manifest: ...
 
-    def rows(self) -> Iterator[dict[str, Any]]: ...
+    def rows(self) -> Iterator[ViewRow]: ...
 
 
 def draw_sample(
@@ -59,37 +69,37 @@ def draw_sample(
     groups: Groups | None = None,
     source: str = "",
 ) -> AuditSample:
-    """A stratified sample of `n` regions, or of all where the view has fewer.
+    """Draw a stratified sample of `n` regions, or of all if the view has fewer.
 
     bins:   score bins of about equal population; `edges` (inner borders, rising) fixes them instead
     groups: strata are groups x score bins, e.g. `{"head": [...], "tail": [...]}` by the phrase's root
     source: where the view was read, for the record
-
-    The population is the positive regions that a teacher or student gave; human boxes, ignored boxes and decoys are
-    counted in `excluded`. Raises ConfigError for a view without any, or an `n` smaller than the number of strata.
+    The population is the positive regions of a teacher or student. Human boxes, ignored boxes and decoys are counted in
+    `excluded`. Raises ConfigError for a view without any, or an `n` smaller than the number of strata.
     """
-    borders = tuple(_checked(edges)) if edges is not None else _quantile_edges(view, bins)
+    borders = tuple(_check_edges(edges)) if edges is not None else _find_quantile_edges(view, bins)
     excluded: Counter[str] = Counter()
     population: Counter[tuple[str, int]] = Counter()
     lowest: dict[tuple[str, int], list[_Candidate]] = defaultdict(list)
-    for row, region, item in _auditable(view, excluded):
+    for row, region, item in _iter_auditable(view, excluded):
         cell = (
-            _group_of(row["phrases"][region["phrase"]]["root"], groups),
+            _find_group(row["phrases"][region["phrase"]]["root"], groups),
             bisect_right(borders, region["score"]),
         )
         population[cell] += 1
-        _keep_lowest(lowest[cell], n, _number(seed, item), item, row, region)
+        _push_lowest(lowest[cell], n, _Candidate(-_random_number(seed, item), item, row, region))
     cells = sorted(population)
-    given = allocate([population[cell] for cell in cells], n)
+    numbers = allocate([population[cell] for cell in cells], n)
     strata = [
-        _stratum(cell, borders, population[cell], drawn) for cell, drawn in zip(cells, given, strict=True)
+        _make_stratum(cell, borders, population[cell], drawn)
+        for cell, drawn in zip(cells, numbers, strict=True)
     ]
     chosen = [
-        (item, _sampled(item, stratum, what))
+        _make_sampled_region(candidate, stratum)
         for cell, stratum in zip(cells, strata, strict=True)
-        for _, item, what in sorted(lowest[cell], key=lambda kept: -kept[0])[: stratum.drawn]
+        for candidate in sorted(lowest[cell], reverse=True)[: stratum.drawn]
     ]
-    chosen.sort(key=lambda pair: _number(seed, "order of " + pair[0]))
+    chosen.sort(key=lambda region: _random_number(seed, "order of " + region.item))
     return AuditSample(
         view=source,
         view_digest=view.manifest.digest,
@@ -97,51 +107,51 @@ def draw_sample(
         score_edges=borders,
         strata=tuple(strata),
         excluded=dict(sorted(excluded.items())),
-        regions=tuple(region for _, region in chosen),
-    ).sealed()
+        regions=tuple(chosen),
+    ).seal()
 
 
 def allocate(populations: Sequence[int], n: int) -> list[int]:
-    """How many to draw of each stratum: at least five (or all) of each, the rest in proportion, `n` in total.
+    """Return how many to draw of each stratum: at least five (or all), the rest in proportion, `n` in total.
 
-    Raises ConfigError when there is nothing to draw from, or less than one item for each stratum.
+    Raises ConfigError if there is nothing to draw from, or less than one item for each stratum.
     """
     total = sum(populations)
     if total == 0:
         raise ConfigError(
-            "the view holds no region that a teacher or student gave: there is nothing to audit"
+            "the view has no region of a teacher or student, so there is nothing to audit; choose another view"
         )
     if n < len(populations):
         raise ConfigError(
             f"n = {n} is less than the {len(populations)} strata: raise n, or use fewer bins or groups"
         )
     n = min(n, total)
-    least = min(LEAST_PER_STRATUM, n // len(populations))
-    given = [min(population, least) for population in populations]
-    while sum(given) < n:
-        open_ones = [i for i, population in enumerate(populations) if given[i] < population]
-        neediest = max(open_ones, key=lambda i: (n * populations[i] / total - given[i], -i))
-        given[neediest] += 1
-    return given
+    least = min(MIN_PER_STRATUM, n // len(populations))
+    numbers = [min(population, least) for population in populations]
+    while sum(numbers) < n:
+        open_ones = [i for i, population in enumerate(populations) if numbers[i] < population]
+        neediest = max(open_ones, key=lambda i: (n * populations[i] / total - numbers[i], -i))
+        numbers[neediest] += 1
+    return numbers
 
 
-def _auditable(
+def _iter_auditable(
     view: SampledView, excluded: Counter[str] | None = None
-) -> Iterator[tuple[dict[str, Any], dict[str, Any], str]]:
-    """Each region of the population with its row and its name."""
+) -> Iterator[tuple[ViewRow, ViewRegionRow, str]]:
+    """Yield each region of the population with its row and its name."""
     for row in view.rows():
         twins: Counter[str] = Counter()
         for region in row["regions"]:
-            reason = _why_not(row, region)
+            reason = _exclusion_reason(row, region)
             if reason is None:
-                name = _name(row, region)
+                name = _name_region(row, region)
                 twins[name] += 1
                 yield row, region, name if twins[name] == 1 else f"{name}.{twins[name]}"
             elif excluded is not None:
                 excluded[reason] += 1
 
 
-def _why_not(row: dict[str, Any], region: dict[str, Any]) -> str | None:
+def _exclusion_reason(row: ViewRow, region: ViewRegionRow) -> str | None:
     if row["phrases"][region["phrase"]]["kind"] == "decoy":
         return "decoy"
     if region["origin"] in ("human", "human_confirmed"):
@@ -149,88 +159,72 @@ def _why_not(row: dict[str, Any], region: dict[str, Any]) -> str | None:
     return None if region["fate"] == "positive" else str(region["fate"])
 
 
-def _name(row: dict[str, Any], region: dict[str, Any]) -> str:
+def _name_region(row: ViewRow, region: ViewRegionRow) -> str:
     place = f"{row['unit']}/{row['index']}/{region['phrase']}/".encode()
     box = struct.pack("<4f", region["x0"], region["y0"], region["x1"], region["y1"])
     return hashlib.sha256(place + box).hexdigest()[:24]
 
 
-def _number(seed: int, name: str) -> int:
+def _random_number(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "big")
 
 
-def _keep_lowest(
-    heap: list[tuple[int, str, dict[str, Any]]],
-    n: int,
-    number: int,
-    item: str,
-    row: dict[str, Any],
-    region: dict[str, Any],
-) -> None:
-    if len(heap) == n and -number <= heap[0][0]:
+def _push_lowest(heap: list[_Candidate], n: int, candidate: _Candidate) -> None:
+    """Keep the `n` candidates with the lowest numbers in the heap."""
+    if len(heap) == n and candidate.negated_number <= heap[0].negated_number:
         return
-    entry = (-number, item, {"row": {name: row[name] for name in _ROW_FIELDS}, "region": region})
+    entry = candidate._replace(
+        row={**candidate.row, "regions": []}
+    )  # the other regions would fill the memory
     if len(heap) < n:
         heapq.heappush(heap, entry)
     else:
         heapq.heappushpop(heap, entry)
 
 
-_ROW_FIELDS = [
-    "unit",
-    "shard",
-    "index",
-    "key",
-    "pixels",
-    "image_sha256",
-    "width",
-    "height",
-    "caption",
-    "phrases",
-]
-
-
-def _sampled(item: str, stratum: Stratum, what: dict[str, Any]) -> SampledRegion:
-    row, region = what["row"], what["region"]
+def _make_sampled_region(candidate: _Candidate, stratum: Stratum) -> SampledRegion:
+    row, region = candidate.row, candidate.region
     phrase = row["phrases"][region["phrase"]]
-    return SampledRegion(
-        item=item,
-        stratum=stratum.name,
-        inclusion_probability=stratum.drawn / stratum.population,
-        pixels=Pixels(**row["pixels"]),
-        phrase=region["phrase"],
-        box=(region["x0"], region["y0"], region["x1"], region["y1"]),
-        score=region["score"],
-        **{name: row[name] for name in _ROW_FIELDS if name not in ("pixels", "phrases")},
-        **{name: phrase[name] for name in ("begin", "end", "text", "root")},
+    return SampledRegion.model_validate(
+        {
+            "item": candidate.item,
+            "stratum": stratum.name,
+            "inclusion_probability": stratum.drawn / stratum.population,
+            "pixels": Pixels(**row["pixels"]),
+            "phrase": region["phrase"],
+            "box": (region["x0"], region["y0"], region["x1"], region["y1"]),
+            "score": region["score"],
+            **{name: value for name, value in row.items() if name in _ROW_FIELDS},
+            **{name: value for name, value in phrase.items() if name in _PHRASE_FIELDS},
+        }
     )
 
 
-def _group_of(root: str, groups: Groups | None) -> str:
+def _find_group(root: str, groups: Groups | None) -> str:
     if groups is None:
         return EVERYTHING
     return next((name for name, roots in groups.items() if root in roots), "other")
 
 
-def _stratum(cell: tuple[str, int], borders: Sequence[float], population: int, drawn: int) -> Stratum:
+def _make_stratum(cell: tuple[str, int], borders: Sequence[float], population: int, drawn: int) -> Stratum:
     group, bin_ = cell
     low, high = list(itertools.pairwise((0.0, *borders, 1.0)))[bin_]
     name = f"{low:.4g}-{high:.4g}" if group == EVERYTHING else f"{group} {low:.4g}-{high:.4g}"
     return Stratum(name=name, group=group, low=low, high=high, population=population, drawn=drawn)
 
 
-def _checked(edges: Sequence[float]) -> Sequence[float]:
+def _check_edges(edges: Sequence[float]) -> Sequence[float]:
     if list(edges) != sorted(set(edges)) or any(not 0 < edge < 1 for edge in edges):
-        raise ConfigError(f"score edges {list(edges)} must rise and lie between 0 and 1, both excluded")
+        raise ConfigError(f"score edges {list(edges)} must ascend, and be greater than 0 and less than 1")
     return edges
 
 
-def _quantile_edges(view: SampledView, bins: int) -> tuple[float, ...]:
-    """Borders that cut the scores into about equal shares; fewer where one score fills several."""
+def _find_quantile_edges(view: SampledView, bins: int) -> tuple[float, ...]:
+    """Return borders that cut the scores into about equal shares; fewer if one score fills several."""
     if bins < 1:
         raise ConfigError(f"bins = {bins}: at least 1 score bin is needed")
     counts = np.zeros(CELLS, dtype=np.int64)
-    for _, region, _ in _auditable(view):
+    for _, region, _ in _iter_auditable(view):
         counts[min(max(int(region["score"] * CELLS), 0), CELLS - 1)] += 1
     cumulative = np.cumsum(counts)
     wanted = cumulative[-1] * np.arange(1, bins) / bins

@@ -1,8 +1,9 @@
-"""Where verdicts are kept: one SQLite file of events that are appended and never changed.
+"""Storage of verdicts: one SQLite file of events that are appended and never changed.
 
-Its promise: a verdict that was acknowledged survives the death of the process and of the power, and none is counted
-twice or overwritten. WAL with `synchronous=FULL` (each commit is on disk before it returns), `BEGIN IMMEDIATE`, an
-event id made by the client (sent again, it is the same event), undo as an event of its own, triggers against changes.
+An acknowledged verdict survives the death of the process and a power failure. No verdict is counted twice or
+overwritten. This is done by WAL with `synchronous=FULL` (each commit is on disk before it returns), `BEGIN IMMEDIATE`,
+an event id made by the client (sent again, it is the same event), undo as an event of its own, and triggers against
+changes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipelines.audit.sample import AuditSample
-from schemas.errors import Conflict, EnvironmentProblem, NotFound
+from schemas.errors import ConflictError, NotFoundError, RuntimeEnvironmentError
 from schemas.records import Record
 
 Verdict = Literal["accept", "reject", "skip"]
@@ -53,13 +54,13 @@ _SCHEMA = (
     "CREATE TRIGGER IF NOT EXISTS no_change BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'append only'); END",
     "CREATE TRIGGER IF NOT EXISTS no_removal BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'append only'); END",
 )
-_STANDING = """
+_VALID_VERDICTS = """
 SELECT event_id, item, kind, seq FROM events AS verdict WHERE reviewer = ? AND kind != 'undo'
 AND NOT EXISTS (SELECT 1 FROM events WHERE undoes = verdict.event_id)
 """
 
 
-class StandingVerdict(Record):
+class ValidVerdict(Record):
     """A verdict that was given and not undone."""
 
     event_id: str
@@ -69,7 +70,7 @@ class StandingVerdict(Record):
 
 
 class Verdicts(Record):
-    """What one reviewer said of one sample."""
+    """The verdicts of one reviewer on one sample."""
 
     sample_digest: str
     view_digest: str
@@ -84,8 +85,10 @@ class VerdictStore:
     """The verdicts on one sample, in one file."""
 
     def __init__(self, path: str | Path, sample: AuditSample) -> None:
-        """Open or make the file. Raises Conflict when it belongs to another sample, EnvironmentProblem where it
-        cannot be kept safely."""
+        """Open or create the file.
+
+        Raises ConflictError if it belongs to another sample, RuntimeEnvironmentError if it cannot be stored safely.
+        """
         self._path = Path(path).resolve()
         self._sample = sample
         self._items = {region.item for region in sample.regions}
@@ -96,100 +99,107 @@ class VerdictStore:
             db.execute("INSERT OR IGNORE INTO facts VALUES ('sample_digest', ?)", (sample.digest,))
             (there,) = db.execute("SELECT value FROM facts WHERE name = 'sample_digest'").fetchone()
         if there != sample.digest:
-            raise Conflict(
-                f"{path} holds verdicts on the sample {there}, not {sample.digest}: choose another file"
+            raise ConflictError(
+                f"{path} has verdicts on the sample {there}, not {sample.digest}: choose another file"
             )
 
     def record(self, event_id: str, item: str, reviewer: str, verdict: Verdict) -> int:
-        """Keep a verdict; returns its number once it is on disk.
+        """Store a verdict; return its number once it is on disk.
 
-        The same event again returns the same number. Raises Conflict when another verdict of this reviewer on the
-        item stands (undo it first) or the id is taken, NotFound for an item that is not in the sample.
+        The same event again returns the same number. Raises ConflictError if another verdict of this reviewer on the
+        item is valid (undo it first) or the id is in use, NotFoundError for an item that is not in the sample.
         """
         with self._transaction() as db:
-            _claim(db, reviewer, "person")
-            return self._keep(db, event_id, item, reviewer, verdict)
+            _claim_name(db, reviewer, "person")
+            return self._store(db, event_id, item, reviewer, verdict)
 
     def record_all(self, verdicts: Verdicts) -> None:
-        """Keep a whole review that was made elsewhere, all of it or nothing; again changes nothing."""
+        """Store a whole review that was made elsewhere, all of it or nothing. The same again changes nothing."""
         if (verdicts.sample_digest, verdicts.view_digest) != (self._sample.digest, self._sample.view_digest):
-            raise Conflict(
+            raise ConflictError(
                 f"the verdicts are on the sample {verdicts.sample_digest}, not {self._sample.digest}"
             )
         with self._transaction() as db:
-            _claim(db, verdicts.reviewer, verdicts.reviewer_kind)
+            _claim_name(db, verdicts.reviewer, verdicts.reviewer_kind)
             for item, verdict in sorted(verdicts.by_item.items()):
-                self._keep(db, f"{verdicts.reviewer}/{item}", item, verdicts.reviewer, verdict)
+                self._store(db, f"{verdicts.reviewer}/{item}", item, verdicts.reviewer, verdict)
 
-    def _keep(self, db: sqlite3.Connection, event_id: str, item: str, reviewer: str, verdict: Verdict) -> int:
+    def _store(
+        self, db: sqlite3.Connection, event_id: str, item: str, reviewer: str, verdict: Verdict
+    ) -> int:
         if item not in self._items:
-            raise NotFound(f"item {item!r} is not in the sample {self._sample.digest}")
-        if known := _known(db, event_id, (item, reviewer, verdict, None)):
+            raise NotFoundError(f"item {item!r} is not in the sample {self._sample.digest}")
+        if known := _find_event(db, event_id, (item, reviewer, verdict, None)):
             return known
-        stands = db.execute(_STANDING + "AND item = ?", (reviewer, item)).fetchone()
-        if stands:
-            raise Conflict(
-                f"{reviewer} already said {stands[2]!r} of {item}, now {verdict!r}: undo that first"
+        existing = db.execute(_VALID_VERDICTS + "AND item = ?", (reviewer, item)).fetchone()
+        if existing:
+            raise ConflictError(
+                f"{reviewer} already said {existing[2]!r} of {item}, now {verdict!r}: undo that first"
             )
         return _append(db, (event_id, item, reviewer, verdict, None))
 
-    def undo(self, event_id: str, undoes: str, reviewer: str) -> StandingVerdict:
-        """Take back the verdict with the id `undoes`; returns it. Raises NotFound where this reviewer has none such."""
+    def undo(self, event_id: str, undoes: str, reviewer: str) -> ValidVerdict:
+        """Undo the verdict with the id `undoes` and return it. Raises NotFoundError if this reviewer has no such
+        verdict.
+        """
         with self._transaction() as db:
             row = db.execute(
                 "SELECT event_id, item, kind, seq FROM events WHERE event_id = ? AND reviewer = ? AND kind != 'undo'",
                 (undoes, reviewer),
             ).fetchone()
             if row is None:
-                raise NotFound(f"{reviewer} gave no verdict with the id {undoes!r}")
-            if not _known(db, event_id, (row[1], reviewer, "undo", undoes)):
+                raise NotFoundError(f"{reviewer} gave no verdict with the id {undoes!r}")
+            if not _find_event(db, event_id, (row[1], reviewer, "undo", undoes)):
                 if db.execute("SELECT 1 FROM events WHERE undoes = ?", (undoes,)).fetchone():
-                    raise Conflict(f"the verdict {undoes!r} was undone before")
+                    raise ConflictError(f"the verdict {undoes!r} was undone before")
                 _append(db, (event_id, row[1], reviewer, "undo", undoes))
-            return _standing(row)
+            return _make_verdict(row)
 
-    def standing(self, reviewer: str) -> list[StandingVerdict]:
-        """This reviewer's verdicts that were not undone, in the order of giving."""
+    def list_verdicts(self, reviewer: str) -> list[ValidVerdict]:
+        """Return this reviewer's verdicts that were not undone, in the order of giving."""
         with self._transaction() as db:
-            return [_standing(row) for row in db.execute(_STANDING + "ORDER BY seq", (reviewer,))]
+            return [_make_verdict(row) for row in db.execute(_VALID_VERDICTS + "ORDER BY seq", (reviewer,))]
 
     def reviewers(self) -> dict[str, ReviewerKind]:
-        """Everyone who gave a verdict here, in alphabetical order, and what they are."""
+        """Return everyone who gave a verdict here, in alphabetical order, and their kind."""
         with self._transaction() as db:
             return dict(db.execute("SELECT name, kind FROM reviewers ORDER BY name").fetchall())
 
     def verdicts(self, reviewer: str | None = None) -> Verdicts:
-        """One reviewer's verdicts. Without a name: the only person's, or the only program's where no person looked.
+        """Return one reviewer's verdicts. Without a name: the only person's, or the only program's if no person
+        reviewed.
 
-        Raises NotFound for a name that gave none, Conflict where a name is needed.
+        Raises NotFoundError for a name without verdicts, ConflictError if a name is needed.
         """
         known = self.reviewers()
         if reviewer is not None and reviewer not in known:
-            raise NotFound(
+            raise NotFoundError(
                 f"{reviewer!r} gave no verdict in {self._path.name}; those who did: {', '.join(known)}"
             )
-        name = reviewer or self._only(known)
+        name = reviewer or self._only_reviewer(known)
         return Verdicts(
             sample_digest=self._sample.digest,
             view_digest=self._sample.view_digest,
             reviewer=name,
             reviewer_kind=known.get(name, "person"),
-            by_item={verdict.item: verdict.verdict for verdict in self.standing(name)},
+            by_item={verdict.item: verdict.verdict for verdict in self.list_verdicts(name)},
         )
 
-    def _only(self, known: dict[str, ReviewerKind]) -> str:
+    def _only_reviewer(self, known: dict[str, ReviewerKind]) -> str:
         candidates = [name for name, kind in known.items() if kind == "person"] or list(known)
         if len(candidates) > 1:
-            raise Conflict(f"{self._path.name} holds verdicts of {', '.join(candidates)}: name one reviewer")
+            raise ConflictError(
+                f"{self._path.name} has verdicts of {', '.join(candidates)}: name one reviewer"
+            )
         return candidates[0] if candidates else "nobody yet"
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """A transaction of its own connection, committed and on disk when the block ends."""
+        """Open a transaction with its own connection, committed and on disk when the block ends."""
         try:
             db = sqlite3.connect(self._path, timeout=5, isolation_level=None)
         except sqlite3.Error as error:
-            raise EnvironmentProblem(
+            raise RuntimeEnvironmentError(
                 f"{self._path}: {error}; the folder must exist and be writable"
             ) from error
         try:
@@ -200,28 +210,32 @@ class VerdictStore:
             yield db
             db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise EnvironmentProblem(
-                f"{self._path}: {error}; nothing of this step was kept, so try again once the cause is gone"
+            raise RuntimeEnvironmentError(
+                f"{self._path}: {error}; nothing of this step was stored; remove the cause and try again"
             ) from error
         finally:
             db.close()  # rolls back what was not committed
 
 
-def _claim(db: sqlite3.Connection, reviewer: str, kind: ReviewerKind) -> None:
-    """A name belongs to a person or to a program, never to both."""
+def _claim_name(db: sqlite3.Connection, reviewer: str, kind: ReviewerKind) -> None:
+    """Reserve a name for a person or for a program, never for both. Raises ConflictError if the other has it."""
     db.execute("INSERT OR IGNORE INTO reviewers VALUES (?, ?)", (reviewer, kind))
     (there,) = db.execute("SELECT kind FROM reviewers WHERE name = ?", (reviewer,)).fetchone()
     if there != kind:
-        raise Conflict(f"{reviewer!r} stands here as a {there}, not as a {kind}: use another name")
+        raise ConflictError(f"{reviewer!r} is a {there} in this file, not a {kind}: use another name")
 
 
-def _known(db: sqlite3.Connection, event_id: str, content: tuple[str, str, str, str | None]) -> int | None:
-    """The number of an event that was sent before. Raises Conflict when that event said something else."""
+def _find_event(
+    db: sqlite3.Connection, event_id: str, content: tuple[str, str, str, str | None]
+) -> int | None:
+    """Return the number of an event that was sent before. Raises ConflictError if that event had another content."""
     row = db.execute(
         "SELECT seq, item, reviewer, kind, undoes FROM events WHERE event_id = ?", (event_id,)
     ).fetchone()
     if row is not None and row[1:] != content:
-        raise Conflict(f"the event {event_id!r} was {row[1:]}, now {content}: an id names one event for ever")
+        raise ConflictError(
+            f"the event {event_id!r} was {row[1:]}, now {content}: an id is used for one event only"
+        )
     return None if row is None else int(row[0])
 
 
@@ -235,12 +249,12 @@ def _append(db: sqlite3.Connection, event: tuple[str, str, str, str, str | None]
     return cursor.lastrowid
 
 
-def _standing(row: tuple[str, str, Verdict, int]) -> StandingVerdict:
-    return StandingVerdict(event_id=row[0], item=row[1], verdict=row[2], seq=row[3])
+def _make_verdict(row: tuple[str, str, Verdict, int]) -> ValidVerdict:
+    return ValidVerdict(event_id=row[0], item=row[1], verdict=row[2], seq=row[3])
 
 
 def _refuse_network_filesystem(path: Path) -> None:
-    """WAL needs shared memory between processes: on a network disk it loses data in silence."""
+    """Raise RuntimeEnvironmentError for a network disk: WAL needs shared memory, and would lose data silently there."""
     mounts = Path("/proc/mounts")
     if not mounts.exists():
         return
@@ -250,6 +264,6 @@ def _refuse_network_filesystem(path: Path) -> None:
     above = [(point, kind) for point, kind in entries if path.is_relative_to(point.replace("\\040", " "))]
     point, kind = max(above, key=lambda entry: len(entry[0]), default=("/", ""))
     if kind in _NETWORK_FILESYSTEMS or kind.startswith("fuse.sshfs"):
-        raise EnvironmentProblem(
-            f"{path} lies on {kind} ({point}): keep verdicts on a local disk and copy them later"
+        raise RuntimeEnvironmentError(
+            f"{path} is on {kind} ({point}): keep verdicts on a local disk and copy them later"
         )

@@ -1,4 +1,4 @@
-"""The command line: one small file a family of verbs, nothing heavy imported before a verb runs."""
+"""The command line. Each verb is a file in `verbs/`; nothing heavy is imported before a verb runs."""
 
 from pipelines.cli.app import build_app, main
 

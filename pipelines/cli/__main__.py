@@ -1,4 +1,4 @@
-"""`python -m pipelines.cli` is the same as `groundswell`."""
+"""Run the command line: `python -m pipelines.cli` is the same as `groundswell`."""
 
 from pipelines.cli.app import main
 

@@ -1,44 +1,52 @@
-"""Puts the verbs together."""
+"""Build the command line from its verbs."""
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
-from pipelines.label.interrupt import end_when_asked
+from pipelines.terminal.interrupt import end_on_signal
+from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
     import typer
 
 HELP = (
-    "Turns captioned web images into grounded training data and says how good that data is.\n\n"
-    "label makes evidence, compile makes a view of it, audit says what the view is worth, train makes a student.\n\n"
+    "Turn captioned web images into grounded training data, and measure how good that data is.\n\n"
+    "label writes evidence, compile makes a view of it, audit measures the view, train makes a student.\n\n"
 )
 
 
 def build_app() -> typer.Typer:
-    """The whole command line. What it imports takes a moment, in which a signal is answered already."""
+    """Return the whole command line. Imports Typer and the verbs here, when signals are already handled."""
     import typer
 
-    from pipelines.cli import audit, data, gold, label, meta, models, phrases, rounds
-    from pipelines.cli.shell import EXIT_CODES, example
+    from pipelines.cli.options import EXIT_CODES
+    from pipelines.cli.registry import list_families
+    from pipelines.cli.verb import format_examples
 
     app = typer.Typer(
         name="groundswell",
         help=HELP + EXIT_CODES,
-        epilog=example("groundswell demo", "groundswell label job.yaml --json"),
+        epilog=format_examples("groundswell demo", "groundswell label job.yaml --json"),
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for family in (meta, label, data, gold, phrases, models, rounds, audit):
-        family.add_verbs(app)
+    for family in list_families():
+        family.add_to(app)
     return app
 
 
 def main() -> None:
-    """The console script. Progress is ours to tell: a library's own bars would write into its lines."""
+    """Run the console script. Progress bars of libraries are off, because they would break our progress lines."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    with end_when_asked():
-        build_app()()
+    with end_on_signal():
+        try:
+            app = build_app()
+        except ConfigError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(error.exit_code) from None
+        app()

@@ -1,52 +1,55 @@
-"""`status --watch`: a screen that is redrawn on a terminal, a line for each change elsewhere, JSON lines on request."""
+"""`status --watch`: a redrawn screen on a terminal, a line per change elsewhere, JSON lines with --json."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from pipelines.cli.shell import give, moves_cursor, say, shows_progress
-from pipelines.cli.status_text import line_of, progress_lines, summary_text
+from pipelines.cli.status_text import format_progress, format_status_line, format_summary
+from pipelines.label.progress.status import Status
+from pipelines.terminal.output import is_live_terminal, print_message, print_result
+from pipelines.terminal.progress import is_progress_shown
 
 
-def show(looks: Iterator[dict[str, Any]], as_json: bool) -> dict[str, Any]:
-    """Show every look, and the last one as `status` does; the last one."""
+def show_status(updates: Iterator[Status], as_json: bool) -> Status:
+    """Show every update, and the last one as `status` does. Return the last one; there is at least one."""
     if as_json:
-        return _stream(looks)
-    last = _live(looks) if moves_cursor() and shows_progress() else _lines(looks)
-    give(False, last, _text(last))
+        return _print_json(updates)
+    last = _redraw(updates) if is_live_terminal() and is_progress_shown() else _print_lines(updates)
+    print_result(False, last, _format(last))
     return last
 
 
-def _stream(looks: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for found in looks:
-        give(True, found, "")
-    return found
+def _print_json(updates: Iterator[Status]) -> Status:
+    status = None
+    for status in updates:
+        print_result(True, status, "")
+    assert status is not None, "a status was read"
+    return status
 
 
-def _lines(looks: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    said = ""
-    for found in looks:
-        line = line_of(found)
-        if line != said and shows_progress():
-            say(line)
-        said = line
-    return found
+def _print_lines(updates: Iterator[Status]) -> Status:
+    status, printed = None, ""
+    for status in updates:
+        line = format_status_line(status)
+        if line != printed and is_progress_shown():
+            print_message(line)
+        printed = line
+    assert status is not None, "a status was read"
+    return status
 
 
-def _live(looks: Iterator[dict[str, Any]]) -> dict[str, Any]:
+def _redraw(updates: Iterator[Status]) -> Status:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
-    found: dict[str, Any] = {}
+    status = None
     with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as screen:
-        for found in looks:
-            screen.update(Text(_text(found)), refresh=True)
-    return found
+        for status in updates:
+            screen.update(Text(_format(status)), refresh=True)
+    assert status is not None, "a status was read"
+    return status
 
 
-def _text(found: dict[str, Any]) -> str:
-    return "\n".join([summary_text(found), *progress_lines(found["progress"])])
+def _format(status: Status) -> str:
+    return "\n".join([format_summary(status), *format_progress(status["progress"])])

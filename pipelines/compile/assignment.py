@@ -1,8 +1,7 @@
-"""One box per phrase, one phrase per place: the choice of greatest total score, exactly.
+"""One box per phrase and one phrase per place: the choice of greatest total score, exactly.
 
-Its promise: no two phrases are given boxes of one place, and no other such choice has a greater total. A caption
-names different things, so a box that two phrases want goes where it adds most; this is what rescues rare concepts
-whose box a frequent one would claim.
+No two phrases get boxes of one place, and no other such choice has a greater total. A caption names different things,
+so a box that two phrases want goes where it adds most. This keeps rare concepts whose box a frequent one would claim.
 """
 
 # R regions, P phrases, C cliques of boxes that are one place to each other
@@ -21,13 +20,13 @@ Floats = NDArray[np.float64]
 def assign_one_to_one(
     phrase_R: NDArray[np.int64], boxes_R4: Boxes, scores_R: Floats, same_place_iou: float
 ) -> list[int]:
-    """Indices of the chosen regions, ascending: at most one per phrase, pairwise below `same_place_iou`.
+    """Return the indices of the chosen regions, ascending: at most one per phrase, pairwise below `same_place_iou`.
 
-    scores_R: finite, >= 0; a region of score 0 adds nothing and is not chosen.
+    scores_R: finite, >= 0. A region of score 0 adds nothing and is not chosen.
     Places are no partition (a box may share its place with two boxes that do not share one), so the problem is a set
-    packing. Boxes are first grouped into cliques, of which any choice takes at most one box; an optimal matching of
-    phrases to cliques bounds every choice from above and nearly always obeys the pairwise rule, which proves it
-    best. Where it does not, the set packing is solved as an integer program.
+    packing. Boxes are first grouped into cliques, of which any choice takes at most one box. An optimal matching of
+    phrases to cliques is an upper bound, and it nearly always obeys the pairwise rule, which proves that it is optimal.
+    Otherwise the set packing is solved as an integer program.
     """
     if len(scores_R) == 0:
         return []
@@ -40,7 +39,7 @@ def assign_one_to_one(
 
 
 def _cliques(conflicts_RR: NDArray[np.bool_], scores_R: Floats) -> NDArray[np.int64]:
-    """Clique of each region: pairwise in conflict inside, grown around the best region left; ties by index."""
+    """Return the clique of each region, grown around the best region left. Ties go to the lower index."""
     clique_R = np.full(len(scores_R), -1, dtype=np.int64)
     for region in np.lexsort((np.arange(len(scores_R)), -scores_R)):
         if clique_R[region] >= 0:
@@ -54,13 +53,13 @@ def _cliques(conflicts_RR: NDArray[np.bool_], scores_R: Floats) -> NDArray[np.in
 
 
 def _match(phrase_R: NDArray[np.int64], clique_R: NDArray[np.int64], scores_R: Floats) -> list[int]:
-    """Best matching of phrases to cliques, each pair worth its best region."""
+    """Return the best matching of phrases to cliques, each pair worth its best region."""
     phrases, row_R = np.unique(phrase_R, return_inverse=True)
     gain_PC = np.zeros((len(phrases), int(clique_R.max()) + 1))
     best_PC = np.full(gain_PC.shape, -1, dtype=np.int64)
     for region in np.lexsort(
         (-np.arange(len(scores_R)), scores_R)
-    ):  # ascending: the best one is written last
+    ):  # ascending, so the best one is written last
         gain_PC[row_R[region], clique_R[region]] = scores_R[region]
         best_PC[row_R[region], clique_R[region]] = region
     rows, columns = linear_sum_assignment(gain_PC, maximize=True)
@@ -73,7 +72,7 @@ def _pack(
     conflicts_RR: NDArray[np.bool_],
     scores_R: Floats,
 ) -> list[int]:
-    """The set packing of greatest total score: one per phrase, one per clique, one per conflicting pair."""
+    """Solve the set packing of greatest total score: one per phrase, one per clique, one per conflicting pair."""
     across = np.triu(conflicts_RR & (clique_R[:, None] != clique_R[None, :]), k=1)
     groups = [np.flatnonzero(phrase_R == phrase) for phrase in np.unique(phrase_R)]
     groups += [np.flatnonzero(clique_R == clique) for clique in np.unique(clique_R)]
@@ -88,5 +87,5 @@ def _pack(
         constraints=LinearConstraint(at_most_one, ub=1),
         options={"mip_rel_gap": 0.0},
     )
-    assert solved.success, f"choosing nothing is a solution, yet the solver says: {solved.message}"
+    assert solved.success, f"choosing nothing is a solution, but the solver reports: {solved.message}"
     return [int(region) for region in np.flatnonzero((solved.x > 0.5) & (scores_R > 0))]

@@ -1,9 +1,9 @@
-"""A view with its photographs, as self-contained WebDataset tars for trainers elsewhere.
+"""A view with its images, as self-contained WebDataset tars for trainers elsewhere.
 
-Its promise: the same view gives the same tars, the image bytes are those that were labelled, and the list of tars
-is written last. A sample is `<number>.<jpg|png|...>` and `<number>.json`, the view's row. Boxes are in the upright
-frame: a reader applies the EXIF turn that the row names. Beside the tars lies `view/`, the view with its pixels in
-these tars, for `train`.
+The same view gives the same tars. The image bytes are those that were labelled. The list of tars is written last. A
+sample is `<number>.<jpg|png|...>` and `<number>.json`, the view's row. Boxes are in the upright frame: a reader applies
+the EXIF rotation that the row names. The folder `view/` next to the tars holds the view with its pixels in these tars,
+for `train`.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from pydantic import Field
 
-from engine.ledger.records import record_from
+from engine.ledger.records import parse_record
 from engine.settings import StorageSettings
 from engine.storage.store import Store, open_store
 from engine.views import View, open_view, write_view
 from pipelines.labels.photo import read_photo_bytes
-from pipelines.labels.tables import Report, Table
+from pipelines.tables import Report, Table
 from schemas.digests import canonical_json, sha256_hex
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from schemas.ledger import DataFile
-from schemas.records import Pixels
+from schemas.progress import ProgressCallback
+from schemas.rows import PixelsRow, ViewRow
 
 MANIFEST, VIEW_FOLDER = "materialized.json", "view"
 SHARD_SAMPLES, SHARD_BYTES = 1000, 256 * 2**20  # a tar ends at whichever comes first
@@ -40,11 +40,10 @@ _SIGNATURES = (
     (b"MM", "tiff"),
 )
 
-Progress = Callable[[str, int, int], None]
-Held = tuple[dict[str, Any], tuple[int, int]]  # a row, where its image begins in the tar and how long it is
+Placed = tuple[ViewRow, tuple[int, int]]  # a row, offset and length of its image in the tar
 
 
-class Materialized(Report):
+class MaterializedReport(Report):
     """The tars of a view."""
 
     digest: str = Field(description="of the view's rows")
@@ -52,7 +51,7 @@ class Materialized(Report):
     shards: tuple[DataFile, ...]
 
     def tables(self) -> list[Table]:
-        """The report as tables, in reading order."""
+        """Return the report as tables, in reading order."""
         size = sum(shard.size_bytes for shard in self.shards)
         rows = [("samples", f"{self.samples}"), ("tars", f"{len(self.shards)}"), ("bytes", f"{size}")]
         return [Table(f"tars of view {self.digest}", ("what", "number"), rows)]
@@ -64,27 +63,31 @@ def materialize_webdataset(
     *,
     roots: Mapping[str, str] | None = None,
     storage: StorageSettings | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     overwrite: bool = False,
-) -> Materialized:
+) -> MaterializedReport:
     """Write a view's rows with their images into tars under `to`.
 
-    overwrite: replace the tars of another view that stand there
-    Raises NotFound for images that are gone, Conflict for images that changed, or where another view's tars stand.
+    overwrite: replace the tars of another view
+    Raises NotFoundError for missing images. Raises ConflictError for changed images, or if `to` has another view's
+    tars.
     """
     view, store = open_view(view_url, storage), open_store(to, storage)
     _refuse_another(store, view, to, overwrite)
-    # All tars, not those of the list: an earlier call that was cut short has removed it.
-    before = {name for name in store.names() if _TAR.fullmatch(name)} if overwrite else set()
-    if overwrite:  # the list is written last: without it there are no tars
+    # All tars, not only those of the list: an interrupted call has removed the list.
+    before = {name for name in store.list_folder() if _TAR.fullmatch(name)} if overwrite else set()
+    if overwrite:  # without the list there are no tars
         store.delete(MANIFEST)
     shards: list[DataFile] = []
 
-    def rows() -> Iterator[dict[str, Any]]:
-        for tar, held in _tars(view, roots, storage, progress):
-            shards.append(_put_tar(store, len(shards), tar, len(held)))
+    def rows() -> Iterator[ViewRow]:
+        for tar, placed in _build_tars(view, roots, storage, progress):
+            shards.append(_put_tar(store, len(shards), tar, len(placed)))
             url = f"{store.url}/{shards[-1].path}"
-            yield from ({**row, "pixels": pixels(url, *place)} for row, place in held)
+            for row, place in placed:
+                moved = row.copy()
+                moved["pixels"] = _make_pixels(url, *place)
+                yield moved
 
     known = {**view.manifest.provenance, "materialized_from": view.manifest.digest}
     write_view(
@@ -95,58 +98,60 @@ def materialize_webdataset(
         storage=storage,
         overwrite=overwrite,
     )
-    report = Materialized(digest=view.manifest.digest, samples=len(view), shards=tuple(shards))
+    report = MaterializedReport(digest=view.manifest.digest, samples=len(view), shards=tuple(shards))
     store.put_if_absent(MANIFEST, canonical_json(report.data()))
     for path in before - {shard.path for shard in shards}:
         store.delete(path)
     return report
 
 
-def pixels(url: str, offset: int, length: int) -> dict[str, Any]:
-    """A row's `pixels` for bytes of a tar."""
-    return Pixels(url=url, offset=offset, length=length).model_dump()
+def _make_pixels(url: str, offset: int, length: int) -> PixelsRow:
+    """Return a row's `pixels` for bytes of a tar."""
+    return {"url": url, "offset": offset, "length": length, "row_group": None, "row": None, "column": None}
 
 
 def _refuse_another(store: Store, view: View, to: str, overwrite: bool) -> None:
-    """Raise Conflict where another view's tars stand, unless they are replaced."""
+    """Raise ConflictError if the folder holds another view's tars, unless they are replaced."""
     if overwrite or not store.exists(MANIFEST):
         return
     where, remedy = f"{to}/{MANIFEST}", "choose another folder"
-    there = record_from(Materialized, store.read(MANIFEST), where, "a manifest of tars", remedy).digest
+    there = parse_record(MaterializedReport, store.read(MANIFEST), where, "a manifest of tars", remedy).digest
     if there != view.manifest.digest:
-        raise Conflict(
-            f"{to} already holds the tars of view {there}: choose another folder, or add --overwrite"
+        raise ConflictError(
+            f"{to} already has the tars of view {there}: choose another folder, or add --overwrite"
         )
 
 
-def _tars(
+def _build_tars(
     view: View,
     roots: Mapping[str, str] | None,
     storage: StorageSettings | None,
-    progress: Progress | None,
-) -> Iterator[tuple[bytes, list[Held]]]:
-    """Each tar with its rows in order, one in memory at a time."""
-    sink, held = io.BytesIO(), []  # type: tuple[io.BytesIO, list[Held]]
+    progress: ProgressCallback | None,
+) -> Iterator[tuple[bytes, list[Placed]]]:
+    """Yield each tar with its rows in order, one in memory at a time."""
+    sink, placed = io.BytesIO(), []  # type: tuple[io.BytesIO, list[Placed]]
     for number, row in enumerate(view.rows()):
         image = read_photo_bytes(row, roots, storage)
-        if held and (len(held) == SHARD_SAMPLES or sink.tell() + len(image) > SHARD_BYTES):
-            yield _ended(sink), held
-            sink, held = io.BytesIO(), []
-        held.append((row, (sink.tell() + tarfile.BLOCKSIZE, len(image))))
+        if placed and (len(placed) == SHARD_SAMPLES or sink.tell() + len(image) > SHARD_BYTES):
+            yield _close_tar(sink), placed
+            sink, placed = io.BytesIO(), []
+        placed.append((row, (sink.tell() + tarfile.BLOCKSIZE, len(image))))
         _add(sink, f"{number:09d}.{image_suffix(image)}", image)
         _add(sink, f"{number:09d}.json", canonical_json(row))
         if progress:
             progress("samples", number + 1, len(view))
-    if held:
-        yield _ended(sink), held
+    if placed:
+        yield _close_tar(sink), placed
 
 
 def image_suffix(data: bytes) -> str:
-    """The member suffix that says how image bytes are to be decoded. Raises ValueError for unknown ones."""
+    """Return the member suffix that tells how to decode image bytes. Raises ValueError for an unknown format."""
     for signature, suffix in _SIGNATURES:
         if data.startswith(signature):
             return suffix
-    raise ValueError(f"image bytes that begin with {data[:8]!r} are of no format that we label")
+    raise ValueError(
+        f"image bytes that begin with {data[:8]!r} are of no known format; expected JPEG, PNG, WebP, GIF, BMP or TIFF"
+    )
 
 
 def _add(sink: io.BytesIO, name: str, data: bytes) -> None:
@@ -156,7 +161,7 @@ def _add(sink: io.BytesIO, name: str, data: bytes) -> None:
     sink.write(data + bytes(-len(data) % tarfile.BLOCKSIZE))
 
 
-def _ended(sink: io.BytesIO) -> bytes:
+def _close_tar(sink: io.BytesIO) -> bytes:
     return sink.getvalue() + bytes(2 * tarfile.BLOCKSIZE)
 
 

@@ -1,30 +1,21 @@
-"""What a policy kept, ignored and dropped, by rule; a report that does not add up cannot exist."""
+"""What a policy kept, ignored and dropped, by rule. A report whose counts do not add up cannot be made."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
 
 from pydantic import Field, model_validator
 
-from pipelines.compile.rules import RULES, Compiled
-from pipelines.labels.fates import is_kept, kept_regions
-from pipelines.labels.tables import Report, Table, share
-from pipelines.quality.decoys import DecoyNumbers, DecoyTally
+from pipelines.compile.apply import CompiledRows
+from pipelines.compile.rules import rule_meanings
+from pipelines.labels.fates import find_kept_regions, is_kept
+from pipelines.labels.score_bins import SCORE_BINS, bin_names, score_bin
+from pipelines.quality.decoys import DecoyCounter, DecoyNumbers
+from pipelines.tables import Report, Table, share
 from schemas.ledger import Snapshot
 from schemas.records import Record
-
-SCORE_BINS = 20
-
-
-def score_bin(score: float) -> int:
-    """Which of the SCORE_BINS equal bins of [0, 1] holds the score; 1.0 is in the last."""
-    return min(max(int(score * SCORE_BINS + 1e-6), 0), SCORE_BINS - 1)  # 0.7 in float32 is 0.69999999
-
-
-def score_names() -> list[str]:
-    """The bins' ranges as text."""
-    return [f"{number / SCORE_BINS:.2f}-{(number + 1) / SCORE_BINS:.2f}" for number in range(SCORE_BINS)]
+from schemas.rows import EvidenceRow, ViewRow
 
 
 class SampleNumbers(Record):
@@ -36,7 +27,7 @@ class SampleNumbers(Record):
     without_box: int = Field(ge=0)
 
     @model_validator(mode="after")
-    def _adds_up(self) -> SampleNumbers:
+    def _check_sum(self) -> SampleNumbers:
         if (
             self.with_box + self.without_box != self.samples_in
             or not self.with_box <= self.kept <= self.samples_in
@@ -50,14 +41,14 @@ class RegionNumbers(Record):
 
     regions_in: int = Field(ge=0)
     kept: int = Field(ge=0, description="in the view, and taught")
-    dropped: dict[str, int] = Field(description="by rule, see pipelines/compile/rules.py")
+    dropped: dict[str, int] = Field(description="by rule, see docs/policy.md")
     merged: int = Field(ge=0, description="kept, with the box of a better region of another phrase")
     ignored: dict[str, int] = Field({}, description="in the view as fate ignore, by the rule that took them")
     class_only: int = Field(0, ge=0, description="kept, and their box is not taught")
     weight: float = Field(0.0, ge=0, description="sum over the kept regions of their weight in the loss")
 
     @model_validator(mode="after")
-    def _adds_up(self) -> RegionNumbers:
+    def _check_sum(self) -> RegionNumbers:
         out = self.kept + sum(self.ignored.values()) + sum(self.dropped.values())
         if out != self.regions_in:
             raise ValueError(
@@ -109,7 +100,7 @@ class CompileReport(Report):
     decoys: DecoyNumbers | None = Field(None, description="nouns believed absent; none where none were asked")
 
     def tables(self) -> list[Table]:
-        """The report as tables, in reading order."""
+        """Return the report as tables, in reading order."""
         samples, regions, phrases = self.samples, self.regions, self.phrases
         asked = phrases.positive + phrases.unresolved + phrases.absent
         summary = [
@@ -127,25 +118,26 @@ class CompileReport(Report):
             *((f"phrases of number {name}", f"{number}") for name, number in self.numbers.items()),
         ]
         bins = (self.scores.evidence, self.scores.view, self.scores.ignored)
-        scores = [(name, *map(str, row)) for name, *row in zip(score_names(), *bins, strict=True)]
+        scores = [(name, *map(str, row)) for name, *row in zip(bin_names(), *bins, strict=True)]
         return [
             Table(f"view {self.digest}", ("what", "number"), summary),
-            _by_rule("regions dropped", regions.dropped),
-            *([_by_rule("regions to ignore", regions.ignored)] if regions.ignored else []),
+            _list_rules("regions dropped", regions.dropped),
+            *([_list_rules("regions to ignore", regions.ignored)] if regions.ignored else []),
             *([self.decoys.table()] if self.decoys else []),
             Table("raw score", ("score", "evidence", "kept", "to ignore"), scores),
         ]
 
 
-def _by_rule(title: str, numbers: dict[str, int]) -> Table:
-    rows = [(rule, str(number), RULES[rule]) for rule, number in numbers.items()]
+def _list_rules(title: str, numbers: dict[str, int]) -> Table:
+    meanings = rule_meanings()
+    rows = [(rule, str(number), meanings[rule]) for rule, number in numbers.items()]
     return Table(title, ("rule", "regions", "meaning"), rows)
 
 
-class Tally:
+class CompileCounter:
     """Counts rows on their way from evidence to view."""
 
-    def __init__(self, decoys: DecoyTally | None = None) -> None:
+    def __init__(self, decoys: DecoyCounter) -> None:
         self._decoys = decoys
         self._samples: Counter[str] = Counter()
         self._phrases: Counter[str] = Counter()
@@ -160,35 +152,41 @@ class Tally:
 
     @property
     def samples_in(self) -> int:
-        """Evidence rows counted."""
+        """Number of evidence rows counted."""
         return self._samples["samples_in"]
 
     @property
     def regions_in(self) -> int:
-        """Regions of the evidence counted."""
+        """Number of regions of the evidence counted."""
         return self._evidence.total()
 
-    def add(self, row: dict[str, Any], compiled: Compiled, in_view: bool) -> None:
-        """Count one evidence row and what became of it."""
-        if self._decoys is not None:
-            self._decoys.add(row)
-        has_box = compiled.teaches
-        self._samples.update(
-            samples_in=1, kept=int(in_view), with_box=int(has_box), without_box=int(not has_box)
-        )
+    def add(self, rows: Sequence[EvidenceRow], compiled: CompiledRows) -> None:
+        """Count evidence rows and the view rows that were made of them."""
         self._dropped.update(compiled.dropped)
         self._ignored.update(compiled.ignored)
         self._numbers.update(compiled.numbers)
         self._merged += compiled.merged
-        self._evidence.update(score_bin(region["score"]) for region in row["regions"])
-        kept = kept_regions(compiled.row)
-        ignored = (region for region in compiled.row["regions"] if not is_kept(region))
+        with_box = int(compiled.has_box.sum())
+        self._samples.update(
+            samples_in=len(rows),
+            kept=int(compiled.in_view.sum()),
+            with_box=with_box,
+            without_box=len(rows) - with_box,
+        )
+        for row, view_row, in_view in zip(rows, compiled.rows, compiled.in_view, strict=True):
+            self._decoys.add(row)
+            self._evidence.update(score_bin(region["score"]) for region in row["regions"])
+            self._add_view_row(view_row)
+            if in_view:
+                self._phrases.update(phrase["fate"] for phrase in view_row["phrases"])
+
+    def _add_view_row(self, row: ViewRow) -> None:
+        kept = find_kept_regions(row)
+        ignored = (region for region in row["regions"] if not is_kept(region))
         self._to_ignore.update(score_bin(region["score"]) for region in ignored)
         self._view.update(score_bin(region["score"]) for region in kept)
         self._class_only += sum(region["fate"] == "class_only" for region in kept)
         self._weight += sum(region["weight"] for region in kept)
-        if in_view:
-            self._phrases.update(phrase["fate"] for phrase in compiled.row["phrases"])
 
     def report(
         self,
@@ -199,7 +197,7 @@ class Tally:
         score_kind: str,
         gold: dict[str, str],
     ) -> CompileReport:
-        """The report. Raises ValueError when samples or regions do not add up."""
+        """Return the report. Raises ValueError if samples or regions do not add up."""
         names = ("samples_in", "kept", "with_box", "without_box")
         return CompileReport(
             digest=digest,
@@ -224,13 +222,15 @@ class Tally:
             ),
             phrases=PhraseNumbers(**self._phrases),
             scores=ScoreHistogram(
-                evidence=_bins(self._evidence), view=_bins(self._view), ignored=_bins(self._to_ignore)
+                evidence=_to_bins(self._evidence),
+                view=_to_bins(self._view),
+                ignored=_to_bins(self._to_ignore),
             ),
             numbers=dict(sorted(self._numbers.items())),
             gold=gold,
-            decoys=self._decoys.numbers() if self._decoys else None,
+            decoys=self._decoys.numbers(),
         )
 
 
-def _bins(counts: Counter[int]) -> tuple[int, ...]:
+def _to_bins(counts: Counter[int]) -> tuple[int, ...]:
     return tuple(counts[number] for number in range(SCORE_BINS))

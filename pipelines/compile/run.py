@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import Any
+from itertools import islice
 
 from pydantic import ValidationError
 
 from engine.settings import StorageSettings
-from engine.views import open_view, refuse_another_view, write_view
-from pipelines.compile.evidence import Evidence, open_evidence
+from engine.views import check_no_other_view, open_view, write_view
+from pipelines.compile.apply import apply_policy
 from pipelines.compile.gold_boxes import GoldBoxes
 from pipelines.compile.policy import Policy
-from pipelines.compile.report import CompileReport, Tally
-from pipelines.compile.rules import apply_policy
-from pipelines.quality.decoys import DecoyTally
+from pipelines.compile.report import CompileCounter, CompileReport
+from pipelines.labels.evidence import Evidence, open_evidence
+from pipelines.quality.decoys import DecoyCounter
 from schemas.codes import explain_counts
-from schemas.errors import ConfigError, Conflict, NotFound, UnfinishedError
+from schemas.errors import ConfigError, ConflictError, NotFoundError, UnfinishedError
+from schemas.progress import ProgressCallback
+from schemas.rows import ViewRow
 
-Progress = Callable[[str, int, int], None]
+BATCH_ROWS = 256
 
 
 def compile_view(
@@ -29,34 +31,34 @@ def compile_view(
     out_url: str,
     *,
     storage: StorageSettings | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     overwrite: bool = False,
     allow_unlabelled: bool = False,
 ) -> CompileReport:
     """Write the view of the evidence's latest snapshot under a policy.
 
-    overwrite:        replace another view that stands at `out_url`
-    allow_unlabelled: write an empty view where no sample is labelled, for an experiment that counts it
-    Raises ConfigError when the policy asks for what the evidence no longer holds, or names a calibration of other
-    scores or a gold that is none; NotFound without evidence or gold; Conflict when `out_url` holds another view or
-    the evidence is not what its snapshot says; UnfinishedError, before anything is written, when no sample of the
-    evidence is labelled.
+    overwrite:        replace another view at `out_url`
+    allow_unlabelled: write an empty view if no sample is labelled, for an experiment that counts it
+    Raises ConfigError if the policy asks for regions that the evidence does not have, names a calibration of other
+    scores, or a gold that is none. Raises NotFoundError without evidence or gold, ConflictError if `out_url` has
+    another view or the evidence differs from its snapshot, and UnfinishedError, before anything is written, if no
+    sample of the evidence is labelled.
     """
     evidence = open_evidence(evidence_url, storage)
     if not allow_unlabelled:
         _refuse_unlabelled(evidence)
-    policy.refuse_unless_held_by(evidence.settings)
-    policy.refuse_unless_scores_are(evidence.score_kind)
-    tally = Tally(DecoyTally(policy.min_score, evidence.pool))
+    policy.check_evidence(evidence.settings)
+    policy.check_score_kind(evidence.score_kind)
+    counter = CompileCounter(DecoyCounter(policy.min_score, evidence.pool))
     with nullcontext() if policy.gold is None else GoldBoxes(policy.gold, storage) as gold:
-        rows = _compiled_rows(evidence, policy, tally, gold, progress)
-        provenance = _provenance(evidence, policy, gold)
+        rows = _compile_rows(evidence, policy, counter, gold, progress)
+        provenance = _describe_inputs(evidence, policy, gold)
         if not overwrite:
-            refuse_another_view(out_url, kind="view", provenance=provenance, storage=storage)
+            check_no_other_view(out_url, kind="view", provenance=provenance, storage=storage)
         manifest = write_view(
             out_url, rows, kind="view", provenance=provenance, storage=storage, overwrite=overwrite
         )
-    return tally.report(
+    return counter.report(
         digest=manifest.digest,
         policy_digest=policy.digest(),
         snapshot=evidence.snapshot,
@@ -66,33 +68,33 @@ def compile_view(
 
 
 def _refuse_unlabelled(evidence: Evidence) -> None:
-    """Raise UnfinishedError when no sample is labelled: an empty sample was looked at and has nothing to learn from."""
+    """Raise UnfinishedError if no sample is labelled. An empty sample has no label either."""
     counts = evidence.snapshot.totals.samples
     if counts.labelled:
         return
     reasons = "".join(f"\n  {reason}" for reason in explain_counts(counts.rejected))
     raise UnfinishedError(
-        f"{evidence.store.url} holds no labelled sample: {counts.samples_in} in, 0 labelled, {counts.empty} empty, "
+        f"{evidence.store.url} has no labelled sample: {counts.samples_in} in, 0 labelled, {counts.empty} empty, "
         f"{sum(counts.rejected.values())} rejected; expected at least one. Check `input:` of the job against its "
         f"shards and label again; no view was written{reasons}"
     )
 
 
-def continued_policy(
+def inherit_stored_fields(
     policy: Policy, view_url: str, say: Callable[[str], None], storage: StorageSettings | None = None
 ) -> Policy:
-    """Return the policy with what its file omits as the view that stands at `view_url` has it; say what was taken.
+    """Return the policy with fields that its file omits taken from the view at `view_url`, each named to `say`.
 
-    Without a view it is the policy itself. Raises ConfigError where the stored value does not go with the file's.
+    Without a view it is the policy itself. Raises ConfigError if a stored value contradicts the file.
     """
     try:
         stored = open_view(view_url, storage).manifest.provenance.get("policy")
-    except NotFound:
+    except NotFoundError:
         return policy
     if not isinstance(stored, dict):
         return policy
     try:
-        policy, taken = policy.continued(stored)
+        policy, taken = policy.continue_from(stored)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ConfigError(
@@ -107,8 +109,8 @@ def continued_policy(
     return policy
 
 
-def _provenance(evidence: Evidence, policy: Policy, gold: GoldBoxes | None) -> dict[str, Any]:
-    """Where a view comes from. Gold is named by its digest too: its place alone does not say what it held."""
+def _describe_inputs(evidence: Evidence, policy: Policy, gold: GoldBoxes | None) -> dict[str, object]:
+    """Return the provenance of a view. Gold is named by its digest too, because its content may change."""
     return {
         "snapshot_digest": evidence.snapshot.digest,
         "job_digest": evidence.snapshot.job_digest,
@@ -119,22 +121,26 @@ def _provenance(evidence: Evidence, policy: Policy, gold: GoldBoxes | None) -> d
     }
 
 
-def _compiled_rows(
-    evidence: Evidence, policy: Policy, tally: Tally, gold: GoldBoxes | None, progress: Progress | None
-) -> Iterator[dict[str, Any]]:
-    """View rows; the manifest is not written unless the evidence held what its snapshot promised."""
+def _compile_rows(
+    evidence: Evidence,
+    policy: Policy,
+    counter: CompileCounter,
+    gold: GoldBoxes | None,
+    progress: ProgressCallback | None,
+) -> Iterator[ViewRow]:
+    """Yield view rows. Raises ConflictError at the end if the evidence differs from its snapshot."""
     totals = evidence.snapshot.totals
     expected, regions = totals.samples.labelled + totals.samples.empty, totals.regions
-    for done, row in enumerate(evidence.rows(), start=1):
-        compiled = apply_policy(row, policy, () if gold is None else gold.of_image(row["image_sha256"]))
-        in_view = policy.keep_samples_without_box or compiled.teaches
-        tally.add(row, compiled, in_view)
-        if in_view:
-            yield compiled.row
+    rows = evidence.rows()
+    while batch := list(islice(rows, BATCH_ROWS)):
+        boxes = None if gold is None else [gold.load_image(row["image_sha256"]) for row in batch]
+        compiled = apply_policy(batch, policy, boxes)
+        counter.add(batch, compiled)
+        yield from (row for row, stays in zip(compiled.rows, compiled.in_view) if stays)
         if progress:
-            progress("samples", done, expected)
-    if (tally.samples_in, tally.regions_in) != (expected, regions):
-        raise Conflict(
-            f"the snapshot promises {expected} samples and {regions} regions, its files hold {tally.samples_in} and "
-            f"{tally.regions_in}: run `groundswell verify`"
+            progress("samples", counter.samples_in, expected)
+    if (counter.samples_in, counter.regions_in) != (expected, regions):
+        raise ConflictError(
+            f"the snapshot promises {expected} samples and {regions} regions, its files have {counter.samples_in} and "
+            f"{counter.regions_in}: run `groundswell verify`"
         )

@@ -1,7 +1,6 @@
-"""What is believed of a kept region: its probability of being right, its weight in the loss, its fate.
+"""Probability and loss weight of a kept region, as pure functions of its raw score.
 
-Its promise: pure functions of the raw score and the settings beside them; what they mean to the loss stands in
-`docs/policy.md`.
+`docs/policy.md` says what they mean to the loss.
 """
 
 # R regions
@@ -31,7 +30,7 @@ class Calibration(Settings):
     )
 
     @model_validator(mode="after")
-    def _ascends(self) -> Calibration:
+    def _check_ascending(self) -> Calibration:
         scores, shares = zip(*self.points, strict=True)
         if any(b <= a for a, b in _pairs(scores)) or any(b < a for a, b in _pairs(shares)):
             raise ValueError(
@@ -40,32 +39,24 @@ class Calibration(Settings):
         return self
 
 
-class GoldMask(Settings):
-    """Human labels that go before the teacher's on the images that both know (equal `image_sha256`)."""
-
-    urls: tuple[str, ...] = Field(min_length=1, description="folders of imported gold")
-    iou: float = Field(
-        0.5,
-        gt=0,
-        le=1,
-        description="a region that overlaps a gold box of its category by this IoU or more becomes ignore",
-    )
-
-
 def _pairs(values: Sequence[float]) -> list[tuple[float, float]]:
     return list(zip(values, values[1:]))
 
 
-def p_correct(scores_R: Floats, calibration: Calibration) -> Floats:
-    """[R] probability in [0, 1] that a region is right, by linear interpolation."""
+def interpolate_p_correct(scores_R: Floats, calibration: Calibration) -> Floats:
+    """Return [R] the probability in [0, 1] that a region is right, by linear interpolation."""
     known, shares = zip(*calibration.points, strict=True)
     return np.asarray(np.interp(scores_R, known, shares))
 
 
-def weights(
+def compute_weights(
     scores_R: Floats, p_correct_R: Floats | None, rule: WeightRule, ramp: tuple[float, float] | None
 ) -> Floats:
-    """[R] weight in [0, 1] of each region's terms in the loss. `ramp` goes with its rule, p_correct_R with its own."""
+    """Return [R] the weight in [0, 1] of each region's terms in the loss.
+
+    ramp:        only for the rule `ramp`
+    p_correct_R: only for the rule `p_correct`
+    """
     if rule == "score":
         return np.clip(scores_R, 0, 1)
     if rule == "ramp":

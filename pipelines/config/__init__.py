@@ -1,4 +1,4 @@
-"""Reads a YAML configuration into its settings class; a mistake is told as `file:line:col`."""
+"""Load YAML configurations into settings classes, and check the places to which verbs write."""
 
 from pipelines.config.load import load_settings, parse_overrides
 

@@ -1,6 +1,6 @@
-"""YAML to settings: safe parsing with caps, `--set a.b=c` overrides, and errors that name the place.
+"""Load YAML into settings: safe parsing with limits, `--set a.b=c` overrides, and errors with file, line and column.
 
-Promise: a configuration that loads is exactly what the file and the overrides say; nothing is guessed.
+A configuration that loads is exactly what the file and the overrides say. Nothing is guessed.
 """
 
 from __future__ import annotations
@@ -12,26 +12,28 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 
 MAX_BYTES = 1 << 20
 MAX_VALUES = MAX_BYTES // 2  # as many as a file without aliases can hold
-MAX_SHOWN = 200
+MAX_VALUE_CHARACTERS = 200
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def load_settings(path: str | Path, model: type[Model], overrides: Sequence[str] = ()) -> Model:
-    """The settings in a YAML file, with `a.b=c` overrides applied.
+    """Load the settings of a YAML file, with `a.b=c` overrides applied.
 
-    raises: NotFound, or ConfigError with `file:line:col` of the value that is wrong
+    raises: NotFoundError, or ConfigError with `file:line:col` of the wrong value
     """
     path = Path(path)
     tree = read_yaml(path)
-    values = _Plain(path).of(tree, (0, 0))
+    values = _PlainValues(path).convert_mapping(tree, (0, 0))
     for keys, value in parse_overrides(overrides):
         _put(values, keys, value)
     try:
@@ -40,8 +42,8 @@ def load_settings(path: str | Path, model: type[Model], overrides: Sequence[str]
         raise ConfigError(*_explain(error, path, tree, model)) from None
 
 
-def settings_of(values: dict[str, Any], model: type[Model], overrides: Sequence[str], where: str) -> Model:
-    """Settings from plain values, with overrides applied. Raises ConfigError that names `where`."""
+def parse_settings(values: dict[str, Any], model: type[Model], overrides: Sequence[str], where: str) -> Model:
+    """Make settings from plain values, with overrides applied. Raises ConfigError that names `where`."""
     for keys, value in parse_overrides(overrides):
         _put(values, keys, value)
     try:
@@ -51,20 +53,19 @@ def settings_of(values: dict[str, Any], model: type[Model], overrides: Sequence[
         raise ConfigError(message, where=where) from None
 
 
-def read_yaml(path: Path) -> Any:
-    """The YAML tree of a file, with line numbers kept; an alias stays one object, so that a bomb of them is small."""
+def read_yaml(path: Path) -> CommentedMap:
+    """Read the YAML tree of a file with line numbers. An alias stays one object, so a bomb of aliases stays small."""
     if not path.is_file():
-        raise NotFound(f"configuration {str(path)!r} does not exist; give the path of a YAML file")
+        raise NotFoundError(f"configuration {str(path)!r} does not exist; give the path of a YAML file")
     if path.stat().st_size > MAX_BYTES:
         raise ConfigError(
-            f"{path.stat().st_size} bytes; a configuration has at most {MAX_BYTES}", where=str(path)
+            f"the file has {path.stat().st_size} bytes; expected at most {MAX_BYTES}; give a YAML configuration",
+            where=str(path),
         )
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"not UTF-8 text (byte {error.start}); expected a YAML file", where=str(path)
-        ) from None
+        raise ConfigError(f"not UTF-8 text (byte {error.start}); give a YAML file", where=str(path)) from None
     yaml = YAML(typ="rt", pure=True)
     try:
         tree = yaml.load(StringIO(text))
@@ -74,13 +75,16 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"not valid YAML: {error.problem}", where=where) from None
     except (YAMLError, RecursionError) as error:
         raise ConfigError(f"not valid YAML: {_first_line(error)}", where=str(path)) from None
-    if not isinstance(tree, dict):
-        raise ConfigError("expected a mapping of sections at the top", where=f"{path}:1:1")
+    if not isinstance(tree, CommentedMap):
+        raise ConfigError(
+            f"the top level is {type(tree).__name__}; expected a mapping of sections, e.g. `input: ...`",
+            where=f"{path}:1:1",
+        )
     return tree
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[tuple[list[str], Any]]:
-    """`["a.b=1"]` as `[(["a", "b"], 1)]`; values are YAML scalars, lists or mappings."""
+    """Parse `["a.b=1"]` to `[(["a", "b"], 1)]`. Values are YAML scalars, lists or mappings."""
     parsed = []
     for item in overrides:
         name, equals, value = item.partition("=")
@@ -94,48 +98,57 @@ def parse_overrides(overrides: Sequence[str]) -> list[tuple[list[str], Any]]:
 
 
 def _first_line(error: Exception) -> str:
-    """A YAML error's own sentence, or the error's kind where it has none."""
+    """Return the message of a YAML error, or the name of its type if it has none."""
     problem = getattr(error, "problem", None) or str(error).strip().split("\n", 1)[0]
     return str(problem or type(error).__name__)
 
 
-class _Plain:
-    """Plain dictionaries, lists and scalars of a tree: what is tagged or of another type is refused by its place."""
+class _PlainValues:
+    """Convert a YAML tree to plain dictionaries, lists and scalars. Refuse tags and other types with their place."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._left = path, MAX_VALUES
 
-    def of(self, value: Any, place: tuple[int, int]) -> Any:
-        """The plain value. place: its line and column, from 0"""
-        self._left -= 1
-        if self._left < 0:
-            self._refuse(place, f"more than {MAX_VALUES} values once its aliases are written out; use fewer")
-        tag = getattr(getattr(value, "tag", None), "value", None)
-        if tag is not None:
-            self._refuse(place, f"the tag {tag} is not allowed; use text, numbers, lists or mappings")
-        if isinstance(value, dict):
-            return {
-                str(key): self.of(item, value.lc.data.get(key, [*place] * 2)[2:])
-                for key, item in value.items()
-            }
-        if isinstance(value, list):
-            return [self.of(item, value.lc.data.get(index, place)) for index, item in enumerate(value)]
+    def convert_mapping(self, value: CommentedMap, place: tuple[int, int]) -> dict[str, Any]:
+        """Return a plain dictionary. place: its line and column, from 0."""
+        self._check(value, place)
+        return {
+            str(key): self._convert(item, value.lc.data.get(key, [*place] * 2)[2:])
+            for key, item in value.items()
+        }
+
+    def _convert(self, value: object, place: tuple[int, int]) -> object:
+        if isinstance(value, CommentedMap):
+            return self.convert_mapping(value, place)
+        self._check(value, place)
+        if isinstance(value, CommentedSeq):
+            return [self._convert(item, value.lc.data.get(index, place)) for index, item in enumerate(value)]
         if isinstance(value, bool) or value is None:
             return value
         if isinstance(value, str):
-            return self._text(str(value), place)
-        for kind in (int, float):
-            if isinstance(value, kind):
-                return kind(value)
+            return self._join_surrogates(str(value), place)
+        if isinstance(value, int):
+            return int(value)
+        if isinstance(value, float):
+            return float(value)
         name = type(value).__name__
         self._refuse(place, f"a value of type {name} is not allowed; use text, numbers, lists or mappings")
 
-    def _text(self, value: str, place: tuple[int, int]) -> str:
-        """JSON writes a rare character as two escapes, which YAML reads as two halves; they are put together."""
+    def _check(self, value: object, place: tuple[int, int]) -> None:
+        """Count a value against the limit, and refuse a tag."""
+        self._left -= 1
+        if self._left < 0:
+            self._refuse(place, f"more than {MAX_VALUES} values when its aliases are written out; use fewer")
+        tag = getattr(getattr(value, "tag", None), "value", None)
+        if tag is not None:
+            self._refuse(place, f"the tag {tag} is not allowed; use text, numbers, lists or mappings")
+
+    def _join_surrogates(self, value: str, place: tuple[int, int]) -> str:
+        """Join the two halves of a rare character, which JSON writes as two escapes."""
         try:
             return value.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
-            self._refuse(place, f"{value[:40]!r} holds half of a character; write it as UTF-8 text")
+            self._refuse(place, f"{value[:40]!r} contains half of a character; write it as UTF-8 text")
 
     def _refuse(self, place: tuple[int, int], message: str) -> NoReturn:
         raise ConfigError(message, where=f"{self._path}:{place[0] + 1}:{place[1] + 1}")
@@ -145,47 +158,38 @@ def _put(values: dict[str, Any], keys: list[str], value: Any) -> None:
     for key in keys[:-1]:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"--set {'.'.join(keys)}: {key!r} is not a section")
+            raise ConfigError(
+                f"--set {'.'.join(keys)}: {key!r} is a value, not a section; name a field of a section"
+            )
     values[keys[-1]] = value
 
 
-def _explain(error: ValidationError, path: Path, tree: Any, model: type[BaseModel]) -> tuple[str, str]:
-    """The first mistake as a sentence, the number of others, and the place in the file."""
+def _explain(error: ValidationError, path: Path, tree: object, model: type[BaseModel]) -> tuple[str, str]:
+    """Return the first mistake as a sentence with the number of others, and its place in the file."""
     problems = error.errors(include_url=False)
-    # a misspelt field is also a missing one: the misspelling is what the user can see
+    # a misspelled field is also reported as missing: report the misspelling, which the user can see
     first, *others = sorted(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    location = [part for part in first["loc"] if not _is_tag(part, tree)]
+    location = list(first["loc"])
     name = ".".join(str(part) for part in location)
-    message = f"{name or 'as a whole'}: {_sentence(first, location, model)}"
+    message = f"{name or 'as a whole'}: {_format_problem(first, location, model)}"
     if others:
         message += f" (and {len(others)} more)"
     return message, f"{path}:{_place(tree, location)}"
 
 
-def _is_tag(part: Any, tree: Any) -> bool:
-    """Pydantic puts the tag of a tagged union into the location; it is no key of the file."""
-    return isinstance(part, str) and part in {"detector", "glip"} and not _holds_key(tree, part)
-
-
-def _holds_key(tree: Any, key: str) -> bool:
-    if isinstance(tree, dict):
-        return key in tree or any(_holds_key(item, key) for item in tree.values())
-    return False
-
-
-def _sentence(problem: Any, location: list[Any], model: type[BaseModel]) -> str:
+def _format_problem(problem: ErrorDetails, location: list[int | str], model: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(location[-1]), sorted(_field_names(model)), n=1)
         return "unknown field" + (f"; did you mean {near[0]!r}?" if near else "")
     if problem["type"] == "missing":
-        return "this field is needed and is not there"
+        return "this field is missing; add it"
     found = repr(problem["input"])
-    said = problem["msg"].removeprefix("Value error, ")
-    return f"{said}; found {found if len(found) <= MAX_SHOWN else found[:MAX_SHOWN] + '...'}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{message}; found {found if len(found) <= MAX_VALUE_CHARACTERS else found[:MAX_VALUE_CHARACTERS] + '...'}"
 
 
 def _field_names(model: type[BaseModel]) -> set[str]:
-    """Names of all fields of a settings class and of the sections within it."""
+    """Return the names of all fields of a settings class and of the sections within it."""
     schema = model.model_json_schema()
     names = set(schema.get("properties", {}))
     for part in schema.get("$defs", {}).values():
@@ -193,15 +197,17 @@ def _field_names(model: type[BaseModel]) -> set[str]:
     return names
 
 
-def _place(tree: Any, location: list[Any]) -> str:
-    """`line:col` of the deepest part of a location that the file holds."""
+def _place(tree: object, location: Sequence[int | str]) -> str:
+    """Return `line:col` of the deepest part of a location that is in the file."""
     line, column = 0, 0
     for part in location:
         try:
-            if isinstance(tree, dict):
+            if isinstance(tree, CommentedMap):
                 line, column = tree.lc.key(part)
-            else:
+            elif isinstance(tree, CommentedSeq):
                 line, column = tree.lc.item(part)
+            else:
+                break
             tree = tree[part]
         except (KeyError, IndexError, TypeError, AttributeError):
             break

@@ -1,1 +1,1 @@
-"""The demo: a tiny world, its recipe and the steps that take it from captioned images to a student and an audit."""
+"""The demo: a tiny world, its recipe, and the steps from captioned images to a student and an audit."""

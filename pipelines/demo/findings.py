@@ -1,27 +1,26 @@
-"""Gathers what the demo found into the report's data; computes nothing that the steps did not measure."""
+"""Collect the results of the demo's steps into the report's data. Nothing new is measured here."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
 from engine.views import open_view
-from pipelines.compile.evidence import open_evidence
-from pipelines.compile.rules import RULES
-from pipelines.demo.layout import Places
-from pipelines.demo.oracle import precision_lines
+from pipelines.compile.rules import rule_meanings
+from pipelines.demo.layout import DemoLayout
+from pipelines.demo.oracle import compute_precision_lines
 from pipelines.demo.recipe import Recipe
+from pipelines.demo.results import Comparison, DemoResults, Evaluation, ReportPath
+from pipelines.labels.evidence import open_evidence
 from pipelines.labels.fates import is_kept
-from pipelines.labels.inspect import Rows, by_seed
+from pipelines.labels.inspect import draw_rows
 from pipelines.labels.photo import read_photo_bytes
 from pipelines.reporting.data import (
-    Example,
     ExampleBox,
     Histogram,
     Interval,
+    LabelledExample,
     LoopNumbers,
     ModelRow,
     NextCommand,
@@ -31,8 +30,11 @@ from pipelines.reporting.data import (
     TrainingCurve,
 )
 from pipelines.reporting.page import write_report
-from pipelines.reporting.verdict import JUDGED, sentence
-from pipelines.steps.cache import Journal
+from pipelines.reporting.verdict import JUDGED, describe_gain
+from pipelines.steps.cache import StepCache
+from pipelines.steps.outputs import CompileOutput
+from pipelines.terminal.table import format_table
+from schemas.rows import EvidenceRow, RegionRow, ViewRow
 from student.training.metrics_log import read_metrics
 
 EXAMPLES = 8
@@ -57,25 +59,23 @@ NOTES = (
 )
 
 
-def write_findings(
-    places: Places, recipe: Recipe, results: Mapping[str, Any], journal: Journal
-) -> dict[str, Any]:
-    """Write report.html; the step's result is its path."""
-    write_report(report_data(places, recipe, results, journal), places.report)
+def write_findings(places: DemoLayout, recipe: Recipe, results: DemoResults, cache: StepCache) -> ReportPath:
+    """Write report.html; return its path as the step's result."""
+    write_report(build_report(places, recipe, results, cache), places.report)
     return {"path": str(places.report)}
 
 
-def report_data(places: Places, recipe: Recipe, results: Mapping[str, Any], journal: Journal) -> ReportData:
-    """Everything on the page."""
+def build_report(places: DemoLayout, recipe: Recipe, results: DemoResults, cache: StepCache) -> ReportData:
+    """Build all data of the page."""
     evaluated, view = results["evaluate"], results["compile"]
     evidence = open_evidence(places.evidence)
     return ReportData(
         title="Groundswell demo: the tiny world",
         seed=recipe.seed,
-        loop=loop_numbers(results),
-        models=tuple(model_row(name, numbers) for name, numbers in evaluated["models"].items()),
-        gains=gains_of(evaluated),
-        examples=examples_of(open_view(places.view).rows(), evidence.rows(), recipe.seed),
+        loop=count_loop(results),
+        models=tuple(make_model_row(name, numbers) for name, numbers in evaluated["models"].items()),
+        gains=read_gains(evaluated),
+        examples=pick_examples(open_view(places.view).rows(), evidence.rows(), recipe.seed),
         scores=Histogram(
             kept=tuple(view["scores"]["view"]),
             ignored=tuple(view["scores"]["ignored"]),
@@ -91,16 +91,16 @@ def report_data(places: Places, recipe: Recipe, results: Mapping[str, Any], jour
             score_kind=view["score_kind"],
         ),
         threshold=recipe.policy.min_score,
-        thresholds=precision_lines(evidence.rows(), places.world.web_truth),
-        curves=tuple(curve(places, name) for name in MADE),
+        thresholds=compute_precision_lines(evidence.rows(), places.world.web_truth),
+        curves=tuple(read_curve(places, name) for name in MADE),
         audit=results["audit"],
         decoys=view.get("decoys"),
-        policy=policy_steps(view),
+        policy=list_policy_steps(view),
         timings=tuple(
-            Timing(step=text, seconds=journal.seconds[name], cached=name in journal.repeated)
+            Timing(step=text, seconds=cache.seconds[name], cached=name in cache.cached)
             for name, text in STEP_NAMES.items()
         ),
-        next_commands=next_commands(places.folder),
+        next_commands=list_next_commands(places),
         notes=NOTES,
         provenance={
             "evidence": results["label"]["digest"],
@@ -114,8 +114,8 @@ def report_data(places: Places, recipe: Recipe, results: Mapping[str, Any], jour
     )
 
 
-def loop_numbers(results: Mapping[str, Any]) -> LoopNumbers:
-    """What flowed through each stage."""
+def count_loop(results: DemoResults) -> LoopNumbers:
+    """Count what passed each stage of the loop."""
     label, view, training = results["label"], results["compile"], results["train"]["student"]
     gold = next(stream for stream in training["streams"] if stream["kind"] == "gold")
     samples = label["samples"]
@@ -137,16 +137,16 @@ def loop_numbers(results: Mapping[str, Any]) -> LoopNumbers:
     )
 
 
-def model_row(name: str, numbers: Mapping[str, Any]) -> ModelRow:
-    """One model's numbers; -1 of COCO becomes a number that does not exist."""
+def make_model_row(name: str, numbers: Evaluation) -> ModelRow:
+    """Return one model's numbers. COCO's -1 becomes None."""
     groups = numbers["groups"]
     metrics = {
-        "AP": _interval(numbers, "AP"),
-        "AP50": _interval(numbers, "AP50"),
-        "head": _interval(groups["head"], "AP"),
-        "tail": _interval(groups["tail"], "AP"),
-        "head50": _interval(groups["head"], "AP50"),
-        "tail50": _interval(groups["tail"], "AP50"),
+        "AP": _read_interval(numbers, "AP"),
+        "AP50": _read_interval(numbers, "AP50"),
+        "head": _read_interval(groups["head"], "AP"),
+        "tail": _read_interval(groups["tail"], "AP"),
+        "head50": _read_interval(groups["head"], "AP50"),
+        "tail50": _read_interval(groups["tail"], "AP50"),
     }
     if "recall_at" in numbers:
         low, high = numbers["ci"]["recall_at"]["1"]
@@ -154,15 +154,15 @@ def model_row(name: str, numbers: Mapping[str, Any]) -> ModelRow:
     return ModelRow.model_validate({"model": name, "note": MADE[name], "metrics": metrics})
 
 
-def _interval(numbers: Mapping[str, Any], name: str) -> Interval:
+def _read_interval(numbers: Evaluation, name: str) -> Interval:
     if numbers[name] < 0:
         return Interval(value=None)
     low, high = numbers["ci"][name]
     return Interval(value=numbers[name], low=low, high=high)
 
 
-def gains_of(evaluated: Mapping[str, Any]) -> dict[str, Interval]:
-    """Student minus control by the report's names; paired over the images."""
+def read_gains(evaluated: Comparison) -> dict[str, Interval]:
+    """Return student minus control by the report's names, paired over images."""
     gains = evaluated["gains"]
     found = {"AP": ("", "AP"), "AP50": ("", "AP50")}
     found |= {name: (name, "AP") for name in ("head", "tail")}
@@ -174,52 +174,57 @@ def gains_of(evaluated: Mapping[str, Any]) -> dict[str, Interval]:
     }
 
 
-def examples_of(view_rows: Rows, evidence_rows: Rows, seed: int) -> tuple[Example, ...]:
-    """Images with at least one kept box, drawn by the seed: kept and dropped regions of the teacher."""
+def pick_examples(
+    view_rows: Iterable[ViewRow], evidence_rows: Iterable[EvidenceRow], seed: int
+) -> tuple[LabelledExample, ...]:
+    """Pick images with at least one kept box by the seed, with the teacher's kept and dropped regions."""
     chosen = {
-        (row["unit"], row["index"]): row for row in by_seed(view_rows, EXAMPLES, seed, with_region=True)
+        (row["unit"], row["index"]): row for row in draw_rows(view_rows, EXAMPLES, seed, with_region=True)
     }
     return tuple(
-        _example(row, chosen[name])
+        _make_example(row, chosen[name])
         for row in evidence_rows
         if (name := (row["unit"], row["index"])) in chosen
     )
 
 
-def _example(row: dict[str, Any], view_row: dict[str, Any]) -> Example:
-    """Kept boxes are the view's, which a policy may have merged; dropped ones are what else the evidence holds."""
-    in_view = {_mark(region) for region in view_row["regions"]}
-    dropped = (region for region in row["regions"] if _mark(region) not in in_view)
-    return Example(
+def _make_example(row: EvidenceRow, view_row: ViewRow) -> LabelledExample:
+    """Make an example. Kept boxes are the view's, which may be merged. Dropped ones are the rest of the evidence."""
+    in_view = {_identify(region) for region in view_row["regions"]}
+    dropped = (region for region in row["regions"] if _identify(region) not in in_view)
+    return LabelledExample(
         image=read_photo_bytes(row),
         media_type="image/jpeg",
         width=row["width"],
         height=row["height"],
         caption=row["caption"],
         boxes=(
-            *(_box(row, region, "kept" if is_kept(region) else "ignored") for region in view_row["regions"]),
-            *(_box(row, region, "dropped") for region in dropped),
+            *(
+                _make_box(row, region, "kept" if is_kept(region) else "ignored")
+                for region in view_row["regions"]
+            ),
+            *(_make_box(row, region, "dropped") for region in dropped),
         ),
     )
 
 
-def _mark(region: Mapping[str, Any]) -> tuple[int, int, float]:
-    """What a region keeps on its way from evidence to view."""
+def _identify(region: RegionRow) -> tuple[int, int, float]:
+    """Return what is the same for a region in evidence and in a view."""
     return region["phrase"], region["pass_index"], region["score"]
 
 
-def _box(row: Mapping[str, Any], region: Mapping[str, Any], became: str) -> ExampleBox:
+def _make_box(row: EvidenceRow, region: RegionRow, fate: str) -> ExampleBox:
     return ExampleBox(
         text=row["phrases"][region["phrase"]]["text"],
         box=(region["x0"], region["y0"], region["x1"], region["y1"]),
         score=region["score"],
-        kept=became == "kept",
-        ignored=became == "ignored",
+        kept=fate == "kept",
+        ignored=fate == "ignored",
     )
 
 
-def curve(places: Places, name: str) -> TrainingCurve:
-    """Return the loss that the training logged; the teacher's curve starts with its base model's."""
+def read_curve(places: DemoLayout, name: str) -> TrainingCurve:
+    """Read the loss that a training logged. The teacher's curve starts with that of its base model."""
     steps: list[int] = []
     loss: list[float] = []
     for run in ("base", "teacher") if name == "teacher" else (name,):
@@ -230,12 +235,12 @@ def curve(places: Places, name: str) -> TrainingCurve:
     return TrainingCurve.model_validate({"model": name, "steps": tuple(steps), "loss": tuple(loss)})
 
 
-def policy_steps(view: Mapping[str, Any]) -> tuple[PolicyStep, ...]:
-    """What each rule of the policy left: what it dropped and what it left to ignore are gone from the kept ones."""
+def list_policy_steps(view: CompileOutput) -> tuple[PolicyStep, ...]:
+    """Return how many kept regions each rule of the policy left, after those that it dropped or ignored."""
     left = view["regions"]["regions_in"]
     steps = []
     dropped, ignored = view["regions"]["dropped"], view["regions"].get("ignored", {})
-    for rule in (rule for rule in RULES if rule in dropped or rule in ignored):
+    for rule in (rule for rule in rule_meanings() if rule in dropped or rule in ignored):
         left -= dropped.get(rule, 0) + ignored.get(rule, 0)
         to_ignore = f", {ignored[rule]:,} to ignore" if rule in ignored else ""
         setting = rule.replace("_", " ") + to_ignore
@@ -243,38 +248,41 @@ def policy_steps(view: Mapping[str, Any]) -> tuple[PolicyStep, ...]:
     return tuple(steps)
 
 
-def next_commands(folder: Path) -> tuple[NextCommand, ...]:
-    """What the reader may run next, on what the demo made."""
-    view, pictures, audit, job, student = (
-        shlex.quote(str(folder / name)) for name in ("view", "pictures", "audit", "job.yaml", "student.yaml")
+def list_next_commands(places: DemoLayout) -> tuple[NextCommand, ...]:
+    """Return commands that the reader may run next on the demo's files."""
+    paths = (
+        places.view,
+        places.folder / "pictures",
+        places.audit,
+        places.config("job"),
+        places.config("student"),
     )
+    view, pictures, audit, job, student = (shlex.quote(str(path)) for path in paths)
     return (
         NextCommand(command=f"groundswell inspect {view} --to {pictures}", what="boxes on more images"),
         NextCommand(command=f"groundswell audit serve {audit}", what="review the sample yourself"),
-        NextCommand(command=f"groundswell plan {job}", what="what labelling would do, and what is done"),
-        NextCommand(command=f"groundswell train {student}", what="the student again: it is already done"),
+        NextCommand(command=f"groundswell plan {job}", what="what labeling would do, and what is done"),
+        NextCommand(command=f"groundswell train {student}", what="train the student again (already done)"),
     )
 
 
-def summary_of(places: Places, results: Mapping[str, Any]) -> str:
-    """The end of the demo on a terminal."""
-    from pipelines.cli.shell import table
-
+def format_summary(places: DemoLayout, results: DemoResults) -> str:
+    """Format the results for a terminal."""
     rows = []
     for name, numbers in results["evaluate"]["models"].items():
         groups = numbers["groups"]
         cells = [numbers["AP"], groups["head"]["AP"], groups["tail"]["AP"], groups["tail"]["AP50"]]
         rows.append([name, *(_percent(value) for value in [*cells, numbers.get("recall_at", {}).get("1")])])
     audit = results["audit"]["precision"]
-    gains = gains_of(results["evaluate"])
+    gains = read_gains(results["evaluate"])
     lines = [
-        table(rows, ["model", "AP", "AP head", "AP tail", "AP50 tail", "Recall@1"]),
-        *(f"student minus control: {sentence(name, gains[name])}" for name in JUDGED if name in gains),
+        format_table(rows, ["model", "AP", "AP head", "AP tail", "AP50 tail", "Recall@1"]),
+        *(f"student minus control: {describe_gain(name, gains[name])}" for name in JUDGED if name in gains),
         f"audit: precision {_percent(audit['value'])} [{_percent(audit['low'])}, {_percent(audit['high'])}] "
         f"of {results['audit']['population']} kept boxes, {results['audit']['reviewed']} reviewed",
         f"report: {places.report}",
         "next:",
-        *(f"  {item.command}  # {item.what}" for item in next_commands(places.folder)),
+        *(f"  {item.command}  # {item.what}" for item in list_next_commands(places)),
     ]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Where the demo keeps what; also the configuration files it writes, so that each step can be run again by hand."""
+"""The paths of the demo, and its configuration files, with which each step can be repeated by hand."""
 
 from __future__ import annotations
 
@@ -22,54 +22,54 @@ TRAINED = ("teacher", "control", "student")
 
 
 @dataclass(frozen=True)
-class Places:
-    """The demo's folder. Each part is what the verb of the same name makes."""
+class DemoLayout:
+    """The paths in the demo's folder. Each part is the output of the verb of the same name."""
 
     folder: Path
 
     @property
     def world(self) -> World:
-        """Gold, web shards, held-out test, truth."""
+        """Gold, web shards, held-out test set, truth."""
         return World(self.folder / "world")
 
     @property
     def evidence(self) -> str:
-        """What `label` writes."""
+        """Output of `label`."""
         return str(self.folder / "evidence")
 
     @property
     def view(self) -> str:
-        """What `compile` writes."""
+        """Output of `compile`."""
         return str(self.folder / "view")
 
     @property
     def audit(self) -> Path:
-        """What `audit sample` writes."""
+        """Output of `audit sample`."""
         return self.folder / "audit"
 
     @property
     def report(self) -> Path:
-        """The page to look at."""
+        """The HTML report."""
         return self.folder / "report.html"
 
     def run(self, name: str) -> Path:
-        """Folder of a training: start, base, teacher, control or student."""
+        """Return the folder of a training: start, base, teacher, control or student."""
         return self.folder / name
 
     def model(self, name: str) -> Path:
-        """Model directory of a training."""
+        """Return the model directory of a training."""
         return self.folder / name / "model"
 
     def results(self, name: str) -> Path:
-        """A model's detections on the held-out scenes."""
+        """Return the file of a model's detections on the held-out scenes."""
         return self.folder / name / "test_results.json"
 
     def config(self, name: str) -> Path:
-        """A configuration file, e.g. job.yaml."""
+        """Return the path of a configuration file, e.g. job.yaml."""
         return self.folder / f"{name}.yaml"
 
-    def made_by(self, step: str) -> tuple[Path, ...]:
-        """Files and folders that a step of the demo promises: without them it is not done."""
+    def outputs_of(self, step: str) -> tuple[Path, ...]:
+        """Return the files and folders that a step must make. Without them it is not done."""
         trained = {name: (self.model(name), self.run(name) / "report.json") for name in ("base", *TRAINED)}
         return {
             "world": tuple(
@@ -85,7 +85,7 @@ class Places:
         }[step]
 
     def job(self, recipe: Recipe) -> JobConfig:
-        """The labelling job over the web shards."""
+        """Return the labeling job for the web shards."""
         return JobConfig.model_validate(
             {
                 "input": {"urls": [str(self.world.folder / "web" / "*.tar")], "unit_samples": UNIT_SAMPLES},
@@ -101,21 +101,21 @@ class Places:
         gold, teacher = self.world.gold_view, self.model("teacher")
         return {
             "base": recipe.teacher(self.run("start"), gold, self.run("base")),
-            "teacher": recipe.finished_teacher(self.model("base"), gold, self.run("teacher")),
+            "teacher": recipe.labeling_teacher(self.model("base"), gold, self.run("teacher")),
             "control": recipe.control(teacher, gold, self.run("control")),
             "student": recipe.student(teacher, gold, self.view, self.run("student")),
         }
 
     def write_configs(self, recipe: Recipe) -> None:
-        """job.yaml, policy.yaml and one file a training."""
+        """Write job.yaml, policy.yaml and one file per training."""
         self.folder.mkdir(parents=True, exist_ok=True)
         configs = {"job": self.job(recipe), "policy": recipe.policy, **self.trainings(recipe)}
         for name, settings in configs.items():
-            self.config(name).write_text(as_yaml(settings), encoding="utf-8")
+            self.config(name).write_text(format_yaml(settings), encoding="utf-8")
 
 
-def as_yaml(settings: BaseModel) -> str:
-    """Settings as YAML, only what was said: defaults stay out, a discriminator such as `kind` stays in."""
+def format_yaml(settings: BaseModel) -> str:
+    """Format the fields that were set as YAML. Defaults are left out, except a discriminator such as `kind`."""
     values: dict[str, Any] = settings.model_dump(mode="json", exclude_unset=True)
     text = StringIO()
     yaml = YAML(typ="safe", pure=True)

@@ -1,41 +1,40 @@
-"""Two trainings at once: each a process of its own with one thread, because two threads on two busy cores collapse.
+"""Run two trainings at once, each in a process with one thread, since two threads on two busy cores are very slow.
 
-Promise: however the parent ends, no training outlives it. Each child holds the reading end of a pipe that only the
-parent can close, and ends when it closes; so a demo that was killed and started again finds nobody writing there.
+No training outlives its parent, however the parent ends. Each child reads from a pipe that only the parent can close,
+and ends when it closes. So when a demo was killed and is started again, no other process writes there.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from schemas.errors import GroundswellError
+from schemas.progress import ProgressCallback
 from student.training.metrics_log import read_metrics
 
-LAST_LINES = 12
+LOG_LINES_SHOWN = 12
 POLL_S = 0.5
 
 
-def train_together(
-    configs: Mapping[str, Path],
-    outs: Mapping[str, Path],
-    steps: int,
-    progress: Callable[[str, int, int], None],
+def train_in_parallel(
+    configs: Mapping[str, Path], outs: Mapping[str, Path], steps: int, progress: ProgressCallback
 ) -> None:
-    """Run `groundswell train CONFIG` for every configuration at once; progress is that of the slowest.
+    """Train every configuration at once, as `groundswell train CONFIG` does. The progress is that of the slowest.
 
-    Raises GroundswellError with the last lines of a training that failed; the others are stopped then.
+    Raises GroundswellError with the last log lines of a training that failed, and ends the others.
     """
     running = {name: _start(path, outs[name]) for name, path in configs.items()}
     label = " and ".join(running)
     try:
         while not all(_is_done(process, name, outs[name]) for name, process in running.items()):
-            progress(label, min(_steps_done(outs[name]) for name in running), steps)
+            progress(label, min(_count_steps(outs[name]) for name in running), steps)
             time.sleep(POLL_S)
         progress(label, steps, steps)
     finally:
@@ -49,44 +48,65 @@ def train_together(
 def _is_done(process: subprocess.Popen[bytes], name: str, out: Path) -> bool:
     code = process.poll()
     if code:
-        raise GroundswellError(f"the training of {name} failed:\n{_tail(out)}")
+        raise GroundswellError(
+            f"the training of {name} failed (exit code {code}), see {out / 'train.log'}:\n{_read_tail(out)}"
+        )
     return code == 0
 
 
 def _start(config: Path, out: Path) -> subprocess.Popen[bytes]:
     out.mkdir(parents=True, exist_ok=True)
     with (out / "train.log").open("wb") as log:
-        command = [sys.executable, "-m", "pipelines.demo.parallel_train", str(config)]
+        command = [sys.executable, "-m", __name__, str(config)]
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
 
 
-def _steps_done(out: Path) -> int:
+def _count_steps(out: Path) -> int:
     records = read_metrics(out)
     return int(records[-1]["step"]) if records else 0
 
 
-def _tail(out: Path) -> str:
+def _read_tail(out: Path) -> str:
     lines = (out / "train.log").read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(lines[-LAST_LINES:])
+    return "\n".join(lines[-LOG_LINES_SHOWN:])
 
 
 def tie_to_parent() -> None:
     """End this process, as a kill would, when the pipe that is its standard input closes."""
 
     def wait() -> None:
-        os.read(0, 1)  # not sys.stdin: its buffer's lock, held here, would make a normal end of Python fatal
+        os.read(0, 1)  # not sys.stdin: its buffer's lock would make a normal end of Python fatal
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _child(config: str) -> None:
-    """`groundswell train CONFIG --json`, for as long as the parent lives."""
-    from pipelines.cli import build_app
+def _train(config: Path) -> None:
+    """Train in this process and print the report as JSON."""
+    from pipelines.config import load_settings
+    from pipelines.config.folder_kind import FolderKind
+    from pipelines.config.output_place import check_folder
+    from pipelines.terminal.interrupt import drain_training_on_signal
+    from pipelines.terminal.progress import ProgressPrinter
+    from student.settings.train import TrainSettings
+    from student.training.train import train
 
+    settings = load_settings(config, TrainSettings)
+    check_folder("out", settings.out, FolderKind.TRAINING, reads=(str(config),))
+    with drain_training_on_signal() as stop:
+        report = train(settings, ProgressPrinter(), stop)
+    print(json.dumps(report, ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def main(config: str) -> None:
+    """Run one training for as long as the parent lives. Exit with the code that `groundswell train` would have."""
     tie_to_parent()
-    build_app()(["train", config, "--json"])
+    try:
+        _train(Path(config))
+    except GroundswellError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
 
 
 if __name__ == "__main__":
-    _child(sys.argv[1])
+    main(sys.argv[1])

@@ -1,9 +1,9 @@
-"""The demo's recipe: the settings of teacher, student and control, frozen, from one seed.
+"""The demo's recipe: frozen settings of teacher, student and control, from one seed.
 
-Chosen on seed 0 alone (`docs/tiny_world.md`). The teacher finishes gold first: a base model trains in the teacher's
-prompts, then goes on in the control's own prompts and rate. That model labels, and both arms start from it. Student and
-control have the same streams: the control has gold where the student has pseudo-labelled web images, and nothing else
-differs, down to the prompt kind of each slot.
+It was chosen on seed 0 only (`docs/tiny_world.md`). The teacher first trains on gold to the end: a base model with the
+teacher's prompts, then with the control's own prompts and learning rate. That model labels, and student and control
+start from it. They have the same streams, down to the prompt kind of each slot. The only difference is that the control
+has gold where the student has pseudo-labeled web images.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from student.settings.train import HardNegatives, PromptMix, StreamSettings, Tra
 
 HARD_NEGATIVES = HardNegatives(attributes=(tuple(COLOURS), TEXTURES))
 FINISH_SEED_OFFSET = 1_000_000
-"""Added to the seed of the teacher's last steps, so that no arm sees their batches a second time."""
+"""Added to the seed for the teacher's last steps, so that student and control do not see their batches again."""
 
 
 class Recipe(Settings):
-    """Every number of the demo."""
+    """All settings of the demo."""
 
     seed: int = Field(0, ge=0, description="one seed for world, start weights, order, prompts and audit")
     teacher_steps: int = Field(2000, ge=1)
@@ -40,20 +40,18 @@ class Recipe(Settings):
     batch_size: int = Field(8, ge=1)
     teacher_prompts: PromptMix = PromptMix(detection=0.3, phrase_list=0.5, caption=0.2)
     gold_prompts: PromptMix | None = Field(
-        None, description="of the gold slots of student and control; null: the teacher's prompts"
+        None, description="prompts of the gold slots of student and control; null: the teacher's prompts"
     )
-    pseudo_share: float = Field(
-        0.7, gt=0, lt=1, description="share of the student's slots that hold web images"
-    )
+    pseudo_share: float = Field(0.7, gt=0, lt=1, description="share of the student's slots with web images")
     pseudo_until: float = Field(
         1.0,
         gt=0,
         le=1,
-        description="share of the student's steps that hold them all; the last steps are gold alone",
+        description="share of the student's steps in which they are used; the last steps use gold alone",
     )
     pseudo_prompts: PromptMix = PromptMix(detection=0.75, phrase_list=0.0, caption=0.25)
     pseudo_negatives_max: int = Field(15, ge=0)
-    pseudo_weight: float = Field(1.0, ge=0, description="multiplies the weight of every pseudo box")
+    pseudo_weight: float = Field(1.0, ge=0, description="factor for the weight of every pseudo box")
     control_repeat_threshold: float = Field(
         0.1,
         ge=0,
@@ -61,9 +59,11 @@ class Recipe(Settings):
         description="gold images with a rare noun are repeated for the control, about 5 times here",
     )
     control_learning_rate: float | None = Field(None, gt=0, description="null: the student's")
-    control_prompts: PromptMix | None = Field(None, description="in the web's place; null: the student's mix")
+    control_prompts: PromptMix | None = Field(
+        None, description="prompts in place of the web images; null: the student's"
+    )
     control_negatives_max: int | None = Field(
-        None, ge=0, description="in the web's place; null: the student's"
+        None, ge=0, description="in place of the web images; null: the student's"
     )
 
     policy: Policy = Policy(
@@ -80,7 +80,7 @@ class Recipe(Settings):
 
     @classmethod
     def quick(cls, seed: int = 0) -> Recipe:
-        """The same steps on a world too small for its numbers to mean anything: a check that all is installed."""
+        """Return the same steps on a very small world. Its numbers mean nothing; it checks the installation."""
         world = WorldSettings(gold_images=40, web_images=60, web_shard_images=30, test_images=16)
         policy = cls().policy.model_copy(update={"min_score": 0.3})
         return cls(
@@ -103,18 +103,18 @@ class Recipe(Settings):
         stream = StreamSettings(url=gold, share=1.0, prompts=self.teacher_prompts)
         return self._run(start, (stream,), out, self.teacher_steps, self.teacher_learning_rate)
 
-    def finished_teacher(self, base: Path, gold: str, out: Path) -> TrainSettings:
-        """Return the settings of the teacher that labels: the base model, trained on as the control will be."""
+    def labeling_teacher(self, base: Path, gold: str, out: Path) -> TrainSettings:
+        """Return the settings of the teacher that labels: the base model, trained further like the control."""
         changes = {"steps": self.finish_steps, "seed": self.seed + FINISH_SEED_OFFSET}
         return self.control(base, gold, out).model_copy(update=changes)
 
     def student(self, teacher: Path, gold: str, view: str, out: Path) -> TrainSettings:
-        """The student: starts from the teacher, on gold and the pseudo-labelled view."""
+        """Return the settings of the student: from the teacher, on gold and the pseudo-labeled view."""
         web = self._web_slots(view).model_copy(update={"weight": self.pseudo_weight})
         return self._second(teacher, (self._gold_slots(gold), web), out, self.student_learning_rate)
 
     def control(self, teacher: Path, gold: str, out: Path) -> TrainSettings:
-        """The fair control: the student's run with gold in every slot, rare gold repeated."""
+        """Return the settings of the control: the student's run with gold in every slot, rare gold repeated."""
         changes: dict[str, Any] = {"repeat_threshold": self.control_repeat_threshold}
         own = {"prompts": self.control_prompts, "negatives_max": self.control_negatives_max}
         other = changes | {name: value for name, value in own.items() if value is not None}
@@ -125,7 +125,7 @@ class Recipe(Settings):
         return self._second(teacher, streams, out, self.control_learning_rate or self.student_learning_rate)
 
     def plain(self, teacher: Path, gold: str, out: Path) -> TrainSettings:
-        """The plain control: the teacher's own run continued, as the prototype had it."""
+        """Return the settings of the plain control: the teacher's own run, continued."""
         stream = StreamSettings(url=gold, share=1.0, prompts=self.teacher_prompts)
         return self._run(teacher, (stream,), out, self.student_steps, self.student_learning_rate)
 
@@ -144,21 +144,21 @@ class Recipe(Settings):
 
     @property
     def _web_share(self) -> float:
-        """Of the slots while web images come."""
+        """Share of web slots in the steps with web images."""
         return self.pseudo_share / self.pseudo_until
 
     @property
     def _web_samples(self) -> int | None:
-        """After so many, gold alone; None: web images come to the end."""
+        """Number of web samples after which only gold follows; None: there are web images until the end."""
         slots = self.student_steps * self.batch_size
         return None if self.pseudo_until == 1 else round(self.pseudo_share * slots)
 
     @model_validator(mode="after")
-    def _leaves_room_for_gold(self) -> Recipe:
+    def _check_gold_share(self) -> Recipe:
         if self._web_share >= 1:
             raise ValueError(
-                f"pseudo_until {self.pseudo_until:g} must be above pseudo_share {self.pseudo_share:g}: "
-                "gold is in every stretch of the run"
+                f"pseudo_until ({self.pseudo_until:g}) must be above pseudo_share ({self.pseudo_share:g}), because "
+                "every part of the run needs gold"
             )
         return self
 

@@ -1,6 +1,6 @@
-"""The demo: the whole loop on the tiny world, each step through the same code as its verb.
+"""Run the demo: the whole loop on the tiny world. Each step uses the same code as its verb.
 
-Promise: what is printed and drawn is what happened, also when the student loses.
+The output shows what was measured, even if the student is worse than its control.
 """
 
 from __future__ import annotations
@@ -10,22 +10,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from pipelines.demo.layout import Places
+from pipelines.demo.layout import DemoLayout
 from pipelines.demo.recipe import Recipe
-from pipelines.steps.cache import Journal, code_digest, refuse_foreign
-from schemas.errors import Conflict, GroundswellError, NotFound, UnfinishedError
+from pipelines.demo.results import Comparison, DemoResults, WorldResult
+from pipelines.label.summary import LabelSummary
+from pipelines.steps.cache import Result, StepCache, compute_code_digest, refuse_foreign
+from pipelines.steps.outputs import AuditOutput, CompileOutput, TrainedPair, TrainOutput
+from pipelines.terminal.output import print_message
+from schemas.errors import ConflictError, GroundswellError, NotFoundError, UnfinishedError
+from schemas.progress import ProgressCallback
 
-Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
 ROOT = Path(__file__).resolve().parents[2]
 TITLES = {
     "world": "render the tiny world: gold, web shards, held-out scenes",
-    "teacher": "train the teacher until it has finished gold",
+    "teacher": "train the teacher on gold",
     "label": "label the web shards on a Ray cluster",
     "compile": "compile the evidence into a view",
-    "train": "train the student and its gold-only control, side by side",
+    "train": "train the student and its gold-only control in parallel",
     "evaluate": "evaluate all three on held-out scenes",
     "audit": "audit the view against the truth of the tiny world",
     "report": "write the report",
@@ -34,164 +38,165 @@ TITLES = {
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo found, and where its page is."""
+    """The results of the demo, and the path of its page."""
 
     report: Path
-    results: dict[str, Any]
+    results: DemoResults
     seconds: dict[str, float]
     summary: str
 
-    def data(self) -> dict[str, Any]:
-        """For `--json`."""
+    def data(self) -> dict[str, object]:
+        """Return the results as JSON."""
         return {"report": str(self.report), "seconds": self.seconds, **self.results}
 
     def text(self) -> str:
-        """The table of models, the audit and what to run next."""
+        """Return the table of models, the audit and commands to run next."""
         return self.summary
 
 
-def run_demo(folder: Path, recipe: Recipe, *, progress: Progress, say: Say) -> DemoResult:
-    """Render, teach, label, compile, train, evaluate, audit, report. Steps that are done are not done again.
-
-    raises: Conflict for a folder that holds something else
-    """
+def run_demo(folder: Path, recipe: Recipe, *, progress: ProgressCallback, say: Say) -> DemoResult:
+    """Run all steps; finished ones are not repeated. Raises ConflictError for a folder with other content."""
     refuse_foreign(folder)
-    places = Places(folder)
+    places = DemoLayout(folder)
     key = {
         "recipe": recipe.model_dump(mode="json"),
-        "code": code_digest(ROOT),
+        "code": compute_code_digest(ROOT),
         "torch": version("torch"),
         "folder": str(folder.resolve()),
     }
-    journal = Journal(folder, key, len(TITLES), say)
-    steps = _Steps(places, recipe, progress)
+    cache = StepCache(folder, key, len(TITLES), say)
+    steps = _DemoSteps(places, recipe, progress)
     places.write_configs(recipe)
-    results: dict[str, Any] = {}
+    results: DemoResults = {}
 
-    def step(name: str, run: Callable[[], dict[str, Any]]) -> None:
-        results[name] = journal.step(name, TITLES[name], run, places.made_by(name))
+    def run_step(name: str, run: Callable[[], Result]) -> Result:
+        return cache.run_step(name, TITLES[name], run, places.outputs_of(name))
 
-    step("world", steps.render)
-    step("teacher", steps.teach)
-    step("label", steps.label)
-    step("compile", lambda: steps.compile(results["label"]["digest"]))
-    step("train", steps.train)
-    step("evaluate", steps.evaluate)
-    step("audit", steps.audit)
-    from pipelines.demo.findings import summary_of, write_findings
+    results["world"] = run_step("world", steps.render)
+    results["teacher"] = run_step("teacher", steps.teach)
+    results["label"] = run_step("label", steps.label)
+    results["compile"] = run_step("compile", lambda: steps.compile(results["label"]["digest"]))
+    results["train"] = run_step("train", steps.train)
+    results["evaluate"] = run_step("evaluate", steps.evaluate)
+    results["audit"] = run_step("audit", steps.audit)
+    from pipelines.demo.findings import format_summary, write_findings
 
-    step("report", lambda: write_findings(places, recipe, results, journal))
-    return DemoResult(places.report, results, journal.seconds, summary_of(places, results))
+    results["report"] = run_step("report", lambda: write_findings(places, recipe, results, cache))
+    return DemoResult(places.report, results, cache.seconds, format_summary(places, results))
 
 
-class _Steps:
-    """One method a step; each returns what the next ones and the report need, as JSON."""
+class _DemoSteps:
+    """The steps, one method each. Each returns JSON for later steps and the report."""
 
-    def __init__(self, places: Places, recipe: Recipe, progress: Progress) -> None:
+    def __init__(self, places: DemoLayout, recipe: Recipe, progress: ProgressCallback) -> None:
         self.places, self.recipe, self.progress = places, recipe, progress
 
-    def render(self) -> dict[str, Any]:
-        """Gold with boxes, web shards with captions only, held-out scenes, and the truth kept aside."""
+    def render(self) -> WorldResult:
+        """Render gold with boxes, web shards with captions only, held-out scenes, and (separately) the truth."""
         from pipelines.demo.world.build import build_world
 
-        _forget(self.places.world.folder)
+        _delete(self.places.world.folder)
         world, _ = build_world(self.places.world.folder, self.recipe.world, self.progress)
-        facts: dict[str, Any] = json.loads(world.manifest.read_text())
-        return {**facts, "web_shards": len(world.web_shards)}
+        facts = json.loads(world.manifest.read_text())
+        return cast(WorldResult, {**facts, "web_shards": len(world.web_shards)})
 
-    def teach(self) -> dict[str, Any]:
-        """Train a tiny GLIP from random weights, then on in the control's prompts and rate."""
+    def teach(self) -> TrainOutput:
+        """Train a tiny GLIP from random weights, then continue with the control's prompts and learning rate."""
         from pipelines.demo.initial_model import write_start
-        from pipelines.label.interrupt import stop_training_when_asked
+        from pipelines.terminal.interrupt import drain_training_on_signal
         from student.training.train import train
 
-        _forget(*(self.places.run(name) for name in ("start", "base", "teacher")))
+        _delete(*(self.places.run(name) for name in ("start", "base", "teacher")))
         write_start(self.places.run("start"), self.recipe.world)
         trainings = self.places.trainings(self.recipe)
-        with stop_training_when_asked() as stop:
+        with drain_training_on_signal() as stop:
             train(trainings["base"], self.progress, stop)
-            return train(trainings["teacher"], self.progress, stop)
+            return cast(TrainOutput, train(trainings["teacher"], self.progress, stop))
 
-    def label(self) -> dict[str, Any]:
-        """Evidence, through the engine. What an earlier, equal run committed is not labelled again."""
+    def label(self) -> LabelSummary:
+        """Label the web shards with the engine. Units that an earlier, equal run committed are not labeled again."""
         from pipelines.label.run import label
 
-        forget_damaged(self.places.evidence)
+        delete_damaged(self.places.evidence)
         evidence = self.places.evidence
         summary = label(self.places.job(self.recipe), progress=self.progress)
-        return refuse_rejected(whole(summary, evidence), evidence)
+        return refuse_rejected(check_complete(summary, evidence), evidence)
 
-    def compile(self, evidence_digest: str) -> dict[str, Any]:
-        """A view of what `label` made, under the recipe's policy."""
+    def compile(self, evidence_digest: str) -> CompileOutput:
+        """Compile the evidence into a view, under the recipe's policy."""
         from pipelines.compile.run import compile_view
 
-        _forget(Path(self.places.view))
+        _delete(Path(self.places.view))
         report = compile_view(
             self.places.evidence, self.recipe.policy, self.places.view, progress=self.progress
         )
         if report.snapshot_digest != evidence_digest:
-            raise Conflict(
-                f"{self.places.evidence} now publishes {report.snapshot_digest}, the demo labelled {evidence_digest}: "
-                f"another job wrote there; remove {self.places.evidence} and run the demo again"
+            raise ConflictError(
+                f"{self.places.evidence} has the digest {report.snapshot_digest}, expected {evidence_digest}, because "
+                f"another job wrote there; delete {self.places.evidence} and run the demo again"
             )
-        print_kept(report.text())
-        return report.data()
+        print_message(report.text())
+        return cast(CompileOutput, report.data())
 
-    def train(self) -> dict[str, Any]:
-        """Student and control: the same start, steps, batch, augmentation and prompt mix."""
-        from pipelines.demo.parallel_train import train_together
+    def train(self) -> TrainedPair:
+        """Train student and control with the same start, steps, batch, augmentation and prompt mix."""
+        from pipelines.demo.parallel_train import train_in_parallel
 
         names = ("student", "control")
         outs = {name: self.places.run(name) for name in names}
-        _forget(*outs.values())
+        _delete(*outs.values())
         configs = {name: self.places.config(name) for name in names}
-        train_together(configs, outs, self.recipe.student_steps, self.progress)
-        return {name: json.loads((outs[name] / "report.json").read_text()) for name in names}
+        train_in_parallel(configs, outs, self.recipe.student_steps, self.progress)
+        reports = {name: json.loads((outs[name] / "report.json").read_text()) for name in names}
+        return cast(TrainedPair, reports)
 
-    def evaluate(self) -> dict[str, Any]:
-        """COCO numbers and phrase recall of all three, and the paired difference of student and control."""
+    def evaluate(self) -> Comparison:
+        """Compute COCO numbers and phrase recall of all three models, and the student's paired gain."""
         from pipelines.demo.compare import evaluate_models
 
         return evaluate_models(self.places, self.progress)
 
-    def audit(self) -> dict[str, Any]:
-        """A seeded, stratified sample, reviewed by a program that knows the truth, recorded as such."""
-        from pipelines.audit.commands import open_audit, report_audit, stand_in_audit
-        from pipelines.demo.oracle import GROUPS, truth_of_web
+    def audit(self) -> AuditOutput:
+        """Draw a seeded, stratified sample, and review it with a program that knows the truth (recorded as such)."""
+        from pipelines.audit.commands import open_audit, report_audit, run_oracle_audit
+        from pipelines.demo.oracle import GROUPS, load_web_truth
 
-        _forget(self.places.audit)
+        _delete(self.places.audit)
         recipe, folder = self.recipe, self.places.audit
         open_audit(self.places.view, folder, n=recipe.audit_regions, seed=recipe.seed, groups=GROUPS)
-        stand_in_audit(folder, truth_of_web(self.places.world.web_truth))
-        return report_audit(folder, view=self.places.view).data()
+        run_oracle_audit(folder, load_web_truth(self.places.world.web_truth))
+        return cast(AuditOutput, report_audit(folder, view=self.places.view).data())
 
 
-def forget_damaged(evidence: str) -> None:
-    """Remove evidence that does not hold what it recorded: `label` believes its commits and would not redo them."""
+def delete_damaged(evidence: str) -> None:
+    """Delete evidence that fails verification. `label` trusts commits and would not redo them."""
     from engine.ledger.verify import verify
 
     try:
         verify(evidence)
-    except (Conflict, NotFound):  # without a snapshot nothing was labelled: a run publishes before it begins
-        _forget(Path(evidence))
+    except (
+        ConflictError,
+        NotFoundError,
+    ):  # without a snapshot nothing was labeled, since a run publishes one before it begins
+        _delete(Path(evidence))
 
 
-def whole(summary: dict[str, Any], evidence: str) -> dict[str, Any]:
-    """What a labelling run made, without the snapshot's number, which says how often the run was cut short.
+def check_complete(summary: LabelSummary, evidence: str) -> LabelSummary:
+    """Return the summary without the snapshot's number, which counts interruptions of the run.
 
-    Raises GroundswellError for a run with holes: the demo's numbers would be of less.
+    Raises GroundswellError for a run with failed or pending units, because the demo's numbers would be incomplete.
     """
     units = summary["units"]
     if units["committed"] != units["planned"]:
         raise GroundswellError(
-            f"{units['committed']} of {units['planned']} units are labelled, {units['failed']} failed: "
-            f"`groundswell status {evidence}` names them; run the demo again to try them once more"
+            f"only {units['committed']} of {units['planned']} units are labeled, {units['failed']} failed; list them "
+            f"with `groundswell status {evidence}`, and run the demo again to retry them"
         )
-    return {name: value for name, value in summary.items() if name != "snapshot"}
+    return cast(LabelSummary, {name: value for name, value in summary.items() if name != "snapshot"})
 
 
-def refuse_rejected(summary: dict[str, Any], evidence: str) -> dict[str, Any]:
-    """Return the summary of a labelling run. Raises UnfinishedError for one that rejected too many samples."""
+def refuse_rejected(summary: LabelSummary, evidence: str) -> LabelSummary:
+    """Return the summary of a labeling run. Raises UnfinishedError for one that rejected too many samples."""
     from pipelines.label.rejection_limit import judge_summary
 
     if text := judge_summary(summary).text():
@@ -199,15 +204,8 @@ def refuse_rejected(summary: dict[str, Any], evidence: str) -> dict[str, Any]:
     return summary
 
 
-def print_kept(text: str) -> None:
-    """What the policy kept, on stderr: stdout is for the result."""
-    import sys
-
-    print(text, file=sys.stderr)
-
-
-def _forget(*folders: Path) -> None:
-    """Remove what an earlier run with another recipe left."""
+def _delete(*folders: Path) -> None:
+    """Delete what an earlier run with another recipe left."""
     import shutil
 
     for folder in folders:

@@ -1,1 +1,1 @@
-"""Checks this machine and says the fix for what is wrong."""
+"""Checks of this machine."""

@@ -1,6 +1,6 @@
-"""One small function a check; each says what it found and, when that is not good, what to do.
+"""The checks of `groundswell doctor`: one function each, which returns what it found and how to fix a problem.
 
-Promise: a check that cannot be made is a failed check, never a silent pass.
+A check that raises an error counts as failed.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 LIBRARIES = (
     "torch",
@@ -36,7 +36,7 @@ NEEDED_FREE_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found. `fix` is empty when `ok`."""
+    """The result of a check. `fix` is empty if `ok`."""
 
     check: str
     ok: bool
@@ -44,61 +44,84 @@ class Finding:
     fix: str = ""
 
 
+class FindingData(TypedDict):
+    """A `Finding` as JSON."""
+
+    check: str
+    ok: bool
+    found: str
+    fix: str
+
+
+class DoctorReport(TypedDict):
+    """The JSON of `doctor`."""
+
+    ok: bool
+    checks: list[FindingData]
+
+
+Check = Callable[[], Finding]
+
+
 def run_checks(store_url: str | None = None) -> list[Finding]:
-    """Every check, in order; `store_url` adds a write and a conditional write to that place."""
-    checks: list[Callable[[], Finding]] = [
-        python_version,
-        libraries,
-        torch_device,
-        torchvision,
-        phrase_pipeline,
-        official_models,
-        home_is_writable,
-        shared_memory,
-        free_disk,
-        git_and_make,
-    ]
+    """Run every check, in order. store_url: also write there, conditionally."""
+    checks: dict[str, Check] = {
+        "python version": check_python_version,
+        "libraries": check_libraries,
+        "torch device": describe_torch_device,
+        "torchvision": check_torchvision,
+        "phrase pipeline": check_phrase_pipeline,
+        "official models": list_official_models,
+        "home is writable": check_home,
+        "shared memory": check_shared_memory,
+        "free disk": check_disk,
+        "git and make": check_git_and_make,
+    }
     if store_url:
-        checks.append(partial(conditional_writes, store_url))
-    return [_guarded(check) for check in checks]
+        checks["conditional writes"] = partial(check_store_writes, store_url)
+    return [_run(name, check) for name, check in checks.items()]
 
 
-def report(findings: list[Finding]) -> dict[str, Any]:
-    """The findings as one JSON object."""
-    return {"ok": all(item.ok for item in findings), "checks": [asdict(item) for item in findings]}
+def report_findings(findings: Sequence[Finding]) -> DoctorReport:
+    """Return the findings as one JSON object."""
+    checks: list[FindingData] = [
+        {"check": item.check, "ok": item.ok, "found": item.found, "fix": item.fix} for item in findings
+    ]
+    return {"ok": all(item.ok for item in findings), "checks": checks}
 
 
-def _guarded(check: Callable[[], Finding]) -> Finding:
+def _run(name: str, check: Check) -> Finding:
     try:
         return check()
-    except Exception as error:  # the check itself broke: that is a finding, with its reason
-        function = check.func if isinstance(check, partial) else check
-        name = function.__name__.replace("_", " ")
+    except Exception as error:  # a check that fails to run is a finding, too
         return Finding(
-            name, False, f"{type(error).__name__}: {error}", "run `make setup` and look at its last lines"
+            name, False, f"{type(error).__name__}: {error}", "run `make setup` and read its last lines"
         )
 
 
-def python_version() -> Finding:
-    """Python 3.11 to 3.13."""
+def check_python_version() -> Finding:
+    """Check for Python 3.11 to 3.13."""
     found = ".".join(map(str, sys.version_info[:3]))
     good = (3, 11) <= sys.version_info[:2] < (3, 14)
     return Finding("python", good, found, "" if good else "use Python 3.11, 3.12 or 3.13")
 
 
-def libraries() -> Finding:
-    """Every library that the project leans on can be found."""
+def check_libraries() -> Finding:
+    """Check that every library that the project needs is installed."""
     missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES if name not in missing
     )
     return Finding(
-        "libraries", not missing, versions, f"missing: {missing}; run `make setup`" if missing else ""
+        "libraries",
+        not missing,
+        versions,
+        f"missing: {', '.join(missing)}; run `make setup`" if missing else "",
     )
 
 
-def torch_device() -> Finding:
-    """What torch can compute on."""
+def describe_torch_device() -> Finding:
+    """Return the device on which torch computes."""
     import torch
 
     if torch.cuda.is_available():
@@ -108,8 +131,8 @@ def torch_device() -> Finding:
     return Finding("torch", True, found)
 
 
-def torchvision() -> Finding:
-    """Absent, or present and working: a broken torchvision breaks every transformers import."""
+def check_torchvision() -> Finding:
+    """Check that torchvision is absent or works. A broken one breaks every import of transformers."""
     if importlib.util.find_spec("torchvision") is None:
         return Finding("torchvision", True, "absent (not needed)")
     code = "import torchvision, torch; torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)"
@@ -119,23 +142,23 @@ def torchvision() -> Finding:
     return Finding(
         "torchvision",
         False,
-        "present but unusable: transformers would fail to import its models",
-        f"{sys.executable} -m pip uninstall torchvision, or install the build of your torch's own index",
+        "present but not working: transformers cannot import its models",
+        f"{sys.executable} -m pip uninstall torchvision, or install the build that matches your torch",
     )
 
 
-def phrase_pipeline() -> Finding:
-    """The bundled phrase pipeline finds the phrases of a caption."""
+def check_phrase_pipeline() -> Finding:
+    """Check that the bundled phrase pipeline finds the phrases of a caption."""
     from teacher.build import finder
 
-    found = finder({"pipeline": "bundled"}).find(["a brown dog chases two red balls"])[0]
-    texts = [phrase.text for phrase in found.phrases]
+    answer = finder({"pipeline": "bundled"}).find(["a brown dog chases two red balls"])[0]
+    texts = [phrase.text for phrase in answer.phrases]
     good = texts == ["a brown dog", "two red balls"]
     return Finding("phrases", good, f"bundled pipeline: {texts}", "" if good else "reinstall the package")
 
 
-def official_models() -> Finding:
-    """Which of spaCy's own English models can be named in `phrases.pipeline`. Absent is no fault: none is needed."""
+def list_official_models() -> Finding:
+    """List spaCy's own English models, which `phrases.pipeline` may name. None of them is needed."""
     found = [name for name in OFFICIAL_MODELS if importlib.util.find_spec(name) is not None]
     absent = [name for name in OFFICIAL_MODELS if name not in found]
     how = "; ".join(f"python -m spacy download {name}" for name in absent)
@@ -143,8 +166,8 @@ def official_models() -> Finding:
     return Finding("spaCy models", True, ", ".join([*found, optional]).strip(", "))
 
 
-def home_is_writable() -> Finding:
-    """Ray writes a token under HOME unless RAY_AUTH_TOKEN_PATH says where."""
+def check_home() -> Finding:
+    """Check that HOME is writable: Ray writes a token there unless RAY_AUTH_TOKEN_PATH names a file."""
     if os.environ.get("RAY_AUTH_TOKEN_PATH"):
         return Finding("home", True, f"RAY_AUTH_TOKEN_PATH={os.environ['RAY_AUTH_TOKEN_PATH']}")
     good = os.access(Path.home(), os.W_OK)
@@ -152,45 +175,48 @@ def home_is_writable() -> Finding:
     return Finding("home", good, str(Path.home()), fix)
 
 
-def shared_memory() -> Finding:
-    """Room for Ray's object store."""
+def check_shared_memory() -> Finding:
+    """Check the space for Ray's object store."""
     place = Path("/dev/shm")
     if not place.is_dir():
         return Finding(
-            "shared memory", False, "/dev/shm is absent", "mount a tmpfs there (docker: --shm-size=2g)"
+            "shared memory", False, "/dev/shm is missing", "mount a tmpfs there (docker: --shm-size=2g)"
         )
     free = shutil.disk_usage(place).free
     good = free >= 1 << 28
-    return Finding("shared memory", good, f"{free >> 20} MiB free", "" if good else "docker: --shm-size=2g")
+    fix = "" if good else "make /dev/shm larger (docker: --shm-size=2g)"
+    return Finding("shared memory", good, f"{free >> 20} MiB free", fix)
 
 
-def free_disk() -> Finding:
-    """Room for spooled shards and evidence."""
+def check_disk() -> Finding:
+    """Check the space for cached shards and evidence."""
     free = shutil.disk_usage(tempfile.gettempdir()).free
     good = free >= NEEDED_FREE_BYTES
     fix = "" if good else f"free {NEEDED_FREE_BYTES >> 30} GiB, or set TMPDIR to another disk"
     return Finding("disk", good, f"{free >> 30} GiB free in {tempfile.gettempdir()}", fix)
 
 
-def git_and_make() -> Finding:
-    """The two programs that the README's commands use."""
+def check_git_and_make() -> Finding:
+    """Check for the two programs that the README's commands use."""
     missing = [name for name in ("git", "make") if shutil.which(name) is None]
     return Finding(
         "git and make",
         not missing,
-        "present" if not missing else f"missing: {missing}",
+        "present" if not missing else f"missing: {', '.join(missing)}",
         f"sudo apt-get install {' '.join(missing)}" if missing else "",
     )
 
 
-def conditional_writes(store_url: str) -> Finding:
-    """A store must refuse the second of two conditional writes; without it two drivers could both win."""
+def check_store_writes(store_url: str) -> Finding:
+    """Check that a store refuses the second of two conditional writes. Otherwise two drivers could both commit."""
     from engine.storage.conditional_put_check import check_store
     from engine.storage.store import open_store
-    from schemas.errors import EnvironmentProblem
+    from schemas.errors import RuntimeEnvironmentError
 
     try:
         check_store(open_store(store_url))
-    except EnvironmentProblem as problem:
-        return Finding("store", False, str(problem), "use another output.url, or check the bucket's settings")
-    return Finding("store", True, f"{store_url}: conditional writes honoured")
+    except RuntimeEnvironmentError as problem:
+        return Finding(
+            "store", False, str(problem), "use another output.url, or check the settings of the bucket"
+        )
+    return Finding("store", True, f"{store_url}: conditional writes work")

@@ -1,1 +1,1 @@
-"""Labels in and out in the forms that others read and write, with a count of what a form cannot hold."""
+"""Labels to and from other formats: export, and import of human labels as gold."""

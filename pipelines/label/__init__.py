@@ -1,1 +1,1 @@
-"""Labelling: a job file becomes evidence, unit by unit, resumable at any moment."""
+"""Labeling: turn a job file into evidence, unit by unit. It can be resumed at any moment."""

@@ -7,10 +7,11 @@ comes to the same judgement.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from engine.ledger.snapshots.summary import Summary
 from engine.storage.store import Store
-from pipelines.label.progress.record import FOLDER, newest_progress
+from pipelines.label.progress.record import FOLDER, load_latest_progress
+from pipelines.label.summary import JudgedTotals, LabelSummary
 from schemas.codes import explain_counts
 
 # Left out on purpose: not counted in either term. FILTERED and TAKEN_DOWN are reserved names.
@@ -20,7 +21,7 @@ MIN_COUNTED = 100  # of fewer samples, only a run that rejected all of them is j
 
 @dataclass(frozen=True)
 class Judgement:
-    """The rejected samples of a job beside what `run.max_rejected` allows."""
+    """The rejected samples of a job, compared with what `run.max_rejected` allows."""
 
     counted: int
     """Samples read, without those that were left out on purpose."""
@@ -30,7 +31,7 @@ class Judgement:
     """By code."""
     max_rejected: float
     has_holes: bool
-    """Whether units are failed or pending: then the job may hold samples that nobody read yet."""
+    """Whether units are failed or pending: then the job may have samples that were not read yet."""
 
     @property
     def num_rejected(self) -> int:
@@ -68,8 +69,8 @@ class Judgement:
             )
         if self.left_out:
             codes = ", ".join(f"{code} {count}" for code, count in sorted(self.left_out.items()))
-            return f"no sample was asked for: all of those read are left out ({codes})"
-        return "the job's shards hold no sample: nothing was labelled"
+            return f"no sample was selected: all samples read are left out ({codes})"
+        return "the shards of the job contain no sample, so nothing was labeled"
 
     def remedy(self) -> str:
         """Say what to do about it."""
@@ -80,7 +81,7 @@ class Judgement:
             )
         if self.left_out:
             return "compare the keys of input.only with the shards' keys, or read more samples"
-        return "check input.urls and input.only, and look into the shards (`tar -tf`)"
+        return "check input.urls and input.only, and list the shards (`tar -tf`)"
 
     def reasons(self) -> list[str]:
         """Return a line for each code with its count and meaning, most frequent first."""
@@ -92,8 +93,8 @@ class Judgement:
             return ""
         return "\n".join([f"{self.why()}; {self.remedy()}", *(f"  {reason}" for reason in self.reasons())])
 
-    def data(self) -> dict[str, Any]:
-        """`judged` of docs/interfaces.md."""
+    def data(self) -> JudgedTotals:
+        """Return `judged` of docs/interfaces.md."""
         return {
             "counted": self.counted,
             "rejected": self.num_rejected,
@@ -102,7 +103,7 @@ class Judgement:
         }
 
 
-def judge(summary: dict[str, Any], max_rejected: float) -> Judgement:
+def judge(summary: Summary, max_rejected: float) -> Judgement:
     """Judge the summary of a job (docs/interfaces.md)."""
     samples, units = summary["samples"], summary["units"]
     left_out = {code: count for code, count in samples["rejected"].items() if code in LEFT_OUT}
@@ -115,15 +116,15 @@ def judge(summary: dict[str, Any], max_rejected: float) -> Judgement:
     )
 
 
-def judge_summary(summary: dict[str, Any]) -> Judgement:
+def judge_summary(summary: LabelSummary) -> Judgement:
     """Judge a summary that names its limit under `judged`."""
     return judge(summary, summary["judged"]["max_rejected"])
 
 
 def record_limit(store: Store, max_rejected: float) -> None:
-    """Note the limit where `status` finds it, for a call that had no unit to run."""
-    told = newest_progress(store)
-    if told is not None and told.settings.max_rejected != max_rejected:
-        settings = told.settings.model_copy(update={"max_rejected": max_rejected})
-        record = told.model_copy(update={"settings": settings})
-        store.put(f"{FOLDER}/{told.run}.json", record.model_dump_json().encode() + b"\n")
+    """Write the limit to the latest progress record, where `status` reads it, after a call without a unit to run."""
+    latest = load_latest_progress(store)
+    if latest is not None and latest.settings.max_rejected != max_rejected:
+        settings = latest.settings.model_copy(update={"max_rejected": max_rejected})
+        record = latest.model_copy(update={"settings": settings})
+        store.put(f"{FOLDER}/{latest.run}.json", record.model_dump_json().encode() + b"\n")

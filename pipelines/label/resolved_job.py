@@ -1,34 +1,35 @@
-"""A job in its setting: shards listed and looked at, the choice of samples loaded, digests taken, the output opened."""
+"""Resolve a job: list its shards, load its selection of samples, compute its digests, and open its output."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from engine.driver.label_run import Labelling, Progress
+from engine.driver.label_run import LabelRun
 from engine.ledger.commits import put_record
-from engine.ledger.fingerprint import NO_DECOYS, method_of
+from engine.ledger.fingerprint import NO_DECOYS, method_digests
 from engine.ledger.plan import JobPlan
-from engine.reading.key_selection import Selection, load_selection, selection_from_bytes, selection_path
+from engine.reading.key_selection import Selection, load_selection, parse_selection, selection_path
 from engine.reading.shard_cache import ShardStat, stat_shard
 from engine.reading.shard_urls import expand_urls
-from engine.redaction import redacted
-from engine.storage.retry import retried
+from engine.redaction import redact
+from engine.storage.retry import run_with_retries
 from engine.storage.store import Store, open_store
 from engine.task import WorkerSpec
-from engine.threads import in_parallel
-from pipelines.label.decoy_pool import PlannedDecoys, plan_decoys
+from engine.threads import map_parallel
+from pipelines.label.decoy_pool import DecoyPlan, plan_decoys
 from pipelines.label.job import JobConfig
 from pipelines.label.run_records import JobRecord, PlanRecord
+from pipelines.label.summary import SelectionTotals
 from pipelines.label.teacher_spec import Factories
-from schemas.digests import short
-from schemas.errors import ShardDamaged
+from schemas.digests import shorten_digest
+from schemas.errors import ShardDamagedError
 from schemas.ledger import FailedUnit, unit_name
+from schemas.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
-class Setting:
-    """A job with its files looked at and its digests taken. `job.input.only` is a digest here."""
+class ResolvedJob:
+    """A job with the state of its files and its digests. Here `job.input.only` is a digest."""
 
     job: JobConfig
     store: Store
@@ -38,23 +39,23 @@ class Setting:
     missing: tuple[FailedUnit, ...]
     selection: Selection | None = None
     shards_not_selected: int = 0
-    decoys: PlannedDecoys | None = None
+    decoys: DecoyPlan | None = None
 
     @classmethod
-    def of(cls, job: JobConfig, factories: Factories, frozen: PlanRecord | None = None) -> Setting:
-        """Look at a job's files. Reads sizes and versions; shards only to draw a pool of decoys that is not frozen yet.
+    def resolve(cls, job: JobConfig, factories: Factories, frozen: PlanRecord | None = None) -> ResolvedJob:
+        """Read the sizes and versions of a job's files. Reads shards only to draw a pool of decoys.
 
-        frozen: take its shards instead of listing them, and raise Conflict unless it still holds
+        frozen: use its shards instead of listing them, and raise ConflictError if anything has changed since
         """
         listed = frozen.urls() if frozen else expand_urls(job.input.urls, job.input.storage)
         store = open_store(job.output.url, job.output.storage)
-        selection = _selection(job, listed, store)
-        urls = [url for url in listed if selection is None or selection.names(url)]
+        selection = _load_selection(job, listed, store)
+        urls = [url for url in listed if selection is None or selection.may_include(url)]
         if selection is not None:
             chosen = job.input.model_copy(update={"only": selection.digest()})
             job = job.model_copy(update={"input": chosen})
-        looks = in_parallel(lambda url: _look(url, job), urls)
-        stats = tuple(look for look in looks if isinstance(look, ShardStat))
+        states = map_parallel(lambda url: _stat(url, job), urls)
+        stats = tuple(state for state in states if isinstance(state, ShardStat))
         finder = factories.of_finder(job)
         decoys = plan_decoys(job, factories, finder, store, stats)
         if decoys is not None and job.decoys.pool is not None:
@@ -70,44 +71,46 @@ class Setting:
             decoys=decoys.spec if decoys else None,
             run=job.run,
         )
-        method = method_of(
+        method = method_digests(
             job.input,
             job.evidence,
             spec.labeler.digest,
             spec.finder.digest,
             spec.decoys.chooser.digest if spec.decoys else NO_DECOYS,
         )
-        setting = cls(
+        resolved = cls(
             job,
             store,
             spec,
             JobPlan(job.digest(), method, job.input.unit_samples, urls, selection),
             stats,
-            tuple(look for look in looks if isinstance(look, FailedUnit)),
+            tuple(state for state in states if isinstance(state, FailedUnit)),
             selection,
             len(listed) - len(urls),
             decoys,
         )
         if frozen is not None:
-            frozen.check_holds(setting.frozen())
-        return setting
+            frozen.check_unchanged(resolved.plan_record())
+        return resolved
 
-    def begin(self, progress: Progress | None = None, limit: int | None = None) -> Labelling:
-        """A run over this setting."""
-        work = Labelling(self.store, self.plan, self.job.input, progress, limit)
+    def begin(self, progress: ProgressCallback | None = None, limit: int | None = None) -> LabelRun:
+        """Begin a run of this job. limit: label only this many samples."""
+        work = LabelRun(self.store, self.plan, self.job.input, progress, limit)
         work.begin(self.stats, self.missing)
         return work
 
-    def asked(self) -> dict[str, Any]:
-        """`selection` of docs/interfaces.md; nothing where all samples are asked for."""
+    def selection_totals(self) -> SelectionTotals | None:
+        """Return `selection` of docs/interfaces.md; None if all samples are selected."""
         if self.selection is None:
-            return {}
-        left_out = self.shards_not_selected
-        about = {"digest": self.job.input.only, "keys": len(self.selection), "shards_left_out": left_out}
-        return {"selection": about}
+            return None
+        return {
+            "digest": self.job.input.only,
+            "keys": len(self.selection),
+            "shards_left_out": self.shards_not_selected,
+        }
 
-    def frozen(self) -> PlanRecord:
-        """The plan as a record."""
+    def plan_record(self) -> PlanRecord:
+        """Return the plan as a record."""
         return PlanRecord(
             job=self.job.digest(),
             teacher=self.spec.labeler.digest,
@@ -117,35 +120,35 @@ class Setting:
             missing=self.missing,
         )
 
-    def record(self) -> None:
-        """Write the job, the frozen plan and the choice of samples beside the evidence, before work begins."""
-        job, frozen = JobRecord.of(self.job, self.spec), self.frozen()
+    def write_records(self) -> None:
+        """Write the job, the frozen plan and the selection of samples to the output, before work begins."""
+        job, frozen = JobRecord.create(self.job, self.spec), self.plan_record()
         if self.selection is not None:
             path, data = selection_path(self.selection.digest()), self.selection.to_bytes()
-            retried(lambda: self.store.put_if_absent(path, data))
+            run_with_retries(lambda: self.store.put_if_absent(path, data))
         if self.decoys is not None:
-            self.decoys.record(self.store)
-        put_record(self.store, f"jobs/{short(job.digest)}.json", job)
-        put_record(self.store, f"plans/{short(frozen.digest())}.json", frozen)
+            self.decoys.freeze(self.store)
+        put_record(self.store, f"jobs/{shorten_digest(job.digest)}.json", job)
+        put_record(self.store, f"plans/{shorten_digest(frozen.digest())}.json", frozen)
 
 
-def _selection(job: JobConfig, shards: list[str], store: Store) -> Selection | None:
+def _load_selection(job: JobConfig, shards: list[str], store: Store) -> Selection | None:
     only = job.input.only
     if only is None:
         return None
-    if only.startswith("sha256:"):  # as a job that an output keeps names it
+    if only.startswith("sha256:"):  # a recorded job names its selection so
         path = selection_path(only)
-        return selection_from_bytes(store.read(path), only, f"{store.url}/{path}")
+        return parse_selection(store.read(path), only, f"{store.url}/{path}")
     return load_selection(only, shards, job.input.storage)
 
 
-def _look(url: str, job: JobConfig) -> ShardStat | FailedUnit:
+def _stat(url: str, job: JobConfig) -> ShardStat | FailedUnit:
     try:
         return stat_shard(url, job.input.storage)
-    except ShardDamaged as damage:
+    except ShardDamagedError as damage:
         return _missing_shard(url, damage.code, damage.detail)
 
 
 def _missing_shard(url: str, code: str, detail: str) -> FailedUnit:
-    """A shard that could not even be looked at."""
-    return FailedUnit(unit=unit_name(url, 0), shard=url, code=code, detail=redacted(detail))
+    """Return the failure of a shard whose size and version could not be read."""
+    return FailedUnit(unit=unit_name(url, 0), shard=url, code=code, detail=redact(detail))

@@ -1,6 +1,6 @@
-"""Label: the driver from a job to a published snapshot.
+"""Label: run a job up to a published snapshot.
 
-Promise: the same command again continues where the last one ended, however it ended, and comes to the same rows.
+The same call again continues where the last one ended, however it ended, and gives the same rows.
 """
 
 from __future__ import annotations
@@ -10,35 +10,36 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from engine.driver.dispatch import drive
-from engine.driver.label_run import Labelling, Progress
+from engine.driver.label_run import LabelRun
 from engine.executors.local import LocalPool
 from engine.ledger.snapshots.file_check import check_files
 from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.ledger.snapshots.status import status
-from engine.ledger.snapshots.summary import summarise
+from engine.ledger.snapshots.summary import summarize
 from engine.ledger.verify import verify
 from engine.settings import OutputSettings
 from engine.storage.conditional_put_check import check_store
 from engine.storage.filesystems import absolute_url
 from engine.task import Pool, WorkerSpec
 from engine.telemetry import logs
-from pipelines.label.interrupt import stop_when_asked
 from pipelines.label.job import JobConfig
-from pipelines.label.progress.record import run_name
-from pipelines.label.progress.reporter import RunProgress, told
+from pipelines.label.progress.record import make_run_name
+from pipelines.label.progress.reporter import RunProgress, write_progress
 from pipelines.label.rejection_limit import judge, record_limit
-from pipelines.label.resolved_job import Setting
+from pipelines.label.resolved_job import ResolvedJob
 from pipelines.label.run_records import PlanRecord
+from pipelines.label.summary import LabelSummary, extend_summary
 from pipelines.label.teacher_spec import TEACHER, Factories
-from pipelines.label.train_overlap import seen_in_training
-from schemas.digests import short
-from schemas.errors import ConfigError, Conflict, NotFound
+from pipelines.label.train_overlap import count_trained_images
+from pipelines.terminal.interrupt import drain_on_signal
+from schemas.digests import shorten_digest
+from schemas.errors import ConfigError, ConflictError, NotFoundError
+from schemas.progress import ProgressCallback
 
 log = logging.getLogger(__name__)
-__all__ = ["label", "start", "status", "throw_away", "verify"]
+__all__ = ["label", "run_job", "status", "temporary_output", "verify"]
 
 
 def label(
@@ -46,97 +47,102 @@ def label(
     limit: int | None = None,
     keep: str | None = None,
     address: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     factories: Factories = TEACHER,
     frozen: PlanRecord | None = None,
-) -> dict[str, Any]:
-    """Run or resume a job; the summary of docs/interfaces.md.
+) -> LabelSummary:
+    """Run or resume a job; return the summary of docs/interfaces.md.
 
-    limit:   label only the first so many samples, into an output of its own that is deleted at the end
-    keep:    with a limit, the folder that this output goes to instead, to be looked at
-    address: a running Ray cluster; else `run.address`, then RAY_ADDRESS, then one of this machine (executor: ray)
-    frozen:  a plan made before; Conflict when a shard, the job, the teacher or the phrases are others by now
-    raises:  KeyboardInterrupt after Ctrl-C, when the running units are finished and published;
-             errors of `schemas.errors`. Failed units do not raise: they are counted and listed in the summary;
-             nor do rejected samples: `judged` says whether they are more than `run.max_rejected` allows
+    limit:   label only this many samples, into a separate output that is deleted at the end
+    keep:    with a limit, the folder where this output is kept instead
+    address: a running Ray cluster; default `run.address`, then RAY_ADDRESS, then a new one on this machine
+    frozen:  a plan made before; ConflictError when a shard, the job, the teacher or the phrases have changed since
+    raises:  KeyboardInterrupt after Ctrl-C, once the running units are finished and published;
+             errors of `schemas.errors`. Failed units do not raise: the summary counts and lists them. Rejected samples
+             do not raise: `judged` says whether there are more than `run.max_rejected` allows
     """
     if limit is None:
         if keep is not None:
             raise ConfigError(
-                "--keep is for the output of --limit N; without it, output.url of the job is written"
+                "--keep is for the output of a trial run; add --limit N, or leave --keep out to write to output.url"
             )
-        return start(job, factories, address, progress, frozen=frozen)
-    with throw_away(keep) as url:
+        return run_job(job, factories, address, progress, frozen=frozen)
+    with temporary_output(keep) as url:
         if absolute_url(url) == absolute_url(job.output.url):
-            raise ConfigError(f"--keep {url} is the job's own output; name another folder")
+            raise ConfigError(f"--keep {url} is the output.url of the job; name another folder")
         job = job.model_copy(update={"output": OutputSettings(url=url)})
-        summary = start(job, factories, address, progress, limit, frozen)
-    return summary | {"output": summary["output"] if keep else None}
+        summary = run_job(job, factories, address, progress, limit, frozen)
+    return {**summary, "output": summary["output"] if keep else None}
 
 
-def start(
+def run_job(
     job: JobConfig,
     factories: Factories,
     address: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     limit: int | None = None,
     frozen: PlanRecord | None = None,
-    narrowed: Callable[[Labelling], None] = lambda work: None,
-    watched: Callable[[RunProgress], None] = lambda watch: None,
-) -> dict[str, Any]:
-    """Run a job into its own output. narrowed: may take units out of the work; watched: is given the run's progress."""
-    setting = Setting.of(job, factories, frozen)
+    narrow: Callable[[LabelRun], None] = lambda work: None,
+    watch: Callable[[RunProgress], None] = lambda progress: None,
+) -> LabelSummary:
+    """Run a job into its own output. narrow: called to remove units from the work; watch: called with the progress."""
+    resolved = ResolvedJob.resolve(job, factories, frozen)
     if limit is not None:
-        _refuse_other_job(setting)
-    if not setting.store.is_local:  # a disk either links or says that it cannot
-        check_store(setting.store, job.run.single_writer)
-    work = setting.begin(progress, limit)
-    work.committed_before()
-    _look_for_files(work)
-    narrowed(work)
-    setting.record()
+        _refuse_other_job(resolved)
+    if not resolved.store.is_local:  # a local disk either supports hard links or reports that it does not
+        check_store(resolved.store, job.run.single_writer)
+    work = resolved.begin(progress, limit)
+    work.find_committed()
+    _check_files(work)
+    narrow(work)
+    resolved.write_records()
     work.record_facts()
     work.publish()
-    if work.next_is_due():
-        run = _Run.of(setting, work)
-        watched(run.progress)
+    if work.has_next():
+        run = _Run.create(resolved, work)
+        watch(run.progress)
         run.drive(address or job.run.address)
     else:
-        record_limit(setting.store, job.run.max_rejected)
+        record_limit(resolved.store, job.run.max_rejected)
     if limit is not None:
-        work.leave_out_unread()
-    summary = {**summarise(work.publish()), "output": setting.store.url, **setting.asked()}
+        work.drop_unread()
+    summary = extend_summary(summarize(work.publish()))
+    summary["output"] = resolved.store.url
+    if selection := resolved.selection_totals():
+        summary["selection"] = selection
     summary["judged"] = judge(summary, job.run.max_rejected).data()
-    return summary | seen_in_training(setting.store, job.teacher)
+    if overlap := count_trained_images(resolved.store, job.teacher):
+        summary["seen_in_training"] = overlap
+    return summary
 
 
-def _refuse_other_job(setting: Setting) -> None:
-    """Raise Conflict where a sample limit would publish less over the evidence of another job."""
+def _refuse_other_job(resolved: ResolvedJob) -> None:
+    """Raise ConflictError if a trial run would replace the evidence of another job by less."""
     try:
-        newest = latest_snapshot(setting.store)
-    except NotFound:
+        newest = latest_snapshot(resolved.store)
+    except NotFoundError:
         return
-    if newest.job_digest != setting.job.digest():
-        raise Conflict(
-            f"--keep {setting.store.url} holds the evidence of another job, {short(newest.job_digest)}; expected a new "
-            "or empty folder, or an earlier output of the same job; name another folder"
+    if newest.job_digest != resolved.job.digest():
+        raise ConflictError(
+            f"--keep {resolved.store.url} contains the evidence of another job, {shorten_digest(newest.job_digest)}; "
+            "expected a new or empty folder, or an earlier output of the same job; name another folder"
         )
 
 
-def _look_for_files(work: Labelling) -> None:
-    """Of what counts as done, before it is called done. Raises Conflict when a file is gone."""
-    newest = work.newest
+def _check_files(work: LabelRun) -> None:
+    """Check that the files of the committed units still exist. Raises ConflictError if one is missing."""
+    newest = work.latest
     if newest is not None and not check_files(work.store, newest, work.plan.admits):
         log.warning(
-            "%d units are committed; whether their files are still there was not looked at: `groundswell verify %s`",
+            "%d units are committed, too many to check their files now; `groundswell verify %s` checks them",
             newest.totals.units,
             work.store.url,
         )
 
 
 @contextmanager
-def throw_away(keep: str | None = None) -> Iterator[str]:
-    """A folder for an output: the one to keep, or one that is deleted."""
+def temporary_output(keep: str | None = None) -> Iterator[str]:
+    """Yield a folder for an output: `keep`, or one that is deleted at the end."""
     if keep is not None:
         yield keep
         return
@@ -145,8 +151,8 @@ def throw_away(keep: str | None = None) -> Iterator[str]:
 
 
 @contextmanager
-def always_then(*steps: Callable[[], object]) -> Iterator[None]:
-    """After the block, however it ends, every step in turn. The first error is raised, later ones are its notes."""
+def run_finally(*steps: Callable[[], object]) -> Iterator[None]:
+    """After the block, however it ends, run every step. Raise the first error; later ones become its notes."""
     first: BaseException | None = None
     try:
         yield
@@ -168,47 +174,46 @@ def always_then(*steps: Callable[[], object]) -> Iterator[None]:
 class _Run:
     """One run of a job that has work to do."""
 
-    setting: Setting
-    work: Labelling
+    resolved: ResolvedJob
+    work: LabelRun
     spec: WorkerSpec
     progress: RunProgress
 
     @classmethod
-    def of(cls, setting: Setting, work: Labelling) -> _Run:
-        job, name = setting.job, run_name()
+    def create(cls, resolved: ResolvedJob, work: LabelRun) -> _Run:
+        job, name = resolved.job, make_run_name()
         progress = RunProgress(
-            name, job.digest(), setting.frozen().digest(), job.run, job.input.unit_samples, job.price
+            name, job.digest(), resolved.plan_record().digest(), job.run, job.input.unit_samples, job.price
         )
-        progress.begin(work.planned(), work.done(), work.unread())
-        spec = setting.spec.model_copy(
-            update={"run_name": name, "log": logs.current(), "epoch": work.claim_epoch()}
+        progress.begin(work.count_planned(), work.count_done(), work.count_unread())
+        spec = resolved.spec.model_copy(
+            update={"run_name": name, "log": logs.current_settings(), "epoch": work.claim_epoch()}
         )
-        return cls(setting, work, spec, progress)
+        return cls(resolved, work, spec, progress)
 
     def drive(self, address: str | None) -> None:
-        """Work until nothing is due. Raises KeyboardInterrupt when Ctrl-C ended it early."""
-        store, name, grace_s = self.setting.store, self.progress.run, self.setting.job.run.grace_s
+        """Work until no unit is due. Raises KeyboardInterrupt if a signal ended it early."""
+        store, name, grace_s = self.resolved.store, self.progress.run, self.resolved.job.run.grace_s
         with (
-            logs.about(run=name),
-            stop_when_asked(grace_s) as stopping,
-            told(self.progress, store, stopping) as stopping.last_words,
+            logs.log_context(run=name),
+            drain_on_signal(grace_s) as stop,
+            write_progress(self.progress, store, stop) as stop.before_forced_exit,
         ):
-            pool = self._pool(address, stopping)
-            with always_then(
-                self.work.publish, pool.close
-            ):  # closing takes seconds, which a signal may not leave
-                drive(pool, self.work, stopping, self.progress)
-            if stopping():
+            pool = self._open_pool(address, stop)
+            # publish first: closing takes seconds, for which a signal may leave no time
+            with run_finally(self.work.publish, pool.close):
+                drive(pool, self.work, stop, self.progress)
+            if stop():
                 raise KeyboardInterrupt
 
-    def _pool(self, address: str | None, stopping: Callable[[], bool]) -> Pool:
-        if self.setting.job.run.executor == "local":
+    def _open_pool(self, address: str | None, stop: Callable[[], bool]) -> Pool:
+        if self.resolved.job.run.executor == "local":
             pool: Pool = LocalPool(self.spec)
-            self.progress.working(pool)
+            self.progress.attach_pool(pool)
             return pool
         from engine.executors.ray_pool import RayPool
         from engine.telemetry.ray_metrics import RayMeter
 
-        pool = RayPool(self.spec, self.setting.job.run, address, stopping)
-        self.progress.working(pool, RayMeter())
+        pool = RayPool(self.spec, self.resolved.job.run, address, stop)
+        self.progress.attach_pool(pool, RayMeter())
         return pool

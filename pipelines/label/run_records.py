@@ -1,6 +1,6 @@
-"""What a run leaves beside its evidence before work begins: the job it was asked for and the plan it froze.
+"""The records that a run writes to its output before work begins: the resolved job and the frozen plan.
 
-Both are named by digest and hold neither clock nor host, so writing them again changes nothing.
+Both are named by digest and contain no time or host, so writing them again changes nothing.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from engine.ledger.records import first_problem, record_from
+from engine.ledger.records import first_problem, parse_record
 from engine.reading.shard_cache import ShardStat
 from engine.storage.store import Store
 from engine.task import WorkerSpec
 from pipelines.label.job import JobConfig
 from schemas.arrow import SCHEMA_VERSION
-from schemas.digests import digest_of, short
-from schemas.errors import ConfigError, Conflict, NotFound
+from schemas.digests import digest_of, shorten_digest
+from schemas.errors import ConfigError, ConflictError, NotFoundError
 from schemas.ledger import FORMAT_VERSION, FailedUnit
 from schemas.records import Record
 
 _LIBRARIES = ("numpy", "pillow", "pyarrow", "fsspec", "pydantic")
-_SHOWN = 5
+_MAX_LISTED = 5
 
 
 class JobRecord(Record):
-    """The resolved job and the digests and versions under which it was first run."""
+    """The resolved job, and the digests and versions with which it was first run."""
 
     format_version: str = FORMAT_VERSION
     schema_version: str = SCHEMA_VERSION
@@ -37,12 +37,12 @@ class JobRecord(Record):
     job: dict[str, Any]
     teacher: str
     phrases: str
-    decoys: str | None = Field(None, description="digest of pool and rules; none without decoys")
+    decoys: str | None = Field(None, description="digest of pool and rules; null without decoys")
     versions: dict[str, str]
 
     @classmethod
-    def of(cls, job: JobConfig, spec: WorkerSpec) -> JobRecord:
-        """The record of a job."""
+    def create(cls, job: JobConfig, spec: WorkerSpec) -> JobRecord:
+        """Make the record of a job."""
         versions = {name: version(name) for name in _LIBRARIES}
         return cls(
             digest=job.digest(),
@@ -55,7 +55,7 @@ class JobRecord(Record):
 
 
 class PlanRecord(Record):
-    """The shards as they were when a plan was made, and with what they are labelled."""
+    """The shards at the time of planning, and the teacher and phrases with which they are labeled."""
 
     format_version: str = FORMAT_VERSION
     job: str
@@ -66,16 +66,16 @@ class PlanRecord(Record):
     missing: tuple[FailedUnit, ...]
 
     def digest(self) -> str:
-        """`sha256:<hex>` of the plan."""
+        """Return `sha256:<hex>` of the plan."""
         later = {"decoys"} if self.decoys is None else None  # plans without decoys keep their digest
         return digest_of(self.model_dump(mode="json", exclude=later))
 
     def urls(self) -> list[str]:
-        """Every shard of the plan."""
+        """Return the URL of every shard of the plan."""
         return [*(stat.url for stat in self.shards), *(unit.shard for unit in self.missing)]
 
-    def check_holds(self, now: PlanRecord) -> None:
-        """Raise Conflict unless a look at the world now gives this very plan, and say what differs."""
+    def check_unchanged(self, now: PlanRecord) -> None:
+        """Raise ConflictError, with the differences, unless planning now gives this same plan."""
         before, after = ({stat.url: stat for stat in plan.shards} for plan in (self, now))
         names = {
             "job": "the job",
@@ -83,53 +83,68 @@ class PlanRecord(Record):
             "phrases": "the phrase pipeline",
             "decoys": "the pool of decoys",
         }
-        said = [
+        differences = [
             f"{text} is another one"
             for name, text in names.items()
             if getattr(self, name) != getattr(now, name)
         ]
         changed = [url for url in before if after.get(url) != before[url]]
         changed += [url for url in after if url not in before]
-        said += [f"{url} {'changed' if url in after else 'is not there'}" for url in changed[:_SHOWN]]
-        said += [f"{len(changed) - _SHOWN} more shards changed"] if len(changed) > _SHOWN else []
-        if said:
-            raise Conflict(f"the plan {short(self.digest())} no longer holds: {'; '.join(said)}; plan anew")
+        differences += [
+            f"{url} {'changed' if url in after else 'is missing'}" for url in changed[:_MAX_LISTED]
+        ]
+        differences += (
+            [f"{len(changed) - _MAX_LISTED} more shards changed"] if len(changed) > _MAX_LISTED else []
+        )
+        if differences:
+            raise ConflictError(
+                f"the plan {shorten_digest(self.digest())} is out of date: {'; '.join(differences)}; make a new plan "
+                "with `groundswell plan -o`"
+            )
 
 
 def load_plan(name: str, store: Store) -> PlanRecord:
-    """A frozen plan: a file that `plan -o` wrote, or the digest of one that a run left in the output.
+    """Load a frozen plan: a file of `plan -o`, or the digest of a plan that a run recorded in the output.
 
-    raises: NotFound, ConfigError for a file that is no plan, Conflict for a record of the output that is none
+    raises: NotFoundError; ConfigError if the file is not a plan; ConflictError if the output's record is not one
     """
     if not Path(name).is_file():
-        return _kept_plan(name, store)
-    data: Any = _json(Path(name).read_bytes(), name)
-    data = data.get("plan") if isinstance(data, dict) and "plan" in data else data
+        return _load_recorded_plan(name, store)
+    data = _parse_json(Path(name).read_bytes(), name)
+    if isinstance(data, dict) and "plan" in data:
+        data = data["plan"]
     try:
         return PlanRecord.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{name} is no plan of `groundswell plan -o`: {first_problem(error)}") from None
+        raise ConfigError(
+            f"{name} is not a plan ({first_problem(error)}); give a file that `groundswell plan -o` wrote"
+        ) from None
 
 
 def read_job(store: Store, digest: str) -> JobRecord:
-    """The job that was kept in an output. Raises NotFound, and Conflict for a record that is none."""
-    path = f"jobs/{short(digest)}.json"
-    remedy = "move it away and run `groundswell label` with the job's file, which writes it anew"
-    return record_from(JobRecord, store.read(path), f"{store.url}/{path}", "the record of a job", remedy)
+    """Load the job that an output recorded. Raises NotFoundError, and ConflictError if the record is damaged."""
+    path = f"jobs/{shorten_digest(digest)}.json"
+    remedy = "move it away and run `groundswell label` with the job file, which writes it again"
+    return parse_record(JobRecord, store.read(path), f"{store.url}/{path}", "the record of a job", remedy)
 
 
-def _kept_plan(name: str, store: Store) -> PlanRecord:
-    path = f"plans/{short(name)}.json"
+def _load_recorded_plan(name: str, store: Store) -> PlanRecord:
+    path = f"plans/{shorten_digest(name)}.json"
     try:
         data = store.read(path)
-    except NotFound as error:
-        raise NotFound(f"--plan {name}: no such file, and no {path} in {store.url}") from error
-    remedy = "move it away and plan anew (`groundswell plan -o`)"
-    return record_from(PlanRecord, data, f"{store.url}/{path}", "a plan", remedy)
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"--plan {name}: there is no such file, and no {path} in {store.url}; give a file of `groundswell plan -o`"
+        ) from error
+    remedy = "move it away and make a new plan with `groundswell plan -o`"
+    return parse_record(PlanRecord, data, f"{store.url}/{path}", "a plan", remedy)
 
 
-def _json(data: bytes, name: str) -> Any:
+def _parse_json(data: bytes, name: str) -> object:
     try:
-        return json.loads(data)
+        parsed: object = json.loads(data)
+        return parsed
     except ValueError as error:
-        raise ConfigError(f"{name} is not JSON: {error}; expected a plan of `groundswell plan -o`") from None
+        raise ConfigError(
+            f"{name} is not JSON ({error}); give a file that `groundswell plan -o` wrote"
+        ) from None

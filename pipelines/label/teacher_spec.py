@@ -6,39 +6,52 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import JsonValue
+
 from engine.task import Factory
 from pipelines.label.job import JobConfig, with_absolute_paths
 from schemas.errors import ConfigError
+from teacher import build
+from teacher.registry import TEACHERS
 
 
 @dataclass(frozen=True)
 class Factories:
     """`module:function` names: makers run in the workers, digests on the driver without loading a model."""
 
-    labeler: str = "teacher.build:labeler"
-    finder: str = "teacher.build:finder"
-    labeler_digest: str = "teacher.build:labeler_digest"
-    finder_digest: str = "teacher.build:finder_digest"
-    decoys: str = "teacher.build:decoys"
-    decoys_digest: str = "teacher.build:decoys_digest"
+    labeler: str = f"{build.__name__}:labeler"
+    finder: str = f"{build.__name__}:finder"
+    labeler_digest: str = f"{build.__name__}:labeler_digest"
+    finder_digest: str = f"{build.__name__}:finder_digest"
+    decoys: str = f"{build.__name__}:decoys"
+    decoys_digest: str = f"{build.__name__}:decoys_digest"
     takes_given: bool = False
     """Whether the finder is a GivenPhraseFinder; said here because the driver makes none."""
-    takes_decoys: bool = False
-    """Whether the labeler is a DecoyLabeler."""
-    takes_long_phrases: bool = False
-    """Whether labeler and digest take `long_phrases=True` for a job with expressions or given spans."""
+    has_decoys: bool = False
+    """Whether the labeler is a DecoyLabeler. With `asks_registry`, the teacher's entry decides."""
+    asks_registry: bool = False
+    """Whether labeler and digest take `entry`, the reference of the teacher's registry entry, and `long_phrases`."""
 
     def of_labeler(self, job: JobConfig) -> Factory:
         """How workers make the job's teacher."""
         settings = with_absolute_paths(job.teacher.model_dump(mode="json"))
-        arguments = {
+        arguments: dict[str, JsonValue] = {
             "settings": settings,
             "batch_size": job.run.batch_size,
             "min_score": job.evidence.min_score,
         }
-        long = {"long_phrases": True} if self.takes_long_phrases and _has_long_phrases(job) else {}
-        digest = _call(self.labeler_digest, settings, **long)
-        return Factory(factory=self.labeler, arguments=arguments | long, digest=digest)
+        options: dict[str, Any] = {}
+        if self.asks_registry:
+            options["entry"] = TEACHERS.reference(job.teacher.kind)
+            options |= {"long_phrases": True} if _has_long_phrases(job) else {}
+        digest = _call(self.labeler_digest, settings, **options)
+        return Factory(factory=self.labeler, arguments=arguments | options, digest=digest)
+
+    def takes_decoys(self, job: JobConfig) -> bool:
+        """Return whether the job's teacher can be asked for decoys."""
+        if self.asks_registry:
+            return TEACHERS.load(job.teacher.kind).takes_decoys
+        return self.has_decoys
 
     def of_finder(self, job: JobConfig) -> Factory:
         """How workers make the job's phrase finder. Raises ConfigError for spans that it cannot take."""
@@ -56,7 +69,7 @@ class Factories:
         return Factory(factory=self.decoys, arguments={"settings": settings}, digest=digest)
 
 
-TEACHER = Factories(takes_given=True, takes_decoys=True, takes_long_phrases=True)
+TEACHER = Factories(takes_given=True, asks_registry=True)
 
 
 def _has_long_phrases(job: JobConfig) -> bool:

@@ -1,1 +1,1 @@
-"""Looking at labels: counts and distributions of an evidence or a view, and its boxes drawn on the photographs."""
+"""Reading labels: open evidence, views and gold, count them, and draw their boxes on the images."""

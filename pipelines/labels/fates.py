@@ -1,23 +1,33 @@
-"""What a region's fate means to whoever looks at labels. Regions of evidence have none: no policy has decided yet."""
+"""What the fate of a region means to a reader of labels. Regions of evidence have none: no policy decided yet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias, overload
+
+if TYPE_CHECKING:  # the command line imports this module: `schemas.rows` would load pydantic
+    from schemas.rows import EvidenceRow, RegionRow, ViewRegionRow, ViewRow
+
+LabelRow: TypeAlias = "EvidenceRow | ViewRow"
+"""A row of evidence, view or gold."""
 
 IGNORE, CLASS_ONLY = "ignore", "class_only"
 
 
-def is_kept(region: Mapping[str, Any]) -> bool:
-    """Return whether the region is a label: class_only counts, a region to ignore does not."""
+def is_kept(region: RegionRow) -> bool:
+    """Return whether the region is a label: class_only is one, a region to ignore is not."""
     return region.get("fate") != IGNORE
 
 
-def kept_regions(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the regions of a row of evidence, view or gold that are labels."""
+@overload
+def find_kept_regions(row: ViewRow) -> list[ViewRegionRow]: ...
+@overload
+def find_kept_regions(row: EvidenceRow) -> list[RegionRow]: ...
+def find_kept_regions(row: LabelRow) -> list[ViewRegionRow] | list[RegionRow]:
+    """Return the regions of a row that are labels."""
     return [region for region in row["regions"] if is_kept(region)]
 
 
-def count_fate(regions: Iterable[Mapping[str, Any]], fate: str) -> int:
+def count_fate(regions: Iterable[RegionRow], fate: str) -> int:
     """Return how many of the regions have the fate."""
     return sum(region.get("fate") == fate for region in regions)

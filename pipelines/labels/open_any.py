@@ -1,4 +1,4 @@
-"""Labels to look at or to export, whichever they are: an evidence, a view, or gold."""
+"""Labels to look at or to export, whatever they are: evidence, a view, or gold."""
 
 from __future__ import annotations
 
@@ -9,30 +9,34 @@ from typing import Any, Literal
 from engine.settings import StorageSettings
 from engine.storage.store import open_store
 from engine.views import MANIFEST, open_view
-from pipelines.compile.evidence import open_evidence
-from pipelines.quality.decoys import DecoyTally
+from pipelines.labels.evidence import open_evidence
+from pipelines.labels.fates import LabelRow
+from pipelines.quality.decoys import DecoyCounter
+from schemas.rows import RejectionRow
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Rows with phrases and regions, and what they are known by."""
+    """Rows with phrases and regions, and what identifies them."""
 
     kind: Literal["evidence", "view", "gold"]
     digest: str
     provenance: dict[str, Any]
-    rows: Callable[[], Iterator[dict[str, Any]]]
-    rejected: Callable[[], Iterator[dict[str, Any]]]
-    decoys: DecoyTally | None = None
+    rows: Callable[[], Iterator[LabelRow]]
+    rejections: Callable[[], Iterator[RejectionRow]]
+    decoys: DecoyCounter | None = None
     """Counts decoys at the least score that the evidence kept; views hold none of their boxes."""
 
 
 def open_labels(url: str, storage: StorageSettings | None = None) -> Labels:
-    """The labels at a folder or URL. Raises NotFound where there are none, Conflict where they are damaged."""
+    """Open the labels at a folder or URL. Raises NotFoundError if there are none, ConflictError if they are damaged."""
     if open_store(url, storage).exists(MANIFEST):
         view = open_view(url, storage)
         manifest = view.manifest
         return Labels(manifest.kind, manifest.digest, manifest.provenance, view.rows, lambda: iter(()))
     evidence = open_evidence(url, storage)
     provenance = {"score_kind": evidence.score_kind, "evidence": evidence.settings.model_dump()}
-    decoys = DecoyTally(evidence.settings.min_score, evidence.pool)
-    return Labels("evidence", evidence.snapshot.digest, provenance, evidence.rows, evidence.rejected, decoys)
+    decoys = DecoyCounter(evidence.settings.min_score, evidence.pool)
+    return Labels(
+        "evidence", evidence.snapshot.digest, provenance, evidence.rows, evidence.rejections, decoys
+    )

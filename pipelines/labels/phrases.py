@@ -1,7 +1,4 @@
-"""Captions with their phrases, for people and for scripts: what was found, what was dropped and why, the prompts.
-
-Promise: `data_of` is one line of `phrases --json`: spans in code points, determiner included.
-"""
+"""Captions with their phrases, for people and for scripts: what was found, what was dropped and why, the prompts."""
 
 from __future__ import annotations
 
@@ -18,12 +15,15 @@ _MARKS = re.compile(r"\w+|[^\w\s]")
 
 
 def word_budget(limit: int) -> Budget:
-    """A budget that counts words and marks, with two tokens around: about what a teacher's tokenizer would count."""
+    """Return a budget that counts words and marks, plus two tokens: about what a teacher's tokenizer counts."""
     return Budget(limit, lambda text: len(_MARKS.findall(text)) + 2)
 
 
-def data_of(caption: str, found: FoundPhrases, budget: Budget) -> dict[str, Any]:
-    """Caption, phrases, rejected spans and prompts as plain JSON values."""
+def describe_caption(caption: str, found: FoundPhrases, budget: Budget) -> dict[str, Any]:
+    """Return caption, phrases, rejected spans and prompts as plain JSON values: one line of `phrases --json`.
+
+    Spans are in code points and include the determiner.
+    """
     asked = ("begin", "end", "text", "root", "kind", "groundable")
     plan = pack(caption, found.phrases, budget)
     return {
@@ -36,10 +36,10 @@ def data_of(caption: str, found: FoundPhrases, budget: Budget) -> dict[str, Any]
     }
 
 
-def text_of(caption: str, found: FoundPhrases, budget: Budget, colour: bool) -> str:
-    """The caption with `[phrases]` and `{dropped ones}` marked, each dropped one's reason, and the prompts."""
-    paint = _painter(colour)
-    lines = [_marked(caption, found, paint)]
+def format_caption(caption: str, found: FoundPhrases, budget: Budget, color: bool) -> str:
+    """Return the caption with `[phrases]` and `{dropped ones}` marked, each dropped one's reason, and the prompts."""
+    paint = _make_painter(color)
+    lines = [mark_caption(caption, found, codes=False, paint=paint)]
     lines += [
         f"  {phrase.kind} {paint(phrase.text, _GREEN)}, about {phrase.root!r}"
         for phrase in found.phrases
@@ -49,16 +49,22 @@ def text_of(caption: str, found: FoundPhrases, budget: Budget, colour: bool) -> 
     return "\n".join([*lines, *_prompt_lines(pack(caption, found.phrases, budget), paint)])
 
 
-def _painter(colour: bool) -> Callable[[str, str], str]:
-    return lambda text, code: f"{code}{text}{_OFF}" if colour else text
+def _make_painter(color: bool) -> Callable[[str, str], str]:
+    return lambda text, code: f"{code}{text}{_OFF}" if color else text
 
 
-def marked(caption: str, found: FoundPhrases, codes: bool = True) -> str:
-    """The caption with `[phrases]` and `{dropped ones: CODE}` marked in place."""
-    return _marked(caption, found, _painter(False), codes)
+def mark_caption(
+    caption: str,
+    found: FoundPhrases,
+    *,
+    codes: bool = True,
+    paint: Callable[[str, str], str] = lambda text, _: text,
+) -> str:
+    """Return the caption with `[phrases]` and `{dropped ones: CODE}` marked in place.
 
-
-def _marked(caption: str, found: FoundPhrases, paint: Callable[[str, str], str], codes: bool = False) -> str:
+    codes: whether a dropped phrase has its code
+    paint: colors a text with an ANSI code
+    """
     base = [
         (p.begin or 0, p.end or 0, "[", "]", _GREEN) for p in found.phrases if p.kind in ("chunk", "given")
     ]

@@ -1,32 +1,31 @@
-"""Counts and distributions of an evidence, a view or gold: as JSON, and as tables of text.
+"""Counts and distributions of evidence, a view or gold, as JSON and as text tables.
 
-Its promise: the numbers are over all rows, never over a sample of them, and add up.
+The numbers are over all rows, never over a sample of them.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 from pydantic import Field
 
 from engine.settings import StorageSettings
-from pipelines.compile.report import SCORE_BINS, score_bin, score_names
-from pipelines.labels.fates import CLASS_ONLY, is_kept
+from pipelines.labels.fates import CLASS_ONLY, LabelRow, is_kept
 from pipelines.labels.open_any import open_labels
-from pipelines.labels.tables import Report, Table, bars, share
+from pipelines.labels.score_bins import SCORE_BINS, bin_names, score_bin
 from pipelines.quality.decoys import DecoyNumbers
+from pipelines.tables import Report, Table, bars, share
+from schemas.progress import ProgressCallback
 from schemas.records import Record
+from schemas.rows import PhraseRow, RegionRow
 
 SMALL_PX2, MEDIUM_PX2 = 32**2, 96**2  # COCO's limits of small and medium objects
 _COUNT_BINS = ((0, "0"), (1, "1"), (2, "2"), (3, "3"), (5, "4-5"), (10, "6-10"), (20, "11-20"), (50, "21-50"))
 
-Progress = Callable[[str, int, int], None]
-
 
 class HeadNumbers(Record):
-    """One head noun: how often it was asked for, found, and with how many regions."""
+    """One head noun: how often it was asked for and found, and with how many regions."""
 
     root: str
     phrases: int
@@ -39,7 +38,7 @@ class HeadNumbers(Record):
 
 
 class KeptNumbers(Record):
-    """The kept regions of a view or gold, positive and class_only: what remains without those to ignore."""
+    """The kept regions of a view or gold, positive and class_only: all without those to ignore."""
 
     samples_with_region: int
     regions: int
@@ -51,7 +50,7 @@ class KeptNumbers(Record):
 
 
 class StatsReport(Report):
-    """Everything `stats` says. Regions are all regions; `kept` has those that are not to be ignored."""
+    """The result of `stats`. Regions are all regions; `kept` has those that are not to be ignored."""
 
     kind: str
     digest: str
@@ -78,10 +77,10 @@ class StatsReport(Report):
     )
 
     def tables(self) -> list[Table]:
-        """The report as tables, in reading order. Those of a view are of its kept regions."""
+        """Return the report as tables, in reading order. Those of a view are of its kept regions."""
         shown = self if self.kept is None else self.kept
         what = "" if self.kept is None else " of kept regions"
-        scores = dict(zip(score_names(), shown.score_histogram, strict=True))
+        scores = dict(zip(bin_names(), shown.score_histogram, strict=True))
         return [
             Table(f"{self.kind} {self.digest}", ("what", "number"), self._summary()),
             bars(
@@ -92,7 +91,7 @@ class StatsReport(Report):
             ),
             bars(f"raw score{what}", "score", "regions", scores),
             bars(f"box size{what}", "size", "regions", shown.box_sizes),
-            self._heads(),
+            self._heads_table(),
             *([self.decoys.table()] if self.decoys else []),
             bars("phrases by kind", "kind", "phrases", self.phrase_kinds),
             bars("phrases by fate", "fate", "phrases", self.phrase_fates),
@@ -124,41 +123,45 @@ class StatsReport(Report):
             ("distinct head nouns", f"{self.distinct_roots}"),
         ]
 
-    def _heads(self) -> Table:
+    def _heads_table(self) -> Table:
         if self.kept is None:
             header: tuple[str, ...] = ("head", "phrases", "with region", "regions", "mean score")
             rows = [
-                (h.root, str(h.phrases), str(h.with_region), str(h.regions), _two(h.mean_score))
+                (h.root, str(h.phrases), str(h.with_region), str(h.regions), _format_mean(h.mean_score))
                 for h in self.top_roots
             ]
             return Table("head nouns", header, rows)
         header = ("head", "phrases", "with kept region", "kept", "to ignore", "mean score of kept")
-        return Table("head nouns", header, [self._head_of_view(head) for head in self.top_roots])
+        return Table("head nouns", header, [self._format_view_head(head) for head in self.top_roots])
 
-    def _head_of_view(self, head: HeadNumbers) -> tuple[str, ...]:
+    def _format_view_head(self, head: HeadNumbers) -> tuple[str, ...]:
         kept = head.kept or 0
         numbers = (head.phrases, head.with_kept_region or 0, kept, head.regions - kept)
-        return (head.root, *map(str, numbers), _two(head.mean_kept_score))
+        return (head.root, *map(str, numbers), _format_mean(head.mean_kept_score))
 
 
-def statistics_of(
-    url: str, *, top: int = 20, storage: StorageSettings | None = None, progress: Progress | None = None
+def count_labels(
+    url: str,
+    *,
+    top: int = 20,
+    storage: StorageSettings | None = None,
+    progress: ProgressCallback | None = None,
 ) -> StatsReport:
-    """Numbers of the labels at `url`, with the `top` most frequent head nouns. Raises NotFound."""
+    """Count the labels at `url`, with the `top` most frequent head nouns. Raises NotFoundError."""
     labels = open_labels(url, storage)
-    counts = _Counts(has_fates=labels.kind != "evidence")
+    counts = _RowCounter(has_fates=labels.kind != "evidence")
     for done, row in enumerate(labels.rows(), start=1):
         counts.add(row)
         if labels.decoys is not None:
             labels.decoys.add(row)
         if progress:
             progress("samples", done, 0)
-    rejected = Counter(row["code"] for row in labels.rejected())
+    rejected = Counter(row["code"] for row in labels.rejections())
     report = counts.report(labels.kind, labels.digest, rejected, top)
     return report.model_copy(update={"decoys": labels.decoys.numbers() if labels.decoys else None})
 
 
-class _Regions:
+class _RegionCounter:
     """Sums over the regions of rows: of all, or of the kept ones."""
 
     def __init__(self) -> None:
@@ -167,10 +170,10 @@ class _Regions:
         self.sizes: Counter[str] = Counter()
         self.by_root: Counter[str] = Counter()
         self.phrases: Counter[str] = Counter()  # with a region, by root
-        self.score_sums: Counter[str] = Counter()  # by root, of floats
+        self.score_sums: defaultdict[str, float] = defaultdict(float)  # by root
         self.samples = 0
 
-    def add(self, phrases: list[dict[str, Any]], regions: list[dict[str, Any]]) -> None:
+    def add(self, phrases: Sequence[PhraseRow], regions: Sequence[RegionRow]) -> None:
         self.per_sample[_count_bin(len(regions))] += 1
         self.samples += bool(regions)
         self.phrases.update(phrases[number]["root"] for number in {region["phrase"] for region in regions})
@@ -179,7 +182,7 @@ class _Regions:
             self.by_root[root] += 1
             self.score_sums[root] += region["score"]
             self.scores[score_bin(region["score"])] += 1
-            self.sizes[_size(region)] += 1
+            self.sizes[_box_size(region)] += 1
 
     def mean_score(self, root: str) -> float | None:
         return self.score_sums[root] / self.by_root[root] if self.by_root[root] else None
@@ -195,12 +198,12 @@ class _Regions:
         return {size: self.sizes[size] for size in ("small", "medium", "large") if self.scores}
 
 
-class _Counts:
+class _RowCounter:
     """Sums over rows."""
 
     def __init__(self, has_fates: bool) -> None:
-        self.all = _Regions()
-        self.kept = _Regions() if has_fates else None
+        self.all = _RegionCounter()
+        self.kept = _RegionCounter() if has_fates else None
         self.kinds: Counter[str] = Counter()
         self.fates: Counter[str] = Counter()
         self.region_fates: Counter[str] = Counter()
@@ -208,18 +211,18 @@ class _Counts:
         self.roots: Counter[str] = Counter()
         self.truncated = 0
 
-    def add(self, row: dict[str, Any]) -> None:
+    def add(self, row: LabelRow) -> None:
         phrases = row["phrases"]
         regions = [region for region in row["regions"] if phrases[region["phrase"]]["kind"] != "decoy"]
         self.all.add(phrases, regions)
         if self.kept is not None:
             self.kept.add(phrases, [region for region in regions if is_kept(region)])
-        self.region_fates.update(region["fate"] for region in regions if "fate" in region)
+        self.region_fates.update(str(region.get("fate")) for region in regions if "fate" in region)
         self.dropped.update(phrase["code"] for phrase in row["dropped_phrases"] or ())
         for phrase in phrases:
             self.kinds[phrase["kind"]] += 1
             if "fate" in phrase:
-                self.fates[phrase["fate"]] += 1
+                self.fates[str(phrase.get("fate"))] += 1
             if phrase["kind"] != "decoy":
                 self.truncated += phrase["truncated"]
                 self.roots[phrase["root"]] += 1
@@ -235,20 +238,20 @@ class _Counts:
             regions_per_sample=every.per_sample_bins(),
             phrases=self.roots.total(),
             phrases_with_region=every.phrases.total(),
-            phrase_kinds=_by_number(self.kinds),
-            region_fates=_by_number(self.region_fates),
-            phrase_fates=_by_number(self.fates),
+            phrase_kinds=_sort_by_count(self.kinds),
+            region_fates=_sort_by_count(self.region_fates),
+            phrase_fates=_sort_by_count(self.fates),
             truncated_phrases=self.truncated,
-            dropped_phrases=_by_number(self.dropped),
+            dropped_phrases=_sort_by_count(self.dropped),
             distinct_roots=len(self.roots),
-            top_roots=tuple(self._head(root) for root in self._top(top)),
+            top_roots=tuple(self._head_numbers(root) for root in self._top_roots(top)),
             score_histogram=every.histogram(),
             box_sizes=every.box_sizes(),
-            rejected=_by_number(rejected),
-            kept=self._kept(),
+            rejected=_sort_by_count(rejected),
+            kept=self._make_kept_numbers(),
         )
 
-    def _kept(self) -> KeptNumbers | None:
+    def _make_kept_numbers(self) -> KeptNumbers | None:
         kept = self.kept
         if kept is None:
             return None
@@ -262,10 +265,10 @@ class _Counts:
             box_sizes=kept.box_sizes(),
         )
 
-    def _top(self, top: int) -> list[str]:
+    def _top_roots(self, top: int) -> list[str]:
         return sorted(self.roots, key=lambda root: (-self.roots[root], root))[:top]
 
-    def _head(self, root: str) -> HeadNumbers:
+    def _head_numbers(self, root: str) -> HeadNumbers:
         every, kept = self.all, self.kept
         return HeadNumbers(
             root=root,
@@ -279,7 +282,7 @@ class _Counts:
         )
 
 
-def _size(region: dict[str, Any]) -> str:
+def _box_size(region: RegionRow) -> str:
     area = (region["x1"] - region["x0"]) * (region["y1"] - region["y0"])
     return "small" if area < SMALL_PX2 else "medium" if area < MEDIUM_PX2 else "large"
 
@@ -288,9 +291,9 @@ def _count_bin(number: int) -> str:
     return next((name for most, name in _COUNT_BINS if number <= most), "51+")
 
 
-def _by_number(counts: Counter[str]) -> dict[str, int]:
+def _sort_by_count(counts: Counter[str]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _two(value: float | None) -> str:
+def _format_mean(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"

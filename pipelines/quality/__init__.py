@@ -1,1 +1,1 @@
-"""How far labels may be believed, told from the labels themselves."""
+"""Estimates of how reliable labels are, computed from the labels alone."""

@@ -1,21 +1,21 @@
 """How often a teacher boxed a noun that is believed absent: the share of decoys with a box, with its interval.
 
-Promise: only decoys that were asked are counted. Decoys of one image are seen in one picture and are not independent:
-the interval is Wilson's at the effective number of decoys, never above their number, of which the images tell.
+Only decoys that were asked for count. Decoys of one image are seen in one picture and are not independent. So the
+interval is Wilson's at the effective number of decoys, estimated from the images and never above the real number.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from pipelines.audit.statistics import interval
-from pipelines.labels.tables import Table
+from pipelines.quality.intervals import estimate_share
+from pipelines.tables import Table
 from schemas.decoys import DecoyPool
 from schemas.records import Record
+from schemas.rows import EvidenceRow, ViewRow
 
 
 class DecoyShare(Record):
@@ -29,7 +29,7 @@ class DecoyShare(Record):
 
 
 class DecoyNumbers(Record):
-    """The decoys of an evidence: what a teacher says of nouns that are believed absent, not known to be."""
+    """The decoys of evidence: a teacher's answers for nouns that are believed absent, not known to be."""
 
     min_score: float
     images: int = Field(ge=0, description="that were asked for decoys")
@@ -40,39 +40,39 @@ class DecoyNumbers(Record):
     )
 
     def table(self) -> Table:
-        """The numbers as a table."""
-        rows = [_table_row("all", self.all), *(_table_row(*item) for item in self.by_frequency.items())]
+        """Return the numbers as a table."""
+        rows = [_format_row("all", self.all), *(_format_row(*item) for item in self.by_frequency.items())]
         title = f"decoys with a box at or above {self.min_score:g} (believed absent, not known to be)"
         return Table(title, ("captions with the noun", "asked", "with a box", "share", "95 % interval"), rows)
 
 
-class DecoyTally:
-    """Counts the decoys of evidence rows. pool: tells how frequent a noun is; without it all are of one kind."""
+class DecoyCounter:
+    """Counts the decoys of evidence rows. pool: gives the frequency of a noun; without it, all are of one kind."""
 
     def __init__(self, min_score: float, pool: DecoyPool | None) -> None:
         self._min_score, self._pool = min_score, pool
-        self._all = _Clusters()
-        self._buckets: dict[int, _Clusters] = {}
+        self._all = _ClusterSums()
+        self._buckets: dict[int, _ClusterSums] = {}
         self._not_asked = 0
 
-    def add(self, row: dict[str, Any]) -> None:
+    def add(self, row: EvidenceRow | ViewRow) -> None:
         """Count one row."""
         decoys = [n for n, phrase in enumerate(row["phrases"]) if phrase["kind"] == "decoy"]
         if not decoys:
             return
-        least = float(np.float32(self._min_score))  # evidence holds float32
+        least = float(np.float32(self._min_score))  # evidence has float32
         boxed = {region["phrase"] for region in row["regions"] if region["score"] >= least}
         asked = [n for n in decoys if row["phrases"][n]["groundable"]]
         self._not_asked += len(decoys) - len(asked)
         self._all.add([n in boxed for n in asked])
         by_bucket: dict[int, list[bool]] = {}
         for n in asked:
-            by_bucket.setdefault(self._bucket(row["phrases"][n]["root"]), []).append(n in boxed)
+            by_bucket.setdefault(self._find_bucket(row["phrases"][n]["root"]), []).append(n in boxed)
         for bucket, answers in by_bucket.items():
-            self._buckets.setdefault(bucket, _Clusters()).add(answers)
+            self._buckets.setdefault(bucket, _ClusterSums()).add(answers)
 
     def numbers(self) -> DecoyNumbers | None:
-        """What was counted; None without any decoy."""
+        """Return the counts; None without any decoy."""
         if not self._all.images and not self._not_asked:
             return None
         return DecoyNumbers(
@@ -80,15 +80,17 @@ class DecoyTally:
             images=self._all.images,
             not_asked=self._not_asked,
             all=self._all.share(),
-            by_frequency={_name(bucket): self._buckets[bucket].share() for bucket in sorted(self._buckets)},
+            by_frequency={
+                _bucket_name(bucket): self._buckets[bucket].share() for bucket in sorted(self._buckets)
+            },
         )
 
-    def _bucket(self, noun: str) -> int:
+    def _find_bucket(self, noun: str) -> int:
         return self._pool.bucket(noun) if self._pool else 0
 
 
 @dataclass
-class _Clusters:
+class _ClusterSums:
     """Sums over images: decoys asked m, with a box h, and their squares and product."""
 
     images: int = 0
@@ -108,11 +110,11 @@ class _Clusters:
     def share(self) -> DecoyShare:
         if not self.m:
             return DecoyShare(asked=0, with_box=0, share=None, low=0.0, high=1.0)
-        found = interval(self.h / self.m, self._effective())
+        found = estimate_share(self.h / self.m, self._effective_number())
         return DecoyShare(asked=self.m, with_box=self.h, share=found.value, low=found.low, high=found.high)
 
-    def _effective(self) -> float:
-        """Independent decoys that would give a share as sure: by the variance of a ratio over images.
+    def _effective_number(self) -> float:
+        """Return the number of independent decoys with equal certainty, from the variance of a ratio over images.
 
         source: Cochran, Sampling Techniques, 3rd ed. 1977, section 6.5 (ratio estimate); Kish's design effect
         """
@@ -124,10 +126,10 @@ class _Clusters:
         return min(float(self.m), share * (1 - share) / variance)
 
 
-def _name(bucket: int) -> str:
+def _bucket_name(bucket: int) -> str:
     return "1" if bucket == 0 else f"{2**bucket}-{2 ** (bucket + 1) - 1}"
 
 
-def _table_row(name: str, found: DecoyShare) -> tuple[str, ...]:
+def _format_row(name: str, found: DecoyShare) -> tuple[str, ...]:
     share = "-" if found.share is None else f"{found.share:.1%}"
     return name, str(found.asked), str(found.with_box), share, f"{found.low:.1%} to {found.high:.1%}"

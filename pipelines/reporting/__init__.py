@@ -1,1 +1,1 @@
-"""The demo's `report.html`: one self-contained page that shows a round and says plainly who won."""
+"""The demo's `report.html`: one self-contained page that shows a round and its outcome."""

@@ -1,7 +1,7 @@
-"""The report's charts as hand-written SVG: a stacked histogram, lines with bands, horizontal bars, dots with whiskers.
+"""The report's charts as SVG: a stacked histogram, lines with bands, horizontal bars, dots with whiskers.
 
-Colours come from classes that the page's style sheet defines for light and dark. Each chart tells its numbers in
-titles (shown on hover) too, and no meaning hangs on colour alone: lines carry their names and dashes.
+Colors come from classes that the page's style sheet defines for light and dark. Each chart has its numbers in titles
+(shown on hover), too. No meaning depends on color alone: lines have names and dashes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Line:
-    """One named line; `band` holds (low, high) for each point, or nothing."""
+    """One named line. `band` has (low, high) for each point, or nothing."""
 
     name: str
     style: str
@@ -44,7 +44,7 @@ class Line:
 
 
 def round_ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers within [low, high], about `about` of them, steps of 1, 2 or 5 times a power of ten."""
+    """Return round numbers within [low, high], about `about` of them, in steps of 1, 2 or 5 times a power of ten."""
     if high <= low:
         return [low]
     raw = (high - low) / about
@@ -54,24 +54,24 @@ def round_ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [round(index * step, 10) for index in range(first, last + 1)]
 
 
-def short_number(value: float) -> str:
-    """A tick's label: 12k, 0.25, 3."""
+def format_number(value: float) -> str:
+    """Format a tick's label: 12k, 0.25, 3."""
     if abs(value) >= 10_000:
         return f"{value / 1000:g}k"
     return f"{value:g}"
 
 
-def signed(value: float) -> str:
-    """A difference in points, of fractions: `+24.0`, `−1.0`."""
+def format_signed(value: float) -> str:
+    """Format a difference of fractions in points: `+24.0`, `−1.0`."""
     return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
-def percent(value: float) -> str:
-    """A share as a whole per cent."""
+def format_percent(value: float) -> str:
+    """Format a share as a whole per cent."""
     return f"{100 * value:.0f} %"
 
 
-def histogram(
+def draw_histogram(
     kept: Sequence[int],
     dropped: Sequence[int],
     low: float,
@@ -80,7 +80,7 @@ def histogram(
     *,
     ignored: Sequence[int] = (),
 ) -> Markup:
-    """Stacked counts per bin: kept at the bottom, then ignored, then dropped; `mark` draws the threshold."""
+    """Stack counts per bin: kept at the bottom, then ignored, then dropped. `mark` draws the threshold."""
     names = ("kept", "ignored", "dropped")
     counts = (kept, ignored or [0] * len(kept), dropped)
     x = Scale(low, high, LEFT, WIDTH - RIGHT)
@@ -91,62 +91,62 @@ def histogram(
     for number, stack in enumerate(stacks):
         left, right = x(low + number * wide), x(low + (number + 1) * wide)
         parts = list(zip(names, stack, stack[1:], strict=False))
-        told = ", ".join(
+        counted = ", ".join(
             f"{top - foot} {name}" for name, foot, top in parts if name != "ignored" or top > foot
         )
-        what = f"score {low + number * wide:.2f} to {low + (number + 1) * wide:.2f}: {told}"
+        what = f"score {low + number * wide:.2f} to {low + (number + 1) * wide:.2f}: {counted}"
         place = {"x": left + 0.5, "width": max(right - left - 1, 0.5)}
         rects = [
             element("rect", **place, y=y(top), height=y(foot) - y(top), class_=name) if top > foot else None
             for name, foot, top in parts
         ]
         bars.append(element("g", element("title", what), *rects))
-    axes = _axes(x, y, "teacher score", "regions", short_number, short_number)
-    return _svg(axes, *bars, _mark(x, y, mark, y.end + 8))
+    axes = _draw_axes(x, y, "teacher score", "regions", format_number, format_number)
+    return _make_svg(axes, *bars, _draw_mark(x, y, mark, y.end + 8))
 
 
-def line_chart(
+def draw_lines(
     lines: Sequence[Line],
     *,
     x_title: str,
     y_title: str,
     y_range: tuple[float, float] | None = None,
-    y_label: Callable[[float], str] = short_number,
+    y_label: Callable[[float], str] = format_number,
     mark: float | None = None,
 ) -> Markup:
-    """Lines over a shared axis, each named at its right end."""
+    """Draw lines over a shared axis, each named at its right end."""
     xs = [value for line in lines for value in line.xs]
     ys = [value for line in lines for value in line.ys]
     if not xs:
-        return _svg(element("text", "no data", x=WIDTH / 2, y=HEIGHT / 2, text_anchor="middle"))
+        return _make_svg(element("text", "no data", x=WIDTH / 2, y=HEIGHT / 2, text_anchor="middle"))
     low, high = y_range or (0.0, max(ys) * 1.05 or 1.0)
     label_space = 6.5 * max(len(line.name) for line in lines) + 8
     x = Scale(min(xs), max(xs), LEFT, WIDTH - RIGHT - label_space)
     y = Scale(low, high, HEIGHT - BOTTOM, TOP)
-    drawn = [_band(line, x, y) for line in lines] + [_stroke(line, x, y) for line in lines]
-    return _svg(
-        _axes(x, y, x_title, y_title, short_number, y_label),
+    drawn = [_draw_band(line, x, y) for line in lines] + [_draw_stroke(line, x, y) for line in lines]
+    return _make_svg(
+        _draw_axes(x, y, x_title, y_title, format_number, y_label),
         *drawn,
-        *_names(lines, x, y),
-        _mark(x, y, mark, y.start - 7),
+        *_draw_names(lines, x, y),
+        _draw_mark(x, y, mark, y.start - 7),
     )
 
 
-def _band(line: Line, x: Scale, y: Scale) -> Markup | None:
+def _draw_band(line: Line, x: Scale, y: Scale) -> Markup | None:
     if not line.band:
         return None
     top = [(x(at), y(high)) for at, (_, high) in zip(line.xs, line.band, strict=True)]
     bottom = [(x(at), y(low)) for at, (low, _) in zip(line.xs, line.band, strict=True)]
-    return element("polygon", points=_points([*top, *reversed(bottom)]), class_=f"band {line.style}")
+    return element("polygon", points=_format_points([*top, *reversed(bottom)]), class_=f"band {line.style}")
 
 
-def _stroke(line: Line, x: Scale, y: Scale) -> Markup:
+def _draw_stroke(line: Line, x: Scale, y: Scale) -> Markup:
     points = [(x(at), y(value)) for at, value in zip(line.xs, line.ys, strict=True)]
-    return element("polyline", points=_points(points), class_=f"line {line.style}")
+    return element("polyline", points=_format_points(points), class_=f"line {line.style}")
 
 
-def _names(lines: Sequence[Line], x: Scale, y: Scale) -> list[Markup]:
-    """The lines' names at their ends, pushed apart where they would overlap."""
+def _draw_names(lines: Sequence[Line], x: Scale, y: Scale) -> list[Markup]:
+    """Draw the lines' names at their ends, moved apart if they would overlap."""
     ends = sorted(((y(line.ys[-1]), line) for line in lines if line.ys), key=lambda end: end[0])
     names: list[Markup] = []
     above = -math.inf
@@ -158,11 +158,11 @@ def _names(lines: Sequence[Line], x: Scale, y: Scale) -> list[Markup]:
     return names
 
 
-def _points(points: Sequence[tuple[float, float]]) -> str:
+def _format_points(points: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
 
 
-def _mark(x: Scale, y: Scale, at: float | None, text_y: float) -> Markup | None:
+def _draw_mark(x: Scale, y: Scale, at: float | None, text_y: float) -> Markup | None:
     if at is None:
         return None
     return element(
@@ -172,7 +172,7 @@ def _mark(x: Scale, y: Scale, at: float | None, text_y: float) -> Markup | None:
     )
 
 
-def _axes(
+def _draw_axes(
     x: Scale,
     y: Scale,
     x_title: str,
@@ -201,12 +201,12 @@ def _axes(
     return join(*rows, base, *columns, *titles)
 
 
-def _svg(*children: Markup | None, width: float = WIDTH, height: float = HEIGHT) -> Markup:
+def _make_svg(*children: Markup | None, width: float = WIDTH, height: float = HEIGHT) -> Markup:
     return element("svg", *children, viewBox=f"0 0 {width:g} {height:g}", class_="chart", role="img")
 
 
-def bars(rows: Sequence[tuple[str, float, str]], style: str = "bar") -> Markup:
-    """Horizontal bars: (name, length, what stands at its end), longest fills the width."""
+def draw_bars(rows: Sequence[tuple[str, float, str]], style: str = "bar") -> Markup:
+    """Draw horizontal bars: (name, length, text at its end). The longest fills the width."""
     most = max([length for _, length, _ in rows] or [1]) or 1
     x = Scale(0, most, 190, WIDTH - 100)
     drawn = [
@@ -220,29 +220,31 @@ def bars(rows: Sequence[tuple[str, float, str]], style: str = "bar") -> Markup:
         )
         for row, (name, length, end) in enumerate(rows)
     ]
-    return _svg(*drawn, height=24 * len(rows) + 4)
+    return _make_svg(*drawn, height=24 * len(rows) + 4)
 
 
-def whiskers(rows: Sequence[tuple[str, float | None, float, float]]) -> Markup:
-    """Dots with intervals on a 0..100 % axis: (name, value or None, low, high)."""
+def draw_whiskers(rows: Sequence[tuple[str, float | None, float, float]]) -> Markup:
+    """Draw dots with intervals on an axis of 0..100 %: (name, value or None, low, high)."""
     x = Scale(0, 1, 150, WIDTH - 62)
     bottom = 26 * len(rows) + 6
     grid = [
         join(
             element("line", x1=x(at), x2=x(at), y1=4, y2=bottom, class_="grid"),
-            element("text", percent(at), x=x(at), y=bottom + 16, text_anchor="middle", class_="tick"),
+            element("text", format_percent(at), x=x(at), y=bottom + 16, text_anchor="middle", class_="tick"),
         )
         for at in (0, 0.25, 0.5, 0.75, 1)
     ]
-    return _svg(*grid, *[_whisker(row, 26 * n + 18, x) for n, row in enumerate(rows)], height=bottom + 24)
+    return _make_svg(
+        *grid, *[_draw_whisker(row, 26 * n + 18, x) for n, row in enumerate(rows)], height=bottom + 24
+    )
 
 
-def _whisker(row: tuple[str, float | None, float, float], y: float, x: Scale) -> Markup:
+def _draw_whisker(row: tuple[str, float | None, float, float], y: float, x: Scale) -> Markup:
     name, value, low, high = row
     what = "unknown" if value is None else f"{100 * value:.1f} %"
     return element(
         "g",
-        element("title", f"{name}: {what}, interval {percent(low)} to {percent(high)}"),
+        element("title", f"{name}: {what}, interval {format_percent(low)} to {format_percent(high)}"),
         element("text", name, x=142, y=y + 4, text_anchor="end", class_="label"),
         element("line", x1=x(low), x2=x(high), y1=y, y2=y, class_="whisker"),
         element("circle", cx=x(value), cy=y, r=5, class_="dot") if value is not None else None,

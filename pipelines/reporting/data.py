@@ -1,7 +1,7 @@
-"""What a report is written from: the numbers of one round, as the demo fills them in.
+"""The data of a report: the numbers of one round, as the demo fills them in.
 
-Shares and AP are fractions 0..1, boxes xyxy half-open pixels of the picture shown, times seconds. Nothing here is
-computed by the report itself except differences that it prints.
+Shares and AP are fractions 0..1, boxes xyxy half-open pixels of the picture, times seconds. The report computes nothing
+except the differences that it prints.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Interval(Record):
 
 
 class LoopNumbers(Record):
-    """What flowed through each stage of the round; they stand in the picture of the loop."""
+    """What passed through each stage of the round, for the picture of the loop."""
 
     gold_images: int
     gold_boxes: int
@@ -69,8 +69,8 @@ class ExampleBox(Record):
         return self
 
 
-class Example(Record):
-    """One labelled image. The picture is embedded as it is: PNG or JPEG bytes."""
+class LabelledExample(Record):
+    """One labelled image. The picture is embedded unchanged: PNG or JPEG bytes."""
 
     image: bytes = Field(repr=False)
     media_type: Literal["image/png", "image/jpeg"]
@@ -81,7 +81,7 @@ class Example(Record):
 
 
 class Histogram(Record):
-    """Raw scores of the evidence, in equal bins from `low` to `high`: kept, ignored and dropped are all regions."""
+    """Raw scores of the evidence, in equal bins from `low` to `high`. Kept, ignored and dropped are all regions."""
 
     low: float = 0.0
     high: float = 1.0
@@ -104,7 +104,7 @@ class Histogram(Record):
 
 
 class ThresholdPoint(Record):
-    """What a score threshold would give, measured against a truth."""
+    """The result of a score threshold, measured against a truth."""
 
     threshold: float
     precision: Interval
@@ -141,7 +141,7 @@ class ModelRow(Record):
 
 
 class PolicyStep(Record):
-    """One operation of the policy and what it left."""
+    """One operation of the policy and the regions after it."""
 
     operation: str
     setting: str = Field(description="its value, e.g. `0.4`")
@@ -149,7 +149,7 @@ class PolicyStep(Record):
 
 
 class Timing(Record):
-    """How long one step took."""
+    """The duration of one step."""
 
     step: str
     seconds: float = Field(ge=0)
@@ -164,7 +164,7 @@ class NextCommand(Record):
 
 
 class ReportData(Record):
-    """Everything in `report.html`. Optional parts that are missing are left out, not faked."""
+    """Everything in `report.html`. Optional parts that are missing are omitted."""
 
     title: str = Field("Groundswell demo", description="heading of the page")
     seed: int
@@ -174,7 +174,7 @@ class ReportData(Record):
         default_factory=dict,
         description="student minus control by metric, with a paired interval (same images); decides the verdict",
     )
-    examples: tuple[Example, ...] = ()
+    examples: tuple[LabelledExample, ...] = ()
     scores: Histogram | None = None
     threshold: float | None = Field(None, description="the policy's min_score, marked in the charts")
     thresholds: tuple[ThresholdLine, ...] = ()

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from base64 import b64encode
 
-from pipelines.reporting.data import Example, ExampleBox
-from pipelines.reporting.markup import Markup, element, isolated
+from pipelines.reporting.data import ExampleBox, LabelledExample
+from pipelines.reporting.markup import Markup, element, isolate
 
 MOST_DROPPED_DRAWN = 12
 MOST_LISTED = 6
 
 
-def example_figure(example: Example) -> Markup:
-    """One image, its boxes and its caption; kept boxes are numbered and listed with phrase and score."""
+def draw_example(example: LabelledExample) -> Markup:
+    """Draw one image, its boxes and its caption. Kept boxes are numbered and listed with phrase and score."""
     kept = [box for box in example.boxes if box.kept]
     ignored = [box for box in example.boxes if box.ignored]
     others = (box for box in example.boxes if not box.kept and not box.ignored)
     dropped = sorted(others, key=lambda box: -box.score)
-    drawn = [_unlisted(box, "drop", "dropped") for box in dropped[:MOST_DROPPED_DRAWN]]
-    drawn += [_unlisted(box, "ignore", "to ignore") for box in ignored]
-    drawn += [_kept(number, box, example) for number, box in enumerate(kept, 1)]
+    drawn = [_draw_unlisted(box, "drop", "dropped") for box in dropped[:MOST_DROPPED_DRAWN]]
+    drawn += [_draw_unlisted(box, "ignore", "to ignore") for box in ignored]
+    drawn += [_draw_kept(number, box, example) for number, box in enumerate(kept, 1)]
     source = f"data:{example.media_type};base64,{b64encode(example.image).decode('ascii')}"
     picture = element(
         "svg",
@@ -31,7 +31,7 @@ def example_figure(example: Example) -> Markup:
         aria_label=example.caption,
     )
     listed = [
-        element("li", isolated(box.text), " ", element("span", f"{box.score:.2f}", class_="soft"))
+        element("li", isolate(box.text), " ", element("span", f"{box.score:.2f}", class_="soft"))
         for box in kept[:MOST_LISTED]
     ]
     if len(kept) > MOST_LISTED:
@@ -41,39 +41,39 @@ def example_figure(example: Example) -> Markup:
         picture,
         element(
             "figcaption",
-            element("p", isolated(example.caption), class_="quote"),
+            element("p", isolate(example.caption), class_="quote"),
             element("ol", *listed) if kept else None,
-            element("p", _count(len(kept), len(ignored), len(dropped)), class_="soft"),
+            element("p", _format_counts(len(kept), len(ignored), len(dropped)), class_="soft"),
         ),
     )
 
 
-def _count(kept: int, ignored: int, dropped: int) -> str:
+def _format_counts(kept: int, ignored: int, dropped: int) -> str:
     drawn = f" (the best {MOST_DROPPED_DRAWN} drawn)" if dropped > MOST_DROPPED_DRAWN else ""
     to_ignore = f"{ignored} to ignore, " if ignored else ""
     return f"{kept or 'nothing'} kept, {to_ignore}{dropped} dropped{drawn}"
 
 
-def _rect(box: ExampleBox, style: str) -> Markup:
+def _make_rect(box: ExampleBox, style: str) -> Markup:
     x0, y0, x1, y1 = box.box
     return element("rect", x=x0, y=y0, width=x1 - x0, height=y1 - y0, class_=style)
 
 
-def _unlisted(box: ExampleBox, style: str, became: str) -> Markup:
+def _draw_unlisted(box: ExampleBox, style: str, became: str) -> Markup:
     title = element("title", f"{became}: {box.text}, score {box.score:.2f}")
-    return element("g", title, _rect(box, f"{style} under"), _rect(box, style))
+    return element("g", title, _make_rect(box, f"{style} under"), _make_rect(box, style))
 
 
-def _kept(number: int, box: ExampleBox, example: Example) -> Markup:
-    """The box with its number in the corner; the size of the number follows the image's."""
+def _draw_kept(number: int, box: ExampleBox, example: LabelledExample) -> Markup:
+    """Draw the box with its number in the corner. The size of the number follows the image's."""
     size = max(example.width, example.height) / 13
     left = min(max(box.box[0], 0), example.width - size)
     top = min(max(box.box[1], 0), example.height - size)
     return element(
         "g",
         element("title", f"kept: {box.text}, score {box.score:.2f}"),
-        _rect(box, "keep under"),
-        _rect(box, "keep"),
+        _make_rect(box, "keep under"),
+        _make_rect(box, "keep"),
         element("rect", x=left, y=top, width=size, height=size, class_="tag"),
         element(
             "text",

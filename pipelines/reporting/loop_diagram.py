@@ -9,28 +9,30 @@ WIDTH, HEIGHT = 1000, 326
 BOX_WIDTH, BOX_HEIGHT = 176, 84
 
 
-def loop_picture(n: LoopNumbers) -> Markup:
-    """The diagram; each box says what it holds and how much of it."""
+def draw_loop(n: LoopNumbers) -> Markup:
+    """Draw the diagram. Each box names its contents and their number."""
     boxes = [
-        _box(
+        _draw_box(
             0, 20, "Web", f"{n.web_samples:,} captioned images", f"{n.web_shards} shards, no labels", "data"
         ),
-        _box(0, 232, "Gold", f"{n.gold_images:,} images", f"{n.gold_boxes:,} human boxes", "data"),
-        _box(272, 20, "Teacher on Ray", f"{n.phrases:,} phrases asked", f"{n.units} units committed", "work"),
-        _box(544, 20, "Evidence", f"{n.evidence_regions:,} regions", _fates(n), "data"),
-        _box(816, 20, "View", f"{n.kept_regions:,} boxes kept", f"on {n.kept_samples:,} images", "data"),
-        _box(544, 232, "Student", f"{n.train_steps:,} steps", "gold + view", "work"),
-        _box(816, 232, "Evaluation", f"{n.test_images:,} held-out images", "beside the control", "work"),
+        _draw_box(0, 232, "Gold", f"{n.gold_images:,} images", f"{n.gold_boxes:,} human boxes", "data"),
+        _draw_box(
+            272, 20, "Teacher on Ray", f"{n.phrases:,} phrases asked", f"{n.units} units committed", "work"
+        ),
+        _draw_box(544, 20, "Evidence", f"{n.evidence_regions:,} regions", _format_fates(n), "data"),
+        _draw_box(816, 20, "View", f"{n.kept_regions:,} boxes kept", f"on {n.kept_samples:,} images", "data"),
+        _draw_box(544, 232, "Student", f"{n.train_steps:,} steps", "gold + view", "work"),
+        _draw_box(816, 232, "Evaluation", f"{n.test_images:,} held-out images", "beside the control", "work"),
     ]
     arrows = [
-        _arrow("M176 62 H264", "find phrases", 220, 50),
-        _arrow("M448 62 H536", "label", 492, 50),
-        _arrow("M720 62 H808", "policy", 764, 50),
-        _arrow("M88 232 V168 H360 V112", "trains the first teacher", 224, 160),
-        _arrow("M176 274 H536", "human labels", 356, 266),
-        _arrow("M904 104 V168 H656 V224", "audited labels", 780, 160),
-        _arrow("M720 274 H808", "", 0, 0),
-        _arrow("M584 232 V190 H404 V112", "promoted: the next teacher", 494, 182, "back"),
+        _draw_arrow("M176 62 H264", "find phrases", 220, 50),
+        _draw_arrow("M448 62 H536", "label", 492, 50),
+        _draw_arrow("M720 62 H808", "policy", 764, 50),
+        _draw_arrow("M88 232 V168 H360 V112", "trains the first teacher", 224, 160),
+        _draw_arrow("M176 274 H536", "human labels", 356, 266),
+        _draw_arrow("M904 104 V168 H656 V224", "audited labels", 780, 160),
+        _draw_arrow("M720 274 H808", "", 0, 0),
+        _draw_arrow("M584 232 V190 H404 V112", "promoted: the next teacher", 494, 182, "back"),
     ]
     tip = element(
         "marker",
@@ -51,22 +53,22 @@ def loop_picture(n: LoopNumbers) -> Markup:
     )
 
 
-def _fates(n: LoopNumbers) -> str:
+def _format_fates(n: LoopNumbers) -> str:
     return f"{n.labelled:,} with, {n.empty:,} without" + (f", {n.rejected:,} rejected" if n.rejected else "")
 
 
-def _box(x: int, y: int, name: str, first: str, second: str, style: str) -> Markup:
-    centre = x + BOX_WIDTH / 2
+def _draw_box(x: int, y: int, name: str, first: str, second: str, style: str) -> Markup:
+    center = x + BOX_WIDTH / 2
     return element(
         "g",
         element("rect", x=x, y=y, width=BOX_WIDTH, height=BOX_HEIGHT, rx=10, class_=f"box {style}"),
-        element("text", name, x=centre, y=y + 26, class_="box-name"),
-        element("text", first, x=centre, y=y + 48, class_="box-text"),
-        element("text", second, x=centre, y=y + 67, class_="box-text soft"),
+        element("text", name, x=center, y=y + 26, class_="box-name"),
+        element("text", first, x=center, y=y + 48, class_="box-text"),
+        element("text", second, x=center, y=y + 67, class_="box-text soft"),
     )
 
 
-def _arrow(path: str, text: str, x: float, y: float, style: str = "") -> Markup:
+def _draw_arrow(path: str, text: str, x: float, y: float, style: str = "") -> Markup:
     return element(
         "g",
         element("path", d=path, class_=f"arrow {style}".strip(), marker_end="url(#tip)"),

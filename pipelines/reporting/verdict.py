@@ -1,13 +1,13 @@
-"""Who won, in words, from the numbers alone: a student that loses is said to lose.
+"""Who won, in words, from the numbers alone. A student that loses is said to lose.
 
-A difference counts as one only where its paired interval excludes zero.
+A difference counts only if its paired interval excludes zero.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pipelines.reporting.charts import signed
+from pipelines.reporting.charts import format_signed
 from pipelines.reporting.data import METRICS, Interval, ReportData
 
 Outcome = Literal["won", "lost", "mixed", "open"]
@@ -15,8 +15,10 @@ JUDGED = ("tail", "head")
 """What a round is for, and what it must not cost."""
 
 
-def gain(data: ReportData, metric: str) -> Interval | None:
-    """Student minus control: the paired interval where there is one, else the bare difference; None without both."""
+def find_gain(data: ReportData, metric: str) -> Interval | None:
+    """Return student minus control: the paired interval if there is one, else the bare difference; None without
+    both.
+    """
     if metric in data.gains:
         return data.gains[metric]
     rows = {row.model: row.metrics.get(metric) for row in data.models}
@@ -26,16 +28,16 @@ def gain(data: ReportData, metric: str) -> Interval | None:
     return Interval(value=student.value - control.value)
 
 
-def sign(difference: Interval | None) -> int:
-    """+1 for a gain, -1 for a loss, 0 for a difference that cannot be told from none."""
+def find_sign(difference: Interval | None) -> int:
+    """Return +1 for a gain, -1 for a loss, 0 for a difference that is not significant."""
     if difference is None or difference.low is None or difference.high is None:
         return 0
     return (difference.low > 0) - (difference.high < 0)
 
 
-def outcome(data: ReportData) -> Outcome:
-    """The round's outcome over rare and frequent concepts."""
-    signs = {sign(gain(data, metric)) for metric in JUDGED}
+def find_outcome(data: ReportData) -> Outcome:
+    """Return the round's outcome over rare and frequent concepts."""
+    signs = {find_sign(find_gain(data, metric)) for metric in JUDGED}
     if signs >= {1, -1}:
         return "mixed"
     if -1 in signs:
@@ -52,26 +54,28 @@ _HEADLINES: dict[Outcome, str] = {
 
 
 def headline(data: ReportData) -> str:
-    """The outcome in one line."""
-    return _HEADLINES[outcome(data)]
+    """Return the outcome in one line."""
+    return _HEADLINES[find_outcome(data)]
 
 
-def sentences(data: ReportData) -> list[str]:
-    """The differences that were judged, one sentence each."""
+def list_sentences(data: ReportData) -> list[str]:
+    """Return the differences that were judged, one sentence each."""
     told = [
-        sentence(metric, difference) for metric in JUDGED if (difference := gain(data, metric)) is not None
+        describe_gain(metric, difference)
+        for metric in JUDGED
+        if (difference := find_gain(data, metric)) is not None
     ]
     return told or ["Student and control were not both evaluated: this report makes no claim about them."]
 
 
-def sentence(metric: str, difference: Interval) -> str:
-    """What the difference in a judged metric comes to."""
+def describe_gain(metric: str, difference: Interval) -> str:
+    """Return a sentence about the difference in a judged metric."""
     name = {"tail": "rare concepts (tail)", "head": "frequent concepts (head)"}[metric]
     if difference.value is None:
         return f"On {name} the difference does not exist."
-    points = f"{signed(difference.value)} points of {METRICS[metric].split()[0]}"
+    points = f"{format_signed(difference.value)} points of {METRICS[metric].split()[0]}"
     if difference.low is None or difference.high is None:
         return f"On {name}: {points}; without a paired interval this is no claim."
-    limits = f"95 % interval {signed(difference.low)} to {signed(difference.high)}"
-    words = {1: "a gain", -1: "a loss", 0: "not to be told from none"}[sign(difference)]
+    limits = f"95 % interval {format_signed(difference.low)} to {format_signed(difference.high)}"
+    words = {1: "a gain", -1: "a loss", 0: "not to be told from none"}[find_sign(difference)]
     return f"On {name}: {points} ({limits}), {words}."

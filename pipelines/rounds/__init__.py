@@ -1,1 +1,1 @@
-"""Rounds: label, compile, gate, train, evaluate, promote, and again with the promoted student; with brakes."""
+"""Rounds: label, compile, train, evaluate, promote, and repeat with the student as teacher."""

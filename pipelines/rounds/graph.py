@@ -1,4 +1,4 @@
-"""The lineage as a picture: a column for what was there before, then one for each step of each round."""
+"""Draw the lineage as SVG: a column for the inputs, then a column for each step of each round."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections import defaultdict
 
 from pipelines.reporting.markup import Markup, element
 from pipelines.rounds.lineage import Edge, Lineage, Node
-from schemas.digests import short
+from schemas.digests import shorten_digest
 
 BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y = 132, 44, 34, 22
 _DIGITS = 8
 _WORK = {"model"}
 
 
-def lineage_picture(lineage: Lineage) -> Markup:
-    """Every node stands to the right of all that it was made from; titles hold the whole digests."""
-    places = _places(lineage)
+def draw_lineage(lineage: Lineage) -> Markup:
+    """Draw every node to the right of its sources. Titles contain the whole digests."""
+    places = _place_nodes(lineage)
     columns = max(x for x, _ in places.values()) + 1
     rows = max(y for _, y in places.values()) + 1
     tip = element(
@@ -37,18 +37,18 @@ def lineage_picture(lineage: Lineage) -> Markup:
     )
 
 
-def _places(lineage: Lineage) -> dict[str, tuple[int, int]]:
-    """(column, row) of each node: the column is the longest way to it."""
+def _place_nodes(lineage: Lineage) -> dict[str, tuple[int, int]]:
+    """Return (column, row) of each node. The column is the length of the longest path to it."""
     depth: dict[str, int] = {}
-    taken: dict[int, int] = defaultdict(int)
+    used_rows: dict[int, int] = defaultdict(int)
     places = {}
-    for node in lineage.nodes:  # sources come before what was made of them
+    for node in lineage.nodes:  # sources come before the nodes made from them
         depth[node.id] = 1 + max(
             (depth.get(edge.source, 0) for edge in lineage.edges if edge.to == node.id), default=-1
         )
         column = depth[node.id]
-        places[node.id] = (column, taken[column])
-        taken[column] += 1
+        places[node.id] = (column, used_rows[column])
+        used_rows[column] += 1
     return places
 
 
@@ -64,7 +64,7 @@ def _box(node: Node, place: tuple[int, int]) -> Markup:
         element("title", f"{node.kind} {node.name}: {node.id}"),
         element("rect", x=x, y=y, width=BOX_WIDTH, height=BOX_HEIGHT, rx=8, class_=f"box {style}"),
         element("text", node.name, x=centre, y=y + 18, class_="box-text"),
-        element("text", short(node.id, _DIGITS), x=centre, y=y + 35, class_="box-text soft"),
+        element("text", shorten_digest(node.id, _DIGITS), x=centre, y=y + 35, class_="box-text soft"),
     )
 
 

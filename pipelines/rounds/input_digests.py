@@ -1,6 +1,6 @@
-"""What a round reads beside what its own steps made, known by content: a path alone does not say what lies there.
+"""Digests of the inputs of a round's steps that no step made: gold, suites, other streams.
 
-Its promise: a step whose gold, suite or data was put aside for other data under the same name is done again.
+A step is done again when such an input was replaced by other data under the same path.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from pathlib import Path
 from engine.settings import StorageSettings
 from engine.views import open_view
 from pipelines.rounds.settings import RoundsConfig
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from student.settings.train import TrainSettings
 
 
-def compiled_with(config: RoundsConfig) -> list[str]:
-    """Of the gold that boxes are compared with, then of the gold that goes before the teacher."""
+def digest_compile_inputs(config: RoundsConfig) -> list[str]:
+    """Return the digests of the gold that boxes are compared with, then of the gold that overrides the teacher."""
     masks = () if config.policy.gold is None else config.policy.gold.urls
-    return [content_digest(url) for url in (config.gold, *masks)]
+    return [compute_content_digest(url) for url in (config.gold, *masks)]
 
 
-def trained_on(trainings: Iterable[TrainSettings], view: str) -> list[str]:
-    """Of every stream but the round's view, in order."""
+def digest_training_inputs(trainings: Iterable[TrainSettings], view: str) -> list[str]:
+    """Return the digest of every stream except the round's view, in order."""
     streams = (stream for settings in trainings for stream in settings.streams if stream.url != view)
-    return [content_digest(stream.url, stream.storage) for stream in streams]
+    return [compute_content_digest(stream.url, stream.storage) for stream in streams]
 
 
-def measured_on(config: RoundsConfig) -> list[str]:
-    """Of every suite's gold, in order."""
-    return [content_digest(suite.gold) for suite in config.evaluate]
+def digest_evaluation_inputs(config: RoundsConfig) -> list[str]:
+    """Return the digest of every suite's gold, in order."""
+    return [compute_content_digest(suite.gold) for suite in config.evaluate]
 
 
-def content_digest(place: str, storage: StorageSettings | None = None) -> str:
-    """`sha256:<hex>` of a view's or gold's rows, or of a JSON file's bytes. Raises NotFound."""
+def compute_content_digest(place: str, storage: StorageSettings | None = None) -> str:
+    """Return `sha256:<hex>` of the rows of a view or gold, or of the bytes of a JSON file. Raises NotFoundError."""
     if not place.endswith(".json"):
         return open_view(place, storage).manifest.digest
     if not Path(place).is_file():
-        raise NotFound(f"{place}: no such file")
+        raise NotFoundError(f"{place} does not exist; give a JSON file or a folder of gold")
     with Path(place).open("rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

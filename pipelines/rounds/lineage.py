@@ -1,28 +1,30 @@
-"""Where every model and view of the rounds comes from: a graph whose nodes are digests, down to the input's.
+"""The lineage of every model and view of the rounds: a graph of digests, down to the digest of the input.
 
-Its promise: an edge is drawn only where a step's own record names both ends.
+There is an edge only if the record of a step names both ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from pipelines.rounds.settings import RoundsConfig
+from pipelines.rounds.results import LabelResult, RoundResults, ViewResult
+from pipelines.rounds.settings import ARMS, RoundsConfig
+from pipelines.steps.outputs import TrainOutput
 from schemas.records import Record
 
 Kind = Literal["input", "gold", "policy", "evidence", "view", "model"]
 
 
 class Node(Record):
-    """One thing with a digest."""
+    """A model, view, policy or data set with its digest."""
 
     id: str = Field(description="sha256 digest")
     kind: Kind
     name: str
-    round: int = Field(ge=0, description="0: it was there before the first round")
+    round: int = Field(ge=0, description="0: it existed before the first round")
 
 
 class Edge(Record):
@@ -34,21 +36,10 @@ class Edge(Record):
 
 
 class Lineage(Record):
-    """The graph; nodes and edges in the order in which they came to be, none twice."""
+    """The graph. Nodes and edges are in order of creation, without duplicates."""
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
-
-    def ancestors(self, node: str) -> set[str]:
-        """Everything that a node rests on."""
-        found: set[str] = set()
-        waiting = [node]
-        while waiting:
-            at = waiting.pop()
-            new = {edge.source for edge in self.edges if edge.to == at} - found
-            found |= new
-            waiting += new
-        return found
 
 
 class _Graph:
@@ -63,13 +54,10 @@ class _Graph:
         return digest
 
 
-def lineage_of(
-    config: RoundsConfig, teacher_files: Mapping[str, str], rounds: Sequence[Mapping[str, Any]]
+def build_lineage(
+    config: RoundsConfig, teacher_files: Mapping[str, str], rounds: Sequence[RoundResults]
 ) -> Lineage:
-    """The graph of what the rounds did so far; a round that stopped ends where it stopped.
-
-    A model is known by the digest of its weights.
-    """
+    """Build the graph of the rounds so far. A model is identified by the digest of its weights."""
     graph = _Graph()
     teacher = graph.add(_weights(teacher_files), "model", "first teacher", 0, (), "")
     for number, results in enumerate(rounds, start=1):
@@ -77,37 +65,34 @@ def lineage_of(
     return Lineage(nodes=tuple(graph.nodes.values()), edges=tuple(graph.edges.values()))
 
 
-def _add_round(
-    graph: _Graph, config: RoundsConfig, number: int, teacher: str, results: Mapping[str, Any]
-) -> str:
-    """Returns the model that teaches the next round."""
+def _add_round(graph: _Graph, config: RoundsConfig, number: int, teacher: str, results: RoundResults) -> str:
+    """Add a round; return the digest of the model that teaches the next one."""
     if "compile" not in results:
         return teacher
     _add_labels(graph, number, teacher, results["label"], results["compile"])
     if "train" not in results:
         return teacher
-    trained = {name: _add_model(graph, number, name, report) for name, report in results["train"].items()}
+    reports = results["train"]
+    trained = {name: _add_model(graph, number, name, reports[name]) for name in ARMS}
     if "promote" not in results or not config.average:
         return trained["student"]
     averaged, sources = _weights(results["promote"]["files"]), (trained["student"], teacher)
     return graph.add(averaged, "model", f"averaged {number}", number, sources, "average")
 
 
-def _add_labels(
-    graph: _Graph, number: int, teacher: str, labelled: Mapping[str, Any], compiled: Mapping[str, Any]
-) -> None:
-    """Input, evidence, policy and view of a round."""
-    shards = graph.add(labelled["input_digest"], "input", "shards", 0, (), "")
-    seen = graph.add(
+def _add_labels(graph: _Graph, number: int, teacher: str, label: LabelResult, compiled: ViewResult) -> None:
+    """Add the input, evidence, policy and view of a round."""
+    shards = graph.add(label["input_digest"], "input", "shards", 0, (), "")
+    evidence = graph.add(
         compiled["snapshot_digest"], "evidence", f"evidence {number}", number, (shards, teacher), "label"
     )
     policy = graph.add(compiled["policy_digest"], "policy", "policy", 0, (), "")
     masks = [graph.add(digest, "gold", "gold", 0, (), "") for digest in compiled.get("gold", {}).values()]
-    graph.add(compiled["digest"], "view", f"view {number}", number, (seen, policy, *masks), "compile")
+    graph.add(compiled["digest"], "view", f"view {number}", number, (evidence, policy, *masks), "compile")
 
 
-def _add_model(graph: _Graph, number: int, name: str, report: Mapping[str, Any]) -> str:
-    """A trained model, with the data and the start that its own report names."""
+def _add_model(graph: _Graph, number: int, name: str, report: TrainOutput) -> str:
+    """Add a trained model, with the data and the start model that its report names."""
     data = [graph.add(one["view_digest"], "gold", "gold", 0, (), "") for one in report["streams"]]
     start = graph.add(f"sha256:{report['start_sha256']}", "model", "start", 0, (), "")
     return graph.add(

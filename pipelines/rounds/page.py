@@ -1,28 +1,29 @@
-"""The page of the rounds: what each came to, why it stopped, and the lineage of every model and view."""
+"""Write the HTML page of the rounds: the results of each, why it stopped, and the lineage of models and views."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import cast
 
-from pipelines.labels.tables import Table
-from pipelines.reporting.charts import percent
+from pipelines.reporting.charts import format_percent
 from pipelines.reporting.markup import Markup, element
-from pipelines.reporting.page_parts import document, section, write_document
-from pipelines.rounds.graph import lineage_picture
-
-if TYPE_CHECKING:
-    from pipelines.rounds.run import RoundsReport
+from pipelines.reporting.rendering import document, section, write_document
+from pipelines.rounds.graph import draw_lineage
+from pipelines.rounds.report import RoundsReport
+from pipelines.rounds.results import RoundResults
+from pipelines.tables import Table
 
 
 def write_page(report: RoundsReport, path: Path) -> None:
-    """Write the page, whole or not at all. The same report gives the same bytes."""
-    rounds = [_round(number, found) for number, found in enumerate(report.rounds, start=1)]
+    """Write the page atomically. The same report gives the same bytes."""
+    rounds = [
+        _round(number, cast(RoundResults, results)) for number, results in enumerate(report.rounds, start=1)
+    ]
     main = element(
         "main",
         section("Rounds", *[_table(table) for table in report.tables() if table.rows]),
         *rounds,
-        section("Lineage", element("div", lineage_picture(report.lineage), class_="wide"), _digests(report)),
+        section("Lineage", element("div", draw_lineage(report.lineage), class_="wide"), _digests(report)),
     )
     write_document(document("Rounds of Groundswell", _opening(report), main), path)
 
@@ -30,7 +31,9 @@ def write_page(report: RoundsReport, path: Path) -> None:
 def _opening(report: RoundsReport) -> Markup:
     stopped = "; ".join(stop.why for stop in report.stops)
     line = (
-        f"Stopped: {stopped}." if stopped else "Every round beat its control and kept what its teacher knew."
+        f"Stopped: {stopped}."
+        if stopped
+        else "Every student is better than its control and passed its guards."
     )
     title = f"{report.finished} of {report.wanted} rounds promoted a student"
     return element(
@@ -50,40 +53,45 @@ def _table(table: Table) -> Markup:
     return element("div", element("h3", table.title), whole, class_="wide")
 
 
-def _round(number: int, found: dict[str, Any]) -> Markup:
-    """The facts of one round that its brakes looked at."""
-    facts = list(_facts(found))
+def _round(number: int, results: RoundResults) -> Markup:
+    """Return the section of one round, with the facts that its stop rules use."""
+    facts = list(_facts(results))
     return section(f"Round {number}", element("ul", *[element("li", fact) for fact in facts], class_="facts"))
 
 
-def _facts(found: dict[str, Any]) -> list[str]:
-    samples = found["label"]["samples"]
+def _facts(results: RoundResults) -> list[str]:
+    samples = results["label"]["samples"]
     labelled = (
         f"{samples['in']:,} samples in, {samples['labelled']:,} labelled, {samples['empty']:,} empty, "
         f"{sum(samples['rejected'].values()):,} rejected"
     )
-    if "compile" not in found:
+    if "compile" not in results:
         return [labelled]
-    compiled = found["compile"]
+    compiled = results["compile"]
     boxes = compiled["boxes_per_image"]
     facts = [
         labelled,
         f"{compiled['regions']['kept']:,} of {compiled['regions']['regions_in']:,} regions kept; "
-        f"{boxes['pseudo']:.2f} boxes on an image with a box, gold {boxes['gold']:.2f}",
+        f"{boxes['pseudo']:.2f} boxes per image with a box, gold {boxes['gold']:.2f}",
     ]
     decoys = compiled["decoy_false_share"]
-    facts.append("no decoys were asked" if decoys is None else f"{percent(decoys)} of the decoys got a box")
-    if "audit" not in found:
-        facts.append("no audit: nobody looked at these labels")
-    elif found["audit"] is None or found["audit"]["precision"]["value"] is None:
-        facts.append("the audit has no verdict yet")
-    else:
-        one = found["audit"]["precision"]
-        facts.append(
-            f"audit: precision {percent(one['value'])}, {percent(one['low'])} to {percent(one['high'])}, "
-            f"by {found['audit']['reviewer']}"
-        )
+    facts.append("no decoys" if decoys is None else f"{format_percent(decoys)} of the decoys got a box")
+    facts.append(_describe_audit(results))
     return facts
+
+
+def _describe_audit(results: RoundResults) -> str:
+    if "audit" not in results:
+        return "no audit: nobody reviewed these labels"
+    audit = results["audit"]
+    if audit is None:
+        return "the audit has no verdict yet"
+    precision = audit["precision"]
+    value, low, high = precision["value"], precision["low"], precision["high"]
+    if value is None or low is None or high is None:
+        return "the audit has no verdict yet"
+    interval = f"{format_percent(low)} to {format_percent(high)}"
+    return f"audit: precision {format_percent(value)}, {interval}, by {audit['reviewer']}"
 
 
 def _digests(report: RoundsReport) -> Markup:

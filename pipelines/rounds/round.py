@@ -1,159 +1,194 @@
-"""One round: each arrow from a teacher to its student is a step that is remembered, and can be cut anywhere.
+"""One round: the steps from a teacher to its student. Each step is cached and can be interrupted anywhere.
 
-Labelling goes on from its commits, a training from its last checkpoint; a step that is done is not done again.
+Labeling continues from its commits, a training from its last checkpoint. A finished step is not repeated.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from pipelines.label.job import JobConfig
-from pipelines.rounds.input_digests import compiled_with, measured_on, trained_on
-from pipelines.rounds.layout import RoundPlaces
-from pipelines.rounds.measure import measure_models, number_of
-from pipelines.rounds.settings import RoundsConfig
-from pipelines.rounds.stop_rules import Stop, after_audit, after_compile, after_evaluate, after_label
-from pipelines.steps.cache import Journal
-from schemas.errors import GroundswellError, NotFound
+from pipelines.rounds.input_digests import (
+    digest_compile_inputs,
+    digest_evaluation_inputs,
+    digest_training_inputs,
+)
+from pipelines.rounds.layout import RoundLayout
+from pipelines.rounds.measure import get_number, measure_models
+from pipelines.rounds.results import (
+    BoxesPerImage,
+    EvaluationResult,
+    LabelResult,
+    Promotion,
+    RoundResults,
+    ViewResult,
+)
+from pipelines.rounds.settings import ARMS, Arm, RoundsConfig
+from pipelines.rounds.stop_rules import (
+    StopReason,
+    judge_audit,
+    judge_evaluation,
+    judge_labels,
+    judge_view,
+)
+from pipelines.steps.cache import Result, StepCache
+from pipelines.steps.outputs import AuditOutput, TrainedPair
+from schemas.errors import GroundswellError, NotFoundError
+from schemas.progress import ProgressCallback
 from student.settings.train import TrainSettings
-from teacher.labelers.glip_digest import model_files
+from teacher.labelers.glip_settings import model_files
+from teacher.registry import recognize_model
 
-Progress = Callable[[str, int, int], None]
 STEPS = ("label", "compile", "train", "evaluate", "promote")
 
 
 @dataclass
 class Round:
-    """The work of one round. `results` fills up step by step; `stops` says why it went no further."""
+    """The work of one round. Each step adds to `results`; `stops` has the reasons why the round stopped."""
 
     config: RoundsConfig
     number: int
     teacher: Path
-    places: RoundPlaces
-    journal: Journal
-    progress: Progress
+    places: RoundLayout
+    cache: StepCache
+    progress: ProgressCallback
     decoys: list[float | None]
-    results: dict[str, Any] = field(default_factory=dict)
-    stops: list[Stop] = field(default_factory=list)
+    results: RoundResults = field(default_factory=RoundResults)
+    stops: list[StopReason] = field(default_factory=list)
 
     def run(self) -> bool:
-        """Do what is not done yet; False when a brake holds the round."""
+        """Run the steps that are not done yet. Return False if a stop rule ends the round."""
         config, places = self.config, self.places
-        self._step("label", "the teacher labels", self._label, self._label_parts(), ("evidence/snapshots",))
-        if self._held(after_label(self.results["label"], config.label.run.max_rejected)):
+        self.results["label"] = self._run_step(
+            "label", "label with the teacher", self._label, self._label_parts(), ("evidence/snapshots",)
+        )
+        if self._is_stopped(judge_labels(self.results["label"], config.label.run.max_rejected)):
             return False
-        self._step(
+        self.results["compile"] = self._run_step(
             "compile",
-            "the policy makes a view",
+            "compile the view",
             self._compile,
-            {"policy": config.policy.identity(), "gold": compiled_with(config)},
+            {"policy": config.policy.identity(), "gold": digest_compile_inputs(config)},
             ("view/view.json",),
             (Path(places.view),),
         )
-        if self._held(self._compiled()) or self._held(self._audited()):
+        if self._is_stopped(self._check_view()) or self._is_stopped(self._check_audit()):
             return False
-        self._learn()
-        if self._held(self._judged()):
+        self._train_and_evaluate()
+        if self._is_stopped(self._check_evaluation()):
             return False
-        self._step("promote", "the student is promoted", self._promote)
+        self.results["promote"] = self._run_step("promote", "promote the student", self._promote)
         return True
 
-    def _learn(self) -> None:
-        """Train and evaluate."""
+    def _train_and_evaluate(self) -> None:
+        """Train student and control, and evaluate all three models."""
         config, folder = self.config, self.places.folder
-        trained = ("student", "control")
-        self._step(
+        self.results["train"] = self._run_step(
             "train",
-            "student and control learn",
+            "train student and control",
             self._train,
             self._train_parts(),
-            tuple(f"{name}/{part}" for name in trained for part in ("model", "report.json")),
-            tuple(folder / name for name in trained),
+            tuple(f"{name}/{part}" for name in ARMS for part in ("model", "report.json")),
+            tuple(folder / name for name in ARMS),
         )
-        self._write_card()  # an average takes it over
+        self._write_card()  # an average copies the card
         names = {"evaluate", "target", "draws", "average"}
-        parts = {**config.model_dump(mode="json", include=names), "gold": measured_on(config)}
-        self._step("evaluate", "all three are measured", self._evaluate, parts, ("evaluations",))
+        parts = {**config.model_dump(mode="json", include=names), "gold": digest_evaluation_inputs(config)}
+        self.results["evaluate"] = self._run_step(
+            "evaluate", "evaluate all three models", self._evaluate, parts, ("evaluations",)
+        )
         self._write_card()
 
-    def _train_parts(self) -> dict[str, Any]:
-        """What the trainings depend on beside the steps before; a teacher that they start from is one of those."""
+    def _train_parts(self) -> dict[str, object]:
+        """Return what the trainings depend on besides earlier steps, which include the teacher."""
         config = self.config
-        data = trained_on(map(self.training, ("student", "control")), self.places.view)
-        parts = {"student": config.student, "control": config.control, "begin": config.begin, "data": data}
+        data = digest_training_inputs(map(self.training, ARMS), self.places.view)
+        parts: dict[str, object] = {
+            "student": config.student,
+            "control": config.control,
+            "begin": config.begin,
+            "data": data,
+        }
         if config.begin == "teacher":
             return parts
         return {**parts, "start": model_files(Path(str(config.teacher.start)))}
 
-    def _label_parts(self) -> dict[str, Any]:
-        """What the labels depend on, but for the shards' bytes: once labelled they are believed to stay."""
+    def _label_parts(self) -> dict[str, object]:
+        """Return what the labels depend on, except the bytes of the shards, which are assumed not to change."""
         without = {"run"} if self.config.label.decoys.share else {"run", "decoys"}
         return self.config.label.model_dump(mode="json", exclude=without)
 
     @property
     def promoted(self) -> Path:
-        """The model that is the next round's teacher."""
+        """The model that is the teacher of the next round."""
         return self.places.averaged if self.config.average else self.places.model("student")
 
-    def _step(
+    def _run_step(
         self,
         name: str,
         title: str,
-        run: Callable[[], dict[str, Any]],
-        parts: dict[str, Any] | None = None,
-        made: tuple[str, ...] = (),
+        run: Callable[[], Result],
+        parts: Mapping[str, object] | None = None,
+        outputs: tuple[str, ...] = (),
         forget: tuple[Path, ...] = (),
-    ) -> None:
-        files = [self.places.folder / part for part in made]
-        self.results[name] = self.journal.step(
+    ) -> Result:
+        files = [self.places.folder / part for part in outputs]
+        return self.cache.run_step(
             f"round-{self.number}-{name}", f"round {self.number}: {title}", run, files, parts, forget
         )
 
-    def _held(self, stops: Iterator[Stop]) -> bool:
+    def _is_stopped(self, stops: Iterator[StopReason]) -> bool:
         self.stops = list(stops)
         return bool(self.stops)
 
     def job(self) -> JobConfig:
-        """The round's labelling job."""
+        """Return the labeling job of the round."""
         values = self.config.label.model_dump(mode="json", exclude_unset=True)
-        teacher, output = {"kind": "glip", "model": str(self.teacher)}, {"url": self.places.evidence}
+        kind, _ = recognize_model(self.teacher)
+        teacher, output = {"kind": kind, "model": str(self.teacher)}, {"url": self.places.evidence}
         return JobConfig.model_validate({**values, "teacher": teacher, "output": output})
 
-    def _label(self) -> dict[str, Any]:
+    def _label(self) -> LabelResult:
         from pipelines.label.run import label
-        from pipelines.rounds.statistics import input_digest
+        from pipelines.rounds.statistics import compute_input_digest
 
         summary = label(self.job(), progress=self.progress)
         units = summary["units"]
         if units["committed"] != units["planned"]:
             raise GroundswellError(
-                f"{units['committed']} of {units['planned']} units are labelled: `groundswell status "
-                f"{self.places.evidence}` names the others, `groundswell retry` redoes them; then run this again"
+                f"only {units['committed']} of {units['planned']} units are labeled; list the others with `groundswell "
+                f"status {self.places.evidence}`, redo them with `groundswell retry {self.places.evidence}`, then run "
+                "this command again"
             )
         not_the_labels = ("snapshot", "output", "judged")  # `judged` follows a limit that changes no label
-        kept = {name: value for name, value in summary.items() if name not in not_the_labels}
-        return {**kept, "input_digest": input_digest(self.places.evidence)}
+        stable = {name: value for name, value in summary.items() if name not in not_the_labels}
+        digest = compute_input_digest(self.places.evidence)
+        return cast(LabelResult, {**stable, "input_digest": digest})
 
-    def _compile(self) -> dict[str, Any]:
+    def _compile(self) -> ViewResult:
         from pipelines.compile.run import compile_view
-        from pipelines.rounds.statistics import boxes_per_image, decoy_false_share
+        from pipelines.rounds.statistics import count_boxes_per_image, get_decoy_false_share
 
         report = compile_view(
             self.places.evidence, self.config.policy, self.places.view, progress=self.progress
         ).data()
-        boxes = {"gold": boxes_per_image(self.config.gold), "pseudo": boxes_per_image(self.places.view)}
-        return {**report, "boxes_per_image": boxes, "decoy_false_share": decoy_false_share(report)}
+        boxes: BoxesPerImage = {
+            "gold": count_boxes_per_image(self.config.gold),
+            "pseudo": count_boxes_per_image(self.places.view),
+        }
+        numbers = {"boxes_per_image": boxes, "decoy_false_share": get_decoy_false_share(report)}
+        return cast(ViewResult, {**report, **numbers})
 
-    def _compiled(self) -> Iterator[Stop]:
+    def _check_view(self) -> Iterator[StopReason]:
         found = self.results["compile"]
         self.decoys.append(found["decoy_false_share"])
-        return after_compile(self.config.brakes, found["boxes_per_image"], self.decoys)
+        return judge_view(self.config.brakes, found["boxes_per_image"], self.decoys)
 
-    def _audited(self) -> Iterator[Stop]:
+    def _check_audit(self) -> Iterator[StopReason]:
         from pipelines.audit.commands import open_audit, report_audit
 
         gate = self.config.audit
@@ -162,40 +197,45 @@ class Round:
         folder = self.places.audit(self.results["compile"]["digest"])
         open_audit(self.places.view, folder, n=gate.n, seed=gate.seed)
         try:
-            findings: dict[str, Any] | None = report_audit(folder, view=self.places.view).data()
-        except NotFound:
+            findings: AuditOutput | None = cast(
+                AuditOutput, report_audit(folder, view=self.places.view).data()
+            )
+        except NotFoundError:
             findings = None
         self.results["audit"] = findings
-        return after_audit(gate, findings, str(folder))
+        return judge_audit(gate, findings, str(folder))
 
-    def _train(self) -> dict[str, Any]:
-        from pipelines.label.interrupt import stop_training_when_asked
+    def _train(self) -> TrainedPair:
+        from pipelines.terminal.interrupt import drain_training_on_signal
         from student.training.train import train
 
-        with stop_training_when_asked() as stop:
-            return {name: train(self.training(name), self.progress, stop) for name in ("student", "control")}
+        with drain_training_on_signal() as stop:
+            reports = {name: train(self.training(name), self.progress, stop) for name in ARMS}
+        return cast(TrainedPair, reports)
 
     def _write_card(self) -> None:
-        """The student's card with the view's audit and its own numbers: not those of an average.
+        """Write the student's card with the view's audit and the student's own numbers, not those of an average.
 
-        No step, but written each time: what a card tells is made by steps before and after the one that trains.
+        It is written on every call and is not a step, because the card's content comes from several steps.
         """
         from student.training.model_card import CardReports, write_card
 
-        findings, suites = self.results.get("audit"), self.results.get("evaluate", {}).get("suites", {})
-        decided = findings is not None and findings["precision"]["value"] is not None
-        own = {} if self.config.average else {suite: found["student"] for suite, found in suites.items()}
+        findings = self.results.get("audit")
+        evaluated = self.results.get("evaluate")
+        suites = {} if evaluated is None or self.config.average else evaluated["suites"]
+        own = {suite: dict(evaluations["student"]) for suite, evaluations in suites.items()}
+        is_judged = findings is not None and findings["precision"]["value"] is not None
         report = self.results["train"]["student"]
-        card_reports = CardReports([findings] if decided else [], own)
-        write_card(self.places.model("student"), self.training("student"), report, card_reports)
+        card_reports = CardReports([dict(findings)] if findings is not None and is_judged else [], own)
+        write_card(self.places.model("student"), self.training("student"), dict(report), card_reports)
 
-    def training(self, name: Any) -> TrainSettings:
-        """The training of the round's `student` or `control`."""
+    def training(self, name: Arm) -> TrainSettings:
+        """Return the training of the round's student or control."""
         start = self.config.teacher.start if self.config.begin == "teacher_start" else str(self.teacher)
         places = {"start": str(start), "out": str(self.places.training(name))}
         return self.config.training(name, self.places.view, places)
 
-    def _evaluate(self) -> dict[str, Any]:
+    def _evaluate(self) -> EvaluationResult:
         from student.models.averaging import average_models
 
         if self.config.average:
@@ -209,18 +249,18 @@ class Round:
         }
         return measure_models(self.config, self.places, models, self.progress)
 
-    def _judged(self) -> Iterator[Stop]:
+    def _check_evaluation(self) -> Iterator[StopReason]:
         found, config = self.results["evaluate"], self.config
         numbers = {
             guard.label(): {
-                name: number_of(evaluation, guard)
+                name: get_number(evaluation, guard)
                 for name, evaluation in found["suites"][guard.suite].items()
             }
             for guard in config.guards
         }
-        return after_evaluate(config.brakes, config.target, found["gain"], config.guards, numbers)
+        return judge_evaluation(config.brakes, config.target, found["gain"], config.guards, numbers)
 
-    def _promote(self) -> dict[str, Any]:
+    def _promote(self) -> Promotion:
         files = model_files(self.promoted)
         record = {"model": str(self.promoted), "files": files, "round": self.number}
         (self.places.folder / "promoted.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")

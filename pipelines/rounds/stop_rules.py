@@ -1,24 +1,26 @@
-"""Brakes: why a round must stop, each with its number and its limit. Pure functions of what the round measured.
+"""The stop rules of a round (`brakes` in its settings): pure functions of what the round measured.
 
-Its promise: a brake never passes on a number that is missing. What could not be measured stops the round and says so.
+A rule never passes on a missing number. What could not be measured stops the round, with that reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from pydantic import Field
 
+from engine.ledger.snapshots.summary import Summary
 from pipelines.label.rejection_limit import judge
-from pipelines.rounds.settings import AuditGate, Brakes, Guard, Measure
+from pipelines.rounds.results import BoxesPerImage, Gain
+from pipelines.rounds.settings import AuditGate, Brakes, GuardMeasure, Measure
+from pipelines.steps.outputs import AuditOutput
 from schemas.records import Record
 
 POINT = 100.0
 
 
-class Stop(Record):
-    """One reason to stop."""
+class StopReason(Record):
+    """One reason to stop, with the measured number and its limit."""
 
     brake: str
     measured: float | None = Field(description="null: it could not be measured")
@@ -27,11 +29,11 @@ class Stop(Record):
     remedy: str
 
 
-def after_label(summary: Mapping[str, Any], max_rejected: float) -> Iterator[Stop]:
-    """summary: what `label` gives back."""
-    found = judge(dict(summary), max_rejected)
+def judge_labels(summary: Summary, max_rejected: float) -> Iterator[StopReason]:
+    """Judge the summary of `label` by its rejected samples."""
+    found = judge(summary, max_rejected)
     if not found.is_passed:
-        yield Stop(
+        yield StopReason(
             brake="max_rejected",
             measured=found.share,
             limit=max_rejected,
@@ -40,90 +42,88 @@ def after_label(summary: Mapping[str, Any], max_rejected: float) -> Iterator[Sto
         )
 
 
-def after_compile(
-    brakes: Brakes, boxes: Mapping[str, float], decoys: Sequence[float | None]
-) -> Iterator[Stop]:
-    """boxes: mean boxes of an image with a box, in `gold` and `pseudo`; decoys: each round's false share so far."""
+def judge_view(brakes: Brakes, boxes: BoxesPerImage, decoys: Sequence[float | None]) -> Iterator[StopReason]:
+    """Judge the view. boxes: mean per image with a box, in `gold` and `pseudo`; decoys: false share of each round."""
     ratio = boxes["pseudo"] / boxes["gold"] if boxes["gold"] else None
     if ratio is None or ratio > brakes.boxes_per_image:
-        yield Stop(
+        yield StopReason(
             brake="boxes_per_image",
             measured=ratio,
             limit=brakes.boxes_per_image,
-            why=f"pseudo images hold {boxes['pseudo']:.1f} boxes each, gold images {boxes['gold']:.1f}",
+            why=f"pseudo-labeled images have {boxes['pseudo']:.1f} boxes on average, gold images {boxes['gold']:.1f}",
             remedy="raise the policy's min_score or cap max_regions_per_phrase",
         )
     first, now = decoys[0], decoys[-1]
     if first is None and now is None:
-        return  # none were asked for
+        return  # the job has no decoys
     rise = None if first is None or now is None else now - first
     if rise is None or rise > brakes.decoy_rise:
-        yield Stop(
+        yield StopReason(
             brake="decoy_rise",
             measured=rise,
             limit=brakes.decoy_rise,
             why=f"decoys with a box: {_percent(now)}, in round 1 {_percent(first)}",
-            remedy="raise the policy's min_score, or end with the round before",
+            remedy="raise the policy's min_score, or keep the student of the previous round",
         )
 
 
-def after_audit(gate: AuditGate, findings: Mapping[str, Any] | None, folder: str) -> Iterator[Stop]:
-    """findings: what `audit report` says; None when nobody has reviewed the sample."""
+def judge_audit(gate: AuditGate, findings: AuditOutput | None, folder: str) -> Iterator[StopReason]:
+    """Judge the audit. findings: the JSON of `audit report`; None if nobody has reviewed the sample."""
     low = None if findings is None else findings["precision"]["low"]
     if findings is None or findings["pending"]:
         left = "no verdict" if findings is None else f"{findings['pending']} regions without a verdict"
-        yield Stop(
+        yield StopReason(
             brake="audit",
             measured=low,
             limit=gate.min_precision,
-            why=f"the audit of the view waits for its reviewer: {left}",
-            remedy=f"run `groundswell audit serve {folder}`, then this command again",
+            why=f"the audit of the view is not finished: {left}",
+            remedy=f"review the sample with `groundswell audit serve {folder}`, then run this command again",
         )
     elif low is None or low < gate.min_precision:
-        yield Stop(
+        yield StopReason(
             brake="audit",
             measured=low,
             limit=gate.min_precision,
-            why=f"the precision's interval begins at {_percent(low)}",
-            remedy="make the policy stricter; review more regions where the interval is wide",
+            why=f"the lower end of the precision's interval is {_percent(low)}",
+            remedy="make the policy stricter, or review more regions if the interval is wide",
         )
 
 
-def after_evaluate(
+def judge_evaluation(
     brakes: Brakes,
     target: Measure,
-    gain: Mapping[str, float | None] | None,
-    guards: Sequence[Guard],
+    gain: Gain | None,
+    guards: Sequence[GuardMeasure],
     numbers: Mapping[str, Mapping[str, float | None]],
-) -> Iterator[Stop]:
-    """gain: student minus control on the target, with `value`, `low`, `high`; numbers: guard label by model."""
-    measured = None if gain is None else gain["low" if brakes.gain_interval else "value"]
+) -> Iterator[StopReason]:
+    """Judge the evaluation. gain: student minus control, with `value`, `low`, `high`; numbers: by guard, then model."""
+    measured = None if gain is None else gain["low"] if brakes.gain_interval else gain["value"]
     if measured is None or measured <= brakes.min_gain:
-        what = "the low end of its interval" if brakes.gain_interval else "it"
-        yield Stop(
+        what = "the lower end of its interval" if brakes.gain_interval else "it"
+        yield StopReason(
             brake="min_gain",
             measured=measured,
             limit=brakes.min_gain,
-            why=f"the student's gain over the control in {target.label()} is {_gain(gain)}; {what} must be above "
-            f"{POINT * brakes.min_gain:g} points",
-            remedy="the labels did not help: audit the view, change policy or teacher; or end here"
+            why=f"the student's gain over the control in {target.label()} is {_format_gain(gain)}; {what} must be "
+            f"above {POINT * brakes.min_gain:g} points",
+            remedy="the labels did not help: audit the view and change the policy or the teacher, or end here"
             if measured is not None
-            else f"look whether the suite {target.suite} has that group and number; if not, name another target",
+            else f"check that the suite {target.suite} has that group and number; if not, choose another target",
         )
     for guard in guards:
-        yield from _forgetting(guard, numbers[guard.label()])
+        yield from _judge_forgetting(guard, numbers[guard.label()])
 
 
-def _forgetting(guard: Guard, numbers: Mapping[str, float | None]) -> Iterator[Stop]:
+def _judge_forgetting(guard: GuardMeasure, numbers: Mapping[str, float | None]) -> Iterator[StopReason]:
     student, teacher = numbers["student"], numbers["teacher"]
     lost = None if student is None or teacher is None else teacher - student
     if lost is None or lost > guard.budget:
-        yield Stop(
+        yield StopReason(
             brake="forgetting",
             measured=lost,
             limit=guard.budget,
             why=f"{guard.label()}: the teacher has {_percent(teacher)}, the student {_percent(student)}",
-            remedy="raise the share of gold, train shorter, or average the student with its teacher",
+            remedy="raise the share of gold, train for fewer steps, or average the student with its teacher",
         )
 
 
@@ -131,7 +131,7 @@ def _percent(value: float | None) -> str:
     return "no number" if value is None else f"{POINT * value:.1f} %"
 
 
-def _gain(gain: Mapping[str, float | None] | None) -> str:
+def _format_gain(gain: Gain | None) -> str:
     if gain is None or gain["value"] is None:
         return "not measurable"
     value = f"{POINT * gain['value']:+.1f} points"

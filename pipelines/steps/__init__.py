@@ -1,1 +1,1 @@
-"""Work in steps that are remembered: what is done is not done again, and what a step made is checked."""
+"""Steps with cached results: a finished step is not run again, and its files are checked."""

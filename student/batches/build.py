@@ -24,7 +24,7 @@ from torch import Tensor
 from engine.reading.images import decode_picture
 from engine.reading.range_reader import RangeReader
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict, GroundswellError, SampleRejected
+from schemas.errors import ConflictError, GroundswellError, SampleRejectedError
 from student.batches.geometry import Motion, draw_motion, draw_scale, move_image
 from student.batches.targets import make_labels
 from student.data.examples import TrainingExample
@@ -222,14 +222,14 @@ class BatchBuilder:
 
 
 def _load_image(reader: RangeReader, stream: Stream, example: TrainingExample) -> Image.Image:
-    """Return the labelled image. Raise Conflict for other bytes, GroundswellError for bytes that do not decode."""
+    """Return the labelled image. Raise ConflictError for other bytes, GroundswellError for bytes that do not decode."""
     data = reader.read(example.pixels)
     if sha256_hex(data) != example.image_sha256:
-        raise Conflict(
+        raise ConflictError(
             f"{example.name} of {stream.settings.url}: the image at {example.pixels['url']} is not the one that was "
             "labelled (its sha256 differs); restore the shard, or set the stream's `roots` to its new location"
         )
     try:
         return decode_picture(data)[0]
-    except SampleRejected as error:
+    except SampleRejectedError as error:
         raise GroundswellError(f"{example.name} of {stream.settings.url} cannot be read: {error}") from error

@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from student.batches.build import Batch, BatchBuilder
 from student.batches.shared_memory import BufferedBatch, SharedBuffers
 from student.data.example_source import MemorySource
@@ -52,10 +52,10 @@ class _BatchDataset(Dataset[BufferedBatch | Batch]):
 
 
 def _reopen_stream(facts: Stream) -> Stream:
-    """Open the rows of a stream that the first process knows. Raise Conflict if they have changed since."""
+    """Open the rows of a stream that the first process knows. Raise ConflictError if they have changed since."""
     stream = load_stream(facts.settings)
     if stream.digest != facts.digest:
-        raise Conflict(f"{facts.settings.url} changed while the run began: start it again")
+        raise ConflictError(f"{facts.settings.url} changed while the run began: start it again")
     return replace(facts, examples=stream.examples, order=stream.order)
 
 

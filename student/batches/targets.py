@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from student.batches.geometry import Motion, move_boxes
 from student.data.examples import TrainingExample
 from student.prompts.build import TrainingPrompt
-from teacher.grounding.regions import inclusive
+from teacher.grounding.regions import to_inclusive
 from teacher.models.glip.losses import ImageLabels
 
 
@@ -40,7 +40,7 @@ def make_labels(
     (height, width), spans = stored_hw, prompt.spans
     moved_G4, visible_G = move_boxes(example.boxes_xyxy_px_G4, motion, width, height)
     ratio = np.array([input_hw[1] / width, input_hw[0] / height] * 2)
-    inclusive_G4 = inclusive(moved_G4) * ratio
+    inclusive_G4 = to_inclusive(moved_G4) * ratio
     map_GT = _token_map([span.boxes for span in spans], span_tokens, len(moved_G4), tokens)
     ignore_GT = _token_map([span.ignored for span in spans], span_tokens, len(moved_G4), tokens)
     named_G, learnable_G = map_GT.any(axis=1), _is_learnable(moved_G4, visible_G, min_visible)

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from engine.reading.images import decode_image
 from engine.reading.pixels import read_pixels
 from engine.settings import StorageSettings
+from engine.storage.local_files import replace_file
 from engine.views import View, open_view
 from schemas.digests import digest_of
-from schemas.errors import ConfigError, Conflict, SampleRejected
+from schemas.errors import ConfigError, ConflictError, SampleRejectedError
 from schemas.rows import PixelsRow
 from student.data.perceptual_hash import nearest, perceptual_hash
 from student.settings.train import TrainSettings
@@ -56,7 +57,7 @@ class _ImageRow(TypedDict):
 def check_overlap(settings: TrainSettings) -> OverlapCounts:
     """Count the images of each kind, the `equal` and `alike` ones, with examples; empty without `evaluation`.
 
-    raises: Conflict if an image is shared and `allow_overlap` is not set
+    raises: ConflictError if an image is shared and `allow_overlap` is not set
     """
     if not settings.evaluation:
         return {}
@@ -69,7 +70,7 @@ def check_overlap(settings: TrainSettings) -> OverlapCounts:
             f"{', '.join(counts['examples'][:3])}"
         )
         if not settings.allow_overlap:
-            raise Conflict(
+            raise ConflictError(
                 f"{message}: leave them out of the data, or train on them with allow_overlap: true"
             )
         log.warning("%s; allow_overlap is set", message)
@@ -91,10 +92,7 @@ def _load_or_count(settings: TrainSettings) -> OverlapCounts:
     if (counts := _load_counts(path, key)) is not None:
         return counts
     counts = _count(settings, sets, data)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(_FILE + ".partial")
-    partial.write_text(json.dumps({"key": key, "found": counts}) + "\n")
-    partial.rename(path)
+    replace_file(path, (json.dumps({"key": key, "found": counts}) + "\n").encode())
     return counts
 
 
@@ -180,7 +178,7 @@ class _EvaluationImages:
             return None
         try:
             own = perceptual_hash(decode_image(read_pixels(row["pixels"], roots, storage)).rgb_u8)
-        except SampleRejected:
+        except SampleRejectedError:
             own = None
         self.without_hash += own is None
         return own

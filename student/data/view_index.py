@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from engine.storage.local_files import open_replacement
 from engine.views import View
-from schemas.digests import digest_of, short
+from schemas.digests import digest_of, shorten_digest
 from student.data.content_blocks import Blocks, block_keys, row_keys, sort_blocks
 from student.data.view_counts import ViewCounts, draw_repeats, rarest_noun_counts
 
@@ -81,7 +81,7 @@ def build_index(view: View, every_row: bool, repeat_threshold: float, by_row: bo
 def load_or_build_index(view: View, every_row: bool, repeat_threshold: float, folder: Path) -> ViewIndex:
     """Return the block index of a large view from the cache folder. Build it and cache it if it is not there."""
     key = digest_of([_FORMAT, view.manifest.digest, every_row, repeat_threshold])
-    path = folder / f"{short(key, 32)}.npz"
+    path = folder / f"{shorten_digest(key, 32)}.npz"
     if path.exists():
         return _read(path)
     index = build_index(view, every_row, repeat_threshold, by_row=False)
@@ -96,7 +96,6 @@ def cache_folder() -> Path:
 
 
 def _write(path: Path, index: ViewIndex) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     facts = {
         "digest": index.blocks.digest,
         "root_counts": dict(index.root_counts),
@@ -105,7 +104,7 @@ def _write(path: Path, index: ViewIndex) -> None:
         "ignored_boxes": index.ignored_boxes,
         "has_decoys": index.has_decoys,
     }
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
+    with open_replacement(path) as file:
         np.savez(
             file,
             file_row=index.blocks.file_row,
@@ -113,7 +112,6 @@ def _write(path: Path, index: ViewIndex) -> None:
             repeats=index.repeats,
             facts=np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8),
         )
-    os.replace(file.name, path)
 
 
 def _read(path: Path) -> ViewIndex:

@@ -16,8 +16,8 @@ from engine.reading.user_text import read_json, read_text
 from schemas.errors import ConfigError
 from student.evaluate.class_prompts import clean_name
 from student.evaluate.gold.coco_types import CocoCategory, CocoId
+from teacher.detectors.class_metadata import fold_name, parse_names, read_metadata_names
 from teacher.detectors.coco_classes import COCO_CLASSES
-from teacher.detectors.metadata_names import folded, metadata_names, names_of
 from teacher.detectors.yolox import ModelFacts
 
 _FILE_PATTERNS = (
@@ -58,8 +58,8 @@ def class_list(model: Path, facts: ModelFacts, names_file: Path | None = None) -
 
     The sources are the file given, the model's metadata, a file next to the model, and COCO's names.
 
-    raises: NotFound; ConfigError for names that cannot be read, for another number of names than classes, and for a
-            model without any names that does not have COCO's 80 classes
+    raises: NotFoundError; ConfigError for names that cannot be read, for another number of names than classes, and
+            for a model without any names that does not have COCO's 80 classes
     """
     found = _read_given(names_file) or _read_metadata(model, facts.metadata) or _read_neighbor(model)
     count = facts.classes
@@ -139,7 +139,7 @@ def _list_names(names: Sequence[str]) -> str:
 
 
 def _fold_name(name: str) -> str:
-    return folded(clean_name(name))
+    return fold_name(clean_name(name))
 
 
 def _read_given(path: Path | None) -> ClassList | None:
@@ -156,7 +156,7 @@ def _read_neighbor(model: Path) -> ClassList | None:
 
 
 def _read_metadata(model: Path, metadata: Mapping[str, str]) -> ClassList | None:
-    found = metadata_names(metadata, model)
+    found = read_metadata_names(metadata, model)
     return None if found is None else ClassList(*found)
 
 
@@ -172,4 +172,4 @@ def _read_names(path: Path, option: str) -> tuple[str, ...]:
             raise ConfigError(f"{option} {path}: not YAML: {error}") from error
     else:
         value = [line.strip() for line in read_text(path, option).rstrip().splitlines()]
-    return names_of(value, f"{option} {path}")
+    return parse_names(value, f"{option} {path}")

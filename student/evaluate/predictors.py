@@ -6,7 +6,6 @@ the evaluation of GLIP on COCO (Li et al., arXiv 2112.03857, section 4).
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,31 +16,18 @@ from numpy.typing import NDArray
 
 from engine.worker.batching import ask
 from schemas.boxes import as_boxes, nms
-from schemas.errors import ConfigError, NotFound
-from schemas.labeler import Labeler, Prepared
+from schemas.labeler import Labeler, PreparedSample
 from schemas.records import Phrase, Pixels, Region, Sample
 from student.evaluate.class_prompts import PromptOptions, class_prompts
 from student.evaluate.gold.coco_types import CocoCategory, CocoDetection, CocoId
 from student.evaluate.gold.images import EvaluationImage
 from teacher.build import labeler as build_labeler
-from teacher.prompts.packing import Budget
+from teacher.registry import recognize_model
 
 MIN_SCORE = 0.01
 PROMPT_NMS_IOU = 0.6
 
 _Item = TypeVar("_Item")
-
-
-def model_settings(model: Path) -> dict[str, Any]:
-    """Teacher settings for a model path. Raises NotFound and ConfigError for what is no model."""
-    if model.suffix == ".onnx":
-        return {"kind": "detector", "model": str(model)}
-    if (model / "config.json").is_file():
-        return {"kind": "glip", "model": str(model)}
-    problem = NotFound if not model.exists() else ConfigError
-    raise problem(
-        f"{model}: expected a GLIP directory (with config.json), a detector .onnx or COCO results .json"
-    )
 
 
 class DetectorPredictor:
@@ -54,9 +40,9 @@ class DetectorPredictor:
         raises: ConfigError as `detector_names`
         """
         from student.evaluate.detector_names import class_list, match_classes
-        from teacher.detectors.yolox import Yolox, model_facts
+        from teacher.detectors.yolox import Yolox, read_model_facts
 
-        classes = class_list(model, model_facts(model), names)
+        classes = class_list(model, read_model_facts(model), names)
         self._detector = Yolox(model, classes.names)
         self.matched = match_classes(model, classes, categories)
 
@@ -85,12 +71,14 @@ class PromptPredictor:
         """
         self._options = options or PromptOptions()
         self._limit = self._options.max_detections or per_image
-        settings = {**model_settings(model), "pad": self._options.pad}
+        kind, teacher = recognize_model(model)
+        settings = {"kind": kind, "model": str(model)}
+        if self._options.pad != PromptOptions().pad:
+            settings["pad"] = self._options.pad
         self._labeler: Labeler = build_labeler(settings, batch_size, MIN_SCORE)
-        self._fits = _token_limit(model)
-        config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+        self._fits = teacher.prompt_budget(model).fits
         # A prompt-tuned model answers its one detection prompt, and no phrases of captions.
-        self.takes_phrases = config.get("tuned_prompt") is None
+        self.takes_phrases = teacher.tuned_prompt(model) is None
         self.unasked: Counter[str] = Counter()
 
     def results(
@@ -140,7 +128,7 @@ class PromptPredictor:
         """Yield image, number of the question and regions, in the order in which batches become full."""
         waiting: dict[int, EvaluationImage] = {}
 
-        def prepare() -> Iterator[tuple[int, Prepared]]:
+        def prepare() -> Iterator[tuple[int, PreparedSample]]:
             for number, (image, caption, phrases) in enumerate(questions):
                 waiting[number] = image
                 sample = self._labeler.prepare(make_sample(image, caption, phrases), image.rgb_u8)
@@ -151,14 +139,6 @@ class PromptPredictor:
             if answer.rejected is not None:
                 raise answer.rejected
             yield waiting.pop(answer.position), answer.position, list(answer.regions)
-
-
-def _token_limit(model: Path) -> Callable[[str], bool]:
-    """Whether a caption fits into one prompt of the model."""
-    from teacher.models.glip.checkpoint.directory import read_directory
-
-    config, processor = read_directory(model)
-    return Budget(min(processor.max_tokens, config.text_positions), processor.token_count).holds
 
 
 def _best(items: list[_Item], limit: int, score_of: Callable[[_Item], float]) -> list[_Item]:

@@ -40,7 +40,7 @@ class JoinedResults:
 def read_results(path: Path) -> list[CocoDetection]:
     """Return the detections of a COCO results file.
 
-    raises: NotFound; ConfigError for a file that is not such a list, or that names a detection that is not valid
+    raises: NotFoundError; ConfigError for a file that is not such a list, or that names a detection that is not valid
     """
     rows = read_json(path)
     if not isinstance(rows, list):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import ConfigError
+from schemas.progress import ProgressCallback
 from student.evaluate.class_prompts import PromptOptions
 from student.evaluate.coco import coco_numbers
 from student.evaluate.gold.coco_types import CocoDataset, CocoDetection, CocoId
@@ -27,14 +28,13 @@ from student.evaluate.predictors import (
     DetectorPredictor,
     PromptPredictor,
     box_of,
-    model_settings,
     suppress_overlaps,
 )
 from student.evaluate.protocols import PROTOCOLS, ProtocolName, boxes_all, check_federated_gold
 from student.evaluate.report import Evaluation
 from student.evaluate.results import join_results, read_results
+from teacher.registry import QueryKind, Teacher, TeacherSettings, recognize_model
 
-Progress = Callable[[str, int, int], None]
 Groups = Mapping[str, Sequence[CocoId]]
 
 
@@ -80,7 +80,7 @@ def evaluate(
     prompt_options: PromptOptions | None = None,
     names: str | Path | None = None,
     protocol: ProtocolName = "coco",
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Evaluation:
     """Return the numbers of docs/interfaces.md, with intervals over images.
 
@@ -97,13 +97,14 @@ def evaluate(
     """
     model, truth, rules = Path(model_or_results), read_gold(Path(gold)), PROTOCOLS[protocol]
     check_federated_gold(truth, rules)
-    _check_options(model, prompt_options, names)
+    teacher = None if model.suffix == ".json" else recognize_model(model, also="COCO results .json")[1]
+    _check_options(model, teacher, prompt_options, names)
     named = dict(groups) if groups is not None else category_groups(truth, group_by)
     if groups is None and group_by != "frequency" and not named:
         raise ConfigError(
             f"--group-by {group_by}: no category of {gold} has such a field; leave it out, or name another"
         )
-    if model.suffix == ".json":
+    if teacher is None:
         answers, evaluated = _read_answers(model, truth, Path(gold)), truth
     else:
         if images is None and not any(image.get("pixels") for image in truth["images"]):
@@ -122,7 +123,7 @@ def evaluate(
             rules.asked_per_image,
             None if names is None else Path(names),
         )
-        answers = _ask(model, truth, source, questions)
+        answers = _ask(model, teacher, truth, source, questions)
         evaluated = select_images(truth, source.ids)
     if not evaluated["images"]:
         raise ConfigError(
@@ -145,12 +146,19 @@ def evaluate(
     return _make_report(numbers, answers, facts)
 
 
-def _check_options(model: Path, prompt_options: PromptOptions | None, names: str | Path | None) -> None:
-    if prompt_options not in (None, PromptOptions()) and model.suffix in (".json", ".onnx"):
+def _check_options(
+    model: Path,
+    teacher: Teacher[TeacherSettings] | None,
+    prompt_options: PromptOptions | None,
+    names: str | Path | None,
+) -> None:
+    """Raise ConfigError for an option that does not apply to the model, or to a results file (teacher None)."""
+    takes_prompts = teacher is not None and teacher.query_kind is QueryKind.PHRASES
+    if prompt_options not in (None, PromptOptions()) and not takes_prompts:
         raise ConfigError(
             f"{model} takes no prompts: words, chunks, boxes and padding are for a GLIP directory"
         )
-    if names is not None and model.suffix != ".onnx":
+    if names is not None and (teacher is None or takes_prompts):
         raise ConfigError(
             f"{model} takes no --names: they are for the classes of a detector (.onnx); leave them out"
         )
@@ -167,7 +175,7 @@ class _GoldImages:
     """The gold images that have pixels, read anew in each pass. `ids` has the ids of all images read so far."""
 
     def __init__(
-        self, source: str | None, gold: CocoDataset, key_map: Path | None, progress: Progress | None
+        self, source: str | None, gold: CocoDataset, key_map: Path | None, progress: ProgressCallback | None
     ) -> None:
         self._source, self._gold, self._key_map, self._progress = source, gold, key_map, progress
         self.ids: set[CocoId] = set()
@@ -192,9 +200,15 @@ def _read_answers(results: Path, gold: CocoDataset, gold_path: Path) -> _Answers
     return _Answers(joined.rows, facts=facts)
 
 
-def _ask(model: Path, gold: CocoDataset, source: _GoldImages, questions: _Questions) -> _Answers:
+def _ask(
+    model: Path,
+    teacher: Teacher[TeacherSettings],
+    gold: CocoDataset,
+    source: _GoldImages,
+    questions: _Questions,
+) -> _Answers:
     """Return a model's detections of the gold's categories, and its recall of the gold's phrases."""
-    if model_settings(model)["kind"] == "detector":
+    if teacher.query_kind is QueryKind.CLASSES:
         detector = DetectorPredictor(model, gold["categories"], questions.names)
         detections = [row for image in source.read("detecting") for row in detector.results(image)]
         return _Answers(

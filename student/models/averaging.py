@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 from student.data.trained_images import read_trained_images, write_prefixes
 
 WEIGHTS, CARD = "model.safetensors", "README.md"
@@ -28,7 +28,7 @@ def average_models(student: Path, teacher: Path, share: float, to: Path) -> None
     own card.
 
     share:  in [0, 1]; integers (counters of a norm) are the student's
-    raises: Conflict if names or shapes of the weights differ
+    raises: ConflictError if names or shapes of the weights differ
     """
     ours, theirs = _load_weights(student), _load_weights(teacher)
     _check_same_shapes(ours, theirs, student, teacher)
@@ -61,7 +61,7 @@ def _make_card(student: Path, teacher: Path, share: float) -> str:
 def _load_weights(model: Path) -> dict[str, Tensor]:
     path = model / WEIGHTS
     if not path.is_file():
-        raise NotFound(f"{model} has no {WEIGHTS}: only model directories can be averaged")
+        raise NotFoundError(f"{model} has no {WEIGHTS}: only model directories can be averaged")
     return load_file(path)
 
 
@@ -71,7 +71,7 @@ def _check_same_shapes(
     for name in sorted(ours.keys() | theirs.keys()):
         shapes = [tuple(side[name].shape) if name in side else None for side in (ours, theirs)]
         if shapes[0] != shapes[1]:
-            raise Conflict(
+            raise ConflictError(
                 f"{name} is {shapes[0]} in {student} and {shapes[1]} in {teacher}: only models of one architecture "
                 "and vocabulary can be averaged; set average: 0"
             )

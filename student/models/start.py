@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from student.settings.train import PartsStart, TrainSettings
-from teacher.labelers.glip_digest import model_files
+from teacher.labelers.glip_settings import model_files
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 from teacher.models.glip.checkpoint.directory import read_directory
 
@@ -37,12 +37,12 @@ def random_layers(settings: TrainSettings) -> dict[str, float]:
 
 
 def hash_start_files(start: str | PartsStart) -> dict[str, str]:
-    """Return the sha256 of each file that defines the start. Raise NotFound for a folder without weights."""
+    """Return the sha256 of each file that defines the start. Raise NotFoundError for a folder without weights."""
     folders = {"": start} if isinstance(start, str) else {"swin/": start.swin, "bert/": start.bert}
     digests: dict[str, str] = {}
     for prefix, folder in folders.items():
         own = model_files(Path(folder))
         if WEIGHTS not in own:
-            raise NotFound(f"{folder} has no {WEIGHTS}: `start` must be a model directory")
+            raise NotFoundError(f"{folder} has no {WEIGHTS}: `start` must be a model directory")
         digests |= {prefix + name: digest for name, digest in own.items()}
     return digests

@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from student.settings.train import PartsStart
 from teacher.models.glip import GlipForGrounding, GlipProcessor
-from teacher.models.glip.checkpoint.official_keys import UnknownKey, our_key
+from teacher.models.glip.checkpoint.official_keys import UnknownKeyError, translate_key
 from teacher.models.glip.config import GlipConfig
-from teacher.models.glip.tokenizers.bert import bert_tokenizer
+from teacher.models.glip.tokenizers.bert import load_bert_tokenizer
 
 _Built = TypeVar("_Built")
 # Our names by transformers' names, in a block of Swin; query, key and value become one.
@@ -56,7 +56,7 @@ def build_from_parts(
     model = GlipForGrounding(config)
     _load_part(model, swin, "swin.", translate_swin)
     _load_part(model, bert, "bert.", translate_bert)
-    tokenizer = bert_tokenizer(config.vocab_size, bert)
+    tokenizer = load_bert_tokenizer(config.vocab_size, bert)
     options = {"tokenizer": tokenizer, "max_tokens": min(256, config.text_positions), **start.processor}
     return model, _construct(GlipProcessor, options, "start.processor")
 
@@ -72,7 +72,7 @@ def _construct(kind: Callable[..., _Built], fields: Mapping[str, Any], setting: 
 def _read_config(folder: Path, kind: str) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
-        raise NotFound(f"start.{kind} {folder}: expected a Hugging Face directory with config.json")
+        raise NotFoundError(f"start.{kind} {folder}: expected a Hugging Face directory with config.json")
     values = json.loads(path.read_text(encoding="utf-8"))
     if values.get("model_type") != kind:
         raise ConfigError(
@@ -195,8 +195,8 @@ def translate_bert(source: Mapping[str, Tensor]) -> dict[str, Tensor]:
             "LayerNorm.beta", "LayerNorm.bias"
         )
         try:
-            ours = our_key(f"language_backbone.body.model.{modern}", fusion=True)
-        except UnknownKey as error:
+            ours = translate_key(f"language_backbone.body.model.{modern}", fusion=True)
+        except UnknownKeyError as error:
             raise ConfigError(
                 f"start.bert: unknown tensor {name!r}; expected those of a BERT of transformers"
             ) from error

@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from schemas.errors import Conflict
+from engine.storage.local_files import replace_file
+from schemas.errors import ConflictError
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 
 RECORD = "trainer.json"
@@ -74,10 +75,7 @@ def save_checkpoint(
         "run_digest": run_digest,
         "logged": pending or _NOTHING_PENDING,
     }
-    partial = target / (RECORD + ".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n")
-    _sync(partial)
-    partial.rename(target / RECORD)
+    replace_file(target / RECORD, (json.dumps(record, indent=1) + "\n").encode())
     return target
 
 
@@ -88,11 +86,11 @@ def _sync(path: Path) -> None:
 
 
 def read_record(path: Path) -> CheckpointRecord:
-    """Return the record of a checkpoint. Raise Conflict if it is not valid."""
+    """Return the record of a checkpoint. Raise ConflictError if it is not valid."""
     try:
         return _parse_record(json.loads((path / RECORD).read_text()))
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise Conflict(
+        raise ConflictError(
             f"{path / RECORD} is not the record of a checkpoint ({type(error).__name__}: {error}); remove {path}, and "
             "the run continues from the checkpoint before"
         ) from error
@@ -112,14 +110,14 @@ def _parse_record(record: Mapping[str, Any]) -> CheckpointRecord:
 def latest_checkpoint(folder: Path, run_digest: str) -> tuple[Path, int] | None:
     """Return the newest complete checkpoint and its step, or None.
 
-    raises: Conflict for a checkpoint of another run: other settings, other data or another start
+    raises: ConflictError for a checkpoint of another run: other settings, other data or another start
     """
     for path in sorted(folder.glob("step-*"), reverse=True):
         if not (path / RECORD).exists():
             continue
         record = read_record(path)
         if record["run_digest"] != run_digest:
-            raise Conflict(
+            raise ConflictError(
                 f"{path} belongs to the run {record['run_digest']}, not {run_digest}: settings, data or start have "
                 "changed; choose another `out`, or remove that folder"
             )
@@ -131,11 +129,11 @@ def latest_checkpoint(folder: Path, run_digest: str) -> tuple[Path, int] | None:
 def restore(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor] | None
 ) -> None:
-    """Load a checkpoint's weights, moments and averaged weights. Raise Conflict for a damaged checkpoint."""
+    """Load a checkpoint's weights, moments and averaged weights. Raise ConflictError for a damaged checkpoint."""
     try:
         _restore(path, model, optimizer, average)
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
-        raise Conflict(
+        raise ConflictError(
             f"{path} is damaged ({type(error).__name__}: {str(error)[:200]}); remove it, and the run continues from "
             "the checkpoint before, or from the start"
         ) from error

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from student.batches.build import Batch
 from teacher.models.glip import GlipProcessor
-from teacher.models.glip.modeling import GlipGroundingOutput
+from teacher.models.glip.outputs import GlipGroundingOutput
 
 # They differ in line width too, not in color alone.
 _TARGET, _PREDICTED = ((0, 158, 115), 3), ((213, 94, 0), 1)

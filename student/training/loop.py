@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from schemas.progress import ProgressCallback
 from student.batches.build import Batch, BatchBuilder
 from student.batches.prefetch import prefetch_batches
 from student.data.streams import Stream
@@ -26,7 +27,6 @@ from student.training.run_lock import lock_run_folder
 from student.training.schedule import learning_rate
 from student.training.state import StepResult, TrainingState
 
-Progress = Callable[[str, int, int], None]
 CHECKPOINTS, MODEL = "checkpoints", "model"
 
 
@@ -71,7 +71,7 @@ class TrainingLoop:
         streams: list[Stream],
         digest: str,
         group: TrainingGroup,
-        progress: Progress,
+        progress: ProgressCallback,
         signals: RunSignals,
     ) -> None:
         self.settings, self.digest, self.group = settings, digest, group

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import Conflict
+from engine.storage.local_files import replace_file
+from schemas.errors import ConflictError
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -105,7 +106,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
         return [{**record, "step": int(record["step"])} for record in records]
     except (ValueError, KeyError, TypeError) as error:
-        raise Conflict(
+        raise ConflictError(
             f"{path} is not the log of a training ({type(error).__name__}: {str(error)[:100]}): correct or remove it; "
             "without it, the report has no counts of the steps so far"
         ) from error
@@ -121,9 +122,7 @@ def _remove_from_step(path: Path, first_step: int) -> None:
     earlier = [record for record in _read(path) if record["step"] < first_step]
     if not path.exists():
         return
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(json.dumps(record) + "\n" for record in earlier))
-    partial.rename(path)
+    replace_file(path, "".join(json.dumps(record) + "\n" for record in earlier).encode())
 
 
 def _open_event_writer(folder: Path, first_step: int) -> SummaryWriter:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import ConfigError, Conflict
+from schemas.errors import ConfigError, ConflictError
 from student.data.overlap import OverlapCounts
 from student.data.streams import Stream
 from student.settings.train import TrainSettings
@@ -25,7 +25,7 @@ class CardReports:
     evaluations: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # by a name for the card
 
     def check(self, streams: Sequence[Stream]) -> None:
-        """Raise ConfigError for an invalid report, Conflict for an audit of a view that the run does not use."""
+        """Raise ConfigError for an invalid report, ConflictError for an audit of a view that the run does not use."""
         for audit in self.audits:
             if not _is_audit(audit):
                 raise ConfigError(
@@ -39,7 +39,7 @@ class CardReports:
         known = {stream.view_digest for stream in streams}
         for audit in self.audits:
             if audit["view_digest"] not in known:
-                raise Conflict(
+                raise ConflictError(
                     f"the audit is of the view {audit['view_digest']}, which is none of the run's {sorted(known)}"
                 )
 

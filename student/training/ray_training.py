@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from engine.executors.ray_cluster import cluster
-from schemas.errors import EnvironmentProblem, GroundswellError
+from schemas.errors import GroundswellError, RuntimeEnvironmentError
+from schemas.progress import ProgressCallback
 from student.data.streams import load_streams
 from student.settings.train import TrainSettings
 from student.training.checkpoints import RECORD
 from student.training.distributed import TrainingGroup
-from student.training.loop import CHECKPOINTS, Progress, RunSignals, TrainingLoop
+from student.training.loop import CHECKPOINTS, RunSignals, TrainingLoop
 from student.training.metrics_log import read_latest_record
 from student.training.report import run_digest
 
@@ -38,10 +39,12 @@ _POLL_S = 0.5
 _MAX_MESSAGE_CHARACTERS = 160
 
 
-def train_on_ray(settings: TrainSettings, digest: str, progress: Progress, stop: Callable[[], bool]) -> bool:
+def train_on_ray(
+    settings: TrainSettings, digest: str, progress: ProgressCallback, stop: Callable[[], bool]
+) -> bool:
     """Run all workers. Return True at the end of the run, False after a request to stop.
 
-    raises: GroundswellError of a worker, EnvironmentProblem if workers cannot be placed or are lost repeatedly
+    raises: GroundswellError of a worker, RuntimeEnvironmentError if workers cannot be placed or are lost repeatedly
     """
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -57,7 +60,7 @@ def train_on_ray(settings: TrainSettings, digest: str, progress: Progress, stop:
                 losses = losses + 1 if _newest_checkpoint(out) == newest else 1
                 newest = _newest_checkpoint(out)
                 if losses > settings.restarts:
-                    raise EnvironmentProblem(
+                    raise RuntimeEnvironmentError(
                         f"workers were lost {losses} times without a new checkpoint, the last time: {outcome}; see the "
                         "logs of Ray, or raise restarts"
                     )
@@ -80,7 +83,7 @@ class _Attempt:
         self._trainer = _make_trainer(settings, digest)
         self._outcome: bool | BaseException | None = None
 
-    def watch(self, progress: Progress, stop: Callable[[], bool]) -> bool | str:
+    def watch(self, progress: ProgressCallback, stop: Callable[[], bool]) -> bool | str:
         """Wait for the workers. Return whether the run is at its end, or how workers were lost."""
         thread = threading.Thread(target=self._fit, name="ray-train", daemon=True)
         thread.start()
@@ -111,7 +114,7 @@ def _describe_loss(error: BaseException) -> str:
         if isinstance(own, GroundswellError):
             raise own
     if isinstance(error, ControllerError):
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             f"Ray Train could not start the workers: {error.controller_failure}; check that workers x cpus_per_worker "
             "and gpus_per_worker fit into the cluster"
         ) from error
@@ -160,7 +163,7 @@ def _run_worker(config: dict[str, Any]) -> bool:
     torch.set_num_threads(settings.threads)
     streams = load_streams(settings)
     if run_digest(settings, streams) != config["digest"]:
-        raise EnvironmentProblem(
+        raise RuntimeEnvironmentError(
             "a worker sees other data or another start than the driver: every node must see the same files"
         )
     context = get_context()

@@ -8,15 +8,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from engine.storage.local_files import replace_file
 from schemas.digests import digest_of
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from student.data.mixture import make_mixture
 from student.data.streams import Stream, data_digest
 from student.models.start import WEIGHTS, hash_start_files
 from student.settings.running import RunningSettings
 from student.settings.train import TrainSettings
 from student.training.metrics_log import COUNT, PARAMETERS, ParameterCounts, read_metrics
-from teacher.labelers.glip_digest import model_files
+from teacher.labelers.glip_settings import model_files
 
 REPORT, SETTINGS = "report.json", "settings.json"
 # Two starts of one run may differ in these: locations, workers, frequency of logs and checkpoints.
@@ -38,24 +39,24 @@ def run_digest(settings: TrainSettings, streams: list[Stream]) -> str:
 
 
 def load_finished_report(out: Path, digest: str) -> dict[str, Any] | None:
-    """Return the report of a finished run, or None. Raise Conflict if it is of another run."""
+    """Return the report of a finished run, or None. Raise ConflictError if it is of another run."""
     path = out / REPORT
     if not path.exists():
         return None
     report = _read_report(path)
     if report["run_digest"] != digest:
-        raise Conflict(f"{out} has the run {report['run_digest']}, not {digest}: choose another `out`")
+        raise ConflictError(f"{out} has the run {report['run_digest']}, not {digest}: choose another `out`")
     # If the model is missing or damaged since then, the run continues from its last checkpoint.
     return report if model_files(out / "model") == report["model_files"] else None
 
 
 def _read_report(path: Path) -> dict[str, Any]:
-    """Return a report. Raise Conflict if the file is not the report of a training."""
+    """Return a report. Raise ConflictError if the file is not the report of a training."""
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         return {**report, "run_digest": str(report["run_digest"]), "model_files": dict(report["model_files"])}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Conflict(
+        raise ConflictError(
             f"{path} is not the report of a training ({type(error).__name__}: {error}); remove it, and the run "
             "continues from its last checkpoint, or choose another `out`"
         ) from error
@@ -89,12 +90,12 @@ def make_report(
 def write_settings(settings: TrainSettings, digest: str) -> None:
     """Write `out/settings.json` before the run: resolved settings, the run's digest, versions.
 
-    raises: Conflict if the model of another run is there, which may have come while this run waited for the lock
+    raises: ConflictError if the model of another run is there, which may have come while this run waited for the lock
     """
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     if (out / "model").exists() and (other := _read_digest(out / SETTINGS)) not in (None, digest):
-        raise Conflict(f"{out} has a model of the run {other}, not {digest}: choose another `out`")
+        raise ConflictError(f"{out} has a model of the run {other}, not {digest}: choose another `out`")
     versions = {name: version(name) for name in ("torch", "transformers", "numpy", "pillow")}
     values = {"run_digest": digest, "settings": settings.model_dump(mode="json"), "versions": versions}
     (out / SETTINGS).write_text(json.dumps(values, indent=1) + "\n")
@@ -110,9 +111,7 @@ def _read_digest(path: Path) -> str | None:
 
 def write_report(out: Path, report: dict[str, Any]) -> None:
     """Write the report, completely or not at all."""
-    partial = out / (REPORT + ".partial")
-    partial.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
-    partial.rename(out / REPORT)
+    replace_file(out / REPORT, (json.dumps(report, indent=1, sort_keys=True) + "\n").encode())
 
 
 def _sum_counts(out: Path) -> dict[str, int]:

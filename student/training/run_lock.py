@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 
 log = logging.getLogger(__name__)
 LOCK = ".writing"
@@ -24,13 +24,13 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 @contextmanager
 def lock_run_folder(folder: Path, wait_s: float = 60.0) -> Iterator[None]:
-    """Lock the folder for the duration. Raise Conflict if another process still has the lock after `wait_s`."""
+    """Lock the folder for the duration. Raise ConflictError if another process still has the lock after `wait_s`."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as file:
         end = time.monotonic() + wait_s
         while not _try_lock(file):
             if time.monotonic() > end:
-                raise Conflict(
+                raise ConflictError(
                     f"{folder} is being written by another process, probably a training: wait until it ends, or choose "
                     "another `out`"
                 )

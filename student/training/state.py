@@ -15,7 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from schemas.errors import EnvironmentProblem, GroundswellError
+from schemas.errors import GroundswellError, RuntimeEnvironmentError
 from student.batches.build import Batch
 from student.models.start import load_start
 from student.settings.train import TrainSettings
@@ -27,7 +27,8 @@ from student.training.schedule import learning_rate, weight_decay
 from student.training.sync_batch_norm import synchronize
 from teacher.models.glip.config import GlipConfig
 from teacher.models.glip.loss_normalizers import label_counts
-from teacher.models.glip.modeling import GlipForGrounding, GlipGroundingOutput
+from teacher.models.glip.modeling import GlipForGrounding
+from teacher.models.glip.outputs import GlipGroundingOutput
 from teacher.models.glip.tuning import add_prompt_offset, tune
 
 
@@ -165,7 +166,7 @@ def _check_losses(losses: Mapping[str, float], step: int, batch: Batch) -> None:
 
 def _check_device(name: str) -> None:
     if name == "cuda" and not torch.cuda.is_available():
-        raise EnvironmentProblem("device is cuda and this process sees no GPU; use `device: cpu`")
+        raise RuntimeEnvironmentError("device is cuda and this process sees no GPU; use `device: cpu`")
 
 
 def _copy_weights(model: nn.Module) -> dict[str, Tensor]:

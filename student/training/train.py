@@ -9,22 +9,23 @@ from typing import Any
 import torch
 
 from schemas.errors import ConfigError
+from schemas.progress import ProgressCallback
 from student.data.overlap import check_overlap
 from student.data.streams import Stream, load_streams
 from student.data.trained_images import write_trained_images
 from student.settings.prompt_text import SEPARATOR
 from student.settings.train import TrainSettings
 from student.training.distributed import TrainingGroup
-from student.training.loop import MODEL, Progress, RunSignals, TrainingLoop
+from student.training.loop import MODEL, RunSignals, TrainingLoop
 from student.training.model_card import CardReports, write_card
 from student.training.report import load_finished_report, make_report, run_digest, write_report
 
-__all__ = ["Progress", "run_digest", "train"]
+__all__ = ["run_digest", "train"]
 
 
 def train(
     settings: TrainSettings,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     stop: Callable[[], bool] | None = None,
     card_reports: CardReports | None = None,
 ) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def train(
 
     stop:         called after every step; when it returns True, a checkpoint is written and KeyboardInterrupt raised
     card_reports: reports on data and model, for the model card
-    raises:       Conflict if `out` has another run or another process writes to it, or if the data has images of
+    raises:       ConflictError if `out` has another run or another process writes to it, or if the data has images of
                   `evaluation`; GroundswellError if the loss is not finite
     """
     torch.set_num_threads(settings.threads)
@@ -72,7 +73,7 @@ def _run(
     settings: TrainSettings,
     streams: list[Stream],
     digest: str,
-    progress: Progress,
+    progress: ProgressCallback,
     stop: Callable[[], bool],
 ) -> bool:
     """Run the training. Return whether it came to its end."""

@@ -1,1 +1,1 @@
-"""Decoys: nouns that are believed absent from an image, asked to see how often a teacher says yes."""
+"""Choose decoys: nouns believed absent from an image, to measure how often a teacher says yes."""

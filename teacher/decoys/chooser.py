@@ -1,7 +1,7 @@
-"""Which decoys an image is asked for: none for most images, a few unrelated nouns of like frequency for a seeded share.
+"""Choose the decoys of an image: none for most images, a few unrelated nouns of similar frequency for a seeded share.
 
-Promise: a function of the pool's digest, the image's sha256, the caption and its phrases alone, so the same in every
-order, on every worker and in every run.
+The choice depends on the pool's digest, the image's sha256, the caption and its phrases alone. So it is the same in
+every order, on every worker and in every run.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-from schemas.decoys import DecoyPool, pool_from_bytes
+from schemas.decoys import DecoyPool, parse_pool
 from schemas.digests import digest_of
 from schemas.records import Phrase, Sample
 from teacher.decoys import nouns
-from teacher.decoys.names import names_of
+from teacher.decoys.names import list_names
 from teacher.phrases.tagging import lexicon
 from teacher.settings import DecoySettings
 
 METHOD_VERSION = 2
-"""To be raised when a change of code changes decoys or how they are asked for: it is part of the digest."""
+"""Raise it if a change of code changes decoys or how they are asked for. It is part of the digest."""
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 
 
@@ -35,15 +35,17 @@ class FrozenPoolChooser:
             self._buckets.setdefault(pool.bucket(noun), []).append(noun)
 
     def choose(self, sample: Sample) -> tuple[Phrase, ...]:
-        """At most `per_image` decoys; none for an image outside the share or without a phrase to be asked for."""
+        """Return at most `per_image` decoys, none for an image outside the share or without a phrase to ask for."""
         heads = list(dict.fromkeys(phrase.root.lower() for phrase in sample.phrases if phrase.groundable))
         if not heads or not self._is_in_share(sample.image_sha256):
             return ()
-        ruled_out = nouns.Relations(caption_nouns(sample.caption, heads), nouns.bundled())
+        ruled_out = nouns.Relations(find_caption_nouns(sample.caption, heads), nouns.load_nouns())
         chosen: list[str] = []
         for number in range(self._per_image):
             bucket = self._pool.bucket(heads[number % len(heads)])
-            noun = self._first_fit(bucket, self._hash(f"{sample.image_sha256}\n{number}"), ruled_out, chosen)
+            noun = self._find_first_fit(
+                bucket, self._hash(f"{sample.image_sha256}\n{number}"), ruled_out, chosen
+            )
             if noun is not None:
                 chosen.append(noun)
         return tuple(Phrase(text=noun, root=noun, kind="decoy") for noun in chosen)
@@ -52,47 +54,49 @@ class FrozenPoolChooser:
         return self._hash(f"{image_sha256}\nshare") < self._share * 2**64
 
     def _hash(self, text: str) -> int:
-        """64 bits of the pool's digest and the text."""
+        """Return 64 bits of a hash of the pool's digest and the text."""
         return int.from_bytes(hashlib.sha256(f"{self._pool_digest}\n{text}".encode()).digest()[:8])
 
-    def _first_fit(self, bucket: int, start: int, ruled_out: nouns.Relations, taken: list[str]) -> str | None:
-        """The first fitting noun from a hashed place on, in the bucket or else the nearest; the rarer one first."""
+    def _find_first_fit(
+        self, bucket: int, start: int, ruled_out: nouns.Relations, taken: list[str]
+    ) -> str | None:
+        """Return the first fitting noun from a hashed position on, in the bucket or the nearest one (rarer first)."""
         for near in sorted(self._buckets, key=lambda other: (abs(other - bucket), other)):
             members = self._buckets[near]
             for step in range(len(members)):
                 noun = members[(start + step) % len(members)]
-                if noun not in taken and not any(map(ruled_out.rule_out, names_of(noun))):
+                if noun not in taken and not any(map(ruled_out.rule_out, list_names(noun))):
                     return noun
         return None
 
 
-def caption_nouns(caption: str, heads: Iterable[str]) -> set[str]:
-    """The heads of the phrases and every word, singular, and pair of words of the caption: all that it may name."""
+def find_caption_nouns(caption: str, heads: Iterable[str]) -> set[str]:
+    """Return everything that a caption may name: heads of phrases, all words, singular forms and pairs of words."""
     found, words = set(heads), list[str]()
     for match in _WORD.finditer(caption.lower()):
         parts = match.group().split("-")
         found.add(match.group())
         words += parts
-    singular = [lexicon.bundled().singular(word) for word in words]
+    singular = [lexicon.singularize(word) for word in words]
     found.update(words, singular)
     found.update(f"{first} {last}" for first, last in zip(words, singular[1:]))
     return found
 
 
 def decoys_digest(settings: DecoySettings, pool_digest: str) -> str:
-    """Covers the pool, share and number, the tables and the rules: another digest means other decoys."""
+    """Return a digest of the pool, share and number, tables and rules. Another digest means other decoys."""
     return digest_of(
         {
             "method": METHOD_VERSION,
             "pool": pool_digest,
             "share": settings.share,
             "per_image": settings.per_image,
-            "nouns": nouns.digest(),
-            "lexicon": lexicon.digest(),
+            "nouns": nouns.nouns_digest(),
+            "lexicon": lexicon.lexicon_digest(),
         }
     )
 
 
-def chooser_of(settings: DecoySettings, pool: str, pool_digest: str) -> FrozenPoolChooser:
-    """The chooser of a pool in its written form. Raises Conflict when it is not the one of that digest."""
-    return FrozenPoolChooser(settings, pool_from_bytes(pool.encode(), pool_digest, "the pool of decoys"))
+def load_chooser(settings: DecoySettings, pool: str, pool_digest: str) -> FrozenPoolChooser:
+    """Return the chooser of a pool given as text. Raises ConflictError if the text has another digest."""
+    return FrozenPoolChooser(settings, parse_pool(pool.encode(), pool_digest, "the pool of decoys"))

@@ -1,60 +1,61 @@
-"""Making a pool of decoys: from captions, or from a list of nouns that a user gives.
+"""Make a pool of decoys, from captions or from a user's list of nouns.
 
-Promise: equal captions in any order, or an equal list, give equal bytes; what a list holds besides nouns and counts is
-refused by line.
+Equal captions in any order, or an equal list, give equal bytes. A line of a list that is not a noun with an optional
+count is refused.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from schemas.decoys import MAX_NOUNS, DecoyPool
 from schemas.errors import ConfigError
 from schemas.labeler import FoundPhrases
 from schemas.probe_nouns import is_probe_noun
-from teacher.decoys.names import names_of
-from teacher.decoys.nouns import bundled
+from teacher.decoys.names import list_names
+from teacher.decoys.nouns import load_nouns
 
 MAX_FILE_BYTES = 4 * 2**20
 MAX_DRAWN = 10_000
 
 
-def pool_from_captions(found: Iterable[FoundPhrases], seed: int, source: Mapping[str, Any]) -> DecoyPool:
-    """Head nouns of phrases that would be asked for, the most frequent MAX_DRAWN of them.
+def pool_from_captions(
+    found: Iterable[FoundPhrases], seed: int, source: Mapping[str, JsonValue]
+) -> DecoyPool:
+    """Return a pool of the most frequent MAX_DRAWN head nouns of phrases that would be asked for.
 
-    A decoy must be known to the bundled table as the name of a thing, or its relations could not be told.
+    A decoy must be the name of a thing in the bundled table, since the relations of others are unknown.
     """
     counts = Counter(
         phrase.root.lower()
         for one in found
         for phrase in one.phrases
-        if phrase.groundable and phrase.kind != "expression"  # its head was counted with its base phrase
+        if phrase.groundable and phrase.kind != "expression"  # its base phrase counts the head
     )
-    known = [noun for noun in counts if bundled().knows(noun)]
+    known = [noun for noun in counts if load_nouns().has(noun)]
     most = sorted(known, key=lambda noun: (-counts[noun], noun))[:MAX_DRAWN]
-    asked = sorted(noun for noun in most if noun in bundled().may_be_asked and is_probe_noun(noun))
+    asked = sorted(noun for noun in most if noun in load_nouns().may_be_asked and is_probe_noun(noun))
     kept = {noun: counts[noun] for noun in sorted(most)}
     return DecoyPool(seed=seed, source=dict(source), counts=kept, asked=tuple(asked))
 
 
 def pool_from_file(data: bytes, seed: int, where: str) -> DecoyPool:
-    """A pool in its written form, as an output keeps it, or text with `noun` or `noun TAB count` a line.
+    """Read a pool as an output stores it, or a text with `noun` or `noun TAB count` on each line.
 
-    Of a text, nouns that training may teach as absent, by themselves or by their head's lemma, are counted and not
-    asked for. Raises ConfigError.
+    Nouns of a text that training may use as absent, themselves or by their head's lemma, are counted but not asked
+    for. Raises ConfigError.
     """
     if len(data) > MAX_FILE_BYTES:
-        raise ConfigError(f"decoys.pool: {where} has more than {MAX_FILE_BYTES} bytes")
+        raise ConfigError(f"decoys.pool: {where} has more than {MAX_FILE_BYTES} bytes; give a shorter list")
     try:
         if data.lstrip()[:1] == b"{":
             pool = DecoyPool.model_validate_json(data)
         else:
-            counts = _counts(data, where)
-            asked = tuple(sorted(noun for noun in counts if all(map(is_probe_noun, names_of(noun)))))
+            counts = _read_counts(data, where)
+            asked = tuple(sorted(noun for noun in counts if all(map(is_probe_noun, list_names(noun)))))
             pool = DecoyPool(
                 seed=seed, source={"kind": "file"}, counts=dict(sorted(counts.items())), asked=asked
             )
@@ -65,7 +66,7 @@ def pool_from_file(data: bytes, seed: int, where: str) -> DecoyPool:
     return pool
 
 
-def _counts(data: bytes, where: str) -> dict[str, int]:
+def _read_counts(data: bytes, where: str) -> dict[str, int]:
     try:
         lines = data.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
@@ -74,16 +75,16 @@ def _counts(data: bytes, where: str) -> dict[str, int]:
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):
             continue
-        noun, count = _parsed(line, f"{where}:{number}")
+        noun, count = _parse_line(line, f"{where}:{number}")
         if noun in counts:
-            raise ConfigError(f"decoys.pool: {where}:{number}: {noun[:60]!r} stands there twice")
+            raise ConfigError(f"decoys.pool: {where}:{number}: {noun[:60]!r} is there twice; remove one line")
         counts[noun] = count
         if len(counts) > MAX_NOUNS:
-            raise ConfigError(f"decoys.pool: {where} has more than {MAX_NOUNS} nouns")
+            raise ConfigError(f"decoys.pool: {where} has more than {MAX_NOUNS} nouns; give a shorter list")
     return counts
 
 
-def _parsed(line: str, place: str) -> tuple[str, int]:
+def _parse_line(line: str, place: str) -> tuple[str, int]:
     fields: Sequence[str] = line.strip().split("\t")
     digits = fields[1].strip() if len(fields) == 2 else "1"
     if len(fields) > 2 or not digits.isascii() or not digits.isdigit() or len(digits) > 16:

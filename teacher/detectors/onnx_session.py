@@ -1,6 +1,6 @@
-"""ONNX models are opened here and nowhere else, so that two things hold for each of them.
+"""Open ONNX models. No other file does, so two rules apply to every model.
 
-Promise: nothing about a run leaves the machine, and a file that is no model is a configuration error with its name.
+No data about a run leaves the machine. A file that is not a model is a configuration error with its name.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# the library reports each use to its makers unless this is said before its import (its Privacy.md); it also leaves a
-# device id in ~/.cache/Microsoft
+# Unless this is set before its import, the library reports each use to its makers (its Privacy.md) and writes a device
+# id to ~/.cache/Microsoft.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
@@ -29,10 +29,10 @@ _UNFIT = (
 
 
 def open_onnx(path: str | Path) -> onnxruntime.InferenceSession:
-    """A session on one CPU thread, so that equal inputs give equal bytes.
+    """Open a session on one CPU thread, so equal inputs give equal bytes.
 
-    The model is given as bytes: then weights in other files, which no digest of ours covers, are refused.
-    raises: ConfigError for a file that is no model, or not all of one
+    The model is passed as bytes, so weights in other files, which no digest of ours covers, are refused.
+    raises: ConfigError for a file that is not a whole model
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -42,5 +42,5 @@ def open_onnx(path: str | Path) -> onnxruntime.InferenceSession:
         )
     except _UNFIT as error:
         raise ConfigError(
-            f"{path} is no ONNX model that can be run here: {error}; export it again, into one file"
+            f"{path} is not an ONNX model that can be run here: {error}; export it again, into one file"
         ) from error

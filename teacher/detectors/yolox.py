@@ -1,7 +1,7 @@
 """YOLOX exported to ONNX: one image in, boxes of known classes out, in pixels of that image.
 
-Promise: one thread and one image per run, so the answer depends on the image alone. Facts on the format: YOLOX's
-ONNX demo (Megvii, arXiv 2107.08430): letterbox to the top left on grey 114, BGR 0-255, boxes still to be decoded.
+Each run uses one thread and one image, so the result depends on the image alone. Source of the format: YOLOX's ONNX
+demo (Megvii, arXiv 2107.08430): letterbox to the top left on gray 114, BGR 0-255, boxes not yet decoded.
 """
 
 # A anchors of all strides, N boxes kept, C classes
@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from schemas.boxes import clip, nms
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from teacher.detectors.onnx_session import open_onnx
 
 STRIDES = (8, 16, 32)
@@ -36,7 +35,7 @@ class Detections:
 
 @dataclass(frozen=True)
 class Letterboxed:
-    """An image as the network takes it, [1, 3, side, side] float32 BGR, and what leads back to its own pixels."""
+    """An image as the network's input, [1, 3, side, side] float32 BGR, and the scale to map boxes back."""
 
     pixels: np.ndarray
     ratio: float
@@ -46,21 +45,21 @@ class Letterboxed:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What an ONNX file says of itself. `classes` is None for a model that does not have YOLOX's shapes."""
+    """Facts of an ONNX file. `classes` is None for a model without YOLOX's shapes."""
 
     metadata: Mapping[str, str]
     classes: int | None
 
 
-def model_facts(path: str | Path) -> ModelFacts:
-    """Return a model's metadata and how many classes it has. Raises NotFound, and ConfigError for no ONNX model."""
+def read_model_facts(path: str | Path) -> ModelFacts:
+    """Return a model's metadata and number of classes. Raises NotFoundError, ConfigError if it is not ONNX."""
     if not Path(path).is_file():
-        raise NotFound(
+        raise NotFoundError(
             f"detector {path}: no such file; expected the path of an .onnx file, in a job teacher.model"
         )
     session = open_onnx(path)
     out = session.get_outputs()[0].shape
-    anchors = _anchor_count(session.get_inputs()[0].shape)
+    anchors = _count_anchors(session.get_inputs()[0].shape)
     fits = anchors is not None and len(out) == 3 and list(out[:2]) == [1, anchors]
     classes = out[2] - 5 if fits and isinstance(out[2], int) and out[2] > 5 else None
     return ModelFacts(dict(session.get_modelmeta().custom_metadata_map), classes)
@@ -70,9 +69,9 @@ class Yolox:
     """A YOLOX detector with `class_names`, run by onnxruntime on one CPU thread."""
 
     def __init__(self, path: str | Path, class_names: tuple[str, ...], nms_iou: float = 0.65) -> None:
-        """Raises NotFound for a missing file and ConfigError for a model of another shape than YOLOX's."""
+        """Open the model. Raises NotFoundError for a missing file, ConfigError for a model without YOLOX's shapes."""
         if not Path(path).is_file():
-            raise NotFound(
+            raise NotFoundError(
                 f"detector {path}: no such file; expected the path of an .onnx file, in a job teacher.model"
             )
         self._session = open_onnx(path)
@@ -80,10 +79,10 @@ class Yolox:
         self.nms_iou = nms_iou
         self._input = self._session.get_inputs()[0].name
         self.side = self._check_shapes(path)
-        self._grid_A2, self._stride_A1 = _anchor_grid(self.side)
+        self._grid_A2, self._stride_A1 = _make_anchor_grid(self.side)
 
     def letterbox(self, image_rgb_u8: np.ndarray) -> Letterboxed:
-        """[height, width, 3] uint8 RGB, scaled to fit the top left of a grey square."""
+        """Scale an image, [height, width, 3] uint8 RGB, to fit the top left of a gray square."""
         height, width = image_rgb_u8.shape[:2]
         ratio = min(self.side / width, self.side / height)
         size = (max(int(width * ratio), 1), max(int(height * ratio), 1))
@@ -94,31 +93,31 @@ class Yolox:
         return Letterboxed(np.ascontiguousarray(bgr), ratio, width, height)
 
     def detect(self, image: Letterboxed, min_score: float) -> Detections:
-        """Boxes with score >= min_score after suppression within each class, clipped to the image.
+        """Return boxes with score >= min_score after suppression within each class, clipped to the image.
 
-        An anchor may speak for several classes, each with its own score.
+        An anchor may have boxes of several classes, each with its own score.
         """
         raw_AX = self._session.run(None, {self._input: image.pixels})[0][0].astype(np.float64)
         scores_AC = raw_AX[:, 5:] * raw_AX[:, 4:5]
         anchors_N, classes_N = np.nonzero(scores_AC >= min_score)
         scores_N = scores_AC[anchors_N, classes_N]
         boxes_N4 = clip(self._decode(raw_AX, anchors_N) / image.ratio, image.width, image.height)
-        kept = _class_wise_nms(boxes_N4, scores_N, classes_N, self.nms_iou)
-        anchors, classes = anchors_N[kept], classes_N[kept]
+        indices = _suppress_per_class(boxes_N4, scores_N, classes_N, self.nms_iou)
+        anchors, classes = anchors_N[indices], classes_N[indices]
         return Detections(
-            boxes_N4[kept], scores_N[kept], raw_AX[anchors, 5 + classes], raw_AX[anchors, 4], classes
+            boxes_N4[indices], scores_N[indices], raw_AX[anchors, 5 + classes], raw_AX[anchors, 4], classes
         )
 
     def _decode(self, raw_AX: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         stride_N1 = self._stride_A1[chosen]
-        centre_N2 = (raw_AX[chosen, :2] + self._grid_A2[chosen]) * stride_N1
+        center_N2 = (raw_AX[chosen, :2] + self._grid_A2[chosen]) * stride_N1
         half_N2 = np.exp(raw_AX[chosen, 2:4]) * stride_N1 / 2
-        return np.concatenate([centre_N2 - half_N2, centre_N2 + half_N2], axis=1)
+        return np.concatenate([center_N2 - half_N2, center_N2 + half_N2], axis=1)
 
     def _check_shapes(self, path: str | Path) -> int:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shape, out = inputs[0].shape, outputs[0].shape
-        anchors = _anchor_count(shape)
+        anchors = _count_anchors(shape)
         expected = [1, anchors, 5 + len(self.class_names)]
         if anchors is None or list(out) != expected:
             raise ConfigError(
@@ -128,14 +127,16 @@ class Yolox:
         return int(shape[2])
 
 
-def _anchor_count(shape: Sequence[Any]) -> int | None:
-    """How many anchors an input of that shape has; None for an input that is not [1, 3, side, side]."""
-    square = len(shape) == 4 and shape[1] == 3 and isinstance(shape[2], int) and shape[2] == shape[3]
-    return sum((shape[2] // stride) ** 2 for stride in STRIDES) if square else None
+def _count_anchors(shape: Sequence[int | str | None]) -> int | None:
+    """Return how many anchors an input of that shape has, None for one that is not [1, 3, side, side]."""
+    if len(shape) != 4 or shape[1] != 3 or not isinstance(shape[2], int) or shape[2] != shape[3]:
+        return None
+    side = shape[2]
+    return sum((side // stride) ** 2 for stride in STRIDES)
 
 
-def _anchor_grid(side: int) -> tuple[np.ndarray, np.ndarray]:
-    """[A, 2] cell (x, y) and [A, 1] stride of each anchor: strides in order, then rows, then columns."""
+def _make_anchor_grid(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return [A, 2] cell (x, y) and [A, 1] stride of each anchor: strides in order, then rows, then columns."""
     cells, strides = [], []
     for stride in STRIDES:
         count = side // stride
@@ -145,10 +146,10 @@ def _anchor_grid(side: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(cells).astype(np.float64), np.concatenate(strides).astype(np.float64)
 
 
-def _class_wise_nms(
+def _suppress_per_class(
     boxes_N4: np.ndarray, scores_N: np.ndarray, classes_N: np.ndarray, iou_above: float
 ) -> np.ndarray:
-    """Indices kept, best score first; ties go to the lower index."""
+    """Return the indices of boxes that stay, best score first. Of equal scores, the lower index is first."""
     kept: list[int] = []
     for label in np.unique(classes_N):
         members = np.flatnonzero(classes_N == label)

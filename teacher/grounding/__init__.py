@@ -1,1 +1,1 @@
-"""From a grounding model's output to regions in the frame of the stored image."""
+"""Turn a grounding model's output into regions in the frame of the stored image."""

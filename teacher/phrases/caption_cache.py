@@ -1,7 +1,4 @@
-"""Results by caption, the least recently used forgotten first: the web repeats itself.
-
-Promise: never more than `capacity` results are kept, whatever is asked, and the order of the answers is the question's.
-"""
+"""A bounded cache of results by caption, since captions of the web repeat. The least recently used is evicted first."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ CAPACITY = 8192
 
 
 class CaptionCache(Generic[Result]):
-    """A bounded memory of what a function made of captions."""
+    """Results of a function of captions: never more than `capacity` of them."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
@@ -23,18 +20,18 @@ class CaptionCache(Generic[Result]):
     def __len__(self) -> int:
         return len(self._known)
 
-    def filled(self, captions: Sequence[str], make: Callable[[list[str]], list[Result]]) -> list[Result]:
-        """One result per caption; `make` is asked once, for the distinct captions that are not known."""
-        wanted = dict.fromkeys(captions)
-        new = [caption for caption in wanted if caption not in self._known]
-        here = dict(zip(new, make(new), strict=True)) if new else {}
-        for caption in wanted:
-            if caption not in here:
+    def get_or_make(self, captions: Sequence[str], make: Callable[[list[str]], list[Result]]) -> list[Result]:
+        """Return one result per caption, in order. `make` is called once, for distinct captions that are unknown."""
+        distinct = dict.fromkeys(captions)
+        new = [caption for caption in distinct if caption not in self._known]
+        results = dict(zip(new, make(new), strict=True)) if new else {}
+        for caption in distinct:
+            if caption not in results:
                 self._known.move_to_end(caption)
-                here[caption] = self._known[caption]
-        answers = [here[caption] for caption in captions]
+                results[caption] = self._known[caption]
+        answers = [results[caption] for caption in captions]
         for caption in new:
-            self._known[caption] = here[caption]
+            self._known[caption] = results[caption]
         while len(self._known) > self._capacity:
             self._known.popitem(last=False)
         return answers

@@ -6,9 +6,10 @@
     doc.spans["phrases"]          label: the kind of phrase, span id: the lemma of its head
     doc.spans["dropped_phrases"]  label: a reason code of schemas.codes
 
-`chunker` names any strategy of `teacher.phrases.chunkers`. Spans of `doc.spans["given"]` are taken as phrases too;
-`chunker: given` takes them alone. The installed package tells spaCy the name; a source checkout imports this first.
-Promise: spans are token spans of the text as given, so `doc.text[span.start_char:span.end_char] == span.text`.
+`chunker` names a chunker of `teacher.phrases.chunkers`. Spans of `doc.spans["given"]` become phrases too. With
+`chunker: given` they are the only ones. The installed package tells spaCy the component's name. From a source checkout,
+import this module first.
+Spans are token spans of the text as given, so `doc.text[span.start_char:span.end_char] == span.text`.
 """
 
 from __future__ import annotations
@@ -19,28 +20,28 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 
 import teacher.phrases.tagging.tagger  # noqa: F401 - registers the tagger that noun_chunks of a blank pipeline needs
-from teacher.phrases.chunkers import chunker_for
+from teacher.phrases.chunkers.registry import CHUNKERS
 from teacher.phrases.judge.groundable import Groundability
-from teacher.phrases.rules import Found, Partitives, PhraseRules, given
+from teacher.phrases.rules import DocPhrase, Partitives, PhraseRules, locate_given
 
 PHRASES, DROPPED, GIVEN = "phrases", "dropped_phrases", "given"
 
 
 class GroundswellPhrases:
-    """Finds phrases and files each under one of the two span groups."""
+    """Write the phrases of a document into its two span groups."""
 
     def __init__(self, rules: PhraseRules) -> None:
         self._rules = rules
 
     def __call__(self, doc: Doc) -> Doc:
         spans = [(span.start_char, span.end_char) for span in doc.spans.get(GIVEN, ())]
-        found = [*self._rules(doc), *given(doc, spans)]
-        doc.spans[PHRASES] = [_span(doc, item) for item in found if item.code is None]
-        doc.spans[DROPPED] = [_span(doc, item) for item in found if item.code is not None]
+        phrases = [*self._rules(doc), *locate_given(doc, spans)]
+        doc.spans[PHRASES] = [_make_span(doc, phrase) for phrase in phrases if phrase.code is None]
+        doc.spans[DROPPED] = [_make_span(doc, phrase) for phrase in phrases if phrase.code is not None]
         return doc
 
 
-def rules_for(
+def make_rules(
     nlp: Language,
     chunker: str,
     *,
@@ -49,11 +50,12 @@ def rules_for(
     expressions: bool = False,
     partitives: Partitives = "inner",
 ) -> PhraseRules:
-    """The rules of a pipeline. Raises ConfigError when it lacks what the chunker needs."""
+    """Return the rules of a pipeline. Raises ConfigError for a chunker that is unknown or unfit for it."""
+    entry = CHUNKERS.load(chunker)
     return PhraseRules(
-        chunker_for(nlp, chunker),
+        entry.make(nlp),
         Groundability(stop_heads, keep_heads),
-        kind="ngram" if chunker == "ngrams" else "chunk",
+        kind=entry.kind,
         expressions=expressions and "parser" in nlp.pipe_names,
         partitives=partitives,
     )
@@ -78,7 +80,8 @@ def make_phrases(
     expressions: bool,
     partitives: Partitives,
 ) -> GroundswellPhrases:
-    rules = rules_for(
+    """Make the component for spaCy."""
+    rules = make_rules(
         nlp,
         chunker,
         stop_heads=stop_heads,
@@ -89,5 +92,5 @@ def make_phrases(
     return GroundswellPhrases(rules)
 
 
-def _span(doc: Doc, found: Found) -> Span:
-    return Span(doc, found.start, found.end, label=found.code or found.kind, span_id=found.root)
+def _make_span(doc: Doc, phrase: DocPhrase) -> Span:
+    return Span(doc, phrase.start, phrase.end, label=phrase.code or phrase.kind, span_id=phrase.root)

@@ -1,6 +1,6 @@
-"""What names a phrase pipeline: a digest over everything that decides its phrases.
+"""The digest of a phrase pipeline: over everything that decides its phrases.
 
-Promise: the digest is taken without loading spaCy, which takes seconds that a resumed job with nothing to do has not.
+It is computed without loading spaCy, so a resumed job with no work left starts at once.
 """
 
 from __future__ import annotations
@@ -10,53 +10,56 @@ from importlib.metadata import version
 from pathlib import Path
 
 from schemas.digests import digest_of
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from teacher.phrases import bundled
+from teacher.phrases.chunkers.registry import CHUNKERS
 from teacher.phrases.judge import stop_heads
 from teacher.phrases.tagging import lexicon
 from teacher.settings import PhraseSettings
 
 RULES_VERSION = 2
-"""To be raised when a change of code changes phrases: it is part of the digest."""
+"""Raise it if a change of code changes phrases. It is part of the digest."""
 
 LANGUAGE_POLICIES = ("skip", "given", "off")
 
 
 def finder_digest(settings: PhraseSettings) -> str:
-    """Covers the settings, the rules, the word lists or the model's files, and spaCy's version."""
+    """Return a digest over settings, rules, word lists or the model's files, and spaCy's version."""
     lists = (
         stop_heads.STOP_HEADS,
         stop_heads.BEFORE_OF,
         stop_heads.IMAGE_BEFORE_OF,
         stop_heads.UNLESS_COMPOUND,
-        stop_heads.CATALOGUE,
+        stop_heads.CATALOG,
         stop_heads.MEASURES,
         stop_heads.PRONOUNS,
     )
+    chunker = CHUNKERS.load(settings.chunker)
     return digest_of(
         {
             "settings": settings.model_dump(mode="json"),
             "rules": RULES_VERSION,
             "spacy": version("spacy"),
             "stop_heads": [sorted(words) for words in lists],
-            "lexicon": lexicon.digest(),  # singular forms of roots come from it under every pipeline
+            "lexicon": lexicon.lexicon_digest(),  # every pipeline takes singular forms of roots from it
             "model": _model_digest(settings.pipeline),
             "other_model": None
             if settings.language in LANGUAGE_POLICIES
             else _model_digest(settings.language),
+            **({} if chunker.version == 1 else {"chunker_version": chunker.version}),
         }
     )
 
 
-def model_folder(name: str) -> Path:
-    """The folder of a spaCy model given by path or by the name of its package. Raises NotFound."""
+def find_model_folder(name: str) -> Path:
+    """Return the folder of a spaCy model, given by path or by the name of its package. Raises NotFoundError."""
     if Path(name, "meta.json").is_file():
         return Path(name)
     package = importlib.util.find_spec(name) if name.isidentifier() else None
     for place in (package.submodule_search_locations or []) if package else []:
         if meta := next(Path(place).glob("*/meta.json"), None):
             return meta.parent
-    raise NotFound(
+    raise NotFoundError(
         f"phrases.pipeline {name!r} is neither a spaCy model directory nor an installed model; "
         f"install it (python -m spacy download {name}) or use `pipeline: bundled`"
     )
@@ -65,4 +68,4 @@ def model_folder(name: str) -> Path:
 def _model_digest(pipeline: str) -> str | None:
     if pipeline == "lexicon":
         return None
-    return bundled.DIGEST if pipeline == "bundled" else bundled.folder_digest(model_folder(pipeline))
+    return bundled.DIGEST if pipeline == "bundled" else bundled.folder_digest(find_model_folder(pipeline))

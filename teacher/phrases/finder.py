@@ -1,6 +1,6 @@
-"""The phrase finder that the engine uses: captions in, `FoundPhrases` out, by any spaCy pipeline.
+"""The engine's phrase finder: captions in, `FoundPhrases` out, by any spaCy pipeline.
 
-Promise: `caption[begin:end] == text` in code points, and batches give what single captions give.
+`caption[begin:end] == text` in code points. Batches give the same phrases as single captions.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from schemas.errors import ConfigError
 from schemas.labeler import FoundPhrases, Spans
 from schemas.records import DroppedPhrase, Phrase
 from schemas.spans import check_span
-from teacher.phrases import bundled, rules
+from teacher.phrases import rules
+from teacher.phrases.bundled import load_bundled
 from teacher.phrases.caption_cache import CaptionCache
-from teacher.phrases.component import rules_for
-from teacher.phrases.digest import finder_digest, model_folder
-from teacher.phrases.gc_pause import collector_paused
+from teacher.phrases.chunkers.registry import CHUNKERS
+from teacher.phrases.component import make_rules
+from teacher.phrases.digest import find_model_folder, finder_digest
+from teacher.phrases.gc_pause import pause_gc
 from teacher.phrases.text.bounded_tokenizer import BoundedTokenizer
 from teacher.phrases.text.language import is_english
-from teacher.phrases.text.normalize import Normalised, normalised
+from teacher.phrases.text.normalize import NormalizedCaption, normalize
 from teacher.settings import PhraseSettings
 
 NOT_NEEDED = (
@@ -38,19 +40,19 @@ NOT_NEEDED = (
 )
 BATCH_CAPTIONS = 256
 _CAPTIONS_AT_ONCE = 4 * BATCH_CAPTIONS
-PARTED_ENDINGS = {"'m": "am", "'ve": "have", "'re": "are", "'ll": "will", "'d": "'d"}
-"""Of captions whose words were parted by a tokenizer (`i 'm`): spaCy would cut them at the apostrophe."""
+SPLIT_ENDINGS = {"'m": "am", "'ve": "have", "'re": "are", "'ll": "will", "'d": "'d"}
+"""Endings in captions that a tokenizer split (`i 'm`). spaCy would split them again at the apostrophe."""
 
 
 class SpacyPhraseFinder:
-    """Finds phrases by the pipeline that the settings name."""
+    """Find phrases by the pipeline that the settings name."""
 
     takes_given = True
 
     def __init__(self, settings: PhraseSettings) -> None:
         self.settings = settings
         self.nlp = load_pipeline(settings)
-        self.rules = rules_for(
+        self.rules = make_rules(
             self.nlp,
             settings.chunker,
             stop_heads=settings.stop_heads,
@@ -59,138 +61,139 @@ class SpacyPhraseFinder:
             partitives=settings.partitives,
         )
         self.digest = finder_digest(settings)
+        self._uses_text = CHUNKERS.load(settings.chunker).uses_text
         self._cache: CaptionCache[FoundPhrases] = CaptionCache()
-        self._other: SpacyPhraseFinder | None = None
+        self._foreign_finder: SpacyPhraseFinder | None = None
 
     def find(self, captions: Sequence[str], given: Sequence[Spans] | None = None) -> list[FoundPhrases]:
-        """One result per caption, in order; a repeated caption is analysed once.
+        """Return one result per caption, in order. A repeated caption is analyzed once.
 
-        given: for each caption, spans [begin, end) that are phrases because the input says so. Raises ValueError for
-        a span that is empty or leaves its caption.
+        given: spans [begin, end) of each caption that the input names as phrases. Raises ValueError for a span that is
+               empty or outside its caption.
         """
-        found = self._cache.filled(captions, self._analysed)
+        found = self._cache.get_or_make(captions, self._find_distinct)
         if given is None or not any(given):
             return found
         return [
-            self._with_given(caption, result, spans)
+            self._add_given(caption, result, spans)
             for caption, result, spans in zip(captions, found, given, strict=True)
         ]
 
-    def forget(self) -> None:
-        """Empty the cache of captions."""
+    def clear_cache(self) -> None:
+        """Forget the results of all captions."""
         self._cache = CaptionCache()
 
-    def _analysed(self, captions: list[str]) -> list[FoundPhrases]:
-        """What the pipeline makes of distinct captions, or the policy for other languages of those it cannot read."""
+    def _find_distinct(self, captions: list[str]) -> list[FoundPhrases]:
+        """Return results of distinct captions. Those that the pipeline cannot read are treated by `language`."""
         if self.settings.language == "off" or self.nlp.lang != "en":
             return self._read(captions)
-        strange = [caption for caption in captions if not is_english(caption)]
-        if not strange:
+        foreign = [caption for caption in captions if not is_english(caption)]
+        if not foreign:
             return self._read(captions)
-        answers = dict(zip(strange, self._not_english(strange)))
+        answers = dict(zip(foreign, self._find_foreign(foreign)))
         english = [caption for caption in captions if caption not in answers]
         answers.update(zip(english, self._read(english)))
         return [answers[caption] for caption in captions]
 
     def _read(self, captions: list[str]) -> list[FoundPhrases]:
-        if self.settings.chunker == "given":
+        if not self._uses_text:
             return [FoundPhrases(()) for _ in captions]
         found: list[FoundPhrases] = []
         for first in range(0, len(captions), _CAPTIONS_AT_ONCE):
-            with collector_paused():
+            with pause_gc():
                 found += self._read_some(captions[first : first + _CAPTIONS_AT_ONCE])
         return found
 
     def _read_some(self, captions: list[str]) -> list[FoundPhrases]:
-        plain = [normalised(caption) for caption in captions]
+        plain = [normalize(caption) for caption in captions]
         docs = self.nlp.pipe((item.text for item in plain), batch_size=BATCH_CAPTIONS)
-        return [self._found(doc, *pair) for doc, pair in zip(docs, zip(plain, captions))]
+        return [self._collect(doc, *pair) for doc, pair in zip(docs, zip(plain, captions))]
 
-    def _found(self, doc: Doc, plain: Normalised, caption: str) -> FoundPhrases:
+    def _collect(self, doc: Doc, plain: NormalizedCaption, caption: str) -> FoundPhrases:
         phrases, dropped = [], []
         for _, _, first, stop, root, kind, code in self.rules(doc):
-            begin, end = plain.original(first, stop)
+            begin, end = plain.original_span(first, stop)
             text = caption[begin:end]
             if code is None:
-                phrases.append(Phrase(begin=begin, end=end, text=text, root=root, kind=kind))  # type: ignore[arg-type]
+                phrases.append(Phrase(begin=begin, end=end, text=text, root=root, kind=kind))
             else:
                 dropped.append(DroppedPhrase(begin=begin, end=end, text=text, code=code))
         return FoundPhrases(tuple(phrases), tuple(dropped))
 
-    def _not_english(self, captions: list[str]) -> list[FoundPhrases]:
+    def _find_foreign(self, captions: list[str]) -> list[FoundPhrases]:
         if self.settings.language in ("skip", "given"):
-            return [FoundPhrases((), _whole(caption)) for caption in captions]
-        if self._other is None:
+            return [FoundPhrases((), _drop_whole(caption)) for caption in captions]
+        if self._foreign_finder is None:
             other = {"pipeline": self.settings.language, "language": "off"}
-            self._other = SpacyPhraseFinder(self.settings.model_copy(update=other))
-        return self._other.find(captions)
+            self._foreign_finder = SpacyPhraseFinder(self.settings.model_copy(update=other))
+        return self._foreign_finder.find(captions)
 
-    def _with_given(self, caption: str, found: FoundPhrases, spans: Spans) -> FoundPhrases:
-        """Given phrases first, without those found again at the same place; blanks and invisible marks are none."""
+    def _add_given(self, caption: str, found: FoundPhrases, spans: Spans) -> FoundPhrases:
+        """Put given phrases first, and remove found ones with the same span. Spans without visible text are junk."""
         for begin, end in spans:
             check_span(caption, begin, end, caption[max(begin, 0) : end])
-        if not spans or (self.settings.language == "skip" and not self._reads(caption)):
+        if not spans or (self.settings.language == "skip" and not self._can_read(caption)):
             return found
-        plain = normalised(caption)
-        places = {span: _place(plain, *span) for span in spans}
-        named = {span: place for span, place in places.items() if place is not None}
-        blank = [span for span in places if span not in named]
-        roots = rules.given(self.nlp(plain.text), list(named.values()))
-        kept = [phrase for phrase in found.phrases if (phrase.begin, phrase.end) not in places]
+        plain = normalize(caption)
+        ranges = {span: _find_in_text(plain, *span) for span in spans}
+        visible = {span: place for span, place in ranges.items() if place is not None}
+        blank = [span for span in ranges if span not in visible]
+        located = rules.locate_given(self.nlp(plain.text), list(visible.values()))
+        others = [phrase for phrase in found.phrases if (phrase.begin, phrase.end) not in ranges]
         return FoundPhrases(
-            (*(_given(caption, span, item.root) for span, item in zip(named, roots)), *kept),
-            (*found.dropped, *(_junk(caption, span) for span in blank)),
+            (*(_make_given(caption, span, item.root) for span, item in zip(visible, located)), *others),
+            (*found.dropped, *(_make_junk(caption, span) for span in blank)),
         )
 
-    def _reads(self, caption: str) -> bool:
+    def _can_read(self, caption: str) -> bool:
         return self.nlp.lang != "en" or is_english(caption)
 
 
 def load_pipeline(settings: PhraseSettings) -> Language:
-    """The spaCy pipeline that tags and parses, components that phrases do not need left out.
+    """Load the spaCy pipeline that tags and parses, without components that phrases do not need.
 
-    Raises NotFound for a model that is not installed, EnvironmentProblem for a bundled one that was changed.
+    Raises NotFoundError for a model that is not installed, RuntimeEnvironmentError if the bundled one was changed.
     """
     if settings.pipeline == "bundled":
-        nlp = bundled.load()
+        nlp = load_bundled()
     elif settings.pipeline == "lexicon":
         nlp = spacy.blank("en")
         nlp.add_pipe("groundswell_tagger", config={"extra_nouns": list(settings.extra_nouns)})
     else:
-        nlp = spacy.load(model_folder(settings.pipeline), exclude=list(NOT_NEEDED))
+        nlp = spacy.load(find_model_folder(settings.pipeline), exclude=list(NOT_NEEDED))
     if settings.extra_nouns and settings.pipeline != "lexicon":
         raise ConfigError(
-            f"phrases.extra_nouns works with `pipeline: lexicon`, not with {settings.pipeline!r}"
+            f"phrases.extra_nouns works with `pipeline: lexicon`, not with {settings.pipeline!r}; leave it out"
         )
-    if settings.chunker == "pos_grammar" and "parser" in nlp.pipe_names:
+    if not CHUNKERS.load(settings.chunker).uses_parse and "parser" in nlp.pipe_names:
         nlp.disable_pipe("parser")
     if nlp.lang == "en":
-        for ending, norm in PARTED_ENDINGS.items():
+        for ending, norm in SPLIT_ENDINGS.items():
             nlp.tokenizer.add_special_case(ending, [{ORTH: ending, NORM: norm}])
     nlp.tokenizer = BoundedTokenizer(nlp.tokenizer)
     return nlp
 
 
-def _place(plain: Normalised, begin: int, end: int) -> tuple[int, int] | None:
-    """Where the caption's span stands in the text that was read, without blanks around it; None for nothing read."""
-    if plain.places is not None:
-        begin, end = bisect_left(plain.places, begin), bisect_left(plain.places, end)
+def _find_in_text(plain: NormalizedCaption, begin: int, end: int) -> tuple[int, int] | None:
+    """Return the caption's span in the normalized text, without blanks around it; None if nothing is left of it."""
+    if plain.positions is not None:
+        begin, end = bisect_left(plain.positions, begin), bisect_left(plain.positions, end)
     text = plain.text[begin:end]
     begin += len(text) - len(text.lstrip())
     return (begin, begin + len(text.strip())) if text.strip() else None
 
 
-def _given(caption: str, span: tuple[int, int], root: str) -> Phrase:
+def _make_given(caption: str, span: tuple[int, int], root: str) -> Phrase:
     begin, end = span
     return Phrase(begin=begin, end=end, text=caption[begin:end], root=root, kind="given")
 
 
-def _junk(caption: str, span: tuple[int, int]) -> DroppedPhrase:
+def _make_junk(caption: str, span: tuple[int, int]) -> DroppedPhrase:
     begin, end = span
     return DroppedPhrase(begin=begin, end=end, text=caption[begin:end], code="PH_JUNK")
 
 
-def _whole(caption: str) -> tuple[DroppedPhrase, ...]:
+def _drop_whole(caption: str) -> tuple[DroppedPhrase, ...]:
     text = caption.strip()
     begin = caption.index(text)
     if not text:

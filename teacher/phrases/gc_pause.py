@@ -1,4 +1,4 @@
-"""Python's collector of cycles, paused for a bounded stretch of work that makes many objects and few cycles."""
+"""Pause Python's cyclic garbage collector during bounded work that makes many objects and few cycles."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def collector_paused() -> Iterator[None]:
-    """Within, no cycles are looked for; afterwards it is as it was, also when two threads pause it at once.
+def pause_gc() -> Iterator[None]:
+    """Disable cyclic garbage collection inside the context, and restore its state afterwards.
 
-    Reading captions makes some hundred objects each, and a collector that is called by their number walks over a
-    loaded spaCy pipeline again and again (docs/phrases.md has the share). What is freed by counting still is.
+    Two threads may pause it at once. Reading captions makes some hundred objects each, and a collection walks over the
+    loaded spaCy pipeline every time (docs/phrases.md has the share). Reference counting still frees objects.
     """
-    was_on = gc.isenabled()
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was_on:
+        if was_enabled:
             gc.enable()

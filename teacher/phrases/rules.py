@@ -1,7 +1,7 @@
-"""From a tagged document to phrases: chunks found, cleaned of junk, judged, and made longer where asked.
+"""From a tagged document to phrases: find chunks, remove junk, judge them, extend them to expressions if asked.
 
-This is what the spaCy component and the phrase finder share. Promise: base phrases do not overlap and come in order;
-an expression follows its base phrase and begins where that begins.
+The spaCy component and the phrase finder share these rules. Base phrases do not overlap and are in order. An
+expression follows its base phrase and begins where that begins.
 """
 
 from __future__ import annotations
@@ -12,39 +12,39 @@ from typing import Literal, NamedTuple
 
 from spacy.tokens import Doc
 
-from teacher.phrases.chunkers import Chunker
-from teacher.phrases.chunkers.expressions import expression_of
-from teacher.phrases.judge.groundable import Groundability, root_of
-from teacher.phrases.text.junk import junk_tokens, runs, without
-from teacher.phrases.text.token_lists import NOUN_TAGS, Chunk, Words, words_of
+from schemas.records import PhraseKind
+from teacher.phrases.chunkers.expressions import extend_to_expression
+from teacher.phrases.chunkers.registry import Chunker
+from teacher.phrases.judge.groundable import Groundability, find_root
+from teacher.phrases.text.junk import find_junk, group_neighbors, remove_junk
+from teacher.phrases.text.token_lists import NOUN_TAGS, Chunk, Words, list_words
 
 Span = tuple[int, int]
-_PLACE = itemgetter(0, 1)  # start and end of what was found
 Partitives = Literal["inner", "whole"]
+_TOKEN_RANGE = itemgetter(0, 1)
 
 
-class Found(NamedTuple):
-    """Tokens [start, end) of the document, which are [begin, stop) of its characters; `code` says why it is not
-    asked for, None where it is."""
+class DocPhrase(NamedTuple):
+    """A phrase: tokens [start, end) of the document, characters [begin, stop). `code`: why it is dropped, or None."""
 
     start: int
     end: int
     begin: int
     stop: int
     root: str
-    kind: str
+    kind: PhraseKind
     code: str | None = None
 
 
 class PhraseRules:
-    """One way to find phrases in a document, made once per pipeline."""
+    """The rules of one pipeline, made once per pipeline."""
 
     def __init__(
         self,
         chunker: Chunker,
         judge: Groundability,
         *,
-        kind: str = "chunk",
+        kind: PhraseKind = "chunk",
         expressions: bool = False,
         partitives: Partitives = "inner",
     ) -> None:
@@ -52,31 +52,38 @@ class PhraseRules:
         self._judge = judge
         self._kind = kind
         self._expressions = expressions
-        self._whole = partitives == "whole"
+        self._joins_partitives = partitives == "whole"
 
-    def __call__(self, doc: Doc) -> list[Found]:
-        """Phrases in order of their begin, asked for and dropped."""
-        words = words_of(doc)
-        junk = junk_tokens(words)
-        found = [_found(words, run, words.lower[run.head], "chunk", "PH_JUNK") for run in runs(junk)]
-        for chunk in self._chunks(words, junk):
-            code = self._judge.code(words, chunk)
-            root = root_of(words, chunk.head)
-            found.append(_found(words, chunk, root, self._kind, code))
-            if self._expressions and code is None and (longer := expression_of(words, chunk)) is not None:
-                found.append(_found(words, longer, root, "expression"))
-        found.sort(key=_PLACE)
-        return found
+    def __call__(self, doc: Doc) -> list[DocPhrase]:
+        """Return all phrases in order of their begin, those to ask for and those dropped."""
+        words = list_words(doc)
+        junk = find_junk(words)
+        phrases = [
+            _make_phrase(words, run, words.lower[run.head], "chunk", "PH_JUNK")
+            for run in group_neighbors(junk)
+        ]
+        for chunk in self._find_chunks(words, junk):
+            code = self._judge.find_drop_code(words, chunk)
+            root = find_root(words, chunk.head)
+            phrases.append(_make_phrase(words, chunk, root, self._kind, code))
+            if (
+                self._expressions
+                and code is None
+                and (longer := extend_to_expression(words, chunk)) is not None
+            ):
+                phrases.append(_make_phrase(words, longer, root, "expression"))
+        phrases.sort(key=_TOKEN_RANGE)
+        return phrases
 
-    def _chunks(self, words: Words, junk: set[int]) -> Iterable[Chunk]:
+    def _find_chunks(self, words: Words, junk: set[int]) -> Iterable[Chunk]:
         chunks = self._chunker(words)
         if junk:
-            chunks = [clean for whole in chunks for clean in without(words, whole, junk)]
-        chunks = self._judge.parts(words, chunks)
-        return self._joined(words, chunks) if self._whole else chunks
+            chunks = [clean for whole in chunks for clean in remove_junk(words, whole, junk)]
+        chunks = self._judge.split_catalog_words(words, chunks)
+        return self._join_partitives(words, chunks) if self._joins_partitives else chunks
 
-    def _joined(self, words: Words, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-        """A quantity and what it is of in one chunk: `a group of people`."""
+    def _join_partitives(self, words: Words, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        """Yield a quantity and what it counts as one chunk: `a group of people`."""
         quantity: Chunk | None = None
         for chunk in chunks:
             if quantity is not None and quantity.end + 1 == chunk.start:
@@ -90,26 +97,29 @@ class PhraseRules:
             yield quantity
 
 
-def given(doc: Doc, spans: Sequence[Span]) -> list[Found]:
-    """Spans [begin, end) of characters of the document's text as phrases, in the order given, without judgement.
+def locate_given(doc: Doc, spans: Sequence[Span]) -> list[DocPhrase]:
+    """Return spans [begin, end) of the text's characters as phrases, in the order given, without judging them.
 
-    Tokens that a span cuts are taken whole; the caller knows the exact span. Raises ValueError outside the text.
+    A token that a span cuts is taken whole. The caller knows the exact span. Raises ValueError for a span outside the
+    text.
     """
-    return [_given(words_of(doc), span) for span in spans] if spans else []
+    return [_locate(list_words(doc), span) for span in spans] if spans else []
 
 
-def _given(words: Words, span: Span) -> Found:
+def _locate(words: Words, span: Span) -> DocPhrase:
     tokens = words.doc.char_span(*span, alignment_mode="expand")
     if tokens is None:
         raise ValueError(
-            f"given span {list(span)} is no stretch of the text's {len(words.doc.text)} characters"
+            f"given span [{span[0]}, {span[1]}) is outside the text ({len(words.doc.text)} characters)"
         )
     nouns = [i for i in range(tokens.start, tokens.end) if words.tags[i] in NOUN_TAGS]
     head = tokens.root.i if words.doc.has_annotation("DEP") else (nouns or [tokens.end - 1])[-1]
-    return _found(words, Chunk(tokens.start, tokens.end, head), root_of(words, head), "given")
+    return _make_phrase(words, Chunk(tokens.start, tokens.end, head), find_root(words, head), "given")
 
 
-def _found(words: Words, chunk: Chunk, root: str, kind: str, code: str | None = None) -> Found:
+def _make_phrase(
+    words: Words, chunk: Chunk, root: str, kind: PhraseKind, code: str | None = None
+) -> DocPhrase:
     start, end, _ = chunk
     last = words.tokens[end - 1]
-    return Found(start, end, words.tokens[start].idx, last.idx + len(last), root, kind, code)
+    return DocPhrase(start, end, words.tokens[start].idx, last.idx + len(last), root, kind, code)

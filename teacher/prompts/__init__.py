@@ -1,1 +1,1 @@
-"""Prompts: how a sample's phrases are put to a teacher that reads text, within its token budget."""
+"""Pack a sample's phrases into prompts within a teacher's token budget."""

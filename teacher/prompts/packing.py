@@ -1,7 +1,7 @@
-"""Packs a caption's phrases into prompts: the caption itself where it fits, phrase lists or pieces of it otherwise.
+"""Pack a caption's phrases into prompts: the caption if it fits, otherwise lists of phrases or parts of the caption.
 
-Promise: a function of caption, phrases and tokenizer alone; every phrase stands whole in exactly one prompt or in
-`dropped` with a reason code.
+The result depends on caption, phrases and tokenizer alone. Every phrase is whole in exactly one prompt, or in `dropped`
+with a reason code.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PromptMode = Literal["auto", "caption", "phrases"]
 
 
 @dataclass(frozen=True)
-class AskedSpan:
+class PhraseSpan:
     """`prompt.text[begin:end]` is phrase number `phrase` of the sample."""
 
     phrase: int
@@ -28,121 +28,126 @@ class AskedSpan:
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """A text to be read by the teacher, and where the phrases stand in it."""
+class PackedPrompt:
+    """A text for the teacher, and the positions of the phrases in it."""
 
     text: str
-    spans: tuple[AskedSpan, ...]
+    spans: tuple[PhraseSpan, ...]
 
 
 @dataclass(frozen=True)
 class PromptPlan:
-    """The prompts of one sample; `dropped` holds (phrase number, reason code)."""
+    """The prompts of one sample. `dropped` has (phrase number, reason code)."""
 
-    prompts: tuple[Prompt, ...]
+    prompts: tuple[PackedPrompt, ...]
     dropped: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Budget:
-    """At most `limit` tokens in a prompt, special tokens included; `count` tells how many a text has."""
+    """At most `limit` tokens per prompt, special tokens included. `count` returns how many tokens a text has."""
 
     limit: int
     count: Callable[[str], int]
 
-    def holds(self, text: str) -> bool:
+    def fits(self, text: str) -> bool:
+        """Return whether a text is within the budget."""
         return self.count(text) <= self.limit
 
 
 def pack(caption: str, phrases: Sequence[Phrase], budget: Budget, mode: PromptMode = "auto") -> PromptPlan:
-    """Prompts for the phrases of a caption, in order.
+    """Return prompts for the phrases of a caption, in order.
 
-    mode: caption - the caption, cut at phrase borders where it is too long; phrases - lists of the phrases' texts;
-          auto - the caption where it fits whole, lists otherwise
-    Phrases without a span (decoys) are asked in lists of their own, after all others.
+    mode: caption - the caption, cut at phrase borders if it is too long; phrases - lists of the phrases' texts;
+          auto - the caption if it fits whole, lists otherwise
+    Phrases without a span (decoys) are put into lists of their own, after all others.
     """
-    whole = mode != "phrases" and budget.holds(caption)
-    fits = [(whole and phrase.begin is not None) or budget.holds(phrase.text) for phrase in phrases]
-    spanned = [i for i, phrase in enumerate(phrases) if fits[i] and phrase.begin is not None]
+    whole = mode != "phrases" and budget.fits(caption)
+    fits = [(whole and phrase.begin is not None) or budget.fits(phrase.text) for phrase in phrases]
+    with_span = [i for i, phrase in enumerate(phrases) if fits[i] and phrase.begin is not None]
     without_span = [i for i, phrase in enumerate(phrases) if fits[i] and phrase.begin is None]
     if whole:
-        prompts = [_piece(caption, 0, len(caption), phrases, spanned)] if spanned else []
+        prompts = [_cut_prompt(caption, (0, len(caption)), phrases, with_span)] if with_span else []
     elif mode == "caption":
-        prompts = _pieces(caption, phrases, spanned, budget)
+        prompts = _cut_caption(caption, phrases, with_span, budget)
     else:
-        prompts = _lists(phrases, spanned, budget)
+        prompts = _list_phrases(phrases, with_span, budget)
     dropped = tuple((i, TOO_LONG) for i, fit in enumerate(fits) if not fit)
-    return PromptPlan((*prompts, *_lists(phrases, without_span, budget)), dropped)
+    return PromptPlan((*prompts, *_list_phrases(phrases, without_span, budget)), dropped)
 
 
 def pack_decoys(
     caption: str, phrases: Sequence[Phrase], budget: Budget, mode: PromptMode = "auto"
 ) -> PromptPlan:
-    """Prompts for the decoys of a caption: the caption and the decoys after it, spans for the decoys alone.
+    """Return prompts for the decoys of a caption: the caption, then the decoys, with spans for the decoys alone.
 
-    Where that does not fit, and with mode `phrases`, the list of the other phrases stands before them, as many as fit;
-    where the decoys alone do not fit, they are asked in lists of their own.
+    If that does not fit, and in mode `phrases`, as many of the other phrases as fit are put before the decoys instead.
+    If the decoys alone do not fit, they are put into lists of their own.
     """
     decoys = [i for i, phrase in enumerate(phrases) if phrase.begin is None]
     others = [phrase.text for phrase in phrases if phrase.begin is not None]
-    asked = [i for i in decoys if budget.holds(phrases[i].text)]
-    dropped = tuple((i, TOO_LONG) for i in decoys if i not in asked)
-    lists = _lists(phrases, asked, budget)
+    fitting = [i for i in decoys if budget.fits(phrases[i].text)]
+    dropped = tuple((i, TOO_LONG) for i in decoys if i not in fitting)
+    lists = _list_phrases(phrases, fitting, budget)
     if len(lists) != 1:
         return PromptPlan(tuple(lists), dropped)
-    before = [] if mode == "phrases" else [caption]
-    before += [SEPARATOR.join(others[:number]) for number in range(len(others), 0, -1)]
-    fitting = (text for text in before if budget.holds(text + SEPARATOR + lists[0].text))
-    return PromptPlan((_after(next(fitting, ""), lists[0]),), dropped)
+    contexts = [] if mode == "phrases" else [caption]
+    contexts += [SEPARATOR.join(others[:number]) for number in range(len(others), 0, -1)]
+    usable = (text for text in contexts if budget.fits(text + SEPARATOR + lists[0].text))
+    return PromptPlan((_prepend(next(usable, ""), lists[0]),), dropped)
 
 
-def _after(text: str, prompt: Prompt) -> Prompt:
-    """The prompt with a text before it."""
+def _prepend(text: str, prompt: PackedPrompt) -> PackedPrompt:
+    """Return the prompt with a text before it."""
     if not text:
         return prompt
     shift = len(text) + len(SEPARATOR)
     spans = (replace(span, begin=span.begin + shift, end=span.end + shift) for span in prompt.spans)
-    return Prompt(text + SEPARATOR + prompt.text, tuple(spans))
+    return PackedPrompt(text + SEPARATOR + prompt.text, tuple(spans))
 
 
-def _pieces(caption: str, phrases: Sequence[Phrase], numbers: Sequence[int], budget: Budget) -> list[Prompt]:
-    """Stretches of the caption from a phrase's begin to a phrase's end, each as long as the budget lets it be."""
+def _cut_caption(
+    caption: str, phrases: Sequence[Phrase], numbers: Sequence[int], budget: Budget
+) -> list[PackedPrompt]:
+    """Cut the caption into parts from a phrase's begin to a phrase's end, each as long as the budget allows."""
     groups: list[tuple[int, int, list[int]]] = []
-    for i in sorted(numbers, key=lambda i: _span(phrases[i])):
-        begin, end = _span(phrases[i])
+    for i in sorted(numbers, key=lambda i: _get_span(phrases[i])):
+        begin, end = _get_span(phrases[i])
         if groups:
             first, last, members = groups[-1]
             longer = max(last, end)
-            if budget.holds(caption[first:longer]):
+            if budget.fits(caption[first:longer]):
                 groups[-1] = (first, longer, [*members, i])
                 continue
         groups.append((begin, end, [i]))
-    return [_piece(caption, begin, end, phrases, members) for begin, end, members in groups]
+    return [_cut_prompt(caption, (begin, end), phrases, members) for begin, end, members in groups]
 
 
-def _piece(caption: str, begin: int, end: int, phrases: Sequence[Phrase], numbers: Sequence[int]) -> Prompt:
+def _cut_prompt(
+    caption: str, part: tuple[int, int], phrases: Sequence[Phrase], numbers: Sequence[int]
+) -> PackedPrompt:
     spans = []
     for i in numbers:
-        first, last = _span(phrases[i])
-        spans.append(AskedSpan(i, first - begin, last - begin))
-    return Prompt(caption[begin:end], tuple(spans))
+        begin, end = _get_span(phrases[i])
+        spans.append(PhraseSpan(i, begin - part[0], end - part[0]))
+    return PackedPrompt(caption[part[0] : part[1]], tuple(spans))
 
 
-def _lists(phrases: Sequence[Phrase], numbers: Sequence[int], budget: Budget) -> list[Prompt]:
-    """`a red dog. two cats`, phrases in order, a new list where the budget ends."""
-    lists: list[Prompt] = []
+def _list_phrases(phrases: Sequence[Phrase], numbers: Sequence[int], budget: Budget) -> list[PackedPrompt]:
+    """Join phrases in order, `a red dog. two cats`. A new list begins where the budget ends."""
+    lists: list[PackedPrompt] = []
     for i in numbers:
         text = phrases[i].text
-        if lists and budget.holds(lists[-1].text + SEPARATOR + text):
+        if lists and budget.fits(lists[-1].text + SEPARATOR + text):
             last = lists.pop()
             begin = len(last.text) + len(SEPARATOR)
-            span = AskedSpan(i, begin, begin + len(text))
-            lists.append(Prompt(last.text + SEPARATOR + text, (*last.spans, span)))
+            span = PhraseSpan(i, begin, begin + len(text))
+            lists.append(PackedPrompt(last.text + SEPARATOR + text, (*last.spans, span)))
         else:
-            lists.append(Prompt(text, (AskedSpan(i, 0, len(text)),)))
+            lists.append(PackedPrompt(text, (PhraseSpan(i, 0, len(text)),)))
     return lists
 
 
-def _span(phrase: Phrase) -> tuple[int, int]:
-    assert phrase.begin is not None and phrase.end is not None, "only phrases with a span stand in captions"
+def _get_span(phrase: Phrase) -> tuple[int, int]:
+    assert phrase.begin is not None and phrase.end is not None, "only phrases with a span are in captions"
     return phrase.begin, phrase.end

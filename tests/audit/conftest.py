@@ -19,7 +19,9 @@ TURNED = 0
 
 
 def scene(folder, number):
-    """Writes a picture with one ellipse, drawn from the number; returns its box. One is stored turned, and says so."""
+    """Draw a picture with one ellipse, derived from the number; return its box. One picture is stored rotated, with
+    EXIF.
+    """
     chance = random.Random(number)
     image = Image.new("RGB", (120, 90), (214, 224, 232))
     draw = ImageDraw.Draw(image)
@@ -81,7 +83,7 @@ def sample(tmp_path):
 
 @pytest.fixture
 def sample_of_sizes(tmp_path):
-    """Make a sample of plain pictures, each of its own colour: `(caption, (width, height), box)`, marked at its end."""
+    """Make a sample of plain pictures, each of its own color: `(caption, (width, height), box)`, marked at its end."""
 
     def make(*items):
         rows = []

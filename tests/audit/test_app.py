@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from pipelines.audit.app import Review, build_app, serve
 from pipelines.audit.sample import write_sample
-from schemas.errors import ConfigError, EnvironmentProblem
+from schemas.errors import ConfigError, RuntimeEnvironmentError
 
 PORT, TOKEN = 8765, "the-session-token"
 GOOD = {"x-groundswell-token": TOKEN}
@@ -96,7 +96,7 @@ def test_nothing_is_accepted_or_rejected_that_cannot_be_shown(client, sample, st
             refused = give(client, position, verdict, f"{position}-{verdict}")
             assert refused.status_code == status and "cannot be shown" in refused.json()["error"]
         assert give(client, position, "skip", f"{position}-skip").status_code == 201
-    assert [one.verdict for one in store.standing("ann")] == ["skip", "skip"]
+    assert [one.verdict for one in store.list_verdicts("ann")] == ["skip", "skip"]
 
 
 @pytest.mark.parametrize("shown", [1, None])
@@ -105,7 +105,7 @@ def test_a_verdict_on_another_item_than_the_one_on_the_screen_is_refused(client,
     refused = client.post("/api/verdicts", json=message, headers=GOOD)
 
     assert refused.status_code == 409 and "item 0" in refused.json()["error"]
-    assert store.standing("ann") == []
+    assert store.list_verdicts("ann") == []
     assert client.post("/api/verdicts", json={**message, "shown": 0}, headers=GOOD).status_code == 201
     skipped = {"event_id": "e2", "position": 1, "verdict": "skip", "shown": None}
     assert client.post("/api/verdicts", json=skipped, headers=GOOD).status_code == 201
@@ -228,7 +228,7 @@ def test_serving_refuses_a_nameless_reviewer_and_a_taken_port(sample, tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(EnvironmentProblem, match="cannot be had"):
+        with pytest.raises(RuntimeEnvironmentError, match="cannot be used"):
             serve(
                 tmp_path / "sample.json",
                 tmp_path / "v.db",

@@ -65,10 +65,10 @@ def page(open_page, sample, store):
 
 @pytest.fixture
 def said(tmp_path):
-    """What the reviewer said so far: `{position: verdict}`."""
+    """Return the reviewer's verdicts so far: `{position: verdict}`."""
 
     def said(sample):
-        given = VerdictStore(tmp_path / "verdicts.db", sample).standing("ann")
+        given = VerdictStore(tmp_path / "verdicts.db", sample).list_verdicts("ann")
         positions = {region.item: position for position, region in enumerate(sample.regions)}
         return {positions[one.item]: one.verdict for one in given}
 
@@ -80,7 +80,7 @@ def wait_for(page, position):
 
 
 def picture(page, name):
-    """A screenshot, where the environment asks for them."""
+    """Take a screenshot if the environment asks for it."""
     if folder := os.environ.get("GROUNDSWELL_SCREENSHOTS"):
         page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
@@ -95,7 +95,13 @@ def test_a_reviewer_judges_the_whole_sample_with_four_keys(page, store, sample):
         picture(page, f"audit-{position}")
         page.keyboard.press(key)
     wait_for(page, 5)
-    assert [one.verdict for one in store.standing("ann")] == ["accept", "reject", "skip", "accept", "accept"]
+    assert [one.verdict for one in store.list_verdicts("ann")] == [
+        "accept",
+        "reject",
+        "skip",
+        "accept",
+        "accept",
+    ]
 
     page.keyboard.press("z")
     wait_for(page, 4)
@@ -109,7 +115,7 @@ def test_a_reviewer_judges_the_whole_sample_with_four_keys(page, store, sample):
     texts.append(page.inner_text("body"))
     picture(page, "audit-end")
 
-    assert [one.verdict for one in store.standing("ann")] == [
+    assert [one.verdict for one in store.list_verdicts("ann")] == [
         "accept",
         "reject",
         "skip",
@@ -155,12 +161,12 @@ def test_a_verdict_that_was_not_kept_is_told_and_the_same_key_gives_it_once(page
     page.route("**/api/verdicts", lambda route: route.abort())
     page.keyboard.press("a")
     page.wait_for_selector("#trouble:not([hidden])")
-    assert "Not saved" in page.inner_text("#trouble") and store.standing("ann") == []
+    assert "Not saved" in page.inner_text("#trouble") and store.list_verdicts("ann") == []
 
     page.unroute("**/api/verdicts")
     page.keyboard.press("a")
     wait_for(page, 1)
-    assert len(store.standing("ann")) == 1 and page.is_hidden("#trouble")
+    assert len(store.list_verdicts("ann")) == 1 and page.is_hidden("#trouble")
 
 
 # What the last frame showed, as `painted`, and what it showed when each verdict was sent, as `sent`.
@@ -172,8 +178,8 @@ function look() {
   const [image, box] = ["#image", "rect.over"].map((name) => document.querySelector(name));
   if (!image || !image.checkVisibility() || !image.naturalWidth || !box.checkVisibility()) return null;
   canvas.drawImage(image, 0, 0, 1, 1);
-  const colour = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
-  return {colour, caption: document.querySelector("#caption").textContent, x: Number(box.getAttribute("x"))};
+  const color = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  return {color, caption: document.querySelector("#caption").textContent, x: Number(box.getAttribute("x"))};
 }
 requestAnimationFrame(function frame() {
   const now = look();
@@ -188,7 +194,7 @@ window.fetch = (path, options) => {
 """
 
 
-def colour_of(region):
+def color_of(region):
     with Image.open(region.pixels.url) as picture:
         return list(picture.getpixel((0, 0)))
 
@@ -214,7 +220,7 @@ def test_every_verdict_is_on_the_item_that_was_painted_when_the_key_fell(
 
     sent = page.evaluate("sent")
     wanted = [
-        {"colour": colour_of(region), "caption": region.caption, "x": region.box[0]}
+        {"color": color_of(region), "caption": region.caption, "x": region.box[0]}
         for region in sample.regions
     ]
     assert [one["position"] for one in sent] == list(range(9)) == list(said(sample))

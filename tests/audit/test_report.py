@@ -3,11 +3,11 @@
 import pytest
 
 from engine.views import write_view
-from pipelines.audit.commands import open_audit, report_audit, stand_in_audit
-from pipelines.audit.report import audit_report, stand_in, truth_of_rows
+from pipelines.audit.commands import open_audit, report_audit, run_oracle_audit
+from pipelines.audit.report import audit_report, judge_with_truth, truth_of_rows
 from pipelines.audit.sample import read_sample
 from pipelines.audit.verdicts import VerdictStore
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 
 
 def view_row(index, box, score, *, root="dog", caption="a dog", **region):
@@ -28,7 +28,7 @@ def view_row(index, box, score, *, root="dog", caption="a dog", **region):
 
 
 def tiny_world(tmp_path, n=40):
-    """A view whose first three quarters have the right box, and its truth."""
+    """Make a view whose first three quarters have the right box, and its truth."""
     right, wrong = (10, 10, 50, 50), (60, 60, 90, 90)
     rows = [view_row(i, right if i < 0.75 * n else wrong, 0.9 - 0.8 * i / n) for i in range(n)]
     truth = [view_row(i, (12, 10, 50, 52), 1.0, origin="human") for i in range(n)]
@@ -39,10 +39,12 @@ def tiny_world(tmp_path, n=40):
 def test_a_stand_in_review_finds_the_worlds_precision_and_is_recorded_as_no_person(tmp_path):
     view, truth = tiny_world(tmp_path)
     sample = open_audit(view, tmp_path / "audit", n=40, seed=0).sample
-    findings = stand_in_audit(tmp_path / "audit", truth).data()
+    findings = run_oracle_audit(tmp_path / "audit", truth).data()
 
     assert (
-        findings == audit_report(sample, stand_in(sample, truth)) == report_audit(tmp_path / "audit").data()
+        findings
+        == audit_report(sample, judge_with_truth(sample, truth))
+        == report_audit(tmp_path / "audit").data()
     )
     assert findings["precision"] == {"value": 0.75, "low": 0.75, "high": 0.75}  # all 40 of 40 were reviewed
     assert (findings["accepted"], findings["rejected"], findings["pending"]) == (30, 10, 0)
@@ -52,7 +54,7 @@ def test_a_stand_in_review_finds_the_worlds_precision_and_is_recorded_as_no_pers
 def test_part_of_the_view_gives_an_interval_around_the_truth_and_says_how_many_more_are_needed(tmp_path):
     view, truth = tiny_world(tmp_path, n=400)
     sample = open_audit(view, tmp_path / "audit", n=100, seed=1).sample
-    findings = audit_report(sample, stand_in(sample, truth))
+    findings = audit_report(sample, judge_with_truth(sample, truth))
 
     estimate = findings["precision"]
     assert estimate["low"] < 0.75 < estimate["high"] and estimate["high"] - estimate["low"] < 0.2
@@ -65,9 +67,9 @@ def test_a_phrase_that_names_nothing_in_the_image_is_rejected_and_a_foreign_trut
     sample = open_audit(view, tmp_path / "audit", n=10, seed=0).sample
     absent = truth_of_rows([{**view_row(i, (0, 0, 9, 9), 1.0), "regions": []} for i in range(40)])
 
-    assert set(stand_in(sample, absent).by_item.values()) == {"reject"}
-    with pytest.raises(Conflict, match="another world"):
-        stand_in(sample, truth_of_rows([]))
+    assert set(judge_with_truth(sample, absent).by_item.values()) == {"reject"}
+    with pytest.raises(ConflictError, match="another world"):
+        judge_with_truth(sample, truth_of_rows([]))
 
 
 def test_a_view_of_another_digest_is_refused(tmp_path):
@@ -78,7 +80,7 @@ def test_a_view_of_another_digest_is_refused(tmp_path):
     store.record("e1", sample.regions[0].item, "ann", "accept")
 
     assert report_audit(tmp_path / "audit", view=view).data()["reviewed"] == 1
-    with pytest.raises(Conflict, match="draw a new sample"):
+    with pytest.raises(ConflictError, match="draw a new sample"):
         report_audit(tmp_path / "audit", view=str(tmp_path / "other"))
 
 
@@ -87,10 +89,10 @@ def test_verdicts_on_another_sample_are_refused(tmp_path):
     one = open_audit(view, tmp_path / "one", n=10, seed=0).sample
     two = open_audit(view, tmp_path / "two", n=10, seed=1).sample
 
-    with pytest.raises(Conflict, match="verdicts are on sample"):
-        audit_report(one, stand_in(two, truth))
-    stray = stand_in(one, truth).model_copy(update={"by_item": {"made up": "accept"}})
-    with pytest.raises(Conflict, match="outside the sample"):
+    with pytest.raises(ConflictError, match="verdicts are on sample"):
+        audit_report(one, judge_with_truth(two, truth))
+    stray = judge_with_truth(one, truth).model_copy(update={"by_item": {"made up": "accept"}})
+    with pytest.raises(ConflictError, match="outside the sample"):
         audit_report(one, stray)
 
 
@@ -110,10 +112,10 @@ def test_skips_and_pending_items_are_counted_and_not_judged(tmp_path):
 
 def test_each_verb_says_what_is_missing(tmp_path):
     view, _ = tiny_world(tmp_path)
-    with pytest.raises(NotFound, match="audit sample"):
+    with pytest.raises(NotFoundError, match="audit sample"):
         report_audit(tmp_path / "audit")
     open_audit(view, tmp_path / "audit", n=5, seed=0)
-    with pytest.raises(NotFound, match="audit serve"):
+    with pytest.raises(NotFoundError, match="audit serve"):
         report_audit(tmp_path / "audit")
 
     assert read_sample(tmp_path / "audit" / "sample.json").view == view

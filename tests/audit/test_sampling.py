@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.audit.sample import read_sample, write_sample
 from pipelines.audit.sampling import allocate, draw_sample
-from schemas.errors import ConfigError, Conflict, NotFound
+from schemas.errors import ConfigError, ConflictError, NotFoundError
 
 
 class TinyView:
@@ -165,7 +165,7 @@ def test_a_sample_file_is_written_once_and_read_back(tmp_path):
     write_sample(sample, path)
 
     assert read_sample(path) == sample and path.read_bytes() == first
-    with pytest.raises(Conflict, match="choose another file"):
+    with pytest.raises(ConflictError, match="choose another file"):
         write_sample(draw_sample(TinyView(many_rows()), seed=1, n=30), path)
     assert path.read_bytes() == first
     assert [entry.name for entry in path.parent.iterdir()] == ["sample.json"]
@@ -176,7 +176,7 @@ def test_a_sample_file_that_was_edited_is_refused(tmp_path):
     write_sample(draw_sample(TinyView(many_rows()), seed=0, n=30), path)
     path.write_text(path.read_text().replace('"seed": 0', '"seed": 7'))
 
-    with pytest.raises(Conflict, match="was changed"):
+    with pytest.raises(ConflictError, match="was changed"):
         read_sample(path)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         read_sample(tmp_path / "nothing.json")

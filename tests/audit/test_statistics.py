@@ -11,12 +11,12 @@ from scipy.stats import binomtest
 
 from pipelines.audit.statistics import (
     StratumCounts,
-    if_skips_were,
-    interval,
-    precision,
-    reviews_missing,
-    stratum_estimate,
+    assume_skips,
+    estimate_missing_reviews,
+    estimate_precision,
+    estimate_stratum,
 )
+from pipelines.quality.intervals import estimate_share
 
 # population sizes, true shares, sample sizes: from many small strata with no error to one large one
 WORLDS = {
@@ -62,7 +62,7 @@ def simulated_coverage(world, repeats=1200, seed=0):
     hits = 0
     for outcome, how_often in zip(outcomes.tolist(), times.tolist(), strict=True):
         parts = [counts(a, d - a, p) for a, d, p in zip(outcome, drawn, populations, strict=True)]
-        whole = precision(parts)
+        whole = estimate_precision(parts)
         hits += how_often * (whole.low <= truth <= whole.high)
     return hits / repeats
 
@@ -83,7 +83,7 @@ def test_the_textbook_interval_fails_the_simulation_that_ours_passes():
 
 def test_one_stratum_gives_wilsons_interval_as_scipy_computes_it():
     reference = binomtest(42, 50).proportion_ci(0.95, "wilson")
-    whole = precision([counts(42, 8, population=10**9)])
+    whole = estimate_precision([counts(42, 8, population=10**9)])
 
     assert whole.value == 0.84
     assert (whole.low, whole.high) == pytest.approx((reference.low, reference.high), abs=1e-6)
@@ -91,58 +91,58 @@ def test_one_stratum_gives_wilsons_interval_as_scipy_computes_it():
 
 def test_few_reviews_give_clopper_and_pearsons_interval_as_scipy_computes_it():
     reference = binomtest(4, 7).proportion_ci(0.95, "exact")
-    whole = interval(4 / 7, 7)
+    whole = estimate_share(4 / 7, 7)
 
     assert (whole.low, whole.high) == pytest.approx((reference.low, reference.high), abs=1e-9)
 
 
 def test_the_estimate_weights_strata_by_population_not_by_sample():
     parts = [counts(10, 10, population=9000), counts(20, 0, population=1000)]
-    whole = precision(parts)
+    whole = estimate_precision(parts)
 
     assert whole.value == pytest.approx(0.9 * 0.5 + 0.1 * 1.0)  # Horvitz-Thompson; the pooled share is 0.75
     assert whole.low < whole.value < whole.high
 
 
 def test_a_full_review_leaves_no_uncertainty():
-    whole = precision([counts(30, 10, population=40), counts(5, 1, population=6)])
+    whole = estimate_precision([counts(30, 10, population=40), counts(5, 1, population=6)])
 
     assert (whole.low, whole.value, whole.high) == pytest.approx((35 / 46,) * 3)
 
 
 def test_no_error_seen_still_leaves_an_interval():
-    assert precision([counts(20, 0), counts(20, 0)]).low == pytest.approx(
+    assert estimate_precision([counts(20, 0), counts(20, 0)]).low == pytest.approx(
         0.914, abs=0.002
     )  # Clopper and Pearson: 0.912
-    assert precision([counts(20, 0), counts(20, 0)]).high == 1.0
+    assert estimate_precision([counts(20, 0), counts(20, 0)]).high == 1.0
 
 
 def test_a_stratum_without_reviews_widens_the_interval_by_its_share():
     known, unknown = counts(50, 50, population=800), counts(0, 0, population=200, skipped=3)
-    alone, both = precision([known]), precision([known, unknown])
+    alone, both = estimate_precision([known]), estimate_precision([known, unknown])
 
     assert both.value == alone.value
     assert (both.low, both.high) == pytest.approx((0.8 * alone.low, 0.8 * alone.high + 0.2))
-    assert precision([unknown]).value is None
+    assert estimate_precision([unknown]).value is None
 
 
 def test_skips_bound_the_precision_from_both_sides():
     parts = [counts(30, 10, skipped=10)]
 
-    assert if_skips_were(parts, right=False).value == 30 / 50
-    assert precision(parts).value == 30 / 40
-    assert if_skips_were(parts, right=True).value == 40 / 50
+    assert assume_skips(parts, right=False).value == 30 / 50
+    assert estimate_precision(parts).value == 30 / 40
+    assert assume_skips(parts, right=True).value == 40 / 50
 
 
 def test_the_forecast_number_of_reviews_gives_the_half_width_it_promises():
     parts = [counts(40, 10, population=5000), counts(25, 25, population=5000)]
-    more = reviews_missing(parts, 0.02)
+    more = estimate_missing_reviews(parts, 0.02)
     times = 1 + more / 100
     later = [counts(round(p.accepted * times), round(p.rejected * times), p.population) for p in parts]
 
-    assert precision(later).half_width == pytest.approx(0.02, abs=2e-4)
-    assert reviews_missing(later, 0.021) == 0
-    assert reviews_missing([*parts, counts(0, 0)], 0.02) is None
+    assert estimate_precision(later).half_width == pytest.approx(0.02, abs=2e-4)
+    assert estimate_missing_reviews(later, 0.021) == 0
+    assert estimate_missing_reviews([*parts, counts(0, 0)], 0.02) is None
 
 
 @given(
@@ -150,16 +150,16 @@ def test_the_forecast_number_of_reviews_gives_the_half_width_it_promises():
 )
 @settings(max_examples=100, deadline=None)
 def test_limits_enclose_the_share_and_stay_within_0_and_1(strata):
-    whole = precision([counts(yes, no, population=yes + no + rest) for yes, no, rest in strata])
+    whole = estimate_precision([counts(yes, no, population=yes + no + rest) for yes, no, rest in strata])
 
     assert 0 <= whole.low <= whole.high <= 1
     assert whole.value is None or whole.low <= whole.value <= whole.high
 
 
 def test_more_reviews_narrow_and_more_confidence_widens():
-    widths = [stratum_estimate(counts(9 * n, n, population=10**6)).half_width for n in (1, 2, 8, 64)]
+    widths = [estimate_stratum(counts(9 * n, n, population=10**6)).half_width for n in (1, 2, 8, 64)]
     assert widths == sorted(widths, reverse=True)
     for accepted, decided in product((0, 3, 6), (6, 12)):
-        narrow = stratum_estimate(counts(accepted, decided - accepted), 0.8)
-        wide = stratum_estimate(counts(accepted, decided - accepted), 0.99)
+        narrow = estimate_stratum(counts(accepted, decided - accepted), 0.8)
+        wide = estimate_stratum(counts(accepted, decided - accepted), 0.99)
         assert wide.low <= narrow.low and narrow.high <= wide.high and math.isfinite(wide.half_width)

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines.audit.report import stand_in
+from pipelines.audit.report import judge_with_truth
 from pipelines.audit.sample import write_sample
 from pipelines.audit.sampling import draw_sample
 from pipelines.audit.verdicts import VerdictStore
-from schemas.errors import Conflict, EnvironmentProblem, NotFound
+from schemas.errors import ConflictError, NotFoundError, RuntimeEnvironmentError
 
 KILLER = r"""
 import os, random, signal, sys, time
@@ -118,7 +118,7 @@ def test_the_same_event_sent_twice_is_one_event_and_another_under_its_id_is_refu
 
     assert store.record("e1", first, "ann", "accept") == store.record("e1", first, "ann", "accept")
     assert events(tmp_path / "v.db") == ["e1"]
-    with pytest.raises(Conflict, match="one event for ever"):
+    with pytest.raises(ConflictError, match="one event only"):
         store.record("e1", second, "ann", "accept")
 
 
@@ -127,10 +127,10 @@ def test_a_second_tab_cannot_overwrite_a_verdict_and_is_told_both(tmp_path):
     item = sample.regions[0].item
     VerdictStore(tmp_path / "v.db", sample).record("tab1", item, "ann", "accept")
 
-    with pytest.raises(Conflict, match="'accept'.*'reject'"):
+    with pytest.raises(ConflictError, match="'accept'.*'reject'"):
         VerdictStore(tmp_path / "v.db", sample).record("tab2", item, "ann", "reject")
     VerdictStore(tmp_path / "v.db", sample).record("other", item, "bob", "reject")
-    assert [one.verdict for one in VerdictStore(tmp_path / "v.db", sample).standing("ann")] == ["accept"]
+    assert [one.verdict for one in VerdictStore(tmp_path / "v.db", sample).list_verdicts("ann")] == ["accept"]
 
 
 def test_undo_is_an_event_and_the_item_can_be_judged_again_after_a_restart(tmp_path):
@@ -144,9 +144,9 @@ def test_undo_is_an_event_and_the_item_can_be_judged_again_after_a_restart(tmp_p
 
     assert again.verdicts().by_item == {item: "reject"}
     assert events(tmp_path / "v.db") == ["e1", "u1", "e2"]
-    with pytest.raises(Conflict, match="undone before"):
+    with pytest.raises(ConflictError, match="undone before"):
         again.undo("u2", "e1", "ann")
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         again.undo("u3", "e2", "bob")
 
 
@@ -182,7 +182,7 @@ def test_a_locked_database_is_a_known_trouble_and_keeps_no_half_event(tmp_path, 
     holder.execute("BEGIN IMMEDIATE")
     monkeypatch.setattr(sqlite3, "connect", lambda path, **how: connect(path, **{**how, "timeout": 0.05}))
 
-    with pytest.raises(EnvironmentProblem, match="try again"):
+    with pytest.raises(RuntimeEnvironmentError, match="try again"):
         store.record("e1", sample.regions[0].item, "ann", "accept")
     holder.execute("ROLLBACK")
     holder.close()
@@ -196,24 +196,24 @@ def test_a_file_belongs_to_one_sample_and_one_reviewer_is_named(tmp_path):
     store.record("e1", sample.regions[0].item, "ann", "accept")
     store.record("e2", sample.regions[0].item, "bob", "reject")
 
-    with pytest.raises(Conflict, match="another|choose"):
+    with pytest.raises(ConflictError, match="another|choose"):
         VerdictStore(tmp_path / "v.db", sample_of(digest="sha256:" + "b" * 64))
-    with pytest.raises(Conflict, match="ann, bob"):
+    with pytest.raises(ConflictError, match="ann, bob"):
         store.verdicts()
     assert store.verdicts("bob").by_item == {sample.regions[0].item: "reject"}
-    with pytest.raises(NotFound, match="not in the sample"):
+    with pytest.raises(NotFoundError, match="not in the sample"):
         store.record("e3", "made up", "ann", "accept")
 
 
 def test_a_programs_verdicts_are_kept_as_such_and_a_persons_come_before_them(tmp_path):
     sample = sample_of()
     store = VerdictStore(tmp_path / "v.db", sample)
-    theirs = stand_in(sample, lambda region: [])
+    theirs = judge_with_truth(sample, lambda region: [])
     store.record_all(theirs)
     store.record_all(theirs)
 
     assert store.verdicts() == theirs and len(events(tmp_path / "v.db")) == 8
-    with pytest.raises(Conflict, match="stands here as a truth"):
+    with pytest.raises(ConflictError, match="is a truth in this file"):
         store.record("e1", sample.regions[0].item, theirs.reviewer, "accept")
     store.record("e1", sample.regions[0].item, "ann", "accept")
     assert (store.verdicts().reviewer, store.verdicts().reviewer_kind) == ("ann", "person")
@@ -222,9 +222,9 @@ def test_a_programs_verdicts_are_kept_as_such_and_a_persons_come_before_them(tmp
 
 def test_a_review_is_kept_whole_or_not_at_all(tmp_path):
     sample = sample_of()
-    theirs = stand_in(sample, lambda region: [])
+    theirs = judge_with_truth(sample, lambda region: [])
     broken = theirs.model_copy(update={"by_item": {**theirs.by_item, "zzz": "accept"}})
 
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         VerdictStore(tmp_path / "v.db", sample).record_all(broken)
     assert events(tmp_path / "v.db") == []

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import demo_seeds
-from benchmarks.demo_seeds import CLOSE, OPEN, with_table
-from schemas.errors import NotFound
+from benchmarks.demo_seeds import CLOSE, OPEN, insert_table
+from schemas.errors import NotFoundError
 
 
 @pytest.mark.ray
@@ -37,12 +37,12 @@ def test_a_demo_is_added_once_and_the_page_shows_its_numbers(
 
 
 def test_a_page_without_marks_is_refused() -> None:
-    with pytest.raises(NotFound, match="no marks"):
-        with_table("a page\n", [])
+    with pytest.raises(NotFoundError, match="no marks"):
+        insert_table("a page\n", [])
 
 
 def test_the_page_of_the_tiny_world_shows_the_table_of_its_runs(project_root: Path) -> None:
     page = (project_root / "docs/tiny_world.md").read_text(encoding="utf-8")
     runs = json.loads((project_root / "docs/tiny_world.json").read_text(encoding="utf-8"))
 
-    assert len(runs) >= 6 and with_table(page, runs) == page
+    assert len(runs) >= 6 and insert_table(page, runs) == page

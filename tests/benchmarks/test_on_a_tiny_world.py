@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from benchmarks import decoys, jpeg_decoders, one_number, perceptual_hash, prompt_split
-from pipelines.demo.layout import Places
+from pipelines.demo.layout import DemoLayout
 
 WORLD = {"gold_images": 12, "web_images": 12, "web_shard_images": 12, "test_images": 3}
 LOW = {"min_score": 0.05, "one_to_one": True}  # a teacher of so few steps is sure of nothing
@@ -23,11 +23,11 @@ class Run(NamedTuple):
     """What a benchmark printed, and the folder that it made."""
 
     lines: list[str]
-    places: Places
+    places: DemoLayout
 
 
 def cells(line: str) -> list[str]:
-    """The cells of a Markdown row, or of one whose columns are parted by two spaces or more."""
+    """Return the cells of a Markdown row, or of one whose columns are separated by two spaces or more."""
     return [
         cell.strip() for cell in (line.strip("| ").split("|") if "|" in line else line.split("  ")) if cell
     ]
@@ -45,7 +45,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Run:
     changed = [part for name, value in changes.items() for part in ("--set", f"{name}={json.dumps(value)}")]
     with redirect_stdout(printed):
         one_number.main(["--out", str(folder), "--workers", "1", *changed])
-    return Run(printed.getvalue().splitlines(), Places(folder))
+    return Run(printed.getvalue().splitlines(), DemoLayout(folder))
 
 
 def test_the_one_number_stands_beside_teacher_and_control(one: Run) -> None:

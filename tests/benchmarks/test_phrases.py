@@ -21,12 +21,12 @@ TREE = """1\tTwo\ttwo\tNUM\tCD\t_\t2\tnummod\t_\t_
 
 
 def rows_of(printed: str) -> list[list[str]]:
-    """The cells of a printed table without its head."""
+    """Return the cells of a printed table without its head."""
     return [re.split(r" {2,}", line.strip()) for line in printed.splitlines()[2:]]
 
 
-def table_of(page: Path, heading: str) -> list[list[str]]:
-    """The cells of the first Markdown table after a heading, without its head."""
+def read_table(page: Path, heading: str) -> list[list[str]]:
+    """Return the cells of the first Markdown table after a heading, without its head."""
     text = page.read_text(encoding="utf-8").split(f"\n{heading}\n", 1)[1]
     lines = re.search(r"(?:^\|.*\n)+", text, re.M)
     assert lines is not None
@@ -82,7 +82,7 @@ def test_the_page_on_phrases_shows_the_scores_of_today(
 ) -> None:
     phrases.main(["--gold", str(shared_data / "treebanks/gold_cc.txt")])
 
-    assert rows_of(capsys.readouterr().out) == table_of(project_root / "docs/phrases.md", "## How good")
+    assert rows_of(capsys.readouterr().out) == read_table(project_root / "docs/phrases.md", "## How good")
 
 
 @pytest.mark.slow
@@ -98,4 +98,4 @@ def test_the_page_on_policies_shows_how_often_the_number_is_right(
             rows[::2], rows[1::2], strict=True
         )
     ]
-    assert shown == table_of(project_root / "docs/policy.md", "## One thing, several, or a stuff")
+    assert shown == read_table(project_root / "docs/policy.md", "## One thing, several, or a stuff")

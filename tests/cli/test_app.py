@@ -1,4 +1,4 @@
-"""The command line as a stranger meets it: help that ends in an example, data on stdout, errors with an exit code."""
+"""The command line: help that ends in an example, data on stdout, errors with an exit code."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipelines.cli import build_app, main
-from pipelines.cli.shell import Progress, clock, table
-from pipelines.demo.layout import Places
+from pipelines.cli import build_app
+from pipelines.demo.layout import DemoLayout
 from pipelines.label.run import label
-from schemas.errors import Conflict, EnvironmentProblem, NotFound
+from pipelines.terminal.progress import ProgressPrinter, format_clock
+from pipelines.terminal.table import format_table
+from schemas.errors import ConflictError, NotFoundError, RuntimeEnvironmentError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
 
@@ -60,11 +61,11 @@ def test_the_exit_codes_are_documented_in_the_help() -> None:
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (["label", "nowhere.yaml"], NotFound.exit_code),
-        (["status", "/nowhere/at/all"], NotFound.exit_code),
-        (["model", "info", "/nowhere"], NotFound.exit_code),
+        (["label", "nowhere.yaml"], NotFoundError.exit_code),
+        (["status", "/nowhere/at/all"], NotFoundError.exit_code),
+        (["model", "info", "/nowhere"], NotFoundError.exit_code),
         (["schema", "nothing"], 2),
-        (["evaluate", "/nowhere.json", "--gold", "/nowhere/gold.json"], NotFound.exit_code),
+        (["evaluate", "/nowhere.json", "--gold", "/nowhere/gold.json"], NotFoundError.exit_code),
         (["label"], 2),
         (["label", "job.yaml", "--colour", "red"], 2),
     ],
@@ -80,7 +81,7 @@ def test_an_error_is_one_message_on_stderr_and_its_exit_code(
     assert result.stderr and "Traceback" not in result.stderr
 
 
-def test_a_mistake_in_a_job_is_told_by_file_line_and_column(tmp_path: Path) -> None:
+def test_a_mistake_in_a_job_is_reported_with_file_line_and_column(tmp_path: Path) -> None:
     job = tmp_path / "job.yaml"
     job.write_text("input: {urls: [a.tar]}\nteacher: {kind: glip, modle: x}\noutput: {url: out}\n")
 
@@ -99,7 +100,7 @@ def test_a_schema_is_json_schema_with_descriptions(name: str) -> None:
     assert schema["type"] == "object" and schema["properties"]
 
 
-def test_doctor_says_in_json_what_it_found() -> None:
+def test_doctor_reports_its_findings_as_json() -> None:
     result = groundswell("doctor", "--json")
 
     found = json.loads(result.stdout)
@@ -111,7 +112,7 @@ def test_doctor_says_in_json_what_it_found() -> None:
         "disk",
     }
     assert all(item["ok"] or item["fix"] for item in found["checks"])
-    assert result.exit_code == (0 if found["ok"] else EnvironmentProblem.exit_code)
+    assert result.exit_code == (0 if found["ok"] else RuntimeEnvironmentError.exit_code)
 
 
 def test_doctor_finds_that_a_store_honours_conditional_writes(tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_schemas_are_listed_as_text_and_as_json() -> None:
     assert json.loads(groundswell("schema", "--json").stdout) == groundswell("schema").stdout.split()
 
 
-def test_the_address_in_the_job_is_the_cluster_that_is_asked(tmp_path: Path, project_root: Path) -> None:
+def test_the_address_in_the_job_is_the_cluster_that_is_used(tmp_path: Path, project_root: Path) -> None:
     (tmp_path / "a.tar").write_bytes(b"not read")
     (tmp_path / "model.onnx").write_bytes(b"not read")
     job = "input: {urls: [a.tar]}\nteacher: {kind: detector, model: model.onnx}\noutput: {url: out}\n"
@@ -149,12 +150,12 @@ def test_the_address_in_the_job_is_the_cluster_that_is_asked(tmp_path: Path, pro
         timeout=60,
     )
 
-    assert (answer.returncode, answer.stdout) == (EnvironmentProblem.exit_code, "")
+    assert (answer.returncode, answer.stdout) == (RuntimeEnvironmentError.exit_code, "")
     assert "nothing answers at 127.0.0.1:9" in answer.stderr and "Traceback" not in answer.stderr
 
 
-def test_progress_tells_the_time_that_is_left(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress(every_s=0)
+def test_progress_shows_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = ProgressPrinter(every_s=0)
     progress("train", 1, 4)
     progress("train", 4, 4)
 
@@ -164,29 +165,38 @@ def test_progress_tells_the_time_that_is_left(capsys: pytest.CaptureFixture[str]
 
 
 def test_seconds_are_read_as_a_clock() -> None:
-    assert (clock(5), clock(72.4), clock(3600)) == ("0:05", "1:12", "60:00")
+    assert (format_clock(5), format_clock(72.4), format_clock(3600)) == ("0:05", "1:12", "60:00")
 
 
 def test_a_tables_numbers_stand_to_the_right() -> None:
-    assert table([["a", 5], ["bb", 12]], ["name", "n"]).splitlines()[2:] == ["a      5", "bb    12"]
+    assert format_table([["a", 5], ["bb", 12]], ["name", "n"]).splitlines()[2:] == ["a      5", "bb    12"]
 
 
 def test_each_kind_of_error_has_its_own_exit_code() -> None:
-    assert len({NotFound.exit_code, Conflict.exit_code, EnvironmentProblem.exit_code, 1, 2, 3}) == 6
+    assert (
+        len({NotFoundError.exit_code, ConflictError.exit_code, RuntimeEnvironmentError.exit_code, 1, 2, 3})
+        == 6
+    )
 
 
-def test_libraries_keep_their_progress_bars_out_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "")
-    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS")
-    monkeypatch.setattr(sys, "argv", ["groundswell", "schema"])
-    with pytest.raises(SystemExit):
-        main()
+def test_libraries_keep_their_progress_bars_out_of_ours() -> None:
+    """In a process of its own: `main` watches for signals until its process has ended."""
+    code = (
+        "import os, sys\n"
+        "from pipelines.cli import main\n"
+        "sys.argv = ['groundswell', 'schema']\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    print('bars:', os.environ['HF_HUB_DISABLE_PROGRESS_BARS'])\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "HF_HUB_DISABLE_PROGRESS_BARS"}
 
-    assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+    assert done.stdout.splitlines()[-1] == "bars: 1", done.stderr
 
 
 def test_examples_on_the_demos_files_name_files_that_the_demo_makes() -> None:
-    runner, places = CliRunner(), Places(Path(".demo"))
+    runner, places = CliRunner(), DemoLayout(Path(".demo"))
     told = " ".join(
         word
         for verb in (["evaluate"], ["model", "info"])
@@ -207,11 +217,11 @@ def labelled(tmp_path: Path) -> Path:
 def test_verify_deep_reads_the_shards_again_where_they_lie_now(labelled: Path) -> None:
     pytest.importorskip("pipelines.label.verify_against_shards", reason="the check itself is not here")
     out = str(labelled / "out")
-    assert "what its shard says" in groundswell("verify", out, "--deep").stdout
+    assert "every sample equals" in groundswell("verify", out, "--deep").stdout
     (labelled / "moved").mkdir()
     (labelled / "a.tar").rename(labelled / "moved" / "a.tar")
 
-    assert groundswell("verify", out, "--deep").exit_code == Conflict.exit_code
+    assert groundswell("verify", out, "--deep").exit_code == ConflictError.exit_code
     assert groundswell("verify", out, "--deep", "--root", f"{labelled}/={labelled}/moved/").exit_code == 0
     assert groundswell("verify", out).exit_code == 0
 

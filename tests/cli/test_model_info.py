@@ -1,4 +1,4 @@
-"""Claims about looking at a model directory that is not what it should be."""
+"""`model info` of a damaged model directory."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipelines.cli import build_app
-from pipelines.labels.phrases import text_of, word_budget
+from pipelines.labels.phrases import format_caption, word_budget
 from schemas.labeler import FoundPhrases
 from schemas.records import DroppedPhrase, Phrase
 
@@ -39,18 +39,18 @@ def test_a_caption_is_shown_with_its_marks_reasons_and_prompts():
     answer = groundswell("a photo of a red dog", "--pipeline", "lexicon")
 
     assert answer.stdout.splitlines()[0] == "{a photo} of [a red dog]"
-    assert "PH_IMAGE_WORD a photo: the head names the picture" in answer.stdout
+    assert "PH_IMAGE_WORD a photo: the head noun names the picture" in answer.stdout
     assert "prompt 1: a photo of a red dog" in answer.stdout
 
 
-def test_colour_changes_nothing_but_colour():
+def test_colored_output_differs_only_in_color():
     caption = "the left of a dog"
     found = FoundPhrases(
         (Phrase(begin=12, end=17, text="a dog", root="dog"),),
         (DroppedPhrase(begin=0, end=8, text="the left", code="PH_STOP_HEAD"),),
     )
 
-    plain, coloured = (text_of(caption, found, word_budget(256), colour) for colour in (False, True))
+    plain, coloured = (format_caption(caption, found, word_budget(256), color) for color in (False, True))
 
     for code in ("\x1b[1;32m", "\x1b[2m", "\x1b[36m", "\x1b[0m"):
         assert code in coloured
@@ -63,7 +63,7 @@ def test_colour_changes_nothing_but_colour():
     [([], 2), (["a", "--file", "b"], 2), (["--file", "/nowhere.txt"], 4), (["x", "--chunker", "y"], 2),
      (["x", "--pipeline", "en_no_such_model"], 4), (["x", "--teacher", "/nowhere"], 4), (["a \udcff dog"], 2)],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_an_exit_code_and_a_remedy(words, code):
+def test_invalid_arguments_give_an_exit_code_and_a_remedy(words, code):
     answer = groundswell(*words)
 
     assert answer.exit_code == code and answer.stderr.startswith("error: ")
@@ -84,9 +84,9 @@ def test_a_line_that_label_would_take_for_no_caption_is_refused_with_its_number(
     answer = groundswell("--file", str(path), "--pipeline", "lexicon")
 
     assert answer.exit_code == 2
-    assert (
-        answer.stderr
-        == f"error: {path}:2: more than 65536 bytes, which is no caption: one stands on a line\n"
+    assert answer.stderr == (
+        f"error: {path}:2: the line has more than 65536 bytes, the longest caption allowed; expected one caption per "
+        "line\n"
     )
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from engine.ledger.commits import commit_unit, entry_of, put_record
+from engine.ledger.commits import commit_unit, put_record, to_snapshot_entry
 from engine.ledger.snapshots.segments import write_segment
 from engine.ledger.snapshots.set_digest import SetDigest
 from engine.ledger.snapshots.snapshots import snapshot_path
 from engine.ledger.unit_result import UnitResult
 from engine.storage.store import Store, open_store
+from pipelines.compile.apply import apply_policy
+from pipelines.compile.gold_mask import GoldBox
+from pipelines.compile.policy import Policy
 from schemas.digests import canonical_json
 from schemas.ledger import FingerprintParts, Snapshot, SnapshotEntry, Unit
 from schemas.settings import EvidenceSettings
@@ -20,6 +25,23 @@ from schemas.settings import EvidenceSettings
 SHARD = "s3://web/00000.tar"
 DEFAULTS = EvidenceSettings()
 CAPTION = "a dog beside a lynx"
+
+
+@dataclass(frozen=True)
+class CompiledRow:
+    """One view row and what the policy did."""
+
+    row: dict
+    dropped: Counter[str]
+    ignored: Counter[str]
+    numbers: Counter[str]
+    merged: int
+
+
+def compile_row(row: dict, policy: Policy, gold: Sequence[GoldBox] = ()) -> CompiledRow:
+    """Compile one evidence row alone."""
+    found = apply_policy([row], policy, [gold])
+    return CompiledRow(found.rows[0], found.dropped, found.ignored, found.numbers, found.merged)
 
 
 def _row(unit: str, index: int, regions: list[tuple]) -> dict:
@@ -49,7 +71,7 @@ def _row(unit: str, index: int, regions: list[tuple]) -> dict:
 
 
 def put_snapshot(store: Store, version: int, entries: list[SnapshotEntry], planned: int) -> Snapshot:
-    """A snapshot of entries as they are, added up by nobody."""
+    """Write a snapshot of entries as they are. Nothing checks their sums."""
     digest = SetDigest().add((entry.unit, entry.rows_digest) for entry in entries)
     segments = (write_segment(store, entries, version),)
     snapshot = Snapshot(
@@ -58,7 +80,7 @@ def put_snapshot(store: Store, version: int, entries: list[SnapshotEntry], plann
         planned=planned,
         totals=segments[0].totals,
         digest=digest.value(),
-        digest_state=digest.encoded(),
+        digest_state=digest.encode(),
         segments=segments,
     )
     put_record(store, snapshot_path(version), snapshot)
@@ -100,7 +122,7 @@ def write_evidence() -> Callable[..., Snapshot]:
                     if regions is None
                 ],
             )
-            entries.append(entry_of(commit_unit(store, unit, parts, result, metadata)))
+            entries.append(to_snapshot_entry(commit_unit(store, unit, parts, result, metadata)))
         return put_snapshot(store, 1, entries, planned or len(units))
 
     return write

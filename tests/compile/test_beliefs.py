@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from engine.views import open_view, write_view
-from pipelines.compile.gold_boxes import GoldBox, GoldBoxes, is_category
+from pipelines.compile.gold_boxes import GoldBoxes
+from pipelines.compile.gold_mask import GoldBox, is_category
 from pipelines.compile.policy import Policy
-from pipelines.compile.rules import Compiled, apply_policy
 from pipelines.compile.run import compile_view
-from schemas.errors import ConfigError, NotFound
-from tests.compile.conftest import DEFAULTS
+from schemas.errors import ConfigError, NotFoundError
+from tests.compile.conftest import DEFAULTS, CompiledRow, compile_row
 
 LEFT, MIDDLE, RIGHT = (0, 0, 40, 40), (60, 0, 100, 40), (120, 0, 160, 40)
 Row = dict[str, Any]
@@ -55,13 +55,13 @@ def row_of(texts: dict[str, str], regions: list[tuple], image_sha256: str = "00"
     }
 
 
-def fates(compiled: Compiled) -> list[tuple]:
+def fates(compiled: CompiledRow) -> list[tuple]:
     return [
         (r["phrase"], round(r["score"], 3), r["fate"], round(r["weight"], 3)) for r in compiled.row["regions"]
     ]
 
 
-def kept_of(compiled: Compiled) -> int:
+def kept_of(compiled: CompiledRow) -> int:
     return sum(fate != "ignore" for _, _, fate, _ in fates(compiled))
 
 
@@ -71,7 +71,7 @@ PAIR = {"a dog": "dog", "a lynx": "lynx"}
 def test_a_region_between_the_two_thresholds_is_ignored_and_one_below_both_is_dropped() -> None:
     row = row_of(PAIR, [(0, LEFT, 0.9), (0, RIGHT, 0.35), (1, MIDDLE, 0.4), (1, LEFT, 0.1)])
 
-    compiled = apply_policy(row, Policy(min_score=0.5, ignore_score=0.3))
+    compiled = compile_row(row, Policy(min_score=0.5, ignore_score=0.3))
 
     assert fates(compiled) == [
         (0, 0.9, "positive", 1.0),
@@ -86,7 +86,7 @@ def test_a_candidate_that_was_not_chosen_is_ignored_above_the_lower_threshold() 
     # the dog's best box is the lynx's; its second best is its own, its third nobody's
     row = row_of(PAIR, [(0, LEFT, 0.9), (0, RIGHT, 0.8), (0, MIDDLE, 0.2), (1, LEFT, 0.7)])
 
-    compiled = apply_policy(row, Policy(one_to_one=True, ignore_score=0.3))
+    compiled = compile_row(row, Policy(one_to_one=True, ignore_score=0.3))
 
     assert fates(compiled) == [(0, 0.9, "ignore", 0.0), (0, 0.8, "positive", 1.0), (1, 0.7, "positive", 1.0)]
     assert compiled.ignored == compiled.dropped == {"lost_assignment": 1}
@@ -95,7 +95,7 @@ def test_a_candidate_that_was_not_chosen_is_ignored_above_the_lower_threshold() 
 def test_a_region_beyond_the_cap_is_ignored_and_not_a_negative() -> None:
     row = row_of(PAIR, [(0, LEFT, 0.9), (0, RIGHT, 0.8)])
 
-    capped = apply_policy(row, Policy(max_regions_per_phrase=1, ignore_score=0.3))
+    capped = compile_row(row, Policy(max_regions_per_phrase=1, ignore_score=0.3))
 
     assert fates(capped) == [(0, 0.9, "positive", 1.0), (0, 0.8, "ignore", 0.0)]
 
@@ -105,7 +105,7 @@ def test_only_a_phrase_of_one_thing_gives_up_its_other_boxes() -> None:
     one_to_one = Policy(one_to_one=True)
 
     kept = {
-        text: kept_of(apply_policy(row_of({text: root}, boxes), one_to_one))
+        text: kept_of(compile_row(row_of({text: root}, boxes), one_to_one))
         for text, root in {
             "a dog": "dog",
             "dogs": "dog",
@@ -129,7 +129,7 @@ def test_only_a_phrase_of_one_thing_gives_up_its_other_boxes() -> None:
 def test_the_boxes_of_several_take_no_place_from_one_thing() -> None:
     row = row_of({"two dogs": "dog", "a lynx": "lynx"}, [(0, LEFT, 0.9), (0, RIGHT, 0.8), (1, LEFT, 0.6)])
 
-    compiled = apply_policy(row, Policy(one_to_one=True))
+    compiled = compile_row(row, Policy(one_to_one=True))
 
     assert len(compiled.row["regions"]) == 3
     assert compiled.numbers == {"plural": 1, "singular": 1}
@@ -138,7 +138,7 @@ def test_the_boxes_of_several_take_no_place_from_one_thing() -> None:
 def test_a_region_in_the_class_only_band_keeps_its_weight_and_its_phrase() -> None:
     row = row_of(PAIR, [(0, LEFT, 0.55), (1, RIGHT, 0.6)])
 
-    compiled = apply_policy(row, Policy(class_only_below=0.6))
+    compiled = compile_row(row, Policy(class_only_below=0.6))
 
     assert fates(compiled) == [(0, 0.55, "class_only", 1.0), (1, 0.6, "positive", 1.0)]
     assert [phrase["fate"] for phrase in compiled.row["phrases"]] == ["positive", "positive"]
@@ -149,13 +149,13 @@ def test_weights_come_from_the_score_a_ramp_of_it_or_its_calibrated_probability(
     curve = {"score_kind": "glip", "points": [(0.0, 0.2), (0.5, 0.4), (1.0, 0.8)]}
 
     def weights(**policy: Any) -> list[float]:
-        return [weight for *_, weight in fates(apply_policy(row, Policy(**policy)))]
+        return [weight for *_, weight in fates(compile_row(row, Policy(**policy)))]
 
     assert weights() == [1.0, 1.0, 1.0]
     assert weights(weight="score") == [0.5, 0.75, 1.0]
     assert weights(weight="ramp", weight_ramp=(0.5, 0.9)) == [0.0, 0.625, 1.0]
     assert weights(weight="p_correct", calibration=curve) == [0.4, 0.6, 0.8]
-    believed = apply_policy(row, Policy(calibration=curve)).row["regions"]
+    believed = compile_row(row, Policy(calibration=curve)).row["regions"]
     assert [(round(r["p_correct"], 6), r["weight"]) for r in believed] == [(0.4, 1.0), (0.6, 1.0), (0.8, 1.0)]
 
 
@@ -163,7 +163,7 @@ def test_a_gold_box_of_the_category_masks_the_teachers_and_one_of_another_does_n
     row = row_of(PAIR, [(0, LEFT, 0.9), (0, RIGHT, 0.8), (1, MIDDLE, 0.7)])
     gold = [GoldBox("dog", (2, 0, 41, 40)), GoldBox("dog", MIDDLE), GoldBox("wolf", RIGHT)]
 
-    compiled = apply_policy(row, Policy(gold={"urls": ["gold"], "iou": 0.5}), gold)
+    compiled = compile_row(row, Policy(gold={"urls": ["gold"], "iou": 0.5}), gold)
 
     assert fates(compiled) == [(0, 0.9, "ignore", 0.0), (0, 0.8, "positive", 1.0), (1, 0.7, "positive", 1.0)]
     assert compiled.ignored == {"gold": 1}
@@ -206,7 +206,7 @@ def test_a_policy_that_cannot_be_meant_is_refused_with_its_values(policy: dict, 
 
 
 def _gold(folder: Path, image_sha256: str, kind: str = "gold") -> str:
-    row = apply_policy(row_of({"dog": "dog"}, [(0, LEFT, 1.0)], image_sha256), Policy()).row
+    row = compile_row(row_of({"dog": "dog"}, [(0, LEFT, 1.0)], image_sha256), Policy()).row
     row = {**row, "shard": "s", "pixels": None, "meta": "{}", "exif_orientation": 1}
     write_view(str(folder), [row], kind=kind, provenance={})  # type: ignore[arg-type]
     return str(folder)
@@ -238,7 +238,7 @@ def test_a_view_is_no_gold_and_gold_that_is_not_there_is_not_found(tmp_path: Pat
 
     with pytest.raises(ConfigError, match="a view, not gold"):
         GoldBoxes(Policy(gold={"urls": [view]}).gold)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         GoldBoxes(Policy(gold={"urls": [str(tmp_path / "none")]}).gold)
 
 
@@ -248,7 +248,7 @@ def test_a_calibration_of_another_score_is_refused_and_nothing_written(
     write_evidence(tmp_path / "evidence", UNITS)
     policy = Policy(calibration={"score_kind": "owl", "points": [(0, 0), (1, 1)]})
 
-    with pytest.raises(ConfigError, match="of scores 'owl', the evidence holds 'test.score'"):
+    with pytest.raises(ConfigError, match="of scores 'owl', the evidence has 'test.score'"):
         compile_view(str(tmp_path / "evidence"), policy, str(tmp_path / "view"))
 
     assert not (tmp_path / "view").exists()
@@ -272,5 +272,5 @@ def test_bands_of_equal_float32_scores_fall_on_the_side_that_is_written() -> Non
     at = float(np.float32(0.3))
     row = row_of(PAIR, [(0, LEFT, at)])
 
-    assert apply_policy(row, Policy(ignore_score=0.3)).ignored == {"below_score": 1}
-    assert fates(apply_policy(row, Policy(min_score=0.2, class_only_below=0.3)))[0][2] == "positive"
+    assert compile_row(row, Policy(ignore_score=0.3)).ignored == {"below_score": 1}
+    assert fates(compile_row(row, Policy(min_score=0.2, class_only_below=0.3)))[0][2] == "positive"

@@ -10,7 +10,7 @@ import pytest
 from pipelines.compile.diff import diff_views
 from pipelines.compile.policy import Policy
 from pipelines.compile.run import compile_view
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 
 LEFT, RIGHT = (0, 0, 50, 50), (100, 0, 150, 50)
 UNITS = [
@@ -83,5 +83,5 @@ def test_samples_that_only_one_view_holds_count_with_their_regions(view: Any) ->
 
 
 def test_a_place_without_a_view_is_not_found(view: Any, tmp_path: Path) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         diff_views(view("a"), str(tmp_path / "none"))

@@ -17,7 +17,7 @@ from engine.views import open_view, write_view
 from pipelines.compile import materialize
 from pipelines.compile.materialize import image_suffix, materialize_webdataset
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 
 
 def _image(format: str, shade: int) -> bytes:
@@ -100,7 +100,7 @@ def test_the_same_view_gives_the_same_bytes_and_another_view_is_refused(tmp_path
     again = materialize_webdataset(view, str(tmp_path / "tars"))
 
     assert first == again
-    with pytest.raises(Conflict, match="choose another folder"):
+    with pytest.raises(ConflictError, match="choose another folder"):
         materialize_webdataset(other, str(tmp_path / "tars"))
 
 
@@ -112,7 +112,7 @@ def test_tars_of_a_replaced_view_are_gone_also_after_a_call_that_was_cut_short(
     materialize_webdataset(view, str(tmp_path / "tars"))
     image = (tmp_path / "other-0").rename(tmp_path / "away")
 
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         materialize_webdataset(other, str(tmp_path / "tars"), overwrite=True)
     image.rename(tmp_path / "other-0")
     materialize_webdataset(other, str(tmp_path / "tars"), overwrite=True)
@@ -124,7 +124,7 @@ def test_tars_without_all_images_have_no_manifest(tmp_path: Path) -> None:
     view = _view(tmp_path, IMAGES)
     (tmp_path / "view-3").unlink()
 
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         materialize_webdataset(view, str(tmp_path / "tars"))
 
     assert not (tmp_path / "tars/materialized.json").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.views import check_row
+from pipelines.compile.apply import apply_policy
 from pipelines.compile.policy import Policy
-from pipelines.compile.rules import RULES, Compiled, apply_policy
+from pipelines.compile.rules import RULES
 from schemas.boxes import as_boxes, iou
 from schemas.errors import ConfigError
 from schemas.settings import EvidenceSettings
+from tests.compile.conftest import CompiledRow, compile_row
 
 WORDS = ("a dog", "a lynx", "a cat")
 CAPTION = " and ".join(WORDS)
@@ -40,11 +43,11 @@ def _row(regions: list[tuple], **phrase_fields: object) -> dict:
     return {**sample, "phrases": phrases, "dropped_phrases": [], "regions": rows}
 
 
-def _kept(compiled: Compiled) -> list[tuple]:
+def _kept(compiled: CompiledRow) -> list[tuple]:
     return [(region["phrase"], round(region["score"], 3)) for region in _taught(compiled)]
 
 
-def _taught(compiled: Compiled) -> list[dict]:
+def _taught(compiled: CompiledRow) -> list[dict]:
     return [region for region in compiled.row["regions"] if region["fate"] != "ignore"]
 
 
@@ -92,19 +95,33 @@ _policies = st.builds(
 def test_every_region_is_kept_ignored_or_dropped_and_the_latter_two_counted_under_one_rule(
     regions: list, policy: Policy
 ) -> None:
-    compiled = apply_policy(_row(regions), policy)
+    compiled = compile_row(_row(regions), policy)
 
     ignored = sum(region["fate"] == "ignore" for region in compiled.row["regions"])
     assert ignored == compiled.ignored.total()
     assert len(compiled.row["regions"]) + compiled.dropped.total() == len(regions)
-    assert compiled.dropped.keys() | compiled.ignored.keys() <= RULES.keys()
+    assert compiled.dropped.keys() | compiled.ignored.keys() <= set(RULES.names())
     check_row(compiled.row)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(_regions, max_size=5), _policies)
+def test_rows_compiled_together_are_those_compiled_one_by_one(rows_of_regions: list, policy: Policy) -> None:
+    rows = [_row(regions) for regions in rows_of_regions]
+
+    together = apply_policy(rows, policy)
+
+    alone = [compile_row(row, policy) for row in rows]
+    assert together.rows == [one.row for one in alone]
+    for counted in ("dropped", "ignored", "numbers"):
+        assert getattr(together, counted) == sum((getattr(one, counted) for one in alone), Counter())
+    assert together.merged == sum(one.merged for one in alone)
 
 
 @settings(max_examples=60, deadline=None)
 @given(_regions)
 def test_one_to_one_gives_no_phrase_two_boxes_and_no_place_two_phrases(regions: list) -> None:
-    kept = _taught(apply_policy(_row(regions), Policy(one_to_one=True, min_score=0)))
+    kept = _taught(compile_row(_row(regions), Policy(one_to_one=True, min_score=0)))
 
     boxes = as_boxes([[region[side] for side in ("x0", "y0", "x1", "y1")] for region in kept])
     assert len({region["phrase"] for region in kept}) == len(kept)
@@ -115,7 +132,7 @@ def test_one_to_one_gives_no_phrase_two_boxes_and_no_place_two_phrases(regions: 
 @given(_regions, st.floats(0, 1), st.floats(0, 1))
 def test_a_higher_threshold_keeps_a_subset(regions: list, one: float, other: float) -> None:
     low, high = sorted((one, other))
-    kept = [_taught(apply_policy(_row(regions), Policy(min_score=score))) for score in (low, high)]
+    kept = [_taught(compile_row(_row(regions), Policy(min_score=score))) for score in (low, high)]
 
     assert all(region in kept[0] for region in kept[1])
 
@@ -123,7 +140,7 @@ def test_a_higher_threshold_keeps_a_subset(regions: list, one: float, other: flo
 def test_a_phrase_without_a_kept_box_is_unresolved_and_a_decoy_absent() -> None:
     row = _row([(0, 0, 0, 10, 10, 0.9), (1, 0, 0, 10, 10, 0.2)])
 
-    compiled = apply_policy(row, Policy())
+    compiled = compile_row(row, Policy())
 
     fates = [phrase["fate"] for phrase in compiled.row["phrases"]]
     assert fates == ["positive", "unresolved", "unresolved", "absent"]
@@ -132,7 +149,7 @@ def test_a_phrase_without_a_kept_box_is_unresolved_and_a_decoy_absent() -> None:
 
 @pytest.mark.parametrize(("lowest", "fate"), [(None, "unresolved"), (0.3, "unresolved"), (0.31, "absent")])
 def test_a_decoy_that_the_teacher_found_at_the_lower_threshold_is_not_called_absent(lowest, fate) -> None:
-    compiled = apply_policy(_row([(3, 0, 0, 10, 10, 0.3)]), Policy(candidate_score=lowest))
+    compiled = compile_row(_row([(3, 0, 0, 10, 10, 0.3)]), Policy(candidate_score=lowest))
 
     assert compiled.row["phrases"][3]["fate"] == fate
     assert compiled.row["regions"] == [] and compiled.dropped == {"decoy": 1}
@@ -142,7 +159,7 @@ def test_a_score_written_as_float32_is_not_below_the_same_threshold() -> None:
     score = float(np.float32(0.7))
     assert score < 0.7
 
-    assert _kept(apply_policy(_row([(0, 0, 0, 10, 10, score)]), Policy(min_score=0.7))) == [(0, 0.7)]
+    assert _kept(compile_row(_row([(0, 0, 0, 10, 10, score)]), Policy(min_score=0.7))) == [(0, 0.7)]
 
 
 def test_the_rare_phrase_wins_its_box_only_with_one_to_one() -> None:
@@ -150,17 +167,17 @@ def test_the_rare_phrase_wins_its_box_only_with_one_to_one() -> None:
     row = _row([(0, 0, 0, 50, 50, 0.9), (0, 100, 0, 150, 50, 0.8), (1, 0, 0, 50, 50, 0.7)])
     best_one = {"max_regions_per_phrase": 1}
 
-    assert _kept(apply_policy(row, Policy(**best_one))) == [(0, 0.9), (1, 0.7)]
-    assert _kept(apply_policy(row, Policy(**best_one, one_to_one=True))) == [(0, 0.8), (1, 0.7)]
+    assert _kept(compile_row(row, Policy(**best_one))) == [(0, 0.9), (1, 0.7)]
+    assert _kept(compile_row(row, Policy(**best_one, one_to_one=True))) == [(0, 0.8), (1, 0.7)]
 
 
 def test_boxes_without_area_and_phrases_that_cannot_be_boxed_are_dropped_by_name() -> None:
     flat = _row([(0, 5, 5, 5, 10, 0.9)])
     vague = _row([(0, 0, 0, 10, 10, 0.9)], groundable=False)
 
-    assert apply_policy(flat, EVERYTHING).dropped == {"no_area": 1}
-    assert apply_policy(vague, Policy()).dropped == {"not_groundable": 1}
-    assert apply_policy(vague, EVERYTHING).dropped == {}
+    assert compile_row(flat, EVERYTHING).dropped == {"no_area": 1}
+    assert compile_row(vague, Policy()).dropped == {"not_groundable": 1}
+    assert compile_row(vague, EVERYTHING).dropped == {}
 
 
 def test_suppression_and_the_caps_work_per_phrase() -> None:
@@ -171,13 +188,13 @@ def test_suppression_and_the_caps_work_per_phrase() -> None:
     ]
 
     one, best = {"max_regions_per_phrase": 1}, {"max_candidates_per_phrase": 1}
-    assert _kept(apply_policy(_row(twins), Policy())) == [(0, 0.9), (0, 0.7), (1, 0.9), (1, 0.7)]
-    assert apply_policy(_row(twins), Policy()).ignored == {"overlap": 2}
-    assert apply_policy(_row(twins), Policy(**one)).ignored == {"overlap": 2, "over_cap": 2}
-    assert apply_policy(_row(twins), Policy(**best)).ignored == {"overlap": 2, "over_candidates": 2}
+    assert _kept(compile_row(_row(twins), Policy())) == [(0, 0.9), (0, 0.7), (1, 0.9), (1, 0.7)]
+    assert compile_row(_row(twins), Policy()).ignored == {"overlap": 2}
+    assert compile_row(_row(twins), Policy(**one)).ignored == {"overlap": 2, "over_cap": 2}
+    assert compile_row(_row(twins), Policy(**best)).ignored == {"overlap": 2, "over_candidates": 2}
     for rules in ({}, one, best):
-        implicit = apply_policy(_row(twins), Policy(**rules))
-        explicit = apply_policy(_row(twins), Policy(**rules, ignore_score=None))
+        implicit = compile_row(_row(twins), Policy(**rules))
+        explicit = compile_row(_row(twins), Policy(**rules, ignore_score=None))
         assert (explicit.dropped, explicit.ignored) == (implicit.ignored, {})
 
 
@@ -191,7 +208,7 @@ def test_by_default_no_candidate_of_a_phrase_with_a_box_ends_as_nothing(
     for number, region in enumerate(row["regions"]):
         region["pass_index"] = number  # what tells a region from its twins, wherever merging puts it
 
-    compiled = apply_policy(row, policy)
+    compiled = compile_row(row, policy)
 
     in_view = {region["pass_index"] for region in compiled.row["regions"]}
     floor = float(np.float32(policy.candidate_score or 0))
@@ -205,7 +222,7 @@ def test_a_region_of_a_phrase_without_a_kept_box_is_dropped_under_the_rule_that_
     # both dogs are below min_score, and one is a duplicate: the phrase is out of the loss everywhere
     row = _row([(0, 0, 0, 50, 50, 0.4), (0, 2, 0, 52, 50, 0.3), (1, 0, 0, 50, 50, 0.9)])
 
-    compiled = apply_policy(row, Policy())
+    compiled = compile_row(row, Policy())
 
     assert compiled.dropped == {"overlap": 1, "below_score": 1} and compiled.ignored == {}
 
@@ -213,7 +230,7 @@ def test_a_region_of_a_phrase_without_a_kept_box_is_dropped_under_the_rule_that_
 def test_merging_gives_different_phrases_one_box_and_keeps_their_scores() -> None:
     row = _row([(0, 0, 0, 50, 50, 0.7), (1, 1, 0, 51, 50, 0.9), (2, 100, 0, 150, 50, 0.8)])
 
-    compiled = apply_policy(row, Policy(merge_iou=0.75))
+    compiled = compile_row(row, Policy(merge_iou=0.75))
 
     assert compiled.merged == 1
     assert [(r["x0"], r["score"]) for r in compiled.row["regions"]] == [(1.0, 0.7), (1.0, 0.9), (100.0, 0.8)]
@@ -234,10 +251,10 @@ def test_merging_gives_different_phrases_one_box_and_keeps_their_scores() -> Non
     ],
 )
 def test_a_policy_that_asks_for_what_is_gone_is_refused_with_both_values(policy: dict, named: str) -> None:
-    Policy(min_score=0.05, nms_iou=0.7, max_regions_per_phrase=50).refuse_unless_held_by(EvidenceSettings())
+    Policy(min_score=0.05, nms_iou=0.7, max_regions_per_phrase=50).check_evidence(EvidenceSettings())
 
     with pytest.raises(ConfigError) as refused:
-        Policy(**policy).refuse_unless_held_by(EvidenceSettings())
+        Policy(**policy).check_evidence(EvidenceSettings())
 
     assert named in str(refused.value)
 

@@ -14,9 +14,10 @@ from engine.storage.store import open_store
 from engine.views import open_view
 from pipelines.cli import build_app
 from pipelines.compile.policy import Policy
-from pipelines.compile.report import CompileReport, RegionNumbers, SampleNumbers, score_bin
+from pipelines.compile.report import CompileReport, RegionNumbers, SampleNumbers
 from pipelines.compile.run import compile_view
-from schemas.errors import ConfigError, Conflict, NotFound
+from pipelines.labels.score_bins import score_bin
+from schemas.errors import ConfigError, ConflictError, NotFoundError
 from schemas.ledger import Snapshot
 from schemas.settings import EvidenceSettings
 from tests.compile.conftest import put_snapshot
@@ -180,7 +181,7 @@ def test_a_policy_that_asks_for_what_is_gone_writes_nothing(tmp_path: Path, writ
 def test_scores_of_two_kinds_are_not_compiled_into_one_view(tmp_path: Path, write_evidence: Write) -> None:
     write_evidence(tmp_path / "evidence", UNITS, score_kinds=("glip", "detector"))
 
-    with pytest.raises(Conflict, match="different teachers apart"):
+    with pytest.raises(ConflictError, match="different teachers apart"):
         _compile(tmp_path)
 
     assert not (tmp_path / "view/view.json").exists()
@@ -191,7 +192,7 @@ def test_evidence_that_was_touched_gives_no_view(tmp_path: Path, write_evidence:
     file = sorted((tmp_path / "evidence/data").rglob("*.parquet"))[-1]
     file.write_bytes(file.read_bytes()[:-1])
 
-    with pytest.raises(Conflict):
+    with pytest.raises(ConflictError):
         _compile(tmp_path)
 
     assert not (tmp_path / "view/view.json").exists()
@@ -205,14 +206,14 @@ def test_evidence_that_holds_less_than_its_snapshot_promises_gives_no_view(
     first, *others = snapshot_entries(store, snapshot)
     put_snapshot(store, 2, [first.model_copy(update={"regions": 9}), *others], snapshot.planned)
 
-    with pytest.raises(Conflict, match="promises 4 samples and 11 regions, its files hold 4 and 6"):
+    with pytest.raises(ConflictError, match="promises 4 samples and 11 regions, its files have 4 and 6"):
         _compile(tmp_path)
 
     assert not (tmp_path / "view/view.json").exists()
 
 
 def test_a_folder_without_evidence_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="groundswell label"):
+    with pytest.raises(NotFoundError, match="groundswell label"):
         _compile(tmp_path)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.views import ROWS_PER_PART, check_row, open_view, write_view
-from schemas.errors import Conflict, GroundswellError, NotFound
+from schemas.errors import ConflictError, GroundswellError, NotFoundError
 
 PROVENANCE = {"score_kind": "made.up", "policy_digest": "sha256:0"}
 
@@ -106,7 +106,7 @@ def test_a_view_in_an_object_store_is_the_same_view(tmp_path: Path) -> None:
 def test_another_view_in_the_same_folder_is_a_conflict(tmp_path: Path) -> None:
     _write(tmp_path, [_row(0)])
 
-    with pytest.raises(Conflict, match="choose another folder"):
+    with pytest.raises(ConflictError, match="choose another folder"):
         _write(tmp_path, [_row(0), _row(1)])
 
 
@@ -119,7 +119,7 @@ def test_a_view_whose_writing_was_cut_short_does_not_exist(tmp_path: Path) -> No
         write_view(str(tmp_path), rows(), kind="view", provenance=PROVENANCE)
 
     assert list((tmp_path / "data").iterdir())
-    with pytest.raises(NotFound, match="write it again"):
+    with pytest.raises(NotFoundError, match="write it again"):
         open_view(str(tmp_path))
     assert _write(tmp_path, [_row(0)])
 
@@ -131,7 +131,7 @@ def test_a_changed_part_is_refused(tmp_path: Path) -> None:
     data[len(data) // 2] ^= 1
     part.write_bytes(data)
 
-    with pytest.raises(Conflict, match="sha256"):
+    with pytest.raises(ConflictError, match="sha256"):
         list(open_view(str(tmp_path)).rows())
 
 
@@ -141,7 +141,7 @@ def test_a_manifest_with_another_views_digest_is_refused(tmp_path: Path) -> None
     manifest["digest"] = "sha256:" + "0" * 64
     (tmp_path / "view.json").write_text(json.dumps(manifest))
 
-    with pytest.raises(Conflict, match="write the view again"):
+    with pytest.raises(ConflictError, match="write the view again"):
         open_view(str(tmp_path)).check()
 
 
@@ -166,9 +166,9 @@ def _broken(**change: object) -> dict:
         ({"phrases__1__fate": "positive"}, "has no box"),
         ({"phrases__0__fate": "absent"}, "has a box"),
         ({"regions__0__phrase": 3}, "phrase 3 of 3"),
-        ({"regions__0__x1": 64.5}, "leaves the image"),
+        ({"regions__0__x1": 64.5}, "outside the image"),
         ({"regions__0__y0": 48.0}, "is empty"),
-        ({"regions__0__x0": float("nan")}, "leaves the image"),
+        ({"regions__0__x0": float("nan")}, "outside the image"),
         ({"regions__0__score": float("inf")}, "finite"),
         ({"regions__0__fate": "maybe"}, "region fate 'maybe'"),
         ({"regions__0__origin": "crowd"}, "origin 'crowd'"),
@@ -194,7 +194,7 @@ def test_a_row_out_of_order_or_doubled_is_not_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("was", "now", "says"),
     [
-        ('"path": "data/', '"path": "../../data/', "is not of the form data/NUMBER"),
+        ('"path": "data/', '"path": "../../data/', "does not have the form data/NUMBER"),
         ('"rows": 2', '"rows": 3', "has 2 rows, its manifest says 3"),
     ],
 )
@@ -205,7 +205,7 @@ def test_a_manifest_that_tells_of_other_parts_is_refused(
     path = tmp_path / "view.json"
     path.write_text(path.read_text().replace(was, now))
 
-    with pytest.raises(Conflict, match=says):
+    with pytest.raises(ConflictError, match=says):
         list(open_view(str(tmp_path)).rows())
 
 
@@ -214,7 +214,7 @@ def test_a_manifest_whose_parts_do_not_add_up_is_refused(tmp_path: Path) -> None
     path = tmp_path / "view.json"
     path.write_text(path.read_text().replace('"rows": 2', '"rows": 3', 1))
 
-    with pytest.raises(Conflict, match="rows, and . in its parts"):
+    with pytest.raises(ConflictError, match="rows, its parts have ."):
         open_view(str(tmp_path))
 
 
@@ -223,6 +223,6 @@ def test_a_view_that_is_refused_leaves_nothing_in_the_folder_of_the_one_that_sta
     before = _files(tmp_path)
 
     for rows, provenance in (([_row(0), _row(1)], {}), ([_row(0)], {"policy": "other"})):
-        with pytest.raises(Conflict, match="already holds another view"):
+        with pytest.raises(ConflictError, match="already has another view"):
             write_view(str(tmp_path), rows, kind="view", provenance=provenance)
     assert _files(tmp_path) == before

@@ -1,4 +1,4 @@
-"""What the demo says of itself: the numbers that the steps gave, a loss called a loss, commands that can be pasted."""
+"""The demo's report: the numbers of its steps, a loss reported as a loss, commands that can be pasted."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 from PIL import Image
 
 from pipelines.demo.findings import (
-    examples_of,
-    gains_of,
-    model_row,
-    next_commands,
-    policy_steps,
-    summary_of,
+    format_summary,
+    list_next_commands,
+    list_policy_steps,
+    make_model_row,
+    pick_examples,
+    read_gains,
 )
-from pipelines.demo.layout import Places
-from pipelines.demo.oracle import precision_lines, truth_of_web, truth_rows
+from pipelines.demo.layout import DemoLayout
+from pipelines.demo.oracle import compute_precision_lines, load_web_truth, read_truth_rows
 from pipelines.demo.world.build import build_world
 from pipelines.demo.world.settings import WorldSettings
-from pipelines.reporting.examples import example_figure
+from pipelines.reporting.examples import draw_example
 from schemas.digests import sha256_hex
 
 NAMES = ("AP", "AP50")
@@ -47,24 +47,24 @@ def results(gain: float) -> dict:
 
 
 @pytest.mark.parametrize(("gain", "words"), [(0.2, "a gain"), (-0.2, "a loss"), (0.01, "not to be told")])
-def test_the_summary_says_who_won(tmp_path: Path, gain: float, words: str) -> None:
-    text = summary_of(Places(tmp_path), results(gain))
+def test_the_summary_names_the_better_model(tmp_path: Path, gain: float, words: str) -> None:
+    text = format_summary(DemoLayout(tmp_path), results(gain))
 
     assert [words in line for line in text.splitlines() if line.startswith("student minus control")] == [True]
     assert f"{100 * (0.3 + gain):.1f}" in text and "80.0 [70.0, 90.0]" in text
 
 
 def test_a_number_that_does_not_exist_is_no_number_and_no_gain() -> None:
-    row = model_row("student", evaluation(-1))
+    row = make_model_row("student", evaluation(-1))
 
     assert row.metrics["tail"].value is None and row.metrics["head"].value == 0.5
-    assert set(gains_of(results(0.1)["evaluate"])) == {"AP", "tail"}
-    assert gains_of({"gains": {"": {}}}) == {}
+    assert set(read_gains(results(0.1)["evaluate"])) == {"AP", "tail"}
+    assert read_gains({"gains": {"": {}}}) == {}
 
 
 def test_the_policys_steps_end_at_what_it_kept() -> None:
     dropped = {"below_score": 30, "overlap": 10, "lost_assignment": 5}
-    steps = policy_steps({"regions": {"regions_in": 50, "kept": 5, "dropped": dropped}})
+    steps = list_policy_steps({"regions": {"regions_in": 50, "kept": 5, "dropped": dropped}})
 
     assert [step.regions_after for step in steps] == [40, 35, 5]
 
@@ -73,14 +73,14 @@ def test_the_policys_steps_end_at_what_it_kept_where_regions_are_to_be_ignored()
     dropped, ignored = {"below_score": 10, "decoy": 4}, {"below_score": 20, "overlap": 6}
     regions = {"regions_in": 50, "kept": 10, "dropped": dropped, "ignored": ignored}
 
-    steps = policy_steps({"regions": regions})
+    steps = list_policy_steps({"regions": regions})
 
     assert [step.regions_after for step in steps] == [46, 40, 10]
     assert ["to ignore" in step.setting for step in steps] == [False, True, True]
 
 
 def test_commands_can_be_pasted_whatever_the_folder_is_called() -> None:
-    for item in next_commands(Path("my demo")):
+    for item in list_next_commands(DemoLayout(Path("my demo"))):
         assert any(word.startswith("my demo/") for word in shlex.split(item.command))
 
 
@@ -106,7 +106,7 @@ def test_an_example_shows_the_views_box_and_everything_it_dropped(tmp_path: Path
     merged = [near[0], {**near[1], "x1": 9}]
     evidence, view = {**row, "regions": near}, {**row, "regions": merged}
 
-    (example,) = examples_of([view], [evidence, {**evidence, "index": 1}], seed=0)
+    (example,) = pick_examples([view], [evidence, {**evidence, "index": 1}], seed=0)
 
     assert [(box.text, box.box[2], box.kept) for box in example.boxes] == [
         ("a ring", 9, True),
@@ -133,8 +133,8 @@ def test_an_example_does_not_show_a_region_to_ignore_as_a_kept_one(tmp_path: Pat
     nothing = {**view, "index": 1, "regions": view["regions"][1:]}
     evidence = [{**row, "regions": found}, {**row, "index": 1, "regions": found}]
 
-    (example,) = examples_of([view, nothing], evidence, seed=0)
-    text = str(example_figure(example))
+    (example,) = pick_examples([view, nothing], evidence, seed=0)
+    text = str(draw_example(example))
 
     assert [box.kept for box in example.boxes] == [True, False, False]
     assert [text.count(f"<title>{word}: a ring") for word in ("kept", "to ignore", "dropped")] == [1, 1, 1]
@@ -145,7 +145,7 @@ def test_precision_is_that_of_the_truth_at_every_threshold(tmp_path: Path) -> No
     settings = WorldSettings(gold_images=1, test_images=1, web_images=12, caption_absent=0.5)
     world, _ = build_world(tmp_path, settings)
     evidence = []
-    for row in truth_rows(world.web_truth):
+    for row in read_truth_rows(world.web_truth):
         found = {}
         for box in row["regions"]:
             found.setdefault(box["phrase"], {**box, "score": 0.6})
@@ -154,7 +154,7 @@ def test_precision_is_that_of_the_truth_at_every_threshold(tmp_path: Path) -> No
         phrases = [{**phrase, "root": phrase["noun"]} for phrase in row["phrases"]]
         evidence.append({**row, "shard": f"/a/{row['shard']}", "phrases": phrases, "regions": right + wrong})
 
-    for line in precision_lines(evidence, world.web_truth):
+    for line in compute_precision_lines(evidence, world.web_truth):
         at = {point.threshold: point for point in line.points}
         assert at[0.5].precision.value == 1 and at[0.2].kept > at[0.5].kept
         assert at[0.2].precision.value == pytest.approx(at[0.5].kept / at[0.2].kept)
@@ -165,8 +165,8 @@ def test_the_truth_of_a_phrase_is_every_thing_its_words_fit(tmp_path: Path) -> N
     settings = WorldSettings(gold_images=1, test_images=1, web_images=30, caption_colour=0.0)
     world, _ = build_world(tmp_path, settings)
     most = 0
-    truth = truth_of_web(world.web_truth)
-    for row in truth_rows(world.web_truth):
+    truth = load_web_truth(world.web_truth)
+    for row in read_truth_rows(world.web_truth):
         for number, phrase in enumerate(row["phrases"]):
             asked = Asked(row["shard"], row["key"], phrase["begin"], phrase["end"])
             own = [box for box in row["regions"] if box["phrase"] == number]

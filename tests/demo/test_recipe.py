@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from pipelines.demo.initial_model import write_start
-from pipelines.demo.layout import Places
+from pipelines.demo.layout import DemoLayout
 from pipelines.demo.recipe import HARD_NEGATIVES, Recipe
-from pipelines.demo.world.lexicon import COLOURS, NOUNS, vocabulary
+from pipelines.demo.world.lexicon import COLOURS, NOUNS, list_vocabulary
 from student.settings.train import PromptMix
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 
@@ -30,7 +30,7 @@ def test_control_and_student_differ_in_the_data_and_in_repeats_alone() -> None:
     assert student == control
 
 
-def test_the_plain_control_goes_on_as_the_teacher_did() -> None:
+def test_the_plain_control_continues_the_teachers_training() -> None:
     recipe = Recipe()
     plain = recipe.plain(TEACHER, "gold", Path("out"))
 
@@ -56,7 +56,7 @@ def test_no_arm_repeats_the_batches_of_the_teachers_last_steps() -> None:
 
 
 def test_student_and_control_start_from_the_model_that_labels(tmp_path: Path) -> None:
-    places, recipe = Places(tmp_path), Recipe()
+    places, recipe = DemoLayout(tmp_path), Recipe()
     trainings = places.trainings(recipe)
 
     assert trainings["teacher"].start == str(places.model("base"))
@@ -82,10 +82,10 @@ def test_the_start_is_a_function_of_the_seed(tmp_path: Path) -> None:
     assert not torch.equal(weights[0][name], weights[2][name])
 
 
-def test_the_start_reads_every_word_and_the_unknown_one(tmp_path: Path) -> None:
+def test_the_start_model_tokenizes_every_word_and_the_unknown_one(tmp_path: Path) -> None:
     processor = GlipProcessor.from_pretrained(write_start(tmp_path / "start", Recipe().world))
     tokenizer = processor.tokenizer
-    ids = tokenizer(" ".join(vocabulary()), add_special_tokens=False)["input_ids"]
+    ids = tokenizer(" ".join(list_vocabulary()), add_special_tokens=False)["input_ids"]
 
     assert tokenizer.unk_token_id not in ids
     assert tokenizer("red [UNK]", add_special_tokens=False)["input_ids"][1] == tokenizer.unk_token_id
@@ -93,7 +93,7 @@ def test_the_start_reads_every_word_and_the_unknown_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("colour", COLOURS)
-def test_hard_negatives_know_every_colour(colour: str) -> None:
+def test_hard_negatives_include_every_colour(colour: str) -> None:
     assert colour in HARD_NEGATIVES.attributes[0]
 
 

@@ -1,4 +1,4 @@
-"""The demo's steps believe nothing that is damaged or has holes, and leave nobody behind."""
+"""The demo's steps refuse damaged or incomplete evidence, and leave no process behind."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 
 from engine.settings import RunSettings
 from pipelines.config import load_settings
-from pipelines.demo.layout import Places
-from pipelines.demo.parallel_train import train_together
+from pipelines.demo.layout import DemoLayout
+from pipelines.demo.parallel_train import train_in_parallel
 from pipelines.demo.recipe import Recipe
-from pipelines.demo.run import TITLES, forget_damaged, whole
+from pipelines.demo.run import TITLES, check_complete, delete_damaged
 from pipelines.demo.world.build import build_world
 from pipelines.demo.world.settings import WorldSettings
 from pipelines.label.job import JobConfig
@@ -38,29 +38,29 @@ PARENT = (
 
 def test_a_labelling_run_with_holes_stops_the_demo() -> None:
     units = {"planned": 4, "committed": 4, "failed": 0, "pending": 0}
-    assert whole({"units": units, "snapshot": 3}, "evidence") == {"units": units}
+    assert check_complete({"units": units, "snapshot": 3}, "evidence") == {"units": units}
 
-    with pytest.raises(GroundswellError, match="3 of 4 units are labelled, 1 failed"):
-        whole({"units": {**units, "committed": 3, "failed": 1}}, "evidence")
+    with pytest.raises(GroundswellError, match="only 3 of 4 units are labeled, 1 failed"):
+        check_complete({"units": {**units, "committed": 3, "failed": 1}}, "evidence")
 
 
 def test_a_labelling_run_that_rejected_its_samples_stops_the_demo_with_exit_3(
     tmp_path: Path,
 ) -> None:
     from pipelines.demo.initial_model import write_start
-    from pipelines.demo.run import _Steps
+    from pipelines.demo.run import _DemoSteps
 
-    places = Places(tmp_path)
+    places = DemoLayout(tmp_path)
     (places.world.folder / "web").mkdir(parents=True)
     (places.world.folder / "web/0.tar").write_bytes(tar_bytes([("0.txt", b"a red square")]))
     write_start(places.model("teacher"), WorldSettings())
 
-    class HerePlaces(Places):
+    class HerePlaces(DemoLayout):
         def job(self, recipe: Recipe) -> JobConfig:
             job = super().job(recipe)
             return job.model_copy(update={"run": RunSettings(executor="local", batch_size=1)})
 
-    steps = _Steps(HerePlaces(tmp_path), Recipe.quick(0), lambda *step: None)
+    steps = _DemoSteps(HerePlaces(tmp_path), Recipe.quick(0), lambda *step: None)
     with pytest.raises(UnfinishedError, match="1 of 1 samples were rejected") as stopped:
         steps.label()
     assert stopped.value.exit_code == 3 and "IMG_MISSING 1" in str(stopped.value)
@@ -98,20 +98,20 @@ def test_a_sigterm_to_the_group_of_a_demo_ends_it_with_130_and_leaves_no_process
         assert list((tmp_path / "demo/base/checkpoints").iterdir())
 
 
-def test_damaged_evidence_is_removed_and_whole_evidence_stays(tmp_path: Path) -> None:
+def test_damaged_evidence_is_deleted_and_intact_evidence_stays(tmp_path: Path) -> None:
     world, _ = build_world(tmp_path / "world", WorldSettings(gold_images=1, test_images=1, web_images=4))
     label_by_hand(world.folder, tmp_path / "evidence")
-    forget_damaged(str(tmp_path / "evidence"))
+    delete_damaged(str(tmp_path / "evidence"))
     (data,) = (tmp_path / "evidence/data").rglob("*.parquet")
     data.unlink()
 
-    forget_damaged(str(tmp_path / "evidence"))
+    delete_damaged(str(tmp_path / "evidence"))
 
     assert not (tmp_path / "evidence").exists()
 
 
 def label_by_hand(world: Path, evidence: Path) -> None:
-    """The world's web set, labelled in this process by the random start."""
+    """Label the world's web set in this process with the random start model."""
     from pipelines.demo.initial_model import write_start
     from pipelines.label.run import label
 
@@ -125,13 +125,13 @@ def label_by_hand(world: Path, evidence: Path) -> None:
 
 
 def test_every_step_promises_files_and_no_two_the_same(tmp_path: Path) -> None:
-    promised = [path for step in TITLES for path in Places(tmp_path).made_by(step)]
+    promised = [path for step in TITLES for path in DemoLayout(tmp_path).made_by(step)]
 
     assert len(set(promised)) == len(promised) and all(path.is_relative_to(tmp_path) for path in promised)
 
 
 def test_the_configurations_it_writes_are_the_ones_it_runs(tmp_path: Path) -> None:
-    places, recipe = Places(tmp_path), Recipe(seed=3)
+    places, recipe = DemoLayout(tmp_path), Recipe(seed=3)
     places.write_configs(recipe)
 
     assert load_settings(places.config("job"), JobConfig) == places.job(recipe)
@@ -139,8 +139,8 @@ def test_the_configurations_it_writes_are_the_ones_it_runs(tmp_path: Path) -> No
         assert load_settings(places.config(name), TrainSettings) == settings
 
 
-def test_no_job_and_no_training_is_told_where_the_truth_or_the_test_lies(tmp_path: Path) -> None:
-    places = Places(tmp_path)
+def test_no_job_and_no_training_names_the_truth_or_the_test_set(tmp_path: Path) -> None:
+    places = DemoLayout(tmp_path)
     places.write_configs(Recipe())
     told = "\n".join(file.read_text() for file in tmp_path.glob("*.yaml"))
 
@@ -170,8 +170,8 @@ def test_a_training_that_is_done_ends_as_well_as_any_process() -> None:
     child.stdout.close()
 
 
-def test_a_training_that_fails_is_told_with_its_last_lines(tmp_path: Path) -> None:
+def test_a_failed_training_is_reported_with_its_last_lines(tmp_path: Path) -> None:
     configs = {"student": tmp_path / "nothing.yaml"}
 
     with pytest.raises(GroundswellError, match=r"(?s)training of student failed:.*nothing.yaml"):
-        train_together(configs, {"student": tmp_path / "student"}, 10, lambda label, done, total: None)
+        train_in_parallel(configs, {"student": tmp_path / "student"}, 10, lambda label, done, total: None)

@@ -1,4 +1,4 @@
-"""The tiny world is a pure function of its settings, and its boxes, captions and shards say what they should."""
+"""The tiny world is a pure function of its settings, and its boxes, captions and shards are right."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from engine.views import open_view
 from pipelines.demo.world.build import World, build_world
-from pipelines.demo.world.captions import careful_caption, web_caption
-from pipelines.demo.world.gold import gold_scenes
-from pipelines.demo.world.lexicon import NOUNS, TAIL_NOUNS, vocabulary
-from pipelines.demo.world.scenes import draw_scene, head_and_tail
+from pipelines.demo.world.captions import compose_gold_caption, compose_web_caption
+from pipelines.demo.world.gold import draw_gold_scenes
+from pipelines.demo.world.lexicon import NOUNS, TAIL_NOUNS, list_vocabulary
+from pipelines.demo.world.scenes import draw_nouns, draw_scene
 from pipelines.demo.world.settings import WorldSettings
 from pipelines.demo.world.shapes import SHAPES
 from pipelines.demo.world.web import read_truth
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 
 SMALL = WorldSettings(seed=3, gold_images=12, web_images=25, web_shard_images=10, test_images=6)
 
@@ -33,7 +33,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def _contents(folder: Path) -> dict[str, str]:
-    """Digest of every file whose bytes do not name the folder (a view's rows hold absolute paths)."""
+    """Return the digest of every file whose bytes do not name the folder (a view's rows have absolute paths)."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and "view" not in path.parts]
     return {
         str(path.relative_to(folder)): sha256_hex(path.read_bytes())
@@ -50,8 +50,8 @@ def test_the_same_settings_give_the_same_bytes(world: World, tmp_path: Path) -> 
 
 
 def test_another_seed_gives_other_scenes() -> None:
-    first = next(gold_scenes(SMALL))
-    other = next(gold_scenes(SMALL.model_copy(update={"seed": 4})))
+    first = next(draw_gold_scenes(SMALL))
+    other = next(draw_gold_scenes(SMALL.model_copy(update={"seed": 4})))
 
     assert not np.array_equal(first[0].image_rgb_u8, other[0].image_rgb_u8)
 
@@ -59,7 +59,7 @@ def test_another_seed_gives_other_scenes() -> None:
 def test_a_complete_world_is_not_rendered_again_and_another_one_is_refused(world: World) -> None:
     assert build_world(world.folder, SMALL)[1] is False
 
-    with pytest.raises(Conflict, match="choose another folder"):
+    with pytest.raises(ConflictError, match="choose another folder"):
         build_world(world.folder, SMALL.model_copy(update={"seed": 9}))
 
 
@@ -80,7 +80,7 @@ def test_webdataset_reads_the_shards(world: World) -> None:
         assert Image.open(io.BytesIO(sample["jpg"])).size == (facts["width"], facts["height"])
 
 
-def test_sidecars_count_what_the_tar_holds(world: World) -> None:
+def test_sidecars_count_the_samples_of_the_tar(world: World) -> None:
     for tar, expected in zip(world.web_shards, (10, 10, 5), strict=True):
         stats = json.loads(tar.with_name(f"{tar.stem}_stats.json").read_text())
         assert stats["successes"] == pq.read_table(tar.with_suffix(".parquet")).num_rows == expected
@@ -104,9 +104,9 @@ def test_the_truth_names_every_web_sample_and_its_spans_are_exact(world: World) 
             assert all(row["things"][i]["noun"] == phrase["noun"] for i in phrase["things"])
 
 
-def test_each_tail_noun_stands_in_exactly_one_gold_image() -> None:
+def test_each_tail_noun_is_in_exactly_one_gold_image() -> None:
     settings = WorldSettings(gold_images=20)
-    nouns = [{thing.noun for thing in scene.things} for scene, _ in gold_scenes(settings)]
+    nouns = [{thing.noun for thing in scene.things} for scene, _ in draw_gold_scenes(settings)]
 
     for noun in TAIL_NOUNS:
         assert sum(noun in row for row in nouns) == 1
@@ -136,9 +136,9 @@ def test_coco_and_view_hold_the_same_gold_boxes(world: World) -> None:
 
 
 @pytest.mark.parametrize("number", range(30))
-def test_boxes_are_tight_and_inside_and_things_are_told_apart(number: int) -> None:
+def test_boxes_are_tight_and_inside_and_things_differ(number: int) -> None:
     rng = np.random.default_rng([5, number])
-    scene = draw_scene(rng, head_and_tail(rng, 4, 0.5), SMALL)
+    scene = draw_scene(rng, draw_nouns(rng, 4, 0.5), SMALL)
 
     assert scene.things
     assert len({(thing.noun, thing.colour) for thing in scene.things}) == len(scene.things)
@@ -148,7 +148,7 @@ def test_boxes_are_tight_and_inside_and_things_are_told_apart(number: int) -> No
         assert thing.visible >= SMALL.visible_min
 
 
-def test_a_box_holds_the_colour_that_its_caption_names() -> None:
+def test_a_box_contains_the_colour_that_its_caption_names() -> None:
     settings = SMALL.model_copy(update={"texture_share": 0.0})
     rng = np.random.default_rng(1)
     scene = draw_scene(rng, ["circle"], settings)
@@ -165,8 +165,8 @@ def test_a_box_holds_the_colour_that_its_caption_names() -> None:
 def test_sides_in_captions_are_true() -> None:
     for number in range(200):
         rng = np.random.default_rng([6, number])
-        scene = draw_scene(rng, head_and_tail(rng, 3, 0.3), SMALL)
-        caption = careful_caption(rng, scene.things)
+        scene = draw_scene(rng, draw_nouns(rng, 3, 0.3), SMALL)
+        caption = compose_gold_caption(rng, scene.things)
         for before, after in zip(caption.phrases, caption.phrases[1:], strict=False):
             between = caption.text[before.end : after.begin]
             x = [sum(scene.things[p.things[0]].box_xyxy_px[::2]) for p in (before, after)]
@@ -182,7 +182,7 @@ def test_web_captions_drop_and_invent_at_the_stated_rates() -> None:
     for number in range(600):
         rng = np.random.default_rng([7, number])
         scene = draw_scene(rng, ["circle", "star", "ring"], settings)
-        caption = web_caption(rng, scene.things, settings.web_tail_share, settings)
+        caption = compose_web_caption(rng, scene.things, settings.web_tail_share, settings)
         invented = sum(not phrase.things for phrase in caption.phrases)
         absent += invented
         things += len(scene.things)
@@ -199,7 +199,7 @@ def test_every_word_of_every_caption_is_in_the_vocabulary(world: World) -> None:
         for word in row["caption"].replace(",", " , ").replace(".", " . ").split()
     }
 
-    assert words <= set(vocabulary())
+    assert words <= set(list_vocabulary())
     assert set(SHAPES) == set(NOUNS)
 
 
@@ -239,8 +239,8 @@ def test_noisy_captions_name_more_absent_things_and_fewer_present_ones() -> None
         phrases, things = [], 0
         for number in range(200):
             rng = np.random.default_rng([9, number])
-            scene = draw_scene(rng, head_and_tail(rng, 3, 0.35), settings)
-            caption = web_caption(rng, scene.things, 0.35, settings)
+            scene = draw_scene(rng, draw_nouns(rng, 3, 0.35), settings)
+            caption = compose_web_caption(rng, scene.things, 0.35, settings)
             assert all(caption.text[p.begin : p.end] == p.text for p in caption.phrases)
             phrases += caption.phrases
             things += len(scene.things)
@@ -252,7 +252,7 @@ def test_noisy_captions_name_more_absent_things_and_fewer_present_ones() -> None
 
 def test_a_long_tail_draws_the_first_nouns_of_a_group_most() -> None:
     rng = np.random.default_rng(0)
-    nouns = [noun for _ in range(400) for noun in head_and_tail(rng, 3, 1.0, power=1.0)]
+    nouns = [noun for _ in range(400) for noun in draw_nouns(rng, 3, 1.0, power=1.0)]
     counts = [nouns.count(noun) for noun in TAIL_NOUNS]
 
     assert counts == sorted(counts, reverse=True) and counts[0] > 4 * counts[-1]

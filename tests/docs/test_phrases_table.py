@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pipelines.labels.phrases import marked
+from pipelines.labels.phrases import mark_caption
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.settings import PhraseSettings
 
@@ -27,4 +27,4 @@ def test_every_row_is_what_the_pipeline_finds_and_mistakes_are_marked(project_ro
     found = SpacyPhraseFinder(PhraseSettings()).find(captions)
 
     assert len(captions) == 60 and sum(bool(remark.strip()) for _, remark in rows) >= 1
-    assert [marked(*pair) for pair in zip(captions, found)] == shown
+    assert [mark_caption(*pair) for pair in zip(captions, found)] == shown

@@ -28,12 +28,12 @@ def readme(project_root: Path) -> str:
 
 
 def blocks(readme: str, language: str) -> list[str]:
-    """The code blocks of a language, in order."""
+    """Return the code blocks of a language, in order."""
     return [text for kind, text in BLOCK.findall(readme) if kind == language]
 
 
 def commands(readme: str) -> list[list[str]]:
-    """The words of every `groundswell` line of the bash blocks, in order, without comments."""
+    """Return the words of every `groundswell` line of the bash blocks, in order, without comments."""
     lines = [line for text in blocks(readme, "bash") for line in text.splitlines()]
     return [shlex.split(line, comments=True) for line in lines if line.startswith("groundswell ")]
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from benchmarks import report_picture
 from benchmarks.report_picture import PIXELS, PRINTED, block_of, pixels_digest, write_block
 from pipelines.cli import build_app
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 
 README = "intro 7.7\n\n## What they print\n\n```\nold 1.2\n```\n\nmore 3.4\n\n```\nanother block\n```\n"
 
@@ -30,7 +30,7 @@ def test_only_the_block_of_numbers_is_written(readme: Path) -> None:
 
     assert readme.read_text() == README.replace("old 1.2", "new −5.6") and block_of(readme) == "new −5.6\n"
     readme.write_text("## Another title\n\n```\nold\n```\n")
-    with pytest.raises(NotFound, match="What they print"):
+    with pytest.raises(NotFoundError, match="What they print"):
         write_block(readme, "new\n")
 
 
@@ -62,10 +62,10 @@ def test_a_report_that_its_demo_did_not_write_is_refused(quick_demo: Path, tmp_p
     text = (quick_demo / ".demo/report.html").read_text(encoding="utf-8")
     report.write_text(re.sub(r"\d", "9", text), encoding="utf-8")
 
-    with pytest.raises(Conflict, match="not what the demo wrote"):
+    with pytest.raises(ConflictError, match="not what the demo wrote"):
         report_picture.main([str(report), str(tmp_path / "report.png")])
 
     (tmp_path / "steps/audit.json").unlink()
-    with pytest.raises(NotFound, match="audit.json does not exist"):
+    with pytest.raises(NotFoundError, match="audit.json does not exist"):
         report_picture.main([str(report), str(tmp_path / "report.png")])
     assert not (tmp_path / "report.png").exists()

@@ -1,4 +1,4 @@
-"""An Arrow extension type that tells when someone makes it from a file, as one that unpickles would run its code."""
+"""An Arrow extension type that reports when it is constructed from a file, as a type that unpickles would run code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAME = "tests.canary"
 
 
 class Canary(pa.ExtensionType):
-    """Sings when it is made from a file."""
+    """Sings when it is constructed from a file."""
 
     fired: list[str] = []
 
@@ -29,7 +29,7 @@ class Canary(pa.ExtensionType):
 
 @contextmanager
 def canary() -> Iterator[tuple[pa.Array, list[str]]]:
-    """A column of that type with one row, and the songs heard so far; the type is registered for the while."""
+    """Yield a column of this type with one row, and the songs heard so far; the type is registered inside the block."""
     Canary.fired = []
     pa.register_extension_type(Canary())
     try:

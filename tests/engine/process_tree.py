@@ -1,4 +1,4 @@
-"""The processes that descend from one, to see that none of them outlives it."""
+"""The descendants of a process, to check that none of them outlives it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Process(NamedTuple):
-    """A process; `started` tells it from a later one with its number."""
+    """A process; `started` distinguishes it from a later one with the same number."""
 
     number: int
     started: int
@@ -19,14 +19,14 @@ class Process(NamedTuple):
 
 
 class Tree:
-    """Every descendant of `root`, and what shares a session with one, as far as `look` found them alive."""
+    """Every descendant of `root`, and the processes of their sessions, as far as `look` found them alive."""
 
     def __init__(self, root: int) -> None:
         self._root = root
         self.found: dict[tuple[int, int], Process] = {}
 
     def look(self) -> None:
-        """Note who lives now."""
+        """Record the processes that are alive now."""
         living = [process for name in os.listdir("/proc") if name.isdigit() and (process := read(int(name)))]
         family = {self._root} | {process.number for process in self.found.values()}
         while new := {process.number for process in living if process.parent in family} - family:
@@ -37,11 +37,11 @@ class Tree:
                 self.found[process.number, process.started] = process  # its name may have changed
 
     def names(self) -> set[str]:
-        """What was found so far, by the kernel's short names."""
+        """Return the kernel's short names of the processes found so far."""
         return {process.name for process in self.found.values()}
 
     def left_after(self, seconds: float) -> list[Process]:
-        """Who lives, when all are gone or after that time."""
+        """Return the living processes when all are gone or after that time."""
         deadline = time.monotonic() + seconds
         while left := self._left():
             if time.monotonic() > deadline:
@@ -56,7 +56,7 @@ class Tree:
 
 
 def read(number: int) -> Process | None:
-    """A process that is alive, or None."""
+    """Return a living process, or None."""
     try:
         text = Path(f"/proc/{number}/stat").read_text()
     except OSError:

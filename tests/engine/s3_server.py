@@ -1,4 +1,4 @@
-"""A small S3 on this machine (moto), for tests of object storage."""
+"""A small local S3 (moto) for tests of object storage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.settings import StorageSettings
 
 @contextmanager
 def s3_bucket(name: str | None = None) -> Iterator[tuple[str, StorageSettings]]:
-    """Yield a fresh bucket and how to reach it. name: of the bucket; None for a random one."""
+    """Yield a fresh bucket and its storage settings. name: of the bucket; None for a random one."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -1,11 +1,12 @@
-"""A real teacher in forty lines of numpy, for tests: a phrase's box encloses what its colour channel lights up.
+"""A real teacher in forty lines of numpy, for tests: a phrase's box encloses the bright part of its color channel.
 
-Its settings lie in a small JSON file (the `model` of a detector job): `sleep_s` per batch, `channel_gain`, `refuse`
-to be made or `dies_when_made`, `announce` its process id as a file in a folder, `say` something on stderr, `stall` for
-ever where a file is not there yet.
-Captions steer its accidents: `explode` and `unpreparable` raise, `notanumber` gives a NaN, `hungry` needs a batch of
-one; `deadly`, `segfaulting`, `selfexiting`, `neverending` and `memorygorging` end the process or keep it busy, and for
-`memorystarving` there is no memory to be made ready in. Asked for decoys, `undecoyable` and `undecided` raise.
+Its settings are in a small JSON file (the `model` of a detector job). `sleep_s` is per batch. `channel_gain` changes
+the boxes. `refuse` and `dies_when_made` make loading fail. `announce` writes the process id as a file in a folder.
+`say` is printed to stderr. `stall` makes the first process hang that finds no such file.
+
+Words in a caption cause accidents. `explode` and `unpreparable` raise, `notanumber` returns a NaN, `hungry` needs a
+batch of one. `deadly`, `segfaulting`, `selfexiting`, `neverending` and `memorygorging` end the process or keep it busy.
+`memorystarving` raises MemoryError during preparation. `undecoyable` and `undecided` raise when asked for decoys.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.label.teacher_spec import Factories
-from schemas.errors import EnvironmentProblem, OutOfMemory
-from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, Prepared
+from schemas.errors import OutOfMemoryError, RuntimeEnvironmentError
+from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, PreparedSample
 from schemas.records import Phrase, Region, Sample
 
 HERE = "tests.engine.small_teacher"
@@ -36,13 +37,13 @@ FACTORIES = Factories(
     f"{HERE}:finder",
     f"{HERE}:labeler_digest",
     f"{HERE}:finder_digest",
-    takes_decoys=True,
+    has_decoys=True,
 )
 CHANNELS = {"red": 0, "green": 1, "blue": 2}
 
 
 class SmallFinder:
-    """`a|an|the <word>` is a phrase."""
+    """Finds phrases of the form `a|an|the <word>`."""
 
     digest = "sha256:small-finder-1"
 
@@ -60,7 +61,7 @@ class SmallFinder:
 
 
 class SmallLabeler:
-    """Boxes by colour. Every row of a batch is computed alone, so mates cannot matter."""
+    """Finds boxes by color. Every row of a batch is computed alone, so the other rows cannot matter."""
 
     score_kind = "small.share_of_bright_pixels"
 
@@ -71,20 +72,20 @@ class SmallLabeler:
         self.batches: list[int] = []
         self._stall_at = options.get("stall")
 
-    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         if "memorystarving" in sample.caption:
             raise MemoryError("a memorystarving caption")
         if "unpreparable" in sample.caption:
             raise ValueError("a caption that cannot be made ready")
         bucket = tuple(-(-side // 128) * 128 for side in image_rgb_u8.shape[:2])
-        return Prepared(bucket, (sample, image_rgb_u8.astype(np.float64)))
+        return PreparedSample(bucket, (sample, image_rgb_u8.astype(np.float64)))
 
-    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         if "undecoyable" in sample.caption:
             raise ValueError("decoys that cannot be made ready")
         return replace(self.prepare(sample, image_rgb_u8), second_pass=True)
 
-    def label(self, batch: Sequence[Prepared | None]) -> list[list[Region]]:
+    def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:
         assert len(batch) == self.batch_size
         assert len({row.bucket for row in batch if row}) == 1
         self.batches.append(sum(row is not None for row in batch))
@@ -92,13 +93,13 @@ class SmallLabeler:
         self._stall()
         captions = [row.inputs[0].caption for row in batch if row]
         if self.batch_size > 1 and any("hungry" in caption for caption in captions):
-            raise OutOfMemory("a hungry caption in a batch")
+            raise OutOfMemoryError("a hungry caption in a batch")
         if any(row and row.second_pass and "undecided" in row.inputs[0].caption for row in batch):
             raise ValueError("decoys that cannot be answered")
         return [self._answer(row) if row else [] for row in batch]
 
-    def _answer(self, row: Prepared) -> list[Region]:
-        """Regions of the sample's phrases, or of its decoys in a pass of their own."""
+    def _answer(self, row: PreparedSample) -> list[Region]:
+        """Return regions of the sample's phrases, or of its decoys in the decoy pass."""
         sample, image = row.inputs
         found = self._regions(sample, image)
         if not row.second_pass:
@@ -107,31 +108,30 @@ class SmallLabeler:
         return [region.model_copy(update={"pass_index": 1}) for region in decoys]
 
     def _stall(self) -> None:
-        """The first process that asks hangs, as one on a sick machine would."""
+        """Hang in the first process that asks, like a process on a broken machine."""
         if self._stall_at is not None and not os.path.exists(self._stall_at):
             Path(self._stall_at).touch()
             while True:
                 time.sleep(60)
 
-    def _have_accident(self, caption: str) -> None:
+    def _cause_accident(self, caption: str) -> None:
         if "deadly" in caption:
             os.kill(os.getpid(), signal.SIGKILL)
         if "segfaulting" in caption:
-            ctypes.string_at(
-                0
-            )  # a signal sent to oneself may be handled by another thread, while this one goes on
+            # not os.kill: another thread may handle a signal sent to oneself, while this one goes on
+            ctypes.string_at(0)
         if "selfexiting" in caption:
             os._exit(0)
         while "neverending" in caption:
             time.sleep(60)
         held = []
-        while "memorygorging" in caption:  # until somebody ends it, or the machine's memory were gone
+        while "memorygorging" in caption:  # until the process is ended
             held.append(np.ones(2**22))  # 32 MiB
             if len(held) > 100:
-                raise AssertionError("nobody watches the memory")
+                raise AssertionError("the memory limit is not enforced")
 
     def _regions(self, sample: Sample, image: np.ndarray) -> list[Region]:
-        self._have_accident(sample.caption)
+        self._cause_accident(sample.caption)
         if "explode" in sample.caption:
             raise ValueError("a caption that the teacher chokes on")
         found = []
@@ -150,7 +150,7 @@ class SmallLabeler:
 def labeler(settings: dict[str, Any], batch_size: int, min_score: float) -> Labeler:
     options = json.loads(Path(settings["model"]).read_text())
     if options.get("refuse"):
-        raise EnvironmentProblem("no such accelerator")
+        raise RuntimeEnvironmentError("no such accelerator")
     if options.get("dies_when_made"):
         os.kill(os.getpid(), signal.SIGKILL)
     if "say" in options:
@@ -165,7 +165,7 @@ def finder(settings: dict[str, Any]) -> PhraseFinder:
 
 
 def labeler_digest(settings: dict[str, Any]) -> str:
-    """Over what changes a label; `sleep_s` does not."""
+    """Return a digest over what changes a label; `sleep_s` does not."""
     options = json.loads(Path(settings["model"]).read_text())
     return "sha256:" + hashlib.sha256(str(options.get("channel_gain", 1.0)).encode()).hexdigest()
 

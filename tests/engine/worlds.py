@@ -1,4 +1,4 @@
-"""Small worlds for tests of the engine: images, shards and jobs, made in place."""
+"""Small inputs for tests of the engine: images, shards and jobs."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from engine.ledger.fingerprint import Method
+from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
 from pipelines.label.job import JobConfig
 from schemas.ledger import ShardFacts, Unit
 
-COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220)}
+COLORS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220)}
 
 
-def picture(colour: str = "red", width: int = 48, height: int = 32, suffix: str = "PNG") -> bytes:
-    """A dark picture with one bright patch."""
+def picture(color: str = "red", width: int = 48, height: int = 32, suffix: str = "PNG") -> bytes:
+    """Return a dark picture with one bright patch."""
     pixels = np.full((height, width, 3), 16, np.uint8)
-    pixels[4 : height // 2, 4 : width // 2] = COLOURS[colour]
+    pixels[4 : height // 2, 4 : width // 2] = COLORS[color]
     sink = io.BytesIO()
     Image.fromarray(pixels).save(sink, suffix)
     return sink.getvalue()
 
 
 def tar_bytes(members: Iterable[tuple[str, bytes]], kind: int = tarfile.PAX_FORMAT) -> bytes:
-    """A tar as Python writes it."""
+    """Return a tar as Python writes it."""
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w", format=kind) as archive:
         for name, data in members:
@@ -40,39 +40,39 @@ def tar_bytes(members: Iterable[tuple[str, bytes]], kind: int = tarfile.PAX_FORM
     return sink.getvalue()
 
 
-def sample_members(key: str, caption: str, colour: str = "red", **fields: Any) -> list[tuple[str, bytes]]:
-    """Image, text and json of one sample in img2dataset's layout."""
+def sample_members(key: str, caption: str, color: str = "red", **fields: Any) -> list[tuple[str, bytes]]:
+    """Return image, text and json of one sample in the layout of img2dataset."""
     about = json.dumps({"caption": caption, "key": key, **fields}).encode()
-    return [(f"{key}.png", picture(colour)), (f"{key}.txt", caption.encode()), (f"{key}.json", about)]
+    return [(f"{key}.png", picture(color)), (f"{key}.txt", caption.encode()), (f"{key}.json", about)]
 
 
 def write_shard(path: Path, captions: Iterable[str]) -> Path:
-    """A shard with one sample per caption, colours in turn."""
-    colours = list(COLOURS)
+    """Write a shard with one sample per caption, with the colors in turn."""
+    colors = list(COLORS)
     members = [
         member
         for index, caption in enumerate(captions)
-        for member in sample_members(f"{index:05d}", caption, colours[index % 3])
+        for member in sample_members(f"{index:05d}", caption, colors[index % 3])
     ]
     path.write_bytes(tar_bytes(members))
     return path
 
 
 def plain_captions(count: int) -> list[str]:
-    """Captions with two phrases each."""
-    return [f"a {list(COLOURS)[index % 3]} patch on the wall number {index}" for index in range(count)]
+    """Return captions with two phrases each."""
+    return [f"a {list(COLORS)[index % 3]} patch on the wall number {index}" for index in range(count)]
 
 
 def units_of(facts: ShardFacts, unit_samples: int) -> list[Unit]:
-    """The units that a plan cuts a shard into."""
-    method = Method(reading="r", teacher="t", phrases="p", evidence="e")
+    """Return the units that a plan cuts a shard into."""
+    method = MethodDigests(reading="r", teacher="t", phrases="p", evidence="e")
     plan = JobPlan("sha256:job", method, unit_samples, [facts.url])
-    plan.cut(facts)
+    plan.split_shard(facts)
     return list(plan.units())
 
 
 def job_of(folder: Path, urls: Iterable[str | Path], **changes: Any) -> JobConfig:
-    """A job for the small teacher; evidence goes to `folder/out`. Changes are by section: run={...}."""
+    """Return a job for the small teacher that writes to `folder/out`. Changes are by section: run={...}."""
     options = folder / "teacher.json"
     if not options.exists():
         options.write_text("{}")
@@ -89,7 +89,7 @@ def job_of(folder: Path, urls: Iterable[str | Path], **changes: Any) -> JobConfi
 
 
 def data_files(output: Path) -> dict[str, bytes]:
-    """Every data and rejection file of an output by relative path."""
+    """Return every data and rejection file of an output by relative path."""
     return {
         str(path.relative_to(output)): path.read_bytes()
         for folder in ("data", "rejected")

@@ -14,47 +14,24 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from engine.views import open_view, write_view
-from pipelines.exchange.exporters.coco import coco_of, export_coco, shortest_suffixes
-
-CAPTION = "ein Hund 🐕 und a café"
-
-
-def _row(index: int, regions: list[dict], shard: str = "s3://a/web/00000.tar") -> dict:
-    common = {"kind": "chunk", "groundable": True, "truncated": False}
-    phrases = [
-        {"begin": 0, "end": 10, "text": "ein Hund 🐕", "root": "Hund", **common},
-        {"begin": 15, "end": 21, "text": "a café", "root": "café", **common},
-        {"begin": None, "end": None, "text": "a lynx", "root": "lynx", **common, "kind": "decoy"},
-    ]
-    seen = {region["phrase"] for region in regions if region["fate"] != "ignore"}
-    for number, phrase in enumerate(phrases):
-        phrase["fate"] = "positive" if number in seen else "unresolved"
-    return {
-        "unit": shard,
-        "shard": shard,
-        "index": index,
-        "key": f"{index:09d}",
-        "pixels": {"url": shard, "offset": 0, "length": 1},
-        "image_sha256": "0" * 64,
-        "meta": "{}",
-        "width": 64,
-        "height": 48,
-        "caption": CAPTION,
-        "phrases": phrases,
-        "dropped_phrases": [{"begin": 11, "end": 14, "text": "und", "code": "PH_JUNK"}],
-        "regions": regions,
-    }
-
-
-def _region(phrase: int = 0, score: float = 0.7, **changed: object) -> dict:
-    box = {"x0": 1.1, "y0": 2.0, "x1": 30.3, "y1": 40.0}
-    extra = {"class_score": None, "quality": None, "pass_index": 0, "weight": 1.0, "fate": "positive"}
-    return {"phrase": phrase, **box, "score": score, **extra, "origin": "teacher", **changed}
+from pipelines.exchange.export_labels import ExportReport, export_labels, make_report
+from pipelines.exchange.exporter import EncodedFile, ExportedRows
+from pipelines.exchange.exporters import EXPORTERS
+from pipelines.exchange.exporters.coco import make_coco, shortest_suffixes
+from tests.exchange.rows import make_region, make_row
 
 
 def _write(tmp_path: Path, rows: list[dict]) -> str:
     write_view(str(tmp_path / "view"), rows, kind="view", provenance={"score_kind": "test"})
     return str(tmp_path / "view")
+
+
+def _export(rows: list[dict], rejected: int = 0) -> tuple[dict, ExportReport]:
+    """Return the COCO file of rows, and the report of what it cannot represent."""
+    exporter = EXPORTERS.load("coco")
+    exported = ExportedRows(rows, exporter.represents, rejected)
+    coco = make_coco(exported)
+    return coco, make_report(exporter, exported, EncodedFile(b"", len(coco["categories"])))
 
 
 def _opened(path: Path) -> COCO:
@@ -63,9 +40,12 @@ def _opened(path: Path) -> COCO:
 
 
 def test_an_export_is_opened_by_the_coco_api_and_its_boxes_score_full_marks(tmp_path: Path) -> None:
-    view = _write(tmp_path, [_row(0, [_region(), _region(1, x0=31.0, x1=60.5)]), _row(1, [_region(1)])])
+    view = _write(
+        tmp_path,
+        [make_row(0, [make_region(), make_region(1, x0=31.0, x1=60.5)]), make_row(1, [make_region(1)])],
+    )
 
-    export_coco(view, tmp_path / "labels.json")
+    export_labels(view, "coco", tmp_path / "labels.json")
     coco = _opened(tmp_path / "labels.json")
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(coco, coco.loadRes(list(coco.anns.values())), "bbox")
@@ -79,7 +59,7 @@ def test_an_export_is_opened_by_the_coco_api_and_its_boxes_score_full_marks(tmp_
 
 
 def test_an_annotation_carries_score_phrase_and_the_span_in_its_caption(tmp_path: Path) -> None:
-    export_coco(_write(tmp_path, [_row(0, [_region(1, 0.7)])]), tmp_path / "labels.json")
+    export_labels(_write(tmp_path, [make_row(0, [make_region(1, 0.7)])]), "coco", tmp_path / "labels.json")
 
     written = json.loads((tmp_path / "labels.json").read_text())
     [image], [annotation] = written["images"], written["annotations"]
@@ -93,16 +73,20 @@ def test_an_annotation_carries_score_phrase_and_the_span_in_its_caption(tmp_path
 
 
 def test_images_without_a_region_are_in_the_file() -> None:
-    coco, report = coco_of([_row(0, []), _row(1, [_region()])])
+    coco, report = _export([make_row(0, []), make_row(1, [make_region()])])
 
     assert [image["id"] for image in coco["images"]] == [1, 2]
     assert (report.images, report.images_without_region, report.annotations) == (2, 1, 1)
 
 
 def test_what_coco_cannot_hold_is_counted() -> None:
-    odd = [_region(2), _region(1, fate="class_only"), _region(weight=0.5, p_correct=0.9, quality=0.4)]
+    odd = [
+        make_region(2),
+        make_region(1, fate="class_only"),
+        make_region(weight=0.5, p_correct=0.9, quality=0.4),
+    ]
 
-    coco, report = coco_of([_row(0, odd), _row(1, [])], rejected=4)
+    coco, report = _export([make_row(0, odd), make_row(1, [])], rejected=4)
 
     assert len(coco["annotations"]) == 1
     assert report.cannot_hold == {
@@ -118,22 +102,26 @@ def test_what_coco_cannot_hold_is_counted() -> None:
     assert "4  samples without labels" in report.text()
 
 
-def test_one_category_for_all_is_the_grounding_form() -> None:
-    coco, _ = coco_of([_row(0, [_region(0), _region(1)])], categories="object")
+def test_one_category_for_all_is_the_grounding_form(tmp_path: Path) -> None:
+    report = export_labels(
+        _write(tmp_path, [make_row(0, [make_region(0), make_region(1)])]), "mdetr", tmp_path / "labels.json"
+    )
+    coco = json.loads((tmp_path / "labels.json").read_text())
 
+    assert report.categories == 1
     assert coco["categories"] == [{"id": 1, "name": "object"}]
     assert {annotation["category_id"] for annotation in coco["annotations"]} == {1}
 
 
 def test_an_ignored_region_is_a_crowd() -> None:
-    coco, _ = coco_of([_row(0, [_region(0), _region(1, fate="ignore")])])
+    coco, _ = _export([make_row(0, [make_region(0), make_region(1, fate="ignore")])])
 
     assert [annotation["iscrowd"] for annotation in coco["annotations"]] == [0, 1]
 
 
 def test_a_region_to_ignore_is_counted_apart_and_makes_neither_a_label_nor_a_found_phrase() -> None:
-    unsure = _region(1, fate="ignore", weight=0.0)
-    coco, report = coco_of([_row(0, [_region(0), unsure]), _row(1, [unsure])])
+    unsure = make_region(1, fate="ignore", weight=0.0)
+    coco, report = _export([make_row(0, [make_region(0), unsure]), make_row(1, [unsure])])
 
     assert (report.annotations, report.ignore, report.images_without_region) == (3, 2, 1)
     assert report.cannot_hold == {"dropped_phrases": 2, "phrases_without_region": 5}

@@ -16,7 +16,7 @@ from benchmarks.headline.tables import Numbers, arms_table, gain, gains_table, s
 
 @pytest.fixture(scope="module")
 def numbers(project_root: Path) -> Numbers:
-    """What docs/headline.json says of each arm, by seed."""
+    """Return what docs/headline.json says about each arm, by seed."""
     found: dict[str, dict[int, dict[str, float]]] = {arm: {} for arm in BASE_ARMS}
     for cell in json.loads((project_root / "docs/headline.json").read_text(encoding="utf-8")):
         if told := re.fullmatch(r"seed (\d+) (\w+) evaluated", cell["title"]):
@@ -78,7 +78,7 @@ def _points(numbers: Numbers, metric: str) -> list[float]:
 
 
 def _cited(page: Path, sentence: str) -> list[float]:
-    """The numbers of a sentence that may run over a line's end."""
+    """Return the numbers of a sentence that may continue on the next line."""
     found = re.search(sentence.replace(" ", r"\s+"), page.read_text(encoding="utf-8"))
     assert found is not None, f"{page.name} has no such sentence: {sentence}"
     return [float(number) for number in found.groups()]

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.headline.cells import Cell, Shelf
 from benchmarks.headline.grid import Grid
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 
 
 def web(seed: int, images: int = 3) -> Cell:
@@ -61,7 +61,7 @@ def test_after_its_time_a_grid_ends_its_cells_and_the_next_goes_on(tmp_path: Pat
 def test_two_grids_never_share_a_folder(tmp_path: Path) -> None:
     class Nosy(Grid):
         def _look(self) -> None:
-            with pytest.raises(Conflict, match="another run works"):
+            with pytest.raises(ConflictError, match="another run works"):
                 Grid(self.shelf, say=lambda line: None).run([web(2)])
             super()._look()
 

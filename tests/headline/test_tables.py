@@ -25,7 +25,7 @@ from benchmarks.headline.tables import METRICS, arms_table, gain, gains_table, s
 from benchmarks.headline.tuning import OPTIONS, after, options, tuned, write_choice
 from benchmarks.headline.worker import instructions
 from pipelines.demo.recipe import Recipe
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 
 
 def arm(**tails: float) -> dict[int, dict[str, float]]:
@@ -86,7 +86,7 @@ def test_text_outside_the_markers_stays(tmp_path: Path) -> None:
     put_between(page, "a", "newer")
 
     assert page.read_text() == "before\n<!-- a -->\nnewer\n<!-- /a -->\nafter\n"
-    with pytest.raises(NotFound, match="markers"):
+    with pytest.raises(NotFoundError, match="markers"):
         put_between(page, "b", "x")
 
 

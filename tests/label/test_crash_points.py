@@ -1,6 +1,6 @@
-"""The whole of `label` dies before or after any write; the same job again ends as if nothing had happened.
+"""`label` dies before or after any write. The same job again gives the result of an undisturbed run.
 
-Here the job's and the plan's records and the real workers take part; tests/ledger/test_kills.py kills real processes at
+Here the job's and the plan's records and the real workers take part; tests/suites/ledger/test_kills.py kills real processes at
 every line of the ledger.
 """
 
@@ -57,7 +57,7 @@ def plain_job(folder: Path, name: str) -> JobConfig:
 
 
 def job_with_decoys(folder: Path, name: str) -> JobConfig:
-    """The pool is drawn and frozen between planning and labelling."""
+    """Return a job whose pool is drawn and frozen between planning and labeling."""
     shards = [write_shard(folder / f"{n}.tar", [*animal_captions(4), "silent"]) for n in range(2)]
     return decoy_job(folder, shards, input={"unit_samples": 3}, output={"url": str(folder / name)})
 

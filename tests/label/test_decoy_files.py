@@ -1,4 +1,4 @@
-"""Pools of decoys that a user gives as a file: what is no list of nouns is refused by name."""
+"""Pools of decoys from a file: a file that is not a list of nouns is refused by name."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tests.engine.worlds import write_shard
     ("content", "said"),
     [
         (b"\xff\xfe", "not UTF-8"),
-        (b"lion. a dog on the left\n", "no noun to ask for"),
-        (b"lion\nlion\n", "stands there twice"),
+        (b"lion. a dog on the left\n", "not a noun that a prompt can ask for"),
+        (b"lion\nlion\n", "is there twice"),
         (b"lion\t-3\n", "expected a noun"),
         (b"lion\t1\t2\n", "expected a noun"),
         (b"lion\t" + b"9" * 400, "expected a noun"),
         (b"lion\t0\n", "expected 1 to"),
-        (b"dog\x00\n", "no noun to ask for"),
-        (b"\xe2\x80\xaelion\n", "no noun to ask for"),
+        (b"dog\x00\n", "not a noun that a prompt can ask for"),
+        (b"\xe2\x80\xaelion\n", "not a noun that a prompt can ask for"),
         (b"x" * 5_000_000, "more than"),
-        (b"[" * 100_000, "no noun to ask for"),
+        (b"[" * 100_000, "not a noun that a prompt can ask for"),
         (b'{"counts":' + b"[" * 200_000, "decoys.pool"),
         (b'{"counts": {"lion": 1}, "asked": ["cat"]}', "must be nouns of"),
         (b'{"counts": {"dog": 1}, "asked": ["dog"]}', "may be a training negative"),

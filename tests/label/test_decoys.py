@@ -1,4 +1,4 @@
-"""Jobs that ask for decoys: what stays as it is, what is frozen when, and what is refused."""
+"""Jobs with decoys: what does not change, what is frozen when, and what is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipelines.label.plan.plan import plan
 from pipelines.label.retry import retry
 from pipelines.label.run import label, verify
 from pipelines.label.verify_against_shards import verify_deep
-from schemas.errors import ConfigError, Conflict
+from schemas.errors import ConfigError, ConflictError
 from schemas.probe_nouns import is_probe_noun
 from tests.engine.decoy_worlds import animal_captions, decoy_job, pool_file
 from tests.engine.small_teacher import FACTORIES
@@ -53,7 +53,7 @@ def shards(tmp_path: Path) -> list[Path]:
     return [write_shard(tmp_path / f"{n}.tar", animal_captions(18)) for n in range(2)]
 
 
-def test_what_a_sample_says_of_itself_is_the_same_with_and_without_decoys(tmp_path: Path, shards) -> None:
+def test_the_rows_of_a_sample_are_the_same_with_and_without_decoys(tmp_path: Path, shards) -> None:
     plain = job_of(tmp_path, shards, output={"url": str(tmp_path / "plain")})
     asked = decoy_job(tmp_path, shards, 0.5)
 
@@ -112,7 +112,7 @@ def test_a_failing_second_pass_costs_the_decoys_and_nothing_else(tmp_path: Path)
     assert asked == [{True}, {False}, {False}], "a decoy that was not answered is no observation"
 
 
-def test_the_pool_is_frozen_and_a_changed_input_does_not_draw_it_anew(tmp_path: Path, shards) -> None:
+def test_the_pool_is_frozen_and_not_drawn_again_for_a_changed_input(tmp_path: Path, shards) -> None:
     job = decoy_job(tmp_path, shards)
     first = run(job)
     kept = {path.name: path.read_bytes() for path in (tmp_path / "out/decoys").iterdir()}
@@ -129,7 +129,7 @@ def test_the_pool_is_frozen_and_a_changed_input_does_not_draw_it_anew(tmp_path: 
     )
 
 
-def test_another_seed_is_another_pool_and_plan_says_what_changed(tmp_path: Path, shards) -> None:
+def test_another_seed_is_another_pool_and_plan_names_the_change(tmp_path: Path, shards) -> None:
     run(decoy_job(tmp_path, shards))
     before = plan(decoy_job(tmp_path, shards), FACTORIES)
 
@@ -167,7 +167,7 @@ def test_a_frozen_pool_that_was_touched_stops_the_run(tmp_path: Path, shards, da
     else:
         pool.write_bytes(b"\xff" if damage == "not utf-8" else pool.read_bytes().replace(b"1", b"2", 1))
 
-    with pytest.raises(Conflict, match="restore it"):
+    with pytest.raises(ConflictError, match="restore it"):
         run(job)
 
 
@@ -183,23 +183,23 @@ def test_two_runs_that_draw_at_once_end_with_one_pool(tmp_path: Path, shards, mo
         return put(store, path, data)
 
     monkeypatch.setattr(Store, "put_if_absent", raced)
-    with pytest.raises(Conflict, match="start again to use the frozen one"):
+    with pytest.raises(ConflictError, match="start again to use the frozen one"):
         run(job)
 
     assert not list((tmp_path / "out").glob("commits/*"))
 
 
-def test_a_plan_with_decoys_holds_only_while_its_pool_does(tmp_path: Path, shards) -> None:
+def test_a_plan_with_decoys_is_valid_only_with_its_pool(tmp_path: Path, shards) -> None:
     frozen = plan(decoy_job(tmp_path, shards), FACTORIES).plan
 
     assert run(decoy_job(tmp_path, shards), frozen=frozen)["units"]["committed"] == 6
-    with pytest.raises(Conflict, match="the pool of decoys is another one"):
+    with pytest.raises(ConflictError, match="the pool of decoys is another one"):
         run(decoy_job(tmp_path, shards, decoys={"seed": 7}), frozen=frozen)
 
 
 def test_a_teacher_that_takes_no_decoys_is_refused_before_work(tmp_path: Path, shards) -> None:
-    with pytest.raises(ConfigError, match="cannot be asked for them"):
-        label(decoy_job(tmp_path, shards), factories=replace(FACTORIES, takes_decoys=False))
+    with pytest.raises(ConfigError, match="does not support them"):
+        label(decoy_job(tmp_path, shards), factories=replace(FACTORIES, has_decoys=False))
 
 
 def test_captions_without_a_noun_give_no_pool_and_say_so(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_captions_without_a_noun_give_no_pool_and_say_so(tmp_path: Path) -> None
         run(decoy_job(tmp_path, [shard]))
 
 
-def test_the_evidence_says_which_pool_its_decoys_are_from(tmp_path: Path, shards) -> None:
+def test_the_evidence_names_the_pool_of_its_decoys(tmp_path: Path, shards) -> None:
     run(decoy_job(tmp_path, shards))
 
     file = next(tmp_path.glob("out/data/*/*/*.parquet"))

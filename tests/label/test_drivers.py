@@ -1,4 +1,4 @@
-"""What a driver does about others, about earlier attempts and about what it does not know yet."""
+"""A driver with rivals, with earlier attempts, and with unread shards."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 import engine.driver.label_run
-from engine.driver.label_run import Labelling
-from engine.ledger.attempts import attempts_of, begin_attempt
+from engine.driver.label_run import LabelRun
+from engine.ledger.attempts import begin_attempt, list_attempts
 from engine.ledger.commits import commit_path
 from engine.ledger.epochs import claim_epoch, latest_epoch, read_epoch
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
@@ -21,7 +21,7 @@ from pipelines.cli import build_app
 from pipelines.label.job import JobConfig
 from pipelines.label.plan.plan import plan
 from pipelines.label.run import label, verify
-from schemas.errors import Conflict, EnvironmentProblem
+from schemas.errors import ConflictError, RuntimeEnvironmentError
 from schemas.ledger import Snapshot
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
@@ -61,25 +61,25 @@ def test_a_run_claims_an_epoch_and_one_without_work_claims_none(job: JobConfig) 
     assert claim is not None and (claim.purpose, claim.job) == ("label", job.digest())
     assert latest_epoch(store) == 1
     names = [(e.unit, e.fingerprint) for e in snapshot_entries(store, latest_snapshot(store))]
-    assert {(len(attempts_of(store, *name)), attempts_of(store, *name)[0].epoch) for name in names} == {
+    assert {(len(list_attempts(store, *name)), list_attempts(store, *name)[0].epoch) for name in names} == {
         (1, 1)
     }
 
 
-def test_the_first_error_of_a_run_is_told_before_that_of_its_last_publish(
+def test_the_first_error_of_a_run_is_reported_before_that_of_its_last_publish(
     job: JobConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "teacher.json").write_text('{"refuse": true}')
-    publish, calls = Labelling.publish, itertools.count()
+    publish, calls = LabelRun.publish, itertools.count()
 
-    def publishes_once(work: Labelling) -> Snapshot:
+    def publishes_once(work: LabelRun) -> Snapshot:
         if next(calls):
             raise OSError("the disk went away")
         return publish(work)
 
-    monkeypatch.setattr(Labelling, "publish", publishes_once)
+    monkeypatch.setattr(LabelRun, "publish", publishes_once)
 
-    with pytest.raises(EnvironmentProblem, match="no such accelerator") as caught:
+    with pytest.raises(RuntimeEnvironmentError, match="no such accelerator") as caught:
         run(job)
 
     assert caught.value.__notes__ == ["and then OSError: the disk went away"]
@@ -88,7 +88,10 @@ def test_the_first_error_of_a_run_is_told_before_that_of_its_last_publish(
 def test_a_run_that_a_later_job_took_over_ends_in_a_conflict_that_names_it(
     job: JobConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch, pytest.raises(Conflict, match="epoch 2 of another job") as caught:
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(ConflictError, match="epoch 2 of another job") as caught,
+    ):
         Interfering(patch, 3, lambda store: claim_epoch(store, "label", "sha256:other"))
         run(job)
 
@@ -97,7 +100,7 @@ def test_a_run_that_a_later_job_took_over_ends_in_a_conflict_that_names_it(
     assert latest_epoch(open_store(job.output.url)) == 3
 
 
-def test_a_rival_of_the_same_job_stops_nobody(
+def test_two_drivers_of_one_job_do_not_stop_each_other(
     job: JobConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     rival = []
@@ -111,7 +114,7 @@ def test_a_rival_of_the_same_job_stops_nobody(
 
 
 def forget_snapshots_and_some_commits(job: JobConfig, keep: int) -> list[str]:
-    """As if a driver had died: a snapshot of one unit alone, and `keep` commits; the units' names in plan order."""
+    """Leave what a dead driver leaves: a snapshot of one unit, and `keep` commits. Return the units in plan order."""
     store = open_store(job.output.url)
     entries = list(snapshot_entries(store, latest_snapshot(store)))
     for entry in entries[keep:]:
@@ -128,7 +131,7 @@ def test_commits_after_the_last_snapshot_are_found_by_the_driver_or_by_the_worke
 ) -> None:
     first = run(job)
     forget_snapshots_and_some_commits(job, keep=4)
-    monkeypatch.setattr(engine.driver.label_run, "LOOKED_UP_AT_MOST", looked_up)
+    monkeypatch.setattr(engine.driver.label_run, "MAX_LOOKUPS", looked_up)
 
     assert plan(job, FACTORIES).totals()["units_done"] == (4 if looked_up else 0)
     again = run(job)
@@ -136,7 +139,7 @@ def test_commits_after_the_last_snapshot_are_found_by_the_driver_or_by_the_worke
     assert again["digest"] == first["digest"]
     store = open_store(job.output.url)
     entries = snapshot_entries(store, latest_snapshot(store))
-    assert [len(attempts_of(store, e.unit, e.fingerprint)) for e in entries] == [1, 1, 1, 1, 2, 2]
+    assert [len(list_attempts(store, e.unit, e.fingerprint)) for e in entries] == [1, 1, 1, 1, 2, 2]
 
 
 def test_a_unit_with_many_attempts_is_begun_last(job: JobConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,10 +166,10 @@ def test_a_unit_with_many_attempts_is_begun_last(job: JobConfig, monkeypatch: py
 
     assert summary["units"]["committed"] == 6
     assert order[-1] == names[0] and sorted(order) == names
-    assert len(attempts_of(store, names[0], entries[0].fingerprint)) == 4
+    assert len(list_attempts(store, names[0], entries[0].fingerprint)) == 4
 
 
-def test_clean_says_what_it_removed_and_verify_still_holds(job: JobConfig) -> None:
+def test_clean_reports_what_it_deleted_and_verify_still_passes(job: JobConfig) -> None:
     run(job)
     store = open_store(job.output.url)
     folder = store.list("data")[0].rsplit("/", 1)[0]

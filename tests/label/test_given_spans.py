@@ -1,4 +1,4 @@
-"""Phrases given in the input reach the evidence exactly; malformed ones cost their sample."""
+"""Phrases given in the input reach the evidence exactly. A malformed one rejects its sample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.ledger.evidence import evidence_rows
 from engine.ledger.fingerprint import reading_digest
 from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.reading.captions import StoredCaption
-from engine.reading.given_spans import given_spans
+from engine.reading.given_spans import parse_spans
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
 from engine.storage.store import open_store
@@ -20,7 +20,7 @@ from engine.worker.find_phrases import find_phrases
 from pipelines.label.plan.plan import plan
 from pipelines.label.run import label
 from pipelines.label.teacher_spec import Factories
-from schemas.errors import ConfigError, SampleRejected, ShardDamaged
+from schemas.errors import ConfigError, SampleRejectedError, ShardDamagedError
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.settings import PhraseSettings
 from tests.engine.small_teacher import FACTORIES, HERE
@@ -55,9 +55,9 @@ def test_given_phrases_land_exactly_and_malformed_ones_reject_their_sample(tmp_p
 
 
 def test_spans_beyond_a_cut_go_with_it() -> None:
-    assert given_spans([[0, 2], [3, 9]], StoredCaption("ab cd", cut_from=9)) == ((0, 2),)
-    with pytest.raises(SampleRejected, match="SPANS_BAD"):
-        given_spans([[3, 10]], StoredCaption("ab cd", cut_from=9))
+    assert parse_spans([[0, 2], [3, 9]], StoredCaption("ab cd", cut_from=9)) == ((0, 2),)
+    with pytest.raises(SampleRejectedError, match="SPANS_BAD"):
+        parse_spans([[3, 10]], StoredCaption("ab cd", cut_from=9))
 
 
 def test_a_parquet_column_of_lists_gives_spans_and_another_type_is_refused(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_parquet_column_of_lists_gives_spans_and_another_type_is_refused(tmp_p
     assert [raw.spans for raw in raws] == [((0, 5),), (), ()]
     assert raws[2].rejected is not None and raws[2].rejected.code == "SPANS_BAD"
     for column in ("n", "nowhere"):
-        with pytest.raises(ShardDamaged, match="SHARD_SCHEMA"):
+        with pytest.raises(ShardDamagedError, match="SHARD_SCHEMA"):
             shard(column)
 
 

@@ -1,4 +1,4 @@
-"""An output that 47d028d wrote from Parquet shards: what of it is redone now, and what is not.
+"""An output that commit 47d028d wrote from Parquet shards: which units are redone now.
 
 `keys_of_47d028d.zip` holds the shards (two rows each, in `s3://parquet-keys`) and the output without its logs:
 keys `a, b` in text.parquet, whole numbers `1, 0` in whole.parquet, `a, null` in holes.parquet, no keys in none.parquet,
@@ -15,7 +15,7 @@ import pytest
 
 from engine.ledger.evidence import read_evidence
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
-from engine.ledger.verify_deep import InputsReader
+from engine.ledger.verify_deep import InputVerifier
 from engine.settings import InputSettings
 from engine.storage.filesystems import open_filesystem
 from engine.storage.store import open_store
@@ -33,7 +33,7 @@ WHY = "the reading of keys changed"
 
 @pytest.fixture
 def job(tmp_path: Path) -> Iterator[JobConfig]:
-    """The job of the old output, which lies where it writes to."""
+    """Unpack the old output; return its job."""
     with zipfile.ZipFile(Path(__file__).with_name("keys_of_47d028d.zip")) as packed:
         packed.extractall(tmp_path)
     with s3_bucket() as (_, storage):
@@ -53,13 +53,13 @@ def name_of(url: str) -> str:
 
 
 def keys_of(output: str) -> dict[str, list[str]]:
-    """Keys of the committed rows, by shard."""
+    """Return the keys of the committed rows, by shard."""
     store = open_store(output)
     entries = snapshot_entries(store, latest_snapshot(store))
     return {name_of(entry.shard): read_evidence(store, entry)["key"].to_pylist() for entry in entries}
 
 
-def test_only_units_with_wrong_keys_are_redone_and_plan_says_why(job: JobConfig) -> None:
+def test_only_units_with_wrong_keys_are_redone_and_plan_gives_the_reason(job: JobConfig) -> None:
     store = open_store(job.output.url)
     before = {name_of(entry.shard): entry for entry in snapshot_entries(store, latest_snapshot(store))}
     assert keys_of(job.output.url)["whole"] == ["1", "1"]
@@ -85,7 +85,7 @@ def test_only_units_with_wrong_keys_are_redone_and_plan_says_why(job: JobConfig)
 
 def test_a_deep_verification_names_the_wrong_keys(job: JobConfig) -> None:
     store = open_store(job.output.url)
-    reader = InputsReader(InputSettings.model_validate(job.input.model_dump()))
+    reader = InputVerifier(InputSettings.model_validate(job.input.model_dump()))
 
     said = {
         name_of(entry.shard): list(reader.problems(store, entry))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.driver.label_run import Labelling
+from engine.driver.label_run import LabelRun
 from engine.ledger.evidence import evidence_rows
-from engine.ledger.fingerprint import Method
+from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries, snapshot_versions
 from engine.reading.shard_cache import stat_shard
@@ -19,7 +19,7 @@ from engine.task import Outcome, Task
 from pipelines.label.job import JobConfig
 from pipelines.label.plan.plan import plan
 from pipelines.label.run import label, status, verify
-from schemas.errors import ConfigError, Conflict, EnvironmentProblem, NotFound
+from schemas.errors import ConfigError, ConflictError, NotFoundError, RuntimeEnvironmentError
 from tests.engine.s3_server import s3_bucket
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, plain_captions, tar_bytes, write_shard
@@ -78,7 +78,9 @@ def test_a_touched_shard_is_read_again_but_not_redone(tmp_path: Path, shards: li
     assert len(list((tmp_path / "out" / "commits").rglob("*.json"))) == 6
 
 
-def test_another_teacher_redoes_every_unit_and_plan_says_why(tmp_path: Path, shards: list[Path]) -> None:
+def test_another_teacher_redoes_every_unit_and_plan_gives_the_reason(
+    tmp_path: Path, shards: list[Path]
+) -> None:
     job = job_of(tmp_path, shards)
     first = run(job)
     (tmp_path / "teacher.json").write_text('{"channel_gain": 0.5}')
@@ -196,29 +198,31 @@ def test_a_limit_labels_so_many_samples_and_leaves_nothing_behind(
 def test_a_limits_output_may_be_kept_elsewhere_than_the_jobs_own(tmp_path: Path, shards: list[Path]) -> None:
     job = job_of(tmp_path, shards)
 
-    summary = run(job, limit=3, keep=str(tmp_path / "taste"))
+    summary = run(job, limit=3, keep=str(tmp_path / "trial"))
 
-    assert summary["output"] == str(tmp_path / "taste")
-    assert verify(str(tmp_path / "taste"))["samples"]["in"] == 3
-    with pytest.raises(ConfigError, match="the job's own output"):
+    assert summary["output"] == str(tmp_path / "trial")
+    assert verify(str(tmp_path / "trial"))["samples"]["in"] == 3
+    with pytest.raises(ConfigError, match="is the output.url of the job"):
         run(job, limit=3, keep=str(tmp_path / "out"))
     with pytest.raises(ConfigError, match="--limit"):
-        run(job, keep=str(tmp_path / "taste"))
+        run(job, keep=str(tmp_path / "trial"))
 
 
 def test_a_limits_output_never_goes_over_the_evidence_of_another_job(
     tmp_path: Path, shards: list[Path]
 ) -> None:
     job, other = job_of(tmp_path, shards), job_of(tmp_path, shards, evidence={"min_score": 0.2})
-    kept = str(tmp_path / "taste")
+    kept = str(tmp_path / "trial")
     before = run(job, limit=3, keep=kept)["digest"]
 
-    with pytest.raises(Conflict, match="evidence of another job"):
+    with pytest.raises(ConflictError, match="evidence of another job"):
         run(other, limit=3, keep=kept)
     assert run(job, limit=3, keep=kept)["digest"] == before == status(kept)["digest"]
 
 
-def test_a_plan_counts_units_and_samples_and_says_with_what(tmp_path: Path, shards: list[Path]) -> None:
+def test_a_plan_counts_units_and_samples_and_names_teacher_and_phrases(
+    tmp_path: Path, shards: list[Path]
+) -> None:
     run(job_of(tmp_path, shards[:1]))
     write_shard(shards[0], plain_captions(5))
 
@@ -250,11 +254,11 @@ def test_evidence_that_went_to_another_machines_disk_is_not_taken_for_done(
     store = open_store(job.output.url)
     entry = next(snapshot_entries(store, latest_snapshot(store)))
     (tmp_path / "out" / entry.evidence.path).unlink()
-    plan_of_none = JobPlan("sha256:j", Method("r", "t", "p", "e"), 8, [])
-    work = Labelling(store, plan_of_none, job.input)
+    plan_of_none = JobPlan("sha256:j", MethodDigests("r", "t", "p", "e"), 8, [])
+    work = LabelRun(store, plan_of_none, job.input)
     task = Task(shard=stat_shard(str(shards[0])))
 
-    with pytest.raises(EnvironmentProblem, match="wrote to its own disk"):
+    with pytest.raises(RuntimeEnvironmentError, match="wrote to its own disk"):
         work.settle(Outcome(task=task, entry=entry))
 
 
@@ -286,7 +290,7 @@ def test_progress_ends_with_everything_done(tmp_path: Path, shards: list[Path]) 
     assert seen[-1] == ("units", 6, 6)
 
 
-def test_the_job_and_the_plan_are_kept_beside_the_evidence_without_secrets(
+def test_the_job_and_the_plan_are_recorded_in_the_output_without_secrets(
     tmp_path: Path, shards: list[Path]
 ) -> None:
     job = job_of(tmp_path, shards, input={"storage": {"profile": "my-profile"}})
@@ -333,7 +337,7 @@ def test_verify_names_what_does_not_hold(
     run(job_of(tmp_path, shards))
     damage(tmp_path / "out")
 
-    with pytest.raises(Conflict, match=words):
+    with pytest.raises(ConflictError, match=words):
         verify(str(tmp_path / "out"))
 
 
@@ -346,7 +350,7 @@ def test_verify_counts_every_problem_and_words_the_first_of_many(
     for path in data:
         path.unlink()
 
-    with pytest.raises(Conflict) as caught:
+    with pytest.raises(ConflictError) as caught:
         verify(str(tmp_path / "out"))
 
     said = str(caught.value)
@@ -365,9 +369,9 @@ def test_a_verb_that_is_given_an_output_alone_reaches_its_bucket_through_the_env
         assert verify(f"{url}/out")["digest"] == status(f"{url}/out")["digest"] == summary["digest"]
 
 
-def test_a_folder_that_is_no_output_is_said_to_be_none(tmp_path: Path) -> None:
+def test_a_folder_without_an_output_is_reported_as_such(tmp_path: Path) -> None:
     for look in (status, verify):
-        with pytest.raises(NotFound, match="holds no snapshot"):
+        with pytest.raises(NotFoundError, match="has no snapshot"):
             look(str(tmp_path))
 
 

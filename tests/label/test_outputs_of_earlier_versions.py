@@ -14,9 +14,9 @@ import pytest
 
 from engine.ledger.verify import verify
 from engine.storage.filesystems import open_filesystem
-from pipelines.compile.evidence import open_evidence
 from pipelines.label.job import JobConfig
 from pipelines.label.run import label
+from pipelines.labels.evidence import open_evidence
 from tests.engine.s3_server import s3_bucket
 from tests.engine.small_teacher import FACTORIES
 
@@ -48,7 +48,7 @@ def job(tmp_path: Path) -> Iterator[JobConfig]:
 
 
 def records(output: Path) -> dict[str, bytes]:
-    """Commit records, attempts and data of an output, by path."""
+    """Return commit records, attempts and data of an output, by path."""
     return {
         str(path.relative_to(output)): path.read_bytes()
         for folder in ("commits", "attempts", "data", "rejected")
@@ -74,5 +74,5 @@ def test_a_killed_output_of_an_earlier_version_is_continued_to_the_digest_of_a_w
 
 
 def committed(paths: dict[str, bytes]) -> set[str]:
-    """Names of the units that a commit record stands for."""
+    """Return the names of the committed units."""
     return {path.split("/")[1] for path in paths if path.startswith("commits/")}

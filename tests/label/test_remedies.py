@@ -1,4 +1,4 @@
-"""What an output that was harmed, or a slip in a job, is told: the remedy that is named is one that works."""
+"""Errors of a damaged output or a wrong job: the remedy that is named works."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from engine.ledger.attempts import attempts_of
+from engine.ledger.attempts import list_attempts
 from engine.ledger.epochs import read_epoch
 from engine.ledger.snapshots import file_check
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
@@ -22,7 +22,7 @@ from engine.storage.store import open_store
 from pipelines.label.job import JobConfig
 from pipelines.label.run import label, status
 from pipelines.label.run_records import load_plan, read_job
-from schemas.errors import Conflict, ShardDamaged
+from schemas.errors import ConflictError, ShardDamagedError
 from schemas.ledger import SnapshotEntry
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
@@ -33,7 +33,7 @@ def test_a_segment_that_is_gone_is_a_conflict_that_names_the_remedy(tmp_path: Pa
     before, out = label(job, factories=FACTORIES), tmp_path / "out"
     for segment in (out / "segments").iterdir():
         segment.unlink()
-    with pytest.raises(Conflict, match="move snapshots/ away"):
+    with pytest.raises(ConflictError, match="move snapshots/ away"):
         verify(str(out))
     (out / "snapshots").rename(tmp_path / "snapshots")
     assert label(job, factories=FACTORIES)["digest"] == before["digest"]
@@ -50,7 +50,7 @@ def test_the_remedy_for_lost_data_redoes_the_unit(tmp_path: Path, harm: str) -> 
     else:
         data.write_bytes(b"x" * data.stat().st_size)
     unit = data.parent.parent.name
-    with pytest.raises(Conflict, match=f"commits/{unit} away"):
+    with pytest.raises(ConflictError, match=f"commits/{unit} away"):
         verify(str(out))
     (out / "snapshots").rename(tmp_path / "snapshots")
     (out / "commits" / unit).rename(tmp_path / "commit")
@@ -70,7 +70,7 @@ def test_a_run_does_not_call_done_what_is_gone(tmp_path: Path, folder: str) -> N
     unit = lost.relative_to(out).parts[1]
     lost.unlink()
 
-    with pytest.raises(Conflict, match=f"1 files of 1 committed units are gone, first {folder}/{unit}/"):
+    with pytest.raises(ConflictError, match=f"1 files of 1 committed units are gone, first {folder}/{unit}/"):
         label(job, factories=FACTORIES)
 
     (out / "snapshots").rename(tmp_path / "snapshots")
@@ -79,7 +79,7 @@ def test_a_run_does_not_call_done_what_is_gone(tmp_path: Path, folder: str) -> N
     verify(str(out))
 
 
-def test_files_of_a_job_that_is_not_asked_for_are_not_missed(tmp_path: Path) -> None:
+def test_missing_files_of_another_job_are_ignored(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "0.tar", plain_captions(2))
     label(job_of(tmp_path, [shard]), factories=FACTORIES)
     shutil.rmtree(tmp_path / "out" / "data")
@@ -90,10 +90,10 @@ def test_files_of_a_job_that_is_not_asked_for_are_not_missed(tmp_path: Path) -> 
     )
 
 
-def test_a_run_says_when_it_looked_for_no_files(
+def test_a_run_reports_that_it_checked_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(file_check, "LOOKED_FOR_AT_MOST", 0)
+    monkeypatch.setattr(file_check, "MAX_CHECKED_UNITS", 0)
     job = job_of(tmp_path, [write_shard(tmp_path / "0.tar", plain_captions(2))])
 
     label(job, factories=FACTORIES)
@@ -109,13 +109,13 @@ def test_status_names_a_segment_that_is_gone(tmp_path: Path) -> None:
     segment.unlink()
 
     with pytest.raises(
-        Conflict, match=f"{segment.name} does not exist; restore them, or move snapshots/ away"
+        ConflictError, match=f"{segment.name} does not exist; restore them, or move snapshots/ away"
     ):
         status(str(tmp_path / "out"))
 
 
 def harmed(out: Path, folder: str) -> Path:
-    """The newest record of a folder."""
+    """Return the path of the latest record of a folder, after it was damaged."""
     return max((out / folder).rglob("*.json"))
 
 
@@ -126,7 +126,7 @@ READERS: dict[str, Callable[[JobConfig], object]] = {
     "shards": lambda job: label(job, factories=FACTORIES),
     "epochs": lambda job: read_epoch(open_store(job.output.url), 1),
     "attempts": lambda job: [
-        attempts_of(open_store(job.output.url), entry.unit, entry.fingerprint) for entry in entries(job)
+        list_attempts(open_store(job.output.url), entry.unit, entry.fingerprint) for entry in entries(job)
     ],
     "jobs": lambda job: read_job(open_store(job.output.url), job.digest()),
     "plans": lambda job: load_plan(harmed(Path(job.output.url), "plans").stem, open_store(job.output.url)),
@@ -148,7 +148,7 @@ def test_a_harmed_record_is_named_in_one_line_with_a_remedy_that_works(
     record = harmed(out, folder)
     record.write_bytes(HARMS[harm])
 
-    with pytest.raises(Conflict) as caught:
+    with pytest.raises(ConflictError) as caught:
         READERS[folder](job)
 
     said = str(caught.value).removeprefix(f"{out}: 1 problems\n").split(": ", folder == "commits")[-1]
@@ -164,11 +164,11 @@ def test_a_harmed_record_is_named_in_one_line_with_a_remedy_that_works(
 
 def test_a_pipe_is_not_called_a_folder(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "0.tar")
-    with pytest.raises(ShardDamaged, match="is a pipe or a device"):
+    with pytest.raises(ShardDamagedError, match="is a pipe or a device"):
         stat_shard(str(tmp_path / "0.tar"))
 
 
-def test_a_batch_that_no_memory_holds_is_refused() -> None:
+def test_a_batch_size_beyond_any_memory_is_refused() -> None:
     assert RunSettings(batch_size=MAX_BATCH_SIZE).batch_size == MAX_BATCH_SIZE
     with pytest.raises(ValidationError, match="less than or equal"):
         RunSettings(batch_size=10**9)

@@ -1,4 +1,4 @@
-"""Whatever ends a labelling process, the same command continues and comes to what an undisturbed run gives."""
+"""Whatever ends a labeling process, the same command continues and gives the result of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from engine.storage.store import open_store
-from pipelines.label.progress.record import newest_progress
+from pipelines.label.progress.record import load_latest_progress
 from pipelines.label.run import label, status, verify
 from tests.engine.process_tree import Tree
 from tests.engine.small_teacher import FACTORIES
@@ -24,7 +24,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from engine.storage.store import open_store
-from pipelines.label.progress.record import newest_progress
+from pipelines.label.progress.record import load_latest_progress
 from pipelines.label.run import label
 from pipelines.label.job import JobConfig
 from tests.engine.small_teacher import FACTORIES
@@ -82,7 +82,7 @@ def test_kill_9_in_the_middle_and_the_same_command_continues(tmp_path: Path, wor
         process.communicate()
 
     before = commits(tmp_path)
-    assert newest_progress(open_store(str(tmp_path / "out"))).state in (
+    assert load_latest_progress(open_store(str(tmp_path / "out"))).state in (
         "starting",
         "running",
     )  # it could not say more
@@ -91,7 +91,7 @@ def test_kill_9_in_the_middle_and_the_same_command_continues(tmp_path: Path, wor
     assert before >= 7
     assert summary["units"] == {"planned": 10, "committed": 10, "failed": 0, "pending": 0, "quarantined": 0}
     assert_as_undisturbed(tmp_path)
-    progress = newest_progress(open_store(str(tmp_path / "out")))
+    progress = load_latest_progress(open_store(str(tmp_path / "out")))
     assert progress.retries == {}  # a driver's death charges no unit
 
 
@@ -127,7 +127,7 @@ def test_one_interrupt_finishes_the_running_unit_and_publishes(
 
     units = status(str(tmp_path / "out"))["units"]
     assert errors.rstrip().endswith("KeyboardInterrupt")
-    assert newest_progress(open_store(str(tmp_path / "out"))).state == "interrupted"
+    assert load_latest_progress(open_store(str(tmp_path / "out"))).state == "interrupted"
     assert units["committed"] == commits(tmp_path) >= 2
     assert units["pending"] == units["planned"] - units["committed"] > 0
     label(job, factories=FACTORIES)
@@ -148,7 +148,7 @@ def test_a_second_interrupt_stops_at_once_and_leaves_nothing_torn(tmp_path: Path
     _, errors = process.communicate(timeout=30)
 
     assert errors.rstrip().endswith("KeyboardInterrupt")
-    assert newest_progress(open_store(str(tmp_path / "out"))).state == "interrupted"
+    assert load_latest_progress(open_store(str(tmp_path / "out"))).state == "interrupted"
     assert commits(tmp_path) == status(str(tmp_path / "out"))["units"]["committed"] == 0
     (tmp_path / "teacher.json").write_text("{}")
     label(job, factories=FACTORIES)
@@ -156,7 +156,7 @@ def test_a_second_interrupt_stops_at_once_and_leaves_nothing_torn(tmp_path: Path
     assert not list((tmp_path / "out").rglob(".tmp-*"))
 
 
-def test_an_output_that_is_moved_away_under_a_run_ends_it_and_the_same_command_makes_a_whole_one(
+def test_a_run_ends_when_its_output_is_moved_away_and_the_same_command_makes_a_complete_one(
     tmp_path: Path, world
 ) -> None:
     job, start = world

@@ -1,4 +1,4 @@
-"""Retry redoes what failed, and nothing else."""
+"""`retry` redoes what failed, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 from engine.storage.store import open_store
 from pipelines.cli import build_app
 from pipelines.label.job import JobConfig
-from pipelines.label.progress.record import newest_progress
+from pipelines.label.progress.record import load_latest_progress
 from pipelines.label.retry import retry
-from pipelines.label.run import label, start, status, verify
-from schemas.errors import ConfigError, Conflict, EnvironmentProblem, NotFound
+from pipelines.label.run import label, run_job, status, verify
+from schemas.errors import ConfigError, ConflictError, NotFoundError, RuntimeEnvironmentError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
 
@@ -25,7 +25,7 @@ def redo(url: Path, *overrides: str) -> tuple[dict, list[str]]:
 
 @pytest.fixture
 def job(tmp_path: Path) -> JobConfig:
-    """Three shards: a good one, a cut one, a missing one."""
+    """Return a job with three shards: an intact one, a truncated one, a missing one."""
     whole = write_shard(tmp_path / "good.tar", plain_captions(20))
     (tmp_path / "cut.tar").write_bytes(whole.read_bytes()[:2048])
     return job_of(tmp_path, [whole, tmp_path / "cut.tar", tmp_path / "missing.tar"])
@@ -35,7 +35,7 @@ def data_times(out: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in (out / "data").rglob("*.parquet")}
 
 
-def test_missing_and_damaged_shards_are_redone_and_the_rest_is_left(
+def test_missing_and_damaged_shards_are_redone_and_nothing_else(
     tmp_path: Path, job: JobConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -79,7 +79,7 @@ def test_a_failed_unit_alone_is_handed_out_again(tmp_path: Path) -> None:
 
 def test_pending_units_are_not_begun(tmp_path: Path, job: JobConfig) -> None:
     # a run that ended before it began anything: two shards are pending
-    start(job, FACTORIES, narrowed=lambda work: work.keep_only([]))
+    run_job(job, FACTORIES, narrow=lambda work: work.keep_only([]))
     assert status(str(tmp_path / "out"))["units"] == {
         "planned": 3,
         "committed": 0,
@@ -99,7 +99,7 @@ def test_a_retry_that_ends_early_forgets_no_failure(tmp_path: Path, job: JobConf
     write_shard(tmp_path / "missing.tar", plain_captions(20))
     (tmp_path / "teacher.json").write_text('{"refuse": true}')
 
-    with pytest.raises(EnvironmentProblem, match="no such accelerator"):
+    with pytest.raises(RuntimeEnvironmentError, match="no such accelerator"):
         redo(tmp_path / "out")
 
     units = status(str(tmp_path / "out"))
@@ -114,7 +114,7 @@ def test_a_retry_that_ends_early_forgets_no_failure(tmp_path: Path, job: JobConf
     }
 
 
-def test_nothing_failed_is_said_and_nothing_recorded_is_not_found(tmp_path: Path) -> None:
+def test_no_failure_is_reported_and_no_record_is_not_found(tmp_path: Path) -> None:
     label(job_of(tmp_path, [write_shard(tmp_path / "a.tar", plain_captions(4))]), factories=FACTORIES)
 
     summary, said = redo(tmp_path / "out")
@@ -123,10 +123,11 @@ def test_nothing_failed_is_said_and_nothing_recorded_is_not_found(tmp_path: Path
     assert (summary["units"]["committed"], summary["redone"]) == (1, 0)
     assert CliRunner().invoke(build_app(), ["retry", str(tmp_path / "out")]).exit_code == 0
     assert (
-        CliRunner().invoke(build_app(), ["retry", str(tmp_path / "nowhere")]).exit_code == NotFound.exit_code
+        CliRunner().invoke(build_app(), ["retry", str(tmp_path / "nowhere")]).exit_code
+        == NotFoundError.exit_code
     )
     next((tmp_path / "out" / "jobs").iterdir()).unlink()
-    with pytest.raises(NotFound, match="jobs/"):
+    with pytest.raises(NotFoundError, match="jobs/"):
         redo(tmp_path / "out")
 
 
@@ -149,7 +150,7 @@ def test_the_last_runs_settings_are_kept_but_for_the_cluster_that_it_worked_on(
 
     redo(tmp_path / "out")
 
-    told = newest_progress(open_store(str(tmp_path / "out")))
+    told = load_latest_progress(open_store(str(tmp_path / "out")))
     assert told is not None and told.settings.batch_size == 3
     assert (told.settings.address, told.settings.allow_unauthenticated) == (None, False)
 
@@ -159,7 +160,7 @@ def test_another_teacher_is_refused_before_anything_is_published(tmp_path: Path,
     before = status(str(tmp_path / "out"))
     (tmp_path / "teacher.json").write_text('{"channel_gain": 0.5}')
 
-    with pytest.raises(Conflict, match="3 committed units are of other inputs, another teacher"):
+    with pytest.raises(ConflictError, match="3 committed units are of other inputs, another teacher"):
         redo(tmp_path / "out")
     assert status(str(tmp_path / "out")) == before
 

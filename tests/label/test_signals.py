@@ -1,4 +1,4 @@
-"""Signals to a driver or to its process group, at any moment: exit 130 in time, nothing lost, no process left."""
+"""Signals to a driver or its process group at any moment: exit 130 in time, nothing lost, no process left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from engine.storage.store import open_store
 from pipelines.label.job import JobConfig
-from pipelines.label.progress.record import newest_progress
+from pipelines.label.progress.record import load_latest_progress
 from pipelines.label.run import label, status, verify
 from tests.engine.process_tree import Tree
 from tests.engine.small_teacher import FACTORIES
@@ -53,7 +53,7 @@ class Driver:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
-        """Start it."""
+        """Start the driver."""
         with open(self._folder / "log", "ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", SCRIPT, str(self._folder / "job.json")],
@@ -76,21 +76,21 @@ class Driver:
         return len(list((self._folder / "out" / "commits").rglob("*.json")))
 
     def has_begun(self) -> bool:
-        """Whether the run has said that it begins: from then on it handles signals."""
+        """Return whether the run has begun. From then on it handles signals."""
         return any((self._folder / "out" / "progress").glob("*.json"))
 
     def signal(self, number: int, group: bool = True) -> None:
         (os.killpg if group else os.kill)(self.process.pid, number)
 
     def ended(self, within_s: float) -> int:
-        """The exit code."""
+        """Return the exit code."""
         return self.process.wait(timeout=within_s + BUSY_S)
 
     def said(self) -> str:
         return (self._folder / "log").read_text()
 
     def check_nothing_is_lost(self) -> None:
-        """What counted before counts, and another run comes to the rows of an undisturbed one."""
+        """Check that nothing is lost: another run gives the rows of an undisturbed one."""
         before = self.commits()
         job = JobConfig.model_validate_json((self._folder / "job.json").read_text())
         (self._folder / "teacher.json").write_text("{}")
@@ -156,7 +156,7 @@ def test_a_second_signal_ends_a_driver_on_ray_at_once(driver: Driver, number: in
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_driver_whose_ray_is_dead_and_the_record_says_so(
+def test_a_signal_ends_a_driver_whose_ray_is_dead_and_the_record_names_it(
     tmp_path: Path, driver: Driver, number: int
 ) -> None:
     driver.start()
@@ -169,7 +169,7 @@ def test_a_signal_ends_a_driver_whose_ray_is_dead_and_the_record_says_so(
     driver.signal(number)
 
     assert driver.ended(MARGIN_S + 1) == 130, driver.said()
-    progress = newest_progress(open_store(str(tmp_path / "out")))
+    progress = load_latest_progress(open_store(str(tmp_path / "out")))
     assert progress is not None and progress.state == "interrupted"
     assert progress.error is None or "Ray is dead" in progress.error
     assert driver.tree.left_after(10) == []
@@ -237,11 +237,11 @@ def test_a_signal_to_the_group_of_a_local_driver_finishes_the_running_unit(
 
 STUCK = """
 import contextlib, ctypes, sys
-from pipelines.label.interrupt import stop_when_asked
+from pipelines.terminal.interrupt import drain_on_signal
 mutex = ctypes.create_string_buffer(128)  # all zero: a lock of C that Python's signal handlers cannot interrupt
-with stop_when_asked(float(sys.argv[1])) as stopping:
+with drain_on_signal(float(sys.argv[1])) as stopping:
     with contextlib.suppress(AttributeError):
-        stopping.last_words = lambda why: print(why, flush=True)
+        stopping.before_forced_exit = lambda why: print(why, flush=True)
     print("ready", flush=True)
     while True:
         ctypes.CDLL(None).pthread_mutex_lock(mutex)

@@ -11,10 +11,10 @@ import pytest
 from pipelines.compile.policy import Policy
 from pipelines.compile.run import compile_view
 from pipelines.label.run import label
-from pipelines.labels.stats import statistics_of
-from pipelines.quality.decoys import DecoyTally
+from pipelines.labels.stats import count_labels
+from pipelines.quality.decoys import DecoyCounter
 from schemas.decoys import DecoyPool
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from tests.engine.decoy_worlds import animal_captions, decoy_job
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import write_shard
@@ -23,7 +23,7 @@ POOL = DecoyPool(counts={"bee": 1, "kite": 5}, asked=("bee", "kite"))
 
 
 def row(*decoys: tuple[str, float | None], asked: bool = True) -> dict[str, Any]:
-    """A row with one phrase of its own and decoys with the score of their box, None for no box."""
+    """Make a row with one phrase of its own and decoys with the score of their box, None for no box."""
     own = {"kind": "chunk", "root": "dog", "groundable": True}
     phrases = [own, *({"kind": "decoy", "root": noun, "groundable": asked} for noun, _ in decoys)]
     regions = [{"phrase": n, "score": score} for n, (_, score) in enumerate(decoys, 1) if score is not None]
@@ -31,7 +31,7 @@ def row(*decoys: tuple[str, float | None], asked: bool = True) -> dict[str, Any]
 
 
 def numbers_of(rows: list[dict[str, Any]], min_score: float = 0.5):
-    tally = DecoyTally(min_score, POOL)
+    tally = DecoyCounter(min_score, POOL)
     for one in rows:
         tally.add(one)
     return tally.numbers()
@@ -87,7 +87,7 @@ def evidence(tmp_path: Path) -> str:
 
 
 def test_compile_and_stats_tell_of_decoys_and_count_them_nowhere_else(tmp_path: Path, evidence: str) -> None:
-    stats = statistics_of(evidence)
+    stats = count_labels(evidence)
     report = compile_view(evidence, Policy(min_score=0.1), str(tmp_path / "view"))
 
     assert report.decoys is not None and stats.decoys is not None
@@ -97,12 +97,12 @@ def test_compile_and_stats_tell_of_decoys_and_count_them_nowhere_else(tmp_path: 
     assert stats.phrases == stats.phrase_kinds["chunk"] and stats.samples_with_region == 18
     assert report.regions.dropped["decoy"] + stats.regions == report.regions.regions_in
     assert any("believed absent" in table.title for table in [*report.tables(), *stats.tables()])
-    assert statistics_of(str(tmp_path / "view")).decoys is None, "a view holds no box of a decoy"
+    assert count_labels(str(tmp_path / "view")).decoys is None, "a view holds no box of a decoy"
 
 
 def test_a_lost_pool_stops_the_report_by_name(tmp_path: Path, evidence: str) -> None:
     for path in Path(evidence, "decoys").iterdir():
         path.unlink()
 
-    with pytest.raises(Conflict, match="restore it"):
+    with pytest.raises(ConflictError, match="restore it"):
         compile_view(evidence, Policy(), str(tmp_path / "view"))

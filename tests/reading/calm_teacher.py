@@ -1,4 +1,4 @@
-"""The small teacher without its accidents: strangers' captions do hold words like `deadly`."""
+"""The small teacher without its accidents, because untrusted captions contain words like `deadly`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.label.teacher_spec import Factories
-from schemas.labeler import Labeler, Prepared
+from schemas.labeler import Labeler, PreparedSample
 from schemas.records import Sample
 from tests.engine.small_teacher import SmallLabeler, finder, finder_digest, labeler_digest
 
@@ -17,9 +17,9 @@ __all__ = ["CALM", "finder", "finder_digest", "labeler", "labeler_digest"]
 
 
 class CalmLabeler(SmallLabeler):
-    """Never reads a caption; its phrases say enough."""
+    """A teacher that never reads a caption, only its phrases."""
 
-    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> Prepared:
+    def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         return super().prepare(sample.model_copy(update={"caption": ""}), image_rgb_u8)
 
 

@@ -1,7 +1,7 @@
-"""Planted code, one canary a way in: each sings for a naive reader, and must be silent for ours.
+"""Planted code, one canary for each way in: each sings for a naive reader, and must be silent for ours.
 
 `python -m tests.reading.canaries FOLDER` prints one JSON object: by name, whether it sang for the naive reader, for
-ours, and what ours said. A canary sings by making a file, so it is heard in whatever process it was let loose.
+ours, and what ours reported. A canary sings by creating a file, so it is heard from any process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CAPTION = b"a red patch"
 
 
 class Song:
-    """To unpickle it is to make the file `sung` in a folder."""
+    """An object that creates the file `sung` in a folder when it is unpickled."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "sung"
@@ -35,12 +35,12 @@ class Song:
 
 
 def canary(name: str, plant: Act, naive: Act, ours: Act) -> None:
-    """`plant` writes the files into a folder of its own; `naive` and `ours` read them."""
+    """Register a canary: `plant` writes the files into a folder; `naive` and `ours` read them."""
     CANARIES[name] = (plant, naive, ours)
 
 
 def sing(folder: Path) -> str:
-    """Python source that makes the file."""
+    """Return Python source that creates the file."""
     return f"import pathlib; pathlib.Path({str(folder / 'sung')!r}).touch()\n"
 
 
@@ -127,7 +127,7 @@ def detector(name: str) -> Act:
 
 
 def made(settings: dict[str, Any]) -> Any:
-    """What `label` does to a teacher: its digest, then the teacher."""
+    """Do what `label` does with a teacher: compute its digest, then load it."""
     from teacher import build
 
     build.labeler_digest(settings)
@@ -135,11 +135,11 @@ def made(settings: dict[str, Any]) -> Any:
 
 
 def glip_folder(folder: Path) -> Path:
-    """A whole small GLIP, as `train` writes it."""
+    """Write a small GLIP, as `train` does."""
     from teacher.models.glip import GlipForGrounding, GlipProcessor, tiny_world
-    from teacher.models.glip.tokenizers.word import word_tokenizer
+    from teacher.models.glip.tokenizers.word import make_word_tokenizer
 
-    tokenizer = word_tokenizer(("a", "red", "patch"))
+    tokenizer = make_word_tokenizer(("a", "red", "patch"))
     target = folder / "glip"
     GlipForGrounding(tiny_world(len(tokenizer))).save_pretrained(target)
     GlipProcessor(tokenizer).save_pretrained(target)
@@ -155,7 +155,7 @@ def glip_with_pickled_weights(folder: Path) -> None:
 
 
 def glip_with_code(*files: str) -> Act:
-    """The files' `auto_map` names a module that lies beside them."""
+    """Let the files' `auto_map` name a module next to them."""
 
     def plant(folder: Path) -> None:
         target = glip_folder(folder)
@@ -183,7 +183,7 @@ def tokenizer_is_trusted(folder: Path) -> None:
 
 
 def auto_map_is_followed(folder: Path) -> None:
-    """What the Auto classes do under trust_remote_code, for a kind of model that is not registered."""
+    """Load as the Auto classes do under trust_remote_code, for an unregistered kind of model."""
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
     get_class_from_dynamic_module("evil.Evil", folder / "glip")
@@ -407,7 +407,7 @@ canary("a spaCy package by name", plant_spacy, spacy_loads, find_phrases("name")
 
 
 def plant_eps(folder: Path) -> None:
-    """Pillow gives PostScript to the program `gs`; here it is one that sings."""
+    """Let Pillow pass PostScript to the program `gs`, which here is one that sings."""
     program = folder / "bin" / "gs"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\ntouch {folder / 'sung'}\n")
@@ -440,7 +440,7 @@ canary("PostScript that is called .jpg", plant_eps, with_program(pillow_opens), 
 
 
 def attempt(act: Act, folder: Path) -> str:
-    """What came of it; a refusal is an answer."""
+    """Return the result; a refusal is one."""
     try:
         return f"read: {act(folder)}"
     except Exception as error:
@@ -448,7 +448,7 @@ def attempt(act: Act, folder: Path) -> str:
 
 
 def let_loose(name: str, root: Path) -> dict[str, Any]:
-    """Both readers on files of their own: ours first, so that the naive one cannot have prepared its ground."""
+    """Run both readers on files of their own: ours first, so that the naive one cannot affect it."""
     plant, naive, ours = CANARIES[name]
     heard: dict[str, Any] = {}
     for reader, act in (("ours", ours), ("naive", naive)):
@@ -470,7 +470,7 @@ def main(root: Path, names: list[str]) -> None:
 
 
 def heard_in_a_child(root: Path) -> dict[str, dict[str, Any]]:
-    """All canaries in one process of their own, which is asked nothing and would say yes to every question."""
+    """Run all canaries in one process that would answer yes to every question."""
     environment = os.environ | {"HF_MODULES_CACHE": str(root / "modules"), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-W", "ignore", "-m", "tests.reading.canaries", str(root)]
     done = subprocess.run(

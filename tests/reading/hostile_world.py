@@ -1,9 +1,8 @@
 """Every file of ../shared/data/nasty and foreign_shards through the real `label` path, in a process of its own.
 
-`python -m tests.reading.hostile_world DATA FOLDER` prints one JSON object: `outcomes` by file, and `grown_mib`, by
-how much the process's peak memory rose above what it held after its imports and a first small job. An outcome is what
-the ledger says of a file: the fates of its samples, counted (`kept`, with a box or without, or a code), or the code of
-its shard.
+`python -m tests.reading.hostile_world DATA FOLDER` prints one JSON object: `outcomes` by file, and `grown_mib`, the
+growth of the process's peak memory after its imports and a first small job. An outcome is what the ledger records of a
+file: the counted outcomes of its samples (`kept`, with a box or without, or a code), or the code of its shard.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ NO_INPUT = ("LICENSE", "LICENSE.txt", "LICENSE-MIT", "README.txt", "nemo-curator
 
 
 def all_outcomes(data: Path, folder: Path) -> dict[str, str]:
-    """By path relative to `data`."""
+    """Return the outcomes by path relative to `data`."""
     tars = [*_files(data / "nasty" / "tar"), *_files(data / "foreign_shards", ".tar", ".tgz")]
     tables = [*_files(data / "nasty" / "parquet"), *_files(data / "foreign_shards", ".parquet")]
     images = list(_files(data / "nasty" / "images"))
@@ -46,7 +45,7 @@ def _files(folder: Path, *endings: str) -> Iterator[Path]:
 
 
 def _shards(paths: list[Path], folder: Path, **section: Any) -> dict[Path, str]:
-    """One job over the files as they are; each file is a shard."""
+    """Run one job over the files, each of which is a shard."""
     label(_job(folder, paths, **section), factories=CALM)
     store = open_store(str(folder / "out"))
     snapshot = latest_snapshot(store)
@@ -64,7 +63,7 @@ def _shards(paths: list[Path], folder: Path, **section: Any) -> dict[Path, str]:
 
 
 def _samples(samples: dict[Path, list[tuple[str, bytes]]], folder: Path) -> dict[Path, str]:
-    """One job over a shard that holds a sample per file."""
+    """Run one job over a shard that has a sample per file."""
     folder.mkdir(parents=True)
     members = [(f"{n:05d}{name}", data) for n, parts in enumerate(samples.values()) for name, data in parts]
     (folder / "packed.tar").write_bytes(tar_bytes(members))
@@ -74,7 +73,7 @@ def _samples(samples: dict[Path, list[tuple[str, bytes]]], folder: Path) -> dict
 
 
 def _captions(folder: Path, work: Path) -> dict[Path, str]:
-    """Each caption a sample, counted by the file and the kind of caption that it comes from."""
+    """Make each caption a sample, and count by the file and the kind of caption."""
     groups = list(caption_groups(folder))
     work.mkdir(parents=True)
     image = picture()
@@ -91,7 +90,7 @@ def _captions(folder: Path, work: Path) -> dict[Path, str]:
 
 
 def caption_groups(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    """(file, or file/kind, caption)"""
+    """Yield (file, or file/kind, caption)."""
     yield from ((folder / "blns.txt", line) for line in (folder / "blns.txt").read_bytes().split(b"\n"))
     texts = json.loads((folder / "blns.json").read_text())
     yield from ((folder / "blns.json", text.encode("utf-8", "surrogatepass")) for text in texts)
@@ -100,7 +99,7 @@ def caption_groups(folder: Path) -> Iterator[tuple[Path, bytes]]:
 
 
 def _fates(folder: Path) -> list[str]:
-    """Of the samples of `packed.tar`, in order."""
+    """Return the outcomes of the samples of `packed.tar`, in order."""
     label(_job(folder, [folder / "packed.tar"]), factories=CALM)
     store = open_store(str(folder / "out"))
     fates: dict[int, str] = {}
@@ -128,12 +127,12 @@ def _as_json(path: Path) -> list[tuple[str, bytes]]:
 
 
 def written(fates: Counter[str]) -> str:
-    """`3 IMG_SIZE, 12 kept`; `no samples` for none."""
+    """Format counts as `3 IMG_SIZE, 12 kept`; `no samples` for none."""
     return ", ".join(f"{count} {fate}" for fate, count in sorted(fates.items()) if count) or "no samples"
 
 
 def peak_mib() -> float:
-    """The most memory that this process has held."""
+    """Return the peak memory of this process."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return float(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 

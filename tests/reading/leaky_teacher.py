@@ -1,4 +1,4 @@
-"""A teacher that tells what it should not: secrets of its environment in an error and on stderr."""
+"""A teacher that leaks secrets of its environment in an error and on stderr."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOLD = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "HF_T
 
 
 class LeakyLabeler(SmallLabeler):
-    """On captions with `explode`, an error that holds every secret that it finds."""
+    """Raises an error with every secret that it finds, for captions with `explode`."""
 
     def _regions(self, sample: Sample, image: Any) -> list[Region]:
         if "explode" in sample.caption:

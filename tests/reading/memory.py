@@ -1,4 +1,4 @@
-"""How much memory some code takes at its peak, measured in a process of its own."""
+"""The peak memory of some code, measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ print(held("VmHWM") - before)
 
 
 def grown_mib(setup: str, code: str, *arguments: str) -> float:
-    """MiB by which the peak rises above what was held after `setup`; both see `sys.argv[1:]`."""
+    """Return the MiB by which the peak rises above the memory after `setup`; both see `sys.argv[1:]`."""
     done = subprocess.run(
         [sys.executable, "-c", _CHILD.format(setup=setup, code=code), *arguments],
         capture_output=True,

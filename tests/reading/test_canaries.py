@@ -33,7 +33,7 @@ def test_a_canary_sings_for_a_naive_reader_and_is_silent_for_ours(heard: dict[st
         ("pickled weights as a training's start", "safetensors"),
         ("a checkpoint to convert", "refused"),
         ("an extension type in a shard", "SHARD_SCHEMA"),
-        ("an extension type in a file of evidence", "Conflict"),
+        ("an extension type in a file of evidence", "ConflictError"),
         ("a tag in a job file", "ConfigError"),
         ("PostScript that is called .jpg", "IMG_FORMAT"),
     ],

@@ -1,4 +1,4 @@
-"""The one list of reason codes: each can be produced, and the page says what the code says."""
+"""The list of reason codes: each can be produced, and the page has the texts of the code."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.reading.raw_samples import Source
+from engine.reading.raw_samples import SampleSource
 from engine.reading.sample_images import band_px, decode_sample_image
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
 from pipelines.label.run import label
-from schemas.codes import PHRASE_CODES, SAMPLE_CODES, SHARD_CODES, UNIT_CODES
-from schemas.codes_page import codes_page
-from schemas.errors import SampleRejected
+from schemas.codes import PHRASE_CODES, SAMPLE_CODES, SHARD_CODES, UNIT_CODES, render_codes_page
+from schemas.errors import SampleRejectedError
+from tests.engine.reading.test_images import png_header, saved
 from tests.engine.small_teacher import FACTORIES
-from tests.engine.test_images import png_header, saved
 from tests.engine.worlds import job_of, picture, tar_bytes
 
 # tested where they are raised, in tests/engine and tests/label
@@ -27,7 +26,7 @@ ELSEWHERE = {"CRASH", "TIMEOUT", "NOT_SELECTED", "SPANS_BAD", "KEY_BAD"}
 
 
 def test_the_page_of_codes_says_what_the_list_says(project_root: Path) -> None:
-    assert (project_root / "docs" / "codes.md").read_text(encoding="utf-8") == codes_page()
+    assert (project_root / "docs" / "codes.md").read_text(encoding="utf-8") == render_codes_page()
 
 
 def test_every_code_is_raised_somewhere_and_none_that_is_not_listed(project_root: Path) -> None:
@@ -58,7 +57,7 @@ def test_a_failure_has_a_code_of_the_list(project_root: Path) -> None:
 
 
 def padded(width: int, height: int, side: int, colour: int = 255, suffix: str = "PNG") -> bytes:
-    """A photograph of that shape in a square, as img2dataset's `resize_mode: border` stores it."""
+    """Return a photograph of this shape in a square, as img2dataset's `resize_mode: border` stores it."""
     scale = side / max(width, height)
     inner = (round(width * scale), round(height * scale))
     rng = np.random.default_rng(0)
@@ -74,28 +73,28 @@ def padded(width: int, height: int, side: int, colour: int = 255, suffix: str = 
 def test_a_square_with_borders_is_refused(width: int, height: int, suffix: str, colour: int) -> None:
     data = padded(width, height, 256, colour, suffix)
 
-    with pytest.raises(SampleRejected, match="FRAME_PADDED.*keep_ratio"):
-        decode_sample_image(data, Source(original_width=width, original_height=height))
+    with pytest.raises(SampleRejectedError, match="FRAME_PADDED.*keep_ratio"):
+        decode_sample_image(data, SampleSource(original_width=width, original_height=height))
 
 
 @pytest.mark.parametrize(
     ("data", "source"),
     [
-        (padded(640, 480, 256), Source()),
-        (padded(480, 480, 256), Source(original_width=480, original_height=480)),
-        (padded(640, 636, 256), Source(original_width=640, original_height=636)),
+        (padded(640, 480, 256), SampleSource()),
+        (padded(480, 480, 256), SampleSource(original_width=480, original_height=480)),
+        (padded(640, 636, 256), SampleSource(original_width=640, original_height=636)),
         (
             saved(Image.effect_noise((256, 256), 90).convert("RGB"), "PNG"),
-            Source(original_width=640, original_height=480),
+            SampleSource(original_width=640, original_height=480),
         ),
         (
             saved(Image.effect_noise((256, 192), 90).convert("RGB"), "PNG"),
-            Source(original_width=640, original_height=480),
+            SampleSource(original_width=640, original_height=480),
         ),
     ],
     ids=["no recorded size", "a square original", "nearly a square", "a crop", "the ratio kept"],
 )
-def test_what_is_no_padded_frame_is_kept(data: bytes, source: Source) -> None:
+def test_what_is_no_padded_frame_is_kept(data: bytes, source: SampleSource) -> None:
     assert decode_sample_image(data, source).width == 256
 
 

@@ -1,6 +1,6 @@
-"""The table `outcomes.csv`: what becomes of every file of ../shared/data/nasty and foreign_shards.
+"""The table `outcomes.csv`: the outcome of every file of ../shared/data/nasty and foreign_shards.
 
-`python -m tests.reading.test_hostile_files DATA` writes the table anew; its diff is then to be read, line by line.
+`python -m tests.reading.test_hostile_files DATA` writes the table anew; then review its diff line by line.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def labelled_in_a_child(data: Path, folder: Path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def told(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+def world(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     return labelled_in_a_child(shared_data, tmp_path_factory.mktemp("hostile"))
 
 
@@ -37,21 +37,21 @@ def table() -> dict[str, str]:
         return {row["file"]: row["outcome"] for row in csv.DictReader(file)}
 
 
-def test_every_hostile_file_ends_as_the_table_says(told: dict) -> None:
+def test_every_hostile_file_ends_as_the_table_says(world: dict) -> None:
     expected = table()
 
     differing = {
-        name: (told["outcomes"].get(name), expected.get(name))
-        for name in told["outcomes"].keys() | expected.keys()
-        if told["outcomes"].get(name) != expected.get(name)
+        name: (world["outcomes"].get(name), expected.get(name))
+        for name in world["outcomes"].keys() | expected.keys()
+        if world["outcomes"].get(name) != expected.get(name)
     }
 
     assert differing == {}
     assert len(expected) > 390
 
 
-def test_reading_all_of_them_takes_little_memory(told: dict) -> None:
-    assert told["grown_mib"] < MAX_GROWTH_MIB
+def test_reading_all_of_them_takes_little_memory(world: dict) -> None:
+    assert world["grown_mib"] < MAX_GROWTH_MIB
 
 
 def test_every_file_of_the_folders_stands_in_the_table(shared_data: Path) -> None:

@@ -1,4 +1,4 @@
-"""Small files that stand for large work: refused by their header, or bounded; measured in a process of its own."""
+"""Small files that cause much work: refused by their header, or bounded; measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from engine.reading.images import MAX_SCANS, decode_image
-from schemas.errors import SampleRejected
-from tests.engine.test_images import png_header, ramp, saved
+from schemas.errors import SampleRejectedError
+from tests.engine.reading.test_images import png_header, ramp, saved
 from tests.reading.memory import grown_mib
 from tests.reading.test_image_golden import chunk, png
 
@@ -23,7 +23,7 @@ def with_text(kind: bytes, data: bytes, times: int = 1) -> bytes:
 
 
 def tiff(tags: list[tuple[int, int, int, int]]) -> bytes:
-    """100 x 100 px, grey; the data stands at offset 8."""
+    """Return a TIFF of 100 x 100 px, gray; the data is at offset 8."""
     base = [(256, 3, 1, 100), (257, 3, 1, 100), (258, 3, 1, 8), (262, 3, 1, 1), (277, 3, 1, 1)]
     data = TIFF_DATA.ljust(len(TIFF_DATA) + len(TIFF_DATA) % 2, b"\0")
     entries = sorted(base + tags)
@@ -52,7 +52,7 @@ def strip(rows: int) -> bytes:
 
 
 def many_scans(count: int, side: int = 64) -> bytes:
-    """A progressive JPEG whose last scan is repeated."""
+    """Return a progressive JPEG whose last scan is repeated."""
     data = saved(Image.new("L", (side, side), 100), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xc4", 0, data.rindex(b"\xff\xda"))
     return data[:-2] + data[last:-2] * count + data[-2:]
@@ -107,7 +107,7 @@ def test_a_bomb_is_refused_with_its_code(name: str) -> None:
     if code is None:
         assert decode_image(data).rgb_u8.shape in ((40, 40, 3), (100, 100, 3))
         return
-    with pytest.raises(SampleRejected) as caught:
+    with pytest.raises(SampleRejectedError) as caught:
         decode_image(data)
     assert caught.value.code == code, caught.value
 
@@ -118,7 +118,7 @@ def test_no_bomb_gets_a_pixel_buffer() -> None:
 for data, code in BOMBS.values():
     try:
         decode_image(data)
-    except SampleRejected:
+    except SampleRejectedError:
         pass
 """
 

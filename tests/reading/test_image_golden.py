@@ -16,9 +16,9 @@ from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.reading.images import decode_image
 from engine.storage.store import open_store
 from pipelines.label.run import label
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
+from tests.engine.reading.test_images import ramp, saved
 from tests.engine.small_teacher import FACTORIES
-from tests.engine.test_images import ramp, saved
 from tests.engine.worlds import job_of, tar_bytes
 
 # what an encoder with that EXIF value has done to the upright picture
@@ -160,7 +160,7 @@ def test_an_image_cut_in_the_middle_is_never_half_an_image(suffix: str, cut: flo
     noise = Image.effect_noise((64, 64), 80).convert("RGB")
     data = saved(noise, suffix)
 
-    with pytest.raises(SampleRejected) as caught:
+    with pytest.raises(SampleRejectedError) as caught:
         decode_image(data[: int(len(data) * cut)])
 
     assert caught.value.code in ("IMG_TRUNCATED", "IMG_DECODE")

@@ -1,4 +1,4 @@
-"""A detector is one file: weights elsewhere are covered by no digest, and their path is a stranger's."""
+"""A detector is one file: external weights are covered by no digest, and their path is untrusted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def part(field: int, data: bytes) -> bytes:
 
 
 def adding(weights: bytes) -> bytes:
-    """An ONNX model `y = x + w` in protobuf; `weights` ends the tensor `w`."""
+    """Return an ONNX model `y = x + w` in protobuf; `weights` ends the tensor `w`."""
     shape = part(2, part(1, number(1, 4)))
     value = part(2, part(1, number(1, 1) + shape))
     node = part(1, b"x") + part(1, b"w") + part(2, b"y") + part(4, b"Add")

@@ -13,7 +13,7 @@ from engine.reading.formats.parquet import MAX_ROWS
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
 from engine.storage.safe_parquet import MAX_FOOTER_BYTES
-from schemas.errors import ShardDamaged
+from schemas.errors import ShardDamagedError
 from tests.engine.worlds import picture
 from tests.reading.memory import grown_mib
 
@@ -32,7 +32,7 @@ def plain(rows: int = ROWS, **more: Any) -> bytes:
 
 
 def varint(number: int) -> bytes:
-    """Thrift's compact integer: zigzag, seven bits a byte."""
+    """Return Thrift's compact integer: zigzag, seven bits a byte."""
     left, out = (number << 1) ^ (number >> 63), bytearray()
     while left > 0x7F:
         out.append(left & 0x7F | 0x80)
@@ -41,7 +41,7 @@ def varint(number: int) -> bytes:
 
 
 def lying(data: bytes, true: int, said: int, places: int | None = None) -> bytes:
-    """The file with a number of its footer replaced, in the first `places` places or in all."""
+    """Return the file with a number of its footer replaced, in the first `places` places or in all."""
     size = int.from_bytes(data[-8:-4], "little")
     body, footer = data[: -8 - size], data[-8 - size : -8]
     assert varint(true) in footer
@@ -50,7 +50,7 @@ def lying(data: bytes, true: int, said: int, places: int | None = None) -> bytes
 
 
 def read_whole(path: Path, **section: Any) -> list[str | None]:
-    """The code of each sample that is rejected by reading; images are read, not decoded."""
+    """Return the code of each sample that reading rejects; images are read, not decoded."""
     reading = InputSettings(format="parquet", urls=("x",), **section).reading()
     shard = open_shard(path, str(path), reading)
     raws = list(shard.samples(0, len(shard)))
@@ -148,7 +148,7 @@ def test_a_hostile_table_has_its_code(tmp_path: Path, name: str) -> None:
     path = tmp_path / "shard.parquet"
     path.write_bytes(make())
 
-    with pytest.raises(ShardDamaged) as caught:
+    with pytest.raises(ShardDamagedError) as caught:
         read_whole(path, keep=("tag",))
 
     assert caught.value.code == code, caught.value

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.redaction import redacted, url_without_secrets
-from engine.task import Failure, Stop
+from engine.redaction import redact, strip_url_secrets
+from engine.task import Abort, Failure
 
 SECRET = "c4n4ry/S3cr3t+Value="
 
@@ -27,7 +27,7 @@ SECRET = "c4n4ry/S3cr3t+Value="
     ],
 )
 def test_secrets_of_every_form_are_taken_out(text: str) -> None:
-    assert "c4n4ry" not in redacted(text) and "***" in redacted(text)
+    assert "c4n4ry" not in redact(text) and "***" in redact(text)
 
 
 @pytest.mark.parametrize(
@@ -37,18 +37,18 @@ def test_a_secret_of_the_environment_is_taken_out_wherever_it_stands(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     said = f"while talking ({SECRET}) to the store"
-    assert SECRET in redacted(said)
+    assert SECRET in redact(said)
 
     monkeypatch.setenv(name, SECRET)
 
-    assert redacted(said) == "while talking (***) to the store"
+    assert redact(said) == "while talking (***) to the store"
 
 
 def test_of_two_secrets_the_one_that_holds_the_other_leaves_no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_TOKEN", "abcdefgh")
     monkeypatch.setenv("B_TOKEN", "abcdefgh-the-rest")
 
-    assert redacted("x abcdefgh-the-rest y abcdefgh") == "x *** y ***"
+    assert redact("x abcdefgh-the-rest y abcdefgh") == "x *** y ***"
 
 
 @pytest.mark.parametrize(
@@ -62,29 +62,29 @@ def test_of_two_secrets_the_one_that_holds_the_other_leaves_no_rest(monkeypatch:
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
-    assert redacted(text) == text
+    assert redact(text) == text
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_taken_and_twice_is_as_once(text: str) -> None:
-    once = url_without_secrets(text)
+    once = strip_url_secrets(text)
 
-    assert url_without_secrets(once) == once
+    assert strip_url_secrets(once) == once
 
 
 @pytest.mark.parametrize("unit", ["token=", "?key=&", "a://", "authorization: ", "a.", "x" * 50 + " "])
 def test_no_text_takes_long(unit: str) -> None:
-    assert isinstance(redacted(unit * (400_000 // len(unit))), str)
+    assert isinstance(redact(unit * (400_000 // len(unit))), str)
 
 
 def test_failures_and_stops_of_workers_are_redacted_when_they_are_made() -> None:
     detail = f"reset by https://u:{SECRET.replace('/', '')}@h/"
 
     assert "c4n4ry" not in Failure(code="STORE_ERROR", detail=detail).detail
-    assert "c4n4ry" not in Stop(error="EnvironmentProblem", message=detail).message
+    assert "c4n4ry" not in Abort(error="RuntimeEnvironmentError", message=detail).message
 
 
 def test_a_log_record_can_be_redacted_as_it_is_formatted(caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("x").warning("token=%s", SECRET)
 
-    assert SECRET in caplog.text and SECRET not in redacted(caplog.text)
+    assert SECRET in caplog.text and SECRET not in redact(caplog.text)

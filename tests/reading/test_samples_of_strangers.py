@@ -1,4 +1,4 @@
-"""Keys, suffixes, captions and fields as strangers write them, through the real `label` path."""
+"""Keys, suffixes, captions and fields of untrusted shards, through the real `label` path."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.reading.captions import MAX_CHARS, caption_from_bytes, caption_from_text
+from engine.reading.captions import MAX_CHARS, clean_caption, decode_caption
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
 from engine.views import write_view
 from pipelines.compile.materialize import materialize_webdataset
-from pipelines.exchange.exporters.coco import export_coco
+from pipelines.exchange.export_labels import export_labels
 from pipelines.label.run import label
 from pipelines.labels.inspect import draw_samples
 from pipelines.labels.open_any import open_labels
-from schemas.errors import SampleRejected
+from schemas.errors import SampleRejectedError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, picture, tar_bytes
 
@@ -30,7 +30,7 @@ IMAGE, TEXT = picture(), b"a red patch"
 
 
 def fates(folder: Path, members: list[tuple[str, bytes]], **section: object) -> list[tuple[str, str]]:
-    """(key, code or `kept`) of each sample in order."""
+    """Return (key, code or `kept`) of each sample in order."""
     path = folder / "a.tar"
     path.write_bytes(tar_bytes(members))
     shard = open_shard(path, str(path), InputSettings(urls=("x",), **section).reading())
@@ -125,7 +125,7 @@ def test_no_key_leads_out_of_the_folders_that_a_user_named(
     summary = label(job_of(root, [root / "a.tar"]), factories=FACTORIES)
     rows = list(open_labels(str(root / "out")).rows())
     draw_samples(str(root / "out"), root / "pictures", n=99)
-    export_coco(str(root / "out"), root / "coco.json")
+    export_labels(str(root / "out"), "coco", root / "coco.json")
     _materialized(rows, root)
 
     assert summary["samples"]["in"] == summary["samples"]["labelled"] + sum(
@@ -158,7 +158,7 @@ def test_file_names_of_an_export_stay_below_the_folder_that_they_are_joined_to(t
     ]
     (tmp_path / "a.tar").write_bytes(tar_bytes(members))
     label(job_of(tmp_path, [tmp_path / "a.tar"]), factories=FACTORIES)
-    export_coco(str(tmp_path / "out"), tmp_path / "coco.json")
+    export_labels(str(tmp_path / "out"), "coco", tmp_path / "coco.json")
 
     names = [image["file_name"] for image in json.loads((tmp_path / "coco.json").read_text())["images"]]
 
@@ -203,14 +203,14 @@ def test_a_lone_surrogate_would_kill_the_whole_batch_if_it_were_let_in() -> None
         pa.array(["a \ud800 patch"], pa.string())
 
 
-@pytest.mark.parametrize("make", [caption_from_bytes, lambda data: caption_from_text(data.decode())])
+@pytest.mark.parametrize("make", [decode_caption, lambda data: clean_caption(data.decode())])
 def test_a_caption_of_ten_megabytes_is_refused_by_its_size(make: object) -> None:
-    with pytest.raises(SampleRejected, match="CAP_LONG"):
+    with pytest.raises(SampleRejectedError, match="CAP_LONG"):
         make(b"a cat " * 1_700_000)
 
 
 def test_the_longest_caption_that_is_read_is_cut_to_two_thousand_characters() -> None:
-    stored = caption_from_bytes(b"a cat " * 10_922)
+    stored = decode_caption(b"a cat " * 10_922)
 
     assert len(stored.text) <= MAX_CHARS and stored.cut_from == 65_532
 
@@ -237,7 +237,7 @@ def test_offsets_stay_in_five_thousand_captions(parts: list[str]) -> None:
 def check_offsets(parts: list[str]) -> None:
     given_text = " ".join([*parts, "a red patch"])
 
-    stored = caption_from_bytes(given_text.encode()).text
+    stored = decode_caption(given_text.encode()).text
 
     begin = given_text.rindex("a red patch")
     assert stored[begin : begin + 11] == "a red patch" and len(stored) == len(given_text)

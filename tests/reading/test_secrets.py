@@ -1,4 +1,4 @@
-"""Eight planted secrets: none is found in anything that a run writes or says."""
+"""Eight planted secrets: none is found in anything that a run writes or prints."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 from typer.testing import CliRunner
 
 from engine.storage.store import open_store
-from engine.telemetry.worker_output import keep_printed
+from engine.telemetry.worker_output import save_outputs
 from pipelines.cli import build_app
 from pipelines.compile.policy import Policy
 from pipelines.compile.run import compile_view
-from pipelines.exchange.exporters.coco import export_coco
+from pipelines.exchange.export_labels import export_labels
 from pipelines.label.plan.plan import plan
 from pipelines.label.run import label, verify
 from pipelines.labels.inspect import draw_samples
-from pipelines.labels.stats import statistics_of
+from pipelines.labels.stats import count_labels
 from tests.engine.s3_server import s3_bucket
 from tests.engine.worlds import job_of, picture, tar_bytes
 from tests.reading.leaky_teacher import LEAKY
@@ -40,7 +40,7 @@ SECRETS = [*ENVIRONMENT.values(), f"{MARK}-signature", f"{MARK}-profile"]
 
 @pytest.fixture
 def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a shard whose samples carry signed URLs, and an environment full of secrets."""
+    """Return a folder with a shard whose samples have signed URLs, and an environment full of secrets."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     profile = f"[{{}}]\naws_access_key_id = {MARK}-profile\naws_secret_access_key = {MARK}-profile\n"
@@ -61,7 +61,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def everything_in(folder: Path) -> dict[str, str]:
-    """What stands in the files of a folder; Parquet and tars are also read as what they hold."""
+    """Return the content of the files of a folder; Parquet and tars are also decoded."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != "shard.tar":
@@ -92,13 +92,13 @@ def test_a_run_from_label_to_export_leaves_no_secret_behind(
         str(label(job, factories=LEAKY)),
         str(verify(str(planted / "out"))),
     ]
-    told = capfd.readouterr()  # the teacher's own words go where the user looks, and nowhere else
+    printed = capfd.readouterr()  # the teacher's own words go where the user looks, and nowhere else
     compile_view(str(planted / "out"), Policy(), str(planted / "view"))
-    export_coco(str(planted / "view"), planted / "coco.json")
+    export_labels(str(planted / "view"), "coco", planted / "coco.json")
     draw_samples(str(planted / "out"), planted / "pictures")
-    said.append(str(statistics_of(str(planted / "out")).data()))
+    said.append(str(count_labels(str(planted / "out")).data()))
 
-    assert f"{MARK}-hub" in told.err, "the teacher must tell its secrets, or this test shows nothing"
+    assert f"{MARK}-hub" in printed.err, "the teacher must tell its secrets, or this test shows nothing"
     texts = everything_in(planted) | {
         "said": "".join(said),
         "later": str(capfd.readouterr()),
@@ -128,7 +128,7 @@ def test_what_workers_print_is_kept_without_secrets(planted: Path) -> None:
     )
     store = open_store(str(planted / "out"))
 
-    keep_printed(store, [str(printed)])
+    save_outputs(store, [str(printed)])
     printed.unlink()
 
     kept = everything_in(planted)["out/logs/worker-1.err.log"]

@@ -1,4 +1,4 @@
-"""Small or sparse archives that stand for large work; all of them read in one process, whose memory is measured."""
+"""Small or sparse archives that cause much work; all are read in one process, whose memory is measured."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from engine.reading.formats import tar
 from engine.reading.formats.tar import BLOCK, MAX_HEADER_BYTES, MAX_MEMBERS, read_members
-from schemas.errors import ShardDamaged
-from tests.engine.test_tar_reader import raw_header
+from schemas.errors import ShardDamagedError
+from tests.engine.reading.test_tar_reader import raw_header
 from tests.engine.worlds import picture, tar_bytes
 from tests.reading.memory import grown_mib
 
@@ -21,7 +21,7 @@ READERS = """
 from engine.reading.shards import open_shard
 from engine.reading.formats.tar import read_members
 from engine.settings import InputSettings
-from schemas.errors import ShardDamaged
+from schemas.errors import ShardDamagedError
 """
 TRAILER = bytes(2 * BLOCK)
 ZEROS = bytes(64 * 2**20)
@@ -118,7 +118,7 @@ def test_a_bomb_has_its_code(tmp_path: Path, name: str) -> None:
     if not code:
         read_members(path)
         return
-    with pytest.raises(ShardDamaged) as caught:
+    with pytest.raises(ShardDamagedError) as caught:
         read_members(path)
     assert caught.value.code == code, caught.value
 
@@ -130,7 +130,7 @@ def test_all_bombs_together_take_little_memory(tmp_path: Path) -> None:
 for path in sorted(Path({str(tmp_path)!r}).glob("*.tar")):
     try:
         read_members(path)
-    except ShardDamaged:
+    except ShardDamagedError:
         pass
 """
 
@@ -147,7 +147,7 @@ def test_the_number_of_members_and_headers_is_bounded(
     read_members(path)
     monkeypatch.setattr(tar, limit, 49)
 
-    with pytest.raises(ShardDamaged, match=f"SHARD_LIMIT.*more than 49 {what}"):
+    with pytest.raises(ShardDamagedError, match=f"SHARD_LIMIT.*more than 49 {what}"):
         read_members(path)
 
 
@@ -159,7 +159,7 @@ def test_two_hundred_thousand_members_and_one_are_too_many(tmp_path: Path) -> No
             file.write(member() * 1_000)
         file.write(member() + TRAILER)
 
-    with pytest.raises(ShardDamaged, match="SHARD_LIMIT"):
+    with pytest.raises(ShardDamagedError, match="SHARD_LIMIT"):
         read_members(path)
 
 
@@ -169,12 +169,12 @@ def test_a_shard_of_more_than_8_gib_is_not_even_opened(tmp_path: Path) -> None:
     with open(path, "r+b") as file:
         file.truncate(tar.MAX_ARCHIVE_BYTES + 1)  # a hole, no bytes
 
-    with pytest.raises(ShardDamaged, match="SHARD_LIMIT"):
+    with pytest.raises(ShardDamagedError, match="SHARD_LIMIT"):
         read_members(path)
 
 
 def test_members_too_large_cost_their_sample_and_are_not_read(tmp_path: Path) -> None:
-    """Sizes just above each limit, their bytes a hole in the file; a neighbour is read all the same."""
+    """Check sizes just above each limit, with a hole as content; a neighbor is read all the same."""
     path = tmp_path / "a.tar"
     with open(path, "wb") as file:
         for name, size in (("a.jpg", 64 * 2**20 + 1), ("b.json", 10**9), ("c.txt", 10**9)):

@@ -1,4 +1,4 @@
-"""A tar that was cut is never a shorter list: every byte of small ones, every block of real ones."""
+"""A truncated tar is never a shorter list: every byte of small ones, every block of real ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.reading.formats.tar import BLOCK, Member, read_members
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
 from pipelines.label.run import label
-from schemas.errors import ShardDamaged
+from schemas.errors import ShardDamagedError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, picture, tar_bytes
 
@@ -23,7 +23,7 @@ FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarf
 
 
 def small(kind: int) -> bytes:
-    """Two samples, one with a long name, and nothing behind the trailer."""
+    """Return two samples, one with a long name, and nothing after the trailer."""
     long = "folder/" * 20 + "b"
     if kind == tarfile.USTAR_FORMAT:
         long = "folder/b"
@@ -40,12 +40,12 @@ def small(kind: int) -> bytes:
 def outcome(path: Path) -> str | list[Member]:
     try:
         return read_members(path)
-    except ShardDamaged as damage:
+    except ShardDamagedError as damage:
         return damage.code
 
 
 def cut_outcomes(path: Path, sizes: range) -> Counter[str]:
-    """How the file ends up when it is cut to each of the descending sizes: a code, `whole`, or `fewer`."""
+    """Return the outcome for each of the descending sizes: a code, `whole`, or `fewer`."""
     whole = read_members(path)
     seen = Counter[str]()
     for size in sizes:

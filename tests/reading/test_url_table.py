@@ -14,7 +14,7 @@ from engine.reading.shard_cache import stat_shard
 from engine.reading.shard_urls import expand_urls
 from engine.storage.filesystems import PROTOCOLS, absolute_url, check_shard_url, open_filesystem
 from engine.storage.store import open_store
-from schemas.errors import ConfigError, ShardDamaged
+from schemas.errors import ConfigError, ShardDamagedError
 
 CHAINED = [
     "simplecache::s3://b/k", "filecache::file:///etc/passwd", "blockcache::s3://b/k", "zip://x::file:///a.zip",
@@ -98,7 +98,7 @@ def test_a_path_has_one_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_link_that_a_user_names_is_followed_and_keeps_its_own_name(tmp_path: Path) -> None:
-    """docs/hostile_input.md: local paths are the user's word; only what stands inside files is a stranger's."""
+    """Check docs/hostile_input.md: local paths are trusted, only the content of files is not."""
     (tmp_path / "real.tar").write_bytes(b"x" * 7)
     (tmp_path / "link.tar").symlink_to(tmp_path / "real.tar")
     (tmp_path / "dangling.tar").symlink_to(tmp_path / "gone.tar")
@@ -106,9 +106,9 @@ def test_a_link_that_a_user_names_is_followed_and_keeps_its_own_name(tmp_path: P
     stat = stat_shard(str(tmp_path / "link.tar"))
 
     assert (stat.url, stat.size_bytes) == (str(tmp_path / "link.tar"), 7)
-    with pytest.raises(ShardDamaged, match="SHARD_MISSING"):
+    with pytest.raises(ShardDamagedError, match="SHARD_MISSING"):
         stat_shard(str(tmp_path / "dangling.tar"))
-    with pytest.raises(ShardDamaged, match="is a folder"):
+    with pytest.raises(ShardDamagedError, match="is a folder"):
         stat_shard(str(tmp_path))
 
 
@@ -119,7 +119,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
         path = str(tmp_path / "pipe.tar")
         os.mkfifo(path)
 
-    with pytest.raises(ShardDamaged, match="SHARD_MISSING"):
+    with pytest.raises(ShardDamagedError, match="SHARD_MISSING"):
         stat_shard(path)
 
 
@@ -134,5 +134,5 @@ def test_a_record_of_an_output_cannot_lie_outside_it(tmp_path: Path, path: str) 
 
 @pytest.mark.parametrize("url", ["s3://[b/k.tar", "gs://b]/k.tar"])
 def test_a_malformed_url_is_a_mistake_of_the_job_and_no_accident(url: str) -> None:
-    with pytest.raises(ConfigError, match="is no URL"):
+    with pytest.raises(ConfigError, match="is not a URL"):
         check_shard_url(url)

@@ -1,4 +1,4 @@
-"""Small files that a user names: whatever their bytes, the text or one message that names the file."""
+"""Small files that a user names: for any bytes, the text or one message that names the file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.reading.user_text import read_json, read_key_map, read_text
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 
 COLUMNS = "shard,key,file_name\n"
 
@@ -27,7 +27,7 @@ def test_text_of_another_encoding_is_refused(tmp_path: Path, data: bytes) -> Non
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="no such file"):
+    with pytest.raises(NotFoundError, match="no such file"):
         read_text(tmp_path, "--split")
 
 
@@ -46,8 +46,8 @@ def test_what_is_no_plain_json_is_refused(tmp_path: Path, text: str) -> None:
         ("shard,key\na.tar,1\n", "expected the columns"),
         (COLUMNS + "a.tar,1\n", "row 1: a cell is empty"),
         (COLUMNS + "a.tar,1,1.jpg\na.tar,2,\n", "row 2: a cell is empty"),
-        (COLUMNS + "a.tar,1,1.jpg\na.tar,1,2.jpg\n", "row 2: a.tar 1 stands there twice"),
-        (COLUMNS + f"a.tar,1,{'x' * 200_000}\n", "no CSV"),
+        (COLUMNS + "a.tar,1,1.jpg\na.tar,1,2.jpg\n", "row 2: a.tar 1 occurs twice"),
+        (COLUMNS + f"a.tar,1,{'x' * 200_000}\n", "not valid CSV"),
     ],
 )
 def test_a_key_map_with_a_mistake_is_refused(tmp_path: Path, text: str, says: str) -> None:

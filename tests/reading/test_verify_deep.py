@@ -7,11 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
-from engine.ledger.verify_deep import InputsReader
+from engine.ledger.verify_deep import InputVerifier
 from engine.storage.store import open_store
 from pipelines.label.run import label, verify
-from pipelines.label.verify_against_shards import job_input, verify_deep
-from schemas.errors import Conflict
+from pipelines.label.verify_against_shards import read_input_settings, verify_deep
+from schemas.errors import ConflictError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, picture, plain_captions, sample_members, tar_bytes, write_shard
 
@@ -23,18 +23,18 @@ def labelled(folder: Path, data: bytes) -> str:
 
 
 def shard_of(**changes: bytes) -> bytes:
-    """Three samples and one without a caption; changes replace a member's bytes."""
+    """Return three samples and one without a caption; changes replace a member's bytes."""
     members = [member for n in range(3) for member in sample_members(f"k{n}", f"a red patch {n}", tag=n)]
     members.append(("k3.png", picture()))
     return tar_bytes([(name, changes.get(name.replace(".", "_"), data)) for name, data in members])
 
 
 def difference(folder: Path, data: bytes) -> str:
-    """What `verify_deep` says after the shard's bytes were exchanged; plain `verify` sees nothing."""
+    """Return what `verify_deep` reports after the shard's bytes were replaced; plain `verify` sees nothing."""
     out = labelled(folder, shard_of())
     (folder / "a.tar").write_bytes(data)
     verify(out)
-    with pytest.raises(Conflict) as caught:
+    with pytest.raises(ConflictError) as caught:
         verify_deep(out)
     return str(caught.value)
 
@@ -58,7 +58,7 @@ def test_of_a_subset_the_chosen_samples_are_compared_and_the_others_are_not(tmp_
 
     assert verify_deep(out)["samples"]["rejected"] == {"NOT_SELECTED": 2}
     (tmp_path / "a.tar").write_bytes(shard_of(k1_txt=b"not asked for", k2_txt=b"asked for"))
-    with pytest.raises(Conflict) as caught:
+    with pytest.raises(ConflictError) as caught:
         verify_deep(out)
     assert "sample 2 ('k2'): caption" in str(caught.value) and "sample 1" not in str(caught.value)
 
@@ -92,7 +92,7 @@ def test_a_rejected_sample_that_can_be_read_now_is_named(tmp_path: Path) -> None
         [member for n in range(4) for member in sample_members(f"k{n}", f"a red patch {n}", tag=n)]
     )
     (tmp_path / "a.tar").write_bytes(whole)
-    with pytest.raises(Conflict, match="rejected with CAP_MISSING, reading it now gives a sample"):
+    with pytest.raises(ConflictError, match="rejected with CAP_MISSING, reading it now gives a sample"):
         verify_deep(str(tmp_path / "out"))
 
 
@@ -107,7 +107,7 @@ def test_a_missing_shard_is_named_and_a_moved_one_is_found_through_roots(tmp_pat
     (tmp_path / "there").mkdir()
     (tmp_path / "a.tar").rename(tmp_path / "there" / "a.tar")
 
-    with pytest.raises(Conflict, match="SHARD_MISSING"):
+    with pytest.raises(ConflictError, match="SHARD_MISSING"):
         verify_deep(out)
 
     assert verify_deep(out, roots={f"{tmp_path}/": f"{tmp_path}/there/"})["samples"]["in"] == 4
@@ -124,7 +124,7 @@ def test_rows_of_a_parquet_shard_are_compared_too(tmp_path: Path) -> None:
         pa.table(columns | {"jpg": [picture("red"), picture("blue"), b""]}), path, row_group_size=2
     )
 
-    with pytest.raises(Conflict, match=r"sample 1 \('1'\): image_sha256"):
+    with pytest.raises(ConflictError, match=r"sample 1 \('1'\): image_sha256"):
         verify_deep(str(tmp_path / "out"))
 
 
@@ -133,8 +133,8 @@ def test_other_rules_of_reading_do_not_compare(tmp_path: Path) -> None:
     label(job_of(tmp_path, [tmp_path / "a.tar"]), factories=FACTORIES)
     store = open_store(str(tmp_path / "out"))
     snapshot = latest_snapshot(store)
-    other = job_input(store, snapshot.job_digest).model_copy(update={"caption": "json:caption"})
+    other = read_input_settings(store, snapshot.job_digest).model_copy(update={"caption": "json:caption"})
 
-    problems = list(InputsReader(other).problems(store, next(snapshot_entries(store, snapshot))))
+    problems = list(InputVerifier(other).problems(store, next(snapshot_entries(store, snapshot))))
 
-    assert len(problems) == 1 and "other rules" in problems[0]
+    assert len(problems) == 1 and "rules of another" in problems[0]

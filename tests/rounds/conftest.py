@@ -1,4 +1,4 @@
-"""A world of a few images, and rounds over it that take seconds: their numbers mean nothing, their order does."""
+"""A world of a few images, and rounds on it that take seconds. Their numbers mean nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZE = WorldSettings(gold_images=6, web_images=8, web_shard_images=4, test_image
 
 @pytest.fixture(scope="session")
 def little_world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Gold, web shards and a test set of a few scenes, with a teacher of random weights beside it."""
+    """Build gold, web shards and a test set of a few scenes, and a teacher with random weights."""
     world, _ = build_world(tmp_path_factory.mktemp("rounds") / "world", SIZE)
     write_start(world.folder.parent / "teacher", SIZE)
     return world
@@ -26,7 +26,7 @@ def little_world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture
 def rounds_config(little_world: World, tmp_path: Path) -> Callable[..., RoundsConfig]:
-    """A configuration of one round without a brake that holds, changed by keyword."""
+    """Return a configuration of one round that no stop rule ends, changed by keyword."""
     mix = {"detection": 0.5, "phrase_list": 0.0, "caption": 0.5}
     compute = {"steps": 2, "batch_size": 2, "warmup_steps": 0, "log_every": 1, "checkpoint_every": 1}
 

@@ -1,11 +1,12 @@
-"""The lineage names everything that a view or model rests on."""
+"""The lineage names everything from which a view or model was made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipelines.rounds.lineage import lineage_of
+from pipelines.rounds.lineage import build_lineage
 from pipelines.rounds.settings import RoundsConfig
+from tests.rounds.graphs import list_ancestors
 
 COMPILED = {"snapshot_digest": "sha256:e", "policy_digest": "sha256:p", "digest": "sha256:v"}
 
@@ -18,7 +19,7 @@ def test_gold_that_goes_before_the_teacher_is_an_ancestor_of_the_view(
         "compile": {**COMPILED, "gold": {"gold/coco": "sha256:g"}},
     }
 
-    lineage = lineage_of(rounds_config(), {"model.safetensors": "t"}, [done])
+    lineage = build_lineage(rounds_config(), {"model.safetensors": "t"}, [done])
 
-    assert lineage.ancestors("sha256:v") == {f"sha256:{one}" for one in "itepg"}
+    assert list_ancestors(lineage, "sha256:v") == {f"sha256:{one}" for one in "itepg"}
     assert {node.id: node.kind for node in lineage.nodes}["sha256:g"] == "gold"

@@ -1,4 +1,4 @@
-"""Rounds run end to end, go on where they were cut, stop at a brake, and draw where everything comes from."""
+"""Rounds run end to end, continue after an interruption, stop at a stop rule, and draw their lineage."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from pipelines.demo.world.build import World
 from pipelines.rounds import round as one_round
 from pipelines.rounds.run import RoundsReport, run_rounds
 from pipelines.rounds.settings import RoundsConfig
-from schemas.errors import Conflict, NotFound, UnfinishedError
+from schemas.errors import ConflictError, NotFoundError, UnfinishedError
 from tests.engine.worlds import tar_bytes
 from tests.rounds.conftest import SIZE
+from tests.rounds.graphs import list_ancestors
 
 Build = Callable[..., RoundsConfig]
 
@@ -35,7 +36,7 @@ def test_two_rounds_promote_two_students_and_every_model_leads_back_to_the_shard
 
     assert (report.finished, report.stops) == (2, ())
     nodes = {node.name: node for node in report.lineage.nodes}
-    last = report.lineage.ancestors(nodes["averaged 2"].id)
+    last = list_ancestors(report.lineage, nodes["averaged 2"].id)
     assert {
         nodes[name].id for name in ("shards", "first teacher", "averaged 1", "view 1", "view 2", "gold")
     } <= last
@@ -68,7 +69,7 @@ def test_the_decoys_of_a_round_are_counted_and_both_trainings_leave_their_nouns_
     assert both == ["excluded", "excluded"]
 
 
-def test_a_run_cut_at_any_arrow_comes_to_the_same_models(
+def test_a_run_interrupted_after_any_step_gives_the_same_models(
     rounds_config: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run(rounds_config(out=str(tmp_path / "whole")))
@@ -85,7 +86,7 @@ def test_a_run_cut_at_any_arrow_comes_to_the_same_models(
 
 
 @pytest.mark.slow
-def test_a_signal_while_the_student_learns_leaves_a_checkpoint_from_which_it_goes_on(
+def test_a_signal_during_training_leaves_a_checkpoint_from_which_it_continues(
     rounds_config: Build, tmp_path: Path
 ) -> None:
     short = rounds_config()
@@ -111,7 +112,7 @@ def test_a_signal_while_the_student_learns_leaves_a_checkpoint_from_which_it_goe
 
 
 def _interrupted_after(step: Callable) -> Callable:
-    """The step does its work and is cut before it is remembered."""
+    """Interrupt a step after its work, before its result is stored."""
 
     def run_and_die(self: one_round.Round) -> dict:
         step(self)
@@ -158,12 +159,12 @@ def test_rounds_that_go_on_keep_the_ignore_score_they_began_with_and_say_so(roun
     assert third["regions"]["ignored"]["over_cap"] > 0 and third["policy_digest"] != first["policy_digest"]
 
 
-def test_another_start_trains_anew_and_labels_nothing_again(
+def test_another_start_trains_again_and_labels_nothing_again(
     rounds_config: Build, little_world: World, tmp_path: Path
 ) -> None:
     start, model = tmp_path / "start", str(little_world.folder.parent / "teacher")
     config = rounds_config(teacher={"model": model, "start": str(start)}, begin="teacher_start")
-    with pytest.raises(NotFound, match="teacher.start"):
+    with pytest.raises(NotFoundError, match="teacher.start"):
         run(config)
     trained, said = [], []
     for seed in (1, 2):
@@ -173,8 +174,8 @@ def test_another_start_trains_anew_and_labels_nothing_again(
 
     assert trained[0] != trained[1]
     assert [line.split(": ")[1] for line in said if "already done" in line] == [
-        "the teacher labels",
-        "the policy makes a view",
+        "label with the teacher",
+        "compile the view",
     ]
 
 
@@ -196,7 +197,7 @@ def test_a_suite_whose_images_are_trained_on_is_refused(rounds_config: Build, li
     suite = {"name": "held_out", "gold": little_world.gold_view}
     config = rounds_config(evaluate=[suite], target={"suite": "held_out"})
 
-    with pytest.raises(Conflict, match="6 of .* training images are also in the evaluation sets"):
+    with pytest.raises(ConflictError, match="6 of .* training images are also in the evaluation sets"):
         run(config)
 
 
@@ -228,15 +229,15 @@ def test_other_data_under_the_same_name_is_read_again(
 def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(
     rounds_config: Build, little_world: World
 ) -> None:
-    from pipelines.audit.commands import stand_in_audit
-    from pipelines.demo.oracle import truth_of_web
+    from pipelines.audit.commands import run_oracle_audit
+    from pipelines.demo.oracle import load_web_truth
 
     config = rounds_config(audit={"n": 5, "min_precision": 0.0})
     waiting = run(config)
     assert [stop.brake for stop in waiting.stops] == ["audit"] and "train" not in waiting.rounds[0]
 
     (folder,) = Path(config.out).glob("round-1/audit-*")
-    stand_in_audit(folder, truth_of_web(little_world.web_truth))
+    run_oracle_audit(folder, load_web_truth(little_world.web_truth))
 
     assert run(config).finished == 1
     card = Path(config.out) / "round-1/student/model/README.md"
@@ -248,10 +249,10 @@ def test_the_gate_stops_before_training_and_keeps_its_sample_for_the_reviewer(
     assert card.read_text() == text  # each call writes it again
 
 
-def test_a_folder_with_other_things_is_left_alone(rounds_config: Build, tmp_path: Path) -> None:
+def test_a_folder_with_other_content_is_refused(rounds_config: Build, tmp_path: Path) -> None:
     (tmp_path / "rounds").mkdir()
     (tmp_path / "rounds/thesis.txt").write_text("years of work")
-    with pytest.raises(Conflict, match="thesis|no run of rounds made"):
+    with pytest.raises(ConflictError, match="thesis|no run of rounds made"):
         run(rounds_config())
 
 

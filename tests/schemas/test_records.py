@@ -1,4 +1,4 @@
-"""Records refuse what cannot be, and the Arrow schemas hold exactly their fields."""
+"""Records refuse invalid values, and the Arrow schemas have exactly their fields."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from schemas import arrow
 from schemas.codes import PHRASE_CODES, SAMPLE_CODES, SHARD_CODES, check_code
 from schemas.ledger import SampleCounts, bare_url, unit_name
-from schemas.records import DroppedPhrase, Phrase, Region, Rejection, Sample, ViewPhrase, ViewRegion
+from schemas.records import DroppedPhrase, Phrase, Region, Rejection, Sample
 from schemas.spans import check_span, utf16_offset
 
 
@@ -22,8 +22,6 @@ def field_names(schema, column: str) -> set[str]:
         (field_names(arrow.EVIDENCE, "phrases"), Phrase),
         (field_names(arrow.EVIDENCE, "regions"), Region),
         (field_names(arrow.EVIDENCE, "dropped_phrases"), DroppedPhrase),
-        (field_names(arrow.VIEW, "phrases"), ViewPhrase),
-        (field_names(arrow.VIEW, "regions"), ViewRegion),
         (set(arrow.REJECTIONS.names), Rejection),
         (set(arrow.EVIDENCE.names) - {"regions"}, Sample),
     ],
@@ -62,7 +60,7 @@ def test_records_refuse_unknown_fields_and_changes() -> None:
 
 def test_a_row_with_an_unknown_field_is_refused_not_trimmed() -> None:
     with pytest.raises(KeyError, match="colour"):
-        arrow.table_of(
+        arrow.build_table(
             [{"unit": "u", "index": 0, "key": "k", "code": "OOM", "detail": "", "colour": 1}],
             arrow.REJECTIONS,
             {},

@@ -105,6 +105,6 @@ def test_the_parts_of_a_view_add_to_those_of_evidence() -> None:
 def test_rows_are_read_from_a_table_as_they_were_written() -> None:
     rows: list[RejectionRow] = [{"unit": "u", "index": 3, "key": "k", "code": "NO_CAPTION", "detail": ""}]
 
-    table = arrow.table_of(rows, arrow.REJECTIONS, {})
+    table = arrow.build_table(rows, arrow.REJECTIONS, {})
 
     assert rows_of(table, RejectionRow) == rows

@@ -1,4 +1,4 @@
-"""Old outputs stay valid: today's code gives every digest that commit 47d028d gave."""
+"""Old outputs stay valid: the current code computes every digest of commit 47d028d."""
 
 from __future__ import annotations
 

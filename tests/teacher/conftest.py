@@ -9,7 +9,7 @@ import torch
 @pytest.fixture(scope="session")
 def glip_folder(tmp_path_factory) -> Path:
     from teacher.models.glip import GlipForGrounding, GlipProcessor, tiny_world
-    from teacher.models.glip.tokenizers.word import word_tokenizer
+    from teacher.models.glip.tokenizers.word import make_word_tokenizer
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -30,7 +30,7 @@ def glip_folder(tmp_path_factory) -> Path:
         "the",
         "two",
     ]
-    tokenizer = word_tokenizer(words)
+    tokenizer = make_word_tokenizer(words)
     model = GlipForGrounding(tiny_world(len(tokenizer)))
     # Random weights say "nothing" everywhere; a raised start of the logits makes boxes to look at.
     with torch.no_grad():

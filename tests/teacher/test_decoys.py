@@ -1,4 +1,4 @@
-"""The choice of decoys: what it never shares with a caption, what it depends on, and the table behind it."""
+"""The choice of decoys: what they never share with a caption, what they depend on, and the table of nouns."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.decoys import DecoyPool, pool_from_bytes
-from schemas.errors import ConfigError, Conflict
+from schemas.decoys import DecoyPool, parse_pool
+from schemas.errors import ConfigError, ConflictError
 from schemas.labeler import FoundPhrases
 from schemas.probe_nouns import ONE_IN, is_probe_noun
 from schemas.records import Phrase, Pixels, Sample
-from teacher.decoys.chooser import FrozenPoolChooser, caption_nouns
-from teacher.decoys.nouns import NounTable, Relations, bundled
+from teacher.decoys.chooser import FrozenPoolChooser, find_caption_nouns
+from teacher.decoys.nouns import NounTable, Relations, load_nouns
 from teacher.decoys.pool import pool_from_captions, pool_from_file
 from teacher.settings import DecoySettings
 
-NOUNS = sorted(noun for noun in bundled().may_be_asked if " " not in noun and noun.isalpha())
+NOUNS = sorted(noun for noun in load_nouns().may_be_asked if " " not in noun and noun.isalpha())
 CAPTION_NOUNS = st.lists(
     st.sampled_from(
         [*NOUNS[::40], "dog", "man", "woman", "car", "tree", "bee", "cat", "bed", "boat", "people"]
@@ -30,7 +30,7 @@ CAPTION_NOUNS = st.lists(
 
 
 def pool_of(nouns: list[str] = NOUNS[::10], seed: int = 0) -> DecoyPool:
-    """Every tenth noun, with counts over many powers of two."""
+    """Return every tenth noun, with counts over many powers of two."""
     counts = {noun: 2 ** (place % 12) for place, noun in enumerate(nouns)}
     return DecoyPool(seed=seed, counts=counts, asked=tuple(filter(is_probe_noun, sorted(nouns))))
 
@@ -59,7 +59,7 @@ def senses(noun: str, table: NounTable) -> set[int]:
 
 
 def above(noun: str, table: NounTable) -> set[int]:
-    """All broader synsets and the noun's own, by another way than the code's."""
+    """Return all broader synsets and the noun's own, by another algorithm than the code's."""
     found = senses(noun, table)
     while more := {up for synset in found for up in table.above[synset]} - found:
         found |= more
@@ -68,7 +68,7 @@ def above(noun: str, table: NounTable) -> set[int]:
 
 @given(CAPTION_NOUNS, st.integers(0, 10**6), st.integers(1, 16))
 def test_a_decoy_shares_no_lemma_synonym_or_broader_or_narrower_noun_with_the_caption(heads, image, most):
-    table, caption = bundled(), "a " + " and a ".join(heads)
+    table, caption = load_nouns(), "a " + " and a ".join(heads)
 
     found = chooser(per_image=most).choose(sample_of(caption, *heads, image=image))
 
@@ -149,13 +149,13 @@ def test_a_sample_without_a_phrase_is_asked_for_no_decoy():
 
 
 def test_all_words_of_a_caption_count_as_named_whatever_phrases_were_found():
-    named = caption_nouns("Two fire-trucks, women and hot dogs", ["truck"])
+    named = find_caption_nouns("Two fire-trucks, women and hot dogs", ["truck"])
 
     assert {"truck", "fire-trucks", "woman", "dog", "hot dog", "fire"} <= named
 
 
 def test_words_about_people_rule_each_other_out():
-    table = bundled()
+    table = load_nouns()
 
     assert Relations(["crowd"], table).rule_out("golfer") and Relations(["woman"], table).rule_out("hat")
     assert not Relations(["woman"], table).rule_out("zebra")
@@ -169,7 +169,7 @@ def test_words_about_people_rule_each_other_out():
     ],
 )  # fmt: skip
 def test_relations_of_everyday_nouns(one, other, related):
-    assert Relations([one], bundled()).rule_out(other) is related
+    assert Relations([one], load_nouns()).rule_out(other) is related
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_plural_or_compound_that_a_list_gives_shares_no_head_with_the_caption(
     asked = sample_of(caption, caption.split()[-1])
     asked = asked.model_copy(update={"phrases": (asked.phrases[0].model_copy(update={"root": head}),)})
 
-    assert not bundled().knows(noun)
+    assert not load_nouns().has(noun)
     assert [phrase.root for phrase in chooser(pool=pool).choose(asked)] == ["drum"]
 
 
@@ -215,7 +215,7 @@ def test_a_pool_is_the_same_from_captions_in_any_order():
     assert (pool.counts, pool.asked) == ({"bee": 2, "dog": 1}, ("bee",)), (
         "an unknown noun cannot be told apart"
     )
-    assert pool_from_bytes(pool.to_bytes(), pool.digest(), "x") == pool
+    assert parse_pool(pool.to_bytes(), pool.digest(), "x") == pool
     assert pool_from_file(pool.to_bytes(), 9, "x") == pool, "a pool in its written form brings its own seed"
 
 
@@ -231,8 +231,8 @@ def test_a_field_that_a_written_pool_lacks_is_named():
 
 
 def test_a_pool_of_another_digest_is_refused():
-    with pytest.raises(Conflict, match="restore it"):
-        pool_from_bytes(POOL.to_bytes() + b" ", POOL.digest(), "x")
+    with pytest.raises(ConflictError, match="restore it"):
+        parse_pool(POOL.to_bytes() + b" ", POOL.digest(), "x")
 
 
 @given(st.binary(max_size=300) | st.text(max_size=200).map(str.encode))

@@ -1,4 +1,4 @@
-"""The closed-vocabulary teacher: which class a phrase names, and what regions it gets on real photographs."""
+"""The closed-vocabulary teacher: which class a phrase names, and its regions on real photographs."""
 
 import json
 from pathlib import Path
@@ -9,20 +9,20 @@ from PIL import Image
 
 from pipelines.label.job import JobConfig
 from pipelines.label.teacher_spec import TEACHER
-from schemas.errors import ConfigError, NotFound
-from schemas.labeler import Prepared
+from schemas.errors import ConfigError, NotFoundError
+from schemas.labeler import PreparedSample
 from schemas.records import Phrase, Pixels, Sample
 from teacher.build import labeler, labeler_digest
+from teacher.detectors.class_names import SYNONYMS, ClassNames
 from teacher.detectors.coco_classes import COCO_CLASSES
 from teacher.detectors.yolox import Yolox
-from teacher.labelers.class_names import SYNONYMS, ClassNames
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.phrases.tagging import lexicon
 from teacher.settings import PhraseSettings
 
 
 def class_of(phrase: str) -> str | None:
-    index = ClassNames(COCO_CLASSES).index_of(phrase)
+    index = ClassNames(COCO_CLASSES).find_class(phrase)
     return None if index is None else COCO_CLASSES[index]
 
 
@@ -135,7 +135,7 @@ def test_only_jobs_with_expressions_or_given_spans_get_another_detector_digest(t
 
 
 def test_a_detector_without_hot_dogs_does_not_call_them_dogs():
-    assert ClassNames(["dog"]).index_of("a hot dog") is None
+    assert ClassNames(["dog"]).find_class("a hot dog") is None
 
 
 def test_every_class_and_every_synonym_leads_to_a_class():
@@ -159,7 +159,7 @@ def sample_with(*texts: str, width: int, height: int) -> Sample:
 
 
 def with_metadata(model: Path, folder: Path, **entries: str) -> Path:
-    """The model with metadata entries behind its bytes, as protobuf field 14 of an ONNX model."""
+    """Return the model with metadata entries appended, as protobuf field 14 of an ONNX model."""
     held = b""
     for key, value in entries.items():
         pair = b"".join(
@@ -171,7 +171,7 @@ def with_metadata(model: Path, folder: Path, **entries: str) -> Path:
 
 
 def _length(data: bytes) -> bytes:
-    """The length as a varint."""
+    """Return the length as a varint."""
     number, out = len(data), b""
     while number > 127:
         out, number = out + bytes([number & 127 | 128]), number >> 7
@@ -257,7 +257,7 @@ def test_a_sample_gets_the_same_regions_whatever_shares_its_batch(model, photogr
     alone = teacher.label([one, None, None])[0]
 
     assert alone and teacher.label([other, None, one])[2] == alone
-    assert isinstance(one, Prepared) and one.bucket == other.bucket
+    assert isinstance(one, PreparedSample) and one.bucket == other.bucket
 
 
 def test_the_digest_follows_the_classes_and_not_the_path(model, tmp_path):
@@ -273,19 +273,19 @@ def test_the_digest_follows_the_classes_and_not_the_path(model, tmp_path):
 def test_the_digest_follows_the_words_that_find_a_phrases_class(model, monkeypatch):
     settings = {"kind": "detector", "model": str(model)}
     before = labeler_digest(settings)
-    monkeypatch.setattr(lexicon, "digest", lambda: "of another file")
+    monkeypatch.setattr(lexicon, "lexicon_digest", lambda: "of another file")
 
     assert labeler_digest(settings) != before
 
 
 def test_a_missing_or_foreign_model_is_an_error_that_says_what_to_do(model):
-    with pytest.raises(NotFound, match="teacher.model"):
+    with pytest.raises(NotFoundError, match="teacher.model"):
         labeler({"kind": "detector", "model": "nowhere.onnx"}, 1, 0.05)
     with pytest.raises(ConfigError, match="teacher.classes"):
         labeler({"kind": "detector", "model": str(model), "classes": ["cat"]}, 1, 0.05)
 
 
-def decoys_of(teacher, caption_phrase: str, *nouns: str) -> Prepared:
+def decoys_of(teacher, caption_phrase: str, *nouns: str) -> PreparedSample:
     sample = sample_with(caption_phrase, width=64, height=64)
     decoys = tuple(Phrase(text=noun, root=noun, kind="decoy") for noun in nouns)
     asked = sample.model_copy(update={"phrases": (*sample.phrases, *decoys)})

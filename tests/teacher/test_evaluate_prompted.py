@@ -1,4 +1,4 @@
-"""`evaluate` on a model that is asked by prompts: detections by category names, recall by the gold's own phrases."""
+"""`evaluate` on a model with prompts: detections by category names, recall by the gold's own phrases."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.worker.label_unit import without_phrases
+from engine.worker.evidence_rows import mark_dropped
 from schemas.errors import ConfigError
 from schemas.records import Phrase, Pixels, Sample
 from student.evaluate.class_prompts import ClassWords, PromptOptions
@@ -15,7 +15,7 @@ from student.evaluate.run import evaluate
 
 @pytest.fixture
 def world(tmp_path):
-    """Three noise images of two sizes with a box and a phrase each."""
+    """Write three noise images of two sizes with a box and a phrase each."""
     gold = {
         "images": [],
         "annotations": [],
@@ -68,7 +68,7 @@ def test_the_numbers_do_not_depend_on_the_batch_size(glip_folder, world):
 
 
 def detections(folder, world, **asking):
-    """Results by category, best first, without phrase recall."""
+    """Return results by category, best first, without phrase recall."""
     evaluate(
         folder, world / "gold.json", world, phrases=False, bootstrap=0, batch_size=2,
         results_to=world / "results.json", prompt_options=PromptOptions(**asking),
@@ -114,7 +114,7 @@ def test_words_of_a_class_change_its_scores(glip_folder, world):
 
 
 def test_padding_as_the_authors_do_is_the_same_for_images_of_whole_multiples_alone(glip_folder, world):
-    """Images of 96 x 96 and 96 x 128 in one batch: the authors pad the smaller one to 128, a bucket does not."""
+    """Images of 96 x 96 and 96 x 128 in one batch: the authors pad the smaller one to 128, buckets do not."""
     bucket, authors = (detections(glip_folder, world, pad=pad) for pad in ("bucket", "authors"))
 
     def scores(rows, image):
@@ -141,8 +141,8 @@ def test_a_phrase_that_the_teacher_cannot_take_is_marked_and_listed_in_the_evide
         width=9, height=9, phrases=phrases,
     )  # fmt: skip
 
-    marked = without_phrases(sample, ((1, "PH_TOO_LONG"),))
+    marked = mark_dropped(sample, ((1, "PH_TOO_LONG"),))
 
     assert [phrase.groundable for phrase in marked.phrases] == [True, False]
     assert [(drop.text, drop.code) for drop in marked.dropped_phrases] == [("a dog", "PH_TOO_LONG")]
-    assert without_phrases(sample, ()) is sample
+    assert mark_dropped(sample, ()) is sample

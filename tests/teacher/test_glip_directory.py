@@ -1,4 +1,4 @@
-"""A directory of GLIP that lacks a file, or holds another's, is refused by whoever reads it."""
+"""A GLIP directory with a missing file, or one of another kind, is refused by every reader."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.demo.initial_model import write_start
 from pipelines.demo.world.settings import WorldSettings
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from student.evaluate.predictors import PromptPredictor
 
 
@@ -21,7 +21,7 @@ def teacher(tmp_path: Path) -> Path:
 def test_an_evaluation_never_goes_on_with_default_sizes_or_tokens(teacher: Path, name: str) -> None:
     (teacher / name).unlink()
 
-    with pytest.raises(NotFound, match=f"holds no {name}"):
+    with pytest.raises(NotFoundError, match=f"has no {name}"):
         PromptPredictor(teacher, 1)
 
 

@@ -1,4 +1,4 @@
-"""The GLIP teacher on a tiny model with random weights: frames, passes, mates, and what it refuses."""
+"""The GLIP teacher on a tiny model with random weights: pixel frames, passes, other samples of a batch, errors."""
 
 import shutil
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from schemas.errors import ConfigError, EnvironmentProblem, NotFound, SampleRejected
+from schemas.errors import ConfigError, NotFoundError, RuntimeEnvironmentError, SampleRejectedError
 from schemas.records import Phrase, Pixels, Sample
 from teacher.build import labeler, labeler_digest
 from teacher.models.glip import GlipForGrounding, GlipProcessor
@@ -141,7 +141,7 @@ def test_weights_that_give_no_numbers_reject_the_sample_rather_than_find_nothing
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     teacher = build(broken, batch_size=1)
 
-    with pytest.raises(SampleRejected, match="TEACHER_NONFINITE"):
+    with pytest.raises(SampleRejectedError, match="TEACHER_NONFINITE"):
         teacher.label([prepared(teacher)])
 
 
@@ -161,10 +161,10 @@ def test_the_digest_follows_weights_and_prompting_and_not_the_place(glip_folder,
 
 
 def test_a_folder_without_weights_and_a_missing_gpu_are_errors_with_a_remedy(glip_folder, tmp_path):
-    with pytest.raises(NotFound, match="safetensors"):
+    with pytest.raises(NotFoundError, match="safetensors"):
         build(tmp_path)
     if not torch.cuda.is_available():
-        with pytest.raises(EnvironmentProblem, match="device"):
+        with pytest.raises(RuntimeEnvironmentError, match="device"):
             build(glip_folder, device="cuda")
 
 

@@ -6,18 +6,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teacher.grounding.regions import half_open, inclusive, regions_of
+from teacher.grounding.regions import make_regions, to_half_open, to_inclusive
 
 
 def test_a_one_pixel_box_goes_there_and_back():
     one_pixel = [[7.0, 3.0, 8.0, 4.0]]
 
-    assert inclusive(one_pixel).tolist() == [[7, 3, 7, 3]]
-    assert half_open(inclusive(one_pixel), width=20, height=10).tolist() == one_pixel
+    assert to_inclusive(one_pixel).tolist() == [[7, 3, 7, 3]]
+    assert to_half_open(to_inclusive(one_pixel), width=20, height=10).tolist() == one_pixel
 
 
 def test_the_whole_image_goes_there_and_back():
-    assert half_open([[0, 0, 19, 9]], width=20, height=10).tolist() == [[0, 0, 20, 10]]
+    assert to_half_open([[0, 0, 19, 9]], width=20, height=10).tolist() == [[0, 0, 20, 10]]
 
 
 @given(st.lists(st.integers(0, 99), min_size=4, max_size=4))
@@ -26,7 +26,7 @@ def test_boxes_inside_the_image_go_there_and_back(sides):
     y0, y1 = sorted(sides[2:])
     box = np.array([[x0, y0, x1 + 1, y1 + 1]], dtype=float)
 
-    assert half_open(inclusive(box), width=100, height=100).tolist() == box.tolist()
+    assert to_half_open(to_inclusive(box), width=100, height=100).tolist() == box.tolist()
 
 
 def test_one_is_added_after_scaling_and_the_image_is_not_left():
@@ -37,7 +37,7 @@ def test_one_is_added_after_scaling_and_the_image_is_not_left():
         "boxes": torch.tensor([[0.0, 0.0, 98.0, 38.0], [99.5, 10.0, 99.5, 39.5], [0, 0, 1, 1]]),
     }
 
-    regions = regions_of(found, phrases=[4, 6], size=(40, 100), min_score=0.05, pass_index=2)
+    regions = make_regions(found, phrases=[4, 6], size=(40, 100), min_score=0.05, pass_index=2)
 
     assert [(r.phrase, r.x0, r.y0, r.x1, r.y1) for r in regions] == [
         (6, 0, 0, 99, 39),

@@ -1,4 +1,4 @@
-"""Claims about opening ONNX models: nothing is reported to anyone, and what is no model is named."""
+"""Opening ONNX models: nothing is sent to anyone, and a file that is not a model is named."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_file_that_is_no_model_is_a_configuration_error_with_its_name(tmp_path
 
     (tmp_path / "page.onnx").write_bytes(b"<html>not found</html>")
 
-    with pytest.raises(ConfigError, match=r"page\.onnx is no ONNX model"):
+    with pytest.raises(ConfigError, match=r"page\.onnx is not an ONNX model"):
         open_onnx(tmp_path / "page.onnx")
 
 

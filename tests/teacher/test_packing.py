@@ -1,4 +1,4 @@
-"""Prompts: every phrase whole and once, or dropped with a reason; the budget is kept."""
+"""Prompts: every phrase is whole and in one prompt, or dropped with a reason. The budget is never exceeded."""
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,7 @@ from teacher.prompts.packing import TOO_LONG, Budget, pack, pack_decoys
 
 
 def words(text: str) -> int:
-    """A toy tokenizer: one token per word or full stop, two special ones."""
+    """Return a toy tokenizer's count: one token per word or full stop, two special ones."""
     return len(text.replace(".", " . ").split()) + 2
 
 
@@ -81,7 +81,7 @@ def test_a_caption_without_phrases_needs_no_prompt():
 
 @st.composite
 def captions(draw):
-    """A caption of short words, and phrases over stretches of it, which may overlap as expressions do."""
+    """Draw a caption of short words, and phrases that are parts of it and may overlap as expressions do."""
     parts = draw(
         st.lists(
             st.sampled_from(["a", "dog", "red", "of", "🐶", "e\u0301", "İ", "שלום"]), min_size=1, max_size=20

@@ -1,1 +1,1 @@
-"""The set of committed units at one moment: snapshots, their segments, and what they sum up to."""
+"""Snapshots: the set of committed units at one moment, its segments and its totals."""

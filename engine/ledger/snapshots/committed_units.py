@@ -1,7 +1,7 @@
-"""Which units of a plan stand in a snapshot: one bit a unit.
+"""The units of a plan that a snapshot lists: one bit for each unit.
 
-Promise: a unit is counted once, and one whose shard was not read yet is counted only until the shard shows another
-version of itself.
+A unit is counted once. A unit of a shard that was not read yet is counted until the shard turns out to have another
+version.
 """
 
 from __future__ import annotations
@@ -9,70 +9,70 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.ledger.plan import JobPlan
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 
 
-class Listed:
-    """The committed units of a plan that a snapshot names."""
+class CommittedUnits:
+    """The committed units of a plan that a snapshot lists."""
 
     def __init__(self, plan: JobPlan) -> None:
         self._plan = plan
-        self._bits: dict[str, int] = {}  # by shard, the unit's place as bit
+        self._bits: dict[str, int] = {}  # by shard, a bit for each unit's place
         self._unread: dict[str, dict[str, str]] = {}  # by shard that was not read yet: unit -> fingerprint
         self.count = 0
-        self.is_stale = False  # a unit was taken that turned out not to belong to the plan
+        self.is_stale = False  # a unit was added that turned out not to belong to the plan
 
-    def take(self, shard: str, unit: str, fingerprint: str) -> bool:
-        """Note a unit that a snapshot names. False, and nothing noted, when it does not belong to the plan.
+    def add_if_planned(self, shard: str, unit: str, fingerprint: str) -> bool:
+        """Add a unit that a snapshot lists. Return False and add nothing if it does not belong to the plan.
 
-        raises: Conflict when the unit was noted before
+        raises: ConflictError if the unit was added before
         """
-        if not self._plan.admits_named(shard, unit, fingerprint):
+        if not self._plan.admits_unit(shard, unit, fingerprint):
             return False
         if self.has(shard, unit):
-            raise Conflict(f"a snapshot names {unit} of {shard} twice")
-        self.note(shard, unit, fingerprint)
+            raise ConflictError(f"a snapshot lists {unit} of {shard} twice")
+        self.add(shard, unit, fingerprint)
         return True
 
     def has(self, shard: str, unit: str) -> bool:
-        """Whether the unit was noted."""
-        if not self._plan.is_cut(shard):
+        """Return whether the unit was added."""
+        if not self._plan.is_split(shard):
             return unit in self._unread.get(shard, ())
-        place = self._plan.place_of(shard, unit)
-        return place is not None and self.has_at(shard, place)
+        place = self._plan.find_place(shard, unit)
+        return place is not None and self.has_place(shard, place)
 
-    def has_at(self, shard: str, place: int) -> bool:
-        """Whether the unit at a place of a shard that was cut was noted."""
+    def has_place(self, shard: str, place: int) -> bool:
+        """Return whether the unit at a place of a split shard was added."""
         return bool(self._bits.get(shard, 0) >> place & 1)
 
-    def is_whole(self, shard: str) -> bool:
-        """Whether all units of a shard that was cut were noted."""
-        return self._bits.get(shard, 0) == (1 << self._plan.units_in(shard)) - 1
+    def is_complete(self, shard: str) -> bool:
+        """Return whether all units of a split shard were added."""
+        return self._bits.get(shard, 0) == (1 << self._plan.count_units(shard)) - 1
 
-    def confirm(self, shard: str) -> None:
-        """The shard was cut or given up: judge again what was noted of it before."""
+    def recheck(self, shard: str) -> None:
+        """Check the units of a shard again after it was split or found unreadable."""
         for unit, fingerprint in self._unread.pop(shard, {}).items():
             self.count -= 1
-            if self._plan.is_cut(shard) and self._plan.admits_named(shard, unit, fingerprint):
-                self.note(shard, unit, fingerprint)
+            if self._plan.is_split(shard) and self._plan.admits_unit(shard, unit, fingerprint):
+                self.add(shard, unit, fingerprint)
             else:
                 self.is_stale = True
 
-    def planned(self) -> int:
-        """Units planned, a shard that was not read yet counting as its commits, at least one."""
-        return self._plan.planned(len(units) for units in self._unread.values())
+    def count_planned(self) -> int:
+        """Count the planned units: of an unread shard, the number of its commits, but at least one."""
+        return self._plan.count_planned(len(units) for units in self._unread.values())
 
     def unread(self) -> Iterator[tuple[str, str, str]]:
-        """(shard, unit, fingerprint) of what was noted of shards that were not read yet."""
+        """Yield (shard, unit, fingerprint) of the added units of unread shards."""
         for shard, units in self._unread.items():
             yield from ((shard, unit, fingerprint) for unit, fingerprint in units.items())
 
-    def note(self, shard: str, unit: str, fingerprint: str) -> None:
-        """As `take`, of a unit that is known to belong to the plan and to be new."""
+    def add(self, shard: str, unit: str, fingerprint: str) -> None:
+        """Add a unit that is known to belong to the plan and to be new."""
         self.count += 1
-        if self._plan.is_cut(shard):
-            place = self._plan.place_of(shard, unit)
-            assert place is not None, "only units of the plan are noted"
+        if self._plan.is_split(shard):
+            place = self._plan.find_place(shard, unit)
+            assert place is not None, "only units of the plan are added"
             self._bits[shard] = self._bits.get(shard, 0) | 1 << place
         else:
             self._unread.setdefault(shard, {})[unit] = fingerprint

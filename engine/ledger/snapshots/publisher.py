@@ -1,7 +1,7 @@
-"""Publishing: the newest snapshot and what was committed since become the next version.
+"""Publish snapshots: the latest snapshot and the units committed since become the next version.
 
-Promise: a snapshot whose samples do not add up is not published, and no unit stands in one twice; two publishers rebase
-on each other instead of overwriting, and come to the same. A publish costs what is new, not what is there.
+A snapshot whose samples do not add up is not published, and no unit is listed twice. Two publishers rebase on each
+other instead of overwriting, with the same result. The cost of a publish depends on what is new, not on what exists.
 """
 
 from __future__ import annotations
@@ -12,68 +12,74 @@ import pyarrow as pa
 
 from engine.ledger.commits import put_data, put_record, record_bytes
 from engine.ledger.plan import JobPlan
-from engine.ledger.snapshots.committed_units import Listed
-from engine.ledger.snapshots.segments import filtered, merge_small, segment_keys, segment_path, write_segment
+from engine.ledger.snapshots.committed_units import CommittedUnits
+from engine.ledger.snapshots.segments import (
+    filter_segment,
+    merge_small,
+    segment_keys,
+    segment_path,
+    write_segment,
+)
 from engine.ledger.snapshots.set_digest import SetDigest
 from engine.ledger.snapshots.snapshots import FAILED, read_snapshot, snapshot_path, snapshot_versions
 from engine.storage.safe_parquet import table_bytes
 from engine.storage.store import Store
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import DataFile, FailedUnit, Segment, Snapshot, SnapshotEntry, Totals
 
-FAILED_LISTED = 1000  # failed units that the snapshot itself names
+FAILED_LISTED = 1000  # failed units that the snapshot itself lists
 
 
 def publish(
     store: Store, plan: JobPlan, entries: Iterable[SnapshotEntry], failed: Iterable[FailedUnit]
 ) -> Snapshot:
-    """Publish once; a driver that publishes again and again keeps a Publisher instead, which reads nothing twice."""
+    """Publish once. A driver that publishes repeatedly keeps a Publisher instead, which reads nothing twice."""
     return Publisher(store, plan).publish({entry.unit: entry for entry in entries}, failed)
 
 
 class Publisher:
-    """Publishes for one plan, and knows which of its units the newest snapshot names (`listed`)."""
+    """Publishes for one plan, and knows which of its units the latest snapshot lists (`committed`)."""
 
     def __init__(self, store: Store, plan: JobPlan, before_put: Callable[[], object] = lambda: None) -> None:
         self._store, self._plan, self._before_put = store, plan, before_put
         self.newest: Snapshot | None = None
-        self.listed = Listed(plan)
-        self._unfit: dict[str, int] = {}  # by segment of `newest`, entries that do not belong to the plan
-        self._is_torn = False  # a look was broken off
+        self.committed = CommittedUnits(plan)
+        self._unfit: dict[
+            str, int
+        ] = {}  # number of entries that do not belong to the plan, by segment of `newest`
+        self._is_partial = False  # a refresh was interrupted
 
-    def look(self) -> Snapshot | None:
-        """Catch up with the newest version, None where there is none. Reads only segments that were not read before."""
+    def refresh(self) -> Snapshot | None:
+        """Load the latest version; return None if there is none. Only new segments are read."""
         newest = self._find_newest()
         segments = {segment.path: segment for segment in newest.segments} if newest else {}
-        if self._is_torn or self.listed.is_stale or not self._unfit.keys() <= segments.keys():
+        if self._is_partial or self.committed.is_stale or not self._unfit.keys() <= segments.keys():
             self._forget()
-        self._is_torn = True  # until all is read
+        self._is_partial = True  # until all is read
         for path, segment in segments.items():
             if path not in self._unfit:
-                self._unfit[path] = self._take(segment)
-        self._is_torn = False
+                self._unfit[path] = self._add_segment(segment)
+        self._is_partial = False
         self.newest = newest
         return newest
 
     def publish(self, entries: Mapping[str, SnapshotEntry], failed: Iterable[FailedUnit]) -> Snapshot:
-        """Publish commits, by unit; nothing is written when the newest version says the same already.
+        """Publish commits, by unit. Nothing is written if the latest version already says the same.
 
-        Entries of the newest version that the plan still admits are kept, so that rivals and zombies take nothing
-        away.
-        raises: ValueError when the samples of a commit do not add up, when it does not belong to the plan, or when
-                more is committed and failed than planned; what `before_put` raises, before anything is published
+        Entries of the latest version that the plan still admits are kept, so that rival and zombie processes remove
+        nothing.
+        raises: ValueError if the samples of a commit do not add up, if a commit does not belong to the plan, or if more
+                units are committed and failed than planned; any error of `before_put`, before anything is published
         """
-        fates = {fate.unit: fate for fate in failed}
+        failures = {unit.unit: unit for unit in failed}
         while True:
-            newest = self.look()
+            newest = self.refresh()
             new = [entries[name] for name in sorted(entries) if self._is_new(entries[name])]
             try:
-                snapshot = self._next(newest, new, fates)
-            except (
-                NotFound,
-                Conflict,
-            ):  # collected under us: that befalls only files of a version that stands
+                snapshot = self._build_next(newest, new, failures)
+            except (NotFoundError, ConflictError):
+                # a file was garbage-collected, which happens only to files of a version that exists
                 if self._is_newest(newest):
                     raise
                 continue
@@ -85,10 +91,10 @@ class Publisher:
                 return snapshot
 
     def _forget(self) -> None:
-        self.listed, self._unfit, self._is_torn = Listed(self._plan), {}, False
+        self.committed, self._unfit, self._is_partial = CommittedUnits(self._plan), {}, False
 
     def _find_newest(self) -> Snapshot | None:
-        """Listed once, then probed from the last one known: versions have no gaps."""
+        """List the versions once, then probe from the last known one: versions have no gaps."""
         newest = self.newest
         if newest is None:
             versions = snapshot_versions(self._store)
@@ -96,44 +102,45 @@ class Publisher:
         while True:
             try:
                 newest = read_snapshot(self._store, newest.version + 1)
-            except NotFound:
+            except NotFoundError:
                 return newest
 
     def _is_newest(self, snapshot: Snapshot | None) -> bool:
         newest = self._find_newest()
         return (newest and newest.version) == (snapshot and snapshot.version)
 
-    def _take(self, segment: Segment) -> int:
-        return sum(not self.listed.take(*key) for key in segment_keys(self._store, segment))
+    def _add_segment(self, segment: Segment) -> int:
+        """Add a segment's units; return how many of its entries do not belong to the plan."""
+        return sum(not self.committed.add_if_planned(*key) for key in segment_keys(self._store, segment))
 
     def _is_new(self, entry: SnapshotEntry) -> bool:
         if not self._plan.admits(entry):
-            raise ValueError(f"{entry.unit} of {entry.shard} does not belong to the plan that is published")
-        return not self.listed.has(entry.shard, entry.unit)
+            raise ValueError(f"{entry.unit} of {entry.shard} does not belong to the published plan")
+        return not self.committed.has(entry.shard, entry.unit)
 
-    def _next(
-        self, newest: Snapshot | None, new: list[SnapshotEntry], fates: dict[str, FailedUnit]
+    def _build_next(
+        self, newest: Snapshot | None, new: list[SnapshotEntry], failures: dict[str, FailedUnit]
     ) -> Snapshot:
         for entry in new:
             _check_conserved(entry)
         done = {entry.unit for entry in new}
         failed = [
-            fates[name]
-            for name in sorted(fates)
-            if name not in done and not self.listed.has(fates[name].shard, name)
+            failures[name]
+            for name in sorted(failures)
+            if name not in done and not self.committed.has(failures[name].shard, name)
         ]
-        planned = self._planned_with(new)
-        if (committed := self.listed.count + len(new)) + len(failed) > planned:
+        planned = self._count_planned_with(new)
+        if (committed := self.committed.count + len(new)) + len(failed) > planned:
             raise ValueError(
                 f"{committed} units committed and {len(failed)} failed, but only {planned} planned"
             )
         version = newest.version + 1 if newest else 1
-        segments, digest = self._standing(newest)
+        segments, digest = self._carry_over(newest)
         if new:
             segments.append(write_segment(self._store, new, version))
             digest.add((entry.unit, entry.rows_digest) for entry in new)
         rest = failed[FAILED_LISTED:]
-        return self._snapshot(
+        return self._build_snapshot(
             version,
             merge_small(self._store, segments, version),
             digest,
@@ -142,7 +149,7 @@ class Publisher:
             _put_failed(self._store, rest, version, newest.failed_rest if newest else None),
         )
 
-    def _snapshot(
+    def _build_snapshot(
         self,
         version: int,
         segments: tuple[Segment, ...],
@@ -160,42 +167,42 @@ class Publisher:
             planned=planned,
             totals=totals,
             digest=digest.value(),
-            digest_state=digest.encoded(),
+            digest_state=digest.encode(),
             segments=segments,
             failed_units=len(failed),
             failed=tuple(failed[:FAILED_LISTED]),
             failed_rest=failed_rest,
         )
 
-    def _standing(self, newest: Snapshot | None) -> tuple[list[Segment], SetDigest]:
-        """The newest version's segments, without entries that do not belong to the plan, and their digest."""
+    def _carry_over(self, newest: Snapshot | None) -> tuple[list[Segment], SetDigest]:
+        """Return the latest version's segments, without entries that do not belong to the plan, and their digest."""
         if newest is None:
             return [], SetDigest()
-        digest = SetDigest.decoded(newest.digest_state)
+        digest = SetDigest.decode(newest.digest_state)
         segments = []
         for segment in newest.segments:
             if not self._unfit[segment.path]:
                 segments.append(segment)
                 continue
-            rest, dropped = filtered(self._store, segment, self._plan.admits_named, newest.version + 1)
+            rest, dropped = filter_segment(self._store, segment, self._plan.admits_unit, newest.version + 1)
             digest.remove(dropped)
             segments += [rest] if rest is not None else []
         return segments, digest
 
-    def _planned_with(self, new: list[SnapshotEntry]) -> int:
-        """Units planned once `new` is listed too."""
-        unread = [entry for entry in new if not self._plan.is_cut(entry.shard)]
+    def _count_planned_with(self, new: list[SnapshotEntry]) -> int:
+        """Count the planned units if `new` is listed too."""
+        unread = [entry for entry in new if not self._plan.is_split(entry.shard)]
         if not unread:
-            return self.listed.planned()
-        both = Listed(self._plan)
-        for shard, unit, fingerprint in (*self.listed.unread(), *map(_key, unread)):
-            both.take(shard, unit, fingerprint)
-        return both.planned()
+            return self.committed.count_planned()
+        both = CommittedUnits(self._plan)
+        for shard, unit, fingerprint in (*self.committed.unread(), *map(_key, unread)):
+            both.add_if_planned(shard, unit, fingerprint)
+        return both.count_planned()
 
     def _adopt(self, snapshot: Snapshot, new: list[SnapshotEntry]) -> None:
-        """Our own version is the newest: what it names is known without reading it."""
+        """Make our own version the latest one, without reading it."""
         for entry in new:
-            self.listed.note(*_key(entry))
+            self.committed.add(*_key(entry))
         self._unfit = dict.fromkeys((segment.path for segment in snapshot.segments), 0)
         self.newest = snapshot
 
@@ -205,16 +212,16 @@ def _key(entry: SnapshotEntry) -> tuple[str, str, str]:
 
 
 def _put_failed(
-    store: Store, failed: list[FailedUnit], version: int, standing: DataFile | None
+    store: Store, failed: list[FailedUnit], version: int, existing: DataFile | None
 ) -> DataFile | None:
-    """The file of failed units; the standing one where it says the same."""
+    """Write the file of failed units, or return the existing file if it has the same content."""
     if not failed:
         return None
-    rows = [fate.model_dump() for fate in failed]
+    rows = [unit.model_dump() for unit in failed]
     data = table_bytes(pa.Table.from_pylist(rows, schema=FAILED), 16_384)
     sha256 = sha256_hex(data)
-    if standing is not None and standing.sha256 == sha256:
-        return standing
+    if existing is not None and existing.sha256 == sha256:
+        return existing
     path = segment_path(version, f"failed-{sha256[:16]}")
     put_data(store, path, data)
     return DataFile(path=path, size_bytes=len(data), sha256=sha256, rows=len(rows))

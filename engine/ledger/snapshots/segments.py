@@ -1,14 +1,14 @@
-"""Segments: files of snapshot entries in unit order. Publishing adds a small one, and small ones are merged.
+"""Segments: files of snapshot entries in unit order. Each publish adds a small segment, and small segments are merged.
 
-Promise: a segment is named by the version that it was written for and by its content, and checked when it is read.
-However many publishes made them, a snapshot has few: at most 7 of each size class below 262,144 entries, and larger
-ones, which are merged no more.
+A segment is named by the version that it was written for and by its content, and is checked when it is read. However
+many publishes were made, a snapshot has few segments: at most 7 of each size class below 262,144 entries, and larger
+ones, which are not merged again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,13 +17,13 @@ from engine.ledger.commits import put_data
 from engine.storage.safe_parquet import read_batches, read_table, table_bytes
 from engine.storage.store import Store
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import DataFile, SampleCounts, Segment, SnapshotEntry, Totals
 
-FAN_OUT = 8  # segments of one size class that become one
-FINAL_UNITS = FAN_OUT**6  # a segment of so many entries is not merged again: it would cost memory to do so
+FAN_OUT = 8  # number of segments of one size class that are merged
+FINAL_UNITS = FAN_OUT**6  # a segment with so many entries is not merged again, to bound memory
 ROW_GROUP_ROWS = 16_384
-_ENTRIES_AT_ONCE = 256  # a reader of a snapshot has so many objects of each segment
+_ENTRIES_AT_ONCE = 256  # objects that a reader of a snapshot has of each segment
 _FILE = ("path", "size_bytes", "sha256", "rows")
 SEGMENT = pa.schema(
     [
@@ -46,64 +46,95 @@ SEGMENT = pa.schema(
 Key = tuple[str, str, str]
 
 
+class CodeCount(TypedDict):
+    """The number of rejected samples with a code."""
+
+    code: str
+    count: int
+
+
+class SegmentRow(TypedDict):
+    """A snapshot entry as a row of a segment; the four columns of a missing rejections file are null."""
+
+    unit: str
+    fingerprint: str
+    shard: str
+    samples_in: int
+    labelled: int
+    empty: int
+    rejected: list[CodeCount]
+    regions: int
+    evidence_path: str
+    evidence_size_bytes: int
+    evidence_sha256: str
+    evidence_rows: int
+    rejections_path: str | None
+    rejections_size_bytes: int | None
+    rejections_sha256: str | None
+    rejections_rows: int | None
+    rows_digest: str
+    quarantined: bool
+
+
 def segment_path(version: int, name: str) -> str:
-    """Where a file stands that was written for a version: only that one can be the first to name it."""
+    """Return the path of a file written for a version. Only that version can be the first to name it."""
     return f"segments/{version:020d}-{name}.parquet"
 
 
 def segment_version(path: str) -> int | None:
-    """The version that a file was written for; None for a path of another form."""
+    """Return the version that a file was written for; None for a path of another form."""
     version = path.removeprefix("segments/").partition("-")[0]
     return int(version) if len(version) == 20 and version.isdigit() else None
 
 
 def write_segment(store: Store, entries: Iterable[SnapshotEntry], version: int) -> Segment:
-    """A segment of some entries, in any order, none of a unit twice; `version` is about to name it."""
-    rows = sorted(map(_row, entries), key=lambda row: str(row["unit"]))
+    """Write a segment for `version`. The entries may be in any order, but each unit occurs once."""
+    rows = sorted(map(_row, entries), key=lambda row: row["unit"])
     return _put(store, pa.Table.from_pylist(rows, schema=SEGMENT), version)
 
 
 def segment_entries(store: Store, segment: Segment) -> Iterator[SnapshotEntry]:
-    """The entries in unit order. Raises Conflict for a segment that is not what its snapshot says."""
+    """Yield the entries in unit order. Raises ConflictError if the segment is not what its snapshot says."""
     where = f"{store.url}/{segment.path}"
-    for batch in read_batches(_checked(store, segment), SEGMENT, where, _ENTRIES_AT_ONCE):
+    for batch in read_batches(_read_checked(store, segment), SEGMENT, where, _ENTRIES_AT_ONCE):
         yield from map(_entry, batch.to_pylist())
 
 
 def segment_keys(store: Store, segment: Segment) -> Iterator[Key]:
-    """(shard, unit, fingerprint) of each entry in unit order: what decides whether a job admits it."""
+    """Yield (shard, unit, fingerprint) of each entry in unit order, which decide whether a job admits it."""
     where = f"{store.url}/{segment.path}"
     columns = ["shard", "unit", "fingerprint"]
-    for batch in read_batches(_checked(store, segment), SEGMENT, where, ROW_GROUP_ROWS, columns):
+    for batch in read_batches(_read_checked(store, segment), SEGMENT, where, ROW_GROUP_ROWS, columns):
         yield from zip(*(batch.column(name).to_pylist() for name in columns))
 
 
-def filtered(
+def filter_segment(
     store: Store, segment: Segment, admits: Callable[[str, str, str], bool], version: int
 ) -> tuple[Segment | None, list[tuple[str, str]]]:
-    """The segment without the entries that are not admitted; and those, as (unit, rows_digest)."""
+    """Write the segment without the entries that are not admitted; also return those as (unit, rows_digest)."""
     table = _table(store, segment)
     keys = zip(*(table.column(name).to_pylist() for name in ("shard", "unit", "fingerprint")))
-    stay = pa.array([admits(*key) for key in keys], pa.bool_())
-    gone = table.filter(pc.invert(stay))
-    kept = table.filter(stay)
-    dropped = list(zip(*(gone.column(name).to_pylist() for name in ("unit", "rows_digest"))))
+    is_admitted = pa.array([admits(*key) for key in keys], pa.bool_())
+    removed = table.filter(pc.invert(is_admitted))
+    kept = table.filter(is_admitted)
+    dropped = list(zip(*(removed.column(name).to_pylist() for name in ("unit", "rows_digest"))))
     return (_put(store, kept, version) if kept.num_rows else None), dropped
 
 
 def merge_small(store: Store, segments: Iterable[Segment], version: int) -> tuple[Segment, ...]:
-    """The same entries in fewer segments: where a size class has FAN_OUT of them, they become one or a few larger.
+    """Merge segments: FAN_OUT segments of one size class become one or a few larger ones.
 
-    An entry is rewritten once a size class, so that publishing costs a few times what is new, not what is there.
+    An entry is rewritten once for each size class, so the cost of publishing is a small multiple of what is new.
     """
-    standing = list(segments)
-    while full := _full_class(standing):
-        standing = [segment for segment in standing if segment not in full]
-        standing += [_merged(store, run, version) for run in _runs(full)]
-    return tuple(sorted(standing, key=lambda segment: (-segment.totals.units, segment.path)))
+    merged = list(segments)
+    while full := _find_full_class(merged):
+        merged = [segment for segment in merged if segment not in full]
+        merged += [_merge(store, run, version) for run in _split_into_runs(full)]
+    return tuple(sorted(merged, key=lambda segment: (-segment.totals.units, segment.path)))
 
 
-def _full_class(segments: Sequence[Segment]) -> list[Segment]:
+def _find_full_class(segments: Sequence[Segment]) -> list[Segment]:
+    """Return the segments of the smallest size class that has FAN_OUT of them; an empty list if there is none."""
     classes: dict[int, list[Segment]] = {}
     for segment in segments:
         if segment.totals.units < FINAL_UNITS:
@@ -112,12 +143,12 @@ def _full_class(segments: Sequence[Segment]) -> list[Segment]:
 
 
 def _size_class(units: int) -> int:
-    """0 for 1..7 entries, 1 for 8..63, and so on."""
+    """Return 0 for 1..7 entries, 1 for 8..63, and so on."""
     return (max(units, 1).bit_length() - 1) // 3
 
 
-def _runs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
-    """Groups to merge, each ended as soon as its result is large enough to be final."""
+def _split_into_runs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """Yield groups to merge; a group ends as soon as its result is large enough to be final."""
     run: list[Segment] = []
     for segment in segments:
         run.append(segment)
@@ -128,7 +159,7 @@ def _runs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
         yield run
 
 
-def _merged(store: Store, segments: Sequence[Segment], version: int) -> Segment:
+def _merge(store: Store, segments: Sequence[Segment], version: int) -> Segment:
     if len(segments) == 1:
         return segments[0]
     table = pa.concat_tables(_table(store, segment) for segment in segments).sort_by("unit")
@@ -144,47 +175,47 @@ def _put(store: Store, table: pa.Table, version: int) -> Segment:
 
 
 def _table(store: Store, segment: Segment) -> pa.Table:
-    table = read_table(_checked(store, segment), SEGMENT, f"{store.url}/{segment.path}")
+    table = read_table(_read_checked(store, segment), SEGMENT, f"{store.url}/{segment.path}")
     if _totals(table) != segment.totals:
-        raise Conflict(f"{store.url}/{segment.path}: its entries do not add up to what its snapshot says")
+        raise ConflictError(f"{store.url}/{segment.path}: its totals differ from those in its snapshot")
     return table
 
 
-def _checked(store: Store, segment: Segment) -> bytes:
-    remedy = "restore the file, or move snapshots/ away and run the job again, which finds what is committed"
+def _read_checked(store: Store, segment: Segment) -> bytes:
+    remedy = "restore the file, or move snapshots/ away and run the job again, which finds all commits"
     try:
         data = store.read(segment.path)
-    except NotFound as error:
-        raise Conflict(f"{error}, but its snapshot names it; {remedy}") from error
+    except NotFoundError as error:
+        raise ConflictError(f"{error}, but its snapshot names it; {remedy}") from error
     if (len(data), sha256_hex(data)) != (segment.size_bytes, segment.sha256):
-        raise Conflict(
-            f"{store.url}/{segment.path}: {len(data)} bytes that are not those of its snapshot; {remedy}"
+        raise ConflictError(
+            f"{store.url}/{segment.path}: {len(data)} bytes with another size or digest than in its snapshot; {remedy}"
         )
     return data
 
 
 def _totals(table: pa.Table) -> Totals:
-    def summed(name: str) -> int:
+    def total(name: str) -> int:
         return int(pc.sum(table.column(name)).as_py() or 0)
 
     pairs = pa.Table.from_struct_array(pc.list_flatten(table.column("rejected")))
     by_code = pairs.group_by("code").aggregate([("count", "sum")]).to_pylist()
     counts = SampleCounts(
-        samples_in=summed("samples_in"),
-        labelled=summed("labelled"),
-        empty=summed("empty"),
+        samples_in=total("samples_in"),
+        labelled=total("labelled"),
+        empty=total("empty"),
         rejected={row["code"]: row["count_sum"] for row in sorted(by_code, key=lambda row: str(row["code"]))},
     )
     return Totals(
         units=table.num_rows,
         samples=counts,
-        regions=summed("regions"),
-        quarantined=summed("quarantined"),
+        regions=total("regions"),
+        quarantined=total("quarantined"),
     )
 
 
-def _row(entry: SnapshotEntry) -> dict[str, Any]:
-    counts = entry.counts
+def _row(entry: SnapshotEntry) -> SegmentRow:
+    counts, evidence, rejections = entry.counts, entry.evidence, entry.rejections
     return {
         "unit": entry.unit,
         "fingerprint": entry.fingerprint,
@@ -194,14 +225,20 @@ def _row(entry: SnapshotEntry) -> dict[str, Any]:
         "empty": counts.empty,
         "rejected": [{"code": code, "count": n} for code, n in sorted(counts.rejected.items())],
         "regions": entry.regions,
-        **_file_columns("evidence", entry.evidence),
-        **_file_columns("rejections", entry.rejections),
+        "evidence_path": evidence.path,
+        "evidence_size_bytes": evidence.size_bytes,
+        "evidence_sha256": evidence.sha256,
+        "evidence_rows": evidence.rows,
+        "rejections_path": rejections.path if rejections else None,
+        "rejections_size_bytes": rejections.size_bytes if rejections else None,
+        "rejections_sha256": rejections.sha256 if rejections else None,
+        "rejections_rows": rejections.rows if rejections else None,
         "rows_digest": entry.rows_digest,
         "quarantined": entry.quarantined,
     }
 
 
-def _entry(row: dict[str, Any]) -> SnapshotEntry:
+def _entry(row: SegmentRow) -> SnapshotEntry:
     return SnapshotEntry(
         unit=row["unit"],
         fingerprint=row["fingerprint"],
@@ -213,14 +250,26 @@ def _entry(row: dict[str, Any]) -> SnapshotEntry:
             rejected={pair["code"]: pair["count"] for pair in row["rejected"]},
         ),
         regions=row["regions"],
-        evidence=DataFile(**{part: row[f"evidence_{part}"] for part in _FILE}),
-        rejections=None
-        if row["rejections_path"] is None
-        else DataFile(**{part: row[f"rejections_{part}"] for part in _FILE}),
+        evidence=DataFile(
+            path=row["evidence_path"],
+            size_bytes=row["evidence_size_bytes"],
+            sha256=row["evidence_sha256"],
+            rows=row["evidence_rows"],
+        ),
+        rejections=_rejections(row),
         rows_digest=row["rows_digest"],
         quarantined=row["quarantined"],
     )
 
 
-def _file_columns(name: str, file: DataFile | None) -> dict[str, Any]:
-    return {f"{name}_{part}": getattr(file, part, None) for part in _FILE}
+def _rejections(row: SegmentRow) -> DataFile | None:
+    if row["rejections_path"] is None:
+        return None
+    return DataFile.model_validate(
+        {
+            "path": row["rejections_path"],
+            "size_bytes": row["rejections_size_bytes"],
+            "sha256": row["rejections_sha256"],
+            "rows": row["rejections_rows"],
+        }
+    )

@@ -1,7 +1,7 @@
-"""A digest of a set: the same whatever the order, and updated without looking at what is in it already.
+"""An incremental digest of a set: it does not depend on the order, and is updated without reading the other members.
 
-Each member is expanded to 1,024 numbers of 16 bits, and the numbers are added lane by lane; the digest is the sha256 of
-the sums. Promise: equal sets give equal digests, however they were put together, taken apart or merged.
+Each member is expanded to 1,024 numbers of 16 bits, and the numbers are added lane by lane. The digest is the sha256 of
+the sums. Equal sets give equal digests, however members were added, removed or merged.
 
 source: the additive hash of Bellare and Micciancio (A New Paradigm for Collision-free Hashing, EUROCRYPT 1997) with the
 lanes of LtHash16 (Lewi and others, Securing Update Propagation with Homomorphic Hashing, 2019); here SHAKE256 expands.
@@ -25,42 +25,42 @@ Lanes = npt.NDArray[np.uint16]
 
 
 class SetDigest:
-    """The digest of a set of (unit, digest of its rows). The caller sees to it that a member is added once."""
+    """The digest of a set of (unit, digest of its rows). The caller must add each member only once."""
 
     def __init__(self, lanes: Lanes | None = None) -> None:
         self._lanes: Lanes = np.zeros(LANES, np.uint16) if lanes is None else lanes.copy()
 
     @classmethod
-    def decoded(cls, text: str) -> SetDigest:
-        """From what `encoded` gave. Raises ValueError for anything else."""
+    def decode(cls, text: str) -> SetDigest:
+        """Restore a digest from the text that `encode` returned. Raises ValueError for any other text."""
         data = base64.b64decode(text, validate=True)
         if len(data) != 2 * LANES:
-            raise ValueError(f"a digest's state has {len(data)} bytes, expected {2 * LANES}")
+            raise ValueError(f"the state of a digest has {len(data)} bytes, expected {2 * LANES}")
         return cls(np.frombuffer(data, "<u2").astype(np.uint16))
 
-    def encoded(self) -> str:
-        """The sums themselves, as text: what must be kept to go on later."""
+    def encode(self) -> str:
+        """Return the sums as text, to continue later."""
         return base64.b64encode(self._lanes.astype("<u2").tobytes()).decode("ascii")
 
     def value(self) -> str:
-        """`sha256:<hex>` of the sums."""
+        """Return `sha256:<hex>` of the sums."""
         return "sha256:" + sha256_hex(self._lanes.astype("<u2").tobytes())
 
     def add(self, members: Iterable[tuple[str, str]]) -> SetDigest:
-        """Add members; the digest itself."""
-        for sums in _summed(members):
+        """Add members; return the digest itself."""
+        for sums in _sum_members(members):
             self._lanes += sums
         return self
 
     def remove(self, members: Iterable[tuple[str, str]]) -> SetDigest:
-        """Take members out that were added; the digest itself."""
-        for sums in _summed(members):
+        """Remove members that were added; return the digest itself."""
+        for sums in _sum_members(members):
             self._lanes -= sums
         return self
 
 
-def _summed(members: Iterable[tuple[str, str]]) -> Iterable[Lanes]:
-    """Sums of the members' lanes, some hundred members at a time: sums modulo 2**16 wrap, as they should."""
+def _sum_members(members: Iterable[tuple[str, str]]) -> Iterable[Lanes]:
+    """Yield sums of the members' lanes, for 512 members at a time. Sums wrap modulo 2**16, as intended."""
     expanded: list[bytes] = []
     for unit, rows_digest in members:
         expanded.append(hashlib.shake_256(_PREFIX + f"{unit}\n{rows_digest}".encode()).digest(2 * LANES))

@@ -1,1 +1,1 @@
-"""Readers of shards, one or a few files for each format."""
+"""Readers of shard formats."""

@@ -1,18 +1,21 @@
-"""Columns of a Parquet file from strangers: which types are read as what, and how their values become Python's.
+"""Columns of an untrusted Parquet file: the types that are read, and their conversion to Python values.
 
-Promise: a type that is not named here is not read.
+A type that is not listed here is not read.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TypeAlias
 
 import pyarrow as pa
 
+Cell: TypeAlias = "bool | int | float | str | bytes | list[Cell] | dict[str, Cell] | None"
+"""The Python value of a cell."""
+
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether a column holds text."""
+    """Return whether a column has text."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
@@ -21,7 +24,7 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def is_image(kind: pa.DataType) -> bool:
-    """Whether a column may hold images: bytes, or bytes with a path."""
+    """Return whether a column may have images: bytes, or bytes with a path."""
     if pa.types.is_struct(kind):
         index = kind.get_field_index("bytes")
         return index >= 0 and _is_bytes(kind.field(index).type) and kind.num_fields <= 2
@@ -29,14 +32,14 @@ def is_image(kind: pa.DataType) -> bool:
 
 
 def is_plain(kind: pa.DataType) -> bool:
-    """Whether a column holds numbers, truth values or text, or lists of them."""
+    """Return whether a column has numbers, booleans or text, or lists of them."""
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _is_scalar(kind.value_type)
     return _is_scalar(kind)
 
 
 def is_spans(kind: pa.DataType) -> bool:
-    """Lists of lists of whole numbers; the inner ones may be of fixed size."""
+    """Return whether a column has lists of lists of whole numbers; the inner lists may have a fixed size."""
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
         return False
     inner = kind.value_type
@@ -49,21 +52,24 @@ def _is_scalar(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def column_values(column: pa.Array) -> list[Any]:
-    """Python values; text stays bytes, since pyarrow checks its UTF-8 only when it is too late for one row."""
+def column_values(column: pa.Array) -> list[Cell]:
+    """Convert to Python values. Text stays bytes: pyarrow would reject invalid UTF-8 for a whole batch of rows."""
     if is_text(column.type):
         return list(
             column.cast(pa.binary() if pa.types.is_string(column.type) else pa.large_binary()).to_pylist()
         )
     try:
         values = column.to_pylist()
-    except UnicodeDecodeError:  # in a list of texts: the list counts as absent, its row and its mates stay
-        values = [_or_none(column[at]) for at in range(len(column))]
+    except (
+        UnicodeDecodeError
+    ):  # in a list of texts: the list counts as absent, its row and the other rows stay
+        values = [_value_or_none(column[at]) for at in range(len(column))]
     return [None if isinstance(v, float) and not math.isfinite(v) else v for v in values]
 
 
-def _or_none(cell: pa.Scalar) -> Any:
+def _value_or_none(cell: pa.Scalar) -> Cell:
     try:
-        return cell.as_py()
+        value: Cell = cell.as_py()
+        return value
     except UnicodeDecodeError:
         return None

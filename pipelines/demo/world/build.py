@@ -1,54 +1,52 @@
-"""Writes a whole tiny world into a folder, once; `world.json` is written last and says that it is complete."""
+"""Write a tiny world into a folder, once. `world.json` is written last and marks it as complete."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.demo.world.gold import gold_scenes, held_out_scenes, write_labelled
+from pipelines.demo.world.gold import draw_gold_scenes, draw_test_scenes, write_gold
 from pipelines.demo.world.settings import WorldSettings
 from pipelines.demo.world.web import write_web
-from schemas.errors import Conflict
-
-Progress = Callable[[str, int, int], None]
+from schemas.errors import ConflictError
+from schemas.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
 class World:
-    """Where the parts of a written world lie."""
+    """The paths of a written world."""
 
     folder: Path
 
     @property
     def gold_view(self) -> str:
-        """Folder of the gold set in the view's form."""
+        """Folder of the gold set as a view."""
         return str(self.folder / "gold" / "view")
 
     @property
     def gold_coco(self) -> Path:
-        """Gold as COCO JSON; images lie in `images/` beside it."""
+        """Gold as COCO JSON. Its images are in `images/` in the same folder."""
         return self.folder / "gold" / "coco.json"
 
     @property
     def test_view(self) -> str:
-        """Folder of the held-out set in the view's form: phrases with their true boxes, for Recall@k."""
+        """Folder of the held-out set as a view: phrases with their true boxes, for Recall@k."""
         return str(self.folder / "test" / "view")
 
     @property
     def test_coco(self) -> Path:
-        """The held-out set as COCO JSON; images lie in `images/` beside it."""
+        """The held-out set as COCO JSON. Its images are in `images/` in the same folder."""
         return self.folder / "test" / "coco.json"
 
     @property
     def web_shards(self) -> list[Path]:
-        """The web set's tars in order."""
+        """The tar files of the web set, in order."""
         return sorted((self.folder / "web").glob("*.tar"))
 
     @property
     def web_truth(self) -> Path:
-        """What really stands in the web scenes, for stand-in reviewers and precision curves only."""
+        """The true content of the web scenes, for reviewing programs and precision curves only."""
         return self.folder / "truth" / "web.jsonl"
 
     @property
@@ -58,26 +56,26 @@ class World:
 
 
 def build_world(
-    folder: Path, settings: WorldSettings, progress: Progress | None = None
+    folder: Path, settings: WorldSettings, progress: ProgressCallback | None = None
 ) -> tuple[World, bool]:
-    """The world of `settings` under `folder`, and whether it had to be rendered.
+    """Return the world of `settings` under `folder`, and whether it had to be rendered.
 
-    Raises Conflict when the folder holds the world of other settings.
+    Raises ConflictError if the folder has the world of other settings.
     """
     world = World(folder)
     if world.manifest.exists():
         found = json.loads(world.manifest.read_text())["settings_digest"]
         if found != settings.digest():
-            raise Conflict(
-                f"{folder} holds the world {found}, not {settings.digest()}: choose another folder"
+            raise ConflictError(
+                f"{folder} contains the world {found}, expected {settings.digest()}; name another folder"
             )
         return world, False
-    say = progress or (lambda label, done, total: None)
-    say("gold", 0, 3)
-    gold = write_labelled(folder / "gold", "gold", gold_scenes(settings), settings)
-    say("test", 1, 3)
-    test = write_labelled(folder / "test", "test", held_out_scenes(settings), settings)
-    say("web", 2, 3)
+    report = progress or (lambda label, done, total: None)
+    report("gold", 0, 3)
+    gold = write_gold(folder / "gold", "gold", draw_gold_scenes(settings), settings)
+    report("test", 1, 3)
+    test = write_gold(folder / "test", "test", draw_test_scenes(settings), settings)
+    report("web", 2, 3)
     write_web(folder / "web", world.web_truth, settings)
     facts = {
         "settings_digest": settings.digest(),
@@ -86,5 +84,5 @@ def build_world(
         "test_digest": test.digest,
     }
     world.manifest.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
-    say("web", 3, 3)
+    report("web", 3, 3)
     return world, True

@@ -1,6 +1,6 @@
-"""The words of the tiny world: nouns, colours, textures and what stands around them in captions.
+"""The words of the tiny world: nouns, colours, textures, and the other words of captions.
 
-The vocabulary is the teacher's whole tokenizer: one token per word.
+The vocabulary is the teacher's whole tokenizer, with one token per word.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 TEXTURES = ("striped", "dotted")
 
-# Between two phrases of a caption. Two of them state where things are, and only when it is true.
+# Between two phrases of a caption. LEFT_OF and RIGHT_OF are used only where they are true.
 JOINERS = ("and", "next to", "beside", "near", "with")
 LEFT_OF, RIGHT_OF = "to the left of", "to the right of"
 LAST_JOINERS = ("and", "and")
 
-# Words of the web around a caption: what a phrase finder must leave alone.
+# Words around a caption on the web, which a phrase finder must not return.
 PREFIXES = ("stock photo of", "image of", "a picture of", "free clipart :", "new !")
 SUFFIXES = ("free download", ". high resolution", "on sale now", ", stock vector", ", royalty free")
 
 _GLUE = (*JOINERS, LEFT_OF, RIGHT_OF, *PREFIXES, *SUFFIXES, "a an the . , : ! - |")
 
 
-def vocabulary() -> list[str]:
-    """Every word of the world, nouns first: what the teacher's tokenizer is made of."""
+def list_vocabulary() -> list[str]:
+    """Return every word of the world, nouns first, for the teacher's tokenizer."""
     glue = sorted({word for text in _GLUE for word in text.split()})
     return [*NOUNS, *COLOURS, *TEXTURES, *glue]
 
 
-def article(word: str) -> str:
-    """ "a" or "an", as the next word is spoken."""
+def choose_article(word: str) -> str:
+    """Return the article for a word: "a" or "an"."""
     return "an" if word[0] in "aeiou" or word == "hourglass" else "a"

@@ -1,6 +1,6 @@
-"""The other style of the hard world: things as dark outlines with a pale fill, on flat paper without noise.
+"""Draw the poster style of the hard world: dark outlines with a pale fill, on flat paper without noise.
 
-What is told of a thing (noun, colour, texture, box) stays true; how it looks is far from gold.
+The truth about a thing (noun, colour, texture, box) is unchanged, but it looks very different from gold.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _FILL, _EDGE = 0.45, 0.5
 
 
 def draw_paper(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
-    """[side, side, 3] float paper in 0..255, with ruled lines of a slightly darker shade."""
+    """Return paper of shape [side, side, 3], float in 0..255, with slightly darker ruled lines."""
     paper = rng.uniform(215, 250) + rng.uniform(-8, 8, 3)
     spacing, first = int(rng.integers(8, 20)), int(rng.integers(8))
     shade = np.ones((side, side, 1))
@@ -22,8 +22,8 @@ def draw_paper(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
     return paper * shade
 
 
-def outlined(paint: NDArray[np.float64], mask: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The paint of a thing, pale inside and dark along the border of its mask.
+def draw_outline(paint: NDArray[np.float64], mask: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the paint of a thing, pale inside and dark along the border of its mask.
 
     paint: (height, width, 3) in 0..255
     mask:  (height, width) in 0..1

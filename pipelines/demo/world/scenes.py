@@ -1,7 +1,6 @@
-"""Scenes: which things stand where, drawn to pixels with clutter and mild occlusion.
+"""Draw scenes: place things and render them with clutter and mild occlusion.
 
-The promise: every object of a scene is visible to at least `visible_min` and its box is tight around its visible
-pixels, so the boxes are the truth.
+At least the share `visible_min` of every object is visible, and its box is tight around its visible pixels.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from PIL import Image, ImageDraw
 
 from pipelines.demo.world.background import draw_background
 from pipelines.demo.world.lexicon import COLOURS, HEAD_NOUNS, TAIL_NOUNS, TEXTURES
-from pipelines.demo.world.poster import draw_paper, outlined
+from pipelines.demo.world.poster import draw_outline, draw_paper
 from pipelines.demo.world.settings import WorldSettings
-from pipelines.demo.world.shapes import placed
+from pipelines.demo.world.shapes import place_shape
 from schemas.boxes import iou
 
 _OVERSAMPLE = 3
@@ -25,7 +24,7 @@ _PLACEMENT_TRIES = 40
 
 @dataclass(frozen=True)
 class Thing:
-    """One drawn object. `box_xyxy_px` is half-open and tight around what is visible."""
+    """One drawn object. `box_xyxy_px` is half-open and tight around the visible pixels."""
 
     noun: str
     colour: str
@@ -36,7 +35,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """A rendered scene and what stands in it. No two things share both noun and colour."""
+    """A rendered scene and its things. No two things have the same noun and colour."""
 
     image_rgb_u8: NDArray[np.uint8]
     things: tuple[Thing, ...]
@@ -52,13 +51,13 @@ class _Plan:
     turn_rad: float
 
 
-def head_and_tail(rng: np.random.Generator, count: int, tail_share: float, power: float = 0.0) -> list[str]:
-    """`count` nouns, each from the tail with probability `tail_share`; the n-th of its group by n to minus `power`."""
+def draw_nouns(rng: np.random.Generator, count: int, tail_share: float, power: float = 0.0) -> list[str]:
+    """Draw `count` nouns, each from the tail with probability `tail_share`. The n-th of a group has weight n^-power."""
     from_tail = rng.random(count) < tail_share
-    return [_noun(rng, TAIL_NOUNS if tail else HEAD_NOUNS, power) for tail in from_tail]
+    return [_draw_noun(rng, TAIL_NOUNS if tail else HEAD_NOUNS, power) for tail in from_tail]
 
 
-def _noun(rng: np.random.Generator, nouns: tuple[str, ...], power: float) -> str:
+def _draw_noun(rng: np.random.Generator, nouns: tuple[str, ...], power: float) -> str:
     if not power:
         return str(rng.choice(nouns))
     odds = np.arange(1, len(nouns) + 1) ** -power
@@ -68,27 +67,27 @@ def _noun(rng: np.random.Generator, nouns: tuple[str, ...], power: float) -> str
 def draw_scene(
     rng: np.random.Generator, nouns: list[str], settings: WorldSettings, style: str = "gold"
 ) -> Scene:
-    """One scene with the given nouns, front to last. A thing too well hidden, or without a free place, is left out.
+    """Draw one scene with the given nouns, the first in front. Hidden things and things without a place are left out.
 
-    The first noun is placed first and drawn last, so it is always in the scene. style: see `web_style`
+    The first noun is place_shape first and drawn last, so it is always in the scene. style: see `web_style`
     """
-    plans = _plan(rng, nouns, settings)
-    masks = [_mask(plan, settings.side_px) for plan in plans]
-    seen = _visible_shares(masks)
-    kept = [i for i, share in enumerate(seen) if share >= settings.visible_min]
+    plans = _plan_things(rng, nouns, settings)
+    masks = [_render_mask(plan, settings.side_px) for plan in plans]
+    shares = _compute_visible_shares(masks)
+    kept = [i for i, share in enumerate(shares) if share >= settings.visible_min]
     poster = style == "poster"
     image = (draw_paper if poster else draw_background)(rng, settings.side_px)
     for i in reversed(kept):
-        paint = _paint(rng, plans[i], settings.side_px)
+        paint = _render_paint(rng, plans[i], settings.side_px)
         if poster:
-            paint = outlined(paint, masks[i])
+            paint = draw_outline(paint, masks[i])
         alpha = masks[i][:, :, None]
         image = image * (1 - alpha) + paint * alpha
-    things = _things([plans[i] for i in kept], [masks[i] for i in kept])
+    things = _make_things([plans[i] for i in kept], [masks[i] for i in kept])
     return Scene(np.clip(np.rint(image), 0, 255).astype(np.uint8), things)
 
 
-def _plan(rng: np.random.Generator, nouns: list[str], settings: WorldSettings) -> list[_Plan]:
+def _plan_things(rng: np.random.Generator, nouns: list[str], settings: WorldSettings) -> list[_Plan]:
     plans: list[_Plan] = []
     boxes = np.zeros((0, 4))
     for noun in nouns:
@@ -100,7 +99,7 @@ def _plan(rng: np.random.Generator, nouns: list[str], settings: WorldSettings) -
             size = float(np.exp(rng.uniform(np.log(settings.object_min_px), np.log(settings.object_max_px))))
             low, high = size / 2, settings.side_px - size / 2
             plan = _Plan(noun, colour, texture, (rng.uniform(low, high), rng.uniform(low, high)), size, turn)
-            box = _extent(plan)[None]
+            box = _compute_extent(plan)[None]
             if not len(boxes) or iou(box, boxes).max() <= settings.placement_iou:
                 plans.append(plan)
                 boxes = np.concatenate([boxes, box])
@@ -108,22 +107,22 @@ def _plan(rng: np.random.Generator, nouns: list[str], settings: WorldSettings) -
     return plans
 
 
-def _extent(plan: _Plan) -> NDArray[np.float64]:
+def _compute_extent(plan: _Plan) -> NDArray[np.float64]:
     points = np.concatenate(
-        [p for filled, p in placed(plan.noun, plan.centre_xy, plan.size, plan.turn_rad) if filled]
+        [p for filled, p in place_shape(plan.noun, plan.centre_xy, plan.size, plan.turn_rad) if filled]
     )
     return np.concatenate([points.min(0), points.max(0)])
 
 
-def _mask(plan: _Plan, side: int) -> NDArray[np.float64]:
+def _render_mask(plan: _Plan, side: int) -> NDArray[np.float64]:
     canvas = Image.new("L", (side * _OVERSAMPLE, side * _OVERSAMPLE))
     draw = ImageDraw.Draw(canvas)
-    for filled, points in placed(plan.noun, plan.centre_xy, plan.size, plan.turn_rad):
+    for filled, points in place_shape(plan.noun, plan.centre_xy, plan.size, plan.turn_rad):
         draw.polygon([tuple(p) for p in points * _OVERSAMPLE], fill=255 if filled else 0)
     return np.asarray(canvas.reduce(_OVERSAMPLE), dtype=np.float64) / 255
 
 
-def _visible_shares(masks: list[NDArray[np.float64]]) -> list[float]:
+def _compute_visible_shares(masks: list[NDArray[np.float64]]) -> list[float]:
     free = np.ones_like(masks[0])
     shares = []
     for mask in masks:
@@ -132,7 +131,7 @@ def _visible_shares(masks: list[NDArray[np.float64]]) -> list[float]:
     return shares
 
 
-def _things(plans: list[_Plan], masks: list[NDArray[np.float64]]) -> tuple[Thing, ...]:
+def _make_things(plans: list[_Plan], masks: list[NDArray[np.float64]]) -> tuple[Thing, ...]:
     free = np.ones_like(masks[0])
     things = []
     for plan, mask in zip(plans, masks, strict=True):
@@ -146,7 +145,7 @@ def _things(plans: list[_Plan], masks: list[NDArray[np.float64]]) -> tuple[Thing
     return tuple(things)
 
 
-def _paint(rng: np.random.Generator, plan: _Plan, side: int) -> NDArray[np.float64]:
+def _render_paint(rng: np.random.Generator, plan: _Plan, side: int) -> NDArray[np.float64]:
     colour = np.array(COLOURS[plan.colour]) + rng.normal(0, 10, 3)
     row, column = np.mgrid[0:side, 0:side]
     phase = rng.uniform(0, 6)

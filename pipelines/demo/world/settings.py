@@ -1,7 +1,7 @@
-"""How large the tiny world is and how it is drawn. The defaults are those of the demo.
+"""The size of the tiny world and how it is drawn. The defaults are those of the demo.
 
-Two hard worlds are made of the fields that begin with `web_`: a web drawn in another style than gold, and one whose
-captions are wrong more often. They change the web alone: gold and test of a seed are the same in all of them.
+The fields that begin with `web_` make two harder worlds: a web in another style than gold, and one with more wrong
+captions. They change the web alone. Gold and test of a seed are the same in all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from schemas.settings import Settings
 
 
 class WorldSettings(Settings):
-    """The tiny world. One seed draws everything; each scene has a random stream of its own."""
+    """The tiny world. One seed draws everything. Each scene has its own random stream."""
 
     seed: int = Field(0, ge=0, description="draws scenes, captions and their order")
     gold_images: int = Field(300, ge=1, description="human-labelled scenes")
@@ -39,8 +39,8 @@ class WorldSettings(Settings):
     caption_absent: float = Field(
         0.15, ge=0, le=1, description="chance that a web caption names an absent thing"
     )
-    caption_colour: float = Field(0.85, ge=0, le=1, description="chance that a web phrase says the colour")
-    caption_texture: float = Field(0.50, ge=0, le=1, description="chance that a web phrase says the texture")
+    caption_colour: float = Field(0.85, ge=0, le=1, description="chance that a web phrase names the colour")
+    caption_texture: float = Field(0.50, ge=0, le=1, description="chance that a web phrase names the texture")
     caption_distractor: float = Field(
         0.40, ge=0, le=1, description="chance of stock-photo words around a caption"
     )
@@ -50,10 +50,13 @@ class WorldSettings(Settings):
     web_noun_power: float = Field(
         0.0,
         ge=0,
-        description="the n-th noun of head or tail is drawn on the web in proportion to n to minus this; 0: evenly",
+        description="on the web, the n-th noun of head or tail is drawn in proportion to n^-power; 0: evenly",
     )
     web_caption_missing: float = Field(
-        0.0, ge=0, le=1, description="chance that a phrase is left out of a web caption, beside caption_drop"
+        0.0,
+        ge=0,
+        le=1,
+        description="chance that a phrase is left out of a web caption, in addition to caption_drop",
     )
     web_caption_wrong: float = Field(
         0.0, ge=0, le=1, description="chance that a phrase of a web caption has the noun of an absent thing"

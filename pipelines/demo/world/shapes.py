@@ -1,7 +1,7 @@
 """The outline of each noun, as polygons in a unit square.
 
-A shape is a list of (filled, points) layers drawn in order: a later unfilled layer cuts a hole. Points lie in
-[-1, 1] x [-1, 1], x to the right and y down, and touch the square's border along the longer side.
+A shape is a list of (filled, points) layers, drawn in order. A later unfilled layer cuts a hole. Points are in
+[-1, 1] x [-1, 1], x to the right and y down, and touch the border of the square along the longer side.
 """
 
 # K points of a polygon
@@ -91,8 +91,8 @@ SHAPES: dict[str, list[Layer]] = {
 }
 
 
-def placed(noun: str, centre_xy: tuple[float, float], size: float, turn_rad: float) -> list[Layer]:
-    """The layers of `noun` in pixels: `size` is the longer side before turning, `turn_rad` clockwise."""
+def place_shape(noun: str, centre_xy: tuple[float, float], size: float, turn_rad: float) -> list[Layer]:
+    """Return the layers of `noun` in px. size: longer side before turning; turn_rad: clockwise."""
     cos, sin = np.cos(turn_rad), np.sin(turn_rad)
     turn = np.array([[cos, sin], [-sin, cos]])
     return [(filled, points @ turn * (size / 2) + np.array(centre_xy)) for filled, points in SHAPES[noun]]

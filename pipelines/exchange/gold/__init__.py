@@ -1,5 +1,4 @@
-"""Human gold from other people's files: COCO and its relatives, MDETR grounding, Flickr30k Entities, ODVG.
+"""What importers share: images, boxes, spans, rows of the view's form, and the account of every record.
 
-`run.import_gold` is the door. Every importer yields rows of the view's form and tells a `Tally` what became of each
-record; docs/gold.md lists formats and codes.
+`docs/gold.md` lists formats and codes.
 """

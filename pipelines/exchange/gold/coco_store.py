@@ -1,7 +1,6 @@
-"""Images and their annotations from a COCO-like file, brought together on disk: files list annotations in any order.
+"""Images of a COCO-like file with their annotations, joined on disk. Files list annotations in any order.
 
-Promise: of the file only the images' ids are held in memory; every image and annotation is given back once or was
-told to the tally.
+Only the ids of the images are in memory. Every image and annotation is either returned once or refused in the account.
 """
 
 from __future__ import annotations
@@ -11,12 +10,16 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
-from pipelines.exchange.gold.account import Tally, is_standard
-from pipelines.exchange.gold.json_stream import EMPTY, fields_of
+from pydantic import JsonValue
+
+from pipelines.exchange.gold.account import ImportAccount, is_encodable
+from pipelines.exchange.gold.json_stream import Empty, iter_fields
 from schemas.errors import ConfigError
 from student.evaluate.gold import ids
+
+JsonObject: TypeAlias = dict[str, JsonValue]
 
 _IMAGE_FIELDS = (
     *("id", "file_name", "width", "height", "coco_url", "license"),
@@ -33,58 +36,64 @@ CREATE TABLE annotation (place INTEGER PRIMARY KEY, image TEXT, record TEXT);
 """
 
 
-class CocoFile:
-    """A COCO-like file, read once; `rest` holds its small parts (categories, licenses, info)."""
+class CocoStore:
+    """A COCO-like file, read once. `rest` has its small parts (categories, licenses)."""
 
-    def __init__(self, path: Path, tally: Tally) -> None:
-        """Raises NotFound, and ConfigError for a file that holds no such lists."""
-        self._tally = tally
-        self.rest: dict[str, list[Any]] = {"categories": [], "licenses": []}
+    def __init__(self, path: Path, account: ImportAccount) -> None:
+        """Read the file. Raises NotFoundError; ConfigError for a file without lists of images and annotations."""
+        self._account = account
+        self.rest: dict[str, list[JsonValue]] = {"categories": [], "licenses": []}
         self.without_image: set[str | None] = set()  # category ids (None: unreadable) of such annotations
         self.image_fields: set[str] = set()  # those that any image has
         self._known: set[str] = set()
         self._folder = tempfile.TemporaryDirectory(prefix="groundswell-gold-")
-        self._base = sqlite3.connect(Path(self._folder.name) / "file.sqlite")
-        self._base.executescript(_TABLES)
+        self._database = sqlite3.connect(Path(self._folder.name) / "file.sqlite")
+        self._database.executescript(_TABLES)
         try:
-            self._read(path)
+            self._read_file(path)
         except BaseException:
             self.close()
             raise
 
-    def __enter__(self) -> CocoFile:
+    def __enter__(self) -> CocoStore:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Remove what was spilled."""
-        self._base.close()
+        """Delete the temporary database."""
+        self._database.close()
         self._folder.cleanup()
 
-    def images(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-        """Each image of the file in order, with its annotations in order; then unknown images' annotations are told."""
-        for _place, name, record in self._base.execute("SELECT place, id, record FROM image ORDER BY place"):
-            yield json.loads(record), self._annotations(name)
+    def images(self) -> Iterator[tuple[JsonObject, list[JsonObject]]]:
+        """Yield each image in the order of the file, with its annotations. At the end, refuse annotations of unknown
+        images.
+        """
+        for _place, name, record in self._database.execute(
+            "SELECT place, id, record FROM image ORDER BY place"
+        ):
+            yield json.loads(record), self._load_annotations(name)
         orphans = (
             "SELECT record FROM annotation WHERE image NOT IN (SELECT id FROM image WHERE id IS NOT NULL)"
         )
-        for (record,) in self._base.execute(orphans):
+        for (record,) in self._database.execute(orphans):
             annotation = json.loads(record)
-            self._tally.refused(
+            self._account.refuse(
                 "annotations", annotation.get("id"), "image_unknown", f"image {annotation.get('image_id')!r}"
             )
 
-    def _annotations(self, image: str) -> list[dict[str, Any]]:
-        rows = self._base.execute("SELECT record FROM annotation WHERE image = ? ORDER BY place", (image,))
+    def _load_annotations(self, image: str) -> list[JsonObject]:
+        rows = self._database.execute(
+            "SELECT record FROM annotation WHERE image = ? ORDER BY place", (image,)
+        )
         return [json.loads(record) for (record,) in rows]
 
-    def _read(self, path: Path) -> None:
+    def _read_file(self, path: Path) -> None:
         seen = set()
-        for section, item in fields_of(path):
+        for section, item in iter_fields(path):
             seen.add(section)
-            if item is EMPTY:
+            if isinstance(item, Empty):
                 continue
             if section == "images":
                 self._add_image(item)
@@ -96,46 +105,46 @@ class CocoFile:
             raise ConfigError(
                 f"{path}: expected an object with images and annotations, found {sorted(seen)[:8]}"
             )
-        self._base.execute("CREATE INDEX of_image ON annotation (image)")
-        self._base.execute("CREATE INDEX image_id ON image (id)")
+        self._database.execute("CREATE INDEX of_image ON annotation (image)")
+        self._database.execute("CREATE INDEX image_id ON image (id)")
 
-    def _add_image(self, item: Any) -> None:
-        self._tally.met("images")
+    def _add_image(self, item: JsonValue) -> None:
+        self._account.count("images")
         name = id_text(item.get("id")) if isinstance(item, dict) else None
-        if name is None:
-            self._tally.refused("images", "an image", "field_missing", f"no id: {str(item)[:80]}")
+        if name is None or not isinstance(item, dict):
+            self._account.refuse("images", "an image", "field_missing", f"no id: {str(item)[:80]}")
             return
         kept = {field: item[field] for field in _IMAGE_FIELDS if field in item}
-        if not is_standard(kept):
-            self._tally.refused("images", name, "value_bad")
+        if not is_encodable(kept):
+            self._account.refuse("images", name, "value_bad")
             return
         if name in self._known:
-            self._tally.refused("images", name, "id_twice")
+            self._account.refuse("images", name, "id_twice")
             return
         self._known.add(name)
         self.image_fields |= kept.keys()
-        self._base.execute("INSERT INTO image (id, record) VALUES (?, ?)", (name, json.dumps(kept)))
+        self._database.execute("INSERT INTO image (id, record) VALUES (?, ?)", (name, json.dumps(kept)))
 
-    def _add_annotation(self, item: Any) -> None:
-        self._tally.met("annotations")
+    def _add_annotation(self, item: JsonValue) -> None:
+        self._account.count("annotations")
         image = id_text(item.get("image_id")) if isinstance(item, dict) else None
-        if image is None:
+        if image is None or not isinstance(item, dict):
             wrong = "no image_id" if isinstance(item, dict) else "expected a list of annotations, found"
-            self._tally.refused("annotations", "one", "field_missing", f"{wrong}: {json.dumps(item)[:80]}")
+            self._account.refuse("annotations", "one", "field_missing", f"{wrong}: {json.dumps(item)[:80]}")
             self.without_image.add(id_text(item.get("category_id")) if isinstance(item, dict) else None)
             return
-        self._base.execute(
+        self._database.execute(
             "INSERT INTO annotation (image, record) VALUES (?, ?)",
             (image, json.dumps({field: item[field] for field in _ANNOTATION_FIELDS if field in item})),
         )
 
 
-def id_text(value: Any) -> str | None:
-    """An id as text, so that 7, 7.0 and "7" are one; None for what is no id."""
+def id_text(value: JsonValue) -> str | None:
+    """Return an id as text, so that 7, 7.0 and "7" are equal. Return None for a value that is no id."""
     text = ids.id_text(value)
-    return text if text is not None and is_standard(text) else None
+    return text if text is not None and is_encodable(text) else None
 
 
-def same_form(value: Any, other: Any) -> bool:
-    """Whether two ids are written alike: 7 and "7" are not."""
+def has_same_type(value: JsonValue, other: JsonValue) -> bool:
+    """Return whether two ids are written alike: 7 and "7" are not."""
     return type(value) is type(other)

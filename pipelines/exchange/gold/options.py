@@ -1,4 +1,4 @@
-"""What an import is asked for."""
+"""The options of an import."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipelines.exchange.gold.images import Images
+from pipelines.exchange.gold.images import ImageSource
 
 Dialect = Literal["auto", "open_gd", "mmdet", "tao"]
 Negatives = Literal["all", "authors"]
 
 
 @dataclass(frozen=True)
-class Options:
-    """images: None makes rows without images, for checks of captions and spans."""
+class ImportOptions:
+    """Options of an import. Without `images`, rows have no pixels and only captions and spans are checked."""
 
-    images: Images | None = None
+    images: ImageSource | None = None
     split: frozenset[str] | None = None  # names (stems or ids) of the images that are wanted
     negatives: Negatives = "all"
     seed: int = 0
@@ -25,5 +25,5 @@ class Options:
 
     @property
     def images_url(self) -> str:
-        """What `shard` of the rows is."""
+        """The value of `shard` in the rows."""
         return "no-images" if self.images is None else self.images.url

@@ -1,4 +1,4 @@
-"""Rows of the view's form from what importers read; the one place that knows the form."""
+"""Rows of the view's form, made from what importers read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import Any
+from typing import cast
+
+from pydantic import JsonValue
 
 from pipelines.exchange.gold.box_frames import Frame
 from pipelines.exchange.gold.boxes import Box
 from pipelines.exchange.gold.spans import Span
 from schemas.digests import canonical_json
 from schemas.ledger import unit_name
+from schemas.rows import ViewRow
 
 SEPARATOR = ". "  # between the categories of a detection prompt, as GLIP writes them
 
@@ -60,7 +63,7 @@ class GoldPhrase:
 
     @property
     def fate(self) -> str:
-        """Unresolved without a box unless known to be absent, and wherever a record of it was refused."""
+        """The fate: unresolved without a box unless known to be absent, and if a record of it was refused."""
         if self.unknown:
             return "unresolved"
         if self.boxes:
@@ -70,22 +73,22 @@ class GoldPhrase:
 
 @dataclass(frozen=True)
 class DroppedSpan:
-    """A phrase that no box can hold, with a code of `schemas.codes.PHRASE_CODES`."""
+    """A phrase that no box can show, with a code of `schemas.codes.PHRASE_CODES`."""
 
     begin: int
     end: int
     code: str
 
 
-class RowMaker:
-    """Makes rows in order, each with an own key."""
+class RowBuilder:
+    """Makes rows in order, each with its own key."""
 
     def __init__(self, images_url: str) -> None:
         self._shard, self._unit = images_url, unit_name(images_url, 0)
         self._names: Counter[str] = Counter()
         self._rows = 0
 
-    def row(
+    def build(
         self,
         frame: Frame,
         file_name: str,
@@ -93,18 +96,18 @@ class RowMaker:
         phrases: Sequence[GoldPhrase],
         *,
         dropped: Iterable[DroppedSpan] = (),
-        meta: Mapping[str, Any] | None = None,
+        meta: Mapping[str, object] | None = None,
         source_url: str | None = None,
         license: str | None = None,
-    ) -> dict[str, Any]:
-        """A row; its boxes are already in the stored upright image."""
+    ) -> ViewRow:
+        """Return a row. The boxes of its phrases are in the stored upright image already."""
         found = frame.found
         index, self._rows = self._rows, self._rows + 1
-        return {
+        row = {
             "unit": self._unit,
             "shard": self._shard,
             "index": index,
-            "key": self._key(file_name),
+            "key": self._make_key(file_name),
             "pixels": None if found is None else dict(found.pixels),
             "image_sha256": None if found is None else found.sha256,
             "source_url": source_url,
@@ -116,13 +119,13 @@ class RowMaker:
             "original_height": frame.height or None,
             "exif_orientation": 1 if found is None else found.exif_orientation,
             "caption": caption,
-            "phrases": [_phrase(caption, phrase) for phrase in phrases],
+            "phrases": [_make_phrase(caption, phrase) for phrase in phrases],
             "dropped_phrases": [
                 {"begin": d.begin, "end": d.end, "text": caption[d.begin : d.end], "code": d.code}
                 for d in dropped
             ],
             "regions": [
-                _region(number, box, fate)
+                _make_region(number, box, fate)
                 for number, phrase in enumerate(phrases)
                 for fate, boxes in (
                     ("ignore" if phrase.unknown else "positive", phrase.boxes),
@@ -131,16 +134,17 @@ class RowMaker:
                 for box in boxes
             ],
         }
+        return cast(ViewRow, row)  # a column that is missing here is null in the table
 
-    def _key(self, file_name: str) -> str:
-        """The file's stem; the second row of an image gets `#2`, and so on."""
+    def _make_key(self, file_name: str) -> str:
+        """Return the file's stem; the second row of an image gets `#2`, and so on."""
         stem = PurePosixPath(file_name).stem
         self._names[stem] += 1
         return stem if self._names[stem] == 1 else f"{stem}#{self._names[stem]}"
 
 
-def prompt_rows(names: Sequence[str]) -> tuple[str, list[Span]]:
-    """The caption that lists the names, and the span of each."""
+def join_names(names: Sequence[str]) -> tuple[str, list[Span]]:
+    """Return the caption that lists the names, and the span of each."""
     spans, begin = [], 0
     for name in names:
         spans.append((begin, begin + len(name)))
@@ -149,12 +153,12 @@ def prompt_rows(names: Sequence[str]) -> tuple[str, list[Span]]:
 
 
 @lru_cache(65_536)
-def head_of(text: str) -> str:
-    """The head noun of a phrase, singular and in lower case: `A group of friends` -> `group`.
+def find_head(text: str) -> str:
+    """Return the head noun of a phrase, singular and in lower case: `A group of friends` -> `group`.
 
-    A rule of thumb for noun phrases that people marked: the last word before a preposition, a relative or a comma.
+    A heuristic for noun phrases that people marked: the last word before a preposition, a relative pronoun or a comma.
     """
-    from teacher.phrases.tagging.lexicon import bundled
+    from teacher.phrases.tagging.lexicon import singularize
 
     words = [
         word
@@ -165,10 +169,10 @@ def head_of(text: str) -> str:
         words = words[1:]
     before = next((words[:i] for i, word in enumerate(words) if i and word in _AFTER_HEAD), words)
     last = (before or words or [text])[-1].strip(".,;:!?\"'()[]")
-    return bundled().singular(last) if last else text
+    return singularize(last) if last else text
 
 
-def _phrase(caption: str, phrase: GoldPhrase) -> dict[str, Any]:
+def _make_phrase(caption: str, phrase: GoldPhrase) -> dict[str, JsonValue]:
     return {
         "begin": phrase.begin,
         "end": phrase.end,
@@ -181,7 +185,7 @@ def _phrase(caption: str, phrase: GoldPhrase) -> dict[str, Any]:
     }
 
 
-def _region(phrase: int, box: Box, fate: str) -> dict[str, Any]:
+def _make_region(phrase: int, box: Box, fate: str) -> dict[str, JsonValue]:
     x0, y0, x1, y1 = box
     place = {"x0": x0, "y0": y0, "x1": x1, "y1": y1}
     return {

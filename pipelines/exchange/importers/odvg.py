@@ -1,9 +1,9 @@
-"""ODVG lines in their three dialects: Open-GroundingDino, MMDetection and NVIDIA TAO; one row a line.
+"""ODVG lines in their three dialects: Open-GroundingDino, MMDetection and NVIDIA TAO. One row per line.
 
-The dialects differ in the image's key, in whether a region tells its span, and in whether it has one box or several.
-A phrase without a span is looked for in the caption: the well-known loader joins phrases by their text instead, so the
-same words at two places collapse into one.
-A class of which an instance was refused is unknown in that image: unresolved, never absent.
+The dialects differ in the image's key, in whether a region has a span, and in whether it has one box or several. A
+phrase without a span is searched in the caption. The well-known loader joins phrases by their text instead, so the same
+words at two places become one phrase. A class of which an instance was refused is unknown in that image: unresolved,
+never absent.
 """
 
 from __future__ import annotations
@@ -12,210 +12,240 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from engine.reading.user_text import read_json
-from pipelines.exchange.gold.account import Refused, Tally, code_of_contained, is_standard
-from pipelines.exchange.gold.box_frames import Frame, frame_of
+from pipelines.exchange.gold.account import ImportAccount, RecordError, code_of_contents, is_encodable
+from pipelines.exchange.gold.box_frames import Frame, make_frame
 from pipelines.exchange.gold.boxes import Box, read_box
+from pipelines.exchange.gold.category_prompt import (
+    UnknownClasses,
+    build_prompt,
+    draw_names,
+    is_readable,
+    normalize_name,
+)
 from pipelines.exchange.gold.coco_store import id_text
-from pipelines.exchange.gold.detection import Unknown, clean, drawn, is_readable, prompt_of
-from pipelines.exchange.gold.json_stream import lines_of
-from pipelines.exchange.gold.label_shifts import LabelShifts
-from pipelines.exchange.gold.options import Options
-from pipelines.exchange.gold.rows import GoldPhrase, RowMaker
+from pipelines.exchange.gold.json_stream import iter_lines
+from pipelines.exchange.gold.off_by_one import OffByOneCheck
+from pipelines.exchange.gold.options import ImportOptions
+from pipelines.exchange.gold.records import check_split, get_phrase, read_caption
+from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
 from pipelines.exchange.gold.spans import Span, find_phrase, read_spans
-from pipelines.exchange.importers.coco import check_split
-from pipelines.exchange.importers.mdetr import phrase_at, read_caption
-from schemas.errors import ConfigError, SampleRejected
+from pipelines.exchange.importer import Importer, ImportOption
+from schemas.errors import ConfigError, SampleRejectedError
+from schemas.rows import ViewRow
 
 _IMAGE_KEYS = {"open_gd": "filename", "mmdet": "filename", "tao": "file_name"}
 _SCORE = re.compile(r"\s*\([01]?\.\d\d\)$")
 
 
-class OdvgGold:
-    """Rows of a file of lines, detection and grounding mixed. Exhaustive where a label map says what was looked for."""
+class OdvgReader:
+    """Rows of a file of lines, detection and grounding mixed. Exhaustive if a label map names the classes looked
+    for.
+    """
 
-    def __init__(self, path: Path, options: Options, tally: Tally) -> None:
-        self._path, self._options, self._tally = path, options, tally
+    category_ids = None
+
+    def __init__(self, path: Path, options: ImportOptions, account: ImportAccount) -> None:
+        self._path, self._options, self._account = path, options, account
         self._labels = None if options.label_map is None else read_label_map(options.label_map)
         self._all = [] if self._labels is None else list(dict.fromkeys(self._labels.values()))
         self.exhaustive = self._labels is not None
-        self.facts: dict[str, Any] = {"detection": 0, "grounding": 0}
-        self._shifts = LabelShifts(self._labels or {})
+        self.facts = {"detection": 0, "grounding": 0}
+        self._off_by_one = OffByOneCheck(self._labels or {})
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """One row per line, in order. Raises NotFound."""
-        maker = RowMaker(self._options.images_url)
-        for number, line in lines_of(self._path):
-            self._tally.met("lines")
-            inside = self._regions_in(line)
-            self._tally.met("regions", len(inside))
-            told = self._tally.told("regions")
+    def rows(self) -> Iterator[ViewRow]:
+        """Yield one row per line, in order. Raises NotFoundError."""
+        builder = RowBuilder(self._options.images_url)
+        for number, line in iter_lines(self._path):
+            self._account.count("lines")
+            inside = self._list_regions(line)
+            self._account.count("regions", len(inside))
+            decided = self._account.count_decided("regions")
             try:
-                if isinstance(line, SampleRejected):
-                    raise Refused("json_bad", line.detail)
-                if not is_standard(line):
-                    raise Refused("value_bad")
-                row = self._row(maker, line, number)
-            except Refused as refused:
-                left = len(inside) - (self._tally.told("regions") - told)
-                self._tally.refused("lines", f"line {number}", refused.code, refused.detail)
-                self._tally.refused("regions", f"line {number}", code_of_contained(refused), number=left)
+                if isinstance(line, SampleRejectedError):
+                    raise RecordError("json_bad", line.detail)
+                if not is_encodable(line):
+                    raise RecordError("value_bad")
+                row = self._build_row(builder, line, number)
+            except RecordError as refused:
+                left = len(inside) - (self._account.count_decided("regions") - decided)
+                self._account.refuse("lines", f"line {number}", refused.code, refused.detail)
+                self._account.refuse("regions", f"line {number}", code_of_contents(refused), number=left)
             else:
                 yield row
 
     @property
     def problems(self) -> list[str]:
-        """Return why the gold cannot be used as it was read: a label map that is off by one."""
-        found = self._shifts.problem()
+        """Reasons why the gold cannot be used: a label map that is off by one."""
+        found = self._off_by_one.describe_problem()
         return [] if found is None else [f"--label-map {self._options.label_map}: {found}"]
 
     @staticmethod
-    def _regions_in(line: Mapping[str, Any] | SampleRejected) -> list[Any]:
-        if isinstance(line, SampleRejected):
+    def _list_regions(line: Mapping[str, JsonValue] | SampleRejectedError) -> list[JsonValue]:
+        if isinstance(line, SampleRejectedError):
             return []
         for part, field in (("detection", "instances"), ("grounding", "regions")):
-            held = line.get(part)
-            if isinstance(held, dict) and isinstance(held.get(field), list):
-                return list(held[field])
+            content = line.get(part)
+            items = content.get(field) if isinstance(content, dict) else None
+            if isinstance(items, list):
+                return list(items)
         return []
 
-    def _row(self, maker: RowMaker, line: Mapping[str, Any], number: int) -> dict[str, Any]:
-        name = self._file_name(line)
+    def _build_row(self, builder: RowBuilder, line: Mapping[str, JsonValue], number: int) -> ViewRow:
+        name = self._find_image_name(line)
         check_split(self._options, name)
-        frame = frame_of(line, name, self._options.images)
-        kinds = [kind for kind in ("detection", "grounding") if isinstance(line.get(kind), dict)]
-        if len(kinds) != 1:
-            raise Refused("field_missing", "expected one of detection and grounding, as an object")
-        make = self._detection if kinds == ["detection"] else self._grounding
-        caption, phrases, repairs = make(line[kinds[0]], frame, name, number)
-        self.facts[kinds[0]] += 1
-        self._tally.kept("lines", f"line {number}", (*frame.repairs, *repairs))
+        frame = make_frame(line, name, self._options.images)
+        contents = {kind: line.get(kind) for kind in ("detection", "grounding")}
+        found = [(kind, content) for kind, content in contents.items() if isinstance(content, dict)]
+        if len(found) != 1:
+            raise RecordError("field_missing", "expected one of detection and grounding, as an object")
+        [(kind, content)] = found
+        make = self._read_detection if kind == "detection" else self._read_grounding
+        caption, phrases, repairs = make(content, frame, name, number)
+        self.facts[kind] += 1
+        self._account.keep("lines", f"line {number}", (*frame.repairs, *repairs))
         partly = [phrase.root for phrase in phrases if phrase.unknown and phrase.boxes]
-        known = {"not_exhaustive": partly} if kinds == ["detection"] and partly else {}
-        return maker.row(frame, name, caption, phrases, meta={"line": number, **known})
+        known = {"not_exhaustive": partly} if kind == "detection" and partly else {}
+        return builder.build(frame, name, caption, phrases, meta={"line": number, **known})
 
-    def _file_name(self, line: Mapping[str, Any]) -> str:
+    def _find_image_name(self, line: Mapping[str, JsonValue]) -> str:
         wanted = self._options.dialect
         keys = ("filename", "file_name") if wanted == "auto" else (_IMAGE_KEYS[wanted],)
         name = next((line[key] for key in keys if isinstance(line.get(key), str) and line[key]), None)
         if name is None:
-            raise Refused("field_missing", f"{' or '.join(keys)} of the image")
+            raise RecordError("field_missing", f"{' or '.join(keys)} of the image")
         return str(name)
 
-    def _detection(
-        self, held: Mapping[str, Any], frame: Frame, name: str, number: int
+    def _read_detection(
+        self, content: Mapping[str, JsonValue], frame: Frame, name: str, number: int
     ) -> tuple[str, list[GoldPhrase], tuple[str, ...]]:
         positives: dict[str, GoldPhrase] = {}
-        refused_of = Unknown()
-        for place, item in enumerate(_list(held, "instances")):
+        refused_of = UnknownClasses()
+        for place, value in enumerate(_check_list(content, "instances")):
             repairs: set[str] = set()
             category = None
             try:
-                category = self._category(_dictionary(item), repairs)
-                box = frame.placed(read_box(item.get("bbox"), "xyxy", frame.width, frame.height, repairs))
-            except Refused as refused:
+                item = _check_object(value)
+                category = self._find_category(item, repairs)
+                box = frame.place(read_box(item.get("bbox"), "xyxy", frame.width, frame.height, repairs))
+            except RecordError as refused:
                 where = f"line {number} instance {place}"
-                self._tally.refused("regions", where, refused.code, refused.detail)
+                self._account.refuse("regions", where, refused.code, refused.detail)
                 refused_of.add(category)
                 continue
             positives.setdefault(category, GoldPhrase(0, 0, category)).boxes.append(box)
-            self._tally.kept("regions", f"line {number} instance {place}", repairs)
+            self._account.keep("regions", f"line {number} instance {place}", repairs)
         classes = self._vocabulary if refused_of.every_class else self._all
-        unknown = refused_of.names | refused_of.among([*classes, *positives])
+        unknown = refused_of.names | refused_of.select([*classes, *positives])
         absent = set(self._all) - positives.keys() - unknown
         if self._options.negatives == "authors":
-            order = drawn([n for n in self._all if n in absent], list(positives), self._options.seed, name)
+            order = draw_names(
+                [n for n in self._all if n in absent], list(positives), self._options.seed, name
+            )
         else:
             order = self._all or list(positives)
         if not order and not self._all:
-            raise Refused("nothing_to_learn", name)
+            raise RecordError("nothing_to_learn", name)
         order = [*order, *sorted(unknown - set(order))]
-        caption, phrases = prompt_of(order, positives, absent, unknown)
-        self._tally.unknown(sum(phrase.unknown for phrase in phrases))
+        caption, phrases = build_prompt(order, positives, absent, unknown)
+        self._account.add_unknown(sum(phrase.unknown for phrase in phrases))
         return caption, phrases, ()
 
     @cached_property
     def _vocabulary(self) -> list[str]:
-        """The classes of the label map, else all that the file names: one that a record hides is among them."""
+        """The classes of the label map, else all that the file names. A class that a record hides is among them."""
         if self._labels is not None:
             return self._all
-        held = (item for _, line in lines_of(self._path) for item in self._regions_in(line))
-        named = (item.get("category") for item in held if isinstance(item, dict))
+        items = (item for _, line in iter_lines(self._path) for item in self._list_regions(line))
+        named = (item.get("category") for item in items if isinstance(item, dict))
         return sorted(
-            {clean(n) for n in named if isinstance(n, str) and is_standard(n) and is_readable(clean(n))}
+            {
+                normalize_name(n)
+                for n in named
+                if isinstance(n, str) and is_encodable(n) and is_readable(normalize_name(n))
+            }
         )
 
-    def _category(self, item: Mapping[str, Any], repairs: set[str]) -> str:
+    def _find_category(self, item: Mapping[str, JsonValue], repairs: set[str]) -> str:
         label, category = item.get("label"), item.get("category")
-        named = clean(category) if isinstance(category, str) and is_readable(clean(category)) else None
+        named = (
+            normalize_name(category)
+            if isinstance(category, str) and is_readable(normalize_name(category))
+            else None
+        )
         key = id_text(label)
-        self._shifts.add(key, named)
+        self._off_by_one.add(key, named)
         if label is not None and not (isinstance(label, int) and not isinstance(label, bool)):
             if key is None:
-                raise Refused("category_unknown", f"label {label!r}")
+                raise RecordError("category_unknown", f"label {label!r}")
             repairs.add("number_form")
         if self._labels is None:
             if named is None:
-                raise Refused("category_missing", f"label {label!r} without --label-map")
+                raise RecordError("category_missing", f"label {label!r} without --label-map")
             return named
         if key is None and named in self._all:
             return str(named)
         if key is None or key not in self._labels:
-            raise Refused("category_unknown", f"label {label!r}, category {category!r}")
+            raise RecordError("category_unknown", f"label {label!r}, category {category!r}")
         if named is None:
             repairs.add("name_by_label")
         elif named != self._labels[key]:
-            raise Refused("category_differs", f"label {label!r} is {self._labels[key]!r}, not {named!r}")
+            raise RecordError("category_differs", f"label {label!r} is {self._labels[key]!r}, not {named!r}")
         return self._labels[key]
 
-    def _grounding(
-        self, held: Mapping[str, Any], frame: Frame, name: str, number: int
+    def _read_grounding(
+        self, content: Mapping[str, JsonValue], frame: Frame, name: str, number: int
     ) -> tuple[str, list[GoldPhrase], tuple[str, ...]]:
         self.exhaustive = False
-        caption, caption_repairs = read_caption(held.get("caption"))
+        caption, caption_repairs = read_caption(content.get("caption"))
         phrases: dict[Span, GoldPhrase] = {}
         placed: dict[str, Span] = {}
-        for place, item in enumerate(_list(held, "regions")):
+        for place, value in enumerate(_check_list(content, "regions")):
             repairs: set[str] = set()
             spans: list[Span] = []
             try:
-                spans = self._spans(_dictionary(item), caption, placed, phrases, repairs)
-                boxes = _boxes(item.get("bbox"), frame, repairs)
-            except Refused as refused:
-                self._tally.refused("regions", f"line {number} region {place}", refused.code, refused.detail)
+                item = _check_object(value)
+                spans = self._read_region_spans(item, caption, placed, phrases, repairs)
+                boxes = _read_boxes(item.get("bbox"), frame, repairs)
+            except RecordError as refused:
+                self._account.refuse("regions", f"line {number} region {place}", refused.code, refused.detail)
                 for span in spans:
-                    phrase_at(span, caption, phrases).unknown = True
+                    get_phrase(span, caption, phrases).unknown = True
                 continue
             for span in spans:
-                phrase_at(span, caption, phrases).boxes.extend(boxes)
-            self._tally.kept("regions", f"line {number} region {place}", repairs)
-        self._tally.unknown(sum(phrase.unknown for phrase in phrases.values()))
+                get_phrase(span, caption, phrases).boxes.extend(boxes)
+            self._account.keep("regions", f"line {number} region {place}", repairs)
+        self._account.add_unknown(sum(phrase.unknown for phrase in phrases.values()))
         return caption, [phrases[span] for span in sorted(phrases)], caption_repairs
 
-    def _spans(
+    def _read_region_spans(
         self,
-        item: Mapping[str, Any],
+        item: Mapping[str, JsonValue],
         caption: str,
         placed: dict[str, Span],
         phrases: Mapping[Span, GoldPhrase],
         repairs: set[str],
     ) -> list[Span]:
-        """Spans as the line tells them, else where the phrase stands; equal phrases are one (several boxes)."""
+        """Return the spans of the line, else the places of the phrase. Equal phrases are one phrase with several
+        boxes.
+        """
         value = item.get("phrase")
-        texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-        if not all(isinstance(text, str) and text.strip() for text in texts):
-            raise Refused("phrase_missing", f"{value!r}")
+        values = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        texts = [text for text in values if isinstance(text, str) and text.strip()]
+        if len(texts) != len(values):
+            raise RecordError("phrase_missing", f"{value!r}")
         if "tokens_positive" in item:
             return read_spans(item["tokens_positive"], caption, texts or None, repairs)
         if self._options.dialect == "mmdet":
-            raise Refused("no_span", "the dialect needs tokens_positive")
+            raise RecordError("no_span", "the dialect needs tokens_positive")
         if not texts:
-            raise Refused("phrase_missing", f"{value!r}")
-        return [self._found(text, caption, placed, phrases, repairs) for text in texts]
+            raise RecordError("phrase_missing", f"{value!r}")
+        return [self._find_span(text, caption, placed, phrases, repairs) for text in texts]
 
-    def _found(
+    def _find_span(
         self,
         text: str,
         caption: str,
@@ -232,40 +262,45 @@ class OdvgGold:
         return placed[text]
 
 
-def _boxes(value: Any, frame: Frame, repairs: set[str]) -> list[Box]:
-    many = isinstance(value, list) and bool(value) and all(isinstance(item, list) for item in value)
+def _read_boxes(value: JsonValue, frame: Frame, repairs: set[str]) -> list[Box]:
+    many = (
+        value if isinstance(value, list) and value and all(isinstance(one, list) for one in value) else None
+    )
     return [
-        frame.placed(read_box(one, "xyxy", frame.width, frame.height, repairs))
-        for one in (value if many else [value])
+        frame.place(read_box(one, "xyxy", frame.width, frame.height, repairs)) for one in (many or [value])
     ]
 
 
-def _list(held: Mapping[str, Any], field: str) -> list[Any]:
-    value = held.get(field)
+def _check_list(content: Mapping[str, JsonValue], field: str) -> list[JsonValue]:
+    value = content.get(field)
     if not isinstance(value, list):
-        raise Refused("field_missing", f"{field} is {type(value).__name__}, expected a list")
+        raise RecordError("field_missing", f"{field} is {type(value).__name__}, expected a list")
     return value
 
 
-def _dictionary(item: Any) -> Mapping[str, Any]:
+def _check_object(item: JsonValue) -> Mapping[str, JsonValue]:
     if not isinstance(item, dict):
-        raise Refused("field_missing", f"{type(item).__name__}, expected an object")
+        raise RecordError("field_missing", f"{type(item).__name__}, expected an object")
     return item
 
 
 def read_label_map(path: Path) -> dict[str, str]:
-    """Class names by index as text: `{"0": "person", ...}`. Raises NotFound and ConfigError."""
+    """Return class names by index as text: `{"0": "person", ...}`. Raises NotFoundError and ConfigError."""
     value = read_json(path, "--label-map")
-    if (
-        not isinstance(value, dict)
-        or not value
-        or not all(
-            isinstance(name, str) and is_standard(name) and is_readable(clean(name))
-            for name in value.values()
-        )
-    ):
+    names = value if isinstance(value, dict) else {}
+    readable = {
+        key: normalize_name(name)
+        for key, name in names.items()
+        if isinstance(name, str) and is_encodable(name) and is_readable(normalize_name(name))
+    }
+    if not readable or len(readable) != len(names):
         raise ConfigError(f'--label-map {path}: expected {{"0": "person", "1": ...}}')
-    labels = {key.strip(): clean(name) for key, name in value.items()}
-    if len(labels) != len(value):
-        raise ConfigError(f"--label-map {path}: an index stands there twice but for blanks; leave one")
+    labels = {key.strip(): name for key, name in readable.items()}
+    if len(labels) != len(names):
+        raise ConfigError(f"--label-map {path}: an index is there twice, apart from blanks; leave one")
     return labels
+
+
+ENTRY = Importer(
+    "JSON lines of Open-GroundingDino, MMDetection and NVIDIA TAO", OdvgReader, frozenset(ImportOption)
+)

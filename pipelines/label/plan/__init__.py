@@ -1,1 +1,1 @@
-"""What a labelling run will do and what it will cost."""
+"""What a labeling job would do and what it would cost."""

@@ -1,6 +1,6 @@
-"""What labelling will take, from labelling: a taste into a throw-away output, or earlier runs of the same output.
+"""Measure what labeling takes: by a trial run into a temporary output, or from earlier runs of the same output.
 
-Promise: every figure says where it comes from.
+Every figure names its source.
 """
 
 from __future__ import annotations
@@ -8,97 +8,98 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 
-from engine.driver.label_run import Progress
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
 from engine.settings import OutputSettings
 from engine.storage.store import Store, open_store
 from pipelines.label.job import JobConfig
-from pipelines.label.plan.prices import ASSUMED_BYTES_PER_SAMPLE, Figure, Workload, estimate
+from pipelines.label.plan.estimate import ASSUMED_BYTES_PER_SAMPLE, Figure, Workload, estimate
 from pipelines.label.plan.report import PlanReport
-from pipelines.label.progress.record import ProgressRecord, newest_progress
+from pipelines.label.progress.record import ProgressRecord, load_latest_progress
 from pipelines.label.progress.reporter import RunProgress
-from pipelines.label.resolved_job import Setting
-from pipelines.label.run import start, throw_away
+from pipelines.label.resolved_job import ResolvedJob
+from pipelines.label.run import run_job, temporary_output
 from pipelines.label.teacher_spec import Factories
-from schemas.errors import NotFound
+from schemas.errors import NotFoundError
 from schemas.ledger import ShardFacts
+from schemas.progress import ProgressCallback
 
-UNITS_WEIGHED = 1000  # committed units that say how many bytes a sample takes
+MAX_UNITS = 1000  # committed units from which the bytes per sample are computed
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What labelling showed. None: it did not show that."""
+class Measurements:
+    """What labeling takes. None: not measured."""
 
     rate: Figure | None = None
-    """images per second of one actor, loading its model left out"""
+    """Images per second of one actor, without the time to load its model."""
     bytes_per_sample: Figure | None = None
     samples_per_byte: float | None = None
 
-    def or_else(self, other: Measured) -> Measured:
-        """This, and the other's figures where this has none."""
-        return Measured(
+    def or_else(self, other: Measurements) -> Measurements:
+        """Return these measurements, with the other's figures where these are None."""
+        return Measurements(
             self.rate or other.rate,
             self.bytes_per_sample or other.bytes_per_sample,
             self.samples_per_byte or other.samples_per_byte,
         )
 
 
-def assumed(images_per_s: float | None) -> Measured:
-    """A rate that the user states."""
-    return Measured(rate=Figure(images_per_s, "assumed") if images_per_s else None)
+def assume_rate(images_per_s: float | None) -> Measurements:
+    """Return measurements with the rate that the user gives."""
+    return Measurements(rate=Figure(images_per_s, "assumed") if images_per_s else None)
 
 
-def taste(
-    job: JobConfig, samples: int, factories: Factories, address: str | None, progress: Progress | None
-) -> Measured:
-    """Label some samples of the job into an output that is thrown away, and say what that took."""
-    watched: list[RunProgress] = []
-    with throw_away() as url:
-        elsewhere = job.model_copy(update={"output": OutputSettings(url=url)})
-        start(elsewhere, factories, address, progress, samples, watched=watched.append)
+def measure_trial(
+    job: JobConfig, samples: int, factories: Factories, address: str | None, progress: ProgressCallback | None
+) -> Measurements:
+    """Label some samples of the job into a temporary output, and measure what that takes."""
+    progresses: list[RunProgress] = []
+    with temporary_output() as url:
+        trial = job.model_copy(update={"output": OutputSettings(url=url)})
+        run_job(trial, factories, address, progress, samples, watch=progresses.append)
         store = open_store(url)
         facts = [ShardFacts.model_validate_json(store.read(path)) for path in store.list("shards")]
-        told = watched[0].record("finished") if watched else None
-        measured = Measured(
-            _rate(told, f"measured on {samples} samples"), _bytes_per_sample(store, "measured")
+        record = progresses[0].record("finished") if progresses else None
+        measured = Measurements(
+            _compute_rate(record, f"measured on {samples} samples"), _measure_sample_size(store, "measured")
         )
     size = sum(fact.size_bytes for fact in facts)
     density = sum(fact.samples for fact in facts) / size if size else None
-    return measured.or_else(Measured(samples_per_byte=density))
+    return measured.or_else(Measurements(samples_per_byte=density))
 
 
-def earlier_runs(store: Store) -> Measured:
-    """What an output's own runs showed."""
-    told = newest_progress(store)
-    where = f"run {told.run} of this output" if told else ""
-    return Measured(_rate(told, where), _bytes_per_sample(store, "this output"))
+def measure_earlier_runs(store: Store) -> Measurements:
+    """Return what the earlier runs of an output took."""
+    record = load_latest_progress(store)
+    source = f"run {record.run} of this output" if record else ""
+    return Measurements(_compute_rate(record, source), _measure_sample_size(store, "this output"))
 
 
-def priced(report: PlanReport, setting: Setting, measured: Measured) -> PlanReport:
-    """The report with its estimate. Samples of shards that were not read are guessed from the sizes of others."""
+def add_estimate(report: PlanReport, resolved: ResolvedJob, measured: Measurements) -> PlanReport:
+    """Return the report with an estimate. The samples of unread shards are guessed from the sizes of the others."""
     density = report.samples_per_byte() or measured.samples_per_byte
     unread = report.bytes_unread()
     guessed = 0 if unread == 0 else None if density is None else round(unread * density)
     samples = None if guessed is None else report.totals()["samples_to_do"] + guessed
-    if samples is not None and setting.selection is not None:
-        samples = min(samples, len(setting.selection))
+    if samples is not None and resolved.selection is not None:
+        samples = min(samples, len(resolved.selection))
     size = measured.bytes_per_sample or Figure(ASSUMED_BYTES_PER_SAMPLE, "assumed")
     load = Workload(samples, report.bytes_to_read(), measured.rate, size)
-    found = estimate(load, setting.job.run, setting.job.price)
-    return report.model_copy(update={"estimate": found | {"samples_guessed_from_sizes": guessed or 0}})
+    found = estimate(load, resolved.job.run, resolved.job.price)
+    found["samples_guessed_from_sizes"] = guessed or 0
+    return report.model_copy(update={"estimate": found})
 
 
-def _rate(told: ProgressRecord | None, source: str) -> Figure | None:
-    if told is None or told.busy_s <= 0 or told.samples_here == 0:
+def _compute_rate(record: ProgressRecord | None, source: str) -> Figure | None:
+    if record is None or record.busy_s <= 0 or record.samples_here == 0:
         return None
-    return Figure(told.samples_here / told.busy_s, f"{source}, {told.busy_s:.1f} s of work")
+    return Figure(record.samples_here / record.busy_s, f"{source}, {record.busy_s:.1f} s of work")
 
 
-def _bytes_per_sample(store: Store, source: str) -> Figure | None:
+def _measure_sample_size(store: Store, source: str) -> Figure | None:
     try:
-        entries = list(islice(snapshot_entries(store, latest_snapshot(store)), UNITS_WEIGHED))
-    except NotFound:
+        entries = list(islice(snapshot_entries(store, latest_snapshot(store)), MAX_UNITS))
+    except NotFoundError:
         return None
     files = [file for entry in entries for file in (entry.evidence, entry.rejections) if file is not None]
     samples = sum(entry.counts.samples_in for entry in entries)

@@ -1,16 +1,16 @@
-"""Plan: what `label` would do, why, and what it would cost.
+"""Plan a job: what `label` would do, why, and what it would cost.
 
-Promise: nothing is written but what `--measure` labels into an output that is thrown away.
+Nothing is written to the output. Only `measure` labels samples, into a temporary output.
 """
 
 from __future__ import annotations
 
-from engine.driver.label_run import Progress
 from pipelines.label.job import JobConfig
-from pipelines.label.plan.measure import assumed, earlier_runs, priced, taste
-from pipelines.label.plan.report import PlanReport, plan_report
-from pipelines.label.resolved_job import Setting
+from pipelines.label.plan.measure import add_estimate, assume_rate, measure_earlier_runs, measure_trial
+from pipelines.label.plan.report import PlanReport, build_report
+from pipelines.label.resolved_job import ResolvedJob
 from pipelines.label.teacher_spec import TEACHER, Factories
+from schemas.progress import ProgressCallback
 
 
 def plan(
@@ -19,18 +19,18 @@ def plan(
     images_per_s: float | None = None,
     measure: int | None = None,
     address: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> PlanReport:
-    """Look at sizes, versions and records; no shard is read but for `measure`.
+    """Compare the job with its output, by sizes, versions and records. Only `measure` reads a shard.
 
-    images_per_s: of one actor, as assumed by the user; else measured, else what this output's runs showed
-    measure:      label so many samples, into an output that is thrown away
+    images_per_s: of one actor, as the user assumes; default: measured, else that of earlier runs of this output
+    measure:      label this many samples into a temporary output to measure the rate
     """
-    setting = Setting.of(job, factories)
-    work = setting.begin()
-    work.committed_before()
-    report = plan_report(work, setting)
-    known = earlier_runs(setting.store)
+    resolved = ResolvedJob.resolve(job, factories)
+    work = resolved.begin()
+    work.find_committed()
+    report = build_report(work, resolved)
+    known = measure_earlier_runs(resolved.store)
     if measure is not None:
-        known = taste(job, measure, factories, address, progress).or_else(known)
-    return priced(report, setting, assumed(images_per_s).or_else(known))
+        known = measure_trial(job, measure, factories, address, progress).or_else(known)
+    return add_estimate(report, resolved, assume_rate(images_per_s).or_else(known))

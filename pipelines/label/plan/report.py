@@ -1,32 +1,32 @@
-"""What `plan` says: the shards, the units that are done, the units to do and why, and what they will cost."""
+"""The report of `plan`: the shards, the units done, the units to do and why, and what they will cost."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from pydantic import Field
 
-from engine.driver.label_run import Labelling
-from engine.ledger.attempts import attempts_of
+from engine.driver.label_run import LabelRun
+from engine.ledger.attempts import list_attempts
 from engine.ledger.commits import read_commit
-from engine.ledger.fingerprint import changes
+from engine.ledger.fingerprint import describe_changes
 from engine.ledger.snapshots.segments import segment_keys
-from engine.threads import in_parallel
-from pipelines.label.plan.prices import estimate_lines
-from pipelines.label.resolved_job import Setting
+from engine.threads import map_parallel
+from pipelines.label.plan.estimate import CostEstimate, format_estimate
+from pipelines.label.resolved_job import ResolvedJob
 from pipelines.label.run_records import PlanRecord
 from schemas.ledger import Unit
 from schemas.records import Record
 
 NEVER = "not labelled yet"
-ATTEMPTS_LISTED_AT_MOST = 1000  # units whose attempts are listed one by one; of more, none are
+MAX_UNITS_WITH_ATTEMPTS = 1000  # attempts are counted only for plans with at most this many units to do
 UNREAD = "the shard is to be read first"
 
 
 class PlannedShard(Record):
-    """One shard of a plan. `units` is None while the shard was not read in this version."""
+    """One shard of a plan. `units` is None until this version of the shard was read."""
 
     url: str
     size_bytes: int | None
@@ -39,7 +39,7 @@ class PlannedShard(Record):
 
 
 class PlanReport(Record):
-    """A plan as it stands: nothing is read but sizes, versions and records."""
+    """The state of a plan, from sizes, versions and records alone."""
 
     job: str
     output: str
@@ -57,7 +57,7 @@ class PlanReport(Record):
         return any(shard.problem or shard.units is None or shard.done < shard.units for shard in self.shards)
 
     def data(self) -> dict[str, Any]:
-        """The report as JSON."""
+        """Return the report as JSON."""
         return {
             "job": self.job,
             "output": self.output,
@@ -73,12 +73,12 @@ class PlanReport(Record):
         }
 
     def file(self) -> dict[str, Any]:
-        """What `plan -o` writes: the report, and the frozen plan that `label --plan` takes."""
+        """Return what `plan -o` writes: the report, and the frozen plan for `label --plan`."""
         frozen = self.plan.model_dump(mode="json")
         return {**self.data(), "plan_digest": self.plan.digest(), "plan": frozen}
 
     def totals(self) -> dict[str, int]:
-        """Sums over the shards; a shard not read yet counts as one unit."""
+        """Return sums over the shards. A shard not read yet counts as one unit."""
         known = [shard for shard in self.shards if shard.units is not None]
         return {
             "shards": len(self.shards),
@@ -93,69 +93,74 @@ class PlanReport(Record):
         }
 
     def reasons(self) -> dict[str, int]:
-        """How many units are to be done for which reason."""
+        """Count the units to do by reason."""
         sums: Counter[str] = Counter()
         for shard in self.shards:
             sums.update(shard.why)
         return dict(sorted(sums.items()))
 
     def text(self) -> str:
-        """The report for a person."""
+        """Format the report for people."""
         sums = self.totals()
         lines = [
             f"{sums['shards']} shards, {sums['size_bytes'] / 2**20:.1f} MiB",
             f"{sums['units_done']} units done, {sums['units_to_do']} to do ({sums['samples_to_do']} samples), "
-            f"{sums['shards_unread']} shards still to be read",
+            f"{sums['shards_unread']} shards not read yet",
         ]
         lines += [f"  {count} units: {reason}" for reason, count in self.reasons().items()]
         lines += [f"  {shard.url}: {shard.problem}" for shard in self.shards if shard.problem]
         if self.selection is not None:
             left_out = self.selection["shards_left_out"]
-            lines.append(f"{self.selection['keys']} keys are asked for; {left_out} shards hold none of them")
-        return "\n".join(lines + (estimate_lines(self.estimate) if self.has_work and self.estimate else []))
+            lines.append(
+                f"{self.selection['keys']} keys are selected; {left_out} shards contain none of them"
+            )
+        if self.has_work and self.estimate:
+            lines += format_estimate(cast(CostEstimate, self.estimate))
+        return "\n".join(lines)
 
     def samples_per_byte(self) -> float | None:
-        """Of the shards whose samples are known."""
+        """Return the mean over the shards whose number of samples is known; None without one."""
         known = [shard for shard in self.shards if shard.samples]
         size = sum(shard.size_bytes or 0 for shard in known)
         return sum(shard.samples or 0 for shard in known) / size if size else None
 
     def bytes_unread(self) -> int:
-        """Sizes of the shards whose samples are not known yet."""
+        """Return the total size of the shards whose number of samples is not known yet."""
         return sum(s.size_bytes or 0 for s in self.shards if s.units is None and s.problem is None)
 
     def bytes_to_read(self) -> int:
-        """Sizes of the shards with work to do."""
+        """Return the total size of the shards with work to do."""
         return sum(s.size_bytes or 0 for s in self.shards if s.units is None or s.done < s.units)
 
 
-def plan_report(work: Labelling, setting: Setting) -> PlanReport:
-    """The report of a run that has begun and looked at what was committed before."""
-    todo = work.todo()
-    before = _fingerprints_before(work, todo)
-    begun = work.newest is not None and len(todo) <= ATTEMPTS_LISTED_AT_MOST
-    found = in_parallel(lambda unit: _why(work, unit, before.get(unit.name), begun), todo)
+def build_report(work: LabelRun, resolved: ResolvedJob) -> PlanReport:
+    """Build the report from a run that has begun and knows what was committed before."""
+    todo = work.list_pending()
+    before = _read_fingerprints(work, todo)
+    has_attempts = work.latest is not None and len(todo) <= MAX_UNITS_WITH_ATTEMPTS
+    found = map_parallel(lambda unit: _explain(work, unit, before.get(unit.name), has_attempts), todo)
     reasons = dict(zip((unit.name for unit in todo), found, strict=True))
     problems = {fate.shard: f"{fate.code}: {fate.detail}" for fate in work.failed.values()}
-    sizes = {stat.url: stat.size_bytes for stat in setting.stats}
+    sizes = {stat.url: stat.size_bytes for stat in resolved.stats}
+    selection = resolved.selection_totals()
     return PlanReport(
         job=work.plan.job_digest,
         output=work.store.url,
-        teacher=setting.spec.labeler.digest,
-        phrases=setting.spec.finder.digest,
-        decoys=setting.plan.method.decoys if setting.decoys else None,
+        teacher=resolved.spec.labeler.digest,
+        phrases=resolved.spec.finder.digest,
+        decoys=resolved.plan.method.decoys if resolved.decoys else None,
         shards=tuple(
-            _shard(work, url, sizes.get(url), reasons, problems.get(url)) for url in work.plan.shards
+            _plan_shard(work, url, sizes.get(url), reasons, problems.get(url)) for url in work.plan.shards
         ),
-        plan=setting.frozen(),
-        selection=setting.asked().get("selection"),
+        plan=resolved.plan_record(),
+        selection=None if selection is None else {**selection},
     )
 
 
-def _shard(
-    work: Labelling, url: str, size_bytes: int | None, reasons: dict[str, str], problem: str | None
+def _plan_shard(
+    work: LabelRun, url: str, size_bytes: int | None, reasons: dict[str, str], problem: str | None
 ) -> PlannedShard:
-    if not work.plan.is_cut(url):
+    if not work.plan.is_split(url):
         why = {} if problem else {UNREAD: 1}
         return PlannedShard(url=url, size_bytes=size_bytes, why=why, problem=problem)
     units = list(work.plan.units_of(url))
@@ -171,10 +176,10 @@ def _shard(
     )
 
 
-def _fingerprints_before(work: Labelling, todo: Iterable[Unit]) -> dict[str, str]:
-    """Under which fingerprint the newest snapshot names units that are to be done under another."""
+def _read_fingerprints(work: LabelRun, todo: Iterable[Unit]) -> dict[str, str]:
+    """Return the fingerprint under which the newest snapshot has each unit that must be done under another."""
     names = {unit.name for unit in todo}
-    segments = work.newest.segments if work.newest and names else ()
+    segments = work.latest.segments if work.latest and names else ()
     return {
         unit: fingerprint
         for segment in segments
@@ -183,10 +188,10 @@ def _fingerprints_before(work: Labelling, todo: Iterable[Unit]) -> dict[str, str
     }
 
 
-def _why(work: Labelling, unit: Unit, before: str | None, begun: bool) -> str:
-    """before: the fingerprint under which it is done; begun: whether to look for attempts where there is none"""
+def _explain(work: LabelRun, unit: Unit, before: str | None, has_attempts: bool) -> str:
+    """Say why a unit is to do. before: fingerprint under which it is done; has_attempts: whether to count attempts."""
     record = read_commit(work.store, unit.name, before) if before else None
     if record is not None:
-        return ", ".join(changes(record.parts, work.plan.parts(unit)))
-    attempts = attempts_of(work.store, unit.name, work.plan.fingerprint(unit)) if begun else ()
+        return ", ".join(describe_changes(record.parts, work.plan.parts(unit)))
+    attempts = list_attempts(work.store, unit.name, work.plan.fingerprint(unit)) if has_attempts else ()
     return f"begun and not finished, attempts: {len(attempts)}" if attempts else NEVER

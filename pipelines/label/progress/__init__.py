@@ -1,1 +1,1 @@
-"""The progress of a labelling run: written by the run, read by whoever watches it."""
+"""What a labeling run reports about itself, and the status of an output."""

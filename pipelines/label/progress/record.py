@@ -1,13 +1,13 @@
-"""What a run says of itself beside the evidence, and the newest such record of an output.
+"""The progress record: what a run reports about itself in its output, and the latest such record.
 
-Promise: it is for people. A reader sees when it was written, and one that cannot be read is passed over.
+It is for people and never read for truth. It says when it was written. A record that cannot be read is skipped.
 """
 
 from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from pydantic import Field
 
@@ -21,13 +21,20 @@ State = Literal["starting", "running", "draining", "finished", "interrupted", "f
 ENDED = ("finished", "interrupted", "failed")
 
 
-def run_name() -> str:
-    """A new run's name; begins with the time of this machine's clock, so that names sort as runs began."""
+class FailureCount(TypedDict):
+    """The failures of one code: how many, and the first line of the first one."""
+
+    count: int
+    first: str
+
+
+def make_run_name() -> str:
+    """Return a name for a new run. It begins with this machine's time, so that names sort in order of start."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(4)}"
 
 
 class ProgressRecord(Record):
-    """One look at a run, in the numbers of its driver."""
+    """The state of a run at one moment, as its driver counts it."""
 
     format_version: str = FORMAT_VERSION
     run: str
@@ -42,16 +49,16 @@ class ProgressRecord(Record):
     units_planned: int
     units_done: int = Field(description="committed or failed, by earlier runs too")
     units_here: int = Field(description="ended in this run")
-    samples_here: int = Field(description="asked for and committed in this run")
+    samples_here: int = Field(description="selected and committed in this run")
     samples_per_s: dict[str, float | None]
     left_s: float | None
     busy_s: float = Field(description="seconds that workers spent on the samples of this run, summed")
     actors_wanted: int
     actors_placed: int
-    retries: dict[str, int] = Field(description="by code: how often a unit or shard was handed out again")
+    retries: dict[str, int] = Field(description="by code: how often a unit or shard was dispatched again")
     uncharged: dict[str, int] = Field(
         default_factory=dict,
-        description="of `retries`, those that charged no attempt: a node went, or the run stops",
+        description="of `retries`, those that charged no attempt: a node was lost, or the run stops",
     )
     worker_deaths: int
     preempted: int
@@ -62,11 +69,11 @@ class ProgressRecord(Record):
     settings: RunSettings = Field(description="`run` of the job; the default of `retry`")
 
 
-def newest_progress(store: Store) -> ProgressRecord | None:
-    """The record of the run that began last, by the drivers' clocks; None when no readable one is there."""
+def load_latest_progress(store: Store) -> ProgressRecord | None:
+    """Load the record of the run that started last, by the drivers' clocks; None if there is no readable one."""
     for path in reversed(store.list(FOLDER)):
         try:
             return ProgressRecord.model_validate_json(store.read(path))
-        except ValueError:  # of another version: it is for people, an older one will do
+        except ValueError:  # of another version: an older record is good enough for people
             continue
     return None

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from engine.reading.images import decode_image
 from engine.reading.pixels import read_pixels
-from engine.reading.shard_cache import Spool, stat_shard
+from engine.reading.shard_cache import ShardCache, stat_shard
 from engine.reading.shard_urls import expand_urls
 from engine.reading.shards import open_shard
 from engine.reading.user_text import read_key_map
 from engine.settings import InputSettings
 from schemas.digests import sha256_hex
-from schemas.errors import ConfigError, Conflict, NotFound
+from schemas.errors import ConfigError, ConflictError, NotFoundError
 from student.evaluate.gold.coco_types import CocoImage
 
 _SHARD_SUFFIXES = (".tar", ".parquet")
@@ -52,8 +52,8 @@ def evaluation_images(
              the records' own `pixels` (imported gold)
     key_map: CSV with the columns shard, key and file_name (or coco_image_id) that assigns samples to gold images.
              Without it a sample is the gold image with the file name KEY.* or SHARD/KEY
-    raises:  NotFound for a source that does not exist, ConfigError for a copy of another shape than its gold image,
-             Conflict if the image of imported gold has changed
+    raises:  NotFoundError for a source that does not exist, ConfigError for a copy of another shape than its gold
+             image, ConflictError if the image of imported gold has changed
     """
     if source is None:
         yield from map(_check_shape, _from_pixels(records))
@@ -65,7 +65,7 @@ def evaluation_images(
     elif folder.is_dir():
         yield from map(_check_shape, _from_folder(folder, records))
     else:
-        raise NotFound(f"--images {source}: neither a folder nor shards ({', '.join(_SHARD_SUFFIXES)})")
+        raise NotFoundError(f"--images {source}: neither a folder nor shards ({', '.join(_SHARD_SUFFIXES)})")
 
 
 def _shard_urls(source: str, folder: Path, records: Sequence[CocoImage]) -> list[str]:
@@ -83,7 +83,7 @@ def _from_pixels(records: Sequence[CocoImage]) -> Iterator[EvaluationImage]:
         if record.get("pixels") is not None:
             data = read_pixels(record["pixels"])
             if sha256_hex(data) != record["image_sha256"]:
-                raise Conflict(
+                raise ConflictError(
                     f"{record['file_name']}: the image at {record['pixels']['url']} is not the one that was imported "
                     "(its sha256 differs); restore it, or import the gold again"
                 )
@@ -112,11 +112,11 @@ def _from_shards(
     urls: Sequence[str], records: Sequence[CocoImage], key_map: Path | None
 ) -> Iterator[EvaluationImage]:
     find = _SampleKeys(records, key_map)
-    spool, yielded = Spool(), set()
+    shard_cache, yielded = ShardCache(), set()
     for url in urls:
         form = "parquet" if url.endswith(".parquet") else "webdataset"
         shard = open_shard(
-            spool.fetch(stat_shard(url)), url, InputSettings(format=form, urls=(url,)).reading()
+            shard_cache.fetch(stat_shard(url)), url, InputSettings(format=form, urls=(url,)).reading()
         )
         wanted = {raw.index: record for raw in shard.samples(0, len(shard)) if (record := find(url, raw.key))}
         readable = [

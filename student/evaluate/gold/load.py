@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from schemas.records import Phrase
 from student.evaluate.gold.check import check_coco
 from student.evaluate.gold.coco_types import CocoDataset, CocoId
@@ -22,9 +22,9 @@ LVIS_GROUPS = {"r": "rare", "c": "common", "f": "frequent"}
 
 
 def read_json(path: Path) -> Any:
-    """Return the JSON of a file. Raise NotFound, or ConfigError with line and column."""
+    """Return the JSON of a file. Raise NotFoundError, or ConfigError with line and column."""
     if not path.is_file():
-        raise NotFound(f"{path}: no such file")
+        raise NotFoundError(f"{path}: no such file")
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
@@ -34,7 +34,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_gold(path: Path) -> CocoDataset:
-    """Return the gold in a COCO file or in a folder of imported gold. Raise ConfigError, NotFound."""
+    """Return the gold in a COCO file or in a folder of imported gold. Raise ConfigError, NotFoundError."""
     if path.is_dir():
         return read_gold_view(str(path))
     gold = normalize_ids(read_json(path))

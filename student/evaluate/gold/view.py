@@ -32,7 +32,7 @@ def read_gold_view(url: str) -> CocoDataset:
     `exhaustive` is as the gold says. `categories_by_name` says that the ids of the categories are their names.
 
     raises: ConfigError for a view (a teacher's labels are no truth) and for gold that its import marked as unusable;
-            NotFound, Conflict as `open_view`
+            NotFoundError, ConflictError as `open_view`
     """
     view = open_view(url)
     if view.manifest.kind != "gold":

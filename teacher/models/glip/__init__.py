@@ -1,13 +1,13 @@
 """GLIP in plain PyTorch: one model class whose configurations are the authors' variants and the tiny world's.
 
-Importing this package imports neither torch nor transformers; the first attribute that is asked for does, and then
-registers GLIP with transformers' `AutoConfig`, `AutoModel` and `AutoProcessor`.
+Importing this package imports neither torch nor transformers. Access to the first attribute does, and then registers
+GLIP with transformers' `AutoConfig`, `AutoModel` and `AutoProcessor`.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from teacher.models.glip.config import GlipConfig
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from teacher.models.glip.modeling import GlipForGrounding, GlipModel
     from teacher.models.glip.processing import GlipProcessor
 
-_HOME = {
+_MODULES = {
     "GlipConfig": "config",
     "GlipForGrounding": "modeling",
     "GlipModel": "modeling",
@@ -38,8 +38,8 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     importlib.import_module(f"{__name__}.auto")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

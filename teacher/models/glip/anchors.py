@@ -12,20 +12,20 @@ from teacher.models.glip.layers.tensor_cache import tensor_cache
 def grid_anchors(
     level_shapes: tuple[tuple[int, int], ...], anchor_scale: float, device: torch.device
 ) -> Tensor:
-    """[N, 4] xyxy pixels of the padded network input, level by level, rows, then columns. Do not write into it.
+    """Return [N, 4] xyxy pixels of the padded network input: level by level, rows, then columns. Do not modify it.
 
-    Level l has stride 8 * 2**l; its anchor is `anchor_scale` strides wide and centred at (stride - 1) / 2, so that
+    Level l has stride 8 * 2**l. Its anchors are `anchor_scale` strides wide and centered at (stride - 1) / 2, so
     stride 8 at scale 8 starts with [-28, -28, 35, 35].
     """
     return torch.cat(
-        [_level(8 * 2**level, shape, anchor_scale) for level, shape in enumerate(level_shapes)]
+        [_make_level(8 * 2**level, shape, anchor_scale) for level, shape in enumerate(level_shapes)]
     ).to(device)
 
 
-def _level(stride: int, shape: tuple[int, int], anchor_scale: float) -> Tensor:
+def _make_level(stride: int, shape: tuple[int, int], anchor_scale: float) -> Tensor:
     reach = (anchor_scale * stride - 1) / 2
     y = torch.arange(shape[0], dtype=torch.float32, device="cpu") * stride + (stride - 1) / 2
     x = torch.arange(shape[1], dtype=torch.float32, device="cpu") * stride + (stride - 1) / 2
-    centre_y, centre_x = torch.meshgrid(y, x, indexing="ij")
-    sides = (centre_x - reach, centre_y - reach, centre_x + reach, centre_y + reach)
+    center_y, center_x = torch.meshgrid(y, x, indexing="ij")
+    sides = (center_x - reach, center_y - reach, center_x + reach, center_y + reach)
     return torch.stack(sides, dim=-1).view(-1, 4)

@@ -1,7 +1,7 @@
-"""ATSS: which anchors answer for which box. Source: arXiv 1912.02424, with the authors' inclusive-pixel overlap.
+"""ATSS: assign anchors to boxes. Source: arXiv 1912.02424, with the authors' inclusive-pixel overlap.
 
-Every level offers the anchors nearest to a box; those overlap it by more than mean + standard deviation of all that
-were offered, and have their centre inside it, are its positives.
+The candidates of a box are the nearest anchors of each level. Positive are the candidates whose overlap is at least
+mean + standard deviation of all candidates' overlaps, and whose center is inside the box.
 """
 
 # B images, N anchors, G boxes of all images, K candidates of one box
@@ -10,21 +10,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from teacher.models.glip.box_coder import centres_and_sizes, pairwise_iou
+from teacher.models.glip.box_coder import centers_and_sizes, pairwise_iou
 
 UNASSIGNED = -1
-# How far inside its box an anchor's centre must lie, in pixels.
+# How far inside its box an anchor's center must be, in pixels.
 INSIDE_BY = 0.01
 
 
 def assign(anchors_N4: Tensor, level_sizes: list[int], images: list[Tensor], top_k: int) -> Tensor:
-    """[B, N] which box each anchor answers for: its place among the boxes of *all* images, or -1 for none.
+    """Return [B, N], the box of each anchor: its index among the boxes of *all* images, or -1 for none.
 
     level_sizes: anchors per level, in order
-    images:      per image its boxes [g, 4]; one without boxes assigns nothing
+    images:      boxes [g, 4] of each image; may be empty
     top_k:       candidates per level and box
 
-    An anchor claimed by several boxes of its image goes to the one it overlaps most.
+    An anchor that is positive for several boxes of its image gets the one it overlaps most.
     """
     boxes_G4 = torch.cat(images)
     if len(boxes_G4) == 0:
@@ -32,16 +32,16 @@ def assign(anchors_N4: Tensor, level_sizes: list[int], images: list[Tensor], top
     candidates_KG = _candidates(anchors_N4, level_sizes, boxes_G4, top_k)
     iou_NG = pairwise_iou(anchors_N4, boxes_G4)
     iou_KG = iou_NG.gather(0, candidates_KG)
-    # The deviation is the unbiased one (K - 1), as torch's default and the authors' is.
+    # The unbiased deviation (K - 1), as the authors use it. It is torch's default.
     threshold_G = iou_KG.mean(dim=0) + iou_KG.std(dim=0)
-    positive_KG = (iou_KG >= threshold_G) & _centre_inside(anchors_N4, boxes_G4).gather(0, candidates_KG)
+    positive_KG = (iou_KG >= threshold_G) & _center_is_inside(anchors_N4, boxes_G4).gather(0, candidates_KG)
     claims_NG = torch.full_like(iou_NG, -1.0)
     claims_NG.scatter_(0, candidates_KG, torch.where(positive_KG, iou_KG, -1.0))
-    return _settle(claims_NG, [len(boxes) for boxes in images])
+    return _choose_owners(claims_NG, [len(boxes) for boxes in images])
 
 
-def _settle(claims_NG: Tensor, counts: list[int]) -> Tensor:
-    """[B, N] of each image's boxes the one with the largest claim, where there is one; a claim is below 0 for none."""
+def _choose_owners(claims_NG: Tensor, counts: list[int]) -> Tensor:
+    """Return [B, N], for each image the box with the largest claim. A claim below 0 means none."""
     owners, start = [], 0
     for count in counts:
         if count:
@@ -54,9 +54,9 @@ def _settle(claims_NG: Tensor, counts: list[int]) -> Tensor:
 
 
 def _candidates(anchors_N4: Tensor, level_sizes: list[int], boxes_G4: Tensor, top_k: int) -> Tensor:
-    """[K, G] anchor indices: per level the `top_k` centres nearest to each box's centre."""
-    anchor_centre, box_centre = centres_and_sizes(anchors_N4)[0], centres_and_sizes(boxes_G4)[0]
-    distance_NG = (anchor_centre[:, None] - box_centre[None]).square().sum(dim=-1).sqrt()
+    """Return [K, G] anchor indices: per level the `top_k` centers nearest to each box's center."""
+    anchor_center, box_center = centers_and_sizes(anchors_N4)[0], centers_and_sizes(boxes_G4)[0]
+    distance_NG = (anchor_center[:, None] - box_center[None]).square().sum(dim=-1).sqrt()
     picked, start = [], 0
     for size in level_sizes:
         level = distance_NG[start : start + size]
@@ -65,8 +65,8 @@ def _candidates(anchors_N4: Tensor, level_sizes: list[int], boxes_G4: Tensor, to
     return torch.cat(picked)
 
 
-def _centre_inside(anchors_N4: Tensor, boxes_G4: Tensor) -> Tensor:
-    """[N, G] whether the anchor's centre lies inside the box by more than `INSIDE_BY` on every side."""
-    centre = centres_and_sizes(anchors_N4)[0][:, None]
-    sides = torch.cat((centre - boxes_G4[None, :, :2], boxes_G4[None, :, 2:] - centre), dim=-1)
+def _center_is_inside(anchors_N4: Tensor, boxes_G4: Tensor) -> Tensor:
+    """Return [N, G], whether the anchor's center is inside the box by more than `INSIDE_BY` on every side."""
+    center = centers_and_sizes(anchors_N4)[0][:, None]
+    sides = torch.cat((center - boxes_G4[None, :, :2], boxes_G4[None, :, 2:] - center), dim=-1)
     return sides.amin(dim=-1) > INSIDE_BY

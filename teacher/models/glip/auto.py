@@ -1,4 +1,4 @@
-"""Registers GLIP with transformers' Auto classes; importing it twice changes nothing."""
+"""Register GLIP with transformers' Auto classes. Importing it twice changes nothing."""
 
 from __future__ import annotations
 

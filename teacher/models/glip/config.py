@@ -1,4 +1,4 @@
-"""What a GLIP model is made of. Every default is the authors' GLIP-T; the other variants stand in `configs`.
+"""The configuration of a GLIP model. Every default is the authors' GLIP-T. The other variants are in `configs`.
 
 Source: the configuration files of microsoft/GLIP at 9dda955.
 """
@@ -11,7 +11,7 @@ from transformers import PretrainedConfig
 
 
 class GlipConfig(PretrainedConfig):
-    """Configuration of `GlipModel` and `GlipForGrounding`; a combination that cannot be built raises ValueError."""
+    """Configuration of `GlipModel` and `GlipForGrounding`. Raises ValueError for a combination that cannot be built."""
 
     model_type = "glip"
 
@@ -44,7 +44,7 @@ class GlipConfig(PretrainedConfig):
     text_dropout: float = 0.1
     text_norm_eps: float = 1e-12
     pad_token_id: int | None = 0
-    # Prompt tuning: rows of learned offsets to the tokens of one prompt, which stands here as text and as token ids.
+    # Prompt tuning: number of learned offsets, one per token of a prompt, and that prompt as text and as token ids.
     prompt_offset_tokens: int = 0
     tuned_prompt: str | None = None
     tuned_prompt_ids: tuple[int, ...] | list[int] = ()
@@ -58,17 +58,17 @@ class GlipConfig(PretrainedConfig):
     # Start of the residual gates; None is one over the number of blocks.
     fusion_gate_init: float | None = None
     tower_conv: Literal["deformable", "plain"] = "deformable"
-    # The authors' operator reads the finer level's offsets as flat memory on the coarser map; all released weights
-    # were trained so. False resizes the offsets instead, which is what one would expect and what they do not fit.
+    # The authors' operator reads the finer level's offsets as flat memory on the coarser map. All released weights
+    # were trained that way. False resizes the offsets instead, as one would expect, and does not fit those weights.
     flat_offset_read: bool = True
     tower_norm_groups: int = 16
-    # Adds a block's input to its output. The authors' blocks do without, which pretrained features can bear.
+    # Add a block's input to its output. The authors' blocks do not, which works with pretrained features.
     tower_residual: bool = False
     dyrelu: bool = True
     dyrelu_reduction: int = 4
 
     # ---- heads
-    # "input": half the L2-normalised text feature is projected (authors); "output": the projection is normalised;
+    # "input": half the L2-normalized text feature is projected (authors); "output": the projection is normalized;
     # "none": neither.
     text_projection_norm: Literal["input", "output", "none"] = "input"
     image_projection: Literal["identity", "linear"] = "identity"
@@ -92,7 +92,7 @@ class GlipConfig(PretrainedConfig):
 
     def __post_init__(self, **kwargs: object) -> None:
         super().__post_init__(**kwargs)
-        # JSON knows only lists; as tuples a loaded configuration equals the saved one.
+        # JSON has only lists. With tuples, a loaded configuration equals the saved one.
         lists = ("swin_depths", "swin_heads", "conv_stem_widths", "conv_widths", "conv_depths")
         for name in (*lists, "tuned_prompt_ids"):
             setattr(self, name, tuple(getattr(self, name)))
@@ -100,12 +100,12 @@ class GlipConfig(PretrainedConfig):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Stride of each pyramid level in input pixels: 8, 16, 32, ..."""
+        """Return the stride of each pyramid level in input pixels: 8, 16, 32, ..."""
         return tuple(8 * 2**level for level in range(self.num_levels))
 
     @property
     def level_channels(self) -> tuple[int, int, int]:
-        """Channels of the backbone's maps at strides 8, 16 and 32."""
+        """Return the channels of the backbone's maps at strides 8, 16 and 32."""
         if self.backbone == "swin":
             return (2 * self.swin_embed_dim, 4 * self.swin_embed_dim, 8 * self.swin_embed_dim)
         first, second, third = self.conv_widths

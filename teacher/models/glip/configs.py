@@ -10,17 +10,17 @@ from teacher.models.glip.config import GlipConfig
 
 
 def glip_t() -> GlipConfig:
-    """GLIP-T (B), (C) and the final GLIP-T: 231.8 M parameters."""
+    """Return GLIP-T (B), (C) and the final GLIP-T: 231.8 M parameters."""
     return GlipConfig()
 
 
 def glip_a() -> GlipConfig:
-    """GLIP-T (A): no fusion, so a phrase's score does not depend on its neighbours; 151.4 M parameters."""
+    """Return GLIP-T (A): no fusion, so a phrase's score does not depend on its neighbors. 151.4 M parameters."""
     return GlipConfig(fusion=False)
 
 
 def glip_l() -> GlipConfig:
-    """GLIP-L: Swin-L and eight blocks; 430.4 M parameters."""
+    """Return GLIP-L: Swin-L and eight blocks, 430.4 M parameters."""
     return GlipConfig(
         swin_embed_dim=192,
         swin_depths=(2, 2, 18, 2),
@@ -32,12 +32,12 @@ def glip_l() -> GlipConfig:
 
 
 def tiny_world(vocab_size: int) -> GlipConfig:
-    """GLIP in small, for the demo: 96-pixel images, a word-level vocabulary, seconds per hundred steps on one CPU.
+    """Return a small GLIP for the demo: 96-pixel images, a word-level vocabulary, seconds per hundred CPU steps.
 
-    The values that differ from the authors' beyond size each mattered there: plain convolutions (deformable ones
+    Besides sizes, these values differ from the authors', and each one matters: plain convolutions (deformable ones
     changed nothing), a wider start of the logits (log_scale -1.6 with a near-zero image projection), six times the
     token loss and anchors of 3.5 strides. Without the residual, learning from scratch is slow: after 300 steps phrase
-    Recall@1 was 34 % against 55 %.
+    Recall@1 was 34 % instead of 55 %.
     """
     return GlipConfig(
         backbone="conv",

@@ -1,7 +1,7 @@
 """From the model's outputs to scored boxes, by the authors' rules.
 
-A location's score for a phrase is the mean probability of the phrase's tokens; only that decides who is a candidate.
-Ranking, suppression and the final score use sqrt(phrase score x centerness).
+A location's score for a phrase is the mean probability of the phrase's tokens. It alone decides which locations are
+candidates. Ranking, suppression and the final score use sqrt(phrase score x centerness).
 """
 
 # N locations, T tokens, P phrases, D detections
@@ -13,32 +13,32 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from schemas.errors import EmptyPhrase
+from schemas.errors import EmptyPhraseError
 from teacher.models.glip.box_coder import decode
-from teacher.models.glip.modeling import GlipGroundingOutput
 from teacher.models.glip.nms import nms_per_label
+from teacher.models.glip.outputs import GlipGroundingOutput, ImageDetections
 
 
 @dataclass(frozen=True)
 class DetectionRules:
-    """What is kept; the defaults are the authors'."""
+    """Which detections are returned. The defaults are the authors'."""
 
-    threshold: float = 0.05  # on the phrase score alone, before centerness; strictly greater is kept
+    threshold: float = 0.05  # exclusive lower bound of the phrase score, before centerness
     nms_iou: float = 0.6
     pre_nms_top_k: int = 1000  # candidates (location, phrase) per level
-    max_detections: int = 100  # per image; all that tie with the last one are kept
+    max_detections: int = 100  # per image, and all that tie with the last one
 
 
 def phrase_scores(token_logits_NT: Tensor, phrase_tokens: Sequence[Sequence[int]]) -> Tensor:
-    """[N, P] mean probability of each phrase's tokens.
+    """Return [N, P], the mean probability of each phrase's tokens.
 
-    raises: EmptyPhrase when a phrase has no token, or one beyond the prompt's width
+    raises: EmptyPhraseError if a phrase has no token, or one beyond the prompt's width
     """
     width = token_logits_NT.shape[1]
     mean_TP = token_logits_NT.new_zeros(width, len(phrase_tokens))
     for phrase, tokens in enumerate(phrase_tokens):
         if not tokens or min(tokens) < 0 or max(tokens) >= width:
-            raise EmptyPhrase(
+            raise EmptyPhraseError(
                 f"phrase {phrase} has the tokens {list(tokens)}, expected at least one, each in 0..{width - 1}: "
                 "ask GlipProcessor.phrase_tokens for them"
             )
@@ -52,8 +52,8 @@ def detect(
     phrase_tokens: Sequence[Sequence[int]],
     size: tuple[int, int],
     rules: DetectionRules,
-) -> dict[str, Tensor]:
-    """`scores` [D] (best first), `labels` [D] (index of the phrase) and `boxes` [D, 4] of one image of the batch.
+) -> ImageDetections:
+    """Return the detections of one image of the batch.
 
     size: (height, width) of the image inside its padding, to which the boxes are clipped
     """
@@ -66,13 +66,13 @@ def detect(
     limit = boxes.new_tensor([size[1] - 1, size[0] - 1, size[1] - 1, size[0] - 1])
     boxes = torch.minimum(boxes.clamp(min=0), limit)
     stays = nms_per_label(boxes, scores, labels, rules.nms_iou)
-    return _best(scores[stays], labels[stays], boxes[stays], rules.max_detections)
+    return _take_best(scores[stays], labels[stays], boxes[stays], rules.max_detections)
 
 
 def _candidates(
     classes_NP: Tensor, ranks_NP: Tensor, level_shapes: Sequence[tuple[int, int]], rules: DetectionRules
 ) -> tuple[Tensor, Tensor]:
-    """(locations, phrases) of the candidates, level by level, at most `pre_nms_top_k` of each level."""
+    """Return (locations, phrases) of the candidates, level by level, at most `pre_nms_top_k` of each level."""
     sizes = [height * width for height, width in level_shapes]
     found, start = [], 0
     for classes, ranks in zip(classes_NP.split(sizes), ranks_NP.split(sizes), strict=True):
@@ -82,10 +82,11 @@ def _candidates(
             pairs = pairs[best]
         found.append(pairs + pairs.new_tensor([start, 0]))
         start += len(classes)
-    return tuple(torch.cat(found).unbind(dim=1))
+    locations, phrases = torch.cat(found).unbind(dim=1)
+    return locations, phrases
 
 
-def _best(scores: Tensor, labels: Tensor, boxes: Tensor, limit: int) -> dict[str, Tensor]:
+def _take_best(scores: Tensor, labels: Tensor, boxes: Tensor, limit: int) -> ImageDetections:
     if len(scores) > limit:
         lowest = scores.float().kthvalue(len(scores) - limit + 1).values
         kept = scores.float() >= lowest

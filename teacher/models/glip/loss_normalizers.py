@@ -1,4 +1,4 @@
-"""What the losses are divided by, from labels alone: known before the forward pass of any part of a step."""
+"""The numbers that the losses are divided by, from labels alone, so they are known before any forward pass."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from teacher.models.glip.losses import ImageLabels, centerness
 def label_counts(
     labels: list[ImageLabels], image_hw: tuple[int, int], config: GlipConfig, device: torch.device
 ) -> Tensor:
-    """[2]: positive anchors, and the sum of their centerness targets, of the images of one padded size.
+    """Return [2]: positive anchors, and the sum of their centerness targets, of images of one padded size.
 
-    The losses divide by these, summed over all parts of a step, so that a step gives the same gradient however it is
-    cut into parts. image_hw: padded (height, width) of the network's input
+    The losses are divided by the sums over all parts of a step, so a step has the same gradient however it is split.
+    image_hw: padded (height, width) of the network's input
     """
     shapes = [(-(-image_hw[0] // stride), -(-image_hw[1] // stride)) for stride in config.strides]
     anchors = grid_anchors(tuple(shapes), config.anchor_scale, device)

@@ -1,13 +1,13 @@
-"""The GLIP model as transformers knows models: `GlipModel` (features) and `GlipForGrounding` (scores, boxes, losses).
+"""The GLIP model as transformers models: `GlipModel` (features) and `GlipForGrounding` (scores, boxes, losses).
 
-Promise: outputs are float32 even under autocast, otherwise of the input's dtype, and no argument but the pixels, the
-tokens and their mask enters the forward pass.
+Outputs are float32 under autocast, otherwise of the input's dtype. Only the pixels, the tokens and their mask enter
+the forward pass.
 """
 
 # B images, N locations of all levels, T tokens, C image width, D text width
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -15,12 +15,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
 
 from schemas.errors import ConfigError
 from teacher.models.glip.anchors import grid_anchors
 from teacher.models.glip.config import GlipConfig
-from teacher.models.glip.layers.activation_checkpointing import recomputed
+from teacher.models.glip.layers.activation_checkpointing import run_checkpointed
 from teacher.models.glip.layers.conv_backbone import ConvBackbone
 from teacher.models.glip.layers.deform_conv import DeformConv
 from teacher.models.glip.layers.dyhead import DynamicConv
@@ -30,72 +29,52 @@ from teacher.models.glip.layers.heads import BoxHead, TokenAlignment, flatten_le
 from teacher.models.glip.layers.prompt_offset import PromptOffset
 from teacher.models.glip.layers.swin import RelativePositionBias, Swin
 from teacher.models.glip.layers.text_encoder import TextEncoder, TextLayer, padding_bias
-from teacher.models.glip.losses import ImageLabels, grounding_losses
+from teacher.models.glip.losses import ImageLabels, compute_losses
+from teacher.models.glip.outputs import GlipGroundingOutput, GlipModelOutput
 
 
-@dataclass
-class GlipModelOutput(ModelOutput):
-    """Features after the tower: `levels` [B, C, H_l, W_l] finest first, `text` [B, T, D]."""
-
-    levels: tuple[Tensor, ...] | None = None
-    text: Tensor | None = None
-
-
-@dataclass
-class GlipGroundingOutput(ModelOutput):
-    """N counts the levels P3, P4, ... of the padded image, rows, then columns; T is the width of `input_ids`."""
-
-    loss: Tensor | None = None  # scalar, sum of loss_dict; only with labels
-    loss_dict: dict[str, Tensor] | None = None
-    token_logits: Tensor | None = None  # [B, N, T], before sigmoid
-    box_deltas: Tensor | None = None  # [B, N, 4], after the level scale; see box_coder.decode
-    centerness_logits: Tensor | None = None  # [B, N]
-    anchors: Tensor | None = None  # [N, 4] xyxy in inclusive pixels of the padded image
-    level_shapes: tuple[tuple[int, int], ...] | None = None  # rows, columns
-
-
-def _check_complete(folder: str, facts: dict[str, Any], is_whole: bool) -> None:
-    """Raise ConfigError unless the weights read were the model's, all of them and in its shapes."""
+def _check_complete(folder: str, facts: Mapping[str, Iterable[object]], is_whole: bool) -> None:
+    """Raise ConfigError unless the loaded weights are exactly the model's, in its shapes."""
     names = ("missing", "mismatched", "unexpected") if is_whole else ("missing", "mismatched")
     wrong = {name: sorted(str(key) for key in facts[f"{name}_keys"]) for name in names}
-    told = [f"{len(keys)} {name} (e.g. {keys[0]})" for name, keys in wrong.items() if keys]
-    if told:
+    problems = [f"{len(keys)} {name} (e.g. {keys[0]})" for name, keys in wrong.items() if keys]
+    if problems:
         raise ConfigError(
-            f"{folder}: its weights are not those of its config.json: {', '.join(told)}; copy both files again"
+            f"{folder}: its weights are not those of its config.json: {', '.join(problems)}; copy both files again"
         )
 
 
 class GlipPreTrainedModel(PreTrainedModel):
-    """Start values and names that the GLIP classes share."""
+    """Initial values and names that the GLIP classes share."""
 
     config_class = GlipConfig
     base_model_prefix = "model"
     main_input_name = "pixel_values"
     input_modalities = ("image", "text")
-    # Switched by `activation_checkpointing_enable()`; what is computed anew is each block of backbone, text and tower.
+    # Switched by `activation_checkpointing_enable()`. Each block of backbone, text and tower is recomputed.
     supports_gradient_checkpointing = True
-    # A part may be loaded from a whole model's directory, and leaves the other weights there.
+    # False: a part, which may be loaded from a whole model's directory.
     is_whole = False
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """transformers' own loading, then every tensor moved into memory of its own.
+        """Load as transformers does, then copy every tensor into its own memory.
 
-        Loaded tensors are views of the mapped file at whatever address its header's length left them; unaligned
-        memory takes other kernels and rounds otherwise (5e-7 in the logits), and a file replaced on disk would
-        change a model in use. Raises ConfigError for weights that cannot be read, or are not those of the
-        configuration: transformers would go on with random ones.
+        Loaded tensors are views of the mapped file at an address that depends on the header's length. Unaligned
+        memory uses other kernels, which round differently (5e-7 in the logits), and replacing the file on disk would
+        change a model in use. Raises ConfigError for weights that cannot be read or do not match the configuration,
+        for which transformers would use random ones.
         """
         kwargs["use_safetensors"] = True  # the other form of weights is a pickle
         folder = args[0] if args else kwargs.get("pretrained_model_name_or_path")
         with_facts = kwargs.pop("output_loading_info", False)
         try:
-            # Sizes that differ are told with the rest below, not by an error of transformers.
+            # Wrong shapes are reported with the rest below, not by an error of transformers.
             kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
             model, facts = super().from_pretrained(*args, **kwargs)
         except SafetensorError as error:
             raise ConfigError(
-                f"{folder}: its weights cannot be read ({error}): the file was cut short or is no safetensors file; "
+                f"{folder}: its weights cannot be read ({error}); the file was cut short or is no safetensors file; "
                 "copy it again"
             ) from error
         _check_complete(str(folder), facts, cls.is_whole)
@@ -137,7 +116,7 @@ class GlipPreTrainedModel(PreTrainedModel):
 
 
 class Block(nn.Module):
-    """One floor of the tower: fusion and a text layer where the model fuses, then the dynamic convolution."""
+    """One block of the tower: fusion and a text layer if the model fuses, then the dynamic convolution."""
 
     def __init__(self, config: GlipConfig) -> None:
         super().__init__()
@@ -157,7 +136,7 @@ class Block(nn.Module):
 
 
 class GlipModel(GlipPreTrainedModel):
-    """Image and text to fused features; no heads."""
+    """Image and text to fused features, without heads."""
 
     gradient_checkpointing = False
 
@@ -173,22 +152,22 @@ class GlipModel(GlipPreTrainedModel):
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, **kwargs: object
     ) -> GlipModelOutput:
-        """pixel_values [B, 3, H, W], input_ids and attention_mask [B, T]; padding of the image is not told apart."""
+        """Return features of pixel_values [B, 3, H, W], input_ids and attention_mask [B, T]. No image mask is used."""
         levels = self.fpn(self.backbone(pixel_values))
         text = self.text_encoder(input_ids, attention_mask)
         if not self.config.fusion:
-            # Without a tower for the text, the authors read it with its padding set to zero.
+            # Without a tower for the text, the authors set its padding to zero.
             text = text * attention_mask[:, :, None].to(text.dtype)
         if self.prompt_offset is not None:
             text = self.prompt_offset(text, input_ids, attention_mask)
         bias = padding_bias(attention_mask, text.dtype)
         for block in self.blocks:
-            levels, text = recomputed(self, block, levels, text, bias)
+            levels, text = run_checkpointed(self, block, levels, text, bias)
         return GlipModelOutput(levels=tuple(levels), text=text)
 
 
 class GlipForGrounding(GlipPreTrainedModel):
-    """GLIP with its heads: how well each location aligns with each token, and where its box is."""
+    """GLIP with its heads: the alignment of each location with each token, and its box."""
 
     is_whole = True
 
@@ -209,29 +188,29 @@ class GlipForGrounding(GlipPreTrainedModel):
         counts: Tensor | None = None,
         **kwargs: object,
     ) -> GlipGroundingOutput:
-        """Score every location against every token; with labels, the losses too.
+        """Score every location against every token. With labels, compute the losses too.
 
-        pixel_values:   [B, 3, H, W], normalised and padded
-        pixel_mask:     [B, H, W]; only tells later steps the size to clip to, the network sees its padding
+        pixel_values:   [B, 3, H, W], normalized and padded
+        pixel_mask:     [B, H, W]; for later steps, which clip boxes by it. The network reads the padding.
         input_ids:      [B, T]; attention_mask: [B, T]
-        counts:         what the losses are divided by where these images are part of a step; see `grounding_losses`
-        raises:         ValueError when the text is missing, or as many texts as images are not given
+        counts:         what the losses are divided by if these images are part of a step; see `compute_losses`
+        raises:         ValueError if the text is missing, or the numbers of texts and images differ
         """
         if input_ids is None or attention_mask is None:
             raise ValueError(
-                "GLIP needs input_ids and attention_mask beside the pixels: it looks for what a text says"
+                "GLIP needs input_ids and attention_mask besides pixel_values; give the processor's whole output"
             )
-        # Broadcasting would otherwise put one text to all images, or one image to all texts, without a word.
+        # Broadcasting would otherwise use one text for all images, or one image for all texts, without an error.
         if len(pixel_values) != len(input_ids) or input_ids.shape != attention_mask.shape:
             raise ValueError(
                 f"{len(pixel_values)} images, input_ids {list(input_ids.shape)}, attention_mask "
-                f"{list(attention_mask.shape)}: each image needs its own row of both"
+                f"{list(attention_mask.shape)}; each image needs its own row of both"
             )
         features = self.model(pixel_values, input_ids, attention_mask)
         with torch.autocast(pixel_values.device.type, enabled=False):
             outputs = self._heads(features, pixel_values.device)
             if labels is not None:
-                outputs.loss_dict = grounding_losses(outputs, attention_mask, labels, self.config, counts)
+                outputs.loss_dict = compute_losses(outputs, attention_mask, labels, self.config, counts)
                 outputs.loss = sum(outputs.loss_dict.values())
         return outputs
 

@@ -1,7 +1,7 @@
-"""Greedy non-maximum suppression on inclusive pixels, each label for itself, in plain torch.
+"""Greedy non-maximum suppression on inclusive pixels, per label, in plain torch.
 
-It gives what the one-by-one loop gives, without looping over boxes: a box stays when no box that stays suppresses it,
-and repeating that rule from "all stay" settles after as many rounds as the longest chain of suppressions.
+The result is that of a loop over boxes, without the loop: a box stays if no box that stays suppresses it. Repeating
+that rule from "all stay" reaches a fixed point after as many rounds as the longest chain of suppressions.
 """
 
 # N boxes
@@ -15,9 +15,9 @@ from teacher.models.glip.layers.torchvision_ops import torchvision_ops
 
 
 def nms(boxes_N4: Tensor, scores_N: Tensor, iou_above: float) -> Tensor:
-    """[N] whether each box stays; an earlier box wins a tie of scores.
+    """Return [N], whether each box stays. Of equal scores, the earlier box wins.
 
-    iou_above: a box is suppressed by a better one when their IoU is greater than this; from 1 on none is
+    iou_above: a better box suppresses a box if their IoU is greater than this. From 1 on, no box is suppressed.
     """
     if iou_above >= 1:
         return torch.ones_like(scores_N, dtype=torch.bool)
@@ -30,30 +30,30 @@ def nms(boxes_N4: Tensor, scores_N: Tensor, iou_above: float) -> Tensor:
 
 
 def plain_nms(boxes_N4: Tensor, scores_N: Tensor, iou_above: float, block: int = 512) -> Tensor:
-    """The same in plain torch. The best `block` boxes settle among themselves, then suppress all that follow."""
+    """Run `nms` in plain torch: decide the best `block` boxes, let them suppress all that follow, repeat."""
     stays = torch.zeros(len(boxes_N4), dtype=torch.bool, device=boxes_N4.device)
     waiting = scores_N.argsort(descending=True, stable=True)
     while len(waiting):
         best, waiting = waiting[:block], waiting[block:]
-        best = best[_settled(boxes_N4[best], iou_above)]
+        best = best[_find_fixed_point(boxes_N4[best], iou_above)]
         stays[best] = True
         waiting = waiting[~(pairwise_iou(boxes_N4[best], boxes_N4[waiting]) > iou_above).any(dim=0)]
     return stays
 
 
-def _settled(ranked_K4: Tensor, iou_above: float) -> Tensor:
-    """[K] whether each box stays, best first: each is suppressed by those that stay before it."""
+def _find_fixed_point(ranked_K4: Tensor, iou_above: float) -> Tensor:
+    """Return [K], whether each box stays, best first: boxes that stay suppress later ones."""
     suppresses = (pairwise_iou(ranked_K4, ranked_K4) > iou_above).triu(diagonal=1)
     stays = torch.ones(len(ranked_K4), dtype=torch.bool, device=ranked_K4.device)
     while True:
-        settled = ~(suppresses & stays[:, None]).any(dim=0)
-        if torch.equal(settled, stays):
+        update = ~(suppresses & stays[:, None]).any(dim=0)
+        if torch.equal(update, stays):
             return stays
-        stays = settled
+        stays = update
 
 
 def nms_per_label(boxes_N4: Tensor, scores_N: Tensor, labels_N: Tensor, iou_above: float) -> Tensor:
-    """[N] whether each box stays among those of its own label."""
+    """Return [N], whether each box stays among those of its own label."""
     stays = torch.zeros(len(labels_N), dtype=torch.bool, device=labels_N.device)
     for label in labels_N.unique():
         of_label = (labels_N == label).nonzero()[:, 0]

@@ -1,7 +1,7 @@
 """From images and texts to the model's inputs, from phrases' spans to tokens, from outputs to boxes.
 
-Promise: a phrase whose span covers no token, or is cut off by the token limit, raises `EmptyPhrase`; nothing is lost
-in silence. Spans are half-open and count code points of the text.
+A phrase whose span covers no token, or is cut off by the token limit, raises `EmptyPhraseError`. Spans are half-open
+and count code points of the text.
 """
 
 # B images, T tokens, P phrases
@@ -17,20 +17,20 @@ from PIL import Image
 from torch import Tensor
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
-from schemas.errors import EmptyPhrase
+from schemas.errors import EmptyPhraseError
 from teacher.models.glip.detections import DetectionRules, detect
-from teacher.models.glip.modeling import GlipGroundingOutput
+from teacher.models.glip.outputs import GlipGroundingOutput, ImageDetections
 
 Span = tuple[int, int]
 Size = tuple[int, int]  # height, width
-ImageRgb = Image.Image | np.ndarray  # RGB, uint8 [H, W, 3] where it is an array
+ImageRgb = Image.Image | np.ndarray  # an array is RGB, uint8 [H, W, 3]
 
-# What the authors round the sides of a padded batch up to.
+# The authors round the sides of a padded batch up to a multiple of this.
 AUTHORS_PAD_MULTIPLE = 32
 
 
 class GlipProcessor(ProcessorMixin):
-    """Image preprocessing, tokenizer and post-processing of one model directory; the defaults are the authors'."""
+    """Image preprocessing, tokenizer and post-processing of one model directory. The defaults are the authors'."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class GlipProcessor(ProcessorMixin):
         pixel_std: Sequence[float] = (57.375, 57.120, 58.395),
         max_tokens: int = 256,
     ) -> None:
-        """pixel_mean and pixel_std are of values 0..255 in `channel_order`; max_tokens is a padded prompt's width."""
+        """Set up. pixel_mean, pixel_std: of 0..255 in `channel_order`; max_tokens: width of a padded prompt."""
         super().__init__(tokenizer)
         self.shorter_side, self.longer_side = shorter_side, longer_side
         self.channel_order = channel_order
@@ -56,21 +56,21 @@ class GlipProcessor(ProcessorMixin):
         pad: Literal["authors"] | Size = "authors",
         text_width: int | None = None,
     ) -> BatchFeature:
-        """Everything `GlipForGrounding` takes, for images and as many texts.
+        """Return the inputs of `GlipForGrounding` for images and as many texts.
 
-        raises: ValueError when there is no image, the numbers of images and texts differ, an image is no RGB one or
+        raises: ValueError without images, for different numbers of images and texts, for an image that is not RGB or
                 does not fit into `pad`
         """
         if len(images) != len(text) or not images:
-            raise ValueError(f"{len(images)} images and {len(text)} texts: each image needs its own text")
+            raise ValueError(f"{len(images)} images and {len(text)} texts; each image needs its own text")
         pixels = self.pixels([self.resize(image) for image in images], pad)
         return BatchFeature({**pixels, **self.tokens(text, text_width)})
 
     def target_size(self, size: Size, shorter_side: int | None = None) -> Size:
-        """(height, width) after resizing: shorter side to `shorter_side`, unless the longer one would pass its limit.
+        """Return (height, width) after resizing: shorter side `shorter_side`, unless the longer one exceeds its limit.
 
-        The integer arithmetic is the authors' and must not be tidied: another rounding gives other boxes. Only where
-        it leaves nothing of the shorter side (1 x 4000 pixels) one pixel stays.
+        The integer arithmetic is the authors' and must not be simplified: another rounding gives other boxes. Only if
+        nothing is left of the shorter side (1 x 4000 pixels), it becomes one pixel.
         """
         short, long = min(size), max(size)
         target = shorter_side or self.shorter_side
@@ -84,11 +84,11 @@ class GlipProcessor(ProcessorMixin):
         return (target, other) if size[0] == short else (other, target)
 
     def resize(self, image: ImageRgb, shorter_side: int | None = None) -> np.ndarray:
-        """The image at its target size, uint8 [H, W, 3]; bilinear with antialiasing, as PIL does it.
+        """Return the image at its target size, uint8 [H, W, 3], by PIL's bilinear resizing with antialiasing.
 
-        shorter_side: in the place of the model's own, for training at several scales
+        shorter_side: instead of the model's own, for training at several scales
         """
-        picture = _rgb(image) if isinstance(image, Image.Image) else _picture(image)
+        picture = _to_rgb(image) if isinstance(image, Image.Image) else _to_picture(image)
         height, width = self.target_size((picture.height, picture.width), shorter_side)
         if (picture.height, picture.width) != (height, width):
             picture = picture.resize((width, height), Image.Resampling.BILINEAR)
@@ -99,47 +99,48 @@ class GlipProcessor(ProcessorMixin):
     ) -> dict[str, Tensor]:
         """Normalise and pad: `pixel_values` [B, 3, H, W] float32, `pixel_mask` [B, H, W] one inside the image.
 
-        pad: "authors" pads to the batch's maximum rounded up to 32, a size (height, width) to that size. Padding is
-             zero after normalisation, right and bottom.
+        pad: "authors" pads to the batch's maximum rounded up to 32, a size (height, width) to that size. The padding is
+             at the right and bottom, zero after normalization.
         """
         sizes = [image.shape[:2] for image in resized]
         height, width = self._padded_size(sizes, pad)
         values = torch.zeros(len(resized), 3, height, width)
         mask = torch.zeros(len(resized), height, width, dtype=torch.long)
         for index, (image, (rows, columns)) in enumerate(zip(resized, sizes, strict=True)):
-            self._normalise(image, values[index, :, :rows, :columns])
+            self._normalize(image, values[index, :, :rows, :columns])
             mask[index, :rows, :columns] = 1
         return {"pixel_values": values, "pixel_mask": mask}
 
     def _padded_size(self, sizes: Sequence[Size], pad: Literal["authors"] | Size) -> Size:
-        needed = tuple(max(size[axis] for size in sizes) for axis in (0, 1))
+        needed = max(size[0] for size in sizes), max(size[1] for size in sizes)
         if pad == "authors":
-            return tuple(math.ceil(side / AUTHORS_PAD_MULTIPLE) * AUTHORS_PAD_MULTIPLE for side in needed)
+            height, width = (math.ceil(side / AUTHORS_PAD_MULTIPLE) * AUTHORS_PAD_MULTIPLE for side in needed)
+            return height, width
         if needed[0] > pad[0] or needed[1] > pad[1]:
             raise ValueError(
-                f"images of up to {needed} (height, width) do not fit into the padding {pad}; use a larger"
+                f"images of up to {needed} (height, width) do not fit into the padding {pad}; use a larger one"
             )
         return pad
 
-    def _normalise(self, image: np.ndarray, out: Tensor) -> None:
-        """Into `out` [3, H, W]: (value - mean) / std of each channel, in the model's order of channels."""
+    def _normalize(self, image: np.ndarray, out: Tensor) -> None:
+        """Write (value - mean) / std of each channel into `out` [3, H, W], in the model's order of channels."""
         planes = (2, 1, 0) if self.channel_order == "bgr" else (0, 1, 2)
         for place, plane in enumerate(planes):
-            # the numpy view shares memory with `out`; a uint8 plane and float32 numbers give float32
+            # The numpy view shares memory with `out`. A uint8 plane and float32 numbers give float32.
             target = out[place].numpy()
             np.subtract(image[..., plane], np.float32(self.pixel_mean[place]), out=target)
             np.divide(target, np.float32(self.pixel_std[place]), out=target)
 
     @staticmethod
     def image_sizes(pixel_mask: Tensor) -> list[Size]:
-        """(height, width) of each image inside its padding, as `post_process_grounded_object_detection` wants them."""
+        """Return (height, width) of each image inside its padding, for `post_process_grounded_object_detection`."""
         heights, widths = pixel_mask[:, :, 0].sum(dim=1), pixel_mask[:, 0, :].sum(dim=1)
         return list(zip(heights.tolist(), widths.tolist(), strict=True))
 
     def tokens(self, text: Sequence[str], width: int | None = None) -> dict[str, Tensor]:
-        """`input_ids` and `attention_mask` [B, T], padded to `width` (default `max_tokens`), cut off beyond it.
+        """Return `input_ids` and `attention_mask` [B, T], padded to `width` (default `max_tokens`) and cut off there.
 
-        The width is fixed rather than the batch's longest text, so that a text's numbers do not depend on its mates.
+        The width does not depend on the batch's longest text, so neither do a text's scores.
         """
         encoded = self.tokenizer(
             list(text),
@@ -151,31 +152,33 @@ class GlipProcessor(ProcessorMixin):
         return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
 
     def token_count(self, text: str) -> int:
-        """Tokens of the text with its special ones, however long it is."""
+        """Return how many tokens a text of any length has, special ones included."""
         return len(self.tokenizer(text, truncation=False, verbose=False)["input_ids"])
 
     def phrase_tokens(
         self, text: str, phrases: Sequence[Sequence[Span]], width: int | None = None
     ) -> list[list[int]]:
-        """Positions of the tokens that each phrase covers; a phrase is one or several spans of the text.
+        """Return the positions of the tokens that each phrase covers. A phrase is one or several spans of the text.
 
-        raises: EmptyPhrase when a phrase has no span, or a span covers no token or reaches beyond the last token
-                that fits into `width`
+        raises: EmptyPhraseError for a phrase without a span, a span without a token, or one that extends beyond the
+                last token that fits into `width`
         """
         encoded = self.tokenizer(text, truncation=False, verbose=False, return_offsets_mapping=True)
         offsets = encoded["offset_mapping"]
-        # The last place belongs to the closing special token.
+        # The last position is that of the closing special token.
         last = (width or self.max_tokens) - 1
         found = []
         for phrase, spans in enumerate(phrases):
             if not spans:
-                raise EmptyPhrase(f"phrase {phrase} of {text!r} has no span, expected at least one")
-            found.append(sorted({token for span in spans for token in _covered(text, offsets, span, last)}))
+                raise EmptyPhraseError(f"phrase {phrase} of {text!r} has no span, expected at least one")
+            found.append(
+                sorted({token for span in spans for token in _find_covered(text, offsets, span, last)})
+            )
         return found
 
     @staticmethod
     def positive_map(phrase_tokens: Sequence[Sequence[int]], width: int) -> Tensor:
-        """[P, width] float, 1 at each phrase's tokens: the rows of a label's `positive_map`."""
+        """Return [P, width] float, 1 at each phrase's tokens: the rows of a label's `positive_map`."""
         rows = torch.zeros(len(phrase_tokens), width)
         for phrase, tokens in enumerate(phrase_tokens):
             rows[phrase, list(tokens)] = 1
@@ -191,14 +194,13 @@ class GlipProcessor(ProcessorMixin):
         nms_iou: float = 0.6,
         pre_nms_top_k: int = 1000,
         max_detections: int = 100,
-    ) -> list[dict[str, Tensor]]:
-        """Per image `scores` (best first), `labels` (index into the image's phrase_tokens) and `boxes`.
+    ) -> list[ImageDetections]:
+        """Return the detections of each image, best first. Labels are indices into the image's phrase_tokens.
 
         phrase_tokens: per image, per phrase, its token positions
         image_sizes:   (height, width) inside the padding; boxes are clipped to it
-        target_sizes:  (height, width) to scale the boxes to, for example the stored image's; None leaves the
-                       network's pixels. Boxes stay inclusive pixels: the caller who wants half-open ones adds 1 to
-                       right and bottom after the scaling.
+        target_sizes:  (height, width) to scale the boxes to, for example the stored image's; None: the network's
+                       pixels. Boxes are inclusive pixels. For half-open ones, add 1 to right and bottom of the result.
         """
         rules = DetectionRules(threshold, nms_iou, pre_nms_top_k, max_detections)
         images = len(outputs.token_logits)
@@ -220,31 +222,31 @@ class GlipProcessor(ProcessorMixin):
         return results
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
+def _to_rgb(picture: Image.Image) -> Image.Image:
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def _picture(image_rgb: np.ndarray) -> Image.Image:
-    """raises: ValueError for an array that is no RGB image"""
+def _to_picture(image_rgb: np.ndarray) -> Image.Image:
+    """Return an array as an image. Raises ValueError for an array that is not an RGB image."""
     shape = image_rgb.shape
     if image_rgb.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
         raise ValueError(
-            f"an image as an array is uint8 [H, W, 3] in RGB order, not {image_rgb.dtype} {list(shape)}; a PIL image "
-            "of any mode will do too"
+            f"the image is {image_rgb.dtype} {list(shape)}, expected uint8 [H, W, 3] in RGB order; a PIL image of any "
+            "mode is accepted too"
         )
     return Image.fromarray(image_rgb, "RGB")
 
 
-def _covered(text: str, offsets: Sequence[Span], span: Span, last: int) -> list[int]:
+def _find_covered(text: str, offsets: Sequence[Span], span: Span, last: int) -> list[int]:
     begin, end = span
     covered = [
         index for index, (start, stop) in enumerate(offsets) if start < min(end, stop) and stop > begin
     ]
     if not covered:
-        raise EmptyPhrase(f"the span [{begin}, {end}) = {text[begin:end]!r} of {text!r} covers no token")
+        raise EmptyPhraseError(f"the span [{begin}, {end}) = {text[begin:end]!r} of {text!r} covers no token")
     if covered[-1] >= last:
-        raise EmptyPhrase(
-            f"the phrase {text[begin:end]!r} reaches token {covered[-1]}, but only {last} fit: split the prompt at "
+        raise EmptyPhraseError(
+            f"the phrase {text[begin:end]!r} reaches token {covered[-1]}, but only {last} fit; split the prompt at "
             "phrase borders"
         )
     return covered

@@ -1,7 +1,7 @@
-"""Which part of a GLIP learns: all, the linear heads, an offset to one prompt, or the text encoder.
+"""Choose which part of a GLIP is trained: all, the linear heads, an offset to one prompt, or the text encoder.
 
-Promise: what does not learn does not change in any way, running averages and random layers included. Source of the
-four modes: GLIP, arXiv 2112.03857, section 4.3, and the authors' SOLVER.TUNING_HIGHLEVEL_OVERRIDE.
+Other parts do not change at all, running averages and random layers included. Source of the four modes: GLIP,
+arXiv 2112.03857, section 4.3, and the authors' SOLVER.TUNING_HIGHLEVEL_OVERRIDE.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from teacher.models.glip.modeling import GlipForGrounding
 from teacher.models.glip.processing import GlipProcessor
 
 TuningMode = Literal["full", "linear", "prompt", "language"]
-# Beginnings of the names of the parameters that learn.
+# Name prefixes of the parameters that are trained.
 LEARNS: dict[TuningMode, tuple[str, ...]] = {
     "full": ("",),
     # The authors' list: not the box scales of the levels.
@@ -29,7 +29,7 @@ LEARNS: dict[TuningMode, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Tuning:
-    """How many of a model's parameters learn."""
+    """How many of a model's parameters are trained."""
 
     mode: TuningMode
     learned: int
@@ -40,15 +40,17 @@ class Tuning:
 
 
 def tune(model: GlipForGrounding, mode: TuningMode) -> Tuning:
-    """Freeze what `mode` does not train, and put the rest into training mode.
+    """Freeze the parts that `mode` does not train, and put the others into training mode.
 
-    raises: ConfigError for prompt tuning of a model without offsets; `add_prompt_offset` gives it some
+    raises: ConfigError for prompt tuning of a model without offsets; `add_prompt_offset` adds them
     """
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith(LEARNS[mode]))
     learned = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     if not learned:
-        raise ConfigError(f"tuning {mode}: nothing would learn; the model has no prompt offset")
+        raise ConfigError(
+            f"tuning {mode}: no parameter would be trained, since the model has no prompt offset; add one first"
+        )
     model.train()
     for module in model.modules():
         if _is_frozen(module):
@@ -60,8 +62,8 @@ def tune(model: GlipForGrounding, mode: TuningMode) -> Tuning:
 def add_prompt_offset(model: GlipForGrounding, processor: GlipProcessor, prompt: str) -> None:
     """Give a model offsets of zero for `prompt`, and write the prompt into its configuration.
 
-    A model that has offsets for this prompt keeps them. raises: ConfigError for offsets of another prompt, or a
-    prompt that does not fit
+    Offsets for the same prompt are left as they are.
+    raises: ConfigError for offsets of another prompt, or a prompt that does not fit
     """
     config = model.config
     if config.tuned_prompt is not None:
@@ -70,16 +72,18 @@ def add_prompt_offset(model: GlipForGrounding, processor: GlipProcessor, prompt:
                 f"the model is tuned for the prompt {config.tuned_prompt!r}, not for {prompt!r}"
             )
         return
-    config.tuned_prompt, config.tuned_prompt_ids = prompt, prompt_ids(processor, prompt)
+    config.tuned_prompt, config.tuned_prompt_ids = prompt, encode_prompt(processor, prompt)
     config.prompt_offset_tokens = min(processor.max_tokens, config.text_positions)
     model.model.prompt_offset = PromptOffset(config).to(model.alignment.bias)
 
 
-def prompt_ids(processor: GlipProcessor, prompt: str) -> tuple[int, ...]:
-    """The prompt's token ids with the special ones. raises: ConfigError when they do not fit."""
+def encode_prompt(processor: GlipProcessor, prompt: str) -> tuple[int, ...]:
+    """Return the prompt's token ids with the special ones. Raises ConfigError if they do not fit."""
     ids = processor.tokenizer(prompt, truncation=False, verbose=False)["input_ids"]
     if len(ids) > processor.max_tokens:
-        raise ConfigError(f"the prompt takes {len(ids)} tokens, the model {processor.max_tokens}: shorten it")
+        raise ConfigError(
+            f"the prompt has {len(ids)} tokens, the model takes {processor.max_tokens}; shorten it"
+        )
     return tuple(ids)
 
 

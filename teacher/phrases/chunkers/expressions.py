@@ -1,7 +1,7 @@
-"""Referring expressions: a base phrase with all that hangs on its head to the right (`a dog in a red coat`).
+"""Referring expressions: a base phrase with all words to its right that depend on its head (`a dog in a red coat`).
 
-Source: GRIT (Kosmos-2, arXiv 2306.14824, section 2): a noun's dependency subtree, conjuncts not followed.
-Promise: an expression begins where its base phrase begins, and is longer: that is the link between the two.
+Source: GRIT (Kosmos-2, arXiv 2306.14824, section 2): a noun's dependency subtree without conjuncts.
+An expression begins where its base phrase begins, and is longer. This links the two.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _MAX_WORDS = 20
 _CANNOT_END = frozenset({"IN", "CC", "DT", "TO", "PRP$", "HYPH", ",", ":", "."})
 
 
-def expression_of(words: Words, base: Chunk) -> Chunk | None:
-    """The base phrase made longer by what describes it, or None where nothing does."""
+def extend_to_expression(words: Words, base: Chunk) -> Chunk | None:
+    """Return the base phrase with its description to the right, or None if there is none."""
     end = base.end
     limit = min(len(words), base.start + _MAX_WORDS)
     while end < limit and _describes(words, end, base):
@@ -27,13 +27,15 @@ def expression_of(words: Words, base: Chunk) -> Chunk | None:
 
 
 def _describes(words: Words, i: int, base: Chunk) -> bool:
-    """Whether token `i` hangs on the base phrase by a description, through no conjunct or apposition."""
+    """Return whether token `i` describes the base phrase, not by way of a conjunct or apposition."""
     if words.tags[i] == "_NL":
         return False
     for _ in range(_MAX_WORDS):
         head = words.heads[i]
         if base.start <= head < base.end:
-            finite = words.tags[i] in _FINITE and words.relations[i] == "acl"  # a clause of its own, misread
+            finite = (
+                words.tags[i] in _FINITE and words.relations[i] == "acl"
+            )  # a separate clause, parsed wrongly
             return words.relations[i] in _FOLLOWED and not finite
         if head == i or (words.relations[i] in _NOT_BELOW and words.lower[i] != "-"):
             return False

@@ -19,31 +19,36 @@ _HELPERS = frozenset(
 _INSIDE = frozenset(
     {*_MODIFIERS, *PRONOUN_TAGS, "DT", "PDT", "PRP$", "WP$", "RB", "RBS", "RBR", "VBG", "CC", ","}
 )
-# A list of a thousand nouns is one match of the grammar and a million of its parts: longer runs are cut.
+# A list of a thousand nouns is one match of the grammar and a million partial ones, so longer runs are cut.
 _MAX_RUN = 32
 _SINGULAR = frozenset({"a", "an", "one", "this", "that", "every", "each", "another"})
 
 
+Condition = str | dict[str, list[str]]
+Pattern = dict[str, Condition]
+"""What one token of a match must be, in the form of spaCy's Matcher."""
+
+
 class LexiconGrammar:
-    """Determiner, modifiers, head noun; pronouns."""
+    """A chunker: determiner, modifiers and head noun, or a pronoun."""
 
     def __init__(self, vocab: Vocab) -> None:
         self._matcher = Matcher(vocab)
-        self._matcher.add("CHUNK", _grammar(), greedy="LONGEST")
+        self._matcher.add("CHUNK", _make_grammar(), greedy="LONGEST")
 
     def __call__(self, words: Words) -> Iterator[Chunk]:
-        for start, end in _matches(self._matcher, words.doc):
-            yield from _repaired(words.doc, start, end)
+        for start, end in _find_matches(self._matcher, words.doc):
+            yield from _trim(words.doc, start, end)
 
 
-def _matches(matcher: Matcher, doc: Doc) -> Iterator[tuple[int, int]]:
-    """Longest matches in order, found run by run: a match lies within neighbouring tokens that can take part."""
-    for first, last in _runs(doc):
+def _find_matches(matcher: Matcher, doc: Doc) -> Iterator[tuple[int, int]]:
+    """Yield the longest matches in order. A match is inside one run of neighboring tokens that can take part."""
+    for first, last in _find_runs(doc):
         found = ((start, end) for _, start, end in matcher(doc[first:last]))
         yield from ((first + start, first + end) for start, end in sorted(found))
 
 
-def _runs(doc: Doc) -> Iterator[tuple[int, int]]:
+def _find_runs(doc: Doc) -> Iterator[tuple[int, int]]:
     first = None
     for token in doc:
         inside = token.tag_ in _INSIDE
@@ -56,27 +61,28 @@ def _runs(doc: Doc) -> Iterator[tuple[int, int]]:
         yield first, len(doc)
 
 
-def _grammar() -> list[list[dict[str, object]]]:
-    determiners = {"TAG": {"IN": ["DT", "PDT", "PRP$", "WP$"]}}
-    modifiers = {"TAG": {"IN": _MODIFIERS}, "OP": "*"}
-    adjective, noun = {"TAG": {"IN": _ADJECTIVES}}, {"TAG": {"IN": sorted(NOUN_TAGS)}}
-    between = {"TAG": {"IN": ["CC", ","]}}
+def _make_grammar() -> list[list[Pattern]]:
+    determiners: Pattern = {"TAG": {"IN": ["DT", "PDT", "PRP$", "WP$"]}}
+    modifiers: Pattern = {"TAG": {"IN": _MODIFIERS}, "OP": "*"}
+    adjective: Pattern = {"TAG": {"IN": _ADJECTIVES}}
+    noun: Pattern = {"TAG": {"IN": sorted(NOUN_TAGS)}}
+    between: Pattern = {"TAG": {"IN": ["CC", ","]}}
     return [
         [{"TAG": {"IN": sorted(PRONOUN_TAGS)}}],
         [{**determiners, "OP": "*"}, modifiers, noun],
         [{**determiners, "OP": "+"}, {"TAG": "RB", "OP": "+"}, adjective, modifiers, noun],
         [{"TAG": {"IN": ["RBS", "RBR"]}}, adjective, modifiers, noun],
         [{**determiners, "OP": "*"}, modifiers, adjective, between, adjective, modifiers, noun],
-        # A participle in -ing modifies only where no noun stands before it: "a woman wearing shoes" is two phrases.
+        # A participle in -ing modifies only if no noun is before it: "a woman wearing shoes" is two phrases.
         [{**determiners, "OP": "+"}, {**adjective, "OP": "*"}, {"TAG": "VBG"}, modifiers, noun],
         [{**adjective, "OP": "+"}, {"TAG": "VBG"}, modifiers, noun],
     ]
 
 
-def _repaired(doc: Doc, start: int, end: int) -> Iterator[Chunk]:
+def _trim(doc: Doc, start: int, end: int) -> Iterator[Chunk]:
     while start < end and _cannot_begin(doc[start]):
         start += 1
-    if end - start > 1 and _is_verb_after_all(doc, start, end):
+    if end - start > 1 and _ends_in_verb(doc, start, end):
         end -= 1
         while doc[end - 1].is_space:
             end -= 1
@@ -90,8 +96,8 @@ def _cannot_begin(token: Token) -> bool:
     return token.tag_ == "VBN" and token.i > 0 and token.nbor(-1).lower_ in _HELPERS
 
 
-def _is_verb_after_all(doc: Doc, start: int, end: int) -> bool:
-    """`a man pauses`: a plural cannot end what a singular determiner began."""
+def _ends_in_verb(doc: Doc, start: int, end: int) -> bool:
+    """Return whether a plural ends what a singular determiner began: `a man pauses`."""
     return (
         doc[start].lower_ in _SINGULAR and doc[end - 1].tag_ == "NNS" and doc[end - 2].tag_ in {"NN", "NNP"}
     )

@@ -1,1 +1,1 @@
-"""Judge phrases: what a box can hold, and how many things a phrase names."""
+"""Judge phrases: whether a box can be drawn around them, and how many things they name."""

@@ -1,34 +1,31 @@
-"""Head nouns whose phrases name nothing that a box can hold. Lemmas, lower-case; ambiguous nouns are left out.
+"""Head nouns whose phrases name nothing that a box can be drawn around: lower-case lemmas, without ambiguous nouns.
 
-A job adds to them by `phrases.stop_heads` and takes from them by `phrases.keep_heads`.
+A job adds words by `phrases.stop_heads` and removes words by `phrases.keep_heads`.
 """
 
 from __future__ import annotations
 
+from teacher.phrases.text.word_set import word_set
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-IMAGE = _words(
+IMAGE = word_set(
     """royalty photo photograph photography pic image shot snapshot closeup close-up view footage video clip screenshot
     illustration vector clipart render rendering wallpaper stock detail concept background backdrop foreground texture
     caption copyspace copy credit resolution thumbnail panorama preview slideshow download jpeg png gif selfie
     collage photoshoot png jpg hd 4k gallery album template mockup pattern graphic"""
 )
-SPACE = _words(
+SPACE = word_set(
     """front back rear side top bottom left right middle center centre edge end beginning start distance direction
     position location place spot point inside outside part half rest section portion north south east west level
     angle height length width surroundings site earth area region environment scene nature"""
 )
-TIME = _words(
+TIME = word_set(
     """time day night morning afternoon evening noon midnight today tonight yesterday tomorrow week weekend month
     year decade century hour minute second moment season spring summer autumn fall winter dawn dusk twilight daytime
     nighttime monday tuesday wednesday thursday friday saturday sunday january february march april may june july
     august september october november december birthday anniversary holiday vacation christmas easter halloween
     thanksgiving date period age era future past quarter"""
 )
-ABSTRACT = _words(
+ABSTRACT = word_set(
     """way fact idea thing stuff kind type sort style size shape form color colour look use example version life
     shipping delivery
     love fun beauty name news info information tip guide quote quality sale price cost help work job chance reason
@@ -57,28 +54,28 @@ ABSTRACT = _words(
     interior construction renovation restoration installation maintenance repair
     chaos meaning secret mystery legend myth tale story fiction poetry literature"""
 )
-# These name a quantity, or a part of a place, only when `of` follows; the inner noun is a phrase of its own.
-BEFORE_OF = _words(
+# A quantity, or a part of a place, only if `of` follows. The noun after `of` is a phrase of its own.
+BEFORE_OF = word_set(
     """group pair couple bunch set lot number amount collection range row stack pile piece selection array handful
     majority bit plenty assortment dozen hundred thousand million mixture mix line circle corner surface
     base interior exterior area rest variety kind type sort part series"""
 )
-# These name the picture only when what it shows follows.
-IMAGE_BEFORE_OF = _words(
+# The picture itself, only if a word for its content follows.
+IMAGE_BEFORE_OF = word_set(
     """portrait painting drawing sketch silhouette picture artwork icon display symbol sign representation
     interpretation glimpse"""
 )
 # Places in the frame that are things after another noun: a tank top, a bikini bottom.
-UNLESS_COMPOUND = _words("top bottom")
-# Words of a picture library's catalogue that trail the thing they are about: "red apples vector free download".
-CATALOGUE = _words(
+UNLESS_COMPOUND = word_set("top bottom")
+# Words of a picture library's catalog that follow the thing: "red apples vector free download".
+CATALOG = word_set(
     "vector illustration clipart stock photo photos image images free download png jpg icon wallpaper print"
 )
-MEASURES = _words(
+MEASURES = word_set(
     "percent % inch cm mm m km ft foot kg lb oz ml meter metre mile kilometer kilometre gram pound degree pack pcs "
     "size qty usd eur gbp dollar euro"
 )
-PRONOUNS = _words(
+PRONOUNS = word_set(
     """someone somebody something anyone anybody anything everyone everybody everything nobody nothing one ones other
     others another each all both some any none this that these those myself yourself himself herself itself
     ourselves themselves"""

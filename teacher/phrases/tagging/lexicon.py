@@ -1,4 +1,4 @@
-"""The bundled lexicon: which parts of speech a word can be, how tags follow each other, singular forms of nouns."""
+"""The bundled lexicon: parts of speech of words, scores of tag pairs, singular forms of nouns."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from importlib import resources
 
 from schemas.digests import sha256_hex
+from teacher import phrases
 
 FILE = "lexicon.tsv.xz"
 _NOUN_ENDINGS = (
@@ -36,9 +37,9 @@ _PUNCTUATION = {
     ".": ".",
 }
 
-# Captions tell what is going on; the treebanks are news, reviews and letters. Added to the scores of these tags.
+# Captions are in the present tense. The treebanks are news, reviews and letters. Added to the scores of these tags.
 _PRESENT = {"VBZ": 1.4, "VBG": 1.4, "VBP": 1.4}
-# What a form could be by its ending although the treebanks never show it so: "drinks" as a verb.
+# Added to the score of a tag that the ending allows and the treebanks never show: "drinks" as a verb.
 _UNSEEN_FORM = -1.0
 
 Scores = dict[str, float]
@@ -46,7 +47,7 @@ Scores = dict[str, float]
 
 @dataclass(frozen=True)
 class Lexicon:
-    """Tables read from the bundled file; words lower-case, scores natural logarithms."""
+    """Tables read from the bundled file. Words are lower-case, scores are natural logarithms."""
 
     words: dict[str, Scores]
     suffixes: dict[str, Scores]
@@ -55,20 +56,20 @@ class Lexicon:
     unseen_pair: float
     extra_nouns: frozenset[str] = field(default_factory=frozenset)
 
-    def tags(self, word: str) -> Scores:
-        """Tags that a word can have, each with log P(tag | word) - log P(tag); never empty."""
+    def score_tags(self, word: str) -> Scores:
+        """Return the tags that a word can have, each with log P(tag | word) - log P(tag). Never empty."""
         lower = word.lower()
         if lower in self.extra_nouns:
             return {"NN": 0.0}
-        if lower != self.singular(lower) in self.extra_nouns:
+        if lower != self.singularize(lower) in self.extra_nouns:
             return {"NNS": 0.0}
         known = self.words.get(lower)
         if known is not None:
             return known
-        return _shaped(word) or self._inflected(lower) or self._by_suffix(word)
+        return _score_by_shape(word) or self._score_by_ending(lower) or self._score_by_suffix(word)
 
-    def singular(self, noun: str) -> str:
-        """The lemma of a noun: `women` -> `woman`, `boxes` -> `box`; a word of unknown form stays as it is."""
+    def singularize(self, noun: str) -> str:
+        """Return the lemma of a noun: `women` -> `woman`, `boxes` -> `box`. An unknown form stays as it is."""
         lower = noun.lower()
         irregular = self.plurals.get(lower)
         if irregular is not None:
@@ -79,26 +80,26 @@ class Lexicon:
         return next((word for word in candidates if word and self.is_noun(word)), _strip_s(lower))
 
     def is_noun(self, word: str) -> bool:
-        """Whether a lower-case singular form can be a noun."""
+        """Return whether a lower-case singular form can be a noun."""
         return word in self.extra_nouns or "NN" in self.words.get(word, ())
 
     def _is_plural(self, word: str) -> bool:
         tags = self.words.get(word, {})
         return tags.get("NNS", -math.inf) > tags.get("NN", -math.inf)
 
-    def with_unseen_forms(self, words: Iterable[str]) -> dict[str, Scores]:
-        """Scores of known words with the forms added that their endings allow."""
+    def add_unseen_forms(self, words: Iterable[str]) -> dict[str, Scores]:
+        """Return the scores of known words, with the tags added that their endings allow."""
         return {
             word: {
-                **{tag: score + _UNSEEN_FORM for tag, score in self._inflected(word).items()},
+                **{tag: score + _UNSEEN_FORM for tag, score in self._score_by_ending(word).items()},
                 **self.words[word],
             }
             for word in words
         }
 
-    def _inflected(self, lower: str) -> Scores:
+    def _score_by_ending(self, lower: str) -> Scores:
         found: Scores = {}
-        if lower.endswith("s") and self.is_noun(self.singular(lower)):
+        if lower.endswith("s") and self.is_noun(self.singularize(lower)):
             found["NNS"] = 0.0
         for ending, tag in _VERB_ENDINGS:
             stem = lower.removesuffix(ending)
@@ -107,7 +108,7 @@ class Lexicon:
                 found[tag] = _PRESENT.get(tag, 0.0)
         return found
 
-    def _by_suffix(self, word: str) -> Scores:
+    def _score_by_suffix(self, word: str) -> Scores:
         lower = word.lower()
         endings = (lower[-length:] for length in range(min(4, len(lower)), 0, -1))
         guess = next((self.suffixes[ending] for ending in endings if ending in self.suffixes), {"NN": 0.0})
@@ -115,54 +116,62 @@ class Lexicon:
 
 
 @functools.cache
-def bundled() -> Lexicon:
-    """The lexicon of the package, read once per process."""
+def load_lexicon() -> Lexicon:
+    """Return the lexicon of the package. It is read once per process."""
     sections: dict[str, list[list[str]]] = {}
-    for line in lzma.decompress(_bytes()).decode().splitlines():
+    for line in lzma.decompress(_read_file()).decode().splitlines():
         fields = line.split("\t")
         if len(fields) == 1:
             current = sections.setdefault(line, [])
         else:
             current.append(fields)
-    totals = _totals(sections["words"])
-    words = {word: _scores(_parsed(tags), totals) for word, tags in sections["words"]}
-    # WordNet tells what a word can be, not how often: its share of each tag is taken to be the tag's own.
+    totals = _sum_by_tag(sections["words"])
+    words = {word: _score_counts(_parse_counts(tags), totals) for word, tags in sections["words"]}
+    # WordNet lists what a word can be, not how often: each tag is taken to be as likely as the tag is in general.
     words |= {word: dict.fromkeys(tags.split(), 0.0) for word, tags in sections["wordnet"]}
-    pairs, unseen = _transitions(sections["pairs"])
+    pairs, unseen = _smooth_transitions(sections["pairs"])
     lexicon = Lexicon(
         words=words,
-        suffixes={ending: _scores(_parsed(tags), totals) for ending, tags in sections["suffixes"]},
+        suffixes={
+            ending: _score_counts(_parse_counts(tags), totals) for ending, tags in sections["suffixes"]
+        },
         pairs=pairs,
         plurals=dict(sections["plurals"]),
         unseen_pair=unseen,
     )
-    return replace(lexicon, words=words | lexicon.with_unseen_forms(word for word, _ in sections["words"]))
+    return replace(lexicon, words=words | lexicon.add_unseen_forms(word for word, _ in sections["words"]))
 
 
 @functools.cache
-def digest() -> str:
-    """sha256 of the bundled file, hexadecimal."""
-    return sha256_hex(_bytes())
+def lexicon_digest() -> str:
+    """Return the sha256 of the bundled file, hexadecimal."""
+    return sha256_hex(_read_file())
 
 
-def _bytes() -> bytes:
-    return (resources.files("teacher.phrases") / "data" / FILE).read_bytes()
+@functools.lru_cache(maxsize=1 << 16)
+def singularize(noun: str) -> str:
+    """Return the lemma of a noun by the bundled lexicon."""
+    return load_lexicon().singularize(noun)
 
 
-def _parsed(text: str) -> dict[str, int]:
+def _read_file() -> bytes:
+    return (resources.files(phrases.__name__) / "data" / FILE).read_bytes()
+
+
+def _parse_counts(text: str) -> dict[str, int]:
     return {tag: int(n) for tag, _, n in (item.rpartition(":") for item in text.split())}
 
 
-def _totals(rows: Iterable[list[str]]) -> dict[str, int]:
+def _sum_by_tag(rows: Iterable[list[str]]) -> dict[str, int]:
     totals: dict[str, int] = {}
     for _, tags in rows:
-        for tag, n in _parsed(tags).items():
+        for tag, n in _parse_counts(tags).items():
             totals[tag] = totals.get(tag, 0) + n
     return totals
 
 
-def _scores(counts: dict[str, int], totals: dict[str, int]) -> Scores:
-    """log P(tag | word) - log P(tag): what a tagger adds to the transition (Bayes, P(word) left out)."""
+def _score_counts(counts: dict[str, int], totals: dict[str, int]) -> Scores:
+    """Return log P(tag | word) - log P(tag), which a tagger adds to the transition (Bayes without P(word))."""
     size, everything = sum(counts.values()), sum(totals.values())
     return {
         tag: math.log(n / size) - math.log(totals.get(tag, 1) / everything) + _PRESENT.get(tag, 0.0)
@@ -170,7 +179,7 @@ def _scores(counts: dict[str, int], totals: dict[str, int]) -> Scores:
     }
 
 
-def _transitions(rows: Iterable[list[str]]) -> tuple[dict[str, Scores], float]:
+def _smooth_transitions(rows: Iterable[list[str]]) -> tuple[dict[str, Scores], float]:
     counts: dict[str, dict[str, int]] = {}
     for first, second, n in rows:
         counts.setdefault(first, {})[second] = int(n)
@@ -181,8 +190,8 @@ def _transitions(rows: Iterable[list[str]]) -> tuple[dict[str, Scores], float]:
     return smoothed, math.log(1e-5)
 
 
-def _shaped(word: str) -> Scores:
-    """Tags of a word that its characters alone decide: numbers and punctuation."""
+def _score_by_shape(word: str) -> Scores:
+    """Return the tags that the characters alone decide: numbers and punctuation."""
     if word in _PUNCTUATION:
         return {_PUNCTUATION[word]: 0.0}
     if not any(character.isalnum() for character in word):

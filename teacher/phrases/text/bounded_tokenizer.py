@@ -1,6 +1,6 @@
-"""spaCy's tokenizer, kept from growing slow: its work on a stretch without blanks is quadratic in its length.
+"""Bound the time of spaCy's tokenizer, which is quadratic in the length of a run without blanks.
 
-Promise: the document's text is the text given, and text without such stretches is tokenised exactly as before.
+The document's text stays the text that was given. Text without such runs is tokenized exactly as by spaCy.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from collections.abc import Callable
 
 from spacy.tokens import Doc
 
-_MAX_STRETCH = 100
-_LONG = re.compile(rf"\S{{{_MAX_STRETCH},}}")
+_MAX_RUN = 100
+_LONG = re.compile(rf"\S{{{_MAX_RUN},}}")
 
 
 class BoundedTokenizer:
-    """Cuts stretches of more than a hundred characters without a blank before it tokenises."""
+    """Cut runs of more than a hundred characters without a blank, then tokenize."""
 
     def __init__(self, tokenizer: Callable[[str], Doc]) -> None:
         self._tokenizer = tokenizer
 
     def __call__(self, text: str) -> Doc:
-        if len(text) < _MAX_STRETCH:
+        if len(text) < _MAX_RUN:
             return self._tokenizer(text)
         cuts = [
             place
             for match in _LONG.finditer(text)
-            for place in (*range(match.start(), match.end(), _MAX_STRETCH), match.end())
+            for place in (*range(match.start(), match.end(), _MAX_RUN), match.end())
         ]
         if not cuts:
             return self._tokenizer(text)

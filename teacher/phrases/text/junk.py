@@ -1,6 +1,6 @@
-"""File names, links, addresses, markup and hashtags: stretches of a caption that take part in no phrase.
+"""Find file names, links, addresses, markup and hashtags: parts of a caption that are in no phrase.
 
-Promise: every rule looks at a bounded stretch or from a fixed place, so that no caption makes it slow.
+Every rule looks at a bounded range or starts at a fixed position, so no caption makes it slow.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from teacher.phrases.text.token_lists import NOUN_TAGS, Chunk, Words
 
-# Without one of these, and without a dot inside, no rule below can match.
+# Without one of these, and without a dot inside, no rule below matches.
 _SIGN = re.compile(r"[<&#@_/0-9]|\.(?!\Z)", re.DOTALL)
 _SIGNS_OF_A_WORD = frozenset("&#@_/.0123456789")
 _WORD = re.compile(r"[^\s<>]+")
@@ -29,25 +29,25 @@ _MARKUP = re.compile(r"</?[a-z][^<>]{0,200}>|&(?:[a-z]{2,8}|#\d{2,5});", re.IGNO
 _HASHTAG = re.compile(r"#\w+")
 
 
-def junk_tokens(words: Words) -> set[int]:
-    """Tokens that belong to junk."""
-    if words.only_letters or not _may_hold_junk(words):
+def find_junk(words: Words) -> set[int]:
+    """Return the indices of tokens that belong to junk."""
+    if words.only_letters or not _may_contain_junk(words):
         return set()
     starts = [token.idx for token in words.tokens]
     junk: set[int] = set()
-    for begin, end in _junk_spans(words.doc.text):
+    for begin, end in _find_junk_spans(words.doc.text):
         first = bisect_right(starts, begin) - 1
         junk.update(range(first, bisect_left(starts, end)))
     return junk
 
 
-def _may_hold_junk(words: Words) -> bool:
-    text = "".join(words.lower)  # the document makes its own text anew, token by token, each time it is asked
+def _may_contain_junk(words: Words) -> bool:
+    text = "".join(words.lower)  # `doc.text` is built token by token on every access
     return _SIGN.search(text) is not None or (text.endswith(".") and bool(words.tokens[-1].whitespace_))
 
 
-def runs(tokens: set[int]) -> Iterator[Chunk]:
-    """Neighbouring tokens as one chunk each."""
+def group_neighbors(tokens: set[int]) -> Iterator[Chunk]:
+    """Yield each run of neighboring tokens as one chunk."""
     ordered = sorted(tokens)
     starts = [token for token in ordered if token - 1 not in tokens]
     ends = [token + 1 for token in ordered if token + 1 not in tokens]
@@ -55,8 +55,8 @@ def runs(tokens: set[int]) -> Iterator[Chunk]:
         yield Chunk(start, end, end - 1)
 
 
-def without(words: Words, chunk: Chunk, junk: set[int]) -> Iterator[Chunk]:
-    """What junk leaves of a chunk: the part with the head, and others that end in a noun."""
+def remove_junk(words: Words, chunk: Chunk, junk: set[int]) -> Iterator[Chunk]:
+    """Yield what remains of a chunk without junk: the part with the head, and other parts that end in a noun."""
     start = chunk.start
     for i in (*sorted(junk & set(range(chunk.start, chunk.end))), chunk.end):
         if start <= chunk.head < i:
@@ -66,7 +66,7 @@ def without(words: Words, chunk: Chunk, junk: set[int]) -> Iterator[Chunk]:
         start = i + 1
 
 
-def _junk_spans(text: str) -> Iterator[tuple[int, int]]:
+def _find_junk_spans(text: str) -> Iterator[tuple[int, int]]:
     for word in _WORD.finditer(text):
         whole = word.group()
         plain = whole.isascii() and _SIGNS_OF_A_WORD.isdisjoint(whole)

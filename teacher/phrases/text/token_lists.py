@@ -1,14 +1,15 @@
-"""A document as plain lists, one entry a token: what chunkers and rules look at, many times a caption.
+"""A document as plain lists, one entry per token. Chunkers and rules read them many times per caption.
 
-Promise: tags are Penn's whatever the pipeline; white space is tagged `_SP`, a line's end `_NL`.
+Tags are Penn's for every pipeline. White space is tagged `_SP`, a line end `_NL`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from spacy.tokens import Doc, Token
+if TYPE_CHECKING:
+    from spacy.tokens import Doc, Token
 
 NOUN_TAGS = frozenset({"NN", "NNS", "NNP", "NNPS"})
 PRONOUN_TAGS = frozenset({"PRP", "WP", "EX"})
@@ -30,7 +31,7 @@ class Chunk(NamedTuple):
 
 @dataclass(slots=True)
 class Words:
-    """Tokens of one document. `relations` and `heads` mean nothing in a document that was not parsed."""
+    """Tokens of one document. `relations` and `heads` have no meaning if the document was not parsed."""
 
     doc: Doc
     tokens: list[Token]
@@ -39,25 +40,25 @@ class Words:
     relations: list[str]
     heads: list[int]
     only_letters: bool
-    """No mark, digit or white space is among the tokens: what most captions are, and quick to ask."""
+    """True if no token has a mark, digit or white space, as in most captions. Lets rules skip work."""
 
     def __len__(self) -> int:
         return len(self.lower)
 
     def is_hyphen(self, i: int) -> bool:
-        """A hyphen without white space on either side: `t-shirt` is one word of three tokens."""
+        """Return whether token `i` is a hyphen without white space around it: `t-shirt` is three tokens."""
         return self.lower[i] == "-" and not (self.tokens[i - 1].whitespace_ or self.tokens[i].whitespace_)
 
-    def stands_alone(self, i: int) -> bool:
-        """White space, or the text's border, on both sides of token `i`."""
+    def is_surrounded_by_space(self, i: int) -> bool:
+        """Return whether token `i` has white space, or the text's border, on both sides."""
         tokens = self.tokens
         begins = i == 0 or bool(tokens[i - 1].whitespace_) or tokens[i - 1].is_space
         return begins and (i + 1 == len(self) or bool(tokens[i].whitespace_) or tokens[i + 1].is_space)
 
 
-def words_of(doc: Doc) -> Words:
-    """The lists of a tagged document."""
-    tokens = list(doc)  # making a token costs more than looking at it
+def list_words(doc: Doc) -> Words:
+    """Return the lists of a tagged document."""
+    tokens = list(doc)  # making a token object costs more than reading it
     string = doc.vocab.strings.__getitem__
     lower = [token.lower_ for token in tokens]
     tag_ids = [token.tag for token in tokens]

@@ -1,7 +1,7 @@
-"""Makes treebank sentences more like captions: what is seen now, by name, in fragments, without care for case.
+"""Make treebank sentences more like captions: present tense, nouns for pronouns, fragments, careless case.
 
-Each change takes a sentence of its own copy and may alter it in place; all draws come from one seeded generator.
-Promise: the result is a tree over its words: one root, no circle.
+Each change gets a copy of a sentence and may change it in place. All draws come from one seeded generator. The result
+is a tree over its words: one root, no cycle.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ _NOUNS = {"NN", "NNS", "NNP", "NNPS"}
 _SHARES = {"present": 0.6, "noun_subject": 0.5, "no_is": 0.7, "fragment": 0.3, "no_article": 0.12}
 _SURFACE = {"lower": 0.55, "title": 0.03, "no_stop": 0.6}
 _SWAP_SHARE = 0.2
-_KEPT_LEMMAS = frozenset({"be", "have", "do"})
+_FIXED_LEMMAS = frozenset({"be", "have", "do"})
 
 
-def caption_like(sentence: Sentence, forms: WordForms, draw: random.Random) -> Sentence:
-    """A copy of the sentence with some of the changes made."""
-    words = copied(sentence)
+def make_caption_like(sentence: Sentence, forms: WordForms, draw: random.Random) -> Sentence:
+    """Return a copy of the sentence with some of the changes."""
+    words = copy_sentence(sentence)
     if draw.random() < _SHARES["fragment"]:
-        words = fragment(words, draw)
+        words = take_fragment(words, draw)
     if draw.random() < _SHARES["present"]:
         to_present(words, forms)
     if draw.random() < _SHARES["noun_subject"]:
-        words = pronoun_subjects_replaced(words, forms, draw)
+        words = replace_pronoun_subjects(words, forms, draw)
     if draw.random() < _SHARES["no_is"]:
-        words = without_is(words)
+        words = drop_is(words)
     if draw.random() < _SHARES["no_article"]:
-        words = without_articles(words)
+        words = drop_articles(words)
     swap_words(words, forms, draw)
-    return surface_changed(words, draw)
+    return change_surface(words, draw)
 
 
-def surface_changed(words: Sentence, draw: random.Random) -> Sentence:
-    """Lower case and a dropped or parted final stop, each for a share of sentences."""
+def change_surface(words: Sentence, draw: random.Random) -> Sentence:
+    """Lower-case the words, and drop or detach the final stop, each for a share of sentences."""
     if draw.random() < _SURFACE["lower"]:
         for word in words:
             word.form = word.form.lower()
@@ -54,16 +54,16 @@ def surface_changed(words: Sentence, draw: random.Random) -> Sentence:
     return words
 
 
-def copied(sentence: Sentence) -> Sentence:
-    """The same tree of new words."""
+def copy_sentence(sentence: Sentence) -> Sentence:
+    """Return the same tree of new words."""
     twins = {id(word): replace(word) for word in sentence}
     for word in sentence:
         twins[id(word)].head = twins[id(word.head)] if word.head is not None else None
     return [twins[id(word)] for word in sentence]
 
 
-def fragment(sentence: Sentence, draw: random.Random) -> Sentence:
-    """One of the sentence's noun phrases with all that hangs on it, without its preposition; or all of it."""
+def take_fragment(sentence: Sentence, draw: random.Random) -> Sentence:
+    """Return one of the sentence's noun phrases with its dependents but no preposition, or the whole sentence."""
     tops = [word for word in sentence if word.relation in _FRAGMENTS and word.tag in _NOUNS]
     if not tops:
         return sentence
@@ -74,27 +74,27 @@ def fragment(sentence: Sentence, draw: random.Random) -> Sentence:
         if word.relation in {"case", "cc", "mark", "punct"} and sentence.index(word) < sentence.index(top)
         for below in subtree(sentence, word)
     }
-    kept = [word for word in subtree(sentence, top) if id(word) not in dropped]
-    places = [sentence.index(word) for word in kept]
-    if len(kept) < 2 or places[-1] - places[0] + 1 != len(kept):
+    rest = [word for word in subtree(sentence, top) if id(word) not in dropped]
+    places = [sentence.index(word) for word in rest]
+    if len(rest) < 2 or places[-1] - places[0] + 1 != len(rest):
         return sentence
     top.head, top.relation = None, "root"
-    return kept
+    return rest
 
 
 def to_present(sentence: Sentence, forms: WordForms) -> None:
-    """Past tense to present: `paused` -> `pauses`, with a plural subject `pause`."""
+    """Change past tense to present: `paused` -> `pauses`, with a plural subject `pause`."""
     for word in sentence:
         if word.tag != "VBD":
             continue
         subject = next((w for w in children(sentence, word) if w.relation in _SUBJECTS), None)
         plural = word.form.lower() == "were" or (subject is not None and _is_plural(sentence, subject))
         word.tag = "VBP" if plural else "VBZ"
-        word.form = _present(word, forms)
+        word.form = _present_form(word, forms)
 
 
-def pronoun_subjects_replaced(sentence: Sentence, forms: WordForms, draw: random.Random) -> Sentence:
-    """`he runs` -> `the old man runs`; the verb agrees."""
+def replace_pronoun_subjects(sentence: Sentence, forms: WordForms, draw: random.Random) -> Sentence:
+    """Replace pronouns by noun phrases, and let the verb agree: `he runs` -> `the old man runs`."""
     changed: Sentence = []
     for word in sentence:
         if word.tag != "PRP" or word.relation not in _SUBJECTS or word.head is None:
@@ -108,13 +108,13 @@ def pronoun_subjects_replaced(sentence: Sentence, forms: WordForms, draw: random
         head.head, head.relation, new[-1].space_after = word.head, word.relation, word.space_after
         for orphan in children(sentence, word):
             orphan.head = head
-        _agree(sentence, word.head, forms)
+        _make_singular(sentence, word.head, forms)
         changed += new
     return changed
 
 
-def without_is(sentence: Sentence) -> Sentence:
-    """`a man is riding a horse` -> `a man riding a horse`: a noun phrase where it was the whole sentence."""
+def drop_is(sentence: Sentence) -> Sentence:
+    """Drop a form of "be" before -ing: `a man is riding a horse` -> `a man riding a horse`, a noun phrase."""
     dropped = [
         word
         for word in sentence
@@ -123,34 +123,34 @@ def without_is(sentence: Sentence) -> Sentence:
     ]
     for helper in dropped:
         assert helper.head is not None
-        _hang_on_subject(sentence, helper.head)
+        _attach_to_subject(sentence, helper.head)
     return [word for word in sentence if not any(word is gone for gone in dropped)]
 
 
-def without_articles(sentence: Sentence) -> Sentence:
-    """`a man rides the horse` -> `man rides horse`, as headlines and catalogues have it."""
-    kept = [w for w in sentence if w.relation != "det" or w.form.lower() not in {"a", "an", "the"}]
-    whole = all(word.head is None or any(word.head is other for other in kept) for word in kept)
-    return kept if kept and whole else sentence
+def drop_articles(sentence: Sentence) -> Sentence:
+    """Drop articles, as headlines and catalogs do: `a man rides the horse` -> `man rides horse`."""
+    rest = [w for w in sentence if w.relation != "det" or w.form.lower() not in {"a", "an", "the"}]
+    whole = all(word.head is None or any(word.head is other for other in rest) for word in rest)
+    return rest if rest and whole else sentence
 
 
 def swap_words(sentence: Sentence, forms: WordForms, draw: random.Random) -> None:
-    """Other words of the same part of speech, drawn by type: rare words come as often as frequent ones."""
+    """Swap in words of the same part of speech, drawn by type: rare words are as likely as frequent ones."""
     for word in sentence:
-        swappable = word.tag in SWAPPED and word.lemma.lower() not in _KEPT_LEMMAS and word.form.isalpha()
+        swappable = word.tag in SWAPPED and word.lemma.lower() not in _FIXED_LEMMAS and word.form.isalpha()
         if swappable and draw.random() < _SWAP_SHARE and forms.words[word.tag]:
             word.form, word.lemma = draw.choice(forms.words[word.tag])
 
 
-def _present(word: Word, forms: WordForms) -> str:
+def _present_form(word: Word, forms: WordForms) -> str:
     lemma = word.lemma.lower()
     if lemma == "be":
         return "are" if word.tag == "VBP" else "is"
     return forms.form(lemma, "VBZ") if word.tag == "VBZ" else lemma
 
 
-def _agree(sentence: Sentence, verb: Word, forms: WordForms) -> None:
-    """The finite verb of a clause (the verb, its auxiliary or its copula) in the third person singular."""
+def _make_singular(sentence: Sentence, verb: Word, forms: WordForms) -> None:
+    """Put the finite verb of a clause (verb, auxiliary or copula) into the third person singular."""
     for word in (verb, *children(sentence, verb)):
         if word.tag == "VBP" and (word is verb or word.relation in {"aux", "aux:pass", "cop"}):
             word.tag = "VBZ"
@@ -166,8 +166,8 @@ def _is_plural(sentence: Sentence, subject: Word) -> bool:
     )
 
 
-def _hang_on_subject(sentence: Sentence, verb: Word) -> None:
-    """The subject takes the verb's place in the tree, the verb becomes a clause of its."""
+def _attach_to_subject(sentence: Sentence, verb: Word) -> None:
+    """Put the subject into the verb's place in the tree, and make the verb a clause of the subject."""
     subjects = [word for word in children(sentence, verb) if word.relation in _SUBJECTS]
     if len(subjects) != 1 or subjects[0].tag not in _NOUNS or verb.relation != "root":
         return

@@ -14,8 +14,8 @@ from teacher.phrases.training.treebank import Sentence
 _MAX_SENTENCES = 3
 
 
-def example_of(nlp: Language, sentences: Sequence[Sentence]) -> Example:
-    """One document of one or more sentences; tokens are the treebank's."""
+def make_example(nlp: Language, sentences: Sequence[Sentence]) -> Example:
+    """Return one document of one or more sentences, with the treebank's tokens."""
     words = [word for sentence in sentences for word in sentence]
     places = {id(word): i for i, word in enumerate(words)}
     heads = [places[id(word.head)] if word.head is not None else places[id(word)] for word in words]
@@ -29,11 +29,11 @@ def example_of(nlp: Language, sentences: Sequence[Sentence]) -> Example:
         deps=["ROOT" if word.head is None else word.relation for word in words],
         sent_starts=[sentence.index(word) == 0 for sentence in sentences for word in sentence],
     )
-    return Example(_as_tokenised(nlp, gold), gold)
+    return Example(_tokenize(nlp, gold), gold)
 
 
-def grouped(sentences: Iterable[Sentence], draw: random.Random) -> Iterator[list[Sentence]]:
-    """Neighbouring sentences in groups of one to three: captions too hold several."""
+def group_sentences(sentences: Iterable[Sentence], draw: random.Random) -> Iterator[list[Sentence]]:
+    """Yield neighboring sentences in groups of one to three, since captions have several too."""
     group: list[Sentence] = []
     size = 1
     for sentence in sentences:
@@ -45,8 +45,8 @@ def grouped(sentences: Iterable[Sentence], draw: random.Random) -> Iterator[list
         yield group
 
 
-def batches(examples: Sequence[Example], words: int) -> Iterator[list[Example]]:
-    """Runs of examples of about `words` words each."""
+def make_batches(examples: Sequence[Example], words: int) -> Iterator[list[Example]]:
+    """Yield runs of examples with about `words` words each."""
     batch: list[Example] = []
     size = 0
     for example in examples:
@@ -59,8 +59,8 @@ def batches(examples: Sequence[Example], words: int) -> Iterator[list[Example]]:
         yield batch
 
 
-def _as_tokenised(nlp: Language, gold: Doc) -> Doc:
-    """spaCy's own tokens where they are the treebank's: only they carry its norms (`n't` is `not`)."""
+def _tokenize(nlp: Language, gold: Doc) -> Doc:
+    """Return spaCy's own tokens if they equal the treebank's: only they have its norms (`n't` is `not`)."""
     own = nlp.make_doc(gold.text)
     if [token.text for token in own] == [token.text for token in gold]:
         return own

@@ -1,16 +1,17 @@
-"""The shape of the bundled pipeline, and how it is written: without training strings, weights of ten mantissa bits.
+"""The architecture of the bundled pipeline, and its files: no training strings, weights of ten mantissa bits.
 
-Promise: what is written loads as a normal spaCy directory, and the same weights give the same bytes.
+The written folder loads as a normal spaCy directory. The same weights give the same bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import spacy
 import srsly
+from pydantic import JsonValue
 from spacy.language import Language
 
 from teacher.phrases.training.treebank import Sentence
@@ -36,20 +37,20 @@ SOURCES = [
 ]
 
 
-def new_pipeline(sentences: list[Sentence]) -> Language:
-    """An untrained tagger and parser over one shared tok2vec, with the labels of the sentences."""
+def make_pipeline(sentences: list[Sentence]) -> Language:
+    """Return an untrained tagger and parser over one shared tok2vec, with the labels of the sentences."""
     nlp = spacy.blank("en")
     nlp.add_pipe("tok2vec", config={"model": _tok2vec()})
     tagger = nlp.add_pipe("tagger", config={"model": _on_tok2vec({"@architectures": "spacy.Tagger.v2"})})
     nlp.add_pipe("parser", config={"model": _on_tok2vec(_PARSER)})
-    made_by_changes = {"VBP", "VBZ"}
-    for tag in sorted({word.tag for sentence in sentences for word in sentence} | made_by_changes):
+    added_by_changes = {"VBP", "VBZ"}
+    for tag in sorted({word.tag for sentence in sentences for word in sentence} | added_by_changes):
         tagger.add_label(tag)
     return nlp
 
 
-def write_pipeline(nlp: Language, folder: Path, scores: dict[str, Any]) -> None:
-    """Writes the pipeline as a spaCy directory whose `meta.json` says licence, sources and scores."""
+def write_pipeline(nlp: Language, folder: Path, scores: Mapping[str, JsonValue]) -> None:
+    """Write the pipeline as a spaCy directory with license, sources and scores in `meta.json`."""
     nlp.meta.update(
         name="groundswell",
         version="1.0.0",
@@ -57,39 +58,39 @@ def write_pipeline(nlp: Language, folder: Path, scores: dict[str, Any]) -> None:
         author="Groundswell contributors",
         license="CC BY-SA 4.0",
         sources=SOURCES,
-        performance=scores,
+        performance=dict(scores),
     )
     nlp.to_disk(folder)
-    # Words of the treebanks are not needed to read captions: only labels are.
-    srsly.write_json(folder / "vocab" / "strings.json", label_strings(nlp))
+    # Reading captions needs the labels, not the words of the treebanks.
+    srsly.write_json(folder / "vocab" / "strings.json", list_label_strings(nlp))
 
 
-def label_strings(nlp: Language) -> list[str]:
-    """The strings that the pipeline's annotations can hold, sorted."""
+def list_label_strings(nlp: Language) -> list[str]:
+    """Return the strings that the pipeline's annotations can contain, sorted."""
     labels = [label for name in ("tagger", "parser") for label in nlp.get_pipe(name).labels]
     parts = [part for label in labels for part in label.split("||")]  # a lifted arc names two relations
     return sorted({*labels, *parts, "ROOT", "dep"})
 
 
-def round_weights(nlp: Language) -> None:
-    """Every weight to the nearest float32 with ten mantissa bits: scores stay, and the files pack to half."""
+def round_all_weights(nlp: Language) -> None:
+    """Round every weight to ten mantissa bits: scores stay the same, and the files compress to half."""
     for _, component in nlp.pipeline:
         for node in component.model.walk():
             for name in node.param_names:
                 if node.has_param(name):
-                    node.set_param(name, rounded(node.get_param(name)))
+                    node.set_param(name, round_to_ten_bits(node.get_param(name)))
 
 
-def rounded(weights: np.ndarray) -> np.ndarray:
-    """float32 weights rounded to ten mantissa bits, ties to even."""
+def round_to_ten_bits(weights: np.ndarray) -> np.ndarray:
+    """Return float32 weights rounded to ten mantissa bits, ties to even."""
     bits = np.ascontiguousarray(weights, dtype=np.float32).view(np.uint32)
     half = np.uint32((1 << (_MANTISSA_BITS_DROPPED - 1)) - 1)
     odd = (bits >> np.uint32(_MANTISSA_BITS_DROPPED)) & np.uint32(1)
-    kept = (bits + half + odd) & ~np.uint32((1 << _MANTISSA_BITS_DROPPED) - 1)
-    return kept.view(np.float32).reshape(weights.shape)
+    result = (bits + half + odd) & ~np.uint32((1 << _MANTISSA_BITS_DROPPED) - 1)
+    return result.view(np.float32).reshape(weights.shape)
 
 
-_PARSER = {
+_PARSER: dict[str, JsonValue] = {
     "@architectures": "spacy.TransitionBasedParser.v2",
     "state_type": "parser",
     "extra_state_tokens": False,
@@ -99,7 +100,7 @@ _PARSER = {
 }
 
 
-def _tok2vec() -> dict[str, Any]:
+def _tok2vec() -> dict[str, JsonValue]:
     return {
         "@architectures": "spacy.Tok2Vec.v2",
         "embed": {
@@ -119,6 +120,10 @@ def _tok2vec() -> dict[str, Any]:
     }
 
 
-def _on_tok2vec(architecture: dict[str, Any]) -> dict[str, Any]:
-    listener = {"@architectures": "spacy.Tok2VecListener.v1", "width": WIDTH, "upstream": "*"}
+def _on_tok2vec(architecture: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    listener: dict[str, JsonValue] = {
+        "@architectures": "spacy.Tok2VecListener.v1",
+        "width": WIDTH,
+        "upstream": "*",
+    }
     return {**architecture, "tok2vec": listener}

@@ -1,4 +1,4 @@
-"""Word tables of a treebank: forms by lemma and tag, words to swap in, noun phrases to put where pronouns stand."""
+"""Word tables of a treebank: forms by lemma and tag, words to swap in, noun phrases to replace pronouns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _VOWELS = "aeiou"
 
 @dataclass(frozen=True)
 class WordForms:
-    """What augmentation draws from; every list is sorted, so that a seed decides the draw."""
+    """The tables that augmentation draws from. Every list is sorted, so a seed decides the draw."""
 
     forms: dict[tuple[str, str], str]
     words: dict[str, list[tuple[str, str]]]
@@ -25,12 +25,12 @@ class WordForms:
     """(words, position of the head) of short singular noun phrases with a determiner."""
 
     def form(self, lemma: str, tag: str) -> str:
-        """The form of a verb for a tag: the treebanks' own, or by rule: `pause` VBZ `pauses`."""
-        return self.forms.get((lemma, tag)) or _by_rule(lemma, tag)
+        """Return the form of a verb for a tag: the treebanks' own, or by rule (`pause` VBZ `pauses`)."""
+        return self.forms.get((lemma, tag)) or _inflect(lemma, tag)
 
 
-def word_forms(sentences: Sequence[Sentence]) -> WordForms:
-    """Tables over all sentences. A word is swapped in only under the tag that it has most of the time."""
+def collect_word_forms(sentences: Sequence[Sentence]) -> WordForms:
+    """Return tables over all sentences. A word is swapped in only under the tag that it has most of the time."""
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     tags: dict[str, Counter[str]] = defaultdict(Counter)
     for word in (word for sentence in sentences for word in sentence):
@@ -38,10 +38,10 @@ def word_forms(sentences: Sequence[Sentence]) -> WordForms:
         counts[word.lemma.lower(), word.tag][form] += 1
         tags[form][word.tag] += 1
     forms = {key: max(sorted(seen), key=seen.__getitem__) for key, seen in counts.items()}
-    return WordForms(forms, _swappable(forms, tags), _noun_phrases(sentences))
+    return WordForms(forms, _find_swappable(forms, tags), _find_noun_phrases(sentences))
 
 
-def _swappable(
+def _find_swappable(
     forms: dict[tuple[str, str], str], tags: dict[str, Counter[str]]
 ) -> dict[str, list[tuple[str, str]]]:
     found: dict[str, set[tuple[str, str]]] = {tag: set() for tag in SWAPPED}
@@ -51,11 +51,11 @@ def _swappable(
     for lemma, tag in list(forms):
         if tag in {"VB", "VBP", "VBD"} and lemma.isalpha() and len(lemma) > 2:
             for other in _VERB_ENDINGS:
-                found[other].add((forms.get((lemma, other)) or _by_rule(lemma, other), lemma))
+                found[other].add((forms.get((lemma, other)) or _inflect(lemma, other), lemma))
     return {tag: sorted(pairs) for tag, pairs in found.items()}
 
 
-def _by_rule(lemma: str, tag: str) -> str:
+def _inflect(lemma: str, tag: str) -> str:
     ending = _VERB_ENDINGS.get(tag, "")
     if ending == "s":
         if lemma.endswith(("s", "x", "z", "ch", "sh", "o")):
@@ -66,8 +66,8 @@ def _by_rule(lemma: str, tag: str) -> str:
     return lemma + ending
 
 
-def _noun_phrases(sentences: Iterable[Sentence]) -> list[tuple[tuple[Word, ...], int]]:
-    """Determiner, up to three words, singular common noun; each kind of phrase once."""
+def _find_noun_phrases(sentences: Iterable[Sentence]) -> list[tuple[tuple[Word, ...], int]]:
+    """Return phrases of a determiner, up to two words and a singular common noun, each text once."""
     found: dict[str, tuple[tuple[Word, ...], int]] = {}
     for sentence in sentences:
         for place, head in enumerate(sentence):

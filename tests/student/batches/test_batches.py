@@ -17,7 +17,7 @@ from engine.reading.range_reader import RangeReader
 from engine.views import open_view, write_view
 from pipelines.compile.materialize import materialize_webdataset
 from pipelines.demo.world.build import World
-from schemas.errors import EmptyPhrase, NotFound
+from schemas.errors import EmptyPhraseError, NotFoundError
 from student.batches.build import Batch, BatchBuilder
 from student.batches.prefetch import prefetch_batches
 from student.batches.shared_memory import MAX_BYTES, BufferedBatch, SharedBuffers
@@ -62,7 +62,7 @@ def test_prompt_tokens_are_what_the_processor_says(tiny_start: Path, texts: list
     begin, end = sorted(data.draw(st.tuples(edges, edges)))
     try:
         expected: Any = processor.phrase_tokens(texts[place], [[(begin, end)]], tokens.width)
-    except EmptyPhrase as error:
+    except EmptyPhraseError as error:
         expected = [None] if "reaches token" in str(error) else [[]]
     assert tokens.find_spans(place, [(begin, end)]) == expected
 
@@ -156,13 +156,13 @@ def test_an_error_of_an_image_reaches_the_caller_at_its_step(two_streams: TrainS
 
     def failing(slot: int) -> Any:
         if slot == 2 * two_streams.batch_size:
-            raise NotFound("gone")
+            raise NotFoundError("gone")
         return item(slot)
 
     run.load_item = failing  # type: ignore[method-assign]
     coming = prefetch_batches(run, 0, 6)
     assert len([next(coming), next(coming)]) == 2
-    with pytest.raises(NotFound, match="gone"):
+    with pytest.raises(NotFoundError, match="gone"):
         next(coming)
 
 
@@ -222,9 +222,9 @@ def test_a_range_reader_reads_what_read_pixels_reads(two_streams: TrainSettings,
     reader = RangeReader({str(tmp_path): str(tmp_path)})
 
     assert [reader.read(place) for place in places] == [read_pixels(place) for place in places]
-    with pytest.raises(NotFound, match="not the one labelled"):
+    with pytest.raises(NotFoundError, match="not the one labelled"):
         reader.read({**places[0], "offset": 10**9})
-    with pytest.raises(NotFound, match="in `roots`"):
+    with pytest.raises(NotFoundError, match="in `roots`"):
         reader.read({**places[0], "url": str(tmp_path / "none.tar")})
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from pipelines.compile.apply import apply_policy
 from pipelines.compile.policy import Policy
-from pipelines.compile.rules import apply_policy
 from student.batches.geometry import Motion
 from student.batches.targets import make_labels
 from student.data.examples import make_example
@@ -260,7 +260,7 @@ def compiled_row(policy: dict[str, Any], found: list[tuple[int, tuple[int, ...],
         {**region(phrase, box), "score": score, "class_score": None, "quality": None, "pass_index": 0}
         for phrase, box, score in found
     ]
-    return apply_policy({**row, "regions": regions}, Policy(**policy)).row
+    return apply_policy([{**row, "regions": regions}], Policy(**policy)).rows[0]
 
 
 def _inside(box: tuple[int, ...], centres_N2: torch.Tensor) -> torch.Tensor:

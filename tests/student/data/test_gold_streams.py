@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.exchange.gold.images import images_at
-from pipelines.exchange.gold.options import Options
-from pipelines.exchange.gold.run import import_gold
+from pipelines.exchange.gold.images import open_images
+from pipelines.exchange.gold.options import ImportOptions
+from pipelines.exchange.import_gold import import_gold
 from schemas.errors import ConfigError
 from student.data.streams import Stream, load_stream, load_streams
 from student.prompts.build import TokenBudget, TrainingPrompt, make_detection_prompt
@@ -37,7 +37,7 @@ def stream_of(tmp_path: Path, **lists: Any) -> Stream:
         ],
     }
     (tmp_path / "coco.json").write_text(json.dumps(held))
-    options = Options(images=images_at(str(tmp_path / "images")))
+    options = ImportOptions(images=open_images(str(tmp_path / "images")))
     import_gold("coco", tmp_path / "coco.json", str(tmp_path / "gold"), options)
     return load_stream(StreamSettings(url=str(tmp_path / "gold"), share=1, prompts=MIX))
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from engine.views import open_view, write_view
 from pipelines.demo.world.build import World
-from schemas.errors import ConfigError, Conflict
+from schemas.errors import ConfigError, ConflictError
 from student.data.overlap import check_overlap
 from student.data.perceptual_hash import nearest, perceptual_hash
 from student.data.trained_images import digest_prefixes, read_trained_images
@@ -52,7 +52,7 @@ def test_an_image_with_equal_bytes_stops_the_training(
     )
 
     with pytest.raises(
-        Conflict, match=r"3 of 20 training images .* \(3 with equal bytes, 0 that look alike\)"
+        ConflictError, match=r"3 of 20 training images .* \(3 with equal bytes, 0 that look alike\)"
     ):
         train(settings)
     assert not (Path(settings.out) / "metrics.jsonl").exists()
@@ -66,7 +66,7 @@ def test_an_image_that_looks_alike_is_found_whatever_its_bytes(
         update={"evaluation": (evaluation_of(rows, tmp_path / "test"),), "overlap_bits": 0}
     )
 
-    with pytest.raises(Conflict, match="2 that look alike"):
+    with pytest.raises(ConflictError, match="2 that look alike"):
         check_overlap(settings)
     assert check_overlap(settings.model_copy(update={"overlap_bits": None}))["alike"] == 0
 
@@ -94,7 +94,7 @@ def test_a_finished_run_is_looked_at_too(
     train(short)
     test = evaluation_of(list(open_view(tiny_world.gold_view).rows())[:3], tmp_path / "test")
 
-    with pytest.raises(Conflict, match="3 of 20"):
+    with pytest.raises(ConflictError, match="3 of 20"):
         train(short.model_copy(update={"evaluation": (test,)}))
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from engine.views import MANIFEST
-from pipelines.exchange.gold.images import images_at
-from pipelines.exchange.gold.options import Options
-from pipelines.exchange.gold.run import import_gold
+from pipelines.exchange.gold.images import open_images
+from pipelines.exchange.gold.options import ImportOptions
+from pipelines.exchange.import_gold import import_gold
 from schemas.errors import ConfigError
 from student.batches.build import BatchBuilder
 from student.data.streams import Stream, load_stream, load_streams
@@ -71,7 +71,10 @@ def coco(annotations: list[dict[str, Any]], **lists: Any) -> dict[str, Any]:
 def imported(folder: Path, pictures: Path, held: dict[str, Any], **options: Any) -> str:
     (folder / "file.json").write_text(json.dumps(held))
     import_gold(
-        "coco", folder / "file.json", str(folder / "gold"), Options(images_at(str(pictures)), **options)
+        "coco",
+        folder / "file.json",
+        str(folder / "gold"),
+        ImportOptions(open_images(str(pictures)), **options),
     )
     return str(folder / "gold")
 

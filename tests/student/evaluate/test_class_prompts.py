@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from student.evaluate.class_prompts import ClassWords, PromptOptions, class_prompts, clean_name, read_words
 
 
@@ -94,5 +94,5 @@ def test_a_file_of_words_is_read_and_a_missing_one_named(tmp_path):
     (tmp_path / "words.json").write_text('{"stop sign": {"name": "stop", "suffix": " sign"}}')
 
     assert read_words(tmp_path / "words.json") == {"stop sign": ClassWords(name="stop", suffix=" sign")}
-    with pytest.raises(NotFound, match="absent"):
+    with pytest.raises(NotFoundError, match="absent"):
         read_words(tmp_path / "absent.json")

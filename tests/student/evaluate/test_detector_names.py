@@ -155,7 +155,7 @@ def test_names_that_are_given_count_before_those_of_the_model(tmp_path: Path) ->
         (3, None, "3 classes without names"),
         (2, '{"0": "nut", "2": "bolt"}', "class 1 has no name"),
         (2, '["nut", 7]', "class 1 has no name"),
-        (2, "[nut", "no list of names"),
+        (2, "[nut", "not a list of names"),
     ],
 )
 def test_names_that_are_not_one_for_each_class_are_refused(

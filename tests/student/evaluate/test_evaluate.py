@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from student.evaluate.gold.images import evaluation_images
 from student.evaluate.gold.load import category_groups, gold_phrases
 from student.evaluate.matching import NAMES
@@ -88,7 +88,7 @@ def test_a_broken_results_file_is_named_with_line_and_column(tmp_path):
 def test_what_is_no_model_and_what_holds_no_images_is_said(tmp_path, shared_data):
     gold = tiny_gold(tmp_path)
 
-    with pytest.raises(NotFound, match="nowhere"):
+    with pytest.raises(NotFoundError, match="nowhere"):
         evaluate(tmp_path / "nowhere", gold, tmp_path)
     with pytest.raises(ConfigError, match="--images"):
         evaluate(tmp_path / "nowhere", gold)

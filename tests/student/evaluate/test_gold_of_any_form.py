@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from engine.views import write_view
 from pipelines.cli import build_app
-from pipelines.demo.world.gold import held_out_scenes, write_labelled
+from pipelines.demo.world.gold import draw_test_scenes, write_gold
 from pipelines.demo.world.settings import WorldSettings
-from pipelines.exchange.gold.images import images_at
-from pipelines.exchange.gold.options import Options
-from pipelines.exchange.gold.run import import_gold
-from schemas.errors import ConfigError, Conflict
+from pipelines.exchange.gold.images import open_images
+from pipelines.exchange.gold.options import ImportOptions
+from pipelines.exchange.import_gold import import_gold
+from schemas.errors import ConfigError, ConflictError
 from student.evaluate.class_prompts import PromptOptions
 from student.evaluate.gold.images import evaluation_images
 from student.evaluate.gold.load import gold_phrases, read_gold
@@ -30,7 +30,7 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four held-out scenes: `coco.json`, `images/`, `view/`."""
     world = WorldSettings(test_images=4)
     folder = tmp_path_factory.mktemp("world")
-    write_labelled(folder, "test", held_out_scenes(world), world)
+    write_gold(folder, "test", draw_test_scenes(world), world)
     return folder
 
 
@@ -82,8 +82,8 @@ def test_imported_gold_gives_a_detector_the_numbers_of_the_file_it_came_from(
     ids = {image["id"] for image in held["images"]}
     held["annotations"] = [a for a in held["annotations"] if a["image_id"] in ids]
     (tmp_path / "few.json").write_text(json.dumps(held))
-    images = images_at(str(folder / "images"))
-    import_gold("coco", tmp_path / "few.json", str(tmp_path / "gold"), Options(images=images))
+    images = open_images(str(folder / "images"))
+    import_gold("coco", tmp_path / "few.json", str(tmp_path / "gold"), ImportOptions(images=images))
     model = shared_data / "real_teacher" / "yolox_nano.onnx"
 
     plain = evaluate(model, tmp_path / "few.json", folder / "images", bootstrap=0)
@@ -114,7 +114,9 @@ def lvis_file(tmp_path: Path) -> Path:
 
 def test_lvis_keeps_frequencies_and_federated_lists_through_an_import(tmp_path: Path) -> None:
     file = lvis_file(tmp_path)
-    import_gold("coco", file, str(tmp_path / "gold"), Options(images=images_at(str(tmp_path / "images"))))
+    import_gold(
+        "coco", file, str(tmp_path / "gold"), ImportOptions(images=open_images(str(tmp_path / "images")))
+    )
 
     gold = read_gold(tmp_path / "gold")
 
@@ -161,7 +163,7 @@ def test_captions_of_imported_gold_ask_for_their_phrases(tmp_path: Path) -> None
     both = {"caption": "a man and a dog", "regions": [region, {"bbox": [5, 5, 9, 9], "phrase": "a dog"}]}
     line = {"filename": "one.jpg", "width": 64, "height": 48, "grounding": both}
     (tmp_path / "lines.jsonl").write_text(json.dumps(line))
-    import_gold("odvg", tmp_path / "lines.jsonl", str(tmp_path / "gold"), Options())
+    import_gold("odvg", tmp_path / "lines.jsonl", str(tmp_path / "gold"), ImportOptions())
 
     gold = read_gold(tmp_path / "gold")
     phrases, boxes = gold_phrases(gold)
@@ -174,13 +176,15 @@ def test_captions_of_imported_gold_ask_for_their_phrases(tmp_path: Path) -> None
 
 def test_an_image_that_changed_since_the_import_is_not_measured_on(tmp_path: Path) -> None:
     file = lvis_file(tmp_path)
-    import_gold("coco", file, str(tmp_path / "gold"), Options(images=images_at(str(tmp_path / "images"))))
+    import_gold(
+        "coco", file, str(tmp_path / "gold"), ImportOptions(images=open_images(str(tmp_path / "images")))
+    )
     records = read_gold(tmp_path / "gold")["images"]
     assert len(list(evaluation_images(None, records))) == 1
 
     Image.fromarray(np.ones((48, 64, 3), np.uint8)).save(tmp_path / "images" / "one.jpg")
 
-    with pytest.raises(Conflict, match="not the one that was imported"):
+    with pytest.raises(ConflictError, match="not the one that was imported"):
         list(evaluation_images(None, records))
 
 

@@ -11,8 +11,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from pipelines.cli import build_app
-from pipelines.exchange.gold.options import Options
-from pipelines.exchange.gold.run import import_gold
+from pipelines.exchange.gold.options import ImportOptions
+from pipelines.exchange.import_gold import import_gold
 from schemas.errors import ConfigError
 from student.evaluate.run import evaluate
 
@@ -49,7 +49,7 @@ def write_inputs(
     """Write a results file, a gold file, and its import."""
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "gold.json").write_text(json.dumps(gold))
-    import_gold("coco", folder / "gold.json", str(folder / "gold"), Options())
+    import_gold("coco", folder / "gold.json", str(folder / "gold"), ImportOptions())
     return folder / "results.json", folder / "gold.json", folder / "gold"
 
 
@@ -103,7 +103,7 @@ def test_results_for_a_grounding_file_are_refused_against_its_import(tmp_path: P
         row |= {"tokens_positive": [[0, 5]], "category_id": 1}
     (tmp_path / "results.json").write_text(json.dumps(perfect(gold)))
     (tmp_path / "gold.json").write_text(json.dumps(gold))
-    import_gold("mdetr", tmp_path / "gold.json", str(tmp_path / "gold"), Options())
+    import_gold("mdetr", tmp_path / "gold.json", str(tmp_path / "gold"), ImportOptions())
 
     with pytest.raises(ConfigError, match="2 of 2 image ids match.*0 of 1 category ids match"):
         evaluate(tmp_path / "results.json", tmp_path / "gold", bootstrap=0)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from schemas.digests import sha256_hex
-from schemas.errors import Conflict, NotFound
+from schemas.errors import ConflictError, NotFoundError
 from student.data.trained_images import digest_prefixes, read_trained_images, write_prefixes
 from student.models.averaging import average_models
 
@@ -71,12 +71,12 @@ def test_the_card_of_an_average_does_not_pass_for_the_students(tmp_path: Path) -
 
 def test_models_of_other_shapes_are_refused_by_name(tmp_path: Path) -> None:
     student, teacher = model(tmp_path / "student", 1.0), model(tmp_path / "teacher", 1.0, rows=5)
-    with pytest.raises(Conflict, match=r"head.weight is \(2, 3\) in .*student and \(5, 3\)"):
+    with pytest.raises(ConflictError, match=r"head.weight is \(2, 3\) in .*student and \(5, 3\)"):
         average_models(student, teacher, 0.5, tmp_path / "average")
     assert not (tmp_path / "average").exists()
 
 
 def test_a_folder_without_weights_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(NotFound, match="has no model.safetensors"):
+    with pytest.raises(NotFoundError, match="has no model.safetensors"):
         average_models(tmp_path / "empty", tmp_path / "empty", 0.5, tmp_path / "average")

@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import BertConfig, BertModel, SwinBackbone, SwinConfig, SwinModel
 
-from pipelines.demo.world.lexicon import vocabulary
+from pipelines.demo.world.lexicon import list_vocabulary
 from schemas.errors import ConfigError
 from student.models.start_from_parts import build_from_parts
 from student.settings.train import PartsStart, TrainSettings
 from student.training.train import train
-from teacher.models.glip.tokenizers.word import word_tokenizer
+from teacher.models.glip.tokenizers.word import make_word_tokenizer
 
 SMALL = {"channels": 16, "num_levels": 3, "num_blocks": 1, "fusion_width": 16, "fusion_heads": 2}
 SWIN = {"embed_dim": 8, "depths": [1, 2, 2, 1], "num_heads": [1, 2, 2, 4], "window_size": 3, "image_size": 96}
@@ -22,7 +22,7 @@ SWIN = {"embed_dim": 8, "depths": [1, 2, 2, 1], "num_heads": [1, 2, 2, 4], "wind
 
 @pytest.fixture
 def parts(tmp_path: Path) -> PartsStart:
-    tokenizer = word_tokenizer(vocabulary())
+    tokenizer = make_word_tokenizer(list_vocabulary())
     text = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     torch.manual_seed(3)
     SwinModel(SwinConfig(**SWIN)).save_pretrained(tmp_path / "swin")

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
-from schemas.errors import ConfigError, GroundswellError, NotFound
+from schemas.errors import ConfigError, GroundswellError, NotFoundError
 from student.data.streams import load_streams
 from student.models.start import load_start
 from student.settings.train import PromptMix, TrainSettings
@@ -47,9 +47,9 @@ def junk(name: str, text: str) -> Callable[[Path], object]:
         (without_a_weight, ConfigError, r"1 missing \(e.g. alignment.text_projection.bias\)"),
         (with_defaults, ConfigError, "are not those of its config.json: .* mismatched"),
         (of_another_type, ConfigError, "a model of type 'bert', expected one of type glip"),
-        (gone("config.json"), NotFound, "holds no config.json"),
-        (gone("processor_config.json"), NotFound, "holds no processor_config.json"),
-        (gone("tokenizer_config.json"), NotFound, "holds no tokenizer_config.json"),
+        (gone("config.json"), NotFoundError, "holds no config.json"),
+        (gone("processor_config.json"), NotFoundError, "holds no processor_config.json"),
+        (gone("tokenizer_config.json"), NotFoundError, "holds no tokenizer_config.json"),
         (gone("tokenizer.json"), ConfigError, "cannot be read"),
         (junk("config.json", "[]"), ConfigError, "cannot be read"),
         (junk("processor_config.json", "[1]"), ConfigError, "cannot be read"),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tests.student.test_train import maker
 
-from pipelines.cli.models import train_text
+from pipelines.cli.verbs.train import format_report
 from pipelines.demo.world.build import World
-from schemas.errors import ConfigError, Conflict
+from schemas.errors import ConfigError, ConflictError
 from student.data.streams import load_stream
 from student.settings.train import MixtureSettings, TrainSettings
 from student.training.distributed import TrainingGroup
@@ -60,7 +60,7 @@ def test_the_card_holds_the_audit_and_the_evaluation_once_they_are_given(short: 
 
 
 def test_an_audit_of_another_view_is_refused(short: TrainSettings) -> None:
-    with pytest.raises(Conflict, match="none of the run's"):
+    with pytest.raises(ConflictError, match="none of the run's"):
         train(short, card_reports=CardReports([audit_of("sha256:other")]))
 
 
@@ -110,7 +110,7 @@ def test_shares_that_come_of_sizes_are_told_as_numbers(
 
     sizes = [stream["entries_per_epoch"] for stream in report["streams"]]
     assert [one["share"] for one in report["streams"]] == [size / sum(sizes) for size in sizes]
-    assert f"| gold | {sizes[0] / sum(sizes):.2f} |" in card(settings) and train_text(report)
+    assert f"| gold | {sizes[0] / sum(sizes):.2f} |" in card(settings) and format_report(report)
 
 
 @pytest.mark.parametrize(

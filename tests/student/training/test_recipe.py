@@ -17,7 +17,7 @@ from student.training.schedule import learning_rate, weight_decay
 from student.training.state import TrainingState
 from student.training.train import train
 from teacher.models.glip import GlipForGrounding
-from teacher.models.glip.checkpoint.official_keys import our_key
+from teacher.models.glip.checkpoint.official_keys import translate_key
 from teacher.models.glip.config import GlipConfig
 
 SMALL_GLIP = GlipConfig(
@@ -75,7 +75,7 @@ def test_every_parameter_that_learns_is_in_one_group(two_streams: TrainSettings)
 def test_a_bias_here_is_a_bias_of_the_authors(shared_parity: Path) -> None:
     for file in ("keys_glip_t.json", "keys_glip_l.json"):
         official = json.loads((shared_parity / file).read_text())["keys"]
-        named = {key: our_key(key, fusion=True) for key in official}
+        named = {key: translate_key(key, fusion=True) for key in official}
         wrong = [key for key, ours in named.items() if ours and ("bias" in key) != ("bias" in ours)]
         assert named and not wrong
 

@@ -12,7 +12,7 @@ from tests.student.test_train import Killed, kill_at
 from engine.reading.range_reader import RangeReader
 from engine.views import open_view, write_view
 from pipelines.demo.world.build import World
-from schemas.errors import ConfigError, Conflict, NotFound
+from schemas.errors import ConfigError, ConflictError, NotFoundError
 from student.data.streams import load_stream
 from student.settings.train import TrainSettings
 from student.training.checkpoints import RECORD, latest_checkpoint
@@ -24,7 +24,7 @@ def test_a_report_that_is_none_is_told_with_what_to_remove(two_streams: TrainSet
     Path(two_streams.out).mkdir()
     (Path(two_streams.out) / "report.json").write_text(text)
 
-    with pytest.raises(Conflict, match="report.json is not the report of a training .* remove it"):
+    with pytest.raises(ConflictError, match="report.json is not the report of a training .* remove it"):
         train(two_streams)
 
 
@@ -37,7 +37,7 @@ def test_a_checkpoint_that_is_cut_short_is_told_and_once_removed_the_run_goes_on
     newest = Path(two_streams.out) / "checkpoints" / "step-00000004"
     (newest / name).write_bytes((newest / name).read_bytes()[:-1000])
 
-    with pytest.raises(Conflict, match="step-00000004 is damaged .* remove it"):
+    with pytest.raises(ConflictError, match="step-00000004 is damaged .* remove it"):
         train(two_streams)
     shutil.rmtree(newest)
     assert train(two_streams)["steps"] == 6
@@ -48,7 +48,7 @@ def test_a_refused_run_leaves_the_settings_of_the_one_that_stands_there(two_stre
         train(two_streams, kill_at(3))
     before = (Path(two_streams.out) / "settings.json").read_text()
 
-    with pytest.raises(Conflict, match="belongs to the run"):
+    with pytest.raises(ConflictError, match="belongs to the run"):
         train(two_streams.model_copy(update={"learning_rate": 0.5}))
 
     assert (Path(two_streams.out) / "settings.json").read_text() == before
@@ -87,7 +87,7 @@ def test_a_row_that_does_not_say_where_its_image_lies_is_refused(
 def test_a_range_that_no_image_has_is_not_read(tmp_path: Path, place: dict[str, int]) -> None:
     (tmp_path / "shard.tar").write_bytes(bytes(100))
 
-    with pytest.raises(NotFound, match="are no image's place"):
+    with pytest.raises(NotFoundError, match="are no image's place"):
         RangeReader().read({"url": str(tmp_path / "shard.tar"), **place})
 
 
@@ -96,7 +96,7 @@ def test_a_log_that_is_none_is_told_by_its_name(two_streams: TrainSettings, text
     Path(two_streams.out).mkdir()
     (Path(two_streams.out) / "metrics.jsonl").write_text(text + "\n")
 
-    with pytest.raises(Conflict, match="metrics.jsonl is not the log of a training"):
+    with pytest.raises(ConflictError, match="metrics.jsonl is not the log of a training"):
         train(two_streams)
 
 
@@ -107,7 +107,7 @@ def test_a_record_with_no_counts_in_it_is_told_with_what_to_remove(tmp_path: Pat
         folder.mkdir(parents=True)
         (folder / RECORD).write_text(f'{{"step": {step}, "run_digest": "sha256:1", "logged": {logged}}}')
 
-        with pytest.raises(Conflict, match="is not the record of a checkpoint"):
+        with pytest.raises(ConflictError, match="is not the record of a checkpoint"):
             latest_checkpoint(folder.parent, "sha256:1")
 
 
@@ -119,7 +119,7 @@ def test_a_run_that_waited_for_another_to_end_does_not_write_over_its_model(
     (Path(first.out) / "report.json").unlink()  # as the other sees it that looked before the first was done
     weights = (Path(first.out) / "model" / "model.safetensors").read_bytes()
 
-    with pytest.raises(Conflict, match="has a model of the run"):
+    with pytest.raises(ConflictError, match="has a model of the run"):
         train(first.model_copy(update={"learning_rate": 0.5}))
 
     assert (Path(first.out) / "model" / "model.safetensors").read_bytes() == weights

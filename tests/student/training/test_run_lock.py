@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import Conflict
+from schemas.errors import ConflictError
 from student.training.run_lock import lock_run_folder
 
 HOLD = """
@@ -37,7 +37,7 @@ def holder(folder: Path, root: Path) -> subprocess.Popen[str]:
 def test_a_second_writer_waits_and_is_refused(tmp_path: Path, project_root: Path) -> None:
     with holder(tmp_path, project_root) as child:
         with (
-            pytest.raises(Conflict, match="being written by another process"),
+            pytest.raises(ConflictError, match="being written by another process"),
             lock_run_folder(tmp_path, wait_s=0.2),
         ):
             pass

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from engine.views import open_view, write_view
 from pipelines.demo.world.build import World
-from schemas.errors import ConfigError, Conflict, EnvironmentProblem
+from schemas.errors import ConfigError, ConflictError, RuntimeEnvironmentError
 from student.batches.build import BatchBuilder
 from student.batches.prefetch import prefetch_batches
 from student.data.streams import load_stream
@@ -174,7 +174,7 @@ def test_a_finished_run_is_not_repeated_and_another_one_is_refused(two_streams: 
     report = train(short)
 
     assert train(short, kill_at(1)) == report
-    with pytest.raises(Conflict, match="choose another `out`"):
+    with pytest.raises(ConflictError, match="choose another `out`"):
         train(two_streams)
 
 
@@ -184,14 +184,15 @@ def test_a_checkpoints_record_that_is_none_is_told_with_what_to_remove(tmp_path:
     (tmp_path / "step-00000004" / RECORD).write_text(text)
 
     with pytest.raises(
-        Conflict, match="is not the record of a checkpoint .* remove .*step-00000004, and the run continues"
+        ConflictError,
+        match="is not the record of a checkpoint .* remove .*step-00000004, and the run continues",
     ):
         latest_checkpoint(tmp_path, "sha256:1")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_told_as_such(two_streams: TrainSettings) -> None:
-    with pytest.raises(EnvironmentProblem, match="device is cuda and this process sees no GPU"):
+    with pytest.raises(RuntimeEnvironmentError, match="device is cuda and this process sees no GPU"):
         train(two_streams.model_copy(update={"device": "cuda"}))
 
 
@@ -252,7 +253,7 @@ def test_an_image_that_is_not_the_one_labelled_stops_the_run(
     write_view(str(tmp_path / "swapped"), rows, kind="gold", provenance={})
     stream = StreamSettings(url=str(tmp_path / "swapped"), share=1.0)
 
-    with pytest.raises(Conflict, match="not the one that was labelled"):
+    with pytest.raises(ConflictError, match="not the one that was labelled"):
         train(two_streams.model_copy(update={"streams": (stream,)}))
 
 

@@ -1,12 +1,11 @@
-"""From a checkpoint of the GLIP authors to a model directory that works offline.
+"""Convert a checkpoint of the GLIP authors to a model directory that works offline.
 
-Promise: the pickle is opened in a child process alone, with `weights_only=True`; the directory appears whole or not
-at all, and says in its card which file it came from.
+Only a child process opens the pickle, with `weights_only=True`. The directory appears whole or not at all, and its card
+names the source file.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -14,24 +13,25 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
+from pydantic import JsonValue
 from safetensors.torch import load_file
 from torch import Tensor
 
-from schemas.errors import ConfigError, Conflict, GroundswellError, NotFound
+from schemas.digests import file_sha256
+from schemas.errors import ConfigError, ConflictError, GroundswellError, NotFoundError
+from teacher.models.glip.checkpoint import unpickle
 from teacher.models.glip.checkpoint.official_keys import PROMPT_OFFSETS
-from teacher.models.glip.checkpoint.official_weights import Translation, translate, variant_of
-from teacher.models.glip.checkpoint.unpickle import AVERAGED, NESTED
+from teacher.models.glip.checkpoint.official_weights import Translation, find_variant, translate
 from teacher.models.glip.config import GlipConfig
 from teacher.models.glip.modeling import GlipForGrounding
 from teacher.models.glip.processing import GlipProcessor
-from teacher.models.glip.tokenizers.bert import bert_tokenizer
-from teacher.models.glip.tuning import prompt_ids
+from teacher.models.glip.tokenizers.bert import load_bert_tokenizer
+from teacher.models.glip.tuning import encode_prompt
 
-_ROOT = Path(__file__).resolve().parents[4]
-# One file for every variant: GLIP-L takes 1.7 GB.
+_ROOT = Path(__file__).resolve().parents[len(__name__.split(".")) - 1]
+# One file for every variant. GLIP-L has 1.7 GB.
 _ONE_FILE = "40GB"
 
 
@@ -42,31 +42,32 @@ def convert(
     config: Path | None = None,
     ema: bool = False,
     prompt: str | None = None,
-) -> dict[str, Any]:
-    """Write the directory `to`; returns what was converted.
+) -> dict[str, JsonValue]:
+    """Write the directory `to`. Return what was converted.
 
     tokenizer: directory of bert-base-uncased (vocab.txt or tokenizer.json); None asks the hub for a pinned revision
     config:    JSON with fields of GlipConfig, for sizes that are not the authors'
     ema:       take the trainer's average of the weights instead of the last ones
-    prompt:    the prompt that a prompt-tuned checkpoint was tuned for; the file does not say it
-    raises:    NotFound, Conflict when `to` exists, ConfigError, CheckpointMismatch, EnvironmentProblem without the hub
+    prompt:    the prompt that a prompt-tuned checkpoint was tuned for, which the file does not contain
+    raises:    NotFoundError, ConflictError if `to` exists, ConfigError, CheckpointMismatchError,
+               RuntimeEnvironmentError if the hub cannot be reached
     """
     if not checkpoint.is_file():
-        raise NotFound(f"checkpoint {checkpoint}: no such file")
+        raise NotFoundError(f"checkpoint {checkpoint} does not exist; give the path of a .pth file")
     if to.exists():
-        raise Conflict(f"{to} exists already; name a directory that does not")
-    given = None if config is None else _config_of(config)
-    with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=_made(to.parent)) as room:
-        tensors = Path(room) / "official.safetensors"
-        offered = _unpack(checkpoint, tensors, AVERAGED if ema else NESTED)
+        raise ConflictError(f"{to} exists already; name a directory that does not")
+    given = None if config is None else _read_config(config)
+    with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=_make_folder(to.parent)) as folder:
+        tensors = Path(folder) / "official.safetensors"
+        offered = _unpack(checkpoint, tensors, unpickle.AVERAGED if ema else unpickle.NESTED)
         official = load_file(tensors)
-        name, chosen = ("GLIP of another size", given) if given is not None else variant_of(official)
-        processor = GlipProcessor(bert_tokenizer(chosen.vocab_size, tokenizer))
-        _remember_prompt(chosen, official, processor, prompt)
+        name, chosen = ("GLIP of another size", given) if given is not None else find_variant(official)
+        processor = GlipProcessor(load_bert_tokenizer(chosen.vocab_size, tokenizer))
+        _set_prompt(chosen, official, processor, prompt)
         translation = translate(official, chosen)
-        written = Path(room) / "model"
+        written = Path(folder) / "model"
         _write(written, chosen, translation, processor)
-        facts = {
+        facts: dict[str, JsonValue] = {
             "variant": name,
             "parameters": sum(value.numel() for value in translation.state.values()),
             "weights": "average (model_ema)" if ema else "last",
@@ -77,17 +78,17 @@ def convert(
                 "dead": len(translation.dead),
             },
             "source": checkpoint.name,
-            "source_sha256": _sha256(checkpoint),
-            "model_sha256": _sha256(written / "model.safetensors"),
+            "source_sha256": file_sha256(checkpoint),
+            "model_sha256": file_sha256(written / "model.safetensors"),
         }
-        (written / "README.md").write_text(_card(facts), encoding="utf-8")
+        (written / "README.md").write_text(_make_card(facts), encoding="utf-8")
         written.rename(to)
     return {**facts, "to": str(to)}
 
 
-def _unpack(checkpoint: Path, target: Path, part: str) -> dict[str, Any]:
-    """Run `unpickling` in a child that finds its own code, whatever the current directory holds."""
-    command = [sys.executable, "-P", "-m", "teacher.models.glip.checkpoint.unpickle"]
+def _unpack(checkpoint: Path, target: Path, part: str) -> dict[str, JsonValue]:
+    """Run `unpickle` in a child process that imports our code, whatever the current directory contains."""
+    command = [sys.executable, "-P", "-m", unpickle.__name__]
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     child = subprocess.run(
         [*command, str(checkpoint.resolve()), str(target), part],
@@ -107,34 +108,39 @@ def _unpack(checkpoint: Path, target: Path, part: str) -> dict[str, Any]:
     return dict(answer)
 
 
-def _config_of(path: Path) -> GlipConfig:
+def _read_config(path: Path) -> GlipConfig:
     if not path.is_file():
-        raise NotFound(f"--config {path}: no such file")
+        raise NotFoundError(f"--config {path} does not exist; give a JSON file with fields of GlipConfig")
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"--config is no JSON: {error}", where=str(path)) from error
     known = GlipConfig().to_dict()
     if not isinstance(fields, dict) or (unknown := sorted(set(fields) - set(known))):
-        named = f" {unknown}" if isinstance(fields, dict) else ""
-        raise ConfigError(f"--config: expected an object of GlipConfig's fields, not{named}", where=str(path))
+        found = unknown if isinstance(fields, dict) else f"a JSON {type(fields).__name__}"
+        raise ConfigError(
+            f"--config: expected an object of GlipConfig's fields, not {found}", where=str(path)
+        )
     try:
         return GlipConfig(**fields)
     except ValueError as error:
         raise ConfigError(str(error), where=str(path)) from error
 
 
-def _remember_prompt(
+def _set_prompt(
     config: GlipConfig, official: Mapping[str, Tensor], processor: GlipProcessor, prompt: str | None
 ) -> None:
-    """A prompt-tuned checkpoint answers one prompt; raises ConfigError where it is not named, or named in vain."""
+    """Write the prompt of a prompt-tuned checkpoint into the configuration.
+
+    Raises ConfigError if it is not named, or named for a checkpoint without offsets.
+    """
     if (PROMPT_OFFSETS in official) != (prompt is not None):
-        what = "holds" if prompt is None else "holds no"
-        raise ConfigError(
-            f"the checkpoint {what} offsets of prompt tuning: --prompt TEXT names the prompt they belong to"
-        )
+        what, remedy = ("has", "give --prompt TEXT, the prompt they belong to")
+        if prompt is not None:
+            what, remedy = ("has no", "leave --prompt out")
+        raise ConfigError(f"the checkpoint {what} offsets of prompt tuning; {remedy}")
     if prompt is not None:
-        config.tuned_prompt, config.tuned_prompt_ids = prompt, prompt_ids(processor, prompt)
+        config.tuned_prompt, config.tuned_prompt_ids = prompt, encode_prompt(processor, prompt)
         config.prompt_offset_tokens = len(official[PROMPT_OFFSETS])
 
 
@@ -146,17 +152,12 @@ def _write(folder: Path, config: GlipConfig, translation: Translation, processor
     processor.save_pretrained(folder)
 
 
-def _made(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _card(facts: dict[str, Any]) -> str:
+def _make_card(facts: Mapping[str, JsonValue]) -> str:
     keys = facts["keys"]
     return f"""---
 library_name: transformers

@@ -1,6 +1,6 @@
-"""What a GLIP directory says of its model, read before its weights: configuration, processor, tokenizer.
+"""Read configuration, processor and tokenizer of a GLIP directory, before its weights.
 
-Promise: a file that transformers would replace by defaults is missed, not replaced; other defaults are other answers.
+A missing file is an error. transformers would use defaults instead, which give other results.
 """
 
 from __future__ import annotations
@@ -8,20 +8,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from schemas.errors import ConfigError, NotFound
+from schemas.errors import ConfigError, NotFoundError
 from teacher.models.glip.config import GlipConfig
 from teacher.models.glip.processing import GlipProcessor
 
 _CONFIG = "config.json"
-_NEEDED = ((_CONFIG,), ("processor_config.json", "preprocessor_config.json"), ("tokenizer_config.json",))
+_REQUIRED = ((_CONFIG,), ("processor_config.json", "preprocessor_config.json"), ("tokenizer_config.json",))
 
 
 def read_directory(folder: str | Path) -> tuple[GlipConfig, GlipProcessor]:
-    """Configuration and processor. Raises NotFound for a file that is gone, ConfigError for one of another kind."""
+    """Return configuration and processor. Raises NotFoundError for a missing file, ConfigError for a broken one."""
     where = Path(folder)
-    if gone := [names[0] for names in _NEEDED if not any((where / name).is_file() for name in names)]:
-        raise NotFound(
-            f"{folder} holds no {', '.join(gone)}: a model directory of GLIP has it; copy all of its files"
+    if missing := [names[0] for names in _REQUIRED if not any((where / name).is_file() for name in names)]:
+        raise NotFoundError(
+            f"{folder} has no {', '.join(missing)}, which a model directory of GLIP has; copy all of its files"
         )
     try:
         kind = json.loads((where / _CONFIG).read_text(encoding="utf-8"))["model_type"]

@@ -1,7 +1,7 @@
-"""How the authors' state_dict keys read in this class: one of ours for each learned one of theirs, shapes equal.
+"""Translate the authors' state_dict keys: one of ours for each learned one of theirs, with equal shapes.
 
-Promise: `our_key` knows every key of the authors' GLIP-T (A), (B), (C), GLIP-T and GLIP-L; an unknown one raises.
-Their key without the `module.` of a data-parallel checkpoint; source: state_dict of microsoft/GLIP at 9dda955.
+`translate_key` knows every key of the authors' GLIP-T (A), (B), (C), GLIP-T and GLIP-L, without the `module.` of a
+data-parallel checkpoint. It raises for an unknown one. Source: state_dict of microsoft/GLIP at 9dda955.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import re
 
 from schemas.errors import GroundswellError
 
-# Computed, not learned: positions and anchors that follow from the configuration.
+# Computed from the configuration, not learned: positions and anchors.
 STRUCTURAL = re.compile(r"\.(relative_position_index|position_ids|cell_anchors\.\d+)$")
-# Held by the files, read by nothing: the class logits' loss is multiplied by zero, BERT's pooler is not called.
+# In the files, but not used: the class logits' loss is multiplied by zero, BERT's pooler is not called.
 DEAD = re.compile(r"^rpn\.head\.cls_logits\.|\.pooler\.")
 
 # Only in a prompt-tuned checkpoint: a linear layer whose weight's rows are the tokens' offsets.
@@ -98,56 +98,61 @@ _TOWER_PREFIX = re.compile(r"rpn\.head\.dyhead_tower\.(\d+)\.")
 _TOWER_PARTS = (("fusion", _FUSION), ("text_layer", _ATTENTION_LAYER), ("dynamic_conv", _DYNAMIC_CONV))
 
 
-class UnknownKey(GroundswellError):
-    """A checkpoint holds a key that no GLIP of the authors has."""
+class UnknownKeyError(GroundswellError):
+    """A checkpoint has a key that no GLIP of the authors has."""
 
 
-def our_key(official: str, fusion: bool) -> str | None:
-    """Our name of an official key, or None for one that is structural or known to be dead.
+def translate_key(official: str, fusion: bool) -> str | None:
+    """Return our name of an official key, None for one that is structural or known to be unused.
 
-    fusion: whether the checkpoint's tower fuses (all but GLIP-T (A)); its flat numbering depends on it
-    raises: UnknownKey
+    fusion: whether the checkpoint's tower fuses (all but GLIP-T (A)), on which its flat numbering depends
+    raises: UnknownKeyError
     """
     if STRUCTURAL.search(official) or DEAD.search(official):
         return None
-    found = _swin(official) or _tower(official, fusion) or _numbered(official) or _renamed(official, _PLAIN)
+    found = (
+        _translate_swin(official)
+        or _translate_tower(official, fusion)
+        or _translate_numbered(official)
+        or _rename_module(official, _PLAIN)
+    )
     if found is None:
-        raise UnknownKey(
-            f"the key {official!r} is in no GLIP checkpoint of the authors; is it another model's file?"
+        raise UnknownKeyError(
+            f"the key {official!r} is in no GLIP checkpoint of the authors; check that the file is one"
         )
     return found
 
 
-def _swin(official: str) -> str | None:
+def _translate_swin(official: str) -> str | None:
     match = _SWIN_PREFIX.match(official)
     if match is None:
         return None
-    rest = _renamed(official[match.end() :], _SWIN_BLOCK)
+    rest = _rename_module(official[match.end() :], _SWIN_BLOCK)
     return rest and f"model.backbone.stages.{match[1]}.blocks.{match[2]}.{rest}"
 
 
-def _tower(official: str, fusion: bool) -> str | None:
+def _translate_tower(official: str, fusion: bool) -> str | None:
     match = _TOWER_PREFIX.match(official)
     if match is None:
         return None
     block, part = divmod(int(match[1]), 3) if fusion else (int(match[1]), 2)
     name, names = _TOWER_PARTS[part]
-    rest = _renamed(official[match.end() :].removeprefix("b_attn."), names)
+    rest = _rename_module(official[match.end() :].removeprefix("b_attn."), names)
     return rest and f"model.blocks.{block}.{name}.{rest}"
 
 
-def _numbered(official: str) -> str | None:
+def _translate_numbered(official: str) -> str | None:
     for pattern, name, names, shift in _NUMBERED:
         match = re.match(pattern, official)
         if match is not None:
             rest = official[match.end() :]
-            rest = _renamed(rest, names) if names else rest
+            rest = _rename_module(rest, names) if names else rest
             return None if rest is None else name.format(int(match[1]) + shift) + rest
     return None
 
 
-def _renamed(key: str, names: dict[str, str]) -> str | None:
-    """The key with its module renamed; its last part is `weight`, `bias` or, for a bare parameter, nothing."""
+def _rename_module(key: str, names: dict[str, str]) -> str | None:
+    """Return the key with its module renamed. Its last part is `weight`, `bias` or, for a bare parameter, nothing."""
     if key in names:
         return names[key]
     module, _, last = key.rpartition(".")

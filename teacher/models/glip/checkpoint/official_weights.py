@@ -1,7 +1,7 @@
-"""The authors' tensors as this class's state dictionary; every key of theirs is used, or named as known to be dead.
+"""Convert the authors' tensors to our state dictionary. Every key of theirs is used, or known to be unused.
 
-Promise: a learned tensor that has no place here, a place that gets none, another shape, a number that is not finite
-or a structural buffer of another value stop the conversion with a list of all of them.
+A learned tensor without a parameter here, a parameter without a tensor, another shape, a number that is not finite or a
+structural buffer of another value stop the conversion, with a list of all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from schemas.errors import ConfigError, GroundswellError
 from teacher.models.glip.anchors import grid_anchors
-from teacher.models.glip.checkpoint.official_keys import STRUCTURAL, UnknownKey, our_key
+from teacher.models.glip.checkpoint.official_keys import STRUCTURAL, UnknownKeyError, translate_key
 from teacher.models.glip.config import GlipConfig
 from teacher.models.glip.configs import glip_a, glip_l, glip_t
 from teacher.models.glip.layers.swin import relative_position_index
@@ -31,13 +31,13 @@ FUSION_MARK = ".b_attn."
 _LISTED, _LONGEST_NAME = 12, 160
 
 
-class CheckpointMismatch(GroundswellError):
+class CheckpointMismatchError(GroundswellError):
     """A checkpoint's tensors are not those of the configuration."""
 
 
 @dataclass(frozen=True)
 class Translation:
-    """Our state dictionary, and what of the authors' was left out on purpose."""
+    """Our state dictionary, and the keys of the authors that were left out on purpose."""
 
     state: dict[str, Tensor]
     structural: tuple[str, ...]  # checked against what the configuration gives
@@ -51,21 +51,25 @@ class _Problems:
     found: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, kind: str, key: str) -> None:
+        """Record a key under a kind of problem."""
         self.found.setdefault(kind, []).append(key)
 
-    def stop(self) -> None:
+    def raise_if_any(self) -> None:
+        """Raise CheckpointMismatchError with all keys by problem."""
         if self.found:
-            raise CheckpointMismatch(
+            raise CheckpointMismatchError(
                 "the checkpoint is not this GLIP:\n"
-                + "\n".join(f"  {kind} ({len(keys)}): {_list(keys)}" for kind, keys in self.found.items())
-                + "\nThe variants A, T and L are told by their shapes; --config FILE serves other sizes."
+                + "\n".join(
+                    f"  {kind} ({len(keys)}): {_list_keys(keys)}" for kind, keys in self.found.items()
+                )
+                + "\nThe variants A, T and L are recognized by their shapes; give --config FILE for other sizes."
             )
 
 
-def variant_of(official: Mapping[str, Tensor]) -> tuple[str, GlipConfig]:
-    """The name and configuration that the shapes tell.
+def find_variant(official: Mapping[str, Tensor]) -> tuple[str, GlipConfig]:
+    """Return name and configuration of the variant with these shapes.
 
-    raises: ConfigError when no variant of the authors has such shapes
+    raises: ConfigError if no variant of the authors has such shapes
     """
     width = official[PATCHES].shape[0] if PATCHES in official else None
     fusion = any(FUSION_MARK in key for key in official)
@@ -73,22 +77,27 @@ def variant_of(official: Mapping[str, Tensor]) -> tuple[str, GlipConfig]:
         what = "no patch embedding" if width is None else f"a patch embedding of {width} channels"
         raise ConfigError(
             f"a checkpoint with {what} and {'a' if fusion else 'no'} fusion tower is no GLIP-T (A), GLIP-T or GLIP-L; "
-            "name its sizes with --config FILE (JSON, the fields of GlipConfig)"
+            "give its sizes with --config FILE (JSON, the fields of GlipConfig)"
         )
     name, config = VARIANTS[width, fusion]
     return name, config()
 
 
 def translate(official: Mapping[str, Tensor], config: GlipConfig) -> Translation:
-    """raises: CheckpointMismatch, with every key that is missing, unknown, misshapen, not finite or contradictory."""
+    """Return our state dictionary.
+
+    raises: CheckpointMismatchError with every key that is missing, unknown, misshapen, not finite or contradictory
+    """
     with torch.device("meta"):
         shapes = {name: value.shape for name, value in GlipForGrounding(config).state_dict().items()}
-    problems, state = _Problems(), {}
-    structural, dead = [], []
+    problems = _Problems()
+    state: dict[str, Tensor] = {}
+    structural: list[str] = []
+    dead: list[str] = []
     for key in sorted(official):
         try:
-            ours = our_key(key, config.fusion)
-        except UnknownKey:
+            ours = translate_key(key, config.fusion)
+        except UnknownKeyError:
             problems.add("unknown keys", key)
             continue
         if ours is None:
@@ -96,33 +105,33 @@ def translate(official: Mapping[str, Tensor], config: GlipConfig) -> Translation
         elif ours not in shapes or ours in state:
             problems.add("unknown keys", key)
         else:
-            state[ours] = _learned(key, official[key], shapes[ours], problems)
+            state[ours] = _check_learned(key, official[key], shapes[ours], problems)
     for ours in shapes:
         if ours not in state:
             problems.add("missing, by our names", ours)
     for key in structural:
-        if not _agrees(key, official[key], config):
+        if not _has_expected_value(key, official[key], config):
             problems.add("structural buffers of another value", key)
-    problems.stop()
+    problems.raise_if_any()
     return Translation(state, tuple(structural), tuple(dead))
 
 
-def _learned(key: str, value: Tensor, shape: torch.Size, problems: _Problems) -> Tensor:
+def _check_learned(key: str, value: Tensor, shape: torch.Size, problems: _Problems) -> Tensor:
     if value.shape != shape:
-        problems.add("other shapes", f"{_shown(key)} {list(value.shape)} instead of {list(shape)}")
+        problems.add("other shapes", f"{_shorten(key)} {list(value.shape)} instead of {list(shape)}")
         return value
     if not value.is_floating_point():
         problems.add("no floating-point numbers", key)
         return value
-    # Before the check: what float64 holds may be too large for float32.
+    # Before the check, since a float64 may be too large for float32.
     value = value.to(torch.float32)
     if not (value.is_meta or value.isfinite().all()):
         problems.add("not finite in float32", key)
     return value
 
 
-def _agrees(key: str, value: Tensor, config: GlipConfig) -> bool:
-    """Whether a structural buffer says what the configuration says. What has no value (meta) is compared by shape."""
+def _has_expected_value(key: str, value: Tensor, config: GlipConfig) -> bool:
+    """Return whether a structural buffer has the value of the configuration. Meta tensors are compared by shape."""
     if key.endswith("relative_position_index"):
         expected = relative_position_index(config.swin_window)
     elif key.endswith("position_ids"):
@@ -136,11 +145,11 @@ def _agrees(key: str, value: Tensor, config: GlipConfig) -> bool:
     return value.shape == expected.shape and (value.is_meta or torch.equal(value, expected.to(value.dtype)))
 
 
-def _list(keys: list[str]) -> str:
+def _list_keys(keys: list[str]) -> str:
     more = f", and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
-    return ", ".join(map(_shown, keys[:_LISTED])) + more
+    return ", ".join(map(_shorten, keys[:_LISTED])) + more
 
 
-def _shown(key: str) -> str:
-    """A key as a message may hold it: a stranger's file may name anything."""
+def _shorten(key: str) -> str:
+    """Return a key that is safe to print, since a file may contain any name."""
     return key if len(key) <= _LONGEST_NAME and key.isprintable() else repr(key[:_LONGEST_NAME])

@@ -9,29 +9,30 @@ from torch import Tensor, nn
 from teacher.models.glip.config import GlipConfig
 
 
-def _norm(config: GlipConfig, channels: int) -> nn.Module:
+def _make_norm(config: GlipConfig, channels: int) -> nn.Module:
     if config.conv_norm == "batch":
         return nn.BatchNorm2d(channels)
     return nn.GroupNorm(8, channels)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut; the first convolution carries the stride."""
+    """Two 3x3 convolutions, of which the first has the stride, and a shortcut."""
 
     def __init__(self, config: GlipConfig, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
-        self.norm1 = _norm(config, channels_out)
+        self.norm1 = _make_norm(config, channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
-        self.norm2 = _norm(config, channels_out)
+        self.norm2 = _make_norm(config, channels_out)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels_in != channels_out:
             project = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
-            self.shortcut = nn.Sequential(project, _norm(config, channels_out))
+            self.shortcut = nn.Sequential(project, _make_norm(config, channels_out))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         inner = self.norm1(self.conv1(x_BCHW)).relu()
-        return (self.norm2(self.conv2(inner)) + self.shortcut(x_BCHW)).relu()
+        output: Tensor = (self.norm2(self.conv2(inner)) + self.shortcut(x_BCHW)).relu()
+        return output
 
 
 class ConvBackbone(nn.Module):
@@ -42,10 +43,10 @@ class ConvBackbone(nn.Module):
         first, second = config.conv_stem_widths
         self.stem = nn.Sequential(
             nn.Conv2d(3, first, 3, 2, 1, bias=False),
-            _norm(config, first),
+            _make_norm(config, first),
             nn.ReLU(),
             nn.Conv2d(first, second, 3, 2, 1, bias=False),
-            _norm(config, second),
+            _make_norm(config, second),
             nn.ReLU(),
             ResidualBlock(config, second, second, 1),
         )
@@ -59,7 +60,7 @@ class ConvBackbone(nn.Module):
 
     def forward(self, pixels_B3HW: Tensor) -> list[Tensor]:
         maps = []
-        # Channels-last from here to the heads: the faster layout for convolutions, on CPU by about a tenth.
+        # Channels-last from here to the heads. On CPU, convolutions are about 10 % faster in this layout.
         x = self.stem(pixels_B3HW.contiguous(memory_format=torch.channels_last))
         for stage in self.stages:
             x = stage(x)

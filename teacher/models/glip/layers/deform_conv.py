@@ -1,7 +1,7 @@
-"""Modulated deformable convolution (DCNv2) in plain torch: sample nine displaced taps, weigh them, one matmul.
+"""Modulated deformable convolution (DCNv2) in plain torch: sample nine displaced taps, weight them, one matmul.
 
-Source: arXiv 1811.11168. Offsets come as the authors' operator reads them: channels (dy, dx) per tap, taps row-major;
-a tap outside the map counts as zero, and one within a pixel of the border fades out linearly.
+Source: arXiv 1811.11168. Offsets are laid out as the authors' operator reads them: channels (dy, dx) per tap, taps
+row-major. A tap outside the map is zero, and one within a pixel of the border fades out linearly.
 """
 
 # B images, C channels in, O channels out, H x W map in, h x w map out, K taps
@@ -13,14 +13,14 @@ from torch.nn import functional as F
 
 from teacher.models.glip.layers.torchvision_ops import torchvision_ops
 
-# Those in which its kernels exist everywhere; reduced precision takes the plain way.
+# The dtypes of which torchvision has kernels everywhere. Reduced precision uses plain torch.
 _TORCHVISION_DTYPES = (torch.float32, torch.float64)
 
 
 def modulated_deform_conv(
     x_BCHW: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, stride: int
 ) -> Tensor:
-    """A square, odd-sized convolution whose taps are moved by `offset` and scaled by `mask`; padding keeps centres.
+    """Convolve with a square, odd-sized kernel whose taps are moved by `offset` and scaled by `mask`, with padding.
 
     offset:  [B, 2K, h, w] pixels of the input map, (dy, dx) per tap
     mask:    [B, K, h, w]
@@ -37,11 +37,11 @@ def modulated_deform_conv(
 def plain_deform_conv(
     x_BCHW: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, stride: int
 ) -> Tensor:
-    """The same in plain torch."""
+    """Run `modulated_deform_conv` in plain torch."""
     batch, channels = x_BCHW.shape[:2]
     taps, (height, width) = weight.shape[2] * weight.shape[3], mask.shape[-2:]
-    grid = _sampling_grid(offset, weight.shape[-1], stride, x_BCHW.shape[-2:])
-    # align_corners=False: the normalisation has no division by (size - 1), which a 1-pixel map could not bear.
+    grid = _make_sampling_grid(offset, weight.shape[-1], stride, x_BCHW.shape[-2:])
+    # align_corners=False: no division by (size - 1), which is 0 for a 1-pixel map.
     sampled = F.grid_sample(x_BCHW, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     sampled = sampled.view(batch, channels, taps, height * width) * mask.reshape(
         batch, 1, taps, height * width
@@ -52,8 +52,8 @@ def plain_deform_conv(
     return out.view(batch, len(weight), height, width)
 
 
-def _sampling_grid(offset: Tensor, kernel: int, stride: int, size: torch.Size) -> Tensor:
-    """[B, K * h, w, 2] positions as `grid_sample` wants them: (x, y), -1 and 1 at the outer edges of the map."""
+def _make_sampling_grid(offset: Tensor, kernel: int, stride: int, size: torch.Size) -> Tensor:
+    """Return [B, K * h, w, 2] positions for `grid_sample`: (x, y), -1 and 1 at the outer edges of the map."""
     batch, _, height, width = offset.shape
     moves = offset.view(batch, kernel * kernel, 2, height, width)
     reach = torch.arange(kernel, device=offset.device, dtype=offset.dtype) - kernel // 2
@@ -67,7 +67,7 @@ def _sampling_grid(offset: Tensor, kernel: int, stride: int, size: torch.Size) -
 
 
 class DeformConv(nn.Module):
-    """A 3x3 modulated deformable convolution; offsets and mask are computed by its owner."""
+    """A 3x3 modulated deformable convolution. Its owner computes offsets and mask."""
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""The dynamic head's block: each level gathers itself and its neighbours, weighs them, and activates dynamically.
+"""The dynamic head's block: each level combines itself and its neighbors by weights, with a dynamic activation.
 
-Weights are shared by all levels. Source: Dynamic Head, arXiv 2106.08322, as the GLIP authors built it.
+All levels share the weights. Source: Dynamic Head, arXiv 2106.08322, as the GLIP authors built it.
 """
 
 # B images, C channels, H rows, W columns; level maps finest first
@@ -18,24 +18,24 @@ from teacher.models.glip.layers.deform_conv import DeformConv
 TAPS = 9
 
 
-def flat_memory_read(finer_BCHW: Tensor, size: torch.Size) -> Tensor:
-    """The first C*h*w numbers of each image, laid out anew as [B, C, h, w].
+def read_flat_memory(finer_BCHW: Tensor, size: torch.Size) -> Tensor:
+    """Return the first C*h*w numbers of each image, reshaped to [B, C, h, w].
 
-    This is what the authors' operator does when a coarse map is convolved with the finer level's offsets: it never
-    checks the shape and strides through the memory as if it were coarse. Released weights were trained that way.
+    The authors' operator reads the finer level's offsets this way when it convolves a coarse map: it does not check the
+    shape and reads the memory as if it were coarse. Released weights were trained that way.
     """
     batch, channels = finer_BCHW.shape[:2]
     height, width = size
     return finer_BCHW.flatten(1)[:, : channels * height * width].view(batch, channels, height, width)
 
 
-def resized_read(finer_BCHW: Tensor, size: torch.Size) -> Tensor:
-    """What one would expect instead of `flat_memory_read`: the finer level's values resampled to the coarse map."""
+def read_resized(finer_BCHW: Tensor, size: torch.Size) -> Tensor:
+    """Return the finer level's values resampled to the coarse map, as one would expect of `read_flat_memory`."""
     return F.interpolate(finer_BCHW, size=size, mode="bilinear", align_corners=True)
 
 
 class DynamicReLU(nn.Module):
-    """Maximum of two lines per channel whose slopes and offsets depend on the map's mean; arXiv 2003.10027."""
+    """Maximum of two lines per channel, with slopes and offsets from the map's mean. Source: arXiv 2003.10027."""
 
     def __init__(self, config: GlipConfig) -> None:
         super().__init__()
@@ -59,7 +59,8 @@ class NormedConv(nn.Module):
         self.norm = nn.GroupNorm(config.tower_norm_groups, width)
 
     def forward(self, x_BCHW: Tensor, offset: Tensor | None, mask: Tensor | None) -> Tensor:
-        return self.norm(self.conv(x_BCHW, offset, mask) if self.deformable else self.conv(x_BCHW))
+        output: Tensor = self.norm(self.conv(x_BCHW, offset, mask) if self.deformable else self.conv(x_BCHW))
+        return output
 
 
 class DynamicConv(nn.Module):
@@ -73,7 +74,7 @@ class DynamicConv(nn.Module):
         self.scale_attention = nn.Conv2d(config.channels, 1, 1)
         self.activation = DynamicReLU(config) if config.dyrelu else nn.ReLU()
         self.residual = config.tower_residual
-        self.read = flat_memory_read if config.flat_offset_read else resized_read
+        self.read = read_flat_memory if config.flat_offset_read else read_resized
         deformable = config.tower_conv == "deformable"
         self.offset = nn.Conv2d(config.channels, 3 * TAPS, 3, padding=1) if deformable else None
 
@@ -94,17 +95,18 @@ class DynamicConv(nn.Module):
             coarse = self.from_coarser(coarser, offset, mask)
             sources.append(F.interpolate(coarse, size=size, mode="bilinear", align_corners=True))
         weighted = (source * (self._scale(source) / len(sources)) for source in sources)
-        return functools.reduce(torch.add, weighted)
+        combined: Tensor = functools.reduce(torch.add, weighted)
+        return combined
 
     def _offset_and_mask(self, level_BCHW: Tensor) -> tuple[Tensor | None, Tensor | None]:
         if self.offset is None:
             return None, None
         raw = self.offset(level_BCHW)
-        # contiguous: the flat read is about memory order, whatever layout the convolution chose.
+        # contiguous: the flat read depends on the memory order, and the convolution may choose another layout.
         return raw[:, : 2 * TAPS].contiguous(), raw[:, 2 * TAPS :].sigmoid().contiguous()
 
     def _scale(self, source_BCHW: Tensor) -> Tensor:
-        # [B, 1, 1, 1]: how much this source matters for this image; a 1x1 convolution of the mean, as a product
+        # [B, 1, 1, 1], the weight of this source for this image: a 1x1 convolution of the mean, as a product
         weight = self.scale_attention.weight.flatten(1)
         scale = F.linear(source_BCHW.mean(dim=(2, 3)), weight, self.scale_attention.bias)
         return F.hardsigmoid(scale.relu())[:, :, None, None]

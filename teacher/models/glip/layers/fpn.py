@@ -1,6 +1,6 @@
-"""Feature pyramid: lateral and output convolutions on the backbone's three maps, coarser levels beyond them.
+"""Feature pyramid: lateral and output convolutions on the backbone's three maps, and coarser levels.
 
-Neither norm nor activation, as the authors have it. The first coarser level is a stride-2 convolution on the top
+As in the authors' code there is no norm and no activation. The first coarser level is a stride-2 convolution on the top
 *output* (P6 on P5, not on C5), each further one on the rectified level before it.
 """
 
@@ -15,7 +15,7 @@ from teacher.models.glip.config import GlipConfig
 
 
 class DropBlock(nn.Module):
-    """Zeroes square patches of a map in training and rescales the rest; source: DropBlock, arXiv 1810.12890."""
+    """Zero square patches of a map in training and rescale the rest. Source: DropBlock, arXiv 1810.12890."""
 
     def __init__(self, rate: float, size: int) -> None:
         super().__init__()
@@ -25,10 +25,10 @@ class DropBlock(nn.Module):
         if not self.training or self.rate == 0:
             return x_BCHW
         batch, _, height, width = x_BCHW.shape
-        centres = torch.rand(batch, 1, height, width, device=x_BCHW.device) < self.rate / self.size**2
-        dropped = F.max_pool2d(centres.to(x_BCHW.dtype), self.size, stride=1, padding=self.size // 2)
-        kept = 1 - dropped[..., :height, :width]
-        return x_BCHW * kept * (kept.numel() / kept.sum().clamp(min=1))
+        centers = torch.rand(batch, 1, height, width, device=x_BCHW.device) < self.rate / self.size**2
+        dropped = F.max_pool2d(centers.to(x_BCHW.dtype), self.size, stride=1, padding=self.size // 2)
+        mask = 1 - dropped[..., :height, :width]
+        return x_BCHW * mask * (mask.numel() / mask.sum().clamp(min=1))
 
 
 class FeaturePyramid(nn.Module):
@@ -49,7 +49,7 @@ class FeaturePyramid(nn.Module):
         for index in range(len(maps) - 2, -1, -1):
             lateral = self.laterals[index](maps[index])
             merged = lateral + F.interpolate(merged, size=lateral.shape[-2:], mode="nearest")
-            # The dropped map feeds this level's output only; the whole one goes on down.
+            # Only this level's output sees the dropped map. The next level gets the whole one.
             levels.insert(0, self.outputs[index](self.drop(merged)))
         for index, conv in enumerate(self.coarser):
             levels.append(conv(levels[-1] if index == 0 else levels[-1].relu()))

@@ -1,7 +1,7 @@
 """Deep fusion of image and text: one bidirectional cross-attention over all levels together.
 
-Two habits of the authors that the weights depend on: the residual stands on the *normalised* inputs, and the text
-attends to every location without a mask, padding of the image included. Source: GLIP, arXiv 2112.03857, section 3.2.
+The released weights depend on two properties: the residual is added to the *normalized* inputs, and the text attends
+to every location without a mask, padding of the image included. Source: GLIP, arXiv 2112.03857, section 3.2.
 """
 
 # B images, N locations of all levels, T tokens, C image width, D text width, h heads
@@ -13,12 +13,12 @@ from torch.nn import functional as F
 
 from teacher.models.glip.config import GlipConfig
 
-# Where the authors clamp attention logits; reached in half precision only.
+# The authors clamp attention logits here. Only half precision reaches it.
 LOGIT_LIMIT = 50000.0
 
 
 class Fusion(nn.Module):
-    """Image and text look at each other through one shared similarity; gates keep the start near identity."""
+    """Cross-attention of image and text with one shared similarity. Gates keep the start near identity."""
 
     def __init__(self, config: GlipConfig) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Fusion(nn.Module):
         self.text_gate = nn.Parameter(torch.full((text,), self.gate_init))
 
     def forward(self, image_BNC: Tensor, text_BTD: Tensor, bias_B11T: Tensor) -> tuple[Tensor, Tensor]:
-        """bias_B11T: see `text.padding_bias`; returns both streams, shapes unchanged."""
+        """Return both streams with unchanged shapes. bias_B11T: see `text_encoder.padding_bias`."""
         image, text = self.image_norm(image_BNC), self.text_norm(text_BTD)
         query = self._split(self.image_query(image) * self.scale)
         logits_BhNT = (query @ self._split(self.text_key(text)).transpose(2, 3)).clamp(

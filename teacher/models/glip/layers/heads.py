@@ -1,4 +1,4 @@
-"""The heads after the tower: which tokens a location speaks of, where its box is, how central it lies in it."""
+"""The heads after the tower: which tokens a location aligns with, its box, and how central it is in the box."""
 
 # B images, N locations of all levels, T tokens, C image width, D text width
 from __future__ import annotations
@@ -11,14 +11,14 @@ from torch.nn import functional as F
 
 from teacher.models.glip.config import GlipConfig
 
-# Where the authors clamp alignment logits.
+# The authors clamp alignment logits here.
 LOGIT_LIMIT = 50000.0
 
 
 class TokenAlignment(nn.Module):
-    """Alignment logit of each location with each token: a scaled dot product plus a bias of the token's own.
+    """Alignment logit of each location with each token: a scaled dot product plus a bias per token.
 
-    The bias reads the normalised text feature itself, the projection half of it: both are the authors'.
+    The bias reads the normalized text feature, the projection half of it, as in the authors' code.
     """
 
     def __init__(self, config: GlipConfig) -> None:
@@ -34,17 +34,20 @@ class TokenAlignment(nn.Module):
         self.bias = nn.Parameter(torch.tensor([self.prior_logit]))
 
     def forward(self, image_BNC: Tensor, text_BTD: Tensor) -> Tensor:
-        """Logits [B, N, T]; a text row of zeros keeps the plain bias."""
+        """Return logits [B, N, T]. A text row of zeros has the plain bias."""
         unit_BTD = F.normalize(text_BTD, dim=-1)
         token_bias_BT = unit_BTD @ self.text_bias + self.bias
-        similarity = self.image_projection(image_BNC) @ self._project(text_BTD, unit_BTD).transpose(1, 2)
+        similarity: Tensor = self.image_projection(image_BNC) @ self._project(text_BTD, unit_BTD).transpose(
+            1, 2
+        )
         logits = similarity / self.log_scale.exp() + token_bias_BT[:, None, :]
         return logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
 
     def _project(self, text_BTD: Tensor, unit_BTD: Tensor) -> Tensor:
         if self.projection_norm == "input":
-            return self.text_projection(unit_BTD / 2)
-        projected = self.text_projection(text_BTD)
+            half: Tensor = self.text_projection(unit_BTD / 2)
+            return half
+        projected: Tensor = self.text_projection(text_BTD)
         return F.normalize(projected, dim=-1) if self.projection_norm == "output" else projected
 
 
@@ -58,19 +61,19 @@ class BoxHead(nn.Module):
         self.level_scales = nn.ParameterList(nn.Parameter(torch.ones(1)) for _ in range(config.num_levels))
 
     def forward(self, levels: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Level maps [B, C, H_l, W_l] -> deltas [B, N, 4] and centerness logits [B, N]."""
+        """Return deltas [B, N, 4] and centerness logits [B, N] of level maps [B, C, H_l, W_l]."""
         deltas = [self.box(level) * scale for level, scale in zip(levels, self.level_scales, strict=True)]
         return flatten_levels(deltas), flatten_levels([self.centerness(level) for level in levels])[..., 0]
 
 
 def flatten_levels(levels: list[Tensor]) -> Tensor:
-    """Maps [B, C, H_l, W_l] -> [B, N, C]: level by level, rows, then columns."""
+    """Return maps [B, C, H_l, W_l] as [B, N, C]: level by level, rows, then columns."""
     return torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
 
 
 def split_levels(flat_BNC: Tensor, level_shapes: list[tuple[int, int]]) -> list[Tensor]:
-    """The inverse of `flatten_levels`."""
+    """Return the level maps of flat features: the inverse of `flatten_levels`."""
     parts = flat_BNC.split([height * width for height, width in level_shapes], dim=1)
     shaped = zip(parts, level_shapes, strict=True)
-    # [B, H*W, C] -> [B, C, H, W]: a view whose memory is channels-last, which convolutions like
+    # [B, H*W, C] -> [B, C, H, W]: a view with channels-last memory, the faster layout for convolutions
     return [part.transpose(1, 2).unflatten(2, shape) for part, shape in shaped]

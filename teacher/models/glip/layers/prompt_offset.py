@@ -1,6 +1,6 @@
-"""Prompt tuning: a learned offset is added to each token of one fixed prompt, and nothing else of the model learns.
+"""Prompt tuning: add a learned offset to each token of one fixed prompt. No other part of the model is trained.
 
-Promise: the model remembers the prompt its offsets were learned for, and refuses to be asked another. Source: GLIP,
+The model stores the prompt of its offsets, and refuses any other prompt. Source: GLIP,
 arXiv 2112.03857, section 4.3 (the authors' language_prompt_v2); the offset of a token is a row of the table.
 """
 
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from schemas.errors import ConfigError
 from teacher.models.glip.config import GlipConfig
 
-# A row with no more tokens than the two special ones asks nothing: the blank row of a batch.
+# A row with only the two special tokens is a blank row of a batch.
 _BLANK_TOKENS = 2
 
 
 class PromptOffset(nn.Module):
-    """Adds its table to the text before the tower, padding included, as the authors do."""
+    """Add the table to the text before the tower, padding included, as the authors do."""
 
     def __init__(self, config: GlipConfig) -> None:
         super().__init__()
@@ -26,20 +26,22 @@ class PromptOffset(nn.Module):
         self.prompt, self.ids = config.tuned_prompt, config.tuned_prompt_ids
 
     def forward(self, text_BTD: Tensor, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
-        """raises: ConfigError for a row that asks something else than the prompt these offsets belong to"""
+        """Return the text with offsets. Raises ConfigError for a row with another prompt than that of the offsets."""
         self._check(input_ids_BT, attention_mask_BT)
         return text_BTD + self.table[: text_BTD.shape[1]]
 
     def _check(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> None:
         width = input_ids_BT.shape[1]
         if width > len(self.table):
-            raise ConfigError(f"a text of {width} tokens, but offsets for {len(self.table)}: narrow the text")
+            raise ConfigError(
+                f"a text of {width} tokens, but offsets for {len(self.table)}; use a shorter text"
+            )
         ids = torch.tensor(self.ids[:width], device=input_ids_BT.device)
         own_T = nn.functional.pad(ids, (0, width - len(ids)), value=-1)
         read_BT = torch.where(attention_mask_BT > 0, input_ids_BT, -1)
         asks_B = (attention_mask_BT > 0).sum(dim=1) > _BLANK_TOKENS
         if bool((asks_B & (read_BT != own_T).any(dim=1)).any()):
             raise ConfigError(
-                f"this model was tuned for the prompt {self.prompt!r} and knows no other: ask that, or use the model "
+                f"this model was tuned for the prompt {self.prompt!r} alone; use that prompt, or the model "
                 "it was tuned from"
             )

@@ -1,9 +1,8 @@
-"""Swin Transformer v1 as the authors' detectors use it; maps at strides 8, 16 and 32.
+"""Swin Transformer v1 as the authors' detectors use it, with maps at strides 8, 16 and 32.
 
-Odd sizes are padded where they arise: to the patch, to pairs before merging, to the window after the first norm (so
-padding takes part in attention as zeros). Not transformers' own Swin, although its weights would map: on a map no
-larger than the window it shrinks the window and leaves the shift out, which the authors' code does not. Source: arXiv
-2103.14030.
+Odd sizes are padded where they occur: to the patch, to pairs before merging, to the window after the first norm (so
+attention sees padding as zeros). transformers' own Swin is not used, although its weights would fit: on a map no larger
+than the window it shrinks the window and skips the shift, unlike the authors' code. Source: arXiv 2103.14030.
 """
 
 # B images, H rows, W columns, C channels, w windows of an image, L positions of a window, h heads
@@ -16,25 +15,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from teacher.models.glip.config import GlipConfig
-from teacher.models.glip.layers.activation_checkpointing import recomputed
+from teacher.models.glip.layers.activation_checkpointing import run_checkpointed
 from teacher.models.glip.layers.tensor_cache import tensor_cache
 
-# Added to the logits of positions that the shift brought together from different sides of the map.
+# Added to the logits of positions that the shift moved together from different sides of the map.
 APART = -100.0
 
 
 @tensor_cache(8)
 def relative_position_index(window: int) -> Tensor:
-    """[L, L] row of the bias table for each pair of positions in a window."""
+    """Return [L, L], the row of the bias table for each pair of positions in a window."""
     line = torch.arange(window, device="cpu")
     place = torch.stack(torch.meshgrid(line, line, indexing="ij")).flatten(1)
-    away = place[:, :, None] - place[:, None, :] + window - 1
-    return away[0] * (2 * window - 1) + away[1]
+    distance = place[:, :, None] - place[:, None, :] + window - 1
+    return distance[0] * (2 * window - 1) + distance[1]
 
 
 @tensor_cache(64)
 def shift_mask(height: int, width: int, window: int, device: torch.device) -> Tensor:
-    """[w, L, L] for a map rolled by half a window: 0 inside a region, `APART` across regions."""
+    """Return [w, L, L] for a map rolled by half a window: 0 inside a region, `APART` across regions."""
     bounds = (slice(0, -window), slice(-window, -(window // 2)), slice(-(window // 2), None))
     region = torch.zeros(1, height, width, 1, device=device)
     for index, (rows, columns) in enumerate((rows, columns) for rows in bounds for columns in bounds):
@@ -44,20 +43,20 @@ def shift_mask(height: int, width: int, window: int, device: torch.device) -> Te
 
 
 def to_windows(x_BHWC: Tensor, window: int) -> Tensor:
-    """[B, H, W, C] -> [B * w, L, C]; sides are multiples of the window."""
+    """Return [B, H, W, C] as [B * w, L, C]. Sides are multiples of the window."""
     batch, height, width, channels = x_BHWC.shape
     x = x_BHWC.view(batch, height // window, window, width // window, window, channels)
     return x.transpose(2, 3).reshape(-1, window * window, channels)
 
 
 def from_windows(x_wLC: Tensor, window: int, height: int, width: int) -> Tensor:
-    """The inverse of `to_windows`."""
+    """Return the map of windows: the inverse of `to_windows`."""
     x = x_wLC.view(-1, height // window, width // window, window, window, x_wLC.shape[-1])
     return x.transpose(2, 3).reshape(-1, height, width, x_wLC.shape[-1])
 
 
 class DropPath(nn.Module):
-    """Drops the whole residual branch of an image with probability `rate` in training; source: arXiv 1603.09382."""
+    """Drop the residual branch of an image with probability `rate` in training. Source: arXiv 1603.09382."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -66,12 +65,12 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
             return x
-        kept = torch.rand(x.shape[0], *[1] * (x.dim() - 1), device=x.device) >= self.rate
-        return x * kept.to(x.dtype) / (1 - self.rate)
+        mask = torch.rand(x.shape[0], *[1] * (x.dim() - 1), device=x.device) >= self.rate
+        return x * mask.to(x.dtype) / (1 - self.rate)
 
 
 class RelativePositionBias(nn.Module):
-    """[h, L, L] learned bias of attention logits by the distance of two positions."""
+    """Learned bias [h, L, L] of attention logits by the distance of two positions."""
 
     def __init__(self, window: int, heads: int) -> None:
         super().__init__()
@@ -93,7 +92,7 @@ class WindowAttention(nn.Module):
         self.output = nn.Linear(channels, channels)
 
     def forward(self, x_wLC: Tensor, mask_wLL: Tensor | None) -> Tensor:
-        """x: [B * w, L, C]; mask: [w, L, L] to add, the same for every image."""
+        """Return [B * w, L, C]. x: [B * w, L, C]; mask: [w, L, L] to add to the logits, the same for every image."""
         # [B * w, L, 3C] -> three of [B * w, h, L, C / h]
         query, key, value = self.qkv(x_wLC).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         logits = (query * self.scale) @ key.transpose(2, 3) + self.position_bias()
@@ -102,7 +101,8 @@ class WindowAttention(nn.Module):
             images = len(logits) // len(mask_wLL)
             logits = logits.unflatten(0, (images, len(mask_wLL))) + mask_wLL[:, None].to(logits.dtype)
             logits = logits.flatten(0, 1)
-        return self.output((logits.softmax(dim=-1) @ value).transpose(1, 2).flatten(2))
+        output: Tensor = self.output((logits.softmax(dim=-1) @ value).transpose(1, 2).flatten(2))
+        return output
 
 
 class SwinBlock(nn.Module):
@@ -142,7 +142,7 @@ class SwinBlock(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Halves the sides and doubles the channels: each 2x2 patch is concatenated, normed and projected."""
+    """Halve the sides and double the channels: each 2x2 patch is concatenated, normalized and projected."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -153,11 +153,12 @@ class PatchMerging(nn.Module):
         x = F.pad(x_BHWC, (0, 0, 0, x_BHWC.shape[2] % 2, 0, x_BHWC.shape[1] % 2))
         # Order of the four: (row, column) parity (0, 0), (1, 0), (0, 1), (1, 1)
         corners = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        return self.reduction(self.norm(torch.cat(corners, dim=-1)))
+        output: Tensor = self.reduction(self.norm(torch.cat(corners, dim=-1)))
+        return output
 
 
 class SwinStage(nn.Module):
-    """Merging (but in the first stage) and the blocks of one resolution."""
+    """Patch merging (not in the first stage) and the blocks of one resolution."""
 
     gradient_checkpointing = False
 
@@ -171,14 +172,14 @@ class SwinStage(nn.Module):
         )
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        x = self.merge(x_BHWC)
+        x: Tensor = self.merge(x_BHWC)
         for block in self.blocks:
-            x = recomputed(self, block, x)
+            x = run_checkpointed(self, block, x)
         return x
 
 
 class Swin(nn.Module):
-    """[B, 3, H, W] -> maps at strides 8, 16 and 32. The stride-4 stage is not normed: nothing reads it."""
+    """[B, 3, H, W] -> maps at strides 8, 16 and 32. The stride-4 stage has no norm, since no layer reads it."""
 
     def __init__(self, config: GlipConfig) -> None:
         super().__init__()

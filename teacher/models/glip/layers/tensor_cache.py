@@ -1,4 +1,4 @@
-"""A cache for tensors that follow from sizes alone, such as anchors and masks. They must not be written into."""
+"""A cache for tensors that depend on sizes alone, such as anchors and masks. They must not be modified."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ P = ParamSpec("P")
 
 
 def tensor_cache(maxsize: int) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
-    """Remembers a function's last `maxsize` tensors.
+    """Return a decorator that caches a function's last `maxsize` tensors.
 
-    Two traps: a tensor first made in inference mode could not serve training, so all are made outside of it; and one
-    made while torch traces a graph is a stand-in without values, so tracing neither reads nor fills the cache.
+    A tensor made in inference mode could not be used in training, so all are made outside of it. A tensor made while
+    torch traces a graph has no values, so tracing neither reads nor fills the cache.
     """
 
     def decorate(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
         make = torch.inference_mode(False)(function)
-        remembered = lru_cache(maxsize=maxsize)(make)
+        cached = lru_cache(maxsize=maxsize)(make)
 
         @wraps(function)
         def get(*args: P.args, **settings: P.kwargs) -> Tensor:
             if torch.compiler.is_compiling() or torch.compiler.is_exporting():
                 return function(*args, **settings)
-            return remembered(*args, **settings)
+            return cached(*args, **settings)
 
         return get
 

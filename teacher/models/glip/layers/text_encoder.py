@@ -1,7 +1,7 @@
-"""BERT's encoder: the text backbone, and the single layer that follows each fusion in the tower.
+"""BERT's encoder: the text backbone, and the single layer after each fusion in the tower.
 
-Post-norm layers, learned positions, exact GELU; written out because the tower needs the layer alone and the parity
-of every weight. Source: BERT, arXiv 1810.04805.
+Post-norm layers, learned positions, exact GELU. transformers' BERT is not used, since the tower needs one layer alone,
+with every weight. Source: BERT, arXiv 1810.04805.
 """
 
 # B images, T tokens, D text width
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from teacher.models.glip.config import GlipConfig
-from teacher.models.glip.layers.activation_checkpointing import recomputed
+from teacher.models.glip.layers.activation_checkpointing import run_checkpointed
 
 
 def padding_bias(attention_mask_BT: Tensor, dtype: torch.dtype) -> Tensor:
-    """[B, 1, 1, T] to add to attention logits: 0 at tokens, the most negative number at padding.
+    """Return [B, 1, 1, T] to add to attention logits: 0 at tokens, the most negative number at padding.
 
-    A row without any token becomes an even average and never NaN, so blank rows of a batch are harmless.
+    A row without any token averages all positions and never gives NaN, so blank rows of a batch are harmless.
     """
     padding = attention_mask_BT[:, None, None, :] == 0
     bias = torch.zeros(padding.shape, dtype=dtype, device=padding.device)
@@ -44,7 +44,8 @@ class TextLayer(nn.Module):
     def forward(self, hidden_BTD: Tensor, bias_B11T: Tensor) -> Tensor:
         attended = self.attention_output(self._attend(hidden_BTD, bias_B11T))
         hidden = self.attention_norm(hidden_BTD + self._drop(attended))
-        return self.output_norm(hidden + self._drop(self.output(F.gelu(self.intermediate(hidden)))))
+        output: Tensor = self.output_norm(hidden + self._drop(self.output(F.gelu(self.intermediate(hidden)))))
+        return output
 
     def _attend(self, hidden_BTD: Tensor, bias_B11T: Tensor) -> Tensor:
         query, key, value = (self._split(layer(hidden_BTD)) for layer in (self.query, self.key, self.value))
@@ -63,7 +64,7 @@ class TextLayer(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Token ids -> last layer's features. Padding rows are computed like any other, as the fusion expects them."""
+    """Token ids -> last layer's features. Padding is computed like any token, as the fusion expects."""
 
     gradient_checkpointing = False
 
@@ -72,7 +73,7 @@ class TextEncoder(nn.Module):
         width = config.text_hidden
         self.words = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
         self.positions = nn.Embedding(config.text_positions, width)
-        # Every token is of BERT's first segment; the second row exists because the released weights hold it.
+        # Every token is of BERT's first segment. The second row exists because the released weights have it.
         self.segments = nn.Embedding(2, width)
         self.norm = nn.LayerNorm(width, eps=config.text_norm_eps)
         self.dropout = nn.Dropout(config.text_dropout)
@@ -82,12 +83,12 @@ class TextEncoder(nn.Module):
         width = input_ids_BT.shape[1]
         if width > self.positions.num_embeddings:
             raise ValueError(
-                f"a prompt of {width} tokens, but the text encoder knows {self.positions.num_embeddings} positions: "
+                f"a prompt of {width} tokens, but the text encoder has {self.positions.num_embeddings} positions; "
                 "split the prompt at phrase borders"
             )
         embedded = self.words(input_ids_BT) + self.segments.weight[0] + self.positions.weight[:width]
-        hidden = self.dropout(self.norm(embedded))
+        hidden: Tensor = self.dropout(self.norm(embedded))
         bias = padding_bias(attention_mask_BT, hidden.dtype)
         for layer in self.layers:
-            hidden = recomputed(self, layer, hidden, bias)
+            hidden = run_checkpointed(self, layer, hidden, bias)
         return hidden

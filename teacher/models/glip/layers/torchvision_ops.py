@@ -1,7 +1,7 @@
-"""torchvision's operators, where they are present and work: the one place that imports torchvision.
+"""torchvision's operators, if they are present and work. No other file imports torchvision.
 
-Promise: what does not work is as good as absent (torchvision's wheels break when torch is another build), and a call
-of these gives what our own operators give, up to rounding. `GROUNDSWELL_TORCHVISION=0` leaves them aside.
+Operators that do not work count as absent (torchvision's wheels break with another build of torch). They give the
+results of our own operators, up to rounding. `GROUNDSWELL_TORCHVISION=0` switches them off.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -18,20 +18,27 @@ from torch import Tensor
 SWITCH = "GROUNDSWELL_TORCHVISION"
 
 
+class TorchvisionOps(Protocol):
+    """The two functions of `torchvision.ops` that we call."""
+
+    deform_conv2d: Callable[..., Tensor]
+    nms: Callable[[Tensor, Tensor, float], Tensor]
+
+
 @lru_cache(maxsize=1)
-def torchvision_ops() -> Any | None:
-    """`torchvision.ops` after a small deformable convolution came out right, or None."""
+def torchvision_ops() -> TorchvisionOps | None:
+    """Return `torchvision.ops` if a small deformable convolution gives the right result, else None."""
     if os.environ.get(SWITCH, "1") == "0" or importlib.util.find_spec("torchvision") is None:
         return None
     try:
         from torchvision import ops
     except (ImportError, RuntimeError, AttributeError, OSError):
-        # The ways in which a torchvision of another torch fails to load: missing symbols, missing operators.
+        # Errors of a torchvision that was built for another torch: missing symbols, missing operators.
         return None
-    return ops if _works(ops.deform_conv2d) else None
+    return cast(TorchvisionOps, ops) if _is_correct(ops.deform_conv2d) else None
 
 
-def _works(deform_conv2d: Callable[..., Tensor]) -> bool:
+def _is_correct(deform_conv2d: Callable[..., Tensor]) -> bool:
     x, offset, mask = torch.ones(1, 1, 2, 2), torch.zeros(1, 18, 2, 2), torch.ones(1, 9, 2, 2)
     try:
         out = deform_conv2d(x, offset, torch.ones(1, 1, 3, 3), None, padding=1, mask=mask)

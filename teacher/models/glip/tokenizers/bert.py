@@ -1,4 +1,4 @@
-"""The text vocabulary that the released weights were trained with: bert-base-uncased, from a folder or the hub."""
+"""The vocabulary of the released weights: bert-base-uncased, from a folder or the hub."""
 
 from __future__ import annotations
 
@@ -7,48 +7,53 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerBase
 
-from schemas.errors import ConfigError, EnvironmentProblem, NotFound
+from schemas.errors import ConfigError, NotFoundError, RuntimeEnvironmentError
 
 HUB_NAME = "google-bert/bert-base-uncased"
 HUB_REVISION = "86b5e0934494bd15c9632b12f734a8a67f723594"
-# Words in the order of their ids, one per line: equal to the hub's vocab.txt at that revision.
+# Of the words in the order of their ids, one per line, as in the hub's vocab.txt at that revision.
 VOCABULARY_SIZE = 30522
 VOCABULARY_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 
 
-def bert_tokenizer(vocab_size: int, folder: Path | None) -> PreTrainedTokenizerBase:
-    """The tokenizer of `folder` (vocab.txt or tokenizer.json), or without one the hub's at a pinned revision.
+def load_bert_tokenizer(vocab_size: int, folder: Path | None) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of `folder` (vocab.txt or tokenizer.json), or without one the hub's at a pinned revision.
 
-    raises: NotFound, EnvironmentProblem when the hub cannot be reached, ConfigError for another vocabulary
+    raises: NotFoundError, RuntimeEnvironmentError if the hub cannot be reached, ConfigError for another vocabulary
     """
-    tokenizer = _from_hub() if folder is None else _from_folder(folder)
+    tokenizer = _load_from_hub() if folder is None else _load_from_folder(folder)
     where = HUB_NAME if folder is None else str(folder)
     if len(tokenizer) != vocab_size:
-        raise ConfigError(f"{where}: {len(tokenizer)} words, but the weights know {vocab_size}")
+        raise ConfigError(
+            f"{where} has {len(tokenizer)} words, but the weights have {vocab_size}; give the directory of "
+            "bert-base-uncased"
+        )
     if vocab_size == VOCABULARY_SIZE and vocabulary_sha256(tokenizer) != VOCABULARY_SHA256:
-        raise ConfigError(f"{where}: not the words of bert-base-uncased, which GLIP was trained with")
+        raise ConfigError(
+            f"{where} has other words than bert-base-uncased, which GLIP was trained with; give its directory"
+        )
     return tokenizer
 
 
 def vocabulary_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Digest over the words in the order of their ids."""
+    """Return a digest of the words in the order of their ids."""
     words = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     return hashlib.sha256("".join(f"{word}\n" for word, _ in words).encode()).hexdigest()
 
 
-def _from_folder(folder: Path) -> PreTrainedTokenizerBase:
+def _load_from_folder(folder: Path) -> PreTrainedTokenizerBase:
     if (folder / "tokenizer.json").is_file():
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if (folder / "vocab.txt").is_file():
         return BertTokenizerFast(vocab=str(folder / "vocab.txt"))
-    raise NotFound(f"--tokenizer {folder}: expected a directory with vocab.txt or tokenizer.json")
+    raise NotFoundError(f"--tokenizer {folder}: expected a directory with vocab.txt or tokenizer.json")
 
 
-def _from_hub() -> PreTrainedTokenizerBase:
+def _load_from_hub() -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(HUB_NAME, revision=HUB_REVISION, trust_remote_code=False)
     except OSError as error:
-        raise EnvironmentProblem(
-            f"the tokenizer {HUB_NAME} is neither in the cache nor to be had from the hub; give a directory that "
-            "holds its vocab.txt with --tokenizer DIR"
+        raise RuntimeEnvironmentError(
+            f"the tokenizer {HUB_NAME} is not in the cache and cannot be loaded from the hub; give a directory with "
+            "its vocab.txt by --tokenizer DIR"
         ) from error

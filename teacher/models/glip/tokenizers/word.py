@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerFast
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 
-def word_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer that knows the special tokens, "." and `words` (in their order, doubles dropped); else [UNK]."""
+def make_word_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Return a tokenizer of the special tokens, "." and `words`, in order and without duplicates. Others are [UNK]."""
     vocabulary = dict.fromkeys((*SPECIAL_TOKENS, ".", *(word.lower() for word in words)))
     ids = {word: index for index, word in enumerate(vocabulary)}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))

@@ -1,0 +1,103 @@
+"""Run a teacher on one image: phrases of a caption become boxes, in the form of an evidence row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.worker.batching import ask
+from engine.worker.evidence_rows import evidence_row, mark_dropped
+from engine.worker.find_phrases import find_phrases
+from engine.worker.regions import evidence_regions
+from groundswell.images import ImageInput, InputImage, decode_input
+from schemas.errors import SampleRejectedError
+from schemas.labeler import FoundPhrases, Labeler, PhraseFinder
+from schemas.records import Pixels, Region, Sample
+from schemas.rows import EvidenceRow
+from schemas.settings import EvidenceSettings
+from teacher.settings import PhraseSettings
+
+UNIT = "one-image"
+"""`unit` and `shard` of a row that no job made."""
+
+
+@dataclass(frozen=True)
+class GroundingTeacher:
+    """A teacher with the phrase finder that reads captions for it."""
+
+    labeler: Labeler
+    finder: PhraseFinder
+    settings: EvidenceSettings
+
+    def ground(
+        self, image: ImageInput, caption: str, *, spans: Sequence[tuple[int, int]] = ()
+    ) -> EvidenceRow:
+        """Find the phrases of a caption in an image, as `groundswell label` does.
+
+        image:  a path, the bytes of an image file, a Pillow image, or uint8 [height, width, 3] in RGB
+        spans:  [begin, end) in characters of the caption: phrases to look for besides those that are found
+        return: a row with phrases and regions; boxes are xyxy pixels of the upright image
+        raises: SampleRejectedError for an image or a caption that cannot be used, with its reason code
+        """
+        pixels = decode_input(image)
+        (found,) = find_phrases(self.finder, [caption], [spans] if spans else None)
+        if isinstance(found, SampleRejectedError):
+            raise found
+        sample = _make_sample(pixels, caption, found)
+        regions: tuple[Region, ...] = ()
+        if sample.phrases:
+            prepared = self.labeler.prepare(sample, pixels.rgb_u8)
+            sample = mark_dropped(sample, prepared.dropped)
+            (answer,) = ask(self.labeler, [(0, prepared)])
+            if answer.rejected is not None:
+                raise answer.rejected
+            regions = answer.regions
+        rows, truncated = evidence_regions(sample, regions, self.settings)
+        return evidence_row(sample, rows, truncated)
+
+
+def load_teacher(
+    path: str | Path,
+    *,
+    device: str = "auto",
+    min_score: float = 0.05,
+    phrases: PhraseSettings | None = None,
+) -> GroundingTeacher:
+    """Load a teacher: a GLIP directory (a student is one too), or a detector's `.onnx` file.
+
+    device:    auto, cpu or cuda, for teachers that choose one
+    min_score: regions below this raw score are left out
+    phrases:   how phrases are found in captions; by default with the bundled pipeline
+    raises:    NotFoundError for a path that does not exist, ConfigError for what is no model
+    """
+    from student.evaluate.predictors import model_settings
+    from teacher.build import finder, labeler
+
+    settings = model_settings(Path(path))
+    if settings["kind"] == "glip":
+        settings["device"] = device
+    evidence = EvidenceSettings(min_score=min_score)
+    return GroundingTeacher(
+        labeler=labeler(settings, batch_size=1, min_score=min_score),
+        finder=finder((phrases or PhraseSettings()).model_dump(mode="json")),
+        settings=evidence,
+    )
+
+
+def _make_sample(image: InputImage, caption: str, found: FoundPhrases) -> Sample:
+    height, width = image.rgb_u8.shape[:2]
+    return Sample(
+        unit=UNIT,
+        shard=image.path or UNIT,
+        index=0,
+        key=Path(image.path).stem or UNIT,
+        pixels=Pixels(url=image.path),
+        image_sha256=image.sha256,
+        caption=caption,
+        width=width,
+        height=height,
+        exif_orientation=image.exif_orientation,
+        phrases=found.phrases,
+        dropped_phrases=found.dropped,
+    )

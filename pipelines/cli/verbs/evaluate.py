@@ -1,0 +1,118 @@
+"""The verb `evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pipelines.cli.options import JSON, OVERWRITE
+from pipelines.cli.verb import VerbFamily
+from pipelines.terminal.output import print_message, print_result
+from pipelines.terminal.progress import ProgressPrinter
+from schemas.errors import UnfinishedError
+
+ENTRY = VerbFamily(order=110)
+
+
+@ENTRY.verb(
+    "evaluate",
+    "groundswell evaluate .demo/student/model --gold .demo/world/test/coco.json "
+    "--images .demo/world/test/images --json",
+)
+def evaluate(
+    model: Annotated[
+        Path, typer.Argument(help="GLIP directory, detector (.onnx), or detections as COCO results (.json).")
+    ],
+    gold: Annotated[Path, typer.Option(help="COCO JSON with human boxes, or a folder of imported gold.")],
+    images: Annotated[
+        str | None, typer.Option(help="Folder of images, or shards (a glob of .tar files).")
+    ] = None,
+    group_by: Annotated[
+        str,
+        typer.Option(
+            help="Category field that names the group of a category, e.g. frequency (LVIS) or supercategory."
+        ),
+    ] = "frequency",
+    results_to: Annotated[
+        Path | None, typer.Option(help="File to which the detections are written, as COCO results.")
+    ] = None,
+    key_map: Annotated[
+        Path | None, typer.Option(help="CSV that maps shard keys to gold images and sizes.")
+    ] = None,
+    words: Annotated[
+        Path | None,
+        typer.Option(
+            help='JSON with words for categories: {"stop sign": {"name": "stop", "suffix": " sign"}}.'
+        ),
+    ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            help="Names of a detector's classes in the order of its outputs: one per line, or a JSON or YAML list. "
+            "Default: the model's metadata, then a file MODEL.names next to it, then COCO's 80 names for a model of "
+            "80 classes."
+        ),
+    ] = None,
+    chunk: Annotated[
+        int | None, typer.Option(min=1, help="Categories per prompt (LVIS: 40). Default: as many as fit.")
+    ] = None,
+    max_detections: Annotated[
+        int | None,
+        typer.Option(min=1, help="Boxes per image. Default: 100, with --lvis 300, with --fixed-ap no limit."),
+    ] = None,
+    per_chunk: Annotated[
+        bool, typer.Option("--per-chunk", help="Limit boxes per chunk instead, as the GLIP authors do.")
+    ] = False,
+    pad: Annotated[
+        Literal["bucket", "authors"],
+        typer.Option(help="How batches are padded: in buckets, or as the GLIP authors do."),
+    ] = "bucket",
+    lvis: Annotated[
+        bool, typer.Option("--lvis", help="Use the rules of LVIS: federated categories, 300 boxes per image.")
+    ] = False,
+    fixed_ap: Annotated[
+        bool,
+        typer.Option("--fixed-ap", help="Compute LVIS fixed AP: the 10,000 best boxes of each category."),
+    ] = False,
+    merged: Annotated[
+        bool, typer.Option("--merged", help="Also compute phrase recall by the merged-box protocol.")
+    ] = False,
+    overwrite: bool = OVERWRITE,
+    as_json: bool = JSON,
+) -> None:
+    """Compute COCO or LVIS AP with confidence intervals. Every kind of model is evaluated by the same code.
+
+    Exit 3 when most detections match no image or category of the gold.
+    """
+    from pipelines.config.output_place import check_file
+
+    if results_to is not None:
+        reads = (model, gold, images, key_map, words, names)
+        check_file("--results-to", str(results_to), overwrite=overwrite, reads=reads)
+
+    from student.evaluate.class_prompts import PromptOptions, read_words
+    from student.evaluate.run import evaluate as run_evaluate
+
+    report = run_evaluate(
+        model,
+        gold,
+        images,
+        key_map=key_map,
+        group_by=group_by,
+        results_to=results_to,
+        names=names,
+        prompt_options=PromptOptions(
+            read_words(words) if words else {}, chunk, per_chunk, max_detections, pad
+        ),
+        merged=merged,
+        protocol="fixed_ap" if fixed_ap else "lvis" if lvis else "coco",
+        progress=ProgressPrinter(),
+    )
+    for note in report.get("notes", ()):
+        print_message(f"note: {note}")
+    print_result(as_json, report.data(), report.text())
+    if report.mostly_unmatched:
+        print_message("error: most detections were left out, so the numbers do not describe these results")
+        raise typer.Exit(UnfinishedError.exit_code)

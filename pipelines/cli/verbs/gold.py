@@ -1,0 +1,126 @@
+"""The verbs that import human data: gold import."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pipelines.cli.options import JSON, OVERWRITE
+from pipelines.cli.verb import VerbFamily
+from pipelines.exchange.importers import IMPORTERS
+from pipelines.terminal.output import print_message, print_result
+from schemas.errors import ConfigError, UnfinishedError
+
+ENTRY = VerbFamily(order=80, group="gold", help="Import human boxes and captions of other formats as gold.")
+
+
+@ENTRY.verb(
+    "import",
+    "groundswell gold import coco instances_val2017.json --images ./val2017 --to gold/coco",
+    "groundswell gold import mdetr mixed.json --images 'images/{data_source}/{file_name}' --to gold/mixed",
+)
+def import_(
+    format: Annotated[
+        str,
+        typer.Argument(
+            help=f"One of {', '.join(IMPORTERS.names())}, or module:attribute of an importer. See docs/gold.md."
+        ),
+    ],
+    path: Annotated[
+        Path,
+        typer.Argument(help="File to import. For flickr30k: the folder with Sentences/ and Annotations/."),
+    ],
+    to: Annotated[str, typer.Option(help="Folder of the gold.")],
+    images: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or URL, a pattern with {file_name}, {stem} or {data_source}, or shards (*.tar)."
+        ),
+    ] = None,
+    without_images: Annotated[
+        bool,
+        typer.Option(
+            "--without-images", help="Check captions and spans only. Such gold cannot be used for training."
+        ),
+    ] = False,
+    key_map: Annotated[
+        Path | None,
+        typer.Option(help="CSV that maps shard keys to file names. Columns: shard, key, file_name."),
+    ] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(help="Import only these images: a text file with one name, stem or id per line."),
+    ] = None,
+    negatives: Annotated[
+        Literal["all", "authors"],
+        typer.Option(help="Absent categories per row: all, or a seeded draw by the GLIP authors' rules."),
+    ] = "all",
+    seed: Annotated[int, typer.Option(help="Seed of that draw.")] = 0,
+    label_map: Annotated[
+        Path | None,
+        typer.Option(
+            help="odvg: file with the names of the class indices, which are the classes looked for."
+        ),
+    ] = None,
+    dialect: Annotated[
+        Literal["auto", "open_gd", "mmdet", "tao"],
+        typer.Option(help="odvg: program for which the file was written."),
+    ] = "auto",
+    overwrite: bool = OVERWRITE,
+    as_json: bool = JSON,
+) -> None:
+    """Import human data as gold. Every record is kept, repaired or refused with a reason, and counted.
+
+    A class of which a record was refused is unknown in that image, not absent. Exit 3 when every box was refused, or
+    when the label map is off by one.
+    """
+    from pipelines.config.folder_kind import FolderKind
+    from pipelines.config.output_place import check_folder
+    from pipelines.exchange.gold.images import open_images
+    from pipelines.exchange.gold.options import ImportOptions
+    from pipelines.exchange.import_gold import check_options, import_gold
+
+    if (images is None) != without_images:
+        raise ConfigError(
+            "expected either --images, which says where the images are, or --without-images, which checks captions and "
+            "spans only"
+        )
+    check_options(format, ImportOptions(negatives=negatives, label_map=label_map, dialect=dialect))
+    check_folder("--to", to, (FolderKind.GOLD, FolderKind.PARTS), overwrite=overwrite)
+    options = ImportOptions(
+        images=None if images is None else open_images(images, key_map),
+        split=None if split is None else read_names(split),
+        negatives=negatives,
+        seed=seed,
+        label_map=label_map,
+        dialect=dialect,
+    )
+    report = import_gold(format, path, to, options, progress=_make_row_counter(), overwrite=overwrite)
+    print_result(as_json, report.data(), report.text())
+    if report.problems:
+        print_message("\n".join(f"error: {problem}" for problem in report.problems))
+        raise typer.Exit(UnfinishedError.exit_code)
+
+
+def _make_row_counter(every_s: float = 5.0) -> Callable[[int], None]:
+    """Return a function that prints the number of rows read, at most once in `every_s`. The total is not known."""
+    last = time.monotonic()
+
+    def report_rows(rows: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every_s:
+            last = time.monotonic()
+            print_message(f"reading gold: {rows} rows")
+
+    return report_rows
+
+
+def read_names(path: Path) -> frozenset[str]:
+    """Read the names of a split list, separated by white space. Raises NotFoundError, ConfigError (not UTF-8)."""
+    from engine.reading.user_text import read_text
+
+    return frozenset(read_text(path, "--split").split())

@@ -1,0 +1,75 @@
+"""The verbs that look at evidence and views: diff, stats, inspect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import JSON, OVERWRITE
+from pipelines.cli.verb import VerbFamily
+from pipelines.terminal.output import print_result
+from pipelines.terminal.progress import ProgressPrinter
+
+EvidenceOrView = Annotated[str, typer.Argument(help="Output of `label`, or a view.")]
+ENTRY = VerbFamily(order=60)
+
+
+@ENTRY.verb("diff", "groundswell diff runs/view runs/stricter")
+def diff(
+    first: Annotated[str, typer.Argument(help="View.")],
+    second: Annotated[str, typer.Argument(help="Another view of the same evidence.")],
+    as_json: bool = JSON,
+) -> None:
+    """Compare two views of the same evidence: policy, samples, regions by fate, phrases by fate."""
+    from pipelines.compile.diff import diff_views
+
+    report = diff_views(first, second)
+    print_result(as_json, report.data(), report.text())
+
+
+@ENTRY.verb("stats", "groundswell stats runs/view")
+def stats(source: EvidenceOrView, as_json: bool = JSON) -> None:
+    """Print counts and distributions of evidence or a view. In a view, regions to ignore are counted separately."""
+    from pipelines.labels.stats import count_labels
+
+    report = count_labels(source, progress=ProgressPrinter())
+    print_result(as_json, report.data(), report.text())
+
+
+@ENTRY.verb("inspect", "groundswell inspect runs/view --to runs/pictures --n 12")
+def inspect(
+    source: EvidenceOrView,
+    to: Annotated[Path, typer.Option(help="Folder for the pictures.")],
+    n: Annotated[int, typer.Option(min=1, help="Number of samples, drawn by the seed.")] = 12,
+    key: Annotated[
+        list[str], typer.Option(help="Draw only this sample: KEY, SHARD/KEY or UNIT:INDEX. Repeatable.")
+    ] = [],  # noqa: B006
+    min_score: Annotated[
+        float, typer.Option(min=0, max=1, help="Draw only regions with at least this raw score.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    overwrite: bool = OVERWRITE,
+    as_json: bool = JSON,
+) -> None:
+    """Draw boxes, phrases and scores on images. The pictures go to a new or empty folder.
+
+    Kept boxes have solid lines. Boxes to ignore and class_only boxes have dashed lines, which a legend explains.
+    """
+    from pipelines.config.folder_kind import FolderKind
+    from pipelines.config.output_place import check_folder
+    from pipelines.labels.inspect import draw_samples
+
+    check_folder("--to", str(to), FolderKind.PICTURES, repeats=False, overwrite=overwrite)
+    report = draw_samples(
+        source,
+        to,
+        n=n,
+        keys=key,
+        seed=seed,
+        min_score=min_score,
+        progress=ProgressPrinter(),
+        overwrite=overwrite,
+    )
+    print_result(as_json, report.data(), report.text())

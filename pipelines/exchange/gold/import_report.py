@@ -1,0 +1,56 @@
+"""The report of `gold import`: how many records of each kind were kept, repaired and refused, why, and what was
+written.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field, JsonValue
+
+from pipelines.exchange.gold.account import RecordCounts
+from pipelines.exchange.gold.codes import REFUSED, REPAIRED
+from pipelines.tables import Report, Table
+
+
+class GoldReport(Report):
+    """The account of an import. The gold's manifest has the same numbers."""
+
+    format: str
+    to: str
+    digest: str
+    rows: int = Field(ge=0)
+    phrases: int = Field(ge=0)
+    regions: int = Field(ge=0)
+    exhaustive: bool = Field(description="whether what a row does not name is known not to be in its image")
+    without_images: bool
+    facts: dict[str, JsonValue]
+    records: dict[str, RecordCounts] = Field(description="by kind: in, kept, repaired, refused, codes")
+    examples: dict[str, list[str]] = Field(description="first examples by 'KIND CODE'")
+    unknown: int = Field(
+        0,
+        ge=0,
+        description="classes or phrases of an image that are unresolved since a record of them was refused",
+    )
+    problems: list[str] = Field(
+        [], description="why nothing can be learned from this gold; then the exit code is 3"
+    )
+
+    def tables(self) -> list[Table]:
+        """Return the report as tables, in reading order."""
+        meaning = {**REPAIRED, **REFUSED}
+        counts = [
+            (kind, *(str(numbers[name]) for name in ("in", "kept", "repaired", "refused")))
+            for kind, numbers in self.records.items()
+        ]
+        codes = [
+            (kind, code, str(number), meaning[code], "; ".join(self.examples.get(f"{kind} {code}", ())[:1]))
+            for kind, numbers in self.records.items()
+            for code, number in numbers["codes"].items()
+        ]
+        written = [("rows", f"{self.rows}"), ("phrases", f"{self.phrases}"), ("regions", f"{self.regions}")]
+        written.append(("unknown", f"{self.unknown}"))
+        facts = [("exhaustive", "yes" if self.exhaustive else "no"), ("digest", self.digest), ("in", self.to)]
+        return [
+            Table("records", ("kind", "in", "kept", "repaired", "refused"), counts),
+            Table("reasons", ("kind", "code", "number", "meaning", "first"), codes),
+            Table("gold", ("what", "value"), written + facts),
+        ]

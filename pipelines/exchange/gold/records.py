@@ -1,0 +1,56 @@
+"""Fields of records that several formats share: file name, caption, crowd flag, phrase of a span."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from engine.reading.captions import clean_caption
+from pipelines.exchange.gold.account import RecordError
+from pipelines.exchange.gold.options import ImportOptions
+from pipelines.exchange.gold.rows import GoldPhrase, find_head
+from pipelines.exchange.gold.spans import Span
+from schemas.errors import SampleRejectedError
+
+
+def is_crowd(annotation: Mapping[str, object]) -> bool:
+    """Return whether the region is present but not one box to learn from."""
+    return bool(annotation.get("iscrowd")) or bool(annotation.get("ignore"))
+
+
+def find_file_name(image: Mapping[str, object]) -> str:
+    """Return `file_name`, or the last two parts of `coco_url` (LVIS). Raises RecordError field_missing."""
+    name = image.get("file_name")
+    if isinstance(name, str) and name:
+        return name
+    url = image.get("coco_url")
+    if isinstance(url, str) and url.count("/") >= 2:
+        return "/".join(url.split("/")[-2:])
+    raise RecordError("field_missing", f"image {image.get('id')!r} has neither file_name nor coco_url")
+
+
+def check_split(options: ImportOptions, file_name: str, *others: object) -> None:
+    """Raise RecordError for an image that is not on the list of --split."""
+    names = {file_name, PurePosixPath(file_name).name, PurePosixPath(file_name).stem, *map(str, others)}
+    if options.split is not None and not names & options.split:
+        raise RecordError("not_in_split")
+
+
+def read_caption(value: object) -> tuple[str, tuple[str, ...]]:
+    """Return the caption, its offsets unchanged, and the codes of repairs. Raises RecordError caption_bad."""
+    if not isinstance(value, str):
+        raise RecordError("caption_bad", f"{type(value).__name__}, expected text")
+    try:
+        stored = clean_caption(value)
+    except SampleRejectedError as rejected:
+        raise RecordError("caption_bad", str(rejected)) from rejected
+    if stored.cut_from is not None:
+        raise RecordError("caption_bad", f"{stored.cut_from} characters")
+    return stored.text, ("caption_controls",) if stored.text != value else ()
+
+
+def get_phrase(span: Span, caption: str, phrases: dict[Span, GoldPhrase]) -> GoldPhrase:
+    """Return the phrase of a span. Add it if it is new."""
+    if span not in phrases:
+        phrases[span] = GoldPhrase(*span, root=find_head(caption[span[0] : span[1]]))
+    return phrases[span]

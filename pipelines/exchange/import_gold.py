@@ -1,0 +1,171 @@
+"""`gold import`: human labels of any format become gold in the form of a view, with an account of every record.
+
+The account is complete before the gold is written, and the gold's manifest has it. The same file, images and options
+give the same digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from engine.settings import StorageSettings
+from engine.view_manifest import ViewManifest
+from engine.views import check_no_other_view, write_view
+from pipelines.exchange.gold.account import AccountReport, ImportAccount
+from pipelines.exchange.gold.import_report import GoldReport
+from pipelines.exchange.gold.options import ImportOptions
+from pipelines.exchange.importer import Importer, ImportOption
+from pipelines.exchange.importers import IMPORTERS
+from schemas.digests import digest_of_many, sha256_hex
+from schemas.errors import ConfigError, GroundswellError, NotFoundError
+from schemas.rows import ViewRow
+from student.data.gold_account import describe_refused_boxes
+
+_CHUNK = 4 * 2**20
+
+
+def import_gold(
+    format: str,
+    path: Path,
+    to: str,
+    options: ImportOptions,
+    *,
+    storage: StorageSettings | None = None,
+    progress: Callable[[int], None] | None = None,
+    overwrite: bool = False,
+) -> GoldReport:
+    """Read a file (Flickr30k: a folder) and write it as gold.
+
+    A report with `problems` is of gold that nothing can be learned from. `train` refuses it.
+
+    format:    a name in IMPORTERS, or `module:attribute` of an importer
+    overwrite: replace other gold at `to`
+    progress:  is called with the number of rows read so far
+    Raises ConfigError for an unknown format or a path of another kind, NotFoundError, ConflictError if `to` has other
+    gold, and GroundswellError if every record was refused.
+    """
+    importer = IMPORTERS.load(format)
+    _check_path(format, importer, path)
+    known = {
+        **{"format": format, "source": path.name, "source_digest": _digest_source(path, importer)},
+        **{"without_images": options.images is None, "negatives": options.negatives, "seed": options.seed},
+    }
+    if not overwrite:
+        check_no_other_view(to, kind="gold", provenance=known, storage=storage)
+    account = ImportAccount()
+    reader = importer.open(path, options, account)
+    with tempfile.TemporaryFile() as spool:
+        rows, regions = _spool_rows(reader.rows(), spool, progress)
+        records = account.report()
+        if not rows:
+            raise GroundswellError(f"{path}: no record is left; {_describe_refusals(records)}")
+        refused = describe_refused_boxes(regions, records)
+        problems = [*reader.problems, *([f"{path.name}: {refused}"] if refused else [])]
+        provenance = {
+            **known,
+            **{"exhaustive": reader.exhaustive, "facts": reader.facts},
+            # Results for the file are joined by its own ids.
+            **({"category_ids": reader.category_ids} if reader.category_ids else {}),
+            **records,
+            **({"problems": problems} if problems else {}),
+        }
+        manifest = write_view(
+            to, _read_spool(spool), kind="gold", provenance=provenance, storage=storage, overwrite=overwrite
+        )
+    return _make_report(manifest, to)
+
+
+def check_options(format: str, options: ImportOptions) -> None:
+    """Raise ConfigError for an option that the format would ignore."""
+    importer, default = IMPORTERS.load(format), ImportOptions()
+    given = {
+        ImportOption.NEGATIVES: options.negatives != default.negatives,
+        ImportOption.LABEL_MAP: options.label_map is not None,
+        ImportOption.DIALECT: options.dialect != default.dialect,
+    }
+    for option, is_given in given.items():
+        if is_given and option not in importer.options:
+            users = [name for name, other in IMPORTERS.load_all().items() if option in other.options]
+            raise ConfigError(f"{option} is for {' and '.join(users)}; leave it out for {format}")
+
+
+def _check_path(format: str, importer: Importer, path: Path) -> None:
+    if not path.exists():
+        raise NotFoundError(f"{path}: no such file or folder")
+    expected = "folder" if importer.folder_files else "file"
+    if path.is_dir() != (expected == "folder"):
+        raise ConfigError(f"{path}: {format} is read from a {expected}")
+
+
+def _spool_rows(
+    rows: Iterator[ViewRow], spool: BinaryIO, progress: Callable[[int], None] | None
+) -> tuple[int, int]:
+    """Write the rows to the spool; return the number of rows, and of regions that are not to be ignored."""
+    number = regions = 0
+    for number, row in enumerate(rows, start=1):
+        spool.write(json.dumps(row).encode() + b"\n")
+        regions += sum(region["fate"] != "ignore" for region in row["regions"])
+        if progress is not None:
+            progress(number)
+    return number, regions
+
+
+def _read_spool(spool: BinaryIO) -> Iterator[ViewRow]:
+    spool.seek(0)
+    return (json.loads(line) for line in spool)
+
+
+def _describe_refusals(account: AccountReport) -> str:
+    refusals = [
+        f"{counts['refused']} of {counts['in']} {kind} refused ({', '.join(counts['codes'])})"
+        for kind, counts in account["records"].items()
+        if counts["refused"]
+    ]
+    # A record that was refused with its image or line has its reason there.
+    reasons = {name: some for name, some in account["examples"].items() if not name.endswith("image_refused")}
+    first = next((f", e.g. {some[0]}" for some in reasons.values()), "")
+    return ("; ".join(refusals) or "the file has none") + first
+
+
+def _digest_source(path: Path, importer: Importer) -> str:
+    """Return the digest of a file, or of the names and bytes of a folder's files that the format reads."""
+    if path.is_file():
+        return "sha256:" + _file_sha256(path)
+    files = sorted(file for pattern in importer.folder_files for file in path.glob(pattern))
+    return digest_of_many(
+        sha256_hex(f"{file.relative_to(path).as_posix()} {_file_sha256(file)}".encode())
+        for file in files
+        if file.is_file()
+    )
+
+
+def _file_sha256(path: Path) -> str:
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            total.update(chunk)
+    return total.hexdigest()
+
+
+def _make_report(manifest: ViewManifest, to: str) -> GoldReport:
+    known = manifest.provenance
+    return GoldReport(
+        format=known["format"],
+        to=to,
+        digest=manifest.digest,
+        rows=manifest.rows,
+        phrases=manifest.phrases,
+        regions=manifest.regions,
+        exhaustive=known["exhaustive"],
+        without_images=known["without_images"],
+        facts=known["facts"],
+        records=known["records"],
+        examples=known["examples"],
+        unknown=known.get("unknown", 0),
+        problems=known.get("problems", []),
+    )

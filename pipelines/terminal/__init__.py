@@ -1,0 +1,1 @@
+"""Text for people on a terminal: messages, results, progress, tables. Imports no verb."""

@@ -1,0 +1,196 @@
+"""The known teachers. `teacher.kind` of a job names one.
+
+To add one, write a file in `teacher/labelers/` that defines `ENTRY`, an instance of a subclass of `Teacher`. A package
+adds one by the entry-point group `groundswell.teachers`. A job may also name `module:attribute` as its kind.
+
+Everything that depends on the kind asks the entry: the settings of a job, the digest on the driver, the labeler in a
+worker, and which teacher a model's files belong to. Entries are imported only when needed, and import torch and the
+like only inside `make`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, field_validator
+from pydantic import SerializeAsAny as DumpSubclass
+from pydantic_core import core_schema
+
+from schemas.digests import digest_of, file_sha256
+from schemas.errors import ConfigError, NotFoundError
+from schemas.registry import Registry
+from schemas.settings import Settings
+from teacher import labelers
+from teacher.prompts.packing import Budget
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+
+    from schemas.labeler import Labeler
+
+
+class TeacherSettings(Settings):
+    """Base of a teacher's settings."""
+
+    kind: str = Field(description="name of a teacher, or module:attribute of your own")
+    model: str = Field(description="path of the model")
+
+
+class QueryKind(Enum):
+    """What a teacher can be asked for."""
+
+    PHRASES = "any phrase"
+    CLASSES = "the classes of an ONNX detector"
+
+
+@dataclass(frozen=True)
+class LabelerOptions:
+    """What a job decides about its labeler, besides the teacher's settings."""
+
+    batch_size: int
+    min_score: float
+    """Regions with a lower raw score are not returned."""
+    has_long_phrases: bool = False
+    """Whether the job asks for expressions or given spans, which may continue after their head noun."""
+
+
+S = TypeVar("S", bound=TeacherSettings)
+
+
+class Teacher(Generic[S]):
+    """One kind of teacher. A subclass sets `description` and `settings_class` and defines `make`."""
+
+    description: str
+    """One clause for help texts and the documentation."""
+    settings_class: type[S]
+    version: int = 1
+    """Raise it if the same model gives other regions. It is part of the digest."""
+    query_kind: QueryKind = QueryKind.PHRASES
+    """How `evaluate` asks it: by prompts, or by its classes."""
+    takes_decoys: bool = True
+    """Whether its labeler is a `DecoyLabeler`."""
+
+    def make(self, settings: S, options: LabelerOptions) -> Labeler:
+        """Load the model and return its labeler, whose `digest` is `self.digest(settings, ...)`."""
+        raise NotImplementedError
+
+    def digest(self, settings: S, has_long_phrases: bool = False) -> str:
+        """Return the labeler's digest without loading the model.
+
+        It covers everything that decides labels: kind, version, settings and the bytes of the model's files, but not
+        where they are. Raises NotFoundError if the model does not exist.
+        """
+        return digest_of(
+            {
+                "kind": settings.kind,
+                "version": self.version,
+                "settings": settings.model_dump(mode="json", exclude={"kind", "model"}),
+                "files": model_digests(Path(settings.model)),
+            }
+        )
+
+    def recognizes(self, path: Path) -> bool:
+        """Return whether the file or directory is a model of this teacher. Must not load it."""
+        return False
+
+    def describe(self, path: Path) -> dict[str, JsonValue]:
+        """Return what `model info` prints about a model that this teacher recognizes."""
+        return {"path": str(path), "description": self.description, "files": dict(model_digests(path))}
+
+    def prompt_budget(self, path: Path) -> Budget:
+        """Return how many tokens one prompt of the model may have. Only for a teacher that is asked by phrases."""
+        return Budget(sys.maxsize, len)
+
+    def tuned_prompt(self, path: Path) -> str | None:
+        """Return the one prompt that the model can be asked, None if it takes any."""
+        return None
+
+
+TEACHERS: Registry[Teacher[TeacherSettings]] = Registry(
+    labelers.__name__,
+    Teacher,
+    noun="teacher",
+    group="groundswell.teachers",
+)
+
+
+def model_digests(path: Path) -> dict[str, str]:
+    """Return the sha256 of a model file, or of each file in a model directory, by name. Raises NotFoundError."""
+    if not path.exists():
+        raise NotFoundError(f"teacher.model {str(path)!r} does not exist; give the path of a model")
+    files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
+    return {
+        (file.name if file == path else file.relative_to(path).as_posix()): file_sha256(file)
+        for file in files
+    }
+
+
+def recognize_model(path: Path, also: str = "") -> tuple[str, Teacher[TeacherSettings]]:
+    """Return kind and entry of the teacher that a model file or directory belongs to.
+
+    also: what else the caller accepts, for the error
+    raises: NotFoundError for a path that does not exist, ConfigError for a model of no teacher, or of more than one
+    """
+    known = TEACHERS.load_all()
+    matches = [kind for kind, entry in known.items() if entry.recognizes(path)]
+    if not matches:
+        problem = NotFoundError if not path.exists() else ConfigError
+        expected = [entry.description for entry in known.values()] + ([also] if also else [])
+        raise problem(f"{path} is not a known model; expected {' or '.join(expected)}")
+    if len(matches) > 1:
+        raise ConfigError(
+            f"{path} is a model of several teachers: {', '.join(matches)}; uninstall the package of the wrong one"
+        )
+    return matches[0], known[matches[0]]
+
+
+def parse_teacher(values: object) -> TeacherSettings:
+    """Return a teacher's settings from plain values. Raises ValueError, or ValidationError with the wrong field."""
+    if isinstance(values, TeacherSettings):
+        return values
+    if not isinstance(values, Mapping):
+        raise ValueError("expected a mapping with kind and model")
+    entry = TEACHERS.load(_KindOnly.model_validate(values).kind)
+    return entry.settings_class.model_validate(values)
+
+
+class _KindOnly(BaseModel):
+    """Reads `kind` first, so that an error is reported at that key."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    kind: str
+
+    @field_validator("kind")
+    @classmethod
+    def _check_kind(cls, kind: str) -> str:
+        return TEACHERS.check(kind)
+
+
+class _ByKind:
+    """Pydantic annotation: settings are validated by the entry of their kind, and the schema is a union of all."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[TeacherSettings], handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(parse_teacher, handler(source))
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        choices: dict[str, core_schema.CoreSchema] = {}
+        for kind, entry in TEACHERS.load_all().items():
+            choices[kind] = TypeAdapter(entry.settings_class).core_schema
+        return handler(core_schema.tagged_union_schema(choices, "kind"))
+
+
+TeacherSection = Annotated[DumpSubclass[TeacherSettings], _ByKind]
+"""A job's `teacher` section: settings of whichever kind it names."""

@@ -1,0 +1,160 @@
+"""Whatever a file holds, it becomes gold that keeps the records' rules, or one error with a message; sums close."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.views import open_view
+from pipelines.exchange.gold.options import ImportOptions
+from pipelines.exchange.import_gold import import_gold
+from schemas.errors import GroundswellError
+
+SIZE = {"width": 64, "height": 48}
+COCO = {
+    "images": [
+        {"id": 7, "file_name": "one.jpg", "neg_category_ids": [3], "not_exhaustive_category_ids": [], **SIZE}
+    ],
+    "categories": [{"id": 3, "name": "dog", "frequency": "r"}, {"id": 1, "name": "hot dog"}],
+    "annotations": [{"id": 1, "image_id": 7, "category_id": 3, "bbox": [0, 0, 5, 5], "iscrowd": 0}],
+    "licenses": [{"id": 1, "name": "CC"}],
+}
+MDETR = {
+    "images": [
+        {"id": 7, "file_name": "one.jpg", "caption": "a red dog", "tokens_positive_eval": [[[0, 5]]], **SIZE}
+    ],
+    "categories": [{"id": 1, "name": "object"}],
+    "annotations": [
+        {"id": 1, "image_id": 7, "bbox": [0, 0, 5, 5], "tokens_positive": [[0, 9]], "phrase": "a red dog"}
+    ],
+}
+REGION = {"bbox": [0, 0, 5, 5], "phrase": "a red dog", "tokens_positive": [[0, 9]]}
+ODVG = {
+    "filename": "one.jpg",
+    **SIZE,
+    "grounding": {"caption": "a red dog", "regions": [REGION, dict(REGION)]},
+}
+DETECTION = {
+    "filename": "one.jpg",
+    **SIZE,
+    "detection": {"instances": [{"bbox": [0, 0, 5, 5], "category": "dog"}]},
+}
+
+ODD = [
+    None,
+    True,
+    0,
+    -1,
+    7,
+    3.0,
+    2.5,
+    1e300,
+    float("nan"),
+    float("-inf"),
+    10**30,
+    "",
+    "7",
+    "--5",
+    "\ud800",
+    "🐕",
+    "a" * 3000,
+] + [
+    [],
+    [[]],
+    [0],
+    [5, 2],
+    [[5, 2]],
+    [[0, 999]],
+    [1, 2, 3, 4],
+    [4, 3, 2, 1],
+    {},
+    {"id": 7},
+    "../x",
+    "a\0b",
+    "a red",
+]
+
+
+def places(value: Any, path: tuple = ()) -> list[tuple]:
+    """Every place inside a JSON value."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, item in items for found in [(*path, key), *places(item, (*path, key))]]
+
+
+@st.composite
+def changed(draw: st.DrawFn, base: Any) -> Any:
+    """Replace, remove or double one to three places of the value."""
+    value = copy.deepcopy(base)
+    for _ in range(draw(st.integers(1, 3))):
+        *way, last = draw(st.sampled_from(places(value) or [("images",)]))
+        holder = value
+        for key in way:
+            holder = holder[key]
+        how = draw(st.integers(0, 4))
+        if how == 0:
+            holder.pop(last)
+        elif how == 1 and isinstance(holder, list):
+            holder.append(copy.deepcopy(holder[last]))
+        else:
+            holder[last] = draw(st.sampled_from(ODD))
+    return value
+
+
+def check(tmp_path_factory: pytest.TempPathFactory, format: str, text: str) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    (folder / "file").write_text(text)
+    try:
+        report = import_gold(format, folder / "file", str(folder / "gold"), ImportOptions())
+    except GroundswellError as error:
+        assert str(error)
+        return
+    open_view(str(folder / "gold")).check()
+    for told in report.records.values():
+        assert told["in"] == told["kept"] + told["repaired"] + told["refused"]
+    json.dumps(report.data(), allow_nan=False).encode("utf-8")
+    assert report.text().encode("utf-8")
+
+
+@settings(max_examples=25)
+@given(changed(COCO))
+def test_any_detection_file(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
+    check(tmp_path_factory, "coco", json.dumps(value))
+
+
+@settings(max_examples=25)
+@given(changed(MDETR))
+def test_any_grounding_file(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
+    check(tmp_path_factory, "mdetr", json.dumps(value))
+
+
+@settings(max_examples=25)
+@given(st.lists(changed(ODVG) | changed(DETECTION), min_size=1, max_size=3))
+def test_any_lines(tmp_path_factory: pytest.TempPathFactory, value: list) -> None:
+    check(tmp_path_factory, "odvg", "".join(json.dumps(line) + "\n" for line in value))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["coco", "mdetr", "odvg"])
+def test_every_odd_value_at_every_place(tmp_path_factory: pytest.TempPathFactory, format: str) -> None:
+    for base in {"coco": [COCO], "mdetr": [MDETR], "odvg": [ODVG, DETECTION]}[format]:
+        for *way, last in places(base):
+            for odd in ODD:
+                value = copy.deepcopy(base)
+                holder = value
+                for key in way:
+                    holder = holder[key]
+                holder[last] = odd
+                check(tmp_path_factory, format, json.dumps(value))
+
+
+def test_the_unchanged_files_are_imported(imported: Callable) -> None:
+    """Or the tests above would be about nothing."""
+    for format, value in (("coco", COCO), ("mdetr", MDETR), ("odvg", ODVG), ("odvg", DETECTION)):
+        report, rows = imported(format, value)
+        assert report.regions >= 1 and len(rows) == 1

@@ -47,7 +47,7 @@ class SharedBuffers:
         """Copy the batch into its step's buffer; return the batch itself if it does not fit. Steps come in order."""
         packed = batch.pack()
         shapes = {name: (value.dtype, tuple(value.shape)) for name, value in packed.tensors.items()}
-        if sum(map(_aligned_bytes, shapes.values())) > self._bytes.shape[1]:
+        if sum(map(_round_to_alignment, shapes.values())) > self._bytes.shape[1]:
             return batch
         number = step % len(self._bytes)
         for name, place in self._views(number, shapes).items():
@@ -67,10 +67,10 @@ class SharedBuffers:
         for name, (dtype, shape) in shapes.items():
             end = first + dtype.itemsize * prod(shape)
             views[name] = self._bytes[number, first:end].view(dtype).view(shape)
-            first += _aligned_bytes((dtype, shape))
+            first += _round_to_alignment((dtype, shape))
         return views
 
 
-def _aligned_bytes(shape: Shape) -> int:
+def _round_to_alignment(shape: Shape) -> int:
     """Return the size of a tensor in a buffer, rounded up to the alignment."""
     return -(-shape[0].itemsize * prod(shape[1]) // _ALIGNMENT) * _ALIGNMENT

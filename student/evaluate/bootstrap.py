@@ -46,7 +46,7 @@ def coco_intervals(
 ) -> dict[str, dict[str, list[float]]]:
     """Return intervals of the 12 numbers over draws of the images, by group; "" is the group of all categories."""
     weights_BI = draw_weights(len(evaluation.params.img_ids), draws, seed)
-    values_BKN = weighted_numbers(evaluation, weights_BI)
+    values_BKN = weigh_numbers(evaluation, weights_BI)
     return {
         group: {
             name: percentile_interval(np.array([mean_of_defined(row) for row in values_BKN[:, chosen, n]]))
@@ -65,7 +65,7 @@ def group_columns(evaluation: COCOeval, groups: Mapping[str, Sequence[CocoId]]) 
     }
 
 
-def weighted_numbers(evaluation: COCOeval, weights_BI: Weights, names: Sequence[str] = NAMES) -> Floats:
+def weigh_numbers(evaluation: COCOeval, weights_BI: Weights, names: Sequence[str] = NAMES) -> Floats:
     """Return [B, K, N]: the numbers of each category if image i counts weights_BI[b, i] times; -1 without gold.
 
     names: numbers that are needed; areas that only other numbers need stay at -1

@@ -18,7 +18,7 @@ from engine.reading.user_text import read_json
 from schemas.errors import ConfigError
 from schemas.records import Phrase
 from schemas.settings import Settings
-from student.evaluate.gold.coco_types import CocoCategory
+from student.evaluate.gold.coco_types import GoldCategory
 from student.settings.prompt_text import SEPARATOR
 
 
@@ -51,11 +51,11 @@ class ClassPrompt:
 
     caption: str
     phrases: tuple[Phrase, ...]
-    categories: tuple[CocoCategory, ...]
+    categories: tuple[GoldCategory, ...]
 
 
 def class_prompts(
-    categories: Sequence[CocoCategory], options: PromptOptions, fits: Callable[[str], bool]
+    categories: Sequence[GoldCategory], options: PromptOptions, fits: Callable[[str], bool]
 ) -> list[ClassPrompt]:
     """Return the prompts of a vocabulary.
 
@@ -69,7 +69,7 @@ def class_prompts(
         raise ConfigError(
             f"words are given for {unknown}, which are no categories of the gold: correct or remove them"
         )
-    groups: list[list[CocoCategory]] = []
+    groups: list[list[GoldCategory]] = []
     for category in categories:
         last = groups[-1] if groups else []
         has_room = bool(last) and len(last) < (options.chunk or len(categories))
@@ -84,7 +84,7 @@ def class_prompts(
     return [_make_prompt(group, options.words) for group in groups]
 
 
-def _make_prompt(categories: Sequence[CocoCategory], words: Mapping[str, ClassWords]) -> ClassPrompt:
+def _make_prompt(categories: Sequence[GoldCategory], words: Mapping[str, ClassWords]) -> ClassPrompt:
     caption = ""
     phrases: list[Phrase] = []
     for category in categories:

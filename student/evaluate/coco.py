@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from student.evaluate.bootstrap import coco_intervals
-from student.evaluate.gold.coco_types import CocoDataset, CocoDetection, CocoId
+from student.evaluate.gold.coco_types import CocoDetection, CocoId, GoldDataset
 from student.evaluate.gold.ids import NumberedGold
 from student.evaluate.matching import check_ids, match_detections, read_numbers
 from student.evaluate.protocols import PROTOCOLS, ProtocolName, frequency_numbers, rename_recall
 
 
 def coco_numbers(
-    gold: CocoDataset,
+    gold: GoldDataset,
     results: Sequence[CocoDetection],
     *,
     protocol: ProtocolName = "coco",

@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 from engine.reading.user_text import read_json, read_text
 from schemas.errors import ConfigError
 from student.evaluate.class_prompts import clean_name
-from student.evaluate.gold.coco_types import CocoCategory, CocoId
+from student.evaluate.gold.coco_types import CocoId, GoldCategory
 from teacher.detectors.class_metadata import fold_name, parse_names, read_metadata_names
 from teacher.detectors.coco_classes import COCO_CLASSES
 from teacher.detectors.yolox import ModelFacts
@@ -81,7 +81,7 @@ def class_list(model: Path, facts: ModelFacts, names_file: Path | None = None) -
     return found
 
 
-def match_classes(model: Path, classes: ClassList, gold: Sequence[CocoCategory]) -> MatchedClasses:
+def match_classes(model: Path, classes: ClassList, gold: Sequence[GoldCategory]) -> MatchedClasses:
     """Return the category of each class: of the same name, else of a name that differs in case or blanks alone.
 
     raises: ConfigError if no class is a category of the gold

@@ -15,7 +15,7 @@ from hotcoco import COCO, COCOeval, LVISResults
 from numpy.typing import NDArray
 
 from schemas.errors import ConfigError
-from student.evaluate.gold.coco_types import CocoAnnotation, CocoDataset, CocoDetection, CocoId
+from student.evaluate.gold.coco_types import CocoDetection, CocoId, GoldAnnotation, GoldDataset
 from student.evaluate.protocols import (
     PROTOCOLS,
     EvaluationProtocol,
@@ -31,7 +31,7 @@ _LARGEST = 2
 
 
 def match_detections(
-    gold: CocoDataset,
+    gold: GoldDataset,
     results: Sequence[CocoDetection],
     protocol: EvaluationProtocol = PROTOCOLS["coco"],
 ) -> COCOeval:
@@ -101,7 +101,7 @@ def read_numbers(evaluation: COCOeval, category_ids: Iterable[CocoId] | None = N
     return numbers
 
 
-def _add_defaults(annotation: CocoAnnotation) -> dict[str, Any]:
+def _add_defaults(annotation: GoldAnnotation) -> dict[str, Any]:
     """Return the annotation without its mask, with COCO's own area (of the mask) if it has one, else the box's."""
     _, _, width, height = annotation["bbox"]
     return {
@@ -114,7 +114,7 @@ def _add_defaults(annotation: CocoAnnotation) -> dict[str, Any]:
     }
 
 
-def check_ids(gold: CocoDataset, results: Sequence[CocoDetection]) -> None:
+def check_ids(gold: GoldDataset, results: Sequence[CocoDetection]) -> None:
     """Raise ConfigError for a detection of an image or a category that is not in the gold."""
     known = {
         "image_id": ({row["image_id"] for row in results}, {image["id"] for image in gold["images"]}),

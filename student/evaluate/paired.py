@@ -15,16 +15,16 @@ from student.evaluate.bootstrap import (
     draw_weights,
     group_columns,
     percentile_interval,
-    weighted_numbers,
+    weigh_numbers,
 )
-from student.evaluate.gold.coco_types import CocoDataset, CocoDetection, CocoId
+from student.evaluate.gold.coco_types import CocoDetection, CocoId, GoldDataset
 from student.evaluate.gold.ids import NumberedGold
 from student.evaluate.matching import NAMES, check_ids, match_detections, mean_of_defined
 from student.evaluate.protocols import PROTOCOLS, ProtocolName
 
 
 def compare_results(
-    gold: CocoDataset,
+    gold: GoldDataset,
     results: Sequence[CocoDetection],
     baseline: Sequence[CocoDetection],
     *,
@@ -53,7 +53,7 @@ def compare_results(
     ]
     images = len(evaluations[0].params.img_ids)
     weights_BI = np.concatenate([np.ones((1, images)), draw_weights(images, draws, seed)])
-    ours_BKN, theirs_BKN = (weighted_numbers(evaluation, weights_BI, names) for evaluation in evaluations)
+    ours_BKN, theirs_BKN = (weigh_numbers(evaluation, weights_BI, names) for evaluation in evaluations)
     return {
         group: {
             name: difference

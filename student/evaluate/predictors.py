@@ -19,7 +19,7 @@ from schemas.boxes import as_boxes, nms
 from schemas.labeler import Labeler, PreparedSample
 from schemas.records import Phrase, Pixels, Region, Sample
 from student.evaluate.class_prompts import PromptOptions, class_prompts
-from student.evaluate.gold.coco_types import CocoCategory, CocoDetection, CocoId
+from student.evaluate.gold.coco_types import CocoDetection, CocoId, GoldCategory
 from student.evaluate.gold.images import EvaluationImage
 from teacher.build import labeler as build_labeler
 from teacher.registry import recognize_model
@@ -33,7 +33,7 @@ _Item = TypeVar("_Item")
 class DetectorPredictor:
     """COCO results of a closed-set detector. Its classes are matched to the gold's categories by name."""
 
-    def __init__(self, model: Path, categories: Sequence[CocoCategory], names: Path | None = None) -> None:
+    def __init__(self, model: Path, categories: Sequence[GoldCategory], names: Path | None = None) -> None:
         """Load the model.
 
         names:  a file with the names of the model's classes
@@ -82,7 +82,7 @@ class PromptPredictor:
         self.unasked: Counter[str] = Counter()
 
     def results(
-        self, images: Iterable[EvaluationImage], categories: Sequence[CocoCategory]
+        self, images: Iterable[EvaluationImage], categories: Sequence[GoldCategory]
     ) -> Iterator[CocoDetection]:
         """Yield detections of all categories, suppressed per category, the best of each image (or chunk)."""
         prompts = class_prompts(categories, self._options, self._fits)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from schemas.errors import ConfigError
-from student.evaluate.gold.coco_types import CocoDataset, CocoDetection, CocoId
+from student.evaluate.gold.coco_types import CocoDetection, CocoId, GoldDataset
 
 ProtocolName = Literal["coco", "lvis", "fixed_ap"]
 FREQUENCIES = {"rare": "APr", "common": "APc", "frequent": "APf"}
@@ -71,7 +71,7 @@ def _best_by(
     return [results[position] for position in sorted(best)]
 
 
-def check_federated_gold(gold: CocoDataset, protocol: EvaluationProtocol) -> None:
+def check_federated_gold(gold: GoldDataset, protocol: EvaluationProtocol) -> None:
     """Raise ConfigError for gold without federated lists under a federated protocol: nothing would count."""
     fields = ("neg_category_ids", "not_exhaustive_category_ids")
     if protocol.federated and not all(field in image for image in gold["images"] for field in fields):
@@ -80,7 +80,7 @@ def check_federated_gold(gold: CocoDataset, protocol: EvaluationProtocol) -> Non
         )
 
 
-def boxes_all(gold: CocoDataset, protocol: EvaluationProtocol) -> bool:
+def boxes_all(gold: GoldDataset, protocol: EvaluationProtocol) -> bool:
     """Return whether the gold boxes everything that counts. Federated gold does so by LVIS's rules alone."""
     if protocol.federated:
         return True

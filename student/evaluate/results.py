@@ -13,10 +13,10 @@ from typing import NoReturn, cast
 
 from schemas.errors import ConfigError
 from student.evaluate.gold.coco_types import (
-    CocoCategory,
-    CocoDataset,
     CocoDetection,
     CocoId,
+    GoldCategory,
+    GoldDataset,
 )
 from student.evaluate.gold.ids import KnownIds, id_text
 from student.evaluate.gold.load import read_json
@@ -78,7 +78,7 @@ def _is_finite(value: object) -> bool:
 
 
 def join_results(
-    rows: Sequence[CocoDetection], gold: CocoDataset, results_path: Path, gold_path: Path
+    rows: Sequence[CocoDetection], gold: GoldDataset, results_path: Path, gold_path: Path
 ) -> JoinedResults:
     """Return the detections of the gold's images and categories, in the gold's ids.
 
@@ -113,7 +113,7 @@ def join_results(
     return JoinedResults(matched, counts, notes)
 
 
-def _source_ids(categories: Sequence[CocoCategory]) -> dict[str, CocoId]:
+def _source_ids(categories: Sequence[GoldCategory]) -> dict[str, CocoId]:
     """Return the ids in the file of imported gold. Categories of that file with equal names became one."""
     return {text: category["id"] for category in categories for text in category.get("source_ids", ())}
 
@@ -125,7 +125,7 @@ def _distinct(values: Iterable[CocoId]) -> list[CocoId]:
 
 def _refuse_join(
     rows: Sequence[CocoDetection],
-    gold: CocoDataset,
+    gold: GoldDataset,
     unknown: Mapping[str, list[CocoId]],
     results_path: Path,
     gold_path: Path,
@@ -196,7 +196,7 @@ def _note_other_forms(
     ]
 
 
-def _note_empty(matched: Sequence[CocoDetection], gold: CocoDataset) -> list[str]:
+def _note_empty(matched: Sequence[CocoDetection], gold: GoldDataset) -> list[str]:
     """Return notes on the number of images and boxed categories of the gold without a detection."""
     detected = {
         "images": {row["image_id"] for row in matched},
@@ -217,7 +217,7 @@ def _note_empty(matched: Sequence[CocoDetection], gold: CocoDataset) -> list[str
     return notes
 
 
-def _note_corners(matched: Sequence[CocoDetection], gold: CocoDataset) -> list[str]:
+def _note_corners(matched: Sequence[CocoDetection], gold: GoldDataset) -> list[str]:
     """Return a note if the boxes look like corners: many are outside their image as xywh, and all fit as xyxy."""
     sizes = {image["id"]: (image.get("width"), image.get("height")) for image in gold["images"]}
     outside = 0

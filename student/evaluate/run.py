@@ -14,7 +14,7 @@ from schemas.errors import ConfigError
 from schemas.progress import ProgressCallback
 from student.evaluate.class_prompts import PromptOptions
 from student.evaluate.coco import coco_numbers
-from student.evaluate.gold.coco_types import CocoDataset, CocoDetection, CocoId
+from student.evaluate.gold.coco_types import CocoDetection, CocoId, GoldDataset
 from student.evaluate.gold.images import EvaluationImage, evaluation_images
 from student.evaluate.gold.load import (
     category_groups,
@@ -175,7 +175,7 @@ class _GoldImages:
     """The gold images that have pixels, read anew in each pass. `ids` has the ids of all images read so far."""
 
     def __init__(
-        self, source: str | None, gold: CocoDataset, key_map: Path | None, progress: ProgressCallback | None
+        self, source: str | None, gold: GoldDataset, key_map: Path | None, progress: ProgressCallback | None
     ) -> None:
         self._source, self._gold, self._key_map, self._progress = source, gold, key_map, progress
         self.ids: set[CocoId] = set()
@@ -190,7 +190,7 @@ class _GoldImages:
             yield image
 
 
-def _read_answers(results: Path, gold: CocoDataset, gold_path: Path) -> _Answers:
+def _read_answers(results: Path, gold: GoldDataset, gold_path: Path) -> _Answers:
     """Return the detections of a results file that are of the gold, with what was left out."""
     joined = join_results(read_results(results), gold, results, gold_path)
     facts: dict[str, Any] = {
@@ -203,7 +203,7 @@ def _read_answers(results: Path, gold: CocoDataset, gold_path: Path) -> _Answers
 def _ask(
     model: Path,
     teacher: Teacher[TeacherSettings],
-    gold: CocoDataset,
+    gold: GoldDataset,
     source: _GoldImages,
     questions: _Questions,
 ) -> _Answers:
@@ -232,7 +232,7 @@ def _ask(
 
 
 def _ground_phrases(
-    predictor: PromptPredictor, gold: CocoDataset, source: _GoldImages
+    predictor: PromptPredictor, gold: GoldDataset, source: _GoldImages
 ) -> Iterator[GroundedPhrase]:
     """Yield every phrase with its boxes after suppression, as for detections: the k best are k different boxes."""
     phrases, boxes = gold_phrases(gold)

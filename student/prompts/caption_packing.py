@@ -43,7 +43,7 @@ def pack_captions(
             continue
         cost = budget.count(other.caption + SEPARATOR)
         if cost <= room and other.caption not in used:
-            pieces.append((other.caption, _masked_spans(other, may_be_present, stream.probe_nouns_excluded)))
+            pieces.append((other.caption, _mask_spans(other, may_be_present, stream.probe_nouns_excluded)))
             used.add(other.caption)
             room -= cost
     if len(pieces) == 1:
@@ -64,7 +64,7 @@ def draw_caption_count(rng: np.random.Generator, packing: CaptionPacking) -> int
     return packing.most if rng.random() < packing.full else int(rng.integers(packing.most))
 
 
-def _masked_spans(
+def _mask_spans(
     other: TrainingExample, may_be_present: Callable[[str], bool], mask_probe_nouns: bool
 ) -> tuple[PromptSpan, ...]:
     """Return the spans of another image's caption that may describe this image. The others have no box and no span.

@@ -9,7 +9,7 @@ from schemas.rows import PixelsRow
 CocoId = int | str
 
 
-class CocoImage(TypedDict):
+class GoldImage(TypedDict):
     """An image of the gold."""
 
     id: CocoId
@@ -24,7 +24,7 @@ class CocoImage(TypedDict):
     not_exhaustive_category_ids: NotRequired[list[CocoId]]  # of federated gold
 
 
-class CocoCategory(TypedDict):
+class GoldCategory(TypedDict):
     """A category of the gold."""
 
     id: CocoId
@@ -33,7 +33,7 @@ class CocoCategory(TypedDict):
     source_ids: NotRequired[list[str]]  # of imported gold: ids in the imported file that became one category
 
 
-class CocoAnnotation(TypedDict):
+class GoldAnnotation(TypedDict):
     """A box of the gold."""
 
     id: NotRequired[CocoId]
@@ -45,12 +45,12 @@ class CocoAnnotation(TypedDict):
     tokens_positive: NotRequired[list[list[int]]]  # spans [begin, end) of the caption
 
 
-class CocoDataset(TypedDict):
+class GoldDataset(TypedDict):
     """Human gold."""
 
-    images: list[CocoImage]
-    annotations: list[CocoAnnotation]
-    categories: list[CocoCategory]
+    images: list[GoldImage]
+    annotations: list[GoldAnnotation]
+    categories: list[GoldCategory]
     exhaustive: NotRequired[bool]
     categories_by_name: NotRequired[bool]
 

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from student.evaluate.gold.coco_types import (
-    CocoAnnotation,
-    CocoDataset,
     CocoDetection,
     CocoId,
-    CocoImage,
+    GoldAnnotation,
+    GoldDataset,
+    GoldImage,
 )
 
 _LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
@@ -99,7 +99,7 @@ class NumberedGold:
     order.
     """
 
-    def __init__(self, gold: CocoDataset) -> None:
+    def __init__(self, gold: GoldDataset) -> None:
         self._images = _number_ids(image["id"] for image in gold["images"])
         self._categories = _number_ids(category["id"] for category in gold["categories"])
         self._is_same = all(
@@ -124,7 +124,7 @@ class NumberedGold:
         """Return the category ids of each group as numbers."""
         return {name: self._translate_categories(ids) for name, ids in groups.items()}
 
-    def _translate_gold(self, gold: CocoDataset) -> CocoDataset:
+    def _translate_gold(self, gold: GoldDataset) -> GoldDataset:
         return {
             "images": [self._translate_image(image) for image in gold["images"]],
             "categories": [
@@ -133,15 +133,15 @@ class NumberedGold:
             "annotations": [self._translate_annotation(row) for row in gold["annotations"]],
         }
 
-    def _translate_annotation(self, row: CocoAnnotation) -> CocoAnnotation:
+    def _translate_annotation(self, row: GoldAnnotation) -> GoldAnnotation:
         return {
             **row,
             "image_id": self._images[row["image_id"]],
             "category_id": self._categories[row["category_id"]],
         }
 
-    def _translate_image(self, image: CocoImage) -> CocoImage:
-        translated: CocoImage = {**image, "id": self._images[image["id"]]}
+    def _translate_image(self, image: GoldImage) -> GoldImage:
+        translated: GoldImage = {**image, "id": self._images[image["id"]]}
         if "neg_category_ids" in image:
             translated["neg_category_ids"] = self._translate_categories(image["neg_category_ids"])
         if "not_exhaustive_category_ids" in image:

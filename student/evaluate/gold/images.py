@@ -22,7 +22,7 @@ from engine.reading.user_text import read_key_map
 from engine.settings import InputSettings
 from schemas.digests import sha256_hex
 from schemas.errors import ConfigError, ConflictError, NotFoundError
-from student.evaluate.gold.coco_types import CocoImage
+from student.evaluate.gold.coco_types import GoldImage
 
 _SHARD_SUFFIXES = (".tar", ".parquet")
 # A stored copy may round a side by one pixel. A larger difference means another picture or a crop.
@@ -33,7 +33,7 @@ _ASPECT_TOLERANCE = 0.02
 class EvaluationImage:
     """A gold image's record and its pixels, [h, w, 3] uint8 RGB, upright; the size may differ from the gold's."""
 
-    record: CocoImage
+    record: GoldImage
     rgb_u8: NDArray[np.uint8]
 
     @property
@@ -44,7 +44,7 @@ class EvaluationImage:
 
 
 def evaluation_images(
-    source: str | None, records: Sequence[CocoImage], key_map: Path | None = None
+    source: str | None, records: Sequence[GoldImage], key_map: Path | None = None
 ) -> Iterator[EvaluationImage]:
     """Yield the gold images that `source` has.
 
@@ -68,7 +68,7 @@ def evaluation_images(
         raise NotFoundError(f"--images {source}: neither a folder nor shards ({', '.join(_SHARD_SUFFIXES)})")
 
 
-def _shard_urls(source: str, folder: Path, records: Sequence[CocoImage]) -> list[str]:
+def _shard_urls(source: str, folder: Path, records: Sequence[GoldImage]) -> list[str]:
     if folder.is_dir():
         files = sorted(str(path) for path in folder.iterdir() if path.suffix in _SHARD_SUFFIXES)
         tars = [path for path in files if path.endswith(".tar")]
@@ -78,7 +78,7 @@ def _shard_urls(source: str, folder: Path, records: Sequence[CocoImage]) -> list
     return expand_urls([source]) if source.endswith(_SHARD_SUFFIXES) else []
 
 
-def _from_pixels(records: Sequence[CocoImage]) -> Iterator[EvaluationImage]:
+def _from_pixels(records: Sequence[GoldImage]) -> Iterator[EvaluationImage]:
     for record in records:
         if record.get("pixels") is not None:
             data = read_pixels(record["pixels"])
@@ -90,7 +90,7 @@ def _from_pixels(records: Sequence[CocoImage]) -> Iterator[EvaluationImage]:
             yield EvaluationImage(record, decode_image(data).rgb_u8)
 
 
-def _from_folder(folder: Path, records: Sequence[CocoImage]) -> Iterator[EvaluationImage]:
+def _from_folder(folder: Path, records: Sequence[GoldImage]) -> Iterator[EvaluationImage]:
     for record in records:
         path = _find_file(folder, record["file_name"])
         if path is not None:
@@ -109,7 +109,7 @@ def _find_file(folder: Path, name: str) -> Path | None:
 
 
 def _from_shards(
-    urls: Sequence[str], records: Sequence[CocoImage], key_map: Path | None
+    urls: Sequence[str], records: Sequence[GoldImage], key_map: Path | None
 ) -> Iterator[EvaluationImage]:
     find = _SampleKeys(records, key_map)
     shard_cache, yielded = ShardCache(), set()
@@ -135,7 +135,7 @@ def _from_shards(
 class _SampleKeys:
     """A callable that returns the gold image of a shard's sample."""
 
-    def __init__(self, records: Sequence[CocoImage], key_map: Path | None) -> None:
+    def __init__(self, records: Sequence[GoldImage], key_map: Path | None) -> None:
         self._by_name = {record["file_name"]: record for record in records}
         stems = Counter(Path(name).stem for name in self._by_name)
         # A stem of two gold images identifies neither: a/1.jpg and b/1.jpg need SHARD/KEY or a key map.
@@ -145,7 +145,7 @@ class _SampleKeys:
         self._by_id = {str(record["id"]): record for record in records}
         self._mapped = None if key_map is None else self._read(key_map)
 
-    def __call__(self, url: str, key: str) -> CocoImage | None:
+    def __call__(self, url: str, key: str) -> GoldImage | None:
         if self._mapped is not None:
             return self._mapped.get((url.rsplit("/", 1)[-1], key))
         parts = url.split("/")
@@ -153,7 +153,7 @@ class _SampleKeys:
         matches = (self._by_name[name] for name in names if name in self._by_name)
         return next(matches, None) or self._by_stem.get(key)
 
-    def _read(self, path: Path) -> dict[tuple[str, str], CocoImage]:
+    def _read(self, path: Path) -> dict[tuple[str, str], GoldImage]:
         rows = read_key_map(path, ("file_name", "coco_image_id"))
         mapped = {}
         for row in rows:

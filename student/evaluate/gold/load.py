@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from schemas.errors import ConfigError, NotFoundError
 from schemas.records import Phrase
 from student.evaluate.gold.check import check_coco
-from student.evaluate.gold.coco_types import CocoDataset, CocoId
+from student.evaluate.gold.coco_types import CocoId, GoldDataset
 from student.evaluate.gold.ids import normalize_ids
 from student.evaluate.gold.view import read_gold_view
 
@@ -33,7 +33,7 @@ def read_json(path: Path) -> Any:
         raise ConfigError(f"not JSON text: {error}", where=str(path)) from error
 
 
-def read_gold(path: Path) -> CocoDataset:
+def read_gold(path: Path) -> GoldDataset:
     """Return the gold in a COCO file or in a folder of imported gold. Raise ConfigError, NotFoundError."""
     if path.is_dir():
         return read_gold_view(str(path))
@@ -43,10 +43,10 @@ def read_gold(path: Path) -> CocoDataset:
         if "file_name" not in image and isinstance(image.get("coco_url"), str):
             # LVIS names its images by URL alone
             image["file_name"] = "/".join(image["coco_url"].split("/")[-2:])
-    return cast(CocoDataset, dict(gold))
+    return cast(GoldDataset, dict(gold))
 
 
-def select_images(gold: CocoDataset, image_ids: Collection[CocoId]) -> CocoDataset:
+def select_images(gold: GoldDataset, image_ids: Collection[CocoId]) -> GoldDataset:
     """Return the gold of these images alone."""
     return {
         "categories": gold["categories"],
@@ -55,7 +55,7 @@ def select_images(gold: CocoDataset, image_ids: Collection[CocoId]) -> CocoDatas
     }
 
 
-def category_groups(gold: CocoDataset, field: str) -> dict[str, list[CocoId]]:
+def category_groups(gold: GoldDataset, field: str) -> dict[str, list[CocoId]]:
     """Return category ids by the value of a category field, e.g. LVIS's `frequency`; empty if no category has it."""
     groups: dict[str, list[CocoId]] = defaultdict(list)
     for category in gold["categories"]:
@@ -67,7 +67,7 @@ def category_groups(gold: CocoDataset, field: str) -> dict[str, list[CocoId]]:
 
 
 def gold_phrases(
-    gold: CocoDataset,
+    gold: GoldDataset,
 ) -> tuple[dict[CocoId, list[Phrase]], dict[CocoId, list[NDArray[np.float64]]]]:
     """Return by image id the phrases that annotations name in the caption, and the gold boxes [n, 4] xyxy of each.
 
@@ -89,7 +89,7 @@ def gold_phrases(
     }
 
 
-def phrase_categories(gold: CocoDataset) -> dict[CocoId, list[frozenset[CocoId]]]:
+def phrase_categories(gold: GoldDataset) -> dict[CocoId, list[frozenset[CocoId]]]:
     """Return by image id the categories of the boxes of each phrase, in the order of `gold_phrases`."""
     captioned = {image["id"] for image in gold["images"] if image.get("caption")}
     categories: dict[CocoId, dict[tuple[int, int], set[CocoId]]] = defaultdict(lambda: defaultdict(set))

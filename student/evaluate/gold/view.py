@@ -16,17 +16,17 @@ from engine.views import open_view
 from schemas.errors import ConfigError
 from schemas.rows import ViewRow, rows_of
 from student.evaluate.gold.coco_types import (
-    CocoAnnotation,
-    CocoCategory,
-    CocoDataset,
     CocoId,
-    CocoImage,
+    GoldAnnotation,
+    GoldCategory,
+    GoldDataset,
+    GoldImage,
 )
 from student.evaluate.gold.ids import id_text, parse_id
 from student.settings.prompt_text import SEPARATOR
 
 
-def read_gold_view(url: str) -> CocoDataset:
+def read_gold_view(url: str) -> GoldDataset:
     """Return imported gold as COCO: images (with the location of their `pixels`), categories, annotations xywh.
 
     `exhaustive` is as the gold says. `categories_by_name` says that the ids of the categories are their names.
@@ -91,8 +91,8 @@ def is_detection_row(row: ViewRow) -> bool:
     return bool(row["caption"] == SEPARATOR.join(phrase["text"] for phrase in row["phrases"]))
 
 
-def _make_image(row: ViewRow, name: CocoId, ids: Mapping[str, CocoId], federated: bool) -> CocoImage:
-    image: CocoImage = {
+def _make_image(row: ViewRow, name: CocoId, ids: Mapping[str, CocoId], federated: bool) -> GoldImage:
+    image: GoldImage = {
         "id": name,
         "file_name": row["key"],
         "width": row["width"],
@@ -109,13 +109,13 @@ def _make_image(row: ViewRow, name: CocoId, ids: Mapping[str, CocoId], federated
     return image
 
 
-def _annotations(row: ViewRow, image: CocoId, ids: Mapping[str, CocoId]) -> list[CocoAnnotation]:
+def _annotations(row: ViewRow, image: CocoId, ids: Mapping[str, CocoId]) -> list[GoldAnnotation]:
     has_caption = not is_detection_row(row)
     annotations = []
     for region in row["regions"]:
         phrase = row["phrases"][region["phrase"]]
         width, height = region["x1"] - region["x0"], region["y1"] - region["y0"]
-        annotation: CocoAnnotation = {
+        annotation: GoldAnnotation = {
             "image_id": image,
             "category_id": ids[phrase["root"]],
             "bbox": [region["x0"], region["y0"], width, height],
@@ -128,7 +128,7 @@ def _annotations(row: ViewRow, image: CocoId, ids: Mapping[str, CocoId]) -> list
     return annotations
 
 
-def _unknown_classes(row: ViewRow, image: CocoId, ids: Mapping[str, CocoId]) -> list[CocoAnnotation]:
+def _unknown_classes(row: ViewRow, image: CocoId, ids: Mapping[str, CocoId]) -> list[GoldAnnotation]:
     """Return a crowd region over the whole image for each class that a refused box made unknown."""
     if not row["width"] or not row["height"]:
         return []
@@ -151,7 +151,7 @@ def _categories(
     ids: Mapping[str, CocoId],
     source_ids: Mapping[str, Sequence[str]],
     frequency: Mapping[str, Sequence[str]],
-) -> list[CocoCategory]:
+) -> list[GoldCategory]:
     """Return the categories in the order of their names.
 
     source_ids: added to a category if several of the file became one
@@ -160,7 +160,7 @@ def _categories(
     letters = {name: letter for letter, names in frequency.items() for name in names}
     categories = []
     for name, number in ids.items():
-        category: CocoCategory = {"id": number, "name": name}
+        category: GoldCategory = {"id": number, "name": name}
         if name in letters:
             category["frequency"] = letters[name]
         if len(source_ids.get(name, ())) > 1:

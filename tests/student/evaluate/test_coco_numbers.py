@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from schemas.errors import ConfigError
-from student.evaluate.bootstrap import weighted_numbers
+from student.evaluate.bootstrap import weigh_numbers
 from student.evaluate.coco import coco_numbers
 from student.evaluate.matching import NAMES, match_detections, mean_of_defined
 
@@ -110,7 +110,7 @@ def test_bootstrap_with_every_image_once_is_the_plain_evaluation(seed):
     gold, results = random_world(seed)
     evaluation = match_detections(gold, results)
 
-    values_KN = weighted_numbers(evaluation, np.ones((1, len(gold["images"]))))[0]
+    values_KN = weigh_numbers(evaluation, np.ones((1, len(gold["images"]))))[0]
 
     plain = coco_numbers(gold, results)
     for n, name in enumerate(NAMES):
@@ -125,7 +125,7 @@ def test_bootstrap_with_an_image_twice_is_the_evaluation_of_a_gold_that_holds_it
     weights = np.ones((1, len(gold["images"])))
     weights[0, 0] = 2
 
-    values_KN = weighted_numbers(evaluation, weights)[0]
+    values_KN = weigh_numbers(evaluation, weights)[0]
 
     again = [a | {"id": a["id"] + 1000, "image_id": 99} for a in gold["annotations"] if a["image_id"] == 1]
     twice = {

@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 from schemas.boxes import iou
 from schemas.errors import ConfigError
-from student.evaluate.bootstrap import weighted_numbers
+from student.evaluate.bootstrap import weigh_numbers
 from student.evaluate.coco import coco_numbers
 from student.evaluate.matching import NAMES, match_detections, mean_of_defined
 from student.evaluate.paired import compare_results
@@ -228,7 +228,7 @@ def test_of_equal_scores_the_earlier_detection_counts_and_the_order_stays() -> N
 def test_bootstrap_with_every_image_once_is_the_plain_evaluation(protocol: str) -> None:
     gold, results = federated_world(3)
 
-    values_KN = weighted_numbers(
+    values_KN = weigh_numbers(
         match_detections(gold, results, PROTOCOLS[protocol]), np.ones((1, len(gold["images"])))
     )[0]
 

@@ -22,11 +22,11 @@ import torch
 from benchmarks.loader_data import Data, photographs, tiny_images
 from benchmarks.loader_others import bare_loop, plain_webdataset
 from pipelines.demo.recipe import HARD_NEGATIVES
-from student.batches.build import BatchMaker
-from student.batches.prefetch import batches_ahead
-from student.data.examples import load_stream
+from student.batches.build import BatchBuilder
+from student.batches.prefetch import prefetch_batches
+from student.data.streams import load_stream
 from student.settings.train import LoaderSettings, PromptMix, StreamSettings, TrainSettings
-from student.training.metrics_log import read_journal
+from student.training.metrics_log import read_metrics
 from student.training.train import train
 
 BATCH, ROUNDS, SECONDS = 8, 2, 3.0
@@ -108,8 +108,8 @@ def _settings(data: Data, out: Path, steps: int) -> TrainSettings:
 
 def _mixture(data: Data, loader: LoaderSettings) -> Iterator[int]:
     settings = _settings(data, Path("unused"), 10**6).model_copy(update={"loader": loader})
-    maker = BatchMaker(settings, [load_stream(stream) for stream in settings.streams], data.processor)
-    for batch in batches_ahead(maker, 0, settings.steps):
+    maker = BatchBuilder(settings, [load_stream(stream) for stream in settings.streams], data.processor)
+    for batch in prefetch_batches(maker, 0, settings.steps):
         yield len(batch.names)
 
 
@@ -117,7 +117,7 @@ def _training(data: Data, steps: int) -> None:
     """Train the tiny model with one thread. The first steps warm up."""
     settings = _settings(data, data.folder / "run", steps)
     train(settings)
-    records = read_journal(Path(settings.out))[2:]
+    records = read_metrics(Path(settings.out))[2:]
     waits = [record["data_wait_share"] for record in records]
     speed = statistics.median(record["images_per_s"] for record in records)
     print(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.headline.tables import METRICS, Numbers
-from student.evaluate.seeds import paired_t
+from student.evaluate.seeds import compare_over_seeds
 
 PANELS = ("tail", "head", "recall")
 LABELS = {"teacher": "teacher", "plain": "(a)", "control": "(b)", "shuffled": "(c)", "student": "student"}
@@ -50,6 +50,6 @@ def _mean(panel: Any, x: int, column: Mapping[int, float]) -> None:
     if len(column) < 2:
         panel.plot([x], list(column.values()), marker="o", color="tab:blue")
         return
-    found = paired_t(column, dict.fromkeys(column, 0.0))
+    found = compare_over_seeds(column, dict.fromkeys(column, 0.0))
     half = found.high - found.mean
     panel.errorbar([x], [found.mean], yerr=[half], marker="o", capsize=4, color="tab:blue", linewidth=1.6)

@@ -49,6 +49,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "engine/worker/*.py",
         "engine/task.py",
         "student/evaluate/**/*.py",
+        "student/settings/prompt_text.py",
     ),
 }
 # They tell what was learned, and decide nothing of it.

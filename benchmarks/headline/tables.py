@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from student.evaluate.seeds import SeedDifference, better_control, paired_t
+from student.evaluate.seeds import SeedDifference, compare_over_seeds, compare_with_best_control
 
 METRICS = {
     "tail": "tail AP",
@@ -66,8 +66,8 @@ def gain(numbers: Numbers, metric: str, ours: str, theirs: str | None) -> SeedDi
         return None
     kept = {name: {seed: column[seed] for seed in shared} for name, column in columns.items()}
     if theirs is None:
-        return better_control(kept[ours], {name: kept[name] for name in CONTROLS})[1]
-    return paired_t(kept[ours], kept[theirs])
+        return compare_with_best_control(kept[ours], {name: kept[name] for name in CONTROLS})[1]
+    return compare_over_seeds(kept[ours], kept[theirs])
 
 
 def seeds_table(numbers: Numbers, arms: Sequence[str], seeds: Sequence[int], metric: str) -> str:
@@ -131,7 +131,7 @@ def _average(column: Mapping[int, float]) -> float | None:
 def _mean(column: Mapping[int, float]) -> str:
     if len(column) < 2:
         return _percent(_average(column))
-    found = paired_t(column, dict.fromkeys(column, 0.0))
+    found = compare_over_seeds(column, dict.fromkeys(column, 0.0))
     return f"{100 * found.mean:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
 
 

@@ -17,7 +17,7 @@ DRAWS = 200
 def evaluate_models(places: DemoLayout, progress: ProgressCallback) -> Comparison:
     """Return `{"models": {name: evaluation}, "gains": {group: {name: difference of student and control}}}`."""
     from student.evaluate.gold.load import category_groups, read_gold
-    from student.evaluate.paired import paired_differences
+    from student.evaluate.paired import compare_results
     from student.evaluate.run import evaluate
 
     coco = places.world.test_coco
@@ -36,7 +36,7 @@ def evaluate_models(places: DemoLayout, progress: ProgressCallback) -> Compariso
         results[name] = json.loads(places.results(name).read_text())
     gold = read_gold(coco)
     groups = category_groups(gold, "supercategory")
-    gains = paired_differences(
+    gains = compare_results(
         gold, results["student"], results["control"], groups=groups, names=("AP", "AP50"), draws=DRAWS
     )
     return {"models": evaluations, "gains": gains}

@@ -36,7 +36,7 @@ from pipelines.steps.cache import StepCache
 from pipelines.steps.outputs import CompileOutput
 from pipelines.terminal.table import format_table
 from schemas.rows import EvidenceRow, RegionRow, ViewRow
-from student.training.metrics_log import read_journal
+from student.training.metrics_log import read_metrics
 
 EXAMPLES = 8
 STEP_NAMES = {
@@ -230,7 +230,7 @@ def read_curve(places: DemoLayout, name: str) -> TrainingCurve:
     loss: list[float] = []
     for run in ("base", "teacher") if name == "teacher" else (name,):
         done = steps[-1] if steps else 0
-        records = read_journal(places.run(run))
+        records = read_metrics(places.run(run))
         steps += [done + record["step"] for record in records]
         loss += [record["loss"] for record in records]
     return TrainingCurve.model_validate({"model": name, "steps": tuple(steps), "loss": tuple(loss)})

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from schemas.errors import GroundswellError
 from schemas.progress import ProgressCallback
-from student.training.metrics_log import read_journal
+from student.training.metrics_log import read_metrics
 
 LOG_LINES_SHOWN = 12
 POLL_S = 0.5
@@ -62,7 +62,7 @@ def _start(config: Path, out: Path) -> subprocess.Popen[bytes]:
 
 
 def _count_steps(out: Path) -> int:
-    records = read_journal(out)
+    records = read_metrics(out)
     return int(records[-1]["step"]) if records else 0
 
 

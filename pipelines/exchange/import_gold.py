@@ -24,7 +24,7 @@ from pipelines.exchange.importers import IMPORTERS
 from schemas.digests import digest_of_many, sha256_hex
 from schemas.errors import ConfigError, GroundswellError, NotFoundError
 from schemas.rows import ViewRow
-from student.data.gold_account import every_box_refused
+from student.data.gold_account import describe_refused_boxes
 
 _CHUNK = 4 * 2**20
 
@@ -64,7 +64,7 @@ def import_gold(
         records = account.report()
         if not rows:
             raise GroundswellError(f"{path}: no record is left; {_describe_refusals(records)}")
-        refused = every_box_refused(regions, records)
+        refused = describe_refused_boxes(regions, records)
         problems = [*reader.problems, *([f"{path.name}: {refused}"] if refused else [])]
         provenance = {
             **known,

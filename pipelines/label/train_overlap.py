@@ -24,11 +24,11 @@ def count_trained_images(store: Store, teacher: TeacherSettings) -> TrainOverlap
 
     Logs a warning if there are any. Of a snapshot with more than a thousand units, a thousand are read.
     """
-    from student.data.trained_images import FILE, prefixes, read_trained
+    from student.data.trained_images import FILE, digest_prefixes, read_trained_images
 
     if not (Path(teacher.model) / FILE).exists():
         return None
-    known, images, rows = read_trained(Path(teacher.model)), 0, 0
+    known, images, rows = read_trained_images(Path(teacher.model)), 0, 0
     try:
         snapshot = latest_snapshot(store)
     except NotFoundError:
@@ -36,7 +36,7 @@ def count_trained_images(store: Store, teacher: TeacherSettings) -> TrainOverlap
     every = -(-snapshot.totals.units // _MAX_UNITS) or 1
     for number, entry in enumerate(snapshot_entries(store, snapshot)):
         if number % every == 0:
-            labelled = prefixes(read_evidence(store, entry).column("image_sha256").to_pylist())
+            labelled = digest_prefixes(read_evidence(store, entry).column("image_sha256").to_pylist())
             images += int(np.isin(labelled, known).sum())
             rows += len(labelled)
     if images:

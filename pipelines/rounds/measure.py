@@ -68,18 +68,18 @@ def _compute_paired_gain(
     config: RoundsConfig, places: RoundLayout, suite: Suite, left_out: Sequence[int | str]
 ) -> Gain | None:
     """Compute the gain with its interval. left_out: ids of gold images that no model was asked about."""
-    from student.evaluate.gold.load import category_groups, of_images, read_gold
-    from student.evaluate.paired import paired_differences
+    from student.evaluate.gold.load import category_groups, read_gold, select_images
+    from student.evaluate.paired import compare_results
 
     target = config.target
     gold = read_gold(Path(suite.gold))
-    gold = of_images(gold, {image["id"] for image in gold["images"]} - set(left_out))
+    gold = select_images(gold, {image["id"] for image in gold["images"]} - set(left_out))
     student, control = (
         json.loads(places.results(suite.name, name).read_text(encoding="utf-8"))
         for name in ("student", "control")
     )
     groups = category_groups(gold, suite.group_by)
-    differences = paired_differences(
+    differences = compare_results(
         gold,
         student,
         control,

@@ -218,7 +218,7 @@ class Round:
 
         It is written on every call and is not a step, because the card's content comes from several steps.
         """
-        from student.training.model_card import Told, write_card
+        from student.training.model_card import CardReports, write_card
 
         findings = self.results.get("audit")
         evaluated = self.results.get("evaluate")
@@ -226,8 +226,8 @@ class Round:
         own = {suite: dict(evaluations["student"]) for suite, evaluations in suites.items()}
         is_judged = findings is not None and findings["precision"]["value"] is not None
         report = self.results["train"]["student"]
-        told = Told([dict(findings)] if findings is not None and is_judged else [], own)
-        write_card(self.places.model("student"), self.training("student"), dict(report), told)
+        card_reports = CardReports([dict(findings)] if findings is not None and is_judged else [], own)
+        write_card(self.places.model("student"), self.training("student"), dict(report), card_reports)
 
     def training(self, name: Arm) -> TrainSettings:
         """Return the training of the round's student or control."""

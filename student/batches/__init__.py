@@ -1,1 +1,1 @@
-"""Batches for training: tensors from examples, built ahead of the training step."""
+"""Batches for training: tensors from examples, built in advance of the training step."""

@@ -1,7 +1,7 @@
-"""Batches: the tensors of step n, a pure function of (streams, settings, processor, n).
+"""Build the batch of a step, a pure function of (streams, settings, processor, step).
 
-Nothing is carried from one step to the next, so a run that resumes at step n sees what the undisturbed one saw, and
-workers that share a step see together what one alone would.
+No state passes from one step to the next. So a run that resumes at step n gets the batches of an undisturbed run, and
+workers that share a step together get the batch of a single worker.
 """
 
 # B images, T tokens of the longest prompt of the batch
@@ -11,12 +11,13 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -25,11 +26,18 @@ from engine.reading.range_reader import RangeReader
 from schemas.digests import sha256_hex
 from schemas.errors import ConflictError, GroundswellError, SampleRejectedError
 from student.batches.geometry import Motion, draw_motion, draw_scale, move_image
-from student.batches.targets import image_labels
-from student.data.examples import Example, Stream
-from student.data.mixture import mixture_of
-from student.data.order import slot_generator, slots_of
-from student.prompts.build import Prompt, TokenBudget, fixed_prompt, make_prompt, mirrored
+from student.batches.targets import make_labels
+from student.data.examples import TrainingExample
+from student.data.mixture import make_mixture
+from student.data.order import slot_generator, worker_slots
+from student.data.streams import Stream
+from student.prompts.build import (
+    TokenBudget,
+    TrainingPrompt,
+    make_fixed_prompt,
+    make_prompt,
+    mirror_prompt,
+)
 from student.prompts.caption_packing import pack_captions
 from student.prompts.tokens import PromptTokens
 from student.settings.train import TrainSettings
@@ -39,105 +47,131 @@ from teacher.models.glip.processing import AUTHORS_PAD_MULTIPLE
 
 
 @dataclass(frozen=True)
+class PackedBatch:
+    """A batch in a form for other processes: its many small tensors are arrays, since each would cost a shared file."""
+
+    tensors: dict[str, Tensor]  # the large ones, by field of Batch
+    labels: list[dict[str, NDArray[np.float32]]]
+    prompts: list[TrainingPrompt]
+    names: list[str]
+    counts: Counter[str]
+    global_size: int
+
+
+@dataclass(frozen=True)
 class Batch:
-    """What one worker learns from in one step."""
+    """The training data of one worker in one step."""
 
     pixel_values: Tensor  # [B, 3, H, W]
     pixel_mask: Tensor  # [B, H, W]
     input_ids: Tensor  # [B, T]
     attention_mask: Tensor  # [B, T]
     labels: list[ImageLabels]
-    prompts: list[Prompt]
+    prompts: list[TrainingPrompt]
     names: list[str]
     counts: Counter[str]
     global_size: int  # images of the step over all workers
 
-    def packed(self) -> dict[str, Any]:
-        """The fields as they travel between processes: the many small tensors would each cost a shared file."""
-        labels = [{name: value.numpy() for name, value in label.items()} for label in self.labels]
-        return {**{field.name: getattr(self, field.name) for field in fields(self)}, "labels": labels}
+    def pack(self) -> PackedBatch:
+        """Return the batch in its form for other processes."""
+        tensors = {
+            "pixel_values": self.pixel_values,
+            "pixel_mask": self.pixel_mask,
+            "input_ids": self.input_ids,
+            "attention_mask": self.attention_mask,
+        }
+        labels = [
+            {name: value.numpy() for name, value in cast(dict[str, Tensor], label).items()}
+            for label in self.labels
+        ]
+        return PackedBatch(tensors, labels, self.prompts, self.names, self.counts, self.global_size)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return unpacked, (self.packed(),)
+    def __reduce__(self) -> tuple[object, tuple[PackedBatch]]:
+        return unpack_batch, (self.pack(),)
+
+
+def unpack_batch(packed: PackedBatch) -> Batch:
+    """Return the batch that `Batch.pack` packed."""
+    labels = [{name: torch.from_numpy(value) for name, value in one.items()} for one in packed.labels]
+    return Batch(
+        **packed.tensors,
+        labels=cast(list[ImageLabels], labels),
+        prompts=packed.prompts,
+        names=packed.names,
+        counts=packed.counts,
+        global_size=packed.global_size,
+    )
 
 
 @dataclass(frozen=True)
-class Item:
-    """One slot before its batch is put together."""
+class BatchItem:
+    """The image of one slot before its batch is collated."""
 
-    example: Example
-    prompt: Prompt
+    example: TrainingExample
+    prompt: TrainingPrompt
     motion: Motion
-    image: np.ndarray  # uint8 [H, W, 3], resized and moved
+    image: NDArray[np.uint8]  # [H, W, 3], resized and moved
     stored_hw: tuple[int, int]
 
 
-def unpacked(values: dict[str, Any]) -> Batch:
-    """The batch that `Batch.packed` took apart."""
-    labels = [{name: torch.from_numpy(value) for name, value in one.items()} for one in values["labels"]]
-    return Batch(**{**values, "labels": labels})
-
-
-class BatchMaker:
-    """Makes the batch of any step."""
+class BatchBuilder:
+    """Builds the batch of any step."""
 
     def __init__(self, settings: TrainSettings, streams: Sequence[Stream], processor: GlipProcessor) -> None:
         self.settings, self.streams = settings, streams
-        # a copy: a tokenizer that another thread sets to pad or to cut must not be in the middle of a call
+        # a copy: another thread may set a shared tokenizer to pad or to truncate in the middle of a call
         self.processor = copy.deepcopy(processor)
-        self.mixture = mixture_of(settings, streams)
+        self.mixture = make_mixture(settings, streams)
         self._readers = [RangeReader(one.settings.roots, one.settings.storage) for one in streams]
         self._unknown = processor.tokenizer.unk_token
         special = processor.token_count("")
-        count = lru_cache(maxsize=65_536)(lambda text: processor.token_count(text) - special)
-        self._budget = TokenBudget(processor.max_tokens - special, count)
 
-    def batch(self, step: int, rank: int = 0, workers: int = 1) -> Batch:
-        """One worker's share of a step's batch, from step 0; the shares together are the batch of one worker alone.
+        @lru_cache(maxsize=65_536)
+        def count_tokens(text: str) -> int:
+            return processor.token_count(text) - special
 
-        (Accumulation over A parts is the same: ask for rank * A + part of workers * A.)
-        raises: ConfigError when batch_size is no multiple of `workers`
+        self._budget = TokenBudget(processor.max_tokens - special, count_tokens)
+
+    def build(self, step: int, rank: int = 0, workers: int = 1) -> Batch:
+        """Return one worker's share of a step's batch. Together the shares are the batch of a single worker.
+
+        The first step is 0. Accumulation over A parts works in the same way: rank * A + part of workers * A.
+
+        raises: ConfigError if batch_size is not a multiple of `workers`
         """
-        slots = slots_of(step, self.settings.batch_size, rank, workers)
-        return self.collate([self.item(slot) for slot in slots])
+        slots = worker_slots(step, self.settings.batch_size, rank, workers)
+        return self.collate([self.load_item(slot) for slot in slots])
 
     def batch_bytes(self, workers: int = 1) -> int:
-        """What the tensors of one worker's batch take when an image is as large as the processor makes them."""
+        """Return the size of the tensors of one worker's batch, for images as large as the processor makes them."""
         side = math.ceil(self.processor.longer_side / AUTHORS_PAD_MULTIPLE) * AUTHORS_PAD_MULTIPLE
         pixels, tokens = 3 * 4 + 8, 2 * 8  # float32 values and an int64 mask; two int64
         share = self.settings.batch_size // workers
         return share * (side * side * pixels + self.processor.max_tokens * tokens)
 
-    def slot(self, slot: int) -> tuple[Stream, Example]:
-        """Which example of which stream fills a slot; slots are numbered through all steps."""
-        number, row = self._place(slot)
-        return self.streams[number], self.streams[number].examples[row]
+    def load_item(self, slot: int) -> BatchItem:
+        """Return a slot with its image read, decoded, resized and moved. Slots are numbered through all steps.
 
-    def prompt(self, slot: int) -> Prompt:
-        """The prompt of a slot, before any mirror turns its words."""
-        number, row = self._place(slot)
+        Any thread may call it.
+        """
+        number, ordinal = self.mixture.locate(slot)
         stream = self.streams[number]
-        return self._prompt(slot, stream, row, stream.examples[row])
-
-    def item(self, slot: int) -> Item:
-        """A slot with its image read, decoded, resized and moved. Any thread may make it."""
-        number, row = self._place(slot)
-        stream = self.streams[number]
+        row = stream.order.row(ordinal, str(number), self.settings.seed)
         example = stream.examples[row]
-        prompt = self._prompt(slot, stream, row, example)
+        prompt = self._make_prompt(slot, stream, row, example)
         rng, augment = slot_generator(self.settings.seed, slot, "motion"), self.settings.augment
         motion, scale = draw_motion(rng, augment), draw_scale(rng, augment)
-        stored = _stored_image(self._readers[number], stream, example)
+        stored = _load_image(self._readers[number], stream, example)
         image = move_image(self.processor.resize(stored, scale), motion)
         hw = (stored.height, stored.width)
-        return Item(example, mirrored(prompt) if motion.mirrored else prompt, motion, image, hw)
+        return BatchItem(example, mirror_prompt(prompt) if motion.is_mirrored else prompt, motion, image, hw)
 
-    def collate(self, items: Sequence[Item]) -> Batch:
-        """Items put together, in their order."""
+    def collate(self, items: Sequence[BatchItem]) -> Batch:
+        """Return the batch of some items, in their order."""
         tokens = PromptTokens(self.processor, [item.prompt.text for item in items])
         input_ids, attention_mask = tokens.inputs()
         counts = Counter(item.prompt.kind for item in items)
-        labels = [self._labels(place, item, tokens, counts) for place, item in enumerate(items)]
+        labels = [self._make_labels(position, item, tokens, counts) for position, item in enumerate(items)]
         pixels = self.processor.pixels([item.image for item in items])
         return Batch(
             pixel_values=pixels["pixel_values"],
@@ -151,14 +185,9 @@ class BatchMaker:
             global_size=self.settings.batch_size,
         )
 
-    def _place(self, slot: int) -> tuple[int, int]:
-        """(stream, row) of a slot."""
-        number, ordinal = self.mixture.at(slot)
-        return number, self.streams[number].order.row(ordinal, str(number), self.settings.seed)
-
-    def _prompt(self, slot: int, stream: Stream, row: int, example: Example) -> Prompt:
+    def _make_prompt(self, slot: int, stream: Stream, row: int, example: TrainingExample) -> TrainingPrompt:
         if self.settings.tuning_prompt is not None:
-            return fixed_prompt(example, self.settings.tuning_prompt)
+            return make_fixed_prompt(example, self.settings.tuning_prompt)
         rng = slot_generator(self.settings.seed, slot, "prompt")
         prompt = make_prompt(rng, stream, example, self.settings.hard_negatives, self._budget, self._unknown)
         if prompt.kind != "caption" or not stream.settings.packing.most:
@@ -166,16 +195,21 @@ class BatchMaker:
         rng = slot_generator(self.settings.seed, slot, "packing")
         return pack_captions(rng, stream, row, example, prompt, self._budget)
 
-    def _labels(self, place: int, item: Item, tokens: PromptTokens, counts: Counter[str]) -> ImageLabels:
-        """Spans past the token limit, or of characters that the tokenizer deletes, are left out, and counted."""
+    def _make_labels(
+        self, position: int, item: BatchItem, tokens: PromptTokens, counts: Counter[str]
+    ) -> ImageLabels:
+        """Return the labels of an item. Count and leave out spans past the token limit or without a token.
+
+        A span has no token if the tokenizer deletes all of its characters.
+        """
         prompt = item.prompt
-        covered = tokens.spans(place, [(span.begin, span.end) for span in prompt.spans])
+        covered = tokens.find_spans(position, [(span.begin, span.end) for span in prompt.spans])
         if not all(covered):
             lost = {"spans_past_token_limit": covered.count(None), "spans_without_token": covered.count([])}
             counts.update({name: number for name, number in lost.items() if number})
-            kept = (span for span, own in zip(prompt.spans, covered, strict=True) if own)
-            prompt = Prompt(prompt.text, tuple(kept), prompt.kind)
-        return image_labels(
+            spans = (span for span, own in zip(prompt.spans, covered, strict=True) if own)
+            prompt = TrainingPrompt(prompt.text, tuple(spans), prompt.kind)
+        return make_labels(
             item.example,
             prompt,
             [own for own in covered if own],
@@ -187,16 +221,13 @@ class BatchMaker:
         )
 
 
-def _stored_image(reader: RangeReader, stream: Stream, example: Example) -> Image.Image:
-    """The image that was labelled.
-
-    Raises ConflictError for other bytes, GroundswellError for bytes that do not decode.
-    """
+def _load_image(reader: RangeReader, stream: Stream, example: TrainingExample) -> Image.Image:
+    """Return the labelled image. Raise ConflictError for other bytes, GroundswellError for bytes that do not decode."""
     data = reader.read(example.pixels)
     if sha256_hex(data) != example.image_sha256:
         raise ConflictError(
             f"{example.name} of {stream.settings.url}: the image at {example.pixels['url']} is not the one that was "
-            "labelled (its sha256 differs); restore the shard, or name its place in the stream's `roots`"
+            "labelled (its sha256 differs); restore the shard, or set the stream's `roots` to its new location"
         )
     try:
         return decode_picture(data)[0]

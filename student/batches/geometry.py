@@ -1,8 +1,8 @@
-"""What augmentation does to an image and to its boxes: a mirror, a zoom and a shift, as one affine map.
+"""Geometry of augmentation, for an image and its boxes: a mirror, a zoom and a shift as one affine map.
 
-Coordinates are continuous and half-open (the image covers [0, width] x [0, height]), so an image and its boxes move
-by the same numbers. What the map draws in from outside repeats the border: a mirror image there would show
-things that no box names.
+Coordinates are continuous and half-open (the image covers [0, width] x [0, height]), so an image and its boxes move by
+the same numbers. Pixels from outside the image repeat the border. A reflected image there would show objects without
+boxes.
 """
 
 # G boxes
@@ -23,7 +23,7 @@ _MIRRORED_SIDES = np.array([2, 1, 0, 3])
 
 @dataclass(frozen=True)
 class Motion:
-    """x' = scale_x * x + shift_x * width, likewise y; shifts are fractions of the side, so any size can be moved."""
+    """x' = scale_x * x + shift_x * width, likewise y. Shifts are fractions of the side, so they fit any image size."""
 
     scale_x: float = 1.0
     scale_y: float = 1.0
@@ -31,13 +31,13 @@ class Motion:
     shift_y: float = 0.0
 
     @property
-    def mirrored(self) -> bool:
+    def is_mirrored(self) -> bool:
         """Whether left and right are swapped."""
         return self.scale_x < 0
 
 
 def draw_motion(rng: np.random.Generator, settings: AugmentSettings) -> Motion:
-    """A random motion about the image's centre."""
+    """Return a random motion about the center of the image."""
     mirror = rng.random() < settings.flip
     larger, right, down = (2 * float(drawn) - 1 for drawn in rng.random(3))
     zoom, dx, dy = 1 + larger * settings.zoom, right * settings.shift, down * settings.shift
@@ -46,20 +46,20 @@ def draw_motion(rng: np.random.Generator, settings: AugmentSettings) -> Motion:
 
 
 def draw_scale(rng: np.random.Generator, settings: AugmentSettings) -> int | None:
-    """The shorter side in pixels that the image is resized to; None: the model's own."""
+    """Return the shorter side in pixels to which the image is resized; None: the model's own."""
     return settings.scales[int(rng.integers(len(settings.scales)))] if settings.scales else None
 
 
 def move_image(image_rgb_u8: NDArray[np.uint8], motion: Motion) -> NDArray[np.uint8]:
-    """The moved image, of the same size, sampled bilinearly."""
+    """Return the moved image, of the same size, sampled bilinearly."""
     if motion == Motion():
         return image_rgb_u8
     height, width = image_rgb_u8.shape[:2]
-    # PIL wants the map from the new image to the old one.
+    # PIL needs the map from the new image to the old one.
     ax, ay = 1 / motion.scale_x, 1 / motion.scale_y
     cx, cy = -motion.shift_x * width * ax, -motion.shift_y * height * ay
     pad_x, pad_y = _overhang(ax, cx, width), _overhang(ay, cy, height)
-    wide = _with_repeated_border(image_rgb_u8, pad_x, pad_y)
+    wide = _pad_with_border(image_rgb_u8, pad_x, pad_y)
     moved = Image.fromarray(wide).transform(
         (width, height),
         Image.Transform.AFFINE,
@@ -69,8 +69,8 @@ def move_image(image_rgb_u8: NDArray[np.uint8], motion: Motion) -> NDArray[np.ui
     return np.asarray(moved)
 
 
-def _with_repeated_border(image_rgb_u8: NDArray[np.uint8], pad_x: int, pad_y: int) -> NDArray[np.uint8]:
-    """As `np.pad(mode="edge")`, several times as fast."""
+def _pad_with_border(image_rgb_u8: NDArray[np.uint8], pad_x: int, pad_y: int) -> NDArray[np.uint8]:
+    """Pad as `np.pad(mode="edge")` does, several times as fast."""
     height, width = image_rgb_u8.shape[:2]
     wide = np.empty((height + 2 * pad_y, width + 2 * pad_x, 3), dtype=np.uint8)
     inner = wide[pad_y : pad_y + height]
@@ -81,7 +81,7 @@ def _with_repeated_border(image_rgb_u8: NDArray[np.uint8], pad_x: int, pad_y: in
 
 
 def _overhang(slope: float, start: float, side: int) -> int:
-    """How far beyond the old image the new one reaches on one axis, plus the sampler's own pixel."""
+    """Return how far the new image extends beyond the old one on one axis, plus one pixel for the sampler."""
     ends = (start, start + slope * side)
     return max(0, math.ceil(max(-min(ends), max(ends) - side))) + 1
 
@@ -89,12 +89,12 @@ def _overhang(slope: float, start: float, side: int) -> int:
 def move_boxes(
     boxes_xyxy_px_G4: NDArray[np.float32], motion: Motion, width: int, height: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The moved boxes, cut to the image, and the share [G] of each that is still inside."""
+    """Return the moved boxes [G, 4], clipped to the image, and the share [G] of each that is still inside."""
     boxes = as_boxes(boxes_xyxy_px_G4)
     scale = np.array([motion.scale_x, motion.scale_y] * 2)
     shift = np.array([motion.shift_x * width, motion.shift_y * height] * 2)
     moved = boxes * scale + shift
-    if motion.mirrored:
+    if motion.is_mirrored:
         moved = moved[:, _MIRRORED_SIDES]
     inside = np.minimum(np.maximum(moved, 0), np.array([width, height, width, height]))
     full = area(moved)

@@ -1,4 +1,4 @@
-"""Batches made ahead of the step that learns from them, by threads or by processes. Nothing here changes a batch."""
+"""Prefetch batches by threads or by processes. Prefetching changes no batch."""
 
 from __future__ import annotations
 
@@ -15,71 +15,70 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from schemas.errors import ConflictError
-from student.batches.build import Batch, BatchMaker
-from student.batches.shared_memory import Tray, Trays
-from student.data.examples import Stream, load_stream
-from student.data.mixture_source import InMemory
-from student.data.order import WholeOrder, slots_of
+from student.batches.build import Batch, BatchBuilder
+from student.batches.shared_memory import BufferedBatch, SharedBuffers
+from student.data.example_source import MemorySource
+from student.data.order import WholeOrder, worker_slots
+from student.data.streams import Stream, load_stream
 
 
-def batches_ahead(
-    maker: BatchMaker, first: int, end: int, rank: int = 0, workers: int = 1
+def prefetch_batches(
+    builder: BatchBuilder, first: int, end: int, rank: int = 0, workers: int = 1
 ) -> Iterator[Batch]:
-    """A worker's batches of steps first..end-1, in order; at most `loader.ahead` are made before they are asked for."""
-    if maker.settings.loader.processes:
-        return _by_processes(maker, range(first, end), rank, workers)
-    return _by_threads(maker, first, end, rank, workers)
+    """Yield a worker's batches of steps first..end-1, in order. At most `loader.ahead` are built in advance."""
+    if builder.settings.loader.processes:
+        return _prefetch_by_processes(builder, range(first, end), rank, workers)
+    return _prefetch_by_threads(builder, first, end, rank, workers)
 
 
-class _Steps(Dataset[Tray | Batch]):
-    """Batches by step, in a process that opens the streams for itself (a fork would inherit locks and connections)."""
+class _BatchDataset(Dataset[BufferedBatch | Batch]):
+    """Batches by step, in a process that opens the streams itself (a fork would inherit locks and connections)."""
 
-    def __init__(self, maker: BatchMaker, rank: int, workers: int, trays: Trays) -> None:
-        facts = [replace(stream, examples=InMemory([]), order=WholeOrder([], "")) for stream in maker.streams]
-        self._made_of = maker.settings, facts, maker.processor
-        self._share, self._trays = (rank, workers), trays
+    def __init__(self, builder: BatchBuilder, rank: int, workers: int, buffers: SharedBuffers) -> None:
+        facts = [
+            replace(stream, examples=MemorySource([]), order=WholeOrder([], "")) for stream in builder.streams
+        ]
+        self._parts = builder.settings, facts, builder.processor
+        self._share, self._buffers = (rank, workers), buffers
 
     @cached_property
-    def _maker(self) -> BatchMaker:
+    def _builder(self) -> BatchBuilder:
         torch.set_num_threads(1)
-        settings, facts, processor = self._made_of
-        return BatchMaker(settings, list(map(_opened_again, facts)), processor)
+        settings, facts, processor = self._parts
+        return BatchBuilder(settings, list(map(_reopen_stream, facts)), processor)
 
-    def __getitem__(self, step: int) -> Tray | Batch:
-        return self._trays.put(step, self._maker.batch(step, *self._share))
+    def __getitem__(self, step: int) -> BufferedBatch | Batch:
+        return self._buffers.put(step, self._builder.build(step, *self._share))
 
 
-def _opened_again(facts: Stream) -> Stream:
-    """A stream as the first process knows it, with its rows read here.
-
-    Raises ConflictError where they are others by now.
-    """
+def _reopen_stream(facts: Stream) -> Stream:
+    """Open the rows of a stream that the first process knows. Raise ConflictError if they have changed since."""
     stream = load_stream(facts.settings)
     if stream.digest != facts.digest:
         raise ConflictError(f"{facts.settings.url} changed while the run began: start it again")
     return replace(facts, examples=stream.examples, order=stream.order)
 
 
-def _by_processes(maker: BatchMaker, steps: range, rank: int, workers: int) -> Iterator[Batch]:
-    loader = maker.settings.loader
-    each = -(-loader.ahead // loader.processes)
-    trays = Trays(loader.processes * each + 1, maker.batch_bytes(workers))
-    made = DataLoader(
-        _Steps(maker, rank, workers, trays),
+def _prefetch_by_processes(builder: BatchBuilder, steps: range, rank: int, workers: int) -> Iterator[Batch]:
+    loader = builder.settings.loader
+    per_process = -(-loader.ahead // loader.processes)
+    buffers = SharedBuffers(loader.processes * per_process + 1, builder.batch_bytes(workers))
+    batches = DataLoader(
+        _BatchDataset(builder, rank, workers, buffers),
         batch_size=None,
         sampler=steps,
         num_workers=loader.processes,
-        prefetch_factor=each,
+        prefetch_factor=per_process,
         multiprocessing_context="forkserver",
         worker_init_fn=_tie_to_parent,
     )
-    yield from map(trays.take, made)
+    yield from map(buffers.take, batches)
 
 
 def _tie_to_parent(worker: int) -> None:
-    """Leave the parent's process group, whose signals are the parent's to answer, and end when the parent has ended.
+    """Leave the parent's process group, whose signals only the parent handles, and end when the parent has ended.
 
-    torch looks for the fork server's end instead, which lives for as long as its children do.
+    torch waits for the end of the fork server instead, which lives as long as its children do.
     """
     os.setsid()
     parent = multiprocessing.parent_process()
@@ -92,27 +91,29 @@ def _tie_to_parent(worker: int) -> None:
     threading.Thread(target=wait, name="groundswell-parent", daemon=True).start()
 
 
-def _by_threads(maker: BatchMaker, first: int, end: int, rank: int, workers: int) -> Iterator[Batch]:
-    loader = maker.settings.loader
+def _prefetch_by_threads(
+    builder: BatchBuilder, first: int, end: int, rank: int, workers: int
+) -> Iterator[Batch]:
+    loader = builder.settings.loader
     with (
         ThreadPoolExecutor(loader.threads, thread_name_prefix="images") as images,
         ThreadPoolExecutor(1, thread_name_prefix="batches") as batches,
     ):
-        coming: deque[Future[Batch]] = deque()
+        pending: deque[Future[Batch]] = deque()
 
         def begin(step: int) -> None:
-            slots = slots_of(step, maker.settings.batch_size, rank, workers)
-            items = [images.submit(maker.item, slot) for slot in slots]
-            coming.append(batches.submit(lambda: maker.collate([item.result() for item in items])))
+            slots = worker_slots(step, builder.settings.batch_size, rank, workers)
+            items = [images.submit(builder.load_item, slot) for slot in slots]
+            pending.append(batches.submit(lambda: builder.collate([item.result() for item in items])))
 
         try:
             for step in range(first, min(first + loader.ahead, end)):
                 begin(step)
             for step in range(first, end):
-                batch = coming.popleft().result()
+                batch = pending.popleft().result()
                 if step + loader.ahead < end:
                     begin(step + loader.ahead)
                 yield batch
-        finally:  # a step that failed, or a caller who stops early: what was not begun is not made
+        finally:  # after an error, or when the caller stops early, cancel all work that has not begun
             images.shutdown(wait=False, cancel_futures=True)
             batches.shutdown(wait=False, cancel_futures=True)

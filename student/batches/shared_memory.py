@@ -1,73 +1,76 @@
-"""How a batch comes from the process that made it: its large tensors on a tray of shared memory, the rest by pickle.
+"""Transfer of a batch between processes: its large tensors in a buffer of shared memory, the rest by pickle.
 
-The promise: what is taken equals what was put. A tray costs a copy on either side; a shared file for each tensor costs
-handshakes of the processes, a pipe costs copies piece by piece, and both cost fresh memory for every batch.
+Promise: `take` returns what `put` got. A buffer costs one copy on either side. A shared file for each tensor would cost
+handshakes of the processes, a pipe would cost copies piece by piece, and both would cost fresh memory for every batch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from student.batches.build import Batch, unpacked
+from student.batches.build import Batch, PackedBatch, unpack_batch
 
-_EDGE = 64  # bytes; a tensor begins at a multiple, as those do that torch makes
-MOST_BYTES = 48 * 2**20  # of all trays: containers often have no more than 64 MiB of shared memory
+_ALIGNMENT = 64  # bytes; a tensor begins at a multiple, as tensors of torch do
+MAX_BYTES = 48 * 2**20  # of all buffers: containers often have no more than 64 MiB of shared memory
 
 Shape = tuple[torch.dtype, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Tray:
-    """What is told of a batch on a tray: the tensors' types and shapes in their order, and the other values."""
+class BufferedBatch:
+    """A batch in a buffer: the types and shapes of its tensors in their order, and its other values."""
 
-    number: int
-    tensors: dict[str, Shape]
-    rest: dict[str, Any]
+    buffer: int
+    shapes: dict[str, Shape]
+    rest: PackedBatch
 
 
-class Trays:
-    """As many trays as batches are under way at once, and one more for the batch that is being taken."""
+class SharedBuffers:
+    """One buffer for each batch in flight, and one more for the batch that is being taken."""
 
-    def __init__(self, trays: int, room_bytes: int) -> None:
-        """room_bytes: of one tray; where all would take more than MOST_BYTES, batches go without."""
-        if trays * room_bytes > MOST_BYTES:
-            room_bytes = 0
-        self._bytes = torch.zeros(trays, -(-room_bytes // _EDGE) * _EDGE, dtype=torch.uint8).share_memory_()
+    def __init__(self, buffers: int, size_bytes: int) -> None:
+        """Allocate the buffers.
 
-    def put(self, step: int, batch: Batch) -> Tray | Batch:
-        """The batch on its step's tray; itself where it does not fit on one. Steps come in turn."""
-        rest = batch.packed()
-        tensors = {name: rest.pop(name) for name, value in list(rest.items()) if isinstance(value, Tensor)}
-        shapes = {name: (value.dtype, tuple(value.shape)) for name, value in tensors.items()}
-        if sum(map(_bytes_of, shapes.values())) > self._bytes.shape[1]:
+        size_bytes: size of one buffer. If all would exceed MAX_BYTES, none is allocated and batches are pickled whole.
+        """
+        if buffers * size_bytes > MAX_BYTES:
+            size_bytes = 0
+        rounded = -(-size_bytes // _ALIGNMENT) * _ALIGNMENT
+        self._bytes = torch.zeros(buffers, rounded, dtype=torch.uint8)
+        self._bytes.share_memory_()  # type: ignore[no-untyped-call]
+
+    def put(self, step: int, batch: Batch) -> BufferedBatch | Batch:
+        """Copy the batch into its step's buffer; return the batch itself if it does not fit. Steps come in order."""
+        packed = batch.pack()
+        shapes = {name: (value.dtype, tuple(value.shape)) for name, value in packed.tensors.items()}
+        if sum(map(_round_to_alignment, shapes.values())) > self._bytes.shape[1]:
             return batch
         number = step % len(self._bytes)
-        for name, place in self._places(number, shapes).items():
-            place.copy_(tensors[name])
-        return Tray(number, shapes, rest)
+        for name, place in self._views(number, shapes).items():
+            place.copy_(packed.tensors[name])
+        return BufferedBatch(number, shapes, replace(packed, tensors={}))
 
-    def take(self, held: Tray | Batch) -> Batch:
-        """The batch that was put, in memory of its own: its tray may be used again."""
-        if isinstance(held, Batch):
-            return held
-        tensors = {name: place.clone() for name, place in self._places(held.number, held.tensors).items()}
-        return unpacked({**held.rest, **tensors})
+    def take(self, batch: BufferedBatch | Batch) -> Batch:
+        """Return the batch that was put, in memory of its own. Its buffer may be used again."""
+        if isinstance(batch, Batch):
+            return batch
+        tensors = {name: view.clone() for name, view in self._views(batch.buffer, batch.shapes).items()}
+        return unpack_batch(replace(batch.rest, tensors=tensors))
 
-    def _places(self, number: int, shapes: dict[str, Shape]) -> dict[str, Tensor]:
-        """Where on a tray each tensor lies."""
-        places, first = {}, 0
+    def _views(self, number: int, shapes: dict[str, Shape]) -> dict[str, Tensor]:
+        """Return the place of each tensor in a buffer."""
+        views, first = {}, 0
         for name, (dtype, shape) in shapes.items():
             end = first + dtype.itemsize * prod(shape)
-            places[name] = self._bytes[number, first:end].view(dtype).view(shape)
-            first += _bytes_of((dtype, shape))
-        return places
+            views[name] = self._bytes[number, first:end].view(dtype).view(shape)
+            first += _round_to_alignment((dtype, shape))
+        return views
 
 
-def _bytes_of(shape: Shape) -> int:
-    """Of a tensor on a tray, up to the next one's edge."""
-    return -(-shape[0].itemsize * prod(shape[1]) // _EDGE) * _EDGE
+def _round_to_alignment(shape: Shape) -> int:
+    """Return the size of a tensor in a buffer, rounded up to the alignment."""
+    return -(-shape[0].itemsize * prod(shape[1]) // _ALIGNMENT) * _ALIGNMENT

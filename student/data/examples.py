@@ -1,194 +1,157 @@
-"""Streams: a view or gold as training reads it, and what a stream knows of all its rows.
+"""Make a training example from a row of a view or gold."""
 
-Its promise: a stream's digest and order are over what is learned (image digest, caption, phrases, boxes, weights) and
-not over where the view or the pixels lie, so moving a data set changes no training run.
-"""
-
+# G distinct boxes of an image
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from engine.views import View, open_view
-from schemas.digests import digest_of_many
-from schemas.errors import ConfigError
-from schemas.probe_nouns import ends_in_probe_noun
-from student.data.gold_account import check_gold
-from student.data.mixture_index import Index, cache_folder, kept_index, make_index
-from student.data.mixture_source import FromBlocks, InMemory, Source
-from student.data.order import Order, WholeOrder, WindowOrder
-from student.data.rows import Example, ExamplePhrase, boxes_of, example_of, without_listed_absence
-from student.prompts.vocabulary import Vocabulary
-from student.settings.streams import StreamSettings
-from student.settings.train import ProbeNouns, TrainSettings
-
-__all__ = [
-    "Example",
-    "ExamplePhrase",
-    "Stream",
-    "boxes_of",
-    "data_digest",
-    "example_of",
-    "load_stream",
-    "load_streams",
-]
-
-_SPARE_BLOCKS = 8  # beside the window's own: those that batches made ahead open
+from schemas.digests import digest_of
+from schemas.records import PhraseFate
+from schemas.rows import PixelsRow, ViewRegionRow, ViewRow
+from student.settings.prompt_text import SEPARATOR
 
 
 @dataclass(frozen=True)
-class Stream:
-    """One data set: its examples, their order, its nouns, its images by licence ("": not stated)."""
+class ExamplePhrase:
+    """A span of the caption, its head noun and the indices of its boxes. Boxes in `ignored` teach nothing."""
 
-    settings: StreamSettings
-    digest: str
-    view_digest: str
-    exhaustive: bool
-    examples: Source
-    order: Order
-    root_counts: Mapping[str, int]
-    licenses: Mapping[str, int]
-    kind: str = "view"
-    images: int = 0
-    boxes: int = 0
-    """All different boxes, with those that are only to be ignored."""
-    ignored_boxes: int = 0
-    has_decoys: bool = False
-    probe_nouns_excluded: bool = False
-
-    @cached_property
-    def vocabulary(self) -> Vocabulary:
-        """The nouns that negatives are drawn from."""
-        return Vocabulary(self.root_counts, self.settings.negatives_power)
+    begin: int
+    end: int
+    text: str
+    root: str
+    fate: PhraseFate
+    boxes: tuple[int, ...]
+    ignored: tuple[int, ...] = ()
 
 
-def load_stream(settings: StreamSettings, cache: Path | None = None) -> Stream:
-    """Open a view or gold. Raises ConfigError for one without a usable row, or a prompt mix that it cannot serve.
+class PhraseBoxes(NamedTuple):
+    """Box indices of one or more phrases. An ignored box is not in `boxes`."""
 
-    Gold of which every box was refused has none.
+    boxes: tuple[int, ...]
+    ignored: tuple[int, ...]
+    is_unresolved: bool
+    """Whether the boxes of some phrase are unknown."""
 
-    cache: folder for the index of a large view; none: the user's cache folder
-    """
-    view = open_view(settings.url, settings.storage)
-    if view.manifest.kind == "gold":
-        check_gold(settings.url, view.manifest.regions, view.manifest.provenance)
-    exhaustive = _is_exhaustive(view, settings)
-    federated = _is_federated(view, settings)
-    every_row = exhaustive or federated
-    if not len(view):
-        raise ConfigError(f"{settings.url} has no rows: nothing can be learned from it; leave the stream out")
-    small = len(view) <= settings.shuffle_window
-    if small:
-        index = make_index(view, every_row, settings.repeat_threshold, by_row=True)
+
+def merge_boxes(phrases: Sequence[ExamplePhrase]) -> PhraseBoxes:
+    """Return the boxes of all the phrases together."""
+    if len(phrases) == 1:  # the common case
+        boxes, ignored = set(phrases[0].boxes), set(phrases[0].ignored)
     else:
-        index = kept_index(view, every_row, settings.repeat_threshold, cache or cache_folder())
-    if not index.images:
-        raise ConfigError(f"{settings.url} holds no row to train on: compile it under a less strict policy")
+        boxes = {box for phrase in phrases for box in phrase.boxes}
+        ignored = {box for phrase in phrases for box in phrase.ignored}
+    is_unresolved = "unresolved" in [phrase.fate for phrase in phrases]
+    return PhraseBoxes(tuple(sorted(boxes)), tuple(sorted(ignored - boxes)), is_unresolved)
 
-    def made(row: dict[str, Any]) -> Example:
-        if row["pixels"] is None:
-            raise ConfigError(
-                f"{settings.url}: row {row['unit']}/{row['key']} does not say where its image lies: import or "
-                "compile it again with images"
-            )
-        example = example_of(row, settings.weight)
-        return without_listed_absence(example) if exhaustive else example
 
-    examples, order = (_in_memory if small else _from_blocks)(view, index, settings, made)
-    return Stream(
-        settings,
-        index.blocks.digest,
-        view.manifest.digest,
-        exhaustive,
-        examples,
-        order,
-        {}
-        if federated
-        else index.root_counts,  # of nouns that a federated row does not list nothing is known
-        index.licenses,
-        view.manifest.kind,
-        index.images,
-        index.boxes,
-        index.ignored_boxes,
-        index.has_decoys,
+@dataclass(frozen=True)
+class TrainingExample:
+    """One image with its caption. Equal boxes of several phrases are one box."""
+
+    name: str
+    pixels: PixelsRow
+    image_sha256: str
+    caption: str
+    phrases: tuple[ExamplePhrase, ...]
+    boxes_xyxy_px_G4: NDArray[np.float32]
+    box_weight_G: NDArray[np.float32]
+    token_weight_G: NDArray[np.float32]
+    maybe_there: tuple[str, ...] = ()
+    """Nouns outside the caption that the teacher found, or left open, in the image."""
+    listed_absent: tuple[ExamplePhrase, ...] = ()
+    """Phrases of the caption that `remove_listed_absence` removed."""
+
+    @property
+    def roots(self) -> list[str]:
+        """The head nouns of the caption, each once, in order."""
+        return list(dict.fromkeys(phrase.root for phrase in self.phrases))
+
+    @property
+    def phrases_by_root(self) -> dict[str, list[ExamplePhrase]]:
+        """The phrases of each head noun, in order."""
+        by_root: dict[str, list[ExamplePhrase]] = {}
+        for phrase in self.phrases:
+            by_root.setdefault(phrase.root, []).append(phrase)
+        return by_root
+
+
+def remove_listed_absence(example: TrainingExample) -> TrainingExample:
+    """Move the absent phrases of a detection row to `listed_absent`; return any other row unchanged.
+
+    A detection row of exhaustive gold lists every category. Training draws anew in each step which absent ones are in
+    the prompt. If all of them were shuffled and cut at the token limit, they could crowd out the present ones.
+    """
+    if example.caption != SEPARATOR.join(phrase.text for phrase in example.phrases):
+        return example
+    return replace(
+        example,
+        phrases=tuple(phrase for phrase in example.phrases if phrase.fate != "absent"),
+        listed_absent=tuple(phrase for phrase in example.phrases if phrase.fate == "absent"),
     )
 
 
-def _in_memory(view: View, index: Index, settings: StreamSettings, made: Any) -> tuple[Source, Order]:
-    examples = [made(row) for row in view.rows()]
-    entries = np.repeat(np.arange(len(examples)), index.repeats)
-    ordered = [examples[row] for row in index.blocks.file_row]
-    return InMemory(ordered), WholeOrder(entries, index.blocks.digest)
+def make_example(row: ViewRow, stream_weight: float = 1.0) -> TrainingExample:
+    """Return a row of a view or gold as an example.
 
-
-def _from_blocks(view: View, index: Index, settings: StreamSettings, made: Any) -> tuple[Source, Order]:
-    blocks = index.blocks
-    window = max(1, settings.shuffle_window * len(blocks.count) // len(view))
-    order = WindowOrder(blocks.first_row, index.repeats, window, blocks.digest)
-    return FromBlocks(view, blocks, order.window + _SPARE_BLOCKS, made), order
-
-
-def load_streams(settings: TrainSettings) -> list[Stream]:
-    """The streams of a run, its probe nouns kept out of drawn negatives where it says so.
-
-    Raises as `load_stream`; ConfigError for gold that a tuning_prompt cannot be asked of.
+    Decoys have no place in a caption. Those that the teacher found, or left open, are in `maybe_there`.
     """
-    streams = [load_stream(one) for one in settings.streams]
-    for stream in streams:
-        if settings.tuning_prompt is not None and stream.kind == "gold" and not stream.exhaustive:
-            raise ConfigError(
-                f"{stream.settings.url} does not box everything: tuning_prompt asks every image for all of its nouns, "
-                "and those that a row does not name may be there; use exhaustive gold"
-            )
-    return without_probe_nouns(streams, settings.probe_nouns)
+    boxes: dict[tuple[float, ...], int] = {}
+    weights: list[tuple[float, float]] = []
+    owned: dict[int, list[int]] = {}
+    ignored: dict[int, list[int]] = {}
+    for region in row["regions"]:
+        box = (region["x0"], region["y0"], region["x1"], region["y1"])
+        number = boxes.setdefault(box, len(boxes))
+        if number == len(weights):
+            weights.append((0.0, 0.0))
+        if region["fate"] == "ignore":
+            ignored.setdefault(region["phrase"], []).append(number)
+            continue
+        owned.setdefault(region["phrase"], []).append(number)
+        (box_weight, token_weight), own = weights[number], _weights(region, stream_weight)
+        weights[number] = max(box_weight, own[0]), max(token_weight, own[1])
+    phrases = tuple(
+        ExamplePhrase(
+            p["begin"],
+            p["end"],
+            p["text"],
+            p["root"],
+            p["fate"],
+            tuple(owned.get(i, ())),
+            tuple(ignored.get(i, ())),
+        )
+        for i, p in enumerate(row["phrases"])
+        if p["kind"] != "decoy" and p["begin"] is not None and p["end"] is not None
+    )
+    return TrainingExample(
+        name=f"{row['unit']}/{row['key']}",
+        pixels=row["pixels"],
+        image_sha256=row["image_sha256"],
+        caption=row["caption"],
+        phrases=phrases,
+        boxes_xyxy_px_G4=np.array(list(boxes), dtype=np.float32).reshape(-1, 4),
+        box_weight_G=np.array([box for box, _ in weights], dtype=np.float32),
+        token_weight_G=np.array([token for _, token in weights], dtype=np.float32),
+        maybe_there=tuple(
+            p["root"] for p in row["phrases"] if p["kind"] == "decoy" and p["fate"] != "absent"
+        ),
+    )
 
 
-def without_probe_nouns(streams: Sequence[Stream], when: ProbeNouns) -> list[Stream]:
-    """The streams, and none of them teaches a drawn probe noun as absent where the run's setting says so.
+def _weights(region: ViewRegionRow, stream_weight: float) -> tuple[float, float]:
+    """Return (weight of box and centerness, weight of tokens).
 
-    One stream with decoys is enough: what another teaches as absent, the student rejects everywhere.
+    A `class_only` region says what is in the image, but not exactly where.
     """
-    if when == "asked" or (when == "auto" and not any(stream.has_decoys for stream in streams)):
-        return list(streams)
-    kept = [{n: c for n, c in stream.root_counts.items() if not ends_in_probe_noun(n)} for stream in streams]
-    return [
-        replace(stream, root_counts=counts, probe_nouns_excluded=True)
-        for stream, counts in zip(streams, kept)
-    ]
+    weight = region["weight"] * stream_weight
+    return (0.0 if region["fate"] == "class_only" else weight, weight)
 
 
-def _is_exhaustive(view: View, settings: StreamSettings) -> bool:
-    """Whether what a row does not name is known not to be in its image. Raises ConfigError, as `load_stream`."""
-    known, is_gold = view.manifest.provenance, view.manifest.kind == "gold"
-    if known.get("without_images"):
-        raise ConfigError(f"{settings.url} was imported without images: import it again with --images")
-    exhaustive = is_gold and bool(known.get("exhaustive", True))
-    if settings.prompts.phrase_list and not exhaustive:
-        what = "gold that does not box everything" if is_gold else "a view, not gold"
-        raise ConfigError(
-            f"{settings.url} is {what}: what it does not name may still be there, so its phrase_list share "
-            f"must be 0, not {settings.prompts.phrase_list:g}"
-        )
-    return exhaustive
-
-
-def _is_federated(view: View, settings: StreamSettings) -> bool:
-    """Whether nothing is known of what a row does not list. Raises ConfigError, as `load_stream`."""
-    federated = bool(view.manifest.provenance.get("facts", {}).get("federated"))
-    if federated and settings.packing.most:
-        raise ConfigError(
-            f"{settings.url} is federated gold: a row says nothing of the categories that other rows list, so packing "
-            f"them around its own teaches as absent what may be there; its packing.most must be 0, not "
-            f"{settings.packing.most}"
-        )
-    return federated
-
-
-def data_digest(streams: Iterable[Stream]) -> str:
-    """One digest over all streams in order."""
-    return digest_of_many(stream.digest for stream in streams)
+def row_digest(row: Mapping[str, object]) -> str:
+    """Return the digest of what training learns from a row. The location of the pixels is not part of it."""
+    return digest_of({name: row[name] for name in ("image_sha256", "caption", "phrases", "regions")})

@@ -1,4 +1,4 @@
-"""What the account of imported gold says of its boxes: whether any was kept, and how many were refused."""
+"""Read the import account of gold: whether any box was kept, and how many were refused."""
 
 from __future__ import annotations
 
@@ -10,15 +10,23 @@ from schemas.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-BOX_KINDS = ("annotations", "regions", "objects")  # the kinds of record that hold boxes, one a format
-_ELSEWHERE = ("not_in_split", "image_refused", "image_unknown")  # boxes of images that are no rows
+BOX_KINDS = ("annotations", "regions", "objects")  # the record kinds with boxes, one per format
+_NOT_IN_ROWS = (
+    "not_in_split",
+    "image_refused",
+    "image_unknown",
+)  # codes for boxes of images that have no row
 
 
-def every_box_refused(regions: int, account: Mapping[str, Any]) -> str | None:
-    """Return what was refused and the remedy if gold has no region for that reason, else None.
+def describe_refused_boxes(regions: int, account: Mapping[str, Any]) -> str | None:
+    """Return what was refused and the remedy if gold has no region because boxes were refused, else None.
 
-    regions: those that can be learned. Refused boxes make others of their classes regions to ignore
-    Boxes of images that `--split` leaves out were not refused.
+    Refused boxes make other boxes of their classes ignored regions. Boxes of images that `--split` leaves out do not
+    count as refused.
+
+    The text is stored with imported gold, so it must not change.
+
+    regions: number of regions that can be learned
     """
     for kind, counts in _box_records(account):
         split = counts["codes"].get("not_in_split", 0)
@@ -38,16 +46,16 @@ def every_box_refused(regions: int, account: Mapping[str, Any]) -> str | None:
 
 
 def check_gold(url: str, regions: int, provenance: Mapping[str, Any]) -> None:
-    """Raise ConfigError for gold of which every box was refused, or that its import found unusable.
+    """Raise ConfigError for gold of which every box was refused, or that its import marked as unusable.
 
-    Gold of an earlier import names the classes of refused boxes as absent: say so in the log.
+    Log a warning for gold of an earlier import, which names the classes of refused boxes as absent.
     """
-    refused = every_box_refused(regions, provenance)
+    refused = describe_refused_boxes(regions, provenance)
     problems = provenance.get("problems") or ([refused] if refused else [])
     if problems:
         raise ConfigError(f"{url} cannot be trained on: {'; '.join(problems)}")
     doubtful = sum(
-        counts["refused"] - sum(counts["codes"].get(code, 0) for code in _ELSEWHERE)
+        counts["refused"] - sum(counts["codes"].get(code, 0) for code in _NOT_IN_ROWS)
         for _, counts in _box_records(provenance)
     )
     if doubtful and "unknown" not in provenance:

@@ -1,7 +1,7 @@
-"""The mixture: from what streams hold and what is asked of them to the stream that fills each slot.
+"""The mixture: which stream fills each slot, computed from the sizes of the streams and the settings.
 
-Slots are dealt by quota, so every stretch of slots holds each stream in its share. A stream that has given all that
-it may is left out from there on, and its share is dealt to the others. All of it is arithmetic on the slot's number.
+Slots are dealt by quota, so every range of slots has each stream in its share. A stream at its limit gets no more
+slots, and the others take over its share. Everything is arithmetic on the slot number.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from schemas.errors import ConfigError
-from student.data.examples import Stream
+from student.data.streams import Stream
 from student.settings.streams import MixtureSettings, StreamSettings
 from student.settings.train import TrainSettings
 
 
-def resolved_shares(
+def compute_shares(
     streams: Sequence[StreamSettings], mixture: MixtureSettings, sizes: Sequence[int]
 ) -> list[float]:
-    """The share of each stream of the slots, adding up to 1; `sizes` are entries of an epoch, repeats included."""
+    """Return each stream's share of the slots. The shares add up to 1.
+
+    sizes: entries of an epoch, repeats included
+    """
     if mixture.temperature is not None:
         parts = [size ** (1 / mixture.temperature) for size in sizes]
     elif all(stream.per_epoch is not None for stream in streams):
@@ -30,12 +33,12 @@ def resolved_shares(
     return [part / sum(parts) for part in parts]
 
 
-def mixture_of(settings: TrainSettings, streams: Sequence[Stream]) -> Mixture:
-    """The mixture of a run. Raises ConfigError where its streams' limits end it before its last step."""
+def make_mixture(settings: TrainSettings, streams: Sequence[Stream]) -> Mixture:
+    """Return the mixture of a run. Raise ConfigError if the limits of its streams end it before the last step."""
     sizes = [len(stream.order) for stream in streams]
-    asked = [stream.settings for stream in streams]
-    limits = [sample_limit(one, size) for one, size in zip(asked, sizes, strict=True)]
-    mixture = Mixture(resolved_shares(asked, settings.mixture, sizes), limits)
+    stream_settings = [stream.settings for stream in streams]
+    limits = [sample_limit(one, size) for one, size in zip(stream_settings, sizes, strict=True)]
+    mixture = Mixture(compute_shares(stream_settings, settings.mixture, sizes), limits)
     needed = settings.steps * settings.batch_size
     if mixture.slots is not None and mixture.slots < needed:
         raise ConfigError(
@@ -46,7 +49,7 @@ def mixture_of(settings: TrainSettings, streams: Sequence[Stream]) -> Mixture:
 
 
 def sample_limit(stream: StreamSettings, size: int) -> int | None:
-    """How many samples a stream may give in all; None: no end."""
+    """Return how many samples a stream may give in total; None: no limit."""
     limits = [stream.max_samples] if stream.max_samples is not None else []
     if stream.max_epochs is not None:
         limits.append(math.ceil(stream.max_epochs * size - 1e-9))
@@ -54,75 +57,77 @@ def sample_limit(stream: StreamSettings, size: int) -> int | None:
 
 
 @dataclass(frozen=True)
-class _Stretch:
-    """Slots from `first` on are dealt to `streams` in `shares`; `given` is what each stream of all gave before."""
+class _Segment:
+    """Slots from `first` on go to `streams` in `shares`. Stream s of all streams filled `filled[s]` slots before."""
 
     first: int
     streams: tuple[int, ...]
     shares: tuple[float, ...]
-    given: tuple[int, ...]
+    filled: tuple[int, ...]
 
 
 class Mixture:
-    """Which stream fills a slot, and as its how-manieth sample."""
+    """Which stream fills a slot, and with which of its samples."""
 
     def __init__(self, shares: Sequence[float], limits: Sequence[int | None]) -> None:
         self.shares = tuple(shares)
-        self._stretches, self.slots = _stretches(shares, limits)
-        self._firsts = [stretch.first for stretch in self._stretches]
+        self._segments, self.slots = _make_segments(shares, limits)
+        self._firsts = [segment.first for segment in self._segments]
 
-    def at(self, slot: int) -> tuple[int, int]:
-        """(stream, how many earlier slots it had). Raises IndexError beyond the last slot of a capped mixture."""
+    def locate(self, slot: int) -> tuple[int, int]:
+        """Return (stream, number of earlier slots of that stream). Raise IndexError after the last slot."""
         if self.slots is not None and slot >= self.slots:
-            raise IndexError(f"the mixture ends after {self.slots} samples, slot {slot} is beyond")
-        stretch = self._stretches[bisect_right(self._firsts, slot) - 1]
-        number, earlier = stream_of_slot(slot - stretch.first, stretch.shares)
-        stream = stretch.streams[number]
-        return stream, stretch.given[stream] + earlier
+            raise IndexError(f"slot {slot} is outside the mixture, which ends after {self.slots} samples")
+        segment = self._segments[bisect_right(self._firsts, slot) - 1]
+        number, earlier = locate_slot(slot - segment.first, segment.shares)
+        stream = segment.streams[number]
+        return stream, segment.filled[stream] + earlier
 
 
-def _stretches(shares: Sequence[float], limits: Sequence[int | None]) -> tuple[list[_Stretch], int | None]:
-    """The stretches, and the number of slots in all (None: endless)."""
-    first, given = 0, [0] * len(shares)
+def _make_segments(
+    shares: Sequence[float], limits: Sequence[int | None]
+) -> tuple[list[_Segment], int | None]:
+    """Return the segments, and the total number of slots (None: endless)."""
+    first, filled = 0, [0] * len(shares)
     left = list(range(len(shares)))
-    stretches: list[_Stretch] = []
+    segments: list[_Segment] = []
     while left:
         total = sum(shares[stream] for stream in left)
         own = tuple(shares[stream] / total for stream in left)
-        stretches.append(_Stretch(first, tuple(left), own, tuple(given)))
+        segments.append(_Segment(first, tuple(left), own, tuple(filled)))
         room = [
-            (place, limit - given[stream])
+            (place, limit - filled[stream])
             for place, stream in enumerate(left)
             if (limit := limits[stream]) is not None
         ]
         if not room:
-            return stretches, None
+            return segments, None
         length = min(_slots_until(own, place, number) for place, number in room)
-        for place, number in enumerate(slots_given(length, own)):
-            given[left[place]] += number
+        for place, number in enumerate(count_slots(length, own)):
+            filled[left[place]] += number
         first += length
-        left = [stream for stream in left if given[stream] != limits[stream]]
-    return stretches, first
+        left = [stream for stream in left if filled[stream] != limits[stream]]
+    return segments, first
 
 
 def _slots_until(shares: Sequence[float], place: int, number: int) -> int:
-    """The fewest slots in which one stream gets `number` of them."""
+    """Return the smallest number of slots in which one stream gets `number` of them."""
     low, high = number, number + 1
-    while slots_given(high, shares)[place] < number:
+    while count_slots(high, shares)[place] < number:
         low, high = high, high * 2
     while low < high:
         middle = (low + high) // 2
-        if slots_given(middle, shares)[place] < number:
+        if count_slots(middle, shares)[place] < number:
             low = middle + 1
         else:
             high = middle
     return low
 
 
-def stream_of_slot(slot: int, shares: Sequence[float]) -> tuple[int, int]:
-    """(stream, how many earlier slots that stream had) of a slot. Shares add up to 1.
+def locate_slot(slot: int, shares: Sequence[float]) -> tuple[int, int]:
+    """Return (stream, number of earlier slots of that stream) of a slot. The shares add up to 1.
 
-    The first stream's quota up to slot n is floor(n * share + 1/2); what it leaves is dealt to the others likewise.
+    The quota of the first stream up to slot n is floor(n * share + 1/2). The other streams share the rest likewise.
     """
     left = 1.0
     for stream, share in enumerate(shares[:-1]):
@@ -135,16 +140,16 @@ def stream_of_slot(slot: int, shares: Sequence[float]) -> tuple[int, int]:
     return len(shares) - 1, slot
 
 
-def slots_given(slots: int, shares: Sequence[float]) -> list[int]:
-    """How many of the first `slots` slots each stream has."""
-    given, left = [], 1.0
+def count_slots(slots: int, shares: Sequence[float]) -> list[int]:
+    """Return how many of the first `slots` slots each stream has."""
+    counts, left = [], 1.0
     for share in shares[:-1]:
-        given.append(_quota(slots, share / left))
-        slots -= given[-1]
+        counts.append(_quota(slots, share / left))
+        slots -= counts[-1]
         left -= share
-    return [*given, slots]
+    return [*counts, slots]
 
 
 def _quota(slots: int, rate: float) -> int:
-    # The nudge keeps a product such as 0.3 * 5 from landing on either side of its true half.
+    # The small addend keeps a product such as 0.3 * 5 from being rounded to either side of its exact half.
     return min(slots, math.floor(slots * rate + 0.5 + 1e-9))

@@ -1,7 +1,8 @@
-"""Decontamination: which training images are also in the sets that the student will be measured on.
+"""Decontamination: find training images that are also in the sets that the student will be measured on.
 
-An image is the same when its bytes are, or when its perceptual hash is within `overlap_bits`. Promise: a training
-whose data shares an image with `evaluation` does not start unless `allow_overlap` says so, and the counts are told.
+Two images are the same if their bytes are equal, or if their perceptual hashes differ in at most `overlap_bits` bits.
+Promise: a training whose data shares an image with `evaluation` does not start unless `allow_overlap` is set. The
+report has the counts.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,39 +24,62 @@ from engine.storage.local_files import replace_file
 from engine.views import View, open_view
 from schemas.digests import digest_of
 from schemas.errors import ConfigError, ConflictError, SampleRejectedError
+from schemas.rows import PixelsRow
 from student.data.perceptual_hash import nearest, perceptual_hash
 from student.settings.train import TrainSettings
 
 log = logging.getLogger(__name__)
-_KEPT = "overlap.json"
-_MOST_EXAMPLES = 10
+_FILE = "overlap.json"
+_MAX_EXAMPLES = 10
 
 
-def check_overlap(settings: TrainSettings) -> dict[str, Any]:
-    """Images of each kind, how many are `equal` and `alike`, and examples; empty without `evaluation`.
+class OverlapCounts(TypedDict, total=False):
+    """Images of each kind, and how many are shared; empty for a run without evaluation sets."""
 
-    raises: ConflictError when an image is shared and `allow_overlap` is not set
+    evaluation_images: int
+    training_images: int
+    equal: int
+    alike: int
+    without_hash: int
+    overlap_bits: int | None
+    examples: list[str]
+
+
+class _ImageRow(TypedDict):
+    """The columns of a view that name an image and its location."""
+
+    unit: str
+    key: str
+    image_sha256: str
+    pixels: PixelsRow
+
+
+def check_overlap(settings: TrainSettings) -> OverlapCounts:
+    """Count the images of each kind, the `equal` and `alike` ones, with examples; empty without `evaluation`.
+
+    raises: ConflictError if an image is shared and `allow_overlap` is not set
     """
     if not settings.evaluation:
         return {}
-    found = _kept(settings)
-    shared = found["equal"] + found["alike"]
+    counts = _load_or_count(settings)
+    shared = counts["equal"] + counts["alike"]
     if shared:
-        told = (
-            f"{shared} of {found['training_images']} training images are also in the evaluation sets ({found['equal']} "
-            f"with equal bytes, {found['alike']} that look alike), e.g. {', '.join(found['examples'][:3])}"
+        message = (
+            f"{shared} of {counts['training_images']} training images are also in the evaluation sets "
+            f"({counts['equal']} with equal bytes, {counts['alike']} that look alike), e.g. "
+            f"{', '.join(counts['examples'][:3])}"
         )
         if not settings.allow_overlap:
             raise ConflictError(
-                f"{told}: leave them out of the data, or train on them with allow_overlap: true"
+                f"{message}: leave them out of the data, or train on them with allow_overlap: true"
             )
-        log.warning("%s; allow_overlap is set", told)
-    return found
+        log.warning("%s; allow_overlap is set", message)
+    return counts
 
 
-def _kept(settings: TrainSettings) -> dict[str, Any]:
-    """What was counted, or what an earlier start of the same run counted: the data was read once for it."""
-    sets = [_with_images(url) for url in settings.evaluation]
+def _load_or_count(settings: TrainSettings) -> OverlapCounts:
+    """Return the counts of an earlier start of the same run, which read all data for them, or count now."""
+    sets = [_open_evaluation(url) for url in settings.evaluation]
     data = {stream.url: open_view(stream.url, stream.storage) for stream in settings.streams}
     key = digest_of(
         [
@@ -64,64 +88,64 @@ def _kept(settings: TrainSettings) -> dict[str, Any]:
             settings.overlap_bits,
         ]
     )
-    path = Path(settings.out) / _KEPT
-    if (kept := _found_before(path, key)) is not None:
-        return kept
-    found = _count(settings, sets, data)
-    replace_file(path, (json.dumps({"key": key, "found": found}) + "\n").encode())
-    return found
+    path = Path(settings.out) / _FILE
+    if (counts := _load_counts(path, key)) is not None:
+        return counts
+    counts = _count(settings, sets, data)
+    replace_file(path, (json.dumps({"key": key, "found": counts}) + "\n").encode())
+    return counts
 
 
-def _with_images(url: str) -> View:
-    """The evaluation set. Raises ConfigError for one that cannot tell its images from others."""
+def _open_evaluation(url: str) -> View:
+    """Open an evaluation set. Raise ConfigError if it has no images."""
     view = open_view(url)
     if view.manifest.provenance.get("without_images"):
         raise ConfigError(
-            f"evaluation: {url} was imported without images, so none can be found in the data: import it "
-            "again with --images"
+            f"evaluation: {url} was imported without images, so its images cannot be searched for in the data: import "
+            "it again with --images"
         )
     return view
 
 
-def _found_before(path: Path, key: str) -> dict[str, Any] | None:
-    """What stands in the file for this key; a file that cannot be read is none."""
+def _load_counts(path: Path, key: str) -> OverlapCounts | None:
+    """Return the counts in the file if they have this key; None too for a file that cannot be read."""
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return dict(kept["found"]) if kept["key"] == key else None
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return cast(OverlapCounts, dict(record["found"])) if record["key"] == key else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _count(settings: TrainSettings, sets: list[View], data: Mapping[str, View]) -> dict[str, Any]:
+def _count(settings: TrainSettings, sets: list[View], data: Mapping[str, View]) -> OverlapCounts:
     roots = {was: now for stream in settings.streams for was, now in stream.roots.items()}
-    known = _Evaluated(settings.overlap_bits)
+    known = _EvaluationImages(settings.overlap_bits)
     for view in sets:
-        for row in _each_image(view):
+        for row in _image_rows(view):
             known.add(row, roots)
-    fates: Counter[str] = Counter()
+    matches: Counter[str] = Counter()
     trained: set[str] = set()
     examples: list[str] = []
     for stream in settings.streams:
-        for row in _each_image(data[stream.url]):
+        for row in _image_rows(data[stream.url]):
             if row["image_sha256"] in trained:
                 continue
             trained.add(row["image_sha256"])
-            if fate := known.fate(row, {**roots, **stream.roots}, stream.storage):
-                fates[fate] += 1
+            if match := known.match(row, {**roots, **stream.roots}, stream.storage):
+                matches[match] += 1
                 examples.append(f"{row['unit']}/{row['key']}")
     return {
         "evaluation_images": len(known.sha256),
         "training_images": len(trained),
-        "equal": fates["equal"],
-        "alike": fates["alike"],
+        "equal": matches["equal"],
+        "alike": matches["alike"],
         "without_hash": known.without_hash,
         "overlap_bits": settings.overlap_bits,
-        "examples": examples[:_MOST_EXAMPLES],
+        "examples": examples[:_MAX_EXAMPLES],
     }
 
 
-class _Evaluated:
-    """The images of the evaluation sets, by bytes and, where `bits` is given, by looks."""
+class _EvaluationImages:
+    """The images of the evaluation sets, by sha256 and, where `bits` is given, by perceptual hash."""
 
     def __init__(self, bits: int | None) -> None:
         self.bits, self.without_hash = bits, 0
@@ -129,39 +153,37 @@ class _Evaluated:
         self._hashes: list[int] = []
         self._array: NDArray[np.uint64] | None = None
 
-    def add(self, row: Mapping[str, Any], roots: Mapping[str, str]) -> None:
-        if row["image_sha256"] not in self.sha256 and (seen := self._look(row, roots, None)) is not None:
-            self._hashes.append(seen)
+    def add(self, row: _ImageRow, roots: Mapping[str, str]) -> None:
+        """Add an image of an evaluation set."""
+        if row["image_sha256"] not in self.sha256 and (own := self._hash(row, roots, None)) is not None:
+            self._hashes.append(own)
         self.sha256.add(row["image_sha256"])
 
-    def fate(
-        self, row: Mapping[str, Any], roots: Mapping[str, str], storage: StorageSettings | None
+    def match(
+        self, row: _ImageRow, roots: Mapping[str, str], storage: StorageSettings | None
     ) -> Literal["equal", "alike"] | None:
-        """How a training image is in the sets, if it is."""
+        """Return how a training image matches an image of the sets; None: not at all."""
         if row["image_sha256"] in self.sha256:
             return "equal"
-        seen = self._look(row, roots, storage)
-        if seen is None or self.bits is None:
+        own = self._hash(row, roots, storage)
+        if own is None or self.bits is None:
             return None
         if self._array is None:
             self._array = np.array(self._hashes, dtype=np.uint64)
-        return "alike" if nearest(seen, self._array) <= self.bits else None
+        return "alike" if nearest(own, self._array) <= self.bits else None
 
-    def _look(
-        self, row: Mapping[str, Any], roots: Mapping[str, str], storage: StorageSettings | None
-    ) -> int | None:
-        """The image's hash; None, counted, for one that has no structure or does not decode."""
+    def _hash(self, row: _ImageRow, roots: Mapping[str, str], storage: StorageSettings | None) -> int | None:
+        """Return the image's hash. Return None, and count it, if the image has no structure or does not decode."""
         if self.bits is None:
             return None
         try:
-            seen = perceptual_hash(decode_image(read_pixels(row["pixels"], roots, storage)).rgb_u8)
+            own = perceptual_hash(decode_image(read_pixels(row["pixels"], roots, storage)).rgb_u8)
         except SampleRejectedError:
-            seen = None
-        self.without_hash += seen is None
-        return seen
+            own = None
+        self.without_hash += own is None
+        return own
 
 
-def _each_image(view: View) -> Iterator[dict[str, Any]]:
-    """Rows with what names an image and says where it lies."""
+def _image_rows(view: View) -> Iterator[_ImageRow]:
     for table in view.tables():
-        yield from table.select(["unit", "key", "image_sha256", "pixels"]).to_pylist()
+        yield from table.select(list(_ImageRow.__annotations__)).to_pylist()

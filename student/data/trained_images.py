@@ -1,7 +1,7 @@
-"""Which images a model was trained on: a small file in its folder, so that a teacher can tell what it has seen.
+"""The images that a model was trained on, as a small file in its folder. A teacher's scores on them are too good.
 
-The first 64 bits of each image's sha256, sorted, 8 bytes an image; those of the model it started from are among them.
-A stranger's image is taken for a known one with a chance of N / 2**64.
+The file has the first 64 bits of each image's sha256, sorted, 8 bytes per image. It includes the images of the model
+that the training started from. An unrelated image matches with a chance of N / 2**64.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ FILE = "trained_images.u64"
 _BITS = np.dtype(">u8")
 
 
-def write_trained(folder: Path, settings: TrainSettings) -> int:
-    """Write the file of a model; how many images it names."""
-    known = [read_trained(Path(settings.start))] if isinstance(settings.start, str) else []
+def write_trained_images(folder: Path, settings: TrainSettings) -> int:
+    """Write the file of a trained model. Return the number of images."""
+    known = [read_trained_images(Path(settings.start))] if isinstance(settings.start, str) else []
     for stream in settings.streams:
         for table in open_view(stream.url, stream.storage).tables():
-            known.append(prefixes(table.column("image_sha256").to_pylist()))
-    return write_images(folder, *known)
+            known.append(digest_prefixes(table.column("image_sha256").to_pylist()))
+    return write_prefixes(folder, *known)
 
 
-def write_images(folder: Path, *known: NDArray[np.uint64]) -> int:
-    """Write the file of a model that saw all of these prefixes; how many images they are."""
+def write_prefixes(folder: Path, *known: NDArray[np.uint64]) -> int:
+    """Write the file of a model that was trained on all of these prefixes. Return the number of images."""
     images = np.unique(np.concatenate(known)).astype(_BITS)
     (folder / FILE).write_bytes(images.tobytes())
     return len(images)
 
 
-def read_trained(folder: Path) -> NDArray[np.uint64]:
-    """Sorted prefixes of the images that a model was trained on; none where its folder does not say."""
+def read_trained_images(folder: Path) -> NDArray[np.uint64]:
+    """Return sorted prefixes of the images that a model was trained on; empty if its folder has no file."""
     path = folder / FILE
     return np.frombuffer(path.read_bytes() if path.exists() else b"", dtype=_BITS).astype(np.uint64)
 
 
-def prefixes(sha256: Iterable[str]) -> NDArray[np.uint64]:
-    """The first 64 bits of hexadecimal digests."""
+def digest_prefixes(sha256: Iterable[str]) -> NDArray[np.uint64]:
+    """Return the first 64 bits of hexadecimal digests."""
     return np.array([int(digest[:16], 16) for digest in sha256], dtype=np.uint64)

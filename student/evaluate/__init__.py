@@ -1,4 +1,4 @@
-"""Numbers for any model or results file: COCO average precision, phrase recall, intervals over images.
+"""Evaluation of any model or results file: COCO average precision, phrase recall, intervals over images.
 
-`run.evaluate` is the door; `coco` and `phrases` hold the arithmetic.
+The entry point is `run.evaluate`.
 """

@@ -1,7 +1,7 @@
-"""How a vocabulary is put to a model that reads prompts: each class by its name or its own words, in chunks.
+"""Make detection prompts for a vocabulary: each class by its name or its own words, in chunks.
 
-Promise: every class stands whole in exactly one prompt, in the order given; a chunk ends where the tokens end or
-where the caller's number of classes is reached.
+Promise: every class is complete in exactly one prompt, in the order given. A chunk ends at the token limit or at the
+caller's number of classes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -18,71 +18,75 @@ from engine.reading.user_text import read_json
 from schemas.errors import ConfigError
 from schemas.records import Phrase
 from schemas.settings import Settings
-
-SEPARATOR = ". "
+from student.evaluate.gold.coco_types import GoldCategory
+from student.settings.prompt_text import SEPARATOR
 
 
 class ClassWords(Settings):
-    """What is asked for a class: `prefix + name + suffix`, of which only the name is scored."""
+    """The words for a class in a prompt: `prefix + name + suffix`. Only the name is scored."""
 
-    name: str | None = Field(None, min_length=1, description="in place of the category's own name")
+    name: str | None = Field(None, min_length=1, description="replaces the category's own name")
     prefix: str = Field("", description="words before it, with their space")
     suffix: str = Field("", description="words after it, with their space: ', which is black and white'")
 
 
 @dataclass(frozen=True)
-class Asking:
-    """How detections are asked for; the defaults are what COCO's numbers want, LVIS wants chunk 40.
+class PromptOptions:
+    """How a model is asked for detections. The defaults are for COCO's numbers; for LVIS use chunk 40.
 
-    The authors concatenate their chunks' best boxes (`per_chunk`); suppression is per class, so nothing else differs
-    between that and one joint list.
+    The authors concatenate the best boxes of their chunks (`per_chunk`). Suppression is per class, so otherwise this
+    equals one joint list.
     """
 
     words: Mapping[str, ClassWords] = field(default_factory=dict)  # by category name
     chunk: int | None = None  # classes in a prompt; None: as many as its tokens hold
     per_chunk: bool = False  # keep max_detections of each chunk, not of each image
-    max_detections: int | None = None  # of an image; None: what the protocol asks for
+    max_detections: int | None = None  # of an image; None: as the protocol says
     pad: Literal["bucket", "authors"] = "bucket"  # "authors": as the authors pad a batch, for parity
 
 
 @dataclass(frozen=True)
 class ClassPrompt:
-    """A caption, and for each of its phrases the category it stands for."""
+    """A caption, and the category of each of its phrases."""
 
     caption: str
     phrases: tuple[Phrase, ...]
-    categories: tuple[Mapping[str, Any], ...]
+    categories: tuple[GoldCategory, ...]
 
 
 def class_prompts(
-    categories: Sequence[Mapping[str, Any]], asking: Asking, fits: Callable[[str], bool]
+    categories: Sequence[GoldCategory], options: PromptOptions, fits: Callable[[str], bool]
 ) -> list[ClassPrompt]:
-    """The prompts of a vocabulary.
+    """Return the prompts of a vocabulary.
 
-    fits:   whether a caption's tokens are few enough
-    raises: ConfigError for words that do not fit, or are for a category that the gold has not; a name that does not
-            fit gets a prompt of its own, which the model's labeler drops and counts
+    A name that does not fit gets a prompt of its own, which the model's labeler drops and counts.
+
+    fits:   whether the tokens of a caption are within the limit
+    raises: ConfigError for words that do not fit, or for words of a category that is not in the gold
     """
-    unknown = sorted(set(asking.words) - {str(category["name"]) for category in categories})
+    unknown = sorted(set(options.words) - {str(category["name"]) for category in categories})
     if unknown:
-        raise ConfigError(f"words are given for {unknown}, which are no categories of the gold")
-    groups: list[list[Mapping[str, Any]]] = []
+        raise ConfigError(
+            f"words are given for {unknown}, which are no categories of the gold: correct or remove them"
+        )
+    groups: list[list[GoldCategory]] = []
     for category in categories:
         last = groups[-1] if groups else []
-        has_room = bool(last) and len(last) < (asking.chunk or len(categories))
-        if has_room and fits(_prompt([*last, category], asking.words).caption):
+        has_room = bool(last) and len(last) < (options.chunk or len(categories))
+        if has_room and fits(_make_prompt([*last, category], options.words).caption):
             last.append(category)
             continue
-        if category["name"] in asking.words and not fits(_prompt([category], asking.words).caption):
+        if category["name"] in options.words and not fits(_make_prompt([category], options.words).caption):
             raise ConfigError(
                 f"the words for {category['name']!r} alone exceed the model's tokens: shorten them"
             )
         groups.append([category])
-    return [_prompt(group, asking.words) for group in groups]
+    return [_make_prompt(group, options.words) for group in groups]
 
 
-def _prompt(categories: Sequence[Mapping[str, Any]], words: Mapping[str, ClassWords]) -> ClassPrompt:
-    caption, phrases = "", []
+def _make_prompt(categories: Sequence[GoldCategory], words: Mapping[str, ClassWords]) -> ClassPrompt:
+    caption = ""
+    phrases: list[Phrase] = []
     for category in categories:
         own = words.get(str(category["name"]), ClassWords())
         name = own.name or clean_name(str(category["name"]))
@@ -93,12 +97,15 @@ def _prompt(categories: Sequence[Mapping[str, Any]], words: Mapping[str, ClassWo
 
 
 def clean_name(name: str) -> str:
-    """A category's name as the authors ask for it: `fume_hood_(kitchen)` is `fume hood`; one left empty stays."""
+    """Return a category's name as in the authors' prompts: `fume_hood_(kitchen)` becomes `fume hood`.
+
+    A name that would be empty is returned unchanged.
+    """
     return re.sub(r"\(.*\)", "", name).replace("_", " ").replace("  ", " ").strip() or name
 
 
 def read_words(path: Path) -> dict[str, ClassWords]:
-    """Words by category name from JSON: `{"stop sign": {"name": "stop", "suffix": " sign on a pole"}}`."""
+    """Return words by category name from JSON: `{"stop sign": {"name": "stop", "suffix": " sign on a pole"}}`."""
     try:
         return TypeAdapter(dict[str, ClassWords]).validate_python(read_json(path, "--words"))
     except ValidationError as error:

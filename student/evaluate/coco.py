@@ -1,149 +1,50 @@
-"""The twelve COCO numbers, for all categories or for groups of them. hotcoco stays behind this module.
+"""The twelve COCO numbers, for all categories or for groups of them, with intervals over the images."""
 
-Promise: equal to pycocotools to float precision, crowds and empty categories included, and by LVIS's rules to a plain
-reading of them (tests compare).
-"""
-
-# T IoU thresholds, R recall points, K categories, A area ranges, M detection limits
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from hotcoco import COCO, COCOeval, LVISResults
-
-from schemas.errors import ConfigError
-from student.evaluate.gold.ids import Numbered
-from student.evaluate.protocols import (
-    PROTOCOLS,
-    Protocol,
-    ProtocolName,
-    check_gold,
-    counted,
-    frequency_numbers,
-    renamed,
-)
-
-NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-AREAS = {"all": 0, "s": 1, "m": 2, "l": 3}
-IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
-_AT_IOU = {"AP50": 0, "AP75": 5}
-_AT_LIMIT = {"AR1": 0, "AR10": 1}
-_LARGEST = 2
+from student.evaluate.bootstrap import coco_intervals
+from student.evaluate.gold.coco_types import CocoDetection, CocoId, GoldDataset
+from student.evaluate.gold.ids import NumberedGold
+from student.evaluate.matching import check_ids, match_detections, read_numbers
+from student.evaluate.protocols import PROTOCOLS, ProtocolName, frequency_numbers, rename_recall
 
 
 def coco_numbers(
-    gold: Mapping[str, Any],
-    results: Sequence[Mapping[str, Any]],
+    gold: GoldDataset,
+    results: Sequence[CocoDetection],
     *,
     protocol: ProtocolName = "coco",
-    groups: Mapping[str, Sequence[int]] | None = None,
+    groups: Mapping[str, Sequence[CocoId]] | None = None,
     bootstrap: int = 0,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The 12 numbers as fractions; -1 where there is nothing to measure, as COCO has it.
+    """Return the 12 numbers as fractions; -1 if there is nothing to measure, as in COCO.
 
-    gold:      a COCO instances object; boxes xywh
-    results:   COCO detections: image_id, category_id, bbox xywh, score
-    protocol:  whose rules; for LVIS and fixed AP the last average recall is AR300 or ARall, and APr, APc and APf are
-               added for the groups rare, common and frequent
+    gold:      boxes xywh
+    results:   boxes xywh
+    protocol:  for LVIS and fixed AP the last average recall is AR300 or ARall, and APr, APc and APf are added for the
+               groups rare, common and frequent
     groups:    category ids by name; adds `groups: {name: {the 12 numbers}}`
     bootstrap: resamples of the images; adds `ci: {name: [2.5 %, 97.5 %]}`, also as `ci` inside each group
-    raises:    ConfigError for a detection of an image or category that the gold does not hold, or a federated protocol
-               for gold without its lists
+    raises:    ConfigError for a detection of an image or category that is not in the gold, or for a federated protocol
+               with gold without its lists
     """
     rules = PROTOCOLS[protocol]
     check_ids(gold, results)
-    numbered = Numbered(gold)
-    gold, results = numbered.gold, numbered.rows(results)
-    groups = None if groups is None else numbered.groups(groups)
-    evaluation = matched(gold, results, rules)
-    numbers: dict[str, Any] = _numbers_of(evaluation, None)
-    if groups is not None:
-        numbers["groups"] = {name: _numbers_of(evaluation, list(ids)) for name, ids in groups.items()}
+    numbered = NumberedGold(gold)
+    own_groups = None if groups is None else numbered.translate_groups(groups)
+    evaluation = match_detections(numbered.gold, numbered.translate_detections(results), rules)
+    numbers: dict[str, Any] = dict(read_numbers(evaluation))
+    if own_groups is not None:
+        numbers["groups"] = {name: dict(read_numbers(evaluation, ids)) for name, ids in own_groups.items()}
     if bootstrap:
-        from student.evaluate.bootstrap import coco_intervals
-
-        intervals = coco_intervals(evaluation, groups or {}, bootstrap, seed)
+        intervals = coco_intervals(evaluation, own_groups or {}, bootstrap, seed)
         numbers["ci"] = intervals.pop("")
         for name, interval in intervals.items():
             numbers["groups"][name]["ci"] = interval
     if rules.federated:
         numbers |= frequency_numbers(numbers.get("groups", {}))
-    return renamed(numbers, rules)
-
-
-def matched(
-    gold: Mapping[str, Any], results: Sequence[Mapping[str, Any]], protocol: Protocol = PROTOCOLS["coco"]
-) -> COCOeval:
-    """An accumulated evaluation: detections matched to gold boxes, precision and recall arrays filled.
-
-    All ids are whole numbers from 0 up (`ids.Numbered`).
-    """
-    check_ids(gold, results)
-    check_gold(gold, protocol)
-    results = counted(results, protocol)
-    annotations = [_with_defaults(annotation) for annotation in gold["annotations"]]
-    truth = COCO({"images": gold["images"], "categories": gold["categories"], "annotations": annotations})
-    fields = ("image_id", "category_id", "bbox", "score")
-    rows = [{name: row[name] for name in fields} for row in results]
-    # lvis_style caps a plain load_res at 300 boxes an image by itself; an LVISResults is taken as it is
-    detections = LVISResults(truth, rows, max_dets=-1) if protocol.federated else truth.load_res(rows)
-    evaluation = COCOeval(truth, detections, "bbox", lvis_style=protocol.federated)
-    # a copy is given out: the whole attribute must be set
-    evaluation.params.max_dets = list(protocol.max_dets)
-    evaluation.evaluate()
-    evaluation.accumulate()
-    return evaluation
-
-
-def mean_of_defined(values: np.ndarray) -> float:
-    """The mean of the entries that are not -1 (no gold there), or -1 when none is."""
-    defined = values[values > -1]
-    return float(defined.mean()) if defined.size else -1.0
-
-
-def area_of(name: str) -> int:
-    """Index of the area range behind a COCO name: `APs` -> small."""
-    return AREAS.get(name[2:], 0)
-
-
-def _numbers_of(evaluation: COCOeval, category_ids: list[int] | None) -> dict[str, float]:
-    arrays = evaluation.eval
-    assert arrays is not None, "accumulate() fills it"
-    ids = list(evaluation.params.cat_ids)
-    columns = [ids.index(item) for item in (ids if category_ids is None else category_ids)]
-    precision_TRKAM = np.asarray(arrays["precision"])[:, :, columns]
-    recall_TKAM = np.asarray(arrays["recall"])[:, columns]
-    numbers = {}
-    for name in NAMES:
-        if name.startswith("AP"):
-            rows = slice(_AT_IOU[name], _AT_IOU[name] + 1) if name in _AT_IOU else slice(None)
-            numbers[name] = mean_of_defined(precision_TRKAM[rows, :, :, area_of(name), _LARGEST])
-        else:
-            limit = _AT_LIMIT.get(name, _LARGEST)
-            numbers[name] = mean_of_defined(recall_TKAM[:, :, area_of(name), limit])
-    return numbers
-
-
-def _with_defaults(annotation: Mapping[str, Any]) -> dict[str, Any]:
-    """The annotation without its mask; COCO's own area (of the mask) where there is one, else the box's."""
-    kept = {name: annotation[name] for name in ("id", "image_id", "category_id", "bbox")}
-    _, _, width, height = annotation["bbox"]
-    return {
-        **kept,
-        "area": annotation.get("area", width * height),
-        "iscrowd": int(annotation.get("iscrowd", 0)),
-    }
-
-
-def check_ids(gold: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
-    """Raise ConfigError for a detection of an image or a category that the gold does not hold."""
-    for field, rows in (("image_id", gold["images"]), ("category_id", gold["categories"])):
-        unknown = {row[field] for row in results} - {row["id"] for row in rows}
-        if unknown:
-            raise ConfigError(
-                f"{len(unknown)} values of {field} in the results are not in the gold, e.g. "
-                f"{sorted(unknown, key=str)[:3]}; results and gold must be of the same data set"
-            )
+    return rename_recall(numbers, rules)

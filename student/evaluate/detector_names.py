@@ -1,6 +1,6 @@
-"""Whose names a detector's classes have, and which of them are categories of the gold.
+"""The names of a detector's classes, and the categories of the gold that match them.
 
-Promise: COCO's names are assumed for a model of 80 classes alone that nothing else names, and stderr says so.
+Promise: COCO's names are assumed only for a model of 80 classes without any other source of names, and stderr says so.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -16,11 +15,12 @@ from ruamel.yaml.error import YAMLError
 from engine.reading.user_text import read_json, read_text
 from schemas.errors import ConfigError
 from student.evaluate.class_prompts import clean_name
+from student.evaluate.gold.coco_types import CocoId, GoldCategory
 from teacher.detectors.class_metadata import fold_name, parse_names, read_metadata_names
 from teacher.detectors.coco_classes import COCO_CLASSES
 from teacher.detectors.yolox import ModelFacts
 
-_BESIDE = (
+_FILE_PATTERNS = (
     "{stem}.names",
     "{stem}.names{kind}",
     "{stem}.classes{kind}",
@@ -29,40 +29,46 @@ _BESIDE = (
     "classes{kind}",
 )
 _KINDS = (".txt", ".json", ".yaml", ".yml")
-_SHOWN = 5
+_MAX_LISTED = 5
 
 
 @dataclass(frozen=True)
 class ClassList:
-    """Names of a model's classes in the order of its outputs, and where they come from."""
+    """Names of a model's classes in the order of its outputs, and the source of the names."""
 
     names: tuple[str, ...]
     source: str
 
 
 @dataclass(frozen=True)
-class NamedClasses:
-    """The gold's category for each class, None for a class that the gold does not have; what did not match."""
+class MatchedClasses:
+    """The gold's category for each class; None for a class that the gold does not have.
 
-    categories: tuple[Any, ...]
-    facts: dict[str, Any]
+    facts: for the report: the source of the names, and what did not match
+    notes: for a reader of the numbers
+    """
+
+    categories: tuple[CocoId | None, ...]
+    facts: dict[str, str | int | list[str]]
     notes: list[str]
 
 
 def class_list(model: Path, facts: ModelFacts, names_file: Path | None = None) -> ClassList:
-    """Return the names of a model's classes: of the file given, of its metadata, of a file beside it, or COCO's.
+    """Return the names of a model's classes, from the first source that exists.
 
-    raises: NotFoundError; ConfigError for names that cannot be read or are not as many as the classes, and for a
-            model that nothing names and that does not have COCO's 80 classes
+    The sources are the file given, the model's metadata, a file next to the model, and COCO's names.
+
+    raises: NotFoundError; ConfigError for names that cannot be read, for another number of names than classes, and
+            for a model without any names that does not have COCO's 80 classes
     """
-    found = _read_given(names_file) or _of_metadata(model, facts.metadata) or _of_file_beside(model)
+    found = _read_given(names_file) or _read_metadata(model, facts.metadata) or _read_neighbor(model)
     count = facts.classes
     remedy = "give --names FILE with one name for each class, in the order of the outputs"
     if found is None:
         if count not in (None, len(COCO_CLASSES)):
             raise ConfigError(
                 f"{model}: {count} classes without names (no metadata 'names', no file such as "
-                f"{model.stem}.names beside it), and COCO has {len(COCO_CLASSES)}; {remedy}"
+                f"{model.stem}.names next to it), and COCO has {len(COCO_CLASSES)}; {remedy}"
             )
         return ClassList(
             COCO_CLASSES, "COCO's 80 names, assumed since nothing names its classes (--names FILE does)"
@@ -75,18 +81,18 @@ def class_list(model: Path, facts: ModelFacts, names_file: Path | None = None) -
     return found
 
 
-def match_classes(model: Path, classes: ClassList, gold: Sequence[Mapping[str, Any]]) -> NamedClasses:
-    """Return the category of each class: the one of the same name, else the one that differs by case or blanks alone.
+def match_classes(model: Path, classes: ClassList, gold: Sequence[GoldCategory]) -> MatchedClasses:
+    """Return the category of each class: of the same name, else of a name that differs in case or blanks alone.
 
-    raises: ConfigError when no class is a category of the gold
+    raises: ConfigError if no class is a category of the gold
     """
     exact = {category["name"]: category["id"] for category in gold}
-    by_key: dict[str, list[Any]] = {}
+    by_key: dict[str, list[CocoId]] = {}
     for category in gold:
         if category["name"] not in set(classes.names):
-            by_key.setdefault(_folded(category["name"]), []).append(category["id"])
+            by_key.setdefault(_fold_name(category["name"]), []).append(category["id"])
     alike = {key: ids[0] for key, ids in by_key.items() if len(ids) == 1}
-    found = [exact.get(name, alike.get(_folded(name))) for name in classes.names]
+    found = [exact.get(name, alike.get(_fold_name(name))) for name in classes.names]
     met = {category for category in found if category is not None}
     missing = [name for name, category in zip(classes.names, found, strict=True) if category is None]
     unasked = [category["name"] for category in gold if category["id"] not in met]
@@ -100,16 +106,16 @@ def match_classes(model: Path, classes: ClassList, gold: Sequence[Mapping[str, A
         for name, category in zip(classes.names, found, strict=True)
         if category is not None and name not in exact
     ]
-    facts = {
+    facts: dict[str, str | int | list[str]] = {
         "names": classes.source,
         "matched": len(met),
         "unmatched": missing,
         "unmatched_categories": unasked,
     }
-    return NamedClasses(tuple(found), facts, _notes(classes, missing, unasked, changed, len(gold)))
+    return MatchedClasses(tuple(found), facts, _make_notes(classes, missing, unasked, changed, len(gold)))
 
 
-def _notes(
+def _make_notes(
     classes: ClassList, missing: list[str], unasked: list[str], changed: list[str], categories: int
 ) -> list[str]:
     notes = [f"class names: {classes.source}"]
@@ -129,42 +135,41 @@ def _notes(
 
 
 def _list_names(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f", ... ({len(names)})" if len(names) > _SHOWN else "")
+    return ", ".join(names[:_MAX_LISTED]) + (f", ... ({len(names)})" if len(names) > _MAX_LISTED else "")
 
 
-def _folded(name: str) -> str:
+def _fold_name(name: str) -> str:
     return fold_name(clean_name(name))
 
 
 def _read_given(path: Path | None) -> ClassList | None:
-    return None if path is None else ClassList(_names_in(path, "--names"), f"--names {path}")
+    return None if path is None else ClassList(_read_names(path, "--names"), f"--names {path}")
 
 
-def _of_file_beside(model: Path) -> ClassList | None:
-    for pattern in _BESIDE:
+def _read_neighbor(model: Path) -> ClassList | None:
+    for pattern in _FILE_PATTERNS:
         for kind in _KINDS if "{kind}" in pattern else ("",):
             path = model.parent / pattern.format(stem=model.stem, kind=kind)
             if path.is_file():
-                return ClassList(_names_in(path, "names of the classes"), f"{path}")
+                return ClassList(_read_names(path, "names of the classes"), f"{path}")
     return None
 
 
-def _of_metadata(model: Path, metadata: Mapping[str, str]) -> ClassList | None:
+def _read_metadata(model: Path, metadata: Mapping[str, str]) -> ClassList | None:
     found = read_metadata_names(metadata, model)
     return None if found is None else ClassList(*found)
 
 
-def _names_in(path: Path, option: str) -> tuple[str, ...]:
-    """Return the names of a file: JSON or YAML by its ending, else one a line."""
+def _read_names(path: Path, option: str) -> tuple[str, ...]:
+    """Return the names in a file: JSON or YAML by its suffix, else one per line."""
     suffix = path.suffix.lower()
-    value: Any
     if suffix == ".json":
         value = read_json(path, option)
     elif suffix in (".yaml", ".yml"):
         try:
             value = YAML(typ="safe", pure=True).load(read_text(path, option))
         except (YAMLError, RecursionError) as error:
-            raise ConfigError(f"{option} {path}: no YAML: {error}") from error
+            raise ConfigError(f"{option} {path}: not YAML: {error}") from error
     else:
         value = [line.strip() for line in read_text(path, option).rstrip().splitlines()]
     return parse_names(value, f"{option} {path}")

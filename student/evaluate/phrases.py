@@ -1,9 +1,10 @@
-"""Phrase grounding recall: is one of a phrase's k best boxes on one of its gold boxes?
+"""Recall of phrase grounding: is one of a phrase's k best boxes on one of its gold boxes?
 
-The "any box" protocol counts a hit on any gold box of the phrase, "merged" asks for their common hull (both are in
-use for Flickr30k Entities; Kamath et al., MDETR, arXiv 2104.12763, section 4.2).
+The "any box" protocol counts a hit on any gold box of the phrase. "merged" needs a hit on their common hull. Both are
+in use for Flickr30k Entities (Kamath et al., MDETR, arXiv 2104.12763, section 4.2).
 """
 
+# P phrases, K values of k, B draws
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,24 +12,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.boxes import as_boxes, iou
-from student.evaluate.bootstrap import image_draws, percentile_interval
+from student.evaluate.bootstrap import Floats, draw_weights, percentile_interval
+from student.evaluate.gold.coco_types import CocoId
 
 
 @dataclass(frozen=True)
-class AskedPhrase:
+class GroundedPhrase:
     """A phrase with gold boxes [m, 4] and predicted boxes [n, 4], xyxy in one frame, scores [n] in any order."""
 
-    image: object
-    gold_boxes: np.ndarray
-    boxes: np.ndarray
-    scores: np.ndarray
-    categories: frozenset[object] = frozenset()  # of its gold boxes
+    image: CocoId
+    gold_boxes: Floats
+    boxes: Floats
+    scores: Floats
+    categories: frozenset[CocoId] = frozenset()  # of its gold boxes
 
 
 def phrase_recall(
-    phrases: Iterable[AskedPhrase],
+    phrases: Iterable[GroundedPhrase],
     ks: Sequence[int] = (1, 5, 10),
     iou_at_least: float = 0.5,
     *,
@@ -36,32 +39,34 @@ def phrase_recall(
     bootstrap: int = 0,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """`{"1": recall, ...}` as fractions over all phrases with gold; -1 when there are none.
+    """Return `{"1": recall, ...}` as fractions over all phrases with gold; -1 if there are none.
 
-    With `bootstrap` draws of the images also `ci: {"1": [low, high], ...}`.
+    bootstrap: draws of the images; adds `ci: {"1": [low, high], ...}`
     """
-    asked = [phrase for phrase in phrases if len(phrase.gold_boxes)]
-    hits_PK = np.array([[_hit(phrase, k, iou_at_least, merged) for k in ks] for phrase in asked], dtype=float)
-    hits_PK = hits_PK.reshape(len(asked), len(ks))
+    with_gold = [phrase for phrase in phrases if len(phrase.gold_boxes)]
+    hits_PK = np.array(
+        [[_is_hit(phrase, k, iou_at_least, merged) for k in ks] for phrase in with_gold], dtype=float
+    )
+    hits_PK = hits_PK.reshape(len(with_gold), len(ks))
     recall: dict[str, Any] = {
-        str(k): float(hits_PK[:, i].mean()) if asked else -1.0 for i, k in enumerate(ks)
+        str(k): float(hits_PK[:, i].mean()) if with_gold else -1.0 for i, k in enumerate(ks)
     }
     if bootstrap:
-        recall["ci"] = _intervals([phrase.image for phrase in asked], hits_PK, ks, bootstrap, seed)
+        recall["ci"] = _intervals([phrase.image for phrase in with_gold], hits_PK, ks, bootstrap, seed)
     return recall
 
 
 def recall_by_group(
-    phrases: Sequence[AskedPhrase], groups: Mapping[str, Iterable[object]]
+    phrases: Sequence[GroundedPhrase], groups: Mapping[str, Iterable[CocoId]]
 ) -> dict[str, dict[str, float]]:
-    """`phrase_recall` of the phrases with a gold box of each group's categories, by the group's name."""
+    """Return by group the `phrase_recall` of the phrases with a gold box of the group's categories."""
     return {
-        name: phrase_recall(phrase for phrase in phrases if phrase.categories & set(some))
-        for name, some in groups.items()
+        name: phrase_recall(phrase for phrase in phrases if phrase.categories & set(members))
+        for name, members in groups.items()
     }
 
 
-def _hit(phrase: AskedPhrase, k: int, iou_at_least: float, merged: bool) -> bool:
+def _is_hit(phrase: GroundedPhrase, k: int, iou_at_least: float, merged: bool) -> bool:
     best = np.argsort(-np.asarray(phrase.scores, dtype=float), kind="stable")[:k]
     gold = as_boxes(phrase.gold_boxes)
     if merged:
@@ -70,11 +75,11 @@ def _hit(phrase: AskedPhrase, k: int, iou_at_least: float, merged: bool) -> bool
 
 
 def _intervals(
-    images: Sequence[object], hits_PK: np.ndarray, ks: Sequence[int], draws: int, seed: int
+    images: Sequence[CocoId], hits_PK: NDArray[np.float64], ks: Sequence[int], draws: int, seed: int
 ) -> dict[str, list[float]]:
     index = {image: i for i, image in enumerate(dict.fromkeys(images))}
     image_P = np.array([index[image] for image in images], dtype=int)
-    weights_BP = image_draws(len(index), draws, seed)[:, image_P]
+    weights_BP = draw_weights(len(index), draws, seed)[:, image_P]
     totals_B = weights_BP.sum(axis=1)
     shares_BK = np.divide(
         weights_BP @ hits_PK,

@@ -1,36 +1,39 @@
-"""What an evaluation says: the JSON of docs/interfaces.md, and the same for a reader."""
+"""The report of an evaluation: the JSON of docs/interfaces.md, and a table for a reader."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from student.evaluate.coco import NAMES
-from student.evaluate.protocols import PROTOCOLS, Protocol
+from student.evaluate.matching import NAMES
+from student.evaluate.protocols import PROTOCOLS, EvaluationProtocol
 
 
 class Evaluation(dict[str, Any]):
-    """The report is its JSON object: the 12 numbers (by LVIS's rules also APr, APc, APf), `protocol`, `ci`, `groups`,
-    `recall_at`, `images`, `left_out` (ids of gold images without pixels), `detections`, `phrases` (how many the recall
-    is of), `unasked` (texts that no prompt could hold, with their number), `classes` (of a detector: whose names, and
-    what did not match), `unmatched` (detections of a results file that are of no image or category of the gold) and
-    `notes` (what a reader of the numbers must know; for stderr)."""
+    """The JSON object of an evaluation.
+
+    It has the 12 numbers (by LVIS's rules also APr, APc, APf), `protocol`, `ci`, `groups`, `recall_at`, `images`,
+    `left_out` (ids of gold images without pixels), `detections`, `phrases` (number of phrases in the recall), `unasked`
+    (texts that do not fit into a prompt, with their number), `classes` (of a detector: the source of its class names,
+    and what did not match), `unmatched` (number of detections in a results file without an image or category of the
+    gold) and `notes` (facts that a reader of the numbers must know; for stderr).
+    """
 
     @property
     def mostly_unmatched(self) -> bool:
-        """Whether most detections of a results file were left out: the numbers are no measurement then."""
+        """Whether most detections of a results file were left out, so that the numbers measure nothing."""
         left_out = int(self.get("unmatched", {}).get("detections", 0))
         return left_out > int(self["detections"])
 
     def data(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the object for `--json`."""
         return dict(self)
 
     def text(self) -> str:
-        """A table with one line per group and intervals in brackets, in percent."""
+        """Return a table with one line per group and intervals in brackets, in percent."""
         groups = [("all", self), *self.get("groups", {}).items()]
         rules = PROTOCOLS[self.get("protocol", "coco")]
-        lines = [] if rules.name == "coco" else [f"{rules.name}: federated, {_limit(rules)}"]
+        lines = [] if rules.name == "coco" else [f"{rules.name}: federated, {_describe_limit(rules)}"]
         lines.append("".join([f"{'':10s}", *(f"{name:>20s}" for name in NAMES[:3]), f"{rules.recall:>20s}"]))
         for group, numbers in groups:
             cells = (
@@ -40,13 +43,16 @@ class Evaluation(dict[str, Any]):
         lines += self._recall_lines()
         if not self.get("exhaustive", True):
             lines.append(
-                "the gold does not box everything: AP counts what it leaves out as errors, recall does not"
+                "the gold does not box everything: AP counts detections of objects without a box as errors, recall "
+                "does not"
             )
-        seen = self["images"]
-        lines.append(f"{seen['evaluated']} of {seen['gold']} gold images, {self['detections']} detections")
-        if seen["evaluated"] < seen["gold"]:
+        images = self["images"]
+        lines.append(
+            f"{images['evaluated']} of {images['gold']} gold images, {self['detections']} detections"
+        )
+        if images["evaluated"] < images["gold"]:
             lines.append(
-                f"{seen['gold'] - seen['evaluated']} gold images have no pixels here and are left out"
+                f"{images['gold'] - images['evaluated']} gold images have no pixels here and are left out"
             )
         return "\n".join(lines)
 
@@ -61,9 +67,9 @@ class Evaluation(dict[str, Any]):
             yield f"{len(unasked)} texts fit into no prompt and count as not found, e.g. {names}"
 
 
-def _limit(rules: Protocol) -> str:
+def _describe_limit(rules: EvaluationProtocol) -> str:
     if rules.per_category is not None:
-        return f"the {rules.per_category:,} best detections of each category, no limit an image"
+        return f"the {rules.per_category:,} best detections of each category, no limit per image"
     return f"the {rules.per_image} best detections of each image"
 
 

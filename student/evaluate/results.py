@@ -1,40 +1,46 @@
-"""A results file and the gold it is of: read strictly, then joined by the ids of images and categories.
+"""Read a results file strictly, and join it with its gold by the ids of images and categories.
 
-Promise: a join in which nothing matches is refused, and what a partial one leaves out is counted.
+Promise: a join in which nothing matches is refused. What a partial join leaves out is counted.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn, cast
 
 from schemas.errors import ConfigError
-from student.evaluate.gold.ids import Ids, id_text
+from student.evaluate.gold.coco_types import (
+    CocoDetection,
+    CocoId,
+    GoldCategory,
+    GoldDataset,
+)
+from student.evaluate.gold.ids import KnownIds, id_text
 from student.evaluate.gold.load import read_json
 
 _FIELDS = ("image_id", "category_id", "bbox", "score")
-_SHOWN = 5
-# Share of boxes that leave their image as xywh from which on the file is taken for xyxy, if all of them fit so.
+_MAX_LISTED = 5
+# From this share of boxes outside their image as xywh, the file is taken for xyxy if all of them fit as xyxy.
 _XYXY_SHARE = 0.1
 _OUTSIDE_PX = 2.0
 
 
 @dataclass(frozen=True)
-class Joined:
-    """Detections in the gold's ids. `unmatched` counts what was left out, empty when nothing was."""
+class JoinedResults:
+    """Detections in the gold's ids. `unmatched` counts the detections that were left out; empty if there are none."""
 
-    rows: list[dict[str, Any]]
+    rows: list[CocoDetection]
     unmatched: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
-def read_results(path: Path) -> list[dict[str, Any]]:
+def read_results(path: Path) -> list[CocoDetection]:
     """Return the detections of a COCO results file.
 
-    raises: NotFoundError, and ConfigError for a file that is no such list or a detection that is none, which is named
+    raises: NotFoundError; ConfigError for a file that is not such a list, or that names a detection that is not valid
     """
     rows = read_json(path)
     if not isinstance(rows, list):
@@ -42,20 +48,20 @@ def read_results(path: Path) -> list[dict[str, Any]]:
             f"{path}: {type(rows).__name__}, expected a list of COCO detections with {', '.join(sorted(_FIELDS))}"
         )
     for number, row in enumerate(rows):
-        _check(path, number, row)
-    return rows
+        _check_detection(path, number, row)
+    return cast(list[CocoDetection], rows)
 
 
-def _check(path: Path, number: int, row: Any) -> None:
+def _check_detection(path: Path, number: int, row: object) -> None:
     missing = [name for name in _FIELDS if not isinstance(row, dict) or name not in row]
-    if missing:
-        _wrong(path, number, f"has no {', '.join(missing)}", f"an object with {', '.join(sorted(_FIELDS))}")
+    if missing or not isinstance(row, dict):
+        _reject(path, number, f"has no {', '.join(missing)}", f"an object with {', '.join(sorted(_FIELDS))}")
     for name in ("image_id", "category_id"):
         if id_text(row[name]) is None:
-            _wrong(path, number, f"has {name} {row[name]!r}", "a whole number or text, an id of the gold")
+            _reject(path, number, f"has {name} {row[name]!r}", "a whole number or text, an id of the gold")
     numbers = [*row["bbox"], row["score"]] if isinstance(row["bbox"], list) else []
     if len(numbers) != 5 or not all(map(_is_finite, numbers)):
-        _wrong(
+        _reject(
             path,
             number,
             f"has bbox {row['bbox']!r} and score {row['score']!r}",
@@ -63,8 +69,8 @@ def _check(path: Path, number: int, row: Any) -> None:
         )
 
 
-def _wrong(path: Path, number: int, found: str, expected: str) -> NoReturn:
-    raise ConfigError(f"{path}: detection {number} {found}; expected {expected}; mend or remove it")
+def _reject(path: Path, number: int, problem: str, expected: str) -> NoReturn:
+    raise ConfigError(f"{path}: detection {number} {problem}; expected {expected}; correct or remove it")
 
 
 def _is_finite(value: object) -> bool:
@@ -72,101 +78,115 @@ def _is_finite(value: object) -> bool:
 
 
 def join_results(
-    rows: Sequence[Mapping[str, Any]], gold: Mapping[str, Any], results_path: Path, gold_path: Path
-) -> Joined:
+    rows: Sequence[CocoDetection], gold: GoldDataset, results_path: Path, gold_path: Path
+) -> JoinedResults:
     """Return the detections of the gold's images and categories, in the gold's ids.
 
-    raises: ConfigError when there are detections and none of them has an image and a category of the gold
+    raises: ConfigError if there are detections and none of them has an image and a category of the gold
     """
-    images = Ids(image["id"] for image in gold["images"])
-    categories = Ids((category["id"] for category in gold["categories"]), _other_ids(gold["categories"]))
-    found = [(images.find(row["image_id"]), categories.find(row["category_id"])) for row in rows]
-    kept = [
+    images = KnownIds(image["id"] for image in gold["images"])
+    categories = KnownIds(
+        (category["id"] for category in gold["categories"]), _source_ids(gold["categories"])
+    )
+    ids = [(images.find(row["image_id"]), categories.find(row["category_id"])) for row in rows]
+    matched: list[CocoDetection] = [
         {**row, "image_id": image, "category_id": category}
-        for row, (image, category) in zip(rows, found, strict=True)
+        for row, (image, category) in zip(rows, ids, strict=True)
         if image is not None and category is not None
     ]
     unknown = {
-        "image": _distinct(row["image_id"] for row, (image, _) in zip(rows, found) if image is None),
-        "category": _distinct(row["category_id"] for row, (_, name) in zip(rows, found) if name is None),
+        "image": _distinct(row["image_id"] for row, (image, _) in zip(rows, ids) if image is None),
+        "category": _distinct(row["category_id"] for row, (_, name) in zip(rows, ids) if name is None),
     }
-    if rows and not kept:
-        _refuse(rows, gold, unknown, results_path, gold_path)
-    left_out = len(rows) - len(kept)
+    if rows and not matched:
+        _refuse_join(rows, gold, unknown, results_path, gold_path)
+    left_out = len(rows) - len(matched)
     notes = [
-        *_describe_left_out(left_out, len(rows), unknown, gold_path),
-        *_other_forms(rows, found),
-        *_without_results(kept, gold),
-        *_as_xyxy(kept, gold),
+        *_note_left_out(left_out, len(rows), unknown, gold_path),
+        *_note_other_forms(rows, ids),
+        *_note_empty(matched, gold),
+        *_note_corners(matched, gold),
     ]
     if not left_out:
-        return Joined(kept, notes=notes)
+        return JoinedResults(matched, notes=notes)
     counts = {"detections": left_out, "images": len(unknown["image"]), "categories": len(unknown["category"])}
-    return Joined(kept, counts, notes)
+    return JoinedResults(matched, counts, notes)
 
 
-def _other_ids(categories: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Ids of the file that imported gold came from; categories with equal names have become one."""
+def _source_ids(categories: Sequence[GoldCategory]) -> dict[str, CocoId]:
+    """Return the ids in the file of imported gold. Categories of that file with equal names became one."""
     return {text: category["id"] for category in categories for text in category.get("source_ids", ())}
 
 
-def _distinct(values: Any) -> list[Any]:
+def _distinct(values: Iterable[CocoId]) -> list[CocoId]:
+    """Return the values that differ as text, in order."""
     return list({str(id_text(value)): value for value in values}.values())
 
 
-def _refuse(
-    rows: Sequence[Mapping[str, Any]],
-    gold: Mapping[str, Any],
-    unknown: Mapping[str, list[Any]],
+def _refuse_join(
+    rows: Sequence[CocoDetection],
+    gold: GoldDataset,
+    unknown: Mapping[str, list[CocoId]],
     results_path: Path,
     gold_path: Path,
 ) -> NoReturn:
-    asked = {
+    used = {
         "image": _distinct(row["image_id"] for row in rows),
         "category": _distinct(row["category_id"] for row in rows),
     }
-    known = {"image": gold["images"], "category": gold["categories"]}
-    told = "; ".join(
-        f"{len(asked[kind]) - len(unknown[kind])} of {len(asked[kind])} {kind} ids match: "
-        f"{_format_values(unknown[kind] or asked[kind])} in the results, "
-        f"{_format_values([item['id'] for item in known[kind]])} in the gold"
+    known = {
+        "image": [image["id"] for image in gold["images"]],
+        "category": [category["id"] for category in gold["categories"]],
+    }
+    details = "; ".join(
+        f"{len(used[kind]) - len(unknown[kind])} of {len(used[kind])} {kind} ids match: "
+        f"{_format_values(unknown[kind] or used[kind])} in the results, {_format_values(known[kind])} in the gold"
         for kind in ("image", "category")
     )
     remedy = "give results and gold of the same data set"
     if gold.get("categories_by_name"):
         remedy = (
-            "this gold does not hold the category ids of the file it came from, so its categories go by name: evaluate "
-            "against the file itself, import COCO gold again into a new folder, or write names as category_id"
+            "this gold does not have the category ids of the file it came from, so the names of its categories are the "
+            "ids: evaluate against the file itself, import COCO gold again into a new folder, or write names as "
+            "category_id"
         )
     raise ConfigError(
-        f"{results_path}: none of its {len(rows)} detections is of {gold_path}: {told}; {remedy}"
+        f"{results_path}: none of its {len(rows)} detections is of {gold_path}: {details}; {remedy}"
     )
 
 
-def _format_values(values: Sequence[Any]) -> str:
-    return ", ".join(repr(value) for value in values[:_SHOWN]) + (", ..." if len(values) > _SHOWN else "")
+def _format_values(values: Sequence[CocoId]) -> str:
+    return ", ".join(repr(value) for value in values[:_MAX_LISTED]) + (
+        ", ..." if len(values) > _MAX_LISTED else ""
+    )
 
 
-def _describe_left_out(
-    left_out: int, total: int, unknown: Mapping[str, list[Any]], gold_path: Path
+def _note_left_out(
+    left_out: int, total: int, unknown: Mapping[str, list[CocoId]], gold_path: Path
 ) -> list[str]:
     if not left_out:
         return []
-    said = [
+    missing = [
         f"{kind} ids {_format_values(values)} ({len(values)})" for kind, values in unknown.items() if values
     ]
     return [
-        f"{left_out} of {total} detections are left out: {gold_path} does not hold the {' and the '.join(said)}"
+        f"{left_out} of {total} detections are left out: {gold_path} does not have the {' and the '.join(missing)}"
     ]
 
 
-def _other_forms(rows: Sequence[Mapping[str, Any]], found: Sequence[tuple[Any, Any]]) -> list[str]:
-    """Say how many detections write an id in another form than the gold."""
+def _note_other_forms(
+    rows: Sequence[CocoDetection], ids: Sequence[tuple[CocoId | None, CocoId | None]]
+) -> list[str]:
+    """Return a note on the number of ids that the results write in another form than the gold."""
+    pairs = (
+        pair
+        for row, (image, category) in zip(rows, ids, strict=True)
+        for pair in ((row["image_id"], image), (row["category_id"], category))
+    )
     others = [
-        (row[name], own)
-        for row, pair in zip(rows, found, strict=True)
-        for name, own in zip(("image_id", "category_id"), pair, strict=True)
-        if own is not None and type(own) is not type(row[name]) and id_text(own) == id_text(row[name])
+        (theirs, own)
+        for theirs, own in pairs
+        if own is not None and type(own) is not type(theirs) and id_text(own) == id_text(theirs)
     ]
     if not others:
         return []
@@ -176,38 +196,41 @@ def _other_forms(rows: Sequence[Mapping[str, Any]], found: Sequence[tuple[Any, A
     ]
 
 
-def _without_results(kept: Sequence[Mapping[str, Any]], gold: Mapping[str, Any]) -> list[str]:
-    """Say how many images and boxed categories of the gold have no detection."""
-    met = {"images": {row["image_id"] for row in kept}, "categories": {row["category_id"] for row in kept}}
+def _note_empty(matched: Sequence[CocoDetection], gold: GoldDataset) -> list[str]:
+    """Return notes on the number of images and boxed categories of the gold without a detection."""
+    detected = {
+        "images": {row["image_id"] for row in matched},
+        "categories": {row["category_id"] for row in matched},
+    }
     boxed = {one["category_id"] for one in gold["annotations"] if not one.get("iscrowd")}
-    asked = {
+    expected = {
         "images": [image["id"] for image in gold["images"]],
         "categories": [c["id"] for c in gold["categories"] if c["id"] in boxed],
     }
-    said = []
+    notes = []
     for kind, title in (("images", "images"), ("categories", "categories with boxes")):
-        empty = [value for value in asked[kind] if value not in met[kind]]
+        empty = [value for value in expected[kind] if value not in detected[kind]]
         if empty:
-            said.append(
-                f"{len(empty)} of {len(asked[kind])} {title} of the gold have no detection: {_format_values(empty)}"
+            notes.append(
+                f"{len(empty)} of {len(expected[kind])} {title} of the gold have no detection: {_format_values(empty)}"
             )
-    return said
+    return notes
 
 
-def _as_xyxy(kept: Sequence[Mapping[str, Any]], gold: Mapping[str, Any]) -> list[str]:
-    """Say that the boxes look like corners: many leave their image as xywh, and all fit it as xyxy."""
+def _note_corners(matched: Sequence[CocoDetection], gold: GoldDataset) -> list[str]:
+    """Return a note if the boxes look like corners: many are outside their image as xywh, and all fit as xyxy."""
     sizes = {image["id"]: (image.get("width"), image.get("height")) for image in gold["images"]}
     outside = 0
-    for row in kept:
+    for row in matched:
         (x, y, right, bottom), (width, height) = row["bbox"], sizes[row["image_id"]]
-        if not (_is_finite(width) and _is_finite(height)):
+        if width is None or height is None or not (_is_finite(width) and _is_finite(height)):
             return []
         if not (x < right <= width + _OUTSIDE_PX and y < bottom <= height + _OUTSIDE_PX):
             return []
         outside += x + right > width + _OUTSIDE_PX or y + bottom > height + _OUTSIDE_PX
-    if outside <= _XYXY_SHARE * len(kept):
+    if outside <= _XYXY_SHARE * len(matched):
         return []
     return [
-        f"{outside} of {len(kept)} boxes leave their image when read as x, y, width, height, and all fit it as x0, y0, "
-        "x1, y1: the results seem to hold corners; COCO results hold x, y, width, height"
+        f"{outside} of {len(matched)} boxes leave their image when read as x, y, width, height, and all fit it as x0, "
+        "y0, x1, y1: the results seem to have corners; COCO results have x, y, width, height"
     ]

@@ -1,9 +1,10 @@
-"""One door for every evaluation: a model directory, a detector or a results file against human gold."""
+"""Evaluate a model directory, a detector or a results file on human gold."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +12,55 @@ import numpy as np
 
 from schemas.errors import ConfigError
 from schemas.progress import ProgressCallback
-from student.evaluate.class_prompts import Asking
+from student.evaluate.class_prompts import PromptOptions
 from student.evaluate.coco import coco_numbers
+from student.evaluate.gold.coco_types import CocoDetection, CocoId, GoldDataset
 from student.evaluate.gold.images import EvaluationImage, evaluation_images
 from student.evaluate.gold.load import (
     category_groups,
     gold_phrases,
-    of_images,
     phrase_categories,
     read_gold,
+    select_images,
 )
-from student.evaluate.phrases import AskedPhrase, phrase_recall, recall_by_group
+from student.evaluate.phrases import GroundedPhrase, phrase_recall, recall_by_group
 from student.evaluate.predictors import (
     DetectorPredictor,
     PromptPredictor,
-    Result,
     box_of,
-    suppressed,
+    suppress_overlaps,
 )
-from student.evaluate.protocols import PROTOCOLS, ProtocolName, boxes_all, check_gold
+from student.evaluate.protocols import PROTOCOLS, ProtocolName, boxes_all, check_federated_gold
 from student.evaluate.report import Evaluation
 from student.evaluate.results import join_results, read_results
-from teacher.registry import QueryKind, recognize_model
+from teacher.registry import QueryKind, Teacher, TeacherSettings, recognize_model
+
+Groups = Mapping[str, Sequence[CocoId]]
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Detections, phrase recalls, and facts for the report: what was measured, and what could not be asked."""
+
+    results: Sequence[CocoDetection]
+    recalls: dict[str, dict[str, Any]] = field(default_factory=dict)
+    recalls_by_group: dict[str, dict[str, float]] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Questions:
+    """Options of what a model is asked."""
+
+    groups: Groups
+    phrases: bool
+    merged: bool
+    bootstrap: int
+    seed: int
+    batch_size: int
+    prompt_options: PromptOptions | None
+    asked_per_image: int
+    names: Path | None
 
 
 def evaluate(
@@ -41,7 +69,7 @@ def evaluate(
     images: str | Path | None = None,
     *,
     key_map: str | Path | None = None,
-    groups: Mapping[str, Sequence[int]] | None = None,
+    groups: Groups | None = None,
     group_by: str = "frequency",
     phrases: bool = True,
     merged: bool = False,
@@ -49,29 +77,84 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 16,
     results_to: str | Path | None = None,
-    asking: Asking | None = None,
+    prompt_options: PromptOptions | None = None,
     names: str | Path | None = None,
     protocol: ProtocolName = "coco",
     progress: ProgressCallback | None = None,
 ) -> Evaluation:
-    """The numbers of docs/interfaces.md, with intervals over images.
+    """Return the numbers of docs/interfaces.md, with intervals over images.
 
-    model_or_results: a GLIP directory, a YOLOX .onnx, or a COCO results .json (then `images` is not needed)
+    model_or_results: a GLIP directory, a YOLOX .onnx, or a COCO results .json (which needs no `images`)
     gold:             COCO JSON, or a folder of imported gold, whose images need no `images`; with captions and
                       tokens_positive a GLIP directory also gets phrase recall
     images:           a folder or shards; gold images without pixels are left out and counted in `images`
     groups, group_by: category ids by name, or the category field that names the group (LVIS: frequency)
-    protocol:         coco, lvis (federated, 300 boxes an image) or fixed_ap (10,000 a category, no limit an image)
+    protocol:         coco, lvis (federated, 300 boxes per image) or fixed_ap (10,000 per category, no limit per image)
     merged:           also recall by the merged-box protocol
-    asking:           how a GLIP directory is asked for the categories: words, chunks, how many boxes
-    names:            a file with the names of a detector's classes; without it its metadata, a file beside it, COCO's
-    results_to:       a file for the detections, as COCO results: what `paired_differences` compares
+    prompt_options:   how a GLIP directory is asked for the categories: words, chunks, number of boxes
+    names:            a file with the names of a detector's classes; without it its metadata, a file next to it, COCO's
+    results_to:       a file for the detections, as COCO results: the input of `compare_results`
     """
-    model, truth = Path(model_or_results), read_gold(Path(gold))
-    check_gold(truth, PROTOCOLS[protocol])
+    model, truth, rules = Path(model_or_results), read_gold(Path(gold)), PROTOCOLS[protocol]
+    check_federated_gold(truth, rules)
     teacher = None if model.suffix == ".json" else recognize_model(model, also="COCO results .json")[1]
+    _check_options(model, teacher, prompt_options, names)
+    named = dict(groups) if groups is not None else category_groups(truth, group_by)
+    if groups is None and group_by != "frequency" and not named:
+        raise ConfigError(
+            f"--group-by {group_by}: no category of {gold} has such a field; leave it out, or name another"
+        )
+    if teacher is None:
+        answers, evaluated = _read_answers(model, truth, Path(gold)), truth
+    else:
+        if images is None and not any(image.get("pixels") for image in truth["images"]):
+            raise ConfigError(f"{model} is a model: --images says where the gold's images are")
+        source = _GoldImages(
+            None if images is None else str(images), truth, Path(key_map) if key_map else None, progress
+        )
+        questions = _Questions(
+            named,
+            phrases,
+            merged,
+            bootstrap,
+            seed,
+            batch_size,
+            prompt_options,
+            rules.asked_per_image,
+            None if names is None else Path(names),
+        )
+        answers = _ask(model, teacher, truth, source, questions)
+        evaluated = select_images(truth, source.ids)
+    if not evaluated["images"]:
+        raise ConfigError(
+            f"{images} has none of the {len(truth['images'])} images of {gold}; check --key-map"
+        )
+    if results_to is not None:
+        Path(results_to).write_text(json.dumps(answers.results), encoding="utf-8")
+    numbers = coco_numbers(
+        evaluated, answers.results, protocol=protocol, groups=named or None, bootstrap=bootstrap, seed=seed
+    )
+    facts = dict(answers.facts)
+    if answers.results and numbers["AP50"] == 0:
+        facts["notes"] = [*facts.get("notes", ()), _note_no_match(len(answers.results), model)]
+    evaluated_ids = {image["id"] for image in evaluated["images"]}
+    left_out = [image["id"] for image in truth["images"] if image["id"] not in evaluated_ids]
+    facts |= {"left_out": left_out} if left_out else {}
+    facts |= {} if boxes_all(truth, rules) else {"exhaustive": False}
+    counts = {"gold": len(truth["images"]), "evaluated": len(evaluated["images"])}
+    facts = {"protocol": protocol, "images": counts, "detections": len(answers.results), **facts}
+    return _make_report(numbers, answers, facts)
+
+
+def _check_options(
+    model: Path,
+    teacher: Teacher[TeacherSettings] | None,
+    prompt_options: PromptOptions | None,
+    names: str | Path | None,
+) -> None:
+    """Raise ConfigError for an option that does not apply to the model, or to a results file (teacher None)."""
     takes_prompts = teacher is not None and teacher.query_kind is QueryKind.PHRASES
-    if asking not in (None, Asking()) and not takes_prompts:
+    if prompt_options not in (None, PromptOptions()) and not takes_prompts:
         raise ConfigError(
             f"{model} takes no prompts: words, chunks, boxes and padding are for a GLIP directory"
         )
@@ -79,143 +162,98 @@ def evaluate(
         raise ConfigError(
             f"{model} takes no --names: they are for the classes of a detector (.onnx); leave them out"
         )
-    named = dict(groups) if groups is not None else category_groups(truth, group_by)
-    if groups is None and group_by != "frequency" and not named:
-        raise ConfigError(
-            f"--group-by {group_by}: no category of {gold} has such a field; leave it out, or name another"
-        )
-    if teacher is None:
-        joined = join_results(read_results(model), truth, model, Path(gold))
-        results, seen = joined.rows, truth
-        recall: dict[str, Any] = {}
-        facts: dict[str, Any] = {
-            **({"unmatched": joined.unmatched} if joined.unmatched else {}),
-            **({"notes": joined.notes} if joined.notes else {}),
-        }
-    else:
-        if images is None and not any(image.get("pixels") for image in truth["images"]):
-            raise ConfigError(f"{model} is a model: --images says where the gold's images are")
-        place = None if images is None else str(images)
-        source = _Images(place, truth, Path(key_map) if key_map else None, progress)
-        results, recall, facts = _ask(
-            model,
-            truth,
-            source,
-            named,
-            phrases,
-            merged,
-            bootstrap,
-            seed,
-            batch_size,
-            asking,
-            protocol,
-            None if names is None else Path(names),
-        )
-        seen = of_images(truth, source.met)
-    if not seen["images"]:
-        raise ConfigError(
-            f"{images} holds none of the {len(truth['images'])} images of {gold}; check --key-map"
-        )
-    if results_to is not None:
-        Path(results_to).write_text(json.dumps(results), encoding="utf-8")
-    numbers = coco_numbers(
-        seen, results, protocol=protocol, groups=named or None, bootstrap=bootstrap, seed=seed
-    )
-    if results and numbers["AP50"] == 0:
-        note = _nothing_meets(len(results), model)
-        facts["notes"] = [*facts.get("notes", ()), note]
-    met = {image["id"] for image in seen["images"]}
-    left_out = [image["id"] for image in truth["images"] if image["id"] not in met]
-    facts |= {"left_out": left_out} if left_out else {}
-    images_told = {"gold": len(truth["images"]), "evaluated": len(seen["images"])}
-    facts |= {} if boxes_all(truth, PROTOCOLS[protocol]) else {"exhaustive": False}
-    told = {"protocol": protocol, "images": images_told, "detections": len(results), **facts}
-    return _report(numbers, recall, told)
 
 
-def _nothing_meets(detections: int, model: Path) -> str:
+def _note_no_match(detections: int, model: Path) -> str:
     return (
         f"none of the {detections} detections of {model} meets a box of its category by half (IoU 0.5), so AP is 0: "
         "check that they are of these images, boxes are x, y, width, height in pixels, and categories are the gold's"
     )
 
 
-class _Images:
-    """The gold images that have pixels, read anew in each pass; `met` holds the ids of all that were met."""
+class _GoldImages:
+    """The gold images that have pixels, read anew in each pass. `ids` has the ids of all images read so far."""
 
     def __init__(
-        self,
-        source: str | None,
-        gold: dict[str, Any],
-        key_map: Path | None,
-        progress: ProgressCallback | None,
+        self, source: str | None, gold: GoldDataset, key_map: Path | None, progress: ProgressCallback | None
     ) -> None:
         self._source, self._gold, self._key_map, self._progress = source, gold, key_map, progress
-        self.met: set[Any] = set()
+        self.ids: set[CocoId] = set()
 
     def read(self, label: str) -> Iterator[EvaluationImage]:
+        """Yield the images, and report progress under a label."""
         records = self._gold["images"]
         for number, image in enumerate(evaluation_images(self._source, records, self._key_map), 1):
-            self.met.add(image.record["id"])
+            self.ids.add(image.record["id"])
             if self._progress is not None:
                 self._progress(label, number, len(records))
             yield image
 
 
+def _read_answers(results: Path, gold: GoldDataset, gold_path: Path) -> _Answers:
+    """Return the detections of a results file that are of the gold, with what was left out."""
+    joined = join_results(read_results(results), gold, results, gold_path)
+    facts: dict[str, Any] = {
+        **({"unmatched": joined.unmatched} if joined.unmatched else {}),
+        **({"notes": joined.notes} if joined.notes else {}),
+    }
+    return _Answers(joined.rows, facts=facts)
+
+
 def _ask(
     model: Path,
-    gold: dict[str, Any],
-    source: _Images,
-    groups: Mapping[str, Sequence[int]],
-    phrases: bool,
-    merged: bool,
-    bootstrap: int,
-    seed: int,
-    batch_size: int,
-    asking: Asking | None,
-    protocol: ProtocolName,
-    names: Path | None,
-) -> tuple[list[Result], dict[str, Any], dict[str, Any]]:
-    """Detections, recalls, and facts of the asking: how many phrases were measured, which could not be asked."""
-    if recognize_model(model)[1].query_kind is QueryKind.CLASSES:
-        detector = DetectorPredictor(model, gold["categories"], names)
-        found = [row for image in source.read("detecting") for row in detector.results(image)]
-        return found, {}, {"classes": detector.named.facts, "notes": detector.named.notes}
-    predictor = PromptPredictor(model, batch_size, asking, PROTOCOLS[protocol].asked_per_image)
+    teacher: Teacher[TeacherSettings],
+    gold: GoldDataset,
+    source: _GoldImages,
+    questions: _Questions,
+) -> _Answers:
+    """Return a model's detections of the gold's categories, and its recall of the gold's phrases."""
+    if teacher.query_kind is QueryKind.CLASSES:
+        detector = DetectorPredictor(model, gold["categories"], questions.names)
+        detections = [row for image in source.read("detecting") for row in detector.results(image)]
+        return _Answers(
+            detections, facts={"classes": detector.matched.facts, "notes": detector.matched.notes}
+        )
+    predictor = PromptPredictor(
+        model, questions.batch_size, questions.prompt_options, questions.asked_per_image
+    )
     results = list(predictor.results(source.read("detecting"), gold["categories"]))
-    asked = list(_grounded(predictor, gold, source)) if phrases and predictor.takes_phrases else []
+    has_phrases = questions.phrases and predictor.takes_phrases
+    grounded = list(_ground_phrases(predictor, gold, source)) if has_phrases else []
     facts: dict[str, Any] = {"unasked": dict(sorted(predictor.unasked.items()))}
-    if not asked:
-        return results, {}, facts
-    facts["phrases"] = len(asked)
-    recall = {"recall_at": phrase_recall(asked, bootstrap=bootstrap, seed=seed)}
-    facts["recall_by_group"] = recall_by_group(asked, groups)
-    if merged:
-        recall["recall_at_merged"] = phrase_recall(asked, merged=True, bootstrap=bootstrap, seed=seed)
-    return results, recall, facts
+    if not grounded:
+        return _Answers(results, facts=facts)
+    facts["phrases"] = len(grounded)
+    draws, seed = questions.bootstrap, questions.seed
+    recalls = {"recall_at": phrase_recall(grounded, bootstrap=draws, seed=seed)}
+    if questions.merged:
+        recalls["recall_at_merged"] = phrase_recall(grounded, merged=True, bootstrap=draws, seed=seed)
+    return _Answers(results, recalls, recall_by_group(grounded, questions.groups), facts)
 
 
-def _grounded(predictor: PromptPredictor, gold: dict[str, Any], source: _Images) -> Iterator[AskedPhrase]:
-    """Every phrase with its boxes after suppression, as detections have them: the k best are k different boxes."""
+def _ground_phrases(
+    predictor: PromptPredictor, gold: GoldDataset, source: _GoldImages
+) -> Iterator[GroundedPhrase]:
+    """Yield every phrase with its boxes after suppression, as for detections: the k best are k different boxes."""
     phrases, boxes = gold_phrases(gold)
     if not phrases:
         return
     captions = {image["id"]: image.get("caption", "") for image in gold["images"]}
     categories = phrase_categories(gold)
-    for image, regions in predictor.grounded(source.read("grounding"), captions, phrases):
+    for image, regions in predictor.ground_phrases(source.read("grounding"), captions, phrases):
         name = image.record["id"]
         scale = np.array([*image.scale, *image.scale])
         for number, gold_boxes in enumerate(boxes[name]):
-            own = suppressed(regions, number)
-            found = np.array([box_of(region) for region in own]).reshape(-1, 4) * scale
+            own = suppress_overlaps(regions, number)
+            predicted = np.array([box_of(region) for region in own]).reshape(-1, 4) * scale
             scores = np.array([region.score for region in own])
-            yield AskedPhrase(name, gold_boxes, found, scores, categories[name][number])
+            yield GroundedPhrase(name, gold_boxes, predicted, scores, categories[name][number])
 
 
-def _report(numbers: dict[str, Any], recall: dict[str, Any], facts: dict[str, Any]) -> Evaluation:
-    for group, values in facts.pop("recall_by_group", {}).items():
+def _make_report(numbers: dict[str, Any], answers: _Answers, facts: dict[str, Any]) -> Evaluation:
+    for group, values in answers.recalls_by_group.items():
         numbers["groups"][group]["recall_at"] = values
     intervals = numbers.setdefault("ci", {})
-    for name, values in recall.items():
+    for name, values in answers.recalls.items():
         intervals[name] = values.pop("ci", {})
-    return Evaluation({**numbers, **recall, **facts})
+    return Evaluation({**numbers, **answers.recalls, **facts})

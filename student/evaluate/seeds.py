@@ -1,7 +1,7 @@
-"""Is one way of training better than another? The seed is the unit: two arms of a seed share world, start and order.
+"""Compare two training methods over seeds. The two runs of a seed share world, start and order.
 
-An interval over images says how well one pair of models was measured; only an interval over seeds says what another
-run would give.
+An interval over images says how well one pair of models was measured. Only an interval over seeds says what another
+training run would give.
 """
 
 from __future__ import annotations
@@ -26,20 +26,22 @@ class SeedDifference:
 
     @property
     def positive_on(self) -> int:
-        """On how many seeds the first arm was better."""
+        """The number of seeds on which the first method was better."""
         return sum(value > 0 for value in self.by_seed.values())
 
 
-def paired_t(ours: Mapping[int, float], theirs: Mapping[int, float], share: float = 0.95) -> SeedDifference:
-    """The mean of ours minus theirs over seeds, with its interval (n - 1 degrees of freedom).
+def compare_over_seeds(
+    ours: Mapping[int, float], theirs: Mapping[int, float], share: float = 0.95
+) -> SeedDifference:
+    """Return the mean of ours minus theirs over seeds, with its interval (n - 1 degrees of freedom).
 
-    ours, theirs: a number of each arm by seed
-    raises:       ConfigError for fewer than two seeds, or for seeds that only one arm has: a missing cell is to be
+    ours, theirs: a number of each method by seed
+    raises:       ConfigError for fewer than two seeds, or for a seed that only one method has: a missing cell must be
                   shown as missing, not averaged over
     """
     if ours.keys() != theirs.keys():
         raise ConfigError(
-            f"seeds {sorted(ours.keys() ^ theirs.keys())} have only one of the two arms: run the other, or leave "
+            f"seeds {sorted(ours.keys() ^ theirs.keys())} have only one of the two methods: run the other, or leave "
             "them out"
         )
     if len(ours) < 2:
@@ -59,11 +61,14 @@ def _interval(differences: Mapping[int, float], share: float) -> SeedDifference:
     return SeedDifference(mean, mean - half, mean + half, share, differences)
 
 
-def better_control(
+def compare_with_best_control(
     student: Mapping[int, float], controls: Mapping[str, Mapping[int, float]], share: float = 0.95
 ) -> tuple[str, SeedDifference]:
-    """(name of the control with the highest mean, the student minus it): the gain that is claimed is over the best."""
+    """Return (name of the control with the highest mean, the student minus it).
+
+    A gain must be over the best control.
+    """
     if not controls:
-        raise ConfigError("no control to compare with")
+        raise ConfigError("no control to compare with: give at least one")
     name = max(sorted(controls), key=lambda control: float(np.mean(list(controls[control].values()))))
-    return name, paired_t(student, controls[name], share)
+    return name, compare_over_seeds(student, controls[name], share)

@@ -1,7 +1,7 @@
 """The average of two models of one architecture, weight by weight (as WiSE-FT, arXiv 2109.01903, does after tuning).
 
-Its promise: the result is a model directory that works alone; models that do not fit are refused by the weight that
-differs.
+Promise: the result is a complete model directory. Models whose weights differ in name or shape are refused, and the
+error names the first such weight.
 """
 
 from __future__ import annotations
@@ -15,56 +15,59 @@ from torch import Tensor
 
 from schemas.digests import sha256_hex
 from schemas.errors import ConflictError, NotFoundError
-from student.data.trained_images import read_trained, write_images
+from student.data.trained_images import read_trained_images, write_prefixes
 
 WEIGHTS, CARD = "model.safetensors", "README.md"
 _END_OF_HEAD = "\n---\n"
 
 
 def average_models(student: Path, teacher: Path, share: float, to: Path) -> None:
-    """Write `(1 - share) * student + share * teacher` as a model directory, whole or not at all.
+    """Write `(1 - share) * student + share * teacher` as a model directory, completely or not at all.
 
-    It was trained on the images of both, and its card says that it is an average, above the student's own.
+    The file of trained images has the images of both. The card says that the model is an average, above the student's
+    own card.
 
-    share: in [0, 1]; whole numbers (counters of a norm) are the student's
-    raises: ConflictError when names or shapes of the weights differ
+    share:  in [0, 1]; integers (counters of a norm) are the student's
+    raises: ConflictError if names or shapes of the weights differ
     """
-    ours, theirs = _weights(student), _weights(teacher)
-    _refuse_misfit(ours, theirs, student, teacher)
+    ours, theirs = _load_weights(student), _load_weights(teacher)
+    _check_same_shapes(ours, theirs, student, teacher)
     draft = to.with_name(f".{to.name}.{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
     shutil.copytree(student, draft)
     save_file(
-        {name: _mean(value, theirs[name], share) for name, value in ours.items()},
+        {name: _average(value, theirs[name], share) for name, value in ours.items()},
         draft / WEIGHTS,
         metadata={"format": "pt"},
     )
-    write_images(draft, read_trained(student), read_trained(teacher))
-    (draft / CARD).write_text(_card(student, teacher, share), encoding="utf-8")
+    write_prefixes(draft, read_trained_images(student), read_trained_images(teacher))
+    (draft / CARD).write_text(_make_card(student, teacher, share), encoding="utf-8")
     shutil.rmtree(to, ignore_errors=True)
     draft.rename(to)
 
 
-def _card(student: Path, teacher: Path, share: float) -> str:
-    """The student's card, opened by what the average is made of: what follows is measured on the student alone."""
+def _make_card(student: Path, teacher: Path, share: float) -> str:
+    """Return the student's card below a list of the averaged models. Its numbers are of the student alone."""
     own = (student / CARD).read_text(encoding="utf-8") if (student / CARD).exists() else ""
     head, mark, body = own.partition(_END_OF_HEAD) if own.startswith("---\n") else ("", "", own)
     parts = [
         f"- {part:.0%} of {name}, weights sha256 `{sha256_hex((folder / WEIGHTS).read_bytes())}`"
         for part, name, folder in ((1 - share, "a student", student), (share, "its teacher", teacher))
     ]
-    told = ["# The average of a student and its teacher, weight by weight", "", *parts, ""]
-    return f"{head}{mark}" + "\n".join([*told, "What follows is the student's own card.", "", body])
+    lines = ["# The average of a student and its teacher, weight by weight", "", *parts, ""]
+    return f"{head}{mark}" + "\n".join([*lines, "What follows is the student's own card.", "", body])
 
 
-def _weights(model: Path) -> dict[str, Tensor]:
+def _load_weights(model: Path) -> dict[str, Tensor]:
     path = model / WEIGHTS
     if not path.is_file():
-        raise NotFoundError(f"{model} holds no {WEIGHTS}: only model directories can be averaged")
+        raise NotFoundError(f"{model} has no {WEIGHTS}: only model directories can be averaged")
     return load_file(path)
 
 
-def _refuse_misfit(ours: dict[str, Tensor], theirs: dict[str, Tensor], student: Path, teacher: Path) -> None:
+def _check_same_shapes(
+    ours: dict[str, Tensor], theirs: dict[str, Tensor], student: Path, teacher: Path
+) -> None:
     for name in sorted(ours.keys() | theirs.keys()):
         shapes = [tuple(side[name].shape) if name in side else None for side in (ours, theirs)]
         if shapes[0] != shapes[1]:
@@ -74,7 +77,7 @@ def _refuse_misfit(ours: dict[str, Tensor], theirs: dict[str, Tensor], student: 
             )
 
 
-def _mean(ours: Tensor, theirs: Tensor, share: float) -> Tensor:
+def _average(ours: Tensor, theirs: Tensor, share: float) -> Tensor:
     if not ours.is_floating_point():
         return ours
     return ours.lerp(theirs.to(ours.dtype), share).contiguous()

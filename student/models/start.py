@@ -1,9 +1,8 @@
-"""The model a training starts from, and the digests of the files that decide it."""
+"""The model that a training starts from, and the digests of the files that define it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from schemas.errors import NotFoundError
 from student.settings.train import PartsStart, TrainSettings
@@ -15,11 +14,11 @@ WEIGHTS = "model.safetensors"
 
 
 def load_start(settings: TrainSettings) -> tuple[GlipForGrounding, GlipProcessor]:
-    """The model, on the CPU, with the settings' random layers; and its processor."""
+    """Load the model, on the CPU and with the settings' random layers, and its processor."""
     if isinstance(settings.start, PartsStart):
-        from student.models.start_from_parts import model_of_parts
+        from student.models.start_from_parts import build_from_parts
 
-        return model_of_parts(settings.start, random_layers(settings), settings.seed)
+        return build_from_parts(settings.start, random_layers(settings), settings.seed)
     config, processor = read_directory(settings.start)
     for name, rate in random_layers(settings).items():
         setattr(config, name, rate)
@@ -27,23 +26,23 @@ def load_start(settings: TrainSettings) -> tuple[GlipForGrounding, GlipProcessor
 
 
 def random_layers(settings: TrainSettings) -> dict[str, float]:
-    """Fields of GlipConfig that the settings give another value."""
-    given: dict[str, float | None] = {
+    """Return the fields of GlipConfig that the settings override."""
+    rates: dict[str, float | None] = {
         "drop_path_rate": settings.drop_path,
         "text_dropout": settings.dropout,
         "fusion_dropout": settings.dropout,
         "dropblock_rate": settings.dropblock,
     }
-    return {name: rate for name, rate in given.items() if rate is not None}
+    return {name: rate for name, rate in rates.items() if rate is not None}
 
 
-def start_files(start: str | PartsStart) -> dict[str, Any]:
-    """sha256 of each file that the start is made of. Raises NotFoundError for a folder without weights."""
+def hash_start_files(start: str | PartsStart) -> dict[str, str]:
+    """Return the sha256 of each file that defines the start. Raise NotFoundError for a folder without weights."""
     folders = {"": start} if isinstance(start, str) else {"swin/": start.swin, "bert/": start.bert}
-    files = {}
+    digests: dict[str, str] = {}
     for prefix, folder in folders.items():
-        found = model_files(Path(folder))
-        if WEIGHTS not in found:
-            raise NotFoundError(f"{folder} holds no {WEIGHTS}: `start` must be a model directory")
-        files |= {prefix + name: digest for name, digest in found.items()}
-    return files
+        own = model_files(Path(folder))
+        if WEIGHTS not in own:
+            raise NotFoundError(f"{folder} has no {WEIGHTS}: `start` must be a model directory")
+        digests |= {prefix + name: digest for name, digest in own.items()}
+    return digests

@@ -1,7 +1,7 @@
-"""A GLIP whose image trunk is a Hugging Face Swin and whose text encoder is a Hugging Face BERT.
+"""Build a GLIP whose image backbone is a Hugging Face Swin and whose text encoder is a Hugging Face BERT.
 
-Fusion, pyramid and heads begin with the authors' random values, a function of the seed. Weights are taken as they are:
-as in the authors' training, a Swin that learned from RGB then reads BGR (`processor: {channel_order: rgb}` differs).
+Fusion, pyramid and heads begin with random values as the authors', a function of the seed. Weights are not converted.
+So a Swin that was trained on RGB reads BGR, as in the authors' training (`processor: {channel_order: rgb}` changes it).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file
@@ -23,7 +23,8 @@ from teacher.models.glip.checkpoint.official_keys import UnknownKeyError, transl
 from teacher.models.glip.config import GlipConfig
 from teacher.models.glip.tokenizers.bert import load_bert_tokenizer
 
-# Ours by theirs, in a block of Swin; query, key and value become one.
+_Built = TypeVar("_Built")
+# Our names by transformers' names, in a block of Swin; query, key and value become one.
 _SWIN_BLOCK = {
     "layernorm_before": "norm1",
     "layernorm_after": "norm2",
@@ -37,37 +38,38 @@ _MERGE = re.compile(r"encoder\.layers\.(\d+)\.downsample\.(.+)")
 _STAGE_NORM = re.compile(r"hidden_states_norms\.stage([234])\.(.+)")
 _QKV = re.compile(r"attention\.self\.(query|key|value)\.(weight|bias)")
 _POSITION_BIAS = "attention.self.relative_position_bias_table"
-# The classifier's last norm and head, and what is computed: nothing of a detector reads them.
-_UNREAD_SWIN = re.compile(
+# The last norm and head of the classifier, and computed buffers: a detector does not need them.
+_UNUSED_SWIN = re.compile(
     r"(layernorm\.|classifier\.|pooler\.|.*relative_position_index$|hidden_states_norms\.stage1)"
 )
-_UNREAD_BERT = re.compile(r"(pooler\.|cls\.|.*position_ids$)")
+_UNUSED_BERT = re.compile(r"(pooler\.|cls\.|.*position_ids$)")
 
 
-def model_of_parts(
+def build_from_parts(
     start: PartsStart, random_layers: Mapping[str, float], seed: int
 ) -> tuple[GlipForGrounding, GlipProcessor]:
-    """The model and its processor. Raises ConfigError for parts that a GLIP cannot be made of."""
+    """Build the model and its processor. Raise ConfigError for parts that do not fit into a GLIP."""
     swin, bert = Path(start.swin), Path(start.bert)
-    fields = {**_swin_fields(_config(swin, "swin")), **_bert_fields(_config(bert, "bert"))}
-    config = _made(GlipConfig, {**fields, **random_layers, **start.config}, "start.config")
+    fields = {**_swin_fields(_read_config(swin, "swin")), **_bert_fields(_read_config(bert, "bert"))}
+    config = _construct(GlipConfig, {**fields, **random_layers, **start.config}, "start.config")
     torch.manual_seed(seed)
     model = GlipForGrounding(config)
-    _take(model, swin, "swin.", swin_tensors)
-    _take(model, bert, "bert.", bert_tensors)
+    _load_part(model, swin, "swin.", translate_swin)
+    _load_part(model, bert, "bert.", translate_bert)
     tokenizer = load_bert_tokenizer(config.vocab_size, bert)
     options = {"tokenizer": tokenizer, "max_tokens": min(256, config.text_positions), **start.processor}
-    return model, _made(GlipProcessor, options, "start.processor")
+    return model, _construct(GlipProcessor, options, "start.processor")
 
 
-def _made(kind: Callable[..., Any], fields: dict[str, Any], what: str) -> Any:
+def _construct(kind: Callable[..., _Built], fields: Mapping[str, Any], setting: str) -> _Built:
+    """Return `kind(**fields)`. Raise ConfigError that names the setting if the fields are not valid."""
     try:
         return kind(**fields)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{what}: {error}") from error
+        raise ConfigError(f"{setting}: {error}") from error
 
 
-def _config(folder: Path, kind: str) -> dict[str, Any]:
+def _read_config(folder: Path, kind: str) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise NotFoundError(f"start.{kind} {folder}: expected a Hugging Face directory with config.json")
@@ -80,8 +82,13 @@ def _config(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def _swin_fields(swin: Mapping[str, Any]) -> dict[str, Any]:
-    expected = {"patch_size": 4, "num_channels": 3, "hidden_act": "gelu", "use_absolute_embeddings": False}
-    _same("swin", swin, {**expected, "qkv_bias": True})
+    expected: dict[str, bool | int | str] = {
+        "patch_size": 4,
+        "num_channels": 3,
+        "hidden_act": "gelu",
+        "use_absolute_embeddings": False,
+    }
+    _check_fields("swin", swin, {**expected, "qkv_bias": True})
     return {
         "swin_embed_dim": swin["embed_dim"],
         "swin_depths": swin["depths"],
@@ -92,7 +99,7 @@ def _swin_fields(swin: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _bert_fields(bert: Mapping[str, Any]) -> dict[str, Any]:
-    _same("bert", bert, {"hidden_act": "gelu", "is_decoder": False})
+    _check_fields("bert", bert, {"hidden_act": "gelu", "is_decoder": False})
     return {
         "vocab_size": bert["vocab_size"],
         "text_hidden": bert["hidden_size"],
@@ -104,23 +111,24 @@ def _bert_fields(bert: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _same(kind: str, config: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+def _check_fields(kind: str, config: Mapping[str, Any], expected: Mapping[str, bool | int | str]) -> None:
+    """Raise ConfigError if the configuration of a part differs from what GLIP expects."""
     other = {name: config[name] for name in expected if config.get(name, expected[name]) != expected[name]}
     if other:
         raise ConfigError(
-            f"start.{kind}: {other}, but GLIP's needs { {name: expected[name] for name in other} }"
+            f"start.{kind}: {other}, but GLIP needs { {name: expected[name] for name in other} }"
         )
 
 
-def _take(
+def _load_part(
     model: GlipForGrounding,
     folder: Path,
     prefix: str,
     translate: Callable[[Mapping[str, Tensor]], dict[str, Tensor]],
 ) -> None:
-    """Put a part's tensors into the model. Raises ConfigError unless each of the part's place is filled."""
-    given = load_file(folder / "model.safetensors")
-    tensors = translate({name.removeprefix(prefix): value for name, value in given.items()})
+    """Load a part's tensors into the model. Raise ConfigError unless they fill all of the part's parameters."""
+    source = load_file(folder / "model.safetensors")
+    tensors = translate({name.removeprefix(prefix): value for name, value in source.items()})
     places = "model.backbone." if prefix == "swin." else "model.text_encoder."
     own = model.state_dict()
     optional = {name for name in own if name.startswith("model.backbone.norms.")}
@@ -128,26 +136,29 @@ def _take(
     wrong = {name for name, value in tensors.items() if name not in own or own[name].shape != value.shape}
     if missing or wrong:
         raise ConfigError(
-            f"{folder}: no tensor for {sorted(missing)[:5]}, none that fits for {sorted(wrong)[:5]} "
-            f"({len(missing)} and {len(wrong)} in all)"
+            f"{folder}: no tensor for {sorted(missing)[:5]} ({len(missing)} in total), no tensor of the right shape "
+            f"for {sorted(wrong)[:5]} ({len(wrong)} in total)"
         )
     model.load_state_dict(tensors, strict=False)
 
 
-def swin_tensors(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our names of a Swin's tensors, by transformers' names without `swin.`. Raises ConfigError for an unknown one."""
+def translate_swin(source: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a Swin's tensors by our names, from transformers' names without `swin.`.
+
+    raises: ConfigError for an unknown name
+    """
     tensors: dict[str, Tensor] = {}
-    for name in given:
-        if _UNREAD_SWIN.match(name):
+    for name in source:
+        if _UNUSED_SWIN.match(name):
             continue
         if _QKV.search(name):
-            # One of three: the first of them brings all.
+            # One of three. Each of them adds all three, concatenated.
             stem = _QKV.sub("", name)
             last = name.rpartition(".")[2]
-            three = [given[f"{stem}attention.self.{part}.{last}"] for part in ("query", "key", "value")]
+            three = [source[f"{stem}attention.self.{part}.{last}"] for part in ("query", "key", "value")]
             tensors[_swin_name(f"{stem}attention.qkv.{last}")] = torch.cat(three)
         else:
-            tensors[_swin_name(name)] = given[name]
+            tensors[_swin_name(name)] = source[name]
     return tensors
 
 
@@ -166,24 +177,29 @@ def _swin_name(name: str) -> str:
         return f"model.backbone.norms.{int(match[1]) - 2}.{match[2]}"
     stem = module.removeprefix("embeddings.")
     if stem not in _SWIN_STEM:
-        raise ConfigError(f"start.swin: a Swin of transformers has no tensor {name!r}")
+        raise ConfigError(f"start.swin: unknown tensor {name!r}; expected those of a Swin of transformers")
     return f"model.backbone.{_SWIN_STEM[stem]}.{last}"
 
 
-def bert_tensors(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our names of a BERT's tensors, by transformers' names without `bert.`. Raises ConfigError for an unknown one."""
+def translate_bert(source: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a BERT's tensors by our names, from transformers' names without `bert.`.
+
+    raises: ConfigError for an unknown name
+    """
     tensors = {}
-    for name, value in given.items():
-        if _UNREAD_BERT.match(name):
+    for name, value in source.items():
+        if _UNUSED_BERT.match(name):
             continue
-        # The authors' text encoder is transformers' BERT, so their names lead to ours.
+        # The authors' text encoder is transformers' BERT, so the map from their names to ours applies.
         modern = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
             "LayerNorm.beta", "LayerNorm.bias"
         )
         try:
             ours = translate_key(f"language_backbone.body.model.{modern}", fusion=True)
         except UnknownKeyError as error:
-            raise ConfigError(f"start.bert: a BERT of transformers has no tensor {name!r}") from error
+            raise ConfigError(
+                f"start.bert: unknown tensor {name!r}; expected those of a BERT of transformers"
+            ) from error
         if ours is not None:
             tensors[ours] = value
     return tensors

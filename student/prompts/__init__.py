@@ -1,1 +1,1 @@
-"""Prompts for training: categories and captions packed into the text of one example."""
+"""Prompts for training: the text put to the model, and which boxes each span of it means."""

@@ -1,8 +1,8 @@
-"""Prompts: how an image is asked about, as text with spans that say which boxes each part of it means.
+"""Build the prompt of a training image: text with spans that say which boxes each part of it means.
 
 Three kinds: a detection prompt (head nouns and absent nouns), a phrase list with hard negatives, the caption itself.
-The promise: `text[begin:end]` of every span is a noun or phrase whose boxes are all known; a phrase whose boxes are
-not known is masked, never taught as absent.
+Promise: `text[begin:end]` of every span is a noun or phrase whose boxes are all known. A phrase whose boxes are not
+known is masked, never taught as absent.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from student.data.examples import Example, ExamplePhrase, Stream, boxes_of
-from student.prompts.mirror_words import SIDES
-from student.prompts.phrase_lists import Entry, hard_phrase_list, without_noun
+from student.data.examples import ExamplePhrase, TrainingExample, merge_boxes
+from student.data.streams import Stream
+from student.prompts.phrase_lists import PromptEntry, make_hard_phrase_list, replace_noun
+from student.settings.prompt_text import SEPARATOR, SIDES
 from student.settings.train import HardNegatives, StreamSettings
 
-SEPARATOR = ". "
 KINDS = ("detection", "phrase_list", "caption")
 _WORD = re.compile(r"\w+")
 
 
 class PromptSpan(NamedTuple):
-    """`text[begin:end]` speaks of `boxes`; none: it is absent. `masked`: unknown, out of the loss everywhere."""
+    """`text[begin:end]` means `boxes`; without boxes it is absent. `masked`: unknown, so out of the loss everywhere."""
 
     begin: int
     end: int
@@ -35,7 +35,7 @@ class PromptSpan(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Prompt:
+class TrainingPrompt:
     """A text and its spans in order."""
 
     text: str
@@ -45,7 +45,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class TokenBudget:
-    """How many tokens a prompt may hold, and how many a text has (without the two special tokens)."""
+    """The token limit of a prompt, and a function that counts the tokens of a text (without the two special tokens)."""
 
     limit: int
     count: Callable[[str], int]
@@ -54,90 +54,97 @@ class TokenBudget:
 def make_prompt(
     rng: np.random.Generator,
     stream: Stream,
-    example: Example,
+    example: TrainingExample,
     hard: HardNegatives,
     budget: TokenBudget,
     unknown: str,
-) -> Prompt:
-    """A prompt for an example of a stream. Kind and number of negatives depend on `rng` and the settings alone."""
+) -> TrainingPrompt:
+    """Return a prompt for an example of a stream.
+
+    The kind and the number of negatives depend on `rng` and the settings alone.
+
+    unknown: the tokenizer's unknown token
+    """
     mix = stream.settings.prompts
     drawn = rng.random()
     kind = KINDS[(drawn >= mix.detection) + (drawn >= mix.detection + mix.phrase_list)]
-    negatives = negatives_number(rng, stream.settings)
+    negatives = draw_negative_count(rng, stream.settings)
     if kind == "detection":
-        return detection_prompt(rng, stream, example, negatives, budget)
+        return make_detection_prompt(rng, stream, example, negatives, budget)
     if kind == "phrase_list":
-        entries = hard_phrase_list(rng, example.phrases, stream.vocabulary.nouns, hard, unknown)
-        return _joined(entries, kind, budget)
-    prompt = caption_prompt(example)
+        entries = make_hard_phrase_list(rng, example.phrases, stream.vocabulary.nouns, hard, unknown)
+        return _join_entries(entries, kind, budget)
+    prompt = make_caption_prompt(example)
     if stream.exhaustive:
-        prompt = _forget_nouns(rng, prompt, example, hard, unknown)
+        prompt = _hide_nouns(rng, prompt, example, hard, unknown)
     return prompt
 
 
-def negatives_number(rng: np.random.Generator, settings: StreamSettings) -> int:
-    """How many absent nouns a detection prompt asks for, if its tokens hold them."""
+def draw_negative_count(rng: np.random.Generator, settings: StreamSettings) -> int:
+    """Return how many absent nouns a detection prompt should have, if they fit into its tokens."""
     if settings.negatives_full and rng.random() < settings.negatives_full:
         return settings.negatives_max
     return int(rng.integers(settings.negatives_min, settings.negatives_max + 1))
 
 
-def detection_prompt(
-    rng: np.random.Generator, stream: Stream, example: Example, negatives: int, budget: TokenBudget
-) -> Prompt:
-    """Head nouns of the image and `negatives` absent ones, shuffled: 'star. cat. ring'.
+def make_detection_prompt(
+    rng: np.random.Generator, stream: Stream, example: TrainingExample, negatives: int, budget: TokenBudget
+) -> TrainingPrompt:
+    """Return head nouns of the image and `negatives` absent ones, shuffled: 'star. cat. ring'.
 
-    What is there goes before what is absent where the tokens do not hold both.
-    A noun of which some phrase has no kept box is left out: neither present nor absent can be said of all of it.
+    Present nouns take precedence over absent ones where the tokens are not enough for both. A noun is left out if the
+    boxes of one of its phrases are unknown: it can be taught neither as present nor as absent.
     """
-    entries: list[Entry] = []
+    entries: list[PromptEntry] = []
     for root, phrases in example.phrases_by_root.items():
-        boxes, ignored, unresolved = boxes_of(phrases)
-        if not unresolved:
-            entries.append((root, boxes, ignored, False))
-    absent = absent_roots(rng, stream, example, negatives)
-    kept = _without_crowding([*entries, *((root, (), (), False) for root in absent)], budget)
-    return _joined([kept[i] for i in rng.permutation(len(kept))], "detection", budget)
+        boxes, ignored, is_unresolved = merge_boxes(phrases)
+        if not is_unresolved:
+            entries.append(PromptEntry(root, boxes, ignored))
+    absent = draw_absent_nouns(rng, stream, example, negatives)
+    fitting = _drop_crowding_entries([*entries, *map(PromptEntry, absent)], budget)
+    return _join_entries([fitting[i] for i in rng.permutation(len(fitting))], "detection", budget)
 
 
-def _without_crowding(entries: Sequence[Entry], budget: TokenBudget) -> list[Entry]:
-    """The entries without the absent ones, drawn or listed by the row, for which what is there leaves no tokens."""
-    cost = {entry[0]: budget.count(entry[0] + SEPARATOR) for entry in entries}
-    room = budget.limit - sum(cost[words] for words, boxes, ignored, _ in entries if boxes or ignored)
-    kept = []
+def _drop_crowding_entries(entries: Sequence[PromptEntry], budget: TokenBudget) -> list[PromptEntry]:
+    """Return the entries without those absent ones, drawn or listed by the row, that exceed the remaining tokens."""
+    cost = {entry.words: budget.count(entry.words + SEPARATOR) for entry in entries}
+    room = budget.limit - sum(cost[entry.words] for entry in entries if entry.boxes or entry.ignored)
+    fitting = []
     for entry in entries:
-        words, boxes, ignored, _ = entry
-        if not boxes and not ignored:
-            room -= cost[words]
+        if not entry.boxes and not entry.ignored:
+            room -= cost[entry.words]
             if room < 0:
                 continue
-        kept.append(entry)
-    return kept
+        fitting.append(entry)
+    return fitting
 
 
-def fixed_prompt(example: Example, text: str) -> Prompt:
-    """The same nouns in the same order for every image: what prompt tuning learns the offsets of.
+def make_fixed_prompt(example: TrainingExample, text: str) -> TrainingPrompt:
+    """Return the same nouns in the same order for every image, as prompt tuning needs.
 
-    A noun of which some phrase has no kept box is masked: neither present nor absent can be said of it.
+    A noun is masked if the boxes of one of its phrases are unknown.
     """
     spans, begin = [], 0
     for noun in text.split(SEPARATOR):
-        boxes, ignored, masked = boxes_of(example.phrases_by_root.get(noun, []))
-        spans.append(PromptSpan(begin, begin + len(noun), boxes, ignored, masked))
+        boxes, ignored, is_unresolved = merge_boxes(example.phrases_by_root.get(noun, []))
+        spans.append(PromptSpan(begin, begin + len(noun), boxes, ignored, is_unresolved))
         begin += len(noun) + len(SEPARATOR)
-    return Prompt(text, tuple(spans), "detection")
+    return TrainingPrompt(text, tuple(spans), "detection")
 
 
-def absent_roots(rng: np.random.Generator, stream: Stream, example: Example, number: int) -> list[str]:
-    """Up to `number` nouns of the stream that the image is not known to hold, drawn without replacement."""
-    return stream.vocabulary.draw(rng, number, may_be_there(stream, example)) if number else []
+def draw_absent_nouns(
+    rng: np.random.Generator, stream: Stream, example: TrainingExample, number: int
+) -> list[str]:
+    """Return up to `number` nouns of the stream that are not known to be in the image, without replacement."""
+    return stream.vocabulary.draw(rng, number, make_presence_test(stream, example)) if number else []
 
 
-def may_be_there(stream: Stream, example: Example) -> Callable[[str], bool]:
-    """Whether a noun may be in the image: the teacher or a human found it, or left it open, or the caption says it.
+def make_presence_test(stream: Stream, example: TrainingExample) -> Callable[[str], bool]:
+    """Return a predicate: whether a noun may be in the image.
 
-    A phrase with nothing but ignored regions counts as found. What the caption of exhaustive gold says does not
-    count: it may list every category.
+    A noun may be there if the teacher or a human found it or left it open, or if the caption contains it. A phrase with
+    nothing but ignored regions counts as found. The caption of exhaustive gold does not count: it may list every
+    category.
     """
     roots = {root.casefold() for root in (*example.roots, *example.maybe_there)}
     if stream.exhaustive:
@@ -145,23 +152,25 @@ def may_be_there(stream: Stream, example: Example) -> Callable[[str], bool]:
     caption = example.caption.casefold()
     words = set(_WORD.findall(caption))
 
-    def present(noun: str) -> bool:
+    def may_be_present(noun: str) -> bool:
         noun = noun.casefold()
         return noun in roots or noun in words or (" " in noun and noun in caption)
 
-    return present
+    return may_be_present
 
 
-def caption_prompt(example: Example) -> Prompt:
-    """The caption with its phrases; those without a kept box are masked."""
+def make_caption_prompt(example: TrainingExample) -> TrainingPrompt:
+    """Return the caption with its phrases. Phrases with unknown boxes are masked."""
     spans = tuple(
         PromptSpan(p.begin, p.end, p.boxes, p.ignored, masked=p.fate == "unresolved") for p in example.phrases
     )
-    return Prompt(example.caption, spans, "caption")
+    return TrainingPrompt(example.caption, spans, "caption")
 
 
-def _joined(entries: Sequence[Entry], kind: str, budget: TokenBudget) -> Prompt:
-    text, spans, room = "", [], budget.limit
+def _join_entries(entries: Sequence[PromptEntry], kind: str, budget: TokenBudget) -> TrainingPrompt:
+    """Return the entries as one text, up to the first entry that exceeds the token limit."""
+    text, room = "", budget.limit
+    spans: list[PromptSpan] = []
     for words, boxes, ignored, masked in entries:
         room -= budget.count(words + SEPARATOR)
         if room < 0:
@@ -169,31 +178,35 @@ def _joined(entries: Sequence[Entry], kind: str, budget: TokenBudget) -> Prompt:
         text += SEPARATOR if text else ""
         spans.append(PromptSpan(len(text), len(text) + len(words), boxes, ignored, masked))
         text += words
-    return Prompt(text, tuple(spans), kind)
+    return TrainingPrompt(text, tuple(spans), kind)
 
 
-def _forget_nouns(
-    rng: np.random.Generator, prompt: Prompt, example: Example, hard: HardNegatives, unknown: str
-) -> Prompt:
-    """The caption with some nouns replaced by the unknown token, where another word still says which thing is meant."""
+def _hide_nouns(
+    rng: np.random.Generator,
+    prompt: TrainingPrompt,
+    example: TrainingExample,
+    hard: HardNegatives,
+    unknown: str,
+) -> TrainingPrompt:
+    """Replace some nouns of the caption by the unknown token, where an attribute still identifies the phrase."""
     attributes = {word for group in hard.attributes for word in group}
     edits: list[tuple[int, int, str]] = []
     for phrase in example.phrases:
-        forget = rng.random() < hard.caption_unknown_noun
-        apart = all(phrase.end <= begin or end <= phrase.begin for begin, end, _ in edits)
-        if forget and apart and _is_told_apart(phrase, example, attributes):
-            edits.append((phrase.begin, phrase.end, without_noun(phrase, unknown)))
-    return replaced(prompt, edits)
+        is_drawn = rng.random() < hard.caption_unknown_noun
+        is_apart = all(phrase.end <= begin or end <= phrase.begin for begin, end, _ in edits)
+        if is_drawn and is_apart and _has_unique_attributes(phrase, example, attributes):
+            edits.append((phrase.begin, phrase.end, replace_noun(phrase, unknown)))
+    return replace_text(prompt, edits)
 
 
-def _is_told_apart(phrase: ExamplePhrase, example: Example, attributes: set[str]) -> bool:
+def _has_unique_attributes(phrase: ExamplePhrase, example: TrainingExample, attributes: set[str]) -> bool:
     own = set(phrase.text.split()) & attributes
     others = [set(other.text.split()) for other in example.phrases if other is not phrase]
     return bool(own) and not any(own <= words for words in others)
 
 
-def replaced(prompt: Prompt, edits: Sequence[tuple[int, int, str]]) -> Prompt:
-    """The prompt with non-overlapping [begin, end) pieces replaced; spans follow their text."""
+def replace_text(prompt: TrainingPrompt, edits: Sequence[tuple[int, int, str]]) -> TrainingPrompt:
+    """Replace non-overlapping pieces, given as (begin, end, text). Spans follow their text."""
     if not edits:
         return prompt
     edits = sorted(edits)
@@ -203,13 +216,16 @@ def replaced(prompt: Prompt, edits: Sequence[tuple[int, int, str]]) -> Prompt:
         last = end
     text = "".join([*pieces, prompt.text[last:]])
     spans = tuple(
-        span._replace(begin=_moved(span.begin, edits, to_end=False), end=_moved(span.end, edits, to_end=True))
+        span._replace(
+            begin=_move_offset(span.begin, edits, to_end=False),
+            end=_move_offset(span.end, edits, to_end=True),
+        )
         for span in prompt.spans
     )
-    return Prompt(text, spans, prompt.kind)
+    return TrainingPrompt(text, spans, prompt.kind)
 
 
-def _moved(offset: int, edits: Sequence[tuple[int, int, str]], to_end: bool) -> int:
+def _move_offset(offset: int, edits: Sequence[tuple[int, int, str]], to_end: bool) -> int:
     shift = 0
     for begin, end, words in edits:
         if end <= offset:
@@ -219,14 +235,14 @@ def _moved(offset: int, edits: Sequence[tuple[int, int, str]], to_end: bool) -> 
     return offset + shift
 
 
-def mirrored(prompt: Prompt) -> Prompt:
-    """The prompt of the mirror image: 'left' becomes 'right' and the other way round, in 'lefthand' too, case kept."""
-    return replaced(
-        prompt, [(m.start(), m.end(), _other_side(m.group())) for m in SIDES.finditer(prompt.text)]
+def mirror_prompt(prompt: TrainingPrompt) -> TrainingPrompt:
+    """Return the prompt of the mirror image: 'left' and 'right' are swapped, in 'lefthand' too. Case is kept."""
+    return replace_text(
+        prompt, [(m.start(), m.end(), _opposite_side(m.group())) for m in SIDES.finditer(prompt.text)]
     )
 
 
-def _other_side(word: str) -> str:
+def _opposite_side(word: str) -> str:
     other = "right" if word.lower() == "left" else "left"
     if word.isupper():
         return other.upper()

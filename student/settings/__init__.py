@@ -1,1 +1,1 @@
-"""The settings of a training run."""
+"""Settings of a training run. Imports no heavy library."""

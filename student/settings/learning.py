@@ -1,20 +1,22 @@
-"""How a model learns: batch, schedule, optimizer, freezes, random layers; and the recipes that set them together.
+"""Settings of the optimizer step: batch, schedule, optimizer, freezing, random layers, and recipes that set them.
 
-A recipe is a set of defaults: what a configuration names itself goes before it, and the resolved settings show
-every value. Imports no heavy library.
+A recipe is a set of defaults. A value in the configuration overrides the recipe. The resolved settings show every
+value. Imports no heavy library.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from schemas.settings import Settings
 
+RecipeValue = bool | int | float | str | tuple[float, float]
+
 # GLIP's authors: configs/pretrain of microsoft/GLIP at 9dda955, Swin-T with gold and Swin-L. Their optimizer takes
-# torch's betas; a parameter is a bias when its name contains "bias", so the position bias tables are biases too.
-_AUTHORS: dict[str, Any] = {
+# torch's betas. A parameter is a bias when its name contains "bias", so the position bias tables are biases too.
+_AUTHORS: dict[str, RecipeValue] = {
     "batch_size": 64,
     "learning_rate": 1e-4,
     "text_rate": 0.1,
@@ -30,7 +32,7 @@ _AUTHORS: dict[str, Any] = {
     "dropblock": 0.3,
 }
 Beta = Annotated[float, Field(ge=0, lt=1)]
-RECIPES: dict[str, dict[str, Any]] = {
+RECIPES: dict[str, dict[str, RecipeValue]] = {
     "plain": {},
     "glip": {
         **_AUTHORS,
@@ -50,16 +52,18 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 class LearningSettings(Settings):
-    """What an optimizer step is."""
+    """Settings of an optimizer step."""
 
     recipe: Literal["plain", "glip", "glip_l"] = Field(
         "plain",
-        description="defaults of all settings here; glip: the GLIP authors' of Swin-T, glip_l: of Swin-L",
+        description="defaults of all settings here; glip: the GLIP authors' for Swin-T, glip_l: for Swin-L",
     )
     steps: int = Field(ge=1)
     batch_size: int = Field(8, ge=1, description="images of an optimizer step, over all workers")
     accumulate: int = Field(
-        1, ge=1, description="passes that a worker's images of a step are split into: less memory, more time"
+        1,
+        ge=1,
+        description="passes that a worker's images of a step are split into: needs less memory and more time",
     )
     precision: Literal["float32", "bf16"] = Field(
         "float32", description="bf16: autocast; weights, heads and losses stay float32"
@@ -67,18 +71,20 @@ class LearningSettings(Settings):
     learning_rate: float = Field(1e-3, gt=0)
     schedule: Literal["cosine", "multistep", "constant"] = Field(
         "cosine",
-        description="after the warm-up: down half a cosine, down at each of the milestones, or no change",
+        description="after the warm-up; cosine: down half a cosine, multistep: down at each milestone, constant: no "
+        "change",
     )
     final_learning_rate: float = Field(
         0.01, ge=0, le=1, description="cosine: the rate at the last step, as a share of learning_rate"
     )
     milestones: tuple[float, ...] = Field(
-        (0.67, 0.89), description="multistep: shares of all steps at which the rate is multiplied"
+        (0.67, 0.89),
+        description="multistep: shares of all steps at which the rate is multiplied by milestone_factor",
     )
-    milestone_factor: float = Field(0.1, gt=0, le=1, description="multistep: what it is multiplied by")
+    milestone_factor: float = Field(0.1, gt=0, le=1, description="multistep: factor at each milestone")
     warmup_steps: int = Field(60, ge=0)
     warmup_start: float = Field(
-        0.0, ge=0, le=1, description="share of the rate that the warm-up starts from, in a straight line"
+        0.0, ge=0, le=1, description="share of the rate at the start of the linear warm-up"
     )
     weight_decay: float = Field(0.02, ge=0)
     weight_decay_steps: float | None = Field(
@@ -88,48 +94,62 @@ class LearningSettings(Settings):
         description="at this share of each milestone's step the weight decay is multiplied by milestone_factor",
     )
     no_decay: Literal["vectors", "biases"] = Field(
-        "vectors", description="not decayed: vectors and scalars, or every parameter called a bias"
+        "vectors",
+        description="parameters without weight decay; vectors: vectors and scalars, biases: every parameter called a "
+        "bias",
     )
     betas: tuple[Beta, Beta] = Field(
         (0.9, 0.99),
-        description="AdamW's two: how slowly its averages of gradients and of their squares forget",
+        description="AdamW's two: the decay of its averages of gradients and of their squares",
     )
     text_rate: float = Field(
-        1.0, gt=0, description="the text encoder's learning rate, as a share of learning_rate"
+        1.0, gt=0, description="learning rate of the text encoder, as a share of learning_rate"
     )
-    backbone_rate: float = Field(1.0, gt=0, description="the image backbone's")
-    bias_rate: float = Field(1.0, gt=0, description="multiplies the learning rate of every bias")
+    backbone_rate: float = Field(
+        1.0, gt=0, description="learning rate of the image backbone, as a share of learning_rate"
+    )
+    bias_rate: float = Field(1.0, gt=0, description="factor of the learning rate of every bias")
     clip_norm: float = Field(1.0, gt=0, description="limit of the gradient's norm")
     ema_decay: float | None = Field(
-        None, gt=0, lt=1, description="average the weights; the average is what is saved"
+        None, gt=0, lt=1, description="average the weights with this decay and save the average"
     )
     freeze_stages: int = Field(
-        0, ge=0, description="of the backbone: 1 the stem, 2 the first stage too, and so on; 0 nothing"
+        0, ge=0, description="of the backbone; 0: none, 1: the stem, 2: the first stage too, and so on"
     )
     freeze_batch_norm: bool = Field(
         False,
-        description="batch norms keep the start's averages; else their statistics are of the whole batch over workers",
+        description="batch norms keep the averages of the start; otherwise they use statistics of the whole batch over "
+        "workers",
     )
     drop_path: float | None = Field(
-        None, ge=0, lt=1, description="rate of Swin's last block; none: as the start's configuration says"
+        None,
+        ge=0,
+        lt=1,
+        description="rate of Swin's last block; without it, the value in the configuration of the start",
     )
-    dropout: float | None = Field(None, ge=0, lt=1, description="of text encoder, tower and fusion; none: so")
-    dropblock: float | None = Field(None, ge=0, lt=1, description="of the pyramid; none: so")
+    dropout: float | None = Field(
+        None, ge=0, lt=1, description="of text encoder, tower and fusion; without it, the start's value"
+    )
+    dropblock: float | None = Field(
+        None, ge=0, lt=1, description="of the pyramid; without it, the start's value"
+    )
     activation_checkpointing: bool = Field(
         False,
-        description="compute each block's activations anew in the backward pass: less memory, more time",
+        description="recompute each block's activations in the backward pass: needs less memory and more time",
     )
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="before")
     @classmethod
-    def _recipe_fills_in(cls, values: Any) -> Any:
+    def _apply_recipe(cls, values: object) -> object:
         if not isinstance(values, dict):
             return values
         return {**RECIPES.get(str(values.get("recipe", "plain")), {}), **values}
 
     @model_validator(mode="after")
-    def _milestones_rise(self) -> LearningSettings:
+    def _check_milestones(self) -> LearningSettings:
         if list(self.milestones) != sorted(self.milestones) or not all(0 < m < 1 for m in self.milestones):
-            raise ValueError(f"milestones {list(self.milestones)}: expected rising shares of all steps, 0..1")
+            raise ValueError(
+                f"milestones {list(self.milestones)}: expected rising shares of all steps between 0 and 1"
+            )
         return self

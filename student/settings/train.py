@@ -1,7 +1,7 @@
-"""What a training run is: its data streams, prompts, augmentation and schedule. Imports no heavy library.
+"""Settings of a training run: data streams, prompts, augmentation, schedule. Imports no heavy library.
 
-A run is made of streams. A fair control is the same streams with other data in them: it then meets the same prompt
-kinds and the same number of negatives, slot by slot, because these are drawn from the seed and the slot alone.
+A run is made of streams. For a fair control, use the same streams with other data. Then both runs get the same prompt
+kinds and the same number of negatives in every slot, because these depend on the seed and the slot alone.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from schemas.settings import Settings
-from student.prompts.mirror_words import SIDES
 from student.settings.learning import LearningSettings
+from student.settings.prompt_text import SEPARATOR, SIDES
 from student.settings.running import RunningSettings
 from student.settings.streams import (
     CaptionPacking,
@@ -41,56 +41,64 @@ __all__ = [
 
 
 class HardNegatives(Settings):
-    """How phrase lists and captions of gold are varied, so that every word of a phrase has to be read."""
+    """How phrase lists and gold captions are varied, so that the model must read every word of a phrase."""
 
     attributes: tuple[tuple[str, ...], ...] = Field(
-        (), description="groups of words that exclude each other, e.g. colours, then textures"
+        (), description="groups of words that exclude each other, e.g. colors, then textures"
     )
     other_attribute: float = Field(
-        0.5, ge=0, le=1, description="chance per phrase of 'blue circle' for a red circle"
+        0.5, ge=0, le=1, description="chance per phrase of a negative 'blue circle' for a red circle"
     )
-    other_noun: float = Field(0.5, ge=0, le=1, description="chance per phrase of 'red star' for a red circle")
+    other_noun: float = Field(
+        0.5, ge=0, le=1, description="chance per phrase of a negative 'red star' for a red circle"
+    )
     unknown_noun: float = Field(
-        0.35, ge=0, le=1, description="chance that a phrase's noun becomes the unknown token"
+        0.35, ge=0, le=1, description="chance that the unknown token replaces a phrase's noun"
     )
     unknown_negative: float = Field(
-        0.35, ge=0, le=1, description="chance per phrase of 'blue [UNK]' with nothing blue"
+        0.35, ge=0, le=1, description="chance per phrase of a negative 'blue [UNK]' where nothing is blue"
     )
     drop_attribute: float = Field(
-        0.25, ge=0, le=1, description="chance that a phrase loses one attribute word"
+        0.25, ge=0, le=1, description="chance that one attribute word of a phrase is removed"
     )
-    caption_unknown_noun: float = Field(0.3, ge=0, le=1, description="the same for phrases of a gold caption")
+    caption_unknown_noun: float = Field(
+        0.3, ge=0, le=1, description="chance that the unknown token replaces a noun of a gold caption"
+    )
 
     @model_validator(mode="after")
-    def _groups_offer_a_choice(self) -> HardNegatives:
+    def _check_groups(self) -> HardNegatives:
         for group in self.attributes:
             if len(set(group)) < 2:
                 raise ValueError(
-                    f"the attribute group {list(group)} has no two words: one of a group is changed for another of it"
+                    f"attribute group {list(group)} has fewer than two words: a word is replaced by another one of its "
+                    "group, so add a second one"
                 )
         return self
 
 
 class AugmentSettings(Settings):
-    """What is done to an image; its boxes and its caption follow."""
+    """Augmentation of an image. Its boxes and its caption follow."""
 
     flip: float = Field(
         0.5, ge=0, le=1, description="chance of a mirror image; left and right swap in the text"
     )
     zoom: float = Field(0.2, ge=0, lt=1, description="scale is drawn from [1 - zoom, 1 + zoom]")
     shift: float = Field(
-        0.12, ge=0, lt=1, description="shift is drawn from [-shift, shift] of the side, both ways"
+        0.12, ge=0, lt=1, description="shift is drawn from [-shift, shift] of the side, on both axes"
     )
     min_visible: float = Field(
         0.4, ge=0, le=1, description="a box with less of its area left is ignored, not learned"
     )
     scales: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (), description="shorter sides in pixels, one drawn for each image; none: the model's own"
+        (), description="shorter sides in pixels, one drawn for each image; without it, the model's own"
     )
 
 
 class PartsStart(Settings):
-    """A start whose backbone and text encoder are pretrained apart; the rest begins with the authors' random values."""
+    """A start whose backbone and text encoder are pretrained separately. The rest begins with random values.
+
+    The random values are distributed as the authors'.
+    """
 
     swin: str = Field(description="directory of a Swin (config.json, model.safetensors)")
     bert: str = Field(description="directory of a BERT with its tokenizer")
@@ -98,31 +106,31 @@ class PartsStart(Settings):
         default_factory=dict, description="fields of GlipConfig that differ from GLIP-T, e.g. num_blocks: 8"
     )
     processor: dict[str, int | str] = Field(
-        default_factory=dict, description="shorter_side, longer_side, max_tokens where not the authors'"
+        default_factory=dict,
+        description="shorter_side, longer_side, max_tokens where they differ from the authors'",
     )
 
 
 class TrainSettings(LearningSettings, RunningSettings):
-    """A training run, whole. Equal settings and data give equal weights on one CPU type with one thread."""
+    """A whole training run. Equal settings and data give equal weights on one CPU type with one thread."""
 
     start: str | PartsStart = Field(
-        description="directory of the model to start from, or {swin: DIR, bert: DIR}: its parts as Hugging Face has "
-        "them"
+        description="directory of the model to start from, or {swin: DIR, bert: DIR}: two Hugging Face models"
     )
     streams: tuple[StreamSettings, ...] = Field(min_length=1)
     mixture: MixtureSettings = Field(default_factory=MixtureSettings)
     loader: LoaderSettings = Field(default_factory=LoaderSettings)
     probe_nouns: ProbeNouns = Field(
         "auto",
-        description="nouns that decoys are drawn from (docs/decoys.md): excluded, never drawn as negatives; asked, "
-        "drawn as any other; auto: excluded where a stream is a view with decoys",
+        description="nouns that decoys are drawn from (docs/decoys.md); excluded: never drawn as negatives, asked: "
+        "drawn as any other, auto: excluded where a stream is a view with decoys",
     )
     hard_negatives: HardNegatives = Field(default_factory=HardNegatives)
     augment: AugmentSettings = Field(default_factory=AugmentSettings)
     tuning: Literal["full", "linear", "prompt", "language"] = Field(
         "full",
-        description="what learns; linear: the heads, prompt: an offset to the tokens of tuning_prompt, language: the "
-        "text encoder",
+        description="what learns; full: everything, linear: the heads, prompt: an offset to the tokens of "
+        "tuning_prompt, language: the text encoder",
     )
     tuning_prompt: str | None = Field(
         None,
@@ -131,32 +139,38 @@ class TrainSettings(LearningSettings, RunningSettings):
     )
 
     @model_validator(mode="after")
-    def _fits_together(self) -> TrainSettings:
+    def _check_consistency(self) -> TrainSettings:
         check_ratios(self.streams, self.mixture)
         if "://" in self.out:
             raise ValueError(
-                f"out {self.out!r} is a URL: a training writes to a folder; copy the model from there"
+                f"out {self.out!r} is a URL: a training writes to a local folder; copy the model from there"
             )
+        self._check_tuning_prompt()
+        if self.batch_size % (self.workers * self.accumulate):
+            raise ValueError(
+                f"batch_size ({self.batch_size}) must be a multiple of workers x accumulate ({self.workers} x "
+                f"{self.accumulate})"
+            )
+        if self.checkpoint_every % self.log_every:
+            raise ValueError(
+                f"checkpoint_every ({self.checkpoint_every}) must be a multiple of log_every ({self.log_every}): a run "
+                "that resumes starts a new line of the log"
+            )
+        return self
+
+    def _check_tuning_prompt(self) -> None:
         if (self.tuning == "prompt") != (self.tuning_prompt is not None):
             raise ValueError("tuning prompt and tuning_prompt belong together: give both or neither")
         if self.tuning_prompt is not None and any(stream.prompts.detection < 1 for stream in self.streams):
             raise ValueError(
-                "tuning prompt asks one detection prompt: set prompts detection: 1 in every stream"
+                "tuning prompt uses one detection prompt: set prompts detection: 1 in every stream"
             )
-        nouns = [] if self.tuning_prompt is None else self.tuning_prompt.split(". ")
+        nouns = [] if self.tuning_prompt is None else self.tuning_prompt.split(SEPARATOR)
         if len(set(nouns)) < len(nouns) or not all(re.search(r"\w", noun) for noun in nouns):
-            raise ValueError(f"tuning_prompt {self.tuning_prompt!r}: expected different nouns parted by '. '")
+            raise ValueError(
+                f"tuning_prompt {self.tuning_prompt!r}: expected different nouns separated by '{SEPARATOR}'"
+            )
         if self.augment.flip and SIDES.search(self.tuning_prompt or ""):
             raise ValueError(
-                "tuning_prompt says left or right, which a mirror image turns round: set augment flip: 0"
+                "tuning_prompt contains left or right, which a mirror image swaps: set augment flip: 0"
             )
-        if self.batch_size % (self.workers * self.accumulate):
-            raise ValueError(
-                f"batch_size {self.batch_size} is no multiple of workers {self.workers} x accumulate {self.accumulate}"
-            )
-        if self.checkpoint_every % self.log_every:
-            raise ValueError(
-                f"checkpoint_every {self.checkpoint_every} must be a multiple of log_every {self.log_every}: a run "
-                "that resumes starts a new line of the log"
-            )
-        return self

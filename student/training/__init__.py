@@ -1,1 +1,1 @@
-"""Train: the loop, its optimizer, checkpoints and reports."""
+"""Train a student: the loop, its optimizer, checkpoints and reports."""

@@ -1,7 +1,7 @@
-"""The loop of one worker: batches, steps, the log, checkpoints; it continues as if never interrupted.
+"""The training loop of one worker: batches, steps, the log, checkpoints. A resumed run equals an uninterrupted one.
 
-Rank 0 writes, all others only learn. What two starts of a run share is in the checkpoint: the state, the step, and
-what the log had not told yet. Batches and random numbers are functions of the step.
+Only rank 0 writes. A checkpoint has everything that two starts of a run share: the state, the step, and measurements
+that are not in the log yet. Batches and random numbers are functions of the step.
 """
 
 from __future__ import annotations
@@ -12,38 +12,43 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from schemas.progress import ProgressCallback
-from student.batches.build import Batch, BatchMaker
-from student.batches.prefetch import batches_ahead
-from student.data.examples import Stream
+from student.batches.build import Batch, BatchBuilder
+from student.batches.prefetch import prefetch_batches
+from student.data.streams import Stream
 from student.settings.train import TrainSettings
-from student.training.checkpoints import drop_old, latest_checkpoint, read_record
-from student.training.distributed import Place
-from student.training.log_images import pictures
-from student.training.metrics_log import COUNT, TrainingJournal
+from student.training.checkpoints import PendingLog, latest_checkpoint, read_record, remove_old_checkpoints
+from student.training.distributed import TrainingGroup
+from student.training.log_images import draw_pictures
+from student.training.metrics_log import COUNT, MetricsLog
 from student.training.report import write_settings
-from student.training.run_lock import only_writer
+from student.training.run_lock import lock_run_folder
 from student.training.schedule import learning_rate
-from student.training.state import Learned, TrainingState
+from student.training.state import StepResult, TrainingState
 
 CHECKPOINTS, MODEL = "checkpoints", "model"
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What is asked of a run from outside, looked at after every step."""
+def _never() -> bool:
+    return False
 
-    stop: Callable[[], bool] = lambda: False  # write a checkpoint and end
-    save: Callable[[], bool] = lambda: (
-        False
-    )  # write a checkpoint: this place goes away; asked on every worker
+
+@dataclass(frozen=True)
+class RunSignals:
+    """Requests from outside, checked after every step.
+
+    should_stop: whether to write a checkpoint and end
+    should_save: whether to write a checkpoint, because a node of a worker will be taken away; called on every worker
+    """
+
+    should_stop: Callable[[], bool] = _never
+    should_save: Callable[[], bool] = _never
 
 
 @dataclass
-class _Tally:
-    """Since the last logged step: losses summed, prompts counted; seconds by what they went to."""
+class _LogWindow:
+    """Measurements since the last logged step: summed losses, counted prompts, and seconds by their use."""
 
     losses: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
@@ -52,147 +57,148 @@ class _Tally:
     data_s: float = 0.0
     began: float = field(default_factory=time.perf_counter)
 
-    def record(self) -> dict[str, Any]:
-        """What a checkpoint keeps; seconds are of this process alone."""
+    def pending(self) -> PendingLog:
+        """Return what a checkpoint stores. Seconds belong to this process alone."""
         return {"losses": dict(self.losses), "counts": dict(self.counts), "steps": self.steps}
 
 
 class TrainingLoop:
-    """One worker's run from the newest checkpoint to the end, or to where it is asked to stop."""
+    """One worker's run from the newest checkpoint to the end, or to a request to stop."""
 
     def __init__(
         self,
         settings: TrainSettings,
         streams: list[Stream],
         digest: str,
-        place: Place,
+        group: TrainingGroup,
         progress: ProgressCallback,
-        asked: Asked,
+        signals: RunSignals,
     ) -> None:
-        self.settings, self.digest, self.place = settings, digest, place
-        self.progress, self.asked = progress, asked
+        self.settings, self.digest, self.group = settings, digest, group
+        self.progress, self.signals = progress, signals
         self.out = Path(settings.out)
-        self.state = TrainingState(settings, place)
-        self.batches = BatchMaker(settings, streams, self.state.processor)
-        self.step, self.tally = 0, _Tally()
+        self.state = TrainingState(settings, group)
+        self.batches = BatchBuilder(settings, streams, self.state.processor)
+        self.step, self.window = 0, _LogWindow()
 
     def run(self) -> bool:
-        """Whether all steps are done; then rank 0 has written the model."""
-        with only_writer(self.out) if self.place.writes else nullcontext():
+        """Run the remaining steps. Return whether all steps are done; then rank 0 has written the model."""
+        with lock_run_folder(self.out) if self.group.is_writer else nullcontext():
             self._resume()
-            if self.place.writes:  # nobody else writes there now, and no other run stands there
+            if self.group.is_writer:  # the lock is held and the checkpoints are of this run
                 write_settings(self.settings, self.digest)
-            with self._journal() as journal:
-                done = self._steps(journal)
-            if done and self.place.writes:
+            with self._open_log() as log:
+                done = self._run_steps(log)
+            if done and self.group.is_writer:
                 self.state.save_model(self.out / MODEL)
-            self.place.barrier()
+            self.group.barrier()
         return done
 
     def _resume(self) -> None:
-        """The newest checkpoint, as rank 0 sees it; its place on disk is the same for all."""
-        found = latest_checkpoint(self.out / CHECKPOINTS, self.digest) if self.place.writes else None
-        step = self.place.told_by_first(found[1] if found else -1)
+        """Load the newest checkpoint that rank 0 sees. Its location on disk is the same for all workers."""
+        latest = latest_checkpoint(self.out / CHECKPOINTS, self.digest) if self.group.is_writer else None
+        step = self.group.broadcast(latest[1] if latest else -1)
         if step < 0:
             return
         path = self.out / CHECKPOINTS / f"step-{step:08d}"
         self.state.restore(path)
-        logged = read_record(path)["logged"]
+        pending = read_record(path)["logged"]
         self.step = step
-        # The counts are of all workers: one of them goes on with them.
-        counts = Counter(logged["counts"]) if self.place.writes else Counter()
-        self.tally = _Tally(Counter(logged["losses"]), counts, logged["steps"])
+        # The counts are sums over all workers, so one of them continues with them.
+        counts = Counter(pending["counts"]) if self.group.is_writer else Counter()
+        self.window = _LogWindow(Counter(pending["losses"]), counts, pending["steps"])
 
-    def _journal(self) -> AbstractContextManager[TrainingJournal | None]:
-        if not self.place.writes:
+    def _open_log(self) -> AbstractContextManager[MetricsLog | None]:
+        if not self.group.is_writer:
             return nullcontext()
-        return TrainingJournal(self.out, self.step, self.settings.tensorboard)
+        return MetricsLog(self.out, self.step, self.settings.tensorboard)
 
-    def _steps(self, journal: TrainingJournal | None) -> bool:
-        if journal is not None:
-            journal.note(self.state.learned())
-        coming = self._parts()
-        self.tally.began = time.perf_counter()
+    def _run_steps(self, log: MetricsLog | None) -> bool:
+        """Run the remaining steps. Return False after a request to stop."""
+        if log is not None:
+            log.write_parameters(self.state.describe_parameters())
+        parts_of_steps = self._prefetch_parts()
+        self.window.began = time.perf_counter()
         try:
             while self.step < self.settings.steps:
                 waiting = time.perf_counter()
-                parts = next(coming)
-                self.tally.data_s += time.perf_counter() - waiting
-                if self._one_step(parts, journal):
+                parts = next(parts_of_steps)
+                self.window.data_s += time.perf_counter() - waiting
+                if self._run_step(parts, log):
                     return False
         finally:
-            coming.close()
+            parts_of_steps.close()
         return True
 
-    def _parts(self) -> Generator[tuple[Batch, ...]]:
-        """This worker's parts of each coming step."""
+    def _prefetch_parts(self) -> Generator[tuple[Batch, ...]]:
+        """Yield this worker's parts of each remaining step."""
         parts = self.settings.accumulate
-        total, first = self.place.workers * parts, self.place.rank * parts
+        total, first = self.group.workers * parts, self.group.rank * parts
         yield from zip(
             *(
-                batches_ahead(self.batches, self.step, self.settings.steps, first + part, total)
+                prefetch_batches(self.batches, self.step, self.settings.steps, first + part, total)
                 for part in range(parts)
             ),
             strict=True,
         )
 
-    def _one_step(self, parts: tuple[Batch, ...], journal: TrainingJournal | None) -> bool:
-        """Learn, log, save. Whether the run was asked to stop, on whichever worker."""
+    def _run_step(self, parts: tuple[Batch, ...], log: MetricsLog | None) -> bool:
+        """Learn, log, save. Return whether any worker got a request to stop."""
         settings = self.settings
-        learned = self.state.learn(self.step, parts)
-        stopping = self._count(parts, learned, journal)
-        self._show(parts[-1], learned, journal)
+        result = self.state.train_step(self.step, parts)
+        stopping = self._count(parts, result, log)
+        self._log_pictures(parts[-1], result, log)
         if (self.step + 1) % settings.log_every == 0 or self.step + 1 == settings.steps:
-            self._log(journal)
+            self._log_metrics(log)
         self.step += 1
         self.progress("train", self.step, settings.steps)
         if self.step == settings.steps:
             return False
-        leaving = self.step % settings.log_every == 0 and self.asked.save()
+        leaving = self.step % settings.log_every == 0 and self.signals.should_save()
         if stopping or leaving or self.step % settings.checkpoint_every == 0:
             self._save()
         return stopping
 
-    def _count(self, parts: tuple[Batch, ...], learned: Learned, journal: TrainingJournal | None) -> bool:
-        """Losses over all workers into the tally; returns whether any worker was asked to stop."""
-        names = list(learned.losses)
-        *losses, stop = self.place.means([*learned.losses.values(), float(self.asked.stop())])
-        self.tally.losses.update(dict(zip(names, losses, strict=True)))
-        self.tally.steps += 1
-        self.tally.timed_steps += 1
+    def _count(self, parts: tuple[Batch, ...], result: StepResult, log: MetricsLog | None) -> bool:
+        """Add the losses over all workers to the window. Return whether any worker got a request to stop."""
+        names = list(result.losses)
+        *losses, stop = self.group.mean([*result.losses.values(), float(self.signals.should_stop())])
+        self.window.losses.update(dict(zip(names, losses, strict=True)))
+        self.window.steps += 1
+        self.window.timed_steps += 1
         for batch in parts:
-            self.tally.counts.update(batch.counts)
+            self.window.counts.update(batch.counts)
         if self.settings.log_samples:
-            gathered = self.place.gathered([name for batch in parts for name in batch.names])
-            if journal is not None:
-                journal.samples(self.step, [name for names in gathered for name in names])
+            by_worker = self.group.all_gather([name for batch in parts for name in batch.names])
+            if log is not None:
+                log.write_samples(self.step, [name for names in by_worker for name in names])
         return stop > 0
 
-    def _show(self, batch: Batch, learned: Learned, journal: TrainingJournal | None) -> None:
+    def _log_pictures(self, batch: Batch, result: StepResult, log: MetricsLog | None) -> None:
         every = self.settings.images_every
-        if journal is not None and journal.draws and every and self.step % every == 0:
-            journal.pictures(self.step, pictures(batch, learned.outputs, self.state.processor))
+        if log is not None and log.takes_pictures and every and self.step % every == 0:
+            log.write_pictures(self.step, draw_pictures(batch, result.outputs, self.state.processor))
 
-    def _log(self, journal: TrainingJournal | None) -> None:
-        tally, now = self.tally, time.perf_counter()
-        counts = self.place.counted(tally.counts)
-        self.tally = _Tally(began=now)
-        if journal is None:
+    def _log_metrics(self, log: MetricsLog | None) -> None:
+        window, now = self.window, time.perf_counter()
+        counts = self.group.sum_counts(window.counts)
+        self.window = _LogWindow(began=now)
+        if log is None:
             return
-        spent = max(now - tally.began, 1e-9)
-        values = {name: value / tally.steps for name, value in tally.losses.items()}
+        elapsed = max(now - window.began, 1e-9)
+        values = {name: value / window.steps for name, value in window.losses.items()}
         values |= {
             "learning_rate": learning_rate(self.step, self.settings),
-            "images_per_s": tally.timed_steps * self.settings.batch_size / spent,
-            "data_wait_share": tally.data_s / spent,
+            "images_per_s": window.timed_steps * self.settings.batch_size / elapsed,
+            "data_wait_share": window.data_s / elapsed,
         }
-        counted = {f"{COUNT}{name}": number for name, number in sorted(counts.items())}
-        journal.write(self.step, {name: round(value, 6) for name, value in values.items()} | counted)
+        count_values = {f"{COUNT}{name}": number for name, number in sorted(counts.items())}
+        log.write_metrics(self.step, {name: round(value, 6) for name, value in values.items()} | count_values)
 
     def _save(self) -> None:
-        """A checkpoint of the state before the next step. Counts not logged yet are kept as rank 0's sum over all."""
-        counts = self.place.counted(self.tally.counts)
-        self.tally.counts = counts if self.place.writes else Counter()
-        if self.place.writes:
-            self.state.save(self.out / CHECKPOINTS, self.step, self.digest, self.tally.record())
-            drop_old(self.out / CHECKPOINTS, self.settings.keep_checkpoints)
+        """Write a checkpoint of the state before the next step, with rank 0's sum of the counts of all workers."""
+        counts = self.group.sum_counts(self.window.counts)
+        self.window.counts = counts if self.group.is_writer else Counter()
+        if self.group.is_writer:
+            self.state.save(self.out / CHECKPOINTS, self.step, self.digest, self.window.pending())
+            remove_old_checkpoints(self.out / CHECKPOINTS, self.settings.keep_checkpoints)

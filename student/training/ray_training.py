@@ -1,7 +1,7 @@
 """Training by several workers: Ray Train places them, torch's DistributedDataParallel averages their gradients.
 
-Checkpoints are ours, in `out`, which all nodes share; Ray is told nothing of them. Workers that were lost are replaced
-and the group goes on from the newest one. Promise: an error of the run itself is raised once, not tried again.
+Checkpoints are ours, in `out`, which all nodes share. Ray does not manage them. Lost workers are replaced, and the
+group continues from the newest checkpoint. Promise: an error of the run itself is raised once and not retried.
 """
 
 from __future__ import annotations
@@ -15,93 +15,97 @@ import uuid
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from engine.executors.ray_cluster import cluster
 from schemas.errors import GroundswellError, RuntimeEnvironmentError
 from schemas.progress import ProgressCallback
-from student.data.examples import load_streams
+from student.data.streams import load_streams
 from student.settings.train import TrainSettings
 from student.training.checkpoints import RECORD
-from student.training.distributed import Place
-from student.training.loop import CHECKPOINTS, Asked, TrainingLoop
-from student.training.metrics_log import newest_record
+from student.training.distributed import TrainingGroup
+from student.training.loop import CHECKPOINTS, RunSignals, TrainingLoop
+from student.training.metrics_log import read_latest_record
 from student.training.report import run_digest
 
+if TYPE_CHECKING:
+    from ray.train.torch import TorchTrainer
+
 log = logging.getLogger(__name__)
-_RAY_FILES, _STOP = ".ray", ".stop"
-_LOOK_S = 0.5
-_TOLD_CHARACTERS = 160
+_RAY_FILES, _STOP_FILE = ".ray", ".stop"
+_POLL_S = 0.5
+_MAX_MESSAGE_CHARACTERS = 160
 
 
 def train_on_ray(
     settings: TrainSettings, digest: str, progress: ProgressCallback, stop: Callable[[], bool]
 ) -> bool:
-    """Run all workers until the end (True) or until they were asked to stop (False).
+    """Run all workers. Return True at the end of the run, False after a request to stop.
 
-    raises: GroundswellError of a worker, RuntimeEnvironmentError when workers find no place or are lost again and again
+    raises: GroundswellError of a worker, RuntimeEnvironmentError if workers cannot be placed or are lost repeatedly
     """
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
-    (out / _STOP).unlink(missing_ok=True)
-    lost, newest = 0, _newest(out)
-    # Ray tells of lost workers on stdout, which is for the report.
+    (out / _STOP_FILE).unlink(missing_ok=True)
+    losses, newest = 0, _newest_checkpoint(out)
+    # Ray reports lost workers on stdout, which is reserved for the report.
     with redirect_stdout(sys.stderr), cluster(settings.address, settings.allow_unauthenticated):
         try:
             while True:
-                answer = _Attempt(settings, digest).watched(progress, stop)
-                if isinstance(answer, bool):
-                    return answer
-                lost = lost + 1 if _newest(out) == newest else 1
-                newest = _newest(out)
-                if lost > settings.restarts:
+                outcome = _Attempt(settings, digest).watch(progress, stop)
+                if isinstance(outcome, bool):
+                    return outcome
+                losses = losses + 1 if _newest_checkpoint(out) == newest else 1
+                newest = _newest_checkpoint(out)
+                if losses > settings.restarts:
                     raise RuntimeEnvironmentError(
-                        f"workers were lost {lost} times without a checkpoint in between, at last: {answer}"
+                        f"workers were lost {losses} times without a new checkpoint, the last time: {outcome}; see the "
+                        "logs of Ray, or raise restarts"
                     )
-                log.warning("workers were lost (%s); going on from %s", answer, newest or "the start")
+                log.warning("workers were lost (%s); continuing from %s", outcome, newest or "the start")
         finally:
-            (out / _STOP).unlink(missing_ok=True)
+            (out / _STOP_FILE).unlink(missing_ok=True)
             shutil.rmtree(out / _RAY_FILES, ignore_errors=True)
 
 
-def _newest(out: Path) -> str:
-    """Name of the newest complete checkpoint, or ''."""
+def _newest_checkpoint(out: Path) -> str:
+    """Return the name of the newest complete checkpoint, or ''."""
     return max((path.parent.name for path in (out / CHECKPOINTS).glob(f"step-*/{RECORD}")), default="")
 
 
 class _Attempt:
-    """One group of workers, watched from this process while they train."""
+    """One group of workers, watched by this process while they train."""
 
     def __init__(self, settings: TrainSettings, digest: str) -> None:
         self._settings, self._out = settings, Path(settings.out)
-        self._trainer = _trainer(settings, digest)
-        self._answer: bool | BaseException | None = None
+        self._trainer = _make_trainer(settings, digest)
+        self._outcome: bool | BaseException | None = None
 
-    def watched(self, progress: ProgressCallback, stop: Callable[[], bool]) -> bool | str:
-        """Whether the run came to its end, or how workers were lost."""
+    def watch(self, progress: ProgressCallback, stop: Callable[[], bool]) -> bool | str:
+        """Wait for the workers. Return whether the run is at its end, or how workers were lost."""
         thread = threading.Thread(target=self._fit, name="ray-train", daemon=True)
         thread.start()
         while thread.is_alive():
             if stop():
-                (self._out / _STOP).touch()
-            if (record := newest_record(self._out)) is not None:
+                (self._out / _STOP_FILE).touch()
+            if (record := read_latest_record(self._out)) is not None:
                 progress("train", record["step"] + 1, self._settings.steps)
-            thread.join(_LOOK_S)
-        if isinstance(self._answer, BaseException):
-            return _told(self._answer)
-        return bool(self._answer)
+            thread.join(_POLL_S)
+        if isinstance(self._outcome, BaseException):
+            return _describe_loss(self._outcome)
+        return bool(self._outcome)
 
     def _fit(self) -> None:
         try:
-            self._answer = self._trainer.fit().return_value
+            self._outcome = self._trainer.fit().return_value  # type: ignore[attr-defined]
         except BaseException as error:
-            self._answer = error
+            self._outcome = error
 
 
-def _told(error: BaseException) -> str:
-    """How workers were lost; raises what is no loss of workers: an error of the run, or of this process."""
+def _describe_loss(error: BaseException) -> str:
+    """Return how workers were lost. Raise any other error: of the run, or of this process."""
     from ray.train import ControllerError, TrainingFailedError
 
     failures = list(getattr(error, "worker_failures", {}).values())
@@ -111,17 +115,18 @@ def _told(error: BaseException) -> str:
             raise own
     if isinstance(error, ControllerError):
         raise RuntimeEnvironmentError(
-            f"Ray Train could not start the workers: {error.controller_failure}; see that workers x cpus_per_worker "
+            f"Ray Train could not start the workers: {error.controller_failure}; check that workers x cpus_per_worker "
             "and gpus_per_worker fit into the cluster"
         ) from error
     if not isinstance(error, TrainingFailedError):
         raise error
-    lines = [str(failure).strip().splitlines()[-1][:_TOLD_CHARACTERS] for failure in failures]
-    return "; ".join(lines) or str(error)[:_TOLD_CHARACTERS]
+    lines = [str(failure).strip().splitlines()[-1][:_MAX_MESSAGE_CHARACTERS] for failure in failures]
+    return "; ".join(lines) or str(error)[:_MAX_MESSAGE_CHARACTERS]
 
 
-def _trainer(settings: TrainSettings, digest: str) -> Any:
-    # Ray Train would otherwise change every worker's directory.
+def _make_trainer(settings: TrainSettings, digest: str) -> TorchTrainer:
+    """Return the trainer. Its type hints are those of an older Ray Train, so some arguments are ignored."""
+    # Otherwise Ray Train changes the directory of every worker.
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
@@ -129,7 +134,7 @@ def _trainer(settings: TrainSettings, digest: str) -> Any:
     gpu = settings.device == "cuda"
     resources = {"CPU": settings.cpus_per_worker} | ({"GPU": settings.gpus_per_worker} if gpu else {})
     return TorchTrainer(
-        _work,
+        _run_worker,  # type: ignore[arg-type]
         train_loop_config={
             "settings": settings.model_dump(mode="json"),
             "digest": digest,
@@ -138,45 +143,49 @@ def _trainer(settings: TrainSettings, digest: str) -> Any:
         scaling_config=ScalingConfig(
             num_workers=settings.workers, use_gpu=gpu, resources_per_worker=resources
         ),
-        run_config=RunConfig(
+        run_config=RunConfig(  # type: ignore[call-arg]
             name=uuid.uuid4().hex,
             storage_path=str((Path(settings.out) / _RAY_FILES).resolve()),
-            # Preempted nodes are Ray's to replace; a worker's own end is looked at here.
-            failure_config=FailureConfig(max_failures=0, controller_failure_limit=2),
+            # Ray replaces preempted nodes. The end of a worker is handled here.
+            failure_config=FailureConfig(max_failures=0, controller_failure_limit=2),  # type: ignore[call-arg]
             logging_config=LoggingConfig(log_level="ERROR"),
         ),
     )
 
 
-def _work(config: dict[str, Any]) -> bool:
-    """One worker, from Ray Train's process group to the end of the run."""
+def _run_worker(config: dict[str, Any]) -> bool:
+    """Run one worker, from Ray Train's process group to the end of the run."""
     from ray.train import get_context
 
     if Path(config["folder"]).is_dir():
-        os.chdir(config["folder"])  # relative paths of the settings start there
+        os.chdir(config["folder"])  # relative paths of the settings begin there
     settings = TrainSettings.model_validate(config["settings"])
     torch.set_num_threads(settings.threads)
     streams = load_streams(settings)
     if run_digest(settings, streams) != config["digest"]:
         raise RuntimeEnvironmentError(
-            "a worker sees other data or another start than the driver: every node must reach the same files"
+            "a worker sees other data or another start than the driver: every node must see the same files"
         )
     context = get_context()
-    place = Place(context.get_world_rank(), context.get_world_size(), settings.device)
-    asked = Asked((Path(settings.out) / _STOP).exists, _Leaving())
-    return TrainingLoop(settings, streams, config["digest"], place, lambda *told: None, asked).run()
+    group = TrainingGroup(context.get_world_rank(), context.get_world_size(), settings.device)
+    signals = RunSignals((Path(settings.out) / _STOP_FILE).exists, _PreemptionNotice())
+
+    def ignore_progress(label: str, done: int, total: int) -> None:
+        """Do nothing. The driver reports progress."""
+
+    return TrainingLoop(settings, streams, config["digest"], group, ignore_progress, signals).run()
 
 
-class _Leaving:
-    """True once for each notice that a node with workers will be taken away."""
+class _PreemptionNotice:
+    """A callable that returns True once for each notice that a node with workers will be taken away."""
 
     def __init__(self) -> None:
-        self._told: tuple[str, ...] = ()
+        self._nodes: tuple[str, ...] = ()
 
     def __call__(self) -> bool:
         from ray.train import get_preemption_info
 
         info = get_preemption_info()
         nodes = tuple(info.preempted_node_ids) if info else ()
-        new, self._told = nodes != self._told and bool(nodes), nodes
-        return new
+        is_new, self._nodes = nodes != self._nodes and bool(nodes), nodes
+        return is_new

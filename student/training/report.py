@@ -1,4 +1,4 @@
-"""The report of a training: what was trained on what. No clock, no machine: the same run gives the same report."""
+"""The report of a training. It has no time and no name of a machine, so the same run gives the same report."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 from engine.storage.local_files import replace_file
 from schemas.digests import digest_of
 from schemas.errors import ConflictError
-from student.data.examples import Stream, data_digest
-from student.data.mixture import mixture_of
-from student.models.start import WEIGHTS, start_files
+from student.data.mixture import make_mixture
+from student.data.streams import Stream, data_digest
+from student.models.start import WEIGHTS, hash_start_files
 from student.settings.running import RunningSettings
 from student.settings.train import TrainSettings
-from student.training.metrics_log import COUNT, LEARNED, read_journal
+from student.training.metrics_log import COUNT, PARAMETERS, ParameterCounts, read_metrics
 from teacher.labelers.glip_settings import model_files
 
 REPORT, SETTINGS = "report.json", "settings.json"
-# What may differ between two starts of one run: where things lie, who does the work, how often it is written down.
+# Two starts of one run may differ in these: locations, workers, frequency of logs and checkpoints.
 _NOT_THE_RUN = {"start", "loader", *RunningSettings.model_fields} - {"device", "threads"}
 
 
 def run_digest(settings: TrainSettings, streams: list[Stream]) -> str:
-    """`sha256:<hex>` of what the trained model depends on: settings, the start's files, the data's content."""
+    """Return `sha256:<hex>` of what the trained model depends on: settings, files of the start, content of the data."""
     values = {
         name: value for name, value in settings.model_dump(mode="json").items() if name not in _NOT_THE_RUN
     }
@@ -35,51 +35,51 @@ def run_digest(settings: TrainSettings, streams: list[Stream]) -> str:
     ]
     if not isinstance(settings.start, str):
         values["parts"] = settings.start.model_dump(mode="json", exclude={"swin", "bert"})
-    return digest_of([values, start_files(settings.start), data_digest(streams)])
+    return digest_of([values, hash_start_files(settings.start), data_digest(streams)])
 
 
-def finished_report(out: Path, digest: str) -> dict[str, Any] | None:
-    """The report of a run that is done, or None. Raises ConflictError when another run is done there."""
+def load_finished_report(out: Path, digest: str) -> dict[str, Any] | None:
+    """Return the report of a finished run, or None. Raise ConflictError if it is of another run."""
     path = out / REPORT
     if not path.exists():
         return None
-    report = _report_at(path)
+    report = _read_report(path)
     if report["run_digest"] != digest:
-        raise ConflictError(f"{out} holds the run {report['run_digest']}, not {digest}: choose another `out`")
-    # The model itself may be gone or damaged since: then the run goes on from its last checkpoint.
-    return dict(report) if model_files(out / "model") == report["model_files"] else None
+        raise ConflictError(f"{out} has the run {report['run_digest']}, not {digest}: choose another `out`")
+    # If the model is missing or damaged since then, the run continues from its last checkpoint.
+    return report if model_files(out / "model") == report["model_files"] else None
 
 
-def _report_at(path: Path) -> dict[str, Any]:
-    """Raises ConflictError for what is no report of a training."""
+def _read_report(path: Path) -> dict[str, Any]:
+    """Return a report. Raise ConflictError if the file is not the report of a training."""
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         return {**report, "run_digest": str(report["run_digest"]), "model_files": dict(report["model_files"])}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConflictError(
-            f"{path} is no report of a training ({type(error).__name__}: {error}); remove it, and the run goes on from "
-            "its last checkpoint, or choose another `out`"
+            f"{path} is not the report of a training ({type(error).__name__}: {error}); remove it, and the run "
+            "continues from its last checkpoint, or choose another `out`"
         ) from error
 
 
 def make_report(
     settings: TrainSettings, streams: list[Stream], digest: str, trained_images: int
 ) -> dict[str, Any]:
-    """What is said of the model in `out/model`, but for the overlap with evaluation sets."""
+    """Return the report of the model in `out/model`, without the overlap with evaluation sets."""
     out = Path(settings.out)
-    files, start = model_files(out / "model"), start_files(settings.start)
-    learned = json.loads((out / LEARNED).read_text())
-    shares = mixture_of(settings, streams).shares
+    files, start = model_files(out / "model"), hash_start_files(settings.start)
+    parameters: ParameterCounts = json.loads((out / PARAMETERS).read_text())
+    shares = make_mixture(settings, streams).shares
     return {
         "run_digest": digest,
         "data_digest": data_digest(streams),
         "streams": [_stream_facts(stream, share) for stream, share in zip(streams, shares, strict=True)],
         "steps": settings.steps,
-        "counts": _counts(out),
+        "counts": _sum_counts(out),
         "images_seen": settings.steps * settings.batch_size,
-        "parameters": learned["total"],
-        "tuning": {"mode": settings.tuning, "learned": learned["learned"]},
-        "parameter_groups": learned["groups"],
+        "parameters": parameters["total"],
+        "tuning": {"mode": settings.tuning, "learned": parameters["learned"]},
+        "parameter_groups": parameters["groups"],
         "trained_images": trained_images,
         "start_sha256": start[WEIGHTS] if isinstance(settings.start, str) else digest_of(start),
         "model_sha256": files[WEIGHTS],
@@ -88,21 +88,21 @@ def make_report(
 
 
 def write_settings(settings: TrainSettings, digest: str) -> None:
-    """Write what is about to run to `out/settings.json`: resolved settings, the run's digest, versions.
+    """Write `out/settings.json` before the run: resolved settings, the run's digest, versions.
 
-    raises: ConflictError where the model of another run stands, which may have come there while this one waited
+    raises: ConflictError if the model of another run is there, which may have come while this run waited for the lock
     """
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
-    if (out / "model").exists() and (stands := _digest_at(out / SETTINGS)) not in (None, digest):
-        raise ConflictError(f"{out} holds a model of the run {stands}, not {digest}: choose another `out`")
+    if (out / "model").exists() and (other := _read_digest(out / SETTINGS)) not in (None, digest):
+        raise ConflictError(f"{out} has a model of the run {other}, not {digest}: choose another `out`")
     versions = {name: version(name) for name in ("torch", "transformers", "numpy", "pillow")}
     values = {"run_digest": digest, "settings": settings.model_dump(mode="json"), "versions": versions}
     (out / SETTINGS).write_text(json.dumps(values, indent=1) + "\n")
 
 
-def _digest_at(path: Path) -> str | None:
-    """The run whose settings stand in the file; None where there is none, or none that can be read."""
+def _read_digest(path: Path) -> str | None:
+    """Return the run whose settings the file has; None if there is no file, or if it cannot be read."""
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["run_digest"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -110,20 +110,23 @@ def _digest_at(path: Path) -> str | None:
 
 
 def write_report(out: Path, report: dict[str, Any]) -> None:
-    """Put the report in place, at once."""
+    """Write the report, completely or not at all."""
     replace_file(out / REPORT, (json.dumps(report, indent=1, sort_keys=True) + "\n").encode())
 
 
-def _counts(out: Path) -> dict[str, int]:
-    """Over all steps: prompts by kind, and spans that lay past the token limit."""
+def _sum_counts(out: Path) -> dict[str, int]:
+    """Return the counts over all steps: prompts by kind, and spans past the token limit."""
     total: Counter[str] = Counter()
-    for record in read_journal(out):
+    for record in read_metrics(out):
         total.update({name: value for name, value in record.items() if name.startswith(COUNT)})
     return {name.removeprefix(COUNT): number for name, number in sorted(total.items())}
 
 
 def _stream_facts(stream: Stream, share: float) -> dict[str, Any]:
-    """share: of the slots, until a stream has given all that it may"""
+    """Return the facts of a stream for the report.
+
+    share: share of the slots while no stream is at its limit
+    """
     return {
         "url": stream.settings.url,
         "digest": stream.digest,

@@ -1,7 +1,7 @@
-"""One process at a time writes into a training's folder.
+"""A lock on a training's folder, so that only one process writes into it.
 
-The kernel lets go of the lock when its holder dies, however it dies, so nothing has to be cleaned up after a kill; a
-worker that outlives its driver for a moment keeps the next run waiting instead of writing beside it.
+The kernel releases the lock when its process ends, in whatever way, so a kill needs no cleanup. A worker that lives
+slightly longer than its driver makes the next run wait. It cannot write into the folder at the same time.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @contextmanager
-def only_writer(folder: Path, wait_s: float = 60.0) -> Iterator[None]:
-    """Hold the folder for the duration. Raises ConflictError when another process still has it after `wait_s`."""
+def lock_run_folder(folder: Path, wait_s: float = 60.0) -> Iterator[None]:
+    """Lock the folder for the duration. Raise ConflictError if another process still has the lock after `wait_s`."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as file:
         end = time.monotonic() + wait_s
-        while not _locked(file):
+        while not _try_lock(file):
             if time.monotonic() > end:
                 raise ConflictError(
-                    f"{folder} is being written by another process: a training runs there; let it end, or choose "
+                    f"{folder} is being written by another process, probably a training: wait until it ends, or choose "
                     "another `out`"
                 )
             time.sleep(0.1)
         yield
 
 
-def _locked(file: IO[str]) -> bool:
+def _try_lock(file: IO[str]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -46,5 +46,7 @@ def _locked(file: IO[str]) -> bool:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        log.warning("%s: this file system has no locks; see to it that one training runs there", file.name)
+        log.warning(
+            "%s: this file system has no locks; make sure that only one training uses this folder", file.name
+        )
     return True

@@ -1,4 +1,4 @@
-"""The learning rate and the weight decay of each step: a warm-up, then the schedule that the settings name."""
+"""Learning rate and weight decay of each step: a warm-up, then the schedule in the settings."""
 
 from __future__ import annotations
 
@@ -8,24 +8,22 @@ from student.settings.train import TrainSettings
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
-    """The rate of step 0, 1, ...; a parameter group multiplies it by its own factor.
+    """Return the rate of step 0, 1, ... A parameter group multiplies it by its own factor.
 
-    The warm-up from zero takes its first step above zero; one that starts higher takes it at `warmup_start`, as the
-    GLIP authors' does, whose milestones also count while it lasts.
+    The first step of a warm-up from zero is above zero. A warm-up that starts higher begins at `warmup_start`, as the
+    GLIP authors' does. Its milestones also apply during the warm-up.
     """
     if settings.schedule == "multistep":
-        scheduled = _multistep(
-            step, settings, [round(share * settings.steps) for share in settings.milestones]
-        )
+        factor = _multistep(step, settings, [round(share * settings.steps) for share in settings.milestones])
     elif settings.schedule == "cosine" and step >= settings.warmup_steps:
-        scheduled = _cosine(step, settings)
+        factor = _cosine(step, settings)
     else:
-        scheduled = 1.0
-    return settings.learning_rate * scheduled * _warmup(step, settings)
+        factor = 1.0
+    return settings.learning_rate * factor * _warmup(step, settings)
 
 
 def weight_decay(step: int, settings: TrainSettings) -> float:
-    """The weight decay of a step; source: the authors' WEIGHT_DECAY_SCHEDULE of GLIP-L."""
+    """Return the weight decay of a step. Source: the authors' WEIGHT_DECAY_SCHEDULE of GLIP-L."""
     share = settings.weight_decay_steps
     if share is None:
         return settings.weight_decay

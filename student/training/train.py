@@ -1,4 +1,4 @@
-"""Training: from settings to a model directory, its report and its card; in this process or on Ray Train."""
+"""Train: from settings to a model directory, its report and its card, in this process or on Ray Train."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 
 from schemas.errors import ConfigError
 from schemas.progress import ProgressCallback
-from student.data.examples import Stream, load_streams
 from student.data.overlap import check_overlap
-from student.data.trained_images import write_trained
-from student.prompts.build import SEPARATOR
+from student.data.streams import Stream, load_streams
+from student.data.trained_images import write_trained_images
+from student.settings.prompt_text import SEPARATOR
 from student.settings.train import TrainSettings
-from student.training.distributed import Place
-from student.training.loop import MODEL, Asked, TrainingLoop
-from student.training.model_card import Told, write_card
-from student.training.report import finished_report, make_report, run_digest, write_report
+from student.training.distributed import TrainingGroup
+from student.training.loop import MODEL, RunSignals, TrainingLoop
+from student.training.model_card import CardReports, write_card
+from student.training.report import load_finished_report, make_report, run_digest, write_report
 
 __all__ = ["run_digest", "train"]
 
@@ -27,44 +27,45 @@ def train(
     settings: TrainSettings,
     progress: ProgressCallback | None = None,
     stop: Callable[[], bool] | None = None,
-    told: Told | None = None,
+    card_reports: CardReports | None = None,
 ) -> dict[str, Any]:
-    """Train and return the report; `out/model` is the result, a Hugging Face directory.
+    """Train and return the report. `out/model` is the result, a Hugging Face directory.
 
-    A run that was cut short continues from its last checkpoint; one that is done gives its report again.
-    stop:   looked at after every step; once true, a checkpoint is written and KeyboardInterrupt raised
-    told:   what others found of data and model, for the model card
-    raises: ConflictError when `out` holds another run or is being written, or the data holds images of `evaluation`;
-            GroundswellError when the loss is no number
+    An interrupted run continues from its last checkpoint. A finished one returns its report again.
+
+    stop:         called after every step; when it returns True, a checkpoint is written and KeyboardInterrupt raised
+    card_reports: reports on data and model, for the model card
+    raises:       ConflictError if `out` has another run or another process writes to it, or if the data has images of
+                  `evaluation`; GroundswellError if the loss is not finite
     """
     torch.set_num_threads(settings.threads)
     streams = load_streams(settings)
     digest = run_digest(settings, streams)
     out = Path(settings.out)
-    told = told or Told()
-    told.check(streams)
+    card_reports = card_reports or CardReports()
+    card_reports.check(streams)
     _check_prompt(settings.tuning_prompt, streams)
-    report = finished_report(out, digest)
+    report = load_finished_report(out, digest)
     overlap = check_overlap(settings)
     if report is None:
-        if not _run(settings, streams, digest, progress or _unheard, stop or _never):
+        if not _run(settings, streams, digest, progress or _ignore_progress, stop or _never):
             raise KeyboardInterrupt
-        report = make_report(settings, streams, digest, write_trained(out / MODEL, settings))
+        report = make_report(settings, streams, digest, write_trained_images(out / MODEL, settings))
     report["overlap"] = overlap
-    write_card(out / MODEL, settings, report, told)
+    write_card(out / MODEL, settings, report, card_reports)
     write_report(out, report)
     return report
 
 
 def _check_prompt(prompt: str | None, streams: Sequence[Stream]) -> None:
-    """Raise ConfigError for a prompt to be tuned of which no image has a noun. (Federated gold does not tell.)"""
+    """Raise ConfigError if no image has a noun of the tuning prompt. Federated gold cannot be checked."""
     if prompt is None or not all(stream.root_counts for stream in streams):
         return
     if not any(noun in stream.root_counts for noun in prompt.split(SEPARATOR) for stream in streams):
         some = ", ".join(sorted(streams[0].root_counts)[:10])
         raise ConfigError(
-            f"tuning_prompt {prompt!r}: no image has any of these nouns, so nothing can be learned; the data's own are "
-            f"{some}, ..."
+            f"tuning_prompt {prompt!r}: no image has any of these nouns, so nothing can be learned; the nouns of the "
+            f"data are {some}, ..."
         )
 
 
@@ -75,15 +76,15 @@ def _run(
     progress: ProgressCallback,
     stop: Callable[[], bool],
 ) -> bool:
-    """Whether the run came to its end."""
+    """Run the training. Return whether it came to its end."""
     if settings.workers == 1 and settings.address is None:
-        return TrainingLoop(settings, streams, digest, Place(), progress, Asked(stop)).run()
+        return TrainingLoop(settings, streams, digest, TrainingGroup(), progress, RunSignals(stop)).run()
     from student.training.ray_training import train_on_ray
 
     return train_on_ray(settings, digest, progress, stop)
 
 
-def _unheard(label: str, done: int, total: int) -> None:
+def _ignore_progress(label: str, done: int, total: int) -> None:
     pass
 
 

@@ -15,8 +15,8 @@ from benchmarks.headline.tasks import Task
 from engine.views import open_view, write_view
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.world.lexicon import TAIL_NOUNS
-from student.data.examples import load_stream
-from student.prompts.build import TokenBudget, caption_prompt, detection_prompt
+from student.data.streams import load_stream
+from student.prompts.build import TokenBudget, make_caption_prompt, make_detection_prompt
 from student.settings.train import PromptMix, StreamSettings
 
 Run = Callable[[Cell], Path]
@@ -62,13 +62,15 @@ def test_the_arm_without_boxes_sees_the_images_that_the_student_sees_and_learns_
     assert theirs.images == ours.images > 0 and theirs.root_counts == ours.root_counts
     for one in map(theirs.examples.__getitem__, range(len(rows))):
         assert not one.box_weight_G.any() and not one.token_weight_G.any()
-        asked = detection_prompt(np.random.default_rng(0), theirs, one, 3, TokenBudget(99, lambda text: 1))
+        asked = make_detection_prompt(
+            np.random.default_rng(0), theirs, one, 3, TokenBudget(99, lambda text: 1)
+        )
         assert not any(
             span.boxes or span.ignored or asked.text[span.begin : span.end] in one.roots
             for span in asked.spans
         )
-        masked = {(span.begin, span.end) for span in caption_prompt(one).spans if span.masked}
-        assert masked == {(span.begin, span.end) for span in caption_prompt(one).spans}
+        masked = {(span.begin, span.end) for span in make_caption_prompt(one).spans if span.masked}
+        assert masked == {(span.begin, span.end) for span in make_caption_prompt(one).spans}
 
 
 def test_a_training_that_was_cut_short_goes_on_from_what_it_left(

@@ -13,7 +13,7 @@ from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.storage.store import open_store
 from pipelines.label.run import label
 from pipelines.label.train_overlap import count_trained_images
-from student.data.trained_images import FILE, prefixes
+from student.data.trained_images import FILE, digest_prefixes
 from teacher.labelers.glip_settings import GlipSettings
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
@@ -33,7 +33,7 @@ def test_images_that_the_teacher_was_trained_on_are_counted_and_warned_of(
     store = open_store(labelled)
     images = {row["image_sha256"] for row in evidence_rows(store, latest_snapshot(store))}
     one = sorted(images)[0]
-    (tmp_path / FILE).write_bytes(np.sort(prefixes([one, "cd" * 32])).astype(">u8").tobytes())
+    (tmp_path / FILE).write_bytes(np.sort(digest_prefixes([one, "cd" * 32])).astype(">u8").tobytes())
     rows = [row["image_sha256"] for row in evidence_rows(store, latest_snapshot(store))]
 
     with caplog.at_level(logging.WARNING):

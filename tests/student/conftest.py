@@ -34,7 +34,7 @@ def tiny_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def two_streams(tiny_world: World, tiny_start: Path, tmp_path: Path) -> TrainSettings:
-    """The student's form of a run, with gold in every slot: what the control is."""
+    """Return a run in the student's form with gold in every slot, as the control is."""
     gold = StreamSettings(url=tiny_world.gold_view, share=0.3)
     other = StreamSettings(
         url=tiny_world.gold_view, share=0.7, prompts=PromptMix(detection=0.75, phrase_list=0, caption=0.25)
@@ -56,7 +56,7 @@ def two_streams(tiny_world: World, tiny_start: Path, tmp_path: Path) -> TrainSet
 
 @pytest.fixture
 def pseudo_view(tiny_world: World, tmp_path: Path) -> str:
-    """Gold's first rows as a teacher might have labelled them: the last phrase of each has no kept box."""
+    """Write gold's rows as a teacher might have labelled them: the last phrase of each has no box."""
     rows = []
     for row in open_view(tiny_world.gold_view).rows():
         last = len(row["phrases"]) - 1

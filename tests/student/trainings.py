@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -9,11 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 
 from student.settings.train import TrainSettings
-from student.training.metrics_log import read_journal, read_samples
+from student.training.metrics_log import SAMPLES, read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,6 +39,13 @@ def start_training(settings: TrainSettings) -> subprocess.Popen[bytes]:
 def finish(settings: TrainSettings) -> int:
     """Run to the end; the exit code."""
     return start_training(settings).wait(timeout=600)
+
+
+def read_samples(folder: Path) -> list[dict[str, Any]]:
+    """Return `{"step", "names"}` of each step so far, without a line that a kill cut short."""
+    path = folder / SAMPLES
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]
 
 
 def steps_begun(settings: TrainSettings) -> int:
@@ -70,7 +79,7 @@ def what_was_learned(settings: TrainSettings) -> tuple[object, ...]:
     weights = load_file(out / "model" / "model.safetensors")
     losses = [
         {name: value for name, value in record.items() if name.startswith(("step", "loss", "count", "grad"))}
-        for record in read_journal(out)
+        for record in read_metrics(out)
     ]
     return read_samples(out), losses, {name: value.numpy().tobytes() for name, value in weights.items()}
 

@@ -9,7 +9,7 @@ from PIL import Image
 from engine.worker.evidence_rows import mark_dropped
 from schemas.errors import ConfigError
 from schemas.records import Phrase, Pixels, Sample
-from student.evaluate.class_prompts import Asking, ClassWords
+from student.evaluate.class_prompts import ClassWords, PromptOptions
 from student.evaluate.run import evaluate
 
 
@@ -71,7 +71,7 @@ def detections(folder, world, **asking):
     """Return results by category, best first, without phrase recall."""
     evaluate(
         folder, world / "gold.json", world, phrases=False, bootstrap=0, batch_size=2,
-        results_to=world / "results.json", asking=Asking(**asking),
+        results_to=world / "results.json", prompt_options=PromptOptions(**asking),
     )  # fmt: skip
     return json.loads((world / "results.json").read_text())
 
@@ -128,7 +128,7 @@ def test_a_results_file_takes_no_prompts(glip_folder, world):
     detections(glip_folder, world)
 
     with pytest.raises(ConfigError, match="takes no prompts"):
-        evaluate(world / "results.json", world / "gold.json", asking=Asking(chunk=3))
+        evaluate(world / "results.json", world / "gold.json", prompt_options=PromptOptions(chunk=3))
 
 
 def test_a_phrase_that_the_teacher_cannot_take_is_marked_and_listed_in_the_evidence():

@@ -92,7 +92,7 @@ def evaluate(
         reads = (model, gold, images, key_map, words, names)
         check_file("--results-to", str(results_to), overwrite=overwrite, reads=reads)
 
-    from student.evaluate.class_prompts import Asking, read_words
+    from student.evaluate.class_prompts import PromptOptions, read_words
     from student.evaluate.run import evaluate as run_evaluate
 
     report = run_evaluate(
@@ -103,7 +103,9 @@ def evaluate(
         group_by=group_by,
         results_to=results_to,
         names=names,
-        asking=Asking(read_words(words) if words else {}, chunk, per_chunk, max_detections, pad),
+        prompt_options=PromptOptions(
+            read_words(words) if words else {}, chunk, per_chunk, max_detections, pad
+        ),
         merged=merged,
         protocol="fixed_ap" if fixed_ap else "lvis" if lvis else "coco",
         progress=ProgressPrinter(),

@@ -49,13 +49,13 @@ def train(
     settings = load_settings(config, TrainSettings, overrides)
     check_folder("out", settings.out, FolderKind.TRAINING, reads=(str(config),))
 
-    from student.training.model_card import Told
+    from student.training.model_card import CardReports
     from student.training.train import train as run_train
 
     with drain_training_on_signal() as stop:
         audits = cast("list[dict[str, JsonValue]]", [read_json(path, "--audit") for path in audit or ()])
-        told = Told(audits, _read_by_stem(evaluation or ()))
-        report = run_train(settings, progress=ProgressPrinter(), stop=stop, told=told)
+        card_reports = CardReports(audits, _read_by_stem(evaluation or ()))
+        report = run_train(settings, progress=ProgressPrinter(), stop=stop, card_reports=card_reports)
     print_result(as_json, report, format_report(report))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipelines.exchange.gold.rows import GoldPhrase, join_names
-from student.data.order import generator
+from student.data.order import random_generator
 from student.evaluate.class_prompts import clean_name
 
 _JOINERS = "\u200c\u200d"  # words of several scripts, and emoji, are written with them
@@ -76,7 +76,7 @@ def build_prompt(
 
 def draw_names(names: Sequence[str], positives: Sequence[str], seed: int, image: str) -> list[str]:
     """Return all names to ask for, shuffled: the positives and negatives drawn from `names` by the authors' rules."""
-    rng = generator("od_to_grounding", seed, image)
+    rng = random_generator("od_to_grounding", seed, image)
     number = NEGATIVES if rng.random() < 0.5 else int(rng.integers(1, NEGATIVES + 1))
     picked = rng.choice(len(names), size=min(number, len(names)), replace=False)
     asked = [*positives, *(names[i] for i in picked if names[i] not in set(positives))]

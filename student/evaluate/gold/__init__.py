@@ -1,1 +1,1 @@
-"""Gold to evaluate against, from a view, an import or a file of another tool."""
+"""Human gold for evaluation: from a COCO file or from imported gold, checked when it is read."""

@@ -1,6 +1,6 @@
-"""Ids of images and categories: 7, 7.0 and "7" are one id, and the evaluator gets whole numbers in their place.
+"""Ids of images and categories: 7, 7.0 and "7" are one id. The evaluator gets whole numbers in their place.
 
-A file may name its images and categories by number or by text, and results may write the same id in another form.
+A file may name its images and categories by number or by text. Results may write the same id in another form.
 """
 
 from __future__ import annotations
@@ -8,12 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from student.evaluate.gold.coco_types import (
+    CocoDetection,
+    CocoId,
+    GoldAnnotation,
+    GoldDataset,
+    GoldImage,
+)
+
 _LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
 _FIELDS = ("id", "image_id", "category_id")
 
 
 def id_text(value: object) -> str | None:
-    """Return an id as text, the same for 7, 7.0 and "7"; None for what is no id."""
+    """Return an id as text, the same for 7, 7.0 and "7"; None for a value that is not an id."""
     if isinstance(value, bool):
         return None
     if isinstance(value, float):
@@ -23,21 +31,24 @@ def id_text(value: object) -> str | None:
     return str(value) if isinstance(value, int) else None
 
 
-def id_of_text(text: str) -> int | str:
-    """Return an id from its text: a whole number where it is the text of one."""
+def parse_id(text: str) -> CocoId:
+    """Return an id from its text: a whole number if it is the text of one."""
     digits = text.removeprefix("-")
     is_number = digits.isascii() and digits.isdigit() and str(int(text)) == text
     return int(text) if is_number else text
 
 
-class Ids:
-    """The ids of one kind that a gold knows."""
+class KnownIds:
+    """The ids of one kind (images or categories) in a gold."""
 
-    def __init__(self, known: Iterable[Any], others: Mapping[str, Any] | None = None) -> None:
-        """others: ids by the text of further names for them"""
+    def __init__(self, known: Iterable[CocoId], others: Mapping[str, CocoId] | None = None) -> None:
+        """Index the ids.
+
+        others: ids by the text of additional names for them
+        """
         self._exact = {value: value for value in known}
-        self._by_text: dict[str, Any] = dict(others or {})
-        texts: dict[str, list[Any]] = {}
+        self._by_text: dict[str, CocoId | None] = dict(others or {})
+        texts: dict[str, list[CocoId]] = {}
         for value in self._exact:
             texts.setdefault(str(id_text(value)), []).append(value)
         # two ids with one text (7 and "7") differ in their form alone
@@ -46,85 +57,107 @@ class Ids:
     def __len__(self) -> int:
         return len(self._exact)
 
-    def find(self, value: object) -> Any:
-        """Return the id that a value stands for, None where it stands for none."""
+    def find(self, value: object) -> CocoId | None:
+        """Return the id that a value means; None if it means none."""
         text = id_text(value)
         if text is None:
             return None
-        if value in self._exact and not isinstance(value, float):
+        if isinstance(value, int | str) and value in self._exact:
             return value
         return self._by_text.get(text)
 
 
-def with_whole_ids(gold: Any) -> Any:
-    """Return a COCO object in which ids written as 1.0 are 1; anything else stays for the check to name."""
+def normalize_ids(gold: Any) -> Any:
+    """Replace ids such as 1.0 by 1 in a COCO object, in place. Leave everything else for `check_coco`."""
     if not isinstance(gold, dict):
         return gold
     for name in ("images", "annotations", "categories"):
         items = gold.get(name)
         for item in items if isinstance(items, list) else ():
             if isinstance(item, dict):
-                _make_whole(item)
+                _normalize_item(item)
     return gold
 
 
-def _make_whole(item: dict[str, Any]) -> None:
+def _normalize_item(item: dict[str, Any]) -> None:
     for field in _FIELDS:
         if field in item:
-            item[field] = _whole(item[field])
+            item[field] = _to_whole(item[field])
     for field in _LISTS:
         if isinstance(item.get(field), list):
-            item[field] = [_whole(value) for value in item[field]]
+            item[field] = [_to_whole(value) for value in item[field]]
 
 
-def _whole(value: Any) -> Any:
+def _to_whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-class Numbered:
-    """A gold whose image and category ids are whole numbers from 0 up, and what belongs to it in the same numbers.
+class NumberedGold:
+    """A gold with whole numbers from 0 up as image and category ids, and a translation of other ids to them.
 
-    Ids that are so already stay: the evaluator wants no others, and ties between images go by their order.
+    If its ids are such numbers, they stay. The evaluator accepts no other ids. Ties between images depend on their
+    order.
     """
 
-    def __init__(self, gold: Mapping[str, Any]) -> None:
-        self._images = _numbers(image["id"] for image in gold["images"])
-        self._categories = _numbers(category["id"] for category in gold["categories"])
-        self._same = all(old is new for some in (self._images, self._categories) for old, new in some.items())
-        self.gold = gold if self._same else self._gold(gold)
+    def __init__(self, gold: GoldDataset) -> None:
+        self._images = _number_ids(image["id"] for image in gold["images"])
+        self._categories = _number_ids(category["id"] for category in gold["categories"])
+        self._is_same = all(
+            old is new for numbers in (self._images, self._categories) for old, new in numbers.items()
+        )
+        self.gold = gold if self._is_same else self._translate_gold(gold)
 
-    def rows(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-        """Return annotations or detections with their ids as numbers."""
-        if self._same:
+    def translate_detections(self, rows: Sequence[CocoDetection]) -> Sequence[CocoDetection]:
+        """Return detections with numbers as ids."""
+        if self._is_same:
             return rows
-        images, categories = self._images, self._categories
         return [
-            {**row, "image_id": images[row["image_id"]], "category_id": categories[row["category_id"]]}
+            {
+                **row,
+                "image_id": self._images[row["image_id"]],
+                "category_id": self._categories[row["category_id"]],
+            }
             for row in rows
         ]
 
-    def groups(self, groups: Mapping[str, Sequence[Any]]) -> dict[str, list[int]]:
-        """Return category ids by group as numbers."""
-        return {name: [self._categories.get(value, value) for value in some] for name, some in groups.items()}
+    def translate_groups(self, groups: Mapping[str, Sequence[CocoId]]) -> dict[str, list[CocoId]]:
+        """Return the category ids of each group as numbers."""
+        return {name: self._translate_categories(ids) for name, ids in groups.items()}
 
-    def _gold(self, gold: Mapping[str, Any]) -> dict[str, Any]:
+    def _translate_gold(self, gold: GoldDataset) -> GoldDataset:
         return {
-            "images": [self._image(image) for image in gold["images"]],
-            "categories": [{**c, "id": self._categories[c["id"]]} for c in gold["categories"]],
-            "annotations": self.rows(gold["annotations"]),
+            "images": [self._translate_image(image) for image in gold["images"]],
+            "categories": [
+                {**category, "id": self._categories[category["id"]]} for category in gold["categories"]
+            ],
+            "annotations": [self._translate_annotation(row) for row in gold["annotations"]],
         }
 
-    def _image(self, image: Mapping[str, Any]) -> dict[str, Any]:
-        lists = {
-            field: [self._categories.get(value, value) for value in image[field]]
-            for field in _LISTS
-            if field in image
+    def _translate_annotation(self, row: GoldAnnotation) -> GoldAnnotation:
+        return {
+            **row,
+            "image_id": self._images[row["image_id"]],
+            "category_id": self._categories[row["category_id"]],
         }
-        return {**image, "id": self._images[image["id"]], **lists}
+
+    def _translate_image(self, image: GoldImage) -> GoldImage:
+        translated: GoldImage = {**image, "id": self._images[image["id"]]}
+        if "neg_category_ids" in image:
+            translated["neg_category_ids"] = self._translate_categories(image["neg_category_ids"])
+        if "not_exhaustive_category_ids" in image:
+            translated["not_exhaustive_category_ids"] = self._translate_categories(
+                image["not_exhaustive_category_ids"]
+            )
+        return translated
+
+    def _translate_categories(self, ids: Sequence[CocoId]) -> list[CocoId]:
+        """Return the numbers of categories. An id that is no category of the gold stays as it is."""
+        categories: Mapping[CocoId, CocoId] = self._categories
+        return [categories.get(value, value) for value in ids]
 
 
-def _numbers(ids: Iterable[Any]) -> dict[Any, int]:
+def _number_ids(ids: Iterable[CocoId]) -> dict[CocoId, int]:
     known = list(ids)
     if all(isinstance(value, int) and 0 <= value < 2**63 for value in known):
-        return {value: value for value in known}
+        return {value: value for value in known if isinstance(value, int)}
     return {value: number for number, value in enumerate(known)}

@@ -13,7 +13,7 @@ from pipelines.cli.verbs.gold import read_names
 from pipelines.exchange.gold.images import open_images
 from pipelines.exchange.importers.odvg import read_label_map
 from schemas.errors import ConfigError, GroundswellError
-from student.data.examples import load_stream
+from student.data.streams import load_stream
 from student.settings.train import PromptMix, StreamSettings
 
 THIRD = "third_party/"

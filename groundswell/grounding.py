@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.worker.batching import ask
 from engine.worker.evidence_rows import evidence_row, mark_dropped
@@ -17,6 +18,9 @@ from schemas.records import Pixels, Region, Sample
 from schemas.rows import EvidenceRow
 from schemas.settings import EvidenceSettings
 from teacher.settings import PhraseSettings
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 UNIT = "one-image"
 """`unit` and `shard` of a row that no job made."""
@@ -64,18 +68,19 @@ def load_teacher(
     min_score: float = 0.05,
     phrases: PhraseSettings | None = None,
 ) -> GroundingTeacher:
-    """Load a teacher: a GLIP directory (a student is one too), or a detector's `.onnx` file.
+    """Load a teacher by its model: a GLIP directory (a student is one too), a detector's `.onnx` file, or another kind.
 
     device:    auto, cpu or cuda, for teachers that choose one
     min_score: regions below this raw score are left out
     phrases:   how phrases are found in captions; by default with the bundled pipeline
     raises:    NotFoundError for a path that does not exist, ConfigError for what is no model
     """
-    from student.evaluate.predictors import model_settings
     from teacher.build import finder, labeler
+    from teacher.registry import recognize_model
 
-    settings = model_settings(Path(path))
-    if settings["kind"] == "glip":
+    kind, teacher = recognize_model(Path(path))
+    settings: dict[str, JsonValue] = {"kind": kind, "model": str(path)}
+    if "device" in teacher.settings_class.model_fields:
         settings["device"] = device
     evidence = EvidenceSettings(min_score=min_score)
     return GroundingTeacher(

@@ -67,7 +67,7 @@ def load_teacher(
     phrases: PhraseSettings | None = None,
     **settings: str | int | float | bool | None,
 ) -> GroundingTeacher:
-    """Load a teacher: a GLIP directory (a student is one too), or a detector's `.onnx` file.
+    """Load a teacher by its model: a GLIP directory (a student is one too), a detector's `.onnx` file, or another kind.
 
     kind:      name of a teacher in the registry, or `module:attribute` of your own. By default the files decide
     min_score: regions below this raw score are left out

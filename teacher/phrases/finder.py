@@ -177,7 +177,7 @@ def load_pipeline(settings: PhraseSettings) -> Language:
 
 
 def _find_in_text(plain: NormalizedCaption, begin: int, end: int) -> tuple[int, int] | None:
-    """Return the caption's span in the normalized text, without blanks around it; None if nothing is left of it."""
+    """Return the caption's span in the normalized text, without blanks around it, None if nothing is left of it."""
     if plain.positions is not None:
         begin, end = bisect_left(plain.positions, begin), bisect_left(plain.positions, end)
     text = plain.text[begin:end]

@@ -104,7 +104,7 @@ class TarShard:
         if sample.is_stray:
             raise SampleRejectedError("IMG_MISSING", f"member {sample.key[:80]!r} has no key or no extension")
         if sample.duplicates:
-            raise SampleRejectedError("DUP_MEMBER", f"more than one .{sample.doubled[0]}")
+            raise SampleRejectedError("DUP_MEMBER", f"more than one .{sample.duplicates[0]}")
         for suffix in self._reading.image:
             if suffix in sample.members:
                 return _check_size(sample.members[suffix])

@@ -35,7 +35,7 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 def test_what_is_no_plain_json_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "map.json").write_text(text)
 
-    with pytest.raises(ConfigError, match="--label-map .*map.json: no JSON"):
+    with pytest.raises(ConfigError, match="--label-map .*map.json: not valid JSON"):
         read_json(tmp_path / "map.json", "--label-map")
 
 

@@ -197,7 +197,7 @@ def test_a_record_about_something_else_is_a_conflict(tmp_path: Path) -> None:
     other["unit"]["name"] = "0" * 16 + "-00000000"
     path.write_text(json.dumps(other))
 
-    with pytest.raises(ConflictError, match="is about"):
+    with pytest.raises(ConflictError, match="describes"):
         read_commit(store, UNIT.name, record.fingerprint)
 
 

@@ -236,7 +236,7 @@ def test_a_publisher_goes_on_after_a_look_that_broke_off(
 
 
 def test_a_commit_of_another_plan_is_not_published(store: Store) -> None:
-    with pytest.raises(ValueError, match="does not belong to the plan"):
+    with pytest.raises(ValueError, match="does not belong to the published plan"):
         publish(store, plan_of(), entries(plan_of(METHODS[1])), [])
 
 

@@ -74,7 +74,7 @@ def test_no_more_is_read_ahead_than_asked() -> None:
             taken.append(number)
             yield number
 
-    for number in map_ordered(lambda n: n, numbers(), at_once=4):
+    for number in map_ordered(lambda n: n, numbers(), max_pending=4):
         assert len(taken) <= number + 4
     assert taken == list(range(50))
 

@@ -110,7 +110,7 @@ def test_an_extension_type_is_refused_before_it_is_made(tmp_path: Path) -> None:
         assert fired, "the canary must sing for a naive reader, or this test shows nothing"
         fired.clear()
 
-        with pytest.raises(ShardDamagedError, match="extension types"):
+        with pytest.raises(ShardDamagedError, match="extension type"):
             shard(path)
 
         assert fired == []

@@ -114,7 +114,7 @@ def test_a_workers_lines_name_run_unit_and_attempt_and_no_key_or_caption(
     job = job.model_copy(update={"evidence": job.evidence.model_copy(update={"min_score": 0.2})})
     resolved = ResolvedJob.resolve(job, FACTORIES)
     work = resolved.begin()
-    work.committed_before()
+    work.find_committed()
     logs.configure(logs.log_settings("json"))
     worker = Worker(resolved.spec.model_copy(update={"run_name": "r-7"}))
 

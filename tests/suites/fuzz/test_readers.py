@@ -40,7 +40,7 @@ def test_what_once_broke_a_promise_no_longer_does(path: Path) -> None:
 
 
 PLANTED = {
-    "tar": ("engine.reading.formats.tar._Scan._check_rest_is_zero", lambda scan: None),
+    "tar": ("engine.reading.formats.tar._Scanner._check_rest_is_zero", lambda scan: None),
     "json": ("engine.reading.strict_json._depth", lambda text: len(text) // (len(text) - 90)),
     "caption": ("engine.reading.captions._CONTROL", re.compile("[a-e]+")),
     "url": ("engine.storage.filesystems.PROTOCOLS", ("s3", "gs", "memory", "http")),

@@ -11,11 +11,13 @@ from engine.worker.evidence_rows import evidence_row, mark_dropped
 from engine.worker.find_phrases import find_phrases
 from engine.worker.regions import evidence_regions
 from groundswell.images import ImageInput, InputImage, decode_input
+from pipelines.config.load import parse_settings
 from schemas.errors import SampleRejectedError
 from schemas.labeler import FoundPhrases, Labeler, PhraseFinder
 from schemas.records import Pixels, Region, Sample
 from schemas.rows import EvidenceRow
 from schemas.settings import EvidenceSettings
+from teacher.registry import TEACHERS, LabelerOptions, recognize_model
 from teacher.settings import PhraseSettings
 
 UNIT = "one-image"
@@ -60,29 +62,31 @@ class GroundingTeacher:
 def load_teacher(
     path: str | Path,
     *,
-    device: str = "auto",
+    kind: str | None = None,
     min_score: float = 0.05,
     phrases: PhraseSettings | None = None,
+    **settings: str | int | float | bool | None,
 ) -> GroundingTeacher:
-    """Load a teacher: a GLIP directory (a student is one too), or a detector's `.onnx` file.
+    """Load a teacher by its model: a GLIP directory (a student is one too), a detector's `.onnx` file, or another kind.
 
-    device:    auto, cpu or cuda, for teachers that choose one
+    kind:      name of a teacher in the registry, or `module:attribute` of your own. By default the files decide
     min_score: regions below this raw score are left out
-    phrases:   how phrases are found in captions; by default with the bundled pipeline
-    raises:    NotFoundError for a path that does not exist, ConfigError for what is no model
+    phrases:   how phrases are found in captions. By default with the bundled pipeline
+    settings:  further settings of the teacher, as in the section `teacher` of a job, e.g. device="cpu"
+    raises:    NotFoundError for a path that does not exist, ConfigError for what is no model and for wrong settings
     """
-    from student.evaluate.predictors import model_settings
-    from teacher.build import finder, labeler
+    from teacher.phrases.finder import SpacyPhraseFinder
 
-    settings = model_settings(Path(path))
-    if settings["kind"] == "glip":
-        settings["device"] = device
-    evidence = EvidenceSettings(min_score=min_score)
-    return GroundingTeacher(
-        labeler=labeler(settings, batch_size=1, min_score=min_score),
-        finder=finder((phrases or PhraseSettings()).model_dump(mode="json")),
-        settings=evidence,
+    if kind is None:
+        kind, entry = recognize_model(Path(path))
+    else:
+        entry = TEACHERS.load(kind)
+    values = {"kind": kind, "model": str(path), **settings}
+    labeler = entry.make(
+        parse_settings(values, entry.settings_class, (), "teacher"), LabelerOptions(1, min_score)
     )
+    finder = SpacyPhraseFinder(phrases or PhraseSettings())
+    return GroundingTeacher(labeler, finder, EvidenceSettings(min_score=min_score))
 
 
 def _make_sample(image: InputImage, caption: str, found: FoundPhrases) -> Sample:

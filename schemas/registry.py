@@ -67,12 +67,12 @@ class Registry(Generic[E]):
         setting: str | None = None,
         name_of_file: Callable[[str], str] = str,
     ) -> None:
-        """Keep where the entries are; nothing is read or imported yet.
+        """Keep where the entries are. Nothing is read or imported yet.
 
         package: import name of the folder that holds the built-in entries, taken from `__name__` of a module
         noun: what an entry is called in error texts, e.g. `chunker`
         group: entry-point group of installed packages
-        setting: configuration field that holds a name, for error texts; None: names come from elsewhere
+        setting: configuration field that holds a name, for error texts. None: names come from elsewhere.
         name_of_file: entry name for a file name without `.py`, e.g. to put a hyphen for an underscore
         """
         self.noun = noun
@@ -88,7 +88,7 @@ class Registry(Generic[E]):
         return tuple(self._references)
 
     def reference(self, name: str) -> str:
-        """Return `module:attribute` of an entry; `name` may be one already. Raises ConfigError for an unknown name."""
+        """Return `module:attribute` of an entry. `name` may be one already. Raises ConfigError."""
         if ":" in name:
             if not _REFERENCE.fullmatch(name):
                 raise ConfigError(
@@ -118,7 +118,7 @@ class Registry(Generic[E]):
         return self._loaded[reference]
 
     def load_all(self) -> dict[str, E]:
-        """Import all entries; return them by name, in the order of the names. Raises ConfigError."""
+        """Import all entries, and return them by name, in the order of the names. Raises ConfigError."""
         return {name: self.load(name) for name in self.names()}
 
     @cached_property

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from pipelines.demo.layout import TRAINED, DemoLayout
-from pipelines.demo.results import Comparison, Evaluation
+from pipelines.demo.results import Comparison
 from pipelines.terminal.progress import prefix_progress
 from schemas.progress import ProgressCallback
 
@@ -19,7 +21,7 @@ def evaluate_models(places: DemoLayout, progress: ProgressCallback) -> Compariso
     from student.evaluate.run import evaluate
 
     coco = places.world.test_coco
-    evaluations: dict[str, Evaluation] = {}
+    evaluations: dict[str, Mapping[str, Any]] = {}
     results = {}
     for name in TRAINED:
         evaluations[name] = evaluate(

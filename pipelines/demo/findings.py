@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
+from typing import Any
 
 from engine.views import open_view
 from pipelines.compile.rules import rule_meanings
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.oracle import compute_precision_lines
 from pipelines.demo.recipe import Recipe
-from pipelines.demo.results import Comparison, DemoResults, Evaluation, ReportPath
+from pipelines.demo.results import Comparison, DemoResults, ReportPath
 from pipelines.labels.evidence import open_evidence
 from pipelines.labels.fates import is_kept
 from pipelines.labels.inspect import draw_rows
@@ -137,7 +138,7 @@ def count_loop(results: DemoResults) -> LoopNumbers:
     )
 
 
-def make_model_row(name: str, numbers: Evaluation) -> ModelRow:
+def make_model_row(name: str, numbers: Mapping[str, Any]) -> ModelRow:
     """Return one model's numbers. COCO's -1 becomes None."""
     groups = numbers["groups"]
     metrics = {
@@ -154,7 +155,7 @@ def make_model_row(name: str, numbers: Evaluation) -> ModelRow:
     return ModelRow.model_validate({"model": name, "note": MADE[name], "metrics": metrics})
 
 
-def _read_interval(numbers: Evaluation, name: str) -> Interval:
+def _read_interval(numbers: Mapping[str, Any], name: str) -> Interval:
     if numbers[name] < 0:
         return Interval(value=None)
     low, high = numbers["ci"][name]

@@ -8,9 +8,6 @@ from typing import Any, TypedDict
 from pipelines.label.summary import LabelSummary
 from pipelines.steps.outputs import AuditOutput, CompileOutput, IntervalOutput, TrainedPair, TrainOutput
 
-Evaluation = Mapping[str, Any]
-"""The JSON of `evaluate`: its keys are names of numbers and groups."""
-
 
 class WorldResult(TypedDict):
     """The facts of `world.json`, and the number of web shards."""
@@ -25,7 +22,7 @@ class WorldResult(TypedDict):
 class Comparison(TypedDict):
     """Evaluations by model, and the gain of the student over the control by group and number."""
 
-    models: dict[str, Evaluation]
+    models: dict[str, Mapping[str, Any]]
     gains: dict[str, dict[str, IntervalOutput]]
 
 

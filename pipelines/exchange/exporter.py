@@ -103,7 +103,7 @@ class ExportedRows:
             self._lose(Detail.PHRASES_WITHOUT_REGION, len(row["phrases"]) - len(seen))
             self._lose(Detail.DROPPED_PHRASES, len(row["dropped_phrases"] or ()))
             exported = row.copy()
-            exported["regions"] = regions  # type: ignore[typeddict-item, arg-type]  # of the kind that the row had
+            exported["regions"] = regions  # type: ignore[arg-type]  # of the kind that the row had
             yield exported
 
     def _count(self, region: RegionRow, phrases: Sequence[PhraseRow]) -> bool:

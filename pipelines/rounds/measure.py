@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipelines.rounds.layout import RoundLayout
-from pipelines.rounds.results import Evaluation, EvaluationResult, Gain
+from pipelines.rounds.results import EvaluationResult, Gain
 from pipelines.rounds.settings import Measure, RoundsConfig, Suite
 from pipelines.terminal.progress import prefix_progress
 from schemas.progress import ProgressCallback
@@ -21,7 +22,7 @@ def measure_models(
     """Return `{"suites": {suite: {model: evaluation}}, "gain": {"value", "low", "high"} or None}`."""
     from student.evaluate.run import evaluate
 
-    found: dict[str, dict[str, Evaluation]] = {suite.name: {} for suite in config.evaluate}
+    found: dict[str, dict[str, Mapping[str, Any]]] = {suite.name: {} for suite in config.evaluate}
     for suite in config.evaluate:
         for name in MODELS:
             target = places.results(suite.name, name)
@@ -39,7 +40,7 @@ def measure_models(
     return {"suites": found, "gain": compute_gain(config, places, found)}
 
 
-def get_number(evaluation: Evaluation, measure: Measure) -> float | None:
+def get_number(evaluation: Mapping[str, Any], measure: Measure) -> float | None:
     """Return a measure's number as a fraction; None if the evaluation has none (COCO's -1, an unknown group)."""
     numbers = evaluation.get("groups", {}).get(measure.group, {}) if measure.group else evaluation
     if measure.name.startswith("R@"):
@@ -50,7 +51,7 @@ def get_number(evaluation: Evaluation, measure: Measure) -> float | None:
 
 
 def compute_gain(
-    config: RoundsConfig, places: RoundLayout, found: Mapping[str, Mapping[str, Evaluation]]
+    config: RoundsConfig, places: RoundLayout, found: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> Gain | None:
     """Return student minus control on the target, paired over images; None if one of them has no number."""
     target = config.target

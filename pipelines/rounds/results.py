@@ -8,9 +8,6 @@ from typing import Any, TypedDict
 from pipelines.label.summary import LabelSummary
 from pipelines.steps.outputs import AuditOutput, CompileOutput, TrainedPair
 
-Evaluation = Mapping[str, Any]
-"""The JSON of `evaluate`: its keys are names of numbers and groups."""
-
 
 class LabelResult(LabelSummary):
     """The summary of `label`, with the digest of the shards read."""
@@ -43,7 +40,7 @@ class Gain(TypedDict):
 class EvaluationResult(TypedDict):
     """Evaluations by suite and model, and the gain in the target; None: it cannot be computed."""
 
-    suites: dict[str, dict[str, Evaluation]]
+    suites: dict[str, dict[str, Mapping[str, Any]]]
     gain: Gain | None
 
 

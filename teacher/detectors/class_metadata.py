@@ -19,7 +19,7 @@ _SAME_AS = {"aeroplane": "airplane", "motorbike": "motorcycle", "sofa": "couch",
 
 
 def read_metadata_names(metadata: Mapping[str, str], path: object) -> tuple[tuple[str, ...], str] | None:
-    """Return the names and where they come from; None if nothing names the classes.
+    """Return the names and where they come from, None if nothing names the classes.
 
     raises: ConfigError for an entry that is not a list of names
     """
@@ -62,7 +62,7 @@ def fold_name(name: str) -> str:
 
 
 def find_first_difference(names: Sequence[str], others: Sequence[str]) -> int | None:
-    """Return the first class whose names differ by more than case, blanks or synonym; None if there is none."""
+    """Return the first class whose names differ by more than case, blanks or synonym, None if there is none."""
     if len(names) != len(others):
         return min(len(names), len(others))
     return next((n for n, (a, b) in enumerate(zip(names, others)) if fold_name(a) != fold_name(b)), None)

@@ -241,7 +241,7 @@ def _is_noun(word: str) -> bool:
 
 
 def _is_only_noun(words: Sequence[str]) -> bool:
-    """Return whether the first word is a noun and not a preposition; False without words."""
+    """Return whether the first word is a noun and not a preposition, False without words."""
     return (
         bool(words)
         and words[0] not in _AFTER_HEAD

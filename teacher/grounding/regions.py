@@ -22,7 +22,8 @@ def to_half_open(boxes_inclusive_N4: ArrayLike, width: int, height: int) -> Boxe
 
 def to_inclusive(boxes_half_open_N4: ArrayLike) -> Boxes:
     """Return half-open pixel boxes as inclusive ones: the inverse of `to_half_open`."""
-    return as_boxes(boxes_half_open_N4) - np.array([0.0, 0.0, 1.0, 1.0])
+    boxes_N4: Boxes = as_boxes(boxes_half_open_N4) - np.array([0.0, 0.0, 1.0, 1.0])
+    return boxes_N4
 
 
 def make_regions(

@@ -94,7 +94,7 @@ class DetectorLabeler:
             return []
         found = self._detector.detect(inputs.image, self._min_score)
         return [
-            _make_region(found, n, phrase, inputs.pass_index)
+            _make_region(found, int(n), phrase, inputs.pass_index)
             for phrase, label in enumerate(inputs.classes)
             if label is not None
             for n in np.flatnonzero(found.classes_N == label)

@@ -88,6 +88,6 @@ def glip_digest(settings: GlipSettings) -> str:
 
 
 def model_files(folder: Path) -> dict[str, str]:
-    """Return the sha256 of each file in a model directory that decides its answers, by name; empty if there is none."""
+    """Return the sha256 of each file in a model directory that decides its answers, by name, empty without any."""
     files = sorted(path for path in folder.glob("*") if path.name in _NAMES or path.suffix == _WEIGHTS)
     return {path.name: file_sha256(path) for path in files}

@@ -1,1 +1,1 @@
-"""The models that can label, each in its own folder; the GLIP class is also what a student trains."""
+"""The models that can label, each in its own folder. The GLIP class is also what a student trains."""

@@ -34,7 +34,7 @@ def describe_directory(path: Path) -> dict[str, JsonValue]:
         "architectures": config.get("architectures", []),
         **_count_tensors(read_safetensors_header(weights)),
         "weights_digest": "sha256:" + file_sha256(weights),
-        "files": sorted(item.name for item in path.iterdir() if item.is_file()),
+        "files": [*sorted(item.name for item in path.iterdir() if item.is_file())],
         "config": config,
     }
 
@@ -68,5 +68,5 @@ def _count_tensors(header: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return {
         "parameters": sum(parts.values()),
         "parts": dict(parts.most_common(12)),
-        "dtypes": sorted({str(tensor["dtype"]) for tensor in tensors.values()}),
+        "dtypes": [*sorted({str(tensor["dtype"]) for tensor in tensors.values()})],
     }

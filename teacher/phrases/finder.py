@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import cast
 
 import spacy
 from spacy.language import Language
 from spacy.symbols import NORM, ORTH
+from spacy.tokenizer import Tokenizer
 from spacy.tokens import Doc
 
 from schemas.errors import ConfigError
@@ -169,13 +171,13 @@ def load_pipeline(settings: PhraseSettings) -> Language:
         nlp.disable_pipe("parser")
     if nlp.lang == "en":
         for ending, norm in SPLIT_ENDINGS.items():
-            nlp.tokenizer.add_special_case(ending, [{ORTH: ending, NORM: norm}])
+            cast(Tokenizer, nlp.tokenizer).add_special_case(ending, [{ORTH: ending, NORM: norm}])
     nlp.tokenizer = BoundedTokenizer(nlp.tokenizer)
     return nlp
 
 
 def _find_in_text(plain: NormalizedCaption, begin: int, end: int) -> tuple[int, int] | None:
-    """Return the caption's span in the normalized text, without blanks around it; None if nothing is left of it."""
+    """Return the caption's span in the normalized text, without blanks around it, None if nothing is left of it."""
     if plain.positions is not None:
         begin, end = bisect_left(plain.positions, begin), bisect_left(plain.positions, end)
     text = plain.text[begin:end]

@@ -131,5 +131,5 @@ def test_tars_without_all_images_have_no_manifest(tmp_path: Path) -> None:
 
 
 def test_bytes_of_no_known_format_have_no_suffix() -> None:
-    with pytest.raises(ValueError, match="no format"):
+    with pytest.raises(ValueError, match="of no known format"):
         image_suffix(b"%PDF-1.7")

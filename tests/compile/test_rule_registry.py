@@ -88,7 +88,7 @@ def test_a_raised_version_of_a_rule_changes_the_digest_of_policies_that_use_it_a
         folder.mkdir()
         (folder / "evidence").symlink_to(tmp_path / "evidence")
         _install(folder / "plugin", version=version)
-        policies = {"unused": "", "used": "min_area_px2: 100\n"}
+        policies = {"unused": "one_to_one: false\n", "used": "min_area_px2: 100\n"}
         digests.append([_compile(folder, text, to)["policy_digest"] for to, text in policies.items()])
 
     assert digests[0][0] == digests[1][0] == Policy().digest()

@@ -40,7 +40,7 @@ def test_the_plain_control_continues_the_teachers_training() -> None:
 
 def test_the_teacher_finishes_gold_as_its_control_will_go_on() -> None:
     recipe = Recipe(seed=4, control_learning_rate=2e-3, student_steps=500)
-    finished = recipe.finished_teacher(Path("base"), "gold", Path("out"))
+    finished = recipe.labeling_teacher(Path("base"), "gold", Path("out"))
     control = recipe.control(Path("base"), "gold", Path("out"))
 
     assert (finished.steps, finished.learning_rate) == (recipe.finish_steps, 2e-3)
@@ -49,7 +49,7 @@ def test_the_teacher_finishes_gold_as_its_control_will_go_on() -> None:
 
 def test_no_arm_repeats_the_batches_of_the_teachers_last_steps() -> None:
     recipe = Recipe(seed=4)
-    finished = recipe.finished_teacher(Path("base"), "gold", Path("out"))
+    finished = recipe.labeling_teacher(Path("base"), "gold", Path("out"))
     arms = [recipe.control(TEACHER, "gold", Path("out")), recipe.student(TEACHER, "gold", "v", Path("out"))]
 
     assert finished.seed not in {arm.seed for arm in arms}

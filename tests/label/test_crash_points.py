@@ -1,7 +1,7 @@
 """`label` dies before or after any write. The same job again gives the result of an undisturbed run.
 
-Here the job's and the plan's records and the real workers take part; tests/suites/ledger/test_kills.py kills real processes at
-every line of the ledger.
+Here the job's and the plan's records and the real workers take part. tests/suites/ledger/test_kills.py kills real
+processes at every line of the ledger.
 """
 
 from __future__ import annotations

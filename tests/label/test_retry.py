@@ -134,7 +134,7 @@ def test_no_failure_is_reported_and_no_record_is_not_found(tmp_path: Path) -> No
 def test_overrides_say_how_to_run_and_nothing_of_the_job(tmp_path: Path, job: JobConfig) -> None:
     label(job, factories=FACTORIES)
 
-    with pytest.raises(ConfigError, match="another job"):
+    with pytest.raises(ConfigError, match="changes the job"):
         redo(tmp_path / "out", "evidence.min_score=0.5")
     with pytest.raises(ConfigError, match="run.colour"):
         redo(tmp_path / "out", "run.colour=red")
@@ -160,7 +160,7 @@ def test_another_teacher_is_refused_before_anything_is_published(tmp_path: Path,
     before = status(str(tmp_path / "out"))
     (tmp_path / "teacher.json").write_text('{"channel_gain": 0.5}')
 
-    with pytest.raises(ConflictError, match="3 committed units are of other inputs, another teacher"):
+    with pytest.raises(ConflictError, match="3 committed units were made with other inputs, another teacher"):
         redo(tmp_path / "out")
     assert status(str(tmp_path / "out")) == before
 

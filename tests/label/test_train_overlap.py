@@ -39,9 +39,11 @@ def test_images_that_the_teacher_was_trained_on_are_counted_and_warned_of(
     with caplog.at_level(logging.WARNING):
         found = count_trained_images(store, GlipSettings(kind="glip", model=str(tmp_path)))
 
-    assert found == {"seen_in_training": {"images": rows.count(one), "of": 6}}
-    assert f"trained on {rows.count(one)} of 6 images" in caplog.text
+    assert found == {"images": rows.count(one), "of": 6}
+    assert f"trained on {rows.count(one)} of the 6 images" in caplog.text
 
 
 def test_a_teacher_without_a_list_of_trained_images_is_not_checked(labelled: str, tmp_path: Path) -> None:
-    assert count_trained_images(open_store(labelled), GlipSettings(kind="glip", model=str(tmp_path))) == {}
+    teacher = GlipSettings(kind="glip", model=str(tmp_path))
+
+    assert count_trained_images(open_store(labelled), teacher) is None

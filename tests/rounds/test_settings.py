@@ -124,5 +124,5 @@ def test_missing_images_and_streams_are_reported_before_anything_is_labeled(
         **config.control,
         "streams": [{**config.control["streams"][0], "url": "/gone"}, config.control["streams"][1]],
     }
-    with pytest.raises(NotFoundError, match="/gone holds no view.json"):
+    with pytest.raises(NotFoundError, match="/gone has no view.json"):
         check_inputs(rounds_config(control=control))

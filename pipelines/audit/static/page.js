@@ -10,8 +10,8 @@ const TOKEN = takeToken();
 const at = (id) => document.getElementById(id);
 const loads = new Map(); // position -> promise of {item, image}
 let total = 0;
-let given = []; // verdicts that stand, in order: {position, verdict, event_id}
-let current = null; // position of the item whose turn it is
+let given = []; // valid verdicts, in order: {position, verdict, event_id}
+let current = null; // position of the current item
 let drawn = null; // the item in the page
 let screen = null; // what can be judged: {position, picture}; without a picture it can only be skipped
 let turn = 0; // counts the changes of the screen; what finishes in an earlier turn is dropped
@@ -120,7 +120,7 @@ async function show() {
   const mine = turn;
   const next = later.slice(0, 2);
   const loaded = load(position);
-  next.forEach((soon) => load(soon).catch(() => {})); // its own turn will tell the trouble
+  next.forEach((soon) => load(soon).catch(() => {})); // its error is shown when it is its turn
   forget([position, ...next, ...given.slice(-1).map((one) => one.position)]);
   let ready;
   try {
@@ -305,14 +305,14 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (event.target instanceof HTMLButtonElement && (event.key === " " || event.key === "Enter")) {
     if (!event.repeat) pressed = screen;
-    if (event.repeat && event.key === "Enter") event.preventDefault(); // a key held down is one verdict
+    if (event.repeat && event.key === "Enter") event.preventDefault(); // a repeated key is one verdict
     return; // the browser presses the button
   }
   const key = event.key.toLowerCase();
   if (key === "h") return toggleBox(true);
   if (!(key in KEYS)) return;
   event.preventDefault(); // Space would also scroll
-  if (!event.repeat) act(KEYS[key]); // a key held down is one verdict
+  if (!event.repeat) act(KEYS[key]); // a repeated key is one verdict
 });
 document.addEventListener("keyup", (event) => {
   if (event.key.toLowerCase() === "h") toggleBox(false);

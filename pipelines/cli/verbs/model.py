@@ -25,7 +25,8 @@ def info(
 
     facts = describe_model(model)
     rows = [[name, value] for name, value in facts.items() if name not in ("config", "parts")]
-    rows += [[f"  {name}", count] for name, count in facts.get("parts", {}).items()]
+    parts = facts.get("parts")
+    rows += [[f"  {name}", count] for name, count in parts.items()] if isinstance(parts, dict) else []
     print_result(as_json, facts, format_table(rows, ["what", "value"]))
 
 

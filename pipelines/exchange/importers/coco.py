@@ -215,7 +215,8 @@ def _id_order(key: str) -> tuple[int, str]:
 
 
 def _make_meta(image: Mapping[str, JsonValue], not_exhaustive: list[str]) -> dict[str, object]:
-    meta = {"coco_image_id": image["id"], **{f: image[f] for f in _FEDERATED if f in image}}
+    meta: dict[str, object] = {"coco_image_id": image["id"]}
+    meta.update({field: image[field] for field in _FEDERATED if field in image})
     return {**meta, "not_exhaustive": not_exhaustive} if not_exhaustive else meta
 
 

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-# Center deltas are multiplied by 10, size deltas by 5; a size never grows by more than 1000 / 16.
+# Center deltas are multiplied by 10, size deltas by 5. A size never grows by more than 1000 / 16.
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 MAX_LOG_SIZE = math.log(1000.0 / 16)
 

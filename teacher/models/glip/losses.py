@@ -8,7 +8,7 @@ weights multiply the terms of a box's anchors, masks leave tokens out. The norma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -100,7 +100,8 @@ def _check_shapes(labels: list[ImageLabels], images: int, width: int) -> None:
         }
         # Ignore boxes without their map would have no effect.
         missing = {"ignore_map"} - set(label) if ignored else set()
-        shapes = {name: tuple(value.shape) for name, value in label.items() if name in expected}
+        entries = cast("dict[str, Tensor]", label)
+        shapes = {name: tuple(value.shape) for name, value in entries.items() if name in expected}
         wrong = {name: shape for name, shape in shapes.items() if shape != expected[name]}
         if wrong or missing:
             problems = [

@@ -8,7 +8,7 @@ the forward pass.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -47,10 +47,11 @@ def _check_complete(folder: str, facts: Mapping[str, Iterable[object]], is_whole
 class GlipPreTrainedModel(PreTrainedModel):
     """Initial values and names that the GLIP classes share."""
 
+    config: GlipConfig
     config_class = GlipConfig
     base_model_prefix = "model"
     main_input_name = "pixel_values"
-    input_modalities = ("image", "text")
+    input_modalities = ["image", "text"]
     # Switched by `activation_checkpointing_enable()`. Each block of backbone, text and tower is recomputed.
     supports_gradient_checkpointing = True
     # False: a part, which may be loaded from a whole model's directory.
@@ -71,7 +72,9 @@ class GlipPreTrainedModel(PreTrainedModel):
         try:
             # Wrong shapes are reported with the rest below, not by an error of transformers.
             kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
-            model, facts = super().from_pretrained(*args, **kwargs)
+            # With `output_loading_info`, transformers returns a pair, which its annotation leaves out.
+            loaded: Any = super().from_pretrained(*args, **kwargs)
+            model, facts = loaded
         except SafetensorError as error:
             raise ConfigError(
                 f"{folder}: its weights cannot be read ({error}); the file was cut short or is no safetensors file; "
@@ -211,7 +214,7 @@ class GlipForGrounding(GlipPreTrainedModel):
             outputs = self._heads(features, pixel_values.device)
             if labels is not None:
                 outputs.loss_dict = compute_losses(outputs, attention_mask, labels, self.config, counts)
-                outputs.loss = sum(outputs.loss_dict.values())
+                outputs.loss = cast(Tensor, sum(outputs.loss_dict.values()))
         return outputs
 
     def _heads(self, features: GlipModelOutput, device: torch.device) -> GlipGroundingOutput:

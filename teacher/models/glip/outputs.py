@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from torch import Tensor
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 # `ModelOutput` wants a default for every field. A field whose type has no `| None` is always set.
 

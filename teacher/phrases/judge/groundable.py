@@ -77,7 +77,7 @@ class Groundability:
         return follows and bool({form, singularize(form)} & self._before_of)
 
     def split_catalog_words(self, words: Words, chunks: Iterable[Chunk]) -> list[Chunk]:
-        """Return the chunks; catalog words at an end become a chunk of their own: `a green bolt | free download`."""
+        """Return the chunks, with catalog words at an end as chunks of their own: `a green bolt | free download`."""
         parts: list[Chunk] = []
         for chunk in chunks:
             if words.lower[chunk.end - 1] in _TRAILING:

@@ -1,7 +1,7 @@
 """A part-of-speech tagger over the bundled lexicon: the most likely tag sequence by tag pairs (Viterbi).
 
 A sentence's tags depend on its words alone, so batches and single captions agree.
-Source: hidden Markov tagging with suffix guesses, Brants, "TnT", ANLP 2000; tags are Penn's.
+Source: hidden Markov tagging with suffix guesses, Brants, "TnT", ANLP 2000. Tags are Penn's.
 """
 
 from __future__ import annotations

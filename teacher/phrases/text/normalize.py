@@ -20,7 +20,7 @@ _MIN_CASED, _MIN_WORDS = 4, 4
 
 
 class NormalizedCaption(NamedTuple):
-    """`text` for the tagger. `positions[i]` is the index in the caption of its character i; None: all are equal."""
+    """`text` for the tagger. `positions[i]` is the index in the caption of its character i, None if all are equal."""
 
     text: str
     positions: list[int] | None = None

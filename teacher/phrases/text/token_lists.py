@@ -22,7 +22,7 @@ PENN_OF_POS = {
 
 
 class Chunk(NamedTuple):
-    """Tokens [start, end) of a document; `head` is the index of the head noun."""
+    """Tokens [start, end) of a document. `head` is the index of the head noun."""
 
     start: int
     end: int

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import spacy
 import srsly
 from pydantic import JsonValue
 from spacy.language import Language
+from spacy.pipeline import TrainablePipe
 
 from teacher.phrases.training.treebank import Sentence
 
@@ -41,7 +43,10 @@ def make_pipeline(sentences: list[Sentence]) -> Language:
     """Return an untrained tagger and parser over one shared tok2vec, with the labels of the sentences."""
     nlp = spacy.blank("en")
     nlp.add_pipe("tok2vec", config={"model": _tok2vec()})
-    tagger = nlp.add_pipe("tagger", config={"model": _on_tok2vec({"@architectures": "spacy.Tagger.v2"})})
+    tagger = cast(
+        TrainablePipe,
+        nlp.add_pipe("tagger", config={"model": _on_tok2vec({"@architectures": "spacy.Tagger.v2"})}),
+    )
     nlp.add_pipe("parser", config={"model": _on_tok2vec(_PARSER)})
     added_by_changes = {"VBP", "VBZ"}
     for tag in sorted({word.tag for sentence in sentences for word in sentence} | added_by_changes):
@@ -49,7 +54,7 @@ def make_pipeline(sentences: list[Sentence]) -> Language:
     return nlp
 
 
-def write_pipeline(nlp: Language, folder: Path, scores: Mapping[str, JsonValue]) -> None:
+def write_pipeline(nlp: Language, folder: Path, scores: Mapping[str, dict[str, float] | str | int]) -> None:
     """Write the pipeline as a spaCy directory with license, sources and scores in `meta.json`."""
     nlp.meta.update(
         name="groundswell",
@@ -67,7 +72,9 @@ def write_pipeline(nlp: Language, folder: Path, scores: Mapping[str, JsonValue])
 
 def list_label_strings(nlp: Language) -> list[str]:
     """Return the strings that the pipeline's annotations can contain, sorted."""
-    labels = [label for name in ("tagger", "parser") for label in nlp.get_pipe(name).labels]
+    labels = [
+        label for name in ("tagger", "parser") for label in cast(TrainablePipe, nlp.get_pipe(name)).labels
+    ]
     parts = [part for label in labels for part in label.split("||")]  # a lifted arc names two relations
     return sorted({*labels, *parts, "ROOT", "dep"})
 
@@ -75,7 +82,7 @@ def list_label_strings(nlp: Language) -> list[str]:
 def round_all_weights(nlp: Language) -> None:
     """Round every weight to ten mantissa bits: scores stay the same, and the files compress to half."""
     for _, component in nlp.pipeline:
-        for node in component.model.walk():
+        for node in cast(TrainablePipe, component).model.walk():
             for name in node.param_names:
                 if node.has_param(name):
                     node.set_param(name, round_to_ten_bits(node.get_param(name)))

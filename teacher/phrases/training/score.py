@@ -96,7 +96,8 @@ def f1(gold: Spans, found: Spans) -> F1:
 
 def _f1_of(counts: np.ndarray) -> np.ndarray:
     """Return F1 of counts [..., 3]: correct, gold, found."""
-    return 2 * counts[..., 0] / np.maximum(counts[..., 1] + counts[..., 2], 1)
+    scores: np.ndarray = 2 * counts[..., 0] / np.maximum(counts[..., 1] + counts[..., 2], 1)
+    return scores
 
 
 def _take_ends(spans: Spans) -> Spans:

@@ -19,12 +19,14 @@ import json
 import random
 import sys
 import time
+from collections.abc import Generator
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
-import spacy
 from spacy.language import Language
-from thinc.api import Adam, fix_random_seed
+from thinc.api import Adam, Optimizer, fix_random_seed
 from thinc.schedules import warmup_linear
 
 from teacher.phrases.training.augment import copy_sentence, make_caption_like
@@ -48,7 +50,8 @@ def train(sentences: list[Sentence], epochs: int = EPOCHS) -> Language:
     nlp = make_pipeline(sentences)
     nlp.initialize(lambda: [make_example(nlp, [copy_sentence(s)]) for s in sentences])
     steps = epochs * (sum(map(len, sentences)) // WORDS_PER_BATCH)
-    optimizer = Adam(warmup_linear(LEARN_RATE, 200, steps), L2=0.01, grad_clip=1.0, use_averages=True)
+    rates = cast("Generator[float, None, None]", warmup_linear(LEARN_RATE, 200, steps))
+    optimizer: Optimizer = Adam(rates, L2=0.01, grad_clip=1.0, use_averages=True)
     for epoch in range(epochs):
         began = time.monotonic()
         losses = _train_round(nlp, sentences, forms, optimizer, random.Random(f"{SEED}/{epoch}"))
@@ -76,7 +79,7 @@ def score(nlp: Language, files: list[Path]) -> dict[str, dict[str, float]]:
 
 
 def _train_round(
-    nlp: Language, sentences: list[Sentence], forms: WordForms, optimizer: Adam, draw: random.Random
+    nlp: Language, sentences: list[Sentence], forms: WordForms, optimizer: Optimizer, draw: random.Random
 ) -> dict[str, float]:
     changed = [
         make_caption_like(sentence, forms, draw)
@@ -93,7 +96,7 @@ def _train_round(
     return losses
 
 
-def _use_averages(nlp: Language, optimizer: Adam) -> None:
+def _use_averages(nlp: Language, optimizer: Optimizer) -> None:
     with nlp.use_params(optimizer.averages):
         averaged = nlp.to_bytes()
     nlp.from_bytes(averaged)
@@ -131,7 +134,7 @@ def main() -> None:
     training = [s for path in _list_files(arguments.treebanks, "train") for s in read_sentences(path)]
     nlp = train(training, arguments.epochs)
     scores = score(nlp, [*_list_files(arguments.treebanks, "dev"), *_list_files(arguments.treebanks, "test")])
-    write_pipeline(nlp, arguments.to, {**scores, "spacy": spacy.__version__, "epochs": arguments.epochs})
+    write_pipeline(nlp, arguments.to, {**scores, "spacy": version("spacy"), "epochs": arguments.epochs})
     print(json.dumps(scores, indent=1))
     if arguments.captions:
         print(json.dumps(_score_phrases(arguments.to, arguments.captions), indent=1))

@@ -109,8 +109,8 @@ def test_boxes_in_the_frame_before_the_exif_turn_are_turned(
     before = make_frame({"width": 64, "height": 48}, "rotate_box.jpg", images)
     upright = make_frame({"width": 48, "height": 64}, "rotate_box.jpg", images)
 
-    assert before.repairs == ("turned_upright",) and before.placed((0, 0, 10, 5)) == (43, 0, 48, 10)
-    assert upright.repairs == () and upright.placed((0, 0, 10, 5)) == (0, 0, 10, 5)
+    assert before.repairs == ("turned_upright",) and before.place((0, 0, 10, 5)) == (43, 0, 48, 10)
+    assert upright.repairs == () and upright.place((0, 0, 10, 5)) == (0, 0, 10, 5)
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,8 @@ def play(seed: int, tally: Tally | None = None) -> History:
         snapshot = history.play()
     except Exception as error:
         raise Violation(
-            f"seed {seed}: {type(error).__name__}: {error}\nagain: python -m tests.suites.ledger.simulation --seed {seed}"
+            f"seed {seed}: {type(error).__name__}: {error}\n"
+            f"again: python -m tests.suites.ledger.simulation --seed {seed}"
         ) from error
     if tally is not None:
         tally.add(history, snapshot.version)

@@ -1,7 +1,7 @@
 """Real processes die at every line of the ledger and at random moments; nothing is lost, doubled or torn.
 
-They are forked by a program of their own, because a test run has threads:
-`python -m tests.suites.ledger.crash_points` and `python -m tests.suites.ledger.kills`.
+A program of its own forks them, because a test run has threads: `python -m tests.suites.ledger.crash_points` and
+`python -m tests.suites.ledger.kills`.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ def test_an_image_without_boxes_has_token_loss_only_and_finite_gradients():
     )
 
 
-def test_a_batch_is_normalised_by_all_its_positives():
+def test_a_batch_is_normalized_by_all_its_positives():
     found = outputs()
     double = GlipGroundingOutput(
         token_logits=found.token_logits.repeat(2, 1, 1),

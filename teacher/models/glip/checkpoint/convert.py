@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 from pydantic import JsonValue
@@ -35,6 +36,28 @@ _ROOT = Path(__file__).resolve().parents[len(__name__.split(".")) - 1]
 _ONE_FILE = "40GB"
 
 
+class KeyCounts(TypedDict):
+    """How many of a checkpoint's keys were used, checked and left out."""
+
+    used: int
+    structural: int
+    dead: int
+
+
+class Conversion(TypedDict):
+    """What was converted."""
+
+    variant: str
+    parameters: int
+    weights: str
+    average_offered: bool
+    keys: KeyCounts
+    source: str
+    source_sha256: str
+    model_sha256: str
+    to: str
+
+
 def convert(
     checkpoint: Path,
     to: Path,
@@ -42,7 +65,7 @@ def convert(
     config: Path | None = None,
     ema: bool = False,
     prompt: str | None = None,
-) -> dict[str, JsonValue]:
+) -> Conversion:
     """Write the directory `to`. Return what was converted.
 
     tokenizer: directory of bert-base-uncased (vocab.txt or tokenizer.json); None asks the hub for a pinned revision
@@ -67,7 +90,7 @@ def convert(
         translation = translate(official, chosen)
         written = Path(folder) / "model"
         _write(written, chosen, translation, processor)
-        facts: dict[str, JsonValue] = {
+        facts: Conversion = {
             "variant": name,
             "parameters": sum(value.numel() for value in translation.state.values()),
             "weights": "average (model_ema)" if ema else "last",
@@ -80,10 +103,11 @@ def convert(
             "source": checkpoint.name,
             "source_sha256": file_sha256(checkpoint),
             "model_sha256": file_sha256(written / "model.safetensors"),
+            "to": str(to),
         }
         (written / "README.md").write_text(_make_card(facts), encoding="utf-8")
         written.rename(to)
-    return {**facts, "to": str(to)}
+    return facts
 
 
 def _unpack(checkpoint: Path, target: Path, part: str) -> dict[str, JsonValue]:
@@ -157,7 +181,7 @@ def _make_folder(folder: Path) -> Path:
     return folder
 
 
-def _make_card(facts: Mapping[str, JsonValue]) -> str:
+def _make_card(facts: Conversion) -> str:
     keys = facts["keys"]
     return f"""---
 library_name: transformers

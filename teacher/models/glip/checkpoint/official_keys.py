@@ -145,8 +145,8 @@ def _translate_numbered(official: str) -> str | None:
     for pattern, name, names, shift in _NUMBERED:
         match = re.match(pattern, official)
         if match is not None:
-            rest = official[match.end() :]
-            rest = _rename_module(rest, names) if names else rest
+            rest: str | None = official[match.end() :]
+            rest = _rename_module(official[match.end() :], names) if names else rest
             return None if rest is None else name.format(int(match[1]) + shift) + rest
     return None
 

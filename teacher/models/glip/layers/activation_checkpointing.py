@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from torch import nn
 
@@ -14,5 +15,6 @@ def run_checkpointed(owner: nn.Module, block: nn.Module, *inputs: Any) -> Any:
     function to use. Random layers draw the same numbers when recomputed.
     """
     if owner.gradient_checkpointing and owner.training:
-        return owner._gradient_checkpointing_func(block, *inputs)
+        checkpoint = cast("Callable[..., Any]", owner._gradient_checkpointing_func)
+        return checkpoint(block, *inputs)
     return block(*inputs)

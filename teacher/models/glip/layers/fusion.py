@@ -57,7 +57,8 @@ class Fusion(nn.Module):
 
     def _split(self, x_BLE: Tensor) -> Tensor:
         # [B, L, width] -> [B, heads, L, width / heads]
-        return x_BLE.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        parts: Tensor = x_BLE.unflatten(2, (self.heads, -1))
+        return parts.transpose(1, 2)
 
     def _join(self, x_BhLE: Tensor) -> Tensor:
         return x_BhLE.transpose(1, 2).flatten(2)

@@ -1,7 +1,7 @@
 """Prompt tuning: add a learned offset to each token of one fixed prompt. No other part of the model is trained.
 
 The model stores the prompt of its offsets, and refuses any other prompt. Source: GLIP,
-arXiv 2112.03857, section 4.3 (the authors' language_prompt_v2); the offset of a token is a row of the table.
+arXiv 2112.03857, section 4.3 (the authors' language_prompt_v2). The offset of a token is a row of the table.
 """
 
 # B images, T tokens, D text width

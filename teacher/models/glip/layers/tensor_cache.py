@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from typing import ParamSpec
+from typing import ParamSpec, cast
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ def tensor_cache(maxsize: int) -> Callable[[Callable[P, Tensor]], Callable[P, Te
 
     def decorate(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
         make = torch.inference_mode(False)(function)
-        cached = lru_cache(maxsize=maxsize)(make)
+        cached = cast("Callable[P, Tensor]", lru_cache(maxsize=maxsize)(make))
 
         @wraps(function)
         def get(*args: P.args, **settings: P.kwargs) -> Tensor:

@@ -56,7 +56,8 @@ class TextLayer(nn.Module):
 
     def _split(self, x_BTD: Tensor) -> Tensor:
         # [B, T, D] -> [B, heads, T, D / heads]
-        return x_BTD.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        parts: Tensor = x_BTD.unflatten(2, (self.heads, -1))
+        return parts.transpose(1, 2)
 
     def _drop(self, x: Tensor) -> Tensor:
         # F.dropout at rate 0 still draws a mask.

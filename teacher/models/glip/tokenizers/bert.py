@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerBase
+from transformers import (
+    AutoTokenizer,
+    BertTokenizerFast,  # type: ignore[attr-defined]  # transformers adds the name at import
+    PreTrainedTokenizerBase,
+)
 
 from schemas.errors import ConfigError, NotFoundError, RuntimeEnvironmentError
 

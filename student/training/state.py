@@ -107,7 +107,7 @@ class TrainingState:
                 for name, value in {"loss": loss, **terms}.items():
                     losses[name] = losses.get(name, 0.0) + float(value.detach())
                 _check_losses(losses, step, batch)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm))
         self.optimizer.step()
         if self.average is not None and settings.ema_decay is not None:

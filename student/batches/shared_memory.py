@@ -41,7 +41,7 @@ class SharedBuffers:
             size_bytes = 0
         rounded = -(-size_bytes // _ALIGNMENT) * _ALIGNMENT
         self._bytes = torch.zeros(buffers, rounded, dtype=torch.uint8)
-        self._bytes.share_memory_()  # type: ignore[no-untyped-call]
+        self._bytes.share_memory_()
 
     def put(self, step: int, batch: Batch) -> BufferedBatch | Batch:
         """Copy the batch into its step's buffer; return the batch itself if it does not fit. Steps come in order."""

@@ -44,7 +44,7 @@ def load_catalog() -> dict[str, Described]:
 
 def describe(name: str, described: Described) -> JsonSchemaValue:
     """Return the JSON Schema of a settings class or record, or of one row of a table."""
-    if isinstance(described, type):
+    if isinstance(described, type) and issubclass(described, BaseModel):
         schema: JsonSchemaValue = described.model_json_schema()
         return schema
     return {"title": f"{name} row", **_describe_fields(described)}

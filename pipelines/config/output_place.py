@@ -124,7 +124,7 @@ def _normalize(option: str, url: str) -> str:
 
 def _describe(place: str, kind: FolderKind, storage: StorageSettings | None) -> str:
     if kind is not FolderKind.OTHER:
-        return kind.value
+        return str(kind.value)
     names = list_content(place, storage)
     more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
     return f"other files ({', '.join(names[:_MAX_LISTED])}{more})"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from pipelines.demo.layout import TRAINED, DemoLayout
 from pipelines.demo.results import Comparison
+from pipelines.steps.outputs import IntervalOutput
 from pipelines.terminal.progress import prefix_progress
 from schemas.progress import ProgressCallback
 
@@ -39,4 +40,4 @@ def evaluate_models(places: DemoLayout, progress: ProgressCallback) -> Compariso
     gains = compare_results(
         gold, results["student"], results["control"], groups=groups, names=("AP", "AP50"), draws=DRAWS
     )
-    return {"models": evaluations, "gains": gains}
+    return {"models": evaluations, "gains": cast(dict[str, dict[str, IntervalOutput]], gains)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 from engine.views import open_view
 from pipelines.compile.rules import rule_meanings
@@ -183,7 +183,7 @@ def pick_examples(
         (row["unit"], row["index"]): row for row in draw_rows(view_rows, EXAMPLES, seed, with_region=True)
     }
     return tuple(
-        _make_example(row, chosen[name])
+        _make_example(row, cast(ViewRow, chosen[name]))
         for row in evidence_rows
         if (name := (row["unit"], row["index"])) in chosen
     )

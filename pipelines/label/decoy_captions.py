@@ -11,6 +11,8 @@ import heapq
 import logging
 from collections.abc import Iterator, Sequence
 
+from pydantic import JsonValue
+
 from engine.reading.shard_cache import ShardCache, ShardStat
 from engine.reading.shards import open_shard
 from engine.settings import InputSettings
@@ -39,7 +41,7 @@ def draw_pool(settings: InputSettings, seed: int, finder: Factory, shards: Seque
             "decoys.pool, or set decoys.share: 0"
         )
     log.info("drawing a pool of decoys from %d captions of %d shards", len(captions), shards_read)
-    source = {"kind": "captions", "captions": len(captions), "shards": shards_read}
+    source: dict[str, JsonValue] = {"kind": "captions", "captions": len(captions), "shards": shards_read}
     return pool_from_captions(_find_phrases(make_finder(finder), captions), seed, source)
 
 

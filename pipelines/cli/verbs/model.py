@@ -24,9 +24,12 @@ def info(
     from pipelines.cli.model_info import describe_model
 
     facts = describe_model(model)
-    rows = [[name, value] for name, value in facts.items() if name not in ("config", "parts")]
+    rows: list[list[object]] = [
+        [name, value] for name, value in facts.items() if name not in ("config", "parts")
+    ]
     parts = facts.get("parts")
-    rows += [[f"  {name}", count] for name, count in parts.items()] if isinstance(parts, dict) else []
+    if isinstance(parts, dict):
+        rows += [[f"  {name}", count] for name, count in parts.items()]
     print_result(as_json, facts, format_table(rows, ["what", "value"]))
 
 
@@ -61,6 +64,8 @@ def convert_glip(
     from teacher.models.glip.checkpoint.convert import convert
 
     facts = convert(checkpoint, to, tokenizer, config, ema, prompt)
-    rows = [[name, value] for name, value in facts.items() if name != "keys"]
-    rows += [[f"  keys {name}", count] for name, count in facts["keys"].items()]
+    rows: list[list[object]] = [[name, value] for name, value in facts.items() if name != "keys"]
+    keys = facts["keys"]
+    if isinstance(keys, dict):
+        rows += [[f"  keys {name}", count] for name, count in keys.items()]
     print_result(as_json, facts, format_table(rows, ["what", "value"]))

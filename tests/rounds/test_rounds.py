@@ -130,7 +130,7 @@ def test_a_brake_that_is_lifted_repeats_no_work(rounds_config: Build) -> None:
 
     assert report.finished == 1
     assert [line for line in said if "already done" not in line] == [
-        line for line in said if "promoted" in line
+        line for line in said if "promote the student" in line
     ]
 
 

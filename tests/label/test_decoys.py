@@ -183,7 +183,7 @@ def test_two_runs_that_draw_at_once_end_with_one_pool(tmp_path: Path, shards, mo
         return put(store, path, data)
 
     monkeypatch.setattr(Store, "put_if_absent", raced)
-    with pytest.raises(ConflictError, match="start again to use the frozen one"):
+    with pytest.raises(ConflictError, match="run the same command again to use the frozen"):
         run(job)
 
     assert not list((tmp_path / "out").glob("commits/*"))

@@ -45,6 +45,13 @@ def test_every_verbs_help_ends_in_an_example_of_itself(words: list[str]) -> None
     assert " ".join(["groundswell", *words]) in end
 
 
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_no_help_names_the_value_of_an_option_by_its_python_type(words: list[str]) -> None:
+    help_text = groundswell(*words, "--help").stdout
+
+    assert not re.search(r"^ +-.*<(str|int|float|path|list)\b", help_text, re.M)
+
+
 def test_the_verbs_are_those_of_the_design_and_no_stub_is_listed() -> None:
     listed = groundswell("--help").stdout.split("Commands:")[1].split("Example:")[0]
 

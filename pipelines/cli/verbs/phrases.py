@@ -50,7 +50,11 @@ def phrases(
         str, typer.Option(help="Phrase of `a group of people`: inner (people) or whole.")
     ] = "inner",
     language: Annotated[
-        str, typer.Option(help="Captions of other languages: skip, given, off, or a spaCy model.")
+        str,
+        typer.Option(
+            help="Captions that are not English: skip (no phrases), given (only given spans), off (read as English), "
+            "or a spaCy model."
+        ),
     ] = "skip",
     teacher: Annotated[
         Path | None, typer.Option(help="GLIP directory whose tokenizer counts the tokens of the prompts.")

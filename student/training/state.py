@@ -127,7 +127,7 @@ class TrainingState:
 
     def _count_labels(self, parts: Sequence[Batch]) -> Tensor:
         device = torch.device(self.settings.device)
-        config = cast(GlipConfig, self.model.config)
+        config = self.model.config
         own = []
         for batch in parts:
             height, width = batch.pixel_values.shape[2:]

@@ -98,7 +98,8 @@ def inherit_stored_fields(
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ConfigError(
-            f"the policy omits what the view at {view_url} has: {reason}. Set it in the policy's file"
+            f"fields inherited from the view at {view_url} contradict the policy: {reason}; set them in the policy's "
+            "file, or replace the view with `compile --overwrite`"
         ) from None
     for name, value in taken.items():
         new = json.dumps(type(policy).model_fields[name].default)
@@ -141,6 +142,6 @@ def _compile_rows(
             progress("samples", counter.samples_in, expected)
     if (counter.samples_in, counter.regions_in) != (expected, regions):
         raise ConflictError(
-            f"the snapshot promises {expected} samples and {regions} regions, its files have {counter.samples_in} and "
-            f"{counter.regions_in}: run `groundswell verify`"
+            f"expected {expected} samples and {regions} regions (snapshot), read {counter.samples_in} and "
+            f"{counter.regions_in}; run `groundswell verify`"
         )

@@ -76,7 +76,8 @@ def check_federated_gold(gold: GoldDataset, protocol: EvaluationProtocol) -> Non
     fields = ("neg_category_ids", "not_exhaustive_category_ids")
     if protocol.federated and not all(field in image for image in gold["images"] for field in fields):
         raise ConfigError(
-            f"{protocol.name} needs {' and '.join(fields)} of every image; this gold is no LVIS: evaluate it without"
+            f"{protocol.name} needs {' and '.join(fields)} of every image, this gold has no such fields; remove "
+            "--lvis and --fixed-ap"
         )
 
 

@@ -158,7 +158,7 @@ def test_the_address_in_the_job_is_the_cluster_that_is_used(tmp_path: Path, proj
     )
 
     assert (answer.returncode, answer.stdout) == (RuntimeEnvironmentError.exit_code, "")
-    assert "nothing answers at 127.0.0.1:9" in answer.stderr and "Traceback" not in answer.stderr
+    assert "cannot connect to 127.0.0.1:9" in answer.stderr and "Traceback" not in answer.stderr
 
 
 def test_progress_shows_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:

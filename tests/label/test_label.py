@@ -325,7 +325,7 @@ def remove_data(output: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (damage_data, "committed were"),
+        (damage_data, "bytes with sha256"),
         (damage_commit, "differ"),
         (remove_commit, "commit record is gone"),
         (remove_data, "does not exist"),

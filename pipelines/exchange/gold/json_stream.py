@@ -102,7 +102,7 @@ class _Cursor:
         while True:
             name = self._read_value()
             if not isinstance(name, str) or name in seen:
-                raise self._error(f"field name {name!r} is not text, or is there twice")
+                raise self._error(f"field name {name!r} is not text, or occurs twice")
             seen.add(name)
             self._expect(":", "':'")
             if self._peek() == "[":

@@ -42,7 +42,7 @@ def load_image(
     """Load the image of a row from its shard: upright RGB, the frame of the row's boxes.
 
     roots:  URL prefixes of shards that moved, old to new, e.g. {"s3://a/": "/mnt/a/"}
-    raises: NotFoundError if the shard is gone, ConflictError if the image changed since it was labelled
+    raises: NotFoundError if the shard is gone, ConflictError if the image changed since it was labeled
     """
     return Image.fromarray(read_photo(row, roots, storage))
 

@@ -35,7 +35,7 @@ EVERY_VERB = {
     ),
 }
 """Options that `handle_errors` adds to every verb."""
-_METAVARS = {Path: "PATH", str: "TEXT", int: "N", float: "NUMBER"}
+_METAVARS: dict[object, str] = {Path: "PATH", str: "TEXT", int: "N", float: "NUMBER"}
 
 
 @dataclass(frozen=True)

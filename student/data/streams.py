@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from engine.views import View, open_view
+from schemas.decoys import ends_in_probe_noun
 from schemas.digests import digest_of_many
 from schemas.errors import ConfigError
-from schemas.probe_nouns import ends_in_probe_noun
 from schemas.rows import ViewRow, rows_of
 from student.data.example_source import BlockSource, ExampleSource, MakeExample, MemorySource
 from student.data.examples import TrainingExample, make_example, remove_listed_absence

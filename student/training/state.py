@@ -25,7 +25,6 @@ from student.training.metrics_log import ParameterCounts
 from student.training.optimizer import freeze, make_optimizer, parameter_groups, set_rates
 from student.training.schedule import learning_rate, weight_decay
 from student.training.sync_batch_norm import synchronize
-from teacher.models.glip.config import GlipConfig
 from teacher.models.glip.loss_normalizers import label_counts
 from teacher.models.glip.modeling import GlipForGrounding
 from teacher.models.glip.outputs import GlipGroundingOutput
@@ -127,7 +126,7 @@ class TrainingState:
 
     def _count_labels(self, parts: Sequence[Batch]) -> Tensor:
         device = torch.device(self.settings.device)
-        config = cast(GlipConfig, self.model.config)
+        config = self.model.config
         own = []
         for batch in parts:
             height, width = batch.pixel_values.shape[2:]

@@ -30,7 +30,7 @@ class _SumOverWorkers(torch.autograd.Function):
 
 
 def _sum_over_workers(values: Tensor) -> Tensor:
-    return cast(Tensor, _SumOverWorkers.apply(values))
+    return cast(Tensor, _SumOverWorkers.apply(values))  # type: ignore[no-untyped-call]
 
 
 class SyncedBatchNorm(nn.BatchNorm2d):

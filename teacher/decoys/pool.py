@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import JsonValue, ValidationError
 
-from schemas.decoys import MAX_NOUNS, DecoyPool
+from schemas.decoys import MAX_NOUNS, DecoyPool, is_probe_noun
 from schemas.errors import ConfigError
 from schemas.labeler import FoundPhrases
-from schemas.probe_nouns import is_probe_noun
 from teacher.decoys.names import list_names
 from teacher.decoys.nouns import load_nouns
 

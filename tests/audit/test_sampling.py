@@ -153,7 +153,7 @@ def test_allocation_gives_n_in_all_and_no_stratum_nothing_or_more_than_it_has(po
 def test_an_empty_view_and_wrong_edges_are_refused_with_a_reason():
     with pytest.raises(ConfigError, match="nothing to audit"):
         draw_sample(TinyView([row(0, [])]), seed=0, n=5)
-    with pytest.raises(ConfigError, match="rise"):
+    with pytest.raises(ConfigError, match="must ascend"):
         draw_sample(TinyView([row(0, [0.5])]), seed=0, n=5, edges=[0.6, 0.4])
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from schemas.probe_nouns import is_probe_noun
+from schemas.decoys import is_probe_noun
 from student.data.example_source import MemorySource
 from student.data.examples import ExamplePhrase, TrainingExample, make_example
 from student.data.order import WholeOrder

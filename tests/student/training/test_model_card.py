@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.student.test_train import maker
 
 from pipelines.cli.verbs.train import format_report
 from pipelines.demo.world.build import World
@@ -18,6 +17,7 @@ from student.training.log_images import draw_pictures
 from student.training.model_card import CardReports
 from student.training.state import TrainingState
 from student.training.train import train
+from tests.student.training.test_train import maker
 
 
 @pytest.fixture

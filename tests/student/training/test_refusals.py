@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from tests.student.test_train import Killed, kill_at
 
 from engine.reading.range_reader import RangeReader
 from engine.views import open_view, write_view
@@ -17,6 +16,7 @@ from student.data.streams import load_stream
 from student.settings.train import TrainSettings
 from student.training.checkpoints import RECORD, latest_checkpoint
 from student.training.train import train
+from tests.student.training.test_train import Killed, kill_at
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"run_digest": "x", "model_files": 3}'])

@@ -18,7 +18,8 @@ import fsspec
 import typer
 
 from engine.settings import OutputSettings, StorageSettings
-from engine.storage.store import open_store, retry
+from engine.storage import retry
+from engine.storage.store import open_store
 from pipelines.cli.verb import handle_errors
 from pipelines.label.run import label, verify
 from tests.engine.small_teacher import FACTORIES

@@ -50,8 +50,8 @@ def load_image(
 def decode_input(image: ImageInput) -> InputImage:
     """Return a user's image as upright RGB.
 
-    raises: NotFoundError for a path that is no file, SampleRejectedError for bytes that are no image, ValueError for
-            an array of another form
+    raises: NotFoundError for a path that is not a file, SampleRejectedError for bytes that are not an image,
+            ValueError for an array of another form
     """
     if isinstance(image, np.ndarray):
         return InputImage(_check_array(image))

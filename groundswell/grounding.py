@@ -73,7 +73,7 @@ def load_teacher(
     min_score: regions below this raw score are left out
     phrases:   how phrases are found in captions. By default with the bundled pipeline
     settings:  further settings of the teacher, as in the section `teacher` of a job, e.g. device="cpu"
-    raises:    NotFoundError for a path that does not exist, ConfigError for what is no model and for wrong settings
+    raises:    NotFoundError for a path that does not exist, ConfigError for what is not a model and for wrong settings
     """
     from teacher.phrases.finder import SpacyPhraseFinder
 

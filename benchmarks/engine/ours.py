@@ -20,7 +20,7 @@ from pipelines.label.job import JobConfig
 def job(
     shards: list[Path], out: Path, actors: int, megabytes: int, batch_size: int, unit_samples: int
 ) -> JobConfig:
-    """Return the labelling job that a user would write for these shards."""
+    """Return the labeling job that a user would write for these shards."""
     return JobConfig.model_validate(
         {
             "input": {"urls": [str(path) for path in shards], "unit_samples": unit_samples},

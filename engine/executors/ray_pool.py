@@ -266,7 +266,10 @@ class RayPool:
         actor.kill()  # one that is only unreachable must not work on next to its replacement
         self._failed_starts += actor.phase is Phase.STARTING and not is_blameless
         if self._failed_starts > MAX_FAILED_STARTS:
-            raise RuntimeEnvironmentError(f"teacher actors cannot start: {error or reason}")
+            raise RuntimeEnvironmentError(
+                f"{self._failed_starts} teacher actors in a row failed to start: {error or reason}; run `groundswell "
+                "doctor` on the nodes and see logs/ of the output"
+            )
         self._actors.remove(actor)
         if actor.phase is not Phase.LEAVING:
             self._actors.append(self._start())

@@ -68,7 +68,8 @@ def _ask_group(
         return
     if len(answers) != len(rows):
         raise RuntimeEnvironmentError(
-            f"the teacher returned {len(answers)} answers for {len(rows)} rows; its labeler is broken"
+            f"the teacher returned {len(answers)} answers for {len(rows)} rows; label() must return one list per row; "
+            "fix the teacher"
         )
     for (position, _), regions in zip(group, answers, strict=False):
         yield BatchAnswer(position, tuple(regions))

@@ -44,7 +44,8 @@ def check_teacher(unit: Unit, result: UnitResult) -> None:
     if len(failed) > 1 and not is_answered:
         last = failed[-1]
         raise TeacherBrokenError(
-            f"{unit.name}: all {len(failed)} samples failed, e.g. {last['code']}: {last['detail']}"
+            f"{unit.name}: all {len(failed)} samples failed, e.g. {last['code']}: {last['detail']}; nothing of the "
+            "unit was committed; check the teacher's model and device, then run `groundswell retry`"
         )
 
 

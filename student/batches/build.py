@@ -222,12 +222,12 @@ class BatchBuilder:
 
 
 def _load_image(reader: RangeReader, stream: Stream, example: TrainingExample) -> Image.Image:
-    """Return the labelled image. Raise ConflictError for other bytes, GroundswellError for bytes that do not decode."""
+    """Return the labeled image. Raise ConflictError for other bytes, GroundswellError for bytes that do not decode."""
     data = reader.read(example.pixels)
     if sha256_hex(data) != example.image_sha256:
         raise ConflictError(
             f"{example.name} of {stream.settings.url}: the image at {example.pixels['url']} is not the one that was "
-            "labelled (its sha256 differs); restore the shard, or set the stream's `roots` to its new location"
+            "labeled (its sha256 differs); restore the shard, or set the stream's `roots` to its new location"
         )
     try:
         return decode_picture(data)[0]

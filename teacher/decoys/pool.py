@@ -76,7 +76,7 @@ def _read_counts(data: bytes, where: str) -> dict[str, int]:
             continue
         noun, count = _parse_line(line, f"{where}:{number}")
         if noun in counts:
-            raise ConfigError(f"decoys.pool: {where}:{number}: {noun[:60]!r} is there twice; remove one line")
+            raise ConfigError(f"decoys.pool: {where}:{number}: {noun[:60]!r} occurs twice; remove one line")
         counts[noun] = count
         if len(counts) > MAX_NOUNS:
             raise ConfigError(f"decoys.pool: {where} has more than {MAX_NOUNS} nouns; give a shorter list")

@@ -116,9 +116,9 @@ def test_a_phrase_chunker_is_one_file(page: Page) -> None:
 
 @pytest.mark.parametrize("page", ["add-a-teacher"], indirect=True)
 def test_a_teacher_is_one_file(page: Page) -> None:
-    labelled = json.loads(page.run_all())
+    labeled = json.loads(page.run_all())
 
-    assert labelled["samples"]["labelled"] > 0 and labelled["regions"] > 0
+    assert labeled["samples"]["labelled"] > 0 and labeled["regions"] > 0
     assert ".bright" in page.run(["groundswell", "model", "info", "patch.bright"])
 
 

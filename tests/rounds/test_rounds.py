@@ -256,7 +256,7 @@ def test_a_folder_with_other_content_is_refused(rounds_config: Build, tmp_path: 
         run(rounds_config())
 
 
-def test_rounds_stop_after_labelling_when_the_samples_were_rejected_until_the_limit_is_raised(
+def test_rounds_stop_after_labeling_when_the_samples_were_rejected_until_the_limit_is_raised(
     rounds_config: Build, tmp_path: Path
 ) -> None:
     (tmp_path / "bad.tar").write_bytes(tar_bytes([("0.txt", b"a red square"), ("1.txt", b"a blue square")]))
@@ -271,6 +271,6 @@ def test_rounds_stop_after_labelling_when_the_samples_were_rejected_until_the_li
 
     label["run"]["max_rejected"] = 1.0
     said: list[str] = []
-    with pytest.raises(UnfinishedError, match="no labelled sample"):
+    with pytest.raises(UnfinishedError, match="no labeled sample"):
         run(rounds_config(label=label), said)
     assert "already done" in said[0]

@@ -83,7 +83,7 @@ def job_of(folder: Path, teacher: dict, **sections: dict) -> JobConfig:
     return JobConfig.model_validate({**base, **sections})
 
 
-def test_a_job_names_a_teacher_of_its_own_and_is_labelled_by_it(tmp_path: Path, model: Path) -> None:
+def test_a_job_names_a_teacher_of_its_own_and_is_labeled_by_it(tmp_path: Path, model: Path) -> None:
     job = job_of(tmp_path, {"kind": KIND, "model": str(model), "share": 0.5})
 
     summary = label(job)

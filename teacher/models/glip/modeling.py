@@ -77,7 +77,7 @@ class GlipPreTrainedModel(PreTrainedModel):
             model, facts = loaded
         except SafetensorError as error:
             raise ConfigError(
-                f"{folder}: its weights cannot be read ({error}); the file was cut short or is no safetensors file; "
+                f"{folder}: its weights cannot be read ({error}); the file was cut short or is not a safetensors file; "
                 "copy it again"
             ) from error
         _check_complete(str(folder), facts, cls.is_whole)

@@ -199,4 +199,4 @@ def test_a_ray_without_a_list_of_draining_nodes_is_reported_once(
 
     assert draining_nodes() == draining_nodes() == set()
 
-    assert caplog.text.count("does not tell which nodes are to go") == 1
+    assert caplog.text.count("does not report draining nodes") == 1

@@ -222,7 +222,7 @@ def test_a_range_reader_reads_what_read_pixels_reads(two_streams: TrainSettings,
     reader = RangeReader({str(tmp_path): str(tmp_path)})
 
     assert [reader.read(place) for place in places] == [read_pixels(place) for place in places]
-    with pytest.raises(NotFoundError, match="not the one labelled"):
+    with pytest.raises(NotFoundError, match="not the one labeled"):
         reader.read({**places[0], "offset": 10**9})
     with pytest.raises(NotFoundError, match="in `roots`"):
         reader.read({**places[0], "url": str(tmp_path / "none.tar")})

@@ -92,7 +92,7 @@ def test_gold_that_does_not_box_everything_is_not_asked_one_prompt_for_all(tmp_p
     values = {"start": "x", "out": "x", "steps": 1, "streams": [only.model_dump()]}
 
     assert load_streams(TrainSettings.model_validate(values))
-    with pytest.raises(ConfigError, match="does not box everything: tuning_prompt"):
+    with pytest.raises(ConfigError, match="gold is not exhaustive; tuning_prompt"):
         load_streams(TrainSettings.model_validate({**values, "tuning": "prompt", "tuning_prompt": "dog. c5"}))
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import engine.driver.label_run
-from engine.driver.dispatch import drive
+from engine.driver.dispatch import run_tasks
 from engine.driver.label_run import LabelRun
 from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
@@ -219,7 +219,7 @@ def measure(folder: str, units: int, actors: int, publish_every: int) -> dict[st
     pool, publishing = FakePool(actors, store, SETTINGS), PublishingEvery(work, publish_every)
     work.publish()
     started = time.perf_counter()
-    drive(pool, publishing)
+    run_tasks(pool, publishing)
     publishing.publish()
     took_s = time.perf_counter() - started
     gc.collect()

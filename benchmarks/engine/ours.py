@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from benchmarks.engine.teacher import FACTORIES
-from engine.driver.dispatch import drive
+from engine.driver.dispatch import run_tasks
 from engine.driver.label_run import LabelRun
 from engine.executors.ray_pool import RayPool
 from engine.ledger.fingerprint import method_digests
@@ -51,7 +51,7 @@ def seconds(config: JobConfig) -> tuple[float, float]:
         work.begin([stat_shard(url) for url in config.input.urls], [])
         work.find_committed()
         work.publish()
-        drive(pool, work)
+        run_tasks(pool, work)
         snapshot = work.publish()
         ended = time.perf_counter()
     finally:

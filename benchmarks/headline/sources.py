@@ -52,7 +52,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "teacher/labelers/*.py",
         "teacher/grounding/*.py",
         "teacher/prompts/*.py",
-        "teacher/build.py",
+        "teacher/factories.py",
         "teacher/registry.py",
         "engine/worker/*.py",
         "engine/task.py",

@@ -46,7 +46,7 @@ class _FindMethod(Protocol):
 class _PhraseHandle(Protocol):
     """Ray's handle of an actor of the class that `_make_actor_class` returns."""
 
-    look: _LookMethod
+    describe_placement: _LookMethod
     find: _FindMethod
 
 
@@ -93,7 +93,7 @@ class _PhraseActors:
 
     def wait_for_placement(self, timeout_s: float) -> None:
         """Return when all actors are placed and import our code."""
-        looks = [handle.look.remote(WORKER_PACKAGES) for handle in self._handles]
+        looks = [handle.describe_placement.remote(WORKER_PACKAGES) for handle in self._handles]
         placed, waiting = ray.wait(looks, num_returns=len(looks), timeout=timeout_s)
         if waiting:
             raise RuntimeEnvironmentError(self._explain_placement(len(placed), timeout_s))
@@ -165,7 +165,7 @@ def _make_actor_class() -> type:
             self._factory_json = factory_json
             self._finder: PhraseFinder | None = None
 
-        def look(self, names: tuple[str, ...]) -> Origins:
+        def describe_placement(self, names: tuple[str, ...]) -> Origins:
             """Return where this actor imports packages from."""
             import importlib.util
 

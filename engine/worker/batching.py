@@ -30,7 +30,7 @@ class BatchAnswer(Generic[Position]):
     rejected: SampleRejectedError | None = None
 
 
-def ask(
+def label_in_batches(
     labeler: Labeler, prepared: Iterable[tuple[Position, PreparedSample]]
 ) -> Iterator[BatchAnswer[Position]]:
     """Yield an answer for each (position, prepared) pair. Batches are filled in the order of arrival."""

@@ -20,13 +20,13 @@ from engine.reading.raw_samples import RawSample, SampleSource
 from engine.reading.sample_images import decode_sample_image
 from engine.reading.shards import Shard
 from engine.threads import prefetch_map
-from engine.worker.batching import BatchAnswer, ask
+from engine.worker.batching import BatchAnswer, label_in_batches
 from engine.worker.decoy_pass import DecoyPass
 from engine.worker.errors import TeacherBrokenError
 from engine.worker.evidence_rows import evidence_row, mark_dropped, rejection_row
 from engine.worker.find_phrases import find_phrases
 from engine.worker.loading import LoadedTeacher
-from engine.worker.regions import evidence_regions
+from engine.worker.region_filter import evidence_regions
 from schemas.errors import GroundswellError, SampleRejectedError
 from schemas.labeler import DecoyLabeler, FoundPhrases, PreparedSample
 from schemas.ledger import Unit
@@ -123,7 +123,7 @@ class UnitRun:
         """Ask the teacher about all samples and return the result."""
         assert self._ready is not None, "begin() comes first"
         with closing(self._ready) as ready:
-            for answer in ask(self._labeler, self._questions(ready)):
+            for answer in label_in_batches(self._labeler, self._questions(ready)):
                 self._progress()
                 index, kind = answer.position
                 if kind is _Pass.DECOYS:

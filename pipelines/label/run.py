@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from engine.driver.dispatch import drive
+from engine.driver.dispatch import run_tasks
 from engine.driver.label_run import LabelRun
 from engine.executors.local import LocalPool
 from engine.ledger.snapshots.file_check import check_files
@@ -202,7 +202,7 @@ class _Run:
             pool = self._open_pool(address, stop)
             # publish first: closing takes seconds, for which a signal may leave no time
             with run_finally(self.work.publish, pool.close):
-                drive(pool, self.work, stop, self.progress)
+                run_tasks(pool, self.work, stop, self.progress)
             if stop():
                 raise KeyboardInterrupt
 

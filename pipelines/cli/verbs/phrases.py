@@ -102,8 +102,7 @@ def _find_phrases(
         return
     from engine.executors.ray_phrases import find_phrases_in_order
     from engine.task import Factory
-    from teacher.build import finder as make_finder
-    from teacher.build import finder_digest
+    from teacher.factories import finder_digest, make_finder
 
     plain = settings.model_dump(mode="json")
     factory = Factory(

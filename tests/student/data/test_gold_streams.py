@@ -15,7 +15,7 @@ from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.import_gold import import_gold
 from schemas.errors import ConfigError
 from student.data.streams import Stream, load_stream, load_streams
-from student.prompts.build import TokenBudget, TrainingPrompt, make_detection_prompt
+from student.prompts.training_prompt import TokenBudget, TrainingPrompt, make_detection_prompt
 from student.settings.train import CaptionPacking, PromptMix, StreamSettings, TrainSettings
 
 WORDS = TokenBudget(limit=12, count=lambda text: len(text.split()))

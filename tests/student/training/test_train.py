@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from engine.views import open_view, write_view
 from pipelines.demo.world.build import World
 from schemas.errors import ConfigError, ConflictError, RuntimeEnvironmentError
-from student.batches.build import BatchBuilder
+from student.batches.batch_builder import BatchBuilder
 from student.batches.prefetch import prefetch_batches
 from student.data.streams import load_stream
 from student.settings.train import HardNegatives, PromptMix, StreamSettings, TrainSettings

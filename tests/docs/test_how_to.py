@@ -96,7 +96,7 @@ def test_an_exporter_is_one_file(page: Page) -> None:
 def test_a_policy_rule_is_one_file(page: Page, small_world: SmallWorld) -> None:  # noqa: F811
     regions = json.loads(page.run_all())["regions"]
 
-    assert regions["dropped"]["small_box"] > 0 and regions["kept"] > 0, regions
+    assert regions["ignored"]["small_box"] > 0 and regions["kept"] > 0, regions
     assert "min_side_px" in page.run(["groundswell", "schema", "policy"])
     (page.folder / "policy.yaml").write_text("min_score: 0.05\n")
     words = ["groundswell", "compile", "runs/evidence", "policy.yaml", "--to", "runs/plain", "--json"]

@@ -31,7 +31,7 @@ Rows = list[dict[str, Any]]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Label what is not labelled yet, and print."""
+    """Label what is not labeled yet, and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

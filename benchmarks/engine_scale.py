@@ -1,6 +1,6 @@
 """The engine at scale: a driver, 10^6 units and 10^4 actors that only pretend to label.
 
-Plan, dispatch loop, labelling state, publishing, segments, epochs and restart are the real ones; actors are objects of
+Plan, dispatch loop, labeling state, publishing, segments, epochs and restart are the real ones; actors are objects of
 this process that answer with real snapshot entries and write shard facts. They write no evidence and no commit records:
 those are the workers' own writes, which no driver waits for.
 
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import engine.driver.label_run
-from engine.driver.dispatch import drive
+from engine.driver.dispatch import run_tasks
 from engine.driver.label_run import LabelRun
 from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
@@ -195,7 +195,7 @@ def stats_of(shards: int) -> Iterator[ShardStat]:
         yield ShardStat(url, 1_000_000_000, f"etag={hashlib.md5(url.encode()).hexdigest()}")
 
 
-def labelling_of(store: Store, shards: int) -> LabelRun:
+def labeling_of(store: Store, shards: int) -> LabelRun:
     """Start a run over this many shards as `label` does."""
     stats = list(stats_of(shards))
     method = MethodDigests("sha256:r", "sha256:t", "sha256:p", "sha256:e")
@@ -214,12 +214,12 @@ def measure(folder: str, units: int, actors: int, publish_every: int) -> dict[st
     store = CountingStore(folder)
     shards = units // UNITS_PER_SHARD
     before = resident_bytes()
-    work = labelling_of(store, shards)
+    work = labeling_of(store, shards)
     begun_bytes = resident_bytes()
     pool, publishing = FakePool(actors, store, SETTINGS), PublishingEvery(work, publish_every)
     work.publish()
     started = time.perf_counter()
-    drive(pool, publishing)
+    run_tasks(pool, publishing)
     publishing.publish()
     took_s = time.perf_counter() - started
     gc.collect()
@@ -284,7 +284,7 @@ def snapshot_size(store: Store) -> dict[str, Any]:
 def restart(store: Store, shards: int) -> dict[str, Any]:
     """Start a driver on an existing output, in a process of its own, so that its memory can be measured."""
     before, begun = resident_bytes(), time.perf_counter()
-    work = labelling_of(store, shards)
+    work = labeling_of(store, shards)
     took_s = time.perf_counter() - begun
     assert not work.has_next(), "everything is committed"
     return {

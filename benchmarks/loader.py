@@ -22,7 +22,7 @@ import torch
 from benchmarks.loader_data import Data, photographs, tiny_images
 from benchmarks.loader_others import bare_loop, plain_webdataset
 from pipelines.demo.recipe import HARD_NEGATIVES
-from student.batches.build import BatchBuilder
+from student.batches.batch_builder import BatchBuilder
 from student.batches.prefetch import prefetch_batches
 from student.data.streams import load_stream
 from student.settings.train import LoaderSettings, PromptMix, StreamSettings, TrainSettings

@@ -13,7 +13,7 @@ import webdataset
 from PIL import Image
 
 from benchmarks.loader_data import Data
-from student.batches.geometry import draw_motion, move_image
+from student.batches.geometry import augment_image, sample_augmentation
 from student.settings.train import AugmentSettings
 
 CORES = 2
@@ -22,7 +22,7 @@ CORES = 2
 def prepared(data: Data) -> Callable[[Any], np.ndarray]:
     """Resize, mirror and move, as the mixture loader does it."""
     processor, augment, rng = data.processor, AugmentSettings(), np.random.default_rng(0)
-    return lambda image: move_image(processor.resize(image), draw_motion(rng, augment))
+    return lambda image: augment_image(processor.resize(image), sample_augmentation(rng, augment))
 
 
 def plain_webdataset(data: Data, batch: int) -> Iterator[int]:

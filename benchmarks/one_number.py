@@ -1,8 +1,8 @@
-"""The one number: what pseudo-labelled web images add for rare nouns, against fair controls, on the tiny world.
+"""The one number: what pseudo-labeled web images add for rare nouns, against fair controls, on the tiny world.
 
     python -m benchmarks.one_number --seed 0 --out /tmp/one --arms control,student,plain
 
-The demo's own parts without audit and report, labelled in this process instead of on a Ray cluster. Each part knows
+The demo's own parts without audit and report, labeled in this process instead of on a Ray cluster. Each part knows
 by its digest what it has done, so a second call, or one with another arm or `--set`, repeats nothing that stands.
 """
 

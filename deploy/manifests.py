@@ -61,7 +61,10 @@ class WorkerGroup(Manifest):
     @model_validator(mode="after")
     def _in_order(self) -> WorkerGroup:
         if not self.minReplicas <= self.replicas <= self.maxReplicas:
-            raise ValueError(f"{self.groupName}: replicas must lie between minReplicas and maxReplicas")
+            raise ValueError(
+                f"{self.groupName}: replicas ({self.replicas}) must be between {self.minReplicas} and "
+                f"{self.maxReplicas}"
+            )
         return self
 
 

@@ -143,7 +143,7 @@ class ActorSettings(Settings):
 
 
 class RunSettings(Settings):
-    """How to run the work; nothing here changes a label, except that `batch_size` changes rounding."""
+    """How to run the work; nothing here changes a label, except that `batch_size` may change rounding."""
 
     executor: Literal["ray", "local"] = Field("ray", description="a Ray cluster, or only this process")
     actors: ActorSettings = Field(ActorSettings(), description="teacher actors")

@@ -59,12 +59,15 @@ class View:
     def table(self, number: int) -> pa.Table:
         """Read one part. Raises ConflictError if it differs from what was written."""
         part = self.manifest.parts[number]
-        data = self._store.read(part.path)
+        data, where = self._store.read(part.path), f"{self._store.url}/{part.path}"
+        remedy = "restore the file or write the view again"
         if sha256_hex(data) != part.sha256:
-            raise ConflictError(f"{part.path} has sha256 {sha256_hex(data)}, its manifest says {part.sha256}")
-        table = read_table(data, VIEW, part.path)
+            raise ConflictError(
+                f"{where} has sha256 {sha256_hex(data)}, its manifest says {part.sha256}; {remedy}"
+            )
+        table = read_table(data, VIEW, where)
         if table.num_rows != part.rows:
-            raise ConflictError(f"{part.path} has {table.num_rows} rows, its manifest says {part.rows}")
+            raise ConflictError(f"{where} has {table.num_rows} rows, its manifest says {part.rows}; {remedy}")
         return table
 
     def rows(self) -> Iterator[ViewRow]:
@@ -81,8 +84,8 @@ class View:
             digest.add(row)
         if (digest.value(), digest.rows) != (self.manifest.digest, self.manifest.rows):
             raise ConflictError(
-                f"the rows have digest {digest.value()} ({digest.rows} rows), "
-                f"{MANIFEST} says {self.manifest.digest} ({self.manifest.rows} rows): write the view again"
+                f"{self._store.url}: the rows have digest {digest.value()} ({digest.rows} rows), "
+                f"{MANIFEST} says {self.manifest.digest} ({self.manifest.rows} rows); write the view again"
             )
 
 
@@ -284,4 +287,7 @@ def _check_fields(row: ViewRow) -> ViewRow:
 
 
 def _row_error(row: ViewRow, reason: str) -> GroundswellError:
-    return GroundswellError(f"{row.get('unit')} index {row.get('index')} ({row.get('key')}): {reason}")
+    return GroundswellError(
+        f"{row.get('unit')} index {row.get('index')} ({row.get('key')}): {reason}; this is a defect of the importer or "
+        "compiler; report it"
+    )

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.worker.batching import ask
+from engine.worker.batching import label_in_batches
 from engine.worker.evidence_rows import evidence_row, mark_dropped
 from engine.worker.find_phrases import find_phrases
-from engine.worker.regions import evidence_regions
+from engine.worker.region_filter import evidence_regions
 from groundswell.images import ImageInput, InputImage, decode_input
 from pipelines.config.load import parse_settings
 from schemas.errors import SampleRejectedError
@@ -51,7 +51,7 @@ class GroundingTeacher:
         if sample.phrases:
             prepared = self.labeler.prepare(sample, pixels.rgb_u8)
             sample = mark_dropped(sample, prepared.dropped)
-            (answer,) = ask(self.labeler, [(0, prepared)])
+            (answer,) = label_in_batches(self.labeler, [(0, prepared)])
             if answer.rejected is not None:
                 raise answer.rejected
             regions = answer.regions
@@ -73,7 +73,7 @@ def load_teacher(
     min_score: regions below this raw score are left out
     phrases:   how phrases are found in captions. By default with the bundled pipeline
     settings:  further settings of the teacher, as in the section `teacher` of a job, e.g. device="cpu"
-    raises:    NotFoundError for a path that does not exist, ConfigError for what is no model and for wrong settings
+    raises:    NotFoundError for a path that does not exist, ConfigError for what is not a model and for wrong settings
     """
     from teacher.phrases.finder import SpacyPhraseFinder
 

@@ -42,7 +42,7 @@ def load_image(
     """Load the image of a row from its shard: upright RGB, the frame of the row's boxes.
 
     roots:  URL prefixes of shards that moved, old to new, e.g. {"s3://a/": "/mnt/a/"}
-    raises: NotFoundError if the shard is gone, ConflictError if the image changed since it was labelled
+    raises: NotFoundError if the shard is gone, ConflictError if the image changed since it was labeled
     """
     return Image.fromarray(read_photo(row, roots, storage))
 
@@ -50,8 +50,8 @@ def load_image(
 def decode_input(image: ImageInput) -> InputImage:
     """Return a user's image as upright RGB.
 
-    raises: NotFoundError for a path that is no file, SampleRejectedError for bytes that are no image, ValueError for
-            an array of another form
+    raises: NotFoundError for a path that is not a file, SampleRejectedError for bytes that are not an image,
+            ValueError for an array of another form
     """
     if isinstance(image, np.ndarray):
         return InputImage(_check_array(image))

@@ -1,1 +1,1 @@
-"""What we run: the command line, labelling, compiling, training, the demo, the audit and exports."""
+"""What we run: the command line, labeling, compiling, training, the demo, the audit and exports."""

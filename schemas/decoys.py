@@ -2,20 +2,26 @@
 
 The serialized form depends on the content alone, so its digest identifies the pool. An invalid pool (a noun that
 would break a prompt, a count below one) cannot be constructed.
+
+Decoys are drawn only from probe nouns: a fixed quarter of all nouns, by hash of the lemma, the same for every job, run
+and version. Training never uses them as negatives. A student that was trained to treat these nouns as absent would
+reject the probe instead of the mistake (docs/decoys.md).
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
 from schemas.digests import canonical_json, sha256_hex, shorten_digest
 from schemas.errors import ConflictError
-from schemas.probe_nouns import is_probe_noun
 from schemas.records import Record
 
 FORMAT_VERSION = "1.0"
+ONE_IN = 4
+"""One in this many nouns is a probe noun."""
 MAX_NOUNS = 20_000
 MAX_NOUN_CHARS = 48
 MAX_COUNT = 2**53
@@ -84,3 +90,17 @@ def parse_pool(data: bytes, digest: str, where: str) -> DecoyPool:
         return DecoyPool.model_validate_json(data)
     except ValidationError as error:
         raise ConflictError(f"{where} is not a pool of decoys: {error}") from error
+
+
+def is_probe_noun(lemma: str) -> bool:
+    """Return whether a head noun may be a decoy and so must not be a training negative; case is ignored."""
+    word = " ".join(lemma.lower().split())
+    return (
+        hashlib.sha256(f"groundswell probe noun\n{word}".encode("utf-8", "replace")).digest()[0] % ONE_IN == 0
+    )
+
+
+def ends_in_probe_noun(name: str) -> bool:
+    """Return whether a name or its head (the last word) may be a decoy: `hot dog` as a negative affects `dog` too."""
+    words = name.split()
+    return is_probe_noun(name) or (len(words) > 1 and is_probe_noun(words[-1]))

@@ -52,7 +52,7 @@ class SampleCounts(Record):
         out = self.labelled + self.empty + sum(self.rejected.values())
         if out != self.samples_in:
             raise ValueError(
-                f"{self.samples_in} samples in, {self.labelled} labelled, {self.empty} empty, "
+                f"{self.samples_in} samples in, {self.labelled} labeled, {self.empty} empty, "
                 f"{sum(self.rejected.values())} rejected: {self.samples_in - out} unaccounted for"
             )
         return self

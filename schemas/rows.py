@@ -100,7 +100,7 @@ class SampleRow(TypedDict):
 
 
 class EvidenceRow(SampleRow):
-    """A labelled sample: every region of the teacher above the floor."""
+    """A labeled sample: every region of the teacher above the floor."""
 
     phrases: list[PhraseRow]
     dropped_phrases: list[DroppedPhraseRow]

@@ -72,7 +72,7 @@ class DecoySettings(Settings):
         0,
         ge=0,
         le=2**53,
-        description="of the pool's draw and of every choice; another seed is the way to another pool",
+        description="seed of the pool and of each sample's decoys; change it to draw another pool",
     )
     pool: str | None = Field(
         None,

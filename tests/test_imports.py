@@ -131,6 +131,12 @@ def test_the_wheel_has_all_packages_and_no_tests(project_root: Path) -> None:
     assert sorted(config["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) == sorted(PACKAGES)
 
 
+def test_the_image_has_all_packages(project_root: Path) -> None:
+    lines = (project_root / "deploy/Dockerfile").read_text().splitlines()
+
+    assert [name for name in PACKAGES if f"COPY {name} ./{name}" not in lines] == []
+
+
 def test_lint_and_types_cover_all_packages(project_root: Path) -> None:
     tool = tomllib.loads((project_root / "pyproject.toml").read_text())["tool"]
 

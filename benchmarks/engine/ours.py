@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from benchmarks.engine.teacher import FACTORIES
-from engine.driver.dispatch import drive
+from engine.driver.dispatch import run_tasks
 from engine.driver.label_run import LabelRun
 from engine.executors.ray_pool import RayPool
 from engine.ledger.fingerprint import method_digests
@@ -20,7 +20,7 @@ from pipelines.label.job import JobConfig
 def job(
     shards: list[Path], out: Path, actors: int, megabytes: int, batch_size: int, unit_samples: int
 ) -> JobConfig:
-    """Return the labelling job that a user would write for these shards."""
+    """Return the labeling job that a user would write for these shards."""
     return JobConfig.model_validate(
         {
             "input": {"urls": [str(path) for path in shards], "unit_samples": unit_samples},
@@ -51,7 +51,7 @@ def seconds(config: JobConfig) -> tuple[float, float]:
         work.begin([stat_shard(url) for url in config.input.urls], [])
         work.find_committed()
         work.publish()
-        drive(pool, work)
+        run_tasks(pool, work)
         snapshot = work.publish()
         ended = time.perf_counter()
     finally:

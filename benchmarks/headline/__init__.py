@@ -1,4 +1,4 @@
-"""The headline in miniature: is a student with pseudo-labelled web images better than the best fair control?
+"""The headline in miniature: is a student with pseudo-labeled web images better than the best fair control?
 
     python -m benchmarks.headline base      # teacher, controls and student on eight fresh seeds
     python -m benchmarks.headline full      # every ablation and the hard worlds, three seeds each

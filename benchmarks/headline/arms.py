@@ -28,7 +28,7 @@ WORLDS: dict[str, dict[str, Any]] = {
         "web_caption_extra": 0.3,
     },
 }
-LABELLING = {"batch_size": 16, "unit_samples": 150, "pipeline": "bundled"}
+LABELING = {"batch_size": 16, "unit_samples": 150, "pipeline": "bundled"}
 _START, _OUT = Path("start"), Path("out")
 
 
@@ -78,7 +78,7 @@ class Arms:
 
     def evidence(self, teacher: Cell, web: Cell | None = None, what: str = "labels") -> Cell:
         """Return what a teacher finds on a web."""
-        return self._cell("evidence", what, LABELLING, web=web or self.web, teacher=teacher)
+        return self._cell("evidence", what, LABELING, web=web or self.web, teacher=teacher)
 
     def view(self, evidence: Cell, what: str = "view", **policy: Any) -> Cell:
         """Return the evidence under the recipe's policy with some of its fields changed.

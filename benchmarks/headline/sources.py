@@ -34,17 +34,25 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "teacher/phrases/data/*",
         "engine/worker/*.py",
         "engine/task.py",
+        "engine/threads.py",
     ),
-    "view": (*_READING, "pipelines/compile/**/*.py", "teacher/phrases/**/*.py", "teacher/phrases/data/*"),
+    "view": (
+        *_READING,
+        "pipelines/compile/**/*.py",
+        "pipelines/labels/evidence.py",
+        "teacher/phrases/**/*.py",
+        "teacher/phrases/data/*",
+    ),
     "changed_view": (*_READING, f"{_HERE}/changed_views.py", "pipelines/demo/oracle.py"),
     "train": (*_READING, *_MODEL, "teacher/grounding/*.py", *_STUDENT),
     "evaluate": (
         *_READING,
         *_MODEL,
+        "teacher/detectors/*.py",
         "teacher/labelers/*.py",
         "teacher/grounding/*.py",
         "teacher/prompts/*.py",
-        "teacher/build.py",
+        "teacher/factories.py",
         "teacher/registry.py",
         "engine/worker/*.py",
         "engine/task.py",
@@ -52,8 +60,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "student/settings/prompt_text.py",
     ),
 }
-# They tell what was learned, and decide nothing of it.
-_TELLING = frozenset({"student/training/model_card.py", "student/training/log_images.py"})
+# These write down what was learned. They do not change it.
+_REPORTING = frozenset({"student/training/model_card.py", "student/training/log_images.py"})
 _LIBRARIES = ("torch", "numpy", "pillow", "transformers")
 
 
@@ -61,7 +69,9 @@ _LIBRARIES = ("torch", "numpy", "pillow", "transformers")
 def code_of(kind: str) -> str:
     """Return a digest of the sources of a kind of cell and of the libraries that do its arithmetic."""
     files = sorted({file for pattern in SOURCES[kind] for file in ROOT.glob(pattern)})
-    digests = {name: _digest(file) for file in files if (name := str(file.relative_to(ROOT))) not in _TELLING}
+    digests = {
+        name: _digest(file) for file in files if (name := str(file.relative_to(ROOT))) not in _REPORTING
+    }
     return digest_of([digests, {name: version(name) for name in _LIBRARIES}])
 
 

@@ -1,6 +1,6 @@
 """What each kind of cell does: the demo's own parts, in one process with one thread.
 
-Promise: a stage reads its inputs' folders and writes its own; only trainings and labellings find something to go on
+Promise: a stage reads its inputs' folders and writes its own; only trainings and labelings find something to go on
 with in a folder that a kill left behind, all others begin anew. Heavy libraries are imported where they are needed.
 """
 
@@ -93,7 +93,7 @@ def _start(job: Job) -> dict[str, Any]:
 
 
 def _evidence(job: Job) -> dict[str, Any]:
-    """`evidence/` of a web by a teacher, labelled in this process."""
+    """`evidence/` of a web by a teacher, labeled in this process."""
     from pipelines.label.job import JobConfig
     from pipelines.label.run import label
 
@@ -111,7 +111,7 @@ def _evidence(job: Job) -> dict[str, Any]:
     summary = label(config, progress=job.progress)
     units = summary["units"]
     if units["committed"] != units["planned"]:
-        raise GroundswellError(f"{units['committed']} of {units['planned']} units are labelled: run again")
+        raise GroundswellError(f"{units['committed']} of {units['planned']} units are labeled: run again")
     return {"samples": summary["samples"], "regions": summary["regions"]}
 
 
@@ -122,7 +122,7 @@ def _view(job: Job) -> dict[str, Any]:
 
     policy = Policy.from_record(job.settings)
     evidence, view = str(job.inputs["evidence"] / "evidence"), str(job.out / "view")
-    report = compile_view(evidence, policy, view, allow_unlabelled=True).data()
+    report = compile_view(evidence, policy, view, allow_unlabeled=True).data()
     return {"regions": report["regions"], "phrases": report["phrases"]}
 
 

@@ -39,7 +39,7 @@ class Work(Protocol):
         ...
 
 
-def drive(
+def run_tasks(
     pool: Pool,
     work: Work,
     stopping: Callable[[], bool] = lambda: False,

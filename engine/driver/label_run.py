@@ -36,7 +36,7 @@ MAX_DETAIL = 500  # characters of a failure that a snapshot stores
 
 
 class LabelRun:
-    """The state of one run of a labeling job. It is the `Work` that `dispatch.drive` runs."""
+    """The state of one run of a labeling job. It is the `Work` that `dispatch.run_tasks` runs."""
 
     def __init__(
         self,

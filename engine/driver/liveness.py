@@ -18,7 +18,7 @@ class Liveness:
 
     def __init__(self, run: RunSettings) -> None:
         self._run = run
-        self._pulse: tuple[int, int] | None = None
+        self._heartbeat: tuple[int, int] | None = None
         self._is_warm = False
         self._progress_at = self._asked_at = 0.0
 
@@ -31,19 +31,19 @@ class Liveness:
         if seconds > _FORGIVEN_S:
             self._progress_at += seconds - _FORGIVEN_S
 
-    def is_pulse_due(self, now: float, soon: bool = False) -> bool:
-        """Return whether to ask for a pulse, and note that it was asked. soon: ask once a second."""
+    def is_heartbeat_due(self, now: float, soon: bool = False) -> bool:
+        """Return whether to ask for a heartbeat, and note that it was asked. soon: ask once a second."""
         interval_s = min(max(self._run.stuck_after_s / _PULSES_PER_TIMEOUT, _MIN_INTERVAL_S), _MAX_INTERVAL_S)
         if now - self._asked_at < (_SOON_INTERVAL_S if soon else interval_s):
             return False
         self._asked_at = now
         return True
 
-    def record_pulse(self, pulse: tuple[int, int], now: float) -> None:
-        """Record a pulse: (samples processed, MiB read and written) so far."""
-        if pulse != self._pulse:
-            self._pulse, self._progress_at = pulse, now
-        self._is_warm = self._is_warm or pulse[0] > 0
+    def record_heartbeat(self, heartbeat: tuple[int, int], now: float) -> None:
+        """Record a heartbeat: (samples processed, MiB read and written) so far."""
+        if heartbeat != self._heartbeat:
+            self._heartbeat, self._progress_at = heartbeat, now
+        self._is_warm = self._is_warm or heartbeat[0] > 0
 
     def explain_stuck(self, now: float) -> str | None:
         """Return why the worker is to be ended, or None while it makes progress."""

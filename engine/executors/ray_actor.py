@@ -30,7 +30,7 @@ def make_actor_class() -> type:
             self._load_lock = threading.Lock()
             self._steps = 0
 
-        def look(self, names: tuple[str, ...]) -> Placement:
+        def describe_placement(self, names: tuple[str, ...]) -> Placement:
             """Return where this actor is placed. names: the packages to look for."""
             import importlib.util
             import os
@@ -49,7 +49,7 @@ def make_actor_class() -> type:
 
             return self._load().run(Task.model_validate_json(task_json)).model_dump_json()
 
-        def pulse(self) -> tuple[int, int]:
+        def heartbeat(self) -> tuple[int, int]:
             """Return (samples processed, MiB read and written) so far. A worker in which neither changes is stuck."""
             from engine.worker.sandbox.memory_limit import io_mib
 

@@ -38,9 +38,9 @@ class RemoteMethod(Protocol[T]):
 class TeacherHandle(Protocol):
     """Ray's handle of a teacher actor, with the methods of the class that `make_actor_class` returns."""
 
-    look: RemoteMethod[Placement]
+    describe_placement: RemoteMethod[Placement]
     run: RemoteMethod[str]
-    pulse: RemoteMethod[tuple[int, int]]
+    heartbeat: RemoteMethod[tuple[int, int]]
     recall: RemoteMethod[None]
 
 
@@ -73,7 +73,7 @@ class ActorState:
 
     tasks:          in the order of dispatch, so the first is the one that runs
     outputs:        files that the actor prints to
-    is_unreachable: a call failed; only an answer to a pulse can decide whether the actor lives
+    is_unreachable: a call failed; only an answer to a heartbeat can decide whether the actor lives
     """
 
     handle: TeacherHandle
@@ -84,7 +84,7 @@ class ActorState:
     node: str = ""
     outputs: list[str] = field(default_factory=list)
     tasks: dict[ObjectRef[str], Task] = field(default_factory=dict)
-    pulse: ObjectRef[tuple[int, int]] | None = None
+    heartbeat: ObjectRef[tuple[int, int]] | None = None
 
     @property
     def capacity(self) -> int:
@@ -105,9 +105,9 @@ class ActorState:
         if self.tasks:
             self.handle.recall.options(concurrency_group=QUERY_GROUP).remote()
 
-    def ask_for_pulse(self) -> None:
+    def ask_for_heartbeat(self) -> None:
         """Ask for its progress."""
-        self.pulse = self.handle.pulse.options(concurrency_group=QUERY_GROUP).remote()
+        self.heartbeat = self.handle.heartbeat.options(concurrency_group=QUERY_GROUP).remote()
 
     def kill(self) -> None:
         """End its process."""
@@ -122,7 +122,7 @@ def start_actor(actor_class: TeacherClass, spec: WorkerSpec, run: RunSettings) -
         max_restarts=0,
         max_task_retries=0,
     ).remote(spec.model_dump_json())
-    placement = handle.look.options(concurrency_group=QUERY_GROUP).remote(WORKER_PACKAGES)
+    placement = handle.describe_placement.options(concurrency_group=QUERY_GROUP).remote(WORKER_PACKAGES)
     return ActorState(handle, placement, Liveness(run))
 
 

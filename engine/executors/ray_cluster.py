@@ -90,8 +90,8 @@ def draining_nodes() -> set[str]:
 def _warn_of_no_draining() -> None:
     """Warn once per process."""
     log.warning(
-        "Ray %s does not tell which nodes are to go: actors work there until they are killed, and their units are "
-        "done again elsewhere",
+        "Ray %s does not report draining nodes; actors run there until they are killed, and their units are redone "
+        "elsewhere",
         ray.__version__,
     )
 
@@ -108,10 +108,11 @@ def explain_placement(run: RunSettings, placed: int) -> str:
     """Return why `run.actors.min` actors are not placed: what they ask for and what the cluster has."""
     total, free = cluster_resources(), free_resources()
     return (
-        f"{placed} of {run.actors.min} teacher actors found a place in {run.placement_timeout_s:.0f} s. Each asks "
-        f"for {run.cpus_per_actor:g} CPU and {run.gpus_per_actor:g} GPU; the cluster has {total.get('CPU', 0):g} "
-        f"CPU and {total.get('GPU', 0):g} GPU, free are {free.get('CPU', 0):g} and {free.get('GPU', 0):g}. Lower "
-        "run.actors.min, run.cpus_per_actor or run.gpus_per_actor, or add nodes"
+        f"only {placed} of {run.actors.min} teacher actors started within {run.placement_timeout_s:.0f} s "
+        f"(run.placement_timeout_s). Each needs {run.cpus_per_actor:g} CPU and {run.gpus_per_actor:g} GPU; the cluster "
+        f"has {total.get('CPU', 0):g} CPU and {total.get('GPU', 0):g} GPU, of which {free.get('CPU', 0):g} CPU and "
+        f"{free.get('GPU', 0):g} GPU are free. Lower run.actors.min, run.cpus_per_actor or run.gpus_per_actor, or add "
+        "nodes"
     )
 
 
@@ -169,6 +170,6 @@ def check_reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), _REACH_S).close()
     except OSError as error:
         raise RuntimeEnvironmentError(
-            f"nothing answers at {address} ({error}); give host:port of a Ray head (`ray start --head`), or no address "
-            "to start a cluster on this machine"
+            f"cannot connect to {address} ({error}); give host:port of a Ray head (`ray start --head`), or omit "
+            "--address, run.address and RAY_ADDRESS to start a cluster on this machine"
         ) from error

@@ -46,7 +46,7 @@ class _FindMethod(Protocol):
 class _PhraseHandle(Protocol):
     """Ray's handle of an actor of the class that `_make_actor_class` returns."""
 
-    look: _LookMethod
+    describe_placement: _LookMethod
     find: _FindMethod
 
 
@@ -93,7 +93,7 @@ class _PhraseActors:
 
     def wait_for_placement(self, timeout_s: float) -> None:
         """Return when all actors are placed and import our code."""
-        looks = [handle.look.remote(WORKER_PACKAGES) for handle in self._handles]
+        looks = [handle.describe_placement.remote(WORKER_PACKAGES) for handle in self._handles]
         placed, waiting = ray.wait(looks, num_returns=len(looks), timeout=timeout_s)
         if waiting:
             raise RuntimeEnvironmentError(self._explain_placement(len(placed), timeout_s))
@@ -140,8 +140,8 @@ class _PhraseActors:
         last = chunk.first + len(chunk.captions) - 1
         if chunk.tries == MAX_TRIES:
             raise RuntimeEnvironmentError(
-                f"captions {chunk.first} to {last}: {MAX_TRIES} phrase actors died of them, the last one so: {reason}; "
-                "give them to one process (without actors) to see which"
+                f"captions {chunk.first} to {last}: {MAX_TRIES} phrase actors died, last error: {reason}; rerun these "
+                "captions with --actors 0 to find the caption"
             )
         log.warning("a phrase actor died at captions %d to %d: %s", chunk.first, last, reason)
         if self._handles[chunk.slot] is chunk.handle:
@@ -151,8 +151,9 @@ class _PhraseActors:
     def _explain_placement(self, placed: int, timeout_s: float) -> str:
         total, free = cluster_resources().get("CPU", 0), free_resources().get("CPU", 0)
         return (
-            f"{placed} of {len(self._handles)} phrase actors found a place in {timeout_s:.0f} s. Each asks for "
-            f"{self._cpus:g} CPU; the cluster has {total:g}, free are {free:g}. Ask for fewer actors, or add nodes"
+            f"only {placed} of {len(self._handles)} phrase actors started within {timeout_s:.0f} s. Each needs "
+            f"{self._cpus:g} CPU; the cluster has {total:g}, of which {free:g} are free. Request fewer actors, or add "
+            "nodes"
         )
 
 
@@ -164,7 +165,7 @@ def _make_actor_class() -> type:
             self._factory_json = factory_json
             self._finder: PhraseFinder | None = None
 
-        def look(self, names: tuple[str, ...]) -> Origins:
+        def describe_placement(self, names: tuple[str, ...]) -> Origins:
             """Return where this actor imports packages from."""
             import importlib.util
 

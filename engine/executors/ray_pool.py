@@ -160,24 +160,24 @@ class RayPool:
         reachable = [actor for actor in self._actors if not actor.is_unreachable]
         placements = {actor.placement: actor for actor in reachable if actor.phase is Phase.STARTING}
         runs = {ref: actor for actor in reachable for ref in actor.tasks}
-        pulses = {actor.pulse: actor for actor in self._actors if actor.pulse is not None}
-        ready, _ = ray.wait([*placements, *runs, *pulses], num_returns=1, timeout=timeout_s)
+        heartbeats = {actor.heartbeat: actor for actor in self._actors if actor.heartbeat is not None}
+        ready, _ = ray.wait([*placements, *runs, *heartbeats], num_returns=1, timeout=timeout_s)
         for look, actor in placements.items():
             if look in ready:
                 self._receive(actor, look, partial(self._place, actor))
         for run, actor in runs.items():
             if run in ready:
                 self._receive(actor, run, partial(self._take_outcome, actor, run))
-        for pulse, actor in pulses.items():
-            if pulse in ready:
-                self._receive(actor, pulse, partial(self._take_pulse, actor))
+        for heartbeat, actor in heartbeats.items():
+            if heartbeat in ready:
+                self._receive(actor, heartbeat, partial(self._take_heartbeat, actor))
 
     def _receive(self, actor: ActorState, ref: ObjectRef[T], accept: Callable[[T], None]) -> None:
         """Pass an answer on, or find out what happened to the actor."""
         try:
             accept(ray.get(ref))
         except ActorUnavailableError:  # it may live, or its node is gone and Ray does not know yet
-            actor.is_unreachable, actor.pulse = True, None
+            actor.is_unreachable, actor.heartbeat = True, None
             actor.liveness.start(time.monotonic())
         except RayActorError as error:
             self._replace(actor, first_line(error), is_lost_with_node(error, actor.node), error)
@@ -191,12 +191,12 @@ class RayPool:
         actor.phase = Phase.PLACED
         self._failed_starts = 0
 
-    def _take_pulse(self, actor: ActorState, pulse: tuple[int, int]) -> None:
+    def _take_heartbeat(self, actor: ActorState, heartbeat: tuple[int, int]) -> None:
         if actor.is_unreachable:
             self._replace(actor, "it was out of reach for a while", is_blameless=True)
             return
-        actor.pulse = None
-        actor.liveness.record_pulse(pulse, time.monotonic())
+        actor.heartbeat = None
+        actor.liveness.record_heartbeat(heartbeat, time.monotonic())
 
     def _take_outcome(self, actor: ActorState, ref: ObjectRef[str], outcome_json: str) -> None:
         del actor.tasks[ref]
@@ -206,8 +206,8 @@ class RayPool:
         """Process a call that failed in an actor that lives on."""
         if (task := actor.tasks.pop(cast(ObjectRef[str], ref), None)) is not None:
             self._settle(make_death_outcome(task, reason, Retry.CHARGED))
-        elif ref is actor.pulse:
-            actor.pulse = None
+        elif ref is actor.heartbeat:
+            actor.heartbeat = None
         else:
             self._replace(actor, reason, is_blameless=False)
 
@@ -220,13 +220,13 @@ class RayPool:
             self._outcomes.append(outcome)
 
     def _check_actors(self) -> None:
-        """Ask for pulses, end actors that are stuck, and leave nodes that go."""
+        """Ask for heartbeats, end actors that are stuck, and leave nodes that go."""
         now = time.monotonic()
         absent_s, self._checked_at = now - self._checked_at, now
         for actor in [actor for actor in self._actors if actor.tasks or actor.is_unreachable]:
             actor.liveness.forgive_absence(absent_s)
-            if actor.pulse is None and actor.liveness.is_pulse_due(now, soon=actor.is_unreachable):
-                actor.ask_for_pulse()
+            if actor.heartbeat is None and actor.liveness.is_heartbeat_due(now, soon=actor.is_unreachable):
+                actor.ask_for_heartbeat()
             if reason := actor.liveness.explain_stuck(now):
                 self._replace(actor, reason, is_blameless=False)
         if self._stopping() and not self._is_recalled:
@@ -266,7 +266,10 @@ class RayPool:
         actor.kill()  # one that is only unreachable must not work on next to its replacement
         self._failed_starts += actor.phase is Phase.STARTING and not is_blameless
         if self._failed_starts > MAX_FAILED_STARTS:
-            raise RuntimeEnvironmentError(f"teacher actors cannot start: {error or reason}")
+            raise RuntimeEnvironmentError(
+                f"{self._failed_starts} teacher actors in a row failed to start: {error or reason}; run `groundswell "
+                "doctor` on the nodes and see logs/ of the output"
+            )
         self._actors.remove(actor)
         if actor.phase is not Phase.LEAVING:
             self._actors.append(self._start())

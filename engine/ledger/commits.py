@@ -130,7 +130,10 @@ def put_data(store: Store, path: str, data: bytes) -> None:
     def put_and_check() -> None:
         store.put(path, data)
         if (stored := store.size(path)) != len(data):
-            raise OSError(f"{store.url}/{path}: {stored} of {len(data)} bytes were stored")
+            raise OSError(
+                f"{store.url}/{path}: {stored} of {len(data)} bytes were stored; the store altered the data; run "
+                f"`groundswell doctor --store {store.url}`"
+            )
 
     run_with_retries(put_and_check)
 
@@ -149,7 +152,9 @@ def _put_table(
     # read back first: a file that cannot be read must not become a commit
     table = read_table(data, schema, path)
     if table.num_rows != len(rows):
-        raise ConflictError(f"{path}: {len(rows)} rows were written, {table.num_rows} read back")
+        raise ConflictError(
+            f"{path}: {len(rows)} rows were written, {table.num_rows} read back; report this defect"
+        )
     put_data(store, path, data)
     return DataFile(path=path, size_bytes=len(data), sha256=digest, rows=len(rows)), table
 

@@ -41,13 +41,13 @@ def _read_checked(store: Store, file: DataFile, schema: pa.Schema) -> pa.Table:
     try:
         data = store.read(file.path)
     except NotFoundError as error:
-        raise ConflictError(f"{error}, but is committed; {remedy}") from error
+        raise ConflictError(f"{where} is missing although a commit refers to it; {remedy}") from error
     if len(data) != file.size_bytes or sha256_hex(data) != file.sha256:
         raise ConflictError(
-            f"{where}: {len(data)} bytes with sha256 {sha256_hex(data)[:16]}..., committed were {file.size_bytes} "
-            f"with {file.sha256[:16]}...; {remedy}"
+            f"{where}: {len(data)} bytes with sha256 {sha256_hex(data)[:16]}..., expected {file.size_bytes} with "
+            f"{file.sha256[:16]}...; {remedy}"
         )
     table = read_table(data, schema, where)
     if table.num_rows != file.rows:
-        raise ConflictError(f"{where}: {table.num_rows} rows, committed were {file.rows}")
+        raise ConflictError(f"{where}: {table.num_rows} rows, expected {file.rows}; {remedy}")
     return table

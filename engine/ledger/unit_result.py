@@ -20,11 +20,11 @@ class UnitResult:
     def counts(self) -> SampleCounts:
         """Count the unit's samples by outcome."""
         codes = [row["code"] for row in self.rejections]
-        labelled = sum(map(has_region, self.rows))
+        labeled = sum(map(has_region, self.rows))
         return SampleCounts(
             samples_in=len(self.rows) + len(self.rejections),
-            labelled=labelled,
-            empty=len(self.rows) - labelled,
+            labelled=labeled,
+            empty=len(self.rows) - labeled,
             rejected={code: codes.count(code) for code in sorted(set(codes))},
         )
 

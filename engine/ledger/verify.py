@@ -135,11 +135,11 @@ def _count_problems(
         yield f"samples {unit.first}..{unit.first + unit.count - 1} are not each accounted for once"
     if any(row["unit"] != unit.name for row in (*rows, *rejections)):
         yield "a row belongs to another unit"
-    labelled = sum(map(has_region, rows))
+    labeled = sum(map(has_region, rows))
     codes = [row["code"] for row in rejections]
-    found = (labelled, len(rows) - labelled, {code: codes.count(code) for code in set(codes)})
+    found = (labeled, len(rows) - labeled, {code: codes.count(code) for code in set(codes)})
     if found != (counts.labelled, counts.empty, counts.rejected):
-        yield f"labelled, empty, rejected are {found}, recorded are {counts}"
+        yield f"labeled, empty, rejected are {found}, recorded are {counts}"
     if (regions := sum(len(row["regions"]) for row in rows)) != record.regions:
         yield f"{regions} regions, recorded are {record.regions}"
     if rows_digest(rows, rejections) != record.rows_digest:

@@ -100,12 +100,12 @@ def _sample_differences(
             yield f"rejected with {code}, reading it now gives {found or 'a sample'}"
         return
     if found is not None:
-        yield f"labelled, reading it now rejects it with {found}"
+        yield f"labeled, reading it now rejects it with {found}"
         return
     committed: Mapping[str, object] = row
     for name, now in _columns(raw, data, size).items():
         if committed[name] != now:
-            yield f"{name} is {_shorten(now)}, labelled was {_shorten(committed[name])}"
+            yield f"{name} is {_shorten(now)}, labeled was {_shorten(committed[name])}"
 
 
 def _read_again(raw: RawSample, data: bytes) -> tuple[str | None, dict[str, int]]:

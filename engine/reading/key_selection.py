@@ -77,7 +77,7 @@ def parse_selection(data: bytes, digest: str, where: str) -> Selection:
     """Parse a serialized selection. Raises ConflictError if it does not have the given digest."""
     if "sha256:" + sha256_hex(data) != digest:
         raise ConflictError(
-            f"{where} is not the selection of samples with {digest}; restore it or name its file again"
+            f"{where} is not the selection with digest {digest}; restore it, or set input.only to the original file"
         )
     rows = [json.loads(line) for line in data.splitlines()]
     if rows and isinstance(rows[0], list):
@@ -146,10 +146,9 @@ class _ShardNames:
             return name
         fit = [url for url in self._by_last.get(name.rsplit("/", 1)[-1], ()) if url.endswith("/" + name)]
         if len(fit) != 1:
-            found = f"matches {len(fit)} of them" if fit else "matches none of them"
             raise ConfigError(
-                f"{self._where}: shard {name!r}: the job has {len(self._whole)} shards, this {found}; "
-                "write the URL of the shard"
+                f"{self._where}: shard {name!r} matches {len(fit) or 'none'} of the job's {len(self._whole)} shards; "
+                "write its full URL"
             )
         return fit[0]
 

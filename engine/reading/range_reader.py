@@ -49,8 +49,8 @@ class RangeReader:
             return read_pixels(pixels, self._roots, self._storage)
         if offset < 0 or length > MAX_MEMBER_BYTES:
             raise NotFoundError(
-                f"{path}: {length} bytes at {offset} cannot be an image (at most {MAX_MEMBER_BYTES} bytes); "
-                "write the view again"
+                f"{path}: invalid image range of {length} bytes at {offset} (at most {MAX_MEMBER_BYTES} bytes are "
+                "allowed); write the view again"
             )
         file = self._file(path)
         data = os.pread(file.number, length, offset)

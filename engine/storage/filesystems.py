@@ -52,7 +52,8 @@ def check_shard_url(url: str) -> str:
         bare = bare_url(url)
     except ValueError as error:
         raise ConfigError(
-            f"{_display_url(url)} is not a URL ({error}); a bracket begins an IPv6 address there"
+            f"{_display_url(url)} is not a URL ({error}); correct the part after '://', where '[' begins an IPv6 "
+            "address"
         ) from error
     if bare != url:
         raise ConfigError(

@@ -22,6 +22,7 @@ from schemas.errors import ConflictError
 
 MAX_FOOTER_BYTES = 16 * 2**20
 _MARK = b"ARROW:extension:"
+_EXPECTED = "expected a file written by this version; restore it or write the output again"
 
 
 class UnsafeFooterError(ValueError):
@@ -79,13 +80,11 @@ def read_batches(
 
 def _open_checked(data: bytes, schema: pa.Schema, where: str) -> pq.ParquetFile:
     if has_extension_type(read_footer(io.BytesIO(data))):
-        raise ConflictError(
-            f"{where} has an Arrow extension type; Groundswell did not write this file, do not use it"
-        )
+        raise ConflictError(f"{where} has an Arrow extension type; {_EXPECTED}")
     file = pq.ParquetFile(pa.BufferReader(data))
     if not file.schema_arrow.equals(schema):
         raise ConflictError(
-            f"{where} has columns that this version of Groundswell does not write: {file.schema_arrow.names[:20]}"
+            f"{where} has the columns {file.schema_arrow.names[:20]} or other types; {_EXPECTED}"
         )
     return file
 

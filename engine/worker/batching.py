@@ -30,7 +30,7 @@ class BatchAnswer(Generic[Position]):
     rejected: SampleRejectedError | None = None
 
 
-def ask(
+def label_in_batches(
     labeler: Labeler, prepared: Iterable[tuple[Position, PreparedSample]]
 ) -> Iterator[BatchAnswer[Position]]:
     """Yield an answer for each (position, prepared) pair. Batches are filled in the order of arrival."""
@@ -68,7 +68,8 @@ def _ask_group(
         return
     if len(answers) != len(rows):
         raise RuntimeEnvironmentError(
-            f"the teacher returned {len(answers)} answers for {len(rows)} rows; its labeler is broken"
+            f"the teacher returned {len(answers)} answers for {len(rows)} rows; label() must return one list per row; "
+            "fix the teacher"
         )
     for (position, _), regions in zip(group, answers, strict=False):
         yield BatchAnswer(position, tuple(regions))

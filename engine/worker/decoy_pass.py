@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from engine.worker.evidence_rows import mark_dropped
-from engine.worker.regions import evidence_regions
+from engine.worker.region_filter import evidence_regions
 from schemas.errors import GroundswellError
 from schemas.labeler import DecoyChooser, DecoyLabeler, PreparedSample
 from schemas.records import Region, Sample

@@ -20,13 +20,13 @@ from engine.reading.raw_samples import RawSample, SampleSource
 from engine.reading.sample_images import decode_sample_image
 from engine.reading.shards import Shard
 from engine.threads import prefetch_map
-from engine.worker.batching import BatchAnswer, ask
+from engine.worker.batching import BatchAnswer, label_in_batches
 from engine.worker.decoy_pass import DecoyPass
 from engine.worker.errors import TeacherBrokenError
 from engine.worker.evidence_rows import evidence_row, mark_dropped, rejection_row
 from engine.worker.find_phrases import find_phrases
 from engine.worker.loading import LoadedTeacher
-from engine.worker.regions import evidence_regions
+from engine.worker.region_filter import evidence_regions
 from schemas.errors import GroundswellError, SampleRejectedError
 from schemas.labeler import DecoyLabeler, FoundPhrases, PreparedSample
 from schemas.ledger import Unit
@@ -44,7 +44,8 @@ def check_teacher(unit: Unit, result: UnitResult) -> None:
     if len(failed) > 1 and not is_answered:
         last = failed[-1]
         raise TeacherBrokenError(
-            f"{unit.name}: all {len(failed)} samples failed, e.g. {last['code']}: {last['detail']}"
+            f"{unit.name}: all {len(failed)} samples failed, e.g. {last['code']}: {last['detail']}; nothing of the "
+            "unit was committed; check the teacher's model and device, then run `groundswell retry`"
         )
 
 
@@ -122,7 +123,7 @@ class UnitRun:
         """Ask the teacher about all samples and return the result."""
         assert self._ready is not None, "begin() comes first"
         with closing(self._ready) as ready:
-            for answer in ask(self._labeler, self._questions(ready)):
+            for answer in label_in_batches(self._labeler, self._questions(ready)):
                 self._progress()
                 index, kind = answer.position
                 if kind is _Pass.DECOYS:

@@ -116,12 +116,13 @@ def _make(factory: Factory) -> _HasDigest:
         raise
     except Exception as error:
         raise RuntimeEnvironmentError(
-            f"{factory.factory} cannot be made on this machine ({type(error).__name__}: {error}). Models, packages and "
+            f"{factory.factory} failed to load on this machine ({type(error).__name__}: {error}). Models, packages and "
             "devices must be in place on every node; run `groundswell doctor` there"
         ) from error
     if made.digest != factory.digest:
         raise ConflictError(
             f"{factory.factory} has digest {made.digest}, but the run was planned with {factory.digest}: its files "
-            "changed since the run began, or differ between machines"
+            "changed since the run began, or differ between machines; install the same files on every node and start "
+            "again"
         )
     return made

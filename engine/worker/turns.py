@@ -29,7 +29,7 @@ class Turns:
         """
         return self._hold(self._preparing)
 
-    def teach(self) -> AbstractContextManager[Callable[[], None]]:
+    def label_turn(self) -> AbstractContextManager[Callable[[], None]]:
         """Wait for the teacher and hold it, as `prepare` does."""
         return self._hold(self._teaching)
 

@@ -86,14 +86,14 @@ class Worker:
             work = self._stage.open_unit(stat, unit)
             work.begin(leave_preparation)
             try:
-                with self._turns.teach():
+                with self._turns.label_turn():
                     return self._stage.finish(work)
             finally:
                 work.close()
 
     def _work_isolated(self, task: Task, unit: Unit) -> UnitResult:
         """Work on a unit in sandbox processes, while this process has neither a sample nor a model in memory."""
-        with self._turns.prepare(), self._turns.teach():
+        with self._turns.prepare(), self._turns.label_turn():
             self._stage.release_models()
             return isolate(unit, lambda span: self._work_in_sandbox(task, span))
 

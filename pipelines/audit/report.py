@@ -185,7 +185,9 @@ def truth_of_rows(rows: Iterable[Mapping[str, Any]]) -> Truth:
     def truth(region: SampledRegion) -> Sequence[Sequence[float]]:
         sample = _sample_name(region.shard, region.key)
         if sample not in samples:
-            raise ConflictError(f"the truth has no sample {sample}: it is of another world than the view")
+            raise ConflictError(
+                f"the ground truth has no sample {sample}; use the truth of the same demo world"
+            )
         return boxes.get((sample, region.begin, region.end), [])
 
     return truth

@@ -150,7 +150,7 @@ def write_sample(sample: AuditSample, path: str | Path) -> None:
 
 
 def read_sample(path: str | Path) -> AuditSample:
-    """Read the sample of a file. Raises NotFoundError; ConflictError for a file that is no sample or was changed."""
+    """Read the sample of a file. Raises NotFoundError; ConflictError for a file that is not a sample or was changed."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -134,7 +134,7 @@ class VerdictStore:
         existing = db.execute(_VALID_VERDICTS + "AND item = ?", (reviewer, item)).fetchone()
         if existing:
             raise ConflictError(
-                f"{reviewer} already said {existing[2]!r} of {item}, now {verdict!r}: undo that first"
+                f"{reviewer} already has the verdict {existing[2]!r} for {item}; undo it first to give {verdict!r}"
             )
         return _append(db, (event_id, item, reviewer, verdict, None))
 
@@ -189,7 +189,7 @@ class VerdictStore:
         candidates = [name for name, kind in known.items() if kind == "person"] or list(known)
         if len(candidates) > 1:
             raise ConflictError(
-                f"{self._path.name} has verdicts of {', '.join(candidates)}: name one reviewer"
+                f"{self._path.name} has verdicts of {', '.join(candidates)}; add --reviewer NAME"
             )
         return candidates[0] if candidates else "nobody yet"
 

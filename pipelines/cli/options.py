@@ -10,7 +10,8 @@ from schemas.errors import ConfigError
 
 EXIT_CODES = (
     "Exit codes: 0 ok; 1 failed; 2 usage or configuration; 3 finished with failed, quarantined or unfinished "
-    "units, too many rejected samples or a gate not passed; 4 not found; 5 conflict; 6 environment; 130 interrupted."
+    "units, too many rejected samples or a gate not passed; 4 not found; 5 conflict; 6 environment; "
+    "10 work to do (plan --detailed-exitcode); 130 interrupted."
 )
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout instead of text.")
 SET = typer.Option(
@@ -21,7 +22,9 @@ SET = typer.Option(
 )
 ADDRESS = typer.Option(
     None,
-    help="Running Ray cluster, host:port. Default: run.address, then RAY_ADDRESS, then a new cluster on this machine.",
+    metavar="ADDRESS",
+    help="Running Ray cluster: host:port, ray://host:port or auto. Default: run.address, then RAY_ADDRESS, then a new "
+    "cluster on this machine.",
 )
 LOG = typer.Option(
     None,

@@ -11,11 +11,14 @@ import inspect
 import os
 import sys
 import traceback
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ParamSpec
+from pathlib import Path
+from typing import Annotated, ParamSpec, Union, get_args, get_origin
 
 import typer
+from typer.models import ArgumentInfo, OptionInfo
 
 from pipelines.cli.error_text import explain_error
 from pipelines.terminal.output import print_message
@@ -32,6 +35,7 @@ EVERY_VERB = {
     ),
 }
 """Options that `handle_errors` adds to every verb."""
+_METAVARS: dict[object, str] = {Path: "PATH", str: "TEXT", int: "N", float: "NUMBER"}
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,8 @@ def handle_errors(function: Callable[Parameters, None]) -> Callable[Parameters, 
             raise typer.Exit(code) from None
 
     signature = inspect.signature(function, eval_str=True)
+    for parameter in signature.parameters.values():
+        _set_metavar(parameter)
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=bool)
         for name, option in EVERY_VERB.items()
@@ -117,3 +123,23 @@ def handle_errors(function: Callable[Parameters, None]) -> Callable[Parameters, 
     run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *added])  # type: ignore[attr-defined]
     run.__annotations__ = {**function.__annotations__, **dict.fromkeys(EVERY_VERB, bool)}
     return run
+
+
+def _set_metavar(parameter: inspect.Parameter) -> None:
+    """Name an argument or the value of an option in the help by a word. Typer would print a Python type."""
+    annotation, default = parameter.annotation, parameter.default
+    candidates = get_args(annotation)[1:] if get_origin(annotation) is Annotated else (default,)
+    for info in candidates:
+        if isinstance(info, ArgumentInfo):
+            info.metavar = info.metavar or parameter.name.upper()
+        elif isinstance(info, OptionInfo):
+            info.metavar = info.metavar or _METAVARS.get(_find_value_type(annotation))
+
+
+def _find_value_type(annotation: object) -> object:
+    """Return the type of one value: `list[Path] | None` gives Path."""
+    while arguments := [one for one in get_args(annotation) if one is not type(None)]:
+        if get_origin(annotation) not in (Annotated, Union, types.UnionType, list):
+            break  # a Literal, of which Typer lists the values
+        annotation = arguments[0]
+    return annotation

@@ -43,7 +43,7 @@ class ViewDiff(Report):
     )
     phrases: dict[str, int] = Field(description="of samples in both: same, or fate a -> b")
     alone: dict[str, dict[str, int]] = Field(
-        {}, description="the regions of only_first and only_second by fate: those to ignore are no labels"
+        {}, description="the regions of only_first and only_second by fate: those to ignore are not labels"
     )
 
     def tables(self) -> list[Table]:

@@ -1,6 +1,6 @@
 """A view with its images, as self-contained WebDataset tars for trainers elsewhere.
 
-The same view gives the same tars. The image bytes are those that were labelled. The list of tars is written last. A
+The same view gives the same tars. The image bytes are those that were labeled. The list of tars is written last. A
 sample is `<number>.<jpg|png|...>` and `<number>.json`, the view's row. Boxes are in the upright frame: a reader applies
 the EXIF rotation that the row names. The folder `view/` next to the tars holds the view with its pixels in these tars,
 for `train`.

@@ -68,7 +68,7 @@ class Policy(RuleFields):
         None,
         ge=0,
         le=1,
-        description="kept regions below this raw score teach their phrase's tokens and no place; null: none",
+        description="kept regions below this raw score train the class (the phrase's tokens), not the box; null: none",
     )
     weight: Annotated[WeightRule, LegacyValue()] = Field(
         "one",
@@ -107,7 +107,7 @@ class Policy(RuleFields):
     def _check_candidate_score(self) -> Policy:
         if self.candidate_score is not None and self.candidate_score > self.min_score:
             raise ValueError(
-                f"candidate_score {self.candidate_score} is above min_score {self.min_score}: raise min_score instead"
+                f"min_score {self.min_score} must be at least candidate_score {self.candidate_score}; raise min_score"
             )
         return self
 
@@ -131,14 +131,15 @@ class Policy(RuleFields):
     def _check_weight(self) -> Policy:
         if (self.weight == "ramp") != (self.weight_ramp is not None):
             raise ValueError(
-                f"weight {self.weight!r} with weight_ramp {self.weight_ramp}: weight ramp, and only it, has one"
+                f"weight {self.weight!r} with weight_ramp {self.weight_ramp}: weight_ramp is required with weight: "
+                "ramp and not allowed otherwise"
             )
         if self.weight_ramp is not None and not 0 <= self.weight_ramp[0] < self.weight_ramp[1] <= 1:
             raise ValueError(
                 f"weight_ramp {list(self.weight_ramp)}: expected two raw scores, 0 <= first < second <= 1"
             )
         if self.weight == "p_correct" and self.calibration is None:
-            raise ValueError("weight p_correct needs a calibration")
+            raise ValueError("weight p_correct needs a calibration; set calibration")
         return self
 
     def digest(self) -> str:
@@ -168,6 +169,6 @@ class Policy(RuleFields):
             lost.append(f"ignore_score {self.ignore_from} (evidence: min_score {evidence.min_score})")
         if lost:
             raise ConfigError(
-                f"the policy asks for what the evidence no longer has: {'; '.join(lost)}. "
+                f"the policy needs regions that the evidence does not contain: {'; '.join(lost)}. "
                 "Make the policy stricter, or label again with looser evidence settings"
             )

@@ -33,20 +33,20 @@ def compile_view(
     storage: StorageSettings | None = None,
     progress: ProgressCallback | None = None,
     overwrite: bool = False,
-    allow_unlabelled: bool = False,
+    allow_unlabeled: bool = False,
 ) -> CompileReport:
     """Write the view of the evidence's latest snapshot under a policy.
 
     overwrite:        replace another view at `out_url`
-    allow_unlabelled: write an empty view if no sample is labelled, for an experiment that counts it
+    allow_unlabeled: write an empty view if no sample is labeled, for an experiment that counts it
     Raises ConfigError if the policy asks for regions that the evidence does not have, names a calibration of other
     scores, or a gold that is none. Raises NotFoundError without evidence or gold, ConflictError if `out_url` has
     another view or the evidence differs from its snapshot, and UnfinishedError, before anything is written, if no
-    sample of the evidence is labelled.
+    sample of the evidence is labeled.
     """
     evidence = open_evidence(evidence_url, storage)
-    if not allow_unlabelled:
-        _refuse_unlabelled(evidence)
+    if not allow_unlabeled:
+        _refuse_unlabeled(evidence)
     policy.check_evidence(evidence.settings)
     policy.check_score_kind(evidence.score_kind)
     counter = CompileCounter(DecoyCounter(policy.min_score, evidence.pool))
@@ -67,14 +67,14 @@ def compile_view(
     )
 
 
-def _refuse_unlabelled(evidence: Evidence) -> None:
-    """Raise UnfinishedError if no sample is labelled. An empty sample has no label either."""
+def _refuse_unlabeled(evidence: Evidence) -> None:
+    """Raise UnfinishedError if no sample is labeled. An empty sample has no label either."""
     counts = evidence.snapshot.totals.samples
     if counts.labelled:
         return
     reasons = "".join(f"\n  {reason}" for reason in explain_counts(counts.rejected))
     raise UnfinishedError(
-        f"{evidence.store.url} has no labelled sample: {counts.samples_in} in, 0 labelled, {counts.empty} empty, "
+        f"{evidence.store.url} has no labeled sample: {counts.samples_in} in, 0 labeled, {counts.empty} empty, "
         f"{sum(counts.rejected.values())} rejected; expected at least one. Check `input:` of the job against its "
         f"shards and label again; no view was written{reasons}"
     )
@@ -98,7 +98,8 @@ def inherit_stored_fields(
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ConfigError(
-            f"the policy omits what the view at {view_url} has: {reason}. Set it in the policy's file"
+            f"fields inherited from the view at {view_url} contradict the policy: {reason}; set them in the policy's "
+            "file, or replace the view with `compile --overwrite`"
         ) from None
     for name, value in taken.items():
         new = json.dumps(type(policy).model_fields[name].default)
@@ -141,6 +142,6 @@ def _compile_rows(
             progress("samples", counter.samples_in, expected)
     if (counter.samples_in, counter.regions_in) != (expected, regions):
         raise ConflictError(
-            f"the snapshot promises {expected} samples and {regions} regions, its files have {counter.samples_in} and "
-            f"{counter.regions_in}: run `groundswell verify`"
+            f"expected {expected} samples and {regions} regions (snapshot), read {counter.samples_in} and "
+            f"{counter.regions_in}; run `groundswell verify`"
         )

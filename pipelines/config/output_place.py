@@ -57,12 +57,12 @@ def check_folder(
     if kind is not FolderKind.NOTHING and kind not in own:
         raise ConflictError(
             f"{option} {url} contains {_describe(place, kind, storage)}; expected a new or empty folder, or "
-            f"{own[0].value}; name another folder"
+            f"{own[0].value}; choose another folder"
         )
     if kind in own and not (repeats or overwrite):
         raise ConflictError(
-            f"{option} {url} already contains {kind.value}; expected a new or empty folder; name another one, or add "
-            "--overwrite"
+            f"{option} {url} already contains {kind.value}; expected a new or empty folder; choose another path, or "
+            "add --overwrite"
         )
     if kind is FolderKind.NOTHING or overwrite:
         _refuse_inside_output(option, place, storage, is_file=False)
@@ -86,7 +86,7 @@ def check_file(
     """
     place = _normalize(option, url)
     if any(name is not None and _is_same(place, str(name)) for name in reads):
-        raise ConfigError(f"{option} {url} is a file that this command reads; name another file")
+        raise ConfigError(f"{option} {url} is a file that this command reads; choose another file")
     if _is_folder(place, storage):
         kind = detect_kind(place, storage)
         problem = RuntimeEnvironmentError if kind in (FolderKind.NOTHING, FolderKind.OTHER) else ConflictError
@@ -117,7 +117,7 @@ def _normalize(option: str, url: str) -> str:
     An option for a local path has turned `s3://` into `s3:/` by now.
     """
     if _URL_AS_PATH.match(url):
-        raise ConfigError(f"{option} {url} is a URL; expected a local path; name a local path")
+        raise ConfigError(f"{option} {url} is a URL; expected a local path")
     place: str = absolute_url(url)
     return place
 
@@ -134,20 +134,20 @@ def _refuse_existing_file(option: str, url: str, place: str, overwrite: bool) ->
     is_local = "://" not in place
     if is_local and not os.path.isfile(place):
         raise RuntimeEnvironmentError(
-            f"{option} {url} is a device, a pipe or a broken link; expected a plain file or a new one; name another "
+            f"{option} {url} is a device, a pipe or a broken link; expected a plain file or a new one; choose another "
             "file"
         )
     if place.endswith(_NEVER_REPLACED):
         raise ConflictError(
-            f"{option} {url} exists and is not a file that this command writes; name another file"
+            f"{option} {url} exists and is not a file that this command writes; choose another file"
         )
     if not overwrite:
         raise ConflictError(
-            f"{option} {url} already exists; name another file, or add --overwrite to replace it"
+            f"{option} {url} already exists; choose another file, or add --overwrite to replace it"
         )
     if is_local and not os.access(place, os.W_OK):
         raise RuntimeEnvironmentError(
-            f"{option} {url} cannot be written; check its permissions, or name another file"
+            f"{option} {url} cannot be written; check its permissions, or choose another file"
         )
 
 
@@ -165,7 +165,7 @@ def _refuse_inside_output(option: str, place: str, storage: StorageSettings | No
         if kind not in (FolderKind.NOTHING, FolderKind.OTHER):
             raise ConflictError(
                 f"{option} {place} is inside {ancestor}, which contains {kind.value}; expected a place outside of it; "
-                "name another one"
+                "choose another path"
             )
 
 
@@ -226,7 +226,7 @@ def _refuse_file_in_the_way(option: str, folder: str, storage: StorageSettings |
             is_object = _is_file(folder, storage) and not _is_folder(folder, storage)
         if is_object:
             raise RuntimeEnvironmentError(
-                f"{option} {folder} is an object; expected a prefix; name another place"
+                f"{option} {folder} is an existing object; expected a folder (prefix); choose another path"
             )
         return
     try:
@@ -234,12 +234,12 @@ def _refuse_file_in_the_way(option: str, folder: str, storage: StorageSettings |
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR):
             raise RuntimeEnvironmentError(
-                f"{option} {folder} cannot be reached ({error.strerror}); name another folder"
+                f"{option} {folder} cannot be reached ({error.strerror}); choose another folder"
             ) from error
     nearest = _nearest(folder)
     if not os.path.isdir(nearest):
         raise RuntimeEnvironmentError(
-            f"{option} {folder}: {nearest} is a file; expected a folder; name another place"
+            f"{option} {folder}: {nearest} is a file; expected a folder; choose another path"
         )
 
 
@@ -265,5 +265,5 @@ def _refuse_unwritable(option: str, folder: str, storage: StorageSettings | None
     except OSError as error:
         raise RuntimeEnvironmentError(
             f"{option} {folder}: {nearest} cannot be written ({error.strerror or error}); check its permissions and "
-            "free space, or name another place"
+            "free space, or choose another path"
         ) from error

@@ -21,7 +21,7 @@ from pipelines.reporting.data import (
     ExampleBox,
     Histogram,
     Interval,
-    LabelledExample,
+    LabeledExample,
     LoopNumbers,
     ModelRow,
     NextCommand,
@@ -177,7 +177,7 @@ def read_gains(evaluated: Comparison) -> dict[str, Interval]:
 
 def pick_examples(
     view_rows: Iterable[ViewRow], evidence_rows: Iterable[EvidenceRow], seed: int
-) -> tuple[LabelledExample, ...]:
+) -> tuple[LabeledExample, ...]:
     """Pick images with at least one kept box by the seed, with the teacher's kept and dropped regions."""
     chosen = {
         (row["unit"], row["index"]): row for row in draw_rows(view_rows, EXAMPLES, seed, with_region=True)
@@ -189,11 +189,11 @@ def pick_examples(
     )
 
 
-def _make_example(row: EvidenceRow, view_row: ViewRow) -> LabelledExample:
+def _make_example(row: EvidenceRow, view_row: ViewRow) -> LabeledExample:
     """Make an example. Kept boxes are the view's, which may be merged. Dropped ones are the rest of the evidence."""
     in_view = {_identify(region) for region in view_row["regions"]}
     dropped = (region for region in row["regions"] if _identify(region) not in in_view)
-    return LabelledExample(
+    return LabeledExample(
         image=read_photo_bytes(row),
         media_type="image/jpeg",
         width=row["width"],

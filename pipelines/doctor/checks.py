@@ -149,9 +149,9 @@ def check_torchvision() -> Finding:
 
 def check_phrase_pipeline() -> Finding:
     """Check that the bundled phrase pipeline finds the phrases of a caption."""
-    from teacher.build import finder
+    from teacher.factories import make_finder
 
-    answer = finder({"pipeline": "bundled"}).find(["a brown dog chases two red balls"])[0]
+    answer = make_finder({"pipeline": "bundled"}).find(["a brown dog chases two red balls"])[0]
     texts = [phrase.text for phrase in answer.phrases]
     good = texts == ["a brown dog", "two red balls"]
     return Finding("phrases", good, f"bundled pipeline: {texts}", "" if good else "reinstall the package")

@@ -23,7 +23,7 @@ class ExportReport(Report):
     annotations: int = Field(ge=0, description="all that are written, those to ignore too")
     categories: int = Field(ge=0)
     cannot_hold: dict[str, int] = Field(description="by kind; meanings in pipelines/exchange/exporter.py")
-    ignore: int = Field(0, ge=0, description="annotations that are no labels and are to be ignored")
+    ignore: int = Field(0, ge=0, description="annotations that are not labels and are to be ignored")
     title: str = Field(exclude=True, description="the format's name")
     ignore_mark: str = Field(exclude=True, description="how the format marks an annotation to ignore")
 

@@ -97,9 +97,11 @@ def check_options(format: str, options: ImportOptions) -> None:
 def _check_path(format: str, importer: Importer, path: Path) -> None:
     if not path.exists():
         raise NotFoundError(f"{path}: no such file or folder")
-    expected = "folder" if importer.folder_files else "file"
-    if path.is_dir() != (expected == "folder"):
-        raise ConfigError(f"{path}: {format} is read from a {expected}")
+    expected, found = (
+        "folder" if is_folder else "file" for is_folder in (importer.folder_files, path.is_dir())
+    )
+    if found != expected:
+        raise ConfigError(f"{path} is a {found}; format {format} expects a {expected}")
 
 
 def _spool_rows(

@@ -32,7 +32,10 @@ class JobConfig(Settings):
         DecoySettings(), description="absent nouns for which the teacher is also queried"
     )
     output: OutputSettings = Field(description="where the evidence is written")
-    run: RunSettings = Field(RunSettings(), description="how the work is run; does not change the labels")
+    run: RunSettings = Field(
+        RunSettings(),
+        description="how the work is run; changes no label, except that batch_size may change rounding",
+    )
     price: PriceSettings | None = Field(None, description="what machines and storage cost, for `plan`")
 
     @model_validator(mode="after")

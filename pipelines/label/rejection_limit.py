@@ -1,4 +1,4 @@
-"""Judge a labelling run by its rejected samples: a run that rejected most of its input is not a success.
+"""Judge a labeling run by its rejected samples: a run that rejected most of its input is not a success.
 
 Promise: both terms of the share are committed totals of the job, not of one call, so a rerun
 comes to the same judgement.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from engine.driver.dispatch import drive
+from engine.driver.dispatch import run_tasks
 from engine.driver.label_run import LabelRun
 from engine.executors.local import LocalPool
 from engine.ledger.snapshots.file_check import check_files
@@ -69,7 +69,7 @@ def label(
         return run_job(job, factories, address, progress, frozen=frozen)
     with temporary_output(keep) as url:
         if absolute_url(url) == absolute_url(job.output.url):
-            raise ConfigError(f"--keep {url} is the output.url of the job; name another folder")
+            raise ConfigError(f"--keep {url} is the output.url of the job; choose another folder")
         job = job.model_copy(update={"output": OutputSettings(url=url)})
         summary = run_job(job, factories, address, progress, limit, frozen)
     return {**summary, "output": summary["output"] if keep else None}
@@ -125,7 +125,7 @@ def _refuse_other_job(resolved: ResolvedJob) -> None:
     if newest.job_digest != resolved.job.digest():
         raise ConflictError(
             f"--keep {resolved.store.url} contains the evidence of another job, {shorten_digest(newest.job_digest)}; "
-            "expected a new or empty folder, or an earlier output of the same job; name another folder"
+            "expected a new or empty folder, or an earlier output of the same job; choose another folder"
         )
 
 
@@ -202,7 +202,7 @@ class _Run:
             pool = self._open_pool(address, stop)
             # publish first: closing takes seconds, for which a signal may leave no time
             with run_finally(self.work.publish, pool.close):
-                drive(pool, self.work, stop, self.progress)
+                run_tasks(pool, self.work, stop, self.progress)
             if stop():
                 raise KeyboardInterrupt
 

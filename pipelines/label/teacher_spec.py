@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from engine.task import Factory
 from pipelines.label.job import JobConfig, with_absolute_paths
 from schemas.errors import ConfigError
-from teacher import build
+from teacher import factories
 from teacher.registry import TEACHERS
 
 
@@ -19,12 +19,12 @@ from teacher.registry import TEACHERS
 class Factories:
     """`module:function` names: makers run in the workers, digests on the driver without loading a model."""
 
-    labeler: str = f"{build.__name__}:labeler"
-    finder: str = f"{build.__name__}:finder"
-    labeler_digest: str = f"{build.__name__}:labeler_digest"
-    finder_digest: str = f"{build.__name__}:finder_digest"
-    decoys: str = f"{build.__name__}:decoys"
-    decoys_digest: str = f"{build.__name__}:decoys_digest"
+    labeler: str = f"{factories.__name__}:make_labeler"
+    finder: str = f"{factories.__name__}:make_finder"
+    labeler_digest: str = f"{factories.__name__}:labeler_digest"
+    finder_digest: str = f"{factories.__name__}:finder_digest"
+    decoys: str = f"{factories.__name__}:make_decoy_chooser"
+    decoys_digest: str = f"{factories.__name__}:decoys_digest"
     takes_given: bool = False
     """Whether the finder is a GivenPhraseFinder; said here because the driver makes none."""
     has_decoys: bool = False

@@ -36,9 +36,9 @@ def count_trained_images(store: Store, teacher: TeacherSettings) -> TrainOverlap
     every = -(-snapshot.totals.units // _MAX_UNITS) or 1
     for number, entry in enumerate(snapshot_entries(store, snapshot)):
         if number % every == 0:
-            labelled = digest_prefixes(read_evidence(store, entry).column("image_sha256").to_pylist())
-            images += int(np.isin(labelled, known).sum())
-            rows += len(labelled)
+            labeled = digest_prefixes(read_evidence(store, entry).column("image_sha256").to_pylist())
+            images += int(np.isin(labeled, known).sum())
+            rows += len(labeled)
     if images:
         log.warning(
             "the teacher was trained on %d of the %d images that it labeled; its scores on them are too high, and not "

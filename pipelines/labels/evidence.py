@@ -47,7 +47,8 @@ class Evidence:
             if read_metadata(table, entry.unit) != (self.settings, self.score_kind):
                 raise ConflictError(
                     f"{entry.unit}: {read_metadata(table, entry.unit)} differs from the first unit's "
-                    f"{(self.settings, self.score_kind)}: compile evidences of different teachers apart"
+                    f"{(self.settings, self.score_kind)}; units were labeled with different settings; use one output "
+                    "per teacher"
                 )
             yield table
 
@@ -68,7 +69,7 @@ def open_evidence(url: str, storage: StorageSettings | None = None) -> Evidence:
     snapshot = latest_snapshot(store)
     first = next(snapshot_entries(store, snapshot), None)
     if first is None:
-        raise NotFoundError(f"{url} has no committed unit yet: `groundswell label` it first")
+        raise NotFoundError(f"{url} has no committed unit; run `groundswell label` first")
     table = read_evidence(store, first)
     settings, score_kind = read_metadata(table, first.unit)
     return Evidence(store, snapshot, settings, score_kind, _load_pool(table, store))
@@ -92,5 +93,5 @@ def read_metadata(table: pa.Table, unit: str) -> tuple[EvidenceSettings, str]:
         return EvidenceSettings.model_validate_json(metadata[SETTINGS]), metadata[SCORE_KIND]
     except (KeyError, ValidationError) as error:
         raise ConflictError(
-            f"{unit}: its evidence does not say how it was taken ({error}); label it again"
+            f"{unit}: its evidence has no teacher metadata ({error}); label it again"
         ) from error

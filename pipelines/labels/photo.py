@@ -1,4 +1,4 @@
-"""The image of a row, as it was when it was labelled."""
+"""The image of a row, as it was when it was labeled."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def read_photo_bytes(
     row: PhotoRow, roots: Mapping[str, str] | None = None, storage: StorageSettings | None = None
 ) -> bytes:
     """Return the stored bytes of a row's image. Raises NotFoundError; ConflictError if they are not those that were
-    labelled.
+    labeled.
     """
     data = read_pixels(row["pixels"], roots, storage)
     if row["image_sha256"] and sha256_hex(data) != row["image_sha256"]:
         raise ConflictError(
-            f"{row['key']}: the image at {row['pixels']['url']} has changed since it was labelled; "
+            f"{row['key']}: the image at {row['pixels']['url']} has changed since it was labeled; "
             "restore the old file, or label it again"
         )
     return data

@@ -39,7 +39,7 @@ class LoopNumbers(Record):
 
     gold_images: int
     gold_boxes: int
-    web_samples: int = Field(description="captioned images that were labelled")
+    web_samples: int = Field(description="captioned images that were labeled")
     web_shards: int
     labelled: int = Field(description="samples with at least one region")
     empty: int
@@ -69,8 +69,8 @@ class ExampleBox(Record):
         return self
 
 
-class LabelledExample(Record):
-    """One labelled image. The picture is embedded unchanged: PNG or JPEG bytes."""
+class LabeledExample(Record):
+    """One labeled image. The picture is embedded unchanged: PNG or JPEG bytes."""
 
     image: bytes = Field(repr=False)
     media_type: Literal["image/png", "image/jpeg"]
@@ -174,7 +174,7 @@ class ReportData(Record):
         default_factory=dict,
         description="student minus control by metric, with a paired interval (same images); decides the verdict",
     )
-    examples: tuple[LabelledExample, ...] = ()
+    examples: tuple[LabeledExample, ...] = ()
     scores: Histogram | None = None
     threshold: float | None = Field(None, description="the policy's min_score, marked in the charts")
     thresholds: tuple[ThresholdLine, ...] = ()

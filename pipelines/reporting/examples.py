@@ -1,17 +1,17 @@
-"""Labelled images with the teacher's boxes drawn on them: kept, to ignore, or dropped by the policy."""
+"""Labeled images with the teacher's boxes drawn on them: kept, to ignore, or dropped by the policy."""
 
 from __future__ import annotations
 
 from base64 import b64encode
 
-from pipelines.reporting.data import ExampleBox, LabelledExample
+from pipelines.reporting.data import ExampleBox, LabeledExample
 from pipelines.reporting.markup import Markup, element, isolate
 
 MOST_DROPPED_DRAWN = 12
 MOST_LISTED = 6
 
 
-def draw_example(example: LabelledExample) -> Markup:
+def draw_example(example: LabeledExample) -> Markup:
     """Draw one image, its boxes and its caption. Kept boxes are numbered and listed with phrase and score."""
     kept = [box for box in example.boxes if box.kept]
     ignored = [box for box in example.boxes if box.ignored]
@@ -64,7 +64,7 @@ def _draw_unlisted(box: ExampleBox, style: str, became: str) -> Markup:
     return element("g", title, _make_rect(box, f"{style} under"), _make_rect(box, style))
 
 
-def _draw_kept(number: int, box: ExampleBox, example: LabelledExample) -> Markup:
+def _draw_kept(number: int, box: ExampleBox, example: LabeledExample) -> Markup:
     """Draw the box with its number in the corner. The size of the number follows the image's."""
     size = max(example.width, example.height) / 13
     left = min(max(box.box[0], 0), example.width - size)

@@ -42,7 +42,7 @@ def draw_loop(n: LoopNumbers) -> Markup:
     return element(
         "svg",
         element(
-            "title", "The loop: web images are labelled by a teacher, a policy makes a view, a student learns"
+            "title", "The loop: web images are labeled by a teacher, a policy makes a view, a student learns"
         ),
         element("defs", tip),
         *arrows,

@@ -212,7 +212,7 @@ def make_decoy_card(data: ReportData) -> Card | None:
     note = (
         f"{found.all.asked:,} decoys on {found.images:,} images, {found.all.with_box:,} with a box at or above "
         f"{found.min_score:g}. Dots with 95 % intervals. Believed absent, not known to be: a caption leaves things "
-        "out, so this is no rate of mistakes."
+        "out, so this is not a rate of mistakes."
     )
     return Card("Decoys with a box", draw_whiskers(rows), note)
 

@@ -61,16 +61,16 @@ def _round(number: int, results: RoundResults) -> Markup:
 
 def _facts(results: RoundResults) -> list[str]:
     samples = results["label"]["samples"]
-    labelled = (
-        f"{samples['in']:,} samples in, {samples['labelled']:,} labelled, {samples['empty']:,} empty, "
+    labeled = (
+        f"{samples['in']:,} samples in, {samples['labelled']:,} labeled, {samples['empty']:,} empty, "
         f"{sum(samples['rejected'].values()):,} rejected"
     )
     if "compile" not in results:
-        return [labelled]
+        return [labeled]
     compiled = results["compile"]
     boxes = compiled["boxes_per_image"]
     facts = [
-        labelled,
+        labeled,
         f"{compiled['regions']['kept']:,} of {compiled['regions']['regions_in']:,} regions kept; "
         f"{boxes['pseudo']:.2f} boxes per image with a box, gold {boxes['gold']:.2f}",
     ]

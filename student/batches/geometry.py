@@ -22,7 +22,7 @@ _MIRRORED_SIDES = np.array([2, 1, 0, 3])
 
 
 @dataclass(frozen=True)
-class Motion:
+class AffineAugmentation:
     """x' = scale_x * x + shift_x * width, likewise y. Shifts are fractions of the side, so they fit any image size."""
 
     scale_x: float = 1.0
@@ -36,13 +36,13 @@ class Motion:
         return self.scale_x < 0
 
 
-def draw_motion(rng: np.random.Generator, settings: AugmentSettings) -> Motion:
+def sample_augmentation(rng: np.random.Generator, settings: AugmentSettings) -> AffineAugmentation:
     """Return a random motion about the center of the image."""
     mirror = rng.random() < settings.flip
     larger, right, down = (2 * float(drawn) - 1 for drawn in rng.random(3))
     zoom, dx, dy = 1 + larger * settings.zoom, right * settings.shift, down * settings.shift
     scale_x = -zoom if mirror else zoom
-    return Motion(scale_x, zoom, 0.5 - scale_x / 2 + dx, 0.5 - zoom / 2 + dy)
+    return AffineAugmentation(scale_x, zoom, 0.5 - scale_x / 2 + dx, 0.5 - zoom / 2 + dy)
 
 
 def draw_scale(rng: np.random.Generator, settings: AugmentSettings) -> int | None:
@@ -50,9 +50,9 @@ def draw_scale(rng: np.random.Generator, settings: AugmentSettings) -> int | Non
     return settings.scales[int(rng.integers(len(settings.scales)))] if settings.scales else None
 
 
-def move_image(image_rgb_u8: NDArray[np.uint8], motion: Motion) -> NDArray[np.uint8]:
+def augment_image(image_rgb_u8: NDArray[np.uint8], motion: AffineAugmentation) -> NDArray[np.uint8]:
     """Return the moved image, of the same size, sampled bilinearly."""
-    if motion == Motion():
+    if motion == AffineAugmentation():
         return image_rgb_u8
     height, width = image_rgb_u8.shape[:2]
     # PIL needs the map from the new image to the old one.
@@ -86,8 +86,8 @@ def _overhang(slope: float, start: float, side: int) -> int:
     return max(0, math.ceil(max(-min(ends), max(ends) - side))) + 1
 
 
-def move_boxes(
-    boxes_xyxy_px_G4: NDArray[np.float32], motion: Motion, width: int, height: int
+def augment_boxes(
+    boxes_xyxy_px_G4: NDArray[np.float32], motion: AffineAugmentation, width: int, height: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the moved boxes [G, 4], clipped to the image, and the share [G] of each that is still inside."""
     boxes = as_boxes(boxes_xyxy_px_G4)

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from schemas.errors import ConflictError
-from student.batches.build import Batch, BatchBuilder
+from student.batches.batch_builder import Batch, BatchBuilder
 from student.batches.shared_memory import BufferedBatch, SharedBuffers
 from student.data.example_source import MemorySource
 from student.data.order import WholeOrder, worker_slots

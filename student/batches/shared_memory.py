@@ -12,7 +12,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from student.batches.build import Batch, PackedBatch, unpack_batch
+from student.batches.batch_builder import Batch, PackedBatch, unpack_batch
 
 _ALIGNMENT = 64  # bytes; a tensor begins at a multiple, as tensors of torch do
 MAX_BYTES = 48 * 2**20  # of all buffers: containers often have no more than 64 MiB of shared memory

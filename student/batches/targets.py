@@ -13,19 +13,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from student.batches.geometry import Motion, move_boxes
+from student.batches.geometry import AffineAugmentation, augment_boxes
 from student.data.examples import TrainingExample
-from student.prompts.build import TrainingPrompt
+from student.prompts.training_prompt import TrainingPrompt
 from teacher.grounding.regions import to_inclusive
 from teacher.models.glip.losses import ImageLabels
 
 
-def make_labels(
+def make_targets(
     example: TrainingExample,
     prompt: TrainingPrompt,
     span_tokens: Sequence[Sequence[int]],
     tokens: int,
-    motion: Motion,
+    motion: AffineAugmentation,
     stored_hw: tuple[int, int],
     input_hw: tuple[int, int],
     min_visible: float,
@@ -38,7 +38,7 @@ def make_labels(
     min_visible: a box with less of its area left after `motion` is ignored: neither learned nor a negative
     """
     (height, width), spans = stored_hw, prompt.spans
-    moved_G4, visible_G = move_boxes(example.boxes_xyxy_px_G4, motion, width, height)
+    moved_G4, visible_G = augment_boxes(example.boxes_xyxy_px_G4, motion, width, height)
     ratio = np.array([input_hw[1] / width, input_hw[0] / height] * 2)
     inclusive_G4 = to_inclusive(moved_G4) * ratio
     map_GT = _token_map([span.boxes for span in spans], span_tokens, len(moved_G4), tokens)

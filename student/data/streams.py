@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from engine.views import View, open_view
+from schemas.decoys import ends_in_probe_noun
 from schemas.digests import digest_of_many
 from schemas.errors import ConfigError
-from schemas.probe_nouns import ends_in_probe_noun
 from schemas.rows import ViewRow, rows_of
 from student.data.example_source import BlockSource, ExampleSource, MakeExample, MemorySource
 from student.data.examples import TrainingExample, make_example, remove_listed_absence
@@ -140,8 +140,8 @@ def load_streams(settings: TrainSettings) -> list[Stream]:
     for stream in streams:
         if settings.tuning_prompt is not None and stream.kind == "gold" and not stream.exhaustive:
             raise ConfigError(
-                f"{stream.settings.url} does not box everything: tuning_prompt asks every image for all of its nouns, "
-                "and a noun that a row does not name may be in the image; use exhaustive gold"
+                f"{stream.settings.url}: gold is not exhaustive; tuning_prompt needs exhaustive gold, because it asks "
+                "every image for all of its nouns"
             )
     return exclude_probe_nouns(streams, settings.probe_nouns)
 
@@ -182,9 +182,8 @@ def _is_federated(view: View, settings: StreamSettings) -> bool:
     federated = bool(view.manifest.provenance.get("facts", {}).get("federated"))
     if federated and settings.packing.most:
         raise ConfigError(
-            f"{settings.url} is federated gold: a row says nothing of the categories that other rows list, so packing "
-            "other captions around its own would teach as absent what may be in the image; its packing.most must be "
-            f"0, not {settings.packing.most}"
+            f"{settings.url} is federated gold; set packing.most: 0 (is {settings.packing.most}), because other "
+            "captions may name objects in this image"
         )
     return federated
 

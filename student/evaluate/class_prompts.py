@@ -67,7 +67,7 @@ def class_prompts(
     unknown = sorted(set(options.words) - {str(category["name"]) for category in categories})
     if unknown:
         raise ConfigError(
-            f"words are given for {unknown}, which are no categories of the gold: correct or remove them"
+            f"--words names {unknown}, which are not categories of the gold; correct or remove them"
         )
     groups: list[list[GoldCategory]] = []
     for category in categories:

@@ -121,13 +121,13 @@ def _make_notes(
     notes = [f"class names: {classes.source}"]
     if missing:
         notes.append(
-            f"{len(missing)} of {len(classes.names)} classes are no category of the gold and are left out: "
+            f"{len(missing)} of {len(classes.names)} classes are not a category of the gold and are left out: "
             f"{_list_names(missing)}"
         )
     if unasked:
         notes.append(
-            f"{len(unasked)} of {categories} categories of the gold are no class of the model and count as not found: "
-            f"{_list_names(unasked)}"
+            f"{len(unasked)} of {categories} categories of the gold are not a class of the model and count as not "
+            f"found: {_list_names(unasked)}"
         )
     if changed:
         notes.append(f"{len(changed)} classes match by case, blanks or synonym: {_list_names(changed)}")

@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.worker.batching import ask
+from engine.worker.batching import label_in_batches
 from schemas.boxes import as_boxes, nms
 from schemas.labeler import Labeler, PreparedSample
 from schemas.records import Phrase, Pixels, Region, Sample
 from student.evaluate.class_prompts import PromptOptions, class_prompts
 from student.evaluate.gold.coco_types import CocoDetection, CocoId, GoldCategory
 from student.evaluate.gold.images import EvaluationImage
-from teacher.build import labeler as build_labeler
+from teacher.factories import make_labeler
 from teacher.registry import recognize_model
 
 MIN_SCORE = 0.01
@@ -75,7 +75,7 @@ class PromptPredictor:
         settings = {"kind": kind, "model": str(model)}
         if self._options.pad != PromptOptions().pad:
             settings["pad"] = self._options.pad
-        self._labeler: Labeler = build_labeler(settings, batch_size, MIN_SCORE)
+        self._labeler: Labeler = make_labeler(settings, batch_size, MIN_SCORE)
         self._fits = teacher.prompt_budget(model).fits
         # A prompt-tuned model answers its one detection prompt, and no phrases of captions.
         self.takes_phrases = teacher.tuned_prompt(model) is None
@@ -135,7 +135,7 @@ class PromptPredictor:
                 self.unasked.update(phrases[place].text for place, _ in sample.dropped)
                 yield number, sample
 
-        for answer in ask(self._labeler, prepare()):
+        for answer in label_in_batches(self._labeler, prepare()):
             if answer.rejected is not None:
                 raise answer.rejected
             yield waiting.pop(answer.position), answer.position, list(answer.regions)

@@ -2,7 +2,7 @@
 
 LVIS is federated (Gupta et al., arXiv 1908.03195, section 5): an image only counts for the categories that it boxes or
 lists as absent, and detections of all others are ignored. If a category is not exhaustively boxed, an unmatched
-detection is no error. At most 300 detections of an image count, over all categories, so a rare category competes with
+detection is not an error. At most 300 detections of an image count, over all categories, so rare ones compete with
 frequent ones. Fixed AP (Dave et al., arXiv 2102.01066) has no such limit: the 10,000 best detections of each category
 over the whole data set count, however many an image has.
 """
@@ -76,7 +76,8 @@ def check_federated_gold(gold: GoldDataset, protocol: EvaluationProtocol) -> Non
     fields = ("neg_category_ids", "not_exhaustive_category_ids")
     if protocol.federated and not all(field in image for image in gold["images"] for field in fields):
         raise ConfigError(
-            f"{protocol.name} needs {' and '.join(fields)} of every image; this gold is no LVIS: evaluate it without"
+            f"{protocol.name} needs {' and '.join(fields)} of every image, this gold has no such fields; remove "
+            "--lvis and --fixed-ap"
         )
 
 

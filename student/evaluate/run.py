@@ -102,13 +102,13 @@ def evaluate(
     named = dict(groups) if groups is not None else category_groups(truth, group_by)
     if groups is None and group_by != "frequency" and not named:
         raise ConfigError(
-            f"--group-by {group_by}: no category of {gold} has such a field; leave it out, or name another"
+            f"--group-by {group_by}: no category of {gold} has such a field; leave it out, or choose another field"
         )
     if teacher is None:
         answers, evaluated = _read_answers(model, truth, Path(gold)), truth
     else:
         if images is None and not any(image.get("pixels") for image in truth["images"]):
-            raise ConfigError(f"{model} is a model: --images says where the gold's images are")
+            raise ConfigError(f"--images is required to evaluate the model {model}; give a folder or shards")
         source = _GoldImages(
             None if images is None else str(images), truth, Path(key_map) if key_map else None, progress
         )

@@ -41,11 +41,11 @@ def compare_over_seeds(
     """
     if ours.keys() != theirs.keys():
         raise ConfigError(
-            f"seeds {sorted(ours.keys() ^ theirs.keys())} have only one of the two methods: run the other, or leave "
-            "them out"
+            f"seeds {sorted(ours.keys() ^ theirs.keys())} were run for one method only; run the other, or leave them "
+            "out"
         )
     if len(ours) < 2:
-        raise ConfigError(f"{len(ours)} seed has no spread: an interval over seeds needs two or more")
+        raise ConfigError(f"{len(ours)} seed given; an interval needs at least 2")
     if not 0 < share < 1:
         raise ConfigError(f"share {share}: expected a number between 0 and 1")
     differences = {seed: ours[seed] - theirs[seed] for seed in sorted(ours)}

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from schemas.probe_nouns import ends_in_probe_noun
+from schemas.decoys import ends_in_probe_noun
 from student.data.examples import TrainingExample
 from student.data.streams import Stream
-from student.prompts.build import PromptSpan, TokenBudget, TrainingPrompt, make_presence_test
+from student.prompts.training_prompt import PromptSpan, TokenBudget, TrainingPrompt, make_presence_test
 from student.settings.prompt_text import SEPARATOR
 from student.settings.train import CaptionPacking
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from student.batches.build import Batch
+from student.batches.batch_builder import Batch
 from teacher.models.glip import GlipProcessor
 from teacher.models.glip.outputs import GlipGroundingOutput
 

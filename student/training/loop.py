@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from schemas.progress import ProgressCallback
-from student.batches.build import Batch, BatchBuilder
+from student.batches.batch_builder import Batch, BatchBuilder
 from student.batches.prefetch import prefetch_batches
 from student.data.streams import Stream
 from student.settings.train import TrainSettings
@@ -25,7 +25,7 @@ from student.training.metrics_log import COUNT, MetricsLog
 from student.training.report import write_settings
 from student.training.run_lock import lock_run_folder
 from student.training.schedule import learning_rate
-from student.training.state import StepResult, TrainingState
+from student.training.trainer import StepResult, Trainer
 
 CHECKPOINTS, MODEL = "checkpoints", "model"
 
@@ -77,7 +77,7 @@ class TrainingLoop:
         self.settings, self.digest, self.group = settings, digest, group
         self.progress, self.signals = progress, signals
         self.out = Path(settings.out)
-        self.state = TrainingState(settings, group)
+        self.state = Trainer(settings, group)
         self.batches = BatchBuilder(settings, streams, self.state.processor)
         self.step, self.window = 0, _LogWindow()
 

@@ -162,9 +162,10 @@ def _run_worker(config: dict[str, Any]) -> bool:
     settings = TrainSettings.model_validate(config["settings"])
     torch.set_num_threads(settings.threads)
     streams = load_streams(settings)
-    if run_digest(settings, streams) != config["digest"]:
+    if (digest := run_digest(settings, streams)) != config["digest"]:
         raise RuntimeEnvironmentError(
-            "a worker sees other data or another start than the driver: every node must see the same files"
+            f"a worker read different data or a different start model than the driver (run digest {digest}, expected "
+            f"{config['digest']}); every node must see the same files"
         )
     context = get_context()
     group = TrainingGroup(context.get_world_rank(), context.get_world_size(), settings.device)

@@ -65,7 +65,7 @@ def _check_prompt(prompt: str | None, streams: Sequence[Stream]) -> None:
         some = ", ".join(sorted(streams[0].root_counts)[:10])
         raise ConfigError(
             f"tuning_prompt {prompt!r}: no image has any of these nouns, so nothing can be learned; the nouns of the "
-            f"data are {some}, ..."
+            f"data are {some}, ...; correct tuning_prompt"
         )
 
 

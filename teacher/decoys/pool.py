@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import JsonValue, ValidationError
 
-from schemas.decoys import MAX_NOUNS, DecoyPool
+from schemas.decoys import MAX_NOUNS, DecoyPool, is_probe_noun
 from schemas.errors import ConfigError
 from schemas.labeler import FoundPhrases
-from schemas.probe_nouns import is_probe_noun
 from teacher.decoys.names import list_names
 from teacher.decoys.nouns import load_nouns
 
@@ -77,7 +76,7 @@ def _read_counts(data: bytes, where: str) -> dict[str, int]:
             continue
         noun, count = _parse_line(line, f"{where}:{number}")
         if noun in counts:
-            raise ConfigError(f"decoys.pool: {where}:{number}: {noun[:60]!r} is there twice; remove one line")
+            raise ConfigError(f"decoys.pool: {where}:{number}: {noun[:60]!r} occurs twice; remove one line")
         counts[noun] = count
         if len(counts) > MAX_NOUNS:
             raise ConfigError(f"decoys.pool: {where} has more than {MAX_NOUNS} nouns; give a shorter list")

@@ -56,7 +56,7 @@ def row(folder, number, caption, begin, end):
 
 
 def put_in_tar(folder, rows):
-    """Move the rows' pictures into one shard, as labelled shards hold them."""
+    """Move the rows' pictures into one shard, as labeled shards hold them."""
     shard = folder / "shard.tar"
     with tarfile.open(shard, "w") as tar:
         for one in rows:

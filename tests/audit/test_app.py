@@ -82,7 +82,7 @@ def test_a_replaced_or_missing_image_is_refused_with_the_reason(client, sample):
     replaced = client.get(f"/api/images/{first}", headers=GOOD)
     gone.unlink()
 
-    assert replaced.status_code == 409 and "has changed since it was labelled" in replaced.json()["error"]
+    assert replaced.status_code == 409 and "has changed since it was labeled" in replaced.json()["error"]
     assert client.get(f"/api/images/{second}", headers=GOOD).status_code == 404
 
 

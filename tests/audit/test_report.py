@@ -68,7 +68,7 @@ def test_a_phrase_that_names_nothing_in_the_image_is_rejected_and_a_foreign_trut
     absent = truth_of_rows([{**view_row(i, (0, 0, 9, 9), 1.0), "regions": []} for i in range(40)])
 
     assert set(judge_with_truth(sample, absent).by_item.values()) == {"reject"}
-    with pytest.raises(ConflictError, match="another world"):
+    with pytest.raises(ConflictError, match="same demo world"):
         judge_with_truth(sample, truth_of_rows([]))
 
 

@@ -45,6 +45,13 @@ def test_every_verbs_help_ends_in_an_example_of_itself(words: list[str]) -> None
     assert " ".join(["groundswell", *words]) in end
 
 
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_no_help_names_the_value_of_an_option_by_its_python_type(words: list[str]) -> None:
+    help_text = groundswell(*words, "--help").stdout
+
+    assert not re.search(r"^ +-.*<(str|int|float|path|list)\b", help_text, re.M)
+
+
 def test_the_verbs_are_those_of_the_design_and_no_stub_is_listed() -> None:
     listed = groundswell("--help").stdout.split("Commands:")[1].split("Example:")[0]
 
@@ -151,7 +158,7 @@ def test_the_address_in_the_job_is_the_cluster_that_is_used(tmp_path: Path, proj
     )
 
     assert (answer.returncode, answer.stdout) == (RuntimeEnvironmentError.exit_code, "")
-    assert "nothing answers at 127.0.0.1:9" in answer.stderr and "Traceback" not in answer.stderr
+    assert "cannot connect to 127.0.0.1:9" in answer.stderr and "Traceback" not in answer.stderr
 
 
 def test_progress_shows_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,24 +215,24 @@ def test_examples_on_the_demos_files_name_files_that_the_demo_makes() -> None:
 
 
 @pytest.fixture
-def labelled(tmp_path: Path) -> Path:
+def labeled(tmp_path: Path) -> Path:
     shard = write_shard(tmp_path / "a.tar", plain_captions(4))
     label(job_of(tmp_path, [shard]), factories=FACTORIES)
     return tmp_path
 
 
-def test_verify_deep_reads_the_shards_again_where_they_lie_now(labelled: Path) -> None:
+def test_verify_deep_reads_the_shards_again_where_they_lie_now(labeled: Path) -> None:
     pytest.importorskip("pipelines.label.verify_against_shards", reason="the check itself is not here")
-    out = str(labelled / "out")
+    out = str(labeled / "out")
     assert "every sample equals" in groundswell("verify", out, "--deep").stdout
-    (labelled / "moved").mkdir()
-    (labelled / "a.tar").rename(labelled / "moved" / "a.tar")
+    (labeled / "moved").mkdir()
+    (labeled / "a.tar").rename(labeled / "moved" / "a.tar")
 
     assert groundswell("verify", out, "--deep").exit_code == ConflictError.exit_code
-    assert groundswell("verify", out, "--deep", "--root", f"{labelled}/={labelled}/moved/").exit_code == 0
+    assert groundswell("verify", out, "--deep", "--root", f"{labeled}/={labeled}/moved/").exit_code == 0
     assert groundswell("verify", out).exit_code == 0
 
 
 @pytest.mark.parametrize("words", [["--root", "a=b"], ["--deep", "--root", "a"]])
-def test_a_root_without_its_other_half_is_a_usage_error(labelled: Path, words: list[str]) -> None:
-    assert groundswell("verify", str(labelled / "out"), *words).exit_code == 2
+def test_a_root_without_its_other_half_is_a_usage_error(labeled: Path, words: list[str]) -> None:
+    assert groundswell("verify", str(labeled / "out"), *words).exit_code == 2

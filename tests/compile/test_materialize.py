@@ -1,4 +1,4 @@
-"""Self-contained tars: the labelled bytes beside their labels, the same for the same view."""
+"""Self-contained tars: the labeled bytes beside their labels, the same for the same view."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _view(folder: Path, images: list[bytes], name: str = "view") -> str:
 IMAGES = [_image(format, shade) for shade, format in enumerate(("JPEG", "PNG", "WEBP", "JPEG", "BMP"))]
 
 
-def test_tars_hold_the_labelled_bytes_beside_the_views_rows(tmp_path: Path) -> None:
+def test_tars_hold_the_labeled_bytes_beside_the_views_rows(tmp_path: Path) -> None:
     view = _view(tmp_path, IMAGES)
 
     report = materialize_webdataset(view, str(tmp_path / "tars"))

@@ -346,5 +346,5 @@ def test_an_ignore_score_that_is_none_of_floor_score_or_null_is_refused_with_wha
 
 
 def test_candidates_below_a_higher_candidate_score_cannot_be_meant() -> None:
-    with pytest.raises(ValueError, match="raise min_score instead"):
+    with pytest.raises(ValueError, match="must be at least candidate_score"):
         Policy(candidate_score=0.6, min_score=0.5)

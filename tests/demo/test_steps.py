@@ -36,7 +36,7 @@ PARENT = (
 )
 
 
-def test_a_labelling_run_with_holes_stops_the_demo() -> None:
+def test_a_labeling_run_with_holes_stops_the_demo() -> None:
     units = {"planned": 4, "committed": 4, "failed": 0, "pending": 0}
     assert check_complete({"units": units, "snapshot": 3}, "evidence") == {"units": units}
 
@@ -44,7 +44,7 @@ def test_a_labelling_run_with_holes_stops_the_demo() -> None:
         check_complete({"units": {**units, "committed": 3, "failed": 1}}, "evidence")
 
 
-def test_a_labelling_run_that_rejected_its_samples_stops_the_demo_with_exit_3(
+def test_a_labeling_run_that_rejected_its_samples_stops_the_demo_with_exit_3(
     tmp_path: Path,
 ) -> None:
     from pipelines.demo.initial_model import write_start

@@ -59,7 +59,7 @@ def test_another_seed_gives_other_scenes() -> None:
 def test_a_complete_world_is_not_rendered_again_and_another_one_is_refused(world: World) -> None:
     assert build_world(world.folder, SMALL)[1] is False
 
-    with pytest.raises(ConflictError, match="name another folder"):
+    with pytest.raises(ConflictError, match="choose another folder"):
         build_world(world.folder, SMALL.model_copy(update={"seed": 9}))
 
 

@@ -11,7 +11,7 @@ from tests.engine.worlds import job_of
 
 ANIMALS = ("cat", "dog", "bee", "frog", "whale", "turtle")
 THINGS = ("kite", "drum", "tree", "boat", "lamp", "bed")
-"""Some animals and some things may be decoys, see `schemas.probe_nouns`."""
+"""Some animals and some things may be decoys, see `schemas.decoys`."""
 
 
 def animal_captions(count: int) -> list[str]:

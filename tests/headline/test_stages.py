@@ -16,7 +16,7 @@ from engine.views import open_view, write_view
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.world.lexicon import TAIL_NOUNS
 from student.data.streams import load_stream
-from student.prompts.build import TokenBudget, make_caption_prompt, make_detection_prompt
+from student.prompts.training_prompt import TokenBudget, make_caption_prompt, make_detection_prompt
 from student.settings.train import PromptMix, StreamSettings
 
 Run = Callable[[Cell], Path]

@@ -18,7 +18,7 @@ from tests.engine.worlds import write_shard
     [
         (b"\xff\xfe", "not UTF-8"),
         (b"lion. a dog on the left\n", "not a noun that a prompt can ask for"),
-        (b"lion\nlion\n", "is there twice"),
+        (b"lion\nlion\n", "occurs twice"),
         (b"lion\t-3\n", "expected a noun"),
         (b"lion\t1\t2\n", "expected a noun"),
         (b"lion\t" + b"9" * 400, "expected a noun"),

@@ -19,8 +19,8 @@ from pipelines.label.plan.plan import plan
 from pipelines.label.retry import retry
 from pipelines.label.run import label, verify
 from pipelines.label.verify_against_shards import verify_deep
+from schemas.decoys import is_probe_noun
 from schemas.errors import ConfigError, ConflictError
-from schemas.probe_nouns import is_probe_noun
 from tests.engine.decoy_worlds import animal_captions, decoy_job, pool_file
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, write_shard
@@ -183,7 +183,7 @@ def test_two_runs_that_draw_at_once_end_with_one_pool(tmp_path: Path, shards, mo
         return put(store, path, data)
 
     monkeypatch.setattr(Store, "put_if_absent", raced)
-    with pytest.raises(ConflictError, match="start again to use the frozen one"):
+    with pytest.raises(ConflictError, match="run the same command again to use the frozen"):
         run(job)
 
     assert not list((tmp_path / "out").glob("commits/*"))

@@ -93,5 +93,5 @@ def test_a_deep_verification_names_the_wrong_keys(job: JobConfig) -> None:
     }
 
     assert said["text"] == said["none"] == []
-    assert said["whole"] == ["sample 1 ('0'): key is '0', labelled was '1'"]
-    assert said["holes"] == ["sample 1 (''): labelled, reading it now rejects it with KEY_BAD"]
+    assert said["whole"] == ["sample 1 ('0'): key is '0', labeled was '1'"]
+    assert said["holes"] == ["sample 1 (''): labeled, reading it now rejects it with KEY_BAD"]

@@ -49,7 +49,7 @@ def test_every_sample_of_a_job_is_accounted_for(tmp_path: Path, shards: list[Pat
     assert verify(str(tmp_path / "out"))["digest"] == summary["digest"]
 
 
-def test_labelling_again_redoes_and_writes_nothing(tmp_path: Path, shards: list[Path]) -> None:
+def test_labeling_again_redoes_and_writes_nothing(tmp_path: Path, shards: list[Path]) -> None:
     job = job_of(tmp_path, shards)
     first = run(job)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.is_file()}
@@ -325,7 +325,7 @@ def remove_data(output: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (damage_data, "committed were"),
+        (damage_data, "bytes with sha256"),
         (damage_commit, "differ"),
         (remove_commit, "commit record is gone"),
         (remove_data, "does not exist"),

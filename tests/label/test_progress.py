@@ -46,7 +46,7 @@ TASK = Task(shard=ShardStat("s3://b/0.tar", 1, "v"))
 FILE = DataFile(path="data/x", size_bytes=1, sha256="0", rows=10)
 
 
-def labelled(samples: int, not_selected: int = 0) -> Outcome:
+def labeled(samples: int, not_selected: int = 0) -> Outcome:
     rejected = {"NOT_SELECTED": not_selected} if not_selected else {}
     counts = SampleCounts(samples_in=samples + not_selected, labelled=samples, empty=0, rejected=rejected)
     entry = SnapshotEntry(
@@ -85,9 +85,9 @@ def test_rates_are_of_the_last_minute_and_the_last_ten() -> None:
     watched = progress_of(clock)
     for _ in range(20):  # 20 minutes at one sample a second, in which the first ten no longer count
         clock.now += 60
-        watched.on_settle(labelled(60))
+        watched.on_settle(labeled(60))
     clock.now += 30
-    watched.on_settle(labelled(300))
+    watched.on_settle(labeled(300))
     clock.now += 30
 
     said = watched.record("running")
@@ -104,7 +104,7 @@ def test_a_young_run_counts_from_its_first_second_of_work_and_reports_no_rate_be
     assert watched.record("starting").left_s is None
 
     clock.now += 5
-    watched.on_settle(labelled(10, not_selected=90))
+    watched.on_settle(labeled(10, not_selected=90))
 
     assert watched.record("running").samples_per_s == {"1m": 2.0, "10m": 2.0}
 
@@ -114,7 +114,7 @@ def test_time_left_counts_unread_shards_as_the_mean_of_the_read_ones() -> None:
     watched = progress_of(clock)
     watched.on_settle(read(samples=25))  # three units of ten; one shard is still unread
     clock.now += 10
-    watched.on_settle(labelled(10))
+    watched.on_settle(labeled(10))
 
     said = watched.record("running")
 

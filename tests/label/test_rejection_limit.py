@@ -74,7 +74,7 @@ def test_label_and_all_that_looks_at_its_output_exit_3_when_every_sample_was_rej
         assert "3 of 3 samples were rejected" in look.stderr
         assert "IMG_MISSING 3: no image member" in look.stderr
     assert "2 of 2 samples were rejected" in trial.stderr
-    assert "0 labelled" in view.stderr and "IMG_MISSING 3: no image member" in view.stderr
+    assert "0 labeled" in view.stderr and "IMG_MISSING 3: no image member" in view.stderr
     assert not (tmp_path / "view").exists()
 
 

@@ -70,7 +70,9 @@ def test_a_run_does_not_call_done_what_is_gone(tmp_path: Path, folder: str) -> N
     unit = lost.relative_to(out).parts[1]
     lost.unlink()
 
-    with pytest.raises(ConflictError, match=f"1 files of 1 committed units are gone, first {folder}/{unit}/"):
+    with pytest.raises(
+        ConflictError, match=f"1 files of 1 committed units are missing, first {folder}/{unit}/"
+    ):
         label(job, factories=FACTORIES)
 
     (out / "snapshots").rename(tmp_path / "snapshots")

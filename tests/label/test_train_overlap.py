@@ -20,7 +20,7 @@ from tests.engine.worlds import job_of, plain_captions, write_shard
 
 
 @pytest.fixture
-def labelled(tmp_path: Path) -> str:
+def labeled(tmp_path: Path) -> str:
     """Label a job; return its output. The teacher is not needed again."""
     job = job_of(tmp_path, [write_shard(tmp_path / "a.tar", plain_captions(6))])
     label(job, factories=FACTORIES)
@@ -28,9 +28,9 @@ def labelled(tmp_path: Path) -> str:
 
 
 def test_images_that_the_teacher_was_trained_on_are_counted_and_warned_of(
-    labelled: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    labeled: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = open_store(labelled)
+    store = open_store(labeled)
     images = {row["image_sha256"] for row in evidence_rows(store, latest_snapshot(store))}
     one = sorted(images)[0]
     (tmp_path / FILE).write_bytes(np.sort(digest_prefixes([one, "cd" * 32])).astype(">u8").tobytes())
@@ -43,7 +43,7 @@ def test_images_that_the_teacher_was_trained_on_are_counted_and_warned_of(
     assert f"trained on {rows.count(one)} of the 6 images" in caplog.text
 
 
-def test_a_teacher_without_a_list_of_trained_images_is_not_checked(labelled: str, tmp_path: Path) -> None:
+def test_a_teacher_without_a_list_of_trained_images_is_not_checked(labeled: str, tmp_path: Path) -> None:
     teacher = GlipSettings(kind="glip", model=str(tmp_path))
 
-    assert count_trained_images(open_store(labelled), teacher) is None
+    assert count_trained_images(open_store(labeled), teacher) is None

@@ -128,10 +128,10 @@ def detector(name: str) -> Act:
 
 def made(settings: dict[str, Any]) -> Any:
     """Do what `label` does with a teacher: compute its digest, then load it."""
-    from teacher import build
+    from teacher import factories
 
-    build.labeler_digest(settings)
-    return build.labeler(settings, 1, 0.1)
+    factories.labeler_digest(settings)
+    return factories.make_labeler(settings, 1, 0.1)
 
 
 def glip_folder(folder: Path) -> Path:
@@ -385,7 +385,7 @@ def spacy_loads(folder: Path) -> None:
 
 def find_phrases(place: str) -> Act:
     def ours(folder: Path) -> Any:
-        from teacher import build
+        from teacher import factories
 
         sys.path.insert(0, str(folder))
         try:
@@ -394,8 +394,8 @@ def find_phrases(place: str) -> Act:
                 if place == "path"
                 else "evil_pipeline"
             }
-            build.finder_digest(settings)
-            return build.finder(settings)
+            factories.finder_digest(settings)
+            return factories.make_finder(settings)
         finally:
             sys.path.remove(str(folder))
 

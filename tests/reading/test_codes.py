@@ -117,7 +117,7 @@ def test_the_width_of_a_border_is_found_to_the_pixel() -> None:
     assert band_px(rgb, 200, 100) == 25 and band_px(rgb, 100, 200) == 0
 
 
-def test_one_job_produces_every_sample_code_that_reading_and_labelling_give(tmp_path: Path) -> None:
+def test_one_job_produces_every_sample_code_that_reading_and_labeling_give(tmp_path: Path) -> None:
     image, text = picture(), b"a red patch"
     about = json.dumps({"original_width": 640, "original_height": 480}).encode()
     members = [

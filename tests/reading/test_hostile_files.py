@@ -20,7 +20,7 @@ TABLE = Path(__file__).with_name("outcomes.csv")
 MAX_GROWTH_MIB = 200
 
 
-def labelled_in_a_child(data: Path, folder: Path) -> dict:
+def labeled_in_a_child(data: Path, folder: Path) -> dict:
     command = [sys.executable, "-m", "tests.reading.hostile_world", str(data), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2_000:]
@@ -29,7 +29,7 @@ def labelled_in_a_child(data: Path, folder: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def world(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
-    return labelled_in_a_child(shared_data, tmp_path_factory.mktemp("hostile"))
+    return labeled_in_a_child(shared_data, tmp_path_factory.mktemp("hostile"))
 
 
 def table() -> dict[str, str]:
@@ -86,7 +86,7 @@ def test_the_tables_outcomes_are_counts_of_codes() -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
-        found = labelled_in_a_child(Path(sys.argv[1]), Path(scratch))
+        found = labeled_in_a_child(Path(sys.argv[1]), Path(scratch))
     with open(TABLE, "w", newline="", encoding="utf-8") as target:
         csv.writer(target, lineterminator="\n").writerows([("file", "outcome"), *found["outcomes"].items()])
     print(

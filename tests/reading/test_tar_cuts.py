@@ -82,7 +82,7 @@ def test_pythons_own_reader_would_take_hundreds_of_these_cuts(tmp_path: Path) ->
     assert silent > 20
 
 
-def test_a_cut_shard_is_labelled_by_no_job_and_named_in_its_summary(tmp_path: Path) -> None:
+def test_a_cut_shard_is_labeled_by_no_job_and_named_in_its_summary(tmp_path: Path) -> None:
     data = small(tarfile.USTAR_FORMAT)
     paths = [tmp_path / f"{size}.tar" for size in range(BLOCK, len(data), 3 * BLOCK)]
     for path in paths:

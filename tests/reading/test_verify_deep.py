@@ -16,7 +16,7 @@ from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, picture, plain_captions, sample_members, tar_bytes, write_shard
 
 
-def labelled(folder: Path, data: bytes) -> str:
+def labeled(folder: Path, data: bytes) -> str:
     (folder / "a.tar").write_bytes(data)
     label(job_of(folder, [folder / "a.tar"], input={"keep": ["tag"]}), factories=FACTORIES)
     return str(folder / "out")
@@ -31,7 +31,7 @@ def shard_of(**changes: bytes) -> bytes:
 
 def difference(folder: Path, data: bytes) -> str:
     """Return what `verify_deep` reports after the shard's bytes were replaced; plain `verify` sees nothing."""
-    out = labelled(folder, shard_of())
+    out = labeled(folder, shard_of())
     (folder / "a.tar").write_bytes(data)
     verify(out)
     with pytest.raises(ConflictError) as caught:
@@ -40,7 +40,7 @@ def difference(folder: Path, data: bytes) -> str:
 
 
 def test_an_output_whose_inputs_are_as_they_were_passes(tmp_path: Path) -> None:
-    out = labelled(tmp_path, shard_of())
+    out = labeled(tmp_path, shard_of())
 
     summary = verify_deep(out)
 
@@ -71,8 +71,8 @@ def test_of_a_subset_the_chosen_samples_are_compared_and_the_others_are_not(tmp_
             ["its bytes have sha256:", "sample 1 ('k1'): caption is 'a red patch !'"],
         ),
         ({"k1_png": picture("blue")}, ["sample 1 ('k1'): image_sha256 is"]),
-        ({"k1_png": picture("red", 64, 32)}, ["width is 64, labelled was 48"]),
-        ({"k1_png": b"no image"}, ["labelled, reading it now rejects it with IMG_FORMAT"]),
+        ({"k1_png": picture("red", 64, 32)}, ["width is 64, labeled was 48"]),
+        ({"k1_png": b"no image"}, ["labeled, reading it now rejects it with IMG_FORMAT"]),
         ({"k2_json": b'{"tag": 9}'}, ["sample 2 ('k2'): meta is"]),
     ],
 )
@@ -103,7 +103,7 @@ def test_samples_that_are_gone_are_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_shard_is_named_and_a_moved_one_is_found_through_roots(tmp_path: Path) -> None:
-    out = labelled(tmp_path, shard_of())
+    out = labeled(tmp_path, shard_of())
     (tmp_path / "there").mkdir()
     (tmp_path / "a.tar").rename(tmp_path / "there" / "a.tar")
 

@@ -16,7 +16,7 @@ from pipelines.reporting.data import (
     ExampleBox,
     Histogram,
     Interval,
-    LabelledExample,
+    LabeledExample,
     LoopNumbers,
     ModelRow,
     NextCommand,
@@ -55,7 +55,7 @@ def picture(seed):
         words.append(f"a {name} disc")
     buffer = BytesIO()
     image.save(buffer, "PNG")
-    return LabelledExample(
+    return LabeledExample(
         image=buffer.getvalue(),
         media_type="image/png",
         width=96,

@@ -130,7 +130,7 @@ def test_a_brake_that_is_lifted_repeats_no_work(rounds_config: Build) -> None:
 
     assert report.finished == 1
     assert [line for line in said if "already done" not in line] == [
-        line for line in said if "promoted" in line
+        line for line in said if "promote the student" in line
     ]
 
 
@@ -155,7 +155,7 @@ def test_rounds_that_go_on_keep_the_ignore_score_they_began_with_and_say_so(roun
     first, second, third = (report.rounds[0]["compile"] for report in (legacy, again, chosen))
     assert second == first and not first["regions"]["ignored"]
     assert [line.startswith("ignore_score: null, as the view at") for line in said].count(True) == 1
-    assert "already done" in said[-2] and "makes a view" in said[-2]
+    assert "already done" in said[-2] and "compile the view" in said[-2]
     assert third["regions"]["ignored"]["over_cap"] > 0 and third["policy_digest"] != first["policy_digest"]
 
 
@@ -201,7 +201,7 @@ def test_a_suite_whose_images_are_trained_on_is_refused(rounds_config: Build, li
         run(config)
 
 
-@pytest.mark.parametrize(("what", "done"), [("suite", ["labels", "view", "learn"]), ("gold", ["labels"])])
+@pytest.mark.parametrize(("what", "done"), [("suite", ["label", "compile", "train"]), ("gold", ["label"])])
 def test_other_data_under_the_same_name_is_read_again(
     rounds_config: Build, little_world: World, tmp_path: Path, what: str, done: list[str]
 ) -> None:
@@ -222,7 +222,7 @@ def test_other_data_under_the_same_name_is_read_again(
     said: list[str] = []
     run(config, said)
 
-    repeated = [line.split(":")[1].split()[-1] for line in said if "already done" in line]
+    repeated = [line.split(": ")[1].split()[0] for line in said if "already done" in line]
     assert repeated == done
 
 
@@ -256,7 +256,7 @@ def test_a_folder_with_other_content_is_refused(rounds_config: Build, tmp_path: 
         run(rounds_config())
 
 
-def test_rounds_stop_after_labelling_when_the_samples_were_rejected_until_the_limit_is_raised(
+def test_rounds_stop_after_labeling_when_the_samples_were_rejected_until_the_limit_is_raised(
     rounds_config: Build, tmp_path: Path
 ) -> None:
     (tmp_path / "bad.tar").write_bytes(tar_bytes([("0.txt", b"a red square"), ("1.txt", b"a blue square")]))
@@ -271,6 +271,6 @@ def test_rounds_stop_after_labelling_when_the_samples_were_rejected_until_the_li
 
     label["run"]["max_rejected"] = 1.0
     said: list[str] = []
-    with pytest.raises(UnfinishedError, match="no labelled sample"):
+    with pytest.raises(UnfinishedError, match="no labeled sample"):
         run(rounds_config(label=label), said)
     assert "already done" in said[0]

@@ -56,7 +56,7 @@ def two_streams(tiny_world: World, tiny_start: Path, tmp_path: Path) -> TrainSet
 
 @pytest.fixture
 def pseudo_view(tiny_world: World, tmp_path: Path) -> str:
-    """Write gold's rows as a teacher might have labelled them: the last phrase of each has no box."""
+    """Write gold's rows as a teacher might have labeled them: the last phrase of each has no box."""
     rows = []
     for row in open_view(tiny_world.gold_view).rows():
         last = len(row["phrases"]) - 1

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.decoys import DecoyPool, parse_pool
+from schemas.decoys import ONE_IN, DecoyPool, is_probe_noun, parse_pool
 from schemas.errors import ConfigError, ConflictError
 from schemas.labeler import FoundPhrases
-from schemas.probe_nouns import ONE_IN, is_probe_noun
 from schemas.records import Phrase, Pixels, Sample
 from teacher.decoys.chooser import FrozenPoolChooser, find_caption_nouns
 from teacher.decoys.nouns import NounTable, Relations, load_nouns

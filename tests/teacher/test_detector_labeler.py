@@ -12,10 +12,10 @@ from pipelines.label.teacher_spec import TEACHER
 from schemas.errors import ConfigError, NotFoundError
 from schemas.labeler import PreparedSample
 from schemas.records import Phrase, Pixels, Sample
-from teacher.build import labeler, labeler_digest
 from teacher.detectors.class_names import SYNONYMS, ClassNames
 from teacher.detectors.coco_classes import COCO_CLASSES
 from teacher.detectors.yolox import Yolox
+from teacher.factories import labeler_digest, make_labeler
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.phrases.tagging import lexicon
 from teacher.settings import PhraseSettings
@@ -79,7 +79,7 @@ def test_the_last_words_of_a_phrase_name_its_class(phrase, name):
     ],
 )
 def test_a_phrase_that_goes_on_behind_its_head_noun_gets_the_heads_class(model, finder, caption, kind, name):
-    detector = labeler({"kind": "detector", "model": str(model)}, 1, 0.05)
+    detector = make_labeler({"kind": "detector", "model": str(model)}, 1, 0.05)
     spans = ((0, len(caption)),) if kind == "given" else ()
     (found,) = finder.find([caption], [spans])
     phrases = tuple(p for p in found.phrases if p.kind == kind and not (spans and p.text != caption))
@@ -96,7 +96,7 @@ def test_a_phrase_that_goes_on_behind_its_head_noun_gets_the_heads_class(model, 
 
 
 def test_phrases_that_end_in_their_head_keep_their_class_by_last_words(model):
-    detector = labeler({"kind": "detector", "model": str(model)}, 1, 0.05)
+    detector = make_labeler({"kind": "detector", "model": str(model)}, 1, 0.05)
     texts = {"a man riding a horse": "horse", "a group of people in hats on a couch": "couch"}
     for text, name in texts.items():
         classes = {}
@@ -184,15 +184,15 @@ def test_a_model_that_names_other_classes_is_not_taken_for_cocos(model, tmp_path
     named = {"kind": "detector", "model": str(with_metadata(model, tmp_path, names=form(others)))}
 
     with pytest.raises(ConfigError, match=r"class 0 is 'mug' by the metadata 'names'.*set teacher\.classes"):
-        labeler(named, 1, 0.05)
-    assert labeler({**named, "classes": others}, 1, 0.05).digest != labeler_digest(named)
-    assert labeler({**named, "classes": list(COCO_CLASSES)}, 1, 0.05).digest == labeler_digest(named)
+        make_labeler(named, 1, 0.05)
+    assert make_labeler({**named, "classes": others}, 1, 0.05).digest != labeler_digest(named)
+    assert make_labeler({**named, "classes": list(COCO_CLASSES)}, 1, 0.05).digest == labeler_digest(named)
 
 
 def test_a_model_that_names_cocos_classes_in_other_words_is_taken(model, tmp_path):
     words = {"airplane": "aeroplane", "dining table": "diningtable", "tv": "tvmonitor", "person": "Person"}
     own = {number: words.get(name, name) for number, name in enumerate(COCO_CLASSES)}
-    labeler({"kind": "detector", "model": str(with_metadata(model, tmp_path, names=str(own)))}, 1, 0.05)
+    make_labeler({"kind": "detector", "model": str(with_metadata(model, tmp_path, names=str(own)))}, 1, 0.05)
 
 
 @pytest.fixture(scope="session")
@@ -229,7 +229,7 @@ def test_raw_detections_are_those_of_the_reference_run(shared_data, model, photo
 
 def test_regions_are_a_subset_of_the_detectors_boxes_and_other_phrases_get_none(model, photograph):
     height, width = photograph.shape[:2]
-    teacher = labeler({"kind": "detector", "model": str(model)}, 2, 0.05)
+    teacher = make_labeler({"kind": "detector", "model": str(model)}, 2, 0.05)
     sample = sample_with("a woman", "the chairs", "a dream", width=width, height=height)
 
     regions = teacher.label([teacher.prepare(sample, photograph), None])
@@ -250,7 +250,7 @@ def test_regions_are_a_subset_of_the_detectors_boxes_and_other_phrases_get_none(
 
 def test_a_sample_gets_the_same_regions_whatever_shares_its_batch(model, photograph):
     height, width = photograph.shape[:2]
-    teacher = labeler({"kind": "detector", "model": str(model)}, 3, 0.05)
+    teacher = make_labeler({"kind": "detector", "model": str(model)}, 3, 0.05)
     one = teacher.prepare(sample_with("a woman", width=width, height=height), photograph)
     other = teacher.prepare(sample_with("chairs", width=height, height=width), photograph.transpose(1, 0, 2))
 
@@ -266,7 +266,7 @@ def test_the_digest_follows_the_classes_and_not_the_path(model, tmp_path):
     settings = {"kind": "detector", "model": str(model)}
 
     assert labeler_digest(settings) == labeler_digest({**settings, "model": str(copy)})
-    assert labeler_digest(settings) == labeler(settings, 1, 0.05).digest
+    assert labeler_digest(settings) == make_labeler(settings, 1, 0.05).digest
     assert labeler_digest(settings) != labeler_digest({**settings, "nms_iou": 0.5})
 
 
@@ -280,9 +280,9 @@ def test_the_digest_follows_the_words_that_find_a_phrases_class(model, monkeypat
 
 def test_a_missing_or_foreign_model_is_an_error_that_says_what_to_do(model):
     with pytest.raises(NotFoundError, match="teacher.model"):
-        labeler({"kind": "detector", "model": "nowhere.onnx"}, 1, 0.05)
+        make_labeler({"kind": "detector", "model": "nowhere.onnx"}, 1, 0.05)
     with pytest.raises(ConfigError, match="teacher.classes"):
-        labeler({"kind": "detector", "model": str(model), "classes": ["cat"]}, 1, 0.05)
+        make_labeler({"kind": "detector", "model": str(model), "classes": ["cat"]}, 1, 0.05)
 
 
 def decoys_of(teacher, caption_phrase: str, *nouns: str) -> PreparedSample:
@@ -293,7 +293,7 @@ def decoys_of(teacher, caption_phrase: str, *nouns: str) -> PreparedSample:
 
 
 def test_a_decoy_counts_only_where_it_names_a_class_that_no_phrase_names(model):
-    detector = labeler({"kind": "detector", "model": str(model)}, 1, 0.05)
+    detector = make_labeler({"kind": "detector", "model": str(model)}, 1, 0.05)
 
     prepared = decoys_of(detector, "a man", "cat", "golfer", "carpet")
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from schemas.errors import ConfigError, NotFoundError, RuntimeEnvironmentError, SampleRejectedError
 from schemas.records import Phrase, Pixels, Sample
-from teacher.build import labeler, labeler_digest
+from teacher.factories import labeler_digest, make_labeler
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 
 CAPTION = "a red circle and two blue star of the green ring"
@@ -32,7 +32,7 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def build(folder, batch_size=3, min_score=0.05, **settings):
-    return labeler({"kind": "glip", "model": str(folder), **settings}, batch_size, min_score)
+    return make_labeler({"kind": "glip", "model": str(folder), **settings}, batch_size, min_score)
 
 
 def prepared(teacher, caption=CAPTION, texts=TEXTS, height=60, width=80, seed=0):

@@ -17,7 +17,7 @@ from pipelines.label.job import JobConfig
 from pipelines.label.run import label
 from pipelines.label.teacher_spec import TEACHER
 from schemas.errors import ConfigError, NotFoundError
-from teacher.build import labeler
+from teacher.factories import make_labeler
 from teacher.registry import TEACHERS, QueryKind, recognize_model
 from tests.engine.worlds import plain_captions, write_shard
 
@@ -83,7 +83,7 @@ def job_of(folder: Path, teacher: dict, **sections: dict) -> JobConfig:
     return JobConfig.model_validate({**base, **sections})
 
 
-def test_a_job_names_a_teacher_of_its_own_and_is_labelled_by_it(tmp_path: Path, model: Path) -> None:
+def test_a_job_names_a_teacher_of_its_own_and_is_labeled_by_it(tmp_path: Path, model: Path) -> None:
     job = job_of(tmp_path, {"kind": KIND, "model": str(model), "share": 0.5})
 
     summary = label(job)
@@ -102,7 +102,7 @@ def test_a_worker_gets_the_reference_of_the_entry(tmp_path: Path, model: Path) -
 
     spec = TEACHER.of_labeler(own)
 
-    assert spec.arguments["entry"] == KIND and labeler(**spec.arguments).digest == spec.digest
+    assert spec.arguments["entry"] == KIND and make_labeler(**spec.arguments).digest == spec.digest
     glip = glip.model_copy(update={"teacher": glip.teacher.model_copy(update={"model": str(tmp_path)})})
     assert TEACHER.of_labeler(glip).arguments["entry"] == TEACHERS.reference("glip")
 

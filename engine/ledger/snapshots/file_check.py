@@ -27,7 +27,8 @@ def check_segments(store: Store, snapshot: Snapshot) -> None:
     lost = [problem for problem in map_parallel(lambda file: _find_problem(store, file), files) if problem]
     if lost:
         raise ConflictError(
-            f"{len(lost)} files that snapshot {snapshot.version} names are gone: {lost[0]}; restore them, or "
+            f"{len(lost)} files that snapshot {snapshot.version} names are missing or have another size: {lost[0]}; "
+            "restore them, or "
             f"{MOVE_AWAY}"
         )
 
@@ -48,7 +49,7 @@ def check_files(store: Store, snapshot: Snapshot, admits: Callable[[SnapshotEntr
     if gone := [path for path, exists in zip(unlisted, exist, strict=True) if not exists]:
         units = sorted({path.split("/")[1] for path in gone})
         raise ConflictError(
-            f"{store.url}: {len(gone)} files of {len(units)} committed units are gone, first "
+            f"{store.url}: {len(gone)} files of {len(units)} committed units are missing, first "
             f"{', '.join(gone[:_SHOWN])}; restore them, or move snapshots/ and the folders of these units under "
             f"commits/ ({', '.join(units[:_SHOWN])}) away and run the job again, which redoes them"
         )

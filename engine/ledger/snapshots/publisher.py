@@ -233,5 +233,5 @@ def _check_conserved(entry: SnapshotEntry) -> None:
     if kept != entry.evidence.rows or sum(entry.counts.rejected.values()) != rejected:
         raise ValueError(
             f"{entry.unit}: {entry.evidence.rows} evidence rows and {rejected} rejections, but {kept} samples were "
-            f"labelled or empty and {sum(entry.counts.rejected.values())} rejected"
+            f"labeled or empty and {sum(entry.counts.rejected.values())} rejected"
         )

@@ -23,6 +23,7 @@ from schemas.ledger import DataFile, SampleCounts, Segment, SnapshotEntry, Total
 FAN_OUT = 8  # number of segments of one size class that are merged
 FINAL_UNITS = FAN_OUT**6  # a segment with so many entries is not merged again, to bound memory
 ROW_GROUP_ROWS = 16_384
+_REMEDY = "restore the file, or move snapshots/ away and run the job again, which finds all commits"
 _ENTRIES_AT_ONCE = 256  # objects that a reader of a snapshot has of each segment
 _FILE = ("path", "size_bytes", "sha256", "rows")
 SEGMENT = pa.schema(
@@ -177,19 +178,22 @@ def _put(store: Store, table: pa.Table, version: int) -> Segment:
 def _table(store: Store, segment: Segment) -> pa.Table:
     table = read_table(_read_checked(store, segment), SEGMENT, f"{store.url}/{segment.path}")
     if _totals(table) != segment.totals:
-        raise ConflictError(f"{store.url}/{segment.path}: its totals differ from those in its snapshot")
+        raise ConflictError(
+            f"{store.url}/{segment.path}: its totals are {_totals(table)}, its snapshot expects {segment.totals}; "
+            f"{_REMEDY}"
+        )
     return table
 
 
 def _read_checked(store: Store, segment: Segment) -> bytes:
-    remedy = "restore the file, or move snapshots/ away and run the job again, which finds all commits"
     try:
         data = store.read(segment.path)
     except NotFoundError as error:
-        raise ConflictError(f"{error}, but its snapshot names it; {remedy}") from error
+        raise ConflictError(f"{error}, but its snapshot names it; {_REMEDY}") from error
     if (len(data), sha256_hex(data)) != (segment.size_bytes, segment.sha256):
         raise ConflictError(
-            f"{store.url}/{segment.path}: {len(data)} bytes with another size or digest than in its snapshot; {remedy}"
+            f"{store.url}/{segment.path}: {len(data)} bytes with sha256 {sha256_hex(data)[:16]}..., its snapshot "
+            f"expects {segment.size_bytes} with {segment.sha256[:16]}...; {_REMEDY}"
         )
     return data
 

@@ -48,7 +48,10 @@ def read_snapshot(store: Store, version: int) -> Snapshot:
     except ValueError as error:  # a ValidationError is one
         raise unreadable_error(where, "a snapshot", error, MOVE_AWAY) from error
     if snapshot.version != version or snapshot.digest != state.value():
-        raise ConflictError(f"{where}: its version or digest differs from that of its content; {MOVE_AWAY}")
+        raise ConflictError(
+            f"{where}: version {snapshot.version} with digest {snapshot.digest}, expected {version} with "
+            f"{state.value()}; {MOVE_AWAY}"
+        )
     return snapshot
 
 
@@ -72,7 +75,7 @@ def snapshot_entries(store: Store, snapshot: Snapshot) -> Iterator[SnapshotEntry
         if entry.unit <= before:
             raise ConflictError(
                 f"{store.url}, snapshot {snapshot.version}: {entry.unit} follows {before}: a unit is listed twice, or "
-                "a segment is out of order"
+                f"a segment is out of order; {MOVE_AWAY}"
             )
         before = entry.unit
         yield entry
@@ -85,7 +88,10 @@ def failed_units(store: Store, snapshot: Snapshot) -> Iterator[FailedUnit]:
         return
     data, where = store.read(rest.path), f"{store.url}/{rest.path}"
     if sha256_hex(data) != rest.sha256:
-        raise ConflictError(f"{where} is not what snapshot {snapshot.version} says; run the job again")
+        raise ConflictError(
+            f"{where} has sha256 {sha256_hex(data)}, snapshot {snapshot.version} expects {rest.sha256}; run the job "
+            "again"
+        )
     for row in read_table(data, FAILED, where).to_pylist():
         yield FailedUnit(**row)
 

@@ -54,10 +54,10 @@ def serve(
         ),
     ] = [],  # noqa: B006
 ) -> None:
-    """Serve the review page on this machine only: A accept, X reject, Space skip, Z undo. Ctrl-C ends it.
+    """Serve the review page to browsers of this machine.
 
-    Every verdict is stored at once. The keys work once picture, box and caption are visible. An item without a picture
-    can only be skipped.
+    Keys: A accept, X reject, Space skip, Z undo. Ctrl-C ends the server. Every verdict is stored at once. The keys work
+    once picture, box and caption are visible. An item without a picture can only be skipped.
     """
     from pipelines.audit.commands import serve_audit
 

@@ -69,13 +69,13 @@ def _check_view(to: str, materialize: bool, overwrite: bool) -> None:
     kind = detect_kind(tars)
     if materialize and kind not in (FolderKind.NOTHING, FolderKind.TARS, FolderKind.SHARDS):
         raise ConflictError(
-            f"{tars} contains {kind.value}; expected a new or empty folder, or the tar files of this view; name "
+            f"{tars} contains {kind.value}; expected a new or empty folder, or the tar files of this view; choose "
             "another folder for --to"
         )
     if overwrite and not materialize and kind is not FolderKind.NOTHING:
         raise ConflictError(
             f"{tars} contains the tar files of the view that --overwrite would replace; add --materialize webdataset, "
-            "or name another folder for --to"
+            "or choose another folder for --to"
         )
 
 

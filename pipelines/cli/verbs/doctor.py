@@ -23,7 +23,7 @@ def doctor(
     ] = None,
     as_json: bool = JSON,
 ) -> None:
-    """Check this machine, and print a fix for each problem. Exit 6 when there is one."""
+    """Check this machine, and print a fix for each problem. Exit 6 if a check fails."""
     from pipelines.doctor.checks import report_findings, run_checks
 
     findings = run_checks(store)

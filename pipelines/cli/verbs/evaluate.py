@@ -63,7 +63,11 @@ def evaluate(
         typer.Option(min=1, help="Boxes per image. Default: 100, with --lvis 300, with --fixed-ap no limit."),
     ] = None,
     per_chunk: Annotated[
-        bool, typer.Option("--per-chunk", help="Limit boxes per chunk instead, as the GLIP authors do.")
+        bool,
+        typer.Option(
+            "--per-chunk",
+            help="Apply --max-detections to each prompt chunk instead of the image, as the GLIP authors do.",
+        ),
     ] = False,
     pad: Annotated[
         Literal["bucket", "authors"],

@@ -62,9 +62,7 @@ def import_(
     seed: Annotated[int, typer.Option(help="Seed of that draw.")] = 0,
     label_map: Annotated[
         Path | None,
-        typer.Option(
-            help="odvg: file with the names of the class indices, which are the classes looked for."
-        ),
+        typer.Option(help='odvg: JSON {"0": class name, ...}. These classes are annotated completely.'),
     ] = None,
     dialect: Annotated[
         Literal["auto", "open_gd", "mmdet", "tao"],

@@ -54,7 +54,11 @@ def plan(
     overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:
-    """Show what `label` would do, and what it would cost: units done, units to do and why, hours, bytes, money."""
+    """Estimate the work and cost of `label`.
+
+    The report lists the units that are done, the units to do and why, the hours, bytes and money. Nothing is labeled
+    unless --measure is given.
+    """
     import json
 
     from engine.telemetry.logs import configure, parse_log_settings
@@ -121,7 +125,8 @@ def label(
 ) -> None:
     """Label the shards of a job. Run the same command again to continue an interrupted run.
 
-    Exit 3 when units failed, or when more samples were rejected than run.max_rejected allows.
+    Exit 3 when units failed, are quarantined or unfinished, or when more samples were rejected than run.max_rejected
+    allows.
     """
     from engine.storage.store import open_store
     from engine.telemetry.logs import configure, parse_log_settings
@@ -159,15 +164,17 @@ def status(
     watch: Annotated[
         bool,
         typer.Option(
-            "--watch", help="Repeat until the run has ended. Exit 3 when units failed or are unfinished."
+            "--watch",
+            help="Repeat until the run has ended. Exit 3 when units failed, are quarantined or unfinished.",
         ),
     ] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two updates of --watch.")] = 5.0,
     as_json: bool = JSON,
 ) -> None:
-    """Show how far a job is. Totals are those of its commits. What its last run reported is shown separately.
+    """Show the progress of a job. Totals count committed units. The last run's own report is shown below them.
 
-    Exit 3 when more samples were rejected than run.max_rejected allows.
+    Exit 3 when more samples were rejected than run.max_rejected allows, with --watch also when units are failed,
+    quarantined or unfinished.
     """
     from pipelines.cli.watch import show_status
     from pipelines.label.progress.status import has_ended, read_status, watch_status
@@ -194,9 +201,12 @@ def retry(
     log_format: str | None = LOG,
     as_json: bool = JSON,
 ) -> None:
-    """Redo the units that failed, and shards that were missing or damaged. Other units are not touched.
+    """Redo failed units and damaged or missing shards.
 
-    Exit 3 when units still fail, or when more samples were rejected than run.max_rejected allows.
+    Other units are not touched.
+
+    Exit 3 when units still fail or, after a redo, are quarantined or unfinished, or when more samples were rejected
+    than run.max_rejected allows.
     """
     from engine.telemetry.logs import configure, parse_log_settings
     from pipelines.label.retry import retry as run_retry
@@ -227,7 +237,11 @@ def verify(
     ] = [],  # noqa: B006
     as_json: bool = JSON,
 ) -> None:
-    """Check every file of an output: digests, counts, schemas, spans, boxes. Exit 5 when a check fails."""
+    """Check every file of an output.
+
+    Checked are digests, counts, schemas, spans and boxes. Exit 5 when a check fails, 3 when units are failed,
+    quarantined or pending.
+    """
     from pipelines.label.summary import extend_summary
 
     moved = parse_roots(roots)
@@ -250,7 +264,10 @@ def verify(
 
 @ENTRY.verb("clean", "groundswell clean runs/evidence")
 def clean(out: Out, as_json: bool = JSON) -> None:
-    """Delete files that no commit uses. Safe while jobs run. Exit 5 when another run takes over the output."""
+    """Delete files that no commit uses.
+
+    Safe while jobs run. Exit 5 when another run takes over the output.
+    """
     from pipelines.label.clean import clean as run_clean
     from pipelines.label.clean import format_report
 

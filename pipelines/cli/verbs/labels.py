@@ -22,7 +22,10 @@ def diff(
     second: Annotated[str, typer.Argument(help="Another view of the same evidence.")],
     as_json: bool = JSON,
 ) -> None:
-    """Compare two views of the same evidence: policy, samples, regions by fate, phrases by fate."""
+    """Compare two views of the same evidence.
+
+    The report compares policies, samples, and the fates of regions and phrases.
+    """
     from pipelines.compile.diff import diff_views
 
     report = diff_views(first, second)
@@ -44,7 +47,8 @@ def inspect(
     to: Annotated[Path, typer.Option(help="Folder for the pictures.")],
     n: Annotated[int, typer.Option(min=1, help="Number of samples, drawn by the seed.")] = 12,
     key: Annotated[
-        list[str], typer.Option(help="Draw only this sample: KEY, SHARD/KEY or UNIT:INDEX. Repeatable.")
+        list[str],
+        typer.Option(metavar="KEY", help="Draw only this sample: KEY, SHARD/KEY or UNIT:INDEX. Repeatable."),
     ] = [],  # noqa: B006
     min_score: Annotated[
         float, typer.Option(min=0, max=1, help="Draw only regions with at least this raw score.")

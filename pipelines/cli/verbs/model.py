@@ -56,7 +56,10 @@ def convert_glip(
     ] = None,
     as_json: bool = JSON,
 ) -> None:
-    """Convert official GLIP weights to a model directory that works offline. A pickle in the file is never executed."""
+    """Convert official GLIP weights to a model directory.
+
+    The directory works offline. A pickle in the file is never executed.
+    """
     from pipelines.config.output_place import check_new_folder
 
     check_new_folder("--to", str(to))

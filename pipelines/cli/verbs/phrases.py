@@ -50,7 +50,11 @@ def phrases(
         str, typer.Option(help="Phrase of `a group of people`: inner (people) or whole.")
     ] = "inner",
     language: Annotated[
-        str, typer.Option(help="Captions of other languages: skip, given, off, or a spaCy model.")
+        str,
+        typer.Option(
+            help="Captions that are not English: skip (no phrases), given (only given spans), off (read as English), "
+            "or a spaCy model."
+        ),
     ] = "skip",
     teacher: Annotated[
         Path | None, typer.Option(help="GLIP directory whose tokenizer counts the tokens of the prompts.")
@@ -98,8 +102,7 @@ def _find_phrases(
         return
     from engine.executors.ray_phrases import find_phrases_in_order
     from engine.task import Factory
-    from teacher.build import finder as make_finder
-    from teacher.build import finder_digest
+    from teacher.factories import finder_digest, make_finder
 
     plain = settings.model_dump(mode="json")
     factory = Factory(

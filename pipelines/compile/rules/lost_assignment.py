@@ -1,4 +1,4 @@
-"""Give each phrase that names one thing at most one box, all boxes in different places."""
+"""Give each singular phrase at most one box, all boxes in different places."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class OneToOneFields(CompatibleSettings):
 
     one_to_one: bool = Field(
         False,
-        description="phrases that speak of one thing get at most one box each, all in different places, best total "
-        "score; plural, numbered and mass phrases keep theirs",
+        description="singular phrases get at most one box each, all in different places, chosen by the greatest total "
+        "score; plural, numbered and mass phrases are exempt",
     )
     same_place_iou: float = Field(
         0.6, gt=0, le=1, description="for one_to_one: boxes that overlap by this IoU or more are one place"

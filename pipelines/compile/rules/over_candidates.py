@@ -13,7 +13,9 @@ class CandidateCapFields(CompatibleSettings):
     """Settings of the rule."""
 
     max_candidates_per_phrase: int | None = Field(
-        None, ge=1, description="per phrase, the best so many go on to the rules below; null: all"
+        None,
+        ge=1,
+        description="maximum number of candidates per phrase that later rules see, by score; null: no limit",
     )
 
 

@@ -20,7 +20,7 @@ class RegionCapFields(CompatibleSettings):
     """Settings of the rule."""
 
     max_regions_per_phrase: int | None = Field(
-        None, ge=1, description="per phrase, the best so many regions stay; null: all"
+        None, ge=1, description="maximum number of regions kept per phrase, by score; null: no limit"
     )
 
 

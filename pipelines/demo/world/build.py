@@ -67,7 +67,7 @@ def build_world(
         found = json.loads(world.manifest.read_text())["settings_digest"]
         if found != settings.digest():
             raise ConflictError(
-                f"{folder} contains the world {found}, expected {settings.digest()}; name another folder"
+                f"{folder} contains the world {found}, expected {settings.digest()}; choose another folder"
             )
         return world, False
     report = progress or (lambda label, done, total: None)

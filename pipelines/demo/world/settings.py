@@ -17,7 +17,7 @@ class WorldSettings(Settings):
     """The tiny world. One seed draws everything. Each scene has its own random stream."""
 
     seed: int = Field(0, ge=0, description="draws scenes, captions and their order")
-    gold_images: int = Field(300, ge=1, description="human-labelled scenes")
+    gold_images: int = Field(300, ge=1, description="human-labeled scenes")
     gold_per_tail_noun: int = Field(1, ge=0, description="gold scenes that show a given tail noun")
     web_images: int = Field(2400, ge=0, description="scenes with a caption only")
     web_shard_images: int = Field(300, ge=1, le=10_000, description="samples in a tar shard")

@@ -64,14 +64,14 @@ class ImportAccount:
         """Count a record that is used, unchanged or repaired."""
         codes = set(repairs)
         unknown = codes - REPAIRED.keys()
-        assert not unknown, f"{unknown} are no codes of codes.REPAIRED"
+        assert not unknown, f"{unknown} are not codes of codes.REPAIRED"
         self._counts[kind]["repaired" if codes else "kept"] += 1
         for code in sorted(codes):
             self._note(kind, code, name, "")
 
     def refuse(self, kind: str, name: object, code: str, detail: str = "", number: int = 1) -> None:
         """Count records that are not used."""
-        assert code in REFUSED, f"{code!r} is no code of codes.REFUSED"
+        assert code in REFUSED, f"{code!r} is not a code of codes.REFUSED"
         if number:
             self._counts[kind]["refused"] += number
             self._note(kind, code, name, detail, number)

@@ -49,7 +49,7 @@ def _parse_numbers(value: JsonValue) -> list[float]:
 
 
 def is_number(value: JsonValue) -> TypeGuard[int | float]:
-    """Return whether a JSON value is a finite number in the range of pixels. Booleans are no numbers."""
+    """Return whether a JSON value is a finite number in the range of pixels. Booleans are not numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return -1e9 < value < 1e9 if isinstance(value, int) else math.isfinite(value) and abs(value) < 1e9

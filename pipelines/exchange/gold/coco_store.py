@@ -140,7 +140,7 @@ class CocoStore:
 
 
 def id_text(value: JsonValue) -> str | None:
-    """Return an id as text, so that 7, 7.0 and "7" are equal. Return None for a value that is no id."""
+    """Return an id as text, so that 7, 7.0 and "7" are equal. Return None for a value that is not an id."""
     text = ids.id_text(value)
     return text if text is not None and is_encodable(text) else None
 

@@ -66,7 +66,7 @@ def open_images(source: str, key_map: Path | None = None) -> ImageSource:
     if source.endswith(".tar"):
         return ShardImages(source, key_map)
     if key_map is not None:
-        raise ConfigError(f"--key-map is for tar shards, and --images {source} are none")
+        raise ConfigError(f"--key-map needs tar shards, --images is {source}")
     return FolderImages(source)
 
 
@@ -89,7 +89,7 @@ class FolderImages:
         self.url = absolute_url(root)
         self._store: Store = open_store(root)
         if self._store.is_local and not Path(self.url).is_dir():
-            raise NotFoundError(f"--images {source}: {self.url} is no folder")
+            raise NotFoundError(f"--images {source}: {self.url} is not a folder")
         self._look = lru_cache(_REMEMBERED)(self._read)
 
     def find(self, file_name: str, record: Mapping[str, JsonValue]) -> StoredImage:

@@ -36,8 +36,9 @@ EMPTY = Empty.EMPTY
 
 
 def iter_lines(path: Path) -> Iterator[tuple[int, dict[str, JsonValue] | SampleRejectedError]]:
-    """Yield line number and object of each line that is not blank. A line that is no strict JSON object is a
-    rejection.
+    """Yield line number and object of each line that is not blank.
+
+    A line that is not a strict JSON object gives a rejection.
     """
     with _open_file(path) as file:
         for number, line in enumerate(_iter_bounded_lines(file), start=1):
@@ -102,7 +103,7 @@ class _Cursor:
         while True:
             name = self._read_value()
             if not isinstance(name, str) or name in seen:
-                raise self._error(f"field name {name!r} is not text, or is there twice")
+                raise self._error(f"field name {name!r} is not text, or occurs twice")
             seen.add(name)
             self._expect(":", "':'")
             if self._peek() == "[":

@@ -187,7 +187,7 @@ def _read_categories(categories: list[JsonValue], path: Path) -> dict[str, str]:
             )
         names[key] = normalize_name(name)
     if not names:
-        raise ConfigError(f"{path}: no categories; a file of captions or of results is no detection gold")
+        raise ConfigError(f"{path}: no categories; a file of captions or of results is not detection gold")
     if list(names.values()) == ["object"]:
         raise ConfigError(f"{path}: its one category is 'object': a grounding file; use `gold import mdetr`")
     return names

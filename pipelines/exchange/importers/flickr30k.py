@@ -250,7 +250,7 @@ def _parse_number(text: str | None) -> float | None:
 def _read_lines(file: Path) -> list[str]:
     """Return the sentences. Bytes that are not UTF-8 become lone surrogates, which the caption's check refuses.
 
-    Raises RecordError caption_bad if it is no file, or too long to be read whole.
+    Raises RecordError caption_bad if it is not a file, or too long to be read whole.
     """
     if not file.is_file():
         raise RecordError("caption_bad", f"Sentences/{file.name} is no file")

@@ -297,7 +297,11 @@ def read_label_map(path: Path) -> dict[str, str]:
         raise ConfigError(f'--label-map {path}: expected {{"0": "person", "1": ...}}')
     labels = {key.strip(): name for key, name in readable.items()}
     if len(labels) != len(names):
-        raise ConfigError(f"--label-map {path}: an index is there twice, apart from blanks; leave one")
+        indices = [key.strip() for key in readable]
+        index = next(index for index in indices if indices.count(index) > 1)
+        raise ConfigError(
+            f"--label-map {path}: class index {index!r} occurs twice, apart from blanks; keep one"
+        )
     return labels
 
 

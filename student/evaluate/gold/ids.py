@@ -151,7 +151,7 @@ class NumberedGold:
         return translated
 
     def _translate_categories(self, ids: Sequence[CocoId]) -> list[CocoId]:
-        """Return the numbers of categories. An id that is no category of the gold stays as it is."""
+        """Return the numbers of categories. An id that is not a category of the gold stays as it is."""
         categories: Mapping[CocoId, CocoId] = self._categories
         return [categories.get(value, value) for value in ids]
 

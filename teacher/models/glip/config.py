@@ -91,7 +91,7 @@ class GlipConfig(PretrainedConfig):
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: object) -> None:
-        super().__post_init__(**kwargs)
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         # JSON has only lists. With tuples, a loaded configuration equals the saved one.
         lists = ("swin_depths", "swin_heads", "conv_stem_widths", "conv_widths", "conv_depths")
         for name in (*lists, "tuned_prompt_ids"):

@@ -77,7 +77,7 @@ class GlipPreTrainedModel(PreTrainedModel):
             model, facts = loaded
         except SafetensorError as error:
             raise ConfigError(
-                f"{folder}: its weights cannot be read ({error}); the file was cut short or is no safetensors file; "
+                f"{folder}: its weights cannot be read ({error}); the file was cut short or is not a safetensors file; "
                 "copy it again"
             ) from error
         _check_complete(str(folder), facts, cls.is_whole)
@@ -108,7 +108,7 @@ class GlipPreTrainedModel(PreTrainedModel):
         elif isinstance(module, RelativePositionBias):
             init.trunc_normal_(module.table, std=0.02)
         else:
-            super()._init_weights(module)
+            super()._init_weights(module)  # type: ignore[no-untyped-call]
 
     def _init_alignment(self, module: TokenAlignment) -> None:
         init.constant_(module.log_scale, self.config.log_scale_init)
@@ -150,7 +150,7 @@ class GlipModel(GlipPreTrainedModel):
         self.text_encoder = TextEncoder(config)
         self.prompt_offset = PromptOffset(config) if config.prompt_offset_tokens else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_blocks))
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, **kwargs: object
@@ -179,7 +179,7 @@ class GlipForGrounding(GlipPreTrainedModel):
         self.model = GlipModel(config)
         self.alignment = TokenAlignment(config)
         self.box_head = BoxHead(config)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def forward(
         self,

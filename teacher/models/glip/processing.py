@@ -43,7 +43,7 @@ class GlipProcessor(ProcessorMixin):
         max_tokens: int = 256,
     ) -> None:
         """Set up. pixel_mean, pixel_std: of 0..255 in `channel_order`; max_tokens: width of a padded prompt."""
-        super().__init__(tokenizer)
+        super().__init__(tokenizer)  # type: ignore[no-untyped-call]
         self.shorter_side, self.longer_side = shorter_side, longer_side
         self.channel_order = channel_order
         self.pixel_mean, self.pixel_std = tuple(pixel_mean), tuple(pixel_std)

@@ -1,7 +1,7 @@
 """Whether a phrase names one thing, several things or a mass: "a dog", "two dogs", "grass".
 
 The result is a pure function of the phrase's text and the lemma of its head noun, by the bundled word lists. No parser
-runs, so it is as cheap at compile time as at labelling time. A phrase that names one thing gets at most one box under
+runs, so it is as cheap at compile time as at labeling time. A phrase that names one thing gets at most one box under
 `one_to_one`. The others may need several.
 """
 

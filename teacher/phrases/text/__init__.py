@@ -1,1 +1,1 @@
-"""Prepare captions for tagging: normalization, languages, and text that is no language."""
+"""Prepare captions for tagging: normalization, languages, and text that is not language."""

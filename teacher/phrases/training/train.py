@@ -19,7 +19,6 @@ import json
 import random
 import sys
 import time
-from collections.abc import Generator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +27,7 @@ from typing import cast
 from spacy.language import Language
 from thinc.api import Adam, Optimizer, fix_random_seed
 from thinc.schedules import warmup_linear
+from thinc.types import Generator
 
 from teacher.phrases.training.augment import copy_sentence, make_caption_like
 from teacher.phrases.training.examples import group_sentences, make_batches, make_example
@@ -50,7 +50,7 @@ def train(sentences: list[Sentence], epochs: int = EPOCHS) -> Language:
     nlp = make_pipeline(sentences)
     nlp.initialize(lambda: [make_example(nlp, [copy_sentence(s)]) for s in sentences])
     steps = epochs * (sum(map(len, sentences)) // WORDS_PER_BATCH)
-    rates = cast("Generator[float, None, None]", warmup_linear(LEARN_RATE, 200, steps))
+    rates = cast(Generator, warmup_linear(LEARN_RATE, 200, steps))
     optimizer: Optimizer = Adam(rates, L2=0.01, grad_clip=1.0, use_averages=True)
     for epoch in range(epochs):
         began = time.monotonic()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.driver.dispatch import MAX_ATTEMPTS, drive
+from engine.driver.dispatch import MAX_ATTEMPTS, run_tasks
 from engine.reading.shard_cache import ShardStat
 from engine.task import Abort, Failure, Outcome, Retry, Task
 from engine.threads import prefetch, prefetch_map
@@ -78,7 +78,7 @@ BLAMELESS = Failure(code="WORKER_DIED", detail="preempted", retry=Retry.FREE)
 def test_every_task_ends_in_exactly_one_outcome(fates: list[list[Failure]], room: int) -> None:
     work = ListedWork(len(fates))
 
-    drive(ScriptedPool({f"s3://b/{n}.tar": fate for n, fate in enumerate(fates)}, room), work)
+    run_tasks(ScriptedPool({f"s3://b/{n}.tar": fate for n, fate in enumerate(fates)}, room), work)
 
     assert sorted(o.task.name for o in work.settled) == sorted(task(n).name for n in range(len(fates)))
 
@@ -86,7 +86,7 @@ def test_every_task_ends_in_exactly_one_outcome(fates: list[list[Failure]], room
 def test_a_retryable_failure_is_tried_again_a_bounded_number_of_times() -> None:
     pool, work = ScriptedPool({"s3://b/0.tar": [PASSING] * 2, "s3://b/1.tar": [PASSING] * 9}), ListedWork(2)
 
-    drive(pool, work)
+    run_tasks(pool, work)
 
     fates = {outcome.task.shard.url: outcome.failure for outcome in work.settled}
     assert fates["s3://b/0.tar"] is None
@@ -103,7 +103,7 @@ def test_the_loop_waits_for_a_pool_that_lost_all_its_workers() -> None:
 
     pool, work = Losing({"s3://b/0.tar": [BLAMELESS], "s3://b/1.tar": [PASSING]}, room=1), ListedWork(3)
 
-    drive(pool, work)
+    run_tasks(pool, work)
 
     assert [outcome.failure for outcome in work.settled] == [None] * 3
 
@@ -120,7 +120,7 @@ def test_asked_to_stop_while_no_worker_has_capacity_the_loop_ends_and_dispatches
 
     pool, work = NoCapacityAnyMore({}), ListedWork(2)
 
-    drive(pool, work, stopping=lambda: bool(asked))
+    run_tasks(pool, work, stopping=lambda: bool(asked))
 
     assert (len(asked), work.settled, pool.dispatched) == (1, [], Counter())
 
@@ -129,7 +129,7 @@ def test_deaths_leave_a_unit_its_tries_against_a_store_that_fails() -> None:
     died = Failure(code="WORKER_DIED", detail="SIGKILL", retry=Retry.CHARGED)
     pool, work = ScriptedPool({"s3://b/0.tar": [died] * 4 + [PASSING] * (MAX_ATTEMPTS - 1)}), ListedWork(1)
 
-    drive(pool, work)
+    run_tasks(pool, work)
 
     assert work.settled[0].failure is None
 
@@ -137,14 +137,14 @@ def test_deaths_leave_a_unit_its_tries_against_a_store_that_fails() -> None:
 def test_a_blameless_failure_is_no_attempt(caplog: pytest.LogCaptureFixture) -> None:
     pool, work = ScriptedPool({"s3://b/0.tar": [BLAMELESS] * 10}), ListedWork(1)
 
-    drive(pool, work)
+    run_tasks(pool, work)
 
     assert work.settled[0].failure is None and pool.dispatched["s3://b/0.tar"] == 11
     assert {line.rpartition("(")[2] for line in caplog.messages} == {"handed over, not charged)"}
 
 
 def test_attempts_are_counted_from_one(caplog: pytest.LogCaptureFixture) -> None:
-    drive(ScriptedPool({"s3://b/0.tar": [PASSING] * 2}), ListedWork(1))
+    run_tasks(ScriptedPool({"s3://b/0.tar": [PASSING] * 2}), ListedWork(1))
 
     assert [line.rpartition("(")[2] for line in caplog.messages] == ["attempt 1 of 3)", "attempt 2 of 3)"]
 
@@ -163,7 +163,7 @@ def test_what_reading_a_shard_cost_is_not_charged_to_its_first_unit() -> None:
     work = TrippingOnTheUnitToo(0)
     work.todo.extend([shard, shard.model_copy(update={"unit": unit})])
 
-    drive(pool, work)
+    run_tasks(pool, work)
 
     assert [outcome.failure for outcome in work.settled] == [None, None]
 
@@ -171,7 +171,7 @@ def test_what_reading_a_shard_cost_is_not_charged_to_its_first_unit() -> None:
 def test_a_final_failure_is_not_tried_again() -> None:
     pool, work = ScriptedPool({"s3://b/0.tar": [FINAL]}), ListedWork(1)
 
-    drive(pool, work)
+    run_tasks(pool, work)
 
     assert work.settled[0].failure == FINAL and pool.dispatched["s3://b/0.tar"] == 1
 
@@ -179,7 +179,7 @@ def test_a_final_failure_is_not_tried_again() -> None:
 def test_stopping_finishes_what_runs_and_dispatches_no_more() -> None:
     pool, work = ScriptedPool({}, room=3), ListedWork(10)
 
-    drive(pool, work, stopping=lambda: len(work.settled) >= 1)
+    run_tasks(pool, work, stopping=lambda: len(work.settled) >= 1)
 
     assert (len(work.settled), pool.count_in_flight(), len(work.todo)) == (3, 0, 7)
 
@@ -198,7 +198,7 @@ def test_an_error_that_ends_the_run_is_raised_by_its_name(name: str, kind: type[
             return Outcome(task=self.running.popleft(), abort=Abort(error=name, message="no GPU here"))
 
     with pytest.raises(kind, match="no GPU here"):
-        drive(Stopping({}), ListedWork(1))
+        run_tasks(Stopping({}), ListedWork(1))
 
 
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 5))
@@ -304,7 +304,7 @@ def test_the_last_tasks_do_not_wait_behind_a_slow_worker_while_another_idles() -
     for patient in (False, True):
         pool, work = TwoPlacesEach(patient), ListedWork(8)
 
-        drive(pool, work)
+        run_tasks(pool, work)
 
         assert len(work.settled) == 8
         took[patient] = pool.now

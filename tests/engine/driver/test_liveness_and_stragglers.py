@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.driver.dispatch import MAX_DEATHS, drive
+from engine.driver.dispatch import MAX_DEATHS, run_tasks
 from engine.driver.liveness import Liveness
 from engine.driver.stragglers import Stragglers
 from engine.executors.ray_cluster import draining_nodes
@@ -21,12 +21,12 @@ RUN = RunSettings(stuck_after_s=10, load_timeout_s=100)
 def test_a_worker_is_stuck_when_neither_samples_nor_bytes_move_and_not_when_a_unit_takes_long() -> None:
     liveness = Liveness(RUN)
     liveness.start(0)
-    liveness.record_pulse((1, 0), 5)
+    liveness.record_heartbeat((1, 0), 5)
 
     for now in range(6, 300, 9):
-        liveness.record_pulse((1, now), now)  # a large shard is fetched
+        liveness.record_heartbeat((1, now), now)  # a large shard is fetched
         assert liveness.explain_stuck(now) is None
-    liveness.record_pulse((1, now), now + 9)
+    liveness.record_heartbeat((1, now), now + 9)
 
     assert liveness.explain_stuck(now + 9) is None
     assert liveness.explain_stuck(now + 11) == "no progress for 11 s"
@@ -42,10 +42,10 @@ def test_loading_the_teacher_has_a_timeout_of_its_own() -> None:
 
 def test_a_worker_that_does_not_even_answer_is_stuck_too() -> None:
     liveness = Liveness(RUN)
-    liveness.record_pulse((1, 0), 0)
+    liveness.record_heartbeat((1, 0), 0)
     liveness.start(20)
 
-    assert liveness.is_pulse_due(21) and not liveness.is_pulse_due(21.5)
+    assert liveness.is_heartbeat_due(21) and not liveness.is_heartbeat_due(21.5)
     assert liveness.explain_stuck(31) is not None
 
 
@@ -54,7 +54,7 @@ def test_a_worker_is_not_blamed_for_the_drivers_absence() -> None:
     liveness, blind = Liveness(RUN), Liveness(RUN)
     for one in (liveness, blind):
         one.start(0)
-        one.record_pulse((1, 0), 1)
+        one.record_heartbeat((1, 0), 1)
 
     liveness.forgive_absence(60)
 
@@ -168,7 +168,7 @@ WENT = LOST.model_copy(update={"retry": Retry.FREE})
 def test_a_unit_whose_worker_died_is_isolated_and_one_that_waited_there_is_only_suspect() -> None:
     pool = RecordingTrust([WENT, WAITED, LOST])
 
-    drive(pool, ListedWork(1))
+    run_tasks(pool, ListedWork(1))
 
     assert pool.taken == [Trust.TRUSTED, Trust.TRUSTED, Trust.SUSPECT, Trust.ISOLATED]
 
@@ -177,7 +177,7 @@ def test_isolated_units_survive_the_accidents_of_their_workers_a_bounded_number_
     for deaths, failed in ((MAX_DEATHS - 1, False), (MAX_DEATHS, True)):
         pool, work = RecordingTrust([LOST] * deaths), ListedWork(1)
 
-        drive(pool, work)
+        run_tasks(pool, work)
 
         assert (work.settled[0].failure is not None) == failed
 
@@ -186,7 +186,7 @@ def test_isolated_units_survive_the_accidents_of_their_workers_a_bounded_number_
 def test_a_death_that_was_blamed_once_stays_isolated(fates: list[Failure]) -> None:
     pool = RecordingTrust(list(fates))
 
-    drive(pool, ListedWork(1))
+    run_tasks(pool, ListedWork(1))
 
     isolated = [trust is Trust.ISOLATED for trust in pool.taken]
     assert isolated == sorted(isolated)
@@ -199,4 +199,4 @@ def test_a_ray_without_a_list_of_draining_nodes_is_reported_once(
 
     assert draining_nodes() == draining_nodes() == set()
 
-    assert caplog.text.count("does not tell which nodes are to go") == 1
+    assert caplog.text.count("does not report draining nodes") == 1

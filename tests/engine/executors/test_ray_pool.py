@@ -152,7 +152,7 @@ def test_a_teacher_that_cannot_be_made_ends_the_run_with_its_own_error(
 
 
 def test_an_address_where_nothing_listens_is_reported_at_once() -> None:
-    with pytest.raises(RuntimeEnvironmentError, match="nothing answers at 127.0.0.1:9 .*ray start --head"):
+    with pytest.raises(RuntimeEnvironmentError, match="cannot connect to 127.0.0.1:9 .*ray start --head"):
         check_reachable("127.0.0.1:9")
     check_reachable("auto")
 

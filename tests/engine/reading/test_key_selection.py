@@ -65,7 +65,7 @@ def test_a_shard_column_takes_whole_urls_and_unique_ends(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("shard", "words"), [("00.tar", "matches 2 of them"), ("c/00.tar", "matches none of them")]
+    ("shard", "words"), [("00.tar", "matches 2 of the job's"), ("c/00.tar", "matches none of the job's")]
 )
 def test_a_shard_that_is_not_one_of_the_jobs_is_refused(tmp_path: Path, shard: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):

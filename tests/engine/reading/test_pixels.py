@@ -18,15 +18,15 @@ from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, picture, plain_captions, write_shard
 
 
-def labelled_rows(folder: Path, job) -> list[dict]:
+def labeled_rows(folder: Path, job) -> list[dict]:
     label(job, factories=FACTORIES)
     store = open_store(str(folder / "out"))
     return list(evidence_rows(store, latest_snapshot(store)))
 
 
-def test_a_rows_pixels_are_the_bytes_that_were_labelled(tmp_path: Path) -> None:
+def test_a_rows_pixels_are_the_bytes_that_were_labeled(tmp_path: Path) -> None:
     tar = write_shard(tmp_path / "a.tar", plain_captions(5))
-    rows = labelled_rows(tmp_path, job_of(tmp_path, [tar]))
+    rows = labeled_rows(tmp_path, job_of(tmp_path, [tar]))
 
     digests = [hashlib.sha256(read_pixels(row["pixels"])).hexdigest() for row in rows]
 
@@ -39,16 +39,16 @@ def test_the_same_holds_for_parquet(tmp_path: Path) -> None:
     pq.write_table(
         pa.table({"jpg": images, "txt": plain_captions(3)}), tmp_path / "a.parquet", row_group_size=2
     )
-    rows = labelled_rows(tmp_path, job_of(tmp_path, [tmp_path / "a.parquet"], input={"format": "parquet"}))
+    rows = labeled_rows(tmp_path, job_of(tmp_path, [tmp_path / "a.parquet"], input={"format": "parquet"}))
 
     assert [read_pixels(row["pixels"]) for row in rows] == images
 
 
-def test_of_several_columns_of_images_the_labelled_one_is_read(tmp_path: Path) -> None:
+def test_of_several_columns_of_images_the_labeled_one_is_read(tmp_path: Path) -> None:
     columns = {"jpg": [picture("blue")], "Photo": [picture("red")], "caption": ["the red patch"]}
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     section = {"format": "parquet", "image": ["Photo"]}
-    rows = labelled_rows(tmp_path, job_of(tmp_path, [tmp_path / "a.parquet"], input=section))
+    rows = labeled_rows(tmp_path, job_of(tmp_path, [tmp_path / "a.parquet"], input=section))
 
     assert [read_pixels(row["pixels"]) for row in rows] == [picture("red")]
 

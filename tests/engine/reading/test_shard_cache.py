@@ -104,7 +104,7 @@ def test_a_missing_shard_has_its_code(url: str, bucket) -> None:
     assert caught.value.code == "SHARD_MISSING"
 
 
-def test_a_job_from_bucket_to_bucket_is_labelled_and_verified(
+def test_a_job_from_bucket_to_bucket_is_labeled_and_verified(
     tmp_path: Path, bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where the shard cache is

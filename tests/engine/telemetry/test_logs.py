@@ -115,7 +115,7 @@ def test_a_workers_lines_name_run_unit_and_attempt_and_no_key_or_caption(
     resolved = ResolvedJob.resolve(job, FACTORIES)
     work = resolved.begin()
     work.find_committed()
-    logs.configure(logs.log_settings("json"))
+    logs.configure(logs.parse_log_settings("json"))
     worker = Worker(resolved.spec.model_copy(update={"run_name": "r-7"}))
 
     worker.run(Task(shard=stat_shard(str(tmp_path / "a.tar")), attempt=2))

@@ -60,12 +60,12 @@ def test_poisons_are_found_within_the_promised_attempts(count: int, first: int, 
         poisons.discard(first + count - 1)
     attempt = Processes(poisons)
 
-    labelled = isolate(unit(count, first), attempt)
+    labeled = isolate(unit(count, first), attempt)
 
-    rejected = {row["index"]: row for row in labelled.rejections}
+    rejected = {row["index"]: row for row in labeled.rejections}
     assert rejected.keys() == poisons <= attempt.tried_alone()
     assert all(row["code"] == "CRASH" and row["key"] == f"key{index}" for index, row in rejected.items())
-    assert [row["index"] for row in labelled.rows] == sorted(set(range(first, first + count)) - poisons)
+    assert [row["index"] for row in labeled.rows] == sorted(set(range(first, first + count)) - poisons)
     control = len(poisons) >= SUSPICIOUS
     assert len(attempt.spans) <= 1 + 2 * math.ceil(math.log2(count)) * len(poisons) + control
 
@@ -84,11 +84,11 @@ def test_one_poison_costs_at_most_three_and_two_log_n_with_the_worker_that_died(
     assert deaths_of_workers + len(attempt.spans) <= 3 + 2 * math.ceil(math.log2(count))
 
 
-def test_samples_that_die_only_together_are_all_labelled_and_nobody_is_convicted() -> None:
-    labelled = isolate(unit(8), Processes((), together={2, 5}))
+def test_samples_that_die_only_together_are_all_labeled_and_nobody_is_convicted() -> None:
+    labeled = isolate(unit(8), Processes((), together={2, 5}))
 
-    assert [row["index"] for row in labelled.rows] == list(range(8))
-    assert labelled.rejections == [] and not labelled.is_quarantined
+    assert [row["index"] for row in labeled.rows] == list(range(8))
+    assert labeled.rejections == [] and not labeled.is_quarantined
 
 
 def test_when_every_process_dies_no_sample_is_convicted_and_few_are_spent() -> None:
@@ -103,9 +103,9 @@ def test_when_every_process_dies_no_sample_is_convicted_and_few_are_spent() -> N
 
 
 def test_many_poisons_in_a_row_are_believed_when_another_sample_lives() -> None:
-    labelled = isolate(unit(64), Processes(range(40)))
+    labeled = isolate(unit(64), Processes(range(40)))
 
-    assert [row["index"] for row in labelled.rejections] == list(range(40))
+    assert [row["index"] for row in labeled.rejections] == list(range(40))
 
 
 def test_a_sample_whose_process_named_no_key_is_not_given_its_position_for_one() -> None:
@@ -114,9 +114,9 @@ def test_a_sample_whose_process_named_no_key_is_not_given_its_position_for_one()
             raise SandboxDiedError("CRASH", "died while it read")
         return UnitResult([], [])
 
-    labelled = isolate(unit(2), attempt)
+    labeled = isolate(unit(2), attempt)
 
-    assert [(row["index"], row["key"]) for row in labelled.rejections] == [(1, "")]
+    assert [(row["index"], row["key"]) for row in labeled.rejections] == [(1, "")]
 
 
 def count_processes(folder: Path) -> int:
@@ -243,4 +243,4 @@ def test_a_teacher_that_dies_while_it_is_made_fails_the_unit_and_convicts_nobody
 
     assert summary["units"]["failed"] == 1 and summary["samples"]["in"] == 0
     assert summary["failures"][0]["code"] == "TEACHER_ERROR"
-    assert "before it held a sample" in summary["failures"][0]["detail"]
+    assert "before it received a sample" in summary["failures"][0]["detail"]

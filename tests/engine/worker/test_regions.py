@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.worker.regions import evidence_regions
+from engine.worker.region_filter import evidence_regions
 from schemas.boxes import as_boxes, iou
 from schemas.errors import SampleRejectedError
 from schemas.records import Phrase, Pixels, Region, Sample

@@ -59,7 +59,7 @@ def test_items_are_those_of_the_whole_parser_whatever_the_window(
         ('{"images": [1 2]}', "expected one of , ]"),
         ('{"images": [{"a": ]}', "no valid JSON"),
         ('{"images": []} x', "more text"),
-        ('{"images": [], "images": []}', "is there twice"),
+        ('{"images": [], "images": []}', "occurs twice"),
         ('{"images": [{"id": 1, "id": 2}]}', "names a field twice"),
         ('{"images": ' + "[" * 100_000, "nested too deep"),
     ],

@@ -18,12 +18,12 @@ from engine.views import open_view, write_view
 from pipelines.compile.materialize import materialize_webdataset
 from pipelines.demo.world.build import World
 from schemas.errors import EmptyPhraseError, NotFoundError
-from student.batches.build import Batch, BatchBuilder
+from student.batches.batch_builder import Batch, BatchBuilder
 from student.batches.prefetch import prefetch_batches
 from student.batches.shared_memory import MAX_BYTES, BufferedBatch, SharedBuffers
 from student.data.streams import load_stream
-from student.prompts.build import PromptSpan
 from student.prompts.tokens import PromptTokens
+from student.prompts.training_prompt import PromptSpan
 from student.settings.train import AugmentSettings, LoaderSettings, PromptMix, StreamSettings, TrainSettings
 from teacher.models.glip import GlipProcessor
 from tests.engine.s3_server import s3_bucket

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from student.batches.geometry import Motion, draw_motion, move_boxes, move_image
-from student.batches.targets import make_labels
+from student.batches.geometry import AffineAugmentation, augment_boxes, augment_image, sample_augmentation
+from student.batches.targets import make_targets
 from student.data.examples import ExamplePhrase, TrainingExample, make_example
-from student.prompts.build import PromptSpan, TrainingPrompt, make_caption_prompt
+from student.prompts.training_prompt import PromptSpan, TrainingPrompt, make_caption_prompt
 from student.settings.train import AugmentSettings
 
 SIZE = 96
@@ -22,8 +22,14 @@ def labels_of(
     ones = np.ones(len(boxes), np.float32)
     one = TrainingExample("x", {}, "", "", (), np.array(boxes, np.float32).reshape(-1, 4), ones, ones * 0.5)
     hw = {"stored_hw": (SIZE, SIZE), "input_hw": (SIZE, SIZE), **sizes}
-    return make_labels(
-        one, TrainingPrompt("", spans, "caption"), tokens, 6, motion or Motion(), min_visible=0.4, **hw
+    return make_targets(
+        one,
+        TrainingPrompt("", spans, "caption"),
+        tokens,
+        6,
+        motion or AffineAugmentation(),
+        min_visible=0.4,
+        **hw,
     )
 
 
@@ -35,10 +41,10 @@ def test_a_box_stays_on_its_pixels_under_any_motion(seed: int) -> None:
     x1, y1 = x0 + rng.integers(14, 22), y0 + rng.integers(14, 22)
     image = np.zeros((SIZE, SIZE, 3), np.uint8)
     image[y0:y1, x0:x1] = 255
-    motion = draw_motion(rng, AugmentSettings())
+    motion = sample_augmentation(rng, AugmentSettings())
 
-    moved = move_image(image, motion)
-    box, seen = move_boxes(np.array([[x0, y0, x1, y1]], np.float32), motion, SIZE, SIZE)
+    moved = augment_image(image, motion)
+    box, seen = augment_boxes(np.array([[x0, y0, x1, y1]], np.float32), motion, SIZE, SIZE)
 
     rows, columns = np.nonzero(moved[:, :, 0] > 127)
     found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
@@ -49,15 +55,15 @@ def test_a_box_stays_on_its_pixels_under_any_motion(seed: int) -> None:
 def test_the_identity_motion_changes_no_bit() -> None:
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
 
-    assert np.array_equal(move_image(image, Motion()), image)
+    assert np.array_equal(augment_image(image, AffineAugmentation()), image)
 
 
 def test_a_mirror_alone_is_exact_and_its_own_inverse() -> None:
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
-    mirror = Motion(scale_x=-1.0, shift_x=1.0)
+    mirror = AffineAugmentation(scale_x=-1.0, shift_x=1.0)
 
-    assert np.array_equal(move_image(image, mirror), image[:, ::-1])
-    box, _ = move_boxes(np.array([[2, 3, 7, 9]], np.float32), mirror, 30, 20)
+    assert np.array_equal(augment_image(image, mirror), image[:, ::-1])
+    box, _ = augment_boxes(np.array([[2, 3, 7, 9]], np.float32), mirror, 30, 20)
     assert box.tolist() == [[23, 3, 28, 9]]
 
 
@@ -87,7 +93,7 @@ def test_tokens_of_a_masked_span_are_out_of_the_loss_and_no_others() -> None:
 
 
 def test_a_box_that_mostly_left_the_image_is_ignored_for_its_tokens() -> None:
-    away = Motion(shift_x=-0.3)
+    away = AffineAugmentation(shift_x=-0.3)
     span = (PromptSpan(0, 1, boxes=(0, 1)),)
     labels = labels_of([[10, 0, 34, 20], [50, 50, 80, 80]], span, [[2]], motion=away)
 

@@ -16,10 +16,10 @@ import torch
 
 from pipelines.compile.apply import apply_policy
 from pipelines.compile.policy import Policy
-from student.batches.geometry import Motion
-from student.batches.targets import make_labels
+from student.batches.geometry import AffineAugmentation
+from student.batches.targets import make_targets
 from student.data.examples import make_example
-from student.prompts.build import make_caption_prompt
+from student.prompts.training_prompt import make_caption_prompt
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 from teacher.models.glip.assigner import assign
 from teacher.models.glip.box_coder import decode, generalized_iou
@@ -64,7 +64,7 @@ class Student:
         one = make_example(row)
         sizes = {"stored_hw": (SIDE, SIDE), "input_hw": (SIDE, SIDE), "min_visible": 0.3}
         prompt = make_caption_prompt(one)
-        return make_labels(one, prompt, self.phrase_tokens, self.width, Motion(), **sizes)
+        return make_targets(one, prompt, self.phrase_tokens, self.width, AffineAugmentation(), **sizes)
 
     def outputs(self, labels: Any) -> Any:
         return self.model(pixel_values=self.image, labels=[labels], **self.tokens)

@@ -15,7 +15,7 @@ from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.import_gold import import_gold
 from schemas.errors import ConfigError
 from student.data.streams import Stream, load_stream, load_streams
-from student.prompts.build import TokenBudget, TrainingPrompt, make_detection_prompt
+from student.prompts.training_prompt import TokenBudget, TrainingPrompt, make_detection_prompt
 from student.settings.train import CaptionPacking, PromptMix, StreamSettings, TrainSettings
 
 WORDS = TokenBudget(limit=12, count=lambda text: len(text.split()))
@@ -92,7 +92,7 @@ def test_gold_that_does_not_box_everything_is_not_asked_one_prompt_for_all(tmp_p
     values = {"start": "x", "out": "x", "steps": 1, "streams": [only.model_dump()]}
 
     assert load_streams(TrainSettings.model_validate(values))
-    with pytest.raises(ConfigError, match="does not box everything: tuning_prompt"):
+    with pytest.raises(ConfigError, match="gold is not exhaustive; tuning_prompt"):
         load_streams(TrainSettings.model_validate({**values, "tuning": "prompt", "tuning_prompt": "dog. c5"}))
 
 

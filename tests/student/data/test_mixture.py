@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.errors import ConfigError
-from student.batches.build import BatchBuilder
+from student.batches.batch_builder import BatchBuilder
 from student.data.mixture import Mixture, compute_shares, count_slots, locate_slot, sample_limit
 from student.data.streams import load_stream
 from student.settings.train import MixtureSettings, StreamSettings, TrainSettings

@@ -18,10 +18,10 @@ from pipelines.exchange.gold.images import open_images
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.import_gold import import_gold
 from schemas.errors import ConfigError
-from student.batches.build import BatchBuilder
+from student.batches.batch_builder import BatchBuilder
 from student.data.streams import Stream, load_stream, load_streams
-from student.prompts.build import TokenBudget, TrainingPrompt, make_fixed_prompt, make_prompt
 from student.prompts.caption_packing import pack_captions
+from student.prompts.training_prompt import TokenBudget, TrainingPrompt, make_fixed_prompt, make_prompt
 from student.settings.prompt_text import SEPARATOR
 from student.settings.train import CaptionPacking, HardNegatives, PromptMix, StreamSettings, TrainSettings
 from student.training.train import train

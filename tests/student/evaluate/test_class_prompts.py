@@ -80,7 +80,11 @@ def test_a_name_that_never_fits_stands_alone_for_the_labeler_to_refuse():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "not valid JSON"), ('{"cat": {"prefx": "a"}}', "cat.prefx"), ('{"cat": {"name": ""}}', "cat.name")],
+    [
+        ("{", "not valid JSON"),
+        ('{"cat": {"prefx": "a"}}', "cat.prefx"),
+        ('{"cat": {"name": ""}}', "cat.name"),
+    ],
 )
 def test_a_file_of_words_that_cannot_be_meant_is_refused_by_place(tmp_path, text, message):
     path = tmp_path / "words.json"

@@ -113,8 +113,8 @@ def test_a_model_of_80_other_classes_is_scored_by_the_names_in_its_metadata(
     report = json.loads(answer.stdout)
     assert report["AP"] == pytest.approx(1)
     assert report["classes"]["matched"] == 1 and report["classes"]["unmatched_categories"] == ["screw"]
-    assert "79 of 80 classes are no category of the gold" in answer.stderr and "part 0" in answer.stderr
-    assert "1 of 2 categories of the gold are no class of the model" in answer.stderr
+    assert "79 of 80 classes are not a category of the gold" in answer.stderr and "part 0" in answer.stderr
+    assert "1 of 2 categories of the gold are not a class of the model" in answer.stderr
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_the_gain_is_over_the_better_control() -> None:
 @pytest.mark.parametrize(
     ("ours", "theirs", "share", "reason"),
     [
-        ({1: 1.0, 2: 2.0}, {1: 1.0}, 0.95, "only one of the two methods"),
+        ({1: 1.0, 2: 2.0}, {1: 1.0}, 0.95, "were run for one method only"),
         ({1: 1.0}, {1: 1.0}, 0.95, "two or more"),
         ({1: 1.0, 2: 2.0}, {1: 1.0, 2: 1.0}, 1.0, "between 0 and 1"),
     ],

@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from student.batches.build import BatchBuilder
+from student.batches.batch_builder import BatchBuilder
 from student.data.example_source import MemorySource
 from student.data.examples import ExamplePhrase, TrainingExample
 from student.data.order import WholeOrder
 from student.data.streams import Stream, load_stream
-from student.prompts.build import (
+from student.prompts.caption_packing import draw_caption_count, pack_captions
+from student.prompts.training_prompt import (
     PromptSpan,
     TokenBudget,
     TrainingPrompt,
     draw_negative_count,
     make_caption_prompt,
 )
-from student.prompts.caption_packing import draw_caption_count, pack_captions
 from student.settings.train import CaptionPacking, PromptMix, StreamSettings, TrainSettings
 from teacher.models.glip import GlipProcessor
 

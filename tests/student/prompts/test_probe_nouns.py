@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from schemas.probe_nouns import is_probe_noun
+from schemas.decoys import is_probe_noun
 from student.data.example_source import MemorySource
 from student.data.examples import ExamplePhrase, TrainingExample, make_example
 from student.data.order import WholeOrder
 from student.data.streams import Stream, exclude_probe_nouns
-from student.prompts.build import TokenBudget, draw_absent_nouns, make_caption_prompt
 from student.prompts.caption_packing import pack_captions
 from student.prompts.phrase_lists import make_hard_phrase_list
+from student.prompts.training_prompt import TokenBudget, draw_absent_nouns, make_caption_prompt
 from student.settings.train import CaptionPacking, HardNegatives, StreamSettings
 
 NOUNS = ("bee", "boat", "cat", "dog", "kite", "lamp", "tree")

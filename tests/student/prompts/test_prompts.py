@@ -13,7 +13,8 @@ from student.data.example_source import MemorySource
 from student.data.examples import ExamplePhrase, TrainingExample
 from student.data.order import WholeOrder
 from student.data.streams import Stream
-from student.prompts.build import (
+from student.prompts.phrase_lists import make_hard_phrase_list
+from student.prompts.training_prompt import (
     PromptSpan,
     TokenBudget,
     TrainingPrompt,
@@ -24,7 +25,6 @@ from student.prompts.build import (
     mirror_prompt,
     replace_text,
 )
-from student.prompts.phrase_lists import make_hard_phrase_list
 from student.settings.train import PromptMix, StreamSettings
 
 BUDGET = TokenBudget(60, lambda text: len(text.split()))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from student.data.vocabulary import Vocabulary
-from student.prompts.build import PromptSpan, TrainingPrompt, mirror_prompt
+from student.prompts.training_prompt import PromptSpan, TrainingPrompt, mirror_prompt
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from student.settings.train import MixtureSettings, TrainSettings
 from student.training.distributed import TrainingGroup
 from student.training.log_images import draw_pictures
 from student.training.model_card import CardReports
-from student.training.state import TrainingState
 from student.training.train import train
+from student.training.trainer import Trainer
 from tests.student.training.test_train import maker
 
 
@@ -74,7 +74,7 @@ def test_a_picture_shows_the_image_its_targets_and_its_prompt(
     two_streams: TrainSettings, tiny_world: World
 ) -> None:
     batch = maker(two_streams).build(0)
-    state = TrainingState(two_streams, TrainingGroup())
+    state = Trainer(two_streams, TrainingGroup())
     result = state.train_step(0, [batch])
 
     first, second = draw_pictures(batch, result.outputs, state.processor)

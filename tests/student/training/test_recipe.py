@@ -14,8 +14,8 @@ from student.settings.train import TrainSettings
 from student.training.distributed import TrainingGroup
 from student.training.optimizer import freeze, make_optimizer, parameter_groups, set_rates
 from student.training.schedule import learning_rate, weight_decay
-from student.training.state import TrainingState
 from student.training.train import train
+from student.training.trainer import Trainer
 from teacher.models.glip import GlipForGrounding
 from teacher.models.glip.checkpoint.official_keys import translate_key
 from teacher.models.glip.config import GlipConfig
@@ -133,7 +133,7 @@ def test_the_large_models_stem_and_first_stage_are_frozen(two_streams: TrainSett
 
 def test_frozen_batch_norms_keep_their_averages(two_streams: TrainSettings) -> None:
     def averages(settings: TrainSettings) -> torch.Tensor:
-        state = TrainingState(settings, TrainingGroup())
+        state = Trainer(settings, TrainingGroup())
         norm = next(module for module in state.model.modules() if isinstance(module, nn.BatchNorm2d))
         train(settings)
         trained = GlipForGrounding.from_pretrained(Path(settings.out) / "model")
@@ -149,7 +149,7 @@ def test_the_recipe_sets_the_random_layers_and_what_is_named_goes_before_it(
     two_streams: TrainSettings,
 ) -> None:
     settings = by_recipe(two_streams, "glip", drop_path=0.05, batch_size=8)
-    config = TrainingState(settings, TrainingGroup()).model.config
+    config = Trainer(settings, TrainingGroup()).model.config
 
     assert (config.drop_path_rate, config.text_dropout, config.fusion_dropout) == (0.05, 0.1, 0.1)
     assert (config.dropblock_rate, settings.batch_size, settings.precision) == (0.3, 8, "bf16")

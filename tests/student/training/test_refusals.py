@@ -87,7 +87,7 @@ def test_a_row_that_does_not_say_where_its_image_lies_is_refused(
 def test_a_range_that_no_image_has_is_not_read(tmp_path: Path, place: dict[str, int]) -> None:
     (tmp_path / "shard.tar").write_bytes(bytes(100))
 
-    with pytest.raises(NotFoundError, match="cannot be an image"):
+    with pytest.raises(NotFoundError, match="invalid image range"):
         RangeReader().read({"url": str(tmp_path / "shard.tar"), **place})
 
 

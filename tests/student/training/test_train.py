@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from engine.views import open_view, write_view
 from pipelines.demo.world.build import World
 from schemas.errors import ConfigError, ConflictError, RuntimeEnvironmentError
-from student.batches.build import BatchBuilder
+from student.batches.batch_builder import BatchBuilder
 from student.batches.prefetch import prefetch_batches
 from student.data.streams import load_stream
 from student.settings.train import HardNegatives, PromptMix, StreamSettings, TrainSettings
@@ -243,7 +243,7 @@ def test_where_the_data_lies_is_no_part_of_a_run(
     assert len(digests) == 1
 
 
-def test_an_image_that_is_not_the_one_labelled_stops_the_run(
+def test_an_image_that_is_not_the_one_labeled_stops_the_run(
     two_streams: TrainSettings, tiny_world: World, tmp_path: Path
 ) -> None:
     rows = list(open_view(tiny_world.gold_view).rows())
@@ -253,7 +253,7 @@ def test_an_image_that_is_not_the_one_labelled_stops_the_run(
     write_view(str(tmp_path / "swapped"), rows, kind="gold", provenance={})
     stream = StreamSettings(url=str(tmp_path / "swapped"), share=1.0)
 
-    with pytest.raises(ConflictError, match="not the one that was labelled"):
+    with pytest.raises(ConflictError, match="not the one that was labeled"):
         train(two_streams.model_copy(update={"streams": (stream,)}))
 
 

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from schemas.errors import GroundswellError
 from student.settings.train import TrainSettings
 from student.training.metrics_log import read_metrics
-from student.training.state import TrainingState
 from student.training.train import train
+from student.training.trainer import Trainer
 from tests.student.trainings import read_samples
 
 # Ray's own modules warn of each other when they are imported.
@@ -78,7 +78,7 @@ def test_parts_that_each_count_for_themselves_would_learn_something_else(
     whole = in_folder(calm, tmp_path / "whole")
     parts = in_folder(calm, tmp_path / "parts", accumulate=4)
     train(whole)
-    monkeypatch.setattr(TrainingState, "_count_labels", lambda self, parts: None)
+    monkeypatch.setattr(Trainer, "_count_labels", lambda self, parts: None)
     train(parts)
 
     assert apart(whole, parts) > 1e-2

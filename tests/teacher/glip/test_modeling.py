@@ -144,7 +144,7 @@ def test_the_swin_and_deformable_model_survives_saving_too(small_swin, tmp_path,
     assert torch.equal(run(loaded, inputs).token_logits, run(small_swin, inputs).token_logits)
 
 
-def test_a_model_that_has_labelled_in_inference_mode_can_still_train(small_swin, processor, pictures):
+def test_a_model_that_has_labeled_in_inference_mode_can_still_train(small_swin, processor, pictures):
     inputs = processor(pictures[:1], TEXTS[:1], pad=(104, 120))  # a size that no other test caches
     labels = [{"boxes": torch.tensor([[20.0, 10, 59, 39]]), "positive_map": torch.ones(1, 16)}]
     with torch.inference_mode():

@@ -14,7 +14,7 @@ from pipelines.config import load_settings
 from pipelines.label.job import JobConfig
 from schemas.errors import ConfigError
 from schemas.registry import Registry
-from teacher.build import finder, finder_digest
+from teacher.factories import finder_digest, make_finder
 from teacher.phrases.chunkers.registry import CHUNKERS, ChunkerEntry
 from teacher.settings import PhraseSettings
 
@@ -70,7 +70,7 @@ def test_an_installed_package_adds_a_chunker(
 
     try:
         assert "colors" in CHUNKERS.names()
-        (found,) = finder({"pipeline": "lexicon", "chunker": "colors"}).find(["a red dog"])
+        (found,) = make_finder({"pipeline": "lexicon", "chunker": "colors"}).find(["a red dog"])
     finally:
         CHUNKERS.__dict__.pop("_references")
 

@@ -5,7 +5,7 @@ import spacy
 from spacy.tokens import Doc
 
 from schemas.errors import ConfigError, NotFoundError
-from teacher.build import finder, finder_digest
+from teacher.factories import finder_digest, make_finder
 from teacher.phrases.chunkers.registry import CHUNKERS
 from teacher.phrases.component import make_rules  # also registers both components
 from teacher.phrases.judge import stop_heads
@@ -24,7 +24,7 @@ def saved_model(tmp_path):
 def test_a_model_is_loaded_by_its_path(saved_model):
     settings = {"pipeline": str(saved_model), "chunker": "pos_grammar"}
 
-    (found,) = finder(settings).find(["two red dogs and a cat"])
+    (found,) = make_finder(settings).find(["two red dogs and a cat"])
 
     assert [(phrase.text, phrase.root) for phrase in found.phrases] == [("red dogs", "dog"), ("a cat", "cat")]
 
@@ -36,7 +36,7 @@ def test_the_digest_follows_the_models_files(saved_model):
     (saved_model / "meta.json").write_text((saved_model / "meta.json").read_text() + "\n")
 
     assert finder_digest(settings) != before
-    assert finder({}).digest == finder_digest({}) != before
+    assert make_finder({}).digest == finder_digest({}) != before
 
 
 @pytest.mark.parametrize("pipeline", ["bundled", "model"])
@@ -109,11 +109,11 @@ def test_the_component_takes_spans_of_the_document_that_are_given():
 
 def test_a_model_that_is_not_there_and_one_without_a_parser_are_errors_with_a_remedy(tmp_path):
     with pytest.raises(NotFoundError, match="spacy download en_no_such_model"):
-        finder({"pipeline": "en_no_such_model"})
+        make_finder({"pipeline": "en_no_such_model"})
     spacy.blank("en").to_disk(tmp_path / "blank")
     with pytest.raises(ConfigError, match="needs a parser"):
-        finder({"pipeline": str(tmp_path / "blank")})
+        make_finder({"pipeline": str(tmp_path / "blank")})
     with pytest.raises(ConfigError, match="extra_nouns"):
-        finder({"pipeline": str(tmp_path / "blank"), "extra_nouns": ["wug"]})
+        make_finder({"pipeline": str(tmp_path / "blank"), "extra_nouns": ["wug"]})
     with pytest.raises(ConfigError, match="no_such"):
         make_rules(spacy.blank("en"), "no_such")

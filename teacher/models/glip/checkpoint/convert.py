@@ -138,7 +138,7 @@ def _read_config(path: Path) -> GlipConfig:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ConfigError(f"--config is no JSON: {error}", where=str(path)) from error
+        raise ConfigError(f"--config is not JSON: {error}", where=str(path)) from error
     known = GlipConfig().to_dict()
     if not isinstance(fields, dict) or (unknown := sorted(set(fields) - set(known))):
         found = unknown if isinstance(fields, dict) else f"a JSON {type(fields).__name__}"

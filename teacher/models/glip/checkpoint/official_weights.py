@@ -76,7 +76,7 @@ def find_variant(official: Mapping[str, Tensor]) -> tuple[str, GlipConfig]:
     if width is None or (width, fusion) not in VARIANTS:
         what = "no patch embedding" if width is None else f"a patch embedding of {width} channels"
         raise ConfigError(
-            f"a checkpoint with {what} and {'a' if fusion else 'no'} fusion tower is no GLIP-T (A), GLIP-T or GLIP-L; "
+            f"a checkpoint with {what} and {'a' if fusion else 'no'} fusion tower is not GLIP-T (A), GLIP-T or GLIP-L; "
             "give its sizes with --config FILE (JSON, the fields of GlipConfig)"
         )
     name, config = VARIANTS[width, fusion]

@@ -123,7 +123,8 @@ class SwinBlock(nn.Module):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         x = x_BHWC + self.drop_path(self._attend(self.norm1(x_BHWC)))
-        return x + self.drop_path(self.contract(F.gelu(self.expand(self.norm2(x)))))
+        output: Tensor = x + self.drop_path(self.contract(F.gelu(self.expand(self.norm2(x)))))
+        return output
 
     def _attend(self, x_BHWC: Tensor) -> Tensor:
         height, width = x_BHWC.shape[1:3]

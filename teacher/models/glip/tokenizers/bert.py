@@ -5,11 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from transformers import (
-    AutoTokenizer,
-    BertTokenizerFast,  # type: ignore[attr-defined]  # transformers adds the name at import
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerBase
 
 from schemas.errors import ConfigError, NotFoundError, RuntimeEnvironmentError
 
@@ -49,7 +45,8 @@ def _load_from_folder(folder: Path) -> PreTrainedTokenizerBase:
     if (folder / "tokenizer.json").is_file():
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if (folder / "vocab.txt").is_file():
-        return BertTokenizerFast(vocab=str(folder / "vocab.txt"))
+        tokenizer: PreTrainedTokenizerBase = BertTokenizer(vocab=str(folder / "vocab.txt"))
+        return tokenizer
     raise NotFoundError(f"--tokenizer {folder}: expected a directory with vocab.txt or tokenizer.json")
 
 

@@ -25,21 +25,21 @@ from engine.reading.images import decode_picture
 from engine.reading.range_reader import RangeReader
 from schemas.digests import sha256_hex
 from schemas.errors import ConflictError, GroundswellError, SampleRejectedError
-from student.batches.geometry import Motion, draw_motion, draw_scale, move_image
-from student.batches.targets import make_labels
+from student.batches.geometry import AffineAugmentation, augment_image, draw_scale, sample_augmentation
+from student.batches.targets import make_targets
 from student.data.examples import TrainingExample
 from student.data.mixture import make_mixture
 from student.data.order import slot_generator, worker_slots
 from student.data.streams import Stream
-from student.prompts.build import (
+from student.prompts.caption_packing import pack_captions
+from student.prompts.tokens import PromptTokens
+from student.prompts.training_prompt import (
     TokenBudget,
     TrainingPrompt,
     make_fixed_prompt,
     make_prompt,
     mirror_prompt,
 )
-from student.prompts.caption_packing import pack_captions
-from student.prompts.tokens import PromptTokens
 from student.settings.train import TrainSettings
 from teacher.models.glip import GlipProcessor
 from teacher.models.glip.losses import ImageLabels
@@ -109,7 +109,7 @@ class BatchItem:
 
     example: TrainingExample
     prompt: TrainingPrompt
-    motion: Motion
+    motion: AffineAugmentation
     image: NDArray[np.uint8]  # [H, W, 3], resized and moved
     stored_hw: tuple[int, int]
 
@@ -160,9 +160,9 @@ class BatchBuilder:
         example = stream.examples[row]
         prompt = self._make_prompt(slot, stream, row, example)
         rng, augment = slot_generator(self.settings.seed, slot, "motion"), self.settings.augment
-        motion, scale = draw_motion(rng, augment), draw_scale(rng, augment)
+        motion, scale = sample_augmentation(rng, augment), draw_scale(rng, augment)
         stored = _load_image(self._readers[number], stream, example)
-        image = move_image(self.processor.resize(stored, scale), motion)
+        image = augment_image(self.processor.resize(stored, scale), motion)
         hw = (stored.height, stored.width)
         return BatchItem(example, mirror_prompt(prompt) if motion.is_mirrored else prompt, motion, image, hw)
 
@@ -209,7 +209,7 @@ class BatchBuilder:
             counts.update({name: number for name, number in lost.items() if number})
             spans = (span for span, own in zip(prompt.spans, covered, strict=True) if own)
             prompt = TrainingPrompt(prompt.text, tuple(spans), prompt.kind)
-        return make_labels(
+        return make_targets(
             item.example,
             prompt,
             [own for own in covered if own],
@@ -222,12 +222,12 @@ class BatchBuilder:
 
 
 def _load_image(reader: RangeReader, stream: Stream, example: TrainingExample) -> Image.Image:
-    """Return the labelled image. Raise ConflictError for other bytes, GroundswellError for bytes that do not decode."""
+    """Return the labeled image. Raise ConflictError for other bytes, GroundswellError for bytes that do not decode."""
     data = reader.read(example.pixels)
     if sha256_hex(data) != example.image_sha256:
         raise ConflictError(
             f"{example.name} of {stream.settings.url}: the image at {example.pixels['url']} is not the one that was "
-            "labelled (its sha256 differs); restore the shard, or set the stream's `roots` to its new location"
+            "labeled (its sha256 differs); restore the shard, or set the stream's `roots` to its new location"
         )
     try:
         return decode_picture(data)[0]

@@ -16,7 +16,7 @@ from teacher.settings import DecoySettings, PhraseSettings
 PlainSettings = Mapping[str, JsonValue]
 
 
-def labeler(
+def make_labeler(
     settings: PlainSettings,
     batch_size: int,
     min_score: float,
@@ -33,14 +33,14 @@ def labeler(
     return teacher.make(teacher.settings_class.model_validate(settings), options)
 
 
-def finder(settings: PlainSettings) -> PhraseFinder:
+def make_finder(settings: PlainSettings) -> PhraseFinder:
     """Return the phrase finder of a job."""
     from teacher.phrases.finder import SpacyPhraseFinder
 
     return SpacyPhraseFinder(PhraseSettings.model_validate(settings))
 
 
-def decoys(settings: PlainSettings, pool: str, pool_digest: str) -> DecoyChooser:
+def make_decoy_chooser(settings: PlainSettings, pool: str, pool_digest: str) -> DecoyChooser:
     """Return the chooser of a job's decoys from its frozen pool, which is given as text."""
     from teacher.decoys.chooser import load_chooser
 

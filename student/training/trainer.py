@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from schemas.errors import GroundswellError, RuntimeEnvironmentError
-from student.batches.build import Batch
+from student.batches.batch_builder import Batch
 from student.models.start import load_start
 from student.settings.train import TrainSettings
 from student.training.checkpoints import PendingLog, restore, save_checkpoint
@@ -39,7 +39,7 @@ class StepResult:
     outputs: GlipGroundingOutput
 
 
-class TrainingState:
+class Trainer:
     """Everything that a checkpoint stores."""
 
     def __init__(self, settings: TrainSettings, group: TrainingGroup) -> None:

@@ -97,7 +97,7 @@ def test_the_image_installs_torch_by_itself_and_the_rest_from_the_lock(project_r
     assert torch and f"torch_version={torch[1]}" in setup
     assert "--no-deps --require-hashes -r requirements.lock" in text and "USER 1000" in text
     copied = set(re.findall(r"^COPY (\w+) \./\1$", text, re.M))
-    assert copied == {"schemas", "engine", "teacher", "student", "pipelines", "deploy"}
+    assert copied == {"schemas", "engine", "teacher", "student", "pipelines", "deploy", "groundswell"}
 
 
 def test_the_images_own_check_passes_with_the_locked_packages(project_root: Path) -> None:

@@ -139,6 +139,6 @@ def test_no_decoy_is_lost_or_asked_twice_whatever_fits(limit, mode):
 
     asked = [span.phrase for prompt in plan.prompts for span in prompt.spans]
     assert sorted([*asked, *(number for number, _ in plan.dropped)]) == [len(PHRASES) + n for n in range(3)]
-    assert all(budget.holds(prompt.text) for prompt in plan.prompts)
+    assert all(budget.fits(prompt.text) for prompt in plan.prompts)
     for prompt in plan.prompts:
         assert all(prompt.text[s.begin : s.end] == phrases[s.phrase].text for s in prompt.spans)

@@ -91,7 +91,7 @@ def test_what_is_no_model_and_what_holds_no_images_is_said(tmp_path, shared_data
     with pytest.raises(NotFoundError, match="nowhere"):
         evaluate(tmp_path / "nowhere", gold, tmp_path)
     with pytest.raises(ConfigError, match="--images"):
-        evaluate(tmp_path / "nowhere", gold)
+        evaluate(shared_data / "real_teacher" / "yolox_nano.onnx", gold)
     with pytest.raises(ConfigError, match="none of the 1 images"):
         evaluate(shared_data / "real_teacher" / "yolox_nano.onnx", gold, tmp_path)
 

@@ -135,7 +135,7 @@ def test_the_offset_is_added_to_every_token_before_the_tower(tiny_model, process
 
 
 def test_a_prompt_that_does_not_fit_is_refused(tiny_model, processor):
-    with pytest.raises(ConfigError, match="20 tokens, the model 16"):
+    with pytest.raises(ConfigError, match="20 tokens, the model takes 16"):
         add_prompt_offset(tiny_model, processor, "red " * 18)
 
 

@@ -78,7 +78,7 @@ def test_the_cache_asks_once_forgets_the_oldest_and_keeps_the_order():
         asked.append(captions)
         return [caption.upper() for caption in captions]
 
-    assert cache.filled(["b", "a", "b"], make) == ["B", "A", "B"]
-    assert cache.filled(["b", "c"], make) == ["B", "C"] and len(cache) == 2
-    assert cache.filled(["a", "c"], make) == ["A", "C"]
+    assert cache.get_or_make(["b", "a", "b"], make) == ["B", "A", "B"]
+    assert cache.get_or_make(["b", "c"], make) == ["B", "C"] and len(cache) == 2
+    assert cache.get_or_make(["a", "c"], make) == ["A", "C"]
     assert asked == [["b", "a"], ["c"], ["a"]]

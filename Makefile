@@ -37,8 +37,8 @@ else
 	@$(BIN)/python -m pytest -q -n 0 $(ONE)
 endif
 
-test-long: $(STAMP)  ## run all tests, with the long suites
-	@$(BIN)/python -m pytest -q
+test-long: test  ## the tests that every change runs, and then the long suites
+	@$(BIN)/python -m pytest -q -m slow
 
 bench-one-number: $(STAMP)  ## compare the student with its control on seeds 0, 1 and 2 (about 20 minutes)
 	@for seed in 0 1 2; do $(BIN)/python -m benchmarks.one_number --seed $$seed --out .bench/one-number/$$seed || exit; done

@@ -328,7 +328,7 @@ def remove_data(output: Path) -> None:
         (damage_data, "bytes with sha256"),
         (damage_commit, "differ"),
         (remove_commit, "commit record is gone"),
-        (remove_data, "does not exist"),
+        (remove_data, "is missing although a commit refers to it"),
     ],
 )
 def test_verify_names_what_does_not_hold(

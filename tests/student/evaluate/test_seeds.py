@@ -49,7 +49,7 @@ def test_the_gain_is_over_the_better_control() -> None:
     ("ours", "theirs", "share", "reason"),
     [
         ({1: 1.0, 2: 2.0}, {1: 1.0}, 0.95, "were run for one method only"),
-        ({1: 1.0}, {1: 1.0}, 0.95, "two or more"),
+        ({1: 1.0}, {1: 1.0}, 0.95, "needs at least 2"),
         ({1: 1.0, 2: 2.0}, {1: 1.0, 2: 1.0}, 1.0, "between 0 and 1"),
     ],
 )

@@ -354,7 +354,7 @@ def test_verify_counts_every_problem_and_words_the_first_of_many(
         verify(str(tmp_path / "out"))
 
     said = str(caught.value)
-    assert len(data) > 1 and f"{len(data)} problems" in said and said.count("does not exist") == 1
+    assert len(data) > 1 and f"{len(data)} problems" in said and said.count("is missing although") == 1
     assert said.endswith(f"... and {len(data) - 1} more")
 
 

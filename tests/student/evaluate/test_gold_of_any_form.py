@@ -133,7 +133,7 @@ def test_lvis_keeps_frequencies_and_federated_lists_through_an_import(tmp_path: 
             "protocol"
         ] == "fixed_ap"
         assert "exhaustive" not in told and scored(path, tmp_path)["exhaustive"] is False, "by COCO's rules"
-    with pytest.raises(ConfigError, match="no LVIS"):
+    with pytest.raises(ConfigError, match="this gold has no such fields"):
         evaluate(tmp_path / "results.json", _without_lists(file, tmp_path), protocol="lvis")
 
 

@@ -261,5 +261,5 @@ def test_gold_without_federated_lists_is_refused_under_federated_rules() -> None
     }
 
     assert ap(gold, [one_box(1, 1, score=1)], "coco") == pytest.approx(1)
-    with pytest.raises(ConfigError, match="no LVIS"):
+    with pytest.raises(ConfigError, match="this gold has no such fields"):
         ap(gold, [], "fixed_ap")

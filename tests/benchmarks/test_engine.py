@@ -45,7 +45,7 @@ def test_the_engine_is_measured_beside_bare_loops_and_a_commit_costs_what_the_pa
         )
     counted = json.loads(commit.split("store operations per unit: ")[1].replace("'", '"'))
     page = (project_root / "docs/performance.md").read_text(encoding="utf-8")
-    named = re.search(r"A commit is three store operations\s+\(([^)]+)\)", page)
+    named = re.search(r"A commit\s+is three store operations \(([^)]+)\)", page)
     assert named is not None and counted == dict.fromkeys(named[1].replace("`", "").split(", "), 1.0)
 
 

@@ -74,7 +74,7 @@ def test_categories_that_other_rows_of_federated_gold_list_are_not_packed_around
 ) -> None:
     stream = stream_of(tmp_path, neg_category_ids=[4, 7], not_exhaustive_category_ids=[])
 
-    with pytest.raises(ConfigError, match=r"packing\.most must be 0, not 20"):
+    with pytest.raises(ConfigError, match=r"set packing\.most: 0 \(is 20\)"):
         load_stream(stream.settings.model_copy(update={"packing": CaptionPacking(most=20)}))
 
 

@@ -206,7 +206,7 @@ def test_evidence_that_holds_less_than_its_snapshot_promises_gives_no_view(
     first, *others = snapshot_entries(store, snapshot)
     put_snapshot(store, 2, [first.model_copy(update={"regions": 9}), *others], snapshot.planned)
 
-    with pytest.raises(ConflictError, match="expected 4 samples and 11 regions \(snapshot\), read 4 and 6"):
+    with pytest.raises(ConflictError, match=r"expected 4 samples and 11 regions \(snapshot\), read 4 and 6"):
         _compile(tmp_path)
 
     assert not (tmp_path / "view/view.json").exists()

@@ -6,11 +6,9 @@ them against the Kubernetes schemas themselves.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from ruamel.yaml import YAML
 
 
 class Manifest(BaseModel):
@@ -106,8 +104,3 @@ class RayJob(Manifest):
     kind: Literal["RayJob"]
     metadata: Metadata
     spec: RayJobSpec
-
-
-def read_documents(path: Path) -> list[dict[str, Any]]:
-    """Every document of a YAML file, as plain mappings."""
-    return list(YAML(typ="safe", pure=True).load_all(path.read_text(encoding="utf-8")))

@@ -1,7 +1,6 @@
 """Spans of captions: half-open, in Unicode code points of the stored caption.
 
-Python strings index by code point, so `caption[begin:end]` is the definition. This module checks spans and converts
-them for languages that count in other units.
+Python strings index by code point, so `caption[begin:end]` is the definition. This module checks spans.
 """
 
 from __future__ import annotations
@@ -14,8 +13,3 @@ def check_span(caption: str, begin: int, end: int, text: str) -> None:
         raise ValueError(
             f"span [{begin}, {end}) of a caption of {len(caption)} code points is {found!r}, not {text!r}"
         )
-
-
-def utf16_offset(caption: str, offset: int) -> int:
-    """Convert an offset from code points to UTF-16 code units, as JavaScript counts."""
-    return len(caption[:offset].encode("utf-16-le", "surrogatepass")) // 2

@@ -17,8 +17,15 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, field_validator
-from pydantic import SerializeAsAny as DumpSubclass
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializeAsAny,
+    TypeAdapter,
+    field_validator,
+)
 from pydantic_core import core_schema
 
 from schemas.digests import digest_of, file_sha256
@@ -192,5 +199,5 @@ class _ByKind:
         return handler(core_schema.tagged_union_schema(choices, "kind"))
 
 
-TeacherSection = Annotated[DumpSubclass[TeacherSettings], _ByKind]
+TeacherSection = Annotated[SerializeAsAny[TeacherSettings], _ByKind]
 """A job's `teacher` section: settings of whichever kind it names."""

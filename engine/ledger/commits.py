@@ -45,9 +45,8 @@ def commit_unit(
                 store, f"rejected/{place}", result.rejections, REJECTIONS, metadata
             )
             refused = rows_of(table, RejectionRow)
-    except (
-        NotFoundError
-    ) as error:  # garbage-collected already, which happens only to files that lost to an existing record
+    except NotFoundError as error:
+        # The file is garbage-collected already. That happens only to files that lost to an existing record.
         if (other := read_commit(store, unit.name, fingerprint)) is None:
             raise OSError(f"{error}, although it was just written and no commit exists") from error
         return other

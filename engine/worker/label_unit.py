@@ -187,9 +187,8 @@ class UnitRun:
         if not sample.phrases:
             return _ReadySample(sample.index)
         try:
-            with (
-                self._prepare_lock
-            ):  # tokenizers of the usual libraries mix up their settings between threads
+            # Tokenizers of the usual libraries mix up their settings between threads.
+            with self._prepare_lock:
                 own = self._labeler.prepare(sample, decoded.rgb_u8)
                 sample = self._samples[sample.index] = mark_dropped(sample, own.dropped)
                 decoys = self._decoys.prepare(sample, decoded.rgb_u8) if self._decoys else None

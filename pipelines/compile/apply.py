@@ -57,7 +57,7 @@ class _Removal:
 def apply_policy(
     rows: Sequence[EvidenceRow], policy: Policy, gold: Sequence[Sequence[GoldBox]] | None = None
 ) -> CompiledRows:
-    """Compile evidence rows .
+    """Apply the rules of a policy to evidence rows: which regions are kept, ignored or dropped, and by which rule.
 
     gold: the gold boxes of each row's image
     """

@@ -24,7 +24,6 @@ LIBRARIES = (
     "transformers",
     "ray",
     "pyarrow",
-    "webdataset",
     "spacy",
     "fsspec",
     "pydantic",

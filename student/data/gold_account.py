@@ -11,11 +11,8 @@ from schemas.errors import ConfigError
 log = logging.getLogger(__name__)
 
 BOX_KINDS = ("annotations", "regions", "objects")  # the record kinds with boxes, one per format
-_NOT_IN_ROWS = (
-    "not_in_split",
-    "image_refused",
-    "image_unknown",
-)  # codes for boxes of images that have no row
+# Codes for boxes of images that have no row.
+_NOT_IN_ROWS = ("not_in_split", "image_refused", "image_unknown")
 
 
 def describe_refused_boxes(regions: int, account: Mapping[str, Any]) -> str | None:

@@ -222,7 +222,6 @@ def labeled(tmp_path: Path) -> Path:
 
 
 def test_verify_deep_reads_the_shards_again_where_they_lie_now(labeled: Path) -> None:
-    pytest.importorskip("pipelines.label.verify_against_shards", reason="the check itself is not here")
     out = str(labeled / "out")
     assert "every sample equals" in groundswell("verify", out, "--deep").stdout
     (labeled / "moved").mkdir()

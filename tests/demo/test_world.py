@@ -119,7 +119,7 @@ def test_gold_captions_mean_every_thing_once(world: World) -> None:
 
 
 def test_coco_and_view_hold_the_same_gold_boxes(world: World) -> None:
-    coco = json.loads(world.gold_coco.read_text())
+    coco = json.loads((world.folder / "gold" / "coco.json").read_text())
     from_coco = sorted((a["image_id"], *a["bbox"]) for a in coco["annotations"])
     from_view = sorted(
         (row["index"], r["x0"], r["y0"], r["x1"] - r["x0"], r["y1"] - r["y0"])

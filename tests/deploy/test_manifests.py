@@ -14,14 +14,15 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from deploy.manifests import RayJob, read_documents
+from deploy.manifests import RayJob
 
 KUBERNETES = "1.32"
 
 
 @pytest.fixture
 def documents(project_root: Path) -> list[dict]:
-    return read_documents(project_root / "deploy/kuberay/label-rayjob.yaml")
+    text = (project_root / "deploy/kuberay/label-rayjob.yaml").read_text(encoding="utf-8")
+    return list(YAML(typ="safe", pure=True).load_all(text))
 
 
 @pytest.fixture

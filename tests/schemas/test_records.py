@@ -9,7 +9,7 @@ from schemas import arrow
 from schemas.codes import PHRASE_CODES, SAMPLE_CODES, SHARD_CODES, check_code
 from schemas.ledger import SampleCounts, bare_url, unit_name
 from schemas.records import DroppedPhrase, Phrase, Region, Rejection, Sample
-from schemas.spans import check_span, utf16_offset
+from schemas.spans import check_span
 
 
 def field_names(schema, column: str) -> set[str]:
@@ -87,7 +87,3 @@ def test_a_span_that_names_other_text_is_refused() -> None:
     check_span("two 🐕 dogs", 6, 10, "dogs")
     with pytest.raises(ValueError, match="not 'dogs'"):
         check_span("two 🐕 dogs", 5, 9, "dogs")
-
-
-def test_javascript_counts_an_emoji_twice() -> None:
-    assert utf16_offset("two 🐕 dogs", 6) == 7

@@ -25,16 +25,6 @@ class World:
         return str(self.folder / "gold" / "view")
 
     @property
-    def gold_coco(self) -> Path:
-        """Gold as COCO JSON. Its images are in `images/` in the same folder."""
-        return self.folder / "gold" / "coco.json"
-
-    @property
-    def test_view(self) -> str:
-        """Folder of the held-out set as a view: phrases with their true boxes, for Recall@k."""
-        return str(self.folder / "test" / "view")
-
-    @property
     def test_coco(self) -> Path:
         """The held-out set as COCO JSON. Its images are in `images/` in the same folder."""
         return self.folder / "test" / "coco.json"

@@ -26,7 +26,7 @@ configuration loads it.
 A reference may also name a subclass of the entry type. It is called without arguments.
 
 Every mistake is a ConfigError that names the remedy: an unknown name (known names are listed), one name in two
-places, a module that cannot be imported, an attribute of another type. A pydantic validator turns it into a
+places, a module whose import raises anything, an attribute of another type. A pydantic validator turns it into a
 ValueError, so that the error names the place in the user's file:
 
     @field_validator("chunker")
@@ -149,12 +149,17 @@ class Registry(Generic[E]):
             raise ConfigError(
                 f"{named} cannot be loaded from {reference} ({error}); install the package, or correct the name"
             ) from error
+        except Exception as error:  # a module of somebody else can raise anything while it is imported
+            raise ConfigError(
+                f"{named} cannot be loaded from {reference} ({type(error).__name__}: {error}); correct the module, or "
+                "install a version of its package that works"
+            ) from error
         if isinstance(entry, type) and issubclass(entry, self._entry_type):
             try:
                 entry = entry()
-            except TypeError as error:
+            except Exception as error:
                 raise ConfigError(
-                    f"{named}: {reference} cannot be called without arguments ({error})"
+                    f"{named}: {reference} cannot be called without arguments ({type(error).__name__}: {error})"
                 ) from error
         if not isinstance(entry, self._entry_type):
             raise ConfigError(

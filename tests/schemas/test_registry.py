@@ -30,6 +30,13 @@ class Needy(Color):
         super().__init__(hue)
 
 
+class Faulty(Color):
+    """Raises when it is made."""
+
+    def __init__(self) -> None:
+        raise RuntimeError("no license file")
+
+
 BLUE = Color(240)
 NOT_A_COLOR = "blue"
 
@@ -107,9 +114,17 @@ def test_two_entries_of_one_name_are_an_error(colors: Registry[Color], tmp_path:
         (f"{__name__}:NO_SUCH", "cannot be loaded from .*NO_SUCH.*correct the name"),
         (f"{__name__}:NOT_A_COLOR", "is of type str, expected Color or a subclass of it"),
         (f"{__name__}:Needy", "cannot be called without arguments"),
+        (f"{__name__}:Faulty", "cannot be called without arguments .RuntimeError: no license file"),
+        ("unfinished:ENTRY", "cannot be loaded from unfinished:ENTRY .SyntaxError: .*correct the module"),
+        ("unlucky:ENTRY", "cannot be loaded from unlucky:ENTRY .ZeroDivisionError: .*correct the module"),
     ],
 )
-def test_a_wrong_name_is_an_error_with_a_remedy(colors: Registry[Color], name: str, message: str) -> None:
+def test_a_wrong_name_is_an_error_with_a_remedy(
+    colors: Registry[Color], tmp_path: Path, name: str, message: str
+) -> None:
+    (tmp_path / "unfinished.py").write_text("ENTRY = (")
+    (tmp_path / "unlucky.py").write_text("ENTRY = 1 / 0")
+
     with pytest.raises(ConfigError, match=message):
         colors.load(name)
     with pytest.raises(ValueError, match=message):

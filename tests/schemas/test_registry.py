@@ -95,6 +95,31 @@ def test_an_installed_package_adds_an_entry(colors: Registry[Color], tmp_path: P
     assert colors.load("blue") is BLUE
 
 
+def test_a_broken_installed_package_is_reported_once_and_costs_only_its_own_entry(
+    colors: Registry[Color], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "unfinished.py").write_text("ENTRY = (")
+    install(tmp_path, "bluepack", f"blue = {__name__}:BLUE")
+    install(tmp_path, "brokenpack", "broken = unfinished:ENTRY")
+
+    for _ in range(2):
+        assert list(colors.load_all()) == ["blue", "dark-red", "red"]
+
+    [record] = caplog.records
+    assert "'broken' (groundswell.test_colors) of the package 'brokenpack'" in record.getMessage()
+    assert "SyntaxError" in record.getMessage()
+    with pytest.raises(ConfigError, match="'broken' .*cannot be loaded from unfinished:ENTRY"):
+        colors.load("broken")
+
+
+def test_a_broken_built_in_entry_is_never_left_out(colors: Registry[Color], tmp_path: Path) -> None:
+    [folder] = tmp_path.glob("colors_*")
+    (folder / "torn.py").write_text("ENTRY = (")
+
+    with pytest.raises(ConfigError, match="'torn' .*cannot be loaded"):
+        colors.load_all()
+
+
 def test_two_entries_of_one_name_are_an_error(colors: Registry[Color], tmp_path: Path) -> None:
     install(tmp_path, "redpack", f"red = {__name__}:BLUE")
 

@@ -21,12 +21,13 @@ configuration loads it.
     CHUNKERS.load("ngrams")              the ENTRY
     CHUNKERS.load("my_package.words:ENTRY")
     CHUNKERS.reference("ngrams")         "<package>.ngrams:ENTRY", for a process that must import it
-    CHUNKERS.load_all()                  {"given": ENTRY, ...} in the order of the names
+    CHUNKERS.load_all()                  {"given": ENTRY, ...} in the order of the names, without installed
+                                         entries that cannot be loaded
 
 A reference may also name a subclass of the entry type. It is called without arguments.
 
 Every mistake is a ConfigError that names the remedy: an unknown name (known names are listed), one name in two
-places, a module that cannot be imported, an attribute of another type. A pydantic validator turns it into a
+places, a module whose import raises anything, an attribute of another type. A pydantic validator turns it into a
 ValueError, so that the error names the place in the user's file:
 
     @field_validator("chunker")
@@ -38,6 +39,7 @@ ValueError, so that the error names the place in the user's file:
 from __future__ import annotations
 
 import importlib
+import logging
 import re
 from collections.abc import Callable
 from functools import cached_property
@@ -47,6 +49,7 @@ from typing import Generic, TypeVar
 
 from schemas.errors import ConfigError
 
+log = logging.getLogger(__name__)
 E = TypeVar("E")
 
 ENTRY = "ENTRY"
@@ -82,6 +85,7 @@ class Registry(Generic[E]):
         self._setting = setting
         self._name_of_file = name_of_file
         self._loaded: dict[str, E] = {}
+        self._reported: set[str] = set()
 
     def names(self) -> tuple[str, ...]:
         """Return the names of built-in and installed entries, sorted. Imports no entry."""
@@ -118,12 +122,47 @@ class Registry(Generic[E]):
         return self._loaded[reference]
 
     def load_all(self) -> dict[str, E]:
-        """Import all entries, and return them by name, in the order of the names. Raises ConfigError."""
-        return {name: self.load(name) for name in self.names()}
+        """Import all entries, and return them by name, in the order of the names.
+
+        An entry of another package that cannot be loaded is reported once and left out. Raises ConfigError for a
+        built-in one.
+        """
+        loaded: dict[str, E] = {}
+        for name in self.names():
+            try:
+                loaded[name] = self.load(name)
+            except ConfigError as error:
+                if name in self._built_in:
+                    raise
+                self._warn_of_broken(name, error)
+        return loaded
+
+    def _warn_of_broken(self, name: str, error: ConfigError) -> None:
+        if name not in self._reported:
+            self._reported.add(name)
+            log.warning(
+                "the entry point %r (%s) of the package %r is left out: %s",
+                name,
+                self.group,
+                self._packages[name],
+                error,
+            )
+
+    @cached_property
+    def _built_in(self) -> dict[str, str]:
+        return dict(self._list_folder())
+
+    @cached_property
+    def _packages(self) -> dict[str, str]:
+        """Return the installed package of each entry point's name."""
+        return {
+            point.name: point.dist.name if point.dist else "unknown"
+            for point in entry_points(group=self.group)
+        }
 
     @cached_property
     def _references(self) -> dict[str, str]:
-        found = dict(self._list_folder())
+        found = dict(self._built_in)
         for point in entry_points(group=self.group):
             before = found.setdefault(point.name, point.value)
             if before != point.value:
@@ -149,12 +188,17 @@ class Registry(Generic[E]):
             raise ConfigError(
                 f"{named} cannot be loaded from {reference} ({error}); install the package, or correct the name"
             ) from error
+        except Exception as error:  # a module of somebody else can raise anything while it is imported
+            raise ConfigError(
+                f"{named} cannot be loaded from {reference} ({type(error).__name__}: {error}); correct the module, or "
+                "install a version of its package that works"
+            ) from error
         if isinstance(entry, type) and issubclass(entry, self._entry_type):
             try:
                 entry = entry()
-            except TypeError as error:
+            except Exception as error:
                 raise ConfigError(
-                    f"{named}: {reference} cannot be called without arguments ({error})"
+                    f"{named}: {reference} cannot be called without arguments ({type(error).__name__}: {error})"
                 ) from error
         if not isinstance(entry, self._entry_type):
             raise ConfigError(

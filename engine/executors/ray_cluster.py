@@ -26,7 +26,7 @@ from schemas.errors import RuntimeEnvironmentError
 
 log = logging.getLogger(__name__)
 _REACH_S = 10.0
-_NODES_METHOD = "/ray.rpc.NodeInfoGcsService/GetAllNodeInfo"
+NODES_METHOD = "/ray.rpc.NodeInfoGcsService/GetAllNodeInfo"
 _DENIED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 
@@ -57,17 +57,25 @@ def cluster(address: str | None = None, allow_unauthenticated: bool = False) -> 
 
 
 def refuse_open_cluster(gcs_address: str) -> None:
-    """Raise RuntimeEnvironmentError if the cluster answers a request without a token."""
+    """Raise RuntimeEnvironmentError unless the cluster denies a request without a token.
+
+    An answer that proves nothing is an error too, so that a renamed method or a proxy cannot open the check.
+    """
     if os.environ.get("RAY_USE_TLS") == "1":
         return  # both sides present certificates
     with grpc.insecure_channel(gcs_address) as channel:
-        call = channel.unary_unary(_NODES_METHOD)
+        call = channel.unary_unary(NODES_METHOD)
         try:
             call(b"", timeout=_REACH_S)  # an empty request has no bytes
         except grpc.RpcError as error:
-            if error.code() not in _DENIED:
-                log.warning("cannot tell whether %s needs a token: %s", gcs_address, error.details())
-            return
+            if error.code() in _DENIED:
+                return
+            raise RuntimeEnvironmentError(
+                f"cannot tell whether the Ray cluster at {gcs_address} needs a token: expected UNAUTHENTICATED, got "
+                f"{error.code().name} ({error.details()}). Check that the address is a head of Ray {ray.__version__} "
+                "that this machine reaches without a proxy (no_proxy), or accept the risk with --insecure-cluster "
+                "(run.allow_unauthenticated: true)"
+            ) from error
     raise RuntimeEnvironmentError(
         f"the Ray cluster at {gcs_address} answers without a token: anybody who reaches it can run code on it with "
         "your credentials. Start it with RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH on every node "

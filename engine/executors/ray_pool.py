@@ -282,13 +282,16 @@ class RayPool:
             if answer is not None:
                 self._settle(Outcome.model_validate_json(answer))
                 continue
-            retry = Retry.FREE if is_blameless else _retry_after_death(task, is_first)
+            retry = Retry.FREE if is_blameless else retry_after_death(task, is_first)
             self._settle(make_death_outcome(task, reason, retry))
             is_first = False
 
 
-def _retry_after_death(task: Task, is_first: bool) -> Retry:
-    """Charge the task that ran. One that waited is suspect, and charged if it was suspect before."""
+def retry_after_death(task: Task, is_first: bool) -> Retry:
+    """Charge the task that ran. One that waited is suspect, and charged if it was suspect before.
+
+    Free retries of isolated tasks are bounded: one waits only behind a trusted task, which the death isolates for good.
+    """
     return Retry.CHARGED if is_first or task.trust is Trust.SUSPECT else Retry.SUSPECT
 
 

@@ -12,7 +12,6 @@ import hashlib
 import os
 import re
 import secrets
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
@@ -93,8 +92,7 @@ def _open_temporary(full: str, durable: bool = True) -> Iterator[tuple[str, Bina
     folder = os.path.dirname(full)
     os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f"{TEMPORARY}{_machine()}-{os.getpid()}-{secrets.token_hex(8)}")
-    mode = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IROTH
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # less the umask, as `open`
     try:
         with os.fdopen(handle, "wb") as file:
             yield temporary, file

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from engine.worker.batching import label_in_batches
 from schemas.boxes import as_boxes, nms
+from schemas.errors import ConfigError
 from schemas.labeler import Labeler, PreparedSample
 from schemas.records import Phrase, Pixels, Region, Sample
 from student.evaluate.class_prompts import PromptOptions, class_prompts
@@ -68,12 +69,18 @@ class PromptPredictor:
         """Load the model.
 
         per_image: boxes of an image (or chunk) if `options` gives no number
+        raises:    ConfigError for a padding that the teacher has no setting for
         """
         self._options = options or PromptOptions()
         self._limit = self._options.max_detections or per_image
         kind, teacher = recognize_model(model)
         settings = {"kind": kind, "model": str(model)}
         if self._options.pad != PromptOptions().pad:
+            if "pad" not in teacher.settings_class.model_fields:
+                raise ConfigError(
+                    f"--pad {self._options.pad}: {model} belongs to the teacher {kind!r}, which has no setting `pad`; "
+                    "leave --pad out, or use it with a GLIP directory"
+                )
             settings["pad"] = self._options.pad
         self._labeler: Labeler = make_labeler(settings, batch_size, MIN_SCORE)
         self._fits = teacher.prompt_budget(model).fits

@@ -30,6 +30,13 @@ class Needy(Color):
         super().__init__(hue)
 
 
+class Faulty(Color):
+    """Raises when it is made."""
+
+    def __init__(self) -> None:
+        raise RuntimeError("no license file")
+
+
 BLUE = Color(240)
 NOT_A_COLOR = "blue"
 
@@ -88,6 +95,31 @@ def test_an_installed_package_adds_an_entry(colors: Registry[Color], tmp_path: P
     assert colors.load("blue") is BLUE
 
 
+def test_a_broken_installed_package_is_reported_once_and_costs_only_its_own_entry(
+    colors: Registry[Color], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "unfinished.py").write_text("ENTRY = (")
+    install(tmp_path, "bluepack", f"blue = {__name__}:BLUE")
+    install(tmp_path, "brokenpack", "broken = unfinished:ENTRY")
+
+    for _ in range(2):
+        assert list(colors.load_all()) == ["blue", "dark-red", "red"]
+
+    [record] = caplog.records
+    assert "'broken' (groundswell.test_colors) of the package 'brokenpack'" in record.getMessage()
+    assert "SyntaxError" in record.getMessage()
+    with pytest.raises(ConfigError, match="'broken' .*cannot be loaded from unfinished:ENTRY"):
+        colors.load("broken")
+
+
+def test_a_broken_built_in_entry_is_never_left_out(colors: Registry[Color], tmp_path: Path) -> None:
+    [folder] = tmp_path.glob("colors_*")
+    (folder / "torn.py").write_text("ENTRY = (")
+
+    with pytest.raises(ConfigError, match="'torn' .*cannot be loaded"):
+        colors.load_all()
+
+
 def test_two_entries_of_one_name_are_an_error(colors: Registry[Color], tmp_path: Path) -> None:
     install(tmp_path, "redpack", f"red = {__name__}:BLUE")
 
@@ -107,9 +139,17 @@ def test_two_entries_of_one_name_are_an_error(colors: Registry[Color], tmp_path:
         (f"{__name__}:NO_SUCH", "cannot be loaded from .*NO_SUCH.*correct the name"),
         (f"{__name__}:NOT_A_COLOR", "is of type str, expected Color or a subclass of it"),
         (f"{__name__}:Needy", "cannot be called without arguments"),
+        (f"{__name__}:Faulty", "cannot be called without arguments .RuntimeError: no license file"),
+        ("unfinished:ENTRY", "cannot be loaded from unfinished:ENTRY .SyntaxError: .*correct the module"),
+        ("unlucky:ENTRY", "cannot be loaded from unlucky:ENTRY .ZeroDivisionError: .*correct the module"),
     ],
 )
-def test_a_wrong_name_is_an_error_with_a_remedy(colors: Registry[Color], name: str, message: str) -> None:
+def test_a_wrong_name_is_an_error_with_a_remedy(
+    colors: Registry[Color], tmp_path: Path, name: str, message: str
+) -> None:
+    (tmp_path / "unfinished.py").write_text("ENTRY = (")
+    (tmp_path / "unlucky.py").write_text("ENTRY = 1 / 0")
+
     with pytest.raises(ConfigError, match=message):
         colors.load(name)
     with pytest.raises(ValueError, match=message):

@@ -17,6 +17,8 @@ from pipelines.label.job import JobConfig
 from pipelines.label.run import label
 from pipelines.label.teacher_spec import TEACHER
 from schemas.errors import ConfigError, NotFoundError
+from student.evaluate.class_prompts import PromptOptions
+from student.evaluate.predictors import PromptPredictor
 from teacher.factories import make_labeler
 from teacher.registry import TEACHERS, QueryKind, recognize_model
 from tests.engine.worlds import plain_captions, write_shard
@@ -165,6 +167,18 @@ def test_the_schema_of_a_job_is_the_union_of_all_teachers() -> None:
     assert list(kinds) == list(TEACHERS.names()) == ["detector", "glip"]
     assert "nms_iou" in schema["$defs"]["DetectorSettings"]["properties"]
     assert "text_tokens" in schema["$defs"]["GlipSettings"]["properties"]
+
+
+def test_a_padding_is_only_passed_to_a_teacher_that_has_a_setting_for_it(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TEACHERS._references, "whole_image", KIND)  # as an installed package would
+
+    assert PromptPredictor(model, 1).takes_phrases
+    with pytest.raises(
+        ConfigError, match="--pad authors: .*'whole_image', which has no setting `pad`; leave --pad"
+    ):
+        PromptPredictor(model, 1, PromptOptions(pad="authors"))
 
 
 def test_a_model_is_recognized_by_its_files(tmp_path: Path) -> None:

@@ -26,16 +26,16 @@ def respond(
     """Do a request and return the answer.
 
     when_ready: called when the models are loaded and the first sample comes next
-    raises:     MemoryError
+    raises:     MemoryError, and every error of opening the store: the process then ends before it is ready
     """
     spec, task = request.spec, request.task
+    store = open_store(spec.output_url, spec.output_storage)
+    shards = OpenShards(spec.input, store)
+    stage = LabelStage(spec, store, shards, TaskLog(spec.run_name), progress)
     try:
-        store = open_store(spec.output_url, spec.output_storage)
-        shards = OpenShards(spec.input, store)
         if task.unit is None:
             when_ready()
             return SandboxAnswer(facts=shards.index(task.shard))
-        stage = LabelStage(spec, store, shards, TaskLog(spec.run_name), progress)
         return _work(stage, request, task.unit, folder, when_ready)
     except MemoryError:
         raise

@@ -80,6 +80,7 @@ class CocoReader:
         name = find_file_name(image)
         check_split(self._options, name, image["id"])
         frame = make_frame(image, name, self._options.images)
+        source_url = _read_url(image)
         lists = {field: self._read_names(image, field) for field in _FEDERATED}
         positives, refused = self._read_positives(image, annotations, frame)
         caption, phrases = self._build_prompt(image, positives, refused, lists)
@@ -95,7 +96,7 @@ class CocoReader:
             caption,
             phrases,
             meta=_make_meta(image, list(dict.fromkeys([*lists["not_exhaustive_category_ids"], *partly]))),
-            source_url=url if isinstance(url := image.get("coco_url"), str) else None,
+            source_url=source_url,
             license=self._licenses.get(id_text(image.get("license")) or ""),
         )
 
@@ -207,6 +208,14 @@ def _read_licenses(items: list[JsonValue]) -> dict[str, str]:
     rows = [item for item in items if isinstance(item, dict) and id_text(item.get("id"))]
     names = {str(id_text(row["id"])): str(row.get("name") or row.get("url") or "")[:300] for row in rows}
     return {key: name for key, name in names.items() if is_encodable(name)}
+
+
+def _read_url(image: Mapping[str, JsonValue]) -> str | None:
+    """Return `coco_url`, None if there is none. Raises RecordError field_missing if it is no text."""
+    url = image.get("coco_url")
+    if url is not None and not isinstance(url, str):
+        raise RecordError("field_missing", f"coco_url is {type(url).__name__}, expected text")
+    return url
 
 
 def _id_order(key: str) -> tuple[int, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from engine.executors.ray_cluster import check_reachable, refuse_open_cluster
+from engine.executors.ray_cluster import NODES_METHOD, check_reachable, refuse_open_cluster
 from engine.worker.import_check import check_packages, package_root
 from pipelines.label.run import label
 from schemas.errors import RuntimeEnvironmentError
@@ -187,6 +187,26 @@ def test_a_cluster_that_lets_everybody_in_is_refused_and_ours_is_not() -> None:
     closed.stop(None)
 
     refuse_open_cluster(ray.get_runtime_context().gcs_address)
+
+
+@pytest.mark.parametrize("status", [grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAVAILABLE])
+def test_a_cluster_whose_answer_proves_nothing_is_refused(status: grpc.StatusCode) -> None:
+    server, address = start_gcs(status)
+
+    with pytest.raises(RuntimeEnvironmentError, match=rf"got {status.name} .*no_proxy.*--insecure-cluster"):
+        refuse_open_cluster(address)
+    server.stop(None)
+
+
+def test_the_method_that_is_asked_without_a_token_is_one_of_the_installed_ray() -> None:
+    from ray.core.generated import gcs_service_pb2
+
+    method = gcs_service_pb2.DESCRIPTOR.services_by_name["NodeInfoGcsService"].methods_by_name[
+        "GetAllNodeInfo"
+    ]
+
+    assert f"/{method.containing_service.full_name}/{method.name}" == NODES_METHOD
+    assert gcs_service_pb2.GetAllNodeInfoRequest().SerializeToString() == b""
 
 
 def test_a_foreign_package_in_front_of_ours_is_named() -> None:

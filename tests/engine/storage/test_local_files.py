@@ -4,6 +4,7 @@ import os
 import re
 import resource
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,27 @@ from engine.storage import local_files
 local_files.os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
 local_files.create_file(sys.argv[1], b"half")
 """
+
+
+WRITE_UNDER_UMASK = """
+import os, sys
+from engine.storage.local_files import create_file, replace_file
+os.umask(int(sys.argv[2], 8))
+replace_file(sys.argv[1] + "/replaced", b"x")
+create_file(sys.argv[1] + "/created", b"x")
+"""
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_a_file_has_the_permissions_that_the_umask_leaves(
+    tmp_path: Path, project_root: Path, umask: int
+) -> None:
+    environment = os.environ | {"PYTHONPATH": str(project_root)}
+    command = [sys.executable, "-c", WRITE_UNDER_UMASK, str(tmp_path), oct(umask)]
+    subprocess.run(command, env=environment, check=True)
+
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("replaced", "created"), 0o666 & ~umask)
 
 
 def leave_half_a_file(folder: Path, root: Path) -> Path:

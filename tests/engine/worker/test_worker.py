@@ -8,7 +8,7 @@ import pytest
 
 from engine.reading.shard_cache import ShardCache, ShardStat, stat_shard
 from engine.settings import InputSettings, StorageSettings
-from engine.task import Factory, Task, WorkerSpec
+from engine.task import Factory, Retry, Task, Trust, WorkerSpec
 from engine.worker.worker import Worker
 from schemas.ledger import FingerprintParts
 from schemas.settings import EvidenceSettings
@@ -53,6 +53,21 @@ def test_a_teacher_that_cannot_be_made_ends_the_run_instead_of_failing_unit_afte
 
     assert outcome.abort is not None and outcome.abort.error == "RuntimeEnvironmentError"
     assert "doctor" in outcome.abort.message
+
+
+@pytest.mark.parametrize("indexing", [True, False])
+def test_a_sandbox_that_cannot_open_the_store_ends_with_an_error_before_it_is_ready(
+    tmp_path: Path, indexing: bool
+) -> None:
+    task = first_unit(tmp_path, write_shard(tmp_path / "a.tar", plain_captions(2)))
+    task = task.model_copy(update={"trust": Trust.ISOLATED} | ({"unit": None} if indexing else {}))
+    worker = make_worker(tmp_path)
+    worker._spec = worker._spec.model_copy(update={"output_url": "zip://x"})  # as the sandbox sees it
+
+    failure = worker.run(task).failure
+
+    assert failure is not None and (failure.code, failure.retry) == ("TEACHER_ERROR", Retry.CHARGED)
+    assert "before it received a sample" in failure.detail and "exit code 1" in failure.detail
 
 
 def test_a_teacher_other_than_the_planned_one_ends_the_run(tmp_path: Path) -> None:

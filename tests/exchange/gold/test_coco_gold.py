@@ -77,6 +77,18 @@ def test_lvis_names_its_images_by_url_and_an_image_about_which_nothing_is_known_
     assert report.records["images"]["codes"] == {"nothing_to_learn": 1}
 
 
+@pytest.mark.parametrize("url", [5, ["http://x/one.jpg"], True])
+def test_an_image_whose_url_is_no_text_is_refused_and_counted(imported: Callable, url: object) -> None:
+    gold = coco([{"bbox": [0, 0, 5, 5], "category_id": 3}])
+    gold["images"].append({**gold["images"][0], "id": 8, "coco_url": url})
+    gold["images"][0]["coco_url"] = None
+
+    report, [row] = imported("coco", gold)
+
+    assert row["source_url"] is None
+    assert report.records["images"]["codes"] == {"field_missing": 1}
+
+
 def test_every_annotation_is_kept_repaired_or_refused_with_its_code(imported: Callable) -> None:
     good = {"bbox": [0, 0, 5, 5], "category_id": 3}
     bad = [

@@ -7,6 +7,16 @@ expected and the remedy.
 from __future__ import annotations
 
 
+def stored_name(error: BaseException) -> str:
+    """Return the name of the error's class as records store it.
+
+    Records of failures, rejections and progress have held these names since their classes had other ones, and the
+    digest of a unit covers those in rejections. So a class that was renamed keeps its first name in `stored_name`.
+    """
+    kind = type(error)
+    return str(vars(kind).get("stored_name", kind.__name__))
+
+
 class GroundswellError(Exception):
     """Base of the errors that stop a command with a message for its user."""
 
@@ -32,31 +42,40 @@ class UnfinishedError(GroundswellError):
 class NotFoundError(GroundswellError):
     """A file, an output or a record does not exist."""
 
+    stored_name = "NotFound"
     exit_code = 4
 
 
 class ConflictError(GroundswellError):
     """Two records contradict each other: another run's record, a digest that does not match."""
 
+    stored_name = "Conflict"
     exit_code = 5
 
 
 class RuntimeEnvironmentError(GroundswellError):
     """This machine or cluster cannot do what was requested; `groundswell doctor` names the fix."""
 
+    stored_name = "EnvironmentProblem"
     exit_code = 6
 
 
 class OutOfMemoryError(GroundswellError):
     """A teacher ran out of accelerator or host memory on a batch; the engine decides what to do next."""
 
+    stored_name = "OutOfMemory"
+
 
 class EmptyPhraseError(GroundswellError):
     """A phrase's span covers no token of the prompt, so the phrase has no score."""
 
+    stored_name = "EmptyPhrase"
+
 
 class SampleRejectedError(Exception):
     """One sample cannot be used. It is counted with `code` (see `schemas.codes`) and its unit continues."""
+
+    stored_name = "SampleRejected"
 
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(f"{code}: {detail}" if detail else code)
@@ -66,6 +85,8 @@ class SampleRejectedError(Exception):
 
 class ShardDamagedError(GroundswellError):
     """A shard cannot be read to its end; `code` is a shard code of `schemas.codes`."""
+
+    stored_name = "ShardDamaged"
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from schemas.errors import SampleRejectedError
 
+# Details are stored in the rows of rejected samples, which the digest of a unit covers, so their texts must not change.
 MAX_BYTES = 65_536
 MAX_CHARS = 2_000
 

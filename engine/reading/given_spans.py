@@ -11,6 +11,7 @@ from engine.reading.captions import StoredCaption
 from schemas.errors import SampleRejectedError
 from schemas.labeler import Spans
 
+# Details are stored in the rows of rejected samples, which the digest of a unit covers, so their texts must not change.
 MAX_SPANS = 256
 CODE = "SPANS_BAD"
 
@@ -33,16 +34,16 @@ def parse_spans(value: JsonValue, caption: StoredCaption) -> Spans:
     kept = tuple(span for span in spans if span[1] <= stored)
     for begin, end in kept:
         if not any(map(str.isalnum, caption.text[begin:end])):
-            raise SampleRejectedError(CODE, f"[{begin}, {end}) has no letter or digit")
+            raise SampleRejectedError(CODE, f"[{begin}, {end}) holds no letter or digit")
     return kept
 
 
 def _parse_span(item: JsonValue, length: int) -> tuple[int, int]:
     begin, end = item if isinstance(item, list) and len(item) == 2 else (None, None)
     if type(begin) is not int or type(end) is not int:
-        raise SampleRejectedError(CODE, f"{str(item)[:80]} is not a [begin, end] of two whole numbers")
+        raise SampleRejectedError(CODE, f"{str(item)[:80]} is no [begin, end] of two whole numbers")
     if not 0 <= begin < end <= length:
         raise SampleRejectedError(
-            CODE, f"span [{begin}, {end}) is outside the caption ({length} code points)"
+            CODE, f"[{begin}, {end}) is no stretch of a caption of {length} code points"
         )
     return begin, end

@@ -27,6 +27,7 @@ from PIL import (
 
 from schemas.errors import SampleRejectedError
 
+# Details are stored in the rows of rejected samples, which the digest of a unit covers, so their texts must not change.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
 MIN_SIDE, MAX_SIDE = 16, 16_384
@@ -93,9 +94,7 @@ def decode_picture(data: bytes) -> tuple[Image.Image, tuple[int, int], int]:
         raise
     except UnidentifiedImageError as error:
         code = "IMG_DECODE" if data.startswith(_MAGIC) else "IMG_FORMAT"
-        raise SampleRejectedError(
-            code, f"not an image that can be opened; its first bytes are {data[:12]!r}"
-        ) from error
+        raise SampleRejectedError(code, f"no image that can be opened; first bytes {data[:12]!r}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise SampleRejectedError("IMG_SIZE", str(error)) from error
     except Exception as error:
@@ -120,7 +119,7 @@ def _check_header(image: Image.Image) -> None:
 def _check_tiles(image: TiffImagePlugin.TiffImageFile) -> None:
     sides = [image.tag_v2.get(tag, 0) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)]
     if not all(isinstance(side, int) for side in sides):
-        raise SampleRejectedError("IMG_DECODE", f"a TIFF with tiles of {sides} px")
+        raise SampleRejectedError("IMG_DECODE", f"a TIFF with tiles of {sides}")
     if sides[0] * sides[1] > max(MAX_TILE_PIXELS, 2 * image.width * image.height):
         raise SampleRejectedError("IMG_SIZE", f"a TIFF with tiles of {sides[0]} x {sides[1]} px")
 

@@ -19,6 +19,7 @@ from schemas.errors import SampleRejectedError
 from schemas.labeler import Spans
 from schemas.records import Pixels
 
+# Details are stored in the rows of rejected samples, which the digest of a unit covers, so their texts must not change.
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_INT32 = 2**31 - 1
 _MAX_TEXT = 8_192

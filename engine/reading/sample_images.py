@@ -13,6 +13,7 @@ from engine.reading.raw_samples import SampleSource
 from engine.reading.shards import MAX_MEMBER_BYTES
 from schemas.errors import SampleRejectedError
 
+# Details are stored in the rows of rejected samples, which the digest of a unit covers, so their texts must not change.
 ASPECT_TOLERANCE = 0.02
 MIN_BAND_PX = 8
 # the 16 px blocks of a JPEG spread the edge of the picture into the border

@@ -22,6 +22,7 @@ from engine.storage.local_files import TEMPORARY, open_replacement
 from engine.storage.retry import with_retries
 from schemas.errors import RuntimeEnvironmentError, ShardDamagedError
 
+# Details are stored in the failures of snapshots, so their texts must not change.
 CAP_BYTES = 32 * 2**30
 MAX_SHARD_BYTES = 8 * 2**30
 _CHUNK = 4 * 2**20
@@ -65,7 +66,7 @@ def _version(url: str, info: Mapping[str, object]) -> str:
         if info.get(name):
             return f"{name.lower()}={str(info[name]).strip(chr(34))}"
     raise ShardDamagedError(
-        "SHARD_FORMAT", f"{url}: the store reports no ETag or generation, so changes cannot be detected"
+        "SHARD_FORMAT", f"{url}: the store tells no ETag or generation, so changes go unseen"
     )
 
 

@@ -28,6 +28,7 @@ from schemas.labeler import Spans
 from schemas.ledger import KeyForm
 from schemas.records import Pixels
 
+# Details are stored in the rows of rejected samples, which the digest of a unit covers, so their texts must not change.
 MAX_MEMBER_BYTES = 64 * 2**20
 READER_VERSION = "2"
 """Part of every fingerprint; must be increased if the same bytes are read differently."""
@@ -216,7 +217,7 @@ def _spans(fields: Mapping[str, JsonValue], wanted: str | None, caption: StoredC
         return ()
     name = wanted.removeprefix("json:")
     if name not in fields:  # a missing column is an error of the whole shard
-        raise SampleRejectedError(SPANS_BAD, f"no json field {name!r}; write [] for a sample without spans")
+        raise SampleRejectedError(SPANS_BAD, f"no json field {name!r}; write [] where none are given")
     return parse_spans(fields[name], caption)
 
 

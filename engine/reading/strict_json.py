@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from schemas.errors import SampleRejectedError
 
+# Details are stored in the rows of rejected samples, which the digest of a unit covers, so their texts must not change.
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
 

@@ -28,6 +28,8 @@ _EXPECTED = "expected a file written by this version; restore it or write the ou
 class UnsafeFooterError(ValueError):
     """The file does not end as a Parquet file does, or its footer is too long."""
 
+    stored_name = "UnfitFooter"
+
 
 def read_footer(file: BinaryIO) -> bytes:
     """Return the raw bytes of the footer. Raises UnsafeFooterError."""

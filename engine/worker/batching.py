@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from schemas.errors import OutOfMemoryError, RuntimeEnvironmentError, SampleRejectedError
+from schemas.errors import OutOfMemoryError, RuntimeEnvironmentError, SampleRejectedError, stored_name
 from schemas.labeler import Labeler, PreparedSample
 from schemas.records import Region
 
@@ -59,7 +59,7 @@ def _ask_group(
     except RuntimeEnvironmentError:
         raise
     except (OutOfMemoryError, MemoryError) as error:
-        recover = _recover_from_memory_error(labeler, group, str(error) or type(error).__name__)
+        recover = _recover_from_memory_error(labeler, group, str(error) or stored_name(error))
     except Exception as error:  # counts as the sample's error until every sample fails
         recover = _recover_from_error(labeler, group, error)
     # outside the except block, because a live traceback would keep the failed batch in memory
@@ -84,7 +84,7 @@ def _recover_from_error(
     if isinstance(error, SampleRejectedError):
         rejected = SampleRejectedError(error.code, error.detail)
     else:
-        rejected = SampleRejectedError("TEACHER_ERROR", f"{type(error).__name__}: {error}")
+        rejected = SampleRejectedError("TEACHER_ERROR", f"{stored_name(error)}: {error}")
     return lambda: iter([BatchAnswer(position, rejected=rejected)])
 
 

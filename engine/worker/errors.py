@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from engine.ledger.attempts import TooManyAttemptsError
 from engine.task import WORKER_DIED, Abort, Failure, Outcome, Retry, Task
-from schemas.errors import GroundswellError, RuntimeEnvironmentError, ShardDamagedError
+from schemas.errors import GroundswellError, RuntimeEnvironmentError, ShardDamagedError, stored_name
 
 
 class TaskError(Exception):
@@ -79,11 +79,11 @@ class NoSampleToBlameError(TaskError):
     """Fresh processes die whichever sample they have: the machine, the teacher or the whole unit is at fault."""
 
     retry = Retry.NEVER
-    _RECORDED_AS = "NotTheSamples"  # in the failures that snapshots store
+    stored_name = "NotTheSamples"
 
     def failure(self) -> Failure:
         """Return the failure, with the name that outputs have always stored."""
-        return Failure(code=self.code, detail=f"{self._RECORDED_AS}: {self}", retry=self.retry)
+        return Failure(code=self.code, detail=f"{stored_name(self)}: {self}", retry=self.retry)
 
 
 def outcome_of(task: Task, error: Exception) -> Outcome:
@@ -95,7 +95,7 @@ def outcome_of(task: Task, error: Exception) -> Outcome:
     if isinstance(error, ShardDamagedError):
         return Outcome(task=task, failure=Failure(code=error.code, detail=error.detail))
     if isinstance(error, MemoryError):
-        detail = f"{type(error).__name__}: {error}"
+        detail = f"{stored_name(error)}: {error}"
         return Outcome(task=task, failure=Failure(code=WORKER_DIED, detail=detail, retry=Retry.CHARGED))
     if isinstance(error, GroundswellError):
         return Outcome(task=task, abort=Abort(error=type(error).__name__, message=str(error)))
@@ -110,5 +110,5 @@ def _outcome_of_os_error(task: Task, error: OSError) -> Outcome:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         message = f"no space left: {error}; free some and run the same command again, it continues"
         return Outcome(task=task, abort=Abort(error=RuntimeEnvironmentError.__name__, message=message))
-    detail = f"{type(error).__name__}: {error}"
+    detail = f"{stored_name(error)}: {error}"
     return Outcome(task=task, failure=Failure(code="STORE_ERROR", detail=detail, retry=Retry.CHARGED))

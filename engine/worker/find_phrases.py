@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from schemas.errors import ConfigError, GroundswellError, SampleRejectedError
+from schemas.errors import ConfigError, GroundswellError, SampleRejectedError, stored_name
 from schemas.labeler import FoundPhrases, GivenPhraseFinder, PhraseFinder, Spans
 from schemas.spans import check_span
 
@@ -28,7 +28,7 @@ def find_phrases(
         raise
     except Exception as error:
         if len(captions) == 1:
-            return [SampleRejectedError("TEACHER_ERROR", f"phrases: {type(error).__name__}: {error}")]
+            return [SampleRejectedError("TEACHER_ERROR", f"phrases: {stored_name(error)}: {error}")]
         return [
             found
             for caption, own in zip(captions, spans, strict=True)

@@ -27,7 +27,7 @@ from engine.worker.evidence_rows import evidence_row, mark_dropped, rejection_ro
 from engine.worker.find_phrases import find_phrases
 from engine.worker.loading import LoadedTeacher
 from engine.worker.region_filter import evidence_regions
-from schemas.errors import GroundswellError, SampleRejectedError
+from schemas.errors import GroundswellError, SampleRejectedError, stored_name
 from schemas.labeler import DecoyLabeler, FoundPhrases, PreparedSample
 from schemas.ledger import Unit
 from schemas.records import Region, Sample
@@ -43,9 +43,9 @@ def check_teacher(unit: Unit, result: UnitResult) -> None:
     is_answered = any(row["phrases"] for row in result.rows)  # a sample without a phrase is not asked about
     if len(failed) > 1 and not is_answered:
         last = failed[-1]
+        # stored in snapshots, so the text must not change
         raise TeacherBrokenError(
-            f"{unit.name}: all {len(failed)} samples failed, e.g. {last['code']}: {last['detail']}; nothing of the "
-            "unit was committed; check the teacher's model and device, then run `groundswell retry`"
+            f"{unit.name}: all {len(failed)} samples failed, e.g. {last['code']}: {last['detail']}"
         )
 
 
@@ -196,7 +196,7 @@ class UnitRun:
         except (SampleRejectedError, GroundswellError, MemoryError):
             raise  # for MemoryError, only a process with one sample alone can show which sample is to blame
         except Exception as error:  # as in batching, it costs this sample
-            raise SampleRejectedError("TEACHER_ERROR", f"prepare: {type(error).__name__}: {error}") from error
+            raise SampleRejectedError("TEACHER_ERROR", f"prepare: {stored_name(error)}: {error}") from error
 
     def _questions(self, ready: Iterator[_ReadySample]) -> Iterator[tuple[_Position, PreparedSample]]:
         """Yield what to ask the teacher. Settle the rest here: rejections, and samples without a phrase."""
@@ -220,7 +220,7 @@ class UnitRun:
         except (GroundswellError, MemoryError):
             raise
         except Exception as error:  # the answer is not a list of regions
-            return SampleRejectedError("TEACHER_ERROR", f"regions: {type(error).__name__}: {error}")
+            return SampleRejectedError("TEACHER_ERROR", f"regions: {stored_name(error)}: {error}")
         self._rows[index] = evidence_row(sample, rows, truncated)
         return None
 
@@ -249,4 +249,4 @@ def _decode_image(data: bytes, source: SampleSource) -> DecodedImage:
     except (SampleRejectedError, MemoryError):
         raise
     except Exception as error:  # a defect of a decoder costs the image that triggered it
-        raise SampleRejectedError("IMG_DECODE", f"{type(error).__name__}: {error}") from error
+        raise SampleRejectedError("IMG_DECODE", f"{stored_name(error)}: {error}") from error

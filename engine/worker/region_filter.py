@@ -15,6 +15,8 @@ from schemas.records import Region, Sample
 from schemas.rows import RegionRow
 from schemas.settings import EvidenceSettings
 
+# Details are stored in the rows of rejected samples, which the digest of a unit covers, so their texts must not change.
+
 
 def evidence_regions(
     sample: Sample, regions: Sequence[Region], evidence: EvidenceSettings

@@ -227,8 +227,9 @@ def _check_finite(outputs: GlipGroundingOutput) -> None:
     """Raise SampleRejectedError for scores that are not finite, which would look like no boxes at all."""
     for name in ("token_logits", "box_deltas", "centerness_logits"):
         if not torch.isfinite(getattr(outputs, name)).all():
+            # stored in the row of the rejected sample, which the digest of its unit covers, so the text must not change
             raise SampleRejectedError(
-                "TEACHER_NONFINITE", f"{name} of the batch has values that are not finite"
+                "TEACHER_NONFINITE", f"{name} of the batch holds values that are not finite"
             )
 
 

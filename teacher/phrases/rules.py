@@ -109,8 +109,9 @@ def locate_given(doc: Doc, spans: Sequence[Span]) -> list[DocPhrase]:
 def _locate(words: Words, span: Span) -> DocPhrase:
     tokens = words.doc.char_span(*span, alignment_mode="expand")
     if tokens is None:
+        # may become the detail of a rejected sample, which is stored, so the text must not change
         raise ValueError(
-            f"given span [{span[0]}, {span[1]}) is outside the text ({len(words.doc.text)} characters)"
+            f"given span {list(span)} is no stretch of the text's {len(words.doc.text)} characters"
         )
     nouns = [i for i in range(tokens.start, tokens.end) if words.tags[i] in NOUN_TAGS]
     head = tokens.root.i if words.doc.has_annotation("DEP") else (nouns or [tokens.end - 1])[-1]

@@ -149,5 +149,6 @@ def _list_phrases(phrases: Sequence[Phrase], numbers: Sequence[int], budget: Bud
 
 
 def _get_span(phrase: Phrase) -> tuple[int, int]:
-    assert phrase.begin is not None and phrase.end is not None, "only phrases with a span are in captions"
+    # may become the detail of a rejected sample, which is stored, so the text must not change
+    assert phrase.begin is not None and phrase.end is not None, "only phrases with a span stand in captions"
     return phrase.begin, phrase.end

@@ -18,9 +18,10 @@ from engine.reading.formats.parquet_columns import Cell, column_values, is_image
 from engine.reading.formats.parquet_keys import KEY_COLUMNS, KINDS, is_key, is_text_key, key_column, key_texts
 from engine.settings import ReadingSettings
 from engine.storage.safe_parquet import has_extension_type, read_footer
-from schemas.errors import SampleRejectedError, ShardDamagedError
+from schemas.errors import SampleRejectedError, ShardDamagedError, stored_name
 from schemas.ledger import EXACT_KEYS, PLAIN_KEYS, KeyForm
 
+# Details are stored in the failures of snapshots, so their texts must not change.
 MAX_ROWS = 20_000_000
 MAX_ROW_GROUP_BYTES = 4 * 2**30
 MAX_LIST_VALUES = 8_000_000
@@ -81,9 +82,7 @@ class ParquetTable:
                 )
                 is_allowed = is_checked_elsewhere or is_plain(kind)
             if not is_allowed:
-                raise ShardDamagedError(
-                    "SHARD_SCHEMA", f"{self._url}: column {name!r} has type {kind}, which is not read"
-                )
+                raise ShardDamagedError("SHARD_SCHEMA", f"{self._url}: column {name!r} has type {kind}")
         for group in range(self._file.metadata.num_row_groups):
             for chunk in _chunks(self._file, group, self._columns):
                 if chunk.num_values > max(MAX_LIST_VALUES, self._file.metadata.row_group(group).num_rows):
@@ -152,7 +151,7 @@ class ParquetTable:
                 if row >= high:
                     return
             raise ShardDamagedError(
-                "SHARD_FORMAT", f"{self._url}: row group {group} has {row} rows, its footer says more"
+                "SHARD_FORMAT", f"{self._url}: row group {group} holds {row} rows, its footer says more"
             )
 
     def _keys(self, part: pa.RecordBatch, first: int | None) -> Sequence[str | SampleRejectedError | None]:
@@ -178,7 +177,7 @@ def read_parquet_image(path: Path, url: str, row_group: int, row: int, column: s
                 return image_bytes(column_values(batch.column(column).slice(row - seen, 1))[0]) or b""
             seen += batch.num_rows
     raise ShardDamagedError(
-        "INPUT_CHANGED", f"{url}: row group {row_group} has {seen} rows, expected a row {row}"
+        "INPUT_CHANGED", f"{url}: row group {row_group} has {seen} rows, row {row} was asked for"
     )
 
 
@@ -213,7 +212,7 @@ def _open_parquet(source: Path | BinaryIO, url: str) -> pq.ParquetFile:
     if has_extension_type(footer):
         raise ShardDamagedError(
             "SHARD_SCHEMA",
-            f"{url}: the file has an Arrow extension type, which is not read; write plain columns",
+            f"{url}: Arrow extension types are refused; store plain columns",
         )
     file = pq.ParquetFile(
         source,
@@ -244,7 +243,7 @@ def _check_footer(footer: pq.FileMetaData, url: str) -> None:
         rows += group.num_rows
     if rows != footer.num_rows:
         raise ShardDamagedError(
-            "SHARD_FORMAT", f"{url}: {footer.num_rows} rows, but its row groups have {rows}"
+            "SHARD_FORMAT", f"{url}: {footer.num_rows} rows, but its row groups hold {rows}"
         )
     if rows > MAX_ROWS:
         raise ShardDamagedError("SHARD_LIMIT", f"{url}: {rows} rows, at most {MAX_ROWS}; split the file")
@@ -275,7 +274,7 @@ def _translate_errors(url: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise ShardDamagedError("SHARD_FORMAT", f"{url}: {type(error).__name__}: {error}") from error
+        raise ShardDamagedError("SHARD_FORMAT", f"{url}: {stored_name(error)}: {error}") from error
 
 
 def _find_caption_column(schema: pa.Schema, wanted: str, where: str) -> str:
@@ -284,5 +283,5 @@ def _find_caption_column(schema: pa.Schema, wanted: str, where: str) -> str:
             return name
     raise ShardDamagedError(
         "SHARD_SCHEMA",
-        f"{where}: no text column {wanted!r} for the caption; its columns are {schema.names[:20]}",
+        f"{where}: no text column {wanted!r} for the caption; columns: {schema.names[:20]}",
     )

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from schemas.errors import SampleRejectedError
 
+# Details are stored in the rows of rejected samples, which the digest of a unit covers, so their texts must not change.
 KEY_COLUMNS = ("key", "__key__")  # ours; that of WebDataset in Parquet files of the Hugging Face Hub
 CODE = "KEY_BAD"
 MAX_CHARS = 16_384
@@ -73,9 +74,9 @@ def _decode_key(value: bytes) -> str:
         text = value.decode("utf-8")
     except UnicodeDecodeError:
         shown = value[:_SHOWN].hex(" ")
-        raise ValueError(f"has bytes that are not UTF-8 ({shown}); write keys as text") from None
+        raise ValueError(f"holds bytes that are not UTF-8 ({shown}); write keys as text") from None
     if len(text) > MAX_CHARS:
-        raise ValueError(f"has {len(text)} characters, at most {MAX_CHARS}; shorten the key")
+        raise ValueError(f"holds {len(text)} characters, at most {MAX_CHARS}; shorten the key")
     return text
 
 
@@ -84,7 +85,7 @@ def _format_number(value: int | float | decimal.Decimal) -> str:
         digits, parts = value.as_integer_ratio()
         if parts == 1:
             return str(digits)
-    raise ValueError(f"has the value {str(value)[:_SHOWN]}, expected a whole number; write keys as text")
+    raise ValueError(f"holds {str(value)[:_SHOWN]}, expected a whole number; write keys as text")
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:

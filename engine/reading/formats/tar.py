@@ -14,6 +14,7 @@ from typing import BinaryIO, NoReturn
 
 from schemas.errors import ShardDamagedError
 
+# Details are stored in the failures of snapshots, so their texts must not change.
 BLOCK = 512
 MAX_ARCHIVE_BYTES = 8 * 2**30
 MAX_MEMBERS = 200_000
@@ -78,7 +79,7 @@ class _Scanner:
         while (header := self._read_block()) != _ZEROS:
             self._read_entry(header)
         if self._read_block() != _ZEROS:
-            _fail("SHARD_FORMAT", self._position, "a single zero block inside the archive")
+            _fail("SHARD_FORMAT", self._position, "one zero block alone inside the archive")
         if self._next_fields:
             _fail("SHARD_TRUNCATED", self._position, "the archive ends after an extended header")
         self._check_rest_is_zero()
@@ -113,9 +114,9 @@ class _Scanner:
             return
         if kind not in _REGULAR:
             what = {b"1": "a hard link", b"2": "a symbolic link", b"S": "a sparse member"}.get(
-                kind, "not a file"
+                kind, "no file"
             )
-            _fail("SHARD_FORMAT", start, f"a member of type {kind!r} is {what}; only files are read")
+            _fail("SHARD_FORMAT", start, f"member of type {kind!r} is {what}; only files are read")
         name = _name(header, fields, start)
         if name.endswith("/") and size == 0:  # a folder in v7 archives
             return
@@ -146,7 +147,7 @@ class _Scanner:
             _fail(
                 "SHARD_TRUNCATED",
                 start,
-                f"{name[:80]!r} has {size} bytes, but only {self._total - self._position} are left",
+                f"{name[:80]!r} has {size} bytes, {self._total - self._position} are left",
             )
         self._position += -(-size // BLOCK) * BLOCK
 
@@ -166,9 +167,7 @@ class _Scanner:
         self._file.seek(self._position)
         while chunk := self._file.read(_CHUNK):
             if chunk.count(0) != len(chunk):
-                _fail(
-                    "SHARD_FORMAT", self._position, "data after the end of the archive (is it concatenated?)"
-                )
+                _fail("SHARD_FORMAT", self._position, "data after the end of the archive (concatenated?)")
 
 
 def _check_header(header: bytes, start: int) -> None:
@@ -181,7 +180,7 @@ def _check_header(header: bytes, start: int) -> None:
     for magic, what in _FOREIGN:
         if start == 0 and header.lstrip().startswith(magic):
             _fail("SHARD_FORMAT", start, f"not a tar file but {what}; shards are uncompressed tar")
-    _fail("SHARD_FORMAT", start, "not a tar header (its checksum does not match)")
+    _fail("SHARD_FORMAT", start, "no tar header here (its checksum does not match)")
 
 
 def _signed_sum(header: bytes) -> int:
@@ -193,7 +192,7 @@ def _number(field: bytes, start: int) -> int:
     if field[0] & 0x80:  # GNU base-256; a set sign bit means a negative size
         value = int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
         if field[0] & 0x40 or value > MAX_ARCHIVE_BYTES * 2**10:
-            _fail("SHARD_FORMAT", start, "a member size is negative or impossibly large")
+            _fail("SHARD_FORMAT", start, "a member size that is negative or absurd")
         return value
     octal = re.fullmatch(rb"[ \0]*([0-7]*)[ \0]*", field)
     if octal is None:

@@ -84,6 +84,7 @@ class _Search:
         rejected = SampleRejectedError(death.sample_code, death.detail)
         return rejection_row(self._unit, index, death.key, rejected)
 
+    # stored in the failures of snapshots, so the text must not change
     def _describe(self) -> str:
         index, death = next(iter(self._convicted.items()))
         return (

@@ -29,6 +29,7 @@ from engine.worker.sandbox.messages import (
     write_request,
 )
 
+# Details are stored in the rows of rejected samples and in the failures of snapshots, so their texts must not change.
 _CHILD = f"{__package__}.child"
 _POLL_S = 0.25
 
@@ -122,9 +123,7 @@ class _Supervisor:
     def _check_limits(self, quiet_s: float) -> None:
         if quiet_s > self._timeout_s():
             if not self._is_ready:
-                raise SandboxNotReadyError(
-                    f"a fresh process did not load the teacher within {self._timeout_s():g} s"
-                )
+                raise SandboxNotReadyError(f"a fresh process had no teacher after {self._timeout_s():g} s")
             raise _Ending("TIMEOUT", f"no progress for {self._run.sample_timeout_s:g} s")
         resident = resident_bytes(self._process.pid) if self._limit_bytes else 0
         if self._limit_bytes and resident > self._limit_bytes:
@@ -135,10 +134,10 @@ class _Supervisor:
         try:
             self._process.wait(self._timeout_s())
         except subprocess.TimeoutExpired:
-            raise _Ending("TIMEOUT", f"did not exit within {self._timeout_s():g} s") from None
+            raise _Ending("TIMEOUT", f"no end within {self._timeout_s():g} s") from None
         if not self._is_ready:
             raise SandboxNotReadyError(
-                f"a fresh process exited before it received a sample: {_describe_exit(self._process.returncode)}"
+                f"a fresh process died before it held a sample: {_describe_exit(self._process.returncode)}"
             )
 
     def _timeout_s(self) -> float:

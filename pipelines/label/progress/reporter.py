@@ -22,6 +22,7 @@ from engine.task import Outcome, Pool, PoolState, Retry, Task
 from engine.telemetry.metrics import Meter, NullMeter
 from pipelines.label.prices import PriceSettings, compute_bill
 from pipelines.label.progress.record import ENDED, FOLDER, FailureCount, ProgressRecord, State
+from schemas.errors import stored_name
 
 log = logging.getLogger(__name__)
 EVERY_S = 5.0
@@ -221,7 +222,7 @@ def write_progress(
         state = "interrupted"
         raise
     except BaseException as caught:
-        error = redact(f"{type(caught).__name__}: {caught}").split("\n", 1)[0][:_MAX_LINE_CHARACTERS]
+        error = redact(f"{stored_name(caught)}: {caught}").split("\n", 1)[0][:_MAX_LINE_CHARACTERS]
         raise
     finally:
         has_ended.set()

@@ -230,9 +230,10 @@ def _to_picture(image_rgb: np.ndarray) -> Image.Image:
     """Return an array as an image. Raises ValueError for an array that is not an RGB image."""
     shape = image_rgb.shape
     if image_rgb.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        # may become the detail of a rejected sample, which is stored, so the text must not change
         raise ValueError(
-            f"the image is {image_rgb.dtype} {list(shape)}, expected uint8 [H, W, 3] in RGB order; a PIL image of any "
-            "mode is accepted too"
+            f"an image as an array is uint8 [H, W, 3] in RGB order, not {image_rgb.dtype} {list(shape)}; a PIL image "
+            "of any mode will do too"
         )
     return Image.fromarray(image_rgb, "RGB")
 
@@ -245,8 +246,9 @@ def _find_covered(text: str, offsets: Sequence[Span], span: Span, last: int) -> 
     if not covered:
         raise EmptyPhraseError(f"the span [{begin}, {end}) = {text[begin:end]!r} of {text!r} covers no token")
     if covered[-1] >= last:
+        # may become the detail of a rejected sample, which is stored, so the text must not change
         raise EmptyPhraseError(
-            f"the phrase {text[begin:end]!r} reaches token {covered[-1]}, but only {last} fit; split the prompt at "
+            f"the phrase {text[begin:end]!r} reaches token {covered[-1]}, but only {last} fit: split the prompt at "
             "phrase borders"
         )
     return covered

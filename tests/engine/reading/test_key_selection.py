@@ -106,7 +106,7 @@ def test_a_file_that_names_no_keys_is_refused(
         ({"key": [True]}, "column 'key' is bool, expected text"),
         ({"key": ["x", None]}, "row 1: column 'key' is null"),
         ({"key": ["x", ""]}, "row 1: column 'key' is empty"),
-        ({"key": [1.0, 2.5]}, "row 1: column 'key' has the value 2.5, expected a whole number"),
+        ({"key": [1.0, 2.5]}, "row 1: column 'key' holds 2.5, expected a whole number"),
         ({"key": ["x"], "shard": [1]}, "column 'shard' is int64, expected text"),
     ],
 )

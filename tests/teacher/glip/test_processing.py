@@ -92,7 +92,7 @@ def test_images_and_texts_must_be_as_many(authors):
     ids=["grey", "four channels", "float", "empty"],
 )
 def test_an_array_that_is_no_rgb_image_is_refused_by_shape_and_type(authors, array):
-    with pytest.raises(ValueError, match=r"is \w+ \[[\d, ]+\], expected uint8 \[H, W, 3\] in RGB order"):
+    with pytest.raises(ValueError, match=r"uint8 \[H, W, 3\] in RGB order, not \w+ \["):
         authors.resize(array)
 
 

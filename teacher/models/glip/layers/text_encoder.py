@@ -83,8 +83,9 @@ class TextEncoder(nn.Module):
     def forward(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
         width = input_ids_BT.shape[1]
         if width > self.positions.num_embeddings:
+            # may become the detail of a rejected sample, which is stored, so the text must not change
             raise ValueError(
-                f"a prompt of {width} tokens, but the text encoder has {self.positions.num_embeddings} positions; "
+                f"a prompt of {width} tokens, but the text encoder knows {self.positions.num_embeddings} positions: "
                 "split the prompt at phrase borders"
             )
         embedded = self.words(input_ids_BT) + self.segments.weight[0] + self.positions.weight[:width]

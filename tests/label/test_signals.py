@@ -236,15 +236,17 @@ def test_a_signal_to_the_group_of_a_local_driver_finishes_the_running_unit(
 
 
 STUCK = """
-import contextlib, ctypes, sys
+import contextlib, ctypes, sys, threading
 from pipelines.terminal.interrupt import drain_on_signal
 mutex = ctypes.create_string_buffer(128)  # all zero: a lock of C that Python's signal handlers cannot interrupt
 with drain_on_signal(float(sys.argv[1])) as stopping:
     with contextlib.suppress(AttributeError):
         stopping.before_forced_exit = lambda why: print(why, flush=True)
-    print("ready", flush=True)
+    library = ctypes.CDLL(None)
+    library.pthread_mutex_lock(mutex)
+    threading.Timer(0.5, print, ("ready",), {"flush": True}).start()  # by then the main thread waits in C
     while True:
-        ctypes.CDLL(None).pthread_mutex_lock(mutex)
+        library.pthread_mutex_lock(mutex)
 """
 
 

@@ -243,4 +243,4 @@ def test_a_teacher_that_dies_while_it_is_made_fails_the_unit_and_convicts_nobody
 
     assert summary["units"]["failed"] == 1 and summary["samples"]["in"] == 0
     assert summary["failures"][0]["code"] == "TEACHER_ERROR"
-    assert "before it received a sample" in summary["failures"][0]["detail"]
+    assert "before it held a sample" in summary["failures"][0]["detail"]

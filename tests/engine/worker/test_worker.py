@@ -67,7 +67,7 @@ def test_a_sandbox_that_cannot_open_the_store_ends_with_an_error_before_it_is_re
     failure = worker.run(task).failure
 
     assert failure is not None and (failure.code, failure.retry) == ("TEACHER_ERROR", Retry.CHARGED)
-    assert "before it received a sample" in failure.detail and "exit code 1" in failure.detail
+    assert "before it held a sample" in failure.detail and "exit code 1" in failure.detail
 
 
 def test_a_teacher_other_than_the_planned_one_ends_the_run(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ setup: $(STAMP)  ## make the environment in .venv from the locked versions
 $(STAMP):  # its name has the digest of what it was made from, so a new checkout of the same files does nothing
 	@deploy/setup.sh $(PYTHON) $(VENV) $@
 
-demo: $(STAMP)  ## run the whole loop on the tiny world (about ten minutes on two cores)
+demo: $(STAMP)  ## run the whole loop on the tiny world (ten to twenty minutes on two cores)
 	@$(BIN)/groundswell demo
 
 check: $(STAMP)  ## check format, lint and types

@@ -26,7 +26,7 @@ class OpenShards:
         return index_shard(stat, self._settings, self._cache)
 
     def open(self, stat: ShardStat) -> Shard:
-        """Fetch and open a shard. Raise ShardDamagedError if it is damaged or has another version by now."""
+        """Fetch and open a shard. Raise ShardDamagedError if it is damaged or its version has changed."""
         path = self._cache.fetch(stat, self._settings.storage)
         if stat not in self._open:
             while len(self._open) >= _MAX_OPEN:

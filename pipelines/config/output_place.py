@@ -114,7 +114,7 @@ def check_new_folder(option: str, url: str) -> None:
 def _normalize(option: str, url: str) -> str:
     """Return the absolute path or URL of a place. Raises ConfigError for a URL where only a local path is possible.
 
-    An option for a local path has turned `s3://` into `s3:/` by now.
+    An option for a local path turns `s3://` into `s3:/`.
     """
     if _URL_AS_PATH.match(url):
         raise ConfigError(f"{option} {url} is a URL; expected a local path")

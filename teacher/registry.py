@@ -124,6 +124,7 @@ TEACHERS: Registry[Teacher[TeacherSettings]] = Registry(
     Teacher,
     noun="teacher",
     group="groundswell.teachers",
+    name_of_file=lambda name: name.replace("_", "-"),
 )
 
 

@@ -1,0 +1,147 @@
+"""From an image to the pixels that a model expects, by the rules in the model's own directory.
+
+The same as the image processors of `transformers`, without torchvision, and in two steps: an image is resized when it
+is prepared (uint8, small) and normalized when its batch is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydantic import JsonValue
+
+from schemas.errors import ConfigError
+from teacher.huggingface.model_files import read_image_settings
+
+Size = tuple[int, int]
+"""(height, width)"""
+Pixels = npt.NDArray[np.float32]
+ImageRgb = npt.NDArray[np.uint8]
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ImageRules:
+    """How one model's images are resized and normalized."""
+
+    shortest: int | None = None
+    """Length of the shorter side after resizing; None: `exact` is given."""
+    longest: int | None = None
+    exact: Size | None = None
+    """The size of every image, without regard to its aspect ratio."""
+    mean: tuple[float, ...] = _IMAGENET_MEAN
+    std: tuple[float, ...] = _IMAGENET_STD
+    scale: float = 1 / 255
+    """Factor for a uint8 value, before mean and std."""
+    resample: Image.Resampling = Image.Resampling.BILINEAR
+
+    def target_size(self, size: Size) -> Size:
+        """Return the size of a resized image. The arithmetic is that of `get_size_with_aspect_ratio`."""
+        if self.exact is not None:
+            return self.exact
+        assert self.shortest is not None, "rules without an exact size have a shortest side"
+        height, width = size
+        short, long = float(min(size)), float(max(size))
+        side, raw = self.shortest, float(self.shortest)
+        if self.longest is not None and long / short * side > self.longest:
+            raw = self.longest * short / long
+            side = round(raw)
+        if side == min(size):
+            return size
+        side = max(side, 1)
+        other = max(int(raw * long / short), 1)
+        return (other, side) if width < height else (side, other)
+
+    def resize(self, image_rgb_u8: ImageRgb) -> ImageRgb:
+        """Return the image at its target size, uint8 [h, w, 3]."""
+        height, width = self.target_size((image_rgb_u8.shape[0], image_rgb_u8.shape[1]))
+        if image_rgb_u8.shape[:2] == (height, width):
+            return image_rgb_u8
+        picture = Image.fromarray(image_rgb_u8, "RGB").resize((width, height), self.resample)
+        return np.asarray(picture)
+
+    def padded_size(self, size: Size, multiple: int) -> Size:
+        """Return the size of the batch that an image of this resized size goes to: a function of the image alone."""
+        if self.exact is not None:
+            return self.exact
+        height, width = (math.ceil(side / multiple) * multiple for side in size)
+        return height, width
+
+    def normalize(
+        self, resized: Sequence[ImageRgb | None], size: Size
+    ) -> tuple[Pixels, npt.NDArray[np.int64]]:
+        """Return pixels [B, 3, H, W] and mask [B, H, W], one inside the image. Padding is zero, right and bottom.
+
+        A blank row (None) is a full image of zeros, so that no model divides by an empty mask.
+        """
+        pixels = np.zeros((len(resized), 3, *size), dtype=np.float32)
+        mask = np.zeros((len(resized), *size), dtype=np.int64)
+        for row, image in enumerate(resized):
+            if image is None:
+                mask[row] = 1
+                continue
+            height, width = image.shape[:2]
+            mask[row, :height, :width] = 1
+            for channel in range(3):
+                plane = pixels[row, channel, :height, :width]
+                np.multiply(image[..., channel], np.float32(self.scale), out=plane)
+                plane -= np.float32(self.mean[channel])
+                plane /= np.float32(self.std[channel])
+        return pixels, mask
+
+
+def read_image_rules(folder: Path) -> ImageRules:
+    """Return the rules of a model directory. Raises NotFoundError without them, ConfigError for others than these."""
+    values = read_image_settings(folder)
+    size = values.get("size")
+    try:
+        rules = ImageRules(
+            **_parse_size(size),
+            mean=_parse_triple(values, "image_mean", _IMAGENET_MEAN),
+            std=_parse_triple(values, "image_std", _IMAGENET_STD),
+            scale=float(cast(float, values.get("rescale_factor", 1 / 255))),
+            resample=Image.Resampling(cast(int, values.get("resample", 2))),
+        )
+    except (TypeError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"{folder}: its image settings cannot be used ({error}); expected `size` with shortest_edge and "
+            "longest_edge, or with height and width, and three numbers as image_mean and image_std"
+        ) from error
+    if values.get("do_normalize") is False:
+        rules = ImageRules(
+            rules.shortest, rules.longest, rules.exact, (0, 0, 0), (1, 1, 1), rules.scale, rules.resample
+        )
+    return rules
+
+
+def _parse_size(size: JsonValue) -> dict[str, int | Size | None]:
+    if isinstance(size, int) and not isinstance(size, bool):
+        return {"exact": (size, size)}
+    if not isinstance(size, dict):
+        raise ValueError(f"size is {size!r}")
+    if "shortest_edge" in size:
+        longest = size.get("longest_edge")
+        return {
+            "shortest": int(cast(int, size["shortest_edge"])),
+            "longest": None if longest is None else int(cast(int, longest)),
+        }
+    return {"exact": (int(cast(int, size["height"])), int(cast(int, size["width"])))}
+
+
+def _parse_triple(
+    values: Mapping[str, JsonValue], name: str, default: tuple[float, ...]
+) -> tuple[float, ...]:
+    given = values.get(name)
+    if given is None:
+        return default
+    numbers = tuple(float(cast(float, number)) for number in cast("list[JsonValue]", given))
+    if len(numbers) != 3 or (name == "image_std" and 0 in numbers):
+        raise ValueError(f"{name} is {given!r}")
+    return numbers

@@ -1,0 +1,98 @@
+"""Show that tests would notice a missing guard: remove one line of code at a time and expect the named test to fail.
+
+A test module declares `MUTATIONS`. Run one or several:
+
+    python -m tests.mutations tests/teacher/huggingface
+
+The tree is copied first, so nothing in the checkout changes. Exit 1 if a test passes without its guard.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = (
+    "schemas",
+    "engine",
+    "teacher",
+    "student",
+    "pipelines",
+    "deploy",
+    "groundswell",
+    "tests",
+    "benchmarks",
+)
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A change that removes a guard, and the test that must fail then."""
+
+    file: str
+    """path from the project's root"""
+    old: str
+    """text that occurs exactly once"""
+    new: str
+    test: str
+    """name of a test function in the module that declares the mutation"""
+
+
+def run_mutation(mutation: Mutation, module: Path, root: Path = ROOT) -> bool:
+    """Return whether the test fails on a copy of the tree with the change. Raises ValueError for a stale mutation."""
+    source = (root / mutation.file).read_text(encoding="utf-8")
+    if source.count(mutation.old) != 1:
+        raise ValueError(
+            f"{mutation.file} has {source.count(mutation.old)} times {mutation.old!r}, expected once; correct the mutation"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in COPIED:
+            shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(root / "pyproject.toml", copy)
+        (copy / mutation.file).write_text(source.replace(mutation.old, mutation.new), encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-x", "-p", "no:cacheprovider"]
+        selected = [str(module.relative_to(root)), "-k", mutation.test]
+        code = subprocess.run([*command, *selected], cwd=copy, capture_output=True).returncode
+    if code not in (0, 1):
+        raise ValueError(
+            f"pytest {' '.join(selected)} ended with code {code}, expected 0 or 1; correct the mutation"
+        )
+    return code == 1
+
+
+def find_mutations(places: list[Path]) -> list[tuple[Path, Mutation]]:
+    """Return the mutations of all test modules in files or folders."""
+    files = [
+        file
+        for place in places
+        for file in ([place] if place.is_file() else sorted(place.rglob("test_*.py")))
+    ]
+    found = []
+    for file in files:
+        name = ".".join(file.resolve().relative_to(ROOT).with_suffix("").parts)
+        found += [(file.resolve(), one) for one in getattr(importlib.import_module(name), "MUTATIONS", ())]
+    return found
+
+
+def main(places: list[str]) -> int:
+    """Run the mutations below the places and print one line each."""
+    survivors = 0
+    for module, mutation in find_mutations([Path(place) for place in places]):
+        noticed = run_mutation(mutation, module)
+        survivors += not noticed
+        print(
+            f"{'noticed ' if noticed else 'SURVIVED'} {mutation.test}: {mutation.file}: {mutation.old.strip()[:80]!r}",
+            flush=True,
+        )
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -17,6 +17,7 @@ from schemas.labeler import FoundPhrases, Labeler, PhraseFinder
 from schemas.records import Pixels, Region, Sample
 from schemas.rows import EvidenceRow
 from schemas.settings import EvidenceSettings
+from teacher.models.hub import locate_model
 from teacher.registry import TEACHERS, LabelerOptions, recognize_model
 from teacher.settings import PhraseSettings
 
@@ -63,14 +64,14 @@ def load_teacher(
     path: str | Path,
     *,
     kind: str | None = None,
-    min_score: float = 0.05,
+    min_score: float | None = None,
     phrases: PhraseSettings | None = None,
     **settings: str | int | float | bool | None,
 ) -> GroundingTeacher:
-    """Load a teacher by its model: a GLIP directory (a student is one too), a detector's `.onnx` file, or another kind.
+    """Load a teacher by its model: a directory, a detector's `.onnx` file, or a hub id with its commit.
 
     kind:      name of a teacher in the registry, or `module:attribute` of your own. By default the files decide
-    min_score: regions below this raw score are left out
+    min_score: regions below this raw score are left out. By default below the floor of the kind
     phrases:   how phrases are found in captions. By default with the bundled pipeline
     settings:  further settings of the teacher, as in the section `teacher` of a job, e.g. device="cpu"
     raises:    NotFoundError for a path that does not exist, ConfigError for what is not a model and for wrong settings
@@ -78,15 +79,17 @@ def load_teacher(
     from teacher.phrases.finder import SpacyPhraseFinder
 
     if kind is None:
-        kind, entry = recognize_model(Path(path))
+        kind, entry = recognize_model(Path(locate_model(str(path))))
     else:
         entry = TEACHERS.load(kind)
-    values = {"kind": kind, "model": str(path), **settings}
-    labeler = entry.make(
-        parse_settings(values, entry.settings_class, (), "teacher"), LabelerOptions(1, min_score)
+    model = locate_model(str(path)) if entry.has_model_files else str(path)
+    floor = entry.min_score if min_score is None else min_score
+    teacher_settings = parse_settings(
+        {"kind": kind, "model": model, **settings}, entry.settings_class, (), "teacher"
     )
+    labeler = entry.make(teacher_settings, LabelerOptions(1, floor))
     finder = SpacyPhraseFinder(phrases or PhraseSettings())
-    return GroundingTeacher(labeler, finder, EvidenceSettings(min_score=min_score))
+    return GroundingTeacher(labeler, finder, EvidenceSettings(min_score=floor))
 
 
 def _make_sample(image: InputImage, caption: str, found: FoundPhrases) -> Sample:

@@ -69,6 +69,7 @@ class Registry(Generic[E]):
         group: str,
         setting: str | None = None,
         name_of_file: Callable[[str], str] = str,
+        adapt: Callable[[object, str], E | None] | None = None,
     ) -> None:
         """Keep where the entries are. Nothing is read or imported yet.
 
@@ -77,6 +78,8 @@ class Registry(Generic[E]):
         group: entry-point group of installed packages
         setting: configuration field that holds a name, for error texts. None: names come from elsewhere.
         name_of_file: entry name for a file name without `.py`, e.g. to put a hyphen for an underscore
+        adapt: makes an entry of an object that is none (object, reference), e.g. of a plain class of the user. None:
+               the object cannot be adapted
         """
         self.noun = noun
         self.group = group
@@ -84,6 +87,7 @@ class Registry(Generic[E]):
         self._entry_type = entry_type
         self._setting = setting
         self._name_of_file = name_of_file
+        self._adapt = adapt
         self._loaded: dict[str, E] = {}
         self._reported: set[str] = set()
 
@@ -200,6 +204,8 @@ class Registry(Generic[E]):
                 raise ConfigError(
                     f"{named}: {reference} cannot be called without arguments ({type(error).__name__}: {error})"
                 ) from error
+        if not isinstance(entry, self._entry_type) and self._adapt is not None:
+            entry = self._adapt(entry, reference) or entry
         if not isinstance(entry, self._entry_type):
             raise ConfigError(
                 f"{named}: {reference} is of type {type(entry).__name__}, expected {self._entry_type.__name__} or a "

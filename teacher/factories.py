@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from schemas.labeler import DecoyChooser, Labeler, PhraseFinder
-from teacher.registry import TEACHERS, LabelerOptions
+from teacher.models.hub import locate_model
+from teacher.registry import TEACHERS, LabelerOptions, S, Teacher
 from teacher.settings import DecoySettings, PhraseSettings
 
 PlainSettings = Mapping[str, JsonValue]
@@ -30,7 +31,17 @@ def make_labeler(
     """
     teacher = TEACHERS.load(entry or str(settings["kind"]))
     options = LabelerOptions(batch_size, min_score, long_phrases)
-    return teacher.make(teacher.settings_class.model_validate(settings), options)
+    return teacher.make(load_settings(teacher, settings), options)
+
+
+def load_settings(teacher: Teacher[S], settings: PlainSettings) -> S:
+    """Return a teacher's settings with the local path of its model. A model of the hub is downloaded.
+
+    raises: as `locate_model`; pydantic's ValidationError for wrong settings
+    """
+    if teacher.has_model_files:
+        settings = {**settings, "model": locate_model(str(settings.get("model", "")))}
+    return teacher.settings_class.model_validate(settings)
 
 
 def make_finder(settings: PlainSettings) -> PhraseFinder:
@@ -50,7 +61,7 @@ def make_decoy_chooser(settings: PlainSettings, pool: str, pool_digest: str) -> 
 def labeler_digest(settings: PlainSettings, long_phrases: bool = False, entry: str | None = None) -> str:
     """Return what `labeler(...).digest` would be, without loading a model."""
     teacher = TEACHERS.load(entry or str(settings["kind"]))
-    return teacher.digest(teacher.settings_class.model_validate(settings), long_phrases)
+    return teacher.digest(load_settings(teacher, settings), long_phrases)
 
 
 def finder_digest(settings: PlainSettings) -> str:

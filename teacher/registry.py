@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Generic, TypeVar, cast
 
 from pydantic import (
     BaseModel,
@@ -34,6 +35,7 @@ from schemas.registry import Registry
 from schemas.settings import Settings
 from teacher import labelers
 from teacher.prompts.packing import Budget
+from teacher.user_class import UserClass, UserClassLabeler, is_user_class, read_class_digest
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -82,6 +84,14 @@ class Teacher(Generic[S]):
     """How `evaluate` asks it: by prompts, or by its classes."""
     takes_decoys: bool = True
     """Whether its labeler is a `DecoyLabeler`."""
+    min_score: float = 0.05
+    """The floor of the evidence if a job gives none. Raw scores of different kinds are on different scales."""
+    starting_policy: Mapping[str, float] = MappingProxyType({"min_score": 0.5})
+    """Policy fields to begin with, for raw scores of this kind."""
+    has_model_files: bool = True
+    """Whether `model` is a path or a hub id, and not a name that only the teacher understands."""
+    scores_from: str = ""
+    """Where floor and starting policy come from."""
 
     def make(self, settings: S, options: LabelerOptions) -> Labeler:
         """Load the model and return its labeler, whose `digest` is `self.digest(settings, ...)`."""
@@ -119,12 +129,60 @@ class Teacher(Generic[S]):
         return None
 
 
+class UserSettings(TeacherSettings):
+    """A class of the user as teacher (`teacher.user_class` has the protocol)."""
+
+    model: str = Field("", description="path or hub id of the model, if the class reads one")
+    options: dict[str, JsonValue] = Field({}, description="further arguments of the class")
+
+
+class UserTeacher(Teacher[UserSettings]):
+    """The entry of a class of the user, named `module:Class` as kind of a job."""
+
+    description = "what a class of the user reads"
+    scores_from = "the class alone knows its scores"
+    settings_class = UserSettings
+
+    def __init__(self, user_class: type[UserClass], name: str) -> None:
+        """Keep the class. Raises ConfigError for one without `digest`."""
+        self._class = user_class
+        self._class_digest = read_class_digest(user_class, name)
+
+    def make(self, settings: UserSettings, options: LabelerOptions) -> Labeler:
+        return UserClassLabeler(
+            self._class,
+            settings.model,
+            settings.options,
+            batch_size=options.batch_size,
+            min_score=options.min_score,
+            digest=self.digest(settings),
+        )
+
+    def digest(self, settings: UserSettings, has_long_phrases: bool = False) -> str:
+        """Return the digest of the class's own digest, its options and the model's files, so that none can hide."""
+        return digest_of(
+            {
+                "kind": settings.kind,
+                "class": self._class_digest,
+                "options": settings.options,
+                "files": model_digests(Path(settings.model)) if settings.model else {},
+            }
+        )
+
+
+def _adapt_user_class(value: object, reference: str) -> Teacher[TeacherSettings] | None:
+    if not is_user_class(value):
+        return None
+    return cast("Teacher[TeacherSettings]", UserTeacher(value, reference))
+
+
 TEACHERS: Registry[Teacher[TeacherSettings]] = Registry(
     labelers.__name__,
     Teacher,
     noun="teacher",
     group="groundswell.teachers",
     name_of_file=lambda name: name.replace("_", "-"),
+    adapt=_adapt_user_class,
 )
 
 

@@ -7,6 +7,7 @@ paths are made absolute, so a recorded job can be run again from any directory.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -15,9 +16,10 @@ from engine.settings import InputSettings, OutputSettings, RunSettings
 from engine.storage.filesystems import absolute_url
 from pipelines.label.prices import PriceSettings
 from schemas.digests import digest_of
+from schemas.errors import ConfigError
 from schemas.settings import EvidenceSettings, Settings
 from teacher.phrases.chunkers.registry import CHUNKERS
-from teacher.registry import TeacherSection
+from teacher.registry import TEACHERS, TeacherSection
 from teacher.settings import DecoySettings, PhraseSettings
 
 
@@ -37,6 +39,23 @@ class JobConfig(Settings):
         description="how the work is run; changes no label, except that batch_size may change rounding",
     )
     price: PriceSettings | None = Field(None, description="what machines and storage cost, for `plan`")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _use_floor_of_kind(cls, values: object) -> object:
+        """Set evidence.min_score to the floor of the teacher's kind if the job gives none."""
+        if not isinstance(values, Mapping):
+            return values
+        teacher, evidence = values.get("teacher"), values.get("evidence", {})
+        kind = teacher.get("kind") if isinstance(teacher, Mapping) else getattr(teacher, "kind", None)
+        own = evidence.model_dump(exclude_unset=True) if isinstance(evidence, EvidenceSettings) else evidence
+        if not isinstance(kind, str) or not isinstance(own, Mapping) or "min_score" in own:
+            return values
+        try:
+            floor = TEACHERS.load(kind).min_score
+        except ConfigError:  # reported at teacher.kind
+            return values
+        return {**values, "evidence": {**own, "min_score": floor}}
 
     @model_validator(mode="after")
     def _check_spans(self) -> JobConfig:

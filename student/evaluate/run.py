@@ -33,6 +33,7 @@ from student.evaluate.predictors import (
 from student.evaluate.protocols import PROTOCOLS, ProtocolName, boxes_all, check_federated_gold
 from student.evaluate.report import Evaluation
 from student.evaluate.results import join_results, read_results
+from teacher.models.hub import locate_model
 from teacher.registry import QueryKind, Teacher, TeacherSettings, recognize_model
 
 Groups = Mapping[str, Sequence[CocoId]]
@@ -95,7 +96,11 @@ def evaluate(
     names:            a file with the names of a detector's classes; without it its metadata, a file next to it, COCO's
     results_to:       a file for the detections, as COCO results: the input of `compare_results`
     """
-    model, truth, rules = Path(model_or_results), read_gold(Path(gold)), PROTOCOLS[protocol]
+    model, truth, rules = (
+        Path(locate_model(str(model_or_results))),
+        read_gold(Path(gold)),
+        PROTOCOLS[protocol],
+    )
     check_federated_gold(truth, rules)
     teacher = None if model.suffix == ".json" else recognize_model(model, also="COCO results .json")[1]
     _check_options(model, teacher, prompt_options, names)

@@ -1,8 +1,8 @@
 """The teacher `grounding-dino`: phrases are grounded by the tokens of one prompt.
 
-The score of a phrase is that of its own tokens alone: `sigmoid(logits)`, pooled. The labels and scores of
-`post_process_grounded_object_detection` are not used: its score is the best of *all* tokens, and its label joins whatever
-tokens pass a threshold.
+The score of a phrase is that of its own tokens alone: `sigmoid(logits)`, pooled. Labels and scores of
+`post_process_grounded_object_detection` are not used: its score is the best of *all* tokens, and its label joins
+whatever tokens pass a threshold.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -124,6 +125,9 @@ class GroundingDinoTeacher(HuggingFaceTeacher[GroundingDinoSettings]):
     description = "a Grounding DINO directory"
     settings_class = GroundingDinoSettings
     model_types = frozenset({"grounding-dino"})
+    min_score = 0.1
+    starting_policy = MappingProxyType({"min_score": 0.35})
+    scores_from = "box_threshold 0.35 of the authors' demo; the floor is well below it"
 
     def make(self, settings: GroundingDinoSettings, options: LabelerOptions) -> Labeler:
         return GroundingDinoLabeler(settings, options, self.digest(settings))

@@ -1,0 +1,94 @@
+"""Models of the hub: named with their commit, downloaded once, offline from the cache, never with code or pickles."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from schemas.errors import ConfigError, NotFoundError
+from teacher.models.hub import locate_model
+from tests.mutations import Mutation
+from tests.teacher.hub_server import serve_hub
+
+NAME, COMMIT = "owner/tiny-detector", "0123456789abcdef0123456789abcdef01234567"
+PROGRAM = "import sys; from teacher.models.hub import locate_model; print(locate_model(sys.argv[1]))"
+MUTATIONS = (
+    Mutation(
+        "teacher/models/hub.py",
+        "allow_patterns=list(_FILES)",
+        "allow_patterns=None",
+        "test_a_model_is_downloaded_once_without_code_and_pickles",
+    ),
+    Mutation(
+        "teacher/models/hub.py",
+        'if not _COMMIT.fullmatch(match["revision"]):',
+        "if False:",
+        "test_a_branch_is_refused_because_it_can_move",
+    ),
+)
+
+
+@pytest.fixture
+def model_files(tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "vocab.txt"):
+        (folder / name).write_text(name)
+    for name in ("pytorch_model.bin", "modeling_evil.py", "README.md"):
+        (folder / name).write_text("not for us")
+    return folder
+
+
+def locate(project_root, cache, model, **environment):
+    """Return what a fresh process prints, because the hub's library reads its settings once."""
+    own = {**os.environ, "HF_HUB_CACHE": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, model], capture_output=True, text=True, cwd=project_root, env=own
+    )
+
+
+def test_a_model_is_downloaded_once_without_code_and_pickles(tmp_path, model_files, project_root):
+    cache = tmp_path / "cache"
+    with serve_hub(NAME, COMMIT, model_files) as endpoint:
+        answer = locate(project_root, cache, f"{NAME}@{COMMIT}", HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="0")
+
+    assert answer.returncode == 0, answer.stderr
+    folder = answer.stdout.strip()
+    assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors", "tokenizer.json", "vocab.txt"]
+    # the server is gone, so this answer comes from the cache
+    assert locate(project_root, cache, f"{NAME}@{COMMIT}", HF_HUB_OFFLINE="1").stdout.strip() == folder
+
+
+def test_offline_without_a_cache_the_error_says_how_to_download(tmp_path, project_root):
+    answer = locate(project_root, tmp_path / "cache", f"{NAME}@{COMMIT}", HF_HUB_OFFLINE="1")
+
+    assert "NotFoundError" in answer.stderr and f"hf download {NAME} --revision {COMMIT}" in answer.stderr
+
+
+def test_a_commit_that_the_hub_does_not_have_is_reported_as_such(tmp_path, model_files, project_root):
+    other = "f" * 40
+    with serve_hub(NAME, COMMIT, model_files) as endpoint:
+        answer = locate(
+            project_root, tmp_path / "cache", f"{NAME}@{other}", HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="0"
+        )
+
+    assert "NotFoundError" in answer.stderr and f"no commit {other}" in answer.stderr
+
+
+@pytest.mark.parametrize("revision", ["main", "v1.0", COMMIT[:7], COMMIT.upper()])
+def test_a_branch_is_refused_because_it_can_move(revision):
+    with pytest.raises(ConfigError, match="is not a commit; give all 40"):
+        locate_model(f"{NAME}@{revision}")
+
+
+def test_a_hub_id_without_a_commit_says_where_to_find_it():
+    with pytest.raises(NotFoundError, match="named with its commit: owner/tiny-detector@<40"):
+        locate_model(NAME)
+
+
+def test_a_path_that_exists_is_never_a_hub_id(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner" / "tiny-detector").mkdir(parents=True)
+
+    assert locate_model(NAME) == NAME

@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo check fix test test-long bench-glip bench-one-number headline headline-tune headline-full bench-scale bench-engine bench-phrases bench-compile bench-loader lock clean
+.PHONY: help setup demo check fix test test-long bench-glip bench-one-number headline headline-tune headline-full check-online bench-teachers bench-scale bench-engine bench-phrases bench-compile bench-loader lock clean
 
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -39,6 +39,12 @@ endif
 
 test-long: test  ## the tests that every change runs, and then the long suites
 	@$(BIN)/python -m pytest -q -m slow
+
+check-online: $(STAMP)  ## compare boxes with published ones on downloaded checkpoints (needs a network; not in CI)
+	@$(BIN)/python -m benchmarks.published_checkpoints $(ARGS)
+
+bench-teachers: $(STAMP)  ## compare a labeler's speed with transformers' pipeline and batches (ten minutes, two idle cores)
+	@OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.teachers_speed
 
 bench-one-number: $(STAMP)  ## compare the student with its control on seeds 0, 1 and 2 (about 20 minutes)
 	@for seed in 0 1 2; do $(BIN)/python -m benchmarks.one_number --seed $$seed --out .bench/one-number/$$seed || exit; done

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from pydantic import JsonValue
 
 from engine.views import View, open_view
 from schemas.decoys import ends_in_probe_noun
@@ -50,6 +51,8 @@ class Stream:
     ignored_boxes: int = 0
     has_decoys: bool = False
     probe_nouns_excluded: bool = False
+    labels: Mapping[str, JsonValue] | None = None
+    """Of a compiled view: `score_kind`, `job_digest` and `policy` of its boxes."""
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -109,7 +112,16 @@ def load_stream(settings: StreamSettings, cache: Path | None = None) -> Stream:
         index.boxes,
         index.ignored_boxes,
         index.has_decoys,
+        labels=_describe_labels(view),
     )
+
+
+def _describe_labels(view: View) -> Mapping[str, JsonValue] | None:
+    names = ("score_kind", "job_digest", "policy")
+    provenance = view.manifest.provenance
+    if not all(name in provenance for name in names):
+        return None
+    return {name: provenance[name] for name in names}
 
 
 def _load_all(

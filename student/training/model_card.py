@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 from schemas.errors import ConfigError, ConflictError
 from student.data.overlap import OverlapCounts
 from student.data.streams import Stream
+from student.settings.prompt_text import SEPARATOR
 from student.settings.train import TrainSettings
 
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _RECALLS = {"recall_at": "R", "recall_at_merged": "merged R"}  # of phrases, by the number of guesses
 
 
@@ -80,11 +83,14 @@ def write_card(
         "library_name: transformers",
         "pipeline_tag: zero-shot-object-detection",
         "license: unknown",
+        *_base_model_lines(settings),
         "---",
         "# A GLIP model trained by Groundswell",
         "",
         f"{report['parameters']:,} parameters, {report['steps']:,} steps of {settings.batch_size} images.",
         *_tuning_lines(settings, report),
+        "",
+        *_usage_lines(settings),
         "",
         "## Data",
         "| kind | share of slots | images | boxes | content digest | view digest |",
@@ -92,6 +98,7 @@ def write_card(
         *[_data_row(stream) for stream in report["streams"]],
         "",
         "A view's boxes come from a teacher and are not checked one by one; its audit says what they are worth.",
+        *_label_lines(report),
         *_audit_lines(report, card_reports),
         "",
         "## Images shared with evaluation sets",
@@ -116,6 +123,63 @@ def write_card(
         "",
     ]
     (folder / "README.md").write_text("\n".join(lines))
+
+
+def _usage_lines(settings: TrainSettings) -> list[str]:
+    """Return a snippet that boxes labels in a photograph, with the directory's own code or with Groundswell."""
+    labels = ["a cat", "a remote control"]
+    if settings.tuning_prompt is not None:
+        labels = settings.tuning_prompt.split(SEPARATOR)
+    return [
+        "## Use",
+        "With `transformers` and `pillow` alone (`trust_remote_code=True` runs the Python files of this directory, so "
+        "read them first). After `import groundswell` the same lines work without it.",
+        "```python",
+        "import torch",
+        "from PIL import Image",
+        "from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor",
+        "",
+        'folder = "."  # this directory, or its id on the hub',
+        "processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)",
+        "model = AutoModelForZeroShotObjectDetection.from_pretrained(folder, trust_remote_code=True).eval()",
+        'image = Image.open("photo.jpg")',
+        f"labels = {json.dumps(labels, ensure_ascii=False)}",
+        "inputs = processor(images=image, text=[labels])",
+        "with torch.inference_mode():",
+        "    outputs = model(**inputs)",
+        "size = (image.height, image.width)",
+        "found = processor.post_process_labels(outputs, inputs, [labels], [size], threshold=0.3)[0]",
+        'for score, label, box in zip(found["scores"], found["text_labels"], found["boxes"]):',
+        '    print(f"{label}: {score:.2f} {[round(side) for side in box.tolist()]}")',
+        "```",
+        "`AutoModel` gives the features alone. `transformers.pipeline` does not know this kind of model.",
+    ]
+
+
+def _base_model_lines(settings: TrainSettings) -> list[str]:
+    """Return the hub id of the start, if its configuration says one. Local places are not written into a card."""
+    if not isinstance(settings.start, str):
+        return []
+    try:
+        config = json.loads((Path(settings.start) / "config.json").read_text(encoding="utf-8"))
+        name = config.get("_name_or_path")
+    except (OSError, ValueError, AttributeError):
+        return []
+    return [f"base_model: {name}"] if isinstance(name, str) and _HUB_NAME.fullmatch(name) else []
+
+
+def _label_lines(report: Mapping[str, Any]) -> list[str]:
+    """Return one line per view: whose boxes they are, and from which score on they were taken."""
+    lines = []
+    for stream in report["streams"]:
+        if (labels := stream.get("labels")) is not None:
+            kept = {name: value for name, value in labels["policy"].items() if name.endswith("score")}
+            thresholds = ", ".join(f"{name} {value}" for name, value in sorted(kept.items()))
+            lines.append(
+                f"- `{stream['view_digest']}`: boxes of a teacher with the score `{labels['score_kind']}` (job "
+                f"`{labels['job_digest']}`), under a policy with {thresholds}"
+            )
+    return ["", *lines] if lines else []
 
 
 def _audit_lines(report: Mapping[str, Any], card_reports: CardReports) -> list[str]:

@@ -138,4 +138,5 @@ def _stream_facts(stream: Stream, share: float) -> dict[str, Any]:
         "boxes": stream.boxes,
         "ignored_boxes": stream.ignored_boxes,
         "licenses": dict(sorted(stream.licenses.items())),
+        **({} if stream.labels is None else {"labels": dict(stream.labels)}),
     }

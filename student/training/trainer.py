@@ -28,6 +28,7 @@ from student.training.sync_batch_norm import synchronize
 from teacher.models.glip.loss_normalizers import label_counts
 from teacher.models.glip.modeling import GlipForGrounding
 from teacher.models.glip.outputs import GlipGroundingOutput
+from teacher.models.glip.portable_code import write_code
 from teacher.models.glip.tuning import add_prompt_offset, tune
 
 
@@ -152,6 +153,7 @@ class Trainer:
             self.model.load_state_dict(self.average, strict=False)
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
+        write_code(folder)
 
 
 def _check_losses(losses: Mapping[str, float], step: int, batch: Batch) -> None:

@@ -8,8 +8,8 @@ and count code points of the text.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypedDict
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ ImageRgb = Image.Image | np.ndarray  # an array is RGB, uint8 [H, W, 3]
 
 # The authors round the sides of a padded batch up to a multiple of this.
 AUTHORS_PAD_MULTIPLE = 32
+LABEL_SEPARATOR = ". "
+MAX_16_BIT = 0xFFFF
 
 
 class GlipProcessor(ProcessorMixin):
@@ -51,20 +53,37 @@ class GlipProcessor(ProcessorMixin):
 
     def __call__(
         self,
-        images: Sequence[ImageRgb],
-        text: Sequence[str],
+        images: ImageRgb | Sequence[ImageRgb],
+        text: str | Sequence[str] | Sequence[Sequence[str]],
         pad: Literal["authors"] | Size = "authors",
         text_width: int | None = None,
+        return_tensors: Literal["pt"] | None = "pt",
     ) -> BatchFeature:
         """Return the inputs of `GlipForGrounding` for images and as many texts.
 
+        text:   one caption for each image, or one list of labels for each image, which becomes "cat. red car"
         raises: ValueError without images, for different numbers of images and texts, for an image that is not RGB or
-                does not fit into `pad`
+                does not fit into `pad`, for a text with more tokens than the model reads
         """
-        if len(images) != len(text) or not images:
-            raise ValueError(f"{len(images)} images and {len(text)} texts; each image needs its own text")
-        pixels = self.pixels([self.resize(image) for image in images], pad)
-        return BatchFeature({**pixels, **self.tokens(text, text_width)})
+        if return_tensors not in ("pt", None):
+            raise ValueError(
+                f"return_tensors is {return_tensors!r}; only PyTorch's tensors ('pt') can be returned"
+            )
+        pictures = [images] if isinstance(images, Image.Image | np.ndarray) else list(images)
+        texts = _join_labels(text)
+        if len(pictures) != len(texts) or not pictures:
+            raise ValueError(
+                f"{len(pictures)} images and {len(texts)} texts; each image needs its own text, or its own list of "
+                "labels"
+            )
+        for one in texts:
+            if (count := self.token_count(one)) > (text_width or self.max_tokens):
+                raise ValueError(
+                    f"a text has {count} tokens, at most {text_width or self.max_tokens} fit: {one[:60]!r}...; split "
+                    "it into several texts, each with the image"
+                )
+        pixels = self.pixels([self.resize(image) for image in pictures], pad)
+        return BatchFeature({**pixels, **self.tokens(texts, text_width)})
 
     def target_size(self, size: Size, shorter_side: int | None = None) -> Size:
         """Return (height, width) after resizing: shorter side `shorter_side`, unless the longer one exceeds its limit.
@@ -184,6 +203,49 @@ class GlipProcessor(ProcessorMixin):
             rows[phrase, list(tokens)] = 1
         return rows
 
+    def post_process_labels(
+        self,
+        outputs: GlipGroundingOutput,
+        inputs: Mapping[str, Tensor],
+        labels: Sequence[Sequence[str]],
+        target_sizes: Sequence[Size],
+        threshold: float = 0.05,
+        nms_iou: float = 0.6,
+    ) -> list[LabelDetections]:
+        """Return the boxes of each image's labels, in the pixels of the image.
+
+        inputs:       what calling the processor with the same lists of labels returned
+        labels:       one list of labels for each image
+        target_sizes: (height, width) of each image. Boxes are half-open pixels of it
+        """
+        tokens = []
+        for own in labels:
+            spans: list[list[Span]] = []
+            begin = 0
+            for label in own:
+                spans.append([(begin, begin + len(label))])
+                begin += len(label) + len(LABEL_SEPARATOR)
+            tokens.append(
+                self.phrase_tokens(LABEL_SEPARATOR.join(own), spans, outputs.token_logits.shape[-1])
+            )
+        found = self.post_process_grounded_object_detection(
+            outputs, tokens, self.image_sizes(inputs["pixel_mask"]), target_sizes, threshold, nms_iou
+        )
+        results = []
+        for one, own, (height, width) in zip(found, labels, target_sizes, strict=True):
+            boxes = one["boxes"] + one["boxes"].new_tensor([0, 0, 1, 1])
+            limits = boxes.new_tensor([width, height, width, height])
+            texts = [own[int(index)] for index in one["labels"]]
+            results.append(
+                LabelDetections(
+                    scores=one["scores"],
+                    labels=one["labels"],
+                    text_labels=texts,
+                    boxes=torch.minimum(boxes.clamp(min=0), limits),
+                )
+            )
+        return results
+
     @staticmethod
     def post_process_grounded_object_detection(
         outputs: GlipGroundingOutput,
@@ -222,8 +284,40 @@ class GlipProcessor(ProcessorMixin):
         return results
 
 
+class LabelDetections(TypedDict):
+    """Detections of one image, best first: scores [N], indices of labels [N], their texts, boxes xyxy [N, 4]."""
+
+    scores: Tensor
+    labels: Tensor
+    text_labels: list[str]
+    boxes: Tensor
+
+
+def _join_labels(text: str | Sequence[str] | Sequence[Sequence[str]]) -> list[str]:
+    """Return one text for each image. A list of labels is joined as in detection prompts."""
+    if isinstance(text, str):
+        return [text]
+    return [one if isinstance(one, str) else LABEL_SEPARATOR.join(one) for one in text]
+
+
 def _to_rgb(picture: Image.Image) -> Image.Image:
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+    """Return a picture as RGB, as the labeling engine reads it: 16 bits scaled, transparency on white."""
+    if picture.mode == "RGB" and "transparency" not in picture.info:
+        return picture
+    if picture.mode == "F":
+        raise ValueError("an image of floating-point samples has no defined white; convert it to RGB first")
+    if picture.mode.startswith("I"):
+        samples = np.asarray(picture).astype(np.int64)
+        if samples.min() < 0 or samples.max() > MAX_16_BIT:
+            raise ValueError("an image has samples outside 16 bits; convert it to RGB first")
+        gray = (samples >> 8).astype(np.uint8)
+        gray[samples == picture.info.get("transparency", -1)] = 255
+        return Image.fromarray(gray).convert("RGB")
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        rgba = picture.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return picture.convert("RGB")
 
 
 def _to_picture(image_rgb: np.ndarray) -> Image.Image:

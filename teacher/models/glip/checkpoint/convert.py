@@ -27,6 +27,7 @@ from teacher.models.glip.checkpoint.official_keys import PROMPT_OFFSETS
 from teacher.models.glip.checkpoint.official_weights import Translation, find_variant, translate
 from teacher.models.glip.config import GlipConfig
 from teacher.models.glip.modeling import GlipForGrounding
+from teacher.models.glip.portable_code import write_code
 from teacher.models.glip.processing import GlipProcessor
 from teacher.models.glip.tokenizers.bert import load_bert_tokenizer
 from teacher.models.glip.tuning import encode_prompt
@@ -174,6 +175,7 @@ def _write(folder: Path, config: GlipConfig, translation: Translation, processor
     model.load_state_dict(translation.state, assign=True)
     model.save_pretrained(folder, max_shard_size=_ONE_FILE)
     processor.save_pretrained(folder)
+    write_code(folder)
 
 
 def _make_folder(folder: Path) -> Path:

@@ -112,11 +112,11 @@ def load_stream(settings: StreamSettings, cache: Path | None = None) -> Stream:
         index.boxes,
         index.ignored_boxes,
         index.has_decoys,
-        labels=_describe_labels(view),
+        labels=describe_labels(view),
     )
 
 
-def _describe_labels(view: View) -> Mapping[str, JsonValue] | None:
+def describe_labels(view: View) -> Mapping[str, JsonValue] | None:
     names = ("score_kind", "job_digest", "policy")
     provenance = view.manifest.provenance
     if not all(name in provenance for name in names):

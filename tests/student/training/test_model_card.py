@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipelines.cli.verbs.train import format_report
 from pipelines.demo.world.build import World
@@ -14,7 +20,7 @@ from student.data.streams import load_stream
 from student.settings.train import MixtureSettings, TrainSettings
 from student.training.distributed import TrainingGroup
 from student.training.log_images import draw_pictures
-from student.training.model_card import CardReports
+from student.training.model_card import CardReports, write_card
 from student.training.train import train
 from student.training.trainer import Trainer
 from tests.student.training.test_train import maker
@@ -127,3 +133,39 @@ def test_shares_that_come_of_sizes_are_told_as_numbers(
 def test_a_report_of_another_kind_is_refused_before_anything_is_read_from_it(reports: CardReports) -> None:
     with pytest.raises(ConfigError, match="is not a report of"):
         reports.check([])
+
+
+def test_the_snippet_of_the_card_boxes_a_photograph_outside_the_project(
+    short: TrainSettings, tmp_path: Path
+) -> None:
+    train(short)
+    folder = Path(short.out) / "model"
+    code = card(short).split("```python\n")[1].split("```")[0].replace("threshold=0.3", "threshold=0.0")
+    place = tmp_path / "outside"
+    shutil.copytree(folder, place)
+    Image.fromarray(np.full((120, 160, 3), 90, dtype=np.uint8)).save(place / "photo.jpg")
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": ""}
+
+    answer = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=place, env=environment
+    )
+
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    assert re.match(r"a (cat|remote control): 0\.\d\d \[\d+, ", answer.stdout)
+
+
+def test_the_card_says_whose_boxes_were_learned_and_from_which_score_on(short: TrainSettings) -> None:
+    report = train(short)
+    labels = {
+        "score_kind": "owlv2.sigmoid",
+        "job_digest": "sha256:0",
+        "policy": {"min_score": 0.4, "nms_iou": 0.5},
+    }
+    streams = [report["streams"][0], {**report["streams"][1], "labels": labels}]
+
+    write_card(Path(short.out) / "model", short, {**report, "streams": streams}, CardReports())
+
+    assert (
+        "boxes of a teacher with the score `owlv2.sigmoid` (job `sha256:0`), under a policy with min_score 0.4"
+        in card(short)
+    )

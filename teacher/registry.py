@@ -32,7 +32,7 @@ from pydantic_core import core_schema
 from schemas.digests import digest_of, file_sha256
 from schemas.errors import ConfigError, NotFoundError
 from schemas.registry import Registry
-from schemas.settings import Settings
+from schemas.settings import CompatibleSettings
 from teacher import labelers
 from teacher.prompts.packing import Budget
 from teacher.user_class import UserClass, UserClassLabeler, is_user_class, read_class_digest
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from schemas.labeler import Labeler
 
 
-class TeacherSettings(Settings):
+class TeacherSettings(CompatibleSettings):
     """Base of a teacher's settings."""
 
     kind: str = Field(description="name of a teacher, or module:attribute of your own")

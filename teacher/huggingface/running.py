@@ -11,7 +11,7 @@ from schemas.errors import ConfigError, OutOfMemoryError, RuntimeEnvironmentErro
 if TYPE_CHECKING:
     import torch
 
-    from teacher.huggingface.settings import HuggingFaceSettings
+    from teacher.huggingface.settings import ModelRunSettings
 
     Model = TypeVar("Model", bound=torch.nn.Module)
 
@@ -28,7 +28,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def place_model(model: Model, settings: HuggingFaceSettings, device: torch.device) -> Model:
+def place_model(model: Model, settings: ModelRunSettings, device: torch.device) -> Model:
     """Return the model on its device, ready to answer. Raises ConfigError for a precision that the device lacks."""
     import torch
 

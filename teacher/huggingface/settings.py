@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from schemas.settings import LegacyValue
 from teacher.registry import TeacherSettings
 
 
-class HuggingFaceSettings(TeacherSettings):
-    """How the model runs. Everything that can change a float is part of the teacher's digest."""
+class ModelRunSettings(TeacherSettings):
+    """How a torch model runs. Everything that can change a float is part of the teacher's digest."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where the model runs; not part of its digest"
+    )
+    precision: Annotated[Literal["fp32", "bf16", "fp16"], LegacyValue()] = Field(
+        "fp32", description="type of the matrix products (autocast); fp16 needs a GPU"
+    )
+    channels_last: Annotated[bool, LegacyValue()] = Field(
+        False, description="keep images in memory with the channels last, which many GPUs prefer"
+    )
+    compile: Annotated[bool, LegacyValue()] = Field(
+        False, description="compile the model with torch.compile when it is loaded"
+    )
+
+
+class HuggingFaceSettings(ModelRunSettings):
+    """Settings of a teacher with a model class of `transformers`."""
 
     model: str = Field(
         description="a model directory in Hugging Face's layout, or a hub id with its commit: owner/name@commit"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where the model runs; not part of its digest"
-    )
-    precision: Literal["fp32", "bf16", "fp16"] = Field(
-        "fp32", description="type of the matrix products (autocast); fp16 needs a GPU"
-    )
-    channels_last: bool = Field(
-        False, description="keep images in memory with the channels last, which many GPUs prefer"
-    )
-    compile: bool = Field(False, description="compile the model with torch.compile when it is loaded")
     pad_multiple: int = Field(
         32,
         ge=1,

@@ -7,8 +7,7 @@ text width is fixed, and a batch is always full: missing rows are blank.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,13 +16,12 @@ import torch
 from schemas.errors import (
     ConfigError,
     EmptyPhraseError,
-    OutOfMemoryError,
-    RuntimeEnvironmentError,
     SampleRejectedError,
 )
 from schemas.labeler import PreparedSample
 from schemas.records import Region, Sample
 from teacher.grounding.regions import make_regions
+from teacher.huggingface.running import choose_device, place_model, release_memory, run_model
 from teacher.labelers.glip_settings import GlipSettings, glip_digest
 from teacher.models.glip import GlipForGrounding
 from teacher.models.glip.checkpoint.directory import read_directory
@@ -70,10 +68,10 @@ class GlipLabeler:
         self.digest = glip_digest(settings)
         self.batch_size = batch_size
         self._settings, self._min_score = settings, min_score
-        self._device = _choose_device(settings.device)
+        self._device = choose_device(settings.device)
         _, self._processor = read_directory(settings.model)
         model = GlipForGrounding.from_pretrained(settings.model, local_files_only=True)
-        self._model = model.to(self._device).eval()
+        self._model = place_model(model, settings, self._device)
         self._tuned_prompt = model.config.tuned_prompt
         limits = [self._processor.max_tokens, model.config.text_positions]
         self._width = min(limits if settings.text_tokens is None else [settings.text_tokens, *limits])
@@ -130,9 +128,7 @@ class GlipLabeler:
 
     def close(self) -> None:
         """Release the accelerator's memory. The labeler cannot be used after that."""
-        self._model = self._model.cpu()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_memory(self._model, self._device)
 
     def _run_pass(
         self, rows: Sequence[GlipInput | None], index: int, bucket: tuple[int, int]
@@ -164,7 +160,6 @@ class GlipLabeler:
             for row, prompt, one in zip(rows, prompts, detections, strict=True)
         ]
 
-    @torch.inference_mode()
     def _forward(
         self,
         images: Sequence[np.ndarray],
@@ -176,10 +171,16 @@ class GlipLabeler:
             name: torch.stack([self._blank_text[name][0] if p is None else getattr(p, name) for p in prompts])
             for name in ("input_ids", "attention_mask")
         }
-        with _convert_memory_errors():
+        with run_model(self._device, self._settings.precision):
             inputs = {name: value.to(self._device) for name, value in {**pixels, **texts}.items()}
-            outputs: GlipGroundingOutput = self._model(**inputs)
-            return outputs
+            if self._settings.channels_last:
+                image = inputs["pixel_values"]
+                inputs["pixel_values"] = image.contiguous(memory_format=torch.channels_last)
+            outputs = self._model(**inputs)
+        values = {
+            n: v.float() if torch.is_tensor(v) and v.is_floating_point() else v for n, v in outputs.items()
+        }
+        return GlipGroundingOutput(**values)
 
     def _tokenize(self, prompt: PackedPrompt) -> tuple[TokenizedPrompt, list[int]]:
         """Return the prompt's tokens, and the numbers of phrases without a token."""
@@ -213,16 +214,6 @@ class GlipLabeler:
         return height, width
 
 
-def _choose_device(name: str) -> torch.device:
-    """Return the device that was asked for. On a CPU, use one thread for the whole process, since sums depend on it."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise RuntimeEnvironmentError("teacher.device is cuda and this process sees no GPU; use auto or cpu")
-    device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    return device
-
-
 def _check_finite(outputs: GlipGroundingOutput) -> None:
     """Raise SampleRejectedError for scores that are not finite, which would look like no boxes at all."""
     for name in ("token_logits", "box_deltas", "centerness_logits"):
@@ -239,16 +230,3 @@ def _to_numpy(detections: ImageDetections) -> dict[str, np.ndarray]:
         "labels": detections["labels"].cpu().numpy(),
         "boxes": detections["boxes"].cpu().numpy(),
     }
-
-
-@contextmanager
-def _convert_memory_errors() -> Iterator[None]:
-    """Raise torch's memory errors as OutOfMemoryError. On a CPU they are RuntimeErrors, known by their text."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise OutOfMemoryError(str(error)) from error
-    except RuntimeError as error:
-        if "not enough memory" in str(error) or "can't allocate memory" in str(error):
-            raise OutOfMemoryError(str(error)) from error
-        raise

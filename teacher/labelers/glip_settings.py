@@ -9,10 +9,11 @@ from pydantic import Field
 
 from schemas.digests import digest_of, file_sha256
 from schemas.errors import NotFoundError
-from teacher.registry import TeacherSettings
+from teacher.huggingface.settings import ModelRunSettings
 
 METHOD_VERSION = 1
 """Raise it if a change of code changes regions. It is part of the digest."""
+_RUN_SETTINGS = ("precision", "channels_last", "compile")
 _WEIGHTS = ".safetensors"
 _NAMES = frozenset(
     (
@@ -30,7 +31,7 @@ _NAMES = frozenset(
 )
 
 
-class GlipSettings(TeacherSettings):
+class GlipSettings(ModelRunSettings):
     """A GLIP model as teacher: phrases are grounded by token alignment."""
 
     kind: Literal["glip"] = Field("glip", description="a GLIP model directory in Hugging Face's layout")
@@ -55,9 +56,6 @@ class GlipSettings(TeacherSettings):
         description="bucket: padded by the image's own size; authors: to the batch's largest, for comparison with "
         "their numbers alone, since an image's scores then depend on its mates",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where the model runs; not part of its digest"
-    )
 
 
 def glip_digest(settings: GlipSettings) -> str:
@@ -74,9 +72,12 @@ def glip_digest(settings: GlipSettings) -> str:
         )
     # `pad: authors` gives other scores. `bucket` is left out, so that evidence from before the option keeps its digest.
     padding = {} if settings.pad == "bucket" else {"pad": settings.pad}
+    # Ways to run the model that were added later and can change a float; each is left out at its first value.
+    run = {name: value for name, value in settings.identity().items() if name in _RUN_SETTINGS}
     return digest_of(
         {
             **padding,
+            **run,
             "kind": settings.kind,
             "method": METHOD_VERSION,
             "files": files,

@@ -224,3 +224,27 @@ def test_a_decoy_that_no_prompt_holds_is_dropped_with_a_reason(glip_folder):
 
     assert asked.dropped == ((1, "PH_TOO_LONG"),)
     assert {region.phrase for region in teacher.label([asked, None, None])[0]} == {2}
+
+
+@pytest.mark.parametrize("option", [{"precision": "bf16"}, {"channels_last": True}])
+def test_a_way_to_run_the_model_changes_the_digest_and_hardly_the_boxes(glip_folder, option):
+    plain, other = build(glip_folder, batch_size=1), build(glip_folder, batch_size=1, **option)
+
+    (expected,), (found,) = plain.label([prepared(plain)]), other.label([prepared(other)])
+
+    assert other.digest != plain.digest
+    assert other.digest == labeler_digest({"kind": "glip", "model": str(glip_folder), **option})
+    strong = [region for region in expected if region.score > 0.2]
+    assert strong and len(found) == pytest.approx(len(expected), rel=0.2)
+    for region in strong[:5]:
+        assert any(
+            one.phrase == region.phrase
+            and abs(one.score - region.score) < 0.05
+            and abs(one.x0 - region.x0) + abs(one.y1 - region.y1) < 4
+            for one in found
+        )
+
+
+def test_half_precision_needs_a_gpu(glip_folder):
+    with pytest.raises(ConfigError, match="fp16, which needs a GPU"):
+        build(glip_folder, precision="fp16", device="cpu")

@@ -16,12 +16,16 @@ from teacher.registry import Teacher
 
 S = TypeVar("S", bound=HuggingFaceSettings)
 
-LOAD_OPTIONS: Mapping[str, bool] = {
+LOAD_OPTIONS: Mapping[str, bool | str] = {
     "local_files_only": True,
     "use_safetensors": True,
     "trust_remote_code": False,
+    "dtype": "float32",
 }
-"""Options of a model's `from_pretrained`: no network, no pickles, no code from the model's directory."""
+"""Options of a model's `from_pretrained`: no network, no pickles, no code from the model's directory.
+
+By default it keeps the type of the saved weights. Here `precision` alone decides what products are computed in.
+"""
 TOKENIZER_OPTIONS: Mapping[str, bool] = {"local_files_only": True, "trust_remote_code": False}
 
 

@@ -23,7 +23,8 @@ from teacher.huggingface.model_files import read_image_settings
 Size = tuple[int, int]
 """(height, width)"""
 Pixels = npt.NDArray[np.float32]
-ImageRgb = npt.NDArray[np.uint8]
+ImageRgb = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+"""[h, w, 3], values 0..255. Float32 only after the resizing of a model that does not round."""
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -97,9 +98,13 @@ class ImageRules:
         return pixels, mask
 
 
-def read_image_rules(folder: Path) -> ImageRules:
-    """Return the rules of a model directory. Raises NotFoundError without them, ConfigError for others than these."""
-    values = read_image_settings(folder)
+def read_image_rules(folder: Path, defaults: Mapping[str, JsonValue] | None = None) -> ImageRules:
+    """Return the rules of a model directory. Raises NotFoundError without them, ConfigError for others than these.
+
+    defaults: settings that the model's processor has where its file has none
+    """
+    own = {name: value for name, value in read_image_settings(folder).items() if value is not None}
+    values = {**(defaults or {}), **own}
     size = values.get("size")
     try:
         rules = ImageRules(
@@ -124,6 +129,8 @@ def read_image_rules(folder: Path) -> ImageRules:
 def _parse_size(size: JsonValue) -> dict[str, int | Size | None]:
     if isinstance(size, int) and not isinstance(size, bool):
         return {"exact": (size, size)}
+    if isinstance(size, list) and len(size) == 2:
+        return {"exact": (int(cast(int, size[0])), int(cast(int, size[1])))}
     if not isinstance(size, dict):
         raise ValueError(f"size is {size!r}")
     if "shortest_edge" in size:

@@ -63,7 +63,7 @@ class Found:
     phrases_N: npt.NDArray[np.integer]
     """Positions in `Question.phrases`."""
     boxes_N4: Floats
-    """xyxy as fractions of the stored image, half-open. May reach beyond it."""
+    """xyxy as fractions of the box frame, normally the stored image, half-open. May reach beyond it."""
     class_scores_N: Floats | None = None
     qualities_N: Floats | None = None
 
@@ -72,7 +72,7 @@ class Found:
 class LabelerInput(Generic[Text]):
     """A resized image, the size (height, width) of the stored one, and what is asked of it."""
 
-    resized_rgb_u8: ImageRgb
+    resized_rgb: ImageRgb
     stored_size: Size
     questions: tuple[Question[Text], ...]
     first_pass: int = 0
@@ -124,8 +124,12 @@ class HuggingFaceLabeler(ABC, Generic[S, Text, Features]):
         return read_image_rules(self.folder)
 
     def resize(self, image_rgb_u8: ImageRgb) -> ImageRgb:
-        """Return the resized image, uint8 [h, w, 3]."""
+        """Return the resized image [h, w, 3]."""
         return self.rules.resize(image_rgb_u8)
+
+    def get_box_frame(self, stored_size: Size) -> Size:
+        """Return what boxes are fractions of: (height, width) in pixels of the stored image, from the same corner."""
+        return stored_size
 
     def prepare(self, sample: Sample, image_rgb_u8: ImageRgb) -> PreparedSample:
         """Return the resized image and the questions. A phrase that cannot be asked is in `dropped`."""
@@ -158,14 +162,17 @@ class HuggingFaceLabeler(ABC, Generic[S, Text, Features]):
         height, width, text_width = bucket
         with run_model(self.device, self.settings.precision):
             features = self.encode(
-                [None if row is None else row.resized_rgb_u8 for row in rows], (height, width)
+                [None if row is None else row.resized_rgb for row in rows], (height, width)
             )
             for index in range(passes):
                 asked = [_question_of(row, index) for row in rows]
                 answers = self.answer(features, asked, text_width)
                 for own, row, question, found in zip(regions, rows, asked, answers, strict=True):
                     if row is not None and question is not None:
-                        own.extend(_make_regions(found, question.phrases, row, index, self.min_score))
+                        frame = self.get_box_frame(row.stored_size)
+                        own.extend(
+                            _make_regions(found, question.phrases, row, index, self.min_score, frame=frame)
+                        )
         return regions
 
     def close(self) -> None:
@@ -198,14 +205,17 @@ def center_to_corners(boxes_N4: Floats) -> Floats:
     return np.concatenate([boxes_N4[..., :2] - half_N2, boxes_N4[..., :2] + half_N2], axis=-1)
 
 
-def select_candidates(scores_QP: Floats, boxes_Q4: Floats, min_score: float) -> Found:
+def select_candidates(
+    scores_QP: Floats, boxes_Q4: Floats, min_score: float, qualities_Q: Floats | None = None
+) -> Found:
     """Return every (box, phrase) with enough score. Several phrases may share a box, and none takes another's.
 
     scores_QP: score of each of Q boxes for each of P phrases. A value that is not finite is kept, so that the caller
                sees it and rejects the sample.
     """
     boxes, phrases = np.nonzero(~(scores_QP < min_score))
-    return Found(scores_QP[boxes, phrases], phrases, boxes_Q4[boxes])
+    qualities_N = None if qualities_Q is None else qualities_Q[boxes]
+    return Found(scores_QP[boxes, phrases], phrases, boxes_Q4[boxes], qualities_N=qualities_N)
 
 
 def _question_of(row: LabelerInput[Text] | None, index: int) -> Question[Text] | None:
@@ -213,18 +223,25 @@ def _question_of(row: LabelerInput[Text] | None, index: int) -> Question[Text] |
 
 
 def _make_regions(
-    found: Found, phrases: Sequence[int], row: LabelerInput[Text], index: int, min_score: float
+    found: Found,
+    phrases: Sequence[int],
+    row: LabelerInput[Text],
+    index: int,
+    min_score: float,
+    *,
+    frame: Size,
 ) -> list[Region]:
     """Return the regions of one row: pixels of the stored image, clipped to it. Boxes outside the image are left out.
 
     raises: SampleRejectedError for a score or a box that is not finite, which would look like no box at all
     """
-    if not (np.isfinite(found.scores_N).all() and np.isfinite(found.boxes_N4).all()):
+    values = (found.scores_N, found.boxes_N4, found.class_scores_N, found.qualities_N)
+    if not all(np.isfinite(some).all() for some in values if some is not None):
         raise SampleRejectedError(
             "TEACHER_NONFINITE", "the model's scores or boxes hold values that are not finite"
         )
     height, width = row.stored_size
-    scaled_N4 = as_boxes(found.boxes_N4.astype(np.float64)) * np.array([width, height, width, height])
+    scaled_N4 = as_boxes(found.boxes_N4.astype(np.float64)) * np.array([*frame[::-1], *frame[::-1]])
     boxes_N4 = clip(scaled_N4, width, height)
     inside_N = (boxes_N4[:, 2] > boxes_N4[:, 0]) & (boxes_N4[:, 3] > boxes_N4[:, 1])
     return [

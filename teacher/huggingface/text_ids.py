@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from teacher.huggingface.entry import TOKENIZER_OPTIONS
 TextIds = tuple[int, ...]
 """Token ids of a text: begin, words, end. Not padded."""
 IdArray = npt.NDArray[np.int64]
+_CACHED_TEXTS = 4096
 
 
 class TextTokenizer:
@@ -29,9 +31,10 @@ class TextTokenizer:
         self._pad = self._end if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
         self.blank: TextIds = (self._begin, self._end)
         """Ids of a text without words, for blank rows."""
-
-    def encode(self, text: str) -> TextIds:
+        self.encode = lru_cache(_CACHED_TEXTS)(self._encode)
         """Return the ids of a text, never cut; () if it has no token of its own."""
+
+    def _encode(self, text: str) -> TextIds:
         ids = self._tokenizer(
             text, add_special_tokens=False, split_special_tokens=True, truncation=False, verbose=False
         )["input_ids"]

@@ -34,7 +34,7 @@ from teacher.huggingface.labeler import (
     select_candidates,
     to_numpy,
 )
-from teacher.huggingface.loading import load_weights
+from teacher.huggingface.loading import count_positions, load_weights
 from teacher.huggingface.prompt_text import NO_TOKEN, choose_width
 from teacher.huggingface.settings import HuggingFaceSettings
 from teacher.huggingface.text_ids import TextIds, TextTokenizer
@@ -89,13 +89,14 @@ class OmDetTurboLabeler(HuggingFaceLabeler[OmDetTurboSettings, ClassList, "list[
         check_backbone(self.folder)
         model = load_weights(OmDetTurboForObjectDetection, self.folder)
         if not hasattr(model.decoder, "task_project"):
-            model.decoder.task_project = None  # read, but never set, where both widths are equal
+            # read, but never set, where both widths are equal
+            model.decoder.register_module("task_project", None)
         if self.settings.compile:
             for part in (model.vision_backbone, model.encoder, model.decoder):
                 part.compile()
         self._parts: OmDetTurboForObjectDetection = model
         self._tokenizer = TextTokenizer(self.folder)
-        self._limit = min(_MAX_TOKENS, model.config.text_config.max_position_embeddings)
+        self._limit = min(_MAX_TOKENS, count_positions(model))
         self._encode_texts = lru_cache(_CACHED_QUESTIONS)(self._run_text_encoder)
         return model
 
@@ -223,7 +224,7 @@ class OmDetTurboTeacher(HuggingFaceTeacher[OmDetTurboSettings]):
 def check_backbone(folder: Path) -> None:
     """Raise ConfigError for an image backbone of the package timm, as published directories have it, without timm."""
     from transformers import AutoConfig
-    from transformers.utils import is_timm_available
+    from transformers.utils.import_utils import is_timm_available
 
     backbone = AutoConfig.from_pretrained(folder, **TOKENIZER_OPTIONS).backbone_config
     if backbone.model_type == "timm_backbone" and not is_timm_available():

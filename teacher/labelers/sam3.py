@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from pydantic import Field
@@ -33,7 +33,7 @@ from teacher.huggingface.labeler import (
     Questions,
     to_numpy,
 )
-from teacher.huggingface.loading import load_weights
+from teacher.huggingface.loading import count_positions, load_weights
 from teacher.huggingface.model_files import find_model_type, read_image_settings
 from teacher.huggingface.prompt_text import NO_TOKEN
 from teacher.huggingface.settings import HuggingFaceSettings
@@ -73,14 +73,14 @@ class Sam3Labeler(HuggingFaceLabeler[Sam3Settings, tuple[TextIds, ...], "Sam3Vis
 
         lite = find_model_type(self.folder) == _LITE
         # the published directory has the config of the video model, with this model as its detector
-        model: Sam3Model = load_weights(Sam3LiteTextModel if lite else Sam3Model, self.folder)
+        model = cast("Sam3Model", load_weights(Sam3LiteTextModel if lite else Sam3Model, self.folder))
         self._check_size(model.config.image_size)
         remove_mask_decoder(model)
         if self.settings.compile:
             model.vision_encoder.compile()
         self._parts = model
         self._tokenizer = TextTokenizer(self.folder)
-        self._width = min(_MAX_TOKENS, model.config.text_config.max_position_embeddings)
+        self._width = min(_MAX_TOKENS, count_positions(model))
         return model
 
     def _check_size(self, side: int | Sequence[int]) -> None:
@@ -110,7 +110,8 @@ class Sam3Labeler(HuggingFaceLabeler[Sam3Settings, tuple[TextIds, ...], "Sam3Vis
 
     def encode(self, images: Sequence[ImageRgb | None], size: Size) -> Sam3VisionEncoderOutput:
         pixels, _ = self.normalize(images, size)
-        return self._parts.get_vision_features(pixel_values=pixels)
+        features: Sam3VisionEncoderOutput = self._parts.get_vision_features(pixel_values=pixels)
+        return features
 
     def answer(
         self,
@@ -188,7 +189,7 @@ def remove_mask_decoder(model: Sam3Model) -> None:
         def forward(self, **inputs: object) -> Sam3MaskDecoderOutput:
             return Sam3MaskDecoderOutput()
 
-    model.mask_decoder = NoMasks()
+    model.add_module("mask_decoder", NoMasks())
 
 
 ENTRY = Sam3Teacher()

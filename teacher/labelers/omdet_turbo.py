@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -51,7 +52,7 @@ _CACHED_QUESTIONS = 128
 
 
 @dataclass(frozen=True)
-class ClassList:
+class ClassTexts:
     """The texts of one question: its classes, and the sentence that names them. The last classes are asked for."""
 
     sentence: TextIds
@@ -75,7 +76,7 @@ class OmDetTurboSettings(HuggingFaceSettings):
     )
 
 
-class OmDetTurboLabeler(HuggingFaceLabeler[OmDetTurboSettings, ClassList, "list[torch.Tensor]"]):
+class OmDetTurboLabeler(HuggingFaceLabeler[OmDetTurboSettings, ClassTexts, "list[torch.Tensor]"]):
     """Asks an OmDet-Turbo model. The image is encoded once for all questions."""
 
     score_kind = "omdet_turbo.sigmoid"
@@ -104,7 +105,7 @@ class OmDetTurboLabeler(HuggingFaceLabeler[OmDetTurboSettings, ClassList, "list[
         self._encode_texts.cache_clear()
         super().close()
 
-    def ask(self, sample: Sample) -> Questions[ClassList]:
+    def ask(self, sample: Sample) -> Questions[ClassTexts]:
         decoys = [number for number, phrase in enumerate(sample.phrases) if phrase.kind == "decoy"]
         others = [number for number in range(len(sample.phrases)) if number not in decoys]
         groups, dropped = self._group(sample, others)
@@ -112,7 +113,7 @@ class OmDetTurboLabeler(HuggingFaceLabeler[OmDetTurboSettings, ClassList, "list[
         questions = [self._make_question(sample, group) for group in (*groups, *decoy_groups)]
         return self._collect(questions, (*dropped, *dropped_decoys))
 
-    def ask_decoys(self, sample: Sample) -> Questions[ClassList]:
+    def ask_decoys(self, sample: Sample) -> Questions[ClassTexts]:
         """Ask for decoys next to as many of the other phrases as fit, since a class is scored in company."""
         decoys = [number for number, phrase in enumerate(sample.phrases) if phrase.kind == "decoy"]
         others = [number for number in range(len(sample.phrases)) if number not in decoys]
@@ -152,16 +153,16 @@ class OmDetTurboLabeler(HuggingFaceLabeler[OmDetTurboSettings, ClassList, "list[
 
     def _make_question(
         self, sample: Sample, numbers: Sequence[int], context: Sequence[int] = ()
-    ) -> Question[ClassList]:
+    ) -> Question[ClassTexts]:
         texts = [sample.phrases[number].text for number in (*context, *numbers)]
         sentence = self._tokenizer.encode(f"Detect {', '.join(texts)}.")
         return Question(
-            tuple(numbers), ClassList(sentence, tuple(self._tokenizer.encode(text) for text in texts))
+            tuple(numbers), ClassTexts(sentence, tuple(self._tokenizer.encode(text) for text in texts))
         )
 
     def _collect(
-        self, questions: Sequence[Question[ClassList]], dropped: tuple[tuple[int, str], ...]
-    ) -> Questions[ClassList]:
+        self, questions: Sequence[Question[ClassTexts]], dropped: tuple[tuple[int, str], ...]
+    ) -> Questions[ClassTexts]:
         longest = max((question.text.longest() for question in questions), default=0)
         width = choose_width(longest, self._limit) if questions else 0
         return Questions(tuple(questions), width, dropped)
@@ -171,11 +172,11 @@ class OmDetTurboLabeler(HuggingFaceLabeler[OmDetTurboSettings, ClassList, "list[
         return list(self._parts.encoder(self._parts.vision_backbone(pixels)).extracted_states)
 
     def answer(
-        self, features: list[torch.Tensor], questions: Sequence[Question[ClassList] | None], width: int
+        self, features: list[torch.Tensor], questions: Sequence[Question[ClassTexts] | None], width: int
     ) -> list[Found]:
         import torch
 
-        blank = ClassList(self._tokenizer.blank, (self._tokenizer.blank,))
+        blank = ClassTexts(self._tokenizer.blank, (self._tokenizer.blank,))
         texts = [blank if question is None else question.text for question in questions]
         classes, sentences = zip(*(self._encode_texts(text, width) for text in texts), strict=True)
         _, mask = self._tokenizer.pad([text.sentence for text in texts], width)
@@ -186,7 +187,7 @@ class OmDetTurboLabeler(HuggingFaceLabeler[OmDetTurboSettings, ClassList, "list[
         boxes = center_to_corners(to_numpy(outputs.decoder_coords[-1]))
         return [self._read(question, *row) for question, *row in zip(questions, scores, boxes, strict=True)]
 
-    def _run_text_encoder(self, text: ClassList, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _run_text_encoder(self, text: ClassTexts, width: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return features of the classes [C, D] and of the sentence's tokens [width, D].
 
         C is always `classes_per_question`. Without that, the model would fill up shorter lists of a batch with zeros,
@@ -203,7 +204,7 @@ class OmDetTurboLabeler(HuggingFaceLabeler[OmDetTurboSettings, ClassList, "list[
         return states[rows, ends] @ encoder.text_projection, states[-1]
 
     def _read(
-        self, question: Question[ClassList] | None, scores_QC: np.ndarray, boxes_Q4: np.ndarray
+        self, question: Question[ClassTexts] | None, scores_QC: np.ndarray, boxes_Q4: np.ndarray
     ) -> Found:
         asked = 0 if question is None else len(question.phrases)
         last = 0 if question is None else len(question.text.classes)
@@ -216,6 +217,9 @@ class OmDetTurboTeacher(HuggingFaceTeacher[OmDetTurboSettings]):
     description = "an OmDet-Turbo directory"
     settings_class = OmDetTurboSettings
     model_types = frozenset({"omdet-turbo"})
+    min_score = 0.1
+    starting_policy = MappingProxyType({"min_score": 0.3})
+    scores_from = "threshold 0.3 of the processor in transformers; the floor is well below it"
 
     def make(self, settings: OmDetTurboSettings, options: LabelerOptions) -> Labeler:
         return OmDetTurboLabeler(settings, options, self.digest(settings))

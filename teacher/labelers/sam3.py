@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
@@ -175,6 +176,12 @@ class Sam3Teacher(HuggingFaceTeacher[Sam3Settings]):
     description = "a SAM 3 directory"
     settings_class = Sam3Settings
     model_types = frozenset({"sam3", _VIDEO, _LITE})
+    min_score = 0.1
+    starting_policy = MappingProxyType({"min_score": 0.5})
+    scores_from = (
+        "score_threshold_detection 0.5 of the published video model (0.3 is the default of its image processor); the "
+        "floor is well below both"
+    )
 
     def make(self, settings: Sam3Settings, options: LabelerOptions) -> Labeler:
         return Sam3Labeler(settings, options, self.digest(settings))

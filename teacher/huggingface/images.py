@@ -111,7 +111,7 @@ def read_image_rules(folder: Path, defaults: Mapping[str, JsonValue] | None = No
             **_parse_size(size),
             mean=_parse_triple(values, "image_mean", _IMAGENET_MEAN),
             std=_parse_triple(values, "image_std", _IMAGENET_STD),
-            scale=float(cast(float, values.get("rescale_factor", 1 / 255))),
+            scale=_parse_scale(values),
             resample=Image.Resampling(cast(int, values.get("resample", 2))),
         )
     except (TypeError, ValueError, KeyError) as error:
@@ -124,6 +124,26 @@ def read_image_rules(folder: Path, defaults: Mapping[str, JsonValue] | None = No
             rules.shortest, rules.longest, rules.exact, (0, 0, 0), (1, 1, 1), rules.scale, rules.resample
         )
     return rules
+
+
+def read_stretch_rules(folder: Path) -> ImageRules:
+    """Return the rules of a model that sees every image stretched to one size. Raises ConfigError for other rules."""
+    rules = read_image_rules(folder)
+    if rules.exact is None:
+        raise ConfigError(
+            f"{folder}: its image settings keep the aspect ratio (shortest side {rules.shortest}), and this model has "
+            "no mask for padding; expected `size` with height and width"
+        )
+    return rules
+
+
+def _parse_scale(values: Mapping[str, JsonValue]) -> float:
+    """Return the factor for a uint8 value. Without rescaling, mean and std are meant for 0..255."""
+    return (
+        1.0
+        if values.get("do_rescale") is False
+        else float(cast(float, values.get("rescale_factor", 1 / 255)))
+    )
 
 
 def _parse_size(size: JsonValue) -> dict[str, int | Size | None]:

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from schemas.settings import Settings
+from schemas.settings import CompatibleSettings, LegacyValue, Settings
 
 MAX_BATCH_SIZE = 4096  # batches are padded with blanks, so a mistyped size would exhaust the memory
+CAPTION_TABLES = (".csv", ".tsv", ".jsonl")
 
 
 class StorageSettings(Settings):
@@ -30,11 +31,13 @@ class StorageSettings(Settings):
         return url
 
 
-class InputSettings(Settings):
+class InputSettings(CompatibleSettings):
     """Which shards to read, and how to read a sample from them."""
 
-    format: Literal["webdataset", "parquet"] = Field(
-        "webdataset", description="uncompressed tar shards, or Parquet files with inline image bytes"
+    format: Literal["webdataset", "parquet", "folder"] = Field(
+        "webdataset",
+        description="uncompressed tar shards, Parquet files with inline image bytes, or folders of image files: each "
+        "folder with images is a shard, also folders inside the named ones",
     )
     urls: tuple[str, ...] = Field(
         min_length=1,
@@ -49,16 +52,29 @@ class InputSettings(Settings):
     image: tuple[str, ...] = Field(
         ("jpg", "jpeg", "png", "webp"),
         min_length=1,
-        description="member suffixes (tar) or column names (Parquet) of the image, first match wins",
+        description="suffixes (tar, folder) or column names (Parquet) of the image, first match wins",
     )
     caption: str = Field(
         "txt",
-        description="`txt` or another member suffix, `json:FIELD`, or a column name (Parquet: txt, then caption)",
+        description="`txt` or another suffix (tar, folder), `json:FIELD` (tar), or a column name (Parquet, `captions`: "
+        "txt, then caption)",
+    )
+    captions: Annotated[str | None, LegacyValue()] = Field(
+        None,
+        description="name of a .csv, .tsv or .jsonl file in each folder, with a row per image; none: each image has a "
+        "text file of its own name",
+    )
+    file_name: Annotated[str, LegacyValue()] = Field(
+        "file_name", min_length=1, description="column of `captions` with the name of the image file"
+    )
+    phrases: Annotated[tuple[str, ...], LegacyValue()] = Field(
+        (),
+        description="asked of every image in place of a caption; taken from `phrases.given`, so leave it out",
     )
     spans: str | None = Field(
         None,
         description="where the input has phrases as spans [[begin, end], ...] of the caption: `json:FIELD`, or a "
-        "column of lists of whole numbers (Parquet)",
+        "column of lists of whole numbers (Parquet, .jsonl)",
     )
     keep: tuple[str, ...] = Field((), description="json fields or columns that are copied to `meta`")
     unit_samples: int = Field(
@@ -72,6 +88,11 @@ class InputSettings(Settings):
             raise ValueError(
                 "input.caption: a Parquet file has columns; name the caption column, not json:FIELD"
             )
+        if self.format == "folder" and self.caption.startswith("json:"):
+            raise ValueError(
+                f"input.caption is {self.caption!r}; expected the suffix of text files next to the images, or a column "
+                "of input.captions"
+            )
         if self.caption in ("", "json:"):
             raise ValueError("input.caption: expected txt, json:FIELD or a column name")
         return self
@@ -84,21 +105,59 @@ class InputSettings(Settings):
             raise ValueError(f"input.spans is {self.spans!r}; expected {expected}")
         return self
 
+    @model_validator(mode="after")
+    def _check_folder(self) -> InputSettings:
+        named = {"captions": self.captions, "phrases": self.phrases}
+        if self.format != "folder" and (wrong := next((name for name in named if named[name]), None)):
+            raise ValueError(
+                f"input.{wrong} is {named[wrong]!r}; it needs input.format: folder; leave it out"
+            )
+        if self.captions is not None and not _is_table_name(self.captions):
+            raise ValueError(
+                f"input.captions is {self.captions!r}; expected the name of a file in each folder, not a path, that "
+                f"ends in {', '.join(CAPTION_TABLES)}"
+            )
+        if self.captions is None and self.file_name != "file_name":
+            raise ValueError(
+                f"input.file_name is {self.file_name!r}; it is a column of input.captions; set that, too"
+            )
+        if self.format == "folder":
+            self._check_columns()
+        return self
+
+    def _check_columns(self) -> None:
+        """Raise ValueError for settings that name columns of a table that is not read or has no such columns."""
+        has_table = self.captions is not None and not self.phrases
+        if self.keep and not has_table:
+            raise ValueError(
+                f"input.keep is {list(self.keep)}; it names columns of input.captions; set that, too"
+            )
+        if self.spans is not None and not (has_table and str(self.captions).endswith(".jsonl")):
+            raise ValueError(
+                f"input.spans is {self.spans!r}; in a folder it names a column of input.captions, a .jsonl file"
+            )
+
     def reading(self) -> ReadingSettings:
         """Return the settings that decide how bytes become samples, without locations and unit sizes.
 
-        Suffixes of tar members are converted to lower case without a dot. Names of columns stay unchanged.
+        Suffixes are converted to lower case without a dot. Names of columns stay unchanged.
         """
-        image, caption = self.image, self.caption
-        if self.format == "webdataset":
+        image, caption, captions, file_name = self.image, self.caption, self.captions, self.file_name
+        if self.format != "parquet":
             image = tuple(map(_suffix, image))
-            caption = caption if caption.startswith("json:") else _suffix(caption)
+        if self.phrases:  # no caption is read
+            caption, captions, file_name = "txt", None, "file_name"
+        elif self.format != "parquet" and captions is None and not caption.startswith("json:"):
+            caption = _suffix(caption)
         return ReadingSettings(
             format=self.format,
             image=image,
             caption=caption,
             keep=tuple(sorted(set(self.keep))),
             spans=self.spans,
+            captions=captions,
+            file_name=file_name,
+            phrases=self.phrases,
         )
 
 
@@ -106,20 +165,30 @@ def _suffix(name: str) -> str:
     return name.lower().removeprefix(".")
 
 
-class ReadingSettings(Settings):
+def _is_table_name(name: str) -> bool:
+    return name.lower().endswith(CAPTION_TABLES) and "/" not in name and not name.startswith(".")
+
+
+class ReadingSettings(CompatibleSettings):
     """The part of the input settings that a unit's fingerprint covers."""
 
-    format: str = Field(description="webdataset or parquet")
+    format: str = Field(description="webdataset, parquet or folder")
     image: tuple[str, ...] = Field(description="image suffixes or columns, in order")
-    caption: str = Field(description="member, field or column of the caption")
+    caption: str = Field(description="suffix, field or column of the caption")
     keep: tuple[str, ...] = Field(description="fields that are copied to `meta`")
     spans: str | None = Field(
         None, description="field or column of the input's spans; enters the digest only if set"
     )
+    captions: Annotated[str | None, LegacyValue()] = Field(
+        None, description="table of captions in each folder"
+    )
+    file_name: Annotated[str, LegacyValue()] = Field("file_name", description="column of image names in it")
+    phrases: Annotated[tuple[str, ...], LegacyValue()] = Field((), description="asked in place of a caption")
 
     def identity(self) -> dict[str, object]:
         """Return the values that a digest covers, without `spans` if it is not set, as before `spans` existed."""
-        return self.model_dump(mode="json", exclude={"spans"} if self.spans is None else None)
+        values = super().identity()
+        return {name: value for name, value in values.items() if name != "spans" or value is not None}
 
 
 class OutputSettings(Settings):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from PIL import Image
 
 from engine.settings import StorageSettings
-from groundswell.images import ImageInput, decode_input
+from pipelines.ground_image.images import ImageInput, decode_input
 from pipelines.labels.photo import read_photo
 from pipelines.labels.picture import draw_picture
 from schemas.rows import EvidenceRow, ViewRow

@@ -1,36 +1,17 @@
-"""The image of a row, and images that a user hands over, in one frame: upright RGB."""
+"""The image of a row, as upright RGB, and the forms in which a user hands over an image."""
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from engine.reading.images import decode_image
 from engine.settings import StorageSettings
+from pipelines.ground_image.images import ImageInput
 from pipelines.labels.photo import read_photo
-from schemas.digests import sha256_hex
-from schemas.errors import NotFoundError
 from schemas.rows import EvidenceRow, ViewRow
 
-ImageInput = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
-"""A path, the bytes of an image file, a Pillow image, or uint8 [height, width, 3] in RGB."""
-
-
-@dataclass(frozen=True)
-class InputImage:
-    """An image that a user handed over. `path` and `sha256` are empty for pixels that were in memory."""
-
-    rgb_u8: NDArray[np.uint8]
-    path: str = ""
-    sha256: str = ""
-    exif_orientation: int = 1
+__all__ = ["ImageInput", "load_image"]
 
 
 def load_image(
@@ -45,42 +26,3 @@ def load_image(
     raises: NotFoundError if the shard is gone, ConflictError if the image changed since it was labeled
     """
     return Image.fromarray(read_photo(row, roots, storage))
-
-
-def decode_input(image: ImageInput) -> InputImage:
-    """Return a user's image as upright RGB.
-
-    raises: NotFoundError for a path that is not a file, SampleRejectedError for bytes that are not an image,
-            ValueError for an array of another form
-    """
-    if isinstance(image, np.ndarray):
-        return InputImage(_check_array(image))
-    if isinstance(image, Image.Image):
-        return InputImage(decode_image(_encode_png(image)).rgb_u8)
-    if isinstance(image, bytes):
-        path, data = "", image
-    else:
-        path, data = str(Path(image).absolute()), _read_file(Path(image))
-    decoded = decode_image(data)
-    return InputImage(decoded.rgb_u8, path, sha256_hex(data), decoded.exif_orientation)
-
-
-def _read_file(path: Path) -> bytes:
-    if not path.is_file():
-        raise NotFoundError(f"image {str(path)!r} does not exist; give the path of an image file")
-    return path.read_bytes()
-
-
-def _check_array(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise ValueError(
-            f"an array of {array.dtype} {list(array.shape)}; expected uint8 [height, width, 3] in RGB"
-        )
-    return array
-
-
-def _encode_png(image: Image.Image) -> bytes:
-    """Return an upright PNG: it keeps transparency and 16 bits, so they are decoded as those of a file are."""
-    sink = io.BytesIO()
-    ImageOps.exif_transpose(image).save(sink, "PNG")
-    return sink.getvalue()

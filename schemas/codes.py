@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 SAMPLE_CODES: dict[str, str] = {
-    "IMG_MISSING": "no image member with one of the job's image extensions",
+    "IMG_MISSING": "no image member with one of the job's image extensions; in a folder also a caption without its "
+    "image, a link out of the input folder, a link to nothing, a pipe and a device",
     "IMG_EMPTY": "the image has no bytes",
     "IMG_FORMAT": "the bytes are not JPEG, PNG, WEBP, GIF, BMP or TIFF",
     "IMG_SIZE": "more than 64 megapixels, a side outside 16..16384 px, an aspect ratio above 32, or a TIFF of "
@@ -17,16 +18,17 @@ SAMPLE_CODES: dict[str, str] = {
     "IMG_DECODE": "the decoder refused the bytes, or a JPEG has more than 100 scans",
     "IMG_TRUNCATED": "the image data ends early",
     "KEY_BAD": "the key column of a Parquet row is null, empty, not UTF-8, longer than 16,384 characters, or not a "
-    "whole number",
-    "CAP_MISSING": "no caption member, field or column",
+    "whole number; or the name of a file has a control character, `::` or bytes that are not UTF-8",
+    "CAP_MISSING": "no caption member, file, row, field or column",
     "CAP_EMPTY": "the caption has no letter or digit",
     "CAP_UTF8": "the caption is not valid UTF-8 or has a lone surrogate",
     "CAP_LONG": "the caption is longer than 64 KiB; a caption above 2,000 characters is cut between words and its "
     "full length is recorded in `meta`",
-    "JSON_BAD": "the json member is not strict JSON, or is too large or too deep",
+    "JSON_BAD": "the json member, or the line of a .jsonl file, is not strict JSON, or is too large or too deep",
+    "ROW_BAD": "a row of the file named by `input.captions` names no image, or has more or fewer cells than the header",
     "SPANS_BAD": "the field named by `input.spans` is missing, is not a list of at most 256 `[begin, end]`, or has a "
     "span that is outside its caption or has no letter or digit",
-    "DUP_MEMBER": "the sample has two members of one kind",
+    "DUP_MEMBER": "the sample has two members of one kind, two text files or two rows",
     "MEMBER_LARGE": "a member is larger than 64 MiB",
     "FRAME_PADDED": "the stored image is a square with plain borders around an original of another shape, according "
     "to the recorded original sizes; relative coordinates of the original would be wrong",
@@ -39,12 +41,14 @@ SAMPLE_CODES: dict[str, str] = {
 }
 
 SHARD_CODES: dict[str, str] = {
-    "SHARD_MISSING": "the file named by the job does not exist",
+    "SHARD_MISSING": "the file or folder named by the job does not exist",
     "SHARD_TRUNCATED": "the archive does not end in two zero blocks, or a member is cut",
-    "SHARD_FORMAT": "not an uncompressed tar or Parquet file, or a tar with links, devices or sparse members",
-    "SHARD_LIMIT": "more members, rows, names or bytes than the reader allows",
-    "SHARD_SCHEMA": "a Parquet file without the needed columns, or with a type that is not allowed",
-    "INPUT_CHANGED": "the file changed between planning and reading",
+    "SHARD_FORMAT": "not an uncompressed tar or Parquet file, a tar with links, devices or sparse members, a folder "
+    "that is a link out of the input, or an unreadable file of captions",
+    "SHARD_LIMIT": "more members, rows, files, names or bytes than the reader allows",
+    "SHARD_SCHEMA": "a Parquet file or a file of captions without the needed columns, or with a type that is not "
+    "allowed",
+    "INPUT_CHANGED": "the file, or a file of the folder, changed between planning and reading",
 }
 
 UNIT_CODES: dict[str, str] = {

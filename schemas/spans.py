@@ -1,9 +1,21 @@
 """Spans of captions: half-open, in Unicode code points of the stored caption.
 
-Python strings index by code point, so `caption[begin:end]` is the definition. This module checks spans.
+Python strings index by code point, so `caption[begin:end]` is the definition. This module checks spans, and joins a
+fixed list of phrases to a caption: `dog. red car`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # it imports numpy, which configurations need not load
+    from schemas.labeler import Spans
+
+SEPARATOR = ". "
+MAX_LIST_PHRASES = 256
+MAX_LIST_CHARACTERS = 2_000
+"""Of the list as a caption. No caption is longer."""
 
 
 def check_span(caption: str, begin: int, end: int, text: str) -> None:
@@ -13,3 +25,32 @@ def check_span(caption: str, begin: int, end: int, text: str) -> None:
         raise ValueError(
             f"span [{begin}, {end}) of a caption of {len(caption)} code points is {found!r}, not {text!r}"
         )
+
+
+def check_phrases(phrases: Sequence[str]) -> tuple[str, ...]:
+    """Return the phrases without blanks around them. Raises ValueError for a list that cannot be a caption."""
+    stripped = tuple(phrase.strip() for phrase in phrases)
+    for number, phrase in enumerate(stripped, start=1):
+        if not any(map(str.isalnum, phrase)):
+            raise ValueError(f"phrase {number} is {phrase!r}; expected a phrase with a letter or digit")
+        if not phrase.isprintable():
+            raise ValueError(f"phrase {number} is {phrase!r}; expected one line without control characters")
+    if twice := next((phrase for phrase in stripped if stripped.count(phrase) > 1), None):
+        raise ValueError(f"phrase {twice!r} occurs twice; expected different phrases; keep one")
+    characters = len(SEPARATOR.join(stripped))
+    if len(stripped) > MAX_LIST_PHRASES or characters > MAX_LIST_CHARACTERS:
+        raise ValueError(
+            f"{len(stripped)} phrases of {characters} characters; expected at most {MAX_LIST_PHRASES} phrases and "
+            f"{MAX_LIST_CHARACTERS} characters with {SEPARATOR!r} between them; make several jobs of it"
+        )
+    return stripped
+
+
+def join_phrases(phrases: Sequence[str]) -> tuple[str, Spans]:
+    """Return the phrases as a caption, and the span of each in it."""
+    spans: list[tuple[int, int]] = []
+    begin = 0
+    for phrase in phrases:
+        spans.append((begin, begin + len(phrase)))
+        begin += len(phrase) + len(SEPARATOR)
+    return SEPARATOR.join(phrases), tuple(spans)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
-from schemas.settings import Settings
+from schemas.settings import CompatibleSettings, LegacyValue, Settings
+from schemas.spans import check_phrases
 from teacher.phrases.chunkers.registry import CHUNKERS
 
 
@@ -17,8 +19,8 @@ def _list_chunkers(schema: dict[str, JsonValue]) -> None:
     schema["description"] = "; ".join(f"{name}: {entry.description}" for name, entry in entries.items())
 
 
-class PhraseSettings(Settings):
-    """How noun phrases are found in captions."""
+class PhraseSettings(CompatibleSettings):
+    """How noun phrases are found in captions, or which phrases take the place of captions."""
 
     pipeline: str = Field(
         "bundled",
@@ -54,6 +56,32 @@ class PhraseSettings(Settings):
     keep_heads: tuple[str, ...] = Field(
         (), description="head nouns to ask for although the bundled list stops them"
     )
+    given: Annotated[tuple[str, ...], LegacyValue()] = Field(
+        (),
+        description="phrases to ask of every image, e.g. [dog, red car]; no caption is read (input.format: folder)",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_no_text(cls, values: object) -> object:
+        """With given phrases, nothing is looked for in a text, whatever its language."""
+        if isinstance(values, Mapping) and values.get("given"):
+            return {"chunker": "given", "language": "off", **values}
+        return values
+
+    @field_validator("given")
+    @classmethod
+    def _check_given(cls, phrases: tuple[str, ...]) -> tuple[str, ...]:
+        return check_phrases(phrases)
+
+    @model_validator(mode="after")
+    def _check_together(self) -> PhraseSettings:
+        if self.given and (self.chunker, self.language, self.expressions) != ("given", "off", False):
+            raise ValueError(
+                f"phrases.given asks for these phrases alone, but chunker is {self.chunker}, language is "
+                f"{self.language} and expressions is {self.expressions}; leave these three out"
+            )
+        return self
 
     @field_validator("chunker")
     @classmethod

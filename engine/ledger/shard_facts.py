@@ -12,8 +12,9 @@ from typing import NamedTuple
 from engine.ledger.commits import put_record
 from engine.ledger.records import parse_record
 from engine.reading.formats.parquet import ParquetTable
-from engine.reading.shard_cache import ShardCache, ShardStat, check_unchanged, sha256_of_file
-from engine.reading.shards import READER_VERSION, ParquetShard, open_shard
+from engine.reading.shard_cache import ShardStat, check_unchanged
+from engine.reading.shard_sources import ShardSource
+from engine.reading.shards import READER_VERSION, ParquetShard
 from engine.settings import InputSettings
 from engine.storage.filesystems import open_filesystem, translate_store_errors
 from engine.storage.store import Store
@@ -30,13 +31,13 @@ class KnownFacts(NamedTuple):
     is_recorded: bool
 
 
-def index_shard(stat: ShardStat, settings: InputSettings, shard_cache: ShardCache) -> ShardFacts:
+def index_shard(stat: ShardStat, source: ShardSource) -> ShardFacts:
     """Fetch a shard, check it to its end and count its samples. Raises ShardDamagedError."""
-    path = shard_cache.fetch(stat, settings.storage)
-    shard = open_shard(path, stat.url, settings.reading())
+    fetched = source.fetch(stat)
+    shard = fetched.open()
     keys = shard.key_form() if isinstance(shard, ParquetShard) else None
-    sha256 = sha256_of_file(path)
-    shard_cache.check_in_place(stat)
+    sha256 = fetched.sha256()
+    source.confirm(stat)
     return ShardFacts(
         url=stat.url,
         size_bytes=stat.size_bytes,
@@ -49,6 +50,8 @@ def index_shard(stat: ShardStat, settings: InputSettings, shard_cache: ShardCach
 
 def facts_path(stat: ShardStat, settings: InputSettings) -> str:
     """Return the path of the facts of a shard version; another reader version has another path."""
+    if settings.format == "folder":  # its samples depend on the settings, too: on the table and its columns
+        return _path(stat, settings, f"\n{settings.reading().digest()}")
     return _path(stat, settings, "\nkeys" if settings.format == "parquet" else "")
 
 
@@ -66,6 +69,11 @@ def load_facts(store: Store, stat: ShardStat, settings: InputSettings) -> KnownF
     facts = _read_facts(store, _path(stat, settings))
     keys = None if facts is None else _read_key_form(stat, settings)
     return KnownFacts(facts.model_copy(update={"keys": keys}), False) if facts is not None and keys else None
+
+
+def has_facts(store: Store, url: str) -> bool:
+    """Return whether an earlier run read the shard, in any version."""
+    return bool(store.list(_folder(url)))
 
 
 def record_facts(store: Store, stat: ShardStat, settings: InputSettings, facts: ShardFacts) -> None:
@@ -88,7 +96,11 @@ def _read_key_form(stat: ShardStat, settings: InputSettings) -> KeyForm | None:
 
 def _path(stat: ShardStat, settings: InputSettings, suffix: str = "") -> str:
     identity = f"{settings.format}\n{READER_VERSION}\n{stat.version}\n{stat.size_bytes}{suffix}"
-    return f"shards/{unit_name(stat.url, 0)[:16]}/{hashlib.sha256(identity.encode()).hexdigest()[:16]}.json"
+    return f"{_folder(stat.url)}/{hashlib.sha256(identity.encode()).hexdigest()[:16]}.json"
+
+
+def _folder(url: str) -> str:
+    return f"shards/{unit_name(url, 0)[:16]}"
 
 
 def _read_facts(store: Store, path: str) -> ShardFacts | None:

@@ -14,8 +14,9 @@ from engine.ledger.fingerprint import reading_digest
 from engine.reading.pixels import rebase_url
 from engine.reading.raw_samples import RawSample
 from engine.reading.sample_images import decode_sample_image
-from engine.reading.shard_cache import ShardCache, sha256_of_file, stat_shard
-from engine.reading.shards import Shard, open_shard
+from engine.reading.shard_cache import ShardCache
+from engine.reading.shard_sources import make_source
+from engine.reading.shards import Shard
 from engine.settings import InputSettings
 from engine.storage.filesystems import absolute_url
 from engine.storage.store import Store
@@ -25,7 +26,7 @@ from schemas.ledger import SnapshotEntry
 from schemas.rows import EvidenceRow, RejectionRow, rows_of
 
 # codes of the reader and the decoder; the finder and the teacher, which use other codes, do not run again
-_READING_CODES = ("IMG_", "CAP_", "JSON_", "DUP_", "MEMBER_", "FRAME_", "SPANS_", "KEY_")
+_READING_CODES = ("IMG_", "CAP_", "JSON_", "DUP_", "MEMBER_", "FRAME_", "SPANS_", "KEY_", "ROW_")
 
 
 class InputVerifier:
@@ -41,7 +42,7 @@ class InputVerifier:
         roots: Mapping[str, str] | None = None,
         shard_cache: ShardCache | None = None,
     ) -> None:
-        self._settings, self._roots, self._shard_cache = settings, roots or {}, shard_cache or ShardCache()
+        self._settings, self._roots, self._source = settings, roots or {}, make_source(settings, shard_cache)
         self._open: tuple[str, Shard, str] | None = None
 
     def problems(self, store: Store, entry: SnapshotEntry) -> Iterator[str]:
@@ -66,10 +67,9 @@ class InputVerifier:
 
     def _shard(self, url: str) -> tuple[Shard, str]:
         if self._open is None or self._open[0] != url:
-            stat = stat_shard(absolute_url(rebase_url(url, self._roots)), self._settings.storage)
-            path = self._shard_cache.fetch(stat, self._settings.storage)
-            digest = "sha256:" + sha256_of_file(path)
-            self._open = (url, open_shard(path, url, self._settings.reading()), digest)
+            stat = self._source.stat(absolute_url(rebase_url(url, self._roots)), url)
+            fetched = self._source.fetch(stat, url)
+            self._open = (url, fetched.open(), "sha256:" + fetched.sha256())
         return self._open[1], self._open[2]
 
     def _differences(

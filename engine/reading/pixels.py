@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engine.reading.formats.parquet import read_parquet_image
 from engine.reading.shard_cache import ShardCache, stat_shard
+from engine.reading.shards import MAX_MEMBER_BYTES
 from engine.settings import StorageSettings
 from engine.storage.filesystems import absolute_url, open_filesystem
 from schemas.errors import NotFoundError, ShardDamagedError
@@ -36,11 +37,15 @@ def read_pixels(
         return _read_cell(url, where.row_group, where.row, where.column, storage)
     filesystem, path = open_filesystem(url, storage)
     start = where.offset or 0
-    end = None if where.length is None else start + where.length
+    end = start + (MAX_MEMBER_BYTES + 1 if where.length is None else where.length)
     try:
         data = bytes(filesystem.cat_file(path, start=start, end=end))
     except FileNotFoundError as error:
         raise NotFoundError(f"{url} does not exist; {MOVED}") from error
+    if where.length is None and len(data) > MAX_MEMBER_BYTES:
+        raise NotFoundError(
+            f"{url}: more than {MAX_MEMBER_BYTES} bytes; the image differs from the one that was labeled"
+        )
     if where.length is not None and len(data) != where.length:
         raise NotFoundError(
             f"{url}: {len(data)} of {where.length} bytes at {start}; the shard differs from the one that was labeled"

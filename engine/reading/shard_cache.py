@@ -55,10 +55,11 @@ def stat_shard(url: str, storage: StorageSettings | None = None) -> ShardStat:
         raise ShardDamagedError(
             "SHARD_MISSING", f"{url} is a folder, expected a file; did you mean {url}/*.tar?"
         )
-    return ShardStat(url, int(info["size"]), _version(url, info))
+    return ShardStat(url, int(info["size"]), find_version(url, info))
 
 
-def _version(url: str, info: Mapping[str, object]) -> str:
+def find_version(url: str, info: Mapping[str, object]) -> str:
+    """Return what changes with a file: of the entry of a listing. Raises ShardDamagedError without such a mark."""
     if "://" not in url:
         found = os.stat(str(info["name"]))
         return f"mtime={found.st_mtime_ns};inode={found.st_ino}"
@@ -164,11 +165,16 @@ def check_unchanged(shard: ShardStat, storage: StorageSettings | None = None) ->
     """Raise ShardDamagedError INPUT_CHANGED unless the shard still has the same size and version."""
     now = stat_shard(shard.url, storage)
     if now != shard:
-        raise ShardDamagedError(
-            "INPUT_CHANGED",
-            f"{shard.url}: {shard.size_bytes} bytes ({shard.version}) when planned, now {now.size_bytes} "
-            f"({now.version}); run the same command again to plan anew",
-        )
+        raise changed_shard_error(shard, now)
+
+
+def changed_shard_error(planned: ShardStat, now: ShardStat) -> ShardDamagedError:
+    """Return the error of a shard that is not the planned one."""
+    return ShardDamagedError(
+        "INPUT_CHANGED",
+        f"{planned.url}: {planned.size_bytes} bytes ({planned.version}) when planned, now {now.size_bytes} "
+        f"({now.version}); run the same command again to plan anew",
+    )
 
 
 def _stat_or_none(path: Path) -> os.stat_result | None:

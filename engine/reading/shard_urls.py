@@ -26,14 +26,23 @@ def expand_urls(patterns: Sequence[str], storage: StorageSettings | None = None)
     raises: NotFoundError for a glob without a match, ConfigError for a malformed brace or too many shards
     """
     urls: dict[str, None] = {}
-    for pattern in _expand_lists(patterns, storage):
-        for url in expand_braces(pattern):
-            plain = _QUERY.search(url) or not re.search(r"[*?\[]", url)
-            found = [absolute_url(url)] if plain else _glob(url, storage)
-            urls.update((check_shard_url(name), None) for name in found)
-            if len(urls) > MAX_URLS:
-                raise ConfigError(f"input.urls names more than {MAX_URLS} shards; split the job")
+    for url in expand_patterns(patterns, storage):
+        found = _glob(url, storage) if has_wildcard(url) else [absolute_url(url)]
+        urls.update((check_shard_url(name), None) for name in found)
+        if len(urls) > MAX_URLS:
+            raise ConfigError(f"input.urls names more than {MAX_URLS} shards; split the job")
     return list(urls)
+
+
+def expand_patterns(patterns: Sequence[str], storage: StorageSettings | None = None) -> Iterator[str]:
+    """Yield the patterns without lists and braces. They may still have wildcards. Raises as `expand_urls`."""
+    for pattern in _expand_lists(patterns, storage):
+        yield from expand_braces(pattern)
+
+
+def has_wildcard(url: str) -> bool:
+    """Return whether a pattern without braces must be matched with existing names."""
+    return not _QUERY.search(url) and bool(re.search(r"[*?\[]", url))
 
 
 def _expand_lists(patterns: Sequence[str], storage: StorageSettings | None) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A shard as a list of samples: one interface for tar and Parquet.
+"""A shard as a list of samples: one interface for tar, Parquet and folders of images, and the first two kinds.
 
 `samples` returns one RawSample for each index, in order, also for samples that are rejected.
 """

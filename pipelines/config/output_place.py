@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from engine.settings import StorageSettings
@@ -77,11 +77,13 @@ def check_file(
     storage: StorageSettings | None = None,
     overwrite: bool = False,
     reads: Iterable[str | os.PathLike[str] | None] = (),
+    is_own: Callable[[str], bool] = lambda path: False,
 ) -> None:
     """Check a file that a verb is about to write.
 
     overwrite: whether --overwrite was given, which allows replacing a plain file, never a shard or another verb's file
     reads:     files that the same verb reads
+    is_own:    tells an earlier output of the same verb from other images, shards and models, which are never replaced
     raises:    ConflictError, RuntimeEnvironmentError, and ConfigError when it is one of `reads`
     """
     place = _normalize(option, url)
@@ -95,7 +97,7 @@ def check_file(
         )
     _refuse_inside_output(option, place, storage, is_file=True)
     if _is_file(place, storage):
-        _refuse_existing_file(option, url, place, overwrite)
+        _refuse_existing_file(option, url, place, overwrite, is_own)
     parent = _parent(place)
     if parent is not None:
         _refuse_file_in_the_way(option, parent, storage)
@@ -130,14 +132,16 @@ def _describe(place: str, kind: FolderKind, storage: StorageSettings | None) -> 
     return f"other files ({', '.join(names[:_MAX_LISTED])}{more})"
 
 
-def _refuse_existing_file(option: str, url: str, place: str, overwrite: bool) -> None:
+def _refuse_existing_file(
+    option: str, url: str, place: str, overwrite: bool, is_own: Callable[[str], bool]
+) -> None:
     is_local = "://" not in place
     if is_local and not os.path.isfile(place):
         raise RuntimeEnvironmentError(
             f"{option} {url} is a device, a pipe or a broken link; expected a plain file or a new one; choose another "
             "file"
         )
-    if place.endswith(_NEVER_REPLACED):
+    if place.endswith(_NEVER_REPLACED) and not is_own(place):
         raise ConflictError(
             f"{option} {url} exists and is not a file that this command writes; choose another file"
         )

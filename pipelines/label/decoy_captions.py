@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import JsonValue
 
-from engine.reading.shard_cache import ShardCache, ShardStat
-from engine.reading.shards import open_shard
+from engine.reading.shard_cache import ShardStat
+from engine.reading.shard_sources import make_source
 from engine.settings import InputSettings
 from engine.task import Factory
 from engine.worker.find_phrases import find_phrases
@@ -72,12 +72,12 @@ def _read_captions(settings: InputSettings, seed: int, shards: Sequence[ShardSta
 
 def _read_shard(settings: InputSettings, seed: int, stat: ShardStat) -> Iterator[tuple[bytes, str]]:
     """Yield a shard's captions with the hash of their position. Rejected samples are skipped."""
-    shard_cache, url = ShardCache(), bare_url(stat.url)
-    shard = open_shard(shard_cache.fetch(stat, settings.storage), stat.url, settings.reading())
+    source, url = make_source(settings), bare_url(stat.url)
+    shard = source.fetch(stat).open()
     for raw in shard.samples(0, len(shard)):
         if raw.rejected is None:
             yield _hash(seed, f"{raw.index}\n{url}"), raw.caption
-    shard_cache.check_in_place(stat)
+    source.confirm(stat)
 
 
 def _find_phrases(finder: PhraseFinder, captions: Sequence[str]) -> Iterator[FoundPhrases]:

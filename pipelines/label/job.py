@@ -59,16 +59,43 @@ class JobConfig(Settings):
 
     @model_validator(mode="after")
     def _check_spans(self) -> JobConfig:
-        if not CHUNKERS.load(self.phrases.chunker).uses_text and self.input.spans is None:
+        given = self.phrases.given
+        if not CHUNKERS.load(self.phrases.chunker).uses_text and self.input.spans is None and not given:
             raise ValueError(
                 f"phrases.chunker {self.phrases.chunker} needs the spans of the input; set input.spans"
             )
+        if given:
+            self._check_given()
+        elif self.input.phrases:
+            raise ValueError(
+                f"input.phrases is {list(self.input.phrases)}; write the phrases as phrases.given instead"
+            )
         return self
+
+    def _check_given(self) -> None:
+        """Raise ValueError for settings of captions, which are not read."""
+        if self.input.format != "folder":
+            raise ValueError(
+                f"phrases.given takes the place of captions, which needs input.format: folder; it is "
+                f"{self.input.format}; leave phrases.given out, or label folders"
+            )
+        named = {"captions": self.input.captions, "spans": self.input.spans, "keep": self.input.keep}
+        if wrong := next((name for name in named if named[name]), None):
+            raise ValueError(
+                f"phrases.given takes the place of captions, but input.{wrong} is {named[wrong]!r}; leave one out"
+            )
+
+    def input_settings(self) -> InputSettings:
+        """Return the section `input` as the engine needs it: with the phrases that take the place of captions."""
+        if not self.phrases.given:
+            return self.input
+        return self.input.model_copy(update={"phrases": self.phrases.given})
 
     def identity(self) -> dict[str, Any]:
         """Return the part of the job that its digest covers and that the output records."""
         job = self.model_dump(mode="json", exclude={"output", "run", "price"})
         job["input"].pop("storage")
+        job["input"].pop("phrases", None)  # the section `phrases` has them
         job["input"]["urls"] = [_absolute_pattern(url) for url in self.input.urls]
         for unset in ("only", "spans"):  # added later: jobs without them keep their digest
             if job["input"][unset] is None:

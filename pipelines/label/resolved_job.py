@@ -9,8 +9,8 @@ from engine.ledger.commits import put_record
 from engine.ledger.fingerprint import NO_DECOYS, method_digests
 from engine.ledger.plan import JobPlan
 from engine.reading.key_selection import Selection, load_selection, parse_selection, selection_path
-from engine.reading.shard_cache import ShardStat, stat_shard
-from engine.reading.shard_urls import expand_urls
+from engine.reading.shard_cache import ShardStat
+from engine.reading.shard_sources import ShardSource, make_source
 from engine.redaction import redact
 from engine.storage.retry import run_with_retries
 from engine.storage.store import Store, open_store
@@ -47,14 +47,16 @@ class ResolvedJob:
 
         frozen: use its shards instead of listing them, and raise ConflictError if anything has changed since
         """
-        listed = frozen.urls() if frozen else expand_urls(job.input.urls, job.input.storage)
+        job = job.model_copy(update={"input": job.input_settings()})
+        source = make_source(job.input)
+        listed = frozen.urls() if frozen else source.list_urls()
         store = open_store(job.output.url, job.output.storage)
         selection = _load_selection(job, listed, store)
         urls = [url for url in listed if selection is None or selection.may_include(url)]
         if selection is not None:
             chosen = job.input.model_copy(update={"only": selection.digest()})
             job = job.model_copy(update={"input": chosen})
-        states = map_parallel(lambda url: _stat(url, job), urls)
+        states = map_parallel(lambda url: _stat(url, source), urls)
         stats = tuple(state for state in states if isinstance(state, ShardStat))
         finder = factories.of_finder(job)
         decoys = plan_decoys(job, factories, finder, store, stats)
@@ -142,9 +144,9 @@ def _load_selection(job: JobConfig, shards: list[str], store: Store) -> Selectio
     return load_selection(only, shards, job.input.storage)
 
 
-def _stat(url: str, job: JobConfig) -> ShardStat | FailedUnit:
+def _stat(url: str, source: ShardSource) -> ShardStat | FailedUnit:
     try:
-        return stat_shard(url, job.input.storage)
+        return source.stat(url)
     except ShardDamagedError as damage:
         return _missing_shard(url, damage.code, damage.detail)
 

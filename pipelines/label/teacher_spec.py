@@ -55,8 +55,9 @@ class Factories:
 
     def of_finder(self, job: JobConfig) -> Factory:
         """How workers make the job's phrase finder. Raises ConfigError for spans that it cannot take."""
-        if job.input.spans is not None and not self.takes_given:
-            raise ConfigError(f"input.spans: the phrase finder {self.finder} takes no spans; leave it out")
+        named = {"input.spans": job.input.spans, "phrases.given": job.phrases.given}
+        if not self.takes_given and (field := next((field for field in named if named[field]), None)):
+            raise ConfigError(f"{field}: the phrase finder {self.finder} takes no spans; leave it out")
         settings = with_absolute_paths(job.phrases.model_dump(mode="json"))
         return Factory(
             factory=self.finder, arguments={"settings": settings}, digest=_call(self.finder_digest, settings)
@@ -73,8 +74,8 @@ TEACHER = Factories(takes_given=True, asks_registry=True)
 
 
 def _has_long_phrases(job: JobConfig) -> bool:
-    """Whether phrases may go on behind their head noun: expressions, and spans that come with the input."""
-    return job.phrases.expressions or job.input.spans is not None
+    """Whether phrases may go on behind their head noun: expressions, and phrases that are not found in a text."""
+    return job.phrases.expressions or job.input.spans is not None or bool(job.phrases.given)
 
 
 def _call(name: str, *arguments: Any, **options: Any) -> str:

@@ -53,7 +53,10 @@ def read_input_settings(store: Store, job_digest: str) -> InputSettings:
     """Read the `input` section of the job that an output recorded. Raises NotFoundError, ConflictError."""
     record = read_job(store, job_digest)
     try:
-        return InputSettings.model_validate(record.job.get("input"))
+        settings = InputSettings.model_validate(record.job.get("input"))
+        phrases = record.job.get("phrases")
+        given = phrases.get("given", ()) if isinstance(phrases, dict) else ()
+        return InputSettings.model_validate({**settings.model_dump(), "phrases": given})
     except ValidationError as error:
         where = f"{store.url}/jobs/{shorten_digest(job_digest)}.json"
         raise unreadable_error(where, "the record of a job", error, "label into another output") from error

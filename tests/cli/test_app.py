@@ -29,6 +29,7 @@ VERBS = [
     *[[name] for name in ONE_WORD.split()],
     ["gold", "import"],
     ["model", "info"],
+    ["teacher", "try"],
     *[["audit", name] for name in ("sample", "serve", "report")],
 ]
 

@@ -16,7 +16,7 @@ from pipelines.cli.registry import GROUP, list_families
 
 ORDER = (
     "demo doctor schema plan label status retry verify clean compile diff stats inspect export phrases train evaluate "
-    "rounds gold model audit"
+    "rounds gold model teacher audit"
 )
 FAMILY = """
 import typer

@@ -16,7 +16,7 @@ from pipelines.label.job import JobConfig
 from pipelines.label.run import label, verify
 from tests.engine.decoy_worlds import animal_captions, decoy_job
 from tests.engine.small_teacher import FACTORIES
-from tests.engine.worlds import data_files, job_of, plain_captions, write_shard
+from tests.engine.worlds import data_files, job_of, picture, plain_captions, write_shard
 
 
 class Killed(BaseException):
@@ -56,13 +56,26 @@ def plain_job(folder: Path, name: str) -> JobConfig:
     return job_of(folder, shards, input={"unit_samples": 3}, output={"url": str(folder / name)})
 
 
+def folder_job(folder: Path, name: str) -> JobConfig:
+    """Return a job over two folders of images, some of which are rejected."""
+    for below, captions in ((folder / "web", plain_captions(4)), (folder / "web" / "b", plain_captions(5))):
+        below.mkdir(exist_ok=True)
+        for number, caption in enumerate(captions):
+            if not (below / f"{number}.png").exists():
+                (below / f"{number}.png").write_bytes(picture())
+                (below / f"{number}.txt").write_text(caption)
+    (folder / "web" / "b" / "0.txt").unlink(missing_ok=True)
+    section = {"format": "folder", "unit_samples": 3}
+    return job_of(folder, [folder / "web"], input=section, output={"url": str(folder / name)})
+
+
 def job_with_decoys(folder: Path, name: str) -> JobConfig:
     """Return a job whose pool is drawn and frozen between planning and labeling."""
     shards = [write_shard(folder / f"{n}.tar", [*animal_captions(4), "silent"]) for n in range(2)]
     return decoy_job(folder, shards, input={"unit_samples": 3}, output={"url": str(folder / name)})
 
 
-@pytest.mark.parametrize("made", [plain_job, job_with_decoys])
+@pytest.mark.parametrize("made", [plain_job, folder_job, job_with_decoys])
 @pytest.mark.parametrize(
     "every", [pytest.param(1, marks=pytest.mark.slow, id="all"), pytest.param(4, id="share")]
 )

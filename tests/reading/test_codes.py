@@ -21,8 +21,8 @@ from tests.engine.reading.test_images import png_header, saved
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, picture, tar_bytes
 
-# tested where they are raised, in tests/engine and tests/label
-ELSEWHERE = {"CRASH", "TIMEOUT", "NOT_SELECTED", "SPANS_BAD", "KEY_BAD"}
+# tested where they are raised, in tests/engine, tests/label and tests/reading/test_folder.py
+ELSEWHERE = {"CRASH", "TIMEOUT", "NOT_SELECTED", "SPANS_BAD", "KEY_BAD", "ROW_BAD"}
 
 
 def test_the_page_of_codes_says_what_the_list_says(project_root: Path) -> None:

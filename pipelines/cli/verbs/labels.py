@@ -1,4 +1,4 @@
-"""The verbs that look at evidence and views: diff, stats, inspect."""
+"""The verbs that look at evidence and views or write them for other programs: diff, stats, inspect, export."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from pipelines.cli.options import JSON, OVERWRITE
 from pipelines.cli.verb import VerbFamily
+from pipelines.exchange.exporters import EXPORTERS
 from pipelines.terminal.output import print_result
 from pipelines.terminal.progress import ProgressPrinter
 
@@ -76,4 +77,27 @@ def inspect(
         progress=ProgressPrinter(),
         overwrite=overwrite,
     )
+    print_result(as_json, report.data(), report.text())
+
+
+@ENTRY.verb("export", "groundswell export runs/view --format coco --to runs/labels.json")
+def export(
+    source: Annotated[str, typer.Argument(help="Output of `label`, or a view.")],
+    to: Annotated[str, typer.Option(help="File to write.")],
+    format: Annotated[
+        str, typer.Option(help=f"One of {', '.join(EXPORTERS.names())}, or module:attribute of an exporter.")
+    ] = "coco",
+    overwrite: bool = OVERWRITE,
+    as_json: bool = JSON,
+) -> None:
+    """Write labels for other programs. What the format cannot represent is counted.
+
+    In the format coco, a region to ignore is written as iscrowd: 1 and counted separately.
+    """
+    from pipelines.config.output_place import check_file
+    from pipelines.exchange.export_labels import export_labels
+
+    EXPORTERS.load(format)
+    check_file("--to", to, overwrite=overwrite, reads=(source,))
+    report = export_labels(source, format, to)
     print_result(as_json, report.data(), report.text())

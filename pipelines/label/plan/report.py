@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, cast
 
 from pydantic import Field
@@ -12,6 +12,7 @@ from engine.driver.label_run import LabelRun
 from engine.ledger.attempts import list_attempts
 from engine.ledger.commits import read_commit
 from engine.ledger.fingerprint import describe_changes
+from engine.ledger.shard_facts import has_facts
 from engine.ledger.snapshots.segments import segment_keys
 from engine.threads import map_parallel
 from pipelines.label.plan.estimate import CostEstimate, format_estimate
@@ -23,6 +24,10 @@ from schemas.records import Record
 NEVER = "not labelled yet"
 MAX_UNITS_WITH_ATTEMPTS = 1000  # attempts are counted only for plans with at most this many units to do
 UNREAD = "the shard is to be read first"
+CHANGED = "the shard changed since it was read, so it is to be read first"
+MAX_SHARDS_WITH_HISTORY = (
+    1000  # unread shards are compared with earlier versions only if there are at most this many
+)
 
 
 class PlannedShard(Record):
@@ -142,6 +147,7 @@ def build_report(work: LabelRun, resolved: ResolvedJob) -> PlanReport:
     reasons = dict(zip((unit.name for unit in todo), found, strict=True))
     problems = {fate.shard: f"{fate.code}: {fate.detail}" for fate in work.failed.values()}
     sizes = {stat.url: stat.size_bytes for stat in resolved.stats}
+    changed = _find_changed(work, problems)
     selection = resolved.selection_totals()
     return PlanReport(
         job=work.plan.job_digest,
@@ -150,18 +156,41 @@ def build_report(work: LabelRun, resolved: ResolvedJob) -> PlanReport:
         phrases=resolved.spec.finder.digest,
         decoys=resolved.plan.method.decoys if resolved.decoys else None,
         shards=tuple(
-            _plan_shard(work, url, sizes.get(url), reasons, problems.get(url)) for url in work.plan.shards
+            _plan_shard(
+                work,
+                url,
+                sizes.get(url),
+                reasons,
+                if_unread=CHANGED if url in changed else UNREAD,
+                problem=problems.get(url),
+            )
+            for url in work.plan.shards
         ),
         plan=resolved.plan_record(),
         selection=None if selection is None else {**selection},
     )
 
 
+def _find_changed(work: LabelRun, problems: Collection[str]) -> set[str]:
+    """Return the unread shards of which an earlier run read another version."""
+    unread = [url for url in work.plan.shards if not work.plan.is_split(url) and url not in problems]
+    if work.latest is None or len(unread) > MAX_SHARDS_WITH_HISTORY:
+        return set()
+    known = map_parallel(lambda url: has_facts(work.store, url), unread)
+    return {url for url, is_known in zip(unread, known, strict=True) if is_known}
+
+
 def _plan_shard(
-    work: LabelRun, url: str, size_bytes: int | None, reasons: dict[str, str], problem: str | None
+    work: LabelRun,
+    url: str,
+    size_bytes: int | None,
+    reasons: dict[str, str],
+    *,
+    if_unread: str,
+    problem: str | None,
 ) -> PlannedShard:
     if not work.plan.is_split(url):
-        why = {} if problem else {UNREAD: 1}
+        why = {} if problem else {if_unread: 1}
         return PlannedShard(url=url, size_bytes=size_bytes, why=why, problem=problem)
     units = list(work.plan.units_of(url))
     done = [unit for unit in units if unit.name not in reasons]

@@ -17,7 +17,8 @@ from engine.ledger.fingerprint import Fingerprints, build_parts, describe_change
 from engine.ledger.plan import JobPlan
 from engine.ledger.shard_facts import index_shard, load_facts, record_facts
 from engine.reading.key_selection import SelectedShard, Selection
-from engine.reading.shard_cache import ShardCache, stat_shard
+from engine.reading.shard_cache import stat_shard
+from engine.reading.shard_sources import make_source
 from engine.reading.shards import Shard, open_shard
 from engine.settings import InputSettings
 from engine.storage.store import open_store
@@ -256,7 +257,7 @@ def fingerprints(path: Path, form: str, subset: bool = False) -> list[str]:
     """Return the fingerprints of a shard's units with the facts of `path`, but with the fixed names of `BEFORE`."""
     section = InputSettings(format=form, urls=("x",))
     method = method_digests(section, EvidenceSettings(), "sha256:teacher", "sha256:phrases")
-    facts = index_shard(stat_shard(str(path)), section, ShardCache())
+    facts = index_shard(stat_shard(str(path)), make_source(section))
     plan = JobPlan("sha256:job", method, 2, ["s3://b/a"], Selection(frozenset("k")) if subset else None)
     plan.split_shard(facts.model_copy(update={"url": "s3://b/a", "sha256": "ab" * 32, "samples": 3}))
     found = [plan.fingerprint(unit) for unit in plan.units()]
@@ -300,9 +301,8 @@ def test_shards_whose_keys_were_wrong_have_other_fingerprints(
 def test_a_part_that_is_absent_is_left_out_of_every_record(tmp_path: Path) -> None:
     section = InputSettings(format="parquet", urls=("x",))
     method = method_digests(section, EvidenceSettings(), "sha256:teacher", "sha256:phrases")
-    facts = index_shard(
-        stat_shard(str(write_table(tmp_path / "a.parquet", pa.array([1, 0])))), section, ShardCache()
-    )
+    path = write_table(tmp_path / "a.parquet", pa.array([1, 0]))
+    facts = index_shard(stat_shard(str(path)), make_source(section))
     plan = JobPlan("sha256:job", method, 2, [facts.url])
     plan.split_shard(facts)
     unit = next(plan.units())
@@ -333,7 +333,7 @@ def test_a_shard_that_an_earlier_version_read_is_looked_at_for_its_keys_alone(
                    use_dictionary=False)  # fmt: skip
     section = InputSettings(format="parquet", urls=("x",))
     stat, store = stat_shard(str(path)), open_store(str(tmp_path / "out"))
-    facts = index_shard(stat, section, ShardCache())
+    facts = index_shard(stat, make_source(section))
     old = facts.model_dump(mode="json", exclude={"keys"})
     name = "\n".join(["parquet", "2", stat.version, str(stat.size_bytes)])  # as 47d028d named it
     store.put(old_facts_path(stat.url, name), json.dumps(old).encode())
@@ -363,7 +363,7 @@ def test_facts_of_a_tar_are_found_under_the_name_that_earlier_versions_gave_them
     tar = write_shard(tmp_path / "a.tar", ["a red patch"])
     section = InputSettings(urls=("x",))
     stat, store = stat_shard(str(tar)), open_store(str(tmp_path / "out"))
-    facts = index_shard(stat, section, ShardCache())
+    facts = index_shard(stat, make_source(section))
     name = "\n".join(["webdataset", "2", stat.version, str(stat.size_bytes)])
     store.put(old_facts_path(stat.url, name), facts.model_dump_json().encode())
 

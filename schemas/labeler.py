@@ -64,6 +64,8 @@ class PreparedSample:
     """Whether the sample asks for decoys; such samples share no batch with others."""
     dropped: tuple[tuple[int, str], ...] = ()
     """(phrase index, phrase code of `schemas.codes`) of phrases that this teacher cannot be asked for."""
+    filled: float | None = None
+    """Share of the padded pixels that the image fills, for measurements. None: not known."""
 
 
 class Labeler(Protocol):

@@ -90,11 +90,13 @@ def open_teacher(
     phrases: PhraseSettings | None = None,
     values: Mapping[str, str | int | float | bool | None] = MappingProxyType({}),
     overrides: Sequence[str] = (),
+    batch_size: int = 1,
 ) -> GroundingTeacher:
     """Load a teacher as `load_teacher` does.
 
     values:    further settings of the teacher
     overrides: the same as `NAME=VALUE`, which go before `values`
+    batch_size: rows of each batch
     """
     from teacher.phrases.finder import SpacyPhraseFinder
 
@@ -113,7 +115,7 @@ def open_teacher(
     settings = parse_settings(
         {"kind": kind, "model": model, **values}, entry.settings_class, overrides, "teacher"
     )
-    labeler = entry.make(settings, LabelerOptions(1, floor))
+    labeler = entry.make(settings, LabelerOptions(batch_size, floor))
     finder = SpacyPhraseFinder(phrases or PhraseSettings())
     return GroundingTeacher(labeler, finder, EvidenceSettings(min_score=floor), kind)
 

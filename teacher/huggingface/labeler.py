@@ -149,6 +149,7 @@ class HuggingFaceLabeler(ABC, Generic[S, Text, Features]):
             bucket=(*padded, asked.width),
             inputs=LabelerInput(resized, stored, asked.questions, first_pass),
             dropped=asked.dropped,
+            filled=resized.shape[0] * resized.shape[1] / (padded[0] * padded[1]),
         )
 
     def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:

@@ -106,10 +106,12 @@ class GlipLabeler:
             without_token += [(number, NO_TOKEN) for number in missed]
         resized = self._processor.resize(image_rgb_u8)
         height, width = image_rgb_u8.shape[:2]
+        bucket = self._padded_size(resized.shape[:2])
         return PreparedSample(
-            bucket=self._padded_size(resized.shape[:2]),
+            bucket=bucket,
             inputs=GlipInput(resized, (height, width), tuple(prompts), first_pass),
             dropped=(*plan.dropped, *without_token),
+            filled=None if bucket == ANY_SIZE else resized.shape[0] * resized.shape[1] / math.prod(bucket),
         )
 
     def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:

@@ -1,4 +1,4 @@
-"""The verbs for teachers: teacher try."""
+"""The verbs for teachers: teacher try, teacher bench."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import typer
 from pipelines.cli.options import JSON, OVERWRITE
 from pipelines.cli.verb import VerbFamily
 from pipelines.terminal.output import print_result
+from schemas.errors import NotFoundError
 
-ENTRY = VerbFamily(order=125, group="teacher", help="Try a teacher on your own images.")
+ENTRY = VerbFamily(order=125, group="teacher", help="Try a teacher on your own images, or measure its speed.")
 
 
 @ENTRY.verb(
@@ -72,4 +73,51 @@ def try_model(
         overrides=settings,
         overwrite=overwrite,
     )
+    print_result(as_json, report.data(), report.text())
+
+
+@ENTRY.verb("bench", "groundswell teacher bench .demo/teacher/model .demo/world/web/00000.tar --images 20")
+def bench(
+    model: Annotated[str, typer.Argument(help="Model of a teacher: a directory, a .onnx file or a hub id.")],
+    shard: Annotated[Path, typer.Argument(help="Local shard: a .tar or .parquet file.")],
+    images: Annotated[int, typer.Option(min=1, help="Most samples to read.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows of each batch, as run.batch_size.")] = 1,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="Kind of the teacher, or module:Class of your own. Default: the model's files decide."
+        ),
+    ] = None,
+    image: Annotated[
+        str, typer.Option(help="Suffix (tar) or column (Parquet) of the image; several with commas.")
+    ] = "jpg,jpeg,png,webp",
+    caption: Annotated[str, typer.Option(help="Suffix, json:FIELD or column of the caption.")] = "txt",
+    settings: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A setting of the teacher, as in `teacher:` of a job. Repeatable.",
+        ),
+    ] = [],  # noqa: B006
+    as_json: bool = JSON,
+) -> None:
+    """Measure a teacher on a shard: images per second, memory, waste, and the time of each part.
+
+    The figures are those of one process. Samples without a phrase are left out.
+    """
+    from engine.settings import InputSettings
+    from pipelines.ground_image.bench import bench_teacher
+    from pipelines.ground_image.teacher import open_teacher
+
+    if not shard.is_file():
+        raise NotFoundError(f"shard {shard} does not exist; give the path of a .tar or .parquet file")
+    reading = InputSettings(
+        urls=(str(shard),),
+        format="parquet" if shard.suffix == ".parquet" else "webdataset",
+        image=tuple(part.strip() for part in image.split(",") if part.strip()),
+        caption=caption,
+    ).reading()
+    teacher = open_teacher(model, kind=kind, overrides=settings, batch_size=batch_size)
+    report = bench_teacher(model, teacher, shard, images, reading)
     print_result(as_json, report.data(), report.text())

@@ -9,6 +9,7 @@ from typing import ClassVar, TypeVar
 from pydantic import JsonValue
 
 from schemas.digests import digest_of
+from schemas.errors import ConfigError
 from teacher.huggingface.model_files import find_model_type, list_model_files
 from teacher.huggingface.settings import HuggingFaceSettings
 from teacher.models.directory_facts import describe_directory
@@ -41,12 +42,23 @@ class HuggingFaceTeacher(Teacher[S]):
         return describe_directory(path)
 
     def digest(self, settings: S, has_long_phrases: bool = False) -> str:
-        """Return the digest of the files that decide answers, and of the settings except path and device."""
+        """Return the digest of the files that decide answers, and of the settings except path and device.
+
+        raises: ConfigError for a directory of another model type, which may load and would be scored wrongly
+        """
+        folder = Path(settings.model)
+        files = list_model_files(folder)
+        if not self.recognizes(folder):
+            raise ConfigError(
+                f"{folder} has model_type {find_model_type(folder)!r}, and the teacher {settings.kind} needs "
+                f"{' or '.join(sorted(self.model_types))}; see `groundswell model info {folder}` and correct "
+                "teacher.kind or teacher.model"
+            )
         return digest_of(
             {
                 "kind": settings.kind,
                 "version": self.version,
                 "settings": settings.model_dump(mode="json", exclude={"kind", "model", "device"}),
-                "files": list_model_files(Path(settings.model)),
+                "files": files,
             }
         )

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import TypedDict, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,14 @@ Pixels = npt.NDArray[np.float32]
 ImageRgb = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """[h, w, 3], values 0..255. Float32 only after the resizing of a model that does not round."""
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class _Sizes(TypedDict, total=False):
+    """Arguments of `ImageRules`."""
+
+    shortest: int
+    longest: int | None
+    exact: Size
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,7 @@ class ImageRules:
 
         A blank row (None) is a full image of zeros, so that no model divides by an empty mask.
         """
+        values_C256 = self._normalize_values(np.arange(256)[None])
         pixels = np.zeros((len(resized), 3, *size), dtype=np.float32)
         mask = np.zeros((len(resized), *size), dtype=np.int64)
         for row, image in enumerate(resized):
@@ -90,12 +99,18 @@ class ImageRules:
                 continue
             height, width = image.shape[:2]
             mask[row, :height, :width] = 1
-            for channel in range(3):
-                plane = pixels[row, channel, :height, :width]
-                np.multiply(image[..., channel], np.float32(self.scale), out=plane)
-                plane -= np.float32(self.mean[channel])
-                plane /= np.float32(self.std[channel])
+            for channel, values in enumerate(values_C256):  # a look-up is faster than arithmetic
+                pixels[row, channel, :height, :width] = values[image[..., channel]]
         return pixels, mask
+
+    def _normalize_values(self, values_C: npt.NDArray[np.generic]) -> Pixels:
+        """Return values of the three channels [3, ...], normalized and rounded as `transformers` does it."""
+        scaled_C = (values_C.astype(np.float64) * self.scale).astype(np.float32)
+        mean_C, std_C = (
+            np.array(triple, dtype=np.float32).reshape(3, *[1] * (values_C.ndim - 1))
+            for triple in (self.mean, self.std)
+        )
+        return np.asarray((scaled_C - mean_C) / std_C, dtype=np.float32)
 
 
 def read_image_rules(folder: Path, defaults: Mapping[str, JsonValue] | None = None) -> ImageRules:
@@ -106,6 +121,11 @@ def read_image_rules(folder: Path, defaults: Mapping[str, JsonValue] | None = No
     own = {name: value for name, value in read_image_settings(folder).items() if value is not None}
     values = {**(defaults or {}), **own}
     size = values.get("size")
+    if values.get("do_resize") is False:
+        raise ConfigError(
+            f"{folder}: do_resize is false in its image settings, so the size of its images is unknown; set do_resize "
+            "and size"
+        )
     try:
         rules = ImageRules(
             **_parse_size(size),
@@ -120,9 +140,7 @@ def read_image_rules(folder: Path, defaults: Mapping[str, JsonValue] | None = No
             "longest_edge, or with height and width, and three numbers as image_mean and image_std"
         ) from error
     if values.get("do_normalize") is False:
-        rules = ImageRules(
-            rules.shortest, rules.longest, rules.exact, (0, 0, 0), (1, 1, 1), rules.scale, rules.resample
-        )
+        rules = replace(rules, mean=(0, 0, 0), std=(1, 1, 1))
     return rules
 
 
@@ -146,7 +164,7 @@ def _parse_scale(values: Mapping[str, JsonValue]) -> float:
     )
 
 
-def _parse_size(size: JsonValue) -> dict[str, int | Size | None]:
+def _parse_size(size: JsonValue) -> _Sizes:
     if isinstance(size, int) and not isinstance(size, bool):
         return {"exact": (size, size)}
     if isinstance(size, list) and len(size) == 2:

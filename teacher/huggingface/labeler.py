@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from schemas.errors import SampleRejectedError
 from schemas.labeler import PreparedSample
 from schemas.records import Region, Sample
 from teacher.huggingface.images import ImageRgb, ImageRules, Size, read_image_rules
+from teacher.huggingface.loading import silence_transformers
 from teacher.huggingface.running import choose_device, place_model, release_memory, run_model
 from teacher.huggingface.settings import HuggingFaceSettings
 from teacher.registry import LabelerOptions
@@ -81,7 +82,7 @@ class LabelerInput(Generic[Text]):
 class HuggingFaceLabeler(ABC, Generic[S, Text, Features]):
     """`schemas.labeler.Labeler` and `DecoyLabeler` for one model directory."""
 
-    score_kind: ClassVar[str]
+    score_kind: str
     """How the raw score is computed, such as `owlv2.sigmoid`."""
 
     def __init__(self, settings: S, options: LabelerOptions, digest: str) -> None:
@@ -92,11 +93,13 @@ class HuggingFaceLabeler(ABC, Generic[S, Text, Features]):
         self.folder = Path(settings.model)
         self.rules = self.read_rules()
         self.device = choose_device(settings.device)
-        self.model = place_model(self.load_model(), settings, self.device)
+        with silence_transformers():
+            model = self.load_model()
+        self.model = place_model(model, settings, self.device)
 
     @abstractmethod
     def load_model(self) -> torch.nn.Module:
-        """Load the model of `self.folder`, and what else the kind needs. Use `LOAD_OPTIONS`."""
+        """Load the model of `self.folder` by `load_weights`, and what else the kind needs."""
 
     @abstractmethod
     def ask(self, sample: Sample) -> Questions[Text]:

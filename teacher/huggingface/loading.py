@@ -1,8 +1,9 @@
-"""Load the weights of a model directory, all of them."""
+"""Load weights by `transformers`: nothing from the network, no pickles, no code files, no random weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -15,19 +16,30 @@ if TYPE_CHECKING:
 
     M = TypeVar("M", bound=PreTrainedModel)
 
+_SHOWN = 3
+
 
 def load_weights(model_class: type[M], folder: Path) -> M:
     """Return the model of a directory.
 
-    raises: ConfigError if weights are missing, which `transformers` would replace by random numbers and a warning
+    raises: ConfigError for files that `transformers` cannot load, or that lack weights. It would fill those with random
+            numbers, so the same directory would give other boxes in each process
     """
+    from safetensors import SafetensorError
+
     load = cast("Callable[..., tuple[M, Mapping[str, set[str]]]]", model_class.from_pretrained)
-    model, info = load(folder, output_loading_info=True, **LOAD_OPTIONS)
-    missing = sorted(info["missing_keys"])
-    if missing:
+    try:
+        model, report = load(folder, output_loading_info=True, **LOAD_OPTIONS)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ConfigError(
-            f"{folder} lacks {len(missing)} weights of {model_class.__name__} ({', '.join(missing[:3])} ...); expected "
-            "all. Copy the model again, or choose the teacher kind that its files belong to"
+            f"{folder} cannot be loaded by {model_class.__name__} ({error}); copy all files of the model again"
+        ) from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+        raise ConfigError(
+            f"{folder} lacks {len(missing)} weights of {model_class.__name__} ({shown}); copy all files of the model "
+            "again, or take a revision that was saved with this class"
         )
     return model
 
@@ -35,3 +47,20 @@ def load_weights(model_class: type[M], folder: Path) -> M:
 def count_positions(model: PreTrainedModel) -> int:
     """Return how many tokens the model's text encoder reads."""
     return int(attrgetter("config.text_config.max_position_embeddings")(model))
+
+
+@contextmanager
+def silence_transformers() -> Iterator[None]:
+    """Keep `transformers` from writing progress bars and load reports to stderr."""
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    hook = logging.set_tqdm_hook(
+        lambda factory, args, options: factory(*args, **{**options, "disable": True})
+    )
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        logging.set_tqdm_hook(hook)

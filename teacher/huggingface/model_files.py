@@ -14,7 +14,10 @@ from schemas.errors import ConfigError, NotFoundError
 
 CONFIG = "config.json"
 _WEIGHTS = ".safetensors"
+_WEIGHTS_FILE = "model.safetensors"
 _WEIGHTS_INDEX = "model.safetensors.index.json"
+_ADAPTER = "adapter_config.json"
+_WEIGHTS_KEY = "transformers_weights"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 NAMES = frozenset(
     (
@@ -37,31 +40,55 @@ NAMES = frozenset(
 def list_model_files(folder: Path) -> dict[str, str]:
     """Return the sha256 of each file that decides the model's answers, by name.
 
-    raises: NotFoundError for a directory that does not exist or has no weights in safetensors form
+    raises: NotFoundError for a directory that does not exist or has no weights in safetensors form, ConfigError for one
+            whose weights are, or may be, elsewhere
     """
     if not folder.is_dir():
         raise NotFoundError(
             f"teacher.model {str(folder)!r} is not a directory; give a model directory with {CONFIG} and "
             f"{_WEIGHTS} weights, or a hub id with its commit (owner/name@commit)"
         )
-    files = sorted(path for path in folder.iterdir() if path.name in NAMES or path.suffix == _WEIGHTS)
-    if not any(path.suffix == _WEIGHTS for path in files):
+    if not (folder / _WEIGHTS_FILE).is_file() and not (folder / _WEIGHTS_INDEX).is_file():
         found = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
         reason = (
             f"only {', '.join(found)}, which can run code when it is loaded" if found else "no weights at all"
         )
         raise NotFoundError(
-            f"{folder} has {reason}; expected {_WEIGHTS} files. Convert it with "
-            "`save_pretrained(..., safe_serialization=True)` of transformers, or take a revision that has them"
+            f"{folder} has {reason}; expected {_WEIGHTS_FILE}, or {_WEIGHTS_INDEX} and its parts. Convert it with "
+            "`save_pretrained` of transformers, or take a revision that has them"
         )
+    _check_weight_names(folder)
+    files = sorted(path for path in folder.iterdir() if path.name in NAMES or path.suffix == _WEIGHTS)
     return {path.name: file_sha256(path) for path in files}
+
+
+def _check_weight_names(folder: Path) -> None:
+    """Check that `transformers` loads weights from files of the directory in safetensors form, and no others."""
+    if (folder / _ADAPTER).is_file():
+        raise ConfigError(
+            f"{folder} has {_ADAPTER}, so it is an adapter of other weights; merge them "
+            "(`merge_and_unload` of peft) and save the result"
+        )
+    if (folder / CONFIG).is_file() and read_object(folder / CONFIG).get(_WEIGHTS_KEY) is not None:
+        raise ConfigError(f"{folder / CONFIG} names other weights in {_WEIGHTS_KEY}; remove this key")
+    if (folder / _WEIGHTS_FILE).is_file():
+        return
+    parts = read_object(folder / _WEIGHTS_INDEX).get("weight_map")
+    names = sorted({str(part) for part in parts.values()}) if isinstance(parts, dict) else []
+    wrong = [name for name in names if not name.endswith(_WEIGHTS) or Path(name).name != name]
+    lost = [name for name in names if not (folder / name).is_file()]
+    if wrong or lost or not names:
+        raise ConfigError(
+            f"{folder / _WEIGHTS_INDEX} names the parts {(wrong or lost or names)!r}, expected {_WEIGHTS} files of "
+            "this directory; copy all files of the model again"
+        )
 
 
 def read_object(path: Path) -> Mapping[str, JsonValue]:
     """Return the object of a JSON file. Raises ConfigError for other content."""
     try:
         value = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); copy the model again") from error
     if not isinstance(value, dict):
         raise ConfigError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from teacher.prompts.packing import Budget, PackedPrompt
 
@@ -33,15 +33,23 @@ class PromptTokens:
     """Phrases without a token."""
 
 
+class _EncodedText(TypedDict):
+    """What a tokenizer returns. Offsets are [begin, end) in characters, (0, 0) for special tokens."""
+
+    input_ids: list[int]
+    offset_mapping: list[tuple[int, int]]
+
+
 class PromptTokenizer:
     """Turns packed prompts into tokens."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, limit: int) -> None:
         """Keep a tokenizer that knows offsets. limit: most tokens of a text, special ones included."""
         self._tokenizer = tokenizer
-        self._special = [text for text in tokenizer.all_special_tokens if text]
+        names = {name for text in tokenizer.all_special_tokens for name in (text, text.lower())}
+        self._special = sorted(names - {""})
         self.budget = Budget(limit, self.count)
-        self.pad_id = int(tokenizer.pad_token_id or 0)  # type: ignore[arg-type]
+        self.pad_id = int(tokenizer.pad_token_id or 0)
         self.blank = tuple(self._encode(END)["input_ids"])
         """Tokens of the text of a blank row."""
 
@@ -52,11 +60,12 @@ class PromptTokenizer:
     def clean(self, text: str, spans: Sequence[tuple[int, int]] = ()) -> str:
         """Return the text in lower case with a full stop at its end.
 
-        Words that the tokenizer reads as its own special tokens become spaces, and so do separators inside a span.
+        Special tokens of the tokenizer become spaces, in any case, and so do separators inside a span.
         """
+        text = "".join(map(_lower, text))
         for special in self._special:
             text = text.replace(special, " " * len(special))
-        characters = [_lower(character) for character in text]
+        characters = list(text)
         for begin, end in spans:
             for place in range(begin, end):
                 if characters[place] in _SEPARATORS:
@@ -81,8 +90,9 @@ class PromptTokenizer:
         missed = tuple(phrase for phrase, own in covered.items() if not own)
         return PromptTokens(tuple(ids), tuple(found), tuple(found.values()), missed)
 
-    def _encode(self, text: str) -> dict[str, list]:  # type: ignore[type-arg]
-        return self._tokenizer(text, truncation=False, verbose=False, return_offsets_mapping=True)  # type: ignore[return-value]
+    def _encode(self, text: str) -> _EncodedText:
+        encoded = self._tokenizer(text, truncation=False, verbose=False, return_offsets_mapping=True)
+        return cast("_EncodedText", encoded)
 
 
 def choose_width(tokens: int, limit: int) -> int:

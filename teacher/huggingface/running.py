@@ -37,7 +37,7 @@ def place_model(model: Model, settings: ModelRunSettings, device: torch.device) 
     model = model.to(device).eval()
     model.requires_grad_(False)
     if settings.channels_last:
-        model = model.to(memory_format=torch.channels_last)
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return cast("Model", torch.compile(model)) if settings.compile else model
 
 

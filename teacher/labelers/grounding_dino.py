@@ -1,6 +1,6 @@
 """The teacher `grounding-dino`: phrases are grounded by the tokens of one prompt.
 
-The score of a phrase is that of its own tokens alone: `sigmoid(logits)`, pooled. Labels and scores of
+The score of a phrase is that of its own tokens alone: `sigmoid(logits)`, pooled. The labels and scores of
 `post_process_grounded_object_detection` are not used: its score is the best of *all* tokens, and its label joins
 whatever tokens pass a threshold.
 """
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
+from schemas.errors import ConfigError
 from schemas.labeler import Labeler
 from schemas.records import Sample
-from teacher.huggingface.entry import LOAD_OPTIONS, TOKENIZER_OPTIONS, HuggingFaceTeacher
+from teacher.huggingface.entry import TOKENIZER_OPTIONS, HuggingFaceTeacher
 from teacher.huggingface.images import ImageRgb, Size
 from teacher.huggingface.labeler import (
     Found,
@@ -29,6 +30,7 @@ from teacher.huggingface.labeler import (
     select_candidates,
     to_numpy,
 )
+from teacher.huggingface.loading import load_weights
 from teacher.huggingface.model_files import CONFIG, read_object
 from teacher.huggingface.prompt_text import NO_TOKEN, PromptTokenizer, PromptTokens, choose_width
 from teacher.huggingface.settings import PromptSettings
@@ -37,8 +39,11 @@ from teacher.registry import LabelerOptions
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
 _MAX_TOKENS = 256
+_SEPARATOR_IDS = {"[CLS]": 101, "[SEP]": 102, ".": 1012, "?": 1029}
+"""Tokens at which the model class splits a text. Their ids are constants of its code."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +66,15 @@ class GroundingDinoLabeler(HuggingFaceLabeler[PromptSettings, PromptTokens, Imag
     score_kind = "grounding_dino.token_score"
 
     def load_model(self) -> torch.nn.Module:
-        from transformers import AutoModelForZeroShotObjectDetection
-
         self._tokenizer = load_prompt_tokenizer(self.folder)
         self._limit = self._tokenizer.budget.limit
-        return AutoModelForZeroShotObjectDetection.from_pretrained(self.folder, **LOAD_OPTIONS)
+        return load_weights(self.get_model_class(), self.folder)
+
+    def get_model_class(self) -> type[PreTrainedModel]:
+        """Return the class in `transformers`."""
+        from transformers import GroundingDinoForObjectDetection
+
+        return GroundingDinoForObjectDetection
 
     def ask(self, sample: Sample) -> Questions[PromptTokens]:
         return self._tokenize(
@@ -137,11 +146,20 @@ class GroundingDinoTeacher(HuggingFaceTeacher[GroundingDinoSettings]):
 
 
 def load_prompt_tokenizer(folder: Path) -> PromptTokenizer:
-    """Return the tokenizer of a directory, with the most tokens that its model accepts."""
+    """Return the tokenizer of a directory, with the most tokens that its model accepts.
+
+    raises: ConfigError for another vocabulary than BERT's, because phrases would run into each other
+    """
     from transformers import AutoTokenizer
 
     limit = read_object(folder / CONFIG).get("max_text_len", _MAX_TOKENS)
     tokenizer = AutoTokenizer.from_pretrained(folder, **TOKENIZER_OPTIONS)
+    ids = {text: tokenizer.convert_tokens_to_ids(text) for text in _SEPARATOR_IDS}
+    if ids != _SEPARATOR_IDS:
+        raise ConfigError(
+            f"the tokenizer of {folder} has the token ids {ids}, and the model separates phrases by {_SEPARATOR_IDS}; "
+            "use the tokenizer that was published with the model (that of bert-base-uncased)"
+        )
     return PromptTokenizer(tokenizer, int(str(limit)))
 
 

@@ -1,4 +1,4 @@
-"""Tiny models with random weights, saved as Hugging Face directories: real classes of transformers, made in a second."""
+"""Tiny models with random weights as Hugging Face directories: real classes of transformers, made in a second."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 WORDS = (
-    "a an the red blue green big small dog dogs cat cats car man woman horse circle square star ring of and on with two "
-    "riding left right remote control ##s ##ing , ( ) - ' ! 1 2 3"
-).split()
+    "a an the red blue green big small dog dogs cat cats car man woman horse circle square star ring of and on with "
+    "two riding left right remote control ##s ##ing , ( ) - ' ! 1 2 3"
+)
 CLS, SEP, DOT, QUESTION = 101, 102, 1012, 1029
 
 
@@ -24,9 +24,16 @@ def bert_vocabulary() -> dict[str, int]:
         ".": DOT,
         "?": QUESTION,
     }
-    vocabulary |= {word: 200 + number for number, word in enumerate(WORDS)}
+    vocabulary |= {word: 200 + number for number, word in enumerate(WORDS.split())}
     taken = set(vocabulary.values())
     return vocabulary | {f"[unused{number}]": number for number in range(QUESTION + 1) if number not in taken}
+
+
+def vary_boxes(model: torch.nn.Module) -> None:
+    """Give the box heads random weights, because their last layers begin as zero. Some boxes leave the image."""
+    for name, parameter in model.named_parameters():
+        if "bbox_embed" in name and name.endswith("weight"):
+            torch.nn.init.normal_(parameter, std=0.1)
 
 
 def save_grounding_dino(folder: Path, *, mm: bool = False, shortest: int = 128, longest: int = 192) -> Path:
@@ -63,6 +70,7 @@ def save_grounding_dino(folder: Path, *, mm: bool = False, shortest: int = 128, 
         encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64,
     )  # fmt: skip
     model = (MMGroundingDinoForObjectDetection if mm else GroundingDinoForObjectDetection)(config)
+    vary_boxes(model)
     model.save_pretrained(folder)
     tokenizer = BertTokenizerFast(vocab=bert_vocabulary(), do_lower_case=True)
     images = GroundingDinoImageProcessorPil(size={"shortest_edge": shortest, "longest_edge": longest})

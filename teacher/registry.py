@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Generic, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 class TeacherSettings(Settings):
     """Base of a teacher's settings."""
+
+    model_is_path: ClassVar[bool] = True
+    """Whether `model` names a file or a directory. Otherwise it is a name elsewhere, and never made absolute."""
 
     kind: str = Field(description="name of a teacher, or module:attribute of your own")
     model: str = Field(description="path of the model")

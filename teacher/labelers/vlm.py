@@ -4,8 +4,8 @@ A request is a chat completion with the image as a data URL and the phrases as t
 score: every region has 1.0, `score_kind` is `none`, and policies may not use scores.
 
 Where a command takes a model by its path, give a settings file: YAML with `kind: vlm`, the name of the model,
-`base_url`, `revision` and `style`. No file of the model is needed anywhere. The digest covers the texts of requests, the
-name of the model and the revision that you state, but not the address.
+`base_url`, `revision` and `style`. No file of the model is needed anywhere. The digest covers the texts of requests,
+the name of the model and the revision that you state, but not the address.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -75,6 +76,8 @@ class VlmLabeler:
         self.batch_size = _limit_batch(options.batch_size, settings.requests_per_minute)
         self._endpoint = VlmEndpoint(settings, clock or SystemClock())
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="vlm")
+        # not every user of a labeler closes it
+        self._release = weakref.finalize(self, _release, self._threads, self._endpoint)
         self._answers = StoredAnswers(AnswerFolder(settings.answers)) if settings.answers else None
         self._lock = threading.Lock()
         self.left_out: Counter[str] = Counter()
@@ -212,8 +215,7 @@ class VlmLabeler:
 
     def close(self) -> None:
         """End the threads and close the connections. The labeler cannot be used after that."""
-        self._threads.shutdown(cancel_futures=True)
-        self._endpoint.close()
+        self._release()
 
 
 class _OpenBatch:
@@ -230,6 +232,11 @@ class _OpenBatch:
             if not self.stop.is_set():
                 self.error = error
                 self.stop.set()
+
+
+def _release(threads: ThreadPoolExecutor, endpoint: VlmEndpoint) -> None:
+    threads.shutdown(wait=False, cancel_futures=True)
+    endpoint.close()
 
 
 def _limit_batch(rows: int, per_minute: float | None) -> int:

@@ -62,7 +62,7 @@ class RequestPacer:
 
 def choose_wait_s(tries: int, asked_s: float) -> float:
     """Return the time to wait after some tries: it doubles, is drawn from its upper half, and is at least `asked_s`."""
-    longest = min(FIRST_WAIT_S * 2 ** (tries - 1), MAX_WAIT_S)
+    longest = min(FIRST_WAIT_S * 2.0 ** (tries - 1), MAX_WAIT_S)
     return max(asked_s, longest * (1 + random.random()) / 2)
 
 

@@ -1,4 +1,4 @@
-"""Samples with colored patches, and the answers in memory of tests."""
+"""Samples with colored patches, and a store of answers in memory."""
 
 from __future__ import annotations
 
@@ -33,6 +33,13 @@ def sample_of(*texts, height=120, width=160, decoys=()):
         unit="u", shard="s", index=0, key="k", pixels=Pixels(url="file"), image_sha256="0", caption=caption,
         width=width, height=height, phrases=tuple(phrases),
     )  # fmt: skip
+
+
+def label_one(labeler, *texts, image=None):
+    """Return the regions of one sample, asked alone."""
+    image = picture() if image is None else image
+    height, width = image.shape[:2]
+    return labeler.label([labeler.prepare(sample_of(*texts, height=height, width=width), image)])[0]
 
 
 def boxes_by_phrase(regions):

@@ -34,6 +34,8 @@ SAMPLE_CODES: dict[str, str] = {
     "to the recorded original sizes; relative coordinates of the original would be wrong",
     "TEACHER_ERROR": "the teacher raised an error on this sample alone",
     "TEACHER_NONFINITE": "the teacher returned a score or box that is not a finite number",
+    "TEACHER_ANSWER": "the teacher answered in text, and the text is cut, has no boxes in the form that was asked for, "
+    "or has only boxes of things that were not asked for",
     "OOM": "the teacher ran out of memory on this sample alone",
     "CRASH": "the sample killed a process that worked on it alone",
     "NOT_SELECTED": "the job's `input.only` does not name the sample",

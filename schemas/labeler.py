@@ -14,6 +14,9 @@ import numpy as np
 
 from schemas.records import DroppedPhrase, Phrase, Region, Sample
 
+NO_SCORE = "none"
+"""`score_kind` of a teacher without scores. Every region has score 1.0, and nothing may be decided by it."""
+
 Spans = Sequence[tuple[int, int]]
 """[begin, end) in code points of the stored caption: phrases that the input contains."""
 
@@ -78,7 +81,8 @@ class Labeler(Protocol):
     digest: str
     """Covers weights, preprocessing and prompts: a different digest means different labels."""
     score_kind: str
-    """The definition of the raw score, e.g. `glip.sqrt(token_mean*centerness)`; written to every table's metadata."""
+    """The definition of the raw score, e.g. `glip.sqrt(token_mean*centerness)`; written to every table's metadata.
+    NO_SCORE for a teacher without one."""
     batch_size: int
     """Rows of every batch. The engine halves it permanently when `label` raises OutOfMemoryError, so nothing may be
     sized by its first value."""
@@ -121,4 +125,25 @@ class DecoyChooser(Protocol):
 
     def choose(self, sample: Sample) -> tuple[Phrase, ...]:
         """Choose decoys for the sample, maybe none, from its image, caption and phrases alone."""
+        ...
+
+
+class AnswerStore(Protocol):
+    """Objects that are written once, such as a folder or the store of an output."""
+
+    def read(self, path: str) -> bytes:
+        """Return the object's bytes. Raises NotFoundError."""
+        ...
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Create the object. Return False if it exists."""
+        ...
+
+
+@runtime_checkable
+class AnswerKeeper(Labeler, Protocol):
+    """A teacher whose answers cost money or differ between two requests, so that the first ones are kept."""
+
+    def keep_answers(self, store: AnswerStore) -> None:
+        """Keep answers in the store, under names that begin with `answers/`."""
         ...

@@ -102,7 +102,12 @@ class CompatibleSettings(Settings):
 class EvidenceSettings(Settings):
     """Limits on what is kept as evidence; a policy can only be stricter."""
 
-    min_score: float = Field(0.05, ge=0, le=1, description="regions below this raw score are not kept; left out, the floor of the teacher's kind")
+    min_score: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="regions below this raw score are not kept; left out, the floor of the teacher's kind",
+    )
     nms_iou: float = Field(0.7, ge=0, le=1, description="one loose suppression per phrase, above this IoU")
     max_regions_per_phrase: int = Field(
         50, ge=1, description="cap per phrase; a cut phrase is marked truncated"

@@ -39,7 +39,7 @@ def load_settings(teacher: Teacher[S], settings: PlainSettings) -> S:
 
     raises: as `locate_model`; pydantic's ValidationError for wrong settings
     """
-    if teacher.has_model_files:
+    if teacher.settings_class.model_is_path:
         settings = {**settings, "model": locate_model(str(settings.get("model", "")))}
     return teacher.settings_class.model_validate(settings)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Generic, TypeVar, cast
 
 from pydantic import (
     BaseModel,
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 class TeacherSettings(CompatibleSettings):
     """Base of a teacher's settings."""
+
+    model_is_path: ClassVar[bool] = True
+    """Whether `model` is a path or a hub id. Otherwise it is a name elsewhere, and never made absolute."""
 
     kind: str = Field(description="name of a teacher, or module:attribute of your own")
     model: str = Field(description="path of the model")
@@ -88,8 +91,6 @@ class Teacher(Generic[S]):
     """The floor of the evidence if a job gives none. Raw scores of different kinds are on different scales."""
     starting_policy: Mapping[str, float] = MappingProxyType({"min_score": 0.5})
     """Policy fields to begin with, for raw scores of this kind."""
-    has_model_files: bool = True
-    """Whether `model` is a path or a hub id, and not a name that only the teacher understands."""
     scores_from: str = ""
     """Where floor and starting policy come from."""
 

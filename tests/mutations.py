@@ -49,7 +49,8 @@ def run_mutation(mutation: Mutation, module: Path, root: Path = ROOT) -> bool:
     source = (root / mutation.file).read_text(encoding="utf-8")
     if source.count(mutation.old) != 1:
         raise ValueError(
-            f"{mutation.file} has {source.count(mutation.old)} times {mutation.old!r}, expected once; correct the mutation"
+            f"{mutation.file} has {source.count(mutation.old)} times {mutation.old!r}, expected once; correct the "
+            "mutation"
         )
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)

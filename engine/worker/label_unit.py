@@ -34,7 +34,7 @@ from schemas.records import Region, Sample
 from schemas.rows import EvidenceRow, RejectionRow
 from schemas.settings import EvidenceSettings
 
-_TEACHER_CODES = ("TEACHER_ERROR", "TEACHER_NONFINITE", "OOM")
+_TEACHER_CODES = ("TEACHER_ERROR", "TEACHER_NONFINITE", "TEACHER_ANSWER", "OOM")
 
 
 def check_teacher(unit: Unit, result: UnitResult) -> None:

@@ -16,7 +16,7 @@ from engine.task import DecoySpec, Factory, WorkerSpec
 from engine.worker.stage import ModelState
 from schemas.decoys import pool_path
 from schemas.errors import ConfigError, ConflictError, GroundswellError, RuntimeEnvironmentError
-from schemas.labeler import DecoyChooser, DecoyLabeler, Labeler, PhraseFinder
+from schemas.labeler import AnswerKeeper, DecoyChooser, DecoyLabeler, Labeler, PhraseFinder
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class TeacherLoader:
         """Return the teacher; load it if it is not loaded. For errors see `make_labeler`."""
         if self._teacher is None:
             labeler = make_labeler(self._spec.labeler)
+            if isinstance(labeler, AnswerKeeper):
+                labeler.keep_answers(self._store)
             self.adopt(ModelState(score_kind=labeler.score_kind))
             self._planned_batch_size = labeler.batch_size
             labeler.batch_size = min(labeler.batch_size, self.state.batch_size or labeler.batch_size)

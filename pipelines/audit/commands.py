@@ -100,7 +100,7 @@ def open_audit(
     *,
     n: int,
     seed: int,
-    bins: int = 5,
+    bins: int | None = None,
     groups: Groups | None = None,
     overwrite: bool = False,
 ) -> DrawnSample:

@@ -22,10 +22,12 @@ import numpy as np
 
 from pipelines.audit.sample import AuditSample, SampledRegion, Stratum
 from schemas.errors import ConfigError
+from schemas.labeler import NO_SCORE
 from schemas.records import Pixels
 from schemas.rows import ViewRegionRow, ViewRow
 
 MIN_PER_STRATUM = 5
+BINS = 5
 CELLS = 10_000
 """Quantile borders are read from a histogram of this many cells over [0, 1], so they are round to four digits."""
 EVERYTHING = "all"
@@ -49,6 +51,9 @@ class _Manifest(Protocol):
     @property
     def digest(self) -> str: ...
 
+    @property
+    def provenance(self) -> Mapping[str, object]: ...
+
 
 class SampledView(Protocol):
     """The part of `engine.views.View` that is needed."""
@@ -64,20 +69,21 @@ def draw_sample(
     *,
     seed: int,
     n: int,
-    bins: int = 5,
+    bins: int | None = None,
     edges: Sequence[float] | None = None,
     groups: Groups | None = None,
     source: str = "",
 ) -> AuditSample:
     """Draw a stratified sample of `n` regions, or of all if the view has fewer.
 
-    bins:   score bins of about equal population; `edges` (inner borders, rising) fixes them instead
+    bins:   score bins of about equal population, by default BINS; `edges` (inner borders, rising) fixes them instead
     groups: strata are groups x score bins, e.g. `{"head": [...], "tail": [...]}` by the phrase's root
     source: where the view was read, for the record
     The population is the positive regions of a teacher or student. Human boxes, ignored boxes and decoys are counted in
-    `excluded`. Raises ConfigError for a view without any, or an `n` smaller than the number of strata.
+    `excluded`. Raises ConfigError for a view without any, for an `n` smaller than the number of strata, and for score
+    bins of a view without scores, which is one bin.
     """
-    borders = tuple(_check_edges(edges)) if edges is not None else _find_quantile_edges(view, bins)
+    borders = _choose_borders(view, bins, edges)
     excluded: Counter[str] = Counter()
     population: Counter[tuple[str, int]] = Counter()
     lowest: dict[tuple[str, int], list[_Candidate]] = defaultdict(list)
@@ -211,6 +217,20 @@ def _make_stratum(cell: tuple[str, int], borders: Sequence[float], population: i
     low, high = list(itertools.pairwise((0.0, *borders, 1.0)))[bin_]
     name = f"{low:.4g}-{high:.4g}" if group == EVERYTHING else f"{group} {low:.4g}-{high:.4g}"
     return Stratum(name=name, group=group, low=low, high=high, population=population, drawn=drawn)
+
+
+def _choose_borders(view: SampledView, bins: int | None, edges: Sequence[float] | None) -> tuple[float, ...]:
+    if view.manifest.provenance.get("score_kind") == NO_SCORE:
+        asked = f"edges = {list(edges)}" if edges else f"bins = {bins}" if bins not in (None, 1) else None
+        if asked:
+            raise ConfigError(
+                f"{asked}: the view's regions have no scores (score_kind {NO_SCORE}), so there are no score strata; "
+                "leave it out"
+            )
+        return ()
+    if edges is not None:
+        return tuple(_check_edges(edges))
+    return _find_quantile_edges(view, BINS if bins is None else bins)
 
 
 def _check_edges(edges: Sequence[float]) -> Sequence[float]:

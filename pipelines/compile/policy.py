@@ -6,6 +6,7 @@ for regions that the evidence does not have is refused with both values.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -14,10 +15,13 @@ from pipelines.compile.rules import list_rules
 from pipelines.compile.weights import Calibration, Share, WeightRule
 from schemas.digests import digest_of
 from schemas.errors import ConfigError
+from schemas.labeler import NO_SCORE
 from schemas.settings import CompatibleSettings, EvidenceSettings, LegacyValue
 
 FLOOR: Literal["floor"] = "floor"
 """The lowest score of a candidate: candidate_score, or the evidence's min_score."""
+_SCORE_FIELDS = ("class_only_below", "weight", "weight_ramp", "calibration")
+"""The policy's own fields that decide by score, besides a number as ignore_score. Rules name theirs."""
 
 if TYPE_CHECKING:  # the fields of the built-in rules, for type checkers; at run time the registry gives them
     from pipelines.compile.rules.below_candidate_score import CandidateScoreFields
@@ -150,11 +154,28 @@ class Policy(RuleFields):
         return digest_of({**self.identity(), **({"rules": versions} if versions else {})})
 
     def check_score_kind(self, score_kind: str) -> None:
-        """Raise ConfigError if the calibration was measured on another kind of score than the evidence's."""
+        """Raise ConfigError if the calibration was measured on another kind of score than the evidence's.
+
+        Evidence without scores takes no setting that decides by them.
+        """
+        if score_kind == NO_SCORE:
+            self._check_no_scores()
         if self.calibration is not None and self.calibration.score_kind != score_kind:
             raise ConfigError(
                 f"the policy's calibration is of scores {self.calibration.score_kind!r}, the evidence has "
                 f"{score_kind!r}: calibrate on this teacher's labels"
+            )
+
+    def _check_no_scores(self) -> None:
+        names = [*_SCORE_FIELDS, *(name for rule in list_rules() for name in rule.score_fields)]
+        fields = type(self).model_fields
+        used = [name for name in names if getattr(self, name) != fields[name].default]
+        used += ["ignore_score"] if self.ignore_from is not None else []
+        if used:
+            settings = "; ".join(f"{name} {json.dumps(self.identity()[name])}" for name in used)
+            raise ConfigError(
+                f"the evidence has no scores (score_kind {NO_SCORE}: every region has 1.0), and the policy decides by "
+                f"score: {settings}. Leave these settings out, or label with a teacher that has scores"
             )
 
     def check_evidence(self, evidence: EvidenceSettings) -> None:

@@ -95,6 +95,7 @@ class Rule:
     order:   rules run in ascending order
     limits:  what the evidence allows
     version: raise it when results change. A version above 1 is part of the digest of policies that use the rule
+    score_fields: fields that decide by score. Without scores they must stay at their defaults
     """
 
     name: str
@@ -103,6 +104,7 @@ class Rule:
     order: int
     limits: tuple[EvidenceLimit, ...] = ()
     version: int = 1
+    score_fields: tuple[str, ...] = ()
 
     def is_used(self, policy: CompatibleSettings) -> bool:
         """Return whether the policy uses the rule: one of its fields is not at its legacy value."""

@@ -110,7 +110,7 @@ def open_teacher(
             f"teacher.{unknown} is {values[unknown]!r}, but the kind {kind} has no such setting; expected one of "
             f"{', '.join(known)}; leave it out"
         )
-    model = locate_model(str(path)) if entry.has_model_files else str(path)
+    model = locate_model(str(path)) if entry.settings_class.model_is_path else str(path)
     floor = entry.min_score if min_score is None else min_score
     settings = parse_settings(
         {"kind": kind, "model": model, **values}, entry.settings_class, overrides, "teacher"

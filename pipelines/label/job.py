@@ -102,11 +102,16 @@ class JobConfig(Settings):
                 job["input"].pop(unset)
         if not self.decoys.share:
             job.pop("decoys")
-        for section in ("teacher", "phrases", "decoys"):
-            if section not in job:
-                continue
-            job[section] = with_absolute_paths(job[section])
+        job["teacher"] = self.teacher_values()
+        for section in ("phrases", "decoys"):
+            if section in job:
+                job[section] = with_absolute_paths(job[section])
         return job
+
+    def teacher_values(self) -> dict[str, Any]:
+        """Return the teacher's settings as plain values, with an absolute path of the model if it has one."""
+        values = self.teacher.model_dump(mode="json")
+        return with_absolute_paths(values) if self.teacher.model_is_path else values
 
     def digest(self) -> str:
         """Return `sha256:<hex>` of the identity."""

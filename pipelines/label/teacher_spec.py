@@ -34,7 +34,7 @@ class Factories:
 
     def of_labeler(self, job: JobConfig) -> Factory:
         """How workers make the job's teacher."""
-        settings = with_absolute_paths(job.teacher.model_dump(mode="json"))
+        settings = job.teacher_values()
         arguments: dict[str, JsonValue] = {
             "settings": settings,
             "batch_size": job.run.batch_size,

@@ -27,6 +27,7 @@ from teacher.registry import recognize_model
 
 MIN_SCORE = 0.01
 PROMPT_NMS_IOU = 0.6
+UNREADABLE = "TEACHER_ANSWER"
 
 _Item = TypeVar("_Item")
 
@@ -60,7 +61,7 @@ class PromptPredictor:
     """COCO results and phrase boxes of any labeler that takes phrases.
 
     `unasked` counts the texts of phrases that do not fit into any prompt. They count as not found, and the report
-    lists them.
+    lists them. `unread` counts answers in text that cannot be read, by reason. They count as no box.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class PromptPredictor:
         # A prompt-tuned model answers its one detection prompt, and no phrases of captions.
         self.takes_phrases = teacher.tuned_prompt(model) is None
         self.unasked: Counter[str] = Counter()
+        self.unread: Counter[str] = Counter()
 
     def results(
         self, images: Iterable[EvaluationImage], categories: Sequence[GoldCategory]
@@ -143,8 +145,10 @@ class PromptPredictor:
                 yield number, sample
 
         for answer in label_in_batches(self._labeler, prepare()):
-            if answer.rejected is not None:
+            if answer.rejected is not None and answer.rejected.code != UNREADABLE:
                 raise answer.rejected
+            if answer.rejected is not None:
+                self.unread[answer.rejected.detail] += 1
             yield waiting.pop(answer.position), answer.position, list(answer.regions)
 
 

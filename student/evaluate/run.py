@@ -176,6 +176,10 @@ def _note_no_match(detections: int, model: Path) -> str:
     )
 
 
+def _note_unread(unread: Mapping[str, int], model: Path) -> str:
+    return f"{sum(unread.values())} answers of {model} cannot be read and count as no box, e.g.: {next(iter(unread))}"
+
+
 class _GoldImages:
     """The gold images that have pixels, read anew in each pass. `ids` has the ids of all images read so far."""
 
@@ -226,6 +230,8 @@ def _ask(
     has_phrases = questions.phrases and predictor.takes_phrases
     grounded = list(_ground_phrases(predictor, gold, source)) if has_phrases else []
     facts: dict[str, Any] = {"unasked": dict(sorted(predictor.unasked.items()))}
+    if unread := predictor.unread:
+        facts |= {"unread": dict(sorted(unread.items())), "notes": [_note_unread(unread, model)]}
     if not grounded:
         return _Answers(results, facts=facts)
     facts["phrases"] = len(grounded)

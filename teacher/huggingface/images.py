@@ -99,6 +99,9 @@ class ImageRules:
                 continue
             height, width = image.shape[:2]
             mask[row, :height, :width] = 1
+            if image.dtype != np.uint8:
+                pixels[row, :, :height, :width] = self._normalize_values(image.transpose(2, 0, 1))
+                continue
             for channel, values in enumerate(values_C256):  # a look-up is faster than arithmetic
                 pixels[row, channel, :height, :width] = values[image[..., channel]]
         return pixels, mask

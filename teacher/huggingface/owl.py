@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 from pydantic import AfterValidator, Field, JsonValue
 
 from schemas.errors import ConfigError
 from schemas.records import Sample
-from teacher.huggingface.entry import LOAD_OPTIONS, TOKENIZER_OPTIONS
+from teacher.huggingface.entry import TOKENIZER_OPTIONS
 from teacher.huggingface.images import ImageRgb, ImageRules, Size, read_image_rules
 from teacher.huggingface.labeler import (
     Floats,
@@ -32,12 +32,14 @@ from teacher.huggingface.labeler import (
     select_candidates,
     to_numpy,
 )
+from teacher.huggingface.loading import load_weights
 from teacher.huggingface.model_files import read_image_settings
 from teacher.huggingface.query_text import PLACE, QueryTokenizer, TokenIds, check_template
 from teacher.huggingface.settings import HuggingFaceSettings
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
     from teacher.huggingface.owl_parts import OwlParts
 
@@ -94,8 +96,9 @@ class OwlLabeler(HuggingFaceLabeler[S, Texts, OwlFeatures], Generic[S]):
 
         from teacher.huggingface.owl_parts import OwlParts
 
-        detector = AutoModelForZeroShotObjectDetection.from_pretrained(self.folder, **LOAD_OPTIONS)
-        self._check_type(str(detector.config.model_type))
+        detector = load_weights(
+            cast("type[PreTrainedModel]", AutoModelForZeroShotObjectDetection), self.folder
+        )
         self._check_size(int(detector.config.vision_config.image_size))
         self._tokenizer = QueryTokenizer(
             AutoTokenizer.from_pretrained(self.folder, **TOKENIZER_OPTIONS),
@@ -114,13 +117,6 @@ class OwlLabeler(HuggingFaceLabeler[S, Texts, OwlFeatures], Generic[S]):
                     "teacher reads images only as the published models do"
                 )
         return read_image_rules(self.folder, self.image_defaults)
-
-    def _check_type(self, found: str) -> None:
-        if found != self.model_type:
-            raise ConfigError(
-                f"{self.folder} is a model of type {found!r}, expected {self.model_type!r} for teacher.kind "
-                f"{self.settings.kind!r}, which prepares images differently; set teacher.kind to the model's own"
-            )
 
     def _check_size(self, side: int) -> None:
         if self.rules.exact != (side, side):

@@ -7,6 +7,7 @@ so its scores do not compare with those of `grounding-dino` and have a `score_ki
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -47,6 +48,9 @@ class MMGroundingDinoTeacher(HuggingFaceTeacher[MMGroundingDinoSettings]):
     description = "an MM-Grounding-DINO or LLMDet directory"
     settings_class = MMGroundingDinoSettings
     model_types = frozenset({"mm-grounding-dino"})
+    min_score = 0.1
+    starting_policy = MappingProxyType({"min_score": 0.4})
+    scores_from = "threshold 0.4 of the documentation of transformers; the floor is well below it"
 
     def make(self, settings: MMGroundingDinoSettings, options: LabelerOptions) -> Labeler:
         return MMGroundingDinoLabeler(settings, options, self.digest(settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import Field
@@ -50,6 +51,8 @@ class Owlv2Teacher(HuggingFaceTeacher[Owlv2Settings]):
     description = "an OWLv2 directory"
     settings_class = Owlv2Settings
     model_types = frozenset({Owlv2Labeler.model_type})
+    starting_policy = MappingProxyType({"min_score": 0.1})
+    scores_from = "threshold 0.1 of the documentation of transformers; the floor is half of it"
 
     def make(self, settings: Owlv2Settings, options: LabelerOptions) -> Labeler:
         return Owlv2Labeler(settings, options, self.digest(settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import Field
@@ -39,6 +40,8 @@ class OwlVitTeacher(HuggingFaceTeacher[OwlVitSettings]):
     description = "an OWL-ViT directory"
     settings_class = OwlVitSettings
     model_types = frozenset({OwlVitLabeler.model_type})
+    starting_policy = MappingProxyType({"min_score": 0.1})
+    scores_from = "threshold 0.1 of the documentation of transformers; the floor is half of it"
 
     def make(self, settings: OwlVitSettings, options: LabelerOptions) -> Labeler:
         return OwlVitLabeler(settings, options, self.digest(settings))

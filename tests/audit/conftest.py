@@ -77,7 +77,9 @@ def sample(tmp_path):
     ]
     rows = [row(tmp_path, number, *caption) for number, caption in enumerate(captions)]
     put_in_tar(tmp_path, rows[3:])
-    view = SimpleNamespace(manifest=SimpleNamespace(digest="sha256:" + "a" * 64), rows=lambda: iter(rows))
+    view = SimpleNamespace(
+        manifest=SimpleNamespace(digest="sha256:" + "a" * 64, provenance={}), rows=lambda: iter(rows)
+    )
     return draw_sample(view, seed=0, n=6, bins=1)
 
 
@@ -95,7 +97,9 @@ def sample_of_sizes(tmp_path):
             one |= {"image_sha256": sha256_hex(path.read_bytes()), "width": width, "height": height}
             one["regions"][0] |= dict(zip(("x0", "y0", "x1", "y1"), map(float, box), strict=True))
             rows.append(one)
-        view = SimpleNamespace(manifest=SimpleNamespace(digest="sha256:" + "b" * 64), rows=lambda: iter(rows))
+        view = SimpleNamespace(
+            manifest=SimpleNamespace(digest="sha256:" + "b" * 64, provenance={}), rows=lambda: iter(rows)
+        )
         return draw_sample(view, seed=0, n=len(rows), bins=1)
 
     return make

@@ -16,8 +16,8 @@ from schemas.errors import ConfigError, ConflictError, NotFoundError
 class TinyView:
     """A view in memory: what sampling needs of one."""
 
-    def __init__(self, rows, digest="sha256:" + "a" * 64):
-        self.manifest = SimpleNamespace(digest=digest)
+    def __init__(self, rows, digest="sha256:" + "a" * 64, provenance=None):
+        self.manifest = SimpleNamespace(digest=digest, provenance=provenance or {})
         self._rows = rows
 
     def rows(self):

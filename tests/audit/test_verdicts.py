@@ -68,7 +68,7 @@ def sample_of(n=8, digest="sha256:" + "a" * 64):
         }
         for i in range(n)
     ]  # fmt: skip
-    view = SimpleNamespace(manifest=SimpleNamespace(digest=digest), rows=lambda: iter(rows))
+    view = SimpleNamespace(manifest=SimpleNamespace(digest=digest, provenance={}), rows=lambda: iter(rows))
     return draw_sample(view, seed=0, n=n, bins=1)
 
 

@@ -100,7 +100,9 @@ def audit_findings():
         }
         for number in range(1500)
     ]  # fmt: skip
-    view = SimpleNamespace(manifest=SimpleNamespace(digest="sha256:" + "5f" * 32), rows=lambda: iter(rows))
+    view = SimpleNamespace(
+        manifest=SimpleNamespace(digest="sha256:" + "5f" * 32, provenance={}), rows=lambda: iter(rows)
+    )
     sample = draw_sample(view, seed=0, n=200)
     right = {region.item: chance.random() < 0.35 + 0.8 * region.score for region in sample.regions}
     return audit_report(

@@ -21,7 +21,14 @@ def sample(
     to: Annotated[Path, typer.Option(help="Folder of the audit.")],
     n: Annotated[int, typer.Option(min=1, help="Number of regions.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
-    bins: Annotated[int, typer.Option(min=1, help="Number of score strata, of about equal size.")] = 5,
+    bins: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of score strata, of about equal size; default 5, or 1 for regions without scores.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:

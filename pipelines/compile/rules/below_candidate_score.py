@@ -36,4 +36,5 @@ ENTRY = RegionRule(
     (EvidenceLimit("candidate_score", Bound.AT_LEAST, "min_score"),),
     apply=drop_below_candidate_score,
     softened_by=SoftenedBy.NOTHING,
+    score_fields=("candidate_score",),
 )

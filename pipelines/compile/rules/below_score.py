@@ -28,4 +28,5 @@ ENTRY = RegionRule(
     (EvidenceLimit("min_score", Bound.AT_LEAST, "min_score"),),
     apply=drop_below_score,
     softened_by=SoftenedBy.FLOOR_AND_SCORE,
+    score_fields=("min_score",),
 )

@@ -70,4 +70,5 @@ ENTRY = RegionRule(
     apply=assign_boxes,
     count=count_numbers,
     softened_by=SoftenedBy.FLOOR_AND_SCORE,
+    score_fields=("one_to_one",),
 )

@@ -31,4 +31,5 @@ ENTRY = RegionRule(
     60,
     (EvidenceLimit("max_candidates_per_phrase", Bound.AT_MOST, "max_regions_per_phrase"),),
     apply=cap_candidates,
+    score_fields=("max_candidates_per_phrase",),
 )

@@ -37,4 +37,5 @@ ENTRY = RegionRule(
     (EvidenceLimit("max_regions_per_phrase", Bound.AT_MOST, "max_regions_per_phrase"),),
     apply=cap_regions,
     softened_by=SoftenedBy.FLOOR_AND_SCORE,
+    score_fields=("max_regions_per_phrase",),
 )

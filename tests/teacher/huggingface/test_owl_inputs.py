@@ -141,7 +141,7 @@ def test_image_settings_that_would_be_read_otherwise_are_refused(copy, kind):
 def test_a_model_of_the_other_kind_is_refused(folders, kind):
     other = next(name for name in KINDS if name != kind)
 
-    with pytest.raises(ConfigError, match=f"is a model of type '{other}', expected '{kind}'"):
+    with pytest.raises(ConfigError, match=f"has model_type '{other}', and the teacher {kind} needs {kind}"):
         build(folders[other], kind)
 
 

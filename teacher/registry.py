@@ -55,7 +55,7 @@ class QueryKind(Enum):
     """What a teacher can be asked for."""
 
     PHRASES = "any phrase"
-    CLASSES = "the classes of an ONNX detector"
+    CLASSES = "the classes of a detector"
 
 
 @dataclass(frozen=True)

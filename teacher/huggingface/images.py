@@ -99,7 +99,11 @@ class ImageRules:
 
 def read_image_rules(folder: Path) -> ImageRules:
     """Return the rules of a model directory. Raises NotFoundError without them, ConfigError for others than these."""
-    values = read_image_settings(folder)
+    return parse_image_rules(read_image_settings(folder), folder)
+
+
+def parse_image_rules(values: Mapping[str, JsonValue], folder: Path) -> ImageRules:
+    """Return the rules that image settings state. Raises ConfigError, which names the folder."""
     size = values.get("size")
     try:
         rules = ImageRules(

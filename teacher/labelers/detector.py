@@ -30,13 +30,9 @@ class DetectorTeacher(Teacher[DetectorSettings]):
         from teacher.labelers.detector_labeler import DetectorLabeler
 
         form = find_format(settings.model)
+        digest = form.digest(settings, options.has_long_phrases)  # refuses files that must not be loaded
         detector = form.load(settings)
-        return DetectorLabeler(
-            detector,
-            form.index_names(detector.class_names),
-            form.digest(settings, options.has_long_phrases),
-            options,
-        )
+        return DetectorLabeler(detector, form.index_names(detector.class_names), digest, options)
 
     def digest(self, settings: DetectorSettings, has_long_phrases: bool = False) -> str:
         return find_format(settings.model).digest(settings, has_long_phrases)

@@ -19,6 +19,7 @@ from teacher.detectors.closed_set import Detections, DetectorImage, Floats, Imag
 from teacher.detectors.directory.config import HEADS, Head, check_count, find_head
 from teacher.detectors.directory.images import read_detector_rules
 from teacher.huggingface.entry import LOAD_OPTIONS
+from teacher.huggingface.images import Size
 from teacher.huggingface.labeler import center_to_corners, select_candidates, to_numpy
 from teacher.huggingface.model_files import find_model_type
 from teacher.huggingface.running import choose_device, place_model, release_memory, run_model
@@ -110,23 +111,24 @@ class DirectoryDetector:
             raise SampleRejectedError(
                 "TEACHER_NONFINITE", "the model's scores or boxes hold values that are not finite"
             )
-        width, height = self._find_extent(image)
+        width, height = find_extent(image, self._rules.canvas)
         scaled_N4 = as_boxes(found.boxes_N4.astype(np.float64)) * np.array([width, height, width, height])
         boxes_N4 = clip(scaled_N4, image.width, image.height)
         inside = np.flatnonzero((boxes_N4[:, 2] > boxes_N4[:, 0]) & (boxes_N4[:, 3] > boxes_N4[:, 1]))
         best_first = inside[np.argsort(-found.scores_N[inside], kind="stable")]
         return Detections(boxes_N4[best_first], found.scores_N[best_first], found.phrases_N[best_first])
 
-    def _find_extent(self, image: DetectorImage) -> tuple[float, float]:
-        """Return width and height, in pixels of the stored image, of what the boxes are fractions of.
 
-        That is the image, or the canvas to which the model's own settings pad it: its training boxes were so, too.
-        """
-        canvas = self._rules.canvas
-        if canvas is None:
-            return image.width, image.height
-        height, width = image.pixels.shape[:2]
-        return canvas[1] * image.width / width, canvas[0] * image.height / height
+def find_extent(image: DetectorImage, canvas: Size | None) -> tuple[float, float]:
+    """Return width and height, in pixels of the stored image, of what the model's boxes are fractions of.
+
+    That is the image, or the canvas to which the model's own settings pad it: the image processor makes the labels of a
+    training so, too.
+    """
+    if canvas is None:
+        return image.width, image.height
+    height, width = image.pixels.shape[:2]
+    return canvas[1] * image.width / width, canvas[0] * image.height / height
 
 
 def _load_model(folder: Path) -> torch.nn.Module:

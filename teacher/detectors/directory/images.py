@@ -116,9 +116,6 @@ def read_detector_rules(folder: Path, pads: bool) -> DetectorImageRules:
     values = dict(read_image_settings(folder))
     processor = _find_processor(folder, values)
     values.setdefault("do_normalize", processor.normalizes)
-    size = _complete_size(values, processor)
-    bounds = _parse_bounds(size)
-    values["size"] = size if bounds is None else {"height": bounds[0], "width": bounds[1]}
     if values.get("do_rescale") is False:
         values["rescale_factor"] = 1.0
     if values.get("do_resize") is False:
@@ -126,8 +123,18 @@ def read_detector_rules(folder: Path, pads: bool) -> DetectorImageRules:
             f"{folder}: do_resize is false in its image settings, so the size of its images is unknown; set do_resize "
             "to true and size to the size of the training"
         )
+    size = _complete_size(values, processor)
+    try:
+        bounds = _parse_size(size, "max_height", "max_width")
+        canvas = (
+            None if values.get("do_pad") is False else _parse_size(values.get("pad_size"), "height", "width")
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{folder}: its image settings cannot be used ({error}); expected numbers in size and pad_size"
+        ) from error
+    values["size"] = size if bounds is None else {"height": bounds[0], "width": bounds[1]}
     rules = parse_image_rules(values, folder)
-    canvas = _parse_canvas(values)
     _check_canvas(folder, rules, canvas)
     return DetectorImageRules(
         **vars(rules),
@@ -159,18 +166,11 @@ def _complete_size(values: Mapping[str, JsonValue], processor: _Processor) -> Js
     return size
 
 
-def _parse_bounds(size: JsonValue) -> Size | None:
-    """Return the upper bounds (height, width) of the sides if the size is given by them."""
-    if not isinstance(size, dict) or not {"max_height", "max_width"} <= size.keys():
+def _parse_size(size: JsonValue, height: str, width: str) -> Size | None:
+    """Return the size in an object that has at least one of two keys, None for anything else."""
+    if not isinstance(size, dict) or size.keys().isdisjoint((height, width)):
         return None
-    return int(cast(int, size["max_height"])), int(cast(int, size["max_width"]))
-
-
-def _parse_canvas(values: Mapping[str, JsonValue]) -> Size | None:
-    size = values.get("pad_size")
-    if not isinstance(size, dict) or values.get("do_pad") is False:
-        return None
-    return int(cast(int, size["height"])), int(cast(int, size["width"]))
+    return int(cast(int, size[height])), int(cast(int, size[width]))
 
 
 def _check_canvas(folder: Path, rules: ImageRules, canvas: Size | None) -> None:

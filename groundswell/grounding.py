@@ -87,8 +87,10 @@ def load_teacher(
     teacher_settings = parse_settings(
         {"kind": kind, "model": model, **settings}, entry.settings_class, (), "teacher"
     )
-    labeler = entry.make(teacher_settings, LabelerOptions(1, floor))
-    finder = SpacyPhraseFinder(phrases or PhraseSettings())
+    found_by = phrases or PhraseSettings()
+    options = LabelerOptions(1, floor, has_guessed_heads=not found_by.has_parser)
+    labeler = entry.make(teacher_settings, options)
+    finder = SpacyPhraseFinder(found_by)
     return GroundingTeacher(labeler, finder, EvidenceSettings(min_score=floor))
 
 

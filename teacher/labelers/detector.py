@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from schemas.digests import digest_of
 from teacher.detectors.formats import FORMATS, METHOD_VERSION, find_format
 from teacher.detectors.settings import DetectorSettings
 from teacher.registry import LabelerOptions, QueryKind, Teacher
 
 if TYPE_CHECKING:
     from schemas.labeler import Labeler
+
+GUESSED_HEADS_VERSION = 1
+"""The version for jobs with given spans and no parser. It is part of their digest alone."""
 
 
 class DetectorTeacher(Teacher[DetectorSettings]):
@@ -30,12 +34,20 @@ class DetectorTeacher(Teacher[DetectorSettings]):
         from teacher.labelers.detector_labeler import DetectorLabeler
 
         form = find_format(settings.model)
-        digest = form.digest(settings, options.has_long_phrases)  # refuses files that must not be loaded
+        # refuses files that must not be loaded
+        digest = self.job_digest(settings, options.has_long_phrases, options.has_guessed_heads)
         detector = form.load(settings)
         return DetectorLabeler(detector, form.index_names(detector.class_names), digest, options)
 
     def digest(self, settings: DetectorSettings, has_long_phrases: bool = False) -> str:
         return find_format(settings.model).digest(settings, has_long_phrases)
+
+    def job_digest(
+        self, settings: DetectorSettings, has_long_phrases: bool = False, has_guessed_heads: bool = False
+    ) -> str:
+        """Return the digest. Until version 1 of guessed heads, a given span had the class of its last noun."""
+        digest = self.digest(settings, has_long_phrases)
+        return digest_of([digest, {"guessed_heads": GUESSED_HEADS_VERSION}]) if has_guessed_heads else digest
 
     def recognizes(self, path: Path) -> bool:
         return any(form.recognizes(path) for form in FORMATS)

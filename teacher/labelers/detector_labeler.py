@@ -39,7 +39,7 @@ class DetectorLabeler:
     ) -> None:
         """Keep a loaded detector. names: the words that name its classes."""
         self._detector, self._names = detector, names
-        self._min_score = options.min_score
+        self._min_score, self._guesses_heads = options.min_score, options.has_guessed_heads
         self.batch_size = options.batch_size
         self.score_kind = detector.score_kind
         self.digest = digest
@@ -87,7 +87,12 @@ class DetectorLabeler:
         self._detector.close()
 
     def _class_of(self, phrase: Phrase) -> int | None:
-        """Return the class of a phrase. Base phrases, n-grams and decoys end in their head, others may not."""
+        """Return the class of a phrase. Base phrases, n-grams and decoys end in their head, others may not.
+
+        Without a parser, the root of a given span is its last noun, so its head is guessed from the words instead.
+        """
+        if phrase.kind == "given" and self._guesses_heads:
+            return self._names.find_class(phrase.text)
         if phrase.kind in _LONG:
             return self._names.find_class(phrase.text, phrase.root)
         return self._names.find_class_of_last_words(phrase.text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -242,6 +243,51 @@ def check_same(regions: Sequence[Region], others: Sequence[Region]) -> None:
         assert all(a == pytest.approx(b, abs=1e-3) for a, b in sides)
 
 
+def test_boxes_in_the_padding_of_a_canvas_are_left_out(tmp_path: Path) -> None:
+    from transformers import AutoModelForObjectDetection
+
+    canvas = {"size": {"max_height": 96, "max_width": 96}, "pad_size": {"height": 96, "width": 96}}
+    folder = save_detector("conditional_detr", tmp_path / "m", **canvas)
+    image = picture(11, 120, 80)  # 96 x 64 on the canvas
+
+    regions = find_regions(labeler_of(folder), image)
+
+    inputs = processed("conditional_detr", folder, image)
+    assert inputs["pixel_values"].shape[-2:] == (96, 96)
+    with torch.inference_mode():
+        outputs = AutoModelForObjectDetection.from_pretrained(folder).eval()(**inputs)
+    boxes, dropped = [], 0
+    for logits, (x, y, w, h) in zip(outputs.logits[0], outputs.pred_boxes[0].double().tolist(), strict=True):
+        x0, y0, x1, y1 = (side * 120 for side in (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+        corners = (max(x0, 0), max(y0, 0), min(x1, 80), min(y1, 120))
+        for name, score in zip(NAMES, logits.sigmoid().tolist(), strict=True):
+            if name == "N/A" or score < MIN_SCORE:
+                continue
+            if x0 < 80:
+                boxes.append(Box(name, score, corners))
+            dropped += x0 >= 80
+    assert dropped > 5 and len(boxes) > 5
+    check_equal(regions, boxes)
+
+
+def test_boxes_come_best_first_for_each_phrase(folders: Folders) -> None:
+    for region, following in itertools.pairwise(
+        find_regions(labeler_of(folders("d_fine")), picture(12, 64, 64))
+    ):
+        assert region.phrase < following.phrase or region.score >= following.score
+
+
+def test_the_model_does_not_run_where_no_phrase_names_a_class(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labeler = labeler_of(folders("rt_detr"))
+    image = picture(13, 64, 64)
+    asked = labeler.prepare(sample_of(image, "a dream"), image)
+    monkeypatch.setattr(DirectoryDetector, "detect_batch", None)
+
+    assert labeler.label([asked]) == [[]]
+
+
 def test_repeated_phrases_and_phrases_of_one_class_all_get_its_boxes(folders: Folders) -> None:
     image = picture(4, 80, 80)
 
@@ -306,6 +352,18 @@ def test_weights_that_are_missing_are_refused(folders: Folders, tmp_path: Path) 
 
     with pytest.raises(ConfigError, match="weights of its model class are not in its files .*random"):
         labeler_of(tmp_path)
+
+
+def test_names_must_be_as_many_as_the_models_classes(tmp_path: Path) -> None:
+    folder = save_detector("rt_detr", tmp_path / "m", names=["LABEL_0", "LABEL_1"])
+    config = json.loads((folder / "config.json").read_text())
+    for name in ("id2label", "label2id"):  # the default of transformers is two classes
+        config.pop(name, None)
+    (folder / "config.json").write_text(json.dumps(config))
+
+    with pytest.raises(ConfigError, match="3 names for 2 classes"):
+        labeler_of(folder, classes=["cat", "dog", "cow"])
+    assert labeler_of(folder, classes=["cat", "dog"])
 
 
 def test_a_backbone_of_timm_that_is_not_installed_is_named(folders: Folders, tmp_path: Path) -> None:
@@ -424,6 +482,97 @@ def replace_phrase(region: Region) -> Region:
 
 
 _DETECTOR = "teacher/detectors/directory/detector.py"
-_CONFIG = "teacher/detectors/directory/config.py"
-_IMAGES = "teacher/detectors/directory/images.py"
-MUTATIONS: tuple[Mutation, ...] = ()
+_FORMATS = "teacher/detectors/formats.py"
+MUTATIONS = (
+    Mutation(
+        _DETECTOR,
+        "logits_BQL.softmax(-1)[..., :-1] if head.has_no_object else logits_BQL.sigmoid()",
+        "logits_BQL.sigmoid()[..., : len(self.class_names)]",
+        "test_regions_are_the_boxes_of_the_logits",
+    ),
+    Mutation(
+        _DETECTOR,
+        "            if self._rules.pads:",
+        "            if False:",
+        "test_padding_to_share_batches_is_masked_and_boxes_are_of_the_image",
+    ),
+    Mutation(
+        _DETECTOR,
+        "        if not (np.isfinite(",
+        "        if False and not (np.isfinite(",
+        "test_scores_that_are_not_finite_reject_their_sample_alone",
+    ),
+    Mutation(
+        _DETECTOR,
+        '        if getattr(outputs, "logits", None) is None',
+        '        if False and getattr(outputs, "logits", None) is None',
+        "test_a_model_class_without_class_scores_ends_the_run",
+    ),
+    Mutation(
+        _DETECTOR,
+        "dtype=torch.float32, ",
+        "",
+        "test_weights_of_half_precision_run_in_float32",
+    ),
+    Mutation(_DETECTOR, "    if missing:", "    if False:", "test_weights_that_are_missing_are_refused"),
+    Mutation(
+        _DETECTOR,
+        "except (ImportError, ValueError, RuntimeError) as error:",
+        "except ZeroDivisionError as error:",
+        "test_a_backbone_of_timm_that_is_not_installed_is_named",
+    ),
+    Mutation(
+        _DETECTOR,
+        "        check_count(self._folder",
+        "        len or check_count(self._folder",
+        "test_names_must_be_as_many_as_the_models_classes",
+    ),
+    Mutation(
+        _DETECTOR,
+        "inside = np.flatnonzero((boxes_N4[:, 2] > boxes_N4[:, 0]) & (boxes_N4[:, 3] > boxes_N4[:, 1]))",
+        "inside = np.arange(len(boxes_N4))",
+        "test_boxes_in_the_padding_of_a_canvas_are_left_out",
+    ),
+    Mutation(
+        _DETECTOR,
+        'inside[np.argsort(-found.scores_N[inside], kind="stable")]',
+        "inside",
+        "test_boxes_come_best_first_for_each_phrase",
+    ),
+    Mutation(
+        "teacher/detectors/directory/config.py",
+        '"rt_detr": _SIGMOID',
+        '"rt_detr": Head(uses_mask=True)',
+        "test_a_model_that_takes_no_mask_gets_no_padding",
+    ),
+    Mutation(
+        "teacher/labelers/detector_labeler.py",
+        "        if all(row is None for row in rows):",
+        "        if False:",
+        "test_the_model_does_not_run_where_no_phrase_names_a_class",
+    ),
+    Mutation(
+        "teacher/labelers/detector.py",
+        "        digest = self.job_digest(settings, options.has_long_phrases, options.has_guessed_heads)",
+        "        digest = ''",
+        "test_only_safetensors_are_read",
+    ),
+    Mutation(
+        "teacher/detectors/settings.py",
+        "        if value not in values:",
+        "        if False:",
+        "test_a_setting_without_effect_on_the_model_is_refused",
+    ),
+    *(
+        Mutation(_FORMATS, line, "", "test_the_digest_follows_everything_that_decides_regions")
+        for line in (
+            '"files": list_model_files(folder),',
+            '"classes": list(choose_class_names(folder, settings.classes)),',
+            '"precision": settings.precision,',
+            '"channels_last": settings.channels_last,',
+            '"compile": settings.compile,',
+            '"pad_multiple": settings.pad_multiple,',
+        )
+    ),
+)
+"""Each removes a guard. `python -m tests.mutations` shows that the named test fails then."""

@@ -23,14 +23,16 @@ def make_labeler(
     min_score: float,
     long_phrases: bool = False,
     entry: str | None = None,
+    guessed_heads: bool = False,
 ) -> Labeler:
     """Return the teacher of a job. Its regions have a raw score of at least `min_score`.
 
     long_phrases: whether the job asks for expressions or given spans; part of a detector's digest
     entry: `module:attribute` of the teacher's registry entry; None: it is looked up by kind
+    guessed_heads: whether the job has given spans and no parser
     """
     teacher = TEACHERS.load(entry or str(settings["kind"]))
-    options = LabelerOptions(batch_size, min_score, long_phrases)
+    options = LabelerOptions(batch_size, min_score, long_phrases, guessed_heads)
     return teacher.make(load_settings(teacher, settings), options)
 
 
@@ -58,10 +60,15 @@ def make_decoy_chooser(settings: PlainSettings, pool: str, pool_digest: str) -> 
     return load_chooser(DecoySettings.model_validate(settings), pool, pool_digest)
 
 
-def labeler_digest(settings: PlainSettings, long_phrases: bool = False, entry: str | None = None) -> str:
+def labeler_digest(
+    settings: PlainSettings,
+    long_phrases: bool = False,
+    entry: str | None = None,
+    guessed_heads: bool = False,
+) -> str:
     """Return what `labeler(...).digest` would be, without loading a model."""
     teacher = TEACHERS.load(entry or str(settings["kind"]))
-    return teacher.digest(load_settings(teacher, settings), long_phrases)
+    return teacher.job_digest(load_settings(teacher, settings), long_phrases, guessed_heads)
 
 
 def finder_digest(settings: PlainSettings) -> str:

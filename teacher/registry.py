@@ -58,7 +58,7 @@ class QueryKind(Enum):
     """What a teacher can be asked for."""
 
     PHRASES = "any phrase"
-    CLASSES = "the classes of an ONNX detector"
+    CLASSES = "the classes of a detector"
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ class LabelerOptions:
     """Regions with a lower raw score are not returned."""
     has_long_phrases: bool = False
     """Whether the job asks for expressions or given spans, which may continue after their head noun."""
+    has_guessed_heads: bool = False
+    """Whether the job has given spans and no parser, so that the `root` of a given span is only its last noun."""
 
 
 S = TypeVar("S", bound=TeacherSettings)
@@ -112,6 +114,10 @@ class Teacher(Generic[S]):
                 "files": model_digests(Path(settings.model)),
             }
         )
+
+    def job_digest(self, settings: S, has_long_phrases: bool = False, has_guessed_heads: bool = False) -> str:
+        """Return the labeler's digest for a job with such phrases. Override it if guessed heads change labels."""
+        return self.digest(settings, has_long_phrases)
 
     def recognizes(self, path: Path) -> bool:
         """Return whether the file or directory is a model of this teacher. Must not load it."""

@@ -88,6 +88,11 @@ class PhraseSettings(CompatibleSettings):
     def _check_chunker(cls, name: str) -> str:
         return CHUNKERS.check(name)
 
+    @property
+    def has_parser(self) -> bool:
+        """Whether captions are parsed. Without it, the head of a given span is only the last noun in it."""
+        return self.pipeline != "lexicon" and CHUNKERS.load(self.chunker).uses_parse
+
 
 class DecoySettings(Settings):
     """Nouns believed absent from an image. A separate pass asks for them, to measure how often the teacher says yes."""

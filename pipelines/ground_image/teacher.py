@@ -115,8 +115,10 @@ def open_teacher(
     settings = parse_settings(
         {"kind": kind, "model": model, **values}, entry.settings_class, overrides, "teacher"
     )
-    labeler = entry.make(settings, LabelerOptions(batch_size, floor))
-    finder = SpacyPhraseFinder(phrases or PhraseSettings())
+    found_by = phrases or PhraseSettings()
+    options = LabelerOptions(batch_size, floor, has_guessed_heads=not found_by.has_parser)
+    labeler = entry.make(settings, options)
+    finder = SpacyPhraseFinder(found_by)
     return GroundingTeacher(labeler, finder, EvidenceSettings(min_score=floor), kind)
 
 

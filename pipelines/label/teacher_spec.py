@@ -30,7 +30,8 @@ class Factories:
     has_decoys: bool = False
     """Whether the labeler is a DecoyLabeler. With `asks_registry`, the teacher's entry decides."""
     asks_registry: bool = False
-    """Whether labeler and digest take `entry`, the reference of the teacher's registry entry, and `long_phrases`."""
+    """Whether labeler and digest take `entry`, the reference of the teacher's registry entry, and what the job's
+    phrases are like (`long_phrases`, `guessed_heads`)."""
 
     def of_labeler(self, job: JobConfig) -> Factory:
         """How workers make the job's teacher."""
@@ -44,6 +45,7 @@ class Factories:
         if self.asks_registry:
             options["entry"] = TEACHERS.reference(job.teacher.kind)
             options |= {"long_phrases": True} if _has_long_phrases(job) else {}
+            options |= {"guessed_heads": True} if _has_guessed_heads(job) else {}
         digest = _call(self.labeler_digest, settings, **options)
         return Factory(factory=self.labeler, arguments=arguments | options, digest=digest)
 
@@ -76,6 +78,11 @@ TEACHER = Factories(takes_given=True, asks_registry=True)
 def _has_long_phrases(job: JobConfig) -> bool:
     """Whether phrases may go on behind their head noun: expressions, and phrases that are not found in a text."""
     return job.phrases.expressions or job.input.spans is not None or bool(job.phrases.given)
+
+
+def _has_guessed_heads(job: JobConfig) -> bool:
+    """Whether there are given spans, and no parser that finds their heads."""
+    return job.input.spans is not None and not job.phrases.has_parser
 
 
 def _call(name: str, *arguments: Any, **options: Any) -> str:

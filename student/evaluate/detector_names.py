@@ -16,9 +16,10 @@ from engine.reading.user_text import read_json, read_text
 from schemas.errors import ConfigError
 from student.evaluate.class_prompts import clean_name
 from student.evaluate.gold.coco_types import CocoId, GoldCategory
-from teacher.detectors.class_metadata import fold_name, parse_names, read_metadata_names
+from teacher.detectors.class_metadata import fold_name, parse_names
 from teacher.detectors.coco_classes import COCO_CLASSES
-from teacher.detectors.yolox import ModelFacts
+from teacher.detectors.directory.config import NO_NAME
+from teacher.detectors.formats import OwnNames, find_format
 
 _FILE_PATTERNS = (
     "{stem}.names",
@@ -33,18 +34,10 @@ _MAX_LISTED = 5
 
 
 @dataclass(frozen=True)
-class ClassList:
-    """Names of a model's classes in the order of its outputs, and the source of the names."""
-
-    names: tuple[str, ...]
-    source: str
-
-
-@dataclass(frozen=True)
 class MatchedClasses:
     """The gold's category for each class; None for a class that the gold does not have.
 
-    facts: for the report: the source of the names, and what did not match
+    facts: for the report: the source of the names, and what did not match. Outputs without a class are in neither
     notes: for a reader of the numbers
     """
 
@@ -53,24 +46,27 @@ class MatchedClasses:
     notes: list[str]
 
 
-def class_list(model: Path, facts: ModelFacts, names_file: Path | None = None) -> ClassList:
+def class_list(model: Path, names_file: Path | None = None) -> OwnNames:
     """Return the names of a model's classes, from the first source that exists.
 
-    The sources are the file given, the model's metadata, a file next to the model, and COCO's names.
+    The sources are the file given, the model itself, a file next to it, and COCO's names.
 
     raises: NotFoundError; ConfigError for names that cannot be read, for another number of names than classes, and
-            for a model without any names that does not have COCO's 80 classes
+            for a model without any names, unless it is an ONNX file of COCO's 80 classes
     """
-    found = _read_given(names_file) or _read_metadata(model, facts.metadata) or _read_neighbor(model)
-    count = facts.classes
+    form = find_format(str(model))
+    count = form.count_classes(model)
+    found = _read_given(names_file) or form.read_names(model) or _read_neighbor(model)
     remedy = "give --names FILE with one name for each class, in the order of the outputs"
     if found is None:
+        if not form.may_be_coco:
+            raise ConfigError(f"{model}: its config.json does not name its classes in id2label; {remedy}")
         if count not in (None, len(COCO_CLASSES)):
             raise ConfigError(
                 f"{model}: {count} classes without names (no metadata 'names', no file such as "
                 f"{model.stem}.names next to it), and COCO has {len(COCO_CLASSES)}; {remedy}"
             )
-        return ClassList(
+        return OwnNames(
             COCO_CLASSES, "COCO's 80 names, assumed since nothing names its classes (--names FILE does)"
         )
     if count is not None and len(found.names) != count:
@@ -81,7 +77,7 @@ def class_list(model: Path, facts: ModelFacts, names_file: Path | None = None) -
     return found
 
 
-def match_classes(model: Path, classes: ClassList, gold: Sequence[GoldCategory]) -> MatchedClasses:
+def match_classes(model: Path, classes: OwnNames, gold: Sequence[GoldCategory]) -> MatchedClasses:
     """Return the category of each class: of the same name, else of a name that differs in case or blanks alone.
 
     raises: ConfigError if no class is a category of the gold
@@ -92,9 +88,9 @@ def match_classes(model: Path, classes: ClassList, gold: Sequence[GoldCategory])
         if category["name"] not in set(classes.names):
             by_key.setdefault(_fold_name(category["name"]), []).append(category["id"])
     alike = {key: ids[0] for key, ids in by_key.items() if len(ids) == 1}
-    found = [exact.get(name, alike.get(_fold_name(name))) for name in classes.names]
+    found = [_find_category(name, exact, alike) for name in classes.names]
     met = {category for category in found if category is not None}
-    missing = [name for name, category in zip(classes.names, found, strict=True) if category is None]
+    missing = [name for name, category in zip(classes.names, found, strict=True) if name and category is None]
     unasked = [category["name"] for category in gold if category["id"] not in met]
     if not met:
         raise ConfigError(
@@ -116,7 +112,7 @@ def match_classes(model: Path, classes: ClassList, gold: Sequence[GoldCategory])
 
 
 def _make_notes(
-    classes: ClassList, missing: list[str], unasked: list[str], changed: list[str], categories: int
+    classes: OwnNames, missing: list[str], unasked: list[str], changed: list[str], categories: int
 ) -> list[str]:
     notes = [f"class names: {classes.source}"]
     if missing:
@@ -134,30 +130,35 @@ def _make_notes(
     return notes
 
 
-def _list_names(names: Sequence[str]) -> str:
-    return ", ".join(names[:_MAX_LISTED]) + (f", ... ({len(names)})" if len(names) > _MAX_LISTED else "")
+def _find_category(
+    name: str | None, exact: Mapping[str, CocoId], alike: Mapping[str, CocoId]
+) -> CocoId | None:
+    return None if name is None else exact.get(name, alike.get(_fold_name(name)))
+
+
+def _list_names(names: Sequence[str | None]) -> str:
+    return ", ".join(name or NO_NAME for name in names[:_MAX_LISTED]) + (
+        f", ... ({len(names)})" if len(names) > _MAX_LISTED else ""
+    )
 
 
 def _fold_name(name: str) -> str:
     return fold_name(clean_name(name))
 
 
-def _read_given(path: Path | None) -> ClassList | None:
-    return None if path is None else ClassList(_read_names(path, "--names"), f"--names {path}")
+def _read_given(path: Path | None) -> OwnNames | None:
+    return None if path is None else OwnNames(_read_names(path, "--names"), f"--names {path}")
 
 
-def _read_neighbor(model: Path) -> ClassList | None:
+def _read_neighbor(model: Path) -> OwnNames | None:
+    if model.is_dir():
+        return None
     for pattern in _FILE_PATTERNS:
         for kind in _KINDS if "{kind}" in pattern else ("",):
             path = model.parent / pattern.format(stem=model.stem, kind=kind)
             if path.is_file():
-                return ClassList(_read_names(path, "names of the classes"), f"{path}")
+                return OwnNames(_read_names(path, "names of the classes"), f"{path}")
     return None
-
-
-def _read_metadata(model: Path, metadata: Mapping[str, str]) -> ClassList | None:
-    found = read_metadata_names(metadata, model)
-    return None if found is None else ClassList(*found)
 
 
 def _read_names(path: Path, option: str) -> tuple[str, ...]:

@@ -22,7 +22,11 @@ from schemas.records import Phrase, Pixels, Region, Sample
 from student.evaluate.class_prompts import PromptOptions, class_prompts
 from student.evaluate.gold.coco_types import CocoDetection, CocoId, GoldCategory
 from student.evaluate.gold.images import EvaluationImage
+from teacher.detectors.closed_set import ClosedSetDetector
+from teacher.detectors.formats import OwnNames, find_format
+from teacher.detectors.settings import DetectorSettings
 from teacher.factories import make_labeler
+from teacher.labelers.detector_labeler import make_region
 from teacher.registry import recognize_model
 
 MIN_SCORE = 0.01
@@ -35,26 +39,62 @@ _Item = TypeVar("_Item")
 class DetectorPredictor:
     """COCO results of a closed-set detector. Its classes are matched to the gold's categories by name."""
 
-    def __init__(self, model: Path, categories: Sequence[GoldCategory], names: Path | None = None) -> None:
+    def __init__(
+        self, model: Path, categories: Sequence[GoldCategory], names: Path | None = None, batch_size: int = 1
+    ) -> None:
         """Load the model.
 
         names:  a file with the names of the model's classes
         raises: ConfigError as `detector_names`
         """
         from student.evaluate.detector_names import class_list, match_classes
-        from teacher.detectors.yolox import Yolox, read_model_facts
+        from teacher.detectors.directory.config import NO_NAME
 
-        classes = class_list(model, read_model_facts(model), names)
-        self._detector = Yolox(model, classes.names)
-        self.matched = match_classes(model, classes, categories)
+        classes = class_list(model, names)
+        given = tuple(name or NO_NAME for name in classes.names)
+        detector = find_format(str(model)).load(DetectorSettings(model=str(model), classes=given))
+        self._labeler = _AllClasses(detector, batch_size)
+        self.matched = match_classes(model, OwnNames(detector.class_names, classes.source), categories)
 
-    def results(self, image: EvaluationImage) -> Iterator[CocoDetection]:
-        """Yield detections with score >= MIN_SCORE after class-wise suppression, in the gold's pixels."""
-        found = self._detector.detect(self._detector.letterbox(image.rgb_u8), MIN_SCORE)
-        for box, score, label in zip(found.boxes_N4, found.scores_N, found.classes_N, strict=True):
-            category = self.matched.categories[label]
-            if category is not None:
-                yield make_detection(image, category, box, float(score))
+    def results(self, images: Iterable[EvaluationImage]) -> Iterator[CocoDetection]:
+        """Yield detections with score >= MIN_SCORE, best first for each image, in the gold's pixels."""
+        waiting: dict[int, EvaluationImage] = {}
+
+        def prepare() -> Iterator[tuple[int, PreparedSample]]:
+            for number, image in enumerate(images):
+                waiting[number] = image
+                yield number, self._labeler.prepare(make_sample(image, "", ()), image.rgb_u8)
+
+        for answer in label_in_batches(self._labeler, prepare()):
+            if answer.rejected is not None:
+                raise answer.rejected
+            image = waiting.pop(answer.position)
+            for region in answer.regions:
+                category = self.matched.categories[region.phrase]
+                if category is not None:
+                    yield make_detection(image, category, box_of(region), region.score)
+
+
+class _AllClasses:
+    """A labeler that gives every box of a detector. `Region.phrase` is the class."""
+
+    digest = ""
+
+    def __init__(self, detector: ClosedSetDetector, batch_size: int) -> None:
+        self._detector = detector
+        self.batch_size = batch_size
+        self.score_kind = detector.score_kind
+
+    def prepare(self, sample: Sample, image_rgb_u8: NDArray[np.uint8]) -> PreparedSample:
+        image = self._detector.prepare_image(image_rgb_u8)
+        return PreparedSample(bucket=image.bucket, inputs=image)
+
+    def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:
+        found = self._detector.detect_batch([None if row is None else row.inputs for row in batch], MIN_SCORE)
+        return [
+            [make_region(detections, n, int(label)) for n, label in enumerate(detections.classes_N)]
+            for detections in found
+        ]
 
 
 class PromptPredictor:

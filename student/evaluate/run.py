@@ -85,7 +85,8 @@ def evaluate(
 ) -> Evaluation:
     """Return the numbers of docs/interfaces.md, with intervals over images.
 
-    model_or_results: a GLIP directory, a YOLOX .onnx, or a COCO results .json (which needs no `images`)
+    model_or_results: a model of any teacher (a directory, a YOLOX .onnx), or a COCO results .json (which needs no
+                      `images`)
     gold:             COCO JSON, or a folder of imported gold, whose images need no `images`; with captions and
                       tokens_positive a GLIP directory also gets phrase recall
     images:           a folder or shards; gold images without pixels are left out and counted in `images`
@@ -93,7 +94,7 @@ def evaluate(
     protocol:         coco, lvis (federated, 300 boxes per image) or fixed_ap (10,000 per category, no limit per image)
     merged:           also recall by the merged-box protocol
     prompt_options:   how a GLIP directory is asked for the categories: words, chunks, number of boxes
-    names:            a file with the names of a detector's classes; without it its metadata, a file next to it, COCO's
+    names:            a file with the names of a detector's classes; without it its own, a file next to it, COCO's
     results_to:       a file for the detections, as COCO results: the input of `compare_results`
     """
     model, truth, rules = (
@@ -164,9 +165,7 @@ def _check_options(
             f"{model} takes no prompts: words, chunks, boxes and padding are for a GLIP directory"
         )
     if names is not None and (teacher is None or takes_prompts):
-        raise ConfigError(
-            f"{model} takes no --names: they are for the classes of a detector (.onnx); leave them out"
-        )
+        raise ConfigError(f"{model} takes no --names: they are for the classes of a detector; leave them out")
 
 
 def _note_no_match(detections: int, model: Path) -> str:
@@ -218,8 +217,8 @@ def _ask(
 ) -> _Answers:
     """Return a model's detections of the gold's categories, and its recall of the gold's phrases."""
     if teacher.query_kind is QueryKind.CLASSES:
-        detector = DetectorPredictor(model, gold["categories"], questions.names)
-        detections = [row for image in source.read("detecting") for row in detector.results(image)]
+        detector = DetectorPredictor(model, gold["categories"], questions.names, questions.batch_size)
+        detections = list(detector.results(source.read("detecting")))
         return _Answers(
             detections, facts={"classes": detector.matched.facts, "notes": detector.matched.notes}
         )

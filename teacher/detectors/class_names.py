@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 
+from teacher.detectors.class_metadata import fold_name
+from teacher.detectors.coco_classes import COCO_CLASSES
 from teacher.phrases.tagging.lexicon import load_lexicon, singularize
 from teacher.phrases.text.word_set import word_set
 
@@ -116,17 +119,29 @@ _JOINING = frozenset(
     ("and", "or")
 )  # they separate two nouns, and join two adjectives: "a black and white cat"
 _PARTICIPLES = frozenset(("VBG", "VBN", "VBD"))
+_COCO_FORMS = {fold_name(name): name for name in COCO_CLASSES}
 
 
 class ClassNames:
     """Look phrases up in a detector's list of classes."""
 
-    def __init__(self, class_names: Sequence[str]) -> None:
+    def __init__(self, class_names: Sequence[str | None], *, reads_forms: bool = False) -> None:
+        """Index the names.
+
+        class_names: None: an output that no phrase names
+        reads_forms: whether a name may be written in another form than COCO's (`Person`, `dining_table`, `tvmonitor`),
+                     or may name several things (`Handbag/Satchel`). Without it, only a name that is written as in
+                     COCO has synonyms
+        """
+        names = [(n, name) for n, name in enumerate(class_names) if name]
+        usual = {n: _find_usual_name(name) if reads_forms else name for n, name in names}
         self._index: dict[tuple[str, ...], int | None] = {_key(words): None for words in MISLEADING}
-        for n, name in enumerate(class_names):
+        for n, name in usual.items():
             for synonym in SYNONYMS.get(name, "").split():
                 self._index[_key(synonym.replace("-", " "))] = n
-        self._index.update({_key(name): n for n, name in enumerate(class_names)})
+        if reads_forms:
+            self._index.update(_index_forms(names))
+        self._index.update({_key(name): n for n, name in names})
         self._longest = max(map(len, self._index))
 
     def find_class(self, phrase: str, root: str = "") -> int | None:
@@ -207,6 +222,26 @@ class ClassNames:
                 if name in self._index and (best is None or len(name) > len(best)):
                     best = name
         return best
+
+
+def _list_forms(name: str) -> list[str]:
+    """Return the names in a class name: `car_(automobile)` is a car, `Handbag/Satchel` is either."""
+    parts = re.sub(r"\(.*?\)", " ", name).split("/")
+    return [form for part in parts for form in (part, _COCO_FORMS.get(fold_name(part))) if form]
+
+
+def _find_usual_name(name: str) -> str:
+    """Return COCO's form of a class name, or the name itself for a class that COCO lacks."""
+    return next((form for form in _list_forms(name) if form in SYNONYMS), name)
+
+
+def _index_forms(names: Sequence[tuple[int, str]]) -> dict[tuple[str, ...], int]:
+    """Return the class of each form of the names. A form of several classes (`bow_(weapon)`) names none of them."""
+    found: defaultdict[tuple[str, ...], set[int]] = defaultdict(set)
+    for n, name in names:
+        for form in _list_forms(name):
+            found[_key(form)].add(n)
+    return {key: next(iter(classes)) for key, classes in found.items() if len(classes) == 1}
 
 
 def _split_words(text: str) -> list[str]:

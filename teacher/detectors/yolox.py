@@ -16,21 +16,12 @@ from PIL import Image
 
 from schemas.boxes import clip, nms
 from schemas.errors import ConfigError, NotFoundError
+from teacher.detectors.closed_set import Detections, DetectorImage
 from teacher.detectors.onnx_session import open_onnx
 
 STRIDES = (8, 16, 32)
 PAD_VALUE = 114
-
-
-@dataclass(frozen=True)
-class Detections:
-    """Boxes of one image, best score first: xyxy half-open pixels; score = class score x objectness, 0..1."""
-
-    boxes_N4: np.ndarray
-    scores_N: np.ndarray
-    class_scores_N: np.ndarray
-    objectness_N: np.ndarray
-    classes_N: np.ndarray
+_NOTHING = Detections(np.empty((0, 4)), np.empty(0), np.empty(0, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -66,7 +57,9 @@ def read_model_facts(path: str | Path) -> ModelFacts:
 
 
 class Yolox:
-    """A YOLOX detector with `class_names`, run by onnxruntime on one CPU thread."""
+    """A YOLOX detector with `class_names`, run by onnxruntime on one CPU thread. A `ClosedSetDetector`."""
+
+    score_kind = "detector.class_score*objectness"
 
     def __init__(self, path: str | Path, class_names: tuple[str, ...], nms_iou: float = 0.65) -> None:
         """Open the model. Raises NotFoundError for a missing file, ConfigError for a model without YOLOX's shapes."""
@@ -75,16 +68,28 @@ class Yolox:
                 f"detector {path}: no such file; expected the path of an .onnx file, in a job teacher.model"
             )
         self._session = open_onnx(path)
-        self.class_names = class_names
+        self.class_names: tuple[str | None, ...] = class_names
         self.nms_iou = nms_iou
         self._input = self._session.get_inputs()[0].name
         self.side = self._check_shapes(path)
         self._grid_A2, self._stride_A1 = _make_anchor_grid(self.side)
 
+    def prepare_image(self, image_rgb_u8: np.ndarray) -> DetectorImage:
+        """Return the letterboxed image."""
+        image = self.letterbox(image_rgb_u8)
+        return DetectorImage(image.pixels, image.width, image.height, (self.side, self.side))
+
+    def detect_batch(self, batch: Sequence[DetectorImage | None], min_score: float) -> list[Detections]:
+        """Return the boxes of each image. Images are run one by one. A blank row has no boxes and does not run."""
+        return [_NOTHING if image is None else self.detect(self._unpack(image), min_score) for image in batch]
+
+    def close(self) -> None:
+        """Do nothing, since the session has no memory of an accelerator."""
+
     def letterbox(self, image_rgb_u8: np.ndarray) -> Letterboxed:
         """Scale an image, [height, width, 3] uint8 RGB, to fit the top left of a gray square."""
         height, width = image_rgb_u8.shape[:2]
-        ratio = min(self.side / width, self.side / height)
+        ratio = self._find_ratio(width, height)
         size = (max(int(width * ratio), 1), max(int(height * ratio), 1))
         scaled = Image.fromarray(image_rgb_u8).resize(size, Image.Resampling.BILINEAR)
         canvas = np.full((self.side, self.side, 3), PAD_VALUE, dtype=np.float32)
@@ -105,8 +110,19 @@ class Yolox:
         indices = _suppress_per_class(boxes_N4, scores_N, classes_N, self.nms_iou)
         anchors, classes = anchors_N[indices], classes_N[indices]
         return Detections(
-            boxes_N4[indices], scores_N[indices], raw_AX[anchors, 5 + classes], raw_AX[anchors, 4], classes
+            boxes_N4=boxes_N4[indices],
+            scores_N=scores_N[indices],
+            classes_N=classes,
+            class_scores_N=raw_AX[anchors, 5 + classes],
+            objectness_N=raw_AX[anchors, 4],
         )
+
+    def _unpack(self, image: DetectorImage) -> Letterboxed:
+        ratio = self._find_ratio(image.width, image.height)
+        return Letterboxed(image.pixels, ratio, image.width, image.height)
+
+    def _find_ratio(self, width: int, height: int) -> float:
+        return min(self.side / width, self.side / height)
 
     def _decode(self, raw_AX: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         stride_N1 = self._stride_A1[chosen]

@@ -122,7 +122,11 @@ def read_image_rules(folder: Path, defaults: Mapping[str, JsonValue] | None = No
     defaults: settings that the model's processor has where its file has none
     """
     own = {name: value for name, value in read_image_settings(folder).items() if value is not None}
-    values = {**(defaults or {}), **own}
+    return parse_image_rules({**(defaults or {}), **own}, folder)
+
+
+def parse_image_rules(values: Mapping[str, JsonValue], folder: Path) -> ImageRules:
+    """Return the rules that image settings state. Raises ConfigError, which names the folder."""
     size = values.get("size")
     if values.get("do_resize") is False:
         raise ConfigError(

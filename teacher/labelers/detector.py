@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from schemas.digests import file_sha256
-from teacher.labelers.detector_settings import METHOD_VERSION, DetectorSettings, detector_digest
+from schemas.digests import digest_of
+from teacher.detectors.formats import FORMATS, METHOD_VERSION, find_format
+from teacher.detectors.settings import DetectorSettings
 from teacher.registry import LabelerOptions, QueryKind, Teacher
 
 if TYPE_CHECKING:
     from schemas.labeler import Labeler
 
+GUESSED_HEADS_VERSION = 1
+"""The version for jobs with given spans and no parser. It is part of their digest alone."""
+
 
 class DetectorTeacher(Teacher[DetectorSettings]):
-    """A YOLOX detector exported to ONNX."""
+    """A detector with a fixed list of classes, in one of the forms of `teacher.detectors.formats`."""
 
-    description = "a detector .onnx"
+    description = "a detector (.onnx, or a directory for AutoModelForObjectDetection)"
     settings_class = DetectorSettings
     version = METHOD_VERSION
     query_kind = QueryKind.CLASSES
@@ -29,25 +33,27 @@ class DetectorTeacher(Teacher[DetectorSettings]):
     def make(self, settings: DetectorSettings, options: LabelerOptions) -> Labeler:
         from teacher.labelers.detector_labeler import DetectorLabeler
 
-        return DetectorLabeler(settings, options.batch_size, options.min_score, options.has_long_phrases)
+        form = find_format(settings.model)
+        # refuses files that must not be loaded
+        digest = self.job_digest(settings, options.has_long_phrases, options.has_guessed_heads)
+        detector = form.load(settings)
+        return DetectorLabeler(detector, form.index_names(detector.class_names), digest, options)
 
     def digest(self, settings: DetectorSettings, has_long_phrases: bool = False) -> str:
-        return detector_digest(settings, has_long_phrases)
+        return find_format(settings.model).digest(settings, has_long_phrases)
+
+    def job_digest(
+        self, settings: DetectorSettings, has_long_phrases: bool = False, has_guessed_heads: bool = False
+    ) -> str:
+        """Return the digest. Until version 1 of guessed heads, a given span had the class of its last noun."""
+        digest = self.digest(settings, has_long_phrases)
+        return digest_of([digest, {"guessed_heads": GUESSED_HEADS_VERSION}]) if has_guessed_heads else digest
 
     def recognizes(self, path: Path) -> bool:
-        return path.suffix == ".onnx"
+        return any(form.recognizes(path) for form in FORMATS)
 
     def describe(self, path: Path) -> dict[str, JsonValue]:
-        from teacher.detectors.onnx_session import open_onnx
-
-        session = open_onnx(path)
-        return {
-            "path": str(path),
-            "kind": "detector (ONNX)",
-            "inputs": {item.name: item.shape for item in session.get_inputs()},
-            "outputs": {item.name: item.shape for item in session.get_outputs()},
-            "weights_digest": "sha256:" + file_sha256(path),
-        }
+        return find_format(str(path)).describe(path)
 
 
 ENTRY = DetectorTeacher()

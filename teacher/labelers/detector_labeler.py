@@ -1,7 +1,4 @@
-"""A closed-vocabulary teacher: a phrase gets the boxes of the class that its head noun names, other phrases none.
-
-The network runs on one image at a time, so batch size and the other images of a batch change nothing.
-"""
+"""A closed-vocabulary teacher: a phrase gets the boxes of the class that its head noun names, other phrases none."""
 
 from __future__ import annotations
 
@@ -10,14 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.errors import ConfigError
 from schemas.labeler import PreparedSample
 from schemas.records import Phrase, Region, Sample
-from teacher.detectors.class_metadata import find_first_difference, read_metadata_names
 from teacher.detectors.class_names import ClassNames
-from teacher.detectors.coco_classes import COCO_CLASSES
-from teacher.detectors.yolox import Detections, Letterboxed, Yolox, read_model_facts
-from teacher.labelers.detector_settings import DetectorSettings, detector_digest
+from teacher.detectors.closed_set import ClosedSetDetector, Detections, DetectorImage
+from teacher.registry import LabelerOptions
 
 NO_CLASS = "PH_NO_CLASS"
 _LONG = ("expression", "given")
@@ -25,42 +19,36 @@ _LONG = ("expression", "given")
 
 @dataclass(frozen=True)
 class _DetectorInput:
-    """A letterboxed image, and for each phrase the class it names."""
+    """A prepared image, and for each phrase the class it names."""
 
-    image: Letterboxed
+    image: DetectorImage
     classes: tuple[int | None, ...]
     pass_index: int = 0
 
+    @property
+    def asks(self) -> bool:
+        """Whether a phrase names a class, so that the detector must run."""
+        return any(label is not None for label in self.classes)
+
 
 class DetectorLabeler:
-    """`schemas.labeler.Labeler` for a YOLOX detector."""
-
-    score_kind = "detector.class_score*objectness"
+    """`schemas.labeler.DecoyLabeler` for a detector with a fixed list of classes."""
 
     def __init__(
-        self, settings: DetectorSettings, batch_size: int, min_score: float, has_long_phrases: bool = False
+        self, detector: ClosedSetDetector, names: ClassNames, digest: str, options: LabelerOptions
     ) -> None:
-        """Open the model.
-
-        has_long_phrases: whether the job asks for expressions or given spans; changes only the digest
-        raises: ConfigError without `classes` for a model whose metadata names other classes than COCO's
-        """
-        names = settings.classes or COCO_CLASSES
-        if not settings.classes:
-            _check_coco_names(settings.model)
-        self._detector = Yolox(settings.model, names, settings.nms_iou)
-        self._names = ClassNames(names)
-        self._min_score = min_score
-        self.batch_size = batch_size
-        self.digest = detector_digest(settings, has_long_phrases)
+        """Keep a loaded detector. names: the words that name its classes."""
+        self._detector, self._names = detector, names
+        self._min_score, self._guesses_heads = options.min_score, options.has_guessed_heads
+        self.batch_size = options.batch_size
+        self.score_kind = detector.score_kind
+        self.digest = digest
 
     def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
-        """Return the letterboxed image and the classes that the phrases name."""
+        """Return the resized image and the classes that the phrases name."""
+        image = self._detector.prepare_image(image_rgb_u8)
         classes = tuple(self._class_of(phrase) for phrase in sample.phrases)
-        side = self._detector.side
-        return PreparedSample(
-            bucket=(side, side), inputs=_DetectorInput(self._detector.letterbox(image_rgb_u8), classes)
-        )
+        return PreparedSample(bucket=image.bucket, inputs=_DetectorInput(image, classes))
 
     def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         """Prepare for the decoys alone.
@@ -75,52 +63,52 @@ class DetectorLabeler:
             label if decoy and label not in seen else None for label, decoy in zip(labels, is_decoy)
         )
         dropped = tuple((n, NO_CLASS) for n, label in enumerate(classes) if is_decoy[n] and label is None)
-        side = self._detector.side
-        inputs = _DetectorInput(self._detector.letterbox(image_rgb_u8), classes, pass_index=1)
-        return PreparedSample(bucket=(side, side), inputs=inputs, second_pass=True, dropped=dropped)
+        image = self._detector.prepare_image(image_rgb_u8)
+        inputs = _DetectorInput(image, classes, pass_index=1)
+        return PreparedSample(bucket=image.bucket, inputs=inputs, second_pass=True, dropped=dropped)
 
     def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:
-        """Return regions per row. The network does not run if no phrase names a class."""
-        return [[] if row is None else self._find_regions(row.inputs) for row in batch]
+        """Return regions per row. The detector does not run if no phrase of the batch names a class."""
+        rows: list[_DetectorInput | None] = [
+            None if row is None or not row.inputs.asks else row.inputs for row in batch
+        ]
+        if all(row is None for row in rows):
+            return [[] for _ in rows]
+        found = self._detector.detect_batch(
+            [None if row is None else row.image for row in rows], self._min_score
+        )
+        return [
+            [] if row is None else _make_regions(detections, row)
+            for row, detections in zip(rows, found, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Release the accelerator's memory. The labeler cannot be used after that."""
+        self._detector.close()
 
     def _class_of(self, phrase: Phrase) -> int | None:
-        """Return the class of a phrase. Base phrases, n-grams and decoys end in their head, others may not."""
+        """Return the class of a phrase. Base phrases, n-grams and decoys end in their head, others may not.
+
+        Without a parser, the root of a given span is its last noun, so its head is guessed from the words instead.
+        """
+        if phrase.kind == "given" and self._guesses_heads:
+            return self._names.find_class(phrase.text)
         if phrase.kind in _LONG:
             return self._names.find_class(phrase.text, phrase.root)
         return self._names.find_class_of_last_words(phrase.text)
 
-    def _find_regions(self, inputs: _DetectorInput) -> list[Region]:
-        if all(label is None for label in inputs.classes):
-            return []
-        found = self._detector.detect(inputs.image, self._min_score)
-        return [
-            _make_region(found, int(n), phrase, inputs.pass_index)
-            for phrase, label in enumerate(inputs.classes)
-            if label is not None
-            for n in np.flatnonzero(found.classes_N == label)
-        ]
+
+def _make_regions(found: Detections, inputs: _DetectorInput) -> list[Region]:
+    return [
+        make_region(found, int(n), phrase, inputs.pass_index)
+        for phrase, label in enumerate(inputs.classes)
+        if label is not None
+        for n in np.flatnonzero(found.classes_N == label)
+    ]
 
 
-def _check_coco_names(model: str) -> None:
-    """Raise ConfigError if the model's metadata names other classes than COCO's."""
-    remedy = "set teacher.classes to the names of the model's classes"
-    try:
-        found = read_metadata_names(read_model_facts(model).metadata, model)
-    except ConfigError as error:
-        raise ConfigError(f"{error}; {remedy}") from error
-    if found is None:
-        return
-    names, source = found
-    other = find_first_difference(names, COCO_CLASSES)
-    if other is not None:
-        own, coco = (repr(some[other]) if other < len(some) else "missing" for some in (names, COCO_CLASSES))
-        raise ConfigError(
-            f"detector {model}: class {other} is {own} by {source} and {coco} among COCO's {len(COCO_CLASSES)}, the "
-            f"default of teacher.classes; {remedy}"
-        )
-
-
-def _make_region(found: Detections, n: int, phrase: int, pass_index: int) -> Region:
+def make_region(found: Detections, n: int, phrase: int, pass_index: int = 0) -> Region:
+    """Return detection `n` as a region of a phrase."""
     x0, y0, x1, y1 = found.boxes_N4[n].tolist()
     return Region(
         phrase=phrase,
@@ -129,7 +117,7 @@ def _make_region(found: Detections, n: int, phrase: int, pass_index: int) -> Reg
         x1=x1,
         y1=y1,
         score=float(found.scores_N[n]),
-        class_score=float(found.class_scores_N[n]),
-        quality=float(found.objectness_N[n]),
+        class_score=None if found.class_scores_N is None else float(found.class_scores_N[n]),
+        quality=None if found.objectness_N is None else float(found.objectness_N[n]),
         pass_index=pass_index,
     )

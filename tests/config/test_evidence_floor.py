@@ -18,7 +18,9 @@ def job(kind, **evidence):
     )
 
 
-@pytest.mark.parametrize("kind", [name for name in TEACHERS.names() if TEACHERS.load(name).settings_class.model_is_path])
+@pytest.mark.parametrize(
+    "kind", [name for name in TEACHERS.names() if TEACHERS.load(name).settings_class.model_is_path]
+)
 def test_a_job_without_a_floor_takes_that_of_its_kind(kind):
     assert job(kind).evidence.min_score == TEACHERS.load(kind).min_score
     assert job(kind, nms_iou=0.9).evidence.min_score == TEACHERS.load(kind).min_score

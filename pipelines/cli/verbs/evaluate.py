@@ -51,8 +51,8 @@ def evaluate(
         Path | None,
         typer.Option(
             help="Names of a detector's classes in the order of its outputs: one per line, or a JSON or YAML list. "
-            "Default: the model's metadata, then a file MODEL.names next to it, then COCO's 80 names for a model of "
-            "80 classes."
+            "Default: the model's own (id2label of a directory, metadata of an .onnx), then a file MODEL.names next to "
+            "an .onnx, then COCO's 80 names for an .onnx of 80 classes."
         ),
     ] = None,
     chunk: Annotated[

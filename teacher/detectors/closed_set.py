@@ -1,0 +1,70 @@
+"""The interface of a detector with a fixed list of classes: images in, boxes with classes out.
+
+`DetectorLabeler` and `evaluate` use only this. How a model is stored, resized and run is the detector's own matter.
+"""
+
+# N boxes
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+ImageRgb = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Boxes of one image, best score first: xyxy half-open pixels of the image, clipped to it. Scores are 0..1.
+
+    class_scores_N and objectness_N are given if the score is their product.
+    """
+
+    boxes_N4: Floats
+    scores_N: Floats
+    classes_N: npt.NDArray[np.integer]
+    class_scores_N: Floats | None = None
+    objectness_N: Floats | None = None
+
+
+@dataclass(frozen=True)
+class DetectorImage:
+    """An image as a detector wants it. Images of one bucket can share a batch.
+
+    The bucket depends on the image's own size alone.
+    """
+
+    pixels: np.ndarray
+    width: int
+    """Width and height of the stored image."""
+    height: int
+    bucket: tuple[int, ...]
+
+
+class ClosedSetDetector(Protocol):
+    """A detector. What it finds in an image depends on that image alone, not on the rest of the batch."""
+
+    class_names: tuple[str | None, ...]
+    """In the order of the outputs. None: an output that stands for no class."""
+    score_kind: str
+    """The definition of the raw score, as in `schemas.labeler.Labeler`."""
+
+    def prepare_image(self, image_rgb_u8: ImageRgb) -> DetectorImage:
+        """Resize an image, uint8 [height, width, 3]."""
+        ...
+
+    def detect_batch(self, batch: Sequence[DetectorImage | None], min_score: float) -> list[Detections]:
+        """Return the boxes with a score >= min_score of each image. The images are of one bucket.
+
+        None is a blank row. Its answer is not read.
+        raises: SampleRejectedError for scores that are not finite, OutOfMemoryError
+        """
+        ...
+
+    def close(self) -> None:
+        """Release an accelerator's memory. The detector cannot be used after that."""
+        ...

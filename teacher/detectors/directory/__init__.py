@@ -1,0 +1,1 @@
+"""Detectors saved as directories for `AutoModelForObjectDetection` of transformers."""

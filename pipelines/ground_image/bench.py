@@ -169,8 +169,8 @@ def _warm_up(labeler: Labeler, prepared: PreparedSample) -> None:
 def count_blank_rows(prepared: Sequence[tuple[int, PreparedSample]], batch_size: int) -> float:
     """Return the share of rows that fill up the last batch of each bucket."""
     groups = Counter((item.second_pass, item.bucket) for _, item in prepared)
-    rows = sum(-(-count // batch_size) * batch_size for count in groups.values())
-    return 1 - len(prepared) / rows
+    total = sum(-(-count // batch_size) * batch_size for count in groups.values())
+    return 1 - len(prepared) / total
 
 
 def measure_padding(prepared: Sequence[tuple[int, PreparedSample]]) -> float | None:

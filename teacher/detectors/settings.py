@@ -8,7 +8,6 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.errors import ConfigError
-from schemas.settings import CompatibleSettings
 from teacher.huggingface.settings import HuggingFaceSettings
 from teacher.registry import TeacherSettings
 
@@ -17,7 +16,7 @@ _RUNNING = tuple(
 )
 
 
-class DetectorSettings(CompatibleSettings, HuggingFaceSettings):
+class DetectorSettings(HuggingFaceSettings):
     """A closed-vocabulary detector as teacher: a phrase gets the boxes of the class its head noun names."""
 
     kind: Literal["detector"] = Field(

@@ -39,7 +39,7 @@ from teacher.huggingface.settings import HuggingFaceSettings
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
+    from transformers import Owlv2ForObjectDetection, OwlViTForObjectDetection, PreTrainedModel
 
     from teacher.huggingface.owl_parts import OwlParts
 
@@ -89,7 +89,7 @@ class OwlLabeler(HuggingFaceLabeler[S, Texts, OwlFeatures], Generic[S]):
     image_switches: ClassVar[Mapping[str, bool]]
     """Steps of the kind's processor, and whether this labeler takes them. Other settings are refused."""
 
-    model: OwlParts  # type: ignore[assignment]
+    model: OwlParts
 
     def load_model(self) -> torch.nn.Module:
         from transformers import AutoModelForZeroShotObjectDetection, AutoTokenizer
@@ -106,7 +106,7 @@ class OwlLabeler(HuggingFaceLabeler[S, Texts, OwlFeatures], Generic[S]):
             self.settings.template,
         )
         self._encode_text = lru_cache(maxsize=CACHED_TEXTS)(self._encode_text_anew)
-        return OwlParts(detector)
+        return OwlParts(cast("Owlv2ForObjectDetection | OwlViTForObjectDetection", detector))
 
     def read_rules(self) -> ImageRules:
         values = read_image_settings(self.folder)

@@ -6,11 +6,14 @@ Imports torch, so it is imported only where a model is loaded.
 # B images, N patches (each has one box), D width of the image features, Q queries, E width of the query features
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import nn
 from transformers import Owlv2ForObjectDetection, OwlViTForObjectDetection
+
+if TYPE_CHECKING:
+    from transformers import Owlv2Model, OwlViTModel
 
 
 class ImageParts(NamedTuple):
@@ -46,14 +49,13 @@ class OwlParts(nn.Module):
 
     def encode_texts(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         """Return the query features [B, E] of texts, of length one, as `forward` of the whole model computes them."""
-        outputs = self.detector.base_model.get_text_features(
-            input_ids=ids_BT, attention_mask=mask_BT, return_dict=True
-        )
-        features_BE = outputs.pooler_output.float()
+        base = cast("OwlViTModel | Owlv2Model", self.detector.base_model)
+        outputs = base.get_text_features(input_ids=ids_BT, attention_mask=mask_BT, return_dict=True)
+        features_BE = cast("torch.Tensor", outputs.pooler_output).float()
         return features_BE / torch.linalg.norm(features_BE, ord=2, dim=-1, keepdim=True)
 
     def score(self, patches_BND: torch.Tensor, queries_BQE: torch.Tensor) -> torch.Tensor:
         """Return the score [B, N, Q] of each query in each patch, 0..1."""
         with torch.autocast(patches_BND.device.type, enabled=False):
-            logits_BNQ, _ = self.detector.class_predictor(patches_BND, queries_BQE)
-            return logits_BNQ.sigmoid()
+            found = self.detector.class_predictor(patches_BND, queries_BQE)
+            return cast("torch.Tensor", found[0]).sigmoid()

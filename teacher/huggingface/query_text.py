@@ -37,8 +37,8 @@ class QueryTokenizer:
         raises: ConfigError for a template that leaves no token for a phrase
         """
         self._tokenizer, self._template, self.limit = tokenizer, template, limit
-        self._begin, self._end = int(tokenizer.bos_token_id), int(tokenizer.eos_token_id)  # type: ignore[arg-type]
-        self.pad_id = int(tokenizer.pad_token_id or 0)  # type: ignore[arg-type]
+        self._begin, self._end = int(tokenizer.bos_token_id), int(tokenizer.eos_token_id)
+        self.pad_id = int(tokenizer.pad_token_id or 0)
         length = len(self._encode(self._fill("")))
         if length + 1 > limit:
             raise ConfigError(
@@ -67,4 +67,4 @@ class QueryTokenizer:
         the model takes its features from the first end.
         """
         found = self._tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
-        return tuple(token for token in found if token not in (self._begin, self._end))  # type: ignore[union-attr]
+        return tuple(token for token in found if token not in (self._begin, self._end))

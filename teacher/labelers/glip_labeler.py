@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -179,7 +180,7 @@ class GlipLabeler:
                 image = inputs["pixel_values"]
                 inputs["pixel_values"] = image.contiguous(memory_format=torch.channels_last)
             outputs = self._model(**inputs)
-        values = {
+        values: dict[str, Any] = {
             n: v.float() if torch.is_tensor(v) and v.is_floating_point() else v for n, v in outputs.items()
         }
         return GlipGroundingOutput(**values)

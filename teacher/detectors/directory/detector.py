@@ -75,8 +75,8 @@ class DirectoryDetector:
                 inputs["pixel_mask"] = self._to_tensor(mask)
             scores, boxes = self._read_outputs(self._model(**inputs))
         return [
-            _no_detections() if image is None else self._read(image, *row, min_score)
-            for image, *row in zip(batch, scores, boxes, strict=True)
+            _no_detections() if image is None else self._read(image, scores_QC, boxes_Q4, min_score)
+            for image, scores_QC, boxes_Q4 in zip(batch, scores, boxes, strict=True)
         ]
 
     def close(self) -> None:

@@ -164,11 +164,9 @@ def read_stretch_rules(folder: Path) -> ImageRules:
 
 def _parse_scale(values: Mapping[str, JsonValue]) -> float:
     """Return the factor for a uint8 value. Without rescaling, mean and std are meant for 0..255."""
-    return (
-        1.0
-        if values.get("do_rescale") is False
-        else float(cast(float, values.get("rescale_factor", 1 / 255)))
-    )
+    if values.get("do_rescale") is False:
+        return 1.0
+    return float(cast(float, values.get("rescale_factor", 1 / 255)))
 
 
 def _parse_size(size: JsonValue) -> _Sizes:

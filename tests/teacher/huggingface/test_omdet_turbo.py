@@ -27,7 +27,7 @@ LABELER, IMAGES = "teacher/labelers/omdet_turbo.py", "teacher/huggingface/images
 TEXT_IDS = "teacher/huggingface/text_ids.py"
 
 MUTATIONS = (
-    Mutation(IMAGES, "1.0 if values.get", "1 / 255 if values.get", "test_regions_are_a_direct_reading"),
+    Mutation(IMAGES, 'if values.get("do_rescale") is False:', "if False:", "test_regions_are_a_direct_reading"),
     Mutation(
         LABELER, "*[text.classes[-1]] *", "*[self._tokenizer.blank] *", "test_regions_are_a_direct_reading"
     ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -74,7 +74,7 @@ class BenchReport(Report):
 class _Clock:
     """Seconds by part."""
 
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     @contextmanager
     def run(self, part: str) -> Iterator[None]:
@@ -108,7 +108,7 @@ def bench_teacher(
     with clock.run("label"):
         answers = list(label_in_batches(teacher.labeler, prepared))
     regions: list[Region] = [region for answer in answers for region in answer.regions]
-    total = clock.seconds.total()
+    total = sum(clock.seconds.values())
     return BenchReport(
         model=model,
         kind=teacher.kind,

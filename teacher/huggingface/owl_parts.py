@@ -51,8 +51,8 @@ class OwlParts(nn.Module):
         """Return the query features [B, E] of texts, of length one, as `forward` of the whole model computes them."""
         base = cast("OwlViTModel | Owlv2Model", self.detector.base_model)
         outputs = base.get_text_features(input_ids=ids_BT, attention_mask=mask_BT, return_dict=True)
-        features_BE = cast("torch.Tensor", outputs.pooler_output).float()
-        return features_BE / torch.linalg.norm(features_BE, ord=2, dim=-1, keepdim=True)
+        features_BE = outputs.pooler_output.float()
+        return cast("torch.Tensor", features_BE / torch.linalg.norm(features_BE, ord=2, dim=-1, keepdim=True))
 
     def score(self, patches_BND: torch.Tensor, queries_BQE: torch.Tensor) -> torch.Tensor:
         """Return the score [B, N, Q] of each query in each patch, 0..1."""

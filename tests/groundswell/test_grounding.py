@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import groundswell as gs
+from groundswell.images import decode_input
 from schemas.errors import ConfigError, ConflictError, NotFoundError, SampleRejectedError
 from tests.groundswell.conftest import SmallWorld
 
@@ -58,6 +59,36 @@ def test_a_turned_image_is_upright(teacher: gs.GroundingTeacher) -> None:
     rows = [teacher.ground(form, "a star") for form in (sink.getvalue(), Image.open(sink))]
 
     assert [(row["width"], row["height"]) for row in rows] == [(32, 64)] * 2
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa", "La", "PA", "I;16", "1"])
+def test_a_pillow_image_of_any_mode_is_grounded_and_drawn(teacher: gs.GroundingTeacher, mode: str) -> None:
+    image = Image.new(mode, (64, 32))
+    row = teacher.ground(image, "a star")
+
+    assert (row["width"], row["height"]) == (64, 32)
+    assert gs.draw(row, image).size[0] == 1000
+
+
+def test_a_cmyk_image_has_the_pixels_of_its_file() -> None:
+    sink = io.BytesIO()
+    Image.linear_gradient("L").convert("RGB").convert("CMYK").save(sink, "JPEG")
+
+    assert np.array_equal(decode_input(Image.open(sink)).rgb_u8, decode_input(sink.getvalue()).rgb_u8)
+
+
+def test_transparency_of_any_mode_is_white() -> None:
+    for mode in ("RGBA", "RGBa", "LA", "La", "PA"):
+        assert decode_input(Image.new(mode, (64, 32))).rgb_u8.min() == 255
+
+
+def test_floating_point_samples_are_refused_as_those_of_a_file_are() -> None:
+    image, sink = Image.new("F", (64, 32)), io.BytesIO()
+    image.save(sink, "TIFF")
+
+    for form in (image, sink.getvalue()):
+        with pytest.raises(SampleRejectedError, match="IMG_FORMAT.*floating-point"):
+            decode_input(form)
 
 
 def test_given_spans_are_phrases_too(teacher: gs.GroundingTeacher) -> None:

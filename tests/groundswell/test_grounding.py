@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import groundswell as gs
+from engine.reading.captions import MAX_CHARS
 from groundswell.images import decode_input
 from schemas.errors import ConfigError, ConflictError, NotFoundError, SampleRejectedError
 from tests.groundswell.conftest import SmallWorld
@@ -98,9 +99,36 @@ def test_given_spans_are_phrases_too(teacher: gs.GroundingTeacher) -> None:
 
 
 def test_a_caption_without_a_phrase_gives_a_row_without_regions(teacher: gs.GroundingTeacher) -> None:
-    row = teacher.ground(Image.new("RGB", (64, 32)), "")
+    row = teacher.ground(Image.new("RGB", (64, 32)), "and so on")
 
     assert (row["phrases"], row["regions"]) == ([], [])
+
+
+def test_a_caption_is_cleaned_as_label_does(teacher: gs.GroundingTeacher) -> None:
+    image = Image.new("RGB", (64, 32))
+
+    row = teacher.ground(image, "a red\ncircle\x00 near a star" + " and a ring" * 300)
+
+    assert row["caption"].startswith("a red circle  near a star") and len(row["caption"]) <= MAX_CHARS
+    assert row["phrases"] == teacher.ground(image, row["caption"])["phrases"] != []
+
+
+@pytest.mark.parametrize(
+    ("caption", "spans", "code"),
+    [
+        ("", [], "CAP_EMPTY"),
+        ("a \ud800 star", [], "CAP_UTF8"),
+        ("star " * 20_000, [], "CAP_LONG"),
+        ("a star", [(2, 7)], "SPANS_BAD"),
+        ("a star", [(2, 2)], "SPANS_BAD"),
+        ("a star", [(1, 2)], "SPANS_BAD"),
+    ],
+)
+def test_a_caption_or_a_span_that_cannot_be_used_is_refused_with_its_reason(
+    teacher: gs.GroundingTeacher, caption: str, spans: list[tuple[int, int]], code: str
+) -> None:
+    with pytest.raises(SampleRejectedError, match=code):
+        teacher.ground(Image.new("RGB", (64, 32)), caption, spans=spans)
 
 
 def test_an_image_that_cannot_be_used_is_refused_with_its_reason(

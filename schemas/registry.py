@@ -53,6 +53,8 @@ log = logging.getLogger(__name__)
 E = TypeVar("E")
 
 ENTRY = "ENTRY"
+REFERENCE_PATTERN = "^[^:]+:[^:]+$"
+"""Matches `module:attribute` in a JSON schema. `Registry.reference` is stricter."""
 _DEFINES_ENTRY = re.compile(rb"^ENTRY\b\s*[:=]", re.MULTILINE)
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
 

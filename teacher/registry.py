@@ -30,7 +30,7 @@ from pydantic_core import core_schema
 
 from schemas.digests import digest_of, file_sha256
 from schemas.errors import ConfigError, NotFoundError
-from schemas.registry import Registry
+from schemas.registry import REFERENCE_PATTERN, Registry
 from schemas.settings import Settings
 from teacher import labelers
 from teacher.prompts.packing import Budget
@@ -180,6 +180,14 @@ class _KindOnly(BaseModel):
         return TEACHERS.check(kind)
 
 
+class OwnTeacherSettings(TeacherSettings):
+    """A teacher of your own. Its further settings are those of its class."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str = Field(pattern=REFERENCE_PATTERN, description="module:attribute of your own teacher")
+
+
 class _ByKind:
     """Pydantic annotation: settings are validated by the entry of their kind, and the schema is a union of all."""
 
@@ -196,7 +204,10 @@ class _ByKind:
         choices: dict[str, core_schema.CoreSchema] = {}
         for kind, entry in TEACHERS.load_all().items():
             choices[kind] = TypeAdapter(entry.settings_class).core_schema
-        return handler(core_schema.tagged_union_schema(choices, "kind"))
+        schema = handler(core_schema.tagged_union_schema(choices, "kind"))
+        # `anyOf`, because a teacher of a package may leave `kind` a plain text, which matches one's own too
+        schema["anyOf"] = [*schema.pop("oneOf"), handler(TypeAdapter(OwnTeacherSettings).core_schema)]
+        return schema
 
 
 TeacherSection = Annotated[SerializeAsAny[TeacherSettings], _ByKind]

@@ -6,15 +6,17 @@ from typing import Literal
 
 from pydantic import Field, JsonValue, field_validator
 
+from schemas.registry import REFERENCE_PATTERN
 from schemas.settings import Settings
 from teacher.phrases.chunkers.registry import CHUNKERS
 
 
 def _list_chunkers(schema: dict[str, JsonValue]) -> None:
-    """Write the known chunkers and their descriptions into the field's JSON schema."""
+    """Write the known chunkers with their descriptions, and the form of one's own, into the field's JSON schema."""
     entries = CHUNKERS.load_all()
-    schema["enum"] = list(entries)
-    schema["description"] = "; ".join(f"{name}: {entry.description}" for name, entry in entries.items())
+    known = "; ".join(f"{name}: {entry.description}" for name, entry in entries.items())
+    schema["anyOf"] = [{"enum": list(entries)}, {"pattern": REFERENCE_PATTERN}]
+    schema["description"] = f"{known}; or module:attribute of your own"
 
 
 class PhraseSettings(Settings):

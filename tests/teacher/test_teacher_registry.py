@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from jsonschema import ValidationError as InvalidSchemaValue
+from jsonschema import validate
 from pydantic import ValidationError
 
 from engine.ledger.evidence import evidence_rows
@@ -167,6 +169,20 @@ def test_the_schema_of_a_job_is_the_union_of_all_teachers() -> None:
     assert list(kinds) == list(TEACHERS.names()) == ["detector", "glip"]
     assert "nms_iou" in schema["$defs"]["DetectorSettings"]["properties"]
     assert "text_tokens" in schema["$defs"]["GlipSettings"]["properties"]
+
+
+def test_the_schema_of_a_job_accepts_the_teachers_that_a_job_accepts(tmp_path: Path, model: Path) -> None:
+    schema = JobConfig.model_json_schema()
+
+    for teacher in (
+        {"kind": KIND, "model": str(model), "share": 0.5},
+        {"kind": "glip", "model": "m", "prompt": "caption"},
+    ):
+        job_of(tmp_path, teacher)
+        validate({"input": {"urls": ["a.tar"]}, "output": {"url": "out"}, "teacher": teacher}, schema)
+    for teacher in ({"kind": "blip", "model": "m"}, {"kind": "glip", "model": "m", "promt": "caption"}):
+        with pytest.raises(InvalidSchemaValue):
+            validate({"input": {"urls": ["a.tar"]}, "output": {"url": "out"}, "teacher": teacher}, schema)
 
 
 def test_a_padding_is_only_passed_to_a_teacher_that_has_a_setting_for_it(

@@ -43,7 +43,7 @@ import logging
 import re
 from collections.abc import Callable
 from functools import cached_property
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from typing import Generic, TypeVar
 
@@ -87,14 +87,22 @@ class Registry(Generic[E]):
         self._setting = setting
         self._name_of_file = name_of_file
         self._loaded: dict[str, E] = {}
+        self._clashes: dict[str, str] = {}
         self._reported: set[str] = set()
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of built-in and installed entries, sorted. Imports no entry."""
+        """Return the names of built-in and installed entries, sorted. Imports no entry.
+
+        Of two entries with one name, the first is listed (a built-in one before others), and the other is reported.
+        """
         return tuple(self._references)
 
+    def is_built_in(self, name: str) -> bool:
+        """Return whether the entry is a file of the set's folder."""
+        return name in self._built_in
+
     def reference(self, name: str) -> str:
-        """Return `module:attribute` of an entry. `name` may be one already. Raises ConfigError."""
+        """Return `module:attribute` of an entry. `name` may be one already. Raises ConfigError, also for two of one name."""
         if ":" in name:
             if not _REFERENCE.fullmatch(name):
                 raise ConfigError(
@@ -106,6 +114,8 @@ class Registry(Generic[E]):
                 f"{self._named(name)} is unknown; expected one of {', '.join(self.names())}, or module:attribute of an "
                 f"entry of your own"
             )
+        if name in self._clashes:
+            raise ConfigError(self._clashes[name])
         return self._references[name]
 
     def check(self, name: str) -> str:
@@ -118,36 +128,38 @@ class Registry(Generic[E]):
 
     def load(self, name: str) -> E:
         """Import and return the entry of a name or a `module:attribute`. Raises ConfigError."""
-        reference = self.reference(name)
+        return self._load(self.reference(name), name)
+
+    def load_all(self, report: Callable[[str, ConfigError], None] | None = None) -> dict[str, E]:
+        """Import all entries, and return them by name, in the order of the names.
+
+        An entry of another package that cannot be loaded is reported and left out. Raises ConfigError for a built-in
+        one. Of two entries with one name, the first is returned.
+        report: called with name and error of an entry that is left out. None: it is logged once
+        """
+        loaded: dict[str, E] = {}
+        for name, reference in self._references.items():
+            try:
+                loaded[name] = self._load(reference, name)
+            except ConfigError as error:
+                if self.is_built_in(name):
+                    raise
+                if report is not None:
+                    report(name, error)
+                else:
+                    self._warn_of_left_out(name, self._packages[name], str(error))
+        return loaded
+
+    def _load(self, reference: str, name: str) -> E:
         if reference not in self._loaded:
             self._loaded[reference] = self._import(reference, self._named(name))
         return self._loaded[reference]
 
-    def load_all(self) -> dict[str, E]:
-        """Import all entries, and return them by name, in the order of the names.
-
-        An entry of another package that cannot be loaded is reported once and left out. Raises ConfigError for a
-        built-in one.
-        """
-        loaded: dict[str, E] = {}
-        for name in self.names():
-            try:
-                loaded[name] = self.load(name)
-            except ConfigError as error:
-                if name in self._built_in:
-                    raise
-                self._warn_of_broken(name, error)
-        return loaded
-
-    def _warn_of_broken(self, name: str, error: ConfigError) -> None:
-        if name not in self._reported:
-            self._reported.add(name)
+    def _warn_of_left_out(self, name: str, package: str, reason: str) -> None:
+        if reason not in self._reported:
+            self._reported.add(reason)
             log.warning(
-                "the entry point %r (%s) of the package %r is left out: %s",
-                name,
-                self.group,
-                self._packages[name],
-                error,
+                "the entry point %r (%s) of the package %r is left out: %s", name, self.group, package, reason
             )
 
     @cached_property
@@ -156,11 +168,11 @@ class Registry(Generic[E]):
 
     @cached_property
     def _packages(self) -> dict[str, str]:
-        """Return the installed package of each entry point's name."""
-        return {
-            point.name: point.dist.name if point.dist else "unknown"
-            for point in entry_points(group=self.group)
-        }
+        """Return the installed package of each entry point's name, of the first if there are two."""
+        packages: dict[str, str] = {}
+        for point in entry_points(group=self.group):
+            packages.setdefault(point.name, _package_of(point))
+        return packages
 
     @cached_property
     def _references(self) -> dict[str, str]:
@@ -168,10 +180,11 @@ class Registry(Generic[E]):
         for point in entry_points(group=self.group):
             before = found.setdefault(point.name, point.value)
             if before != point.value:
-                raise ConfigError(
-                    f"two {self.noun}s have the name {point.name!r}: {before} and {point.value} (entry-point group "
+                self._clashes[point.name] = (
+                    f"{self._named(point.name)} has two entries, {before} and {point.value} (entry-point group "
                     f"{self.group}); uninstall one package or rename its entry point"
                 )
+                self._warn_of_left_out(point.name, _package_of(point), self._clashes[point.name])
         return dict(sorted(found.items()))
 
     def _list_folder(self) -> list[tuple[str, str]]:
@@ -211,3 +224,7 @@ class Registry(Generic[E]):
 
     def _named(self, name: str) -> str:
         return f"{self.noun} {name!r}" + (f" ({self._setting})" if self._setting else "")
+
+
+def _package_of(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "unknown"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from schemas.registry import REFERENCE_PATTERN
 from schemas.settings import Settings
@@ -61,6 +61,21 @@ class PhraseSettings(Settings):
     @classmethod
     def _check_chunker(cls, name: str) -> str:
         return CHUNKERS.check(name)
+
+    @model_validator(mode="after")
+    def _check_parser(self) -> PhraseSettings:
+        """Refuse expressions where no parser runs. A model of the user's own is checked when it is loaded."""
+        if self.expressions and self.pipeline == "lexicon":
+            raise ValueError(
+                "expressions needs a parser, which `pipeline: lexicon` does not have; leave expressions out or use "
+                "`pipeline: bundled`"
+            )
+        if self.expressions and not CHUNKERS.load(self.chunker).uses_parse:
+            raise ValueError(
+                f"expressions needs a parser, which `chunker: {self.chunker}` switches off; leave expressions out or "
+                "use `chunker: noun_chunks`"
+            )
+        return self
 
 
 class DecoySettings(Settings):

@@ -112,6 +112,8 @@ def test_the_component_takes_spans_of_the_document_that_are_given():
 def test_a_model_that_is_not_there_and_one_without_a_parser_are_errors_with_a_remedy(tmp_path):
     with pytest.raises(NotFoundError, match="spacy download en_no_such_model"):
         make_finder({"pipeline": "en_no_such_model"})
+    with pytest.raises(NotFoundError, match=r"phrases\.language 'de_no_such_model' .*`language: skip`"):
+        finder_digest({"language": "de_no_such_model"})
     spacy.blank("en").to_disk(tmp_path / "blank")
     with pytest.raises(ConfigError, match="needs a parser"):
         make_finder({"pipeline": str(tmp_path / "blank")})

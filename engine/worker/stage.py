@@ -47,6 +47,10 @@ class UnitWork(Protocol):
 class Stage(Protocol):
     """What is done with a unit. Models are loaded with the first unit and kept."""
 
+    def load_models(self) -> None:
+        """Load the models if they are not loaded."""
+        ...
+
     def open_unit(self, stat: ShardStat, unit: Unit, span: range | None = None) -> UnitWork:
         """Return the work on a unit, or on the samples of it that `span` names. Load the models if needed."""
         ...

@@ -203,6 +203,8 @@ class Registry(Generic[E]):
             raise ConfigError(
                 f"{named} cannot be loaded from {reference} ({error}); install the package, or correct the name"
             ) from error
+        except ConfigError as error:  # of the entry itself, which names the remedy
+            raise ConfigError(f"{named}: {reference}: {error}") from error
         except Exception as error:  # a module of somebody else can raise anything while it is imported
             raise ConfigError(
                 f"{named} cannot be loaded from {reference} ({type(error).__name__}: {error}); correct the module, or "
@@ -211,6 +213,8 @@ class Registry(Generic[E]):
         if isinstance(entry, type) and issubclass(entry, self._entry_type):
             try:
                 entry = entry()
+            except ConfigError as error:
+                raise ConfigError(f"{named}: {reference}: {error}") from error
             except Exception as error:
                 raise ConfigError(
                     f"{named}: {reference} cannot be called without arguments ({type(error).__name__}: {error})"

@@ -80,8 +80,17 @@ class Teacher(Generic[S]):
     """Raise it if the same model gives other regions. It is part of the digest."""
     query_kind: QueryKind = QueryKind.PHRASES
     """How `evaluate` asks it: by prompts, or by its classes."""
-    takes_decoys: bool = True
+    takes_decoys: bool = False
     """Whether its labeler is a `DecoyLabeler`."""
+
+    def __init__(self) -> None:
+        """Check the class. Raises ConfigError if it lacks `description` or `settings_class`."""
+        missing = [name for name in ("description", "settings_class") if getattr(self, name, None) is None]
+        if missing:
+            raise ConfigError(
+                f"the class {type(self).__qualname__} has no {' and no '.join(missing)}; set what is missing in its body, "
+                "as docs/how-to/add-a-teacher.md shows"
+            )
 
     def make(self, settings: S, options: LabelerOptions) -> Labeler:
         """Load the model and return its labeler, whose `digest` is `self.digest(settings, ...)`."""

@@ -21,6 +21,7 @@ class DetectorTeacher(Teacher[DetectorSettings]):
     description = "a detector .onnx"
     settings_class = DetectorSettings
     version = METHOD_VERSION
+    takes_decoys = True
     query_kind = QueryKind.CLASSES
 
     def make(self, settings: DetectorSettings, options: LabelerOptions) -> Labeler:

@@ -25,6 +25,7 @@ class GlipTeacher(Teacher[GlipSettings]):
     description = "a GLIP directory (with config.json)"
     settings_class = GlipSettings
     version = METHOD_VERSION
+    takes_decoys = True
 
     def make(self, settings: GlipSettings, options: LabelerOptions) -> Labeler:
         from teacher.labelers.glip_labeler import GlipLabeler

@@ -57,7 +57,6 @@ class WholeImageLabeler:
 class WholeImage(Teacher[WholeImageSettings]):
     description = "a file whole.txt"
     settings_class = WholeImageSettings
-    takes_decoys = False
 
     def make(self, settings, options):
         return WholeImageLabeler(self.digest(settings), settings.share, options)
@@ -132,6 +131,23 @@ def test_decoys_are_refused_for_a_teacher_that_takes_none(tmp_path: Path, model:
 
     with pytest.raises(ConfigError, match="the teacher whole_image:WholeImage does not support them"):
         label(job)
+
+
+def test_the_built_in_teachers_take_decoys() -> None:
+    assert [TEACHERS.load(kind).takes_decoys for kind in ("detector", "glip")] == [True, True]
+
+
+@pytest.mark.parametrize("entry", ["ENTRY = WholeImage()", ""], ids=["an instance", "a class"])
+@pytest.mark.parametrize("forgotten", ["description", "settings_class"])
+def test_a_teacher_that_forgets_an_attribute_is_an_error_that_names_it(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, forgotten: str, entry: str
+) -> None:
+    lines = [line for line in WHOLE_IMAGE.split("\n") if not line.strip().startswith(f"{forgotten} = ")]
+    (tmp_path / "modules" / "forgetful.py").write_text("\n".join([*lines, entry]))
+    monkeypatch.delitem(sys.modules, "forgetful", raising=False)
+
+    with pytest.raises(ConfigError, match=f"class WholeImage has no {forgotten}; set what is missing"):
+        TEACHERS.load("forgetful:ENTRY" if entry else "forgetful:WholeImage")
 
 
 def test_settings_of_a_teacher_are_checked_by_its_own_class(tmp_path: Path, model: Path) -> None:

@@ -174,6 +174,8 @@ class RayPool:
 
     def _receive(self, actor: ActorState, ref: ObjectRef[T], accept: Callable[[T], None]) -> None:
         """Pass an answer on, or find out what happened to the actor."""
+        if actor not in self._actors:  # replaced in this step, which settled its tasks
+            return
         try:
             accept(ray.get(ref))
         except ActorUnavailableError:  # it may live, or its node is gone and Ray does not know yet

@@ -13,8 +13,8 @@ configuration loads it.
     # chunkers/ngrams.py
     ENTRY = ChunkerEntry(description="runs of words", make=make_ngrams)
 
-    # the file that owns the set (a module in or above the folder)
-    CHUNKERS = Registry(__name__, ChunkerEntry, noun="chunker", group="groundswell.chunkers",
+    # chunkers/registry.py, which owns the set (in `__init__.py` of the folder, `__name__` is the same)
+    CHUNKERS = Registry(__package__, ChunkerEntry, noun="chunker", group="groundswell.chunkers",
                         setting="phrases.chunker")
 
     CHUNKERS.names()                     ("given", "ngrams", ...), sorted
@@ -26,8 +26,8 @@ configuration loads it.
 
 A reference may also name a subclass of the entry type. It is called without arguments.
 
-Every mistake is a ConfigError that names the remedy: an unknown name (known names are listed), one name in two
-places, a module whose import raises anything, an attribute of another type. A pydantic validator turns it into a
+Every mistake is a ConfigError that names the remedy: an unknown name (known names are listed), a name that two entries
+have, a module whose import raises anything, an attribute of another type. A pydantic validator turns it into a
 ValueError, so that the error names the place in the user's file:
 
     @field_validator("chunker")
@@ -74,7 +74,7 @@ class Registry(Generic[E]):
     ) -> None:
         """Keep where the entries are. Nothing is read or imported yet.
 
-        package: import name of the folder that holds the built-in entries, taken from `__name__` of a module
+        package: import name of the folder that holds the built-in entries, e.g. `__package__` of a module in it
         noun: what an entry is called in error texts, e.g. `chunker`
         group: entry-point group of installed packages
         setting: configuration field that holds a name, for error texts. None: names come from elsewhere.

@@ -133,6 +133,7 @@ TEACHERS: Registry[Teacher[TeacherSettings]] = Registry(
     Teacher,
     noun="teacher",
     group="groundswell.teachers",
+    setting="teacher.kind",
 )
 
 

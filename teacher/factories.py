@@ -48,20 +48,20 @@ def make_decoy_chooser(settings: PlainSettings, pool: str, pool_digest: str) -> 
 
 
 def labeler_digest(settings: PlainSettings, long_phrases: bool = False, entry: str | None = None) -> str:
-    """Return what `labeler(...).digest` would be, without loading a model."""
+    """Return what `make_labeler(...).digest` would be, without loading a model."""
     teacher = TEACHERS.load(entry or str(settings["kind"]))
     return teacher.digest(teacher.settings_class.model_validate(settings), long_phrases)
 
 
 def finder_digest(settings: PlainSettings) -> str:
-    """Return what `finder(...).digest` would be, without loading a pipeline."""
+    """Return what `make_finder(...).digest` would be, without loading a pipeline."""
     from teacher.phrases.digest import finder_digest as digest
 
     return digest(PhraseSettings.model_validate(settings))
 
 
 def decoys_digest(settings: PlainSettings, pool_digest: str) -> str:
-    """Return what `decoys(...).digest` would be, without the pool."""
+    """Return what `make_decoy_chooser(...).digest` would be, without the pool."""
     from teacher.decoys.chooser import decoys_digest as digest
 
     return digest(DecoySettings.model_validate(settings), pool_digest)

@@ -136,8 +136,8 @@ class Outcome(Record):
     entry: SnapshotEntry | None = None
     busy_s: float | None = Field(
         None,
-        description="seconds of work on a committed unit: reading, preparing and labeling it, without loading the teacher "
-        "and waiting for a turn; of an isolated unit, the seconds of its processes, with their loading",
+        description="seconds of work on a committed unit: reading, preparing and labeling it, without loading the "
+        "teacher and waiting for a turn; of an isolated unit, the seconds of its processes, with their loading",
     )
     failure: Failure | None = None
     abort: Abort | None = None

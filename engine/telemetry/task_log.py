@@ -37,7 +37,7 @@ class TaskLog:
 
     @contextmanager
     def measure_busy(self) -> Iterator[None]:
-        """Add the time of the block to the task's work on samples. Loading the teacher is no part of it, nor is waiting."""
+        """Add the time of the block to the task's work on samples, which is without loading the teacher and waiting."""
         began = time.perf_counter()
         yield
         self._thread.busy_s = (self._thread.busy_s or 0.0) + time.perf_counter() - began

@@ -84,7 +84,7 @@ class View:
                 yield from rows_of(batch, ViewRow)
 
     def check(self) -> None:
-        """Read everything again. Raises ConflictError for a row that breaks the rules, and for rows of another digest."""
+        """Read everything again. Raises ConflictError for a row that breaks the rules and for rows of another digest."""
         digest = _ViewDigest()
         for row in self.rows():
             try:
@@ -239,7 +239,9 @@ class _ViewDigest:
     def add(self, row: ViewRow) -> None:
         place = (row["unit"], row["index"])
         if self._last is not None and place <= self._last:
-            raise InvalidRowError(row, f"follows {self._last}: rows must be in unit and index order, each once")
+            raise InvalidRowError(
+                row, f"follows {self._last}: rows must be in unit and index order, each once"
+            )
         self._last = place
         self._hash.update(sha256_hex(canonical_json(row)).encode() + b"\n")
         self.rows += 1

@@ -234,9 +234,13 @@ def test_another_kind_is_never_replaced_and_the_error_names_both(tmp_path: Path,
     write_view(str(tmp_path), [_row(0)], kind="gold", provenance={})
     before = _files(tmp_path)
 
-    with pytest.raises(ConflictError, match="has a gold, which a view does not replace: choose another folder$"):
+    with pytest.raises(
+        ConflictError, match="has a gold, which a view does not replace: choose another folder$"
+    ):
         write_view(str(tmp_path), [_row(1)], kind="view", provenance={}, overwrite=overwrite)
-    with pytest.raises(ConflictError, match="has a gold, which a view does not replace: choose another folder$"):
+    with pytest.raises(
+        ConflictError, match="has a gold, which a view does not replace: choose another folder$"
+    ):
         check_no_other_view(str(tmp_path), kind="view", provenance={})
     assert _files(tmp_path) == before
 

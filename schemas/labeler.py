@@ -29,8 +29,8 @@ class FoundPhrases:
 class PhraseFinder(Protocol):
     """Finds phrases in captions. The result does not depend on how captions are batched.
 
-    A finder that accepts spans from the input is a GivenPhraseFinder and has `takes_given = True`. Only such a finder gets
-    samples with spans.
+    A finder that accepts spans from the input is a GivenPhraseFinder and has `takes_given = True`. Only such a finder
+    gets samples with spans.
     """
 
     digest: str

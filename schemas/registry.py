@@ -102,7 +102,10 @@ class Registry(Generic[E]):
         return name in self._built_in
 
     def reference(self, name: str) -> str:
-        """Return `module:attribute` of an entry. `name` may be one already. Raises ConfigError, also for two of one name."""
+        """Return `module:attribute` of an entry. `name` may be one already.
+
+        Raises ConfigError for an unknown name and for one that two entries have.
+        """
         if ":" in name:
             if not _REFERENCE.fullmatch(name):
                 raise ConfigError(

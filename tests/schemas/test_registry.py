@@ -131,7 +131,9 @@ def test_two_entries_of_one_name_are_an_error_only_for_who_asks_for_that_name(
     [record] = caplog.records
     assert "'red' (groundswell.test_colors) of the package 'redpack' is left out" in record.getMessage()
     for ask in (colors.load, colors.reference):
-        with pytest.raises(ConfigError, match="color 'red' .*has two entries.*uninstall one package or rename"):
+        with pytest.raises(
+            ConfigError, match="color 'red' .*has two entries.*uninstall one package or rename"
+        ):
             ask("red")
 
 

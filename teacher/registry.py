@@ -88,8 +88,8 @@ class Teacher(Generic[S]):
         missing = [name for name in ("description", "settings_class") if getattr(self, name, None) is None]
         if missing:
             raise ConfigError(
-                f"the class {type(self).__qualname__} has no {' and no '.join(missing)}; set what is missing in its body, "
-                "as docs/how-to/add-a-teacher.md shows"
+                f"the class {type(self).__qualname__} has no {' and no '.join(missing)}; set what is missing in its "
+                "body, as docs/how-to/add-a-teacher.md shows"
             )
 
     def make(self, settings: S, options: LabelerOptions) -> Labeler:

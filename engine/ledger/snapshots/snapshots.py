@@ -93,7 +93,9 @@ def failed_units(store: Store, snapshot: Snapshot) -> Iterator[FailedUnit]:
     try:
         data = store.read(rest.path)
     except NotFoundError as error:
-        raise ConflictError(f"{error}, but snapshot {snapshot.version} names it; run the job again") from error
+        raise ConflictError(
+            f"{error}, but snapshot {snapshot.version} names it; run the job again"
+        ) from error
     if sha256_hex(data) != rest.sha256:
         raise ConflictError(
             f"{where} has sha256 {sha256_hex(data)}, snapshot {snapshot.version} expects {rest.sha256}; run the job "

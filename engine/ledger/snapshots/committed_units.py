@@ -45,10 +45,6 @@ class CommittedUnits:
         """Return whether the unit at a place of a split shard was added."""
         return bool(self._bits.get(shard, 0) >> place & 1)
 
-    def is_complete(self, shard: str) -> bool:
-        """Return whether all units of a split shard were added."""
-        return self._bits.get(shard, 0) == (1 << self._plan.count_units(shard)) - 1
-
     def recheck(self, shard: str) -> None:
         """Check the units of a shard again after it was split or found unreadable."""
         for unit, fingerprint in self._unread.pop(shard, {}).items():

@@ -84,7 +84,7 @@ class View:
                 yield from rows_of(batch, ViewRow)
 
     def check(self) -> None:
-        """Read everything again. Raises ConflictError for a row that breaks the rules and for rows of another digest."""
+        """Read everything again. Raises ConflictError for a row that breaks the rules or another digest."""
         digest = _ViewDigest()
         for row in self.rows():
             try:

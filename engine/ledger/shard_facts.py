@@ -12,11 +12,12 @@ from typing import NamedTuple
 from engine.ledger.commits import put_record
 from engine.ledger.records import parse_record
 from engine.reading.formats.parquet import ParquetTable
-from engine.reading.shard_cache import ShardCache, ShardStat, check_unchanged, sha256_of_file
+from engine.reading.shard_cache import ShardCache, ShardStat, check_unchanged
 from engine.reading.shards import READER_VERSION, ParquetShard, open_shard
 from engine.settings import InputSettings
 from engine.storage.filesystems import open_filesystem, translate_store_errors
 from engine.storage.store import Store
+from schemas.digests import file_sha256
 from schemas.errors import GroundswellError, NotFoundError
 from schemas.ledger import KeyForm, ShardFacts, unit_name
 
@@ -35,7 +36,7 @@ def index_shard(stat: ShardStat, settings: InputSettings, shard_cache: ShardCach
     path = shard_cache.fetch(stat, settings.storage)
     shard = open_shard(path, stat.url, settings.reading())
     keys = shard.key_form() if isinstance(shard, ParquetShard) else None
-    sha256 = sha256_of_file(path)
+    sha256 = file_sha256(path)
     shard_cache.check_in_place(stat)
     return ShardFacts(
         url=stat.url,

@@ -14,12 +14,12 @@ from engine.ledger.fingerprint import reading_digest
 from engine.reading.pixels import rebase_url
 from engine.reading.raw_samples import RawSample
 from engine.reading.sample_images import decode_sample_image
-from engine.reading.shard_cache import ShardCache, sha256_of_file, stat_shard
+from engine.reading.shard_cache import ShardCache, stat_shard
 from engine.reading.shards import Shard, open_shard
 from engine.settings import InputSettings
 from engine.storage.filesystems import absolute_url
 from engine.storage.store import Store
-from schemas.digests import canonical_json, sha256_hex
+from schemas.digests import canonical_json, file_sha256, sha256_hex
 from schemas.errors import ConflictError, NotFoundError, SampleRejectedError, ShardDamagedError
 from schemas.ledger import SnapshotEntry
 from schemas.rows import EvidenceRow, RejectionRow, rows_of
@@ -68,7 +68,7 @@ class InputVerifier:
         if self._open is None or self._open[0] != url:
             stat = stat_shard(absolute_url(rebase_url(url, self._roots)), self._settings.storage)
             path = self._shard_cache.fetch(stat, self._settings.storage)
-            digest = "sha256:" + sha256_of_file(path)
+            digest = "sha256:" + file_sha256(path)
             self._open = (url, open_shard(path, url, self._settings.reading()), digest)
         return self._open[1], self._open[2]
 

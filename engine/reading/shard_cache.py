@@ -158,12 +158,6 @@ class ShardCache:
             total -= sizes[path].st_size
 
 
-def sha256_of_file(path: Path) -> str:
-    """Return the hexadecimal sha256 of a file, in constant memory."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def check_unchanged(shard: ShardStat, storage: StorageSettings | None = None) -> None:
     """Raise ShardDamagedError INPUT_CHANGED unless the shard still has the same size and version."""
     now = stat_shard(shard.url, storage)

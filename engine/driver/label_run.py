@@ -1,7 +1,7 @@
 """A labeling run on the driver: the tasks that remain, their outcomes, and when to publish.
 
-Promise: a unit that is committed under the planned fingerprint is not dispatched again. At the end, everything that is
-not committed is listed as failed or pending. Memory: one bit per unit and a few numbers per shard, and objects only for
+A unit that is committed under the planned fingerprint is not dispatched again. At the end, everything that is not
+committed is listed as failed or pending. Memory: one bit per unit and a few numbers per shard, and objects only for
 unpublished commits and for failures.
 """
 

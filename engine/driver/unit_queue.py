@@ -1,6 +1,6 @@
 """A queue of units that are not dispatched yet. It stores shards and a position, and makes units one at a time.
 
-Promise: each unit of a queued shard is returned once, in order, unless it is committed by then.
+Each unit of a queued shard is returned once, in order, unless it is committed by then.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The Ray executor: teacher actors that run tasks, replaced when they die, hang, or must leave their node.
 
-Promise: an actor's death isolates the task that it ran and costs a task that waited in it one more try. A node that
-goes costs nobody a try. An actor never runs code other than the driver's. A pool without a place says so.
+An actor's death isolates the task that it ran and costs a task that waited in it one more try. A node that goes costs
+nobody a try. An actor never runs code other than the driver's. A pool without a place says so.
 """
 
 from __future__ import annotations

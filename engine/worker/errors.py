@@ -1,7 +1,7 @@
 """The errors that end a task without a result, and the outcome that each error leads to.
 
-Promise: an error of the machine ends the run, an error of the input costs its shard, and a defect of ours costs one
-unit and is reported. KeyboardInterrupt and SystemExit are not handled here.
+An error of the machine ends the run, an error of the input costs its shard, and a defect of ours costs one unit and
+is reported. KeyboardInterrupt and SystemExit are not handled here.
 """
 
 from __future__ import annotations

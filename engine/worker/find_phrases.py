@@ -1,6 +1,6 @@
 """Phrases for the captions of a unit, found in one call.
 
-Promise: a caption that breaks the finder costs its own sample alone, and every span that is returned is exact.
+A caption that breaks the finder costs its own sample alone, and every span that is returned is exact.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The seam between a worker and a stage: what a worker needs to know of the work on a unit.
+"""The interface between a worker and a stage: what a worker needs to know of the work on a unit.
 
 The worker supplies attempts, turns, isolation and outcomes. A stage supplies the work on a unit and the tables of its
 commit. Labeling is the only stage so far. On the driver's side, a stage is a `Work` (engine/driver/dispatch.py): it

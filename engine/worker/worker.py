@@ -1,7 +1,7 @@
 """A worker, in this process or in an actor: it indexes shards, and labels and commits units.
 
-Promise: a task ends in an outcome, never in an exception. `run` may be called by two threads: while one unit is with
-the teacher, the next one is read and decoded and the one before is committed.
+A task ends in an outcome, never in an exception. `run` may be called by two threads: while one unit is with the
+teacher, the next one is read and decoded and the one before is committed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit
 
 
 class Worker:
-    """Runs the tasks of one job. What is done with a unit is its stage's matter."""
+    """Runs the tasks of one job. Its stage decides what is done with a unit."""
 
     def __init__(
         self,

@@ -53,7 +53,7 @@ class GlipSettings(TeacherSettings):
     pad: Literal["bucket", "authors"] = Field(
         "bucket",
         description="bucket: padded by the image's own size; authors: to the batch's largest, for comparison with "
-        "their numbers alone, since an image's scores then depend on its mates",
+        "their numbers alone, since an image's scores then depend on the other images of its batch",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where the model runs; not part of its digest"

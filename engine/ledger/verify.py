@@ -27,6 +27,7 @@ from schemas.rows import EvidenceRow, RejectionRow, rows_of
 from schemas.spans import check_span
 
 SHOWN = 50
+COMMIT_GONE = "its commit record is gone; move snapshots/ away and run the job again, which redoes this unit"
 
 
 def verify(
@@ -117,7 +118,7 @@ def entry_problems(store: Store, entry: SnapshotEntry) -> Iterator[str]:
         yield str(error)
         return
     if record is None:
-        yield "its commit record is gone; move snapshots/ away and run the job again, which redoes this unit"
+        yield COMMIT_GONE
         return
     if to_snapshot_entry(record) != entry:
         yield "the snapshot and the commit record differ"

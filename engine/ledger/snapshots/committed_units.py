@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.ledger.plan import JobPlan
+from engine.ledger.snapshots.snapshots import MOVE_AWAY
 from schemas.errors import ConflictError
 
 
@@ -30,7 +31,7 @@ class CommittedUnits:
         if not self._plan.admits_unit(shard, unit, fingerprint):
             return False
         if self.has(shard, unit):
-            raise ConflictError(f"a snapshot lists {unit} of {shard} twice")
+            raise ConflictError(f"a snapshot lists {unit} of {shard} twice; {MOVE_AWAY}")
         self.add(shard, unit, fingerprint)
         return True
 

@@ -248,7 +248,9 @@ class RunSettings(Settings):
     stuck_after_s: float = Field(
         300, gt=0, description="an actor without progress for this long is replaced, and its unit is isolated"
     )
-    load_timeout_s: float = Field(600, gt=0, description="the same while the teacher is loaded")
+    load_timeout_s: float = Field(
+        600, gt=0, description="an actor whose teacher is not loaded within this time is replaced"
+    )
     sample_timeout_s: float = Field(
         120, gt=0, description="an isolated sample that takes longer is rejected as TIMEOUT"
     )

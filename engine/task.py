@@ -135,7 +135,9 @@ class Outcome(Record):
     facts: ShardFacts | None = None
     entry: SnapshotEntry | None = None
     busy_s: float | None = Field(
-        None, description="seconds of work on the unit, without the time to load the teacher"
+        None,
+        description="seconds of work on a committed unit: reading, preparing and labeling it, without loading the "
+        "teacher and waiting for a turn; of an isolated unit, the seconds of its processes, with their loading",
     )
     failure: Failure | None = None
     abort: Abort | None = None

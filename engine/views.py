@@ -43,6 +43,13 @@ _ALLOWED = {
 }
 
 
+class InvalidRowError(GroundswellError):
+    """A row breaks the rules of the records. Who reads or writes the row adds what to do."""
+
+    def __init__(self, row: ViewRow, reason: str) -> None:
+        super().__init__(f"{row.get('unit')} index {row.get('index')} ({row.get('key')}): {reason}")
+
+
 class View:
     """An open view or gold. Every part is checked against the manifest when it is read."""
 
@@ -77,11 +84,16 @@ class View:
                 yield from rows_of(batch, ViewRow)
 
     def check(self) -> None:
-        """Read everything again. Raises ConflictError if the rows do not have the manifest's digest or count."""
+        """Read everything again. Raises ConflictError for a row that breaks the rules or another digest."""
         digest = _ViewDigest()
         for row in self.rows():
-            check_row(row)
-            digest.add(row)
+            try:
+                check_row(row)
+                digest.add(row)
+            except InvalidRowError as error:
+                raise ConflictError(
+                    f"{self._store.url}: {error}; restore the folder or write the view again"
+                ) from error
         if (digest.value(), digest.rows) != (self.manifest.digest, self.manifest.rows):
             raise ConflictError(
                 f"{self._store.url}: the rows have digest {digest.value()} ({digest.rows} rows), "
@@ -129,10 +141,15 @@ def write_view(
     parts: list[DataFile] = []
     stream = iter(rows)
     while chunk := list(islice(stream, ROWS_PER_PART)):
-        table = build_table([_check_fields(row) for row in chunk], VIEW, metadata)
-        for row in rows_of(table, ViewRow):
-            check_row(row)
-            digest.add(row)
+        try:
+            table = build_table([_check_fields(row) for row in chunk], VIEW, metadata)
+            for row in rows_of(table, ViewRow):
+                check_row(row)
+                digest.add(row)
+        except InvalidRowError as error:
+            raise GroundswellError(
+                f"{error}; this is a defect of the importer or compiler; report it"
+            ) from error
         parts.append(_write_part(store, table, len(parts)))
     manifest = ViewManifest(
         kind=kind,
@@ -158,8 +175,10 @@ def check_no_other_view(
     if not store.exists(MANIFEST):
         return
     existing = _read_manifest(store, url)
+    if existing.kind != kind:
+        raise _kind_error(url, existing.kind, kind)
     wanted = json.loads(canonical_json(dict(provenance)))
-    if existing.kind != kind or any(existing.provenance.get(name) != wanted[name] for name in wanted):
+    if any(existing.provenance.get(name) != wanted[name] for name in wanted):
         raise ConflictError(
             f"{url} already has another {existing.kind}, {existing.digest}: choose another folder, or add --overwrite"
         )
@@ -168,14 +187,17 @@ def check_no_other_view(
 def _publish(store: Store, manifest: ViewManifest, url: str, overwrite: bool = False) -> ViewManifest:
     data = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False).encode()
     if not store.put_if_absent(MANIFEST, data) and (existing := store.read(MANIFEST)) != data:
-        if overwrite and (before := _existing_parts(store, url, manifest.kind)) is not None:
+        other = _read_valid_manifest(store, url)
+        if overwrite and (other is None or other.kind == manifest.kind):
             store.put(MANIFEST, data)
-            for path in before - {part.path for part in manifest.parts}:
+            for path in _part_paths(other) - _part_paths(manifest):
                 store.delete(path)
             return manifest
         for part in manifest.parts:  # no manifest names them: this folder's manifest exists and stays
             if part.path.encode() not in existing:
                 store.delete(part.path)
+        if other is not None and other.kind != manifest.kind:
+            raise _kind_error(url, other.kind, manifest.kind)
         raise ConflictError(
             f"{url} already has another view than {manifest.digest}, or the same one with another provenance: choose "
             "another folder, or add --overwrite"
@@ -183,13 +205,19 @@ def _publish(store: Store, manifest: ViewManifest, url: str, overwrite: bool = F
     return manifest
 
 
-def _existing_parts(store: Store, url: str, kind: ViewKind) -> set[str] | None:
-    """Return the paths that the existing manifest names, none if it is damaged; None if it has another kind."""
+def _read_valid_manifest(store: Store, url: str) -> ViewManifest | None:
     try:
-        existing = _read_manifest(store, url)
+        return _read_manifest(store, url)
     except ConflictError:
-        return set()
-    return {part.path for part in existing.parts} if existing.kind == kind else None
+        return None
+
+
+def _part_paths(manifest: ViewManifest | None) -> set[str]:
+    return {part.path for part in manifest.parts} if manifest is not None else set()
+
+
+def _kind_error(url: str, existing: ViewKind, wanted: ViewKind) -> ConflictError:
+    return ConflictError(f"{url} has a {existing}, which a {wanted} does not replace: choose another folder")
 
 
 def _write_part(store: Store, table: pa.Table, number: int) -> DataFile:
@@ -211,7 +239,9 @@ class _ViewDigest:
     def add(self, row: ViewRow) -> None:
         place = (row["unit"], row["index"])
         if self._last is not None and place <= self._last:
-            raise _row_error(row, f"follows {self._last}: rows must be in unit and index order, each once")
+            raise InvalidRowError(
+                row, f"follows {self._last}: rows must be in unit and index order, each once"
+            )
         self._last = place
         self._hash.update(sha256_hex(canonical_json(row)).encode() + b"\n")
         self.rows += 1
@@ -223,7 +253,7 @@ class _ViewDigest:
 
 
 def check_row(row: ViewRow) -> None:
-    """Raise GroundswellError unless spans are exact, boxes are inside the image and fates are known and consistent."""
+    """Raise InvalidRowError unless spans are exact, boxes are inside the image and fates are known and consistent."""
     for number, phrase in enumerate(row["phrases"]):
         _check_phrase(row, number, phrase)
     for region in row["regions"]:
@@ -231,7 +261,7 @@ def check_row(row: ViewRow) -> None:
     grounded = {region["phrase"] for region in row["regions"] if region["fate"] != "ignore"}
     for number, phrase in enumerate(row["phrases"]):
         if (phrase["fate"] == "positive") != (number in grounded):
-            raise _row_error(
+            raise InvalidRowError(
                 row,
                 f"phrase {number} is {phrase['fate']!r} and has {'a' if number in grounded else 'no'} box",
             )
@@ -243,51 +273,44 @@ def _check_phrase(row: ViewRow, number: int, phrase: ViewPhraseRow) -> None:
     begin, end = phrase["begin"], phrase["end"]
     if phrase["kind"] == "decoy":
         if (begin, end) != (None, None):
-            raise _row_error(row, f"phrase {number} is a decoy and has a span")
+            raise InvalidRowError(row, f"phrase {number} is a decoy and has a span")
         return
     if begin is None or end is None:
-        raise _row_error(row, f"phrase {number} of kind {phrase['kind']!r} has no span")
+        raise InvalidRowError(row, f"phrase {number} of kind {phrase['kind']!r} has no span")
     try:
         check_span(row["caption"], begin, end, phrase["text"])
     except ValueError as error:
-        raise _row_error(row, f"phrase {number}: {error}") from error
+        raise InvalidRowError(row, f"phrase {number}: {error}") from error
 
 
 def _check_region(row: ViewRow, region: ViewRegionRow) -> None:
     _check_word(row, "region fate", region["fate"])
     _check_word(row, "origin", region["origin"])
     if not 0 <= region["phrase"] < len(row["phrases"]):
-        raise _row_error(row, f"a region refers to phrase {region['phrase']} of {len(row['phrases'])}")
+        raise InvalidRowError(row, f"a region refers to phrase {region['phrase']} of {len(row['phrases'])}")
     x0, y0, x1, y1 = box = [region["x0"], region["y0"], region["x1"], region["y1"]]
     if not (0 <= x0 < x1 <= row["width"] and 0 <= y0 < y1 <= row["height"]):
-        raise _row_error(
+        raise InvalidRowError(
             row, f"box {box} is empty or outside the image of {row['width']} x {row['height']} px"
         )
     if not math.isfinite(region["score"]) or not (math.isfinite(region["weight"]) and region["weight"] >= 0):
-        raise _row_error(
+        raise InvalidRowError(
             row, f"score {region['score']} and weight {region['weight']} must be finite, the weight >= 0"
         )
 
 
 def _check_word(row: ViewRow, what: str, value: str) -> None:
     if value not in _ALLOWED[what]:
-        raise _row_error(row, f"{what} {value!r} is not one of {sorted(_ALLOWED[what])}")
+        raise InvalidRowError(row, f"{what} {value!r} is not one of {sorted(_ALLOWED[what])}")
 
 
 def _check_fields(row: ViewRow) -> ViewRow:
-    """Return the row itself. Raises GroundswellError for an unknown nested field, which Arrow would drop silently."""
+    """Return the row itself. Raises InvalidRowError for an unknown nested field, which Arrow would drop silently."""
     items: dict[str, Sequence[Mapping[str, object]]] = {"phrases": row["phrases"], "regions": row["regions"]}
     for name, known in _NESTED.items():
         for item in items[name]:
             if item.keys() - known:
-                raise _row_error(
+                raise InvalidRowError(
                     row, f"{name} with fields {sorted(item.keys() - known)} that a view does not have"
                 )
     return row
-
-
-def _row_error(row: ViewRow, reason: str) -> GroundswellError:
-    return GroundswellError(
-        f"{row.get('unit')} index {row.get('index')} ({row.get('key')}): {reason}; this is a defect of the importer or "
-        "compiler; report it"
-    )

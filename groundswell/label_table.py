@@ -38,6 +38,8 @@ class LabelTable(Generic[Row]):
     tables: Callable[[], Iterator[pa.Table]]
     """Yields Arrow tables in row order, one in memory at a time."""
     _row_type: type[Row]
+    storage: StorageSettings | None = None
+    """What the table was opened with."""
 
     def __len__(self) -> int:
         return self.num_rows
@@ -91,6 +93,7 @@ def open_evidence(url: str, storage: StorageSettings | None = None) -> LabelTabl
         schema=EVIDENCE,
         tables=opened.tables,
         _row_type=EvidenceRow,
+        storage=storage,
     )
 
 
@@ -109,6 +112,7 @@ def open_view(url: str, storage: StorageSettings | None = None) -> LabelTable[Vi
         schema=VIEW,
         tables=opened.tables,
         _row_type=ViewRow,
+        storage=storage,
     )
 
 

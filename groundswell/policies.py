@@ -43,9 +43,13 @@ def compile(
     policy:    a YAML file, the same as a dictionary, or a Policy
     to:        folder or URL of the view; open it with `open_view`
     overwrite: replace another view there
+    storage:   endpoint and options of the file systems. By default those that the evidence was opened with
     raises:    ConfigError for a wrong policy, ConflictError if `to` has other content, NotFoundError without evidence
     """
-    source = evidence if isinstance(evidence, str) else evidence.url
+    if isinstance(evidence, str):
+        source = evidence
+    else:
+        source, storage = evidence.url, storage or evidence.storage
     rules = _load_policy(policy)
     check_folder("to", to, (FolderKind.VIEW, FolderKind.PARTS), storage=storage, overwrite=overwrite)
     if not overwrite:

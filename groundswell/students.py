@@ -27,7 +27,7 @@ def load_student(path: str | Path, *, device: Literal["auto", "cpu", "cuda"] = "
     To box the phrases of a caption with it, use `load_teacher` on the same directory.
 
     device: auto takes a GPU if there is one
-    raises: NotFoundError for a missing file, ConfigError for a directory that is no GLIP model,
+    raises: NotFoundError for a missing file, ConfigError for a directory that is not a GLIP model,
             RuntimeEnvironmentError for cuda on a machine without a GPU
     """
     if device == "cuda" and not torch.cuda.is_available():

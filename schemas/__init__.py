@@ -1,6 +1,7 @@
-"""Data types: frozen records, Arrow schemas, boxes, spans, digests, reason codes and errors.
+"""Data types and their rules: frozen records, Arrow schemas, boxes, spans, digests, reason codes, errors, registries.
 
-Nothing here does I/O, and nothing here imports another top-level package.
+Nothing here imports another top-level package, except that a registry imports the entries it is asked for. The only I/O
+is reading: a file whose digest is asked for, and the folder of a registry.
 """
 
 PACKAGES = ("schemas", "engine", "teacher", "student", "pipelines")

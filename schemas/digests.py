@@ -18,7 +18,7 @@ def sha256_hex(data: bytes) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the hexadecimal sha256 of a file, read in pieces."""
+    """Return the hexadecimal sha256 of a file, in constant memory."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

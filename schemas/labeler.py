@@ -32,7 +32,8 @@ class FoundPhrases:
 class PhraseFinder(Protocol):
     """Finds phrases in captions. The result does not depend on how captions are batched.
 
-    A finder that accepts spans from the input is a GivenPhraseFinder. Only such a finder gets samples with spans.
+    A finder that accepts spans from the input is a GivenPhraseFinder and has `takes_given = True`. Only such a finder
+    gets samples with spans.
     """
 
     digest: str
@@ -42,11 +43,11 @@ class PhraseFinder(Protocol):
         ...
 
 
-@runtime_checkable
 class GivenPhraseFinder(PhraseFinder, Protocol):
     """A phrase finder that accepts spans from the input, as phrases of kind `given`."""
 
     takes_given: bool
+    """True. `isinstance` would only see that the attribute exists, so its value decides."""
 
     def find(self, captions: Sequence[str], given: Sequence[Spans] | None = None) -> list[FoundPhrases]:
         """Find phrases as PhraseFinder does; `given` has the spans of each caption."""

@@ -13,8 +13,8 @@ configuration loads it.
     # chunkers/ngrams.py
     ENTRY = ChunkerEntry(description="runs of words", make=make_ngrams)
 
-    # the file that owns the set (a module in or above the folder)
-    CHUNKERS = Registry(__name__, ChunkerEntry, noun="chunker", group="groundswell.chunkers",
+    # chunkers/registry.py, which owns the set (in `__init__.py` of the folder, `__name__` is the same)
+    CHUNKERS = Registry(__package__, ChunkerEntry, noun="chunker", group="groundswell.chunkers",
                         setting="phrases.chunker")
 
     CHUNKERS.names()                     ("given", "ngrams", ...), sorted
@@ -26,8 +26,8 @@ configuration loads it.
 
 A reference may also name a subclass of the entry type. It is called without arguments.
 
-Every mistake is a ConfigError that names the remedy: an unknown name (known names are listed), one name in two
-places, a module whose import raises anything, an attribute of another type. A pydantic validator turns it into a
+Every mistake is a ConfigError that names the remedy: an unknown name (known names are listed), a name that two entries
+have, a module whose import raises anything, an attribute of another type. A pydantic validator turns it into a
 ValueError, so that the error names the place in the user's file:
 
     @field_validator("chunker")
@@ -43,7 +43,7 @@ import logging
 import re
 from collections.abc import Callable
 from functools import cached_property
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from typing import Generic, TypeVar
 
@@ -53,6 +53,8 @@ log = logging.getLogger(__name__)
 E = TypeVar("E")
 
 ENTRY = "ENTRY"
+REFERENCE_PATTERN = "^[^:]+:[^:]+$"
+"""Matches `module:attribute` in a JSON schema. `Registry.reference` is stricter."""
 _DEFINES_ENTRY = re.compile(rb"^ENTRY\b\s*[:=]", re.MULTILINE)
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
 
@@ -73,7 +75,7 @@ class Registry(Generic[E]):
     ) -> None:
         """Keep where the entries are. Nothing is read or imported yet.
 
-        package: import name of the folder that holds the built-in entries, taken from `__name__` of a module
+        package: import name of the folder that holds the built-in entries, e.g. `__package__` of a module in it
         noun: what an entry is called in error texts, e.g. `chunker`
         group: entry-point group of installed packages
         setting: configuration field that holds a name, for error texts. None: names come from elsewhere.
@@ -89,14 +91,25 @@ class Registry(Generic[E]):
         self._name_of_file = name_of_file
         self._adapt = adapt
         self._loaded: dict[str, E] = {}
+        self._clashes: dict[str, str] = {}
         self._reported: set[str] = set()
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of built-in and installed entries, sorted. Imports no entry."""
+        """Return the names of built-in and installed entries, sorted. Imports no entry.
+
+        Of two entries with one name, the first is listed (a built-in one before others), and the other is reported.
+        """
         return tuple(self._references)
 
+    def is_built_in(self, name: str) -> bool:
+        """Return whether the entry is a file of the set's folder."""
+        return name in self._built_in
+
     def reference(self, name: str) -> str:
-        """Return `module:attribute` of an entry. `name` may be one already. Raises ConfigError."""
+        """Return `module:attribute` of an entry. `name` may be one already.
+
+        Raises ConfigError for an unknown name and for one that two entries have.
+        """
         if ":" in name:
             if not _REFERENCE.fullmatch(name):
                 raise ConfigError(
@@ -108,6 +121,8 @@ class Registry(Generic[E]):
                 f"{self._named(name)} is unknown; expected one of {', '.join(self.names())}, or module:attribute of an "
                 f"entry of your own"
             )
+        if name in self._clashes:
+            raise ConfigError(self._clashes[name])
         return self._references[name]
 
     def check(self, name: str) -> str:
@@ -120,36 +135,38 @@ class Registry(Generic[E]):
 
     def load(self, name: str) -> E:
         """Import and return the entry of a name or a `module:attribute`. Raises ConfigError."""
-        reference = self.reference(name)
+        return self._load(self.reference(name), name)
+
+    def load_all(self, report: Callable[[str, ConfigError], None] | None = None) -> dict[str, E]:
+        """Import all entries, and return them by name, in the order of the names.
+
+        An entry of another package that cannot be loaded is reported and left out. Raises ConfigError for a built-in
+        one. Of two entries with one name, the first is returned.
+        report: called with name and error of an entry that is left out. None: it is logged once
+        """
+        loaded: dict[str, E] = {}
+        for name, reference in self._references.items():
+            try:
+                loaded[name] = self._load(reference, name)
+            except ConfigError as error:
+                if self.is_built_in(name):
+                    raise
+                if report is not None:
+                    report(name, error)
+                else:
+                    self._warn_of_left_out(name, self._packages[name], str(error))
+        return loaded
+
+    def _load(self, reference: str, name: str) -> E:
         if reference not in self._loaded:
             self._loaded[reference] = self._import(reference, self._named(name))
         return self._loaded[reference]
 
-    def load_all(self) -> dict[str, E]:
-        """Import all entries, and return them by name, in the order of the names.
-
-        An entry of another package that cannot be loaded is reported once and left out. Raises ConfigError for a
-        built-in one.
-        """
-        loaded: dict[str, E] = {}
-        for name in self.names():
-            try:
-                loaded[name] = self.load(name)
-            except ConfigError as error:
-                if name in self._built_in:
-                    raise
-                self._warn_of_broken(name, error)
-        return loaded
-
-    def _warn_of_broken(self, name: str, error: ConfigError) -> None:
-        if name not in self._reported:
-            self._reported.add(name)
+    def _warn_of_left_out(self, name: str, package: str, reason: str) -> None:
+        if reason not in self._reported:
+            self._reported.add(reason)
             log.warning(
-                "the entry point %r (%s) of the package %r is left out: %s",
-                name,
-                self.group,
-                self._packages[name],
-                error,
+                "the entry point %r (%s) of the package %r is left out: %s", name, self.group, package, reason
             )
 
     @cached_property
@@ -158,11 +175,11 @@ class Registry(Generic[E]):
 
     @cached_property
     def _packages(self) -> dict[str, str]:
-        """Return the installed package of each entry point's name."""
-        return {
-            point.name: point.dist.name if point.dist else "unknown"
-            for point in entry_points(group=self.group)
-        }
+        """Return the installed package of each entry point's name, of the first if there are two."""
+        packages: dict[str, str] = {}
+        for point in entry_points(group=self.group):
+            packages.setdefault(point.name, _package_of(point))
+        return packages
 
     @cached_property
     def _references(self) -> dict[str, str]:
@@ -170,10 +187,11 @@ class Registry(Generic[E]):
         for point in entry_points(group=self.group):
             before = found.setdefault(point.name, point.value)
             if before != point.value:
-                raise ConfigError(
-                    f"two {self.noun}s have the name {point.name!r}: {before} and {point.value} (entry-point group "
+                self._clashes[point.name] = (
+                    f"{self._named(point.name)} has two entries, {before} and {point.value} (entry-point group "
                     f"{self.group}); uninstall one package or rename its entry point"
                 )
+                self._warn_of_left_out(point.name, _package_of(point), self._clashes[point.name])
         return dict(sorted(found.items()))
 
     def _list_folder(self) -> list[tuple[str, str]]:
@@ -192,6 +210,8 @@ class Registry(Generic[E]):
             raise ConfigError(
                 f"{named} cannot be loaded from {reference} ({error}); install the package, or correct the name"
             ) from error
+        except ConfigError as error:  # of the entry itself, which names the remedy
+            raise ConfigError(f"{named}: {reference}: {error}") from error
         except Exception as error:  # a module of somebody else can raise anything while it is imported
             raise ConfigError(
                 f"{named} cannot be loaded from {reference} ({type(error).__name__}: {error}); correct the module, or "
@@ -200,6 +220,8 @@ class Registry(Generic[E]):
         if isinstance(entry, type) and issubclass(entry, self._entry_type):
             try:
                 entry = entry()
+            except ConfigError as error:
+                raise ConfigError(f"{named}: {reference}: {error}") from error
             except Exception as error:
                 raise ConfigError(
                     f"{named}: {reference} cannot be called without arguments ({type(error).__name__}: {error})"
@@ -215,3 +237,7 @@ class Registry(Generic[E]):
 
     def _named(self, name: str) -> str:
         return f"{self.noun} {name!r}" + (f" ({self._setting})" if self._setting else "")
+
+
+def _package_of(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "unknown"

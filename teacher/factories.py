@@ -66,20 +66,20 @@ def labeler_digest(
     entry: str | None = None,
     guessed_heads: bool = False,
 ) -> str:
-    """Return what `labeler(...).digest` would be, without loading a model."""
+    """Return what `make_labeler(...).digest` would be, without loading a model."""
     teacher = TEACHERS.load(entry or str(settings["kind"]))
     return teacher.job_digest(load_settings(teacher, settings), long_phrases, guessed_heads)
 
 
 def finder_digest(settings: PlainSettings) -> str:
-    """Return what `finder(...).digest` would be, without loading a pipeline."""
+    """Return what `make_finder(...).digest` would be, without loading a pipeline."""
     from teacher.phrases.digest import finder_digest as digest
 
     return digest(PhraseSettings.model_validate(settings))
 
 
 def decoys_digest(settings: PlainSettings, pool_digest: str) -> str:
-    """Return what `decoys(...).digest` would be, without the pool."""
+    """Return what `make_decoy_chooser(...).digest` would be, without the pool."""
     from teacher.decoys.chooser import decoys_digest as digest
 
     return digest(DecoySettings.model_validate(settings), pool_digest)

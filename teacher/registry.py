@@ -31,7 +31,7 @@ from pydantic_core import core_schema
 
 from schemas.digests import digest_of, file_sha256
 from schemas.errors import ConfigError, NotFoundError
-from schemas.registry import Registry
+from schemas.registry import REFERENCE_PATTERN, Registry
 from schemas.settings import CompatibleSettings
 from teacher import labelers
 from teacher.prompts.packing import Budget
@@ -87,7 +87,7 @@ class Teacher(Generic[S]):
     """Raise it if the same model gives other regions. It is part of the digest."""
     query_kind: QueryKind = QueryKind.PHRASES
     """How `evaluate` asks it: by prompts, or by its classes."""
-    takes_decoys: bool = True
+    takes_decoys: bool = False
     """Whether its labeler is a `DecoyLabeler`."""
     min_score: float = 0.05
     """The floor of the evidence if a job gives none. Raw scores of different kinds are on different scales."""
@@ -95,6 +95,15 @@ class Teacher(Generic[S]):
     """Policy fields to begin with, for raw scores of this kind."""
     scores_from: str = ""
     """Where floor and starting policy come from."""
+
+    def __init__(self) -> None:
+        """Check the class. Raises ConfigError if it lacks `description` or `settings_class`."""
+        missing = [name for name in ("description", "settings_class") if getattr(self, name, None) is None]
+        if missing:
+            raise ConfigError(
+                f"the class {type(self).__qualname__} has no {' and no '.join(missing)}; set what is missing in its "
+                "body, as docs/how-to/add-a-teacher.md shows"
+            )
 
     def make(self, settings: S, options: LabelerOptions) -> Labeler:
         """Load the model and return its labeler, whose `digest` is `self.digest(settings, ...)`."""
@@ -148,6 +157,7 @@ class UserTeacher(Teacher[UserSettings]):
 
     description = "what a class of the user reads"
     scores_from = "the class alone knows its scores"
+    takes_decoys = True
     settings_class = UserSettings
 
     def __init__(self, user_class: type[UserClass], name: str) -> None:
@@ -190,6 +200,7 @@ TEACHERS: Registry[Teacher[TeacherSettings]] = Registry(
     group="groundswell.teachers",
     name_of_file=lambda name: name.replace("_", "-"),
     adapt=_adapt_user_class,
+    setting="teacher.kind",
 )
 
 
@@ -246,6 +257,14 @@ class _KindOnly(BaseModel):
         return TEACHERS.check(kind)
 
 
+class OwnTeacherSettings(TeacherSettings):
+    """A teacher of your own. Its further settings are those of its class."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str = Field(pattern=REFERENCE_PATTERN, description="module:attribute of your own teacher")
+
+
 class _ByKind:
     """Pydantic annotation: settings are validated by the entry of their kind, and the schema is a union of all."""
 
@@ -262,7 +281,10 @@ class _ByKind:
         choices: dict[str, core_schema.CoreSchema] = {}
         for kind, entry in TEACHERS.load_all().items():
             choices[kind] = TypeAdapter(entry.settings_class).core_schema
-        return handler(core_schema.tagged_union_schema(choices, "kind"))
+        schema = handler(core_schema.tagged_union_schema(choices, "kind"))
+        # `anyOf`, because a teacher of a package may leave `kind` a plain text, which matches one's own too
+        schema["anyOf"] = [*schema.pop("oneOf"), handler(TypeAdapter(OwnTeacherSettings).core_schema)]
+        return schema
 
 
 TeacherSection = Annotated[SerializeAsAny[TeacherSettings], _ByKind]

@@ -7,16 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
+from schemas.registry import REFERENCE_PATTERN
 from schemas.settings import CompatibleSettings, LegacyValue, Settings
 from schemas.spans import check_phrases
 from teacher.phrases.chunkers.registry import CHUNKERS
 
 
 def _list_chunkers(schema: dict[str, JsonValue]) -> None:
-    """Write the known chunkers and their descriptions into the field's JSON schema."""
+    """Write the known chunkers with their descriptions, and the form of one's own, into the field's JSON schema."""
     entries = CHUNKERS.load_all()
-    schema["enum"] = list(entries)
-    schema["description"] = "; ".join(f"{name}: {entry.description}" for name, entry in entries.items())
+    known = "; ".join(f"{name}: {entry.description}" for name, entry in entries.items())
+    schema["anyOf"] = [{"enum": list(entries)}, {"pattern": REFERENCE_PATTERN}]
+    schema["description"] = f"{known}; or module:attribute of your own"
 
 
 class PhraseSettings(CompatibleSettings):
@@ -92,6 +94,21 @@ class PhraseSettings(CompatibleSettings):
     def has_parser(self) -> bool:
         """Whether captions are parsed. Without it, the head of a given span is only the last noun in it."""
         return self.pipeline != "lexicon" and CHUNKERS.load(self.chunker).uses_parse
+
+    @model_validator(mode="after")
+    def _check_parser(self) -> PhraseSettings:
+        """Refuse expressions where no parser runs. A model of the user's own is checked when it is loaded."""
+        if self.expressions and self.pipeline == "lexicon":
+            raise ValueError(
+                "expressions needs a parser, which `pipeline: lexicon` does not have; leave expressions out or use "
+                "`pipeline: bundled`"
+            )
+        if self.expressions and not CHUNKERS.load(self.chunker).uses_parse:
+            raise ValueError(
+                f"expressions needs a parser, which `chunker: {self.chunker}` switches off; leave expressions out or "
+                "use `chunker: noun_chunks`"
+            )
+        return self
 
 
 class DecoySettings(Settings):

@@ -1,7 +1,7 @@
 """The driver's loop: dispatch tasks while workers have capacity, retry within bounds, stop cleanly when asked.
 
-Promise: every dispatched task ends in exactly one outcome that the caller sees. A task that may have killed its worker
-is dispatched again to run in sandbox processes.
+Every dispatched task ends in exactly one outcome that the caller sees. A task that may have killed its worker is
+dispatched again to run in sandbox processes.
 """
 
 from __future__ import annotations

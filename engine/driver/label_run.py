@@ -1,7 +1,7 @@
 """A labeling run on the driver: the tasks that remain, their outcomes, and when to publish.
 
-Promise: a unit that is committed under the planned fingerprint is not dispatched again. At the end, everything that is
-not committed is listed as failed or pending. Memory: one bit per unit and a few numbers per shard, and objects only for
+A unit that is committed under the planned fingerprint is not dispatched again. At the end, everything that is not
+committed is listed as failed or pending. Memory: one bit per unit and a few numbers per shard, and objects only for
 unpublished commits and for failures.
 """
 
@@ -64,7 +64,7 @@ class LabelRun:
         self._publishing_s = 0.0
 
     def begin(self, stats: Iterable[ShardStat], missing: Iterable[FailedUnit]) -> None:
-        """Set the shards to work on, and cut those whose facts an earlier run recorded.
+        """Set the shards to work on, and split those whose facts an earlier run recorded.
 
         missing: shards that could not be looked at; they count as failed
         """
@@ -111,7 +111,7 @@ class LabelRun:
         return bool(self._unread) or next(self._queue.iterate(), None) is not None
 
     def list_pending(self) -> list[Unit]:
-        """Return the units that are cut and not committed, in plan order."""
+        """Return the units of split shards that are not committed, in plan order."""
         return list(self._queue.iterate())
 
     def claim_epoch(self) -> int:

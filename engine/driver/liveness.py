@@ -1,7 +1,7 @@
 """Liveness of a worker: the driver asks for its progress, and calls it stuck if there is none for too long.
 
-Promise: only the driver's own monotonic clock is read. A worker is judged by its progress, never by the time that a
-unit takes.
+Only the driver's own monotonic clock is read. A worker is judged by its progress, never by the time that a unit
+takes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Observers of a run on the driver: they learn of every task that is dispatched, retried or settled.
 
-Promise: an observer decides nothing. One that does nothing changes no outcome.
+An observer decides nothing. One that does nothing changes no outcome.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Stragglers: units that take long when nothing else is left run a second time. The copy that ends first counts.
 
-Promise: every dispatched task is settled exactly once and has at most one copy. Copies are safe because a commit has
-one winner. A task that may have killed a worker is never copied.
+Every dispatched task is settled exactly once and has at most one copy. Copies are safe because a commit has one
+winner. A task that may have killed a worker is never copied.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A queue of units that are not dispatched yet. It stores shards and a position, and makes units one at a time.
 
-Promise: each unit of a queued shard is returned once, in order, unless it is committed by then.
+Each unit of a queued shard is returned once, in order, unless it is committed by then.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ IsDone = Callable[[str, int], bool]
 
 
 class UnitQueue:
-    """The units of shards that were cut. `is_done(shard, place)` returns whether a unit is committed."""
+    """The units of shards that were split. `is_done(shard, place)` returns whether a unit is committed."""
 
     def __init__(self, plan: JobPlan, is_done: IsDone) -> None:
         self._plan, self._is_done = plan, is_done
@@ -25,7 +25,7 @@ class UnitQueue:
         """Units of queued shards that `next_unit` did not reach yet, committed ones included."""
 
     def add(self, shard: str) -> None:
-        """Queue the units of a shard that was just cut."""
+        """Queue the units of a shard that was just split."""
         self._shards.append(shard)
         self.num_unvisited += self._plan.count_units(shard)
 

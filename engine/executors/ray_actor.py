@@ -1,6 +1,6 @@
 """The actor that Ray runs. Its class is sent by value, so that it can check our packages before it imports them.
 
-Promise: two tasks at a time, of which one is with the teacher. Questions about its progress are answered meanwhile.
+It runs two tasks at a time, of which one is with the teacher. Questions about its progress are answered meanwhile.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """An actor as the driver sees it: its place, its tasks, and what remains of them when it dies.
 
-Promise: an answer that an actor gave before its death counts.
+An answer that an actor gave before its death counts.
 """
 
 from __future__ import annotations

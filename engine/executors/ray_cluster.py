@@ -1,7 +1,7 @@
 """The Ray cluster of a run: its own, or a running one, which must ask for a token.
 
-Promise: our code is not sent to a cluster that lets anybody in, unless the user allows it. Our own cluster has a token
-that only this user can read. What Ray says about nodes is read in this file only.
+Our code is not sent to a cluster that lets anybody in, unless the user allows it. Our own cluster has a token that
+only this user can read. What Ray says about nodes is read in this file only.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Phrase finders on Ray CPU actors: chunks of captions in, their phrases out, in the order of the chunks.
 
-Promise: the phrases are those of one process, whatever the number of actors. The number of chunks in flight is bounded.
-An actor's death costs its chunk one retry. A second death ends the work with an error that names the captions.
+The phrases are those of one process, whatever the number of actors. The number of chunks in flight is bounded. An
+actor's death costs its chunk one retry. A second death ends the work with an error that names the captions.
 docs/decisions/0009-an-own-pool-of-phrase-actors.md says why this is not `ray.util.ActorPool`.
 """
 

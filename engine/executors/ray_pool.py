@@ -1,7 +1,7 @@
 """The Ray executor: teacher actors that run tasks, replaced when they die, hang, or must leave their node.
 
-Promise: an actor's death isolates the task that it ran and costs a task that waited in it one more try. A node that
-goes costs nobody a try. An actor never runs code other than the driver's. A pool without a place says so.
+An actor's death isolates the task that it ran and costs a task that waited in it one more try. A node that goes costs
+nobody a try. An actor never runs code other than the driver's. A pool without a place says so.
 """
 
 from __future__ import annotations
@@ -174,6 +174,8 @@ class RayPool:
 
     def _receive(self, actor: ActorState, ref: ObjectRef[T], accept: Callable[[T], None]) -> None:
         """Pass an answer on, or find out what happened to the actor."""
+        if actor not in self._actors:  # replaced in this step, which settled its tasks
+            return
         try:
             accept(ray.get(ref))
         except ActorUnavailableError:  # it may live, or its node is gone and Ray does not know yet

@@ -1,8 +1,8 @@
 """The processes of the Ray cluster that this process starts, and the signals that Ray would take from this process.
 
-Promise: a signal to our process group (`timeout`, CI, a shell) reaches this process alone, so that it can end in order.
-However this process ends, Ray's processes end within seconds. The kernel kills those that we started (Ray asks it to),
-a guardian kills those that the raylet started (ray_guardian.py).
+A signal to our process group (`timeout`, CI, a shell) reaches this process alone, so that it can end in order.
+However this process ends, Ray's processes end within seconds. The kernel kills those that we started (Ray asks it
+to), a guardian kills those that the raylet started (ray_guardian.py).
 """
 
 from __future__ import annotations

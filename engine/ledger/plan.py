@@ -66,11 +66,6 @@ class JobPlan:
         """Return the fingerprint that a unit's commit must have."""
         return self._fingerprint(unit.shard, unit.input_digest, unit.first, unit.count)
 
-    def units(self) -> Iterator[Unit]:
-        """Yield the units of the shards that were read, in plan order."""
-        for url in self.shards:
-            yield from self.units_of(url)
-
     def units_of(self, url: str) -> Iterator[Unit]:
         """Yield the units of one shard in order; none before it was read."""
         return (self.unit_at(url, place) for place in range(self.count_units(url)))

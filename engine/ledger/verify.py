@@ -21,12 +21,13 @@ from engine.storage.store import Store, open_store
 from engine.threads import map_ordered
 from schemas.codes import SAMPLE_CODES
 from schemas.errors import ConflictError, NotFoundError
-from schemas.ledger import CommitRecord, SnapshotEntry, Totals, totals_of
+from schemas.ledger import CommitRecord, Snapshot, SnapshotEntry, Totals, totals_of
 from schemas.progress import ProgressCallback
 from schemas.rows import EvidenceRow, RejectionRow, rows_of
 from schemas.spans import check_span
 
 SHOWN = 50
+COMMIT_GONE = "its commit record is gone; move snapshots/ away and run the job again, which redoes this unit"
 
 
 def verify(
@@ -40,8 +41,10 @@ def verify(
     snapshot = latest_snapshot(store)
     problems = ProblemList()
     digest, totals = SetDigest(), Totals()
+    unreadable: list[ConflictError] = []
     read = map_ordered(
-        lambda entry: (entry, list(entry_problems(store, entry))), snapshot_entries(store, snapshot)
+        lambda entry: (entry, list(entry_problems(store, entry))),
+        _readable_entries(store, snapshot, unreadable),
     )
     for done, (entry, found) in enumerate(read, 1):
         problems.add_unit(entry.unit, found)
@@ -49,12 +52,34 @@ def verify(
         totals = totals.plus(totals_of(entry))
         if progress is not None:
             progress("verify", done, snapshot.totals.units)
-    if (digest.value(), totals) != (snapshot.digest, snapshot.totals):
+    for error in unreadable:
+        problems.add(f"the entries cannot all be read, so not all units were checked: {error}")
+    if not unreadable and (digest.value(), totals) != (snapshot.digest, snapshot.totals):
         problems.add("the snapshot's digest or totals differ from those of its entries")
-    if (failed := sum(1 for _ in failed_units(store, snapshot))) != snapshot.failed_units:
-        problems.add(f"{failed} failed units are listed, {snapshot.failed_units} counted")
+    for problem in _failed_units_problems(store, snapshot):
+        problems.add(problem)
     problems.raise_if_any(store.url, "problems")
     return summarize(snapshot)
+
+
+def _readable_entries(
+    store: Store, snapshot: Snapshot, unreadable: list[ConflictError]
+) -> Iterator[SnapshotEntry]:
+    """Yield the entries up to the first that cannot be read, and append its error."""
+    try:
+        yield from snapshot_entries(store, snapshot)
+    except ConflictError as error:
+        unreadable.append(error)
+
+
+def _failed_units_problems(store: Store, snapshot: Snapshot) -> Iterator[str]:
+    try:
+        failed = sum(1 for _ in failed_units(store, snapshot))
+    except ConflictError as error:
+        yield str(error)
+        return
+    if failed != snapshot.failed_units:
+        yield f"{failed} failed units are listed, {snapshot.failed_units} counted"
 
 
 class ProblemList:
@@ -93,7 +118,7 @@ def entry_problems(store: Store, entry: SnapshotEntry) -> Iterator[str]:
         yield str(error)
         return
     if record is None:
-        yield "its commit record is gone; move snapshots/ away and run the job again, which redoes this unit"
+        yield COMMIT_GONE
         return
     if to_snapshot_entry(record) != entry:
         yield "the snapshot and the commit record differ"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from engine.ledger.commits import read_commit
 from engine.ledger.evidence import read_evidence, read_rejections
 from engine.ledger.fingerprint import reading_digest
+from engine.ledger.verify import COMMIT_GONE
 from engine.reading.pixels import rebase_url
 from engine.reading.raw_samples import RawSample
 from engine.reading.sample_images import decode_sample_image
@@ -53,7 +54,7 @@ class InputVerifier:
             rejections = rows_of(read_rejections(store, entry), RejectionRow)
             codes = {row["index"]: row["code"] for row in rejections}
             if record is None:
-                raise NotFoundError("its commit record is gone")
+                raise NotFoundError(COMMIT_GONE)
             shard, digest = self._shard(entry.shard)
         except (ConflictError, NotFoundError, ShardDamagedError) as error:
             yield str(error)

@@ -161,7 +161,9 @@ def _read_file(where: str, storage: StorageSettings | None) -> bytes:
                 raise FileNotFoundError(path)
             size = int(filesystem.size(path))
             if size > MAX_FILE_BYTES:
-                raise ConfigError(f"input.only: {where} has {size} bytes, at most {MAX_FILE_BYTES}")
+                raise ConfigError(
+                    f"input.only: {where} has {size} bytes, at most {MAX_FILE_BYTES}; split the job by shards"
+                )
             return bytes(filesystem.cat_file(path))
     except (FileNotFoundError, IsADirectoryError) as error:
         raise NotFoundError(
@@ -175,7 +177,7 @@ def _split_lines(data: bytes, where: str) -> list[str]:
         return [line for raw in lines if (line := raw.removesuffix("\r"))]
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"input.only: {where} is not UTF-8 text (byte {error.start}) and not *.parquet"
+            f"input.only: {where} is not UTF-8 text (byte {error.start}) and not *.parquet; save it as UTF-8"
         ) from None
 
 
@@ -186,10 +188,16 @@ def _read_columns(data: bytes, where: str) -> pa.Table:
         file = pq.ParquetFile(pa.BufferReader(data))
         names = [name for name in ("key", "shard") if name in file.schema_arrow.names]
         if "key" not in names:
-            raise ConfigError(f"input.only: {where} has no column `key`, only {file.schema_arrow.names[:20]}")
+            raise ConfigError(
+                f"input.only: {where} has no column `key`, only {file.schema_arrow.names[:20]}; rename the column of "
+                "the keys to `key`"
+            )
         return file.read(columns=names, use_threads=False)
     except (pa.ArrowException, OSError, UnsafeFooterError) as error:
-        raise ConfigError(f"input.only: {where} is not a readable Parquet file: {error}") from error
+        raise ConfigError(
+            f"input.only: {where} is not a readable Parquet file ({error}); write it again, or give a text file with "
+            "one key per line"
+        ) from error
 
 
 def _parse_keys(table: pa.Table, where: str) -> list[str]:
@@ -211,7 +219,10 @@ def _parse_keys(table: pa.Table, where: str) -> list[str]:
 def _parse_texts(table: pa.Table, name: str, where: str) -> list[str]:
     kind = table.schema.field(name).type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)) or table.column(name).null_count:
-        raise ConfigError(f"input.only: {where}: column {name!r} is {kind}, expected text without nulls")
+        raise ConfigError(
+            f"input.only: {where}: column {name!r} is {kind}, expected text without nulls; write full shard URLs, or "
+            "leave the column out"
+        )
     return [str(value) for value in table.column(name).to_pylist()]
 
 

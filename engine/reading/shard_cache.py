@@ -18,7 +18,7 @@ from pathlib import Path
 
 from engine.settings import StorageSettings
 from engine.storage.filesystems import open_filesystem, translate_store_errors
-from engine.storage.local_files import TEMPORARY, open_replacement
+from engine.storage.local_files import TEMPORARY, open_replacement, remove_abandoned_files
 from engine.storage.retry import with_retries
 from schemas.errors import RuntimeEnvironmentError, ShardDamagedError
 
@@ -110,7 +110,10 @@ class ShardCache:
             check_unchanged(shard)
 
     def _make_folder(self) -> None:
-        """Create the folder. Raises RuntimeEnvironmentError if others could write to it: its path is easy to guess."""
+        """Create the folder, and remove the partial downloads that dead processes left in it.
+
+        Raises RuntimeEnvironmentError if others could write to the folder: its path is easy to guess.
+        """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = self.folder.lstat()
         if (
@@ -122,6 +125,7 @@ class ShardCache:
                 f"{self.folder} is not a folder that only this user can write; "
                 "remove it, or set TMPDIR to a private place"
             )
+        remove_abandoned_files(str(self.folder))  # partial downloads, which the maximum size does not count
 
     @contextmanager
     def _lock(self, name: str) -> Iterator[None]:
@@ -153,12 +157,6 @@ class ShardCache:
             path.unlink(missing_ok=True)
             path.with_suffix(".lock").unlink(missing_ok=True)
             total -= sizes[path].st_size
-
-
-def sha256_of_file(path: Path) -> str:
-    """Return the hexadecimal sha256 of a file, in constant memory."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_unchanged(shard: ShardStat, storage: StorageSettings | None = None) -> None:

@@ -14,12 +14,12 @@ from engine.reading.shard_cache import (
     ShardCache,
     ShardStat,
     changed_shard_error,
-    sha256_of_file,
     stat_shard,
 )
 from engine.reading.shard_urls import expand_urls
 from engine.reading.shards import Shard, open_shard
 from engine.settings import InputSettings, ReadingSettings
+from schemas.digests import file_sha256
 
 
 class FetchedShard(Protocol):
@@ -92,7 +92,7 @@ class _FetchedFile:
         return open_shard(self._path, self._url, self._reading)
 
     def sha256(self) -> str:
-        return sha256_of_file(self._path)
+        return file_sha256(self._path)
 
 
 class FolderSource:

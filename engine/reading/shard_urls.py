@@ -65,16 +65,23 @@ def _read_list(where: str, storage: StorageSettings | None) -> list[str]:
     try:
         with translate_store_errors(where):
             if (size := int(filesystem.size(path))) > MAX_LIST_BYTES:
-                raise ConfigError(f"input.urls: {where} has {size} bytes, at most {MAX_LIST_BYTES}")
+                raise ConfigError(
+                    f"input.urls: the list {where} has {size} bytes, at most {MAX_LIST_BYTES}; split it into several"
+                )
             text = bytes(filesystem.cat_file(path)).decode("utf-8")
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFoundError(f"input.urls: the list {where} is not a file") from error
+        raise NotFoundError(
+            f"input.urls: the list {where} is not a file; correct the name after '@'"
+        ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"input.urls: {where} is not UTF-8 text (byte {error.start})") from None
+        raise ConfigError(
+            f"input.urls: the list {where} is not UTF-8 text (byte {error.start}); save it as UTF-8, or name a shard "
+            "without '@'"
+        ) from None
     lines = [line.strip() for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     if not lines:
-        raise ConfigError(f"input.urls: {where} names no shard")
+        raise ConfigError(f"input.urls: the list {where} names no shard; write one path or URL per line")
     return lines
 
 
@@ -83,7 +90,9 @@ def expand_braces(pattern: str) -> Iterator[str]:
     group = _GROUP.search(pattern)
     if group is None:
         if "{" in pattern or "}" in pattern:
-            raise ConfigError(f"input.urls: {pattern!r} has an unmatched brace")
+            raise ConfigError(
+                f"input.urls: {pattern!r} has an unmatched brace; write {{000..999}} or {{a,b}}, or rename the shard"
+            )
         yield pattern
         return
     head, tail = pattern[: group.start()], pattern[group.end() :]
@@ -95,13 +104,18 @@ def expand_braces(pattern: str) -> Iterator[str]:
 def _alternatives(body: str, pattern: str) -> Iterator[str]:
     span = _RANGE.fullmatch(body)
     if span is None and "," not in body:
-        raise ConfigError(f"input.urls: {pattern!r}: expected {{000..999}} or {{a,b}}, found {{{body}}}")
+        raise ConfigError(
+            f"input.urls: {pattern!r}: expected {{000..999}} or {{a,b}}, found {{{body}}}; correct the pattern"
+        )
     if span is None:
         yield from body.split(",")
         return
     first, last = int(span.group(1)), int(span.group(2))
     if last < first or last - first >= MAX_URLS:
-        raise ConfigError(f"input.urls: {pattern!r}: the range {body} is empty or names more than {MAX_URLS}")
+        raise ConfigError(
+            f"input.urls: {pattern!r}: the range {body} is empty or names more than {MAX_URLS}; write the lower number "
+            "first, or split the range"
+        )
     width = (
         len(span.group(1)) if span.group(1).startswith("0") or len(span.group(1)) == len(span.group(2)) else 0
     )
@@ -117,5 +131,7 @@ def _glob(pattern: str, storage: StorageSettings | None) -> list[str]:
     with translate_store_errors(pattern):
         names = sorted(name for name in filesystem.glob(path) if filesystem.isfile(name))
     if not names:
-        raise NotFoundError(f"input.urls: no file matches {pattern}")
+        raise NotFoundError(
+            f"input.urls: no file matches {pattern}; correct the pattern, or check that the folder can be read"
+        )
     return [absolute_url(protocol + name.lstrip("/") if protocol else name) for name in names]

@@ -33,7 +33,7 @@ def absolute_url(url: str, base: str | None = None) -> str:
     if "::" in url:
         raise ConfigError(f"{_display_url(url)} chains filesystems with '::'; name the file itself")
     if not url.strip() or any(char < " " or char == "\x7f" for char in url):
-        raise ConfigError(f"{url!r} is not a path or URL")
+        raise ConfigError(f"{url!r} is not a path or URL; write one without control characters")
     if "://" not in url:
         return os.path.normpath(os.path.join(base or os.getcwd(), os.path.expanduser(url)))
     protocol, rest = url.split("://", 1)

@@ -96,4 +96,4 @@ def _translate_read_errors(where: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise ConflictError(f"{where} is not a readable Parquet file: {error}") from error
+        raise ConflictError(f"{where} is not a readable Parquet file ({error}); {_EXPECTED}") from error

@@ -53,7 +53,10 @@ class Store:
         return True
 
     def put(self, path: str, data: bytes) -> None:
-        """Write an object. Its name must be a digest of its bytes, so that writing it again changes nothing."""
+        """Write an object, in place of an existing one.
+
+        Where several processes may write, the name has a digest of the bytes, so that writing it again changes nothing.
+        """
         full = self._full(path)
         with translate_store_errors(self.url):
             if self.is_local:

@@ -37,13 +37,13 @@ class TaskLog:
 
     @contextmanager
     def measure_busy(self) -> Iterator[None]:
-        """Measure the time of the block as work on a unit's samples, without loading the teacher and committing."""
+        """Add the time of the block to the task's work on samples, which is without loading the teacher and waiting."""
         began = time.perf_counter()
         yield
-        self._thread.busy_s = time.perf_counter() - began
+        self._thread.busy_s = (self._thread.busy_s or 0.0) + time.perf_counter() - began
 
     def log_outcome(self, outcome: Outcome) -> Outcome:
-        """Log and count how the task ended. Return the outcome with the busy time."""
+        """Log and count how the task ended. Return the outcome, a committed unit's with the busy time."""
         busy_s: float | None = self._thread.busy_s
         if outcome.failure is not None:
             log.info("failed with %s", outcome.failure.code)
@@ -54,4 +54,4 @@ class TaskLog:
             log.info("committed: %d samples, %d regions, %.1f s", samples, regions, busy_s)
             self._meter.observe("groundswell_unit_seconds", busy_s)
             count_entry(self._meter, outcome.entry)
-        return outcome.model_copy(update={"busy_s": busy_s})
+        return outcome.model_copy(update={"busy_s": busy_s if outcome.entry is not None else None})

@@ -1,8 +1,7 @@
 """Batches for a teacher, such that an error costs one sample.
 
-Promise: a batch always has the labeler's full size, has samples of one bucket, and is filled up with blank rows. If a
-batch fails it is halved until the sample that fails alone is found. Running out of memory lowers the batch size for
-good.
+A batch always has the labeler's full size, has samples of one bucket, and is filled up with blank rows. If a batch
+fails it is halved until the sample that fails alone is found. Running out of memory lowers the batch size for good.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Decoys of a unit's samples: chosen, asked for in batches of their own, and appended to finished evidence rows.
 
-Promise: a sample's own phrases, regions and fate do not depend on decoys. If asking for decoys fails, only the decoys
-are marked as not asked.
+A sample's own phrases, regions and fate do not depend on decoys. If asking for decoys fails, only the decoys are
+marked as not asked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The errors that end a task without a result, and the outcome that each error leads to.
 
-Promise: an error of the machine ends the run, an error of the input costs its shard, and a defect of ours costs one
-unit and is reported. KeyboardInterrupt and SystemExit are not handled here.
+An error of the machine ends the run, an error of the input costs its shard, and a defect of ours costs one unit and
+is reported. KeyboardInterrupt and SystemExit are not handled here.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from schemas.errors import GroundswellError, RuntimeEnvironmentError, ShardDamag
 class TaskError(Exception):
     """Base of the errors that end a task. Each class states the code of its failure and whether to retry."""
 
-    code: ClassVar[str] = WORKER_DIED
-    retry: ClassVar[Retry] = Retry.CHARGED
+    code: ClassVar[str]
+    retry: ClassVar[Retry]
 
     def failure(self) -> Failure:
         """Return the failure as the driver and the ledger see it."""
@@ -47,6 +47,7 @@ class SandboxNotReadyError(TaskError):
     """A sandbox process died or hung before it had any sample."""
 
     code = "TEACHER_ERROR"
+    retry = Retry.CHARGED
 
 
 class SandboxDiedError(TaskError):
@@ -57,6 +58,9 @@ class SandboxDiedError(TaskError):
     score_kind:  what the process noted of its teacher; empty: nothing
     """
 
+    code = WORKER_DIED
+    retry = Retry.CHARGED
+
     def __init__(self, sample_code: str, detail: str, key: str = "", score_kind: str = "") -> None:
         super().__init__(detail)
         self.sample_code, self.detail = sample_code, detail
@@ -64,7 +68,7 @@ class SandboxDiedError(TaskError):
 
 
 class SandboxFailedError(TaskError):
-    """A sandbox process answered with a failure instead of a result."""
+    """A sandbox process answered with a failure instead of a result, which states code and retry."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.detail)
@@ -78,6 +82,7 @@ class SandboxFailedError(TaskError):
 class NoSampleToBlameError(TaskError):
     """Fresh processes die whichever sample they have: the machine, the teacher or the whole unit is at fault."""
 
+    code = WORKER_DIED
     retry = Retry.NEVER
     stored_name = "NotTheSamples"
 

@@ -1,6 +1,6 @@
 """The rows that a unit's samples become.
 
-Promise: a row has the form of `schemas.rows`, and depends on the sample and the teacher's answer alone.
+A row has the form of `schemas.rows`, and depends on the sample and the teacher's answer alone.
 """
 
 from __future__ import annotations

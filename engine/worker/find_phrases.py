@@ -1,11 +1,12 @@
 """Phrases for the captions of a unit, found in one call.
 
-Promise: a caption that breaks the finder costs its own sample alone, and every span that is returned is exact.
+A caption that breaks the finder costs its own sample alone, and every span that is returned is exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from schemas.errors import ConfigError, GroundswellError, SampleRejectedError, stored_name
 from schemas.labeler import FoundPhrases, GivenPhraseFinder, PhraseFinder, Spans
@@ -40,9 +41,9 @@ def find_phrases(
 def _call(finder: PhraseFinder, captions: Sequence[str], given: Sequence[Spans]) -> list[FoundPhrases]:
     if not any(given):
         return finder.find(captions)
-    if not isinstance(finder, GivenPhraseFinder):
+    if not getattr(finder, "takes_given", False):
         raise ConfigError(f"input.spans: {type(finder).__name__} takes no spans; remove input.spans")
-    return finder.find(captions, given)
+    return cast(GivenPhraseFinder, finder).find(captions, given)
 
 
 def _check_spans(

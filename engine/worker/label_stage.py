@@ -35,6 +35,10 @@ class LabelStage:
         self._loader = TeacherLoader(spec, store)
         self._prepare_lock = threading.Lock()
 
+    def load_models(self) -> None:
+        """Load the teacher, the finder and the chooser of decoys, if they are not loaded."""
+        self._loader.load()
+
     def open_unit(self, stat: ShardStat, unit: Unit, span: range | None = None) -> UnitRun:
         """Load the teacher, open the shard and return the run of the unit."""
         teacher = self._loader.load()

@@ -1,7 +1,7 @@
 """Label one unit: read its samples, decode the images, find phrases, ask the teacher, make rows or rejections.
 
-Promise: every sample of the unit becomes one row or one rejection. They depend only on the shard's bytes, the teacher,
-the phrase pipeline, the evidence settings and the batch size.
+Every sample of the unit becomes one row or one rejection. They depend only on the shard's bytes, the teacher, the
+phrase pipeline, the evidence settings and the batch size.
 """
 
 from __future__ import annotations

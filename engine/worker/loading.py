@@ -1,6 +1,6 @@
 """Loading of what a worker works with: teacher, phrase finder and decoy chooser, by the names of their factories.
 
-Promise: what is loaded has the digest that the run was planned with.
+What is loaded has the digest that the run was planned with.
 """
 
 from __future__ import annotations

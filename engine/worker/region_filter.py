@@ -1,6 +1,6 @@
 """A teacher's raw regions become evidence: checked, clipped, rounded, suppressed once per phrase, capped.
 
-Promise: the result is a function of the set of regions, not of their order.
+The result is a function of the set of regions, not of their order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The seam between a worker and a stage: what a worker needs to know of the work on a unit.
+"""The interface between a worker and a stage: what a worker needs to know of the work on a unit.
 
 The worker supplies attempts, turns, isolation and outcomes. A stage supplies the work on a unit and the tables of its
 commit. Labeling is the only stage so far. On the driver's side, a stage is a `Work` (engine/driver/dispatch.py): it
@@ -46,6 +46,10 @@ class UnitWork(Protocol):
 
 class Stage(Protocol):
     """What is done with a unit. Models are loaded with the first unit and kept."""
+
+    def load_models(self) -> None:
+        """Load the models if they are not loaded."""
+        ...
 
     def open_unit(self, stat: ShardStat, unit: Unit, span: range | None = None) -> UnitWork:
         """Return the work on a unit, or on the samples of it that `span` names. Load the models if needed."""

@@ -1,7 +1,7 @@
 """A worker, in this process or in an actor: it indexes shards, and labels and commits units.
 
-Promise: a task ends in an outcome, never in an exception. `run` may be called by two threads: while one unit is with
-the teacher, the next one is read and decoded and the one before is committed.
+A task ends in an outcome, never in an exception. `run` may be called by two threads: while one unit is with the
+teacher, the next one is read and decoded and the one before is committed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from schemas.ledger import FingerprintParts, ShardFacts, SnapshotEntry, Unit
 
 
 class Worker:
-    """Runs the tasks of one job. What is done with a unit is its stage's matter."""
+    """Runs the tasks of one job. Its stage decides what is done with a unit."""
 
     def __init__(
         self,
@@ -77,16 +77,17 @@ class Worker:
         is_unbounded = task.deferral is Deferral.DONE or _is_isolated(task)
         at_most = None if is_unbounded else BACK_OFF_AFTER
         begin_attempt(self._store, unit.name, fingerprint, self._spec.epoch, self._name, at_most)
-        with self._log.measure_busy():
-            result = self._work_isolated(task, unit) if _is_isolated(task) else self._work(task.shard, unit)
+        result = self._work_isolated(task, unit) if _is_isolated(task) else self._work(task.shard, unit)
         return to_snapshot_entry(self._stage.commit(task.shard, unit, parts, result))
 
     def _work(self, stat: ShardStat, unit: Unit) -> UnitResult:
         with self._turns.prepare() as leave_preparation:
-            work = self._stage.open_unit(stat, unit)
-            work.begin(leave_preparation)
+            self._stage.load_models()
+            with self._log.measure_busy():
+                work = self._stage.open_unit(stat, unit)
+                work.begin(leave_preparation)
             try:
-                with self._turns.label_turn():
+                with self._turns.label_turn(), self._log.measure_busy():
                     return self._stage.finish(work)
             finally:
                 work.close()
@@ -95,7 +96,8 @@ class Worker:
         """Work on a unit in sandbox processes, while this process has neither a sample nor a model in memory."""
         with self._turns.prepare(), self._turns.label_turn():
             self._stage.release_models()
-            return isolate(unit, lambda span: self._work_in_sandbox(task, span))
+            with self._log.measure_busy():
+                return isolate(unit, lambda span: self._work_in_sandbox(task, span))
 
     def _work_in_sandbox(self, task: Task, span: range) -> UnitResult:
         try:

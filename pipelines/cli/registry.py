@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from pipelines.cli import verbs
 from pipelines.cli.verb import VerbFamily
@@ -25,20 +25,16 @@ def list_families() -> list[VerbFamily]:
     return families
 
 
-def _load_families() -> Iterator[VerbFamily]:
+def _load_families() -> Iterable[VerbFamily]:
     """Import every family. The built-in modules are light: what a verb needs is imported when it runs.
 
     A family of another package that cannot be loaded is reported and left out, so that the other verbs still work.
     """
     registry = Registry(verbs.__name__, VerbFamily, noun="verb family", group=GROUP)
-    for name in registry.names():
-        is_own = registry.reference(name).startswith(f"{verbs.__name__}.")
-        try:
-            yield registry.load(name)
-        except Exception as error:
-            if is_own:
-                raise
-            print_message(
-                f"warning: the verbs of {name!r} are left out, because {registry.reference(name)} cannot be loaded "
-                f"({type(error).__name__}: {error}); repair or uninstall that package"
-            )
+    return registry.load_all(_report_left_out).values()
+
+
+def _report_left_out(name: str, error: ConfigError) -> None:
+    print_message(
+        f"warning: the verbs of {name!r} are left out ({error}); repair or uninstall the package that adds them"
+    )

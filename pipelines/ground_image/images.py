@@ -13,10 +13,12 @@ from PIL import Image, ImageOps
 
 from engine.reading.images import decode_image
 from schemas.digests import sha256_hex
-from schemas.errors import NotFoundError
+from schemas.errors import NotFoundError, SampleRejectedError
 
 ImageInput = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 """A path, the bytes of an image file, a Pillow image, or uint8 [height, width, 3] in RGB."""
+
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 
 
 @dataclass(frozen=True)
@@ -64,5 +66,17 @@ def _check_array(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _encode_png(image: Image.Image) -> bytes:
     """Return an upright PNG: it keeps transparency and 16 bits, so they are decoded as those of a file are."""
     sink = io.BytesIO()
-    ImageOps.exif_transpose(image).save(sink, "PNG")
+    _convert_for_png(ImageOps.exif_transpose(image)).save(sink, "PNG")
     return sink.getvalue()
+
+
+def _convert_for_png(image: Image.Image) -> Image.Image:
+    if image.mode in _PNG_MODES or image.mode.startswith("I"):
+        return image
+    if image.mode == "F":  # refused as a file with such samples is
+        raise SampleRejectedError(
+            "IMG_FORMAT", "floating-point samples have no defined white; convert the image to mode RGB"
+        )
+    if image.mode == "La":
+        return image.convert("LA")
+    return image.convert("RGBA" if image.mode in ("PA", "RGBa") else "RGB")

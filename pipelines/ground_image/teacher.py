@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from engine.reading.captions import clean_caption
+from engine.reading.given_spans import parse_spans
 from engine.worker.batching import label_in_batches
 from engine.worker.evidence_rows import evidence_row, mark_dropped
 from engine.worker.find_phrases import find_phrases
@@ -43,14 +45,17 @@ class GroundingTeacher:
 
         image:  a path, the bytes of an image file, a Pillow image, or uint8 [height, width, 3] in RGB
         spans:  [begin, end) in characters of the caption: phrases to look for besides those that are found
-        return: a row with phrases and regions; boxes are xyxy pixels of the upright image
+        return: a row with the caption as `label` stores it (without control characters, at most 2,000 characters),
+                phrases and regions; boxes are xyxy pixels of the upright image
         raises: SampleRejectedError for an image or a caption that cannot be used, with its reason code
         """
         pixels = decode_input(image)
-        (found,) = find_phrases(self.finder, [caption], [spans] if spans else None)
+        stored = clean_caption(caption)
+        given = parse_spans([list(span) for span in spans], stored)
+        (found,) = find_phrases(self.finder, [stored.text], [given] if given else None)
         if isinstance(found, SampleRejectedError):
             raise found
-        sample = _make_sample(pixels, caption, found)
+        sample = _make_sample(pixels, stored.text, found)
         regions: tuple[Region, ...] = ()
         if sample.phrases:
             prepared = self.labeler.prepare(sample, pixels.rgb_u8)

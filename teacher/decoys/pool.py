@@ -69,7 +69,9 @@ def _read_counts(data: bytes, where: str) -> dict[str, int]:
     try:
         lines = data.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"decoys.pool: {where} is not UTF-8 text (byte {error.start})") from None
+        raise ConfigError(
+            f"decoys.pool: {where} is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from None
     counts: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):

@@ -29,7 +29,7 @@ from teacher.models.directory_facts import describe_directory
 from teacher.phrases.tagging import lexicon
 
 METHOD_VERSION = 1
-"""Raise it if a change of code changes regions. It is part of the digest."""
+"""Raise it, and LONG_PHRASES_VERSION too, if a change of code changes regions. One of the two is in a job's digest."""
 LONG_PHRASES_VERSION = 2
 """The version for jobs with phrases that continue after their head noun. 1 took their last word, 2 takes their head."""
 DIRECTORY_VERSION = 1

@@ -34,6 +34,7 @@ class HuggingFaceTeacher(Teacher[S]):
     """A model directory, known by `model_type` in its config.json."""
 
     model_types: ClassVar[frozenset[str]]
+    takes_decoys = True
 
     def recognizes(self, path: Path) -> bool:
         return find_model_type(path) in self.model_types

@@ -58,4 +58,4 @@ class OwlParts(nn.Module):
         """Return the score [B, N, Q] of each query in each patch, 0..1."""
         with torch.autocast(patches_BND.device.type, enabled=False):
             found = self.detector.class_predictor(patches_BND, queries_BQE)
-            return cast("torch.Tensor", found[0]).sigmoid()
+            return found[0].sigmoid()

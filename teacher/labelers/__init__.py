@@ -1,1 +1,1 @@
-"""Labelers: a teacher behind the seam of `schemas.labeler`, one file per kind."""
+"""Labelers: a teacher behind the interface of `schemas.labeler`, one file per kind."""

@@ -26,6 +26,7 @@ class DetectorTeacher(Teacher[DetectorSettings]):
     description = "a detector (.onnx, or a directory for AutoModelForObjectDetection)"
     settings_class = DetectorSettings
     version = METHOD_VERSION
+    takes_decoys = True
     query_kind = QueryKind.CLASSES
     starting_policy = MappingProxyType({"min_score": 0.3})
     scores_from = "40 photographs: at 0.3 YOLOX-nano has precision 0.70 and recall 0.37 (docs/teachers.md)"

@@ -25,9 +25,8 @@ class GlipTeacher(Teacher[GlipSettings]):
     description = "a GLIP directory (with config.json)"
     settings_class = GlipSettings
     version = METHOD_VERSION
-    scores_from = (
-        "the authors' inference: candidates above 0.05; half is where the demo's precision is measured"
-    )
+    scores_from = "the authors' inference, which takes candidates above 0.05"
+    takes_decoys = True
 
     def make(self, settings: GlipSettings, options: LabelerOptions) -> Labeler:
         from teacher.labelers.glip_labeler import GlipLabeler

@@ -54,7 +54,7 @@ class GlipSettings(ModelRunSettings):
     pad: Literal["bucket", "authors"] = Field(
         "bucket",
         description="bucket: padded by the image's own size; authors: to the batch's largest, for comparison with "
-        "their numbers alone, since an image's scores then depend on its mates",
+        "their numbers alone, since an image's scores then depend on the other images of its batch",
     )
 
 

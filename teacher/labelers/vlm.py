@@ -29,6 +29,7 @@ class VlmTeacher(Teacher[VlmSettings]):
 
     description = f"a settings file of an endpoint (.yaml with kind: {KIND})"
     settings_class = VlmSettings
+    takes_decoys = True
 
     def make(self, settings: VlmSettings, options: LabelerOptions) -> Labeler:
         from teacher.vlm.labeler import VlmLabeler

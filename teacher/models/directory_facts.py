@@ -53,10 +53,14 @@ def read_safetensors_header(path: Path) -> dict[str, JsonValue]:
 def _read_object(data: bytes, path: Path) -> dict[str, JsonValue]:
     try:
         value = json.loads(data)
-    except ValueError as error:  # also what is no UTF-8
-        raise ConfigError(f"{path} cannot be read ({error}); it was cut short or is another file") from error
+    except ValueError as error:  # raised for bytes that are not UTF-8, too
+        raise ConfigError(
+            f"{path} cannot be read ({error}); it was cut short or is another file, so copy it again"
+        ) from error
     if not isinstance(value, dict):
-        raise ConfigError(f"{path} has a JSON {type(value).__name__}, expected an object")
+        raise ConfigError(
+            f"{path} has a JSON {type(value).__name__}, expected an object; copy the file again"
+        )
     return value
 
 

@@ -20,6 +20,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 
 import teacher.phrases.tagging.tagger  # noqa: F401 - registers the tagger that noun_chunks of a blank pipeline needs
+from schemas.errors import ConfigError
 from teacher.phrases.chunkers.registry import CHUNKERS
 from teacher.phrases.judge.groundable import Groundability
 from teacher.phrases.rules import DocPhrase, Partitives, PhraseRules, locate_given
@@ -50,13 +51,21 @@ def make_rules(
     expressions: bool = False,
     partitives: Partitives = "inner",
 ) -> PhraseRules:
-    """Return the rules of a pipeline. Raises ConfigError for a chunker that is unknown or unfit for it."""
+    """Return the rules of a pipeline. Raises ConfigError for a chunker that is unknown or unfit for it.
+
+    Also raises ConfigError for expressions without a parser.
+    """
     entry = CHUNKERS.load(chunker)
+    if expressions and "parser" not in nlp.pipe_names:
+        raise ConfigError(
+            f"phrases.expressions needs a parser, and the pipeline has {nlp.pipe_names}; leave expressions out, or "
+            "choose a model with a parser and a chunker that uses it"
+        )
     return PhraseRules(
         entry.make(nlp),
         Groundability(stop_heads, keep_heads),
         kind=entry.kind,
-        expressions=expressions and "parser" in nlp.pipe_names,
+        expressions=expressions,
         partitives=partitives,
     )
 

@@ -42,30 +42,34 @@ def finder_digest(settings: PhraseSettings) -> str:
             "spacy": version("spacy"),
             "stop_heads": [sorted(words) for words in lists],
             "lexicon": lexicon.lexicon_digest(),  # every pipeline takes singular forms of roots from it
-            "model": _model_digest(settings.pipeline),
+            "model": _model_digest(settings.pipeline, "phrases.pipeline"),
             "other_model": None
             if settings.language in LANGUAGE_POLICIES
-            else _model_digest(settings.language),
+            else _model_digest(settings.language, "phrases.language"),
             **({} if chunker.version == 1 else {"chunker_version": chunker.version}),
         }
     )
 
 
-def find_model_folder(name: str) -> Path:
-    """Return the folder of a spaCy model, given by path or by the name of its package. Raises NotFoundError."""
+def find_model_folder(name: str, setting: str = "phrases.pipeline") -> Path:
+    """Return the folder of a spaCy model, given by path or by the name of its package. Raises NotFoundError.
+
+    setting: the configuration field that names the model, for the error
+    """
     if Path(name, "meta.json").is_file():
         return Path(name)
     package = importlib.util.find_spec(name) if name.isidentifier() else None
     for place in (package.submodule_search_locations or []) if package else []:
         if meta := next(Path(place).glob("*/meta.json"), None):
             return meta.parent
+    other = "`language: skip`" if setting == "phrases.language" else "`pipeline: bundled`"
     raise NotFoundError(
-        f"phrases.pipeline {name!r} is neither a spaCy model directory nor an installed model; "
-        f"install it (python -m spacy download {name}) or use `pipeline: bundled`"
+        f"{setting} {name!r} is neither a spaCy model directory nor an installed model; "
+        f"install it (python -m spacy download {name}) or use {other}"
     )
 
 
-def _model_digest(pipeline: str) -> str | None:
-    if pipeline == "lexicon":
+def _model_digest(name: str, setting: str) -> str | None:
+    if name == "lexicon":
         return None
-    return bundled.DIGEST if pipeline == "bundled" else bundled.folder_digest(find_model_folder(pipeline))
+    return bundled.DIGEST if name == "bundled" else bundled.folder_digest(find_model_folder(name, setting))

@@ -24,7 +24,7 @@ from teacher.phrases.bundled import load_bundled
 from teacher.phrases.caption_cache import CaptionCache
 from teacher.phrases.chunkers.registry import CHUNKERS
 from teacher.phrases.component import make_rules
-from teacher.phrases.digest import find_model_folder, finder_digest
+from teacher.phrases.digest import LANGUAGE_POLICIES, find_model_folder, finder_digest
 from teacher.phrases.gc_pause import pause_gc
 from teacher.phrases.text.bounded_tokenizer import BoundedTokenizer
 from teacher.phrases.text.language import is_english
@@ -65,7 +65,7 @@ class SpacyPhraseFinder:
         self.digest = finder_digest(settings)
         self._uses_text = CHUNKERS.load(settings.chunker).uses_text
         self._cache: CaptionCache[FoundPhrases] = CaptionCache()
-        self._foreign_finder: SpacyPhraseFinder | None = None
+        self._foreign_finder = self._make_foreign_finder()
 
     def find(self, captions: Sequence[str], given: Sequence[Spans] | None = None) -> list[FoundPhrases]:
         """Return one result per caption, in order. A repeated caption is analyzed once.
@@ -123,12 +123,19 @@ class SpacyPhraseFinder:
         return FoundPhrases(tuple(phrases), tuple(dropped))
 
     def _find_foreign(self, captions: list[str]) -> list[FoundPhrases]:
-        if self.settings.language in ("skip", "given"):
-            return [FoundPhrases((), _drop_whole(caption)) for caption in captions]
         if self._foreign_finder is None:
-            other = {"pipeline": self.settings.language, "language": "off"}
-            self._foreign_finder = SpacyPhraseFinder(self.settings.model_copy(update=other))
+            return [FoundPhrases((), _drop_whole(caption)) for caption in captions]
         return self._foreign_finder.find(captions)
+
+    def _make_foreign_finder(self) -> SpacyPhraseFinder | None:
+        """Return the finder that reads captions of another language, None if no model is named for them."""
+        language = self.settings.language
+        if language in LANGUAGE_POLICIES or self.nlp.lang != "en":
+            return None
+        other: dict[str, object] = {"pipeline": language, "language": "off"}
+        if language != "lexicon":
+            other["extra_nouns"] = ()
+        return SpacyPhraseFinder(self.settings.model_copy(update=other))
 
     def _add_given(self, caption: str, found: FoundPhrases, spans: Spans) -> FoundPhrases:
         """Put given phrases first, and remove found ones with the same span. Spans without visible text are junk."""

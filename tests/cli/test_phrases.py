@@ -97,3 +97,9 @@ def test_the_longest_caption_that_label_takes_is_read_whole_whatever_ends_its_li
     answer = groundswell("--file", str(path), "--json", "--pipeline", "lexicon")
 
     assert [json.loads(line)["caption"] for line in answer.stdout.splitlines()] == [caption, "a cat"]
+
+
+def test_expressions_without_a_parser_are_refused() -> None:
+    answer = groundswell("a dog", "--pipeline", "lexicon", "--expressions")
+
+    assert answer.exit_code == 2 and "leave expressions out" in answer.stderr

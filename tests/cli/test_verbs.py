@@ -92,6 +92,17 @@ def test_a_package_whose_verbs_cannot_be_loaded_is_reported_and_the_others_work(
     assert result.stderr.startswith("warning: ") and "broken" in result.stderr
 
 
+def test_a_package_that_reuses_the_name_of_an_entry_is_reported_and_the_verbs_work(
+    tmp_path: Path, project_root: Path
+) -> None:
+    install(tmp_path, "label", FAMILY.format(order=25, name="double"))
+
+    result = groundswell(tmp_path, project_root, "status", "--help")
+
+    assert result.returncode == 0 and "Usage" in result.stdout
+    assert "of the package 'extra' is left out" in result.stderr
+
+
 def test_a_second_verb_of_one_name_is_refused(tmp_path: Path, project_root: Path) -> None:
     install(tmp_path, "doubling", FAMILY.format(order=25, name="label"))
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.views import ROWS_PER_PART, check_row, open_view, write_view
+from engine import views
+from engine.views import ROWS_PER_PART, check_no_other_view, check_row, open_view, write_view
 from schemas.errors import ConflictError, GroundswellError, NotFoundError
 
 PROVENANCE = {"score_kind": "made.up", "policy_digest": "sha256:0"}
@@ -178,7 +179,7 @@ def _broken(**change: object) -> dict:
 def test_a_row_that_breaks_the_rules_is_not_written(tmp_path: Path, change: dict, reason: str) -> None:
     check_row(_row())
 
-    with pytest.raises(GroundswellError, match=reason):
+    with pytest.raises(GroundswellError, match=f"{reason}.*defect of the importer or compiler; report it"):
         _write(tmp_path, [_broken(**change)])
 
 
@@ -226,3 +227,30 @@ def test_a_view_that_is_refused_leaves_nothing_in_the_folder_of_the_one_that_sta
         with pytest.raises(ConflictError, match="already has another view"):
             write_view(str(tmp_path), rows, kind="view", provenance=provenance)
     assert _files(tmp_path) == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_another_kind_is_never_replaced_and_the_error_names_both(tmp_path: Path, overwrite: bool) -> None:
+    write_view(str(tmp_path), [_row(0)], kind="gold", provenance={})
+    before = _files(tmp_path)
+
+    with pytest.raises(
+        ConflictError, match="has a gold, which a view does not replace: choose another folder$"
+    ):
+        write_view(str(tmp_path), [_row(1)], kind="view", provenance={}, overwrite=overwrite)
+    with pytest.raises(
+        ConflictError, match="has a gold, which a view does not replace: choose another folder$"
+    ):
+        check_no_other_view(str(tmp_path), kind="view", provenance={})
+    assert _files(tmp_path) == before
+
+
+def test_a_stored_row_that_breaks_the_rules_is_a_damaged_view(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as lenient:
+        lenient.setattr(views, "check_row", lambda row: None)
+        _write(tmp_path, [_broken(regions__0__phrase=3)])
+
+    with pytest.raises(ConflictError, match="phrase 3 of 3; restore the folder or write the view again"):
+        open_view(str(tmp_path)).check()

@@ -14,8 +14,10 @@ from PIL import Image
 
 from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
+from engine.ledger.snapshots.publisher import Publisher
+from engine.storage.store import Store
 from pipelines.label.job import JobConfig
-from schemas.ledger import ShardFacts, Unit
+from schemas.ledger import FailedUnit, ShardFacts, Snapshot, SnapshotEntry, Unit
 
 COLORS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220)}
 
@@ -63,12 +65,24 @@ def plain_captions(count: int) -> list[str]:
     return [f"a {list(COLORS)[index % 3]} patch on the wall number {index}" for index in range(count)]
 
 
+def publish(
+    store: Store, plan: JobPlan, entries: Iterable[SnapshotEntry], failed: Iterable[FailedUnit]
+) -> Snapshot:
+    """Publish once, with a publisher that knows nothing yet."""
+    return Publisher(store, plan).publish({entry.unit: entry for entry in entries}, failed)
+
+
+def list_units(plan: JobPlan) -> list[Unit]:
+    """Return the units of the shards that were read, in plan order."""
+    return [unit for url in plan.shards for unit in plan.units_of(url)]
+
+
 def units_of(facts: ShardFacts, unit_samples: int) -> list[Unit]:
-    """Return the units that a plan cuts a shard into."""
+    """Return the units that a plan splits a shard into."""
     method = MethodDigests(reading="r", teacher="t", phrases="p", evidence="e")
     plan = JobPlan("sha256:job", method, unit_samples, [facts.url])
     plan.split_shard(facts)
-    return list(plan.units())
+    return list_units(plan)
 
 
 def job_of(folder: Path, urls: Iterable[str | Path], **changes: Any) -> JobConfig:

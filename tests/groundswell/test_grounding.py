@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 import groundswell as gs
+from engine.reading.captions import MAX_CHARS
+from groundswell.images import decode_input
 from schemas.errors import ConfigError, ConflictError, NotFoundError, SampleRejectedError
 from tests.groundswell.conftest import SmallWorld
 
@@ -60,6 +62,36 @@ def test_a_turned_image_is_upright(teacher: gs.GroundingTeacher) -> None:
     assert [(row["width"], row["height"]) for row in rows] == [(32, 64)] * 2
 
 
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa", "La", "PA", "I;16", "1"])
+def test_a_pillow_image_of_any_mode_is_grounded_and_drawn(teacher: gs.GroundingTeacher, mode: str) -> None:
+    image = Image.new(mode, (64, 32))
+    row = teacher.ground(image, "a star")
+
+    assert (row["width"], row["height"]) == (64, 32)
+    assert gs.draw(row, image).size[0] == 1000
+
+
+def test_a_cmyk_image_has_the_pixels_of_its_file() -> None:
+    sink = io.BytesIO()
+    Image.linear_gradient("L").convert("RGB").convert("CMYK").save(sink, "JPEG")
+
+    assert np.array_equal(decode_input(Image.open(sink)).rgb_u8, decode_input(sink.getvalue()).rgb_u8)
+
+
+def test_transparency_of_any_mode_is_white() -> None:
+    for mode in ("RGBA", "RGBa", "LA", "La", "PA"):
+        assert decode_input(Image.new(mode, (64, 32))).rgb_u8.min() == 255
+
+
+def test_floating_point_samples_are_refused_as_those_of_a_file_are() -> None:
+    image, sink = Image.new("F", (64, 32)), io.BytesIO()
+    image.save(sink, "TIFF")
+
+    for form in (image, sink.getvalue()):
+        with pytest.raises(SampleRejectedError, match="IMG_FORMAT.*floating-point"):
+            decode_input(form)
+
+
 def test_given_spans_are_phrases_too(teacher: gs.GroundingTeacher) -> None:
     row = teacher.ground(Image.new("RGB", (64, 32)), "xyzzy red", spans=[(0, 5)])
 
@@ -67,9 +99,36 @@ def test_given_spans_are_phrases_too(teacher: gs.GroundingTeacher) -> None:
 
 
 def test_a_caption_without_a_phrase_gives_a_row_without_regions(teacher: gs.GroundingTeacher) -> None:
-    row = teacher.ground(Image.new("RGB", (64, 32)), "")
+    row = teacher.ground(Image.new("RGB", (64, 32)), "and so on")
 
     assert (row["phrases"], row["regions"]) == ([], [])
+
+
+def test_a_caption_is_cleaned_as_label_does(teacher: gs.GroundingTeacher) -> None:
+    image = Image.new("RGB", (64, 32))
+
+    row = teacher.ground(image, "a red\ncircle\x00 near a star" + " and a ring" * 300)
+
+    assert row["caption"].startswith("a red circle  near a star") and len(row["caption"]) <= MAX_CHARS
+    assert row["phrases"] == teacher.ground(image, row["caption"])["phrases"] != []
+
+
+@pytest.mark.parametrize(
+    ("caption", "spans", "code"),
+    [
+        ("", [], "CAP_EMPTY"),
+        ("a \ud800 star", [], "CAP_UTF8"),
+        ("star " * 20_000, [], "CAP_LONG"),
+        ("a star", [(2, 7)], "SPANS_BAD"),
+        ("a star", [(2, 2)], "SPANS_BAD"),
+        ("a star", [(1, 2)], "SPANS_BAD"),
+    ],
+)
+def test_a_caption_or_a_span_that_cannot_be_used_is_refused_with_its_reason(
+    teacher: gs.GroundingTeacher, caption: str, spans: list[tuple[int, int]], code: str
+) -> None:
+    with pytest.raises(SampleRejectedError, match=code):
+        teacher.ground(Image.new("RGB", (64, 32)), caption, spans=spans)
 
 
 def test_an_image_that_cannot_be_used_is_refused_with_its_reason(

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pytest
 
 import groundswell as gs
+from engine.storage.filesystems import open_filesystem
 from schemas.arrow import EVIDENCE, VIEW
 from schemas.errors import ConflictError, NotFoundError, RuntimeEnvironmentError
+from tests.engine.s3_server import s3_bucket
 from tests.groundswell.conftest import CAPTIONS, SmallWorld
 
 
@@ -47,6 +49,22 @@ def test_a_view_says_its_kind_and_digest(view: str) -> None:
 
     assert opened.kind == "view" and opened.digest in repr(opened)
     assert all(region["fate"] in ("positive", "ignore") for row in opened for region in row["regions"])
+
+
+def test_evidence_is_compiled_with_the_storage_that_it_was_opened_with(
+    small_world: SmallWorld, tmp_path: Path
+) -> None:
+    policy = {"min_score": 0.1, "candidate_score": 0.05}
+    with s3_bucket() as (bucket, storage):
+        filesystem, folder = open_filesystem(f"{bucket}/evidence", storage)
+        for path in filter(Path.is_file, small_world.evidence.rglob("*")):
+            filesystem.pipe_file(f"{folder}/{path.relative_to(small_world.evidence)}", path.read_bytes())
+        evidence = gs.open_evidence(f"{bucket}/evidence", storage)
+
+        report = gs.compile(evidence, policy, to=str(tmp_path / "remote"))
+
+    local = gs.compile(gs.open_evidence(str(small_world.evidence)), policy, to=str(tmp_path / "local"))
+    assert report.digest == local.digest
 
 
 def test_an_empty_view_has_the_columns_of_a_view(small_world: SmallWorld, tmp_path: Path) -> None:

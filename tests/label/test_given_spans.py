@@ -23,7 +23,7 @@ from pipelines.label.teacher_spec import Factories
 from schemas.errors import ConfigError, SampleRejectedError, ShardDamagedError
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.settings import PhraseSettings
-from tests.engine.small_teacher import FACTORIES, HERE
+from tests.engine.small_teacher import FACTORIES, HERE, SmallFinder
 from tests.engine.worlds import job_of, picture, sample_members, tar_bytes
 
 REAL_FINDER = Factories(labeler=f"{HERE}:labeler", labeler_digest=f"{HERE}:labeler_digest", takes_given=True)
@@ -52,6 +52,15 @@ def test_given_phrases_land_exactly_and_malformed_ones_reject_their_sample(tmp_p
     assert summary["samples"]["rejected"] == {"SPANS_BAD": len(BAD) + 1}
     with pytest.raises(ConfigError, match=r"input\.spans"):
         plan(job, FACTORIES)
+
+
+@pytest.mark.parametrize("values", [{}, {"takes_given": False}])
+def test_a_finder_that_takes_no_spans_ends_the_run(values: dict[str, bool]) -> None:
+    finder = SmallFinder()
+    vars(finder).update(values)
+
+    with pytest.raises(ConfigError, match="SmallFinder takes no spans; remove input.spans"):
+        find_phrases(finder, ["a dog"], [[(0, 5)]])
 
 
 def test_spans_beyond_a_cut_go_with_it() -> None:

@@ -120,11 +120,33 @@ def test_a_broken_built_in_entry_is_never_left_out(colors: Registry[Color], tmp_
         colors.load_all()
 
 
-def test_two_entries_of_one_name_are_an_error(colors: Registry[Color], tmp_path: Path) -> None:
+def test_two_entries_of_one_name_are_an_error_only_for_who_asks_for_that_name(
+    colors: Registry[Color], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     install(tmp_path, "redpack", f"red = {__name__}:BLUE")
 
-    with pytest.raises(ConfigError, match="two colors have the name 'red'.*uninstall one package or rename"):
-        colors.names()
+    assert colors.names() == ("dark-red", "red")
+    assert colors.load_all() == {"dark-red": Color(10), "red": Color(0)}
+    assert colors.load("dark-red") == Color(10)
+    [record] = caplog.records
+    assert "'red' (groundswell.test_colors) of the package 'redpack' is left out" in record.getMessage()
+    for ask in (colors.load, colors.reference):
+        with pytest.raises(
+            ConfigError, match="color 'red' .*has two entries.*uninstall one package or rename"
+        ):
+            ask("red")
+
+
+def test_of_two_packages_with_one_name_the_first_is_listed(colors: Registry[Color], tmp_path: Path) -> None:
+    install(tmp_path, "bluepack", f"blue = {__name__}:BLUE")
+    (tmp_path / "second").mkdir()
+    sys.path.append(str(tmp_path / "second"))
+    try:
+        install(tmp_path / "second", "greenpack", f"blue = {__name__}:Green")
+
+        assert colors.load_all()["blue"] is BLUE and not colors.is_built_in("blue")
+    finally:
+        sys.path.remove(str(tmp_path / "second"))
 
 
 @pytest.mark.parametrize(

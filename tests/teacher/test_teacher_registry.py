@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from jsonschema import ValidationError as InvalidSchemaValue
+from jsonschema import validate
 from pydantic import ValidationError
 
 from engine.ledger.evidence import evidence_rows
@@ -55,7 +57,6 @@ class WholeImageLabeler:
 class WholeImage(Teacher[WholeImageSettings]):
     description = "a file whole.txt"
     settings_class = WholeImageSettings
-    takes_decoys = False
 
     def make(self, settings, options):
         return WholeImageLabeler(self.digest(settings), settings.share, options)
@@ -132,6 +133,23 @@ def test_decoys_are_refused_for_a_teacher_that_takes_none(tmp_path: Path, model:
         label(job)
 
 
+def test_the_built_in_teachers_take_decoys() -> None:
+    assert [TEACHERS.load(kind).takes_decoys for kind in ("detector", "glip")] == [True, True]
+
+
+@pytest.mark.parametrize("entry", ["ENTRY = WholeImage()", ""], ids=["an instance", "a class"])
+@pytest.mark.parametrize("forgotten", ["description", "settings_class"])
+def test_a_teacher_that_forgets_an_attribute_is_an_error_that_names_it(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, forgotten: str, entry: str
+) -> None:
+    lines = [line for line in WHOLE_IMAGE.split("\n") if not line.strip().startswith(f"{forgotten} = ")]
+    (tmp_path / "modules" / "forgetful.py").write_text("\n".join([*lines, entry]))
+    monkeypatch.delitem(sys.modules, "forgetful", raising=False)
+
+    with pytest.raises(ConfigError, match=f"class WholeImage has no {forgotten}; set what is missing"):
+        TEACHERS.load("forgetful:ENTRY" if entry else "forgetful:WholeImage")
+
+
 def test_settings_of_a_teacher_are_checked_by_its_own_class(tmp_path: Path, model: Path) -> None:
     with pytest.raises(ValidationError) as error:
         job_of(tmp_path, {"kind": KIND, "model": str(model), "size": 3})
@@ -167,6 +185,20 @@ def test_the_schema_of_a_job_is_the_union_of_all_teachers() -> None:
     assert list(kinds) == list(TEACHERS.names()) == ["detector", "glip"]
     assert "nms_iou" in schema["$defs"]["DetectorSettings"]["properties"]
     assert "text_tokens" in schema["$defs"]["GlipSettings"]["properties"]
+
+
+def test_the_schema_of_a_job_accepts_the_teachers_that_a_job_accepts(tmp_path: Path, model: Path) -> None:
+    schema = JobConfig.model_json_schema()
+
+    for teacher in (
+        {"kind": KIND, "model": str(model), "share": 0.5},
+        {"kind": "glip", "model": "m", "prompt": "caption"},
+    ):
+        job_of(tmp_path, teacher)
+        validate({"input": {"urls": ["a.tar"]}, "output": {"url": "out"}, "teacher": teacher}, schema)
+    for teacher in ({"kind": "blip", "model": "m"}, {"kind": "glip", "model": "m", "promt": "caption"}):
+        with pytest.raises(InvalidSchemaValue):
+            validate({"input": {"urls": ["a.tar"]}, "output": {"url": "out"}, "teacher": teacher}, schema)
 
 
 def test_a_padding_is_only_passed_to_a_teacher_that_has_a_setting_for_it(

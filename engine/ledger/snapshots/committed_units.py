@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.ledger.plan import JobPlan
+from engine.ledger.snapshots.snapshots import MOVE_AWAY
 from schemas.errors import ConflictError
 
 
@@ -30,7 +31,7 @@ class CommittedUnits:
         if not self._plan.admits_unit(shard, unit, fingerprint):
             return False
         if self.has(shard, unit):
-            raise ConflictError(f"a snapshot lists {unit} of {shard} twice")
+            raise ConflictError(f"a snapshot lists {unit} of {shard} twice; {MOVE_AWAY}")
         self.add(shard, unit, fingerprint)
         return True
 
@@ -44,10 +45,6 @@ class CommittedUnits:
     def has_place(self, shard: str, place: int) -> bool:
         """Return whether the unit at a place of a split shard was added."""
         return bool(self._bits.get(shard, 0) >> place & 1)
-
-    def is_complete(self, shard: str) -> bool:
-        """Return whether all units of a split shard were added."""
-        return self._bits.get(shard, 0) == (1 << self._plan.count_units(shard)) - 1
 
     def recheck(self, shard: str) -> None:
         """Check the units of a shard again after it was split or found unreadable."""

@@ -31,13 +31,6 @@ from schemas.ledger import DataFile, FailedUnit, Segment, Snapshot, SnapshotEntr
 FAILED_LISTED = 1000  # failed units that the snapshot itself lists
 
 
-def publish(
-    store: Store, plan: JobPlan, entries: Iterable[SnapshotEntry], failed: Iterable[FailedUnit]
-) -> Snapshot:
-    """Publish once. A driver that publishes repeatedly keeps a Publisher instead, which reads nothing twice."""
-    return Publisher(store, plan).publish({entry.unit: entry for entry in entries}, failed)
-
-
 class Publisher:
     """Publishes for one plan, and knows which of its units the latest snapshot lists (`committed`)."""
 

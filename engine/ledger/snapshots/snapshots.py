@@ -82,11 +82,20 @@ def snapshot_entries(store: Store, snapshot: Snapshot) -> Iterator[SnapshotEntry
 
 
 def failed_units(store: Store, snapshot: Snapshot) -> Iterator[FailedUnit]:
-    """Yield all failed units by name; the snapshot itself lists the first thousand."""
+    """Yield all failed units by name; the snapshot itself lists the first thousand.
+
+    raises: ConflictError if the file of the others is gone or is not what the snapshot says
+    """
     yield from snapshot.failed
     if (rest := snapshot.failed_rest) is None:
         return
-    data, where = store.read(rest.path), f"{store.url}/{rest.path}"
+    where = f"{store.url}/{rest.path}"
+    try:
+        data = store.read(rest.path)
+    except NotFoundError as error:
+        raise ConflictError(
+            f"{error}, but snapshot {snapshot.version} names it; run the job again"
+        ) from error
     if sha256_hex(data) != rest.sha256:
         raise ConflictError(
             f"{where} has sha256 {sha256_hex(data)}, snapshot {snapshot.version} expects {rest.sha256}; run the job "

@@ -1,8 +1,8 @@
 """Bisection over sandbox processes: find the sample of a unit that kills its process.
 
-Promise: a sample is convicted only after a fresh process that had it alone died, hung or exceeded its memory. For one
-such sample among n, at most `1 + 2*ceil(log2 n)` processes are used, and each further one adds `2*ceil(log2 n)`. The
-rows of the other samples equal those of an undisturbed run, because every part is asked in full batches with blanks.
+A sample is convicted only after a fresh process that had it alone died, hung or exceeded its memory. For one such
+sample among n, at most `1 + 2*ceil(log2 n)` processes are used, and each further one adds `2*ceil(log2 n)`. The rows
+of the other samples equal those of an undisturbed run, because every part is asked in full batches with blanks.
 """
 
 from __future__ import annotations

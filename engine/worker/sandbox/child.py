@@ -1,6 +1,6 @@
 """The sandbox process: run as a module with FOLDER PIPE PARENT, it does the request in the folder.
 
-Promise: it ends with its parent, the kernel ends it first if memory runs out, and it leaves no core file.
+It ends with its parent, the kernel ends it first if memory runs out, and it leaves no core file.
 """
 
 from __future__ import annotations

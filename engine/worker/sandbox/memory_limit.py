@@ -1,7 +1,7 @@
 """Resident memory of a process, and a limit that ends a process above it.
 
-Promise: a process that exceeds its limit ends at once, before it harms other processes of the machine. Linux only:
-elsewhere nothing is measured and no process is ended.
+A process that exceeds its limit ends at once, before it harms other processes of the machine. Linux only: elsewhere
+nothing is measured and no process is ended.
 """
 
 from __future__ import annotations

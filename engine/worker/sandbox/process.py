@@ -1,7 +1,7 @@
 """A sandbox process for samples that may kill their process: started, watched, and ended if it hangs or grows.
 
-Promise: whatever the process does, the caller gets its answer or an error that says how it died, in bounded time. The
-process never outlives the caller.
+Whatever the process does, the caller gets its answer or an error that says how it died, in bounded time. The process
+never outlives the caller.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class _Supervisor:
         while True:
             quiet_s = time.monotonic() - self._progress_at
             self._check_limits(quiet_s)
-            self._progress()  # the time that the process may be quiet is bounded here, so nobody else need worry
+            self._progress()  # its silence is bounded here, so the worker counts as alive
             left_s = self._timeout_s() - quiet_s
             readable, _, _ = select.select([self._read_end], [], [], max(min(interval_s, left_s), 0))
             if readable and not self._take_signs(os.read(self._read_end, 4096)):

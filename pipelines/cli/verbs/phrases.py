@@ -151,7 +151,8 @@ def _make_settings(**options: str | bool) -> PhraseSettings:
         return PhraseSettings.model_validate(options)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"--{first['loc'][0]} {first['input']!r}: {first['msg']}") from None
+        option = f"--{first['loc'][0]} {first['input']!r}: " if first["loc"] else ""
+        raise ConfigError(f"{option}{first['msg']}") from None
 
 
 def _make_budget(teacher: Path | None, tokens: int) -> Budget:

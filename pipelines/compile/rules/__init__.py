@@ -44,9 +44,8 @@ def _check(name: str, rule: Rule) -> None:
         raise ConfigError(
             f"policy rule {name} ({RULES.reference(name)}) names itself {rule.name!r}; expected {name!r}"
         )
-    is_ours = RULES.reference(name).startswith(f"{__name__}.")
     always = rule.fields.model_fields.keys() - rule.fields.legacy_values().keys()
-    if not is_ours and (always or not rule.fields.model_fields):
+    if not RULES.is_built_in(name) and (always or not rule.fields.model_fields):
         raise ConfigError(
             f"policy rule {name} ({RULES.reference(name)}): fields without a legacy value: {sorted(always) or 'none'}; "
             "expected at least one field, each marked Annotated[..., LegacyValue()], so that a policy that does not "

@@ -31,7 +31,10 @@ class Measurements:
     """What labeling takes. None: not measured."""
 
     rate: Figure | None = None
-    """Images per second of one actor, without the time to load its model."""
+    """Images per second of work of one actor: reading, preparing and labeling, without the time to load its model.
+
+    In a run the next unit is prepared while one is labeled, so a run is usually faster.
+    """
     bytes_per_sample: Figure | None = None
     samples_per_byte: float | None = None
 

@@ -9,6 +9,9 @@ from typing import Literal
 
 from transformers import PretrainedConfig
 
+# The authors clamp the logits of attention and alignment here. Attention reaches it only in half precision.
+LOGIT_LIMIT = 50000.0
+
 
 class GlipConfig(PretrainedConfig):
     """Configuration of `GlipModel` and `GlipForGrounding`. Raises ValueError for a combination that cannot be built."""

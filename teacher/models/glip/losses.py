@@ -148,13 +148,13 @@ def _make_token_mask(
     mask_BNT = mask_BNT.clone()
     for image, label in enumerate(labels):
         if len(label.get("ignore_boxes", ())):
-            inside_NM = _center_is_inside(anchors_N4, label["ignore_boxes"].to(anchors_N4))
+            inside_NM = _center_is_in_ignore_box(anchors_N4, label["ignore_boxes"].to(anchors_N4))
             ignored_NM = (inside_NM & (owner_BN[image] == UNASSIGNED)[:, None]).to(mask_BNT)
             mask_BNT[image] *= ignored_NM @ (label["ignore_map"] > 0).to(mask_BNT) == 0
     return mask_BNT
 
 
-def _center_is_inside(anchors_N4: Tensor, boxes_M4: Tensor) -> Tensor:
+def _center_is_in_ignore_box(anchors_N4: Tensor, boxes_M4: Tensor) -> Tensor:
     """Return [N, M], whether the anchor's center is in the box."""
     center = centers_and_sizes(anchors_N4)[0][:, None]
     return ((center >= boxes_M4[:, :2]) & (center <= boxes_M4[:, 2:])).all(dim=-1)

@@ -69,7 +69,8 @@ def add_prompt_offset(model: GlipForGrounding, processor: GlipProcessor, prompt:
     if config.tuned_prompt is not None:
         if config.tuned_prompt != prompt:
             raise ConfigError(
-                f"the model is tuned for the prompt {config.tuned_prompt!r}, not for {prompt!r}"
+                f"the model is tuned for the prompt {config.tuned_prompt!r}, not for {prompt!r}; use that prompt, or "
+                "begin with a model that is not tuned"
             )
         return
     config.tuned_prompt, config.tuned_prompt_ids = prompt, encode_prompt(processor, prompt)

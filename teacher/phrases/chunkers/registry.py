@@ -45,4 +45,5 @@ CHUNKERS = Registry(
     ChunkerEntry,
     noun="chunker",
     group="groundswell.chunkers",
+    setting="phrases.chunker",
 )

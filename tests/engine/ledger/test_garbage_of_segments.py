@@ -9,11 +9,11 @@ import pytest
 
 from engine.ledger.garbage import collect_garbage
 from engine.ledger.snapshots import segments
-from engine.ledger.snapshots.publisher import publish
 from engine.ledger.snapshots.segments import write_segment
 from engine.ledger.snapshots.snapshots import read_snapshot, snapshot_entries, snapshot_versions
 from engine.storage.store import Store, open_store
 from tests.engine.ledger.test_segments import entries, plan_of
+from tests.engine.worlds import publish
 
 
 class Beaten(Store):

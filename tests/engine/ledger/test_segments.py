@@ -12,7 +12,7 @@ import engine.ledger.snapshots.publisher
 import engine.ledger.snapshots.segments
 from engine.ledger.fingerprint import Fingerprints, MethodDigests, build_parts
 from engine.ledger.plan import JobPlan
-from engine.ledger.snapshots.publisher import FAILED_LISTED, Publisher, publish
+from engine.ledger.snapshots.publisher import FAILED_LISTED, Publisher
 from engine.ledger.snapshots.segments import FAN_OUT, Key, merge_small, segment_entries, write_segment
 from engine.ledger.snapshots.set_digest import SetDigest
 from engine.ledger.snapshots.snapshots import (
@@ -27,6 +27,7 @@ from schemas.arrow import REJECTIONS
 from schemas.digests import digest_of
 from schemas.errors import ConflictError
 from schemas.ledger import DataFile, FailedUnit, SampleCounts, Segment, ShardFacts, SnapshotEntry, Unit
+from tests.engine.worlds import list_units, publish
 
 METHODS = [MethodDigests(f"sha256:{name}", "sha256:t", "sha256:p", "sha256:e") for name in "ab"]
 SHARDS = [f"s3://b/{number}.tar" for number in range(3)]
@@ -69,7 +70,7 @@ def entry(plan: JobPlan, unit: Unit) -> SnapshotEntry:
 
 
 def entries(plan: JobPlan) -> list[SnapshotEntry]:
-    return [entry(plan, unit) for unit in plan.units()]
+    return [entry(plan, unit) for unit in list_units(plan)]
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def test_drivers_of_several_jobs_that_publish_in_any_order_never_mix_up(store: S
         elif step == "refresh":
             driver.publisher.refresh()
         elif step == "publish":
-            some = [unit for unit in driver.plan.units() if chance.random() < 0.3]
+            some = [unit for unit in list_units(driver.plan) if chance.random() < 0.3]
             ours = {unit.name: entry(driver.plan, unit) for unit in some}
             standing = {name: old for name, old in standing.items() if driver.plan.admits(old)} | ours
 
@@ -274,7 +275,7 @@ def test_very_many_failures_keep_the_snapshot_small(store: Store) -> None:
     plan.split_shard(facts(SHARDS[0]).model_copy(update={"samples": 3000}))
     fates = [
         FailedUnit(unit=unit.name, shard=unit.shard, code="STORE_ERROR", detail="x" * 400)
-        for unit in plan.units()
+        for unit in list_units(plan)
     ]
 
     snapshot = publish(store, plan, [], fates)
@@ -304,7 +305,7 @@ def test_a_fast_fingerprint_is_that_of_the_parts(chosen: str | None) -> None:
     plan = JobPlan("j", method, 5, SHARDS)
     plan.split_shard(facts(SHARDS[1]))
 
-    for unit in plan.units():
+    for unit in list_units(plan):
         fast = Fingerprints(method).of(unit.input_digest, unit.first, unit.count, chosen)
         assert fast == build_parts(unit, method, chosen).fingerprint()
         assert plan.fingerprint(unit) == plan.parts(unit).fingerprint()

@@ -7,7 +7,6 @@ import pytest
 import engine.ledger.snapshots.publisher
 from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
-from engine.ledger.snapshots.publisher import publish
 from engine.ledger.snapshots.snapshots import (
     latest_snapshot,
     read_snapshot,
@@ -18,6 +17,7 @@ from engine.ledger.snapshots.snapshots import (
 from engine.storage.store import Store, open_store
 from schemas.errors import ConflictError, NotFoundError
 from schemas.ledger import DataFile, FailedUnit, SampleCounts, ShardFacts, SnapshotEntry, Unit
+from tests.engine.worlds import list_units, publish
 
 METHOD = MethodDigests(reading="sha256:r", teacher="sha256:t", phrases="sha256:p", evidence="sha256:e")
 OTHER = MethodDigests(reading="sha256:r", teacher="sha256:NEW", phrases="sha256:p", evidence="sha256:e")
@@ -46,7 +46,7 @@ def entry(plan: JobPlan, unit: Unit) -> SnapshotEntry:
 
 
 def entries(plan: JobPlan) -> list[SnapshotEntry]:
-    return [entry(plan, unit) for unit in plan.units()]
+    return [entry(plan, unit) for unit in list_units(plan)]
 
 
 @pytest.fixture

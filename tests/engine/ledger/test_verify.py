@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from engine.ledger.snapshots import publisher
 from engine.ledger.verify import row_problems, verify
 from engine.storage.store import Store
 from engine.threads import map_ordered
@@ -64,6 +65,48 @@ def test_units_are_read_side_by_side_and_told_in_order(
 
     assert [line.split(":")[0] for line in str(caught.value).splitlines()[1:]] == [path.name for path in data]
     assert done_counts == list(range(1, 13))
+
+
+def label_with_failed_units(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Label a shard of two units; of two others, which are no tars, the second is in the file of failed units."""
+    monkeypatch.setattr(publisher, "FAILED_LISTED", 1)
+    shards = [write_shard(folder / "0.tar", plain_captions(2)), folder / "1.tar", folder / "2.tar"]
+    for shard in shards[1:]:
+        shard.write_bytes(b"no tar" * 1000)
+    label(job_of(folder, shards, input={"unit_samples": 1}), factories=FACTORIES)
+    assert len(list((folder / "out" / "segments").glob("*-failed-*"))) == 1
+    return folder / "out"
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_a_damaged_file_of_failed_units_hides_no_other_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    out = label_with_failed_units(tmp_path, monkeypatch)
+    shutil.rmtree(sorted((out / "data").iterdir())[0])
+    [rest] = (out / "segments").glob("*-failed-*")
+    if damage == "gone":
+        rest.unlink()
+    else:
+        rest.write_bytes(b"x")
+
+    with pytest.raises(ConflictError, match="2 problems") as caught:
+        verify(str(out))
+
+    first, second = str(caught.value).splitlines()[1:]
+    assert "data/" in first and rest.name in second and "run the job again" in second
+
+
+def test_a_damaged_segment_hides_no_other_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = label_with_failed_units(tmp_path, monkeypatch)
+    for path in (out / "segments").iterdir():
+        path.unlink()
+
+    with pytest.raises(ConflictError, match="2 problems") as caught:
+        verify(str(out))
+
+    first, second = str(caught.value).splitlines()[1:]
+    assert "not all units were checked" in first and "move snapshots/ away" in first and "-failed-" in second
 
 
 def test_no_more_is_read_ahead_than_asked() -> None:

@@ -27,7 +27,7 @@ from schemas.errors import ShardDamagedError
 from schemas.ledger import ShardFacts
 from schemas.settings import EvidenceSettings
 from tests.engine.small_teacher import FACTORIES
-from tests.engine.worlds import job_of, picture, write_shard
+from tests.engine.worlds import job_of, list_units, picture, write_shard
 
 IMAGE = picture()
 LARGE = 2**64 - 1
@@ -260,8 +260,8 @@ def fingerprints(path: Path, form: str, subset: bool = False) -> list[str]:
     facts = index_shard(stat_shard(str(path)), make_source(section))
     plan = JobPlan("sha256:job", method, 2, ["s3://b/a"], Selection(frozenset("k")) if subset else None)
     plan.split_shard(facts.model_copy(update={"url": "s3://b/a", "sha256": "ab" * 32, "samples": 3}))
-    found = [plan.fingerprint(unit) for unit in plan.units()]
-    assert found == [plan.parts(unit).fingerprint() for unit in plan.units()]
+    found = [plan.fingerprint(unit) for unit in list_units(plan)]
+    assert found == [plan.parts(unit).fingerprint() for unit in list_units(plan)]
     return found
 
 
@@ -305,7 +305,7 @@ def test_a_part_that_is_absent_is_left_out_of_every_record(tmp_path: Path) -> No
     facts = index_shard(stat_shard(str(path)), make_source(section))
     plan = JobPlan("sha256:job", method, 2, [facts.url])
     plan.split_shard(facts)
-    unit = next(plan.units())
+    unit = list_units(plan)[0]
     without = build_parts(unit, method)
 
     assert "keys" not in json.loads(without.model_dump_json())

@@ -14,6 +14,7 @@ from pipelines.label.run import label, verify
 from schemas.errors import RuntimeEnvironmentError, ShardDamagedError
 from tests.engine.s3_server import s3_bucket
 from tests.engine.small_teacher import FACTORIES
+from tests.engine.storage.test_local_files import leave_half_a_file
 from tests.engine.worlds import job_of, plain_captions, write_shard
 
 
@@ -94,6 +95,19 @@ def test_the_shard_cache_stays_under_its_cap_and_drops_the_longest_unused(tmp_pa
 
     assert [path.exists() for path in paths] == [False, False, True, True]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(TEMPORARY)]
+
+
+def test_a_partial_download_of_a_dead_process_is_removed_and_one_of_a_living_process_is_kept(
+    tmp_path: Path, bucket, project_root: Path
+) -> None:
+    abandoned = leave_half_a_file(tmp_path, project_root)
+    _, machine, _, number = abandoned.name.split("-")
+    living = abandoned.with_name(f"{TEMPORARY}{machine}-{os.getpid()}-{number}")
+    living.write_bytes(b"half a shard")
+
+    ShardCache(str(tmp_path)).fetch(stat_shard(upload(bucket, "whole.tar", b"x"), bucket[1]), bucket[1])
+
+    assert living.exists() and not abandoned.exists()
 
 
 @pytest.mark.parametrize("url", ["/no/such.tar", "s3://BUCKET/no.tar"])

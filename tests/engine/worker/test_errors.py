@@ -12,6 +12,7 @@ from engine.task import Abort, Failure, Outcome, Retry, Task
 from engine.worker.errors import (
     NoSampleToBlameError,
     RecalledError,
+    SandboxDiedError,
     SandboxFailedError,
     SandboxNotReadyError,
     TeacherBrokenError,
@@ -30,6 +31,7 @@ REPORTED = Failure(code="SHARD_TRUNCATED", detail="cut")
         (TeacherBrokenError("all failed"), "TEACHER_ERROR", "all failed", Retry.NEVER),
         (SandboxNotReadyError("no teacher"), "TEACHER_ERROR", "no teacher", Retry.CHARGED),
         (NoSampleToBlameError("all die"), "WORKER_DIED", "NotTheSamples: all die", Retry.NEVER),
+        (SandboxDiedError("WORKER_DIED", "exit code 1"), "WORKER_DIED", "exit code 1", Retry.CHARGED),
         (SandboxFailedError(REPORTED), "SHARD_TRUNCATED", "cut", Retry.NEVER),
         (MemoryError("full"), "WORKER_DIED", "MemoryError: full", Retry.CHARGED),
         (ShardDamagedError("SHARD_FORMAT", "no tar"), "SHARD_FORMAT", "no tar", Retry.NEVER),

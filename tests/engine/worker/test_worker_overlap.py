@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tests.engine.small_teacher import HERE, SmallFinder, SmallLabeler, labeler_
 from tests.engine.worlds import data_files, plain_captions, units_of, write_shard
 
 PATIENCE_S = 30.0  # how long one thread waits for another before the test is given up
+LONG_S = 3.0  # longer than the work of a unit on a busy machine
 
 
 def make_worker(folder: Path, output: str = "out", **run: Any) -> Worker:
@@ -158,3 +160,45 @@ def test_a_recalled_worker_finishes_what_the_teacher_has_and_gives_the_rest_back
         is_handed_back.set()
         assert first.result(PATIENCE_S).entry is not None
     assert failure is not None and (failure.code, failure.retry) == ("RECALLED", Retry.FREE)
+
+
+def test_busy_time_is_without_the_loading_of_the_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = make_worker(tmp_path)
+    task, _ = make_tasks(tmp_path, one)
+    load = SmallLabeler.__init__
+
+    def load_slowly(self: SmallLabeler, *arguments: Any) -> None:
+        time.sleep(LONG_S)
+        load(self, *arguments)
+
+    monkeypatch.setattr(SmallLabeler, "__init__", load_slowly)
+
+    busy_s = one.run(task).busy_s
+
+    assert busy_s is not None and 0 < busy_s < LONG_S
+
+
+def test_busy_time_is_without_the_wait_for_the_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = make_worker(tmp_path)
+    both = make_tasks(tmp_path, one)
+    is_teaching = threading.Event()
+    label = SmallLabeler.label
+
+    def label_slowly_once(self: SmallLabeler, batch: Any) -> Any:
+        if not is_teaching.is_set():
+            is_teaching.set()
+            time.sleep(LONG_S)
+        return label(self, batch)
+
+    monkeypatch.setattr(SmallLabeler, "label", label_slowly_once)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(one.run, both[0])
+        assert is_teaching.wait(PATIENCE_S)
+        second = threads.submit(one.run, both[1])
+        slow, waited = (ended.result(PATIENCE_S).busy_s for ended in (first, second))
+
+    assert slow is not None and waited is not None and waited < LONG_S <= slow

@@ -16,6 +16,7 @@ from engine.ledger.unit_result import UnitResult
 from engine.reading.shard_cache import ShardStat
 from engine.settings import InputSettings
 from schemas.ledger import ShardFacts, Unit
+from tests.engine.worlds import list_units
 
 UNIT_SAMPLES = 2
 PROVENANCE = {"groundswell.teacher": "sha256:t"}
@@ -66,7 +67,7 @@ class TinyJob:
         plan = self.new_plan()
         for url in self.shards:
             plan.split_shard(self.facts_of(url))
-        return frozenset(plan.fingerprint(unit) for unit in plan.units())
+        return frozenset(plan.fingerprint(unit) for unit in list_units(plan))
 
     def facts_of(self, url: str) -> ShardFacts:
         """Return the facts of a shard that was read to its end."""

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from jsonschema import ValidationError as InvalidSchemaValue
+from jsonschema import validate
 from typer.testing import CliRunner
 
 from pipelines.cli import build_app
@@ -97,10 +99,21 @@ def test_an_unknown_chunker_is_reported_at_its_place_with_the_known_ones(tmp_pat
 
 def test_the_schema_of_a_job_describes_every_chunker() -> None:
     field = PhraseSettings.model_json_schema()["properties"]["chunker"]
+    names = field["anyOf"][0]["enum"]
 
-    assert field["enum"] == ["given", "ngrams", "noun_chunks", "pos_grammar"]
-    assert all(f"{name}: {CHUNKERS.load(name).description}" in field["description"] for name in field["enum"])
+    assert names == ["given", "ngrams", "noun_chunks", "pos_grammar"]
+    assert all(f"{name}: {CHUNKERS.load(name).description}" in field["description"] for name in names)
+    assert "or module:attribute of your own" in field["description"]
     assert field["default"] == "noun_chunks"
+
+
+def test_the_schema_accepts_the_chunkers_that_a_job_accepts(colors: str) -> None:
+    schema = PhraseSettings.model_json_schema()
+
+    for name in ("ngrams", PhraseSettings(chunker=colors).chunker):
+        validate({"chunker": name}, schema)
+    with pytest.raises(InvalidSchemaValue):
+        validate({"chunker": "colours"}, schema)
 
 
 def test_a_file_that_defines_no_entry_is_no_chunker() -> None:

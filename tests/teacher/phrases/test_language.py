@@ -5,6 +5,7 @@ import json
 import pytest
 import spacy
 
+from schemas.errors import ConfigError
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.phrases.text.language import is_english
 from teacher.settings import PhraseSettings
@@ -58,15 +59,30 @@ def test_given_spans_of_another_language_are_kept_only_where_the_job_says_so(lex
     assert [(p.text, p.kind) for p in kept.phrases] == [("Der Hund", "given")] and skipped.phrases == ()
 
 
-def test_a_model_named_for_other_languages_reads_them(tmp_path):
+@pytest.fixture
+def german_model(tmp_path):
     nlp = spacy.blank("de")
     nlp.add_pipe("attribute_ruler").add([[{"ORTH": {"IN": ["Hund", "Ball", "Garten"]}}]], {"POS": "NOUN"})
     nlp.to_disk(tmp_path / "german")
-    settings = PhraseSettings(pipeline="lexicon", chunker="pos_grammar", language=str(tmp_path / "german"))
+    return str(tmp_path / "german")
+
+
+@pytest.mark.parametrize("extra_nouns", [(), ("wug",)])
+def test_a_model_named_for_other_languages_reads_them(german_model, extra_nouns):
+    settings = PhraseSettings(
+        pipeline="lexicon", chunker="pos_grammar", language=german_model, extra_nouns=extra_nouns
+    )
 
     english, german = SpacyPhraseFinder(settings).find([ENGLISH, GERMAN])
 
     assert [p.text for p in german.phrases] == ["Hund", "Ball", "Garten"] and len(english.phrases) == 2
+
+
+def test_a_model_for_other_languages_that_cannot_be_used_is_an_error_before_any_caption(tmp_path):
+    spacy.blank("de").to_disk(tmp_path / "blank")
+
+    with pytest.raises(ConfigError, match="needs a parser"):
+        SpacyPhraseFinder(PhraseSettings(pipeline="lexicon", language=str(tmp_path / "blank")))
 
 
 def test_off_reads_every_caption_as_english():

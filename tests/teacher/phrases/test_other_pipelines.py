@@ -4,6 +4,8 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
+from pipelines.config import load_settings
+from pipelines.label.job import JobConfig
 from schemas.errors import ConfigError, NotFoundError
 from teacher.factories import finder_digest, make_finder
 from teacher.phrases.chunkers.registry import CHUNKERS
@@ -110,6 +112,8 @@ def test_the_component_takes_spans_of_the_document_that_are_given():
 def test_a_model_that_is_not_there_and_one_without_a_parser_are_errors_with_a_remedy(tmp_path):
     with pytest.raises(NotFoundError, match="spacy download en_no_such_model"):
         make_finder({"pipeline": "en_no_such_model"})
+    with pytest.raises(NotFoundError, match=r"phrases\.language 'de_no_such_model' .*`language: skip`"):
+        finder_digest({"language": "de_no_such_model"})
     spacy.blank("en").to_disk(tmp_path / "blank")
     with pytest.raises(ConfigError, match="needs a parser"):
         make_finder({"pipeline": str(tmp_path / "blank")})
@@ -117,3 +121,20 @@ def test_a_model_that_is_not_there_and_one_without_a_parser_are_errors_with_a_re
         make_finder({"pipeline": str(tmp_path / "blank"), "extra_nouns": ["wug"]})
     with pytest.raises(ConfigError, match="no_such"):
         make_rules(spacy.blank("en"), "no_such")
+
+
+def test_expressions_of_a_model_without_a_parser_are_refused_when_it_is_loaded(saved_model):
+    with pytest.raises(ConfigError, match=r"expressions needs a parser.*leave expressions out"):
+        make_finder({"pipeline": str(saved_model), "chunker": "ngrams", "expressions": True})
+
+
+@pytest.mark.parametrize("values", [{"pipeline": "lexicon"}, {"chunker": "pos_grammar"}])
+def test_expressions_without_a_parser_are_refused_in_the_configuration(tmp_path, values):
+    phrases = ", ".join(f"{name}: {value}" for name, value in {**values, "expressions": "true"}.items())
+    (tmp_path / "job.yaml").write_text(
+        "input: {urls: [a.tar]}\noutput: {url: out}\nteacher: {kind: glip, model: m}\n"
+        f"phrases: {{{phrases}}}\n"
+    )
+
+    with pytest.raises(ConfigError, match=r"job\.yaml:4.*expressions needs a parser.*leave expressions out"):
+        load_settings(tmp_path / "job.yaml", JobConfig)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.spans import check_span
+from teacher.phrases.chunkers.registry import CHUNKERS
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.settings import PhraseSettings
 
@@ -136,7 +137,8 @@ def check_one_by_one(finder: SpacyPhraseFinder, captions: list[str], every: int)
 
 @pytest.mark.parametrize("chunker", ["noun_chunks", "pos_grammar", "ngrams"])
 def test_some_web_captions_give_exact_spans_one_by_one_and_in_batches(shared_data, chunker):
-    finder = SpacyPhraseFinder(PhraseSettings(chunker=chunker, language="off", expressions=True))
+    uses_parse = CHUNKERS.load(chunker).uses_parse
+    finder = SpacyPhraseFinder(PhraseSettings(chunker=chunker, language="off", expressions=uses_parse))
     captions = web_captions(shared_data)[::250] + nasty_captions(shared_data)[::8]
 
     check_one_by_one(finder, captions, every=2)

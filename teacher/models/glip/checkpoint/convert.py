@@ -126,10 +126,14 @@ def _unpack(checkpoint: Path, target: Path, part: str) -> dict[str, JsonValue]:
         answer = json.loads(child.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         raise GroundswellError(
-            f"{checkpoint}: the process that reads it ended with code {child.returncode}: {child.stderr[-500:]}"
+            f"{checkpoint}: the process that reads it ended with code {child.returncode}: {child.stderr[-500:]}; copy "
+            "the file again, and check that memory suffices for it"
         ) from None
     if "error" in answer:
-        raise GroundswellError(f"{checkpoint}: not a checkpoint of weights alone: {answer['error']}")
+        raise GroundswellError(
+            f"{checkpoint}: not a checkpoint of weights alone ({answer['error']}); give a .pth file of the authors, or "
+            "copy it again"
+        )
     return dict(answer)
 
 

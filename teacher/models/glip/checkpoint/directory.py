@@ -27,7 +27,8 @@ def read_directory(folder: str | Path) -> tuple[GlipConfig, GlipProcessor]:
         kind = json.loads((where / _CONFIG).read_text(encoding="utf-8"))["model_type"]
         if kind != GlipConfig.model_type:
             raise ConfigError(
-                f"{folder} is a model of type {kind!r}, expected one of type {GlipConfig.model_type}"
+                f"{folder} is a model of type {kind!r}, expected one of type {GlipConfig.model_type}; give a directory "
+                "that `groundswell train` or `groundswell model convert-glip` wrote"
             )
         config = GlipConfig.from_pretrained(where, local_files_only=True)
         return config, GlipProcessor.from_pretrained(where, local_files_only=True, trust_remote_code=False)

@@ -11,10 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from teacher.models.glip.config import GlipConfig
-
-# The authors clamp attention logits here. Only half precision reaches it.
-LOGIT_LIMIT = 50000.0
+from teacher.models.glip.config import LOGIT_LIMIT, GlipConfig
 
 
 class Fusion(nn.Module):

@@ -9,10 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from teacher.models.glip.config import GlipConfig
-
-# The authors clamp alignment logits here.
-LOGIT_LIMIT = 50000.0
+from teacher.models.glip.config import LOGIT_LIMIT, GlipConfig
 
 
 class TokenAlignment(nn.Module):

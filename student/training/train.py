@@ -10,10 +10,10 @@ import torch
 
 from schemas.errors import ConfigError
 from schemas.progress import ProgressCallback
+from schemas.spans import PROMPT_SEPARATOR
 from student.data.overlap import check_overlap
 from student.data.streams import Stream, load_streams
 from student.data.trained_images import write_trained_images
-from student.settings.prompt_text import SEPARATOR
 from student.settings.train import TrainSettings
 from student.training.distributed import TrainingGroup
 from student.training.loop import MODEL, RunSignals, TrainingLoop
@@ -61,7 +61,7 @@ def _check_prompt(prompt: str | None, streams: Sequence[Stream]) -> None:
     """Raise ConfigError if no image has a noun of the tuning prompt. Federated gold cannot be checked."""
     if prompt is None or not all(stream.root_counts for stream in streams):
         return
-    if not any(noun in stream.root_counts for noun in prompt.split(SEPARATOR) for stream in streams):
+    if not any(noun in stream.root_counts for noun in prompt.split(PROMPT_SEPARATOR) for stream in streams):
         some = ", ".join(sorted(streams[0].root_counts)[:10])
         raise ConfigError(
             f"tuning_prompt {prompt!r}: no image has any of these nouns, so nothing can be learned; the nouns of the "

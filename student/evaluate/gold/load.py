@@ -15,6 +15,7 @@ from schemas.errors import ConfigError, NotFoundError
 from schemas.records import Phrase
 from student.evaluate.gold.check import check_coco
 from student.evaluate.gold.coco_types import CocoId, GoldDataset
+from student.evaluate.gold.file_names import find_file_name
 from student.evaluate.gold.ids import normalize_ids
 from student.evaluate.gold.view import read_gold_view
 
@@ -40,9 +41,11 @@ def read_gold(path: Path) -> GoldDataset:
     gold = normalize_ids(read_json(path))
     check_coco(gold, path)
     for image in gold["images"]:
-        if "file_name" not in image and isinstance(image.get("coco_url"), str):
-            # LVIS names its images by URL alone
-            image["file_name"] = "/".join(image["coco_url"].split("/")[-2:])
+        name = find_file_name(image)
+        if name is None:
+            image.pop("file_name", None)  # it is not text
+        else:
+            image["file_name"] = name
     return cast(GoldDataset, dict(gold))
 
 

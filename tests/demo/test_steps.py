@@ -13,6 +13,7 @@ import pytest
 
 from engine.settings import RunSettings
 from pipelines.config import load_settings
+from pipelines.demo import parallel_train
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.parallel_train import train_in_parallel
 from pipelines.demo.recipe import Recipe
@@ -168,6 +169,26 @@ def test_a_training_that_is_done_ends_as_well_as_any_process() -> None:
     assert (child.stdout.read(), child.wait()) == (b"done\n", 0)
     child.stdin.close()
     child.stdout.close()
+
+
+def test_a_training_ends_when_the_next_one_cannot_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def start(config: Path, out: Path) -> subprocess.Popen[bytes]:
+        started.append(start_training(config, out))
+        return started[-1]
+
+    start_training = parallel_train._start
+    monkeypatch.setattr(parallel_train, "_start", start)
+    (tmp_path / "file").touch()
+    outs = {"student": tmp_path / "student", "control": tmp_path / "file/control"}
+
+    with pytest.raises(NotADirectoryError):
+        train_in_parallel(dict.fromkeys(outs, tmp_path / "none.yaml"), outs, 10, lambda *step: None)
+
+    assert [process.returncode is not None for process in started] == [True]
 
 
 def test_a_failed_training_is_reported_with_its_last_lines(tmp_path: Path) -> None:

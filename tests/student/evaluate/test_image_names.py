@@ -71,7 +71,7 @@ def test_an_image_without_a_name_is_refused_when_shards_are_read(
 
 
 def test_a_key_map_of_ids_needs_no_file_names(write_gold: WriteGold, tmp_path: Path) -> None:
-    shard = write_shard(tmp_path / "one.tar", ["a cat"])
+    write_shard(tmp_path / "one.tar", ["a cat"])
     (tmp_path / "keys.csv").write_text("shard,key,coco_image_id\none.tar,00000,7\n")
     records = read_gold(write_gold())["images"]
 

@@ -1,5 +1,6 @@
 """The report page: whole, self-contained, honest, and safe from what strangers wrote."""
 
+import errno
 import os
 import shutil
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ from PIL import Image
 from pipelines.quality.decoys import DecoyNumbers
 from pipelines.reporting.data import Interval
 from pipelines.reporting.page import render_page, write_report
+from pipelines.reporting.rendering import write_document
 from pipelines.reporting.verdict import find_outcome, headline, list_sentences
 
 _VOID = {"meta", "img", "br"}
@@ -172,3 +174,17 @@ def test_decoys_are_shown_with_what_they_are_worth(data):
         "6 with a box at or above 0.4" in shown and "not known to be" in shown and "in 4-7 captions" in shown
     )
     assert "not known to be" not in render_page(data), "a round without decoys says nothing of them"
+
+
+def test_a_full_disk_leaves_the_former_page_whole(tmp_path, monkeypatch):
+    page = tmp_path / "new" / "report.html"
+    write_document("the former page", page)
+
+    def fail(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", fail)
+
+    with pytest.raises(OSError, match=r"No space left on device.*report\.html"):
+        write_document("another page", page)
+    assert page.read_text() == "the former page" and list(page.parent.iterdir()) == [page]

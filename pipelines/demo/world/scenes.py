@@ -69,7 +69,7 @@ def draw_scene(
 ) -> Scene:
     """Draw one scene with the given nouns, the first in front. Hidden things and things without a place are left out.
 
-    The first noun is place_shape first and drawn last, so it is always in the scene. style: see `web_style`
+    The first noun is placed first and drawn last, so it is always in the scene. style: see `web_style`
     """
     plans = _plan_things(rng, nouns, settings)
     masks = [_render_mask(plan, settings.side_px) for plan in plans]

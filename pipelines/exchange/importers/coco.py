@@ -229,6 +229,4 @@ def _make_meta(image: Mapping[str, JsonValue], not_exhaustive: list[str]) -> dic
     return {**meta, "not_exhaustive": not_exhaustive} if not_exhaustive else meta
 
 
-ENTRY = Importer(
-    "detection JSON of COCO, LVIS and Objects365", CocoReader, frozenset({ImportOption.NEGATIVES})
-)
+ENTRY = Importer(CocoReader, frozenset({ImportOption.NEGATIVES}))

@@ -274,7 +274,6 @@ def _read_unrelated(path: Path) -> frozenset[tuple[str, int]]:
 
 
 ENTRY = Importer(
-    "folder of Flickr30k Entities, with Sentences/ and Annotations/",
     FlickrReader,
     folder_files=("Sentences/*.txt", "Annotations/*.xml", "UNRELATED_CAPTIONS"),
 )

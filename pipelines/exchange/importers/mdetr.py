@@ -120,4 +120,4 @@ class MdetrReader:
             self._account.keep("asked phrases", f"{image['id']} phrase {number}", repairs)
 
 
-ENTRY = Importer("grounding JSON of MDETR and GLIP", MdetrReader)
+ENTRY = Importer(MdetrReader)

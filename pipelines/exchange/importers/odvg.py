@@ -305,6 +305,4 @@ def read_label_map(path: Path) -> dict[str, str]:
     return labels
 
 
-ENTRY = Importer(
-    "JSON lines of Open-GroundingDino, MMDetection and NVIDIA TAO", OdvgReader, frozenset(ImportOption)
-)
+ENTRY = Importer(OdvgReader, frozenset(ImportOption))

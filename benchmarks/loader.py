@@ -25,7 +25,8 @@ from pipelines.demo.recipe import HARD_NEGATIVES
 from student.batches.batch_builder import BatchBuilder
 from student.batches.prefetch import prefetch_batches
 from student.data.streams import load_stream
-from student.settings.train import LoaderSettings, PromptMix, StreamSettings, TrainSettings
+from student.settings.streams import LoaderSettings, PromptMix, StreamSettings
+from student.settings.train import TrainSettings
 from student.training.metrics_log import read_metrics
 from student.training.train import train
 

@@ -12,7 +12,8 @@ from pipelines.demo.recipe import Recipe
 from pipelines.demo.world.lexicon import TAIL_NOUNS
 from pipelines.demo.world.settings import WorldSettings
 from schemas.spans import PROMPT_SEPARATOR
-from student.settings.train import PromptMix, StreamSettings, TrainSettings
+from student.settings.streams import PromptMix, StreamSettings
+from student.settings.train import TrainSettings
 
 Way = Literal["zero_shot", "prompt", "linear", "full"]
 WAYS: tuple[Way, ...] = ("zero_shot", "prompt", "linear", "full")

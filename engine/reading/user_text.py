@@ -24,7 +24,7 @@ def read_text(path: Path, option: str) -> str:
     raises: NotFoundError, ConfigError if it is not UTF-8
     """
     if not path.is_file():
-        raise NotFoundError(f"{option} {path}: no such file")
+        raise NotFoundError(f"{option} {path}: no such file; correct the path")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -39,7 +39,7 @@ def read_json(path: Path, option: str) -> JsonValue:
         value: JsonValue = json.loads(read_text(path, option), object_pairs_hook=unique_fields)
         return value
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{option} {path}: not valid JSON: {error}") from error
+        raise ConfigError(f"{option} {path}: not valid JSON: {error}; correct the file") from error
 
 
 def read_key_map(path: Path, names: tuple[str, ...]) -> list[dict[str, str]]:

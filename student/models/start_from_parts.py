@@ -18,6 +18,7 @@ from torch import Tensor
 
 from schemas.errors import ConfigError, NotFoundError
 from student.settings.train import PartsStart
+from teacher.models.directory_facts import WEIGHTS
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 from teacher.models.glip.checkpoint.official_keys import UnknownKeyError, translate_key
 from teacher.models.glip.config import GlipConfig
@@ -127,7 +128,7 @@ def _load_part(
     translate: Callable[[Mapping[str, Tensor]], dict[str, Tensor]],
 ) -> None:
     """Load a part's tensors into the model. Raise ConfigError unless they fill all of the part's parameters."""
-    source = load_file(folder / "model.safetensors")
+    source = load_file(folder / WEIGHTS)
     tensors = translate({name.removeprefix(prefix): value for name, value in source.items()})
     places = "model.backbone." if prefix == "swin." else "model.text_encoder."
     own = model.state_dict()

@@ -15,7 +15,7 @@ from schemas.spans import PROMPT_SEPARATOR
 from student.data.examples import TrainingExample
 from student.data.streams import Stream
 from student.prompts.training_prompt import PromptSpan, TokenBudget, TrainingPrompt, make_presence_test
-from student.settings.train import CaptionPacking
+from student.settings.streams import CaptionPacking
 
 
 def pack_captions(

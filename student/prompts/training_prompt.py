@@ -19,7 +19,8 @@ from student.data.examples import ExamplePhrase, TrainingExample, merge_boxes
 from student.data.streams import Stream
 from student.prompts.phrase_lists import PromptEntry, make_hard_phrase_list, replace_noun
 from student.settings.prompt_text import SIDES
-from student.settings.train import HardNegatives, StreamSettings
+from student.settings.streams import StreamSettings
+from student.settings.train import HardNegatives
 
 KINDS = ("detection", "phrase_list", "caption")
 _WORD = re.compile(r"\w+")

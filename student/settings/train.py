@@ -17,28 +17,13 @@ from student.settings.learning import LearningSettings
 from student.settings.prompt_text import SIDES
 from student.settings.running import RunningSettings
 from student.settings.streams import (
-    CaptionPacking,
     LoaderSettings,
     MixtureSettings,
-    PromptMix,
     StreamSettings,
     check_ratios,
 )
 
 ProbeNouns = Literal["auto", "excluded", "asked"]
-
-__all__ = [
-    "AugmentSettings",
-    "CaptionPacking",
-    "HardNegatives",
-    "LoaderSettings",
-    "MixtureSettings",
-    "ProbeNouns",
-    "PartsStart",
-    "PromptMix",
-    "StreamSettings",
-    "TrainSettings",
-]
 
 
 class HardNegatives(Settings):

@@ -12,7 +12,7 @@ from pipelines.demo.initial_model import write_start
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.recipe import HARD_NEGATIVES, Recipe
 from pipelines.demo.world.lexicon import COLOURS, NOUNS, list_vocabulary
-from student.settings.train import PromptMix
+from student.settings.streams import PromptMix
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 
 TEACHER = Path("teacher")

@@ -9,6 +9,7 @@ import pytest
 
 from engine.ledger.evidence import evidence_rows, read_rejections
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
+from engine.ledger.verify import verify
 from engine.settings import RunSettings
 from engine.storage.store import open_store
 from pipelines.cli.status_text import format_summary
@@ -16,7 +17,7 @@ from pipelines.label.job import JobConfig
 from pipelines.label.plan.estimate import Figure, Workload, estimate
 from pipelines.label.plan.plan import plan
 from pipelines.label.prices import PriceSettings
-from pipelines.label.run import label, verify
+from pipelines.label.run import label
 from pipelines.label.run_records import load_plan
 from schemas.errors import ConfigError, ConflictError, NotFoundError
 from tests.engine.small_teacher import FACTORIES

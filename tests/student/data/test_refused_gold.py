@@ -23,7 +23,8 @@ from student.batches.batch_builder import BatchBuilder
 from student.data.streams import Stream, load_stream, load_streams
 from student.prompts.caption_packing import pack_captions
 from student.prompts.training_prompt import TokenBudget, TrainingPrompt, make_fixed_prompt, make_prompt
-from student.settings.train import CaptionPacking, HardNegatives, PromptMix, StreamSettings, TrainSettings
+from student.settings.streams import CaptionPacking, PromptMix, StreamSettings
+from student.settings.train import HardNegatives, TrainSettings
 from student.training.train import train
 from teacher.models.glip import GlipProcessor
 

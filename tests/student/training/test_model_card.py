@@ -11,7 +11,8 @@ from pipelines.cli.verbs.train import format_report
 from pipelines.demo.world.build import World
 from schemas.errors import ConfigError, ConflictError
 from student.data.streams import load_stream
-from student.settings.train import MixtureSettings, TrainSettings
+from student.settings.streams import MixtureSettings
+from student.settings.train import TrainSettings
 from student.training.distributed import TrainingGroup
 from student.training.log_images import draw_pictures
 from student.training.model_card import CardReports

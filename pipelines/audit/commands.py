@@ -21,7 +21,7 @@ from pipelines.audit.report import (
 from pipelines.audit.sample import AuditSample, read_sample, write_sample
 from pipelines.audit.sampling import Groups, draw_sample
 from pipelines.audit.verdicts import VerdictStore
-from pipelines.tables import Report, Table
+from pipelines.report_base import Report, Table
 from schemas.errors import ConflictError, NotFoundError
 
 SAMPLE, VERDICTS = "sample.json", "verdicts.db"

@@ -1,4 +1,4 @@
-"""Who makes the teacher and the phrase finder of a job, by name, so that the engine need not know them."""
+"""The factories of a job's teacher and phrase finder, by name, so that the engine does not import them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from teacher.registry import TEACHERS
 
 @dataclass(frozen=True)
 class Factories:
-    """`module:function` names: makers run in the workers, digests on the driver without loading a model."""
+    """Names `module:function`. Workers call those that make something, the driver those that return a digest."""
 
     labeler: str = f"{factories.__name__}:make_labeler"
     finder: str = f"{factories.__name__}:make_finder"
@@ -33,7 +33,7 @@ class Factories:
     """Whether labeler and digest take `entry`, the reference of the teacher's registry entry, and `long_phrases`."""
 
     def of_labeler(self, job: JobConfig) -> Factory:
-        """How workers make the job's teacher."""
+        """Return the factory that makes the job's teacher in a worker."""
         settings = with_absolute_paths(job.teacher.model_dump(mode="json"))
         arguments: dict[str, JsonValue] = {
             "settings": settings,
@@ -54,7 +54,7 @@ class Factories:
         return self.has_decoys
 
     def of_finder(self, job: JobConfig) -> Factory:
-        """How workers make the job's phrase finder. Raises ConfigError for spans that it cannot take."""
+        """Return the factory that makes the job's phrase finder. Raises ConfigError for spans that it cannot take."""
         if job.input.spans is not None and not self.takes_given:
             raise ConfigError(f"input.spans: the phrase finder {self.finder} takes no spans; leave it out")
         settings = with_absolute_paths(job.phrases.model_dump(mode="json"))
@@ -63,7 +63,7 @@ class Factories:
         )
 
     def of_decoys(self, job: JobConfig, pool_digest: str) -> Factory:
-        """How workers make the chooser of the job's decoys; the pool is an argument that they add."""
+        """Return the factory that makes the chooser of the job's decoys. Workers add the pool as an argument."""
         settings = job.decoys.model_dump(mode="json")
         digest = _call(self.decoys_digest, settings, pool_digest)
         return Factory(factory=self.decoys, arguments={"settings": settings}, digest=digest)
@@ -73,7 +73,7 @@ TEACHER = Factories(takes_given=True, asks_registry=True)
 
 
 def _has_long_phrases(job: JobConfig) -> bool:
-    """Whether phrases may go on behind their head noun: expressions, and spans that come with the input."""
+    """Return whether phrases may continue after their head noun: expressions, and spans of the input."""
     return job.phrases.expressions or job.input.spans is not None
 
 

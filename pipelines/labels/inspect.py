@@ -15,7 +15,7 @@ from pipelines.labels.fates import LabelRow, find_kept_regions
 from pipelines.labels.open_any import open_labels
 from pipelines.labels.photo import read_photo
 from pipelines.labels.picture import draw_picture, make_contact_sheet
-from pipelines.tables import Report, Table
+from pipelines.report_base import Report, Table
 from schemas.errors import NotFoundError
 from schemas.progress import ProgressCallback
 

@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue
 
 from pipelines.exchange.gold.account import RecordCounts
 from pipelines.exchange.gold.codes import REFUSED, REPAIRED
-from pipelines.tables import Report, Table
+from pipelines.report_base import Report, Table
 
 
 class GoldReport(Report):

@@ -117,7 +117,8 @@ class VerdictStore:
         """Store a whole review that was made elsewhere, all of it or nothing. The same again changes nothing."""
         if (verdicts.sample_digest, verdicts.view_digest) != (self._sample.digest, self._sample.view_digest):
             raise ConflictError(
-                f"the verdicts are on the sample {verdicts.sample_digest}, not {self._sample.digest}"
+                f"the verdicts are on the sample {verdicts.sample_digest}, not {self._sample.digest}; "
+                "review this sample"
             )
         with self._transaction() as db:
             _claim_name(db, verdicts.reviewer, verdicts.reviewer_kind)
@@ -151,7 +152,7 @@ class VerdictStore:
                 raise NotFoundError(f"{reviewer} gave no verdict with the id {undoes!r}")
             if not _find_event(db, event_id, (row[1], reviewer, "undo", undoes)):
                 if db.execute("SELECT 1 FROM events WHERE undoes = ?", (undoes,)).fetchone():
-                    raise ConflictError(f"the verdict {undoes!r} was undone before")
+                    raise ConflictError(f"the verdict {undoes!r} was undone before; give a new one")
                 _append(db, (event_id, row[1], reviewer, "undo", undoes))
             return _make_verdict(row)
 

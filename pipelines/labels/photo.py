@@ -49,11 +49,12 @@ def read_photo(
         image = decode_image(read_photo_bytes(row, roots, storage))
     except SampleRejectedError as error:
         raise ConflictError(
-            f"{row['key']}: the image at {row['pixels']['url']} cannot be decoded: {error}"
+            f"{row['key']}: the image at {row['pixels']['url']} cannot be decoded: {error}; "
+            "restore the old file, or label it again"
         ) from error
     if (image.width, image.height) != (row["width"], row["height"]):
         raise ConflictError(
             f"{row['key']}: the image is {image.width} x {image.height} px, "
-            f"its boxes are in a frame of {row['width']} x {row['height']} px"
+            f"its boxes are in a frame of {row['width']} x {row['height']} px; restore the old file, or label it again"
         )
     return image.rgb_u8

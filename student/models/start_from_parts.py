@@ -74,10 +74,16 @@ def _read_config(folder: Path, kind: str) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise NotFoundError(f"start.{kind} {folder}: expected a Hugging Face directory with config.json")
-    values = json.loads(path.read_text(encoding="utf-8"))
-    if values.get("model_type") != kind:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        found = values.get("model_type")
+    except (ValueError, RecursionError, AttributeError) as error:
         raise ConfigError(
-            f"start.{kind} {folder}: its model_type is {values.get('model_type')!r}, expected {kind!r}"
+            f"start.{kind} {path}: expected a JSON object ({error}); download the directory again"
+        ) from error
+    if found != kind:
+        raise ConfigError(
+            f"start.{kind} {folder}: its model_type is {found!r}, expected {kind!r}; give a directory of a {kind} model"
         )
     return dict(values)
 
@@ -117,7 +123,8 @@ def _check_fields(kind: str, config: Mapping[str, Any], expected: Mapping[str, b
     other = {name: config[name] for name in expected if config.get(name, expected[name]) != expected[name]}
     if other:
         raise ConfigError(
-            f"start.{kind}: {other}, but GLIP needs { {name: expected[name] for name in other} }"
+            f"start.{kind}: {other}, but GLIP needs { {name: expected[name] for name in other} }; give a model "
+            "that has them"
         )
 
 
@@ -138,7 +145,7 @@ def _load_part(
     if missing or wrong:
         raise ConfigError(
             f"{folder}: no tensor for {sorted(missing)[:5]} ({len(missing)} in total), no tensor of the right shape "
-            f"for {sorted(wrong)[:5]} ({len(wrong)} in total)"
+            f"for {sorted(wrong)[:5]} ({len(wrong)} in total); give the complete weights, or correct start.config"
         )
     model.load_state_dict(tensors, strict=False)
 

@@ -40,7 +40,8 @@ class CardReports:
         for audit in self.audits:
             if audit["view_digest"] not in known:
                 raise ConflictError(
-                    f"the audit is of the view {audit['view_digest']}, which is none of the run's {sorted(known)}"
+                    f"the audit is of the view {audit['view_digest']}, which is none of the run's {sorted(known)}; "
+                    "give the report of an audit of one of these"
                 )
 
 

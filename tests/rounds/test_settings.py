@@ -105,7 +105,10 @@ def test_a_number_that_no_evaluation_has_is_refused(rounds_config: Build) -> Non
     [
         ({"gold": "/nowhere"}, "/nowhere has no view.json"),
         ({"target": {"suite": "held_out", "group": "nobody"}}, "has no group 'nobody'; expected one of"),
-        ({"evaluate": [{"name": "held_out", "gold": "/nowhere.json"}]}, "/nowhere.json: no such file"),
+        (
+            {"evaluate": [{"name": "held_out", "gold": "/nowhere.json"}]},
+            "no such file; correct the path",
+        ),
     ],
 )
 def test_missing_inputs_are_reported_before_anything_is_labeled(

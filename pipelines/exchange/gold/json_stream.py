@@ -76,7 +76,7 @@ def iter_fields(path: Path) -> Iterator[tuple[str, JsonValue | Empty]]:
 
 def _open_file(path: Path) -> BinaryIO:
     if not path.is_file():
-        raise NotFoundError(f"{path}: no such file")
+        raise NotFoundError(f"{path}: no such file; correct the path")
     return path.open("rb")
 
 

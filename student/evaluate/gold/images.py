@@ -193,7 +193,7 @@ def _check_shape(image: EvaluationImage) -> EvaluationImage:
     if abs(x / y - 1) > _ASPECT_TOLERANCE and abs(x * height - y * height) > 2 * max(x, y):
         sides = [image.record.get("width", "unknown"), image.record.get("height", "unknown")]
         raise ConfigError(
-            f"{image.name}: stored {width}x{height}, gold {sides[0]}x{sides[1]}: a crop or another picture; its boxes "
-            "cannot be scaled to the gold"
+            f"{image.name}: stored {width}x{height}, gold {sides[0]}x{sides[1]}: a crop or another picture, so its "
+            "boxes cannot be scaled to the gold; restore the image, or remove it from the gold"
         )
     return image

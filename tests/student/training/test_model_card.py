@@ -61,7 +61,7 @@ def test_the_card_holds_the_audit_and_the_evaluation_once_they_are_given(short: 
 
 
 def test_an_audit_of_another_view_is_refused(short: TrainSettings) -> None:
-    with pytest.raises(ConflictError, match="none of the run's"):
+    with pytest.raises(ConflictError, match="none of the run's.*; give the report of an audit"):
         train(short, card_reports=CardReports([audit_of("sha256:other")]))
 
 

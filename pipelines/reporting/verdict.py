@@ -49,7 +49,7 @@ _HEADLINES: dict[Outcome, str] = {
     "won": "The student beats the gold-only control",
     "lost": "The student loses to the gold-only control",
     "mixed": "The student wins on one side and loses on the other",
-    "open": "No difference between student and control can be told",
+    "open": "No difference between student and control was detected",
 }
 
 
@@ -77,5 +77,5 @@ def describe_gain(metric: str, difference: Interval) -> str:
     if difference.low is None or difference.high is None:
         return f"On {name}: {points}; without a paired interval this is no claim."
     limits = f"95 % interval {format_signed(difference.low)} to {format_signed(difference.high)}"
-    words = {1: "a gain", -1: "a loss", 0: "not to be told from none"}[find_sign(difference)]
+    words = {1: "a gain", -1: "a loss", 0: "not distinguishable from zero"}[find_sign(difference)]
     return f"On {name}: {points} ({limits}), {words}."

@@ -73,7 +73,7 @@ def test_every_number_of_the_run_is_on_the_page(data):
     found = data.audit["precision"]
     assert f"audit, {100 * found['low']:.0f} % to {100 * found['high']:.0f} %" in text
     assert "200 of 1,500 boxes reviewed" in text
-    assert "truth of the tiny world, a stand-in for a person: no one looked" in text
+    assert "truth of the tiny world, a stand-in for a person: no person reviewed" in text
     assert "groundswell audit serve runs/demo/audit" in text
 
 

@@ -168,8 +168,9 @@ def serve_audit(
 
 
 def report_audit(folder: str | Path, *, view: str | None = None, reviewer: str | None = None) -> AuditResult:
-    """Return the result of the folder's verdicts. If given, `view` must be the one that was sampled (else
-    ConflictError).
+    """Return the result of the folder's verdicts.
+
+    Raises ConflictError if `view` is given and is not the one that was sampled.
     """
     sample = read_sample(Path(folder) / SAMPLE)
     path = Path(folder) / VERDICTS

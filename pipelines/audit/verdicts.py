@@ -140,8 +140,9 @@ class VerdictStore:
         return _append(db, (event_id, item, reviewer, verdict, None))
 
     def undo(self, event_id: str, undoes: str, reviewer: str) -> ValidVerdict:
-        """Undo the verdict with the id `undoes` and return it. Raises NotFoundError if this reviewer has no such
-        verdict.
+        """Undo the verdict with the id `undoes` and return it.
+
+        Raises NotFoundError if this reviewer has no such verdict, ConflictError if it was undone before.
         """
         with self._transaction() as db:
             row = db.execute(
@@ -167,9 +168,9 @@ class VerdictStore:
             return dict(db.execute("SELECT name, kind FROM reviewers ORDER BY name").fetchall())
 
     def verdicts(self, reviewer: str | None = None) -> Verdicts:
-        """Return one reviewer's verdicts. Without a name: the only person's, or the only program's if no person
-        reviewed.
+        """Return one reviewer's verdicts.
 
+        Without a name they are the only person's, or the only program's if no person reviewed.
         Raises NotFoundError for a name without verdicts, ConflictError if a name is needed.
         """
         known = self.reviewers()

@@ -175,10 +175,8 @@ def delete_damaged(evidence: str) -> None:
 
     try:
         verify(evidence)
-    except (
-        ConflictError,
-        NotFoundError,
-    ):  # without a snapshot nothing was labeled, since a run publishes one before it begins
+    except (ConflictError, NotFoundError):
+        # without a snapshot nothing was labeled, since a run publishes one before it begins
         _delete(Path(evidence))
 
 

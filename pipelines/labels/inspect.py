@@ -90,8 +90,9 @@ def draw_rows(rows: Rows, n: int, seed: int, with_region: bool) -> list[LabelRow
 
 
 def find_rows(rows: Rows, keys: Sequence[str]) -> list[LabelRow]:
-    """Return the rows that the keys name, in the order of the keys. Raises NotFoundError with every key that names
-    none.
+    """Return the rows that the keys name, in the order of the keys.
+
+    Raises NotFoundError with every key that names none.
     """
     found: dict[str, list[LabelRow]] = {key: [] for key in keys}
     for row in rows:

@@ -29,8 +29,9 @@ class PhotoRow(TypedDict):
 def read_photo_bytes(
     row: PhotoRow, roots: Mapping[str, str] | None = None, storage: StorageSettings | None = None
 ) -> bytes:
-    """Return the stored bytes of a row's image. Raises NotFoundError; ConflictError if they are not those that were
-    labeled.
+    """Return the stored bytes of a row's image.
+
+    Raises NotFoundError, and ConflictError if they are not those that were labeled.
     """
     data = read_pixels(row["pixels"], roots, storage)
     if row["image_sha256"] and sha256_hex(data) != row["image_sha256"]:

@@ -16,8 +16,9 @@ JUDGED = ("tail", "head")
 
 
 def find_gain(data: ReportData, metric: str) -> Interval | None:
-    """Return student minus control: the paired interval if there is one, else the bare difference; None without
-    both.
+    """Return student minus control: the paired interval if there is one, else the bare difference.
+
+    Return None if one of the two has no number.
     """
     if metric in data.gains:
         return data.gains[metric]

@@ -18,6 +18,7 @@ from engine.ledger.evidence import evidence_rows
 from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.storage.store import open_store
 from pipelines.compile.run import compile_view
+from pipelines.demo.configs import make_job
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.world.lexicon import NOUNS
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=300)
     chosen = parser.parse_args(arguments)
     places, recipe = DemoLayout(chosen.demo.resolve()), Recipe()
-    job = places.job(recipe)
+    job = make_job(places)
     job = job.model_copy(update={"run": job.run.model_copy(update={"executor": "local"})})
     plain = _label(job, chosen.out / "plain", chosen.images)
     truth = {(row["shard"], row["key"]): row for row in read_truth(places.world.web_truth).values()}

@@ -17,10 +17,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from schemas.spans import PROMPT_SEPARATOR
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 from teacher.models.glip.detections import phrase_scores
-
-SEPARATOR = ". "
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -60,9 +59,9 @@ def scores(
     height, width = (math.ceil(side / multiple) * multiple for side in resized.shape[:2])
     outputs = model(**processor.pixels([resized], (height, width)), **processor.tokens([caption]))
     spans, begin = [], 0
-    for name in caption.split(SEPARATOR):
+    for name in caption.split(PROMPT_SEPARATOR):
         spans.append([(begin, begin + len(name))])
-        begin += len(name) + len(SEPARATOR)
+        begin += len(name) + len(PROMPT_SEPARATOR)
     tokens = processor.phrase_tokens(caption, spans)
     classes = phrase_scores(outputs.token_logits[0], tokens)
     ranks = (classes * outputs.centerness_logits[0].sigmoid()[:, None]).sqrt()

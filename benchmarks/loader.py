@@ -2,7 +2,7 @@
 
     python -m benchmarks.loader [--photos ../shared/data/real_web]
 
-All read the same tars and do the same to an image: decode, resize, mirror and move, normalise, stack eights. The bare
+All read the same tars and do the same to an image: decode, resize, mirror and move, normalize, stack eights. The bare
 loop (two processes) does that alone; webdataset (its loader with two processes, shuffle buffer 1,000) also reads each
 row's JSON; ours checks each image's digest, shuffles whole epochs, and makes prompts, tokens and labels. Contestants
 take turns, round by round. Then the tiny model trains, and says which share of its time it waits for data.
@@ -25,7 +25,8 @@ from pipelines.demo.recipe import HARD_NEGATIVES
 from student.batches.batch_builder import BatchBuilder
 from student.batches.prefetch import prefetch_batches
 from student.data.streams import load_stream
-from student.settings.train import LoaderSettings, PromptMix, StreamSettings, TrainSettings
+from student.settings.streams import LoaderSettings, PromptMix, StreamSettings
+from student.settings.train import TrainSettings
 from student.training.metrics_log import read_metrics
 from student.training.train import train
 

@@ -44,7 +44,7 @@ class Data:
 
     @property
     def processor(self) -> GlipProcessor:
-        """What resizes, normalises and tokenizes."""
+        """What resizes, normalizes and tokenizes."""
         return GlipProcessor.from_pretrained(self.start)
 
 

@@ -22,7 +22,7 @@ from engine.views import MANIFEST, ROWS_PER_PART, open_view, write_view
 from pipelines.demo.world.build import build_world
 from pipelines.demo.world.settings import WorldSettings
 from student.data.streams import Stream, load_stream
-from student.settings.train import PromptMix, StreamSettings
+from student.settings.streams import PromptMix, StreamSettings
 
 UNIT_ROWS, BATCH = 512, 64
 

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from pipelines.compile.run import compile_view
+from pipelines.demo.configs import make_job, make_trainings
 from pipelines.demo.initial_model import write_start
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.oracle import find_named_boxes, is_right, read_truth_rows
@@ -57,12 +58,12 @@ def main(arguments: list[str] | None = None) -> None:
     print(
         "| model | AP head | AP tail | AP50 head | AP50 tail | R@1 | CPU-s |\n|---|---|---|---|---|---|---|"
     )
-    for out in [places.run("teacher"), *(Path(settings.out) for settings in arms.values())]:
+    for out in [places.training("teacher"), *(Path(settings.out) for settings in arms.values())]:
         print(f"| {out.name} | " + " | ".join(_numbers(places, out)) + " |", flush=True)
 
 
 def _arm(places: DemoLayout, recipe: Recipe, name: str, tag: str) -> TrainSettings:
-    teacher, gold, out = places.model("teacher"), places.world.gold_view, places.run(name + tag)
+    teacher, gold, out = places.model("teacher"), places.world.gold_view, places.training(name + tag)
     if name == "student":
         return recipe.student(teacher, gold, places.view + tag, out)
     return recipe.control(teacher, gold, out) if name == "control" else recipe.plain(teacher, gold, out)
@@ -70,15 +71,15 @@ def _arm(places: DemoLayout, recipe: Recipe, name: str, tag: str) -> TrainSettin
 
 def _teach(places: DemoLayout, recipe: Recipe, workers: int) -> None:
     build_world(places.world.folder, recipe.world)
-    if not (places.run("start") / "model.safetensors").exists():
-        write_start(places.run("start"), recipe.world)
-    trainings = places.trainings(recipe)
+    if not (places.training("start") / "model.safetensors").exists():
+        write_start(places.training("start"), recipe.world)
+    trainings = make_trainings(places, recipe)
     for name in ("base", "teacher"):
         _train_together([trainings[name]], workers)
 
 
 def _label(places: DemoLayout, recipe: Recipe, tag: str) -> dict[str, float]:
-    job = places.job(recipe)
+    job = make_job(places)
     label(job.model_copy(update={"run": job.run.model_copy(update={"executor": "local"})}), progress=_say)
     compile_view(places.evidence, recipe.policy, places.view + tag)
     return _quality(places, tag)

@@ -28,7 +28,7 @@ from pipelines.demo.findings import format_summary, read_gains
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.run import TITLES
 from pipelines.reporting.verdict import JUDGED, describe_gain
-from pipelines.steps.cache import STEPS
+from pipelines.steps.cache import STEPS_FOLDER
 from schemas.errors import ConflictError, NotFoundError
 
 WIDTH, HEIGHT = 1120, 800
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def results_of(report: Path) -> dict[str, Any]:
     """Load the results of a demo's steps. Raise ConflictError if the report is not the one that its last step wrote."""
-    folder = report.parent / STEPS
+    folder = report.parent / STEPS_FOLDER
     try:
         records = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in TITLES}
     except FileNotFoundError as error:

@@ -1,1 +1,1 @@
-"""Where it runs: the container image, KubeRay manifests and their checks."""
+"""Deployment: the container image, KubeRay manifests and their checks."""

@@ -6,6 +6,6 @@ uv pip compile "$1" --quiet --python-version 3.11 --python-platform x86_64-unkno
   --generate-hashes --no-emit-package torch --no-emit-index-url --no-emit-find-links --no-header \
   --custom-compile-command "make lock" ${GROUNDSWELL_LOCK_ARGS:-} --output-file "$2"
 if grep -qiE '^(nvidia-|cuda-|triton|torch==|torchvision)' "$2"; then
-  echo "the lock holds torch or CUDA packages; give uv a CPU build of torch by GROUNDSWELL_LOCK_ARGS='--find-links DIR'" >&2
+  echo "the lock contains torch or CUDA packages; give uv a CPU build of torch by GROUNDSWELL_LOCK_ARGS='--find-links DIR'" >&2
   exit 1
 fi

@@ -1,1 +1,1 @@
-"""What we run: the command line, labeling, compiling, training, the demo, the audit and exports."""
+"""Programs: the command line, labeling, compiling, training, the demo, the audit and exports."""

@@ -1,1 +1,1 @@
-"""Who learns: targets, batches, the training loop and the evaluation of any model of `teacher`."""
+"""Training and evaluation: targets, batches, the training loop and the evaluation of any model of `teacher`."""

@@ -1,1 +1,1 @@
-"""Who labels: noun phrases, prompts, detection models and the labelers that turn their output into regions."""
+"""Labeling models: noun phrases, prompts, detection models and the labelers that turn their output into regions."""

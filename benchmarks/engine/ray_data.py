@@ -1,5 +1,8 @@
-"""The same work as an idiomatic Ray Data pipeline: read_webdataset, decode and phrases in tasks, the teacher in a pool
-of actors, write_parquet. Its own checkpointing is off, which is the faster way."""
+"""The same work as an idiomatic Ray Data pipeline.
+
+read_webdataset, decode and phrases in tasks, the teacher in a pool of actors, write_parquet. Its own checkpointing is
+off, which is the faster way.
+"""
 
 from __future__ import annotations
 

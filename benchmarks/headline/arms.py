@@ -14,7 +14,8 @@ from typing import Any
 from benchmarks.headline.cells import Cell
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.world.settings import WorldSettings
-from student.settings.train import PromptMix, TrainSettings
+from student.settings.streams import PromptMix
+from student.settings.train import TrainSettings
 
 # The worlds beside the base: fields of WorldSettings, which change the web alone.
 WORLDS: dict[str, dict[str, Any]] = {

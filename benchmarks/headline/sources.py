@@ -14,8 +14,9 @@ from pathlib import Path
 from schemas.digests import digest_of, sha256_hex
 
 ROOT = Path(__file__).resolve().parents[2]
-_WORLD = ("pipelines/demo/world/*.py", "engine/views.py", "schemas/*.py")
-_READING = ("schemas/*.py", "engine/reading/**/*.py", "engine/views.py")
+_VIEWS = ("engine/views.py", "engine/view_manifest.py")
+_WORLD = ("pipelines/demo/world/*.py", *_VIEWS, "schemas/*.py")
+_READING = ("schemas/*.py", "engine/reading/**/*.py", *_VIEWS)
 _MODEL = ("teacher/models/**/*.py",)
 _STUDENT = tuple(
     f"student/{folder}/*.py" for folder in ("settings", "data", "prompts", "batches", "training", "models")
@@ -57,7 +58,6 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "engine/worker/*.py",
         "engine/task.py",
         "student/evaluate/**/*.py",
-        "student/settings/prompt_text.py",
     ),
 }
 # These write down what was learned. They do not change it.

@@ -11,7 +11,9 @@ from benchmarks.headline.rows import MODELS
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.world.lexicon import TAIL_NOUNS
 from pipelines.demo.world.settings import WorldSettings
-from student.settings.train import PromptMix, StreamSettings, TrainSettings
+from schemas.spans import PROMPT_SEPARATOR
+from student.settings.streams import PromptMix, StreamSettings
+from student.settings.train import TrainSettings
 
 Way = Literal["zero_shot", "prompt", "linear", "full"]
 WAYS: tuple[Way, ...] = ("zero_shot", "prompt", "linear", "full")
@@ -65,7 +67,7 @@ def tuning(recipe: Recipe, way: str) -> TrainSettings:
             "out": "out",
             "streams": [StreamSettings(url="gold", share=1.0, prompts=mix).model_dump()],
             "tuning": way,
-            "tuning_prompt": ". ".join(TAIL_NOUNS) if way == "prompt" else None,
+            "tuning_prompt": PROMPT_SEPARATOR.join(TAIL_NOUNS) if way == "prompt" else None,
             "steps": min(STEPS, recipe.student_steps),
             "warmup_steps": WARMUP_STEPS,
             "batch_size": recipe.batch_size,

@@ -1,1 +1,1 @@
-"""Where workers run: in this process, or as Ray actors."""
+"""Executors: run workers in this process, or as Ray actors."""

@@ -298,7 +298,6 @@ def retry_after_death(task: Task, is_first: bool) -> Retry:
 
 
 def _make_remote_class() -> TeacherClass:
-    remote = cast(
-        Callable[..., Callable[[type], TeacherClass]], ray.remote
-    )  # its stubs omit concurrency groups
+    # its stubs omit concurrency groups
+    remote = cast(Callable[..., Callable[[type], TeacherClass]], ray.remote)
     return remote(concurrency_groups=CONCURRENCY_GROUPS)(make_actor_class())

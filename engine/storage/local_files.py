@@ -36,7 +36,7 @@ def create_file(full: str, data: bytes) -> None:
         if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
             raise RuntimeEnvironmentError(
                 f"{os.path.dirname(full)}: this file system has no hard links, so a record cannot be created by "
-                "one writer alone; choose another disk for output.url"
+                "one writer alone; choose another disk for the output"
             ) from error
         raise
     finally:

@@ -21,7 +21,7 @@ from pipelines.audit.report import (
 from pipelines.audit.sample import AuditSample, read_sample, write_sample
 from pipelines.audit.sampling import Groups, draw_sample
 from pipelines.audit.verdicts import VerdictStore
-from pipelines.tables import Report, Table
+from pipelines.report_base import Report, Table
 from schemas.errors import ConflictError, NotFoundError
 
 SAMPLE, VERDICTS = "sample.json", "verdicts.db"
@@ -168,8 +168,9 @@ def serve_audit(
 
 
 def report_audit(folder: str | Path, *, view: str | None = None, reviewer: str | None = None) -> AuditResult:
-    """Return the result of the folder's verdicts. If given, `view` must be the one that was sampled (else
-    ConflictError).
+    """Return the result of the folder's verdicts.
+
+    Raises ConflictError if `view` is given and is not the one that was sampled.
     """
     sample = read_sample(Path(folder) / SAMPLE)
     path = Path(folder) / VERDICTS

@@ -208,11 +208,15 @@ def _check_match(sample: AuditSample, verdicts: Verdicts, view_digest: str | Non
     theirs = verdicts.sample_digest, verdicts.view_digest
     if theirs != (sample.digest, sample.view_digest):
         raise ConflictError(
-            f"the verdicts are on sample and view {theirs}, not {(sample.digest, sample.view_digest)}"
+            f"the verdicts are on sample and view {theirs}, not {(sample.digest, sample.view_digest)}; give the "
+            "verdicts on this sample"
         )
     unknown = verdicts.by_item.keys() - {region.item for region in sample.regions}
     if unknown:
-        raise ConflictError(f"{len(unknown)} verdicts name items outside the sample, e.g. {min(unknown)}")
+        raise ConflictError(
+            f"{len(unknown)} verdicts name items outside the sample, e.g. {min(unknown)}; remove them, or give the "
+            "verdicts on this sample"
+        )
 
 
 def _count_verdicts(sample: AuditSample, by_item: Mapping[str, Verdict]) -> list[StratumCounts]:

@@ -6,11 +6,11 @@ A file names the digest of its view and of itself. It is written once, and a fil
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from pydantic import Field, ValidationError, model_validator
 
+from engine.storage.local_files import create_file
 from pipelines.labels.photo import PhotoRow
 from schemas.digests import digest_of
 from schemas.errors import ConflictError, NotFoundError
@@ -131,22 +131,15 @@ class AuditSample(Record):
 def write_sample(sample: AuditSample, path: str | Path) -> None:
     """Write the sample once. The same sample again changes nothing; another one raises ConflictError."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(sample.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
     try:
-        os.link(
-            draft, target
-        )  # fails where the name is taken, so no reader sees a half-written or replaced sample
+        create_file(str(target.absolute()), text.encode())
     except FileExistsError:
         there = read_sample(target)
         if there.digest != sample.digest:
             raise ConflictError(
                 f"{target} already has the sample {there.digest}, not {sample.digest}: choose another file"
             ) from None
-    finally:
-        draft.unlink()
 
 
 def read_sample(path: str | Path) -> AuditSample:

@@ -1,5 +1,4 @@
-"""Draw the regions that an auditor reviews: seeded, stratified by score, each with its known probability of being
-drawn.
+"""Draw the regions that an auditor reviews: seeded, stratified by score, each with a known probability.
 
 The sample is a function of the view's regions, the seed and the arguments, not of row order, parts or machine. Every
 region has a permanent pseudo-random number (a hash of seed and region), and a stratum gives those with the lowest. This
@@ -179,9 +178,8 @@ def _push_lowest(heap: list[_Candidate], n: int, candidate: _Candidate) -> None:
     """Keep the `n` candidates with the lowest numbers in the heap."""
     if len(heap) == n and candidate.negated_number <= heap[0].negated_number:
         return
-    entry = candidate._replace(
-        row={**candidate.row, "regions": []}
-    )  # the other regions would fill the memory
+    # the other regions would fill the memory
+    entry = candidate._replace(row={**candidate.row, "regions": []})
     if len(heap) < n:
         heapq.heappush(heap, entry)
     else:

@@ -117,7 +117,8 @@ class VerdictStore:
         """Store a whole review that was made elsewhere, all of it or nothing. The same again changes nothing."""
         if (verdicts.sample_digest, verdicts.view_digest) != (self._sample.digest, self._sample.view_digest):
             raise ConflictError(
-                f"the verdicts are on the sample {verdicts.sample_digest}, not {self._sample.digest}"
+                f"the verdicts are on the sample {verdicts.sample_digest}, not {self._sample.digest}; "
+                "review this sample"
             )
         with self._transaction() as db:
             _claim_name(db, verdicts.reviewer, verdicts.reviewer_kind)
@@ -139,8 +140,9 @@ class VerdictStore:
         return _append(db, (event_id, item, reviewer, verdict, None))
 
     def undo(self, event_id: str, undoes: str, reviewer: str) -> ValidVerdict:
-        """Undo the verdict with the id `undoes` and return it. Raises NotFoundError if this reviewer has no such
-        verdict.
+        """Undo the verdict with the id `undoes` and return it.
+
+        Raises NotFoundError if this reviewer has no such verdict, ConflictError if it was undone before.
         """
         with self._transaction() as db:
             row = db.execute(
@@ -151,7 +153,7 @@ class VerdictStore:
                 raise NotFoundError(f"{reviewer} gave no verdict with the id {undoes!r}")
             if not _find_event(db, event_id, (row[1], reviewer, "undo", undoes)):
                 if db.execute("SELECT 1 FROM events WHERE undoes = ?", (undoes,)).fetchone():
-                    raise ConflictError(f"the verdict {undoes!r} was undone before")
+                    raise ConflictError(f"the verdict {undoes!r} was undone before; give a new one")
                 _append(db, (event_id, row[1], reviewer, "undo", undoes))
             return _make_verdict(row)
 
@@ -166,9 +168,9 @@ class VerdictStore:
             return dict(db.execute("SELECT name, kind FROM reviewers ORDER BY name").fetchall())
 
     def verdicts(self, reviewer: str | None = None) -> Verdicts:
-        """Return one reviewer's verdicts. Without a name: the only person's, or the only program's if no person
-        reviewed.
+        """Return one reviewer's verdicts.
 
+        Without a name they are the only person's, or the only program's if no person reviewed.
         Raises NotFoundError for a name without verdicts, ConflictError if a name is needed.
         """
         known = self.reviewers()

@@ -24,7 +24,7 @@ def format_summary(summary: LabelSummary) -> str:
         ["  failed", units["failed"]],
         ["  pending", units["pending"]],
         ["samples in", samples["in"]],
-        ["  labelled", samples["labelled"]],
+        ["  labeled", samples["labelled"]],
         ["  empty", samples["empty"]],
         *[[f"  rejected {code}", count] for code, count in sorted(samples["rejected"].items())],
         ["regions", summary["regions"]],

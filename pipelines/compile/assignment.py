@@ -57,9 +57,8 @@ def _match(phrase_R: NDArray[np.int64], clique_R: NDArray[np.int64], scores_R: F
     phrases, row_R = np.unique(phrase_R, return_inverse=True)
     gain_PC = np.zeros((len(phrases), int(clique_R.max()) + 1))
     best_PC = np.full(gain_PC.shape, -1, dtype=np.int64)
-    for region in np.lexsort(
-        (-np.arange(len(scores_R)), scores_R)
-    ):  # ascending, so the best one is written last
+    # ascending, so the best one is written last
+    for region in np.lexsort((-np.arange(len(scores_R)), scores_R)):
         gain_PC[row_R[region], clique_R[region]] = scores_R[region]
         best_PC[row_R[region], clique_R[region]] = region
     rows, columns = linear_sum_assignment(gain_PC, maximize=True)

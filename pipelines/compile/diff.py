@@ -16,7 +16,7 @@ from pydantic import Field
 from engine.settings import StorageSettings
 from engine.views import View, open_view
 from pipelines.compile.policy import Policy
-from pipelines.tables import Report, Table, bars
+from pipelines.report_base import Report, Table, bars
 from schemas.rows import ViewRegionRow, ViewRow
 
 _Identity = tuple[int, float, float | None, float | None, int]

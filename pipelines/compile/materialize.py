@@ -20,7 +20,7 @@ from engine.settings import StorageSettings
 from engine.storage.store import Store, open_store
 from engine.views import View, open_view, write_view
 from pipelines.labels.photo import read_photo_bytes
-from pipelines.tables import Report, Table
+from pipelines.report_base import Report, Table
 from schemas.digests import canonical_json, sha256_hex
 from schemas.errors import ConflictError
 from schemas.ledger import DataFile

@@ -12,7 +12,7 @@ from pipelines.compile.rules import rule_meanings
 from pipelines.labels.fates import find_kept_regions, is_kept
 from pipelines.labels.score_bins import SCORE_BINS, bin_names, score_bin
 from pipelines.quality.decoys import DecoyCounter, DecoyNumbers
-from pipelines.tables import Report, Table, share
+from pipelines.report_base import Report, Table, share
 from schemas.ledger import Snapshot
 from schemas.records import Record
 from schemas.rows import EvidenceRow, ViewRow

@@ -37,7 +37,7 @@ def compile_view(
 ) -> CompileReport:
     """Write the view of the evidence's latest snapshot under a policy.
 
-    overwrite:        replace another view at `out_url`
+    overwrite:       replace another view at `out_url`
     allow_unlabeled: write an empty view if no sample is labeled, for an experiment that counts it
     Raises ConfigError if the policy asks for regions that the evidence does not have, names a calibration of other
     scores, or a gold that is none. Raises NotFoundError without evidence or gold, ConflictError if `out_url` has

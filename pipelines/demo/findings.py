@@ -230,7 +230,7 @@ def read_curve(places: DemoLayout, name: str) -> TrainingCurve:
     loss: list[float] = []
     for run in ("base", "teacher") if name == "teacher" else (name,):
         done = steps[-1] if steps else 0
-        records = read_metrics(places.run(run))
+        records = read_metrics(places.training(run))
         steps += [done + record["step"] for record in records]
         loss += [record["loss"] for record in records]
     return TrainingCurve.model_validate({"model": name, "steps": tuple(steps), "loss": tuple(loss)})

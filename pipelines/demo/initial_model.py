@@ -1,4 +1,4 @@
-"""Write the start model of the teacher: a tiny GLIP with random weights and the world's list_vocabulary."""
+"""Write the start model of the teacher: a tiny GLIP with random weights and the world's vocabulary."""
 
 from __future__ import annotations
 

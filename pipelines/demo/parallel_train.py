@@ -30,9 +30,11 @@ def train_in_parallel(
 
     Raises GroundswellError with the last log lines of a training that failed, and ends the others.
     """
-    running = {name: _start(path, outs[name]) for name, path in configs.items()}
-    label = " and ".join(running)
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    label = " and ".join(configs)
     try:
+        for name, path in configs.items():
+            running[name] = _start(path, outs[name])
         while not all(_is_done(process, name, outs[name]) for name, process in running.items()):
             progress(label, min(_count_steps(outs[name]) for name in running), steps)
             time.sleep(POLL_S)

@@ -17,7 +17,8 @@ from pipelines.compile.policy import Policy
 from pipelines.demo.world.lexicon import COLOURS, TEXTURES
 from pipelines.demo.world.settings import WorldSettings
 from schemas.settings import Settings
-from student.settings.train import HardNegatives, PromptMix, StreamSettings, TrainSettings
+from student.settings.streams import PromptMix, StreamSettings
+from student.settings.train import HardNegatives, TrainSettings
 
 HARD_NEGATIVES = HardNegatives(attributes=(tuple(COLOURS), TEXTURES))
 FINISH_SEED_OFFSET = 1_000_000

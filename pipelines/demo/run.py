@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
+from pipelines.demo.configs import make_job, make_trainings, write_configs
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.results import Comparison, DemoResults, WorldResult
@@ -66,7 +67,7 @@ def run_demo(folder: Path, recipe: Recipe, *, progress: ProgressCallback, say: S
     }
     cache = StepCache(folder, key, len(TITLES), say)
     steps = _DemoSteps(places, recipe, progress)
-    places.write_configs(recipe)
+    write_configs(places, recipe)
     results: DemoResults = {}
 
     def run_step(name: str, run: Callable[[], Result]) -> Result:
@@ -106,9 +107,9 @@ class _DemoSteps:
         from pipelines.terminal.interrupt import drain_training_on_signal
         from student.training.train import train
 
-        _delete(*(self.places.run(name) for name in ("start", "base", "teacher")))
-        write_start(self.places.run("start"), self.recipe.world)
-        trainings = self.places.trainings(self.recipe)
+        _delete(*(self.places.training(name) for name in ("start", "base", "teacher")))
+        write_start(self.places.training("start"), self.recipe.world)
+        trainings = make_trainings(self.places, self.recipe)
         with drain_training_on_signal() as stop:
             train(trainings["base"], self.progress, stop)
             return cast(TrainOutput, train(trainings["teacher"], self.progress, stop))
@@ -119,7 +120,7 @@ class _DemoSteps:
 
         delete_damaged(self.places.evidence)
         evidence = self.places.evidence
-        summary = label(self.places.job(self.recipe), progress=self.progress)
+        summary = label(make_job(self.places), progress=self.progress)
         return refuse_rejected(check_complete(summary, evidence), evidence)
 
     def compile(self, evidence_digest: str) -> CompileOutput:
@@ -143,7 +144,7 @@ class _DemoSteps:
         from pipelines.demo.parallel_train import train_in_parallel
 
         names = ("student", "control")
-        outs = {name: self.places.run(name) for name in names}
+        outs = {name: self.places.training(name) for name in names}
         _delete(*outs.values())
         configs = {name: self.places.config(name) for name in names}
         train_in_parallel(configs, outs, self.recipe.student_steps, self.progress)
@@ -174,10 +175,8 @@ def delete_damaged(evidence: str) -> None:
 
     try:
         verify(evidence)
-    except (
-        ConflictError,
-        NotFoundError,
-    ):  # without a snapshot nothing was labeled, since a run publishes one before it begins
+    except (ConflictError, NotFoundError):
+        # without a snapshot nothing was labeled, since a run publishes one before it begins
         _delete(Path(evidence))
 
 

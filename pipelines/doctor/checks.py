@@ -63,21 +63,24 @@ Check = Callable[[], Finding]
 
 
 def run_checks(store_url: str | None = None) -> list[Finding]:
-    """Run every check, in order. store_url: also write there, conditionally."""
+    """Run every check, in order. store_url: also write there, conditionally.
+
+    The names are those that the checks give their findings, so a check that raises is found under the same name.
+    """
     checks: dict[str, Check] = {
-        "python version": check_python_version,
+        "python": check_python_version,
         "libraries": check_libraries,
-        "torch device": describe_torch_device,
+        "torch": describe_torch_device,
         "torchvision": check_torchvision,
-        "phrase pipeline": check_phrase_pipeline,
-        "official models": list_official_models,
-        "home is writable": check_home,
+        "phrases": check_phrase_pipeline,
+        "spaCy models": list_official_models,
+        "home": check_home,
         "shared memory": check_shared_memory,
-        "free disk": check_disk,
+        "disk": check_disk,
         "git and make": check_git_and_make,
     }
     if store_url:
-        checks["conditional writes"] = partial(check_store_writes, store_url)
+        checks["store"] = partial(check_store_writes, store_url)
     return [_run(name, check) for name, check in checks.items()]
 
 

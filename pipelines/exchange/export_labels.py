@@ -12,7 +12,7 @@ from engine.storage.store import open_store
 from pipelines.exchange.exporter import MEANINGS, Detail, EncodedFile, ExportedRows, Exporter
 from pipelines.exchange.exporters import EXPORTERS
 from pipelines.labels.open_any import open_labels
-from pipelines.tables import Report, Table
+from pipelines.report_base import Report, Table
 
 
 class ExportReport(Report):

@@ -1,4 +1,4 @@
-"""What an export format is: a description, what it can represent, and a function that encodes rows.
+"""What an export format is: a name, what it can represent, and a function that encodes rows.
 
 `ExportedRows` gives an encoder the rows that its format can represent and counts everything else. So every format
 reports its losses in the same way, and no encoder drops anything silently.
@@ -57,14 +57,12 @@ class Exporter:
     """One export format.
 
     title:       the format's name in reports
-    description: short explanation for the command line and the documentation
     encode:      encodes the rows; the labels say where these come from
     represents:  the details that the format can represent
     ignore_mark: how the format marks a region to ignore
     """
 
     title: str
-    description: str
     encode: Callable[[Labels, ExportedRows], EncodedFile]
     represents: frozenset[Detail] = frozenset()
     ignore_mark: str = "not written"

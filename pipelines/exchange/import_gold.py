@@ -96,7 +96,7 @@ def check_options(format: str, options: ImportOptions) -> None:
 
 def _check_path(format: str, importer: Importer, path: Path) -> None:
     if not path.exists():
-        raise NotFoundError(f"{path}: no such file or folder")
+        raise NotFoundError(f"{path}: no such file or folder; correct the path")
     expected, found = (
         "folder" if is_folder else "file" for is_folder in (importer.folder_files, path.is_dir())
     )

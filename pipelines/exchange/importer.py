@@ -54,13 +54,11 @@ class ImportOption(StrEnum):
 class Importer:
     """One format of human labels.
 
-    description:  short explanation for the command line and the documentation
     open:         opens a path; the reader reports every record to the account
     options:      the options that the format uses. The others are refused
     folder_files: glob patterns of the files that make up a folder. Without them the format is one file
     """
 
-    description: str
     open: Callable[[Path, ImportOptions, ImportAccount], GoldReader]
     options: frozenset[ImportOption] = frozenset()
     folder_files: tuple[str, ...] = ()

@@ -16,9 +16,7 @@ from engine.driver.label_run import LabelRun
 from engine.executors.local import LocalPool
 from engine.ledger.snapshots.file_check import check_files
 from engine.ledger.snapshots.snapshots import latest_snapshot
-from engine.ledger.snapshots.status import status
 from engine.ledger.snapshots.summary import summarize
-from engine.ledger.verify import verify
 from engine.settings import OutputSettings
 from engine.storage.conditional_put_check import check_store
 from engine.storage.filesystems import absolute_url
@@ -39,7 +37,6 @@ from schemas.errors import ConfigError, ConflictError, NotFoundError
 from schemas.progress import ProgressCallback
 
 log = logging.getLogger(__name__)
-__all__ = ["label", "run_job", "status", "temporary_output", "verify"]
 
 
 def label(

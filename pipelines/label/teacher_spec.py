@@ -1,4 +1,4 @@
-"""Who makes the teacher and the phrase finder of a job, by name, so that the engine need not know them."""
+"""The factories of a job's teacher and phrase finder, by name, so that the engine does not import them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from teacher.registry import TEACHERS
 
 @dataclass(frozen=True)
 class Factories:
-    """`module:function` names: makers run in the workers, digests on the driver without loading a model."""
+    """Names `module:function`. Workers call those that make something, the driver those that return a digest."""
 
     labeler: str = f"{factories.__name__}:make_labeler"
     finder: str = f"{factories.__name__}:make_finder"
@@ -34,7 +34,7 @@ class Factories:
     phrases are like (`long_phrases`, `guessed_heads`)."""
 
     def of_labeler(self, job: JobConfig) -> Factory:
-        """How workers make the job's teacher."""
+        """Return the factory that makes the job's teacher in a worker."""
         settings = job.teacher_values()
         arguments: dict[str, JsonValue] = {
             "settings": settings,
@@ -56,7 +56,7 @@ class Factories:
         return self.has_decoys
 
     def of_finder(self, job: JobConfig) -> Factory:
-        """How workers make the job's phrase finder. Raises ConfigError for spans that it cannot take."""
+        """Return the factory that makes the job's phrase finder. Raises ConfigError for spans that it cannot take."""
         named = {"input.spans": job.input.spans, "phrases.given": job.phrases.given}
         if not self.takes_given and (field := next((field for field in named if named[field]), None)):
             raise ConfigError(f"{field}: the phrase finder {self.finder} takes no spans; leave it out")
@@ -66,7 +66,7 @@ class Factories:
         )
 
     def of_decoys(self, job: JobConfig, pool_digest: str) -> Factory:
-        """How workers make the chooser of the job's decoys; the pool is an argument that they add."""
+        """Return the factory that makes the chooser of the job's decoys. Workers add the pool as an argument."""
         settings = job.decoys.model_dump(mode="json")
         digest = _call(self.decoys_digest, settings, pool_digest)
         return Factory(factory=self.decoys, arguments={"settings": settings}, digest=digest)
@@ -76,12 +76,12 @@ TEACHER = Factories(takes_given=True, asks_registry=True)
 
 
 def _has_long_phrases(job: JobConfig) -> bool:
-    """Whether phrases may go on behind their head noun: expressions, and phrases that are not found in a text."""
+    """Return whether phrases may continue after their head noun: expressions, and phrases that come with the job."""
     return job.phrases.expressions or job.input.spans is not None or bool(job.phrases.given)
 
 
 def _has_guessed_heads(job: JobConfig) -> bool:
-    """Whether there are given spans, and no parser that finds their heads."""
+    """Return whether there are given spans, and no parser that finds their heads."""
     return job.input.spans is not None and not job.phrases.has_parser
 
 

@@ -15,7 +15,7 @@ from pipelines.labels.fates import LabelRow, find_kept_regions
 from pipelines.labels.open_any import open_labels
 from pipelines.labels.photo import read_photo
 from pipelines.labels.picture import draw_picture, make_contact_sheet
-from pipelines.tables import Report, Table
+from pipelines.report_base import Report, Table
 from schemas.errors import NotFoundError
 from schemas.progress import ProgressCallback
 
@@ -90,8 +90,9 @@ def draw_rows(rows: Rows, n: int, seed: int, with_region: bool) -> list[LabelRow
 
 
 def find_rows(rows: Rows, keys: Sequence[str]) -> list[LabelRow]:
-    """Return the rows that the keys name, in the order of the keys. Raises NotFoundError with every key that names
-    none.
+    """Return the rows that the keys name, in the order of the keys.
+
+    Raises NotFoundError with every key that names none.
     """
     found: dict[str, list[LabelRow]] = {key: [] for key in keys}
     for row in rows:

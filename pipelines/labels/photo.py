@@ -29,8 +29,9 @@ class PhotoRow(TypedDict):
 def read_photo_bytes(
     row: PhotoRow, roots: Mapping[str, str] | None = None, storage: StorageSettings | None = None
 ) -> bytes:
-    """Return the stored bytes of a row's image. Raises NotFoundError; ConflictError if they are not those that were
-    labeled.
+    """Return the stored bytes of a row's image.
+
+    Raises NotFoundError, and ConflictError if they are not those that were labeled.
     """
     data = read_pixels(row["pixels"], roots, storage)
     if row["image_sha256"] and sha256_hex(data) != row["image_sha256"]:
@@ -49,11 +50,12 @@ def read_photo(
         image = decode_image(read_photo_bytes(row, roots, storage))
     except SampleRejectedError as error:
         raise ConflictError(
-            f"{row['key']}: the image at {row['pixels']['url']} cannot be decoded: {error}"
+            f"{row['key']}: the image at {row['pixels']['url']} cannot be decoded: {error}; "
+            "restore the old file, or label it again"
         ) from error
     if (image.width, image.height) != (row["width"], row["height"]):
         raise ConflictError(
             f"{row['key']}: the image is {image.width} x {image.height} px, "
-            f"its boxes are in a frame of {row['width']} x {row['height']} px"
+            f"its boxes are in a frame of {row['width']} x {row['height']} px; restore the old file, or label it again"
         )
     return image.rgb_u8

@@ -1,8 +1,7 @@
-"""One sample as a picture: boxes on the image, phrases under the caption, in colors that color-blind readers
-distinguish.
+"""One sample as a picture: boxes on the image, phrases under the caption.
 
-Boxes to ignore and class_only ones have broken lines, which the strip explains. The strip counts what is not drawn.
-The picture is a pure function of the row and the pixels.
+Color-blind readers can distinguish the colors. Boxes to ignore and class_only ones have broken lines, which the strip
+explains. The strip counts what is not drawn. The picture is a pure function of the row and the pixels.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pipelines.labels.fates import CLASS_ONLY, LabelRow, is_kept
 from pipelines.labels.open_any import open_labels
 from pipelines.labels.score_bins import SCORE_BINS, bin_names, score_bin
 from pipelines.quality.decoys import DecoyNumbers
-from pipelines.tables import Report, Table, bars, share
+from pipelines.report_base import Report, Table, bars, share
 from schemas.progress import ProgressCallback
 from schemas.records import Record
 from schemas.rows import PhraseRow, RegionRow

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from pipelines.quality.intervals import estimate_share
-from pipelines.tables import Table
+from pipelines.report_base import Table
 from schemas.decoys import DecoyPool
 from schemas.records import Record
 from schemas.rows import EvidenceRow, ViewRow

@@ -5,12 +5,12 @@ A page loads no script, no address and no font from elsewhere. The content polic
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from engine.storage.local_files import replace_file
 from pipelines.reporting.charts import format_percent
 from pipelines.reporting.markup import Markup, clean_text, element, join
 
@@ -31,11 +31,7 @@ def document(title: str, *children: Markup | None) -> str:
 
 def write_document(text: str, path: str | Path) -> None:
     """Write a page atomically."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, target)
+    replace_file(path, text.encode())
 
 
 def section(title: str, *children: Markup | None) -> Markup:

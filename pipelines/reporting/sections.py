@@ -130,7 +130,7 @@ def list_label_cards(data: ReportData) -> list[Card]:
     if data.scores is not None:
         s = data.scores
         pale = ", pale blue to ignore" if any(s.ignored) else ""
-        note = f"Blue kept{pale}, grey dropped. {s.score_kind}".strip()
+        note = f"Blue kept{pale}, gray dropped. {s.score_kind}".strip()
         chart = draw_histogram(s.kept, s.dropped, s.low, s.high, data.threshold, ignored=s.ignored)
         cards.append(Card("Scores of the evidence", chart, note))
     if data.thresholds:

@@ -16,8 +16,9 @@ JUDGED = ("tail", "head")
 
 
 def find_gain(data: ReportData, metric: str) -> Interval | None:
-    """Return student minus control: the paired interval if there is one, else the bare difference; None without
-    both.
+    """Return student minus control: the paired interval if there is one, else the bare difference.
+
+    Return None if one of the two has no number.
     """
     if metric in data.gains:
         return data.gains[metric]
@@ -49,7 +50,7 @@ _HEADLINES: dict[Outcome, str] = {
     "won": "The student beats the gold-only control",
     "lost": "The student loses to the gold-only control",
     "mixed": "The student wins on one side and loses on the other",
-    "open": "No difference between student and control can be told",
+    "open": "No difference between student and control was detected",
 }
 
 
@@ -77,5 +78,5 @@ def describe_gain(metric: str, difference: Interval) -> str:
     if difference.low is None or difference.high is None:
         return f"On {name}: {points}; without a paired interval this is no claim."
     limits = f"95 % interval {format_signed(difference.low)} to {format_signed(difference.high)}"
-    words = {1: "a gain", -1: "a loss", 0: "not to be told from none"}[find_sign(difference)]
+    words = {1: "a gain", -1: "a loss", 0: "not distinguishable from zero"}[find_sign(difference)]
     return f"On {name}: {points} ({limits}), {words}."

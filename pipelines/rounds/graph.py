@@ -58,13 +58,13 @@ def _corner(place: tuple[int, int]) -> tuple[int, int]:
 
 def _box(node: Node, place: tuple[int, int]) -> Markup:
     x, y = _corner(place)
-    centre, style = x + BOX_WIDTH / 2, "work" if node.kind in _WORK else "data"
+    center, style = x + BOX_WIDTH / 2, "work" if node.kind in _WORK else "data"
     return element(
         "g",
         element("title", f"{node.kind} {node.name}: {node.id}"),
         element("rect", x=x, y=y, width=BOX_WIDTH, height=BOX_HEIGHT, rx=8, class_=f"box {style}"),
-        element("text", node.name, x=centre, y=y + 18, class_="box-text"),
-        element("text", shorten_digest(node.id, _DIGITS), x=centre, y=y + 35, class_="box-text soft"),
+        element("text", node.name, x=center, y=y + 18, class_="box-text"),
+        element("text", shorten_digest(node.id, _DIGITS), x=center, y=y + 35, class_="box-text soft"),
     )
 
 

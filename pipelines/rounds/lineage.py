@@ -14,6 +14,7 @@ from pipelines.rounds.results import LabelResult, RoundResults, ViewResult
 from pipelines.rounds.settings import ARMS, RoundsConfig
 from pipelines.steps.outputs import TrainOutput
 from schemas.records import Record
+from teacher.models.directory_facts import WEIGHTS
 
 Kind = Literal["input", "gold", "policy", "evidence", "view", "model"]
 
@@ -101,4 +102,4 @@ def _add_model(graph: _Graph, number: int, name: str, report: TrainOutput) -> st
 
 
 def _weights(files: Mapping[str, str]) -> str:
-    return "sha256:" + files["model.safetensors"]
+    return "sha256:" + files[WEIGHTS]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
+from pipelines.report_base import Table
 from pipelines.reporting.charts import format_percent
 from pipelines.reporting.markup import Markup, element
 from pipelines.reporting.rendering import document, section, write_document
 from pipelines.rounds.graph import draw_lineage
 from pipelines.rounds.report import RoundsReport
 from pipelines.rounds.results import RoundResults
-from pipelines.tables import Table
 
 
 def write_page(report: RoundsReport, path: Path) -> None:

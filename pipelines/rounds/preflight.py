@@ -7,14 +7,16 @@ from pathlib import Path
 from engine.views import open_view
 from pipelines.rounds.settings import VIEW, RoundsConfig, Suite
 from schemas.errors import ConfigError, NotFoundError
+from student.settings.streams import StreamSettings
 
 
 def check_inputs(config: RoundsConfig) -> None:
     """Check gold, streams, suites, images and groups. Raises NotFoundError and ConfigError for a missing one."""
     open_view(config.gold)
     for training in (config.student, config.control):
-        for url in sorted({stream["url"] for stream in training["streams"]} - {VIEW}):
-            open_view(url)
+        for stream in map(StreamSettings.model_validate, training["streams"]):
+            if stream.url != VIEW:
+                open_view(stream.url, stream.storage)
     groups = {suite.name: _read_groups(suite) for suite in config.evaluate}
     for measure in (config.target, *config.guards):
         if measure.group and measure.group not in groups[measure.suite]:

@@ -6,11 +6,11 @@ from typing import Any, cast
 
 from pydantic import Field
 
+from pipelines.report_base import Report, Table
 from pipelines.rounds.lineage import Lineage
 from pipelines.rounds.measure import MODELS
 from pipelines.rounds.results import RoundResults
 from pipelines.rounds.stop_rules import StopReason
-from pipelines.tables import Report, Table
 
 
 class RoundsReport(Report):
@@ -34,7 +34,7 @@ class RoundsReport(Report):
         stops = [(stop.brake, stop.why, stop.remedy) for stop in self.stops]
         return [
             Table(f"{self.target}, in points", ("round", *MODELS, "gain over control"), rows),
-            Table("stopped", ("brake", "why", "remedy"), stops),
+            Table("stopped", ("stop rule", "why", "remedy"), stops),
         ]
 
     def text(self) -> str:

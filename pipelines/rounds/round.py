@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from engine.storage.local_files import replace_file
 from pipelines.label.job import JobConfig
 from pipelines.rounds.input_digests import (
     digest_compile_inputs,
@@ -263,5 +264,6 @@ class Round:
     def _promote(self) -> Promotion:
         files = model_files(self.promoted)
         record = {"model": str(self.promoted), "files": files, "round": self.number}
-        (self.places.folder / "promoted.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+        text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+        replace_file(self.places.folder / "promoted.json", text.encode())
         return {"files": files, "averaged": self.config.average}

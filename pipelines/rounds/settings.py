@@ -204,10 +204,8 @@ class RoundsConfig(Settings):
         if extra := sorted(values.keys() & places.keys()):
             raise ValueError(f"{name} sets {', '.join(extra)}, which rounds sets; leave it out")
         folders = [suite.gold for suite in self.evaluate if not suite.gold.endswith(".json")]
-        values = {
-            "evaluation": folders,
-            **values,
-        }  # images of the evaluation are refused in the training data
+        # images of the evaluation are refused in the training data
+        values = {"evaluation": folders, **values}
         if self.label.decoys.share:  # the streams of the control do not show that there are decoys
             values = {"probe_nouns": "excluded", **values}
         listed_streams = values.get("streams")

@@ -20,7 +20,7 @@ from schemas import PACKAGES
 from schemas.digests import digest_of
 from schemas.errors import ConflictError, GroundswellError
 
-STEPS = "steps"
+STEPS_FOLDER = "steps"
 _COMPILED = "__pycache__"
 
 
@@ -51,7 +51,7 @@ class StepCache:
         rewritten: Container[str] = (),
     ) -> None:
         self._home = folder
-        self._folder = folder / STEPS
+        self._folder = folder / STEPS_FOLDER
         self._folder.mkdir(parents=True, exist_ok=True)
         self._key = digest_of(dict(key))
         self._total = total
@@ -136,7 +136,7 @@ class StepCache:
 
 def refuse_foreign(folder: Path, what: str = "demo") -> None:
     """Raise ConflictError for a folder with content that no `what` made, because steps write and delete files there."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / STEPS).is_dir():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / STEPS_FOLDER).is_dir():
         raise ConflictError(
             f"{folder} contains files that no {what} made, and a {what} could delete them; name a new or empty folder"
         )

@@ -1,1 +1,1 @@
-"""Text for people on a terminal: messages, results, progress, tables. Imports no verb."""
+"""Text for people on a terminal (messages, results, progress, tables), and signals. Imports no verb."""

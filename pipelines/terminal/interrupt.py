@@ -96,9 +96,8 @@ def end_on_signal() -> Iterator[None]:
         os.write(2, b"interrupted\n")
         _exit_at_once()
     except SystemExit as end:
-        if end.code == INTERRUPTED or (
-            watch.is_signaled and end.code == 1
-        ):  # click exits 1 on KeyboardInterrupt
+        # click exits 1 on KeyboardInterrupt
+        if end.code == INTERRUPTED or (watch.is_signaled and end.code == 1):
             _exit_at_once()
         raise
 

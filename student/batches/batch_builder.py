@@ -232,4 +232,7 @@ def _load_image(reader: RangeReader, stream: Stream, example: TrainingExample) -
     try:
         return decode_picture(data)[0]
     except SampleRejectedError as error:
-        raise GroundswellError(f"{example.name} of {stream.settings.url} cannot be read: {error}") from error
+        raise GroundswellError(
+            f"{example.name} of {stream.settings.url} cannot be read: {error}; label or import its shard again, which "
+            "rejects such an image"
+        ) from error

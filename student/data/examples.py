@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from schemas.digests import digest_of
 from schemas.records import PhraseFate
 from schemas.rows import PixelsRow, ViewRegionRow, ViewRow
-from student.settings.prompt_text import SEPARATOR
+from schemas.spans import is_detection_caption
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def remove_listed_absence(example: TrainingExample) -> TrainingExample:
     A detection row of exhaustive gold lists every category. Training draws anew in each step which absent ones are in
     the prompt. If all of them were shuffled and cut at the token limit, they could crowd out the present ones.
     """
-    if example.caption != SEPARATOR.join(phrase.text for phrase in example.phrases):
+    if not is_detection_caption(example.caption, (phrase.text for phrase in example.phrases)):
         return example
     return replace(
         example,

@@ -18,8 +18,8 @@ from engine.reading.user_text import read_json
 from schemas.errors import ConfigError
 from schemas.records import Phrase
 from schemas.settings import Settings
+from schemas.spans import PROMPT_SEPARATOR
 from student.evaluate.gold.coco_types import GoldCategory
-from student.settings.prompt_text import SEPARATOR
 
 
 class ClassWords(Settings):
@@ -90,8 +90,8 @@ def _make_prompt(categories: Sequence[GoldCategory], words: Mapping[str, ClassWo
     for category in categories:
         own = words.get(str(category["name"]), ClassWords())
         name = own.name or clean_name(str(category["name"]))
-        begin = len(caption) + len(SEPARATOR) * bool(caption) + len(own.prefix)
-        caption += SEPARATOR * bool(caption) + own.prefix + name + own.suffix
+        begin = len(caption) + len(PROMPT_SEPARATOR) * bool(caption) + len(own.prefix)
+        caption += PROMPT_SEPARATOR * bool(caption) + own.prefix + name + own.suffix
         phrases.append(Phrase(begin=begin, end=begin + len(name), text=name, root=name, kind="given"))
     return ClassPrompt(caption, tuple(phrases), tuple(categories))
 

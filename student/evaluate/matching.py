@@ -1,4 +1,4 @@
-"""Match detections to gold boxes with hotcoco, and read the twelve numbers. Only this file calls hotcoco.
+"""Match detections to gold boxes with hotcoco, and compute COCO's twelve numbers. Only this file calls hotcoco.
 
 Promise: equal to pycocotools to float precision, with crowds and empty categories. By LVIS's rules, equal to a plain
 implementation of them. Tests compare both.

@@ -200,7 +200,7 @@ def _best(items: list[_Item], limit: int, score_of: Callable[[_Item], float]) ->
 def make_sample(image: EvaluationImage, caption: str, phrases: Sequence[Phrase]) -> Sample:
     """Return the image as a sample for a labeler."""
     height, width = image.rgb_u8.shape[:2]
-    name = str(image.record["file_name"])
+    name = image.name
     return Sample(
         unit="evaluation",
         shard="evaluation",

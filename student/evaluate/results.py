@@ -19,7 +19,7 @@ from student.evaluate.gold.coco_types import (
     GoldDataset,
 )
 from student.evaluate.gold.ids import KnownIds, id_text
-from student.evaluate.gold.load import read_json
+from student.evaluate.gold.load import read_coco_json
 
 _FIELDS = ("image_id", "category_id", "bbox", "score")
 _MAX_LISTED = 5
@@ -42,7 +42,7 @@ def read_results(path: Path) -> list[CocoDetection]:
 
     raises: NotFoundError; ConfigError for a file that is not such a list, or that names a detection that is not valid
     """
-    rows = read_json(path)
+    rows = read_coco_json(path)
     if not isinstance(rows, list):
         raise ConfigError(
             f"{path}: {type(rows).__name__}, expected a list of COCO detections with {', '.join(sorted(_FIELDS))}"

@@ -7,10 +7,9 @@ from pathlib import Path
 from schemas.errors import NotFoundError
 from student.settings.train import PartsStart, TrainSettings
 from teacher.labelers.glip_settings import model_files
+from teacher.models.directory_facts import WEIGHTS
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 from teacher.models.glip.checkpoint.directory import read_directory
-
-WEIGHTS = "model.safetensors"
 
 
 def load_start(settings: TrainSettings) -> tuple[GlipForGrounding, GlipProcessor]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from schemas.errors import ConfigError, NotFoundError
 from student.settings.train import PartsStart
+from teacher.models.directory_facts import WEIGHTS
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 from teacher.models.glip.checkpoint.official_keys import UnknownKeyError, translate_key
 from teacher.models.glip.config import GlipConfig
@@ -73,10 +74,16 @@ def _read_config(folder: Path, kind: str) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise NotFoundError(f"start.{kind} {folder}: expected a Hugging Face directory with config.json")
-    values = json.loads(path.read_text(encoding="utf-8"))
-    if values.get("model_type") != kind:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        found = values.get("model_type")
+    except (ValueError, RecursionError, AttributeError) as error:
         raise ConfigError(
-            f"start.{kind} {folder}: its model_type is {values.get('model_type')!r}, expected {kind!r}"
+            f"start.{kind} {path}: expected a JSON object ({error}); download the directory again"
+        ) from error
+    if found != kind:
+        raise ConfigError(
+            f"start.{kind} {folder}: its model_type is {found!r}, expected {kind!r}; give a directory of a {kind} model"
         )
     return dict(values)
 
@@ -116,7 +123,8 @@ def _check_fields(kind: str, config: Mapping[str, Any], expected: Mapping[str, b
     other = {name: config[name] for name in expected if config.get(name, expected[name]) != expected[name]}
     if other:
         raise ConfigError(
-            f"start.{kind}: {other}, but GLIP needs { {name: expected[name] for name in other} }"
+            f"start.{kind}: {other}, but GLIP needs { {name: expected[name] for name in other} }; give a model "
+            "that has them"
         )
 
 
@@ -127,7 +135,7 @@ def _load_part(
     translate: Callable[[Mapping[str, Tensor]], dict[str, Tensor]],
 ) -> None:
     """Load a part's tensors into the model. Raise ConfigError unless they fill all of the part's parameters."""
-    source = load_file(folder / "model.safetensors")
+    source = load_file(folder / WEIGHTS)
     tensors = translate({name.removeprefix(prefix): value for name, value in source.items()})
     places = "model.backbone." if prefix == "swin." else "model.text_encoder."
     own = model.state_dict()
@@ -137,7 +145,7 @@ def _load_part(
     if missing or wrong:
         raise ConfigError(
             f"{folder}: no tensor for {sorted(missing)[:5]} ({len(missing)} in total), no tensor of the right shape "
-            f"for {sorted(wrong)[:5]} ({len(wrong)} in total)"
+            f"for {sorted(wrong)[:5]} ({len(wrong)} in total); give the complete weights, or correct start.config"
         )
     model.load_state_dict(tensors, strict=False)
 

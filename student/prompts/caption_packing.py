@@ -11,11 +11,11 @@ from collections.abc import Callable
 import numpy as np
 
 from schemas.decoys import ends_in_probe_noun
+from schemas.spans import PROMPT_SEPARATOR
 from student.data.examples import TrainingExample
 from student.data.streams import Stream
 from student.prompts.training_prompt import PromptSpan, TokenBudget, TrainingPrompt, make_presence_test
-from student.settings.prompt_text import SEPARATOR
-from student.settings.train import CaptionPacking
+from student.settings.streams import CaptionPacking
 
 
 def pack_captions(
@@ -33,7 +33,7 @@ def pack_captions(
     the settings alone.
     """
     number = draw_caption_count(rng, stream.settings.packing)
-    room = budget.limit - budget.count(prompt.text + SEPARATOR)
+    room = budget.limit - budget.count(prompt.text + PROMPT_SEPARATOR)
     pieces = [(prompt.text, prompt.spans)]
     used = {"", example.caption}
     peers, may_be_present = stream.examples.peers(row), make_presence_test(stream, example)
@@ -41,7 +41,7 @@ def pack_captions(
         other = stream.examples[peers[int(place)]]
         if other.image_sha256 == example.image_sha256:
             continue
-        cost = budget.count(other.caption + SEPARATOR)
+        cost = budget.count(other.caption + PROMPT_SEPARATOR)
         if cost <= room and other.caption not in used:
             pieces.append((other.caption, _mask_spans(other, may_be_present, stream.probe_nouns_excluded)))
             used.add(other.caption)
@@ -53,7 +53,7 @@ def pack_captions(
     for index in rng.permutation(len(pieces)):
         words, own = pieces[index]
         spans += [span._replace(begin=span.begin + len(text), end=span.end + len(text)) for span in own]
-        text += words + SEPARATOR
+        text += words + PROMPT_SEPARATOR
     return TrainingPrompt(text, tuple(spans), prompt.kind)
 
 

@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from schemas.spans import PROMPT_SEPARATOR
 from student.data.examples import ExamplePhrase, TrainingExample, merge_boxes
 from student.data.streams import Stream
 from student.prompts.phrase_lists import PromptEntry, make_hard_phrase_list, replace_noun
-from student.settings.prompt_text import SEPARATOR, SIDES
-from student.settings.train import HardNegatives, StreamSettings
+from student.settings.prompt_text import SIDES
+from student.settings.streams import StreamSettings
+from student.settings.train import HardNegatives
 
 KINDS = ("detection", "phrase_list", "caption")
 _WORD = re.compile(r"\w+")
@@ -107,7 +109,7 @@ def make_detection_prompt(
 
 def _drop_crowding_entries(entries: Sequence[PromptEntry], budget: TokenBudget) -> list[PromptEntry]:
     """Return the entries without those absent ones, drawn or listed by the row, that exceed the remaining tokens."""
-    cost = {entry.words: budget.count(entry.words + SEPARATOR) for entry in entries}
+    cost = {entry.words: budget.count(entry.words + PROMPT_SEPARATOR) for entry in entries}
     room = budget.limit - sum(cost[entry.words] for entry in entries if entry.boxes or entry.ignored)
     fitting = []
     for entry in entries:
@@ -125,10 +127,10 @@ def make_fixed_prompt(example: TrainingExample, text: str) -> TrainingPrompt:
     A noun is masked if the boxes of one of its phrases are unknown.
     """
     spans, begin = [], 0
-    for noun in text.split(SEPARATOR):
+    for noun in text.split(PROMPT_SEPARATOR):
         boxes, ignored, is_unresolved = merge_boxes(example.phrases_by_root.get(noun, []))
         spans.append(PromptSpan(begin, begin + len(noun), boxes, ignored, is_unresolved))
-        begin += len(noun) + len(SEPARATOR)
+        begin += len(noun) + len(PROMPT_SEPARATOR)
     return TrainingPrompt(text, tuple(spans), "detection")
 
 
@@ -172,10 +174,10 @@ def _join_entries(entries: Sequence[PromptEntry], kind: str, budget: TokenBudget
     text, room = "", budget.limit
     spans: list[PromptSpan] = []
     for words, boxes, ignored, masked in entries:
-        room -= budget.count(words + SEPARATOR)
+        room -= budget.count(words + PROMPT_SEPARATOR)
         if room < 0:
             break
-        text += SEPARATOR if text else ""
+        text += PROMPT_SEPARATOR if text else ""
         spans.append(PromptSpan(len(text), len(text) + len(words), boxes, ignored, masked))
         text += words
     return TrainingPrompt(text, tuple(spans), kind)

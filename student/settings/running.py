@@ -1,7 +1,7 @@
 """Settings of where and how a training runs: device, workers, checkpoints, logs, decontamination.
 
-Except for `device`, no setting here changes the result beyond rounding, so a run may continue with other values.
-Imports no heavy library.
+Except for `device` and `threads`, no setting here changes the result beyond rounding, so a run may continue with
+other values. Imports no heavy library.
 """
 
 from __future__ import annotations

@@ -12,32 +12,18 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from schemas.settings import Settings
+from schemas.spans import PROMPT_SEPARATOR
 from student.settings.learning import LearningSettings
-from student.settings.prompt_text import SEPARATOR, SIDES
+from student.settings.prompt_text import SIDES
 from student.settings.running import RunningSettings
 from student.settings.streams import (
-    CaptionPacking,
     LoaderSettings,
     MixtureSettings,
-    PromptMix,
     StreamSettings,
     check_ratios,
 )
 
 ProbeNouns = Literal["auto", "excluded", "asked"]
-
-__all__ = [
-    "AugmentSettings",
-    "CaptionPacking",
-    "HardNegatives",
-    "LoaderSettings",
-    "MixtureSettings",
-    "ProbeNouns",
-    "PartsStart",
-    "PromptMix",
-    "StreamSettings",
-    "TrainSettings",
-]
 
 
 class HardNegatives(Settings):
@@ -165,10 +151,10 @@ class TrainSettings(LearningSettings, RunningSettings):
             raise ValueError(
                 "tuning prompt uses one detection prompt: set prompts detection: 1 in every stream"
             )
-        nouns = [] if self.tuning_prompt is None else self.tuning_prompt.split(SEPARATOR)
+        nouns = [] if self.tuning_prompt is None else self.tuning_prompt.split(PROMPT_SEPARATOR)
         if len(set(nouns)) < len(nouns) or not all(re.search(r"\w", noun) for noun in nouns):
             raise ValueError(
-                f"tuning_prompt {self.tuning_prompt!r}: expected different nouns separated by '{SEPARATOR}'"
+                f"tuning_prompt {self.tuning_prompt!r}: expected different nouns separated by '{PROMPT_SEPARATOR}'"
             )
         if self.augment.flip and SIDES.search(self.tuning_prompt or ""):
             raise ValueError(

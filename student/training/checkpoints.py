@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from engine.storage.local_files import replace_file
 from schemas.errors import ConflictError
+from teacher.models.directory_facts import WEIGHTS
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 
 RECORD = "trainer.json"
@@ -142,7 +143,7 @@ def restore(
 def _restore(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor] | None
 ) -> None:
-    model.load_state_dict(load_file(path / "model.safetensors"))
+    model.load_state_dict(load_file(path / WEIGHTS))
     tensors = load_file(path / _STATE)
     for name, parameter in model.named_parameters():
         if f"exp_avg.{name}" in tensors:

@@ -22,15 +22,16 @@ from student.training.checkpoints import PendingLog, latest_checkpoint, read_rec
 from student.training.distributed import TrainingGroup
 from student.training.log_images import draw_pictures
 from student.training.metrics_log import COUNT, MetricsLog
-from student.training.report import write_settings
+from student.training.report import MODEL, write_settings
 from student.training.run_lock import lock_run_folder
 from student.training.schedule import learning_rate
 from student.training.trainer import StepResult, Trainer
 
-CHECKPOINTS, MODEL = "checkpoints", "model"
+CHECKPOINTS = "checkpoints"
 
 
-def _never() -> bool:
+def never_stop() -> bool:
+    """Return False: nothing asks the run to end."""
     return False
 
 
@@ -42,8 +43,8 @@ class RunSignals:
     should_save: whether to write a checkpoint, because a node of a worker will be taken away; called on every worker
     """
 
-    should_stop: Callable[[], bool] = _never
-    should_save: Callable[[], bool] = _never
+    should_stop: Callable[[], bool] = never_stop
+    should_save: Callable[[], bool] = never_stop
 
 
 @dataclass

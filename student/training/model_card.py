@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import ConfigError, ConflictError
+from schemas.spans import PROMPT_SEPARATOR
 from student.data.overlap import OverlapCounts
 from student.data.streams import Stream
-from student.settings.prompt_text import SEPARATOR
 from student.settings.train import TrainSettings
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
@@ -43,7 +43,8 @@ class CardReports:
         for audit in self.audits:
             if audit["view_digest"] not in known:
                 raise ConflictError(
-                    f"the audit is of the view {audit['view_digest']}, which is none of the run's {sorted(known)}"
+                    f"the audit is of the view {audit['view_digest']}, which is none of the run's {sorted(known)}; "
+                    "give the report of an audit of one of these"
                 )
 
 
@@ -129,7 +130,7 @@ def _usage_lines(settings: TrainSettings) -> list[str]:
     """Return a snippet that boxes labels in a photograph, with the directory's own code or with Groundswell."""
     labels = ["a cat", "a remote control"]
     if settings.tuning_prompt is not None:
-        labels = settings.tuning_prompt.split(SEPARATOR)
+        labels = settings.tuning_prompt.split(PROMPT_SEPARATOR)
     return [
         "## Use",
         "With `transformers` and `pillow` alone (`trust_remote_code=True` runs the Python files of this directory, so "

@@ -120,8 +120,15 @@ def _describe_loss(error: BaseException) -> str:
         ) from error
     if not isinstance(error, TrainingFailedError):
         raise error
-    lines = [str(failure).strip().splitlines()[-1][:_MAX_MESSAGE_CHARACTERS] for failure in failures]
+    lines = map(_read_last_line, failures)
     return "; ".join(lines) or str(error)[:_MAX_MESSAGE_CHARACTERS]
+
+
+def _read_last_line(failure: BaseException) -> str:
+    """Return the last line of a failure's text, shortened, or the name of its type if it has none."""
+    own = getattr(failure, "_base_exc", failure)
+    lines = str(failure).strip().splitlines() or [type(own).__name__]
+    return lines[-1][:_MAX_MESSAGE_CHARACTERS]
 
 
 def _make_trainer(settings: TrainSettings, digest: str) -> TorchTrainer:

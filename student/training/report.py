@@ -13,13 +13,14 @@ from schemas.digests import digest_of
 from schemas.errors import ConflictError
 from student.data.mixture import make_mixture
 from student.data.streams import Stream, data_digest
-from student.models.start import WEIGHTS, hash_start_files
+from student.models.start import hash_start_files
 from student.settings.running import RunningSettings
 from student.settings.train import TrainSettings
 from student.training.metrics_log import COUNT, PARAMETERS, ParameterCounts, read_metrics
 from teacher.labelers.glip_settings import model_files
+from teacher.models.directory_facts import WEIGHTS
 
-REPORT, SETTINGS = "report.json", "settings.json"
+REPORT, SETTINGS, MODEL = "report.json", "settings.json", "model"
 # Two starts of one run may differ in these: locations, workers, frequency of logs and checkpoints.
 _NOT_THE_RUN = {"start", "loader", *RunningSettings.model_fields} - {"device", "threads"}
 
@@ -47,7 +48,7 @@ def load_finished_report(out: Path, digest: str) -> dict[str, Any] | None:
     if report["run_digest"] != digest:
         raise ConflictError(f"{out} has the run {report['run_digest']}, not {digest}: choose another `out`")
     # If the model is missing or damaged since then, the run continues from its last checkpoint.
-    return report if model_files(out / "model") == report["model_files"] else None
+    return report if model_files(out / MODEL) == report["model_files"] else None
 
 
 def _read_report(path: Path) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def make_report(
 ) -> dict[str, Any]:
     """Return the report of the model in `out/model`, without the overlap with evaluation sets."""
     out = Path(settings.out)
-    files, start = model_files(out / "model"), hash_start_files(settings.start)
+    files, start = model_files(out / MODEL), hash_start_files(settings.start)
     parameters: ParameterCounts = json.loads((out / PARAMETERS).read_text())
     shares = make_mixture(settings, streams).shares
     return {
@@ -94,7 +95,7 @@ def write_settings(settings: TrainSettings, digest: str) -> None:
     """
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
-    if (out / "model").exists() and (other := _read_digest(out / SETTINGS)) not in (None, digest):
+    if (out / MODEL).exists() and (other := _read_digest(out / SETTINGS)) not in (None, digest):
         raise ConflictError(f"{out} has a model of the run {other}, not {digest}: choose another `out`")
     versions = {name: version(name) for name in ("torch", "transformers", "numpy", "pillow")}
     values = {"run_digest": digest, "settings": settings.model_dump(mode="json"), "versions": versions}

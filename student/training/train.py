@@ -10,17 +10,15 @@ import torch
 
 from schemas.errors import ConfigError
 from schemas.progress import ProgressCallback
+from schemas.spans import PROMPT_SEPARATOR
 from student.data.overlap import check_overlap
 from student.data.streams import Stream, load_streams
 from student.data.trained_images import write_trained_images
-from student.settings.prompt_text import SEPARATOR
 from student.settings.train import TrainSettings
 from student.training.distributed import TrainingGroup
-from student.training.loop import MODEL, RunSignals, TrainingLoop
+from student.training.loop import RunSignals, TrainingLoop, never_stop
 from student.training.model_card import CardReports, write_card
-from student.training.report import load_finished_report, make_report, run_digest, write_report
-
-__all__ = ["run_digest", "train"]
+from student.training.report import MODEL, load_finished_report, make_report, run_digest, write_report
 
 
 def train(
@@ -48,7 +46,7 @@ def train(
     report = load_finished_report(out, digest)
     overlap = check_overlap(settings)
     if report is None:
-        if not _run(settings, streams, digest, progress or _ignore_progress, stop or _never):
+        if not _run(settings, streams, digest, progress or _ignore_progress, stop or never_stop):
             raise KeyboardInterrupt
         report = make_report(settings, streams, digest, write_trained_images(out / MODEL, settings))
     report["overlap"] = overlap
@@ -61,7 +59,7 @@ def _check_prompt(prompt: str | None, streams: Sequence[Stream]) -> None:
     """Raise ConfigError if no image has a noun of the tuning prompt. Federated gold cannot be checked."""
     if prompt is None or not all(stream.root_counts for stream in streams):
         return
-    if not any(noun in stream.root_counts for noun in prompt.split(SEPARATOR) for stream in streams):
+    if not any(noun in stream.root_counts for noun in prompt.split(PROMPT_SEPARATOR) for stream in streams):
         some = ", ".join(sorted(streams[0].root_counts)[:10])
         raise ConfigError(
             f"tuning_prompt {prompt!r}: no image has any of these nouns, so nothing can be learned; the nouns of the "
@@ -86,7 +84,3 @@ def _run(
 
 def _ignore_progress(label: str, done: int, total: int) -> None:
     pass
-
-
-def _never() -> bool:
-    return False

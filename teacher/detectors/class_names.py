@@ -115,9 +115,8 @@ _AFTER_HEAD = word_set(
 _BEGIN_NOUN = word_set(
     "a an the this that these those his her its their my our some several one two three four five six"
 )
-_JOINING = frozenset(
-    ("and", "or")
-)  # they separate two nouns, and join two adjectives: "a black and white cat"
+# These separate two nouns, and join two adjectives: "a black and white cat".
+_JOINING = frozenset(("and", "or"))
 _PARTICIPLES = frozenset(("VBG", "VBN", "VBD"))
 _COCO_FORMS = {fold_name(name): name for name in COCO_CLASSES}
 
@@ -167,9 +166,8 @@ class ClassNames:
         name = self._name_around(words, head)
         if name is not None:
             return self._index[name]
-        if root and _is_participle(
-            words[head]
-        ):  # a clause, perhaps parsed wrongly: "a man is riding a horse"
+        if root and _is_participle(words[head]):
+            # a clause, perhaps parsed wrongly: "a man is riding a horse"
             return self.find_class(phrase)
         if words[head + 1 : head + 2] == ["of"] and singularize(words[head]) in _QUANTITIES:
             return self.find_class(" ".join(words[head + 2 :]))

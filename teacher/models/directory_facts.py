@@ -14,6 +14,7 @@ from schemas.digests import file_sha256
 from schemas.errors import ConfigError
 
 HEADER_LIMIT_BYTES = 64 << 20
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 def describe_directory(path: Path) -> dict[str, JsonValue]:
@@ -21,13 +22,13 @@ def describe_directory(path: Path) -> dict[str, JsonValue]:
 
     raises: ConfigError if one of the files is missing or cannot be read
     """
-    missing = [name for name in ("config.json", "model.safetensors") if not (path / name).is_file()]
+    missing = [name for name in (CONFIG, WEIGHTS) if not (path / name).is_file()]
     if missing:
         raise ConfigError(
             f"{path} has no {' and no '.join(missing)}; a model directory has both (no pickles are read)"
         )
-    config = _read_object((path / "config.json").read_bytes(), path / "config.json")
-    weights = path / "model.safetensors"
+    config = _read_object((path / CONFIG).read_bytes(), path / CONFIG)
+    weights = path / WEIGHTS
     return {
         "path": str(path),
         "kind": config.get("model_type", "unknown"),

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from schemas.records import Phrase
+from schemas.spans import PROMPT_SEPARATOR
 
-SEPARATOR = ". "
 TOO_LONG = "PH_TOO_LONG"
 
 PromptMode = Literal["auto", "caption", "phrases"]
@@ -92,8 +92,8 @@ def pack_decoys(
     if len(lists) != 1:
         return PromptPlan(tuple(lists), dropped)
     contexts = [] if mode == "phrases" else [caption]
-    contexts += [SEPARATOR.join(others[:number]) for number in range(len(others), 0, -1)]
-    usable = (text for text in contexts if budget.fits(text + SEPARATOR + lists[0].text))
+    contexts += [PROMPT_SEPARATOR.join(others[:number]) for number in range(len(others), 0, -1)]
+    usable = (text for text in contexts if budget.fits(text + PROMPT_SEPARATOR + lists[0].text))
     return PromptPlan((_prepend(next(usable, ""), lists[0]),), dropped)
 
 
@@ -101,9 +101,9 @@ def _prepend(text: str, prompt: PackedPrompt) -> PackedPrompt:
     """Return the prompt with a text before it."""
     if not text:
         return prompt
-    shift = len(text) + len(SEPARATOR)
+    shift = len(text) + len(PROMPT_SEPARATOR)
     spans = (replace(span, begin=span.begin + shift, end=span.end + shift) for span in prompt.spans)
-    return PackedPrompt(text + SEPARATOR + prompt.text, tuple(spans))
+    return PackedPrompt(text + PROMPT_SEPARATOR + prompt.text, tuple(spans))
 
 
 def _cut_caption(
@@ -138,11 +138,11 @@ def _list_phrases(phrases: Sequence[Phrase], numbers: Sequence[int], budget: Bud
     lists: list[PackedPrompt] = []
     for i in numbers:
         text = phrases[i].text
-        if lists and budget.fits(lists[-1].text + SEPARATOR + text):
+        if lists and budget.fits(lists[-1].text + PROMPT_SEPARATOR + text):
             last = lists.pop()
-            begin = len(last.text) + len(SEPARATOR)
+            begin = len(last.text) + len(PROMPT_SEPARATOR)
             span = PhraseSpan(i, begin, begin + len(text))
-            lists.append(PackedPrompt(last.text + SEPARATOR + text, (*last.spans, span)))
+            lists.append(PackedPrompt(last.text + PROMPT_SEPARATOR + text, (*last.spans, span)))
         else:
             lists.append(PackedPrompt(text, (PhraseSpan(i, 0, len(text)),)))
     return lists

@@ -89,10 +89,10 @@ def test_verdicts_on_another_sample_are_refused(tmp_path):
     one = open_audit(view, tmp_path / "one", n=10, seed=0).sample
     two = open_audit(view, tmp_path / "two", n=10, seed=1).sample
 
-    with pytest.raises(ConflictError, match="verdicts are on sample"):
+    with pytest.raises(ConflictError, match="verdicts are on sample.*; give the verdicts on this sample"):
         audit_report(one, judge_with_truth(two, truth))
     stray = judge_with_truth(one, truth).model_copy(update={"by_item": {"made up": "accept"}})
-    with pytest.raises(ConflictError, match="outside the sample"):
+    with pytest.raises(ConflictError, match="outside the sample.*; remove them"):
         audit_report(one, stray)
 
 

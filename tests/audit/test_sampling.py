@@ -1,5 +1,7 @@
 """The audit sample: what is drawn, with which chance, and that it can be drawn again."""
 
+import errno
+import os
 import random
 from collections import Counter
 from types import SimpleNamespace
@@ -169,6 +171,17 @@ def test_a_sample_file_is_written_once_and_read_back(tmp_path):
         write_sample(draw_sample(TinyView(many_rows()), seed=1, n=30), path)
     assert path.read_bytes() == first
     assert [entry.name for entry in path.parent.iterdir()] == ["sample.json"]
+
+
+def test_a_full_disk_leaves_no_sample(tmp_path, monkeypatch):
+    def fail(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", fail)
+
+    with pytest.raises(OSError, match=r"No space left on device.*sample\.json"):
+        write_sample(draw_sample(TinyView(many_rows()), seed=0, n=30), tmp_path / "sample.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_sample_file_that_was_edited_is_refused(tmp_path):

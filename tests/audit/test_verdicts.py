@@ -144,7 +144,7 @@ def test_undo_is_an_event_and_the_item_can_be_judged_again_after_a_restart(tmp_p
 
     assert again.verdicts().by_item == {item: "reject"}
     assert events(tmp_path / "v.db") == ["e1", "u1", "e2"]
-    with pytest.raises(ConflictError, match="undone before"):
+    with pytest.raises(ConflictError, match="undone before; give a new one"):
         again.undo("u2", "e1", "ann")
     with pytest.raises(NotFoundError):
         again.undo("u3", "e2", "bob")

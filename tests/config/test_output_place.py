@@ -16,6 +16,7 @@ from engine.views import open_view, write_view
 from pipelines.cli import build_app
 from pipelines.config.folder_kind import FolderKind, detect_kind
 from pipelines.config.output_place import check_file, check_folder
+from pipelines.demo.configs import write_configs
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.recipe import Recipe
 from pipelines.label.run import label
@@ -68,7 +69,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     write_settings(settings, "sha256:run")
     StepCache(root / "demo", {}, 1, print).run_step("world", "", dict)
-    DemoLayout(root / "demo").write_configs(Recipe.quick(0))
+    write_configs(DemoLayout(root / "demo"), Recipe.quick(0))
     StepCache(root / "rounds", {}, 1, print).run_step("round-1-label", "", dict)
     (root / "model").mkdir()
     (root / "model/config.json").write_text("{}")

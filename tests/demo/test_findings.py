@@ -46,7 +46,9 @@ def results(gain: float) -> dict:
     }
 
 
-@pytest.mark.parametrize(("gain", "words"), [(0.2, "a gain"), (-0.2, "a loss"), (0.01, "not to be told")])
+@pytest.mark.parametrize(
+    ("gain", "words"), [(0.2, "a gain"), (-0.2, "a loss"), (0.01, "not distinguishable from zero")]
+)
 def test_the_summary_names_the_better_model(tmp_path: Path, gain: float, words: str) -> None:
     text = format_summary(DemoLayout(tmp_path), results(gain))
 

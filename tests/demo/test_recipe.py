@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipelines.demo.configs import make_job, make_trainings
 from pipelines.demo.initial_model import write_start
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.recipe import HARD_NEGATIVES, Recipe
 from pipelines.demo.world.lexicon import COLOURS, NOUNS, list_vocabulary
-from student.settings.train import PromptMix
+from student.settings.streams import PromptMix
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 
 TEACHER = Path("teacher")
@@ -57,11 +58,11 @@ def test_no_arm_repeats_the_batches_of_the_teachers_last_steps() -> None:
 
 def test_student_and_control_start_from_the_model_that_labels(tmp_path: Path) -> None:
     places, recipe = DemoLayout(tmp_path), Recipe()
-    trainings = places.trainings(recipe)
+    trainings = make_trainings(places, recipe)
 
     assert trainings["teacher"].start == str(places.model("base"))
     assert {trainings[name].start for name in ("student", "control")} == {str(places.model("teacher"))}
-    assert places.job(recipe).teacher.model == str(places.model("teacher"))
+    assert make_job(places).teacher.model == str(places.model("teacher"))
 
 
 def test_one_seed_decides_world_and_runs() -> None:

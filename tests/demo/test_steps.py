@@ -13,6 +13,8 @@ import pytest
 
 from engine.settings import RunSettings
 from pipelines.config import load_settings
+from pipelines.demo import parallel_train
+from pipelines.demo.configs import make_job, make_trainings, write_configs
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.parallel_train import train_in_parallel
 from pipelines.demo.recipe import Recipe
@@ -45,7 +47,7 @@ def test_a_labeling_run_with_holes_stops_the_demo() -> None:
 
 
 def test_a_labeling_run_that_rejected_its_samples_stops_the_demo_with_exit_3(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pipelines.demo.initial_model import write_start
     from pipelines.demo.run import _DemoSteps
@@ -55,12 +57,10 @@ def test_a_labeling_run_that_rejected_its_samples_stops_the_demo_with_exit_3(
     (places.world.folder / "web/0.tar").write_bytes(tar_bytes([("0.txt", b"a red square")]))
     write_start(places.model("teacher"), WorldSettings())
 
-    class HerePlaces(DemoLayout):
-        def job(self, recipe: Recipe) -> JobConfig:
-            job = super().job(recipe)
-            return job.model_copy(update={"run": RunSettings(executor="local", batch_size=1)})
-
-    steps = _DemoSteps(HerePlaces(tmp_path), Recipe.quick(0), lambda *step: None)
+    job = make_job(places)
+    job = job.model_copy(update={"run": RunSettings(executor="local", batch_size=1)})
+    monkeypatch.setattr("pipelines.demo.run.make_job", lambda places: job)
+    steps = _DemoSteps(places, Recipe.quick(0), lambda *step: None)
     with pytest.raises(UnfinishedError, match="1 of 1 samples were rejected") as stopped:
         steps.label()
     assert stopped.value.exit_code == 3 and "IMG_MISSING 1" in str(stopped.value)
@@ -132,16 +132,16 @@ def test_every_step_promises_files_and_no_two_the_same(tmp_path: Path) -> None:
 
 def test_the_configurations_it_writes_are_the_ones_it_runs(tmp_path: Path) -> None:
     places, recipe = DemoLayout(tmp_path), Recipe(seed=3)
-    places.write_configs(recipe)
+    write_configs(places, recipe)
 
-    assert load_settings(places.config("job"), JobConfig) == places.job(recipe)
-    for name, settings in places.trainings(recipe).items():
+    assert load_settings(places.config("job"), JobConfig) == make_job(places)
+    for name, settings in make_trainings(places, recipe).items():
         assert load_settings(places.config(name), TrainSettings) == settings
 
 
 def test_no_job_and_no_training_names_the_truth_or_the_test_set(tmp_path: Path) -> None:
     places = DemoLayout(tmp_path)
-    places.write_configs(Recipe())
+    write_configs(places, Recipe())
     told = "\n".join(file.read_text() for file in tmp_path.glob("*.yaml"))
 
     assert str(places.world.folder / "web") in told and places.world.gold_view in told
@@ -168,6 +168,26 @@ def test_a_training_that_is_done_ends_as_well_as_any_process() -> None:
     assert (child.stdout.read(), child.wait()) == (b"done\n", 0)
     child.stdin.close()
     child.stdout.close()
+
+
+def test_a_training_ends_when_the_next_one_cannot_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def start(config: Path, out: Path) -> subprocess.Popen[bytes]:
+        started.append(start_training(config, out))
+        return started[-1]
+
+    start_training = parallel_train._start
+    monkeypatch.setattr(parallel_train, "_start", start)
+    (tmp_path / "file").touch()
+    outs = {"student": tmp_path / "student", "control": tmp_path / "file/control"}
+
+    with pytest.raises(NotADirectoryError):
+        train_in_parallel(dict.fromkeys(outs, tmp_path / "none.yaml"), outs, 10, lambda *step: None)
+
+    assert [process.returncode is not None for process in started] == [True]
 
 
 def test_a_failed_training_is_reported_with_its_last_lines(tmp_path: Path) -> None:

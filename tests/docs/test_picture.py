@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from benchmarks.report_picture import PIXELS, PRINTED, WORLD, block_of, pixels_digest
 from pipelines.demo.recipe import Recipe
+from pipelines.demo.run import TITLES
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +23,13 @@ def test_the_readme_prints_the_numbers_of_the_run_in_its_picture(
     picture: Image.Image, project_root: Path
 ) -> None:
     assert picture.info.get(PRINTED) == block_of(project_root / "README.md")
+
+
+def test_the_readme_names_the_steps_as_the_program_prints_them(project_root: Path) -> None:
+    printed = re.findall(r"^\[(\d+)/(\d+)\] (.*)$", block_of(project_root / "README.md"), re.M)
+
+    expected = [(str(number), str(len(TITLES)), title) for number, title in enumerate(TITLES.values(), 1)]
+    assert printed == expected
 
 
 def test_the_picture_is_the_one_that_was_taken_of_that_run(picture: Image.Image) -> None:

@@ -24,7 +24,7 @@ def encode(labels, rows):
     return EncodedFile("\\n".join(lines).encode(), 0)
 
 
-ENTRY = Exporter("captions", "one caption a line", encode, frozenset({Detail.WEIGHTS, Detail.DECOY_REGIONS}))
+ENTRY = Exporter("captions", encode, frozenset({Detail.WEIGHTS, Detail.DECOY_REGIONS}))
 """
 
 

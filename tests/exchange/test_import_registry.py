@@ -48,7 +48,7 @@ class CsvReader:
             yield builder.build(frame, f"{number}.jpg", caption, [GoldPhrase(0, len(caption), caption, boxes=[box])])
 
 
-ENTRY = Importer("lines of caption and box", CsvReader)
+ENTRY = Importer(CsvReader)
 '''
 
 

@@ -46,6 +46,13 @@ def test_every_kind_of_cell_has_a_stage_and_its_sources_exist() -> None:
     assert gone == []
 
 
+def test_what_reads_a_view_depends_on_the_form_of_its_manifest() -> None:
+    with_views = {kind: patterns for kind, patterns in SOURCES.items() if "engine/views.py" in patterns}
+
+    assert with_views
+    assert [kind for kind, patterns in with_views.items() if "engine/view_manifest.py" not in patterns] == []
+
+
 def test_inputs_come_first_and_each_cell_once() -> None:
     first, second = web(1), web(1, "again")
 

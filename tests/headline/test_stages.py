@@ -17,7 +17,7 @@ from pipelines.demo.recipe import Recipe
 from pipelines.demo.world.lexicon import TAIL_NOUNS
 from student.data.streams import load_stream
 from student.prompts.training_prompt import TokenBudget, make_caption_prompt, make_detection_prompt
-from student.settings.train import PromptMix, StreamSettings
+from student.settings.streams import PromptMix, StreamSettings
 
 Run = Callable[[Cell], Path]
 

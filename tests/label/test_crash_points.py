@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.ledger.verify import verify
 from engine.storage.store import Store
 from pipelines.label.job import JobConfig
-from pipelines.label.run import label, verify
+from pipelines.label.run import label
 from tests.engine.decoy_worlds import animal_captions, decoy_job
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, picture, plain_captions, write_shard

@@ -13,11 +13,12 @@ import pytest
 from engine.ledger.evidence import evidence_rows
 from engine.ledger.snapshots.snapshots import latest_snapshot
 from engine.ledger.unit_result import UnitResult, has_region
+from engine.ledger.verify import verify
 from engine.storage.store import Store, open_store
 from pipelines.label.job import JobConfig
 from pipelines.label.plan.plan import plan
 from pipelines.label.retry import retry
-from pipelines.label.run import label, verify
+from pipelines.label.run import label
 from pipelines.label.verify_against_shards import verify_deep
 from schemas.decoys import is_probe_noun
 from schemas.errors import ConfigError, ConflictError

@@ -16,11 +16,12 @@ from engine.ledger.attempts import begin_attempt, list_attempts
 from engine.ledger.commits import commit_path
 from engine.ledger.epochs import claim_epoch, latest_epoch, read_epoch
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
+from engine.ledger.verify import verify
 from engine.storage.store import Store, open_store
 from pipelines.cli import build_app
 from pipelines.label.job import JobConfig
 from pipelines.label.plan.plan import plan
-from pipelines.label.run import label, verify
+from pipelines.label.run import label
 from schemas.errors import ConflictError, RuntimeEnvironmentError
 from schemas.ledger import Snapshot
 from tests.engine.small_teacher import FACTORIES

@@ -13,12 +13,14 @@ from engine.ledger.evidence import evidence_rows
 from engine.ledger.fingerprint import MethodDigests
 from engine.ledger.plan import JobPlan
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries, snapshot_versions
+from engine.ledger.snapshots.status import status
+from engine.ledger.verify import verify
 from engine.reading.shard_cache import stat_shard
 from engine.storage.store import open_store
 from engine.task import Outcome, Task
 from pipelines.label.job import JobConfig
 from pipelines.label.plan.plan import plan
-from pipelines.label.run import label, status, verify
+from pipelines.label.run import label
 from schemas.errors import ConfigError, ConflictError, NotFoundError, RuntimeEnvironmentError
 from tests.engine.s3_server import s3_bucket
 from tests.engine.small_teacher import FACTORIES

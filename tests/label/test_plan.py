@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from engine.ledger.evidence import evidence_rows, read_rejections
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
+from engine.ledger.verify import verify
 from engine.settings import RunSettings
 from engine.storage.store import open_store
 from pipelines.cli.status_text import format_summary
@@ -16,7 +18,7 @@ from pipelines.label.job import JobConfig
 from pipelines.label.plan.estimate import Figure, Workload, estimate
 from pipelines.label.plan.plan import plan
 from pipelines.label.prices import PriceSettings
-from pipelines.label.run import label, verify
+from pipelines.label.run import label
 from pipelines.label.run_records import load_plan
 from schemas.errors import ConfigError, ConflictError, NotFoundError
 from tests.engine.small_teacher import FACTORIES
@@ -65,6 +67,22 @@ def test_another_subset_is_another_fingerprint_and_the_same_one_is_done(
     assert not plan(same, FACTORIES).has_work
     report = plan(job_of(tmp_path, shards, input=only(tmp_path, "00003", "00004")), FACTORIES)
     assert report.reasons() == {"the choice of samples changed": 6}
+
+
+def test_the_spelling_of_texts_is_american_and_that_of_json_is_as_stored(
+    tmp_path: Path, shards: list[Path]
+) -> None:
+    job = job_of(tmp_path, shards)
+    summary = run(job)
+    report = plan(job, FACTORIES)
+    shard = report.shards[0].model_copy(update={"why": {"not labelled yet": 2}})
+    unlabeled = report.model_copy(update={"shards": (shard,)})
+
+    assert summary["samples"]["labelled"] == 40 and re.search(
+        r"^  labeled +40$", format_summary(summary), re.M
+    )
+    assert unlabeled.data()["why"] == {"not labelled yet": 2}
+    assert "  2 units: not labeled yet" in unlabeled.text().splitlines()
 
 
 def test_shards_without_a_selected_key_are_left_out_and_counted(tmp_path: Path, shards: list[Path]) -> None:

@@ -15,12 +15,13 @@ from engine.ledger.attempts import list_attempts
 from engine.ledger.epochs import read_epoch
 from engine.ledger.snapshots import file_check
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
+from engine.ledger.snapshots.status import status
 from engine.ledger.verify import verify
 from engine.reading.shard_cache import stat_shard
 from engine.settings import MAX_BATCH_SIZE, RunSettings
 from engine.storage.store import open_store
 from pipelines.label.job import JobConfig
-from pipelines.label.run import label, status
+from pipelines.label.run import label
 from pipelines.label.run_records import load_plan, read_job
 from schemas.errors import ConflictError, ShardDamagedError
 from schemas.ledger import SnapshotEntry

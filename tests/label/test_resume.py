@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from engine.ledger.snapshots.status import status
+from engine.ledger.verify import verify
 from engine.storage.store import open_store
 from pipelines.label.progress.record import load_latest_progress
-from pipelines.label.run import label, status, verify
+from pipelines.label.run import label
 from tests.engine.process_tree import Tree
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, plain_captions, write_shard

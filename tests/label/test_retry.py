@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from engine.ledger.snapshots.status import status
+from engine.ledger.verify import verify
 from engine.storage.store import open_store
 from pipelines.cli import build_app
 from pipelines.label.job import JobConfig
 from pipelines.label.progress.record import load_latest_progress
 from pipelines.label.retry import retry
-from pipelines.label.run import label, run_job, status, verify
+from pipelines.label.run import label, run_job
 from schemas.errors import ConfigError, ConflictError, NotFoundError, RuntimeEnvironmentError
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard

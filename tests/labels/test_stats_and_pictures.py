@@ -15,7 +15,7 @@ from pipelines.labels.caption_strip import _assign_lanes, _format_footer, _wrap_
 from pipelines.labels.inspect import draw_rows, draw_samples, find_rows
 from pipelines.labels.picture import PALETTE, draw_picture, phrase_colors
 from pipelines.labels.stats import count_labels
-from pipelines.tables import Table
+from pipelines.report_base import Table
 from schemas.errors import ConflictError, NotFoundError
 
 CAPTION = "a dog beside a very large lynx"

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from engine.ledger.verify import verify
 from engine.storage.store import open_store
 from engine.telemetry.worker_output import save_outputs
 from pipelines.cli import build_app
@@ -18,7 +19,7 @@ from pipelines.compile.policy import Policy
 from pipelines.compile.run import compile_view
 from pipelines.exchange.export_labels import export_labels
 from pipelines.label.plan.plan import plan
-from pipelines.label.run import label, verify
+from pipelines.label.run import label
 from pipelines.labels.inspect import draw_samples
 from pipelines.labels.stats import count_labels
 from tests.engine.s3_server import s3_bucket

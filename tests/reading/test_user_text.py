@@ -27,7 +27,7 @@ def test_text_of_another_encoding_is_refused(tmp_path: Path, data: bytes) -> Non
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="no such file"):
+    with pytest.raises(NotFoundError, match="no such file; correct the path"):
         read_text(tmp_path, "--split")
 
 
@@ -35,7 +35,7 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 def test_what_is_no_plain_json_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "map.json").write_text(text)
 
-    with pytest.raises(ConfigError, match="--label-map .*map.json: not valid JSON"):
+    with pytest.raises(ConfigError, match="--label-map .*map.json: not valid JSON.*; correct the file"):
         read_json(tmp_path / "map.json", "--label-map")
 
 

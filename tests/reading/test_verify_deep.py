@@ -7,9 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
+from engine.ledger.verify import verify
 from engine.ledger.verify_deep import InputVerifier
 from engine.storage.store import open_store
-from pipelines.label.run import label, verify
+from pipelines.label.run import label
 from pipelines.label.verify_against_shards import read_input_settings, verify_deep
 from schemas.errors import ConflictError
 from tests.engine.small_teacher import FACTORIES

@@ -1,5 +1,6 @@
 """The report page: whole, self-contained, honest, and safe from what strangers wrote."""
 
+import errno
 import os
 import shutil
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ from PIL import Image
 from pipelines.quality.decoys import DecoyNumbers
 from pipelines.reporting.data import Interval
 from pipelines.reporting.page import render_page, write_report
+from pipelines.reporting.rendering import write_document
 from pipelines.reporting.verdict import find_outcome, headline, list_sentences
 
 _VOID = {"meta", "img", "br"}
@@ -71,7 +73,7 @@ def test_every_number_of_the_run_is_on_the_page(data):
     found = data.audit["precision"]
     assert f"audit, {100 * found['low']:.0f} % to {100 * found['high']:.0f} %" in text
     assert "200 of 1,500 boxes reviewed" in text
-    assert "truth of the tiny world, a stand-in for a person: no one looked" in text
+    assert "truth of the tiny world, a stand-in for a person: no person reviewed" in text
     assert "groundswell audit serve runs/demo/audit" in text
 
 
@@ -172,3 +174,17 @@ def test_decoys_are_shown_with_what_they_are_worth(data):
         "6 with a box at or above 0.4" in shown and "not known to be" in shown and "in 4-7 captions" in shown
     )
     assert "not known to be" not in render_page(data), "a round without decoys says nothing of them"
+
+
+def test_a_full_disk_leaves_the_former_page_whole(tmp_path, monkeypatch):
+    page = tmp_path / "new" / "report.html"
+    write_document("the former page", page)
+
+    def fail(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", fail)
+
+    with pytest.raises(OSError, match=r"No space left on device.*report\.html"):
+        write_document("another page", page)
+    assert page.read_text() == "the former page" and list(page.parent.iterdir()) == [page]

@@ -10,9 +10,12 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from engine.views import open_view, write_view
+from pipelines.demo.world.build import World
 from pipelines.rounds.preflight import check_inputs
 from pipelines.rounds.settings import RoundsConfig
 from schemas.errors import GroundswellError, NotFoundError
+from tests.engine.s3_server import s3_bucket
 
 Build = Callable[..., RoundsConfig]
 
@@ -102,7 +105,10 @@ def test_a_number_that_no_evaluation_has_is_refused(rounds_config: Build) -> Non
     [
         ({"gold": "/nowhere"}, "/nowhere has no view.json"),
         ({"target": {"suite": "held_out", "group": "nobody"}}, "has no group 'nobody'; expected one of"),
-        ({"evaluate": [{"name": "held_out", "gold": "/nowhere.json"}]}, "/nowhere.json: no such file"),
+        (
+            {"evaluate": [{"name": "held_out", "gold": "/nowhere.json"}]},
+            "no such file; correct the path",
+        ),
     ],
 )
 def test_missing_inputs_are_reported_before_anything_is_labeled(
@@ -126,3 +132,23 @@ def test_missing_images_and_streams_are_reported_before_anything_is_labeled(
     }
     with pytest.raises(NotFoundError, match="/gone has no view.json"):
         check_inputs(rounds_config(control=control))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_stream_in_a_bucket_is_checked_with_the_streams_own_storage(
+    rounds_config: Build, little_world: World
+) -> None:
+    config = rounds_config()
+    gold = list(open_view(little_world.gold_view).rows())
+    with s3_bucket() as (url, storage):
+        write_view(f"{url}/gold", gold, kind="gold", provenance={}, storage=storage)
+
+        def move(stream: dict) -> dict:
+            stored = {"url": f"{url}/gold", "storage": storage.model_dump(exclude_none=True)}
+            return {**stream, **stored} if stream["url"] == little_world.gold_view else stream
+
+        trainings = {
+            name: {**training, "streams": [move(stream) for stream in training["streams"]]}
+            for name, training in (("student", config.student), ("control", config.control))
+        }
+        check_inputs(rounds_config(**trainings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipelines.rounds.report import RoundsReport
 from pipelines.rounds.settings import AuditGate, Brakes, GuardMeasure, Measure
 from pipelines.rounds.stop_rules import judge_audit, judge_evaluation, judge_view
 
@@ -95,3 +96,13 @@ def test_the_gate_waits_for_its_reviewer_and_for_its_precision(findings: dict | 
 
 def test_the_gate_opens_at_its_precision() -> None:
     assert not list(judge_audit(AuditGate(), audit(0.8), "rounds/round-1/audit"))
+
+
+def test_the_table_of_the_terminal_names_the_stop_rule() -> None:
+    (reason,) = judge_evaluation(Brakes(), TAIL, None, [HEAD], KEPT)
+    report = RoundsReport.model_construct(target="tail/AP", rounds=(), stops=(reason,))
+
+    (table,) = (table for table in report.tables() if table.rows)
+
+    assert table.header == ("stop rule", "why", "remedy") and table.rows[0][0] == reason.brake
+    assert set(reason.model_dump()) == {"brake", "measured", "limit", "why", "remedy"}

@@ -12,7 +12,8 @@ from pipelines.demo.initial_model import write_start
 from pipelines.demo.recipe import HARD_NEGATIVES
 from pipelines.demo.world.build import World, build_world
 from pipelines.demo.world.settings import WorldSettings
-from student.settings.train import PromptMix, StreamSettings, TrainSettings
+from student.settings.streams import PromptMix, StreamSettings
+from student.settings.train import TrainSettings
 
 WORLD = WorldSettings(seed=1, gold_images=20, web_images=0, test_images=4)
 

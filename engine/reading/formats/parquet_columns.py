@@ -60,9 +60,8 @@ def column_values(column: pa.Array) -> list[Cell]:
         )
     try:
         values = column.to_pylist()
-    except (
-        UnicodeDecodeError
-    ):  # in a list of texts: the list counts as absent, its row and the other rows stay
+    except UnicodeDecodeError:
+        # in a list of texts: the list counts as absent, its row and the other rows stay
         values = [_value_or_none(column[at]) for at in range(len(column))]
     return [None if isinstance(v, float) and not math.isfinite(v) else v for v in values]
 

@@ -39,7 +39,7 @@ def evaluate(
         Path | None, typer.Option(help="File to which the detections are written, as COCO results.")
     ] = None,
     key_map: Annotated[
-        Path | None, typer.Option(help="CSV that maps shard keys to gold images and sizes.")
+        Path | None, typer.Option(help="CSV with the columns shard, key and file_name (or coco_image_id).")
     ] = None,
     words: Annotated[
         Path | None,

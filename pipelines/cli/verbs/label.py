@@ -251,7 +251,7 @@ def verify(
         totals = verify_deep(out, ProgressPrinter(), roots=moved)
         verdict = "verified: digests, counts, spans and boxes are right, and every sample equals its shard's"
     else:
-        from pipelines.label.run import verify as run_verify
+        from engine.ledger.verify import verify as run_verify
 
         if roots:
             raise ConfigError("--root is for the shards that --deep reads; add --deep, or leave it out")

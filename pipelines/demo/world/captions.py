@@ -54,7 +54,7 @@ class _PhraseDraft:
     noun: str
     colour: str | None
     texture: str | None
-    centre_x: float | None
+    center_x: float | None
 
     @property
     def text(self) -> str:
@@ -69,8 +69,8 @@ class _PhraseDraft:
 
 
 def compose_gold_caption(rng: np.random.Generator, things: tuple[Thing, ...]) -> Caption:
-    """Compose a careful caption: each thing once, with its colour and texture."""
-    words = [_PhraseDraft(t.noun, t.colour, t.texture, _centre_x(t)) for t in things]
+    """Compose a careful caption: each thing once, with its color and texture."""
+    words = [_PhraseDraft(t.noun, t.colour, t.texture, _center_x(t)) for t in things]
     return _join(rng, [words[i] for i in rng.permutation(len(words))], things)
 
 
@@ -89,7 +89,7 @@ def compose_web_caption(
 def _draft_phrase(rng: np.random.Generator, thing: Thing, settings: WorldSettings) -> _PhraseDraft:
     colour = thing.colour if rng.random() < settings.caption_colour else None
     texture = thing.texture if rng.random() < settings.caption_texture else None
-    return _PhraseDraft(thing.noun, colour, texture, _centre_x(thing))
+    return _PhraseDraft(thing.noun, colour, texture, _center_x(thing))
 
 
 def _add_mistakes(
@@ -118,7 +118,7 @@ def _draft_absent(rng: np.random.Generator, things: tuple[Thing, ...], tail_shar
     return _PhraseDraft(str(noun), str(rng.choice(list(COLOURS))), None, None)
 
 
-def _centre_x(thing: Thing) -> float:
+def _center_x(thing: Thing) -> float:
     return (thing.box_xyxy_px[0] + thing.box_xyxy_px[2]) / 2
 
 
@@ -134,8 +134,8 @@ def _join(rng: np.random.Generator, words: list[_PhraseDraft], things: tuple[Thi
 
 
 def _draw_joiner(rng: np.random.Generator, before: _PhraseDraft, after: _PhraseDraft, last: bool) -> str:
-    if before.centre_x is not None and after.centre_x is not None and rng.random() < _STATES_SIDE:
-        return f" {LEFT_OF if before.centre_x < after.centre_x else RIGHT_OF} "
+    if before.center_x is not None and after.center_x is not None and rng.random() < _STATES_SIDE:
+        return f" {LEFT_OF if before.center_x < after.center_x else RIGHT_OF} "
     if not last:
         return ", "
     return f" {rng.choice(LAST_JOINERS + JOINERS)} "

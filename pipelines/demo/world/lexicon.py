@@ -1,4 +1,4 @@
-"""The words of the tiny world: nouns, colours, textures, and the other words of captions.
+"""The words of the tiny world: nouns, colors, textures, and the other words of captions.
 
 The vocabulary is the teacher's whole tokenizer, with one token per word.
 """

@@ -1,6 +1,6 @@
 """Draw the poster style of the hard world: dark outlines with a pale fill, on flat paper without noise.
 
-The truth about a thing (noun, colour, texture, box) is unchanged, but it looks very different from gold.
+The truth about a thing (noun, color, texture, box) is unchanged, but it looks very different from gold.
 """
 
 from __future__ import annotations

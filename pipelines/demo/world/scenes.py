@@ -35,7 +35,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """A rendered scene and its things. No two things have the same noun and colour."""
+    """A rendered scene and its things. No two things have the same noun and color."""
 
     image_rgb_u8: NDArray[np.uint8]
     things: tuple[Thing, ...]
@@ -46,7 +46,7 @@ class _Plan:
     noun: str
     colour: str
     texture: str | None
-    centre_xy: tuple[float, float]
+    center_xy: tuple[float, float]
     size: float
     turn_rad: float
 
@@ -69,7 +69,7 @@ def draw_scene(
 ) -> Scene:
     """Draw one scene with the given nouns, the first in front. Hidden things and things without a place are left out.
 
-    The first noun is place_shape first and drawn last, so it is always in the scene. style: see `web_style`
+    The first noun is placed first and drawn last, so it is always in the scene. style: see `web_style`
     """
     plans = _plan_things(rng, nouns, settings)
     masks = [_render_mask(plan, settings.side_px) for plan in plans]
@@ -109,7 +109,7 @@ def _plan_things(rng: np.random.Generator, nouns: list[str], settings: WorldSett
 
 def _compute_extent(plan: _Plan) -> NDArray[np.float64]:
     points = np.concatenate(
-        [p for filled, p in place_shape(plan.noun, plan.centre_xy, plan.size, plan.turn_rad) if filled]
+        [p for filled, p in place_shape(plan.noun, plan.center_xy, plan.size, plan.turn_rad) if filled]
     )
     return np.concatenate([points.min(0), points.max(0)])
 
@@ -117,7 +117,7 @@ def _compute_extent(plan: _Plan) -> NDArray[np.float64]:
 def _render_mask(plan: _Plan, side: int) -> NDArray[np.float64]:
     canvas = Image.new("L", (side * _OVERSAMPLE, side * _OVERSAMPLE))
     draw = ImageDraw.Draw(canvas)
-    for filled, points in place_shape(plan.noun, plan.centre_xy, plan.size, plan.turn_rad):
+    for filled, points in place_shape(plan.noun, plan.center_xy, plan.size, plan.turn_rad):
         draw.polygon([tuple(p) for p in points * _OVERSAMPLE], fill=255 if filled else 0)
     return np.asarray(canvas.reduce(_OVERSAMPLE), dtype=np.float64) / 255
 

@@ -39,7 +39,7 @@ class WorldSettings(Settings):
     caption_absent: float = Field(
         0.15, ge=0, le=1, description="chance that a web caption names an absent thing"
     )
-    caption_colour: float = Field(0.85, ge=0, le=1, description="chance that a web phrase names the colour")
+    caption_colour: float = Field(0.85, ge=0, le=1, description="chance that a web phrase names the color")
     caption_texture: float = Field(0.50, ge=0, le=1, description="chance that a web phrase names the texture")
     caption_distractor: float = Field(
         0.40, ge=0, le=1, description="chance of stock-photo words around a caption"

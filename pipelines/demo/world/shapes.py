@@ -91,8 +91,8 @@ SHAPES: dict[str, list[Layer]] = {
 }
 
 
-def place_shape(noun: str, centre_xy: tuple[float, float], size: float, turn_rad: float) -> list[Layer]:
+def place_shape(noun: str, center_xy: tuple[float, float], size: float, turn_rad: float) -> list[Layer]:
     """Return the layers of `noun` in px. size: longer side before turning; turn_rad: clockwise."""
     cos, sin = np.cos(turn_rad), np.sin(turn_rad)
     turn = np.array([[cos, sin], [-sin, cos]])
-    return [(filled, points @ turn * (size / 2) + np.array(centre_xy)) for filled, points in SHAPES[noun]]
+    return [(filled, points @ turn * (size / 2) + np.array(center_xy)) for filled, points in SHAPES[noun]]

@@ -172,7 +172,6 @@ def _suffixes_of(url: str) -> Iterator[str]:
 
 ENTRY = Exporter(
     "COCO",
-    "COCO detection JSON, with captions and spans for grounding trainers",
     encode_coco,
     ignore_mark="iscrowd",
 )

@@ -18,7 +18,6 @@ def encode_mdetr(labels: Labels, rows: ExportedRows) -> EncodedFile:
 
 ENTRY = Exporter(
     "MDETR",
-    "grounding JSON of MDETR and GLIP: COCO with one category, captions and spans",
     encode_mdetr,
     ignore_mark="iscrowd",
 )

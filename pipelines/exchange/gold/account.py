@@ -91,9 +91,9 @@ class ImportAccount:
             examples.append(_make_printable(f"{name}: {detail}" if detail else f"{name}"))
 
     def report(self) -> AccountReport:
-        """Return `{"records": {KIND: {"in", "kept", "repaired", "refused", "codes"}}, "examples": {"KIND CODE":
-        [...]}}`.
+        """Return the counts and the first examples.
 
+        `{"records": {KIND: {"in", "kept", "repaired", "refused", "codes"}}, "examples": {"KIND CODE": [...]}}`.
         With refused records also "unknown": how many classes or phrases of an image they made unknown.
         """
         records: dict[str, RecordCounts] = {}

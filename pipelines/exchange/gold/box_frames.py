@@ -22,8 +22,10 @@ ROUNDING_PX = 2  # a stored copy may round a side
 
 @dataclass(frozen=True)
 class Frame:
-    """The size that the boxes of a record refer to, the image (None: not looked for), and the map of boxes into the
-    image.
+    """The frame of a record's boxes, and the map of the boxes into the stored image.
+
+    width, height: the size in pixels that the boxes refer to
+    found:         the stored image; None if none was looked for
     """
 
     width: int

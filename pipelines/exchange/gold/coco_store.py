@@ -67,8 +67,9 @@ class CocoStore:
         self._folder.cleanup()
 
     def images(self) -> Iterator[tuple[JsonObject, list[JsonObject]]]:
-        """Yield each image in the order of the file, with its annotations. At the end, refuse annotations of unknown
-        images.
+        """Yield each image in the order of the file, with its annotations.
+
+        At the end, refuse annotations of unknown images.
         """
         for _place, name, record in self._database.execute(
             "SELECT place, id, record FROM image ORDER BY place"

@@ -1,6 +1,4 @@
-"""The report of `gold import`: how many records of each kind were kept, repaired and refused, why, and what was
-written.
-"""
+"""The report of `gold import`: what was written, and the records of each kind kept, repaired and refused."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ from pydantic import Field, JsonValue
 
 from pipelines.exchange.gold.account import RecordCounts
 from pipelines.exchange.gold.codes import REFUSED, REPAIRED
-from pipelines.tables import Report, Table
+from pipelines.report_base import Report, Table
 
 
 class GoldReport(Report):

@@ -64,9 +64,9 @@ def _iter_bounded_lines(file: BinaryIO) -> Iterator[bytes | SampleRejectedError]
 
 
 def iter_fields(path: Path) -> Iterator[tuple[str, JsonValue | Empty]]:
-    """Yield each item of the top-level object: `("images", {...})` for each item of a list, `("info", {...})`
-    otherwise.
+    """Yield the content of the top-level object, item by item.
 
+    A list yields `("images", {...})` for each of its items, any other value `("info", {...})`.
     An empty list yields `(name, EMPTY)`: a file without annotations differs from one whose images have none.
     Raises NotFoundError; ConfigError with the position in characters if the file is no such object.
     """
@@ -76,7 +76,7 @@ def iter_fields(path: Path) -> Iterator[tuple[str, JsonValue | Empty]]:
 
 def _open_file(path: Path) -> BinaryIO:
     if not path.is_file():
-        raise NotFoundError(f"{path}: no such file")
+        raise NotFoundError(f"{path}: no such file; correct the path")
     return path.open("rb")
 
 

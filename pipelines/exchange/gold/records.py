@@ -11,6 +11,7 @@ from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.rows import GoldPhrase, find_head
 from pipelines.exchange.gold.spans import Span
 from schemas.errors import SampleRejectedError
+from student.evaluate.gold.file_names import find_file_name
 
 
 def is_crowd(annotation: Mapping[str, object]) -> bool:
@@ -18,15 +19,12 @@ def is_crowd(annotation: Mapping[str, object]) -> bool:
     return bool(annotation.get("iscrowd")) or bool(annotation.get("ignore"))
 
 
-def find_file_name(image: Mapping[str, object]) -> str:
-    """Return `file_name`, or the last two parts of `coco_url` (LVIS). Raises RecordError field_missing."""
-    name = image.get("file_name")
-    if isinstance(name, str) and name:
-        return name
-    url = image.get("coco_url")
-    if isinstance(url, str) and url.count("/") >= 2:
-        return "/".join(url.split("/")[-2:])
-    raise RecordError("field_missing", f"image {image.get('id')!r} has neither file_name nor coco_url")
+def require_file_name(image: Mapping[str, object]) -> str:
+    """Return the file name of an image. Raises RecordError field_missing."""
+    name = find_file_name(image)
+    if name is None:
+        raise RecordError("field_missing", f"image {image.get('id')!r} has neither file_name nor coco_url")
+    return name
 
 
 def check_split(options: ImportOptions, file_name: str, *others: object) -> None:

@@ -17,8 +17,7 @@ from pipelines.exchange.gold.spans import Span
 from schemas.digests import canonical_json
 from schemas.ledger import unit_name
 from schemas.rows import ViewRow
-
-SEPARATOR = ". "  # between the categories of a detection prompt, as GLIP writes them
+from schemas.spans import PROMPT_SEPARATOR
 
 # Words behind which a phrase's head is over: "a group of friends", "the man who waves", "a cup with tea".
 _AFTER_HEAD = {
@@ -148,8 +147,8 @@ def join_names(names: Sequence[str]) -> tuple[str, list[Span]]:
     spans, begin = [], 0
     for name in names:
         spans.append((begin, begin + len(name)))
-        begin += len(name) + len(SEPARATOR)
-    return SEPARATOR.join(names), spans
+        begin += len(name) + len(PROMPT_SEPARATOR)
+    return PROMPT_SEPARATOR.join(names), spans
 
 
 @lru_cache(65_536)

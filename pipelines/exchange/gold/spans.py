@@ -36,8 +36,9 @@ def read_spans(value: JsonValue, caption: str, texts: list[str] | None, repairs:
 
 
 def _check_inside(value: JsonValue, caption: str, repairs: set[str]) -> Span:
-    """Return the pair if it contains text of the caption. An end up to two characters behind the caption is
-    repaired.
+    """Return the pair if it contains text of the caption.
+
+    An end up to two characters behind the caption is repaired.
     """
     sides = value if isinstance(value, list) else []
     numbers = [side for side in sides if isinstance(side, int) and not isinstance(side, bool)]

@@ -25,7 +25,7 @@ from pipelines.exchange.gold.category_prompt import (
 from pipelines.exchange.gold.coco_store import CocoStore, JsonObject, has_same_type, id_text
 from pipelines.exchange.gold.off_by_one import OffByOneCheck
 from pipelines.exchange.gold.options import ImportOptions
-from pipelines.exchange.gold.records import check_split, find_file_name, is_crowd
+from pipelines.exchange.gold.records import check_split, is_crowd, require_file_name
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
 from pipelines.exchange.importer import Importer, ImportOption
 from schemas.errors import ConfigError
@@ -77,7 +77,7 @@ class CocoReader:
                     yield row
 
     def _build_row(self, builder: RowBuilder, image: JsonObject, annotations: list[JsonObject]) -> ViewRow:
-        name = find_file_name(image)
+        name = require_file_name(image)
         check_split(self._options, name, image["id"])
         frame = make_frame(image, name, self._options.images)
         source_url = _read_url(image)
@@ -229,6 +229,4 @@ def _make_meta(image: Mapping[str, JsonValue], not_exhaustive: list[str]) -> dic
     return {**meta, "not_exhaustive": not_exhaustive} if not_exhaustive else meta
 
 
-ENTRY = Importer(
-    "detection JSON of COCO, LVIS and Objects365", CocoReader, frozenset({ImportOption.NEGATIVES})
-)
+ENTRY = Importer(CocoReader, frozenset({ImportOption.NEGATIVES}))

@@ -54,8 +54,9 @@ class FlickrReader:
         self.facts = {"mentions": 0, "not_visual": 0, "without_box": 0}
 
     def rows(self) -> Iterator[ViewRow]:
-        """Yield one row per caption: images by number, captions in the file's order. Raises NotFoundError without
-        sentences.
+        """Yield one row per caption: images by number, captions in the file's order.
+
+        Raises NotFoundError without sentences.
         """
         files = sorted((self._path / "Sentences").glob("*.txt"), key=lambda path: (len(path.stem), path.stem))
         if not files:
@@ -199,8 +200,9 @@ def parse_sentence(line: str) -> tuple[str, list[Mention]]:
 
 
 def read_xml(path: Path) -> ElementTree.Element:
-    """Return the annotation element. Raises RecordError xml_bad, also for a document type, which could define
-    entities.
+    """Return the annotation element.
+
+    Raises RecordError xml_bad, also for a document type, which could define entities.
     """
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -263,8 +265,9 @@ def _read_lines(file: Path) -> list[str]:
 
 
 def _read_unrelated(path: Path) -> frozenset[tuple[str, int]]:
-    """Return (image, number from 1) of the captions that the authors list as another image's; empty without the
-    list.
+    """Return (image, number from 1) of the captions that the authors list as another image's.
+
+    The set is empty if the list does not exist.
     """
     if not path.is_file():
         return frozenset()
@@ -274,7 +277,6 @@ def _read_unrelated(path: Path) -> frozenset[tuple[str, int]]:
 
 
 ENTRY = Importer(
-    "folder of Flickr30k Entities, with Sentences/ and Annotations/",
     FlickrReader,
     folder_files=("Sentences/*.txt", "Annotations/*.xml", "UNRELATED_CAPTIONS"),
 )

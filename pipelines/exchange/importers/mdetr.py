@@ -17,10 +17,10 @@ from pipelines.exchange.gold.coco_store import CocoStore, JsonObject, has_same_t
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import (
     check_split,
-    find_file_name,
     get_phrase,
     is_crowd,
     read_caption,
+    require_file_name,
 )
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
 from pipelines.exchange.gold.spans import Span, read_spans
@@ -60,7 +60,7 @@ class MdetrReader:
                     yield row
 
     def _build_row(self, builder: RowBuilder, image: JsonObject, annotations: list[JsonObject]) -> ViewRow:
-        name = find_file_name(image)
+        name = require_file_name(image)
         check_split(self._options, name, image["id"], image.get("original_img_id"))
         caption, caption_repairs = read_caption(image.get("caption"))
         frame = make_frame(image, name, self._options.images)
@@ -120,4 +120,4 @@ class MdetrReader:
             self._account.keep("asked phrases", f"{image['id']} phrase {number}", repairs)
 
 
-ENTRY = Importer("grounding JSON of MDETR and GLIP", MdetrReader)
+ENTRY = Importer(MdetrReader)

@@ -42,8 +42,9 @@ _SCORE = re.compile(r"\s*\([01]?\.\d\d\)$")
 
 
 class OdvgReader:
-    """Rows of a file of lines, detection and grounding mixed. Exhaustive if a label map names the classes looked
-    for.
+    """Rows of a file of lines, detection and grounding mixed.
+
+    The gold is exhaustive if a label map names the classes that were looked for.
     """
 
     category_ids = None
@@ -229,8 +230,9 @@ class OdvgReader:
         phrases: Mapping[Span, GoldPhrase],
         repairs: set[str],
     ) -> list[Span]:
-        """Return the spans of the line, else the places of the phrase. Equal phrases are one phrase with several
-        boxes.
+        """Return the spans of the line, else the places of the phrase.
+
+        Equal phrases are one phrase with several boxes.
         """
         value = item.get("phrase")
         values = [value] if isinstance(value, str) else value if isinstance(value, list) else []
@@ -305,6 +307,4 @@ def read_label_map(path: Path) -> dict[str, str]:
     return labels
 
 
-ENTRY = Importer(
-    "JSON lines of Open-GroundingDino, MMDetection and NVIDIA TAO", OdvgReader, frozenset(ImportOption)
-)
+ENTRY = Importer(OdvgReader, frozenset(ImportOption))

@@ -21,7 +21,8 @@ from pipelines.label.run_records import PlanRecord
 from schemas.ledger import Unit
 from schemas.records import Record
 
-NEVER = "not labelled yet"
+NEVER = "not labelled yet"  # a key of the JSON; text has the spelling below
+NEVER_AS_TEXT = "not labeled yet"
 MAX_UNITS_WITH_ATTEMPTS = 1000  # attempts are counted only for plans with at most this many units to do
 UNREAD = "the shard is to be read first"
 CHANGED = "the shard changed since it was read, so it is to be read first"
@@ -112,7 +113,10 @@ class PlanReport(Record):
             f"{sums['units_done']} units done, {sums['units_to_do']} to do ({sums['samples_to_do']} samples), "
             f"{sums['shards_unread']} shards not read yet",
         ]
-        lines += [f"  {count} units: {reason}" for reason, count in self.reasons().items()]
+        lines += [
+            f"  {count} units: {NEVER_AS_TEXT if reason == NEVER else reason}"
+            for reason, count in self.reasons().items()
+        ]
         lines += [f"  {shard.url}: {shard.problem}" for shard in self.shards if shard.problem]
         if self.selection is not None:
             left_out = self.selection["shards_left_out"]

@@ -1,4 +1,4 @@
-"""Types of COCO JSON as evaluation reads it: gold, detections, and the reports of numbers."""
+"""Types of COCO JSON as evaluation reads it: gold and detections."""
 
 from __future__ import annotations
 

@@ -54,9 +54,6 @@ class KnownIds:
         # two ids with one text (7 and "7") differ in their form alone
         self._by_text |= {text: same[0] if len(same) == 1 else None for text, same in texts.items()}
 
-    def __len__(self) -> int:
-        return len(self._exact)
-
     def find(self, value: object) -> CocoId | None:
         """Return the id that a value means; None if it means none."""
         text = id_text(value)

@@ -37,6 +37,11 @@ class EvaluationImage:
     rgb_u8: NDArray[np.uint8]
 
     @property
+    def name(self) -> str:
+        """The file name, or the id of an image without one."""
+        return _describe(self.record)
+
+    @property
     def scale(self) -> tuple[float, float]:
         """Factors (x, y) from stored pixels to the gold's."""
         height, width = self.rgb_u8.shape[:2]
@@ -53,7 +58,7 @@ def evaluation_images(
     key_map: CSV with the columns shard, key and file_name (or coco_image_id) that assigns samples to gold images.
              Without it a sample is the gold image with the file name KEY.* or SHARD/KEY
     raises:  NotFoundError for a source that does not exist, ConfigError for a copy of another shape than its gold
-             image, ConflictError if the image of imported gold has changed
+             image or for a gold image without a file name, ConflictError if the image of imported gold has changed
     """
     if source is None:
         yield from map(_check_shape, _from_pixels(records))
@@ -73,7 +78,8 @@ def _shard_urls(source: str, folder: Path, records: Sequence[GoldImage]) -> list
         files = sorted(str(path) for path in folder.iterdir() if path.suffix in _SHARD_SUFFIXES)
         tars = [path for path in files if path.endswith(".tar")]
         # img2dataset writes a table without pixels next to its tars or image files. Then it is not a shard.
-        has_image_files = any(_find_file(folder, record["file_name"]) for record in records)
+        names = [record["file_name"] for record in records if "file_name" in record]
+        has_image_files = any(_find_file(folder, name) for name in names)
         return tars if tars or has_image_files else files
     return expand_urls([source]) if source.endswith(_SHARD_SUFFIXES) else []
 
@@ -84,7 +90,7 @@ def _from_pixels(records: Sequence[GoldImage]) -> Iterator[EvaluationImage]:
             data = read_pixels(record["pixels"])
             if sha256_hex(data) != record["image_sha256"]:
                 raise ConflictError(
-                    f"{record['file_name']}: the image at {record['pixels']['url']} is not the one that was imported "
+                    f"{_describe(record)}: the image at {record['pixels']['url']} is not the one that was imported "
                     "(its sha256 differs); restore it, or import the gold again"
                 )
             yield EvaluationImage(record, decode_image(data).rgb_u8)
@@ -92,9 +98,22 @@ def _from_pixels(records: Sequence[GoldImage]) -> Iterator[EvaluationImage]:
 
 def _from_folder(folder: Path, records: Sequence[GoldImage]) -> Iterator[EvaluationImage]:
     for record in records:
-        path = _find_file(folder, record["file_name"])
+        path = _find_file(folder, _file_name(record))
         if path is not None:
             yield EvaluationImage(record, decode_image(path.read_bytes()).rgb_u8)
+
+
+def _file_name(record: GoldImage) -> str:
+    """Return the file name. Raise ConfigError if the image has none."""
+    name = record.get("file_name")
+    if name is None:
+        raise ConfigError(f"image {record['id']!r} has neither file_name nor coco_url; add file_name")
+    return name
+
+
+def _describe(record: GoldImage) -> str:
+    """Return the file name, or the id of an image that was found without one."""
+    return record.get("file_name", f"image {record['id']!r}")
 
 
 def _find_file(folder: Path, name: str) -> Path | None:
@@ -126,7 +145,7 @@ def _from_shards(
             record = wanted[raw.index]
             if record["id"] in yielded:
                 raise ConfigError(
-                    f"two samples match the gold image {record['file_name']}; give a key map (--key-map)"
+                    f"two samples match the gold image {_describe(record)}; give a key map (--key-map)"
                 )
             yielded.add(record["id"])
             yield EvaluationImage(record, decode_image(data).rgb_u8)
@@ -136,7 +155,9 @@ class _SampleKeys:
     """A callable that returns the gold image of a shard's sample."""
 
     def __init__(self, records: Sequence[GoldImage], key_map: Path | None) -> None:
-        self._by_name = {record["file_name"]: record for record in records}
+        # A key map may identify images by id alone.
+        named = [record for record in records if "file_name" in record] if key_map else records
+        self._by_name = {_file_name(record): record for record in named}
         stems = Counter(Path(name).stem for name in self._by_name)
         # A stem of two gold images identifies neither: a/1.jpg and b/1.jpg need SHARD/KEY or a key map.
         self._by_stem = {
@@ -170,8 +191,9 @@ def _check_shape(image: EvaluationImage) -> EvaluationImage:
     x, y = image.scale
     height, width = image.rgb_u8.shape[:2]
     if abs(x / y - 1) > _ASPECT_TOLERANCE and abs(x * height - y * height) > 2 * max(x, y):
+        sides = [image.record.get("width", "unknown"), image.record.get("height", "unknown")]
         raise ConfigError(
-            f"{image.record['file_name']}: stored {width}x{height}, gold {image.record['width']}x"
-            f"{image.record['height']}: a crop or another picture; its boxes cannot be scaled to the gold"
+            f"{image.name}: stored {width}x{height}, gold {sides[0]}x{sides[1]}: a crop or another picture, so its "
+            "boxes cannot be scaled to the gold; restore the image, or remove it from the gold"
         )
     return image

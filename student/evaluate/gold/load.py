@@ -15,34 +15,39 @@ from schemas.errors import ConfigError, NotFoundError
 from schemas.records import Phrase
 from student.evaluate.gold.check import check_coco
 from student.evaluate.gold.coco_types import CocoId, GoldDataset
+from student.evaluate.gold.file_names import find_file_name
 from student.evaluate.gold.ids import normalize_ids
 from student.evaluate.gold.view import read_gold_view
 
 LVIS_GROUPS = {"r": "rare", "c": "common", "f": "frequent"}
 
 
-def read_json(path: Path) -> Any:
-    """Return the JSON of a file. Raise NotFoundError, or ConfigError with line and column."""
+def read_coco_json(path: Path) -> Any:
+    """Return the JSON of gold or results. Raise NotFoundError, or ConfigError with line and column."""
     if not path.is_file():
-        raise NotFoundError(f"{path}: no such file")
+        raise NotFoundError(f"{path}: no such file; correct the path")
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
-        raise ConfigError(error.msg, where=f"{path}:{error.lineno}:{error.colno}") from error
+        raise ConfigError(
+            f"{error.msg}; correct the JSON there", where=f"{path}:{error.lineno}:{error.colno}"
+        ) from error
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ConfigError(f"not JSON text: {error}", where=str(path)) from error
+        raise ConfigError(f"not JSON text: {error}; write it again as UTF-8 JSON", where=str(path)) from error
 
 
 def read_gold(path: Path) -> GoldDataset:
     """Return the gold in a COCO file or in a folder of imported gold. Raise ConfigError, NotFoundError."""
     if path.is_dir():
         return read_gold_view(str(path))
-    gold = normalize_ids(read_json(path))
+    gold = normalize_ids(read_coco_json(path))
     check_coco(gold, path)
     for image in gold["images"]:
-        if "file_name" not in image and isinstance(image.get("coco_url"), str):
-            # LVIS names its images by URL alone
-            image["file_name"] = "/".join(image["coco_url"].split("/")[-2:])
+        name = find_file_name(image)
+        if name is None:
+            image.pop("file_name", None)  # it is not text
+        else:
+            image["file_name"] = name
     return cast(GoldDataset, dict(gold))
 
 

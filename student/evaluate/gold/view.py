@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from engine.views import open_view
 from schemas.errors import ConfigError
 from schemas.rows import ViewRow, rows_of
+from schemas.spans import is_detection_caption
 from student.evaluate.gold.coco_types import (
     CocoId,
     GoldAnnotation,
@@ -23,7 +24,6 @@ from student.evaluate.gold.coco_types import (
     GoldImage,
 )
 from student.evaluate.gold.ids import id_text, parse_id
-from student.settings.prompt_text import SEPARATOR
 
 
 def read_gold_view(url: str) -> GoldDataset:
@@ -88,7 +88,7 @@ def _image_ids(rows: Sequence[ViewRow]) -> list[CocoId]:
 
 def is_detection_row(row: ViewRow) -> bool:
     """Return whether the caption is the list of the phrases."""
-    return bool(row["caption"] == SEPARATOR.join(phrase["text"] for phrase in row["phrases"]))
+    return is_detection_caption(row["caption"], (phrase["text"] for phrase in row["phrases"]))
 
 
 def _make_image(row: ViewRow, name: CocoId, ids: Mapping[str, CocoId], federated: bool) -> GoldImage:

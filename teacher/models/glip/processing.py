@@ -116,7 +116,7 @@ class GlipProcessor(ProcessorMixin):
     def pixels(
         self, resized: Sequence[np.ndarray], pad: Literal["authors"] | Size = "authors"
     ) -> dict[str, Tensor]:
-        """Normalise and pad: `pixel_values` [B, 3, H, W] float32, `pixel_mask` [B, H, W] one inside the image.
+        """Normalize and pad: `pixel_values` [B, 3, H, W] float32, `pixel_mask` [B, H, W] one inside the image.
 
         pad: "authors" pads to the batch's maximum rounded up to 32, a size (height, width) to that size. The padding is
              at the right and bottom, zero after normalization.

@@ -33,9 +33,8 @@ def _describes(words: Words, i: int, base: Chunk) -> bool:
     for _ in range(_MAX_WORDS):
         head = words.heads[i]
         if base.start <= head < base.end:
-            finite = (
-                words.tags[i] in _FINITE and words.relations[i] == "acl"
-            )  # a separate clause, parsed wrongly
+            # a separate clause, parsed wrongly
+            finite = words.tags[i] in _FINITE and words.relations[i] == "acl"
             return words.relations[i] in _FOLLOWED and not finite
         if head == i or (words.relations[i] in _NOT_BELOW and words.lower[i] != "-"):
             return False

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from engine.ledger.verify import verify
 from engine.reading.shard_cache import ShardCache, stat_shard
 from engine.settings import StorageSettings
 from engine.storage.filesystems import open_filesystem
 from engine.storage.local_files import TEMPORARY
-from pipelines.label.run import label, verify
+from pipelines.label.run import label
 from schemas.errors import RuntimeEnvironmentError, ShardDamagedError
 from tests.engine.s3_server import s3_bucket
 from tests.engine.small_teacher import FACTORIES

@@ -59,7 +59,7 @@ def test_counts_are_printed_as_json_and_stand_in_the_manifest(tmp_path: Path, co
     [
         (("coco", "FILE"), 2, "expected either --images"),
         (("voc", "FILE", "--without-images"), 2, "expected one of coco, flickr30k, mdetr, odvg"),
-        (("coco", "/nowhere.json", "--without-images"), 4, "no such file"),
+        (("coco", "/nowhere.json", "--without-images"), 4, "no such file or folder; correct the path"),
         (("flickr30k", "FILE", "--without-images"), 2, "format flickr30k expects a folder"),
         (("coco", "FILE", "--images", "/nowhere"), 4, "is not a folder"),
         (("coco", "FILE", "--without-images", "--split", "/nowhere"), 4, "--split"),

@@ -14,7 +14,7 @@ from pipelines.exchange.gold.images import open_images
 from pipelines.exchange.importers.odvg import read_label_map
 from schemas.errors import ConfigError, GroundswellError
 from student.data.streams import load_stream
-from student.settings.train import PromptMix, StreamSettings
+from student.settings.streams import PromptMix, StreamSettings
 
 THIRD = "third_party/"
 # file, format, with label map: {kind: (in, kept, repaired, refused)}, rows, regions

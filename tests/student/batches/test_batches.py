@@ -24,7 +24,8 @@ from student.batches.shared_memory import MAX_BYTES, BufferedBatch, SharedBuffer
 from student.data.streams import load_stream
 from student.prompts.tokens import PromptTokens
 from student.prompts.training_prompt import PromptSpan
-from student.settings.train import AugmentSettings, LoaderSettings, PromptMix, StreamSettings, TrainSettings
+from student.settings.streams import LoaderSettings, PromptMix, StreamSettings
+from student.settings.train import AugmentSettings, TrainSettings
 from teacher.models.glip import GlipProcessor
 from tests.engine.s3_server import s3_bucket
 

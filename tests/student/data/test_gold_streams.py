@@ -16,7 +16,8 @@ from pipelines.exchange.import_gold import import_gold
 from schemas.errors import ConfigError
 from student.data.streams import Stream, load_stream, load_streams
 from student.prompts.training_prompt import TokenBudget, TrainingPrompt, make_detection_prompt
-from student.settings.train import CaptionPacking, PromptMix, StreamSettings, TrainSettings
+from student.settings.streams import CaptionPacking, PromptMix, StreamSettings
+from student.settings.train import TrainSettings
 
 WORDS = TokenBudget(limit=12, count=lambda text: len(text.split()))
 MIX = PromptMix(detection=0.8, phrase_list=0, caption=0.2)

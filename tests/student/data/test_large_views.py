@@ -20,7 +20,7 @@ from student.data.content_blocks import block_keys, content_key
 from student.data.example_source import BlockSource
 from student.data.order import WindowOrder
 from student.data.streams import Stream, load_stream
-from student.settings.train import PromptMix, StreamSettings
+from student.settings.streams import PromptMix, StreamSettings
 
 MIX = PromptMix(detection=1, phrase_list=0, caption=0)
 

@@ -13,7 +13,8 @@ from schemas.errors import ConfigError
 from student.batches.batch_builder import BatchBuilder
 from student.data.mixture import Mixture, compute_shares, count_slots, locate_slot, sample_limit
 from student.data.streams import load_stream
-from student.settings.train import MixtureSettings, StreamSettings, TrainSettings
+from student.settings.streams import MixtureSettings, StreamSettings
+from student.settings.train import TrainSettings
 from teacher.models.glip import GlipProcessor
 
 PARTS = st.lists(st.integers(1, 9), min_size=1, max_size=4)

@@ -18,12 +18,13 @@ from pipelines.exchange.gold.images import open_images
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.import_gold import import_gold
 from schemas.errors import ConfigError
+from schemas.spans import PROMPT_SEPARATOR
 from student.batches.batch_builder import BatchBuilder
 from student.data.streams import Stream, load_stream, load_streams
 from student.prompts.caption_packing import pack_captions
 from student.prompts.training_prompt import TokenBudget, TrainingPrompt, make_fixed_prompt, make_prompt
-from student.settings.prompt_text import SEPARATOR
-from student.settings.train import CaptionPacking, HardNegatives, PromptMix, StreamSettings, TrainSettings
+from student.settings.streams import CaptionPacking, PromptMix, StreamSettings
+from student.settings.train import HardNegatives, TrainSettings
 from student.training.train import train
 from teacher.models.glip import GlipProcessor
 
@@ -93,12 +94,12 @@ def unknown_of(annotations: list[dict[str, Any]], image: int) -> set[str]:
 def taught_as_absent(prompt: TrainingPrompt) -> list[str]:
     """Return the parts of a prompt that have no box and are in the loss."""
     parts, begin = [], 0
-    for words in prompt.text.split(SEPARATOR):
+    for words in prompt.text.split(PROMPT_SEPARATOR):
         end = begin + len(words)
         spans = [span for span in prompt.spans if span.begin <= begin and end <= span.end]
         if not any(span.masked or span.boxes for span in spans):
             parts.append(words)
-        begin = end + len(SEPARATOR)
+        begin = end + len(PROMPT_SEPARATOR)
     return parts
 
 
@@ -111,7 +112,7 @@ def prompts_of(stream: Stream, row: int, seed: int) -> list[TrainingPrompt]:
         if prompt.kind == "caption" and stream.settings.packing.most
         else []
     )
-    return [prompt, *packed, make_fixed_prompt(example, SEPARATOR.join(NAMES))]
+    return [prompt, *packed, make_fixed_prompt(example, PROMPT_SEPARATOR.join(NAMES))]
 
 
 @settings(max_examples=12)

@@ -100,7 +100,7 @@ def test_a_copy_of_another_shape_is_refused(tmp_path):
     Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "a.png")
     records = [{"id": 1, "file_name": "a.png", "width": 400, "height": 200}]
 
-    with pytest.raises(ConfigError, match="crop or another picture"):
+    with pytest.raises(ConfigError, match="crop or another picture.*; restore the image, or remove it"):
         list(evaluation_images(str(tmp_path), records))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -107,5 +108,29 @@ def test_parts_can_be_trained_and_their_files_are_part_of_the_run(
 def test_a_part_of_another_kind_is_refused(parts: PartsStart, field: str) -> None:
     other = parts.bert if field == "swin" else parts.swin
 
-    with pytest.raises(ConfigError, match=f"expected '{field}'"):
+    with pytest.raises(ConfigError, match=f"expected '{field}'; give a directory of a {field} model"):
         build_from_parts(parts.model_copy(update={field: other}), {}, seed=0)
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_configuration_that_is_no_json_object_is_reported(parts: PartsStart, text: str) -> None:
+    (Path(parts.swin) / "config.json").write_text(text)
+
+    with pytest.raises(ConfigError, match=r"start.swin .*config\.json: expected a JSON object .*; download"):
+        build_from_parts(parts, {}, seed=0)
+
+
+def test_a_model_that_no_glip_can_use_is_refused_with_what_to_do(parts: PartsStart) -> None:
+    path = Path(parts.bert) / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "hidden_act": "relu"}))
+
+    with pytest.raises(ConfigError, match="but GLIP needs .*'gelu'.*; give a model that has them"):
+        build_from_parts(parts, {}, seed=0)
+
+
+def test_weights_of_other_sizes_are_refused_with_what_to_do(parts: PartsStart) -> None:
+    with pytest.raises(
+        ConfigError, match=r"no tensor for .*; give the complete weights, or correct start\.config"
+    ):
+        build_from_parts(parts.model_copy(update={"config": {**parts.config, "text_layers": 3}}), {}, seed=0)

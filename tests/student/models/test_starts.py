@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from schemas.errors import ConfigError, GroundswellError, NotFoundError
 from student.data.streams import load_streams
 from student.models.start import load_start
-from student.settings.train import PromptMix, TrainSettings
+from student.settings.streams import PromptMix
+from student.settings.train import TrainSettings
 from student.training.train import _check_prompt
 
 

@@ -22,7 +22,8 @@ from student.prompts.training_prompt import (
     draw_negative_count,
     make_caption_prompt,
 )
-from student.settings.train import CaptionPacking, PromptMix, StreamSettings, TrainSettings
+from student.settings.streams import CaptionPacking, PromptMix, StreamSettings
+from student.settings.train import TrainSettings
 from teacher.models.glip import GlipProcessor
 
 WIDE = TokenBudget(10_000, lambda text: len(text.split()))

@@ -15,7 +15,8 @@ from student.data.streams import Stream, exclude_probe_nouns
 from student.prompts.caption_packing import pack_captions
 from student.prompts.phrase_lists import make_hard_phrase_list
 from student.prompts.training_prompt import TokenBudget, draw_absent_nouns, make_caption_prompt
-from student.settings.train import CaptionPacking, HardNegatives, StreamSettings
+from student.settings.streams import CaptionPacking, StreamSettings
+from student.settings.train import HardNegatives
 
 NOUNS = ("bee", "boat", "cat", "dog", "kite", "lamp", "tree")
 PROBES = {noun for noun in NOUNS if is_probe_noun(noun)}

@@ -25,7 +25,7 @@ from student.prompts.training_prompt import (
     mirror_prompt,
     replace_text,
 )
-from student.settings.train import PromptMix, StreamSettings
+from student.settings.streams import PromptMix, StreamSettings
 
 BUDGET = TokenBudget(60, lambda text: len(text.split()))
 NOUNS = {"circle": 9, "star": 5, "ring": 4, "fish": 1}

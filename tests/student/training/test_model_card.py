@@ -17,7 +17,8 @@ from pipelines.cli.verbs.train import format_report
 from pipelines.demo.world.build import World
 from schemas.errors import ConfigError, ConflictError
 from student.data.streams import load_stream
-from student.settings.train import MixtureSettings, TrainSettings
+from student.settings.streams import MixtureSettings
+from student.settings.train import TrainSettings
 from student.training.distributed import TrainingGroup
 from student.training.log_images import draw_pictures
 from student.training.model_card import CardReports, write_card
@@ -66,7 +67,7 @@ def test_the_card_holds_the_audit_and_the_evaluation_once_they_are_given(short: 
 
 
 def test_an_audit_of_another_view_is_refused(short: TrainSettings) -> None:
-    with pytest.raises(ConflictError, match="none of the run's"):
+    with pytest.raises(ConflictError, match="none of the run's.*; give the report of an audit"):
         train(short, card_reports=CardReports([audit_of("sha256:other")]))
 
 

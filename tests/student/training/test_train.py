@@ -17,11 +17,13 @@ from schemas.errors import ConfigError, ConflictError, RuntimeEnvironmentError
 from student.batches.batch_builder import BatchBuilder
 from student.batches.prefetch import prefetch_batches
 from student.data.streams import load_stream
-from student.settings.train import HardNegatives, PromptMix, StreamSettings, TrainSettings
+from student.settings.streams import PromptMix, StreamSettings
+from student.settings.train import HardNegatives, TrainSettings
 from student.training.checkpoints import RECORD, latest_checkpoint
 from student.training.metrics_log import read_metrics
+from student.training.report import run_digest
 from student.training.schedule import learning_rate
-from student.training.train import run_digest, train
+from student.training.train import train
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 
 

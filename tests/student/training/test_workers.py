@@ -45,6 +45,17 @@ def curve(settings: TrainSettings) -> list[float]:
     return [record["loss"] for record in read_metrics(Path(settings.out))]
 
 
+@quiet_ray
+def test_a_lost_worker_without_a_message_is_named_by_its_type() -> None:
+    from ray.train import WorkerGroupError
+
+    from student.training.ray_training import _describe_loss
+
+    failures = {0: RuntimeError(), 1: RuntimeError("first line\nthe node died\n")}
+
+    assert _describe_loss(WorkerGroupError("two", failures)) == "RuntimeError; the node died"
+
+
 @pytest.mark.ray
 @quiet_ray
 def test_two_workers_learn_what_one_learns_from_the_same_images(

@@ -16,10 +16,12 @@ import pytest
 
 from engine.ledger.evidence import evidence_rows
 from engine.ledger.snapshots.snapshots import latest_snapshot
+from engine.ledger.snapshots.status import status
+from engine.ledger.verify import verify
 from engine.storage.store import open_store
 from pipelines.label.job import JobConfig
 from pipelines.label.progress.record import load_latest_progress
-from pipelines.label.run import label, status, verify
+from pipelines.label.run import label
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import data_files, job_of, plain_captions, write_shard
 from tests.suites.chaos.ray_nodes import Nodes

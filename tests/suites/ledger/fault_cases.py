@@ -17,11 +17,12 @@ from unittest.mock import patch
 import fsspec
 import typer
 
+from engine.ledger.verify import verify
 from engine.settings import OutputSettings, StorageSettings
 from engine.storage import retry
 from engine.storage.store import open_store
 from pipelines.cli.verb import handle_errors
-from pipelines.label.run import label, verify
+from pipelines.label.run import label
 from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
 from tests.suites.ledger.faulty_store import FAULTS, Faults, RequestFaults, SystemFaults

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from schemas.digests import file_sha256
 from schemas.errors import ConfigError, ConflictError, GroundswellError, NotFoundError
+from teacher.models.directory_facts import WEIGHTS
 from teacher.models.glip.checkpoint import unpickle
 from teacher.models.glip.checkpoint.official_keys import PROMPT_OFFSETS
 from teacher.models.glip.checkpoint.official_weights import Translation, find_variant, translate
@@ -103,7 +104,7 @@ def convert(
             },
             "source": checkpoint.name,
             "source_sha256": file_sha256(checkpoint),
-            "model_sha256": file_sha256(written / "model.safetensors"),
+            "model_sha256": file_sha256(written / WEIGHTS),
             "to": str(to),
         }
         (written / "README.md").write_text(_make_card(facts), encoding="utf-8")

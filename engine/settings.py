@@ -172,7 +172,7 @@ def _is_table_name(name: str) -> bool:
 class ReadingSettings(CompatibleSettings):
     """The part of the input settings that a unit's fingerprint covers."""
 
-    format: str = Field(description="webdataset, parquet or folder")
+    format: Literal["webdataset", "parquet", "folder"] = Field(description="webdataset, parquet or folder")
     image: tuple[str, ...] = Field(description="image suffixes or columns, in order")
     caption: str = Field(description="suffix, field or column of the caption")
     keep: tuple[str, ...] = Field(description="fields that are copied to `meta`")

@@ -113,7 +113,7 @@ class FingerprintParts(Record):
     evidence: str
     schema_version: str
     selection: str | None = Field(None, description="the keys asked for in this shard; none: all of them")
-    keys: str | None = Field(
+    keys: KeyForm | None = Field(
         None,
         exclude_if=_is_none,
         description="exact: earlier versions gave wrong keys to samples of this shard; else none",

@@ -25,10 +25,10 @@ from student.training.metrics_log import ParameterCounts
 from student.training.optimizer import freeze, make_optimizer, parameter_groups, set_rates
 from student.training.schedule import learning_rate, weight_decay
 from student.training.sync_batch_norm import synchronize
+from teacher.models.glip.checkpoint.portable_code import write_code
 from teacher.models.glip.loss_normalizers import label_counts
 from teacher.models.glip.modeling import GlipForGrounding
 from teacher.models.glip.outputs import GlipGroundingOutput
-from teacher.models.glip.portable_code import write_code
 from teacher.models.glip.tuning import add_prompt_offset, tune
 
 

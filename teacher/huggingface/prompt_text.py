@@ -23,7 +23,7 @@ WIDTHS = (32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
-class TokenizedPrompt:
+class EncodedPrompt:
     """A prompt as token ids (not padded), and for each phrase that has tokens its number and their positions."""
 
     input_ids: tuple[int, ...]
@@ -73,7 +73,7 @@ class PromptTokenizer:
         cleaned = "".join(characters)
         return cleaned if cleaned.rstrip().endswith(END) else cleaned + END
 
-    def tokenize(self, prompt: PackedPrompt) -> TokenizedPrompt:
+    def tokenize(self, prompt: PackedPrompt) -> EncodedPrompt:
         """Return the tokens of a prompt, and which of them each phrase covers."""
         text = self.clean(prompt.text, [(span.begin, span.end) for span in prompt.spans])
         encoded = self._encode(text)
@@ -88,7 +88,7 @@ class PromptTokenizer:
         }
         found = {phrase: own for phrase, own in covered.items() if own}
         missed = tuple(phrase for phrase, own in covered.items() if not own)
-        return TokenizedPrompt(tuple(ids), tuple(found), tuple(found.values()), missed)
+        return EncodedPrompt(tuple(ids), tuple(found), tuple(found.values()), missed)
 
     def _encode(self, text: str) -> _EncodedText:
         encoded = self._tokenizer(text, truncation=False, verbose=False, return_offsets_mapping=True)

@@ -32,7 +32,7 @@ from teacher.huggingface.labeler import (
 )
 from teacher.huggingface.loading import load_weights
 from teacher.huggingface.model_files import CONFIG, read_object
-from teacher.huggingface.prompt_text import NO_TOKEN, PromptTokenizer, TokenizedPrompt, choose_width
+from teacher.huggingface.prompt_text import NO_TOKEN, EncodedPrompt, PromptTokenizer, choose_width
 from teacher.huggingface.settings import PromptSettings
 from teacher.prompts.packing import Budget, PromptPlan, pack, pack_decoys
 from teacher.registry import LabelerOptions
@@ -60,7 +60,7 @@ class GroundingDinoSettings(PromptSettings):
     kind: Literal["grounding-dino"] = Field("grounding-dino", description="a Grounding DINO directory")
 
 
-class GroundingDinoLabeler(HuggingFaceLabeler[PromptSettings, TokenizedPrompt, ImageBatch]):
+class GroundingDinoLabeler(HuggingFaceLabeler[PromptSettings, EncodedPrompt, ImageBatch]):
     """Asks a model of the Grounding DINO family."""
 
     score_kind = "grounding_dino.token_score"
@@ -76,17 +76,17 @@ class GroundingDinoLabeler(HuggingFaceLabeler[PromptSettings, TokenizedPrompt, I
 
         return GroundingDinoForObjectDetection
 
-    def ask(self, sample: Sample) -> Questions[TokenizedPrompt]:
+    def ask(self, sample: Sample) -> Questions[EncodedPrompt]:
         return self._tokenize(
             pack(sample.caption, sample.phrases, self._tokenizer.budget, self.settings.prompt)
         )
 
-    def ask_decoys(self, sample: Sample) -> Questions[TokenizedPrompt]:
+    def ask_decoys(self, sample: Sample) -> Questions[EncodedPrompt]:
         return self._tokenize(
             pack_decoys(sample.caption, sample.phrases, self._tokenizer.budget, self.settings.prompt)
         )
 
-    def _tokenize(self, plan: PromptPlan) -> Questions[TokenizedPrompt]:
+    def _tokenize(self, plan: PromptPlan) -> Questions[EncodedPrompt]:
         texts = [self._tokenizer.tokenize(prompt) for prompt in plan.prompts]
         missed = tuple((phrase, NO_TOKEN) for text in texts for phrase in text.missed)
         width = max((choose_width(len(text.input_ids), self._limit) for text in texts), default=0)
@@ -97,7 +97,7 @@ class GroundingDinoLabeler(HuggingFaceLabeler[PromptSettings, TokenizedPrompt, I
         return ImageBatch(*self.normalize(images, size))
 
     def answer(
-        self, features: ImageBatch, questions: Sequence[Question[TokenizedPrompt] | None], width: int
+        self, features: ImageBatch, questions: Sequence[Question[EncodedPrompt] | None], width: int
     ) -> list[Found]:
         ids = np.full((len(questions), width), self._tokenizer.pad_id, dtype=np.int64)
         mask = np.zeros_like(ids)
@@ -119,7 +119,7 @@ class GroundingDinoLabeler(HuggingFaceLabeler[PromptSettings, TokenizedPrompt, I
         ]
 
     def _read(
-        self, question: Question[TokenizedPrompt] | None, token_scores_QT: np.ndarray, boxes_Q4: np.ndarray
+        self, question: Question[EncodedPrompt] | None, token_scores_QT: np.ndarray, boxes_Q4: np.ndarray
     ) -> Found:
         tokens = () if question is None else question.text.tokens
         pool = np.max if self.settings.pool == "max" else np.mean

@@ -32,7 +32,7 @@ def find_folders(
     find_root: returns the folder that links inside a folder must not leave
     raises:    NotFoundError for a named folder that does not exist or has no image, ConfigError for a wrong name
     """
-    search = _Search(suffixes, find_root, storage)
+    search = _FolderSearch(suffixes, find_root, storage)
     urls: dict[str, None] = {}
     for pattern in expand_patterns(patterns, storage):
         for url in _match_folders(pattern, storage):
@@ -50,7 +50,7 @@ def find_folders(
     return list(urls)
 
 
-class _Search:
+class _FolderSearch:
     """A walk through folders, which counts image files of other suffixes."""
 
     def __init__(

@@ -26,9 +26,9 @@ from teacher.models.directory_facts import WEIGHTS
 from teacher.models.glip.checkpoint import unpickle
 from teacher.models.glip.checkpoint.official_keys import PROMPT_OFFSETS
 from teacher.models.glip.checkpoint.official_weights import Translation, find_variant, translate
+from teacher.models.glip.checkpoint.portable_code import write_code
 from teacher.models.glip.config import GlipConfig
 from teacher.models.glip.modeling import GlipForGrounding
-from teacher.models.glip.portable_code import write_code
 from teacher.models.glip.processing import GlipProcessor
 from teacher.models.glip.tokenizers.bert import load_bert_tokenizer
 from teacher.models.glip.tuning import encode_prompt

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from teacher.models.glip import GlipForGrounding, GlipProcessor
-from teacher.models.glip.portable_code import write_code
+from teacher.models.glip.checkpoint.portable_code import write_code
 from tests.mutations import Mutation
 
 LABELS = ["a red circle", "two blue star"]

@@ -24,7 +24,7 @@ from engine.settings import ReadingSettings
 from engine.worker.batching import label_in_batches
 from engine.worker.find_phrases import find_phrases
 from pipelines.ground_image.teacher import GroundingTeacher
-from pipelines.tables import Report, Table
+from pipelines.report_base import Report, Table
 from schemas.errors import ConfigError, SampleRejectedError
 from schemas.labeler import Labeler, PreparedSample
 from schemas.records import Region, Sample

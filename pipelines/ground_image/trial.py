@@ -19,7 +19,7 @@ from pipelines.config.output_place import check_file
 from pipelines.ground_image.images import InputImage, decode_input
 from pipelines.ground_image.teacher import GroundingTeacher, open_teacher
 from pipelines.labels.picture import draw_picture
-from pipelines.tables import Report, Table
+from pipelines.report_base import Report, Table
 from schemas.codes import PHRASE_CODES, SAMPLE_CODES
 from schemas.errors import ConfigError, GroundswellError, SampleRejectedError
 from schemas.records import Record

@@ -11,7 +11,7 @@ from PIL import Image
 
 import groundswell as gs
 from engine.reading.captions import MAX_CHARS
-from groundswell.images import decode_input
+from pipelines.ground_image.images import decode_input
 from schemas.errors import ConfigError, ConflictError, NotFoundError, SampleRejectedError
 from tests.groundswell.conftest import SmallWorld
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from engine.ledger.evidence import evidence_rows, read_rejections
 from engine.ledger.snapshots.snapshots import latest_snapshot, snapshot_entries
+from engine.ledger.verify import verify
 from engine.reading.folders.shard import FolderShard
 from engine.reading.range_reader import RangeReader
 from engine.reading.shards import MAX_MEMBER_BYTES
@@ -26,7 +27,7 @@ from pipelines.label.job import JobConfig
 from pipelines.label.plan.plan import plan
 from pipelines.label.plan.report import CHANGED, UNREAD
 from pipelines.label.retry import retry
-from pipelines.label.run import label, verify
+from pipelines.label.run import label
 from pipelines.label.teacher_spec import TEACHER, Factories
 from pipelines.label.verify_against_shards import verify_deep
 from pipelines.labels.inspect import draw_samples

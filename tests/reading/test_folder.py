@@ -46,7 +46,7 @@ MUTATIONS = (
     Mutation(SHARD, "if len(sample.texts) > 1:", "if False:", "test_names_of_images"),
     Mutation(SHARD, "if len(sample.rows) > 1:", "if False:", "test_rows_of_a_table"),
     Mutation(SHARD, ".removeprefix(_BOM).rstrip", ".rstrip", "test_a_text_file_as_an_editor"),
-    Mutation(SHARD, "file.problem]\n        for", "None]\n        for", "test_a_link_out"),
+    Mutation(SHARD, "image.problem is not None:", "False:", "test_a_link_out"),
     Mutation(SHARD, "suffix_of(file.name) == reading.caption\n", "False\n", "test_each_file_that_is_read"),
     Mutation(SHARD, "return [escape_name(sample.name), image, texts]", "return [image, texts]", "test_names_and_bytes"),
     Mutation(SHARD, '{"table": self._table_sha256, ', "{", "test_names_and_bytes"),

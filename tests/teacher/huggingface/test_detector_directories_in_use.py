@@ -145,8 +145,8 @@ MUTATIONS = (
     ),
     Mutation(
         "teacher/huggingface/entry.py",
-        '    "trust_remote_code": False,\n}\n"""Options of a model',
-        '    "trust_remote_code": True,\n}\n"""Options of a model',
+        '    "trust_remote_code": False,\n    "dtype"',
+        '    "trust_remote_code": True,\n    "dtype"',
         "test_code_next_to_the_weights_is_never_run",
     ),
 )

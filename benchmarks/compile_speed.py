@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,7 @@ from pipelines.compile.run import compile_view
 from pipelines.terminal.table import format_table
 from schemas.digests import canonical_json
 from schemas.ledger import FingerprintParts, Snapshot, Unit
+from schemas.rows import EvidenceRow
 from schemas.settings import EvidenceSettings
 
 PHRASES = ("a red dog", "two blue boats", "green grass", "the old man", "a small lynx")
@@ -102,7 +103,7 @@ def write_evidence(folder: Path, units: int, rows: int) -> None:
     put_record(store, snapshot_path(1), snapshot)
 
 
-def _row(rng: np.random.Generator, unit: str, index: int) -> dict[str, Any]:
+def _row(rng: np.random.Generator, unit: str, index: int) -> EvidenceRow:
     corners = rng.uniform(0, SIDE_PX - 100, (len(PHRASES) * REGIONS, 2))
     boxes = np.concatenate((corners, corners + rng.uniform(20, 99, corners.shape)), axis=1).tolist()
     scores = rng.beta(1, 2, len(boxes)).tolist()
@@ -123,12 +124,13 @@ def _row(rng: np.random.Generator, unit: str, index: int) -> dict[str, Any]:
          "kind": "chunk", "groundable": True, "truncated": False}
         for text, root in zip(PHRASES, ROOTS, strict=True)
     ]  # fmt: skip
-    return {
+    row = {
         "unit": unit, "shard": SHARD, "index": index, "key": f"{index:09d}",
         "pixels": {"url": SHARD, "offset": 512 * index, "length": 512}, "image_sha256": f"{index:064x}", "meta": "{}",
         "width": SIDE_PX, "height": SIDE_PX, "exif_orientation": 1, "caption": CAPTION, "phrases": phrases,
         "dropped_phrases": [], "regions": regions,
     }  # fmt: skip
+    return cast(EvidenceRow, row)
 
 
 def _bare(evidence: Path, to: Path, between: Callable[[pa.Table], pa.Table]) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from engine.ledger.evidence import evidence_rows
 from engine.ledger.snapshots.snapshots import latest_snapshot
@@ -22,13 +21,14 @@ from pipelines.demo.configs import make_job
 from pipelines.demo.layout import DemoLayout
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.world.lexicon import NOUNS
-from pipelines.demo.world.web import read_truth
+from pipelines.demo.world.web import TruthRow, read_truth
 from pipelines.label.job import JobConfig
 from pipelines.label.run import label
 from pipelines.quality.intervals import estimate_share
+from schemas.rows import EvidenceRow
 from teacher.settings import DecoySettings
 
-Rows = list[dict[str, Any]]
+Rows = list[EvidenceRow]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -72,14 +72,14 @@ def _pool(folder: Path, rows: Rows) -> Path:
     return path
 
 
-def _own(row: dict[str, Any]) -> dict[str, Any]:
+def _own(row: EvidenceRow) -> EvidenceRow:
     """Return the row without its decoys."""
     own = [n for n, phrase in enumerate(row["phrases"]) if phrase["kind"] != "decoy"]
     regions = [region for region in row["regions"] if region["phrase"] in own]
     return {**row, "phrases": [row["phrases"][n] for n in own], "regions": regions}
 
 
-def _print_truth(rows: Rows, truth: dict[tuple[str, str], dict[str, Any]], min_score: float) -> None:
+def _print_truth(rows: Rows, truth: dict[tuple[str, str], TruthRow], min_score: float) -> None:
     """Shares with a box of decoys that are in the scene and of those that are not, 95 % intervals."""
     boxed: dict[bool, list[bool]] = {True: [], False: []}
     for row in rows:

@@ -261,7 +261,7 @@ def measure(folder: str, units: int, actors: int, publish_every: int) -> dict[st
 
 def run_in_new_process(what: str, folder: str, units: int) -> dict[str, Any]:
     """Do a part in a process of its own, so that its memory is its own."""
-    command = [sys.executable, "-m", "benchmarks.engine_scale", "--part", what, "--folder", folder]
+    command = [sys.executable, "-m", __spec__.name, "--part", what, "--folder", folder]
     answer = subprocess.run([*command, "--units", str(units)], check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(answer.stdout)
     return found

@@ -14,6 +14,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
                 print("  " + line)
 
 
-def _activations(reference, parity: ModuleType, dtype: torch.dtype) -> list[str]:
+def _activations(reference: Any, parity: ModuleType, dtype: torch.dtype) -> list[str]:
     worst: dict[str, float] = defaultdict(float)
     largest: dict[str, float] = defaultdict(float)
     model = reference.model(dtype)
@@ -60,7 +61,7 @@ def _activations(reference, parity: ModuleType, dtype: torch.dtype) -> list[str]
     ]
 
 
-def _training(reference, dtype: torch.dtype) -> list[str]:
+def _training(reference: Any, dtype: torch.dtype) -> list[str]:
     model = reference.model(dtype)
     outputs = model(**reference.inputs("C", dtype), labels=reference.labels())
     outputs.loss.backward()

@@ -61,7 +61,8 @@ def main(arguments: list[str] | None = None) -> None:
     """One row per model, precision and batch size."""
     options = _options(arguments)
     if options.one:
-        print(json.dumps(measure(*options.one.split(","), options)))
+        model, precision, batch = options.one.split(",")
+        print(json.dumps(measure(model, precision, batch, options)))
         return
     rows = []
     for model in options.models.split(","):
@@ -98,7 +99,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 def _run_in_child(one: str, options: argparse.Namespace) -> dict[str, Any]:
     passed = [f"--{name}={getattr(options, name)}" for name in ("device", "size", "seconds", "threads")]
-    command = [sys.executable, "-m", "benchmarks.glip_speed", f"--one={one}", *passed]
+    command = [sys.executable, "-m", __spec__.name, f"--one={one}", *passed]
     child = subprocess.run(
         [*command, *(["--compile"] if options.compile else [])], capture_output=True, text=True, check=False
     )

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from PIL import Image
 
@@ -18,6 +18,7 @@ from pipelines.demo.initial_model import write_start
 from pipelines.demo.world.build import build_world
 from pipelines.demo.world.settings import WorldSettings
 from schemas.digests import sha256_hex
+from schemas.rows import ViewRow
 from teacher.models.glip import GlipProcessor
 
 PHOTO_SIDE, PHOTO_LONGER_SIDE = 320, 533
@@ -78,7 +79,7 @@ def _copy_each(tars: list[Path]) -> None:
         shutil.copy(tar, tar.with_name(f"again-{tar.name}"))
 
 
-def _photo_rows(shards: Path) -> Iterator[dict[str, Any]]:
+def _photo_rows(shards: Path) -> Iterator[ViewRow]:
     for number, path in enumerate(sorted(shards.glob("*.tar"))):
         with tarfile.open(path) as tar:
             texts = {
@@ -94,15 +95,13 @@ def _photo_rows(shards: Path) -> Iterator[dict[str, Any]]:
                     yield _row(f"u{number}", index, path.resolve(), member, data, caption)
 
 
-def _row(
-    unit: str, index: int, path: Path, member: tarfile.TarInfo, data: bytes, caption: str
-) -> dict[str, Any]:
+def _row(unit: str, index: int, path: Path, member: tarfile.TarInfo, data: bytes, caption: str) -> ViewRow:
     width, height = Image.open(io.BytesIO(data)).size
     word = caption.split()[0]
     begin = caption.index(word)
     phrase = {"begin": begin, "end": begin + len(word), "text": word, "root": word, "kind": "chunk"}
     box = {"x0": 0.0, "y0": 0.0, "x1": float(width), "y1": float(height), "score": 1.0, "pass_index": 0}
-    return {
+    row = {
         "unit": unit,
         "shard": path.name,
         "index": index,
@@ -117,3 +116,4 @@ def _row(
         "dropped_phrases": [],
         "regions": [{"phrase": 0, **box, "weight": 1.0, "fate": "positive", "origin": "teacher"}],
     }
+    return cast(ViewRow, row)

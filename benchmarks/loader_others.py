@@ -19,8 +19,8 @@ from student.settings.train import AugmentSettings
 CORES = 2
 
 
-def prepared(data: Data) -> Callable[[Any], np.ndarray]:
-    """Resize, mirror and move, as the mixture loader does it."""
+def make_preparation(data: Data) -> Callable[[Any], np.ndarray]:
+    """Return a function that resizes, mirrors and moves an image, as the mixture loader does it."""
     processor, augment, rng = data.processor, AugmentSettings(), np.random.default_rng(0)
     return lambda image: augment_image(processor.resize(image), sample_augmentation(rng, augment))
 
@@ -37,7 +37,7 @@ def plain_webdataset(data: Data, batch: int) -> Iterator[int]:
         .shuffle(1000)
         .decode("rgb8")
         .to_tuple("jpg;png;webp", "json")
-        .map_tuple(prepared(data), lambda row: row)
+        .map_tuple(make_preparation(data), lambda row: row)
         .batched(batch, collation_fn=stack, partial=False)
     )
     loader = webdataset.WebLoader(pipeline.repeat(), batch_size=None, num_workers=CORES)
@@ -49,26 +49,26 @@ def plain_webdataset(data: Data, batch: int) -> Iterator[int]:
 def bare_loop(data: Data, batch: int) -> Iterator[int]:
     """Two processes over the images in the tars' order; each says how many samples it has made."""
     context = multiprocessing.get_context("fork")
-    told = context.SimpleQueue()
+    made = context.SimpleQueue()
     tars = data.tars
     makers = [
-        context.Process(target=_bare, args=(data, tars[core::CORES], batch, told), daemon=True)
+        context.Process(target=_bare, args=(data, tars[core::CORES], batch, made), daemon=True)
         for core in range(CORES)
     ]
     for maker in makers:
         maker.start()
     try:
         while True:
-            yield told.get()
+            yield made.get()
     finally:
         for maker in makers:
             maker.terminate()
             maker.join()
 
 
-def _bare(data: Data, tars: Sequence[str], batch: int, told: Any) -> None:
+def _bare(data: Data, tars: Sequence[str], batch: int, made: Any) -> None:
     torch.set_num_threads(1)
-    processor, prepare = data.processor, prepared(data)
+    processor, prepare = data.processor, make_preparation(data)
     held: list[np.ndarray] = []
     while True:
         for path in tars:
@@ -80,5 +80,5 @@ def _bare(data: Data, tars: Sequence[str], batch: int, told: Any) -> None:
                     held.append(prepare(image))
                     if len(held) == batch:
                         processor.pixels(held)
-                        told.put(batch)
+                        made.put(batch)
                         held = []

@@ -14,13 +14,14 @@ import resource
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from engine.views import MANIFEST, ROWS_PER_PART, open_view, write_view
 from pipelines.demo.world.build import build_world
 from pipelines.demo.world.settings import WorldSettings
+from schemas.rows import ViewRow
 from student.data.streams import Stream, load_stream
 from student.settings.streams import PromptMix, StreamSettings
 
@@ -37,11 +38,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--drawn", type=int, default=20_000, help="samples that are read")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(measured(Path(folder), chosen.rows, chosen.window, chosen.drawn), indent=1))
+        print(json.dumps(measure(Path(folder), chosen.rows, chosen.window, chosen.drawn), indent=1))
 
 
-def measured(folder: Path, rows: int, window: int, drawn: int) -> dict[str, Any]:
-    """All figures for a view of so many rows (rounded up to whole parts)."""
+def measure(folder: Path, rows: int, window: int, drawn: int) -> dict[str, Any]:
+    """Return all figures for a view of so many rows (rounded up to whole parts)."""
     url = repeated_view(folder, -(-rows // ROWS_PER_PART))
     settings = StreamSettings(
         url=url,
@@ -85,7 +86,7 @@ def repeated_view(folder: Path, parts: int) -> str:
         }
         for number in range(ROWS_PER_PART)
     ]
-    manifest = write_view(str(folder / "view"), rows, kind="view", provenance={})
+    manifest = write_view(str(folder / "view"), cast("list[ViewRow]", rows), kind="view", provenance={})
     many = manifest.model_copy(
         update={"parts": manifest.parts * parts, "rows": manifest.rows * parts, "digest": f"sha256:{parts}"}
     )

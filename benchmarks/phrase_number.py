@@ -1,4 +1,4 @@
-"""How often the number of a phrase is told rightly: our rule beside "a final s is a plural", on gold morphology.
+"""How often the number of a phrase is found correctly: our rule beside "a final s is a plural", on gold morphology.
 
     python -m benchmarks.phrase_number --treebanks DIR [--list 20]
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows, wrong = [], Counter[str]()
     for name, file in SETS.items():
         cases = list(phrases_with_gold(finder, options.treebanks / f"{file}.conllu.xz"))
-        for rule, told in (("ours", _ours), ("final s", _final_s)):
-            rows.append([name, rule, *_score(cases, told)])
+        for rule, is_plural in (("ours", _ours), ("final s", _final_s)):
+            rows.append([name, rule, *_score(cases, is_plural)])
         wrong.update(f"{text} ({root})" for text, root, plural in cases if _ours(text, root) != plural)
     print(format_table(rows, ["treebank", "rule", "phrases", "plural", "right", "precision", "recall"]))
     for text, number in wrong.most_common(options.list):
@@ -86,8 +86,8 @@ def _final_s(text: str, root: str) -> bool:
     return text.lower().endswith("s")
 
 
-def _score(cases: Sequence[Case], told: object) -> list[str]:
-    pairs = np.array([(plural, told(text, root)) for text, root, plural in cases])  # type: ignore[operator]
+def _score(cases: Sequence[Case], is_plural: Callable[[str, str], bool]) -> list[str]:
+    pairs = np.array([(plural, is_plural(text, root)) for text, root, plural in cases])
     gold, said = pairs[:, 0], pairs[:, 1]
     right = gold == said
     drawn = np.random.default_rng(SEED).binomial(len(right), right.mean(), DRAWS) / len(right)

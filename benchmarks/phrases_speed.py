@@ -17,13 +17,14 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from benchmarks.inputs import existing_file
 from pipelines.terminal.table import format_table
 from teacher.phrases.finder import BATCH_CAPTIONS, SpacyPhraseFinder
 from teacher.settings import PhraseSettings
 
-FINDERS = {
+FINDERS: dict[str, dict[str, Any]] = {
     "bundled, noun chunks": {"pipeline": "bundled"},
     "bundled, with expressions": {"pipeline": "bundled", "expressions": True},
     "tagger only, GLIP's grammar": {"pipeline": "bundled", "chunker": "pos_grammar"},

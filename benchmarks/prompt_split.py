@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from pipelines.labels.fates import LabelRow
 from pipelines.labels.open_any import open_labels
 from pipelines.labels.photo import read_photo
 from pipelines.terminal.table import format_table
@@ -50,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     lists = GlipLabeler(GlipSettings(model=options.model, prompt="phrases"), BATCH, FLOOR)
     samples = list(islice(_cut_samples(options.labels, whole, cut), options.n))
-    before = bests(whole, samples)
+    before = find_best(whole, samples)
     ways = {"cut at phrase borders": cut, "lists of phrases": lists}
-    found = {name: compared(before, bests(way, samples), options.threshold) for name, way in ways.items()}
+    found = {name: compare(before, find_best(way, samples), options.threshold) for name, way in ways.items()}
     if options.json:
         print(json.dumps({"captions": len(samples), **found}))
         return
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def bests(labeler: GlipLabeler, samples: Sequence[tuple[Sample, np.ndarray]]) -> list[Best]:
+def find_best(labeler: GlipLabeler, samples: Sequence[tuple[Sample, np.ndarray]]) -> list[Best]:
     """Return the best of each phrase of each sample, in order. Samples of one bucket share a batch."""
     prepared = [labeler.prepare(*pair) for pair in samples]
     found: list[list[Region]] = [[] for _ in samples]
@@ -83,7 +84,7 @@ def bests(labeler: GlipLabeler, samples: Sequence[tuple[Sample, np.ndarray]]) ->
     ]
 
 
-def compared(before: Sequence[Best], after: Sequence[Best], threshold: float) -> dict[str, Any]:
+def compare(before: Sequence[Best], after: Sequence[Best], threshold: float) -> dict[str, Any]:
     """Return the differences: scores in 0..1, shares of all phrases."""
     first, second = (np.array([best.score for best in side]) for side in (before, after))
     change = np.abs(first - second)
@@ -121,11 +122,17 @@ def _cut_samples(url: str, whole: GlipLabeler, cut: GlipLabeler) -> Iterator[tup
             yield pair
 
 
-def _sample(row: dict[str, Any]) -> Sample:
+def _sample(row: LabelRow) -> Sample:
+    fields: Mapping[str, object] = row
     names = ("unit", "shard", "index", "key", "image_sha256", "caption", "width", "height")
-    phrases = [Phrase(begin=p["begin"], end=p["end"], text=p["text"], root=p["root"]) for p in row["phrases"]]
+    places = [
+        {name: dict(phrase)[name] for name in ("begin", "end", "text", "root")} for phrase in row["phrases"]
+    ]
+    phrases = tuple(map(Phrase.model_validate, places))
     pixels = Pixels.model_validate(row["pixels"])
-    return Sample(**{name: row[name] for name in names}, pixels=pixels, phrases=tuple(phrases))
+    return Sample.model_validate(
+        {**{name: fields[name] for name in names}, "pixels": pixels, "phrases": phrases}
+    )
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

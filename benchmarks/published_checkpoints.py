@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from schemas.records import Phrase, Pixels, Region, Sample
+from schemas.spans import PROMPT_SEPARATOR
 from teacher.factories import make_labeler
 from teacher.models.glip.checkpoint.convert import convert
 
@@ -122,7 +123,7 @@ def make_sample(image: np.ndarray, phrases: Sequence[str]) -> Sample:
     """Return a sample whose caption lists the phrases."""
     caption, spans = "", []
     for text in phrases:
-        caption += ". " * bool(caption)
+        caption += PROMPT_SEPARATOR * bool(caption)
         spans.append(
             Phrase(begin=len(caption), end=len(caption) + len(text), text=text, root=text.split()[-1])
         )

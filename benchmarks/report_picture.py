@@ -18,7 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -26,6 +26,7 @@ from PIL.PngImagePlugin import PngInfo
 from benchmarks.inputs import existing_file
 from pipelines.demo.findings import format_summary, read_gains
 from pipelines.demo.layout import DemoLayout
+from pipelines.demo.results import DemoResults
 from pipelines.demo.run import TITLES
 from pipelines.reporting.verdict import JUDGED, describe_gain
 from pipelines.steps.cache import STEPS_FOLDER
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(printed, end="")
 
 
-def results_of(report: Path) -> dict[str, Any]:
+def results_of(report: Path) -> DemoResults:
     """Load the results of a demo's steps. Raise ConflictError if the report is not the one that its last step wrote."""
     folder = report.parent / STEPS_FOLDER
     try:
@@ -67,16 +68,16 @@ def results_of(report: Path) -> dict[str, Any]:
     digest = sha256(report.read_bytes()).hexdigest()
     if records["report"]["files"].get(report.name) != digest:
         raise ConflictError(f"{report} (sha256 {digest[:12]}) is not what the demo wrote: run the demo again")
-    return {name: record["result"] for name, record in records.items()}
+    return cast(DemoResults, {name: record["result"] for name, record in records.items()})
 
 
-def sentences_of(results: Mapping[str, Any]) -> list[str]:
+def sentences_of(results: DemoResults) -> list[str]:
     """Return the sentences on student and control; report and terminal show the same."""
     gains = read_gains(results["evaluate"])
     return [describe_gain(name, gains[name]) for name in JUDGED if name in gains]
 
 
-def format_block(results: Mapping[str, Any]) -> str:
+def format_block(results: DemoResults) -> str:
     """Return what `make demo` prints of these results, without progress and the commands to run next."""
     steps = [f"[{number}/{len(TITLES)}] {title}" for number, title in enumerate(TITLES.values(), 1)]
     summary = format_summary(DemoLayout(Path(SHOWN_FOLDER)), results).split("\nnext:\n")[0]

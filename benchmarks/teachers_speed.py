@@ -101,7 +101,7 @@ def save_model(folder: Path, samples: Sequence[tuple[Sample, np.ndarray]], *, ti
     """Save Grounding DINO with random weights, and a tokenizer of the words that the phrases have."""
     from transformers import (
         BertConfig,
-        BertTokenizerFast,
+        BertTokenizer,
         GroundingDinoConfig,
         GroundingDinoForObjectDetection,
         GroundingDinoProcessor,
@@ -115,7 +115,7 @@ def save_model(folder: Path, samples: Sequence[tuple[Sample, np.ndarray]], *, ti
     config = GroundingDinoConfig()
     if tiny:
         config = GroundingDinoConfig(
-            backbone_config=SwinConfig(
+            backbone_config=SwinConfig(  # type: ignore[call-arg]
                 image_size=128, embed_dim=16, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
                 out_features=["stage2", "stage3", "stage4"],
             ),
@@ -130,7 +130,7 @@ def save_model(folder: Path, samples: Sequence[tuple[Sample, np.ndarray]], *, ti
     taken = set(vocabulary.values())
     vocabulary |= {f"[unused{number}]": number for number in range(max(taken)) if number not in taken}
     images = GroundingDinoImageProcessorPil(size={"shortest_edge": SIZE[0], "longest_edge": SIZE[1]})
-    GroundingDinoProcessor(images, BertTokenizerFast(vocab=vocabulary)).save_pretrained(folder)
+    GroundingDinoProcessor(images, BertTokenizer(vocab=vocabulary)).save_pretrained(folder)
     return folder
 
 
@@ -163,7 +163,7 @@ def run_pipeline(network: torch.nn.Module, model: Path, samples: Sequence[tuple[
     from transformers import pipeline
 
     processor = _load_processor(model)
-    detector = pipeline(
+    detector = pipeline(  # type: ignore[call-overload]
         "zero-shot-object-detection", model=network, tokenizer=processor.tokenizer,
         image_processor=processor.image_processor,
     )  # fmt: skip

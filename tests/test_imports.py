@@ -137,10 +137,12 @@ def test_the_image_has_all_packages(project_root: Path) -> None:
     assert [name for name in PACKAGES if f"COPY {name} ./{name}" not in lines] == []
 
 
-def test_lint_and_types_cover_all_packages(project_root: Path) -> None:
+def test_lint_and_types_cover_all_packages_and_the_benchmarks(project_root: Path) -> None:
     tool = tomllib.loads((project_root / "pyproject.toml").read_text())["tool"]
 
-    assert sorted(tool["mypy"]["files"]) == sorted(PACKAGES) and tool["mypy"]["strict"] is True
+    assert (
+        sorted(tool["mypy"]["files"]) == sorted([*PACKAGES, "benchmarks"]) and tool["mypy"]["strict"] is True
+    )
     assert "D401" in tool["ruff"]["lint"]["select"]
     assert set(tool["ruff"]["lint"]["per-file-ignores"]) == {"tests/**"}
 

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from engine.ledger.commits import ROW_GROUP_ROWS, commit_unit
 from engine.ledger.fingerprint import MethodDigests, build_parts
@@ -15,6 +15,7 @@ from engine.storage.safe_parquet import table_bytes
 from engine.storage.store import Store
 from schemas.arrow import EVIDENCE, build_table
 from schemas.ledger import Unit, unit_name
+from schemas.rows import EvidenceRow
 
 ROWS = 500
 _OPERATIONS = ("read", "put_if_absent", "put", "list", "exists", "size")
@@ -41,11 +42,11 @@ def protocol_lines(folder: Path, units: int) -> Iterator[str]:
     )
 
 
-def _commit(store: Store, rows: list[dict[str, Any]], number: int) -> None:
+def _commit(store: Store, rows: list[EvidenceRow], number: int) -> None:
     url = f"/benchmark/{number}.tar"
     unit = Unit(name=unit_name(url, 0), shard=url, input_digest="sha256:0", first=0, count=ROWS)
     parts = build_parts(unit, MethodDigests(reading="r", teacher="t", phrases="p", evidence="e"))
-    commit_unit(store, unit, parts, UnitResult([row | {"unit": unit.name} for row in rows]), {})
+    commit_unit(store, unit, parts, UnitResult([{**row, "unit": unit.name} for row in rows]), {})
 
 
 def _count_operations(store: Store) -> Counter[str]:
@@ -65,7 +66,7 @@ def _count_operations(store: Store) -> Counter[str]:
     return counted
 
 
-def _row(index: int) -> dict[str, Any]:
+def _row(index: int) -> EvidenceRow:
     """Return an evidence row with four phrases and twelve regions, as captions of web images have."""
     caption = "a dog beside the bench under a tree, seen from the road"
     phrase = {
@@ -86,7 +87,7 @@ def _row(index: int) -> dict[str, Any]:
         "quality": None,
         "pass_index": 0,
     }
-    return {
+    row = {
         **{field.name: None for field in EVIDENCE},
         "unit": "", "shard": "/benchmark/0.tar", "index": index, "key": f"{index:09d}",
         "pixels": {**dict.fromkeys(("row_group", "row", "column")), "url": "/b/0.tar", "offset": index, "length": 9},
@@ -94,3 +95,4 @@ def _row(index: int) -> dict[str, Any]:
         "caption": caption, "phrases": [{**phrase, "truncated": False}] * 4, "dropped_phrases": [],
         "regions": [{**region, "phrase": at % 4, "score": ((index * 13 + at * 7) % 1000) / 1000} for at in range(12)],
     }  # fmt: skip
+    return cast(EvidenceRow, row)

@@ -17,7 +17,7 @@ from pipelines.label.teacher_spec import Factories
 from schemas.labeler import FoundPhrases, PreparedSample
 from schemas.records import Phrase, Region, Sample
 
-HERE = "benchmarks.engine.teacher"
+HERE = __name__
 FACTORIES = Factories(f"{HERE}:labeler", f"{HERE}:finder", f"{HERE}:labeler_digest", f"{HERE}:finder_digest")
 _BLOCK = bytes(2**20)
 _SIDE = 256

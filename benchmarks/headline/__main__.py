@@ -13,10 +13,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.headline.cells import Cell, Shelf
+from benchmarks.headline.cells import Cell, CellStore
 from benchmarks.headline.grid import Grid
 from benchmarks.headline.report import (
-    Paper,
+    ReportWriter,
     Targets,
     base_targets,
     full_targets,
@@ -41,22 +41,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reported = not chosen.quick and (chosen.report or tuple(seeds) == _SEEDS[chosen.what])
     if reported and chosen.what != "tune" and set(seeds) & set(SEEDS):
         sys.exit(f"seeds {sorted(set(seeds) & set(SEEDS))} are for tuning: they are never reported")
-    paper = Paper(Path("docs") if reported else chosen.out)
-    shelf = Shelf(chosen.out, paper.cells() if chosen.kept else {})
-    grid = Grid(shelf, chosen.workers, chosen.until and 60 * chosen.until, _say)
+    writer = ReportWriter(Path("docs") if reported else chosen.out)
+    store = CellStore(chosen.out, writer.cells() if chosen.kept else {})
+    grid = Grid(store, chosen.workers, chosen.until and 60 * chosen.until, _say)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     if chosen.what == "tune":
         path = PATH if reported else chosen.out / PATH.name
-        done, text = _tune(recipe, seeds, grid, paper, chosen, path)
+        done, text = _tune(recipe, seeds, grid, writer, chosen, path)
     else:
-        done, text = _measure(tuned(recipe), seeds, grid, paper, chosen)
+        done, text = _measure(tuned(recipe), seeds, grid, writer, chosen)
     print(text)
-    _say(f"the tables stand in {paper.path}" + ("" if done else "; run again for what is missing"))
+    _say(f"the tables stand in {writer.path}" + ("" if done else "; run again for what is missing"))
     return 0 if done else 1
 
 
 def _measure(
-    recipe: Recipe, seeds: Sequence[int], grid: Grid, paper: Paper, chosen: argparse.Namespace
+    recipe: Recipe, seeds: Sequence[int], grid: Grid, writer: ReportWriter, chosen: argparse.Namespace
 ) -> tuple[bool, str]:
     base = chosen.what == "base"
     targets = base_targets(recipe, seeds) if base else full_targets(recipe, seeds)
@@ -64,11 +64,11 @@ def _measure(
         targets |= task_targets(recipe, seeds)
     wanted = _wanted(targets, chosen.only)
     if chosen.kept:
-        kept = sum(cell.digest in grid.shelf.kept for cell in targets.values())
+        kept = sum(cell.digest in grid.store.kept for cell in targets.values())
         _say(f"{kept} of {len(targets)} evaluations stand beside the page, by this code and such a processor")
-    done = grid.run(wanted) if chosen.run else not grid.shelf.missing(wanted)
+    done = grid.run(wanted) if chosen.run else not grid.store.missing(wanted)
     write = write_base if base else write_full
-    return done, write(paper, grid.shelf, targets, seeds)
+    return done, write(writer, grid.store, targets, seeds)
 
 
 def _wanted(targets: Targets, names: Sequence[str]) -> list[Cell]:
@@ -83,7 +83,7 @@ def _tune(
     recipe: Recipe,
     seeds: Sequence[int],
     grid: Grid,
-    paper: Paper,
+    writer: ReportWriter,
     chosen: argparse.Namespace,
     path: Path,
 ) -> tuple[bool, str]:
@@ -93,14 +93,14 @@ def _tune(
             break
         if not chosen.only or arm in chosen.only:
             grid.run(list(options(first, arm, seeds).values()))
-        first = after(first, arm, grid.shelf, seeds)
-    done = write_choice(recipe, grid.shelf, seeds, path)
-    return done, write_tuning(paper, path)
+        first = after(first, arm, grid.store, seeds)
+    done = write_choice(recipe, grid.store, seeds, path)
+    return done, write_tuning(writer, path)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "benchmarks.headline", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        __package__, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=("base", "full", "tune"))
     parser.add_argument("--seeds", type=_numbers, help="in place of the reported ones; docs/ stays as it is")
@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=2, help="cells at a time, one thread each")
     parser.add_argument("--out", type=Path, default=Path(".bench/headline"))
     parser.add_argument(
-        "--kept", action="store_true", help="evaluations told in the page's JSON files count as done"
+        "--kept", action="store_true", help="evaluations in the page's JSON files count as done"
     )
     parser.add_argument("--quick", action="store_true", help="a world too small for its numbers to mean much")
     parser.add_argument(

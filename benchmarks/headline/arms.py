@@ -62,7 +62,7 @@ class Arms:
         settings = {**self.recipe.world.model_dump(), **WORLDS[self.world]}
         return self._cell("web", "web", WorldSettings.model_validate(settings).model_dump(mode="json"))
 
-    def recaptioned(self, captions: str) -> Cell:
+    def change_captions(self, captions: str) -> Cell:
         """Return the web with other captions."""
         settings = {"captions": captions, "seed": self.seed}
         return self._cell("recaptioned", f"web, captions {captions}", settings, web=self.web)
@@ -107,7 +107,7 @@ class Arms:
         settings = run.model_dump(mode="json", exclude={"out"})
         return self._cell("train", what, settings, start=start, **({"gold": self.gold} | streams))
 
-    def evaluated(self, model: Cell, what: str) -> Cell:
+    def evaluate(self, model: Cell, what: str) -> Cell:
         """Return the evaluation of a model on the held-out scenes."""
         return self._cell("evaluate", f"{what} evaluated", {"phrases": True}, model=model, test=self.gold)
 
@@ -128,7 +128,7 @@ class Arms:
         """Return the evaluation of an arm by name. Raises KeyError for an unknown name."""
         from benchmarks.headline.rows import MODELS
 
-        return self.evaluated(MODELS[name](self), name + self.note)
+        return self.evaluate(MODELS[name](self), name + self.note)
 
     @cached_property
     def mixes(self) -> dict[str, PromptMix]:

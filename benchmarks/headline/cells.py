@@ -58,11 +58,11 @@ def in_order(targets: Iterable[Cell], skip: frozenset[str] = frozenset()) -> lis
 
 
 @dataclass(frozen=True)
-class Shelf:
+class CellStore:
     """The folder of all cells. A cell is done when its record was written, last.
 
-    kept: what a page's JSON file tells of cells, by digest. An evaluation told there counts as done, since nothing else
-          reads its folder; of any other kind the folder itself is needed.
+    kept: the records in a page's JSON file, by digest. An evaluation in it counts as done, since nothing else reads its
+          folder. Of any other kind the folder itself is needed.
     """
 
     root: Path
@@ -74,9 +74,9 @@ class Shelf:
 
     def record(self, cell: Cell) -> dict[str, Any] | None:
         """`{"digest", "title", "kind", "cpu_s", "result", ...}` of a done cell; None for any other."""
-        return self.told(cell) if cell.kind == LAST else self._own(cell)
+        return self.load_record(cell) if cell.kind == LAST else self._own(cell)
 
-    def told(self, cell: Cell) -> dict[str, Any] | None:
+    def load_record(self, cell: Cell) -> dict[str, Any] | None:
         """Return the record of a cell that is done here, or is among the kept ones."""
         kept = self.kept.get(cell.digest)
         return self._own(cell) or (None if kept is None else dict(kept))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.headline.cells import Cell, Shelf, in_order
+from benchmarks.headline.cells import Cell, CellStore, in_order
 from schemas.errors import NotFoundError
 
 UNMEASURED = "Not measured yet."
@@ -38,9 +38,9 @@ def write_page(path: Path, sections: dict[str, str]) -> None:
         put_between(path, name, text)
 
 
-def write_cells(path: Path, shelf: Shelf, targets: Iterable[Cell]) -> None:
+def write_cells(path: Path, store: CellStore, targets: Iterable[Cell]) -> None:
     """All cells of the targets: digest, inputs, cost and result, or why there is none."""
-    rows = [_describe(shelf, cell) for cell in in_order(targets)]
+    rows = [_describe(store, cell) for cell in in_order(targets)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -48,8 +48,8 @@ def write_cells(path: Path, shelf: Shelf, targets: Iterable[Cell]) -> None:
 def read_cells(path: Path, instructions: str) -> dict[str, dict[str, Any]]:
     """Return the cells that a file of `write_cells` lists as done, by digest, or none without a file.
 
-    instructions: of this machine; a cell that ran with others rounded otherwise, so it cannot stand beside those that
-                  run here
+    instructions: of this machine; a cell that ran with others rounded otherwise, so its result is not comparable with
+                  those that run here
     """
     if not path.exists():
         return {}
@@ -57,19 +57,19 @@ def read_cells(path: Path, instructions: str) -> dict[str, dict[str, Any]]:
     return {row["digest"]: row for row in rows if row.get("instructions") == instructions}
 
 
-def _describe(shelf: Shelf, cell: Cell) -> dict[str, Any]:
-    record = shelf.told(cell)
-    told: dict[str, Any] = {"title": cell.title, "kind": cell.kind, "digest": cell.digest}
-    told["inputs"] = {role: needed.digest for role, needed in cell.inputs.items()}
+def _describe(store: CellStore, cell: Cell) -> dict[str, Any]:
+    record = store.load_record(cell)
+    row: dict[str, Any] = {"title": cell.title, "kind": cell.kind, "digest": cell.digest}
+    row["inputs"] = {role: needed.digest for role, needed in cell.inputs.items()}
     if record is None:
-        return told | {"missing": shelf.why_missing(cell)}
-    return told | {name: record[name] for name in ("cpu_s", "instructions", "result") if name in record}
+        return row | {"missing": store.why_missing(cell)}
+    return row | {name: record[name] for name in ("cpu_s", "instructions", "result") if name in record}
 
 
-def costs_table(shelf: Shelf, targets: Iterable[Cell]) -> list[tuple[str, int, float]]:
-    """(kind, cells done, mean CPU seconds of one) in the order in which kinds are met."""
+def costs_table(store: CellStore, targets: Iterable[Cell]) -> list[tuple[str, int, float]]:
+    """(kind, cells done, mean CPU seconds of one) in the order of the first cell of each kind."""
     spent: dict[str, list[float]] = {}
     for cell in in_order(targets):
-        if (record := shelf.told(cell)) is not None:
+        if (record := store.load_record(cell)) is not None:
             spent.setdefault(cell.kind, []).append(record["cpu_s"])
     return [(kind, len(some), sum(some) / len(some)) for kind, some in spent.items()]

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from benchmarks.headline.cells import FAILURE, Cell, Shelf
+from benchmarks.headline import worker
+from benchmarks.headline.cells import FAILURE, Cell, CellStore
 from benchmarks.headline.worker import NOTE, SPECS, spec_of
 from schemas.errors import ConflictError
 
@@ -32,7 +33,7 @@ Say = Callable[[str], None]
 class Grid:
     """until_s: seconds after which no cell is begun and running ones are ended; they go on in the next call."""
 
-    shelf: Shelf
+    store: CellStore
     workers: int = 2
     until_s: float | None = None
     say: Say = print
@@ -40,10 +41,10 @@ class Grid:
 
     def run(self, targets: Sequence[Cell]) -> bool:
         """Whether every target is done. Raises ConflictError when another grid runs in the same folder."""
-        with _lock_folder(self.shelf.root):
-            waiting = self.shelf.missing(targets)
+        with _lock_folder(self.store.root):
+            waiting = self.store.missing(targets)
             self._began, self._total, self._told = time.monotonic(), len(waiting), time.monotonic()
-            self.say(f"{len(waiting)} cells to run, {self.workers} at a time, in {self.shelf.root}")
+            self.say(f"{len(waiting)} cells to run, {self.workers} at a time, in {self.store.root}")
             try:
                 while (waiting or self._running) and not self._is_late():
                     waiting = self._begin(waiting)
@@ -52,15 +53,15 @@ class Grid:
                     self._look()
             finally:
                 self._end()
-        return not self.shelf.missing(targets)
+        return not self.store.missing(targets)
 
     def _begin(self, waiting: list[Cell]) -> list[Cell]:
         """Start what can start; returns what still waits."""
         left = []
         for cell in waiting:
-            ready = all(self.shelf.record(needed) is not None for needed in cell.inputs.values())
+            ready = all(self.store.record(needed) is not None for needed in cell.inputs.values())
             if ready and len(self._running) < self.workers:
-                self._running[cell.digest] = _start(cell, self.shelf)
+                self._running[cell.digest] = _start(cell, self.store)
             else:
                 left.append(cell)
         return left
@@ -80,18 +81,18 @@ class Grid:
     def _collect(self, running: _Running) -> None:
         self._total -= 1
         running.close()
-        record = self.shelf.record(running.cell)
+        record = self.store.record(running.cell)
         if record is None:
             running.tell_failure()
-            why = self.shelf.why_missing(running.cell)
+            why = self.store.why_missing(running.cell)
             self.say(f"    {self._minutes()} {why}")
             return
         found = record["result"]
         shown = [name for name in ("tail", "head", "recall") if found.get(name, -1) >= 0]
         numbers = [f"{name} {100 * found[name]:.1f}" for name in shown]
-        told = f", {', '.join(numbers)}" if numbers else ""
+        figures = f", {', '.join(numbers)}" if numbers else ""
         left = f"{self._total} left"
-        self.say(f"    {self._minutes()} {running.cell.title}: {record['cpu_s']:.0f} CPU-s{told}; {left}")
+        self.say(f"    {self._minutes()} {running.cell.title}: {record['cpu_s']:.0f} CPU-s{figures}; {left}")
 
     def _end(self) -> None:
         for running in self._running.values():
@@ -138,16 +139,16 @@ class _Running:
             path.write_text("\n".join(lines), encoding="utf-8")
 
 
-def _start(cell: Cell, shelf: Shelf) -> _Running:
-    folder = shelf.folder(cell)
+def _start(cell: Cell, store: CellStore) -> _Running:
+    folder = store.folder(cell)
     (folder / FAILURE).unlink(missing_ok=True)
-    specs = shelf.root / SPECS
+    specs = store.root / SPECS
     specs.mkdir(parents=True, exist_ok=True)
     spec = specs / f"{cell.name}.json"
-    spec.write_text(json.dumps(spec_of(cell, shelf), indent=1), encoding="utf-8")
+    spec.write_text(json.dumps(spec_of(cell, store), indent=1), encoding="utf-8")
     log = (specs / f"{cell.name}.log").open("wb")
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.headline.worker", str(spec)],
+        [sys.executable, "-m", worker.__name__, str(spec)],
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=subprocess.STDOUT,

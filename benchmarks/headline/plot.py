@@ -21,7 +21,7 @@ def write_plot(path: Path, numbers: Numbers, arms: Sequence[str]) -> None:
     from matplotlib import pyplot
 
     shown = [arm for arm in arms if numbers.get(arm)]
-    style = {"svg.hashsalt": "headline", "svg.fonttype": "none", "font.size": 9}
+    style: dict[Any, object] = {"svg.hashsalt": "headline", "svg.fonttype": "none", "font.size": 9}
     with pyplot.rc_context(style):
         figure, panels = pyplot.subplots(1, len(PANELS), figsize=(9, 3.2), layout="constrained")
         for panel, metric in zip(panels, PANELS, strict=True):

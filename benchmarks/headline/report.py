@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.headline.arms import WORLDS, Arms
-from benchmarks.headline.cells import Cell, Shelf
+from benchmarks.headline.cells import Cell, CellStore
 from benchmarks.headline.document import UNMEASURED, costs_table, read_cells, write_cells, write_page
 from benchmarks.headline.plot import write_plot
 from benchmarks.headline.rows import BASE_ARMS, FULL_ROWS
@@ -38,8 +38,8 @@ Targets = dict[tuple[str, str, int], Cell]  # (world, arm, seed)
 
 
 @dataclass(frozen=True)
-class Paper:
-    """Where the page, the plot and the cells go."""
+class ReportWriter:
+    """The folder to which the page, the plot and the cells are written."""
 
     folder: Path
     page: str = "headline.md"
@@ -78,18 +78,18 @@ def task_targets(recipe: Recipe, seeds: Sequence[int]) -> Targets:
     }
 
 
-def numbers_of(shelf: Shelf, targets: Targets, world: str) -> Numbers:
+def numbers_of(store: CellStore, targets: Targets, world: str) -> Numbers:
     """Return the numbers of a world that are done, by arm and seed."""
     found: dict[str, dict[int, Mapping[str, float]]] = {}
     for (where, arm, seed), cell in targets.items():
-        if where == world and (result := shelf.result(cell)) is not None:
+        if where == world and (result := store.result(cell)) is not None:
             found.setdefault(arm, {})[seed] = result
     return found
 
 
-def write_base(paper: Paper, shelf: Shelf, targets: Targets, seeds: Sequence[int]) -> str:
+def write_base(writer: ReportWriter, store: CellStore, targets: Targets, seeds: Sequence[int]) -> str:
     """Write the headline's sections, plot and cells. Return the text of its tables."""
-    numbers = numbers_of(shelf, targets, "base")
+    numbers = numbers_of(store, targets, "base")
     text = "\n\n".join(
         part
         for part in (
@@ -98,20 +98,22 @@ def write_base(paper: Paper, shelf: Shelf, targets: Targets, seeds: Sequence[int
             gains_table(numbers, seeds),
             verdicts(numbers, seeds),
             *(seeds_table(numbers, BASE_ARMS, seeds, metric) for metric in ("tail", "head")),
-            missing(shelf, targets),
+            missing(store, targets),
         )
         if part
     )
-    write_page(paper.path, {"base": text if numbers else UNMEASURED, "costs": costs(shelf, targets.values())})
-    write_cells(paper.folder / BASE_CELLS, shelf, targets.values())
+    write_page(
+        writer.path, {"base": text if numbers else UNMEASURED, "costs": costs(store, targets.values())}
+    )
+    write_cells(writer.folder / BASE_CELLS, store, targets.values())
     if numbers:
-        write_plot(paper.folder / PLOT, numbers, BASE_ARMS)
+        write_plot(writer.folder / PLOT, numbers, BASE_ARMS)
     return text
 
 
-def write_full(paper: Paper, shelf: Shelf, targets: Targets, seeds: Sequence[int]) -> str:
+def write_full(writer: ReportWriter, store: CellStore, targets: Targets, seeds: Sequence[int]) -> str:
     """Write the full table, the tasks' table and the cells. Return the text of both."""
-    by_world = {world: numbers_of(shelf, targets, world) for world in (*WORLDS, "task")}
+    by_world = {world: numbers_of(store, targets, world) for world in (*WORLDS, "task")}
     names = [METRICS[metric] for metric in _FULL_METRICS]
     head = ["row", "against", *names, *(f"{name}, difference" for name in names), "seeds"]
     rows = [
@@ -122,10 +124,10 @@ def write_full(paper: Paper, shelf: Shelf, targets: Targets, seeds: Sequence[int
         ]
         for row in FULL_ROWS
     ]
-    text = "\n\n".join(filter(None, [table(head, rows), missing(shelf, targets)]))
+    text = "\n\n".join(filter(None, [table(head, rows), missing(store, targets)]))
     sections = {"full": text, "task": task_table(by_world["task"], seeds)}
-    write_page(paper.path, sections)
-    write_cells(paper.folder / FULL_CELLS, shelf, targets.values())
+    write_page(writer.path, sections)
+    write_cells(writer.folder / FULL_CELLS, store, targets.values())
     return "\n\n".join(sections.values())
 
 
@@ -153,20 +155,20 @@ def task_table(numbers: Numbers, seeds: Sequence[int]) -> str:
     return table(head, rows)
 
 
-def missing(shelf: Shelf, targets: Targets) -> str:
+def missing(store: CellStore, targets: Targets) -> str:
     """Every target that is not done, with its reason."""
     return missing_list(
-        f"{cell.title}: {shelf.why_missing(cell)}" for cell in targets.values() if shelf.record(cell) is None
+        f"{cell.title}: {store.why_missing(cell)}" for cell in targets.values() if store.record(cell) is None
     )
 
 
-def costs(shelf: Shelf, cells: Iterable[Cell]) -> str:
+def costs(store: CellStore, cells: Iterable[Cell]) -> str:
     """CPU seconds by kind of cell."""
-    rows = [[kind, str(count), f"{mean:.0f}"] for kind, count, mean in costs_table(shelf, cells)]
+    rows = [[kind, str(count), f"{mean:.0f}"] for kind, count, mean in costs_table(store, cells)]
     return table(["cell", "done", "CPU-s each"], rows) if rows else UNMEASURED
 
 
-def write_tuning(paper: Paper, tuned: Path) -> str:
+def write_tuning(writer: ReportWriter, tuned: Path) -> str:
     """Write the section of the tuning runs from `tuned.json`. Return its text."""
     record = json.loads(tuned.read_text(encoding="utf-8"))
     rows = [
@@ -175,7 +177,7 @@ def write_tuning(paper: Paper, tuned: Path) -> str:
         for option, row in options.items()
     ]
     text = table(["arm", "option", *map(_number_title, SHOWN), "AP + Recall@1", "seeds"], rows)
-    write_page(paper.path, {"tuning": text})
+    write_page(writer.path, {"tuning": text})
     return text
 
 

@@ -38,9 +38,9 @@ def _student(arms: Arms) -> Cell:
     return arms.student_on("student", arms.plain_view)
 
 
-def _recaptioned(captions: str, **policy: Any) -> Callable[[Arms], Cell]:
+def _change_captions(captions: str, **policy: Any) -> Callable[[Arms], Cell]:
     def model(arms: Arms) -> Cell:
-        evidence = arms.evidence(arms.teacher(), arms.recaptioned(captions), f"labels, {captions}")
+        evidence = arms.evidence(arms.teacher(), arms.change_captions(captions), f"labels, {captions}")
         return arms.student_on(captions, arms.view(evidence, f"view, {captions}", **policy))
 
     return model
@@ -105,14 +105,14 @@ MODELS: dict[str, Callable[[Arms], Cell]] = {
     "teacher": lambda arms: arms.teacher(),
     "plain": _plain,
     "control": _control,
-    "shuffled": _recaptioned("shuffled"),
+    "shuffled": _change_captions("shuffled"),
     "student": _student,
     "second_round": _second_round,
     "first_labels_again": _first_labels_again,
     "control_again": _control_again,
     "boxless": _with_boxes("boxless"),
-    "catalogue": _recaptioned("catalogue", one_to_one=False),
-    "colourless": _recaptioned("colourless"),
+    "catalogue": _change_captions("catalogue", one_to_one=False),
+    "colourless": _change_captions("colourless"),
     "one_to_one_off": _policy("one_to_one_off", one_to_one=False, max_regions_per_phrase=1),
     "unweighted": _policy("unweighted", weight="one", ignore_score=None, class_only_below=None),
     "weighted": _policy("weighted", weight="score", ignore_score=0.2),
@@ -151,7 +151,7 @@ FULL_ROWS = (
     Row("half the slots web, learning rate 2e-3", "half_web_fast", "control"),
     Row("the web teaches no box's place", "placeless", "control"),
     Row("oracle boxes", "oracle", "student"),
-    Row("from scratch, as in the paper", "scratch_student", "scratch_control"),
+    Row("from scratch, as in the writer", "scratch_student", "scratch_control"),
     Row("fusion off", "student_unfused", "control_unfused"),
     Row("fusion off, teacher", "teacher_unfused", "teacher"),
     Row("web in another style", "student", "control", "style"),

@@ -1,6 +1,6 @@
 """The code that decides a cell's result, as a digest: other code may give other numbers, so its cells run again.
 
-Comments, docstrings and blank lines are not part of it. Each kind of cell names the rooms that it runs, so a change of
+Comments, docstrings and blank lines are not part of it. Each kind of cell names the files that it runs, so a change of
 the evaluation trains nothing again.
 """
 

@@ -57,7 +57,7 @@ def _web(job: Job) -> dict[str, Any]:
     return {"shards": len(write_web(job.out / "web", truth, WorldSettings.model_validate(job.settings)))}
 
 
-def _recaptioned(job: Job) -> dict[str, Any]:
+def _change_captions(job: Job) -> dict[str, Any]:
     """`web/*.tar` with the same images and other captions."""
     from benchmarks.headline.changed_webs import CAPTIONS, recaption
 
@@ -178,7 +178,7 @@ def numbers_of(found: Mapping[str, Any]) -> dict[str, float]:
 STAGES: dict[str, Callable[[Job], dict[str, Any]]] = {
     "gold": _gold,
     "web": _web,
-    "recaptioned": _recaptioned,
+    "recaptioned": _change_captions,
     "task": _task,
     "start": _start,
     "evidence": _evidence,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.headline.arms import Arms
-from benchmarks.headline.cells import Cell, Shelf
+from benchmarks.headline.cells import Cell, CellStore
 from pipelines.demo.recipe import Recipe
 
 SEEDS = (100, 101)
@@ -80,32 +80,32 @@ def options(recipe: Recipe, arm: str, seeds: Sequence[int] = SEEDS) -> dict[tupl
 
 
 def measure_options(
-    recipe: Recipe, arm: str, shelf: Shelf, seeds: Sequence[int] = SEEDS
+    recipe: Recipe, arm: str, store: CellStore, seeds: Sequence[int] = SEEDS
 ) -> dict[str, dict[str, Any]]:
     """Return what each option of an arm changes, and its numbers by seed, or None if it has not run."""
     rows: dict[str, dict[str, Any]] = {}
     for (option, seed), cell in options(recipe, arm, seeds).items():
-        found = shelf.result(cell)
+        found = store.result(cell)
         row = rows.setdefault(option, {"changes": OPTIONS[arm][option], "by_seed": {}})
         row["by_seed"][str(seed)] = found and {name: round(found[name], 4) for name in SHOWN}
     return rows
 
 
-def after(recipe: Recipe, arm: str, shelf: Shelf, seeds: Sequence[int] = SEEDS) -> Recipe | None:
+def after(recipe: Recipe, arm: str, store: CellStore, seeds: Sequence[int] = SEEDS) -> Recipe | None:
     """Return the recipe with the best option of an arm, or None while one has not run."""
-    best = _best(measure_options(recipe, arm, shelf, seeds))
+    best = _best(measure_options(recipe, arm, store, seeds))
     return None if best is None else changed(recipe, OPTIONS[arm][best])
 
 
-def write_choice(recipe: Recipe, shelf: Shelf, seeds: Sequence[int] = SEEDS, path: Path = PATH) -> bool:
+def write_choice(recipe: Recipe, store: CellStore, seeds: Sequence[int] = SEEDS, path: Path = PATH) -> bool:
     """Write `tuned.json` from the cells that are done; returns whether a choice was made.
 
     It is made for both arms or for none: a tuned student beside an untuned control would be no fair comparison.
     """
     numbers: dict[str, dict[str, Any]] = {}
     for arm in ORDER:
-        numbers[arm] = measure_options(recipe, arm, shelf, seeds)
-        recipe = after(recipe, arm, shelf, seeds) or recipe
+        numbers[arm] = measure_options(recipe, arm, store, seeds)
+        recipe = after(recipe, arm, store, seeds) or recipe
     best = {arm: _best(rows) for arm, rows in numbers.items()}
     chosen = best if all(best.values()) else dict.fromkeys(best)
     record = {"seeds": list(seeds), "options": numbers, "chosen": chosen}

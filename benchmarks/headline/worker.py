@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.headline.cells import FAILURE, RECORD, Cell, Shelf
+from benchmarks.headline.cells import FAILURE, RECORD, Cell, CellStore
 from benchmarks.headline.stages import Job, run_stage
 from engine.storage.local_files import replace_file
 
@@ -18,15 +18,15 @@ SPECS, NOTE = "specs", "progress.txt"
 _NOTE_EVERY_S = 2.0
 
 
-def spec_of(cell: Cell, shelf: Shelf) -> dict[str, Any]:
+def spec_of(cell: Cell, store: CellStore) -> dict[str, Any]:
     """All that a process needs to know to run a cell."""
     return {
         "kind": cell.kind,
         "title": cell.title,
         "digest": cell.digest,
         "settings": dict(cell.settings),
-        "inputs": {role: str(shelf.folder(needed)) for role, needed in cell.inputs.items()},
-        "out": str(shelf.folder(cell)),
+        "inputs": {role: str(store.folder(needed)) for role, needed in cell.inputs.items()},
+        "out": str(store.folder(cell)),
     }
 
 

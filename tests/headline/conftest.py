@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.headline.cells import Cell, Shelf
+from benchmarks.headline.cells import Cell, CellStore
 from benchmarks.headline.worker import run_spec, spec_of
 from pipelines.demo.recipe import Recipe
 from pipelines.demo.world.settings import WorldSettings
@@ -20,17 +20,17 @@ def tiny() -> Recipe:
 
 
 @pytest.fixture(scope="session")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
-    return Shelf(tmp_path_factory.mktemp("grid"))
+def store(tmp_path_factory: pytest.TempPathFactory) -> CellStore:
+    return CellStore(tmp_path_factory.mktemp("grid"))
 
 
 @pytest.fixture(scope="session")
-def run_here(shelf: Shelf) -> Callable[[Cell], Path]:
+def run_here(store: CellStore) -> Callable[[Cell], Path]:
     """Run a cell and what it needs in this process; returns its folder."""
 
     def run(cell: Cell) -> Path:
-        for needed in shelf.missing([cell]):
-            run_spec(spec_of(needed, shelf))
-        return shelf.folder(cell)
+        for needed in store.missing([cell]):
+            run_spec(spec_of(needed, store))
+        return store.folder(cell)
 
     return run

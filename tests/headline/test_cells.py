@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.headline import sources
 from benchmarks.headline.__main__ import BASE_SEEDS, FULL_SEEDS
-from benchmarks.headline.cells import Cell, Shelf, in_order
+from benchmarks.headline.cells import Cell, CellStore, in_order
 from benchmarks.headline.sources import ROOT, SOURCES
 from benchmarks.headline.stages import STAGES
 from benchmarks.headline.tuning import OPTIONS, SEEDS
@@ -62,48 +62,48 @@ def test_inputs_come_first_and_each_cell_once() -> None:
 
 
 def test_what_only_a_done_cell_needs_is_not_missing(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
+    store = CellStore(tmp_path)
     source = web(1)
     target = Cell("recaptioned", "shuffled", {"captions": "shuffled", "seed": 1}, {"web": source})
-    assert shelf.missing([target]) == [source, target]
+    assert store.missing([target]) == [source, target]
     for cell in (source, target):
-        run_spec(spec_of(cell, shelf))
+        run_spec(spec_of(cell, store))
 
-    (shelf.folder(source) / "cell.json").unlink()
+    (store.folder(source) / "cell.json").unlink()
 
-    assert shelf.missing([target]) == []
+    assert store.missing([target]) == []
 
 
 def test_a_kept_result_stands_for_an_evaluation_and_not_for_a_folder_that_others_read(tmp_path: Path) -> None:
     source, target = web(1), Cell("evaluate", "x", {}, {"model": web(2)})
     kept = {cell.digest: {"digest": cell.digest, "cpu_s": 1.0, "result": {}} for cell in (source, target)}
 
-    shelf = Shelf(tmp_path, kept)
+    store = CellStore(tmp_path, kept)
 
-    assert shelf.missing([target, source]) == [source]
-    assert shelf.told(source) == kept[source.digest] and shelf.result(target) == {}
+    assert store.missing([target, source]) == [source]
+    assert store.load_record(source) == kept[source.digest] and store.result(target) == {}
 
 
 def test_a_record_of_another_digest_is_no_record(tmp_path: Path) -> None:
-    shelf, cell = Shelf(tmp_path), web(1)
-    run_spec(spec_of(cell, shelf))
-    record = shelf.folder(cell) / "cell.json"
+    store, cell = CellStore(tmp_path), web(1)
+    run_spec(spec_of(cell, store))
+    record = store.folder(cell) / "cell.json"
     record.write_text(record.read_text().replace(cell.digest, "sha256:0"))
 
-    assert shelf.record(cell) is None
+    assert store.record(cell) is None
 
 
 def test_a_failed_cell_says_why_and_so_does_what_needs_it(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
+    store = CellStore(tmp_path)
     broken = Cell("web", "bad web", {"seed": 1, "web_images": -1})
     needing = Cell("recaptioned", "shuffled", {"captions": "shuffled", "seed": 1}, {"web": broken})
 
     with pytest.raises(ValueError, match="web_images"):
-        run_spec(spec_of(broken, shelf))
+        run_spec(spec_of(broken, store))
 
-    assert shelf.record(broken) is None
-    assert shelf.why_missing(needing).startswith("bad web failed: ")
-    assert shelf.why_missing(web(2)) == "not run"
+    assert store.record(broken) is None
+    assert store.why_missing(needing).startswith("bad web failed: ")
+    assert store.why_missing(web(2)) == "not run"
 
 
 def test_no_reported_seed_is_a_tuning_seed_and_both_arms_have_as_many_options() -> None:

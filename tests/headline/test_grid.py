@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.headline.cells import Cell, Shelf
+from benchmarks.headline.cells import Cell, CellStore
 from benchmarks.headline.grid import Grid
 from schemas.errors import ConflictError
 
@@ -25,58 +25,58 @@ def shuffled(source: Cell) -> Cell:
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
-    shelf, told = Shelf(tmp_path), list[str]()
+    store, told = CellStore(tmp_path), list[str]()
     targets = [shuffled(web(1)), web(2)]
 
-    assert Grid(shelf, say=told.append).run(targets)
+    assert Grid(store, say=told.append).run(targets)
     records = [path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("cell.json"))]
-    assert Grid(shelf, say=told.append).run(targets)
+    assert Grid(store, say=told.append).run(targets)
 
     assert len(records) == 3 and told[-1].startswith("0 cells to run")
     assert records == [path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("cell.json"))]
 
 
 def test_a_failed_cell_stops_only_what_needs_it_and_is_tried_again(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
+    store = CellStore(tmp_path)
     broken, sound = web(1, images=-1), web(2)
     needing = shuffled(broken)
 
-    assert not Grid(shelf, say=lambda line: None).run([needing, sound])
+    assert not Grid(store, say=lambda line: None).run([needing, sound])
 
-    assert shelf.record(sound) and shelf.record(needing) is None
-    assert "web_images" in (shelf.failure(broken) or "")
-    assert [cell.kind for cell in shelf.missing([needing, sound])] == ["web", "recaptioned"]
+    assert store.record(sound) and store.record(needing) is None
+    assert "web_images" in (store.failure(broken) or "")
+    assert [cell.kind for cell in store.missing([needing, sound])] == ["web", "recaptioned"]
 
 
 def test_after_its_time_a_grid_ends_its_cells_and_the_next_goes_on(tmp_path: Path) -> None:
-    shelf, cell = Shelf(tmp_path), web(1, images=2000)
+    store, cell = CellStore(tmp_path), web(1, images=2000)
 
-    assert not Grid(shelf, until_s=0.1, say=lambda line: None).run([cell])
-    assert shelf.record(cell) is None and shelf.failure(cell) is None
+    assert not Grid(store, until_s=0.1, say=lambda line: None).run([cell])
+    assert store.record(cell) is None and store.failure(cell) is None
     small = web(1)
 
-    assert Grid(shelf, say=lambda line: None).run([small])
+    assert Grid(store, say=lambda line: None).run([small])
 
 
 def test_two_grids_never_share_a_folder(tmp_path: Path) -> None:
     class Nosy(Grid):
         def _look(self) -> None:
             with pytest.raises(ConflictError, match="another run works"):
-                Grid(self.shelf, say=lambda line: None).run([web(2)])
+                Grid(self.store, say=lambda line: None).run([web(2)])
             super()._look()
 
-    assert Nosy(Shelf(tmp_path), say=lambda line: None).run([web(1)])
+    assert Nosy(CellStore(tmp_path), say=lambda line: None).run([web(1)])
 
 
 def test_a_killed_grid_leaves_no_process_and_loses_only_what_ran(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from benchmarks.headline.cells import *; from benchmarks.headline.grid import Grid;"
         "cells = [Cell('web', 'x', {'seed': n, 'web_images': size}) for n, size in ((1, 1), (2, 3000))];"
-        f"Grid(Shelf(Path({str(tmp_path)!r}))).run(cells)"
+        f"Grid(CellStore(Path({str(tmp_path)!r}))).run(cells)"
     )
     grid = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
-    shelf, first, second = Shelf(tmp_path), web(1, 1), web(2, 3000)
-    wait_for(lambda: shelf.record(first) is not None and shelf.folder(second).exists())
+    store, first, second = CellStore(tmp_path), web(1, 1), web(2, 3000)
+    wait_for(lambda: store.record(first) is not None and store.folder(second).exists())
     children = [int(pid) for pid in Path(f"/proc/{grid.pid}/task/{grid.pid}/children").read_text().split()]
 
     grid.send_signal(signal.SIGKILL)
@@ -84,7 +84,7 @@ def test_a_killed_grid_leaves_no_process_and_loses_only_what_ran(tmp_path: Path)
 
     assert children
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() and alive(pid) for pid in children))
-    assert shelf.record(first) and shelf.record(second) is None
+    assert store.record(first) and store.record(second) is None
 
 
 def alive(pid: int) -> bool:

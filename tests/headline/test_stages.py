@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.headline.arms import Arms
-from benchmarks.headline.cells import Cell, Shelf
+from benchmarks.headline.cells import Cell, CellStore
 from benchmarks.headline.changed_views import boxless
 from benchmarks.headline.tasks import Task
 from engine.views import open_view, write_view
@@ -27,9 +27,9 @@ def arms(tiny: Recipe) -> Arms:
     return Arms(tiny, 700)
 
 
-def test_a_student_on_true_boxes_is_trained_and_measured(arms: Arms, shelf: Shelf, run_here: Run) -> None:
+def test_a_student_on_true_boxes_is_trained_and_measured(arms: Arms, store: CellStore, run_here: Run) -> None:
     run_here(arms.arm("oracle"))
-    found = shelf.result(arms.arm("oracle"))
+    found = store.result(arms.arm("oracle"))
     view = open_view(str(run_here(arms.changed_view("oracle")) / "view"))
 
     assert found is not None
@@ -74,7 +74,7 @@ def test_the_arm_without_boxes_sees_the_images_that_the_student_sees_and_learns_
 
 
 def test_a_training_that_was_cut_short_goes_on_from_what_it_left(
-    arms: Arms, shelf: Shelf, run_here: Run
+    arms: Arms, store: CellStore, run_here: Run
 ) -> None:
     cell = arms.arm("plain").inputs["model"]
     folder = run_here(cell)
@@ -88,12 +88,14 @@ def test_a_training_that_was_cut_short_goes_on_from_what_it_left(
 
 
 @pytest.mark.parametrize("way", ["zero_shot", "prompt"])
-def test_the_new_task_asks_for_tail_nouns_alone(arms: Arms, shelf: Shelf, run_here: Run, way: str) -> None:
+def test_the_new_task_asks_for_tail_nouns_alone(
+    arms: Arms, store: CellStore, run_here: Run, way: str
+) -> None:
     cell = Task(arms).arm("teacher", way)  # type: ignore[arg-type]
 
     run_here(cell)
 
-    found = shelf.result(cell)
+    found = store.result(cell)
     assert found is not None and found["head"] == -1 and 0 <= found["tail"] == found["AP"]
     roots = {
         p["root"]

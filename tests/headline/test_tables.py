@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.headline.cells import Cell, Shelf
+from benchmarks.headline.cells import Cell, CellStore
 from benchmarks.headline.document import put_between, write_page
 from benchmarks.headline.plot import write_plot
 from benchmarks.headline.report import (
-    Paper,
+    ReportWriter,
     base_targets,
     full_targets,
     numbers_of,
@@ -106,23 +106,23 @@ def test_equal_numbers_give_an_equal_plot(tmp_path: Path) -> None:
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
-def finish(shelf: Shelf, cell: Cell, tail: float) -> None:
+def finish(store: CellStore, cell: Cell, tail: float) -> None:
     """Write down a made-up result of an evaluation."""
     numbers = dict.fromkeys(METRICS, 0.5) | {"tail": tail, "AP": tail}
     record = {"digest": cell.digest, "title": cell.title, "kind": cell.kind, "cpu_s": 1.0, "result": numbers}
     record["instructions"] = instructions()
-    shelf.folder(cell).mkdir(parents=True)
-    (shelf.folder(cell) / "cell.json").write_text(json.dumps(record))
+    store.folder(cell).mkdir(parents=True)
+    (store.folder(cell) / "cell.json").write_text(json.dumps(record))
 
 
 def test_the_page_says_what_is_missing_by_name(tmp_path: Path) -> None:
-    shelf, seeds = Shelf(tmp_path / "grid"), (1, 2)
+    store, seeds = CellStore(tmp_path / "grid"), (1, 2)
     targets = base_targets(Recipe(), seeds)
     for (_, name, seed), cell in targets.items():
         if (name, seed) != ("student", 2):
-            finish(shelf, cell, tail=0.1 * seed)
+            finish(store, cell, tail=0.1 * seed)
 
-    write_base(Paper(tmp_path), shelf, targets, seeds)
+    write_base(ReportWriter(tmp_path), store, targets, seeds)
 
     page = (tmp_path / "headline.md").read_text()
     assert "- seed 2 student evaluated: not run" in page and page.count("not run") == 1
@@ -135,38 +135,38 @@ def test_the_full_table_shows_every_row_before_anything_is_measured(tmp_path: Pa
     seeds = (1, 2)
     targets = full_targets(Recipe(), seeds) | task_targets(Recipe(), seeds)
 
-    text = write_full(Paper(tmp_path), Shelf(tmp_path / "grid"), targets, seeds)
+    text = write_full(ReportWriter(tmp_path), CellStore(tmp_path / "grid"), targets, seeds)
 
     assert text.count("0 of 2 |") >= 15 and "oracle boxes" in text
     assert "weighting and ignore band off | student (the same run)" in text
 
 
-def finish_options(shelf: Shelf, recipe: Recipe, name: str, best: str, but: str = "") -> None:
+def finish_options(store: CellStore, recipe: Recipe, name: str, best: str, but: str = "") -> None:
     for (option, _), cell in options(recipe, name, (1,)).items():
-        if option != but and shelf.record(cell) is None:
-            finish(shelf, cell, tail=0.4 if option == best else 0.2)
+        if option != but and store.record(cell) is None:
+            finish(store, cell, tail=0.4 if option == best else 0.2)
 
 
 def test_the_best_option_is_chosen_once_all_of_both_arms_are_there(tmp_path: Path) -> None:
-    shelf, path = Shelf(tmp_path / "grid"), tmp_path / "tuned.json"
-    finish_options(shelf, Recipe(), "student", "60 %, half the slots web")
-    in_its_mix = after(Recipe(), "student", shelf, (1,))
+    store, path = CellStore(tmp_path / "grid"), tmp_path / "tuned.json"
+    finish_options(store, Recipe(), "student", "60 %, half the slots web")
+    in_its_mix = after(Recipe(), "student", store, (1,))
     assert in_its_mix is not None and in_its_mix.pseudo_share == 0.5
-    finish_options(shelf, in_its_mix, "control", "no repeats", but="threshold 0.5")
+    finish_options(store, in_its_mix, "control", "no repeats", but="threshold 0.5")
 
-    assert not write_choice(Recipe(), shelf, (1,), path)
+    assert not write_choice(Recipe(), store, (1,), path)
     assert tuned(Recipe(), path) == Recipe()  # the student's runs are all there, the control's are not
-    finish_options(shelf, in_its_mix, "control", "no repeats")
+    finish_options(store, in_its_mix, "control", "no repeats")
 
-    assert write_choice(Recipe(), shelf, (1,), path)
+    assert write_choice(Recipe(), store, (1,), path)
     assert tuned(Recipe(), path) == in_its_mix.model_copy(update={"control_repeat_threshold": 0.0})
-    assert write_tuning(Paper(tmp_path), path).count("**chosen**") == len(OPTIONS)
+    assert write_tuning(ReportWriter(tmp_path), path).count("**chosen**") == len(OPTIONS)
 
 
 def test_the_controls_options_are_tried_in_the_prompt_mix_of_the_chosen_student(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path / "grid")
-    finish_options(shelf, Recipe(), "student", "60 %, half the slots web")
-    recipe = after(Recipe(), "student", shelf, (1,))
+    store = CellStore(tmp_path / "grid")
+    finish_options(store, Recipe(), "student", "60 %, half the slots web")
+    recipe = after(Recipe(), "student", store, (1,))
     assert recipe is not None
     cell = options(recipe, "control", (1,))["no repeats", 1]
 
@@ -180,19 +180,19 @@ def test_without_tuning_the_recipe_stays_as_it_is(tmp_path: Path) -> None:
 
 
 def test_evaluations_told_beside_the_page_count_as_done_and_run_nothing_before_them(tmp_path: Path) -> None:
-    shelf, seeds, paper = Shelf(tmp_path / "grid"), (1, 2), Paper(tmp_path)
+    store, seeds, writer = CellStore(tmp_path / "grid"), (1, 2), ReportWriter(tmp_path)
     targets = base_targets(Recipe(), seeds)
     first = [cell for (_, _, seed), cell in targets.items() if seed == 1]
     for cell in first:
-        finish(shelf, cell, tail=0.1)
-    write_base(paper, shelf, targets, seeds)
+        finish(store, cell, tail=0.1)
+    write_base(writer, store, targets, seeds)
 
-    elsewhere = Shelf(tmp_path / "other", paper.cells())
+    elsewhere = CellStore(tmp_path / "other", writer.cells())
 
     assert elsewhere.missing(first) == []
-    assert numbers_of(elsewhere, targets, "base") == numbers_of(shelf, targets, "base")
+    assert numbers_of(elsewhere, targets, "base") == numbers_of(store, targets, "base")
     before = (tmp_path / "headline.json").read_text()
-    write_base(paper, elsewhere, targets, seeds)
+    write_base(writer, elsewhere, targets, seeds)
     assert (tmp_path / "headline.json").read_text() == before
     (tmp_path / "headline.json").write_text(before.replace(instructions(), "OTHER"))
-    assert Shelf(tmp_path / "other", paper.cells()).missing(first) != []
+    assert CellStore(tmp_path / "other", writer.cells()).missing(first) != []

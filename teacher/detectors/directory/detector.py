@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     import torch
 
 
+_USUAL_SIZE = (480, 640)
+
+
 class _Outputs(Protocol):
     logits: torch.Tensor
     pred_boxes: torch.Tensor
@@ -43,7 +46,7 @@ class DirectoryDetector:
         """Load the model onto its device.
 
         class_names: one for each class of the model. None: never found
-        raises:      ConfigError for a model that cannot be loaded, or with another number of classes
+        raises:      ConfigError for a model that cannot be loaded or run, or with another number of classes
         """
         self.class_names = class_names
         self._folder, self._settings = Path(settings.model), settings
@@ -53,6 +56,7 @@ class DirectoryDetector:
         model = _load_model(self._folder)
         check_count(self._folder, len(class_names), int(getattr(model.config, "num_labels", 0)))
         self._model = place_model(model, settings, self._device)
+        self._try_model()
 
     def prepare_image(self, image_rgb_u8: ImageRgb) -> DetectorImage:
         """Resize an image."""
@@ -82,6 +86,19 @@ class DirectoryDetector:
     def close(self) -> None:
         """Release the accelerator's memory."""
         release_memory(self._model, self._device)
+
+    def _try_model(self) -> None:
+        """Run the model on a blank image. Raises ConfigError if it cannot be run on images of its settings' size."""
+        blank = self.prepare_image(np.zeros((*_USUAL_SIZE, 3), dtype=np.uint8))
+        try:
+            self.detect_batch([blank], min_score=1.0)
+        except SampleRejectedError:  # of the blank image
+            pass
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise ConfigError(
+                f"{self._folder} cannot be run on images of {blank.bucket[0]} x {blank.bucket[1]} pixels (height x "
+                f"width), to which its image settings lead ({type(error).__name__}: {error}); correct `size` there"
+            ) from error
 
     def _to_tensor(self, array: np.ndarray) -> torch.Tensor:
         import torch

@@ -107,7 +107,9 @@ def find_regions(labeler: DetectorLabeler, image: np.ndarray, texts: Sequence[st
 def processed(kind: str, folder: Path, image: np.ndarray, **call: Any) -> dict[str, torch.Tensor]:
     """Return the model's inputs for one image."""
     values = json.loads((folder / "preprocessor_config.json").read_text())
-    if kind in NO_PIL:  # resize without smoothing (here rounded, as resized images are kept), rescale, normalize
+    if (
+        kind in NO_PIL
+    ):  # resize without smoothing (here rounded, as resized images are kept), rescale, normalize
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
         pixels = torch.nn.functional.interpolate(pixels, (SIDE, SIDE), mode="bilinear", align_corners=False)
         mean, std = (torch.tensor(values[name])[:, None, None] for name in ("image_mean", "image_std"))
@@ -330,7 +332,9 @@ def test_logits_of_another_width_end_the_run(folders: Folders, monkeypatch: pyte
     assert isinstance(labeler._detector, DirectoryDetector)
     monkeypatch.setattr(labeler._detector, "class_names", (*NAMES, "one more"))
 
-    with pytest.raises(RuntimeEnvironmentError, match="7 logits for 7 classes; expected .* and one for no object"):
+    with pytest.raises(
+        RuntimeEnvironmentError, match="7 logits for 7 classes; expected .* and one for no object"
+    ):
         find_regions(labeler, picture(6, 64, 64))
 
 

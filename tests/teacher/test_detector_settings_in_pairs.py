@@ -37,17 +37,17 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "spans": ("no spans", "spans"),
     "expressions": ("no expressions", "expressions"),
 }
-IMPOSSIBLE = {("given", "no spans")}
-"""A job whose only phrases are given spans needs them."""
+IMPOSSIBLE = {("given", "no spans"), ("pos_grammar", "expressions"), ("lexicon", "expressions")}
+"""A job whose only phrases are given spans needs them, and expressions need a parser."""
 TABLE = [
     ("noun_chunks", "bundled", "onnx", "no decoys", "spans", "expressions"),
     ("noun_chunks", "lexicon", "directory", "decoys", "no spans", "no expressions"),
-    ("pos_grammar", "bundled", "directory", "decoys", "spans", "expressions"),
+    ("pos_grammar", "bundled", "directory", "decoys", "spans", "no expressions"),
     ("pos_grammar", "lexicon", "onnx", "no decoys", "no spans", "no expressions"),
     ("ngrams", "bundled", "directory", "no decoys", "no spans", "expressions"),
     ("ngrams", "lexicon", "onnx", "decoys", "spans", "no expressions"),
-    ("given", "bundled", "onnx", "decoys", "spans", "no expressions"),
-    ("given", "lexicon", "directory", "no decoys", "spans", "expressions"),
+    ("given", "bundled", "onnx", "decoys", "spans", "expressions"),
+    ("given", "lexicon", "directory", "no decoys", "spans", "no expressions"),
 ]
 CAPTIONS: dict[str, dict[str, str | None]] = {
     "A man riding a horse.": {"A man riding a horse": "person"},

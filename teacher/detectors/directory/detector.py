@@ -150,12 +150,11 @@ def find_extent(image: DetectorImage, canvas: Size | None) -> tuple[float, float
 
 def _load_model(folder: Path) -> torch.nn.Module:
     """Load a model in float32. Raises ConfigError for one that cannot be loaded whole."""
-    import torch
     from transformers import AutoModelForObjectDetection
 
     try:
         model, report = AutoModelForObjectDetection.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True, **LOAD_OPTIONS
+            folder, output_loading_info=True, **LOAD_OPTIONS
         )
     except (ImportError, ValueError, RuntimeError) as error:
         raise ConfigError(
@@ -166,7 +165,7 @@ def _load_model(folder: Path) -> torch.nn.Module:
     if missing:
         raise ConfigError(
             f"{folder}: {len(missing)} weights of its model class are not in its files ({missing[0]}, ...), so its "
-            " answers would be random; copy all files, or take a model that was trained to detect objects"
+            "answers would be random; copy all files, or take a model that was trained to detect objects"
         )
     return cast("torch.nn.Module", model)
 

@@ -34,6 +34,7 @@ PIL = {
     "dab-detr": "conditional_detr.image_processing_pil_conditional_detr.ConditionalDetrImageProcessorPil",
     "deformable_detr": "deformable_detr.image_processing_pil_deformable_detr.DeformableDetrImageProcessorPil",
     "yolos": "yolos.image_processing_pil_yolos.YolosImageProcessorPil",
+    "lw_detr": "deformable_detr.image_processing_pil_deformable_detr.DeformableDetrImageProcessorPil",
     "rt_detr": "rt_detr.image_processing_pil_rt_detr.RTDetrImageProcessorPil",
     "rt_detr_v2": "rt_detr.image_processing_pil_rt_detr.RTDetrImageProcessorPil",
     "d_fine": "rt_detr.image_processing_pil_rt_detr.RTDetrImageProcessorPil",
@@ -196,12 +197,12 @@ def test_padding_to_share_batches_is_masked_and_boxes_are_of_the_image(folders: 
 
 @pytest.mark.parametrize("kind", ["yolos", "rt_detr"])
 def test_a_model_that_takes_no_mask_gets_no_padding(folders: Folders, tmp_path: Path, kind: str) -> None:
-    folder = save_detector(kind, tmp_path / "m", size={"shortest_edge": 64, "longest_edge": 128})
+    folder = save_detector(kind, tmp_path / "m", size={"shortest_edge": 96, "longest_edge": 192})
     image = picture(3, 70, 140)
 
-    prepared = labeler_of(folder, pad_multiple=96).prepare(sample_of(image, "a cat"), image)
+    prepared = labeler_of(folder, pad_multiple=160).prepare(sample_of(image, "a cat"), image)
 
-    assert prepared.bucket == prepared.inputs.image.pixels.shape[:2] == (64, 128)
+    assert prepared.bucket == prepared.inputs.image.pixels.shape[:2] == (96, 192)
 
 
 @pytest.mark.parametrize("kind", RECIPES)
@@ -245,12 +246,12 @@ def test_boxes_in_the_padding_of_a_canvas_are_left_out(tmp_path: Path) -> None:
     from transformers import AutoModelForObjectDetection
 
     canvas = {"size": {"max_height": 96, "max_width": 96}, "pad_size": {"height": 96, "width": 96}}
-    folder = save_detector("conditional_detr", tmp_path / "m", **canvas)
+    folder = save_detector("deformable_detr", tmp_path / "m", **canvas)
     image = picture(11, 120, 80)  # 96 x 64 on the canvas
 
     regions = find_regions(labeler_of(folder), image)
 
-    inputs = processed("conditional_detr", folder, image)
+    inputs = processed("deformable_detr", folder, image)
     assert inputs["pixel_values"].shape[-2:] == (96, 96)
     with torch.inference_mode():
         outputs = AutoModelForObjectDetection.from_pretrained(folder).eval()(**inputs)
@@ -515,8 +516,8 @@ MUTATIONS = (
         "test_a_model_class_without_class_scores_ends_the_run",
     ),
     Mutation(
-        _DETECTOR,
-        "dtype=torch.float32, ",
+        "teacher/huggingface/entry.py",
+        '    "dtype": "float32",\n',
         "",
         "test_weights_of_half_precision_run_in_float32",
     ),

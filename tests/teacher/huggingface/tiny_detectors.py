@@ -73,7 +73,9 @@ def image_settings(kind: str) -> dict[str, Any]:
             "do_pad": True,
             "size": {"height": SIDE, "width": SIDE},
         }
+    exact = {"size": {"height": SIDE, "width": SIDE}} if kind == "lw_detr" else {}
     processors = {
+        "lw_detr": "DeformableDetrImageProcessor",
         "detr": "DetrImageProcessor",
         "table-transformer": "DetrImageProcessor",
         "dab-detr": "ConditionalDetrImageProcessor",
@@ -87,7 +89,7 @@ def image_settings(kind: str) -> dict[str, Any]:
         "image_processor_type": processors[kind],
         "do_normalize": True,
         "do_pad": True,
-        "size": {"shortest_edge": 64, "longest_edge": 112},
+        **{"size": {"shortest_edge": 64, "longest_edge": 112}, **exact},
     }
 
 
@@ -206,6 +208,21 @@ def _deimv2() -> tuple[type, Any]:
     return Deimv2ForObjectDetection, Deimv2Config(backbone_config=_hgnet(), max_num_bins=8, **HYBRID)
 
 
+def _lw_detr() -> tuple[type, Any]:
+    from transformers import LwDetrConfig, LwDetrForObjectDetection
+    from transformers.models.lw_detr.configuration_lw_detr import LwDetrViTConfig
+
+    backbone = LwDetrViTConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=SIDE, pretrain_image_size=SIDE,
+        patch_size=16, num_windows=4, window_block_indices=[0], out_features=["stage1", "stage2"], mlp_ratio=2,
+    )  # fmt: skip
+    config = LwDetrConfig(
+        backbone_config=backbone, projector_scale_factors=[1.0], d_model=32, decoder_ffn_dim=32, decoder_layers=2,
+        decoder_self_attention_heads=2, decoder_cross_attention_heads=2, num_queries=12, group_detr=2, c2f_num_blocks=1,
+    )  # fmt: skip
+    return LwDetrForObjectDetection, config
+
+
 def _rf_detr() -> tuple[type, Any]:
     from transformers import RfDetrConfig, RfDetrForObjectDetection
     from transformers.models.rf_detr.configuration_rf_detr import RfDetrDinov2Config
@@ -233,4 +250,5 @@ RECIPES: Mapping[str, Callable[[], tuple[type, Any]]] = {
     "d_fine": _d_fine,
     "deimv2": _deimv2,
     "rf_detr": _rf_detr,
+    "lw_detr": _lw_detr,
 }

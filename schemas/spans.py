@@ -9,10 +9,6 @@ without captions is asked for a fixed list of phrases, which becomes such a capt
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # it imports numpy, which configurations need not load
-    from schemas.labeler import Spans
 
 PROMPT_SEPARATOR = ". "
 MAX_LIST_PHRASES = 256
@@ -56,7 +52,7 @@ def check_phrases(phrases: Sequence[str]) -> tuple[str, ...]:
     return stripped
 
 
-def join_phrases(phrases: Sequence[str]) -> tuple[str, Spans]:
+def join_phrases(phrases: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
     """Return the phrases as a caption, and the span of each in it."""
     spans: list[tuple[int, int]] = []
     begin = 0

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from schemas.errors import EmptyPhraseError
+from schemas.spans import PROMPT_SEPARATOR
 from teacher.models.glip.detections import DetectionRules, detect
 from teacher.models.glip.outputs import GlipGroundingOutput, ImageDetections
 
@@ -27,7 +28,6 @@ ImageRgb = Image.Image | np.ndarray  # an array is RGB, uint8 [H, W, 3]
 
 # The authors round the sides of a padded batch up to a multiple of this.
 AUTHORS_PAD_MULTIPLE = 32
-LABEL_SEPARATOR = ". "
 MAX_16_BIT = 0xFFFF
 
 
@@ -224,9 +224,9 @@ class GlipProcessor(ProcessorMixin):
             begin = 0
             for label in own:
                 spans.append([(begin, begin + len(label))])
-                begin += len(label) + len(LABEL_SEPARATOR)
+                begin += len(label) + len(PROMPT_SEPARATOR)
             tokens.append(
-                self.phrase_tokens(LABEL_SEPARATOR.join(own), spans, outputs.token_logits.shape[-1])
+                self.phrase_tokens(PROMPT_SEPARATOR.join(own), spans, outputs.token_logits.shape[-1])
             )
         found = self.post_process_grounded_object_detection(
             outputs, tokens, self.image_sizes(inputs["pixel_mask"]), target_sizes, threshold, nms_iou
@@ -297,7 +297,7 @@ def _join_labels(text: str | Sequence[str] | Sequence[Sequence[str]]) -> list[st
     """Return one text for each image. A list of labels is joined as in detection prompts."""
     if isinstance(text, str):
         return [text]
-    return [one if isinstance(one, str) else LABEL_SEPARATOR.join(one) for one in text]
+    return [one if isinstance(one, str) else PROMPT_SEPARATOR.join(one) for one in text]
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:

@@ -82,7 +82,7 @@ class ShardFacts(Record):
     )
     sha256: str
     samples: int = Field(ge=0)
-    keys: KeyForm | None = Field(
+    keys: str | None = Field(
         None,
         exclude_if=_is_none,
         description="of a Parquet shard: plain, as version 2 of the reader read them, or exact, if it did not; "
@@ -113,7 +113,7 @@ class FingerprintParts(Record):
     evidence: str
     schema_version: str
     selection: str | None = Field(None, description="the keys asked for in this shard; none: all of them")
-    keys: KeyForm | None = Field(
+    keys: str | None = Field(
         None,
         exclude_if=_is_none,
         description="exact: earlier versions gave wrong keys to samples of this shard; else none",

@@ -30,6 +30,7 @@ class VlmTeacher(Teacher[VlmSettings]):
     description = f"a settings file of an endpoint (.yaml with kind: {KIND})"
     settings_class = VlmSettings
     takes_decoys = True
+    scores_from = "no score: every box has 1.0, so no floor and no policy on scores applies"
 
     def make(self, settings: VlmSettings, options: LabelerOptions) -> Labeler:
         from teacher.vlm.labeler import VlmLabeler

@@ -134,7 +134,7 @@ def test_doctor_finds_that_a_store_honours_conditional_writes(tmp_path: Path) ->
 def test_doctor_finds_that_a_store_cannot_be_reached() -> None:
     found = json.loads(groundswell("doctor", "--json", "--store", "ftp://nowhere/at/all").stdout)
 
-    store = next(item for item in found["checks"] if item["check"] == "conditional writes")
+    store = next(item for item in found["checks"] if item["check"] == "store")
     assert not store["ok"] and "protocol 'ftp'" in store["found"] and store["fix"]
 
 

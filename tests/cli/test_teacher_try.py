@@ -268,7 +268,7 @@ def bad_image(folder: Path) -> Path:
         (["MODEL", "IMAGE", "a dog", "--set", "promt=auto"], 2, "promt"),
         (["MODEL", "IMAGE", "a dog", "--set", "prompt"], 2, "expected NAME=VALUE"),
         (["MODEL", "IMAGE", "a dog", "--device", "tpu"], 2, "tpu"),
-        (["x", "IMAGE", "a dog", "--kind", "detector", "--device", "cpu"], 2, "no such setting"),
+        (["x", "IMAGE", "a dog", "--kind", "USER", "--device", "cpu"], 2, "no such setting"),
         (["MODEL", "IMAGE", "a dog", "--to", "boxes.jpg"], 2, "ends in .png"),
     ],
 )
@@ -279,8 +279,14 @@ def test_a_mistake_is_one_message_and_writes_nothing(
     image: Path,
     glip_folder: Path,  # noqa: F811
     tmp_path: Path,
+    user_kind: str,
 ) -> None:
-    places = {"MODEL": str(glip_folder), "IMAGE": str(image), "BAD": str(bad_image(tmp_path))}
+    places = {
+        "MODEL": str(glip_folder),
+        "IMAGE": str(image),
+        "BAD": str(bad_image(tmp_path)),
+        "USER": user_kind,
+    }
 
     result = call(*(places.get(word, word) for word in words))
 

@@ -22,7 +22,7 @@ from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, picture, tar_bytes
 
 # tested where they are raised, in tests/engine, tests/label and tests/reading/test_folder.py
-ELSEWHERE = {"CRASH", "TIMEOUT", "NOT_SELECTED", "SPANS_BAD", "KEY_BAD", "ROW_BAD"}
+ELSEWHERE = {"CRASH", "TIMEOUT", "NOT_SELECTED", "SPANS_BAD", "KEY_BAD", "ROW_BAD", "TEACHER_ANSWER"}
 
 
 def test_the_page_of_codes_says_what_the_list_says(project_root: Path) -> None:

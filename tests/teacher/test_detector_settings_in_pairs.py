@@ -29,6 +29,8 @@ from tests.mutations import Mutation
 from tests.teacher.huggingface.tiny_detectors import NAMES, save_detector
 from tests.teacher.tiny_onnx import ANCHORS, write_yolox
 
+pytestmark = pytest.mark.slow
+
 FACTORS: dict[str, tuple[str, ...]] = {
     "chunker": ("noun_chunks", "pos_grammar", "ngrams", "given"),
     "pipeline": ("bundled", "lexicon"),

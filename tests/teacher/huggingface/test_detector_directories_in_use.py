@@ -26,6 +26,8 @@ from tests.engine.worlds import write_shard
 from tests.mutations import Mutation
 from tests.teacher.huggingface.tiny_detectors import NAMES, save_detector
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("detr", "d_fine", "yolos", "rf_detr")
 """One of each way to read images and heads."""
 

@@ -43,7 +43,7 @@ test-long: test  ## the tests that every change runs, and then the long suites
 check-online: $(STAMP)  ## compare boxes with published ones on downloaded checkpoints (needs a network; not in CI)
 	@$(BIN)/python -m benchmarks.published_checkpoints $(ARGS)
 
-bench-teachers: $(STAMP)  ## compare a labeler's speed with transformers' pipeline and batches (ten minutes, two idle cores)
+bench-teachers: $(STAMP)  ## compare a labeler's speed with transformers' pipeline and batches (a quarter of an hour or more, two idle cores)
 	@OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.teachers_speed
 
 bench-one-number: $(STAMP)  ## compare the student with its control on seeds 0, 1 and 2 (about 20 minutes)

@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--photos", type=Path, default=Path("../shared/data/real_web"))
     parser.add_argument("--images", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--tiny", action="store_true", help="a model of 0.3 M parameters, to try the program")
     parser.add_argument("--to", type=Path, help="file for the figures, as JSON")
     chosen = parser.parse_args(arguments)

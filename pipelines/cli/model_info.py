@@ -8,15 +8,17 @@ from pydantic import JsonValue
 
 from schemas.errors import NotFoundError
 from teacher.models.directory_facts import describe_directory
+from teacher.models.hub import locate_model
 from teacher.registry import TEACHERS
 
 
-def describe_model(path: Path) -> dict[str, JsonValue]:
+def describe_model(model: Path) -> dict[str, JsonValue]:
     """Return kind, sizes and digests of a model of any teacher, or of another Hugging Face directory.
 
     raises: NotFoundError, ConfigError for a directory without config.json and model.safetensors, or a file that is not
             a model
     """
+    path = Path(locate_model(str(model)))
     if path.exists():
         for teacher in TEACHERS.load_all().values():
             if teacher.recognizes(path):

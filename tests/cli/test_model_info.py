@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli.model_info import describe_model
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, NotFoundError
 from teacher.models.glip.modeling import GlipForGrounding
 
 HEADER = (2).to_bytes(8, "little") + b"{}"
@@ -33,3 +33,8 @@ def test_weights_that_were_cut_short_are_a_configuration_error(tmp_path: Path) -
 
     with pytest.raises(ConfigError, match="weights cannot be read"):
         GlipForGrounding.from_pretrained(tmp_path)
+
+
+def test_a_hub_id_is_located_and_one_without_a_commit_is_told_apart_from_a_path() -> None:
+    with pytest.raises(NotFoundError, match="named with its commit: owner/model@<40"):
+        describe_model(Path("owner/model"))

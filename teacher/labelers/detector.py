@@ -29,7 +29,7 @@ class DetectorTeacher(Teacher[DetectorSettings]):
     takes_decoys = True
     query_kind = QueryKind.CLASSES
     starting_policy = MappingProxyType({"min_score": 0.3})
-    scores_from = "40 photographs: at 0.3 YOLOX-nano has precision 0.70 and recall 0.37 (docs/teachers.md)"
+    scores_from = "a guess for class scores; choose by an audit"
 
     def make(self, settings: DetectorSettings, options: LabelerOptions) -> Labeler:
         from teacher.labelers.detector_labeler import DetectorLabeler

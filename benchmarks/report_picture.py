@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--readme", type=existing_file("a README"), help="write the numbers there, too")
     chosen = parser.parse_args(arguments)
     results = results_of(chosen.report)
-    pixels = screenshot(chosen.report, sentences_of(results))
+    pixels = screenshot(chosen.report, list_sentences(results))
     printed = format_block(results)
     write_picture(chosen.picture, pixels, printed, results["world"]["settings"])
     if chosen.readme:
@@ -71,7 +71,7 @@ def results_of(report: Path) -> DemoResults:
     return cast(DemoResults, {name: record["result"] for name, record in records.items()})
 
 
-def sentences_of(results: DemoResults) -> list[str]:
+def list_sentences(results: DemoResults) -> list[str]:
     """Return the sentences on student and control; report and terminal show the same."""
     gains = read_gains(results["evaluate"])
     return [describe_gain(name, gains[name]) for name in JUDGED if name in gains]

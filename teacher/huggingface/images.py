@@ -76,7 +76,7 @@ class ImageRules:
         picture = Image.fromarray(image_rgb_u8, "RGB").resize((width, height), self.resample)
         return np.asarray(picture)
 
-    def padded_size(self, size: Size, multiple: int) -> Size:
+    def compute_padded_size(self, size: Size, multiple: int) -> Size:
         """Return the size of the batch that an image of this resized size goes to: a function of the image alone."""
         if self.exact is not None:
             return self.exact

@@ -146,7 +146,9 @@ class HuggingFaceLabeler(ABC, Generic[S, Text, Features]):
 
     def _prepare(self, asked: Questions[Text], image_rgb_u8: ImageRgb, first_pass: int) -> PreparedSample:
         resized = self.resize(image_rgb_u8)
-        padded = self.rules.padded_size((resized.shape[0], resized.shape[1]), self.settings.pad_multiple)
+        padded = self.rules.compute_padded_size(
+            (resized.shape[0], resized.shape[1]), self.settings.pad_multiple
+        )
         stored = (image_rgb_u8.shape[0], image_rgb_u8.shape[1])
         return PreparedSample(
             bucket=(*padded, asked.width),

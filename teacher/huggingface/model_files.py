@@ -15,14 +15,14 @@ from schemas.errors import ConfigError, NotFoundError
 CONFIG = "config.json"
 _WEIGHTS = ".safetensors"
 _WEIGHTS_FILE = "model.safetensors"
-_WEIGHTS_INDEX = "model.safetensors.index.json"
+WEIGHTS_INDEX = "model.safetensors.index.json"
 _ADAPTER = "adapter_config.json"
 _WEIGHTS_KEY = "transformers_weights"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 NAMES = frozenset(
     (
         CONFIG,
-        _WEIGHTS_INDEX,
+        WEIGHTS_INDEX,
         "processor_config.json",
         "preprocessor_config.json",
         "tokenizer.json",
@@ -48,13 +48,13 @@ def list_model_files(folder: Path) -> dict[str, str]:
             f"teacher.model {str(folder)!r} is not a directory; give a model directory with {CONFIG} and "
             f"{_WEIGHTS} weights, or a hub id with its commit (owner/name@commit)"
         )
-    if not (folder / _WEIGHTS_FILE).is_file() and not (folder / _WEIGHTS_INDEX).is_file():
+    if not (folder / _WEIGHTS_FILE).is_file() and not (folder / WEIGHTS_INDEX).is_file():
         found = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
         reason = (
             f"only {', '.join(found)}, which can run code when it is loaded" if found else "no weights at all"
         )
         raise NotFoundError(
-            f"{folder} has {reason}; expected {_WEIGHTS_FILE}, or {_WEIGHTS_INDEX} and its parts. Convert it with "
+            f"{folder} has {reason}; expected {_WEIGHTS_FILE}, or {WEIGHTS_INDEX} and its parts. Convert it with "
             "`save_pretrained` of transformers, or take a revision that has them"
         )
     _check_weight_names(folder)
@@ -73,13 +73,13 @@ def _check_weight_names(folder: Path) -> None:
         raise ConfigError(f"{folder / CONFIG} names other weights in {_WEIGHTS_KEY}; remove this key")
     if (folder / _WEIGHTS_FILE).is_file():
         return
-    parts = read_object(folder / _WEIGHTS_INDEX).get("weight_map")
+    parts = read_object(folder / WEIGHTS_INDEX).get("weight_map")
     names = sorted({str(part) for part in parts.values()}) if isinstance(parts, dict) else []
     wrong = [name for name in names if not name.endswith(_WEIGHTS) or Path(name).name != name]
     lost = [name for name in names if not (folder / name).is_file()]
     if wrong or lost or not names:
         raise ConfigError(
-            f"{folder / _WEIGHTS_INDEX} names the parts {(wrong or lost or names)!r}, expected {_WEIGHTS} files of "
+            f"{folder / WEIGHTS_INDEX} names the parts {(wrong or lost or names)!r}, expected {_WEIGHTS} files of "
             "this directory; copy all files of the model again"
         )
 

@@ -9,26 +9,15 @@ from pydantic import Field
 
 from schemas.digests import digest_of, file_sha256
 from schemas.errors import NotFoundError
+from teacher.huggingface.model_files import NAMES, WEIGHTS_INDEX
 from teacher.huggingface.settings import ModelRunSettings
 
 METHOD_VERSION = 1
 """Raise it if a change of code changes regions. It is part of the digest."""
 _RUN_SETTINGS = ("precision", "channels_last", "compile")
 _WEIGHTS = ".safetensors"
-_NAMES = frozenset(
-    (
-        "config.json",
-        "processor_config.json",
-        "preprocessor_config.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "vocab.txt",
-        "vocab.json",
-        "merges.txt",
-    )
-)
+# A GLIP directory has its weights in one file, so an index beside it never decided an answer.
+_NAMES = NAMES - {WEIGHTS_INDEX}
 
 
 class GlipSettings(ModelRunSettings):

@@ -52,7 +52,7 @@ def test_the_labeler_is_measured_beside_the_pipeline_and_batches(photos: Path, c
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory) -> Path:
+def documentation(tmp_path_factory) -> Path:
     """What a documentation would print about a tiny model and a picture."""
     folder = tmp_path_factory.mktemp("published")
     model = save_grounding_dino(folder / "model")
@@ -78,15 +78,15 @@ def published(tmp_path_factory) -> Path:
     return folder / "expected.json"
 
 
-def test_a_published_box_that_we_find_is_ok(published: Path, capsys: Printed) -> None:
-    assert published_checkpoints.main(["--expected", str(published)]) == 0
+def test_a_published_box_that_we_find_is_ok(documentation: Path, capsys: Printed) -> None:
+    assert published_checkpoints.main(["--expected", str(documentation)]) == 0
     assert "  ok " in capsys.readouterr().out
 
 
 def test_a_published_box_that_we_do_not_find_fails_the_check(
-    published: Path, tmp_path: Path, capsys: Printed
+    documentation: Path, tmp_path: Path, capsys: Printed
 ) -> None:
-    expected = json.loads(published.read_text())
+    expected = json.loads(documentation.read_text())
     expected["checkpoints"][0]["boxes"][0][1] -= 0.2
     (tmp_path / "other.json").write_text(json.dumps(expected))
 

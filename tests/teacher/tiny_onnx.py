@@ -24,7 +24,7 @@ def part(field: int, data: bytes) -> bytes:
     return varint(field << 3 | 2) + varint(len(data)) + data
 
 
-def typed(name: bytes, *shape: int) -> bytes:
+def describe_tensor(name: bytes, *shape: int) -> bytes:
     sizes = b"".join(part(1, number(1, size)) for size in shape)
     return part(1, name) + part(2, part(1, number(1, 1) + part(2, sizes)))
 
@@ -49,7 +49,9 @@ def write_yolox(path: Path, answer_AX: np.ndarray, metadata: Mapping[str, str] |
         part(1, b"none") + part(1, b"answer") + part(2, b"y") + part(4, b"Add"),
     ]
     graph = b"".join(part(1, node) for node in nodes) + part(2, b"g") + part(5, tensor) + part(5, zero)
-    graph += part(11, typed(b"x", 1, 3, SIDE, SIDE)) + part(12, typed(b"y", *answer.shape))
+    graph += part(11, describe_tensor(b"x", 1, 3, SIDE, SIDE)) + part(
+        12, describe_tensor(b"y", *answer.shape)
+    )
     entries = b"".join(
         part(14, part(1, key.encode()) + part(2, text.encode())) for key, text in (metadata or {}).items()
     )

@@ -12,6 +12,22 @@ from pipelines.cli.verb import VerbFamily
 from pipelines.terminal.output import print_result
 from schemas.errors import NotFoundError
 
+ModelArgument = Annotated[
+    str, typer.Argument(help="Model of a teacher: a directory, a .onnx file or a hub id.")
+]
+KindOption = Annotated[
+    str | None,
+    typer.Option(help="Kind of the teacher, or module:Class of your own. Default: the model's files decide."),
+]
+SettingsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A setting of the teacher, as in `teacher:` of a job. Repeatable.",
+    ),
+]
+
 ENTRY = VerbFamily(order=125, group="teacher", help="Try a teacher on your own images, or measure its speed.")
 
 
@@ -21,7 +37,7 @@ ENTRY = VerbFamily(order=125, group="teacher", help="Try a teacher on your own i
     'groundswell teacher try yolox.onnx photo.jpg --phrases "dog, red car" --to boxes.png',
 )
 def try_model(
-    model: Annotated[str, typer.Argument(help="Model of a teacher: a directory, a .onnx file or a hub id.")],
+    model: ModelArgument,
     image: Annotated[Path, typer.Argument(help="Image file.")],
     caption: Annotated[str | None, typer.Argument(help="Caption, whose phrases are asked.")] = None,
     phrases: Annotated[
@@ -31,12 +47,7 @@ def try_model(
         Path | None,
         typer.Option(help="PNG to write. Default: named after the image, in the current folder."),
     ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            help="Kind of the teacher, or module:Class of your own. Default: the model's files decide."
-        ),
-    ] = None,
+    kind: KindOption = None,
     min_score: Annotated[
         float | None,
         typer.Option(
@@ -44,14 +55,7 @@ def try_model(
         ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="Where the model runs: auto, cpu or cuda.")] = None,
-    settings: Annotated[
-        list[str],
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="A setting of the teacher, as in `teacher:` of a job. Repeatable.",
-        ),
-    ] = [],  # noqa: B006
+    settings: SettingsOption = [],  # noqa: B006
     overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:
@@ -78,28 +82,16 @@ def try_model(
 
 @ENTRY.verb("bench", "groundswell teacher bench .demo/teacher/model .demo/world/web/00000.tar --images 20")
 def bench(
-    model: Annotated[str, typer.Argument(help="Model of a teacher: a directory, a .onnx file or a hub id.")],
+    model: ModelArgument,
     shard: Annotated[Path, typer.Argument(help="Local shard: a .tar or .parquet file.")],
     images: Annotated[int, typer.Option(min=1, help="Most samples to read.")] = 32,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows of each batch, as run.batch_size.")] = 1,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            help="Kind of the teacher, or module:Class of your own. Default: the model's files decide."
-        ),
-    ] = None,
+    kind: KindOption = None,
     image: Annotated[
         str, typer.Option(help="Suffix (tar) or column (Parquet) of the image; several with commas.")
     ] = "jpg,jpeg,png,webp",
     caption: Annotated[str, typer.Option(help="Suffix, json:FIELD or column of the caption.")] = "txt",
-    settings: Annotated[
-        list[str],
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="A setting of the teacher, as in `teacher:` of a job. Repeatable.",
-        ),
-    ] = [],  # noqa: B006
+    settings: SettingsOption = [],  # noqa: B006
     as_json: bool = JSON,
 ) -> None:
     """Measure a teacher on a shard: images per second, memory, waste, and the time of each part.

@@ -61,7 +61,9 @@ class DirectoryDetector:
     def prepare_image(self, image_rgb_u8: ImageRgb) -> DetectorImage:
         """Resize an image."""
         resized = self._rules.resize(image_rgb_u8)
-        bucket = self._rules.padded_size((resized.shape[0], resized.shape[1]), self._settings.pad_multiple)
+        bucket = self._rules.compute_padded_size(
+            (resized.shape[0], resized.shape[1]), self._settings.pad_multiple
+        )
         return DetectorImage(resized, image_rgb_u8.shape[1], image_rgb_u8.shape[0], bucket)
 
     def detect_batch(self, batch: Sequence[DetectorImage | None], min_score: float) -> list[Detections]:

@@ -95,7 +95,7 @@ class DetectorImageRules(ImageRules):
             image_rgb_u8, self.target_size((image_rgb_u8.shape[0], image_rgb_u8.shape[1])), self.resample
         )
 
-    def padded_size(self, size: Size, multiple: int) -> Size:
+    def compute_padded_size(self, size: Size, multiple: int) -> Size:
         """Return the size of the batch for a resized image: its own, unless the model tells padding from image."""
         if self.canvas is not None:
             return self.canvas

@@ -105,7 +105,7 @@ def find_regions(labeler: DetectorLabeler, image: np.ndarray, texts: Sequence[st
 # ---- the direct reading: transformers' own image processor, the model, the logits
 
 
-def processed(kind: str, folder: Path, image: np.ndarray, **call: Any) -> dict[str, torch.Tensor]:
+def preprocess(kind: str, folder: Path, image: np.ndarray, **call: Any) -> dict[str, torch.Tensor]:
     """Return the model's inputs for one image."""
     values = json.loads((folder / "preprocessor_config.json").read_text())
     if (
@@ -133,7 +133,7 @@ def read_directly(kind: str, folder: Path, image: np.ndarray, pad_to: int = 1) -
     from transformers import AutoModelForObjectDetection
 
     model = AutoModelForObjectDetection.from_pretrained(folder).eval()
-    inputs = processed(kind, folder, image)
+    inputs = preprocess(kind, folder, image)
     if pad_to > 1:
         height, width = inputs["pixel_values"].shape[-2:]
         extra = (0, -width % pad_to, 0, -height % pad_to)
@@ -251,7 +251,7 @@ def test_boxes_in_the_padding_of_a_canvas_are_left_out(tmp_path: Path) -> None:
 
     regions = find_regions(labeler_of(folder), image)
 
-    inputs = processed("deformable_detr", folder, image)
+    inputs = preprocess("deformable_detr", folder, image)
     assert inputs["pixel_values"].shape[-2:] == (96, 96)
     with torch.inference_mode():
         outputs = AutoModelForObjectDetection.from_pretrained(folder).eval()(**inputs)

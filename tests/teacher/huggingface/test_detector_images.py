@@ -141,10 +141,10 @@ def test_rf_detr_resizes_without_smoothing(tmp_path: Path) -> None:
 def test_images_are_padded_only_for_models_with_a_mask(tmp_path: Path) -> None:
     folder = write_settings(tmp_path, "detr", size={"shortest_edge": 64, "longest_edge": 112})
 
-    assert rules_of(folder, pads=True).padded_size((64, 90), 32) == (64, 96)
-    assert rules_of(folder, pads=False).padded_size((64, 90), 32) == (64, 90)
+    assert rules_of(folder, pads=True).compute_padded_size((64, 90), 32) == (64, 96)
+    assert rules_of(folder, pads=False).compute_padded_size((64, 90), 32) == (64, 90)
     exact = write_settings(tmp_path / "exact", "rt_detr", size={"height": 50, "width": 70})
-    assert rules_of(exact, pads=True).padded_size((50, 70), 32) == (50, 70)
+    assert rules_of(exact, pads=True).compute_padded_size((50, 70), 32) == (50, 70)
 
 
 CANVAS = {
@@ -176,7 +176,7 @@ def test_boxes_of_a_padded_canvas_come_back_to_where_training_took_them_from(
     resized = rules.resize(image)
     assert (
         encoded["pixel_values"].shape[2:]
-        == rules.padded_size((resized.shape[0], resized.shape[1]), 32)
+        == rules.compute_padded_size((resized.shape[0], resized.shape[1]), 32)
         == (96, 96)
     )
     width, height = find_extent(DetectorImage(resized, size[1], size[0], (96, 96)), rules.canvas)

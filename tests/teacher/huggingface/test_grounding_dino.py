@@ -273,8 +273,8 @@ MUTATIONS = (
     ),
     Mutation(
         BASE,
-        "padded = self.rules.padded_size((resized.shape[0], resized.shape[1]), self.settings.pad_multiple)",
-        "padded = (resized.shape[0], resized.shape[1])",
+        "(resized.shape[0], resized.shape[1]), self.settings.pad_multiple\n        )",
+        "(resized.shape[0], resized.shape[1]), 1\n        )",
         test_the_bucket_depends_on_the_samples_own_image_and_text.__name__,
     ),
     Mutation(

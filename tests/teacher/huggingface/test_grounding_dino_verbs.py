@@ -34,7 +34,7 @@ class Labeled:
 
 
 @pytest.fixture(scope="session")
-def labeled(dino: TinyDino, tmp_path_factory: pytest.TempPathFactory) -> Labeled:
+def run_of_label(dino: TinyDino, tmp_path_factory: pytest.TempPathFactory) -> Labeled:
     """Label a shard by the command line. Every region above the floor is kept."""
     folder = tmp_path_factory.mktemp("labeled")
     job = {
@@ -50,13 +50,17 @@ def labeled(dino: TinyDino, tmp_path_factory: pytest.TempPathFactory) -> Labeled
     return Labeled(dino, folder / "out", list(gs.open_evidence(str(folder / "out"))), answer.stderr)
 
 
-def test_a_shard_is_labeled_with_the_models_own_scores(labeled: Labeled) -> None:
-    assert "Loading" not in labeled.stderr and "Warning" not in labeled.stderr and len(labeled.rows) == 4
-    for row in labeled.rows:
+def test_a_shard_is_labeled_with_the_models_own_scores(run_of_label: Labeled) -> None:
+    assert (
+        "Loading" not in run_of_label.stderr
+        and "Warning" not in run_of_label.stderr
+        and len(run_of_label.rows) == 4
+    )
+    for row in run_of_label.rows:
         texts = [phrase["text"].lower() for phrase in row["phrases"]]
         prompt = ". ".join(texts) + "."
         direct = read_directly(
-            labeled.dino, np.asarray(gs.load_image(row)), prompt, find_spans(prompt, texts)
+            run_of_label.dino, np.asarray(gs.load_image(row)), prompt, find_spans(prompt, texts)
         )
         assert len(texts) > 0
         for phrase in range(len(texts)):
@@ -65,18 +69,18 @@ def test_a_shard_is_labeled_with_the_models_own_scores(labeled: Labeled) -> None
             assert found == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_score_kind_is_written_to_the_evidence(labeled: Labeled) -> None:
-    (file,) = (labeled.folder / "data").rglob("*.parquet")
+def test_the_score_kind_is_written_to_the_evidence(run_of_label: Labeled) -> None:
+    (file,) = (run_of_label.folder / "data").rglob("*.parquet")
 
     metadata = b" ".join(pq.read_schema(file).metadata.values()).decode()
 
-    assert f"{labeled.dino.kind.replace('-', '_')}.token_score" in metadata
+    assert f"{run_of_label.dino.kind.replace('-', '_')}.token_score" in metadata
 
 
-def test_one_image_gets_the_regions_that_label_wrote(labeled: Labeled) -> None:
-    teacher = gs.load_teacher(labeled.dino.folder, device="cpu", min_score=FLOOR)
+def test_one_image_gets_the_regions_that_label_wrote(run_of_label: Labeled) -> None:
+    teacher = gs.load_teacher(run_of_label.dino.folder, device="cpu", min_score=FLOOR)
 
-    for row in labeled.rows:
+    for row in run_of_label.rows:
         grounded = teacher.ground(gs.load_image(row), row["caption"])
 
         assert grounded["phrases"] == row["phrases"] and grounded["regions"]

@@ -51,7 +51,7 @@ def test_pixels_and_mask_equal_those_of_the_image_processor_bit_for_bit(
 ) -> None:
     rules, image = read_image_rules(save_settings(tmp_path, **settings)), make_picture(size)
     resized = rules.resize(image)
-    padded = rules.padded_size((resized.shape[0], resized.shape[1]), 32)
+    padded = rules.compute_padded_size((resized.shape[0], resized.shape[1]), 32)
     processor = GroundingDinoImageProcessorPil.from_pretrained(tmp_path)
 
     pixels, mask = rules.normalize([resized], padded)
@@ -77,7 +77,7 @@ def test_a_resized_image_has_the_size_that_transformers_gives_it(
 def test_padding_is_less_than_one_multiple_and_keeps_what_fits(
     height: int, width: int, multiple: int
 ) -> None:
-    padded = ImageRules(shortest=64).padded_size((height, width), multiple)
+    padded = ImageRules(shortest=64).compute_padded_size((height, width), multiple)
 
     assert all(
         0 <= new - old < multiple and new % multiple == 0

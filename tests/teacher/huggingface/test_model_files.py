@@ -153,7 +153,7 @@ WEIGHTS = test_a_directory_without_weights_in_safetensors_form_is_refused.__name
 MUTATIONS = (
     Mutation(
         FILE,
-        "if not (folder / _WEIGHTS_FILE).is_file() and not (folder / _WEIGHTS_INDEX).is_file():",
+        "if not (folder / _WEIGHTS_FILE).is_file() and not (folder / WEIGHTS_INDEX).is_file():",
         "if False:",
         WEIGHTS,
     ),

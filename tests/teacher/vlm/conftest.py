@@ -62,5 +62,5 @@ def build(settings):
 
 
 @pytest.fixture
-def stepped_clock():
+def manual_clock():
     return SteppedClock()

@@ -18,7 +18,7 @@ def qwen(text, *, texts=("a dog", "two cats"), style="qwen2.5"):
     return read_answer(text, texts, style, SIZE)
 
 
-def numbered(text, *, texts=("a dog", "two cats")):
+def read_json_style(text, *, texts=("a dog", "two cats")):
     return read_answer(text, texts, "json", SIZE)
 
 
@@ -27,7 +27,7 @@ def test_coordinates_are_pixels_of_the_sent_image_or_thousandths_as_the_style_sa
 
     for style, box in expected.items():
         assert qwen(f"[{ONE}]", style=style).boxes == ((0, box),)
-    assert numbered('{"boxes": [{"phrase": 1, "box": [0, 250, 500.5, 1000]}]}').boxes == (
+    assert read_json_style('{"boxes": [{"phrase": 1, "box": [0, 250, 500.5, 1000]}]}').boxes == (
         (1, (0, 0.25, 0.5005, 1)),
     )
 
@@ -51,7 +51,7 @@ def test_the_one_list_of_boxes_is_found_in_prose_and_fences(text):
 @pytest.mark.parametrize("text", ["[]", "```json\n[]\n```", "There is none: []"])
 def test_an_empty_list_means_that_nothing_is_there(text):
     assert qwen(text).boxes == () and qwen(text).unmatched == 0
-    assert numbered('{"boxes": []}').boxes == ()
+    assert read_json_style('{"boxes": []}').boxes == ()
 
 
 def test_labels_name_the_phrase_whatever_their_case_quotes_and_spaces():
@@ -66,7 +66,7 @@ def test_a_label_that_was_not_asked_for_is_left_out_and_counted():
     outside = json.dumps({"boxes": [{"phrase": number, "box": [0, 0, 1, 1]} for number in (0, 2, -1)]})
 
     assert (len(qwen(answer).boxes), qwen(answer).unmatched) == (1, 1)
-    assert (len(numbered(outside).boxes), numbered(outside).unmatched) == (1, 2)
+    assert (len(read_json_style(outside).boxes), read_json_style(outside).unmatched) == (1, 2)
 
 
 def test_boxes_of_which_none_was_asked_for_reject_the_sample_rather_than_find_nothing():
@@ -125,7 +125,7 @@ def test_another_form_rejects_the_sample_with_a_reason(text, reason):
 )  # fmt: skip
 def test_the_numbered_form_is_read_as_strictly(text, reason):
     with pytest.raises(SampleRejectedError, match=reason):
-        numbered(text)
+        read_json_style(text)
 
 
 def test_a_million_boxes_are_refused_before_they_are_read():

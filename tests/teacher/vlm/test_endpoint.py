@@ -22,13 +22,13 @@ VARIABLE = "VLM_TEST_KEY"
 
 
 @pytest.fixture
-def patient(settings, stepped_clock):
+def patient(settings, manual_clock):
     """Return a function that makes a labeler whose waits take no time."""
     made = []
 
     def make(batch_size=4, **changes):
         options = LabelerOptions(batch_size, 0.05)
-        made.append(VlmLabeler(VlmSettings.model_validate(settings(**changes)), options, "d", stepped_clock))
+        made.append(VlmLabeler(VlmSettings.model_validate(settings(**changes)), options, "d", manual_clock))
         return made[-1]
 
     yield make
@@ -43,11 +43,11 @@ def ask(labeler, *texts, shade=0):
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504])
-def test_a_failure_that_may_pass_is_tried_again(patient, server, stepped_clock, status):
+def test_a_failure_that_may_pass_is_tried_again(patient, server, manual_clock, status):
     server.first = [Reply(status=status, raw=b"later")] * 3
 
     assert len(ask(patient())) == 1
-    waits = [wait_s for wait_s in stepped_clock.waits if wait_s > 0]
+    waits = [wait_s for wait_s in manual_clock.waits if wait_s > 0]
     assert len(server.received) == 4 and len(waits) == 3
 
 
@@ -58,12 +58,12 @@ def test_waits_double_up_to_a_limit_and_are_no_shorter_than_the_server_asks():
     assert choose_wait_s(1, 12.0) == 12.0
 
 
-def test_retry_after_is_honored_as_seconds_and_as_a_date(patient, server, stepped_clock):
+def test_retry_after_is_honored_as_seconds_and_as_a_date(patient, server, manual_clock):
     server.first = [Reply(status=429, raw=b"{}", headers={"Retry-After": "17"})]
 
     ask(patient())
 
-    assert max(stepped_clock.waits) == 17
+    assert max(manual_clock.waits) == 17
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
     assert 35 < parse_retry_after(date) <= 40
     assert [parse_retry_after(text) for text in (None, "soon", "nan", "inf", "-4", "", "0.5")] == [
@@ -71,32 +71,32 @@ def test_retry_after_is_honored_as_seconds_and_as_a_date(patient, server, steppe
     ]  # fmt: skip
 
 
-def test_a_wait_that_the_server_asks_for_holds_the_other_requests_too(stepped_clock):
-    pacer, stop = RequestPacer(None, stepped_clock), threading.Event()
+def test_a_wait_that_the_server_asks_for_holds_the_other_requests_too(manual_clock):
+    pacer, stop = RequestPacer(None, manual_clock), threading.Event()
     pacer.pause(20)
 
     pacer.wait_turn(stop)
 
-    assert stepped_clock.at == 20
+    assert manual_clock.at == 20
 
 
-def test_a_rate_limit_spaces_requests_and_saves_up_no_burst(stepped_clock):
-    pacer, stop, turns = RequestPacer(30, stepped_clock), threading.Event(), []
+def test_a_rate_limit_spaces_requests_and_saves_up_no_burst(manual_clock):
+    pacer, stop, turns = RequestPacer(30, manual_clock), threading.Event(), []
     for idle_s in (0, 0, 0, 60, 0):
-        stepped_clock.at += idle_s
+        manual_clock.at += idle_s
         pacer.wait_turn(stop)
-        turns.append(stepped_clock.at)
+        turns.append(manual_clock.at)
 
     assert turns == [0, 2, 4, 64, 66]
 
 
-def test_the_rate_limit_holds_for_the_requests_of_a_batch_and_bounds_its_size(patient, server, stepped_clock):
+def test_the_rate_limit_holds_for_the_requests_of_a_batch_and_bounds_its_size(patient, server, manual_clock):
     labeler = patient(batch_size=16, requests_per_minute=3, concurrency=4, timeout_s=999)
 
     assert labeler.batch_size == 5
     rows = [labeler.prepare(sample_of("a red box", "a blue box"), picture()) for _ in range(5)]
     labeler.label(rows)
-    assert len(server.received) == 5 and stepped_clock.at >= 4 * 20
+    assert len(server.received) == 5 and manual_clock.at >= 4 * 20
 
 
 def test_as_many_requests_are_open_as_the_settings_say(build, server):

@@ -6,7 +6,7 @@ anything of the other except this file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,6 +16,9 @@ from schemas.records import DroppedPhrase, Phrase, Region, Sample
 
 NO_SCORE = "none"
 """`score_kind` of a teacher without scores. Every region has score 1.0, and nothing may be decided by it."""
+
+NeededSize = Callable[[tuple[int, int]], tuple[int, int] | None]
+"""Returns the least (height, width) that is needed of an upright image of some (height, width); None: every pixel."""
 
 Spans = Sequence[tuple[int, int]]
 """[begin, end) in code points of the stored caption: phrases that the input contains."""
@@ -77,6 +80,9 @@ class Labeler(Protocol):
 
     A labeler that uses memory of an accelerator may have a method `close()`. It is called before sandbox processes load
     a teacher of their own on the same device.
+
+    A labeler that needs fewer pixels than a JPEG has may have an attribute `needed_size`, a NeededSize. Then `prepare`
+    may get an image at 1/2, 1/4 or 1/8 of the size of its sample, with at least the needed pixels.
     """
 
     digest: str
@@ -104,6 +110,12 @@ class Labeler(Protocol):
         with smaller batches. RuntimeEnvironmentError ends the run. Any other error is bisected to one sample.
         """
         ...
+
+
+def get_needed_size(labeler: Labeler) -> NeededSize | None:
+    """Return how many pixels a labeler needs of an image. None: all."""
+    needed: NeededSize | None = getattr(labeler, "needed_size", None)
+    return needed
 
 
 @runtime_checkable

@@ -10,11 +10,14 @@ The tree is copied first, so nothing in the checkout changes. Exit 1 if a test p
 from __future__ import annotations
 
 import importlib
+import multiprocessing
+import os
 import shutil
-import subprocess
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +47,22 @@ class Mutation:
     """name of a test function in the module that declares the mutation"""
 
 
+def _run_tests(folder: str, arguments: list[str]) -> int:
+    """Run pytest in a fresh process on a copy of the tree. Return its exit code."""
+    for name in [name for name in sys.modules if name.split(".")[0] in COPIED]:
+        del sys.modules[name]
+    sys.dont_write_bytecode = True  # a copy has the checkout's compiled files, which stay valid by their times
+    sys.path[:] = [folder, *(place for place in sys.path if Path(place or ".").resolve() != ROOT)]
+    os.chdir(folder)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    import pytest
+
+    quiet = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of plugins that the preloaded modules import
+    return int(pytest.main(["-q", "-n", "0", "-x", "-p", "no:cacheprovider", *quiet, *arguments]))
+
+
 def run_mutation(mutation: Mutation, module: Path, root: Path = ROOT) -> bool:
     """Return whether the test fails on a copy of the tree with the change. Raises ValueError for a stale mutation."""
     source = (root / mutation.file).read_text(encoding="utf-8")
@@ -52,20 +71,27 @@ def run_mutation(mutation: Mutation, module: Path, root: Path = ROOT) -> bool:
             f"{mutation.file} has {source.count(mutation.old)} times {mutation.old!r}, expected once; correct the "
             "mutation"
         )
+    selected = [str(module.relative_to(root)), "-k", mutation.test]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         for name in COPIED:
-            shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(root / name, copy / name)
         shutil.copy(root / "pyproject.toml", copy)
         (copy / mutation.file).write_text(source.replace(mutation.old, mutation.new), encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-x", "-p", "no:cacheprovider"]
-        selected = [str(module.relative_to(root)), "-k", mutation.test]
-        code = subprocess.run([*command, *selected], cwd=copy, capture_output=True).returncode
+        with ProcessPoolExecutor(1, mp_context=_context()) as process:
+            code = process.submit(_run_tests, folder, selected).result()
     if code not in (0, 1):
         raise ValueError(
             f"pytest {' '.join(selected)} ended with code {code}, expected 0 or 1; correct the mutation"
         )
     return code == 1
+
+
+def _context() -> ForkServerContext:
+    """Return processes that have the slow imports done, and nothing of this project."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["numpy", "pyarrow", "torch", "transformers"])
+    return context
 
 
 def find_mutations(places: list[Path]) -> list[tuple[Path, Mutation]]:
@@ -85,13 +111,18 @@ def find_mutations(places: list[Path]) -> list[tuple[Path, Mutation]]:
 def main(places: list[str]) -> int:
     """Run the mutations below the places and print one line each."""
     survivors = 0
-    for module, mutation in find_mutations([Path(place) for place in places]):
-        noticed = run_mutation(mutation, module)
-        survivors += not noticed
-        print(
-            f"{'noticed ' if noticed else 'SURVIVED'} {mutation.test}: {mutation.file}: {mutation.old.strip()[:80]!r}",
-            flush=True,
-        )
+    found = find_mutations([Path(place) for place in places])
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for (_, mutation), noticed in zip(
+            found, threads.map(lambda pair: run_mutation(pair[1], pair[0]), found), strict=True
+        ):
+            survivors += not noticed
+            print(
+                f"{'noticed ' if noticed else 'SURVIVED'} {mutation.test}: {mutation.file}: "
+                f"{mutation.old.strip()[:80]!r}",
+                flush=True,
+            )
+    print(f"{len(found)} mutations, {survivors} survived")
     return 1 if survivors else 0
 
 

@@ -26,6 +26,7 @@ from PIL import (
 )
 
 from schemas.errors import SampleRejectedError
+from schemas.labeler import NeededSize
 
 # Details are stored in the rows of rejected samples, which the digest of a unit covers, so their texts must not change.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -48,12 +49,16 @@ _TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_QUARTER_TURNS = (5, 6, 7, 8)
 _ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """A decoded image: `rgb_u8` is [height, width, 3], upright; `stored_*` is the size before it was made upright."""
+    """A decoded image: `rgb_u8` is [height, width, 3], upright; `stored_*` is the size before it was made upright.
+
+    Of an image that was decoded at a reduced scale, `rgb_u8` is smaller than `height` and `width`.
+    """
 
     rgb_u8: NDArray[np.uint8]
     stored_width: int
@@ -62,25 +67,30 @@ class DecodedImage:
 
     @property
     def width(self) -> int:
-        """Width in pixels, upright."""
-        return int(self.rgb_u8.shape[1])
+        """Width of the whole image in pixels, upright."""
+        return self.stored_height if self.exif_orientation in _QUARTER_TURNS else self.stored_width
 
     @property
     def height(self) -> int:
-        """Height in pixels, upright."""
-        return int(self.rgb_u8.shape[0])
+        """Height of the whole image in pixels, upright."""
+        return self.stored_width if self.exif_orientation in _QUARTER_TURNS else self.stored_height
 
 
-def decode_image(data: bytes) -> DecodedImage:
-    """Decode one image. Raises SampleRejectedError: IMG_EMPTY, IMG_FORMAT, IMG_SIZE, IMG_TRUNCATED, IMG_DECODE."""
-    picture, (width, height), orientation = decode_picture(data)
+def decode_image(data: bytes, needed_size: NeededSize | None = None) -> DecodedImage:
+    """Decode one image. Raises SampleRejectedError: IMG_EMPTY, IMG_FORMAT, IMG_SIZE, IMG_TRUNCATED, IMG_DECODE.
+
+    needed_size: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that has the needed pixels
+    """
+    picture, (width, height), orientation = decode_picture(data, needed_size)
     return DecodedImage(np.asarray(picture), width, height, orientation)
 
 
-def decode_picture(data: bytes) -> tuple[Image.Image, tuple[int, int], int]:
+def decode_picture(
+    data: bytes, needed_size: NeededSize | None = None
+) -> tuple[Image.Image, tuple[int, int], int]:
     """Return the upright RGB picture, its stored size (width, height) and EXIF orientation.
 
-    Raises SampleRejectedError as `decode_image` does.
+    Parameters and errors are those of `decode_image`.
     """
     if not data:
         raise SampleRejectedError("IMG_EMPTY", "0 bytes")
@@ -89,7 +99,7 @@ def decode_picture(data: bytes) -> tuple[Image.Image, tuple[int, int], int]:
             _check_header(image)
             if image.format in ("JPEG", "MPO"):
                 _check_scans(data)
-            return _decode(image)
+            return _decode(image, needed_size)
     except SampleRejectedError:
         raise
     except UnidentifiedImageError as error:
@@ -130,15 +140,27 @@ def _check_scans(data: bytes) -> None:
         raise SampleRejectedError("IMG_DECODE", f"a JPEG of {scans} scans, at most {MAX_SCANS}")
 
 
-def _decode(image: Image.Image) -> tuple[Image.Image, tuple[int, int], int]:
+def _decode(image: Image.Image, needed_size: NeededSize | None) -> tuple[Image.Image, tuple[int, int], int]:
     stored_size = _stored_size(image)
     orientation = _exif_orientation(image)
+    if needed_size is not None and image.format == "JPEG":
+        _reduce_scale(image, orientation, needed_size)
     image.load()
     upright = _to_rgb(image)
     # Pillow transposes a TIFF itself while it loads it, but no other format
     if orientation != 1 and image.format != "TIFF":
         upright = upright.transpose(_TRANSPOSITIONS[orientation])
     return upright, stored_size, orientation
+
+
+def _reduce_scale(image: Image.Image, orientation: int, needed_size: NeededSize) -> None:
+    """Let the decoder leave out what is not needed. It never gives fewer pixels than that."""
+    turns = orientation in _QUARTER_TURNS
+    width, height = image.size
+    needed = needed_size((width, height) if turns else (height, width))
+    if needed is not None:
+        height, width = reversed(needed) if turns else needed
+        image.draft(None, (max(width, 1), max(height, 1)))
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:

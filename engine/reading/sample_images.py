@@ -12,6 +12,7 @@ from engine.reading.images import DecodedImage, decode_image
 from engine.reading.raw_samples import SampleSource
 from engine.reading.shards import MAX_MEMBER_BYTES
 from schemas.errors import SampleRejectedError
+from schemas.labeler import NeededSize
 
 # Details are stored in the rows of rejected samples, which the digest of a unit covers, so their texts must not change.
 ASPECT_TOLERANCE = 0.02
@@ -21,19 +22,28 @@ BLEED_PX = 16
 BAND_TOLERANCE = 12
 
 
-def decode_sample_image(data: bytes, source: SampleSource) -> DecodedImage:
+def decode_sample_image(
+    data: bytes, source: SampleSource, needed_size: NeededSize | None = None
+) -> DecodedImage:
     """Decode a sample's image.
 
+    needed_size: as for `decode_image`. A square that may have padded borders is decoded whole, to find them
     Raises SampleRejectedError: MEMBER_LARGE, FRAME_PADDED and what `decode_image` raises.
     """
     if len(data) > MAX_MEMBER_BYTES:
         raise SampleRejectedError(
             "MEMBER_LARGE", f"an image of {len(data)} bytes, at most {MAX_MEMBER_BYTES}"
         )
-    decoded = decode_image(data)
+    if source.original_width and source.original_height and needed_size is not None:
+        needed_size = _keep_squares(needed_size)
+    decoded = decode_image(data, needed_size)
     if source.original_width and source.original_height:
         _check_frame(decoded.rgb_u8, source.original_width, source.original_height)
     return decoded
+
+
+def _keep_squares(needed_size: NeededSize) -> NeededSize:
+    return lambda size: None if size[0] == size[1] else needed_size(size)
 
 
 def _check_frame(rgb_u8: NDArray[np.uint8], original_width: int, original_height: int) -> None:

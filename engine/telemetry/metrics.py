@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from schemas.labeler import DecoyLabeler, Labeler, PreparedSample
+from schemas.labeler import DecoyLabeler, Labeler, PreparedSample, get_needed_size
 from schemas.ledger import SnapshotEntry
 from schemas.records import Region, Sample
 
@@ -72,6 +72,7 @@ class TimedLabeler:
         self._labeler, self._meter = labeler, meter
         self._ended: float | None = None
         self.digest, self.score_kind = labeler.digest, labeler.score_kind
+        self.needed_size = get_needed_size(labeler)
 
     @property
     def batch_size(self) -> int:

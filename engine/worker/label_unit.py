@@ -28,7 +28,7 @@ from engine.worker.find_phrases import find_phrases
 from engine.worker.loading import LoadedTeacher
 from engine.worker.region_filter import evidence_regions
 from schemas.errors import GroundswellError, SampleRejectedError, stored_name
-from schemas.labeler import DecoyLabeler, FoundPhrases, PreparedSample
+from schemas.labeler import DecoyLabeler, FoundPhrases, NeededSize, PreparedSample, get_needed_size
 from schemas.ledger import Unit
 from schemas.records import Region, Sample
 from schemas.rows import EvidenceRow, RejectionRow
@@ -94,6 +94,7 @@ class UnitRun:
         """
         self._unit, self._shard, self._evidence = unit, shard, evidence
         self._finder, self._labeler = teacher.finder, teacher.labeler
+        self._needed_size = get_needed_size(teacher.labeler)
         self._threads, self._progress = threads, progress
         self._prepare_lock = prepare_lock or threading.Lock()
         self._decoys: DecoyPass | None = None
@@ -157,7 +158,7 @@ class UnitRun:
             self._progress()
 
     def _decode(self, raw: RawSample, found: FoundPhrases, data: bytes) -> tuple[Sample, DecodedImage]:
-        decoded = _decode_image(data, raw.source)
+        decoded = _decode_image(data, raw.source, self._needed_size)
         assert raw.pixels is not None, "a readable sample has its image"
         sample = Sample(
             unit=self._unit.name,
@@ -243,9 +244,9 @@ class UnitRun:
         )
 
 
-def _decode_image(data: bytes, source: SampleSource) -> DecodedImage:
+def _decode_image(data: bytes, source: SampleSource, needed_size: NeededSize | None) -> DecodedImage:
     try:
-        return decode_sample_image(data, source)
+        return decode_sample_image(data, source, needed_size)
     except (SampleRejectedError, MemoryError):
         raise
     except Exception as error:  # a defect of a decoder costs the image that triggered it

@@ -26,7 +26,7 @@ from engine.worker.find_phrases import find_phrases
 from pipelines.ground_image.teacher import GroundingTeacher
 from pipelines.report_base import Report, Table
 from schemas.errors import ConfigError, SampleRejectedError
-from schemas.labeler import Labeler, PreparedSample
+from schemas.labeler import Labeler, PreparedSample, get_needed_size
 from schemas.records import Region, Sample
 
 PARTS = ("read", "decode", "find phrases", "prepare", "label")
@@ -143,7 +143,7 @@ def _read_samples(
             (data,) = shard.images([raw])
         try:
             with clock.run("decode"):
-                decoded = decode_sample_image(data, raw.source)
+                decoded = decode_sample_image(data, raw.source, get_needed_size(teacher.labeler))
         except SampleRejectedError:
             rejected += 1
             continue
@@ -152,10 +152,9 @@ def _read_samples(
         if isinstance(found, SampleRejectedError) or not found.phrases:
             rejected += 1
             continue
-        height, width = decoded.rgb_u8.shape[:2]
         sample = Sample(
             unit="bench", shard=str(path), index=raw.index, key=raw.key, pixels=raw.pixels, image_sha256="",
-            caption=raw.caption, width=width, height=height, phrases=found.phrases,
+            caption=raw.caption, width=decoded.width, height=decoded.height, phrases=found.phrases,
         )  # fmt: skip
         samples.append((sample, decoded.rgb_u8))
     return samples, rejected

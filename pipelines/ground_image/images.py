@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from engine.reading.images import decode_image
 from schemas.digests import sha256_hex
 from schemas.errors import NotFoundError, SampleRejectedError
+from schemas.labeler import NeededSize
 
 ImageInput = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 """A path, the bytes of an image file, a Pillow image, or uint8 [height, width, 3] in RGB."""
@@ -29,11 +30,19 @@ class InputImage:
     path: str = ""
     sha256: str = ""
     exif_orientation: int = 1
+    reduced_from: tuple[int, int] | None = None
+    """(height, width) of the whole image, if it may have been decoded at a reduced scale"""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the whole image."""
+        return self.reduced_from or (self.rgb_u8.shape[0], self.rgb_u8.shape[1])
 
 
-def decode_input(image: ImageInput) -> InputImage:
+def decode_input(image: ImageInput, needed_size: NeededSize | None = None) -> InputImage:
     """Return a user's image as upright RGB.
 
+    needed_size: as for `decode_image`
     raises: NotFoundError for a path that is not a file, SampleRejectedError for bytes that are not an image,
             ValueError for an array of another form
     """
@@ -45,8 +54,9 @@ def decode_input(image: ImageInput) -> InputImage:
         path, data = "", image
     else:
         path, data = str(Path(image).absolute()), _read_file(Path(image))
-    decoded = decode_image(data)
-    return InputImage(decoded.rgb_u8, path, sha256_hex(data), decoded.exif_orientation)
+    decoded = decode_image(data, needed_size)
+    size = (decoded.height, decoded.width)
+    return InputImage(decoded.rgb_u8, path, sha256_hex(data), decoded.exif_orientation, size)
 
 
 def _read_file(path: Path) -> bytes:

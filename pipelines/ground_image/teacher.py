@@ -16,7 +16,7 @@ from engine.worker.region_filter import evidence_regions
 from pipelines.config.load import parse_settings
 from pipelines.ground_image.images import ImageInput, InputImage, decode_input
 from schemas.errors import ConfigError, SampleRejectedError
-from schemas.labeler import FoundPhrases, Labeler, PhraseFinder
+from schemas.labeler import FoundPhrases, Labeler, PhraseFinder, get_needed_size
 from schemas.records import Pixels, Region, Sample
 from schemas.rows import EvidenceRow
 from schemas.settings import EvidenceSettings
@@ -49,7 +49,7 @@ class GroundingTeacher:
                 phrases and regions; boxes are xyxy pixels of the upright image
         raises: SampleRejectedError for an image or a caption that cannot be used, with its reason code
         """
-        pixels = decode_input(image)
+        pixels = decode_input(image, get_needed_size(self.labeler))
         stored = clean_caption(caption)
         given = parse_spans([list(span) for span in spans], stored)
         (found,) = find_phrases(self.finder, [stored.text], [given] if given else None)
@@ -128,7 +128,7 @@ def open_teacher(
 
 
 def _make_sample(image: InputImage, caption: str, found: FoundPhrases) -> Sample:
-    height, width = image.rgb_u8.shape[:2]
+    height, width = image.size
     return Sample(
         unit=UNIT,
         shard=image.path or UNIT,

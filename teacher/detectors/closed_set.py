@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 ImageRgb = npt.NDArray[np.uint8]
+Size = tuple[int, int]
+"""(height, width)"""
 Floats = npt.NDArray[np.floating]
 
 
@@ -53,8 +55,15 @@ class ClosedSetDetector(Protocol):
     score_kind: str
     """The definition of the raw score, as in `schemas.labeler.Labeler`."""
 
-    def prepare_image(self, image_rgb_u8: ImageRgb) -> DetectorImage:
-        """Resize an image, uint8 [height, width, 3]."""
+    def prepare_image(self, image_rgb_u8: ImageRgb, stored_size: Size | None = None) -> DetectorImage:
+        """Resize an image, uint8 [height, width, 3].
+
+        stored_size: (height, width) of the whole image, if this one was decoded at a reduced scale
+        """
+        ...
+
+    def find_needed_size(self, stored_size: Size) -> Size:
+        """Return the size that an image is resized to, which is all that `prepare_image` needs of it."""
         ...
 
     def detect_batch(self, batch: Sequence[DetectorImage | None], min_score: float) -> list[Detections]:

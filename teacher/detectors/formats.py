@@ -104,6 +104,7 @@ class OnnxFormat:
                 "misleading": sorted(MISLEADING),
                 "lexicon": lexicon.lexicon_digest(),  # singular forms of the phrases' last words
                 "nms_iou": settings.nms_iou,
+                **({"reduce_jpegs": True} if settings.reduce_jpegs else {}),
             }
         )
 
@@ -184,6 +185,7 @@ class DirectoryFormat:
                 "channels_last": settings.channels_last,
                 "compile": settings.compile,
                 "pad_multiple": settings.pad_multiple,
+                "reduce_jpegs": settings.reduce_jpegs,
             }
         )
 

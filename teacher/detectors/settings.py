@@ -63,5 +63,6 @@ def check_unused(settings: DetectorSettings, allowed: Mapping[str, tuple[object,
 ONLY_DIRECTORIES: Mapping[str, tuple[object, ...]] = {
     name: (HuggingFaceSettings.model_fields[name].default, *(("cpu",) if name == "device" else ()))
     for name in _RUNNING
+    if name != "reduce_jpegs"
 }
 ONLY_ONNX: Mapping[str, tuple[object, ...]] = {"nms_iou": (DetectorSettings.model_fields["nms_iou"].default,)}

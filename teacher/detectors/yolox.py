@@ -16,7 +16,7 @@ from PIL import Image
 
 from schemas.boxes import clip, nms
 from schemas.errors import ConfigError, NotFoundError
-from teacher.detectors.closed_set import Detections, DetectorImage
+from teacher.detectors.closed_set import Detections, DetectorImage, Size
 from teacher.detectors.onnx_session import open_onnx
 
 STRIDES = (8, 16, 32)
@@ -74,9 +74,9 @@ class Yolox:
         self.side = self._check_shapes(path)
         self._grid_A2, self._stride_A1 = _make_anchor_grid(self.side)
 
-    def prepare_image(self, image_rgb_u8: np.ndarray) -> DetectorImage:
+    def prepare_image(self, image_rgb_u8: np.ndarray, stored_size: Size | None = None) -> DetectorImage:
         """Return the letterboxed image."""
-        image = self.letterbox(image_rgb_u8)
+        image = self.letterbox(image_rgb_u8, stored_size)
         return DetectorImage(image.pixels, image.width, image.height, (self.side, self.side))
 
     def detect_batch(self, batch: Sequence[DetectorImage | None], min_score: float) -> list[Detections]:
@@ -86,11 +86,19 @@ class Yolox:
     def close(self) -> None:
         """Do nothing, since the session has no memory of an accelerator."""
 
-    def letterbox(self, image_rgb_u8: np.ndarray) -> Letterboxed:
-        """Scale an image, [height, width, 3] uint8 RGB, to fit the top left of a gray square."""
-        height, width = image_rgb_u8.shape[:2]
+    def find_needed_size(self, stored_size: Size) -> Size:
+        """Return the size of an image in the square."""
+        ratio = self._find_ratio(stored_size[1], stored_size[0])
+        return max(int(stored_size[0] * ratio), 1), max(int(stored_size[1] * ratio), 1)
+
+    def letterbox(self, image_rgb_u8: np.ndarray, stored_size: Size | None = None) -> Letterboxed:
+        """Scale an image, [height, width, 3] uint8 RGB, to fit the top left of a gray square.
+
+        stored_size: (height, width) of the whole image, if this one was decoded at a reduced scale
+        """
+        height, width = stored_size or (image_rgb_u8.shape[0], image_rgb_u8.shape[1])
         ratio = self._find_ratio(width, height)
-        size = (max(int(width * ratio), 1), max(int(height * ratio), 1))
+        size = self.find_needed_size((height, width))[::-1]
         scaled = Image.fromarray(image_rgb_u8).resize(size, Image.Resampling.BILINEAR)
         canvas = np.full((self.side, self.side, 3), PAD_VALUE, dtype=np.float32)
         canvas[: size[1], : size[0]] = np.asarray(scaled)

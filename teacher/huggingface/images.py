@@ -68,9 +68,12 @@ class ImageRules:
         other = max(int(raw * long / short), 1)
         return (other, side) if width < height else (side, other)
 
-    def resize(self, image_rgb_u8: ImageRgb) -> ImageRgb:
-        """Return the image at its target size, uint8 [h, w, 3]."""
-        height, width = self.target_size((image_rgb_u8.shape[0], image_rgb_u8.shape[1]))
+    def resize(self, image_rgb_u8: ImageRgb, stored_size: Size | None = None) -> ImageRgb:
+        """Return the image at its target size, uint8 [h, w, 3].
+
+        stored_size: of the whole image, if this one was decoded at a reduced scale
+        """
+        height, width = self.target_size(stored_size or (image_rgb_u8.shape[0], image_rgb_u8.shape[1]))
         if image_rgb_u8.shape[:2] == (height, width):
             return image_rgb_u8
         picture = Image.fromarray(image_rgb_u8, "RGB").resize((width, height), self.resample)

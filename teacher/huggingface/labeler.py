@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from schemas.boxes import as_boxes, clip
 from schemas.errors import SampleRejectedError
-from schemas.labeler import PreparedSample
+from schemas.labeler import NeededSize, PreparedSample
 from schemas.records import Region, Sample
 from teacher.huggingface.images import ImageRgb, ImageRules, Size, read_image_rules
 from teacher.huggingface.loading import silence_transformers
@@ -92,6 +92,7 @@ class HuggingFaceLabeler(ABC, Generic[S, Text, Features]):
         self.settings, self.min_score = settings, options.min_score
         self.folder = Path(settings.model)
         self.rules = self.read_rules()
+        self.needed_size: NeededSize | None = self.find_needed_size if settings.reduce_jpegs else None
         self.device = choose_device(settings.device)
         with silence_transformers():
             model = self.load_model()
@@ -126,9 +127,13 @@ class HuggingFaceLabeler(ABC, Generic[S, Text, Features]):
         """Return how images are resized and normalized."""
         return read_image_rules(self.folder)
 
-    def resize(self, image_rgb_u8: ImageRgb) -> ImageRgb:
-        """Return the resized image [h, w, 3]."""
-        return self.rules.resize(image_rgb_u8)
+    def resize(self, image_rgb_u8: ImageRgb, stored_size: Size) -> ImageRgb:
+        """Return the resized image [h, w, 3]. It may come at a reduced scale of its stored size."""
+        return self.rules.resize(image_rgb_u8, stored_size)
+
+    def find_needed_size(self, stored_size: Size) -> Size | None:
+        """Return the size of the model's input for an image, which is all that `resize` needs of it."""
+        return self.rules.target_size(stored_size)
 
     def get_box_frame(self, stored_size: Size) -> Size:
         """Return what boxes are fractions of: (height, width) in pixels of the stored image, from the same corner."""
@@ -136,20 +141,23 @@ class HuggingFaceLabeler(ABC, Generic[S, Text, Features]):
 
     def prepare(self, sample: Sample, image_rgb_u8: ImageRgb) -> PreparedSample:
         """Return the resized image and the questions. A phrase that cannot be asked is in `dropped`."""
-        return self._prepare(self.ask(sample), image_rgb_u8, 0)
+        return self._prepare(self.ask(sample), sample, image_rgb_u8, 0)
 
     def prepare_decoys(self, sample: Sample, image_rgb_u8: ImageRgb) -> PreparedSample:
         """Prepare for the decoys alone."""
         others = tuple(phrase for phrase in sample.phrases if phrase.kind != "decoy")
         first = len(self.ask(sample.model_copy(update={"phrases": others})).questions)
-        return replace(self._prepare(self.ask_decoys(sample), image_rgb_u8, first), second_pass=True)
+        prepared = self._prepare(self.ask_decoys(sample), sample, image_rgb_u8, first)
+        return replace(prepared, second_pass=True)
 
-    def _prepare(self, asked: Questions[Text], image_rgb_u8: ImageRgb, first_pass: int) -> PreparedSample:
-        resized = self.resize(image_rgb_u8)
+    def _prepare(
+        self, asked: Questions[Text], sample: Sample, image_rgb_u8: ImageRgb, first_pass: int
+    ) -> PreparedSample:
+        stored = find_stored_size(sample, image_rgb_u8, self.needed_size)
+        resized = self.resize(image_rgb_u8, stored)
         padded = self.rules.compute_padded_size(
             (resized.shape[0], resized.shape[1]), self.settings.pad_multiple
         )
-        stored = (image_rgb_u8.shape[0], image_rgb_u8.shape[1])
         return PreparedSample(
             bucket=(*padded, asked.width),
             inputs=LabelerInput(resized, stored, asked.questions, first_pass),
@@ -198,6 +206,13 @@ class HuggingFaceLabeler(ABC, Generic[S, Text, Features]):
         """Return pixels [B, 3, H, W] and mask [B, H, W] on the model's device."""
         pixels, mask = self.rules.normalize(images, size)
         return self.to_tensor(pixels), self.to_tensor(mask)
+
+
+def find_stored_size(sample: Sample, image_rgb_u8: ImageRgb, needed_size: NeededSize | None) -> Size:
+    """Return the (height, width) of the whole image. Only a labeler with a needed size gets less than that."""
+    if needed_size is not None:
+        return sample.height, sample.width
+    return image_rgb_u8.shape[0], image_rgb_u8.shape[1]
 
 
 def to_numpy(tensor: torch.Tensor) -> Floats:

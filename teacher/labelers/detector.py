@@ -38,7 +38,8 @@ class DetectorTeacher(Teacher[DetectorSettings]):
         # refuses files that must not be loaded
         digest = self.job_digest(settings, options.has_long_phrases, options.has_guessed_heads)
         detector = form.load(settings)
-        return DetectorLabeler(detector, form.index_names(detector.class_names), digest, options)
+        names = form.index_names(detector.class_names)
+        return DetectorLabeler(detector, names, digest, options, settings.reduce_jpegs)
 
     def digest(self, settings: DetectorSettings, has_long_phrases: bool = False) -> str:
         return find_format(settings.model).digest(settings, has_long_phrases)

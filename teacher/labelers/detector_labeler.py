@@ -11,6 +11,7 @@ from schemas.labeler import PreparedSample
 from schemas.records import Phrase, Region, Sample
 from teacher.detectors.class_names import ClassNames
 from teacher.detectors.closed_set import ClosedSetDetector, Detections, DetectorImage
+from teacher.huggingface.labeler import find_stored_size
 from teacher.registry import LabelerOptions
 
 NO_CLASS = "PH_NO_CLASS"
@@ -35,7 +36,12 @@ class DetectorLabeler:
     """`schemas.labeler.DecoyLabeler` for a detector with a fixed list of classes."""
 
     def __init__(
-        self, detector: ClosedSetDetector, names: ClassNames, digest: str, options: LabelerOptions
+        self,
+        detector: ClosedSetDetector,
+        names: ClassNames,
+        digest: str,
+        options: LabelerOptions,
+        reduces_jpegs: bool = False,
     ) -> None:
         """Keep a loaded detector. names: the words that name its classes."""
         self._detector, self._names = detector, names
@@ -43,10 +49,11 @@ class DetectorLabeler:
         self.batch_size = options.batch_size
         self.score_kind = detector.score_kind
         self.digest = digest
+        self.needed_size = detector.find_needed_size if reduces_jpegs else None
 
     def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         """Return the resized image and the classes that the phrases name."""
-        image = self._detector.prepare_image(image_rgb_u8)
+        image = self._prepare_image(sample, image_rgb_u8)
         classes = tuple(self._class_of(phrase) for phrase in sample.phrases)
         return PreparedSample(bucket=image.bucket, inputs=_DetectorInput(image, classes))
 
@@ -63,9 +70,13 @@ class DetectorLabeler:
             label if decoy and label not in seen else None for label, decoy in zip(labels, is_decoy)
         )
         dropped = tuple((n, NO_CLASS) for n, label in enumerate(classes) if is_decoy[n] and label is None)
-        image = self._detector.prepare_image(image_rgb_u8)
+        image = self._prepare_image(sample, image_rgb_u8)
         inputs = _DetectorInput(image, classes, pass_index=1)
         return PreparedSample(bucket=image.bucket, inputs=inputs, second_pass=True, dropped=dropped)
+
+    def _prepare_image(self, sample: Sample, image_rgb_u8: np.ndarray) -> DetectorImage:
+        stored = find_stored_size(sample, image_rgb_u8, self.needed_size)
+        return self._detector.prepare_image(image_rgb_u8, stored)
 
     def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:
         """Return regions per row. The detector does not run if no phrase of the batch names a class."""

@@ -19,9 +19,10 @@ from schemas.errors import (
     EmptyPhraseError,
     SampleRejectedError,
 )
-from schemas.labeler import PreparedSample
+from schemas.labeler import NeededSize, PreparedSample
 from schemas.records import Region, Sample
 from teacher.grounding.regions import make_regions
+from teacher.huggingface.labeler import find_stored_size
 from teacher.huggingface.running import choose_device, place_model, release_memory, run_model
 from teacher.labelers.glip_settings import GlipSettings, glip_digest
 from teacher.models.glip import GlipForGrounding
@@ -71,6 +72,7 @@ class GlipLabeler:
         self._settings, self._min_score = settings, min_score
         self._device = choose_device(settings.device)
         _, self._processor = read_directory(settings.model)
+        self.needed_size: NeededSize | None = self._processor.target_size if settings.reduce_jpegs else None
         model = GlipForGrounding.from_pretrained(settings.model, local_files_only=True)
         self._model = place_model(model, settings, self._device)
         self._tuned_prompt = model.config.tuned_prompt
@@ -82,7 +84,7 @@ class GlipLabeler:
     def prepare(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         """Return the resized image and the tokenized prompts. A phrase that fits into no prompt is in `dropped`."""
         plan = pack(sample.caption, sample.phrases, self._budget, self._settings.prompt)
-        return self._prepare_plan(plan, image_rgb_u8)
+        return self._prepare_plan(plan, sample, image_rgb_u8)
 
     def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         """Prepare for the decoys alone, after the caption, or after its phrases if that does not fit."""
@@ -90,10 +92,10 @@ class GlipLabeler:
         others = [phrase for phrase in sample.phrases if phrase.kind != "decoy"]
         first = len(pack(sample.caption, others, self._budget, mode).prompts)
         plan = pack_decoys(sample.caption, sample.phrases, self._budget, mode)
-        return replace(self._prepare_plan(plan, image_rgb_u8, first), second_pass=True)
+        return replace(self._prepare_plan(plan, sample, image_rgb_u8, first), second_pass=True)
 
     def _prepare_plan(
-        self, plan: PromptPlan, image_rgb_u8: np.ndarray, first_pass: int = 0
+        self, plan: PromptPlan, sample: Sample, image_rgb_u8: np.ndarray, first_pass: int = 0
     ) -> PreparedSample:
         prompts, without_token = [], []
         for prompt in plan.prompts:
@@ -105,12 +107,12 @@ class GlipLabeler:
             tokenized, missed = self._tokenize(prompt)
             prompts.append(tokenized)
             without_token += [(number, NO_TOKEN) for number in missed]
-        resized = self._processor.resize(image_rgb_u8)
-        height, width = image_rgb_u8.shape[:2]
+        stored = find_stored_size(sample, image_rgb_u8, self.needed_size)
+        resized = self._processor.resize(image_rgb_u8, stored_size=stored)
         bucket = self._padded_size(resized.shape[:2])
         return PreparedSample(
             bucket=bucket,
-            inputs=GlipInput(resized, (height, width), tuple(prompts), first_pass),
+            inputs=GlipInput(resized, stored, tuple(prompts), first_pass),
             dropped=(*plan.dropped, *without_token),
             filled=None if bucket == ANY_SIZE else resized.shape[0] * resized.shape[1] / math.prod(bucket),
         )

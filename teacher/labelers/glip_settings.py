@@ -14,7 +14,7 @@ from teacher.huggingface.settings import ModelRunSettings
 
 METHOD_VERSION = 1
 """Raise it if a change of code changes regions. It is part of the digest."""
-_RUN_SETTINGS = ("precision", "channels_last", "compile")
+_RUN_SETTINGS = ("precision", "channels_last", "compile", "reduce_jpegs")
 _WEIGHTS = ".safetensors"
 # A GLIP directory has its weights in one file, so an index beside it never decided an answer.
 _NAMES = NAMES - {WEIGHTS_INDEX}

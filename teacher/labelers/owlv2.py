@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 from typing import Literal
 
@@ -35,10 +36,16 @@ class Owlv2Labeler(OwlLabeler[Owlv2Settings]):
         "do_normalize": True,
     }
 
-    def resize(self, image_rgb_u8: ImageRgb) -> ImageRgb:
-        """Return the image padded to a square and resized, float32 0..255."""
+    def resize(self, image_rgb_u8: ImageRgb, stored_size: Size) -> ImageRgb:
+        """Return the image padded to a square and resized, float32 0..255. A reduced scale gives the same square."""
         assert self.rules.exact is not None, "the model's own size was checked when it was loaded"
         return resize_square(image_rgb_u8, self.rules.exact[0])
+
+    def find_needed_size(self, stored_size: Size) -> Size:
+        """Return the size of the image inside the model's square."""
+        assert self.rules.exact is not None, "the model's own size was checked when it was loaded"
+        share = self.rules.exact[0] / max(stored_size)
+        return math.ceil(stored_size[0] * share), math.ceil(stored_size[1] * share)
 
     def get_box_frame(self, stored_size: Size) -> Size:
         """Return the square that the image is padded to: boxes are fractions of it."""

@@ -58,13 +58,18 @@ class DirectoryDetector:
         self._model = place_model(model, settings, self._device)
         self._try_model()
 
-    def prepare_image(self, image_rgb_u8: ImageRgb) -> DetectorImage:
+    def prepare_image(self, image_rgb_u8: ImageRgb, stored_size: Size | None = None) -> DetectorImage:
         """Resize an image."""
-        resized = self._rules.resize(image_rgb_u8)
+        height, width = stored_size or (image_rgb_u8.shape[0], image_rgb_u8.shape[1])
+        resized = self._rules.resize(image_rgb_u8, (height, width))
         bucket = self._rules.compute_padded_size(
             (resized.shape[0], resized.shape[1]), self._settings.pad_multiple
         )
-        return DetectorImage(resized, image_rgb_u8.shape[1], image_rgb_u8.shape[0], bucket)
+        return DetectorImage(resized, width, height, bucket)
+
+    def find_needed_size(self, stored_size: Size) -> Size:
+        """Return the size that an image is resized to."""
+        return self._rules.target_size(stored_size)
 
     def detect_batch(self, batch: Sequence[DetectorImage | None], min_score: float) -> list[Detections]:
         """Return the boxes of each image. The model does not run if all rows are blank."""

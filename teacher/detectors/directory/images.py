@@ -87,13 +87,12 @@ class DetectorImageRules(ImageRules):
             height, width = height - height % self.divisor, width - width % self.divisor
         return max(height, self.divisor), max(width, self.divisor)
 
-    def resize(self, image_rgb_u8: ImageRgb) -> ImageRgb:
-        """Return the image at its target size, uint8 [h, w, 3]."""
+    def resize(self, image_rgb_u8: ImageRgb, stored_size: Size | None = None) -> ImageRgb:
+        """Return the image at its target size, uint8 [h, w, 3]. `stored_size` is as for `ImageRules`."""
         if self.antialiases:
-            return super().resize(image_rgb_u8)
-        return _resize_without_smoothing(
-            image_rgb_u8, self.target_size((image_rgb_u8.shape[0], image_rgb_u8.shape[1])), self.resample
-        )
+            return super().resize(image_rgb_u8, stored_size)
+        target = self.target_size(stored_size or (image_rgb_u8.shape[0], image_rgb_u8.shape[1]))
+        return _resize_without_smoothing(image_rgb_u8, target, self.resample)
 
     def compute_padded_size(self, size: Size, multiple: int) -> Size:
         """Return the size of the batch for a resized image: its own, unless the model tells padding from image."""

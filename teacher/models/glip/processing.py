@@ -102,13 +102,16 @@ class GlipProcessor(ProcessorMixin):
         other = int(target * long / short)
         return (target, other) if size[0] == short else (other, target)
 
-    def resize(self, image: ImageRgb, shorter_side: int | None = None) -> np.ndarray:
+    def resize(
+        self, image: ImageRgb, shorter_side: int | None = None, stored_size: Size | None = None
+    ) -> np.ndarray:
         """Return the image at its target size, uint8 [H, W, 3], by PIL's bilinear resizing with antialiasing.
 
         shorter_side: instead of the model's own, for training at several scales
+        stored_size:  of the whole image, if this one was decoded at a reduced scale
         """
         picture = _to_rgb(image) if isinstance(image, Image.Image) else _to_picture(image)
-        height, width = self.target_size((picture.height, picture.width), shorter_side)
+        height, width = self.target_size(stored_size or (picture.height, picture.width), shorter_side)
         if (picture.height, picture.width) != (height, width):
             picture = picture.resize((width, height), Image.Resampling.BILINEAR)
         return np.asarray(picture)

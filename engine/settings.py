@@ -218,11 +218,10 @@ class RunSettings(Settings):
     actors: ActorSettings = Field(ActorSettings(), description="teacher actors")
     gpus_per_actor: float = Field(0, ge=0, description="GPUs per actor; a fraction shares one GPU")
     cpus_per_actor: float = Field(1, ge=0, description="CPUs per actor")
-    batch_size: int = Field(
+    batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)] | Literal["auto"] = Field(
         16,
-        ge=1,
-        le=MAX_BATCH_SIZE,
-        description="rows per forward pass; smaller batches are padded with blanks",
+        description="rows per forward pass; smaller batches are padded with blanks. auto: 1 on a CPU; on a GPU 64, "
+        "halved for good whenever its memory is too small",
     )
     address: str | None = Field(
         None,

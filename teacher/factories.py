@@ -6,6 +6,7 @@ Nothing heavy is imported until something is made.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import JsonValue
 
@@ -19,7 +20,7 @@ PlainSettings = Mapping[str, JsonValue]
 
 def make_labeler(
     settings: PlainSettings,
-    batch_size: int,
+    batch_size: int | Literal["auto"],
     min_score: float,
     long_phrases: bool = False,
     entry: str | None = None,
@@ -27,13 +28,15 @@ def make_labeler(
 ) -> Labeler:
     """Return the teacher of a job. Its regions have a raw score of at least `min_score`.
 
+    batch_size: rows of each batch; auto: as many as suit the teacher and the device of this process
     long_phrases: whether the job asks for expressions or given spans; part of a detector's digest
     entry: `module:attribute` of the teacher's registry entry; None: it is looked up by kind
     guessed_heads: whether the job has given spans and no parser
     """
     teacher = TEACHERS.load(entry or str(settings["kind"]))
-    options = LabelerOptions(batch_size, min_score, long_phrases, guessed_heads)
-    return teacher.make(load_settings(teacher, settings), options)
+    loaded = load_settings(teacher, settings)
+    rows = teacher.choose_batch_size(loaded) if batch_size == "auto" else batch_size
+    return teacher.make(loaded, LabelerOptions(rows, min_score, long_phrases, guessed_heads))
 
 
 def load_settings(teacher: Teacher[S], settings: PlainSettings) -> S:

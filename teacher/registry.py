@@ -75,6 +75,8 @@ class LabelerOptions:
 
 
 S = TypeVar("S", bound=TeacherSettings)
+AUTO_ROWS_ON_GPU = 64
+"""Rows of a batch on a GPU to begin with, where a job says `batch_size: auto`."""
 
 
 class Teacher(Generic[S]):
@@ -127,6 +129,19 @@ class Teacher(Generic[S]):
     def job_digest(self, settings: S, has_long_phrases: bool = False, has_guessed_heads: bool = False) -> str:
         """Return the labeler's digest for a job with such phrases. Override it if guessed heads change labels."""
         return self.digest(settings, has_long_phrases)
+
+    def choose_batch_size(self, settings: S) -> int:
+        """Return the rows of a batch where a job says `auto`. Runs where the labeler is made.
+
+        One on a CPU, where a row costs the same in any batch. Many on a GPU: the engine halves them whenever the memory
+        is too small.
+        """
+        device = getattr(settings, "device", "cpu")
+        if device == "cpu":
+            return 1
+        import torch
+
+        return AUTO_ROWS_ON_GPU if torch.cuda.is_available() else 1
 
     def recognizes(self, path: Path) -> bool:
         """Return whether the file or directory is a model of this teacher. Must not load it."""

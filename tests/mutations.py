@@ -51,7 +51,9 @@ def _run_tests(folder: str, arguments: list[str]) -> int:
     """Run pytest in a fresh process on a copy of the tree. Return its exit code."""
     for name in [name for name in sys.modules if name.split(".")[0] in COPIED]:
         del sys.modules[name]
-    sys.dont_write_bytecode = True  # a copy has the checkout's compiled files, which stay valid by their times
+    sys.dont_write_bytecode = (
+        True  # a copy has the checkout's compiled files, which stay valid by their times
+    )
     sys.path[:] = [folder, *(place for place in sys.path if Path(place or ".").resolve() != ROOT)]
     os.chdir(folder)
     with Path(os.devnull).open("w") as nowhere:
@@ -59,7 +61,10 @@ def _run_tests(folder: str, arguments: list[str]) -> int:
         os.dup2(nowhere.fileno(), 2)
     import pytest
 
-    quiet = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of plugins that the preloaded modules import
+    quiet = [
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+    ]  # of plugins that the preloaded modules import
     return int(pytest.main(["-q", "-n", "0", "-x", "-p", "no:cacheprovider", *quiet, *arguments]))
 
 

@@ -50,6 +50,10 @@ class VlmTeacher(Teacher[VlmSettings]):
             }
         )
 
+    def choose_batch_size(self, settings: VlmSettings) -> int:
+        """Return the requests that may be open at one time."""
+        return settings.concurrency
+
     def recognizes(self, path: Path) -> bool:
         return is_settings_file(path)
 

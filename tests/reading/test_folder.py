@@ -471,6 +471,8 @@ def test_names_and_bytes_of_what_is_read_decide_the_digest_and_nothing_else(tmp_
     seen = {first, open_folder(folder, captions="t.csv").sha256()}
     (folder / "t.csv").write_bytes(CSV + b"c.png,x\n")
     seen.add(open_folder(folder, captions="t.csv").sha256())
+    (folder / "t.csv").write_bytes(CSV + b'c.png,"x"\n')
+    seen.add(open_folder(folder, captions="t.csv").sha256())
     (copy / "a.txt").write_bytes(TEXT + b" ")
     seen.add(open_folder(copy).sha256())
     (copy / "a.png").write_bytes(picture("blue"))
@@ -480,7 +482,7 @@ def test_names_and_bytes_of_what_is_read_decide_the_digest_and_nothing_else(tmp_
     seen.add(open_folder(copy).sha256())
     seen.add(open_folder(write(copy, "c.png")).sha256())
 
-    assert len(seen) == 7
+    assert len(seen) == 8
 
 
 def test_new_settings_change_a_digest_only_where_they_are_used() -> None:

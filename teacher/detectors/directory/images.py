@@ -115,8 +115,6 @@ def read_detector_rules(folder: Path, pads: bool) -> DetectorImageRules:
     values = dict(read_image_settings(folder))
     processor = _find_processor(folder, values)
     values.setdefault("do_normalize", processor.normalizes)
-    if values.get("do_rescale") is False:
-        values["rescale_factor"] = 1.0
     if values.get("do_resize") is False:
         raise ConfigError(
             f"{folder}: do_resize is false in its image settings, so the size of its images is unknown; set do_resize "

@@ -259,7 +259,7 @@ MUTATIONS = (
         "test_boxes_of_a_padded_canvas_come_back_to_where_training_took_them_from",
     ),
     Mutation(
-        _IMAGES,
+        "teacher/huggingface/images.py",
         '    if values.get("do_rescale") is False:',
         "    if False:",
         "test_pixels_that_are_not_rescaled_stay_whole",

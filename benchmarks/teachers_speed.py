@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import re
 import statistics
 import tarfile
 import tempfile
@@ -62,8 +61,13 @@ def main(arguments: list[str] | None = None) -> None:
         chosen.to.write_text(json.dumps({"images": len(samples), "images_per_s": speeds}, indent=1) + "\n")
 
 
-def load_samples(photos: Path, count: int) -> list[tuple[Sample, np.ndarray]]:
-    """Return the first photographs of a folder of tars whose captions have enough phrases, stretched to one size."""
+def load_samples(
+    photos: Path, count: int, size: tuple[int, int] | None = SIZE
+) -> list[tuple[Sample, np.ndarray]]:
+    """Return the first photographs of a folder of tars whose captions have enough phrases.
+
+    size: (height, width) to which they are stretched; None: their own
+    """
     finder = SpacyPhraseFinder(PhraseSettings())
     samples: list[tuple[Sample, np.ndarray]] = []
     for tar in sorted(photos.glob("*.tar")):
@@ -77,8 +81,8 @@ def load_samples(photos: Path, count: int) -> list[tuple[Sample, np.ndarray]]:
                 phrases = finder.find([caption])[0].phrases
                 if len(phrases) >= PHRASES:
                     picture = Image.open(BytesIO(_read(archive, members[name]))).convert("RGB")
-                    image = np.asarray(picture.resize((SIZE[1], SIZE[0])))
-                    samples.append((_make_sample(name, caption, phrases), image))
+                    image = np.asarray(picture if size is None else picture.resize(size[::-1]))
+                    samples.append((_make_sample(name, caption, phrases, image), image))
     if len(samples) < count:
         raise SystemExit(f"{photos} has {len(samples)} photographs with {PHRASES} phrases, expected {count}")
     return samples
@@ -90,10 +94,10 @@ def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return file.read()
 
 
-def _make_sample(name: str, caption: str, phrases: Sequence[Phrase]) -> Sample:
+def _make_sample(name: str, caption: str, phrases: Sequence[Phrase], image: np.ndarray) -> Sample:
     return Sample(
         unit="bench", shard="bench", index=0, key=name, pixels=Pixels(url=name), image_sha256="", caption=caption,
-        width=SIZE[1], height=SIZE[0], phrases=tuple(phrases),
+        width=image.shape[1], height=image.shape[0], phrases=tuple(phrases),
     )  # fmt: skip
 
 
@@ -101,7 +105,6 @@ def save_model(folder: Path, samples: Sequence[tuple[Sample, np.ndarray]], *, ti
     """Save Grounding DINO with random weights, and a tokenizer of the words that the phrases have."""
     from transformers import (
         BertConfig,
-        BertTokenizer,
         GroundingDinoConfig,
         GroundingDinoForObjectDetection,
         GroundingDinoProcessor,
@@ -110,6 +113,8 @@ def save_model(folder: Path, samples: Sequence[tuple[Sample, np.ndarray]], *, ti
     from transformers.models.grounding_dino.image_processing_pil_grounding_dino import (
         GroundingDinoImageProcessorPil,
     )
+
+    from benchmarks.random_models import make_bert_tokenizer, split_words
 
     torch.manual_seed(0)
     config = GroundingDinoConfig()
@@ -124,13 +129,9 @@ def save_model(folder: Path, samples: Sequence[tuple[Sample, np.ndarray]], *, ti
             decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64,
         )  # fmt: skip
     GroundingDinoForObjectDetection(config).save_pretrained(folder)
-    words = {word for sample, _ in samples for word in re.findall(r"\w+|[^\w\s]", sample.caption.lower())}
-    fixed = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103, ".": 1012, "?": 1029}
-    vocabulary = fixed | {word: 2000 + place for place, word in enumerate(sorted(words - {".", "?"}))}
-    taken = set(vocabulary.values())
-    vocabulary |= {f"[unused{number}]": number for number in range(max(taken)) if number not in taken}
+    tokenizer = make_bert_tokenizer(split_words(sample.caption for sample, _ in samples))
     images = GroundingDinoImageProcessorPil(size={"shortest_edge": SIZE[0], "longest_edge": SIZE[1]})
-    GroundingDinoProcessor(images, BertTokenizer(vocab=vocabulary)).save_pretrained(folder)
+    GroundingDinoProcessor(images, tokenizer).save_pretrained(folder)
     return folder
 
 

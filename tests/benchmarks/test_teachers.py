@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import published_checkpoints, teachers_speed
+from benchmarks import published_checkpoints, teachers_sizes, teachers_speed
 from teacher.factories import make_labeler
 from tests.teacher.huggingface.tiny_models import save_grounding_dino
 
@@ -23,18 +23,23 @@ def draw(seed: int = 0, height: int = 120, width: int = 160) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A tar with one picture and a caption of four phrases."""
+def write_photos(folder: Path, count: int) -> Path:
+    """Write a tar of pictures, each with a caption of four phrases."""
     picture = BytesIO()
     Image.fromarray(draw()).save(picture, "JPEG")
-    members = {"0.jpg": picture.getvalue(), "0.txt": b"A red dog and two cats near a small car with a man."}
-    with tarfile.open(tmp_path / "00000.tar", "w") as archive:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, BytesIO(data))
-    return tmp_path
+    with tarfile.open(folder / "00000.tar", "w") as archive:
+        for number in range(count):
+            caption = b"A red dog and two cats near a small car with a man."
+            for name, data in ((f"{number}.jpg", picture.getvalue()), (f"{number}.txt", caption)):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                archive.addfile(info, BytesIO(data))
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return write_photos(tmp_path, 1)
 
 
 def test_the_labeler_is_measured_beside_the_pipeline_and_batches(photos: Path, capsys: Printed) -> None:
@@ -49,6 +54,28 @@ def test_the_labeler_is_measured_beside_the_pipeline_and_batches(photos: Path, c
     assert list(cells) == ["pipeline", "batched", "labeler"] and cells["labeler"] == "1.00"
     figures = json.loads(to.read_text())
     assert figures["images"] == 1 and all(min(each) > 0 for each in figures["images_per_s"].values())
+
+
+def test_size_and_speed_of_a_model_are_added_to_the_file(tmp_path: Path, capsys: Printed) -> None:
+    photos = write_photos(tmp_path, 2)
+    to = tmp_path / "sizes.json"
+    to.write_text(json.dumps({"models": {"other": {}}}))
+
+    teachers_sizes.main(["tiny", "--photos", str(photos), "--images", "1", "--to", str(to)])
+
+    stored = json.loads(to.read_text())["models"]
+    assert list(stored) == ["other", "tiny"]
+    figures = stored["tiny"]
+    assert 4 * figures["parameters"] <= 1e9 * figures["weights_gb"] < 4 * figures["parameters"] + 1e5
+    assert 0.3 < figures["memory_gb"] < 8 and figures["images_per_s"] > 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"| tiny | {' | '.join(teachers_sizes.format_figures(figures))} |"
+
+
+def test_a_model_that_is_not_known_is_named(capsys: Printed) -> None:
+    with pytest.raises(SystemExit):
+        teachers_sizes.main(["Grounding DINO huge"])
+    assert "'Grounding DINO huge' is not one of Grounding DINO tiny" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,9 @@ def test_on_a_gpu_a_batch_begins_with_many_rows_unless_the_cpu_was_asked_for(dev
 
 
 def test_an_endpoint_gets_as_many_rows_as_requests_may_be_open():
-    settings = VlmSettings(model="m", base_url="http://localhost:1/v1", revision="1", style="json", concurrency=5)
+    settings = VlmSettings(
+        model="m", base_url="http://localhost:1/v1", revision="1", style="json", concurrency=5
+    )
 
     assert VlmTeacher().choose_batch_size(settings) == 5
 

@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, ClassVar, Generic, TypeVar, cast
 
-import numpy as np
 from pydantic import AfterValidator, Field, JsonValue
 
 from schemas.errors import ConfigError
 from schemas.records import Sample
-from teacher.huggingface.entry import TOKENIZER_OPTIONS
 from teacher.huggingface.images import ImageRgb, ImageRules, Size, read_image_rules
 from teacher.huggingface.labeler import (
     Floats,
@@ -32,10 +30,10 @@ from teacher.huggingface.labeler import (
     select_candidates,
     to_numpy,
 )
-from teacher.huggingface.loading import load_weights
+from teacher.huggingface.loading import count_positions, load_weights
 from teacher.huggingface.model_files import read_image_settings
-from teacher.huggingface.query_text import PLACE, QueryTokenizer, TokenIds, check_template
 from teacher.huggingface.settings import HuggingFaceSettings
+from teacher.huggingface.text_ids import PLACE, TextIds, TextTokenizer, check_template
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +51,7 @@ CLIP_RULES: Mapping[str, JsonValue] = {
 }
 """The image settings that both image processors have when their file does not say."""
 
-Texts = tuple[TokenIds, ...]
+Texts = tuple[TextIds, ...]
 
 
 class OwlSettings(HuggingFaceSettings):
@@ -92,7 +90,7 @@ class OwlLabeler(HuggingFaceLabeler[S, Texts, OwlFeatures], Generic[S]):
     model: OwlParts
 
     def load_model(self) -> torch.nn.Module:
-        from transformers import AutoModelForZeroShotObjectDetection, AutoTokenizer
+        from transformers import AutoModelForZeroShotObjectDetection
 
         from teacher.huggingface.owl_parts import OwlParts
 
@@ -100,10 +98,8 @@ class OwlLabeler(HuggingFaceLabeler[S, Texts, OwlFeatures], Generic[S]):
             cast("type[PreTrainedModel]", AutoModelForZeroShotObjectDetection), self.folder
         )
         self._check_size(int(detector.config.vision_config.image_size))
-        self._tokenizer = QueryTokenizer(
-            AutoTokenizer.from_pretrained(self.folder, **TOKENIZER_OPTIONS),
-            int(detector.config.text_config.max_position_embeddings),
-            self.settings.template,
+        self._tokenizer = TextTokenizer(
+            self.folder, count_positions(detector), template=self.settings.template, special_words="drop"
         )
         self._encode_text = lru_cache(maxsize=CACHED_TEXTS)(self._encode_text_anew)
         return OwlParts(cast("Owlv2ForObjectDetection | OwlViTForObjectDetection", detector))
@@ -136,7 +132,7 @@ class OwlLabeler(HuggingFaceLabeler[S, Texts, OwlFeatures], Generic[S]):
         questions: list[Question[Texts]] = []
         dropped: list[tuple[int, str]] = []
         for wanted in is_decoy:
-            texts: dict[int, TokenIds] = {}
+            texts: dict[int, TextIds] = {}
             for number, phrase in enumerate(sample.phrases):
                 if (phrase.kind == "decoy") is not wanted:
                     continue
@@ -183,11 +179,9 @@ class OwlLabeler(HuggingFaceLabeler[S, Texts, OwlFeatures], Generic[S]):
     def _count_features(self) -> int:
         return int(self.model.detector.config.projection_dim)
 
-    def _encode_text_anew(self, ids: TokenIds) -> torch.Tensor:
+    def _encode_text_anew(self, ids: TextIds) -> torch.Tensor:
         """Return the features [E] of a text. It is encoded alone, so that it has the same bits in every batch."""
-        padded = np.full((1, self._tokenizer.limit), self._tokenizer.pad_id, dtype=np.int64)
-        padded[0, : len(ids)] = ids
-        mask = (np.arange(self._tokenizer.limit) < len(ids)).astype(np.int64)[None]
+        padded, mask = self._tokenizer.pad([ids], self._tokenizer.limit)
         return self.model.encode_texts(self.to_tensor(padded), self.to_tensor(mask))[0]
 
     def _read(

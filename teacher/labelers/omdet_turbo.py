@@ -96,8 +96,8 @@ class OmDetTurboLabeler(HuggingFaceLabeler[OmDetTurboSettings, ClassTexts, "list
             for part in (model.vision_backbone, model.encoder, model.decoder):
                 part.compile()
         self._parts: OmDetTurboForObjectDetection = model
-        self._tokenizer = TextTokenizer(self.folder)
         self._limit = min(_MAX_TOKENS, count_positions(model))
+        self._tokenizer = TextTokenizer(self.folder, self._limit)
         self._encode_texts = lru_cache(_CACHED_QUESTIONS)(self._run_text_encoder)
         return model
 

@@ -36,10 +36,8 @@ from teacher.huggingface.labeler import (
 )
 from teacher.huggingface.loading import count_positions, load_weights
 from teacher.huggingface.model_files import find_model_type, read_image_settings
-from teacher.huggingface.prompt_text import NO_TOKEN
 from teacher.huggingface.settings import HuggingFaceSettings
 from teacher.huggingface.text_ids import TextIds, TextTokenizer
-from teacher.prompts.packing import TOO_LONG
 from teacher.registry import LabelerOptions
 
 if TYPE_CHECKING:
@@ -80,8 +78,7 @@ class Sam3Labeler(HuggingFaceLabeler[Sam3Settings, tuple[TextIds, ...], "Sam3Vis
         if self.settings.compile:
             model.vision_encoder.compile()
         self._parts = model
-        self._tokenizer = TextTokenizer(self.folder)
-        self._width = min(_MAX_TOKENS, count_positions(model))
+        self._tokenizer = TextTokenizer(self.folder, min(_MAX_TOKENS, count_positions(model)))
         return model
 
     def _check_size(self, side: int | Sequence[int]) -> None:
@@ -99,15 +96,11 @@ class Sam3Labeler(HuggingFaceLabeler[Sam3Settings, tuple[TextIds, ...], "Sam3Vis
         return self._ask(sample, [n for n, phrase in enumerate(sample.phrases) if phrase.kind == "decoy"])
 
     def _ask(self, sample: Sample, numbers: Sequence[int]) -> Questions[tuple[TextIds, ...]]:
-        texts = {number: self._tokenizer.encode(sample.phrases[number].text) for number in numbers}
-        fitting = {number: text for number, text in texts.items() if 0 < len(text) <= self._width}
-        dropped = [
-            (number, TOO_LONG if text else NO_TOKEN)
-            for number, text in texts.items()
-            if number not in fitting
-        ]
+        found = {number: self._tokenizer.tokenize(sample.phrases[number].text) for number in numbers}
+        fitting = {number: ids for number, (ids, problem) in found.items() if problem is None}
+        dropped = [(number, problem) for number, (_, problem) in found.items() if problem is not None]
         questions = (Question(tuple(fitting), tuple(fitting.values())),) if fitting else ()
-        return Questions(questions, self._width, tuple(dropped))
+        return Questions(questions, self._tokenizer.limit, tuple(dropped))
 
     def encode(self, images: Sequence[ImageRgb | None], size: Size) -> Sam3VisionEncoderOutput:
         pixels, _ = self.normalize(images, size)

@@ -40,7 +40,8 @@ MUTATIONS = (
              "test_decoys_change_no_region_of_a_phrase"),
     Mutation(LABELER, "        self._encode_texts.cache_clear()\n", "", "test_closing_forgets_the_features_of_texts"),
     Mutation(TEXT_IDS, " if number not in self._marks", "", "test_no_text_can_end_early"),
-    Mutation(TEXT_IDS, "split_special_tokens=True, ", "", "test_special_tokens_are_spelled_out"),
+    Mutation(TEXT_IDS, "split_special_tokens=self._spells", "split_special_tokens=False",
+             "test_special_tokens_are_spelled_out"),
 )  # fmt: skip
 
 

@@ -16,13 +16,13 @@ from transformers.models.owlvit.image_processing_pil_owlvit import OwlViTImagePr
 
 from schemas.errors import ConfigError
 from teacher.factories import labeler_digest, make_labeler
-from teacher.huggingface.query_text import QueryTokenizer
+from teacher.huggingface.text_ids import TextTokenizer
 from tests.mutations import Mutation
 from tests.teacher.huggingface.tiny_owl import KINDS, make_picture, make_sample, save_owl, save_owls
 
 PROCESSORS = {"owlvit": OwlViTImageProcessorPil, "owlv2": Owlv2ImageProcessorPil}
 
-TEXT, RESIZE = "teacher/huggingface/query_text.py", "teacher/huggingface/square_resize.py"
+TEXT, RESIZE = "teacher/huggingface/text_ids.py", "teacher/huggingface/square_resize.py"
 PIXELS = "test_pixels_are_those_of_transformers_processor"
 MUTATIONS = (
     Mutation(RESIZE, "sigma = max(0.0, (before / after - 1) / 2)", "sigma = 0.0", PIXELS),
@@ -54,12 +54,16 @@ MUTATIONS = (
         "test_a_phrase_over_the_token_limit_is_dropped_whole_and_one_at_the_limit_is_asked",
     ),
     Mutation(
-        TEXT, "if token not in (self._begin, self._end)", "",
+        TEXT, " if number not in self._marks", "",
         "test_words_that_a_tokenizer_reads_as_special_do_not_act",
     ),
     Mutation(
-        TEXT, "if not self._find_own_tokens(phrase):", "if False:",
+        TEXT, "if not self.encode(phrase):", "if False:",
         "test_a_phrase_without_a_token_is_dropped_in_any_template",
+    ),
+    Mutation(
+        "teacher/huggingface/owl.py", ', special_words="drop"', "",
+        "test_words_that_a_tokenizer_reads_as_special_do_not_act",
     ),
     Mutation(TEXT, "if found != 1:", "if False:", "test_a_template_has_the_place_of_the_phrase_exactly_once"),
     Mutation(
@@ -208,7 +212,7 @@ def test_a_template_has_the_place_of_the_phrase_exactly_once(folders, kind):
 def test_a_template_that_leaves_no_token_for_a_phrase_is_refused(folders, kind):
     with pytest.raises(ConfigError, match="alone has 16 of the model's 16 tokens"):
         build(folders[kind], kind, template="a " * 14 + "{}")
-    tokenizer = QueryTokenizer(AutoTokenizer.from_pretrained(folders[kind]), 16, "a " * 13 + "{}")
+    tokenizer = TextTokenizer(folders[kind], 16, template="a " * 13 + "{}")
     assert tokenizer.tokenize("cat")[1] is None
 
 

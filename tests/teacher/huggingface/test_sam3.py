@@ -31,10 +31,11 @@ TEXTS = ("a red dog", "the cat", "dogs", "a blue car of the horse", "circle")
 LABELER, TEXT_IDS = "teacher/labelers/sam3.py", "teacher/huggingface/text_ids.py"
 
 MUTATIONS = (
-    Mutation(LABELER, "if 0 < len(text) <= self._width", "if 0 < len(text)", "test_a_phrase_of_more_than_32_tokens"),
-    Mutation(LABELER, "if 0 < len(text) <=", "if len(text) <=", "test_a_phrase_without_a_token"),
+    Mutation(LABELER, "min(_MAX_TOKENS, count_positions(model))", "10**6", "test_a_phrase_of_more_than_32_tokens"),
+    Mutation(TEXT_IDS, "if not self.encode(phrase):", "if False:", "test_a_phrase_without_a_token"),
     Mutation(LABELER, "box_scores_PQ * presences_P1", "box_scores_PQ", "test_regions_are_a_direct_reading"),
-    Mutation(LABELER, "Questions(questions, self._width,", "Questions(questions, max(map(len, texts.values())),",
+    Mutation(LABELER, "Questions(questions, self._tokenizer.limit,",
+             "Questions(questions, max(map(len, fitting.values())),",
              "test_regions_are_a_direct_reading"),
     Mutation(LABELER, "*[blank] * (size - len(chunk))", "", "test_every_chunk_of_rows_has_the_size_of_the_batch"),
     Mutation(LABELER, "    remove_mask_decoder(model)\n", "", "test_masks_are_not_computed"),
@@ -42,7 +43,8 @@ MUTATIONS = (
     Mutation(LABELER, "return rules if given else", "return rules or", "test_a_missing_mean_is_that_of_the_models"),
     Mutation(LABELER, 'frozenset({"sam3", _VIDEO, _LITE})', 'frozenset({"sam3"})', "test_the_kind_is_found"),
     Mutation(LABELER, "            model.vision_encoder.compile()\n", "            pass\n", "test_compile_covers"),
-    Mutation(TEXT_IDS, "split_special_tokens=True, ", "", "test_special_tokens_are_spelled_out"),
+    Mutation(TEXT_IDS, "split_special_tokens=self._spells", "split_special_tokens=False",
+             "test_special_tokens_are_spelled_out"),
     Mutation(TEXT_IDS, "mask[row, : len(text)] = 1", "mask[row] = 1", "test_regions_are_a_direct_reading"),
     Mutation("teacher/huggingface/loading.py", "if missing:", "if False:", "test_missing_weights"),
 )  # fmt: skip

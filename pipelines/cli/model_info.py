@@ -15,8 +15,7 @@ from teacher.registry import TEACHERS
 def describe_model(model: Path) -> dict[str, JsonValue]:
     """Return kind, sizes and digests of a model of any teacher, or of another Hugging Face directory.
 
-    raises: NotFoundError, ConfigError for a directory without config.json and model.safetensors, or a file that is not
-            a model
+    raises: NotFoundError, ConfigError for a directory without config.json and weights, or a file that is not a model
     """
     path = Path(locate_model(str(model)))
     if path.exists():

@@ -14,7 +14,7 @@ from pipelines.rounds.results import LabelResult, RoundResults, ViewResult
 from pipelines.rounds.settings import ARMS, RoundsConfig
 from pipelines.steps.outputs import TrainOutput
 from schemas.records import Record
-from teacher.models.directory_facts import WEIGHTS
+from teacher.models.weight_files import WEIGHTS
 
 Kind = Literal["input", "gold", "policy", "evidence", "view", "model"]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from schemas.digests import sha256_hex
 from schemas.errors import ConflictError, NotFoundError
 from student.data.trained_images import read_trained_images, write_prefixes
-from teacher.models.directory_facts import WEIGHTS
+from teacher.models.weight_files import WEIGHTS
 
 CARD = "README.md"
 _END_OF_HEAD = "\n---\n"

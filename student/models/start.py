@@ -7,9 +7,9 @@ from pathlib import Path
 from schemas.errors import NotFoundError
 from student.settings.train import PartsStart, TrainSettings
 from teacher.labelers.glip_settings import model_files
-from teacher.models.directory_facts import WEIGHTS
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 from teacher.models.glip.checkpoint.directory import read_directory
+from teacher.models.weight_files import WEIGHTS, find_weight_files
 
 
 def load_start(settings: TrainSettings) -> tuple[GlipForGrounding, GlipProcessor]:
@@ -41,7 +41,8 @@ def hash_start_files(start: str | PartsStart) -> dict[str, str]:
     digests: dict[str, str] = {}
     for prefix, folder in folders.items():
         own = model_files(Path(folder))
-        if WEIGHTS not in own:
+        # only the parts of a start are read without transformers, which puts shards together
+        if not (WEIGHTS in own if prefix else find_weight_files(Path(folder))):
             raise NotFoundError(f"{folder} has no {WEIGHTS}: `start` must be a model directory")
         digests |= {prefix + name: digest for name, digest in own.items()}
     return digests

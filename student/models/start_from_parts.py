@@ -18,11 +18,11 @@ from torch import Tensor
 
 from schemas.errors import ConfigError, NotFoundError
 from student.settings.train import PartsStart
-from teacher.models.directory_facts import WEIGHTS
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 from teacher.models.glip.checkpoint.official_keys import UnknownKeyError, translate_key
 from teacher.models.glip.config import GlipConfig
 from teacher.models.glip.tokenizers.bert import load_bert_tokenizer
+from teacher.models.weight_files import WEIGHTS
 
 _Built = TypeVar("_Built")
 # Our names by transformers' names, in a block of Swin; query, key and value become one.

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from engine.storage.local_files import replace_file
 from schemas.errors import ConflictError
-from teacher.models.directory_facts import WEIGHTS
 from teacher.models.glip import GlipForGrounding, GlipProcessor
+from teacher.models.weight_files import WEIGHTS
 
 RECORD = "trainer.json"
 _STATE = "trainer.safetensors"

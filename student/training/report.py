@@ -18,7 +18,7 @@ from student.settings.running import RunningSettings
 from student.settings.train import TrainSettings
 from student.training.metrics_log import COUNT, PARAMETERS, ParameterCounts, read_metrics
 from teacher.labelers.glip_settings import model_files
-from teacher.models.directory_facts import WEIGHTS
+from teacher.models.weight_files import WEIGHTS
 
 REPORT, SETTINGS, MODEL = "report.json", "settings.json", "model"
 # Two starts of one run may differ in these: locations, workers, frequency of logs and checkpoints.
@@ -82,7 +82,7 @@ def make_report(
         "tuning": {"mode": settings.tuning, "learned": parameters["learned"]},
         "parameter_groups": parameters["groups"],
         "trained_images": trained_images,
-        "start_sha256": start[WEIGHTS] if isinstance(settings.start, str) else digest_of(start),
+        "start_sha256": start.get(WEIGHTS) or digest_of(start),
         "model_sha256": files[WEIGHTS],
         "model_files": files,
     }

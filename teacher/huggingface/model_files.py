@@ -11,11 +11,9 @@ from pydantic import JsonValue
 
 from schemas.digests import file_sha256
 from schemas.errors import ConfigError, NotFoundError
+from teacher.models.weight_files import SAFETENSORS, WEIGHTS, WEIGHTS_INDEX, find_weight_files
 
 CONFIG = "config.json"
-_WEIGHTS = ".safetensors"
-_WEIGHTS_FILE = "model.safetensors"
-WEIGHTS_INDEX = "model.safetensors.index.json"
 _ADAPTER = "adapter_config.json"
 _WEIGHTS_KEY = "transformers_weights"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
@@ -46,24 +44,24 @@ def list_model_files(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         raise NotFoundError(
             f"teacher.model {str(folder)!r} is not a directory; give a model directory with {CONFIG} and "
-            f"{_WEIGHTS} weights, or a hub id with its commit (owner/name@commit)"
+            f"{SAFETENSORS} weights, or a hub id with its commit (owner/name@commit)"
         )
-    if not (folder / _WEIGHTS_FILE).is_file() and not (folder / WEIGHTS_INDEX).is_file():
+    if not find_weight_files(folder):
         found = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
         reason = (
             f"only {', '.join(found)}, which can run code when it is loaded" if found else "no weights at all"
         )
         raise NotFoundError(
-            f"{folder} has {reason}; expected {_WEIGHTS_FILE}, or {WEIGHTS_INDEX} and its parts. Convert it with "
+            f"{folder} has {reason}; expected {WEIGHTS}, or {WEIGHTS_INDEX} and its shards. Convert it with "
             "`save_pretrained` of transformers, or take a revision that has them"
         )
-    _check_weight_names(folder)
-    files = sorted(path for path in folder.iterdir() if path.name in NAMES or path.suffix == _WEIGHTS)
+    _check_own_weights(folder)
+    files = sorted(path for path in folder.iterdir() if path.name in NAMES or path.suffix == SAFETENSORS)
     return {path.name: file_sha256(path) for path in files}
 
 
-def _check_weight_names(folder: Path) -> None:
-    """Check that `transformers` loads weights from files of the directory in safetensors form, and no others."""
+def _check_own_weights(folder: Path) -> None:
+    """Raise ConfigError for a directory whose weights `transformers` would load from elsewhere."""
     if (folder / _ADAPTER).is_file():
         raise ConfigError(
             f"{folder} has {_ADAPTER}, so it is an adapter of other weights; merge them "
@@ -71,17 +69,6 @@ def _check_weight_names(folder: Path) -> None:
         )
     if (folder / CONFIG).is_file() and read_object(folder / CONFIG).get(_WEIGHTS_KEY) is not None:
         raise ConfigError(f"{folder / CONFIG} names other weights in {_WEIGHTS_KEY}; remove this key")
-    if (folder / _WEIGHTS_FILE).is_file():
-        return
-    parts = read_object(folder / WEIGHTS_INDEX).get("weight_map")
-    names = sorted({str(part) for part in parts.values()}) if isinstance(parts, dict) else []
-    wrong = [name for name in names if not name.endswith(_WEIGHTS) or Path(name).name != name]
-    lost = [name for name in names if not (folder / name).is_file()]
-    if wrong or lost or not names:
-        raise ConfigError(
-            f"{folder / WEIGHTS_INDEX} names the parts {(wrong or lost or names)!r}, expected {_WEIGHTS} files of "
-            "this directory; copy all files of the model again"
-        )
 
 
 def read_object(path: Path) -> Mapping[str, JsonValue]:

@@ -9,15 +9,13 @@ from pydantic import Field
 
 from schemas.digests import digest_of, file_sha256
 from schemas.errors import NotFoundError
-from teacher.huggingface.model_files import NAMES, WEIGHTS_INDEX
+from teacher.huggingface.model_files import NAMES
 from teacher.huggingface.settings import ModelRunSettings
+from teacher.models.weight_files import SAFETENSORS, WEIGHTS, WEIGHTS_INDEX, find_weight_files
 
 METHOD_VERSION = 1
 """Raise it if a change of code changes regions. It is part of the digest."""
 _RUN_SETTINGS = ("precision", "channels_last", "compile", "reduce_jpegs")
-_WEIGHTS = ".safetensors"
-# A GLIP directory has its weights in one file, so an index beside it never decided an answer.
-_NAMES = NAMES - {WEIGHTS_INDEX}
 
 
 class GlipSettings(ModelRunSettings):
@@ -50,11 +48,12 @@ class GlipSettings(ModelRunSettings):
 def glip_digest(settings: GlipSettings) -> str:
     """Return a digest of weights, configuration, tokenizer and prompting, not of the directory's path or the device.
 
-    raises: NotFoundError if the directory has no weights in safetensors form
+    raises: NotFoundError if the directory has no weights in safetensors form, ConfigError if a shard of them is missing
     """
     folder = Path(settings.model)
+    find_weight_files(folder)
     files = model_files(folder)
-    if not any(name.endswith(_WEIGHTS) for name in files):
+    if not any(name.endswith(SAFETENSORS) for name in files):
         raise NotFoundError(
             f"GLIP teacher {folder}: no .safetensors file there; teacher.model is a directory written by "
             "`groundswell train` or `groundswell model convert-glip`"
@@ -79,5 +78,7 @@ def glip_digest(settings: GlipSettings) -> str:
 
 def model_files(folder: Path) -> dict[str, str]:
     """Return the sha256 of each file in a model directory that decides its answers, by name, empty without any."""
-    files = sorted(path for path in folder.glob("*") if path.name in _NAMES or path.suffix == _WEIGHTS)
+    # next to weights in one file, an index decides no answer
+    names = NAMES - {WEIGHTS_INDEX} if (folder / WEIGHTS).is_file() else NAMES
+    files = sorted(path for path in folder.glob("*") if path.name in names or path.suffix == SAFETENSORS)
     return {path.name: file_sha256(path) for path in files}

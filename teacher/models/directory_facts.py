@@ -5,39 +5,65 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 from pydantic import JsonValue
 
-from schemas.digests import file_sha256
+from schemas.digests import digest_of, file_sha256
 from schemas.errors import ConfigError
+from teacher.models.weight_files import WEIGHTS, WEIGHTS_INDEX, find_weight_files, read_weight_map
 
 HEADER_LIMIT_BYTES = 64 << 20
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG = "config.json"
 
 
 def describe_directory(path: Path) -> dict[str, JsonValue]:
-    """Return kind, sizes and digests of a directory with config.json and model.safetensors.
+    """Return kind, sizes and digests of a directory with config.json and weights in one file or in shards.
 
     raises: ConfigError if one of the files is missing or cannot be read
     """
-    missing = [name for name in (CONFIG, WEIGHTS) if not (path / name).is_file()]
-    if missing:
+    names = find_weight_files(path)
+    missing = [CONFIG] if not (path / CONFIG).is_file() else []
+    if missing or not names:
+        missing += [] if names else [f"{WEIGHTS} or {WEIGHTS_INDEX}"]
         raise ConfigError(
-            f"{path} has no {' and no '.join(missing)}; a model directory has both (no pickles are read)"
+            f"{path} has no {' and no '.join(missing)}; a model directory has a configuration and weights (no pickles "
+            "are read)"
         )
     config = _read_object((path / CONFIG).read_bytes(), path / CONFIG)
-    weights = path / WEIGHTS
+    digests = {name: "sha256:" + file_sha256(path / name) for name in names}
     return {
         "path": str(path),
         "kind": config.get("model_type", "unknown"),
         "architectures": config.get("architectures", []),
-        **_count_tensors(read_safetensors_header(weights)),
-        "weights_digest": "sha256:" + file_sha256(weights),
+        **_count_tensors(_read_tensors(path, names)),
+        **_describe_digests(digests),
         "files": [*sorted(item.name for item in path.iterdir() if item.is_file())],
         "config": config,
     }
+
+
+def _describe_digests(digests: dict[str, str]) -> dict[str, JsonValue]:
+    """Return the digest of the weights: the file's own, or for shards one over their names and digests."""
+    if list(digests) == [WEIGHTS]:
+        return {"weights_digest": digests[WEIGHTS]}
+    return {"weights_digest": digest_of(digests), "shards": dict(digests)}
+
+
+def _read_tensors(folder: Path, names: Sequence[str]) -> dict[str, JsonValue]:
+    """Return dtype, shape and place of each tensor. A shard counts for the tensors that the index takes from it."""
+    if list(names) == [WEIGHTS]:
+        return read_safetensors_header(folder / WEIGHTS)
+    headers = {name: read_safetensors_header(folder / name) for name in names}
+    places = read_weight_map(folder)
+    if lost := sorted(tensor for tensor, name in places.items() if tensor not in headers[name]):
+        raise ConfigError(
+            f"{folder / WEIGHTS_INDEX} names {len(lost)} tensors that their shards do not have (e.g. {lost[0]} in "
+            f"{places[lost[0]]}); copy all files of the model again"
+        )
+    return {tensor: headers[name][tensor] for tensor, name in places.items()}
 
 
 def read_safetensors_header(path: Path) -> dict[str, JsonValue]:

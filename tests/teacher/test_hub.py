@@ -60,6 +60,20 @@ def test_a_model_is_downloaded_once_without_code_and_pickles(tmp_path, model_fil
     assert locate(project_root, cache, f"{NAME}@{COMMIT}", HF_HUB_OFFLINE="1").stdout.strip() == folder
 
 
+def test_every_shard_of_the_weights_is_downloaded_with_its_index(tmp_path, model_files, project_root):
+    shards = {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}
+    (model_files / "model.safetensors").unlink()
+    for name in (*shards, "model.safetensors.index.json"):
+        (model_files / name).write_text(name)
+    with serve_hub(NAME, COMMIT, model_files) as endpoint:
+        answer = locate(
+            project_root, tmp_path / "cache", f"{NAME}@{COMMIT}", HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="0"
+        )
+
+    assert answer.returncode == 0, answer.stderr
+    assert {*shards, "model.safetensors.index.json"} <= set(os.listdir(answer.stdout.strip()))
+
+
 def test_offline_without_a_cache_the_error_says_how_to_download(tmp_path, project_root):
     answer = locate(project_root, tmp_path / "cache", f"{NAME}@{COMMIT}", HF_HUB_OFFLINE="1")
 

@@ -78,16 +78,17 @@ def test_parts_that_are_lost_pickled_or_elsewhere_are_refused(folder: Path, name
     if name.endswith(".bin"):
         (folder / name).write_bytes(b"pickle")
 
-    with pytest.raises(
-        ConfigError, match=rf"names the parts \['{name}'\], expected .safetensors files of this"
-    ):
+    expected = rf"names the shards \['{name}'\], expected .safetensors files of this"
+    if name == "model-00002-of-00002.safetensors":
+        expected = rf"lacks 1 of 2 shards of its weights: {name}; copy or download these files again"
+    with pytest.raises(ConfigError, match=expected):
         list_model_files(folder)
 
 
 def test_an_index_without_parts_is_refused(folder: Path) -> None:
     write_parts(folder)
 
-    with pytest.raises(ConfigError, match=r"names the parts \[\]"):
+    with pytest.raises(ConfigError, match=r"names the shards \[\]"):
         list_model_files(folder)
 
 
@@ -146,26 +147,26 @@ def test_image_settings_that_are_no_object_are_an_error_with_a_remedy(folder: Pa
             read_image_settings(folder)
 
 
-FILE = "teacher/huggingface/model_files.py"
+FILE, SHARDS = "teacher/huggingface/model_files.py", "teacher/models/weight_files.py"
 PARTS = test_parts_that_are_lost_pickled_or_elsewhere_are_refused.__name__
 ELSEWHERE = test_weights_that_transformers_would_read_from_elsewhere_are_refused.__name__
 WEIGHTS = test_a_directory_without_weights_in_safetensors_form_is_refused.__name__
 MUTATIONS = (
     Mutation(
         FILE,
-        "if not (folder / _WEIGHTS_FILE).is_file() and not (folder / WEIGHTS_INDEX).is_file():",
+        "if not find_weight_files(folder):",
         "if False:",
         WEIGHTS,
     ),
     Mutation(FILE, "if (folder / _ADAPTER).is_file():", "if False:", ELSEWHERE),
     Mutation(FILE, ".get(_WEIGHTS_KEY) is not None:", ".get(_WEIGHTS_KEY) == 0:", ELSEWHERE),
-    Mutation(FILE, "not name.endswith(_WEIGHTS) or ", "", PARTS),
-    Mutation(FILE, " or Path(name).name != name", "", PARTS),
-    Mutation(FILE, "if not (folder / name).is_file()]", "if False]", PARTS),
+    Mutation(SHARDS, "not name.endswith(SAFETENSORS) or ", "", PARTS),
+    Mutation(SHARDS, " or Path(name).name != name", "", PARTS),
+    Mutation(SHARDS, "if not (folder / name).is_file()]", "if False]", PARTS),
     Mutation(
-        FILE,
-        "if wrong or lost or not names:",
-        "if wrong or lost:",
+        SHARDS,
+        "if wrong or not names:",
+        "if wrong:",
         test_an_index_without_parts_is_refused.__name__,
     ),
     Mutation(

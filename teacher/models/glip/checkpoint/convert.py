@@ -22,7 +22,6 @@ from torch import Tensor
 
 from schemas.digests import file_sha256
 from schemas.errors import ConfigError, ConflictError, GroundswellError, NotFoundError
-from teacher.models.directory_facts import WEIGHTS
 from teacher.models.glip.checkpoint import unpickle
 from teacher.models.glip.checkpoint.official_keys import PROMPT_OFFSETS
 from teacher.models.glip.checkpoint.official_weights import Translation, find_variant, translate
@@ -32,6 +31,7 @@ from teacher.models.glip.modeling import GlipForGrounding
 from teacher.models.glip.processing import GlipProcessor
 from teacher.models.glip.tokenizers.bert import load_bert_tokenizer
 from teacher.models.glip.tuning import encode_prompt
+from teacher.models.weight_files import WEIGHTS
 
 _ROOT = Path(__file__).resolve().parents[len(__name__.split(".")) - 1]
 # One file for every variant. GLIP-L has 1.7 GB.

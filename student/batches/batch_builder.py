@@ -42,8 +42,8 @@ from student.prompts.training_prompt import (
 )
 from student.settings.train import TrainSettings
 from teacher.models.glip import GlipProcessor
+from teacher.models.glip.images.steps import AUTHORS_PAD_MULTIPLE
 from teacher.models.glip.losses import ImageLabels
-from teacher.models.glip.processing import AUTHORS_PAD_MULTIPLE
 
 
 @dataclass(frozen=True)

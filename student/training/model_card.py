@@ -153,7 +153,29 @@ def _usage_lines(settings: TrainSettings) -> list[str]:
         'for score, label, box in zip(found["scores"], found["text_labels"], found["boxes"]):',
         '    print(f"{label}: {score:.2f} {[round(side) for side in box.tolist()]}")',
         "```",
-        "`AutoModel` gives the features alone. `transformers.pipeline` does not know this kind of model.",
+        "`AutoModel` gives the features alone.",
+        "",
+        *_pipeline_lines(settings),
+    ]
+
+
+def _pipeline_lines(settings: TrainSettings) -> list[str]:
+    """Return a snippet for `transformers.pipeline`, or that it cannot be used because it asks each label alone."""
+    if settings.tuning_prompt is not None:
+        return [
+            "`transformers.pipeline` asks each label alone. This model answers its one prompt alone, so it stops there "
+            "with an error."
+        ]
+    return [
+        "The pipeline of `transformers` works too, with `trust_remote_code=True` or after `import groundswell` without "
+        "it. It asks each label alone, in a pass of its own, so scores differ from those above. Its boxes are pixels "
+        "of the image, as above. Leave its `batch_size` at 1.",
+        "```python",
+        "from transformers import pipeline",
+        "",
+        'detector = pipeline("zero-shot-object-detection", model=".", trust_remote_code=True)',
+        'print(detector("photo.jpg", candidate_labels=["a cat", "a remote control"], threshold=0.3))',
+        "```",
     ]
 
 

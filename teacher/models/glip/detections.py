@@ -93,3 +93,10 @@ def _take_best(scores: Tensor, labels: Tensor, boxes: Tensor, limit: int) -> Ima
         scores, labels, boxes = scores[kept], labels[kept], boxes[kept]
     order = scores.argsort(descending=True, stable=True)
     return {"scores": scores[order], "labels": labels[order], "boxes": boxes[order]}
+
+
+def make_half_open(boxes_D4: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return boxes in inclusive pixels of an image of `size` (height, width) as half-open ones inside it."""
+    height, width = size
+    limits = boxes_D4.new_tensor([width, height, width, height])
+    return torch.minimum((boxes_D4 + boxes_D4.new_tensor([0, 0, 1, 1])).clamp(min=0), limits)

@@ -21,7 +21,7 @@ from student.settings.streams import MixtureSettings
 from student.settings.train import TrainSettings
 from student.training.distributed import TrainingGroup
 from student.training.log_images import draw_pictures
-from student.training.model_card import CardReports, write_card
+from student.training.model_card import CardReports, _usage_lines, write_card
 from student.training.train import train
 from student.training.trainer import Trainer
 from tests.student.training.test_train import maker
@@ -141,7 +141,8 @@ def test_the_snippet_of_the_card_boxes_a_photograph_outside_the_project(
 ) -> None:
     train(short)
     folder = Path(short.out) / "model"
-    code = card(short).split("```python\n")[1].split("```")[0].replace("threshold=0.3", "threshold=0.0")
+    first, second = (part.split("```")[0] for part in card(short).split("```python\n")[1:])
+    code = (first + second).replace("threshold=0.3", "threshold=0.0")
     place = tmp_path / "outside"
     shutil.copytree(folder, place)
     Image.fromarray(np.full((120, 160, 3), 90, dtype=np.uint8)).save(place / "photo.jpg")
@@ -153,6 +154,16 @@ def test_the_snippet_of_the_card_boxes_a_photograph_outside_the_project(
 
     assert answer.returncode == 0, answer.stderr[-2000:]
     assert re.match(r"a (cat|remote control): 0\.\d\d \[\d+, ", answer.stdout)
+    assert re.search(r"^\[\{'score': 0\.\d+, 'label': 'a (cat|remote control)', 'box': ", answer.stdout, re.M)
+
+
+def test_the_card_of_a_prompt_tuned_model_offers_no_pipeline(short: TrainSettings) -> None:
+    tuned = short.model_copy(update={"tuning": "prompt", "tuning_prompt": "cat. remote control"})
+
+    text = "\n".join(_usage_lines(tuned))
+
+    assert "asks each label alone. This model answers its one prompt alone" in text
+    assert 'labels = ["cat", "remote control"]' in text and "pipeline(" not in text
 
 
 def test_the_card_says_whose_boxes_were_learned_and_from_which_score_on(short: TrainSettings) -> None:

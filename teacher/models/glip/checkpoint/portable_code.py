@@ -12,9 +12,14 @@ import json
 import re
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from teacher.models.glip import config, modeling, processing
+from teacher.models.glip.images import processor as image_processor
+from teacher.models.glip.images.steps import ImageSteps
 
 _PREFIX = "glip"
+_PROCESSOR, _IMAGE_PROCESSOR = "processor_config.json", "preprocessor_config.json"
 _ROOT = Path(__file__).parents[len(__name__.split(".")) - 1]
 _PACKAGES = tuple(path.name for path in _ROOT.iterdir() if (path / "__init__.py").is_file())
 _IMPORT = re.compile(rf"^(\s*)from ((?:{'|'.join(_PACKAGES)})\.[\w.]+) import", re.MULTILINE)
@@ -23,24 +28,34 @@ _NOTICE = "# From Groundswell, Apache-2.0. Written with the model; see README.md
 
 def write_code(folder: Path) -> list[str]:
     """Write the code into a saved model directory and name it in its `auto_map`. Return the names of the files."""
-    modules = _find_modules([config.__name__, modeling.__name__, processing.__name__])
+    modules = _find_modules([part.__name__ for part in (config, modeling, processing, image_processor)])
     for module, path in modules.items():
         source = _IMPORT.sub(
             lambda match: f"{match[1]}from .{_flatten(match[2])} import", path.read_text("utf-8")
         )
         (folder / f"{_flatten(module)}.py").write_text(_NOTICE + source, encoding="utf-8")
-    model = _flatten(modeling.__name__)
+    model, images = _flatten(modeling.__name__), _flatten(image_processor.__name__)
     _set_auto_map(
         folder / "config.json",
         {
+            # not in the image settings, from where a pipeline would guess a video processor and ask to run its code
+            "AutoImageProcessor": f"{images}.{image_processor.GlipImageProcessor.__name__}",
             "AutoConfig": f"{_flatten(config.__name__)}.{config.GlipConfig.__name__}",
             "AutoModel": f"{model}.{modeling.GlipModel.__name__}",
             "AutoModelForZeroShotObjectDetection": f"{model}.{modeling.GlipForGrounding.__name__}",
         },
     )
     processor = f"{_flatten(processing.__name__)}.{processing.GlipProcessor.__name__}"
-    _set_auto_map(folder / "processor_config.json", {"AutoProcessor": processor})
+    _set_auto_map(folder / _PROCESSOR, {"AutoProcessor": processor})
+    _write_image_settings(folder)
     return sorted(f"{_flatten(module)}.py" for module in modules)
+
+
+def _write_image_settings(folder: Path) -> None:
+    """Write the image settings of the processor a second time, where `AutoImageProcessor` reads them."""
+    values = json.loads((folder / _PROCESSOR).read_text(encoding="utf-8"))
+    settings = {name: values[name] for name in ImageSteps.__annotations__ if name in values}
+    _write_json(folder / _IMAGE_PROCESSOR, settings)
 
 
 def _find_modules(names: list[str]) -> dict[str, Path]:
@@ -68,4 +83,8 @@ def _flatten(module: str) -> str:
 def _set_auto_map(path: Path, classes: dict[str, str]) -> None:
     values = json.loads(path.read_text(encoding="utf-8"))
     values["auto_map"] = classes
+    _write_json(path, values)
+
+
+def _write_json(path: Path, values: dict[str, JsonValue]) -> None:
     path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")

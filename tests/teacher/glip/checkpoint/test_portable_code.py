@@ -17,9 +17,14 @@ from tests.mutations import Mutation
 
 LABELS = ["a red circle", "two blue star"]
 PROGRAM = """
-import sys, json, torch
+import importlib.abc, json, sys, torch
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] in ("groundswell", "teacher", "schemas", "engine", "student", "pipelines"):
+            raise ImportError(f"{name} is not installed here")
+sys.meta_path.insert(0, Blocker())
 from PIL import Image
-from transformers import AutoModel, AutoModelForZeroShotObjectDetection, AutoProcessor
+from transformers import AutoModel, AutoModelForZeroShotObjectDetection, AutoProcessor, pipeline
 folder, picture = sys.argv[1:]
 processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
 model = AutoModelForZeroShotObjectDetection.from_pretrained(folder, trust_remote_code=True).eval()
@@ -31,7 +36,9 @@ with torch.inference_mode():
 found = processor.post_process_labels(outputs, inputs, [labels], [(image.height, image.width)])[0]
 ours = [name for name in sys.modules if name.split(".")[0] in ("teacher", "schemas", "groundswell")]
 base = type(AutoModel.from_pretrained(folder, trust_remote_code=True)).__name__
-print(json.dumps([found["boxes"].tolist(), found["text_labels"], ours, base]))
+detector = pipeline("zero-shot-object-detection", model=folder, device="cpu", trust_remote_code=True)
+alone = detector(image, candidate_labels=labels[:1], threshold=0.05)
+print(json.dumps([found["boxes"].tolist(), found["text_labels"], ours, base, alone]))
 """
 MUTATIONS = (
     Mutation(
@@ -41,7 +48,7 @@ MUTATIONS = (
         "test_a_text_that_is_too_long_is_refused_not_cut",
     ),
     Mutation(
-        "teacher/models/glip/processing.py",
+        "teacher/models/glip/images/steps.py",
         'return Image.fromarray(gray).convert("RGB")',
         'return picture.convert("RGB")',
         "test_sixteen_bits_are_scaled_as_the_engine_scales_them",
@@ -77,7 +84,7 @@ def test_a_plain_environment_loads_the_directory_with_its_own_code(folder, pictu
     answer = run_outside(PROGRAM, folder, picture, cwd=tmp_path, cache=tmp_path / "home")
 
     assert answer.returncode == 0, answer.stderr[-2000:]
-    boxes, texts, ours, base = json.loads(answer.stdout)
+    boxes, texts, ours, base, alone = json.loads(answer.stdout)
     assert ours == [] and base == "GlipModel"
     model = GlipForGrounding.from_pretrained(folder, local_files_only=True).eval()
     processor = GlipProcessor.from_pretrained(folder, local_files_only=True)
@@ -87,6 +94,14 @@ def test_a_plain_environment_loads_the_directory_with_its_own_code(folder, pictu
     found = processor.post_process_labels(outputs, inputs, [LABELS], [(96, 128)])[0]
     assert len(boxes) > 0 and set(texts) <= set(LABELS) and texts == found["text_labels"]
     np.testing.assert_allclose(boxes, found["boxes"].numpy(), atol=1e-3)
+    inputs = processor(images=Image.open(picture), text=[LABELS[:1]])
+    with torch.inference_mode():
+        outputs = model(**inputs)
+    found = processor.post_process_labels(outputs, inputs, [LABELS[:1]], [(96, 128)])[0]
+    assert [one["label"] for one in alone] == found["text_labels"] != []
+    np.testing.assert_allclose([one["score"] for one in alone], found["scores"].numpy(), atol=1e-5)
+    pixels = [list(one["box"].values()) for one in alone]  # whole pixels, cut and not rounded
+    assert ((found["boxes"].numpy() - pixels > -1e-3) & (found["boxes"].numpy() - pixels < 1 + 1e-3)).all()
 
 
 def test_without_trust_the_processor_is_an_error_and_never_a_bare_tokenizer(folder, tmp_path):

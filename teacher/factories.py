@@ -6,13 +6,14 @@ Nothing heavy is imported until something is made.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from pydantic import JsonValue
 
 from schemas.labeler import DecoyChooser, Labeler, PhraseFinder
 from teacher.models.hub import locate_model
-from teacher.registry import TEACHERS, LabelerOptions, S, Teacher
+from teacher.registry import TEACHERS, LabelerOptions, S, Teacher, TeacherSettings
 from teacher.settings import DecoySettings, PhraseSettings
 
 PlainSettings = Mapping[str, JsonValue]
@@ -47,6 +48,12 @@ def load_settings(teacher: Teacher[S], settings: PlainSettings) -> S:
     if teacher.settings_class.model_is_path:
         settings = {**settings, "model": locate_model(str(settings.get("model", "")))}
     return teacher.settings_class.model_validate(settings)
+
+
+def locate_teacher(settings: TeacherSettings) -> Path:
+    """Return the local path of a teacher's model, or else its name. A model of the hub is downloaded."""
+    model = locate_model(settings.model) if settings.model_is_path else settings.model
+    return Path(model or settings.kind)
 
 
 def make_finder(settings: PlainSettings) -> PhraseFinder:

@@ -46,18 +46,22 @@ class MatchedClasses:
     notes: list[str]
 
 
-def class_list(model: Path, names_file: Path | None = None) -> OwnNames:
+def class_list(model: Path, names_file: Path | None = None, stated: Sequence[str] | None = None) -> OwnNames:
     """Return the names of a model's classes, from the first source that exists.
 
-    The sources are the file given, the model itself, a file next to it, and COCO's names.
+    The sources are the file given, `stated`, the model itself, a file next to it, and COCO's names.
 
+    stated: names in the teacher's settings
     raises: NotFoundError; ConfigError for names that cannot be read, for another number of names than classes, and
             for a model without any names, unless it is an ONNX file of COCO's 80 classes
     """
     form = find_format(str(model))
     count = form.count_classes(model)
-    found = _read_given(names_file) or form.read_names(model) or _read_neighbor(model)
+    own = OwnNames(tuple(stated), "teacher.classes") if stated else None
+    found = _read_given(names_file) or own or form.read_names(model) or _read_neighbor(model)
     remedy = "give --names FILE with one name for each class, in the order of the outputs"
+    if stated is not None and names_file is None:
+        remedy = "correct teacher.classes"
     if found is None:
         if not form.may_be_coco:
             raise ConfigError(f"{model}: its config.json does not name its classes in id2label; {remedy}")

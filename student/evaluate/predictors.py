@@ -25,9 +25,9 @@ from student.evaluate.gold.images import EvaluationImage
 from teacher.detectors.closed_set import ClosedSetDetector
 from teacher.detectors.formats import OwnNames, find_format
 from teacher.detectors.settings import DetectorSettings
-from teacher.factories import make_labeler
+from teacher.factories import locate_teacher, make_labeler
 from teacher.labelers.detector_labeler import make_region
-from teacher.registry import recognize_model
+from teacher.registry import TEACHERS, TeacherSettings, recognize_model
 
 MIN_SCORE = 0.01
 PROMPT_NMS_IOU = 0.6
@@ -40,9 +40,13 @@ class DetectorPredictor:
     """COCO results of a closed-set detector. Its classes are matched to the gold's categories by name."""
 
     def __init__(
-        self, model: Path, categories: Sequence[GoldCategory], names: Path | None = None, batch_size: int = 1
+        self,
+        model: Path | TeacherSettings,
+        categories: Sequence[GoldCategory],
+        names: Path | None = None,
+        batch_size: int = 1,
     ) -> None:
-        """Load the model.
+        """Load the model, given by its path or with the settings of its teacher.
 
         names:  a file with the names of the model's classes
         raises: ConfigError as `detector_names`
@@ -50,11 +54,14 @@ class DetectorPredictor:
         from student.evaluate.detector_names import class_list, match_classes
         from teacher.detectors.directory.config import NO_NAME
 
-        classes = class_list(model, names)
+        path = locate_teacher(model) if isinstance(model, TeacherSettings) else model
+        settings = model if isinstance(model, DetectorSettings) else DetectorSettings(model=str(path))
+        classes = class_list(path, names, settings.classes)
         given = tuple(name or NO_NAME for name in classes.names)
-        detector = find_format(str(model)).load(DetectorSettings(model=str(model), classes=given))
+        settings = settings.model_copy(update={"model": str(path), "classes": given})
+        detector = find_format(str(path)).load(settings)
         self._labeler = _AllClasses(detector, batch_size)
-        self.matched = match_classes(model, OwnNames(detector.class_names, classes.source), categories)
+        self.matched = match_classes(path, OwnNames(detector.class_names, classes.source), categories)
 
     def results(self, images: Iterable[EvaluationImage]) -> Iterator[CocoDetection]:
         """Yield detections with score >= MIN_SCORE, best first for each image, in the gold's pixels."""
@@ -105,28 +112,33 @@ class PromptPredictor:
     """
 
     def __init__(
-        self, model: Path, batch_size: int, options: PromptOptions | None = None, per_image: int = 100
+        self,
+        model: Path | TeacherSettings,
+        batch_size: int,
+        options: PromptOptions | None = None,
+        per_image: int = 100,
     ) -> None:
-        """Load the model.
+        """Load the model, given by its path or with the settings of its teacher.
 
         per_image: boxes of an image (or chunk) if `options` gives no number
         raises:    ConfigError for a padding that the teacher has no setting for
         """
         self._options = options or PromptOptions()
         self._limit = self._options.max_detections or per_image
-        kind, teacher = recognize_model(model)
-        settings = {"kind": kind, "model": str(model)}
+        settings = model if isinstance(model, TeacherSettings) else recognize_settings(model)
+        teacher, path = TEACHERS.load(settings.kind), locate_teacher(settings)
+        values = settings.model_dump(mode="json")
         if self._options.pad != PromptOptions().pad:
             if "pad" not in teacher.settings_class.model_fields:
                 raise ConfigError(
-                    f"--pad {self._options.pad}: {model} belongs to the teacher {kind!r}, which has no setting `pad`; "
-                    "leave --pad out, or use it with a GLIP directory"
+                    f"--pad {self._options.pad}: {path} belongs to the teacher {settings.kind!r}, which has no setting "
+                    "`pad`; leave --pad out, or use it with a GLIP directory"
                 )
-            settings["pad"] = self._options.pad
-        self._labeler: Labeler = make_labeler(settings, batch_size, MIN_SCORE)
-        self._fits = teacher.prompt_budget(model).fits
+            values["pad"] = self._options.pad
+        self._labeler: Labeler = make_labeler(values, batch_size, MIN_SCORE)
+        self._fits = teacher.prompt_budget(path).fits
         # A prompt-tuned model answers its one detection prompt, and no phrases of captions.
-        self.takes_phrases = teacher.tuned_prompt(model) is None
+        self.takes_phrases = teacher.tuned_prompt(path) is None
         self.unasked: Counter[str] = Counter()
         self.unread: Counter[str] = Counter()
 
@@ -190,6 +202,12 @@ class PromptPredictor:
             if answer.rejected is not None:
                 self.unread[answer.rejected.detail] += 1
             yield waiting.pop(answer.position), answer.position, list(answer.regions)
+
+
+def recognize_settings(model: Path) -> TeacherSettings:
+    """Return the default settings of the teacher that a model belongs to. Raises as `recognize_model`."""
+    kind, teacher = recognize_model(model)
+    return teacher.settings_class.model_validate({"kind": kind, "model": str(model)})
 
 
 def _best(items: list[_Item], limit: int, score_of: Callable[[_Item], float]) -> list[_Item]:

@@ -33,8 +33,9 @@ from student.evaluate.predictors import (
 from student.evaluate.protocols import PROTOCOLS, ProtocolName, boxes_all, check_federated_gold
 from student.evaluate.report import Evaluation
 from student.evaluate.results import join_results, read_results
+from teacher.factories import locate_teacher
 from teacher.models.hub import locate_model
-from teacher.registry import QueryKind, Teacher, TeacherSettings, recognize_model
+from teacher.registry import TEACHERS, QueryKind, Teacher, TeacherSettings, recognize_model
 
 Groups = Mapping[str, Sequence[CocoId]]
 
@@ -65,7 +66,7 @@ class _Questions:
 
 
 def evaluate(
-    model_or_results: str | Path,
+    model_or_results: str | Path | TeacherSettings,
     gold: str | Path,
     images: str | Path | None = None,
     *,
@@ -86,7 +87,7 @@ def evaluate(
     """Return the numbers of docs/interfaces.md, with intervals over images.
 
     model_or_results: a model of any teacher (a directory, a YOLOX .onnx), or a COCO results .json (which needs no
-                      `images`)
+                      `images`); or a teacher of any kind, by its settings
     gold:             COCO JSON, or a folder of imported gold, whose images need no `images`; with captions and
                       tokens_positive a GLIP directory also gets phrase recall
     images:           a folder or shards; gold images without pixels are left out and counted in `images`
@@ -97,13 +98,9 @@ def evaluate(
     names:            a file with the names of a detector's classes; without it its own, a file next to it, COCO's
     results_to:       a file for the detections, as COCO results: the input of `compare_results`
     """
-    model, truth, rules = (
-        Path(locate_model(str(model_or_results))),
-        read_gold(Path(gold)),
-        PROTOCOLS[protocol],
-    )
+    truth, rules = read_gold(Path(gold)), PROTOCOLS[protocol]
     check_federated_gold(truth, rules)
-    teacher = None if model.suffix == ".json" else recognize_model(model, also="COCO results .json")[1]
+    model, teacher = _find_model(model_or_results)
     _check_options(model, teacher, prompt_options, names)
     named = dict(groups) if groups is not None else category_groups(truth, group_by)
     if groups is None and group_by != "frequency" and not named:
@@ -129,7 +126,8 @@ def evaluate(
             rules.asked_per_image,
             None if names is None else Path(names),
         )
-        answers = _ask(model, teacher, truth, source, questions)
+        asked = model_or_results if isinstance(model_or_results, TeacherSettings) else model
+        answers = _ask(asked, teacher, truth, source, questions)
         evaluated = select_images(truth, source.ids)
     if not evaluated["images"]:
         raise ConfigError(
@@ -150,6 +148,14 @@ def evaluate(
     counts = {"gold": len(truth["images"]), "evaluated": len(evaluated["images"])}
     facts = {"protocol": protocol, "images": counts, "detections": len(answers.results), **facts}
     return _make_report(numbers, answers, facts)
+
+
+def _find_model(model: str | Path | TeacherSettings) -> tuple[Path, Teacher[TeacherSettings] | None]:
+    """Return the local path of a model or results file, and the entry of its teacher, None for results."""
+    if isinstance(model, TeacherSettings):
+        return locate_teacher(model), TEACHERS.load(model.kind)
+    path = Path(locate_model(str(model)))
+    return path, None if path.suffix == ".json" else recognize_model(path, also="COCO results .json")[1]
 
 
 def _check_options(
@@ -175,8 +181,9 @@ def _note_no_match(detections: int, model: Path) -> str:
     )
 
 
-def _note_unread(unread: Mapping[str, int], model: Path) -> str:
-    return f"{sum(unread.values())} answers of {model} cannot be read and count as no box, e.g.: {next(iter(unread))}"
+def _note_unread(unread: Mapping[str, int], model: Path | TeacherSettings) -> str:
+    name = locate_teacher(model) if isinstance(model, TeacherSettings) else model
+    return f"{sum(unread.values())} answers of {name} cannot be read and count as no box, e.g.: {next(iter(unread))}"
 
 
 class _GoldImages:
@@ -209,7 +216,7 @@ def _read_answers(results: Path, gold: GoldDataset, gold_path: Path) -> _Answers
 
 
 def _ask(
-    model: Path,
+    model: Path | TeacherSettings,
     teacher: Teacher[TeacherSettings],
     gold: GoldDataset,
     source: _GoldImages,

@@ -31,6 +31,7 @@ from pydantic_core import core_schema
 
 from schemas.digests import digest_of, file_sha256
 from schemas.errors import ConfigError, NotFoundError
+from schemas.labeler import NO_SCORE
 from schemas.registry import REFERENCE_PATTERN, Registry
 from schemas.settings import CompatibleSettings
 from teacher import labelers
@@ -89,6 +90,8 @@ class Teacher(Generic[S]):
     """Raise it if the same model gives other regions. It is part of the digest."""
     query_kind: QueryKind = QueryKind.PHRASES
     """How `evaluate` asks it: by prompts, or by its classes."""
+    has_scores: bool = True
+    """Whether its regions have scores. Otherwise `score_kind` is `none`, and policies may not use scores."""
     takes_decoys: bool = False
     """Whether its labeler is a `DecoyLabeler`."""
     min_score: float = 0.05
@@ -179,6 +182,7 @@ class UserTeacher(Teacher[UserSettings]):
         """Keep the class. Raises ConfigError for one without `digest`."""
         self._class = user_class
         self._class_digest = read_class_digest(user_class, name)
+        self.has_scores = getattr(user_class, "score_kind", "") != NO_SCORE
 
     def make(self, settings: UserSettings, options: LabelerOptions) -> Labeler:
         return UserClassLabeler(

@@ -29,6 +29,7 @@ class VlmTeacher(Teacher[VlmSettings]):
 
     description = f"a settings file of an endpoint (.yaml with kind: {KIND})"
     settings_class = VlmSettings
+    has_scores = False
     takes_decoys = True
     scores_from = "no score: every box has 1.0, so no floor and no policy on scores applies"
 

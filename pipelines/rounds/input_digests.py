@@ -11,14 +11,15 @@ from pathlib import Path
 
 from engine.settings import StorageSettings
 from engine.views import open_view
+from pipelines.compile.policy import Policy
 from pipelines.rounds.settings import RoundsConfig
 from schemas.errors import NotFoundError
 from student.settings.train import TrainSettings
 
 
-def digest_compile_inputs(config: RoundsConfig) -> list[str]:
+def digest_compile_inputs(config: RoundsConfig, policy: Policy) -> list[str]:
     """Return the digests of the gold that boxes are compared with, then of the gold that overrides the teacher."""
-    masks = () if config.policy.gold is None else config.policy.gold.urls
+    masks = () if policy.gold is None else policy.gold.urls
     return [compute_content_digest(url) for url in (config.gold, *masks)]
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipelines.rounds.results import LabelResult, RoundResults, ViewResult
+from pipelines.rounds.results import RoundResults
 from pipelines.rounds.settings import ARMS, RoundsConfig
 from pipelines.steps.outputs import TrainOutput
 from schemas.records import Record
@@ -55,12 +55,13 @@ class _Graph:
         return digest
 
 
-def build_lineage(
-    config: RoundsConfig, teacher_files: Mapping[str, str], rounds: Sequence[RoundResults]
-) -> Lineage:
-    """Build the graph of the rounds so far. A model is identified by the digest of its weights."""
+def build_lineage(config: RoundsConfig, first_teacher: str, rounds: Sequence[RoundResults]) -> Lineage:
+    """Build the graph of the rounds so far. A model is identified by the digest of its weights.
+
+    first_teacher: digest of the weights of a GLIP model, or the digest of a teacher of another kind
+    """
     graph = _Graph()
-    teacher = graph.add(_weights(teacher_files), "model", "first teacher", 0, (), "")
+    teacher = graph.add(first_teacher, "model", "first teacher", 0, (), "")
     for number, results in enumerate(rounds, start=1):
         teacher = _add_round(graph, config, number, teacher, results)
     return Lineage(nodes=tuple(graph.nodes.values()), edges=tuple(graph.edges.values()))
@@ -70,24 +71,26 @@ def _add_round(graph: _Graph, config: RoundsConfig, number: int, teacher: str, r
     """Add a round; return the digest of the model that teaches the next one."""
     if "compile" not in results:
         return teacher
-    _add_labels(graph, number, teacher, results["label"], results["compile"])
+    policy = "policy" if config.policy_of(number) is config.policy else "first policy"
+    _add_labels(graph, number, teacher, policy, results)
     if "train" not in results:
         return teacher
     reports = results["train"]
     trained = {name: _add_model(graph, number, name, reports[name]) for name in ARMS}
     if "promote" not in results or not config.average:
         return trained["student"]
-    averaged, sources = _weights(results["promote"]["files"]), (trained["student"], teacher)
+    averaged, sources = hash_weights(results["promote"]["files"]), (trained["student"], teacher)
     return graph.add(averaged, "model", f"averaged {number}", number, sources, "average")
 
 
-def _add_labels(graph: _Graph, number: int, teacher: str, label: LabelResult, compiled: ViewResult) -> None:
+def _add_labels(graph: _Graph, number: int, teacher: str, policy_name: str, results: RoundResults) -> None:
     """Add the input, evidence, policy and view of a round."""
+    label, compiled = results["label"], results["compile"]
     shards = graph.add(label["input_digest"], "input", "shards", 0, (), "")
     evidence = graph.add(
         compiled["snapshot_digest"], "evidence", f"evidence {number}", number, (shards, teacher), "label"
     )
-    policy = graph.add(compiled["policy_digest"], "policy", "policy", 0, (), "")
+    policy = graph.add(compiled["policy_digest"], "policy", policy_name, 0, (), "")
     masks = [graph.add(digest, "gold", "gold", 0, (), "") for digest in compiled.get("gold", {}).values()]
     graph.add(compiled["digest"], "view", f"view {number}", number, (evidence, policy, *masks), "compile")
 
@@ -101,5 +104,6 @@ def _add_model(graph: _Graph, number: int, name: str, report: TrainOutput) -> st
     )
 
 
-def _weights(files: Mapping[str, str]) -> str:
+def hash_weights(files: Mapping[str, str]) -> str:
+    """Return the digest that identifies a GLIP model. files: sha256 by name."""
     return "sha256:" + files[WEIGHTS]

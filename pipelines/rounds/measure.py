@@ -12,14 +12,21 @@ from pipelines.rounds.results import EvaluationResult, Gain
 from pipelines.rounds.settings import Measure, RoundsConfig, Suite
 from pipelines.terminal.progress import prefix_progress
 from schemas.progress import ProgressCallback
+from teacher.registry import TeacherSettings
 
 MODELS = ("teacher", "control", "student")
 
 
 def measure_models(
-    config: RoundsConfig, places: RoundLayout, models: Mapping[str, Path], progress: ProgressCallback
+    config: RoundsConfig,
+    places: RoundLayout,
+    models: Mapping[str, Path | TeacherSettings],
+    progress: ProgressCallback,
 ) -> EvaluationResult:
-    """Return `{"suites": {suite: {model: evaluation}}, "gain": {"value", "low", "high"} or None}`."""
+    """Return `{"suites": {suite: {model: evaluation}}, "gain": {"value", "low", "high"} or None}`.
+
+    models: by the names in MODELS, a directory or the settings of a teacher
+    """
     from student.evaluate.run import evaluate
 
     found: dict[str, dict[str, Mapping[str, Any]]] = {suite.name: {} for suite in config.evaluate}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from engine.storage.local_files import replace_file
+from pipelines.compile.policy import Policy
 from pipelines.label.job import JobConfig
 from pipelines.rounds.input_digests import (
     digest_compile_inputs,
@@ -41,8 +42,9 @@ from pipelines.steps.outputs import AuditOutput, TrainedPair
 from schemas.errors import GroundswellError, NotFoundError
 from schemas.progress import ProgressCallback
 from student.settings.train import TrainSettings
+from teacher.factories import locate_teacher
 from teacher.labelers.glip_settings import model_files
-from teacher.registry import recognize_model
+from teacher.registry import TeacherSettings
 
 STEPS = ("label", "compile", "train", "evaluate", "promote")
 
@@ -53,7 +55,7 @@ class Round:
 
     config: RoundsConfig
     number: int
-    teacher: Path
+    teacher: TeacherSettings
     places: RoundLayout
     cache: StepCache
     progress: ProgressCallback
@@ -73,7 +75,7 @@ class Round:
             "compile",
             "compile the view",
             self._compile,
-            {"policy": config.policy.identity(), "gold": digest_compile_inputs(config)},
+            {"policy": self.policy.identity(), "gold": digest_compile_inputs(config, self.policy)},
             ("view/view.json",),
             (Path(places.view),),
         )
@@ -121,7 +123,13 @@ class Round:
     def _label_parts(self) -> dict[str, object]:
         """Return what the labels depend on, except the bytes of the shards, which are assumed not to change."""
         without = {"run"} if self.config.label.decoys.share else {"run", "decoys"}
-        return self.config.label.model_dump(mode="json", exclude=without)
+        parts = self.config.label.model_dump(mode="json", exclude=without)
+        return {**parts, "evidence": self.job().evidence.model_dump(mode="json")}
+
+    @property
+    def policy(self) -> Policy:
+        """The policy of the round."""
+        return self.config.policy_of(self.number)
 
     @property
     def promoted(self) -> Path:
@@ -148,10 +156,7 @@ class Round:
 
     def job(self) -> JobConfig:
         """Return the labeling job of the round."""
-        values = self.config.label.model_dump(mode="json", exclude_unset=True)
-        kind, _ = recognize_model(self.teacher)
-        teacher, output = {"kind": kind, "model": str(self.teacher)}, {"url": self.places.evidence}
-        return JobConfig.model_validate({**values, "teacher": teacher, "output": output})
+        return self.config.label.job(self.teacher, self.places.evidence)
 
     def _label(self) -> LabelResult:
         from pipelines.label.run import label
@@ -175,7 +180,7 @@ class Round:
         from pipelines.rounds.statistics import count_boxes_per_image, get_decoy_false_share
 
         report = compile_view(
-            self.places.evidence, self.config.policy, self.places.view, progress=self.progress
+            self.places.evidence, self.policy, self.places.view, progress=self.progress
         ).data()
         boxes: BoxesPerImage = {
             "gold": count_boxes_per_image(self.config.gold),
@@ -232,7 +237,8 @@ class Round:
 
     def training(self, name: Arm) -> TrainSettings:
         """Return the training of the round's student or control."""
-        start = self.config.teacher.start if self.config.begin == "teacher_start" else str(self.teacher)
+        is_start = self.config.begin == "teacher_start"
+        start = self.config.teacher.start if is_start else locate_teacher(self.teacher)
         places = {"start": str(start), "out": str(self.places.training(name))}
         return self.config.training(name, self.places.view, places)
 
@@ -242,8 +248,9 @@ class Round:
         if self.config.average:
             self.places.averaged.parent.mkdir(parents=True, exist_ok=True)
             student = self.places.model("student")
-            average_models(student, self.teacher, self.config.average, self.places.averaged)
-        models = {
+            teacher = locate_teacher(self.teacher)
+            average_models(student, teacher, self.config.average, self.places.averaged)
+        models: dict[str, Path | TeacherSettings] = {
             "teacher": self.teacher,
             "control": self.places.model("control"),
             "student": self.promoted,

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from pipelines.compile.run import inherit_stored_fields
 from pipelines.rounds.layout import locate_round
 from pipelines.rounds.lineage import build_lineage
 from pipelines.rounds.measure import MODELS, get_number
 from pipelines.rounds.page import write_page
-from pipelines.rounds.preflight import check_inputs
+from pipelines.rounds.preflight import (
+    check_inputs,
+    check_policies,
+    check_teacher,
+    identify_teacher,
+    resolve_teacher,
+)
 from pipelines.rounds.report import RoundsReport
 from pipelines.rounds.round import STEPS, Round
 from pipelines.rounds.settings import RoundsConfig
 from pipelines.steps.cache import StepCache, refuse_foreign
-from schemas.errors import ConflictError, NotFoundError
+from schemas.errors import ConflictError
 from schemas.progress import ProgressCallback
-from teacher.labelers.glip_settings import model_files
+from teacher.labelers.glip_settings import GlipSettings
 
 
 def run_rounds(
@@ -33,23 +38,15 @@ def run_rounds(
     raises: ConflictError for a folder with other content; errors of the steps
     """
     out = config.home()
-    if config.begin == "teacher_start" and not model_files(Path(str(config.teacher.start))):
-        raise NotFoundError(
-            f"teacher.start {config.teacher.start!r} is not a model directory; give the model from which the teacher "
-            "was trained"
-        )
+    teacher = resolve_teacher(config.teacher)
+    check_teacher(config, teacher)
     refuse_foreign(out, "run of rounds")
-    teacher = Path(config.teacher.model)
-    if not (files := model_files(teacher)):
-        raise NotFoundError(
-            f"teacher.model {config.teacher.model!r} is not a model directory; give the directory of a GLIP model"
-        )
+    first = identify_teacher(config, teacher)
     check_inputs(config)
-    with suppress(ConflictError):  # a damaged view is made again, under the policy of the file
-        policy = inherit_stored_fields(config.policy, locate_round(out, 1).view, say)
-        config = config.model_copy(update={"policy": policy})
+    config = _inherit_fields(config, say)
+    check_policies(config, teacher)
     cards = ("README.md",)  # the student's card is written again by each call
-    cache = StepCache(out, {"teacher": files}, config.rounds * len(STEPS), say, rewritten=cards)
+    cache = StepCache(out, first.key, config.rounds * len(STEPS), say, rewritten=cards)
     rounds: list[Round] = []
     decoys: list[float | None] = []
     for number in range(1, config.rounds + 1):
@@ -59,11 +56,22 @@ def run_rounds(
             for stop in one.stops:
                 say(f"round {number} stops ({stop.brake}): {stop.why}. {stop.remedy}")
             break
-        teacher = one.promoted
-    return _write_report(config, files, rounds)
+        teacher = GlipSettings(model=str(one.promoted))
+    return _write_report(config, first.digest, rounds)
 
 
-def _write_report(config: RoundsConfig, teacher_files: dict[str, str], rounds: list[Round]) -> RoundsReport:
+def _inherit_fields(config: RoundsConfig, say: Callable[[str], None]) -> RoundsConfig:
+    """Return the configuration with fields that a policy omits taken from the first view that was made under it."""
+    number_by_policy = {"policy": 1} if config.first_policy is None else {"first_policy": 1, "policy": 2}
+    for name, number in number_by_policy.items():
+        with suppress(ConflictError):  # a damaged view is made again, under the policy of the file
+            view = locate_round(config.home(), number).view
+            policy = inherit_stored_fields(getattr(config, name), view, say)
+            config = config.model_copy(update={name: policy})
+    return config
+
+
+def _write_report(config: RoundsConfig, first_teacher: str, rounds: list[Round]) -> RoundsReport:
     promoted = [one for one in rounds if "promote" in one.results]
     for one in rounds:
         if evaluated := one.results.get("evaluate"):
@@ -76,7 +84,7 @@ def _write_report(config: RoundsConfig, teacher_files: dict[str, str], rounds: l
         stops=tuple(rounds[-1].stops),
         promoted=str(promoted[-1].promoted) if promoted else None,
         rounds=tuple(dict(one.results) for one in rounds),
-        lineage=build_lineage(config, teacher_files, [one.results for one in rounds]),
+        lineage=build_lineage(config, first_teacher, [one.results for one in rounds]),
         report=str(page),
         target=config.target.label(),
     )

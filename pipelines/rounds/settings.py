@@ -6,16 +6,20 @@ learning rate is refused.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from engine.settings import InputSettings, RunSettings
 from pipelines.compile.policy import Policy
+from pipelines.label.job import JobConfig
+from schemas.errors import ConfigError
 from schemas.settings import EvidenceSettings, Settings
 from student.settings.learning import LearningSettings
 from student.settings.train import TrainSettings
+from teacher.registry import TeacherSettings, parse_teacher
 from teacher.settings import DecoySettings, PhraseSettings
 
 VIEW = "VIEW"
@@ -42,12 +46,46 @@ class LabelSettings(Settings):
     )
     run: RunSettings = Field(default_factory=RunSettings)
 
+    def job(self, teacher: TeacherSettings, output_url: str) -> JobConfig:
+        """Return the job with a teacher and an output. Without evidence.min_score it takes the floor of the kind."""
+        values = self.model_dump(mode="json", exclude_unset=True)
+        whole = {"teacher": teacher.model_dump(mode="json"), "output": {"url": output_url}}
+        return JobConfig.model_validate({**values, **whole})
+
 
 class FirstTeacher(Settings):
-    """The teacher of round 1."""
+    """The teacher of round 1, of any kind. Further fields are the settings of its kind, as in a job."""
 
-    model: str = Field(description="model directory (GLIP)")
-    start: str | None = Field(None, description="model it was trained from; needed by `begin: teacher_start`")
+    model_config = ConfigDict(extra="allow")
+
+    kind: str | None = Field(
+        None, description="kind of the teacher, as in a job; left out, it is recognized from the model"
+    )
+    model: str = Field(
+        "", description="path or hub id of the model, as in a job; left out only for a kind that needs none"
+    )
+    start: str | None = Field(
+        None,
+        description="GLIP directory from which students start; needed by `begin: teacher_start`. For a GLIP teacher "
+        "the model that it was trained from",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_settings(cls, values: object) -> object:
+        """Check the settings of a named kind. Those of a kind that is recognized are checked when rounds begin."""
+        if not isinstance(values, Mapping):
+            return values
+        if values.get("kind") is not None:
+            parse_teacher({name: value for name, value in values.items() if name != "start"})
+        elif not values.get("model"):
+            raise ConfigError("teacher.model is missing; give the path of a model, or name teacher.kind")
+        return values
+
+    def settings(self) -> dict[str, Any]:
+        """Return the fields that were given, except `start`, as the section `teacher` of a job has them."""
+        values = self.model_dump(mode="json", exclude_unset=True, exclude={"start"})
+        return {name: value for name, value in values.items() if name != "kind" or value is not None}
 
 
 class Suite(Settings):
@@ -115,6 +153,9 @@ class RoundsConfig(Settings):
     teacher: FirstTeacher
     label: LabelSettings
     policy: Policy = Field(default_factory=Policy)
+    first_policy: Policy | None = Field(
+        None, description="policy of round 1, whose teacher may have scores on another scale; null: `policy`"
+    )
     gold: str = Field(description="folder of gold with which the pseudo boxes per image are compared")
     audit: AuditGate | None = Field(None, description="null: no audit, and the report says so")
     student: dict[str, Any] = Field(
@@ -189,14 +230,18 @@ class RoundsConfig(Settings):
             )
         if self.begin == "teacher_start" and self.teacher.start is None:
             raise ValueError(
-                "begin: teacher_start needs teacher.start; set it to the model directory from which the teacher was "
-                "trained"
+                "begin: teacher_start needs teacher.start; set it to the GLIP directory from which the teacher was "
+                "trained, or from which the students are to start"
             )
         if "://" in self.out:
             raise ValueError(
                 f"out {self.out!r} is a URL; expected a local folder, because trained models are written there"
             )
         return self
+
+    def policy_of(self, number: int) -> Policy:
+        """Return the policy of a round, counted from 1."""
+        return self.first_policy if number == 1 and self.first_policy is not None else self.policy
 
     def training(self, name: Arm, view: str, places: dict[str, str]) -> TrainSettings:
         """Return the training of a round's student or control. view: replaces VIEW; places: start and out."""

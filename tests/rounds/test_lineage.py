@@ -19,7 +19,7 @@ def test_gold_that_goes_before_the_teacher_is_an_ancestor_of_the_view(
         "compile": {**COMPILED, "gold": {"gold/coco": "sha256:g"}},
     }
 
-    lineage = build_lineage(rounds_config(), {"model.safetensors": "t"}, [done])
+    lineage = build_lineage(rounds_config(), "sha256:t", [done])
 
     assert list_ancestors(lineage, "sha256:v") == {f"sha256:{one}" for one in "itepg"}
     assert {node.id: node.kind for node in lineage.nodes}["sha256:g"] == "gold"

@@ -15,6 +15,7 @@ from pipelines.rounds.layout import locate_round
 from pipelines.rounds.round import Round
 from pipelines.rounds.settings import RoundsConfig
 from pipelines.steps.cache import StepCache
+from teacher.labelers.glip_settings import GlipSettings
 
 
 def test_a_full_disk_leaves_the_former_record_of_the_promotion(
@@ -23,7 +24,9 @@ def test_a_full_disk_leaves_the_former_record_of_the_promotion(
     config, places = rounds_config(), locate_round(tmp_path, 1)
     shutil.copytree(config.teacher.model, places.model("student"))
     cache = StepCache(tmp_path, {}, 1, print)
-    one_round = Round(config, 1, Path(config.teacher.model), places, cache, lambda *step: None, [])
+    one_round = Round(
+        config, 1, GlipSettings(model=config.teacher.model), places, cache, lambda *step: None, []
+    )
     one_round._promote()
     record = (places.folder / "promoted.json").read_bytes()
 

@@ -64,12 +64,15 @@ def test_every_suite_is_guarded_where_no_guard_is_named(rounds_config: Build) ->
 
 def test_the_configuration_in_the_documentation_is_a_valid_one(project_root: Path) -> None:
     text = (project_root / "docs/rounds.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    config = RoundsConfig.model_validate(YAML(typ="safe").load(block))
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    values, other_teacher = (YAML(typ="safe").load(block) for block in blocks)
+    config = RoundsConfig.model_validate(values)
     assert config.rounds == 2 and [guard.label() for guard in config.guards] == [
         "held_out/head/AP",
         "held_out/R@1",
     ]
+    config = RoundsConfig.model_validate({**values, **other_teacher})
+    assert config.teacher.kind == "owlv2" and config.policy_of(1) != config.policy_of(2) == config.policy
 
 
 @pytest.mark.parametrize(

@@ -236,9 +236,6 @@ MUTATIONS = (
         test_a_directory_of_another_kind_is_refused.__name__,
     ),
     Mutation(
-        ENTRY, '"trust_remote_code": False,\n    "dtype"', '"trust_remote_code": True,\n    "dtype"', CODE
-    ),
-    Mutation(
         ENTRY,
         '"local_files_only": True, "trust_remote_code": False}',
         '"local_files_only": True, "trust_remote_code": True}',

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from schemas import PACKAGES
 from teacher.models.glip import config, modeling, processing
 from teacher.models.glip.images import processor as image_processor
 from teacher.models.glip.images.steps import ImageSteps
@@ -21,8 +22,7 @@ from teacher.models.glip.images.steps import ImageSteps
 _PREFIX = "glip"
 _PROCESSOR, _IMAGE_PROCESSOR = "processor_config.json", "preprocessor_config.json"
 _ROOT = Path(__file__).parents[len(__name__.split(".")) - 1]
-_PACKAGES = tuple(path.name for path in _ROOT.iterdir() if (path / "__init__.py").is_file())
-_IMPORT = re.compile(rf"^(\s*)from ((?:{'|'.join(_PACKAGES)})\.[\w.]+) import", re.MULTILINE)
+_IMPORT = re.compile(rf"^(\s*)from ((?:{'|'.join(PACKAGES)})\.[\w.]+) import", re.MULTILINE)
 _NOTICE = "# From Groundswell, Apache-2.0. Written with the model; see README.md.\n"
 
 
@@ -67,7 +67,7 @@ def _find_modules(names: list[str]) -> dict[str, Path]:
             continue
         found[name] = _ROOT.joinpath(*name.split(".")).with_suffix(".py")
         for node in ast.walk(ast.parse(found[name].read_bytes())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in _PACKAGES:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
                 names.append(str(node.module))
     return found
 

@@ -5,13 +5,18 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
 
+import teacher
+from schemas import PACKAGES
 from teacher.models.glip import GlipForGrounding, GlipProcessor
+from teacher.models.glip.checkpoint import portable_code
 from teacher.models.glip.checkpoint.portable_code import write_code
 from tests.mutations import Mutation
 
@@ -117,6 +122,27 @@ def test_the_code_has_no_import_of_our_packages_and_names_its_license(folder):
         text = path.read_text()
         assert text.startswith("# From Groundswell, Apache-2.0")
         assert "from teacher" not in text and "from schemas" not in text
+
+
+def test_the_code_is_the_same_where_all_packages_are_installed_in_one_folder(folder, tmp_path):
+    """As after `pip install .`: other packages lie beside ours, and none of them is copied."""
+    site, other = tmp_path / "site", tmp_path / "model"
+    site.mkdir()
+    for name in PACKAGES:
+        (site / name).symlink_to(Path(teacher.__file__).parents[1] / name)
+    (site / "transformers").symlink_to(Path(transformers.__file__).parent)
+    shutil.copytree(folder, other, ignore=shutil.ignore_patterns("*.py"))
+    module = portable_code.__name__
+    program = f"import sys; from pathlib import Path; from {module} import write_code; write_code(Path(sys.argv[1]))"
+
+    subprocess.run(
+        [sys.executable, "-P", "-c", program, str(other)],
+        check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(site)},
+    )  # fmt: skip
+
+    assert {path.name: path.read_text() for path in other.glob("*.py")} == {
+        path.name: path.read_text() for path in folder.glob("*.py")
+    }
 
 
 def test_boxes_of_labels_are_in_the_pixels_of_the_image(folder, picture):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +14,8 @@ from schemas.spans import PROMPT_SEPARATOR
 from student.data.overlap import OverlapCounts
 from student.data.streams import Stream
 from student.settings.train import TrainSettings
+from teacher.models.hub import find_hub_name
 
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _RECALLS = {"recall_at": "R", "recall_at_merged": "merged R"}  # of phrases, by the number of guesses
 
 
@@ -180,15 +179,13 @@ def _pipeline_lines(settings: TrainSettings) -> list[str]:
 
 
 def _base_model_lines(settings: TrainSettings) -> list[str]:
-    """Return the hub id of the start, if its configuration says one. Local places are not written into a card."""
-    if not isinstance(settings.start, str):
-        return []
-    try:
-        config = json.loads((Path(settings.start) / "config.json").read_text(encoding="utf-8"))
-        name = config.get("_name_or_path")
-    except (OSError, ValueError, AttributeError):
-        return []
-    return [f"base_model: {name}"] if isinstance(name, str) and _HUB_NAME.fullmatch(name) else []
+    """Return the hub ids of the start. Local places are not written into a card."""
+    start = settings.start
+    folders = [start] if isinstance(start, str) else [start.swin, start.bert]
+    names = dict.fromkeys(name for folder in folders if (name := find_hub_name(Path(folder))) is not None)
+    if len(names) > 1:
+        return ["base_model:", *(f"- {name}" for name in names)]
+    return [f"base_model: {name}" for name in names]
 
 
 def _label_lines(report: Mapping[str, Any]) -> list[str]:

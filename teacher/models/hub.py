@@ -12,6 +12,8 @@ from schemas.errors import ConfigError, NotFoundError, RuntimeEnvironmentError
 
 HUB_ID = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[\w.-]+)@(?P<revision>[^@/\s]+)", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
+_CACHED = re.compile(r"models--([A-Za-z0-9][\w.-]*?)--([\w.-]+)", re.ASCII)
+_BASE_MODEL = re.compile(r"^base_model: *['\"]?([^'\"\s]+)['\"]? *$", re.MULTILINE)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FILES = ("*.safetensors", "*.json", "vocab.txt", "merges.txt")
 """What is downloaded: no pickles and no code."""
@@ -41,6 +43,23 @@ def locate_model(model: str) -> str:
             "branch or tag can move while a job runs"
         )
     return _download(match["name"], match["revision"])
+
+
+def find_hub_name(folder: Path) -> str | None:
+    """Return `owner/name` of the model of the hub in a directory, or that it was trained from; None if unknown.
+
+    The directory is in the hub's cache, or has a model card that names its base model.
+    """
+    for part in reversed(folder.absolute().parts):
+        if match := _CACHED.fullmatch(part):
+            return f"{match[1]}/{match[2]}"
+    try:
+        card = (folder / "README.md").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+    front = card.split("\n---", 1)[0] if card.startswith("---") else ""
+    found = _BASE_MODEL.search(front)
+    return found[1] if found is not None and _NAME.fullmatch(found[1]) else None
 
 
 def _download(name: str, commit: str) -> str:

@@ -7,12 +7,14 @@ import sys
 import pytest
 
 from schemas.errors import ConfigError, NotFoundError
-from teacher.models.hub import locate_model
+from teacher.models.hub import find_hub_name, locate_model
 from tests.mutations import Mutation
 from tests.teacher.hub_server import serve_hub
 
 NAME, COMMIT = "owner/tiny-detector", "0123456789abcdef0123456789abcdef01234567"
-PROGRAM = "import sys; from teacher.models.hub import locate_model; print(locate_model(sys.argv[1]))"
+PROGRAM = (
+    "import sys; from teacher.models.hub import find_hub_name, locate_model; print(locate_model(sys.argv[1]))"
+)
 MUTATIONS = (
     Mutation(
         "teacher/models/hub.py",
@@ -106,3 +108,17 @@ def test_a_path_that_exists_is_never_a_hub_id(tmp_path, monkeypatch):
     (tmp_path / "owner" / "tiny-detector").mkdir(parents=True)
 
     assert locate_model(NAME) == NAME
+
+
+def test_the_name_of_a_model_comes_from_the_cache_or_from_the_card_of_what_was_trained_from_it(tmp_path):
+    cached = tmp_path / "hub/models--own-er--na--me.v2/snapshots/0123"
+    trained, plain, hostile = tmp_path / "trained", tmp_path / "runs/model", tmp_path / "hostile"
+    for folder in (cached, trained, plain, hostile):
+        folder.mkdir(parents=True)
+    (trained / "README.md").write_text("---\nlicense: mit\nbase_model: owner/name\n---\n# A model\n")
+    (plain / "README.md").write_text("---\nlicense: mit\n---\nbase_model: owner/name\n")
+    (hostile / "README.md").write_text("---\nbase_model: ../../etc/passwd\n---\n")
+
+    assert find_hub_name(cached) == "own-er/na--me.v2"
+    assert find_hub_name(trained) == "owner/name"
+    assert [find_hub_name(folder) for folder in (plain, hostile, tmp_path / "none")] == [None] * 3

@@ -66,6 +66,20 @@ def test_the_card_holds_the_audit_and_the_evaluation_once_they_are_given(short: 
     assert "APl" not in card(short)  # nothing large was there to measure
 
 
+def test_the_card_names_the_model_of_the_hub_that_was_the_start_and_no_local_place(
+    short: TrainSettings, tmp_path: Path
+) -> None:
+    start = tmp_path / "models--owner--name/snapshots/0123"
+    shutil.copytree(str(short.start), start)
+
+    settings = short.model_copy(update={"start": str(start)})
+    train(settings)
+    named = card(settings)
+
+    assert named.split("---")[1].splitlines()[-1] == "base_model: owner/name"
+    assert str(tmp_path) not in named
+
+
 def test_an_audit_of_another_view_is_refused(short: TrainSettings) -> None:
     with pytest.raises(ConflictError, match="none of the run's.*; give the report of an audit"):
         train(short, card_reports=CardReports([audit_of("sha256:other")]))

@@ -16,13 +16,15 @@ import resource
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 from benchmarks.teachers_speed import load_samples
 
 DOCS = Path(__file__).parents[1] / "docs/teachers.json"
 THRESHOLD = 0.3
+T = TypeVar("T")
 
 
 class Figures(TypedDict):
@@ -54,8 +56,9 @@ def main(arguments: list[str] | None = None) -> None:
     stored = json.loads(chosen.to.read_text()) if chosen.to.exists() else {"models": {}}
     print("| model | weights | memory | images/s |\n|---|---|---|---|")
     for name in chosen.names or known:
-        with multiprocessing.get_context("spawn").Pool(1) as process:
-            figures = process.apply(measure, (name, chosen.photos, chosen.images))
+        with tempfile.TemporaryDirectory() as folder:
+            kind = run_alone(save_model, name, chosen.photos, chosen.images, folder)
+            figures = run_alone(measure, kind, chosen.photos, chosen.images, folder)
         print(f"| {name} | {' | '.join(format_figures(figures))} |", flush=True)
         stored["models"][name] = figures
         stored["images"] = chosen.images
@@ -71,19 +74,29 @@ def format_figures(figures: Figures) -> tuple[str, str, str]:
     )
 
 
-def measure(name: str, photos: Path, images: int) -> Figures:
-    """Return what a model costs, the first image aside."""
+def run_alone(function: Callable[..., T], *arguments: object) -> T:
+    """Run a function in a process of its own, so that its memory counts for nothing else."""
+    with multiprocessing.get_context("spawn").Pool(1) as process:
+        return process.apply(function, arguments)
+
+
+def save_model(name: str, photos: Path, images: int, folder: str) -> str:
+    """Save a model with random weights. Return its kind."""
     from benchmarks.random_models import find_architecture, split_words
-    from teacher.factories import make_labeler
 
     architecture = find_architecture(name)
     samples = load_samples(photos, images + 1, size=None)
-    with tempfile.TemporaryDirectory() as folder:
-        model = architecture.save(Path(folder), split_words(sample.caption for sample, _ in samples))
-        weights = sum(path.stat().st_size for path in model.glob("*.safetensors"))
-        labeler = make_labeler(
-            {"kind": architecture.kind, "model": str(model), "device": "cpu"}, 1, THRESHOLD
-        )
+    architecture.save(Path(folder), split_words(sample.caption for sample, _ in samples))
+    return architecture.kind
+
+
+def measure(kind: str, photos: Path, images: int, folder: str) -> Figures:
+    """Return what a saved model costs, the first image aside."""
+    from teacher.factories import make_labeler
+
+    samples = load_samples(photos, images + 1, size=None)
+    weights = sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
+    labeler = make_labeler({"kind": kind, "model": folder, "device": "cpu"}, 1, THRESHOLD)
     seconds = []
     for sample, image in samples:
         begin = time.perf_counter()

@@ -9,7 +9,7 @@ phrases of their own captions, four or more each, stretched to 480x640 in advanc
 - `batched`:   processor, model and post-processing on batches, as transformers documents it, torch with two threads
 - `labeler`:   ours, two processes with one thread each, from the decoded image to regions in the stored frame
 
-Ways take turns, round by round. Loading is not counted.
+Ways take turns, round by round, after two images each that do not count. Loading is not counted.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from io import BytesIO
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ SIZE = (480, 640)
 PHRASES = 4
 BATCH = 4
 THRESHOLD = 0.3
+WARM_UP = 2
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -139,43 +141,44 @@ def compare_ways(
     model: Path, samples: Sequence[tuple[Sample, np.ndarray]], rounds: int
 ) -> dict[str, list[float]]:
     """Return images per second of each way in each round."""
-    from transformers import AutoModelForZeroShotObjectDetection
+    from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor, pipeline
 
     torch.set_num_threads(2)
     network = AutoModelForZeroShotObjectDetection.from_pretrained(model).eval()
+    processor = AutoProcessor.from_pretrained(model)
+    detector = pipeline(
+        "zero-shot-object-detection", model=network, tokenizer=processor.tokenizer,
+        image_processor=processor.image_processor,
+    )  # fmt: skip
     with LabelerProcesses(model, samples) as labelers:
-        ways: dict[str, Callable[[], None]] = {
-            "pipeline": lambda: run_pipeline(network, model, samples),
-            "batched": lambda: run_batched(network, model, samples),
-            "labeler": labelers.run,
+        ways: dict[str, Callable[[Sequence[tuple[Sample, np.ndarray]]], None]] = {
+            "pipeline": lambda some: run_pipeline(detector, some),
+            "batched": lambda some: run_batched(network, processor, some),
+            "labeler": lambda some: labelers.run(len(some)),
         }
+        for run in ways.values():  # the first images of a process are slower
+            run(samples[:WARM_UP])
         speeds: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(rounds):
             for name, run in ways.items():
                 begin = time.perf_counter()
-                run()
+                run(samples)
                 speeds[name].append(len(samples) / (time.perf_counter() - begin))
                 print(f"{name}: {speeds[name][-1]:.3f} images/s", flush=True)
     return speeds
 
 
-def run_pipeline(network: torch.nn.Module, model: Path, samples: Sequence[tuple[Sample, np.ndarray]]) -> None:
-    """Ask image by image."""
-    from transformers import pipeline
-
-    processor = _load_processor(model)
-    detector = pipeline(  # type: ignore[call-overload]
-        "zero-shot-object-detection", model=network, tokenizer=processor.tokenizer,
-        image_processor=processor.image_processor,
-    )  # fmt: skip
+def run_pipeline(detector: Any, samples: Sequence[tuple[Sample, np.ndarray]]) -> None:
+    """Ask image by image, by transformers' pipeline."""
     for sample, image in samples:
         labels = [phrase.text.lower() + "." for phrase in sample.phrases]
         detector(Image.fromarray(image), candidate_labels=labels, threshold=THRESHOLD)
 
 
-def run_batched(network: torch.nn.Module, model: Path, samples: Sequence[tuple[Sample, np.ndarray]]) -> None:
+def run_batched(
+    network: torch.nn.Module, processor: Any, samples: Sequence[tuple[Sample, np.ndarray]]
+) -> None:
     """Ask in batches."""
-    processor = _load_processor(model)
     for first in range(0, len(samples), BATCH):
         part = samples[first : first + BATCH]
         texts = [". ".join(phrase.text.lower() for phrase in sample.phrases) + "." for sample, _ in part]
@@ -187,12 +190,6 @@ def run_batched(network: torch.nn.Module, model: Path, samples: Sequence[tuple[S
             outputs, inputs["input_ids"], threshold=THRESHOLD, text_threshold=THRESHOLD,
             target_sizes=[SIZE] * len(part),
         )  # fmt: skip
-
-
-def _load_processor(model: Path):  # type: ignore[no-untyped-def]  # a class of transformers without types
-    from transformers import AutoProcessor
-
-    return AutoProcessor.from_pretrained(model)
 
 
 class LabelerProcesses:
@@ -217,13 +214,13 @@ class LabelerProcesses:
 
     def __exit__(self, *_: object) -> None:
         for pipe, process in zip(self._pipes, self._processes, strict=True):
-            pipe.send(False)
+            pipe.send(None)
             process.join()
 
-    def run(self) -> None:
-        """Label all samples once."""
-        for pipe in self._pipes:
-            pipe.send(True)
+    def run(self, count: int) -> None:
+        """Label the first samples, so many."""
+        for number, pipe in enumerate(self._pipes):
+            pipe.send(len(range(number, count, len(self._pipes))))
         for pipe in self._pipes:
             pipe.recv()
 
@@ -234,8 +231,8 @@ def _serve(pipe: Connection, model: str, samples: Sequence[tuple[Sample, np.ndar
 
     labeler = make_labeler({"kind": KIND, "model": model}, 1, THRESHOLD)
     pipe.send(None)
-    while pipe.recv():
-        for sample, image in samples:
+    while (count := pipe.recv()) is not None:
+        for sample, image in samples[:count]:
             labeler.label([labeler.prepare(sample, image)])
         pipe.send(None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from io import BytesIO
 from pathlib import Path
@@ -119,6 +120,23 @@ def test_a_published_box_that_we_do_not_find_fails_the_check(
 
     assert published_checkpoints.main(["--expected", str(tmp_path / "other.json")]) == 1
     assert "DIFFERS" in capsys.readouterr().out
+
+
+def test_a_model_that_cannot_be_loaded_is_named_and_the_others_are_compared(
+    documentation: Path, tmp_path: Path, capsys: Printed
+) -> None:
+    expected = json.loads(documentation.read_text())
+    good = expected["checkpoints"][0]
+    broken = tmp_path / "broken"
+    shutil.copytree(good["model"], broken)
+    (broken / "model.safetensors").unlink()
+    expected["checkpoints"] = [{**good, "model": str(broken)}, good]
+    (tmp_path / "other.json").write_text(json.dumps(expected))
+
+    assert published_checkpoints.main(["--expected", str(tmp_path / "other.json")]) == 1
+    shown = capsys.readouterr().out
+    assert "NOT COMPARED: " in shown and "  ok " in shown
+    assert shown.splitlines()[-1] == f"1 of 2 models were not compared: {broken}"
 
 
 def test_every_expected_checkpoint_names_a_kind_and_phrases_of_its_boxes() -> None:

@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo check fix test test-long bench-glip bench-one-number headline headline-tune headline-full check-online bench-teachers bench-scale bench-engine bench-phrases bench-compile bench-loader lock clean
+.PHONY: help setup demo check fix test test-long mutations bench-glip bench-one-number headline headline-tune headline-full check-online bench-teachers bench-scale bench-engine bench-phrases bench-compile bench-loader lock clean
 
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -39,6 +39,9 @@ endif
 
 test-long: test  ## the tests that every change runs, and then the long suites
 	@$(BIN)/python -m pytest -q -m slow
+
+mutations: $(STAMP)  ## remove guards one by one and expect a test to fail (ONE=tests/reading/test_folder.py; hours without)
+	@$(BIN)/python -m tests.mutations $(or $(ONE),tests)
 
 check-online: $(STAMP)  ## compare boxes with published ones on downloaded checkpoints (needs a network; not in CI)
 	@$(BIN)/python -m benchmarks.published_checkpoints $(ARGS)

@@ -2,7 +2,7 @@
 
 A test module declares `MUTATIONS`. Run one or several:
 
-    python -m tests.mutations tests/teacher/huggingface
+    python -m tests.mutations tests/teacher/huggingface     # make mutations ONE=tests/teacher/huggingface
 
 The tree is copied first, so nothing in the checkout changes. Exit 1 if a test passes without its guard.
 """
@@ -15,8 +15,10 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -69,27 +71,46 @@ def _run_tests(folder: str, arguments: list[str]) -> int:
 
 
 def run_mutation(mutation: Mutation, module: Path, root: Path = ROOT) -> bool:
-    """Return whether the test fails on a copy of the tree with the change. Raises ValueError for a stale mutation."""
+    """Return whether the test fails on a copy of the tree with the change, and passes on one without it.
+
+    raises: ValueError for a stale mutation, and for a test that fails without the change
+    """
+    if _run_unchanged(mutation.test, module, root) != 0:
+        raise ValueError(
+            f"{module.name}: {mutation.test} fails on a copy without any change; correct the test"
+        )
     source = (root / mutation.file).read_text(encoding="utf-8")
     if source.count(mutation.old) != 1:
         raise ValueError(
             f"{mutation.file} has {source.count(mutation.old)} times {mutation.old!r}, expected once; correct the "
             "mutation"
         )
-    selected = [str(module.relative_to(root)), "-k", mutation.test]
+    changed = source.replace(mutation.old, mutation.new)
+    return _run_copy(mutation.test, module, root, {mutation.file: changed}) == 1
+
+
+@cache
+def _run_unchanged(test: str, module: Path, root: Path) -> int:
+    return _run_copy(test, module, root, {})
+
+
+def _run_copy(test: str, module: Path, root: Path, changed: Mapping[str, str]) -> int:
+    """Return pytest's exit code for a test on a copy of the tree, 0 or 1. changed: the text of files"""
+    selected = [str(module.relative_to(root)), "-k", test]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         for name in COPIED:
             shutil.copytree(root / name, copy / name)
         shutil.copy(root / "pyproject.toml", copy)
-        (copy / mutation.file).write_text(source.replace(mutation.old, mutation.new), encoding="utf-8")
+        for file, text in changed.items():
+            (copy / file).write_text(text, encoding="utf-8")
         with ProcessPoolExecutor(1, mp_context=_context()) as process:
             code = process.submit(_run_tests, folder, selected).result()
     if code not in (0, 1):
         raise ValueError(
             f"pytest {' '.join(selected)} ended with code {code}, expected 0 or 1; correct the mutation"
         )
-    return code == 1
+    return code
 
 
 def _context() -> ForkServerContext:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Self
 
 from engine.reading.captions import clean_caption
 from engine.reading.given_spans import parse_spans
@@ -37,6 +38,18 @@ class GroundingTeacher:
     settings: EvidenceSettings
     kind: str = ""
     """Name of the teacher in the registry, or `module:attribute`."""
+
+    def close(self) -> None:
+        """Release the memory of a GPU and open connections. The teacher cannot be used after that."""
+        close: Callable[[], None] | None = getattr(self.labeler, "close", None)
+        if close is not None:
+            close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def ground(
         self, image: ImageInput, caption: str, *, spans: Sequence[tuple[int, int]] = ()
@@ -78,8 +91,11 @@ def load_teacher(
 ) -> GroundingTeacher:
     """Load a teacher by its model: a directory, a detector's `.onnx` file, or a hub id with its commit.
 
+    `with`, or `close()`, frees its memory. On a CPU, torch uses one thread in the whole process from then on, as in
+    labeling, because sums depend on it.
+
     kind:      name of a teacher in the registry, or `module:attribute` of your own. By default the files decide
-    min_score: regions below this raw score are left out. By default below the floor of the kind
+    min_score: regions below this raw score are left out. By default the floor of the kind
     phrases:   how phrases are found in captions. By default with the bundled pipeline
     settings:  further settings of the teacher, as in the section `teacher` of a job, e.g. device="cpu"
     raises:    NotFoundError for a path that does not exist, ConfigError for what is not a model and for wrong settings
@@ -100,22 +116,24 @@ def open_teacher(
     """Load a teacher as `load_teacher` does.
 
     values:    further settings of the teacher
-    overrides: the same as `NAME=VALUE`, which go before `values`
+    overrides: the same as `NAME=VALUE`; they replace equal names in `values`
     batch_size: rows of each batch
     """
     from teacher.phrases.finder import SpacyPhraseFinder
 
+    model = str(path)
     if kind is None:
-        kind, entry = recognize_model(Path(locate_model(str(path))))
+        model = locate_model(model)
+        kind, entry = recognize_model(Path(model))
     else:
         entry = TEACHERS.load(kind)
+        model = locate_model(model) if entry.settings_class.model_is_path else model
     if unknown := next((name for name in values if name not in entry.settings_class.model_fields), None):
         known = sorted(entry.settings_class.model_fields.keys() - {"kind", "model"})
         raise ConfigError(
             f"teacher.{unknown} is {values[unknown]!r}, but the kind {kind} has no such setting; expected one of "
             f"{', '.join(known)}; leave it out"
         )
-    model = locate_model(str(path)) if entry.settings_class.model_is_path else str(path)
     floor = entry.min_score if min_score is None else min_score
     settings = parse_settings(
         {"kind": kind, "model": model, **values}, entry.settings_class, overrides, "teacher"

@@ -66,7 +66,7 @@ def test_the_commands_of_the_page_run_on_a_tiny_model(page: str, place: Path) ->
 
     assert (place / "boxes.png").is_file() and (place / "phrases.png").is_file()
     coco = json.loads((place / "runs/coco.json").read_text())
-    assert {image["file_name"] for image in coco["images"]} <= {"dog.jpg", "cat.jpg"} or coco["images"]
+    assert len(coco["images"]) == 2
 
 
 def test_the_table_of_kinds_is_that_of_the_registry(page: str) -> None:

@@ -180,3 +180,12 @@ def test_a_student_has_its_model_in_evaluation_mode(small_world: SmallWorld) -> 
     student = gs.load_student(small_world.model, device="cpu")
 
     assert not student.model.training and student.processor.max_tokens == 24
+
+
+def test_a_teacher_is_closed_at_the_end_of_its_context(small_world, monkeypatch):
+    closed = []
+    with gs.load_teacher(small_world.model, device="cpu") as teacher:
+        monkeypatch.setattr(teacher.labeler, "close", lambda: closed.append(True))
+        assert closed == []
+
+    assert closed == [True]

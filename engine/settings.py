@@ -218,7 +218,7 @@ class RunSettings(Settings):
     actors: ActorSettings = Field(ActorSettings(), description="teacher actors")
     gpus_per_actor: float = Field(0, ge=0, description="GPUs per actor; a fraction shares one GPU")
     cpus_per_actor: float = Field(1, ge=0, description="CPUs per actor")
-    batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)] | Literal["auto"] = Field(
+    batch_size: int | Literal["auto"] = Field(
         16,
         description="rows per forward pass; smaller batches are padded with blanks. auto: 1 on a CPU; on a GPU 64, "
         "halved for good whenever its memory is too small",
@@ -268,3 +268,11 @@ class RunSettings(Settings):
     grace_s: float = Field(
         25, gt=0, description="after SIGTERM, time that running units have to finish before they are stopped"
     )
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _check_batch_size(cls, value: object) -> object:
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        if value != "auto" and not (is_number and 1 <= int(str(value)) <= MAX_BATCH_SIZE):
+            raise ValueError(f"expected a whole number from 1 to {MAX_BATCH_SIZE}, or auto")
+        return value

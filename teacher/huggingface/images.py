@@ -23,6 +23,8 @@ from teacher.huggingface.model_files import read_image_settings
 Size = tuple[int, int]
 """(height, width)"""
 Pixels = npt.NDArray[np.float32]
+MAX_SIDE = 16_384
+"""Longest side of a model's input in pixels: that of the largest image that is read."""
 ImageRgb = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """[h, w, 3], values 0..255. Float32 only after the resizing of a model that does not round."""
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -149,6 +151,12 @@ def parse_image_rules(values: Mapping[str, JsonValue], folder: Path) -> ImageRul
             f"{folder}: its image settings cannot be used ({error}); expected `size` with shortest_edge and "
             "longest_edge, or with height and width, and three numbers as image_mean and image_std"
         ) from error
+    sides = (rules.shortest, rules.longest, *(rules.exact or ()))
+    if wrong := [side for side in sides if side is not None and not 1 <= side <= MAX_SIDE]:
+        raise ConfigError(
+            f"{folder}: `size` in its image settings has a side of {wrong[0]} pixels, expected 1 to {MAX_SIDE}; copy "
+            "the model's image settings again"
+        )
     if values.get("do_normalize") is False:
         rules = replace(rules, mean=(0, 0, 0), std=(1, 1, 1))
     return rules

@@ -22,7 +22,7 @@ from schemas.errors import SampleRejectedError
 from schemas.labeler import NeededSize, PreparedSample
 from schemas.records import Region, Sample
 from teacher.huggingface.images import ImageRgb, ImageRules, Size, read_image_rules
-from teacher.huggingface.loading import silence_transformers
+from teacher.huggingface.loading import explain_load_errors, silence_transformers
 from teacher.huggingface.running import choose_device, place_model, release_memory, run_model
 from teacher.huggingface.settings import HuggingFaceSettings
 from teacher.registry import LabelerOptions
@@ -91,10 +91,10 @@ class HuggingFaceLabeler(ABC, Generic[S, Text, Features]):
         self.batch_size = options.batch_size
         self.settings, self.min_score = settings, options.min_score
         self.folder = Path(settings.model)
-        self.rules = self.read_rules()
         self.needed_size: NeededSize | None = self.find_needed_size if settings.reduce_jpegs else None
         self.device = choose_device(settings.device)
-        with silence_transformers():
+        with silence_transformers(), explain_load_errors(self.folder):
+            self.rules = self.read_rules()
             model = self.load_model()
         self.model = place_model(model, settings, self.device)
 

@@ -8,8 +8,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, GroundswellError
 from teacher.huggingface.entry import LOAD_OPTIONS
+from teacher.huggingface.running import convert_memory_errors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -42,6 +43,24 @@ def load_weights(model_class: type[M], folder: Path) -> M:
             "again, or take a revision that was saved with this class"
         )
     return model
+
+
+@contextmanager
+def explain_load_errors(folder: Path) -> Iterator[None]:
+    """Raise ConfigError for damaged files of a model. `transformers` raises nearly any type of error on them.
+
+    Errors of ours and of the machine, such as too little memory, pass.
+    """
+    try:
+        with convert_memory_errors():
+            yield
+    except GroundswellError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"{folder} cannot be loaded ({type(error).__name__}: {error}); its configuration, image settings, "
+            "tokenizer or weights are damaged or belong to another model, so copy all files of the model again"
+        ) from error
 
 
 def count_positions(model: PreTrainedModel) -> int:

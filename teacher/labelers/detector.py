@@ -32,12 +32,14 @@ class DetectorTeacher(Teacher[DetectorSettings]):
     scores_from = "a guess for class scores; choose by an audit"
 
     def make(self, settings: DetectorSettings, options: LabelerOptions) -> Labeler:
+        from teacher.huggingface.loading import explain_load_errors
         from teacher.labelers.detector_labeler import DetectorLabeler
 
         form = find_format(settings.model)
         # refuses files that must not be loaded
         digest = self.job_digest(settings, options.has_long_phrases, options.has_guessed_heads)
-        detector = form.load(settings)
+        with explain_load_errors(Path(settings.model)):
+            detector = form.load(settings)
         names = form.index_names(detector.class_names)
         return DetectorLabeler(detector, names, digest, options, settings.reduce_jpegs)
 

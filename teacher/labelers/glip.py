@@ -57,7 +57,7 @@ class GlipTeacher(Teacher[GlipSettings]):
 def _model_type(path: Path) -> str | None:
     try:
         config = json.loads((path / _CONFIG).read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     model_type = config.get("model_type") if isinstance(config, dict) else None
     return None if model_type is None else str(model_type)

@@ -73,14 +73,37 @@ def read_safetensors_header(path: Path) -> dict[str, JsonValue]:
         if length > HEADER_LIMIT_BYTES:
             raise ConfigError(f"{path}: a header of {length} bytes; expected at most {HEADER_LIMIT_BYTES}")
         header = _read_object(file.read(length), path)
+        size = path.stat().st_size - file.tell()
     header.pop("__metadata__", None)
+    for name, tensor in header.items():
+        _check_tensor(name, tensor, size, path)
     return dict(header)
+
+
+def _check_tensor(name: str, tensor: JsonValue, size: int, path: Path) -> None:
+    """Raise ConfigError for a tensor without dtype, shape and place, or with a place behind the end of the file."""
+    fields = tensor if isinstance(tensor, dict) else {}
+    shape, place = fields.get("shape"), fields.get("data_offsets")
+    if not isinstance(fields.get("dtype"), str) or not _are_counts(shape) or not _are_counts(place):
+        raise ConfigError(
+            f"{path}: its header says {str(tensor)[:80]!r} of the tensor {name!r}, expected dtype, shape and "
+            "data_offsets; copy the file again"
+        )
+    if cast("list[int]", place)[-1] > size:
+        raise ConfigError(
+            f"{path} ends before the tensor {name!r}: it has {size} bytes of values, expected at least "
+            f"{cast('list[int]', place)[-1]}; it was cut short, so copy it again"
+        )
+
+
+def _are_counts(values: JsonValue) -> bool:
+    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
 
 
 def _read_object(data: bytes, path: Path) -> dict[str, JsonValue]:
     try:
         value = json.loads(data)
-    except ValueError as error:  # raised for bytes that are not UTF-8, too
+    except (ValueError, RecursionError) as error:  # raised for bytes that are not UTF-8, too
         raise ConfigError(
             f"{path} cannot be read ({error}); it was cut short or is another file, so copy it again"
         ) from error

@@ -15,6 +15,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _CACHED = re.compile(r"models--([A-Za-z0-9][\w.-]*?)--([\w.-]+)", re.ASCII)
 _BASE_MODEL = re.compile(r"^base_model: *['\"]?([^'\"\s]+)['\"]? *$", re.MULTILINE)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_COMMIT_AT_END = re.compile(r"@[0-9a-fA-F]{40}$")
 _FILES = ("*.safetensors", "*.json", "vocab.txt", "merges.txt")
 """What is downloaded: no pickles and no code."""
 
@@ -35,6 +36,11 @@ def locate_model(model: str) -> str:
             raise NotFoundError(
                 f"teacher.model {model!r} does not exist here; a model of the hub is named with its commit: "
                 f"{model}@<40 hexadecimal digits>, from the page `Files and versions` of the model"
+            )
+        if _COMMIT_AT_END.search(model):
+            raise ConfigError(
+                f"teacher.model {model!r} is not a path here and not a hub id; expected owner/name@commit, such as "
+                "IDEA-Research/grounding-dino-tiny@<40 hexadecimal digits>"
             )
         return model
     if not _COMMIT.fullmatch(match["revision"]):

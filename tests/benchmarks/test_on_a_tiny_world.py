@@ -40,7 +40,8 @@ def percentages(texts: Sequence[str]) -> bool:
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder, printed = tmp_path_factory.mktemp("one"), io.StringIO()
-    training = {"teacher_steps": 12, "teacher_learning_rate": 0.005, "student_steps": 2, "batch_size": 2}
+    training = {"teacher_steps": 12, "finish_steps": 2, "student_steps": 2, "batch_size": 2}
+    training |= {"teacher_learning_rate": 0.005}
     changes = {**training, "world_size": WORLD, "policy": LOW}
     changed = [part for name, value in changes.items() for part in ("--set", f"{name}={json.dumps(value)}")]
     with redirect_stdout(printed):

@@ -38,6 +38,7 @@ def read_directory(folder: str | Path) -> tuple[GlipConfig, GlipProcessor]:
         KeyError,
         TypeError,
         AttributeError,
+        RecursionError,
     ) as error:  # of transformers, for broken files
         raise ConfigError(
             f"{folder}: its configuration, processor or tokenizer cannot be read ({type(error).__name__}: "

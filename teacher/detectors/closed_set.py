@@ -13,6 +13,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from schemas.errors import SampleRejectedError
+
 ImageRgb = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 """(height, width)"""
@@ -31,6 +33,14 @@ class Detections:
     classes_N: npt.NDArray[np.integer]
     class_scores_N: Floats | None = None
     objectness_N: Floats | None = None
+
+
+def check_finite(*arrays: Floats) -> None:
+    """Raise SampleRejectedError if a score or a box of an image is not finite."""
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise SampleRejectedError(
+            "TEACHER_NONFINITE", "the model's scores or boxes hold values that are not finite"
+        )
 
 
 @dataclass(frozen=True)

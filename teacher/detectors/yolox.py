@@ -16,7 +16,7 @@ from PIL import Image
 
 from schemas.boxes import clip, nms
 from schemas.errors import ConfigError, NotFoundError
-from teacher.detectors.closed_set import Detections, DetectorImage, Size
+from teacher.detectors.closed_set import Detections, DetectorImage, Size, check_finite
 from teacher.detectors.onnx_session import open_onnx
 
 STRIDES = (8, 16, 32)
@@ -112,10 +112,14 @@ class Yolox:
         """
         raw_AX = self._session.run(None, {self._input: image.pixels})[0][0].astype(np.float64)
         scores_AC = raw_AX[:, 5:] * raw_AX[:, 4:5]
-        anchors_N, classes_N = np.nonzero(scores_AC >= min_score)
+        anchors_N, classes_N = np.nonzero(~(scores_AC < min_score))
         scores_N = scores_AC[anchors_N, classes_N]
-        boxes_N4 = clip(self._decode(raw_AX, anchors_N) / image.ratio, image.width, image.height)
+        decoded_N4 = self._decode(raw_AX, anchors_N) / image.ratio
+        check_finite(scores_N, decoded_N4)
+        boxes_N4 = clip(decoded_N4, image.width, image.height)
         indices = _suppress_per_class(boxes_N4, scores_N, classes_N, self.nms_iou)
+
+        raises: SampleRejectedError for scores or boxes that are not finite, which would look like no box at all
         anchors, classes = anchors_N[indices], classes_N[indices]
         return Detections(
             boxes_N4=boxes_N4[indices],

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pipelines.label.job import JobConfig
 from pipelines.label.teacher_spec import TEACHER
-from schemas.errors import ConfigError, NotFoundError
+from schemas.errors import ConfigError, NotFoundError, SampleRejectedError
 from schemas.labeler import PreparedSample
 from schemas.records import Phrase, Pixels, Sample
 from teacher.detectors.class_names import SYNONYMS, ClassNames
@@ -19,6 +19,7 @@ from teacher.factories import labeler_digest, make_labeler
 from teacher.phrases.finder import SpacyPhraseFinder
 from teacher.phrases.tagging import lexicon
 from teacher.settings import PhraseSettings
+from tests.teacher.tiny_onnx import ANCHORS, write_yolox
 
 
 def class_of(phrase: str) -> str | None:
@@ -258,6 +259,23 @@ def test_a_sample_gets_the_same_regions_whatever_shares_its_batch(model, photogr
 
     assert alone and teacher.label([other, None, one])[2] == alone
     assert isinstance(one, PreparedSample) and one.bucket == other.bucket
+
+
+@pytest.mark.parametrize("place", [0, 4, 5])
+def test_values_that_are_not_finite_reject_their_sample(tmp_path, place):
+    """A box, an objectness and a class score: none of them may look like an image without objects."""
+    answer = np.zeros((ANCHORS, 85), np.float32)
+    answer[:, 4:6] = 0.9
+    answer[3, place] = np.nan
+    teacher = make_labeler(
+        {"kind": "detector", "model": str(write_yolox(tmp_path / "m.onnx", answer))}, 1, 0.05
+    )
+    image = np.zeros((64, 64, 3), np.uint8)
+
+    with pytest.raises(SampleRejectedError) as caught:
+        teacher.label([teacher.prepare(sample_with("a woman", width=64, height=64), image)])
+
+    assert caught.value.code == "TEACHER_NONFINITE"
 
 
 def test_the_digest_follows_the_classes_and_not_the_path(model, tmp_path):

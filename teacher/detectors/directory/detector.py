@@ -15,7 +15,7 @@ import numpy as np
 
 from schemas.boxes import as_boxes, clip
 from schemas.errors import ConfigError, RuntimeEnvironmentError, SampleRejectedError
-from teacher.detectors.closed_set import Detections, DetectorImage, Floats, ImageRgb
+from teacher.detectors.closed_set import Detections, DetectorImage, Floats, ImageRgb, check_finite
 from teacher.detectors.directory.config import HEADS, Head, check_count, find_head
 from teacher.detectors.directory.images import read_detector_rules
 from teacher.huggingface.entry import LOAD_OPTIONS
@@ -131,10 +131,7 @@ class DirectoryDetector:
     ) -> Detections:
         """Return the boxes of one image. Boxes that lie wholly in padding are left out."""
         found = select_candidates(scores_QC, boxes_Q4, min_score)
-        if not (np.isfinite(found.scores_N).all() and np.isfinite(found.boxes_N4).all()):
-            raise SampleRejectedError(
-                "TEACHER_NONFINITE", "the model's scores or boxes hold values that are not finite"
-            )
+        check_finite(found.scores_N, found.boxes_N4)
         width, height = find_extent(image, self._rules.canvas)
         scaled_N4 = as_boxes(found.boxes_N4.astype(np.float64)) * np.array([width, height, width, height])
         boxes_N4 = clip(scaled_N4, image.width, image.height)

@@ -505,8 +505,8 @@ MUTATIONS = (
     ),
     Mutation(
         _DETECTOR,
-        "        if not (np.isfinite(",
-        "        if False and not (np.isfinite(",
+        "        check_finite(found",
+        "        check_finite or (found",
         "test_scores_that_are_not_finite_reject_their_sample_alone",
     ),
     Mutation(

@@ -26,6 +26,21 @@ def load_weights(model_class: type[M], folder: Path) -> M:
     raises: ConfigError for files that `transformers` cannot load, or that lack weights. It would fill those with random
             numbers, so the same directory would give other boxes in each process
     """
+    model, missing = load_with_missing(model_class, folder)
+    if missing:
+        shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+        raise ConfigError(
+            f"{folder} lacks {len(missing)} weights of {model_class.__name__} ({shown}); copy all files of the model "
+            "again, or take a revision that was saved with this class"
+        )
+    return model
+
+
+def load_with_missing(model_class: type[M], folder: Path) -> tuple[M, list[str]]:
+    """Return the model of a directory, and the names of weights that its files lack and that are random therefore.
+
+    raises: ConfigError for files that `transformers` cannot load, ImportError if a package is missing
+    """
     from safetensors import SafetensorError
 
     load = cast("Callable[..., tuple[M, Mapping[str, set[str]]]]", model_class.from_pretrained)
@@ -35,14 +50,7 @@ def load_weights(model_class: type[M], folder: Path) -> M:
         raise ConfigError(
             f"{folder} cannot be loaded by {model_class.__name__} ({error}); copy all files of the model again"
         ) from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
-        raise ConfigError(
-            f"{folder} lacks {len(missing)} weights of {model_class.__name__} ({shown}); copy all files of the model "
-            "again, or take a revision that was saved with this class"
-        )
-    return model
+    return model, sorted(report["missing_keys"])
 
 
 @contextmanager

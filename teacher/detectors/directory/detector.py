@@ -7,7 +7,7 @@ classes. `post_process_object_detection` gives one class per query for some mode
 # B images, Q queries, C classes, L logits, N boxes
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -18,15 +18,16 @@ from schemas.errors import ConfigError, RuntimeEnvironmentError, SampleRejectedE
 from teacher.detectors.closed_set import Detections, DetectorImage, Floats, ImageRgb, check_finite
 from teacher.detectors.directory.config import HEADS, Head, check_count, find_head
 from teacher.detectors.directory.images import read_detector_rules
-from teacher.huggingface.entry import LOAD_OPTIONS
 from teacher.huggingface.images import Size
 from teacher.huggingface.labeler import center_to_corners, select_candidates, to_numpy
+from teacher.huggingface.loading import load_with_missing, silence_transformers
 from teacher.huggingface.model_files import find_model_type
 from teacher.huggingface.running import choose_device, place_model, release_memory, run_model
 from teacher.huggingface.settings import HuggingFaceSettings
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
 
 _USUAL_SIZE = (480, 640)
@@ -157,21 +158,21 @@ def _load_model(folder: Path) -> torch.nn.Module:
     from transformers import AutoModelForObjectDetection
 
     try:
-        model, report = AutoModelForObjectDetection.from_pretrained(
-            folder, output_loading_info=True, **LOAD_OPTIONS
-        )
-    except (ImportError, ValueError, RuntimeError) as error:
+        with silence_transformers():
+            model, missing = load_with_missing(
+                cast("type[PreTrainedModel]", AutoModelForObjectDetection), folder
+            )
+    except ImportError as error:
         raise ConfigError(
             f"{folder} cannot be loaded as an object detector ({str(error).strip()}); if a package is missing (timm "
             "for some backbones), install it or take a revision of the model without it"
         ) from error
-    missing = sorted(cast("Mapping[str, Sequence[str]]", report)["missing_keys"])
     if missing:
         raise ConfigError(
             f"{folder}: {len(missing)} weights of its model class are not in its files ({missing[0]}, ...), so its "
             "answers would be random; copy all files, or take a model that was trained to detect objects"
         )
-    return cast("torch.nn.Module", model)
+    return model
 
 
 def _no_detections() -> Detections:

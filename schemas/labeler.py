@@ -118,6 +118,15 @@ def get_needed_size(labeler: Labeler) -> NeededSize | None:
     return needed
 
 
+def find_stored_size(
+    sample: Sample, image_rgb_u8: np.ndarray, needed_size: NeededSize | None
+) -> tuple[int, int]:
+    """Return the (height, width) of the whole image. Only a labeler with a needed size gets less than that."""
+    if needed_size is not None:
+        return sample.height, sample.width
+    return image_rgb_u8.shape[0], image_rgb_u8.shape[1]
+
+
 @runtime_checkable
 class DecoyLabeler(Labeler, Protocol):
     """A teacher that can be asked for decoys."""

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from schemas.boxes import as_boxes, clip
 from schemas.errors import SampleRejectedError
-from schemas.labeler import NeededSize, PreparedSample
+from schemas.labeler import NeededSize, PreparedSample, find_stored_size
 from schemas.records import Region, Sample
 from teacher.huggingface.images import ImageRgb, ImageRules, Size, read_image_rules
 from teacher.huggingface.loading import explain_load_errors, silence_transformers
@@ -206,13 +206,6 @@ class HuggingFaceLabeler(ABC, Generic[S, Text, Features]):
         """Return pixels [B, 3, H, W] and mask [B, H, W] on the model's device."""
         pixels, mask = self.rules.normalize(images, size)
         return self.to_tensor(pixels), self.to_tensor(mask)
-
-
-def find_stored_size(sample: Sample, image_rgb_u8: ImageRgb, needed_size: NeededSize | None) -> Size:
-    """Return the (height, width) of the whole image. Only a labeler with a needed size gets less than that."""
-    if needed_size is not None:
-        return sample.height, sample.width
-    return image_rgb_u8.shape[0], image_rgb_u8.shape[1]
 
 
 def to_numpy(tensor: torch.Tensor) -> Floats:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.labeler import PreparedSample
+from schemas.labeler import PreparedSample, find_stored_size
 from schemas.records import Phrase, Region, Sample
 from teacher.detectors.class_names import ClassNames
 from teacher.detectors.closed_set import ClosedSetDetector, Detections, DetectorImage
-from teacher.huggingface.labeler import find_stored_size
 from teacher.registry import LabelerOptions
 
 NO_CLASS = "PH_NO_CLASS"

@@ -19,10 +19,9 @@ from schemas.errors import (
     EmptyPhraseError,
     SampleRejectedError,
 )
-from schemas.labeler import NeededSize, PreparedSample
+from schemas.labeler import NeededSize, PreparedSample, find_stored_size
 from schemas.records import Region, Sample
 from teacher.grounding.regions import make_regions
-from teacher.huggingface.labeler import find_stored_size
 from teacher.huggingface.running import choose_device, place_model, release_memory, run_model
 from teacher.labelers.glip_settings import GlipSettings, glip_digest
 from teacher.models.glip import GlipForGrounding

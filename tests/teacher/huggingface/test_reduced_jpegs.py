@@ -34,7 +34,7 @@ HEIGHT, WIDTH = 1000, 1600
 ORIENTATION = 0x0112
 MUTATIONS = [
     Mutation(
-        "teacher/huggingface/labeler.py", "return sample.height, sample.width", "pass",
+        "schemas/labeler.py", "return sample.height, sample.width", "pass",
         "test_a_reduced_image_is_prepared_as_the_whole_one[owlvit]",
     ),
     Mutation(

@@ -55,6 +55,8 @@ class DetectorImage:
     """Width and height of the stored image."""
     height: int
     bucket: tuple[int, ...]
+    filled: float = 1.0
+    """Share of the padded pixels that the image fills."""
 
 
 class ClosedSetDetector(Protocol):

@@ -77,7 +77,14 @@ class Yolox:
     def prepare_image(self, image_rgb_u8: np.ndarray, stored_size: Size | None = None) -> DetectorImage:
         """Return the letterboxed image."""
         image = self.letterbox(image_rgb_u8, stored_size)
-        return DetectorImage(image.pixels, image.width, image.height, (self.side, self.side))
+        height, width = self.find_needed_size((image.height, image.width))
+        return DetectorImage(
+            image.pixels,
+            image.width,
+            image.height,
+            bucket=(self.side, self.side),
+            filled=height * width / self.side**2,
+        )
 
     def detect_batch(self, batch: Sequence[DetectorImage | None], min_score: float) -> list[Detections]:
         """Return the boxes of each image. Images are run one by one. A blank row has no boxes and does not run."""
@@ -109,6 +116,8 @@ class Yolox:
         """Return boxes with score >= min_score after suppression within each class, clipped to the image.
 
         An anchor may have boxes of several classes, each with its own score.
+
+        raises: SampleRejectedError for scores or boxes that are not finite, which would look like no box at all
         """
         raw_AX = self._session.run(None, {self._input: image.pixels})[0][0].astype(np.float64)
         scores_AC = raw_AX[:, 5:] * raw_AX[:, 4:5]
@@ -118,8 +127,6 @@ class Yolox:
         check_finite(scores_N, decoded_N4)
         boxes_N4 = clip(decoded_N4, image.width, image.height)
         indices = _suppress_per_class(boxes_N4, scores_N, classes_N, self.nms_iou)
-
-        raises: SampleRejectedError for scores or boxes that are not finite, which would look like no box at all
         anchors, classes = anchors_N[indices], classes_N[indices]
         return Detections(
             boxes_N4=boxes_N4[indices],

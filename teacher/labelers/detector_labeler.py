@@ -54,7 +54,7 @@ class DetectorLabeler:
         """Return the resized image and the classes that the phrases name."""
         image = self._prepare_image(sample, image_rgb_u8)
         classes = tuple(self._class_of(phrase) for phrase in sample.phrases)
-        return PreparedSample(bucket=image.bucket, inputs=_DetectorInput(image, classes))
+        return PreparedSample(image.bucket, _DetectorInput(image, classes), filled=image.filled)
 
     def prepare_decoys(self, sample: Sample, image_rgb_u8: np.ndarray) -> PreparedSample:
         """Prepare for the decoys alone.
@@ -71,7 +71,7 @@ class DetectorLabeler:
         dropped = tuple((n, NO_CLASS) for n, label in enumerate(classes) if is_decoy[n] and label is None)
         image = self._prepare_image(sample, image_rgb_u8)
         inputs = _DetectorInput(image, classes, pass_index=1)
-        return PreparedSample(bucket=image.bucket, inputs=inputs, second_pass=True, dropped=dropped)
+        return PreparedSample(image.bucket, inputs, second_pass=True, dropped=dropped, filled=image.filled)
 
     def _prepare_image(self, sample: Sample, image_rgb_u8: np.ndarray) -> DetectorImage:
         stored = find_stored_size(sample, image_rgb_u8, self.needed_size)

@@ -66,7 +66,8 @@ class DirectoryDetector:
         bucket = self._rules.compute_padded_size(
             (resized.shape[0], resized.shape[1]), self._settings.pad_multiple
         )
-        return DetectorImage(resized, width, height, bucket)
+        filled = resized.shape[0] * resized.shape[1] / (bucket[0] * bucket[1])
+        return DetectorImage(resized, width, height, bucket, filled)
 
     def find_needed_size(self, stored_size: Size) -> Size:
         """Return the size that an image is resized to."""

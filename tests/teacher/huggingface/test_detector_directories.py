@@ -23,6 +23,7 @@ from teacher.factories import labeler_digest, make_labeler
 from teacher.labelers.detector_labeler import DetectorLabeler
 from tests.mutations import Mutation
 from tests.teacher.huggingface.tiny_detectors import NAMES, RECIPES, SIDE, save_detector
+from tests.teacher.tiny_onnx import ANCHORS, write_yolox
 
 SOFTMAX = {"detr", "table-transformer", "yolos"}
 """Model types whose last logit is "no object", by the papers."""
@@ -242,6 +243,19 @@ def check_same(regions: Sequence[Region], others: Sequence[Region]) -> None:
         assert all(a == pytest.approx(b, abs=1e-3) for a, b in sides)
 
 
+def test_padding_is_measured(folders: Folders, tmp_path: Path) -> None:
+    image = picture(2, 80, 100)
+    sample = sample_of(image, *CLASSES)
+
+    padded = labeler_of(folders("detr")).prepare(sample, image)  # 64 x 80 in 64 x 96
+    stretched = labeler_of(folders("rt_detr")).prepare_decoys(sample, image)
+    onnx = write_yolox(tmp_path / "m.onnx", np.zeros((ANCHORS, 85), np.float32))
+    letterboxed = labeler_of(onnx).prepare(sample, image)
+
+    assert (padded.filled, stretched.filled) == (80 / 96, 1.0)
+    assert letterboxed.filled == pytest.approx(0.8, abs=0.03)
+
+
 def test_boxes_in_the_padding_of_a_canvas_are_left_out(tmp_path: Path) -> None:
     from transformers import AutoModelForObjectDetection
 
@@ -361,20 +375,6 @@ def test_weights_that_are_missing_are_refused(folders: Folders, tmp_path: Path) 
         labeler_of(tmp_path)
 
 
-def test_names_must_be_as_many_as_the_models_classes(tmp_path: Path) -> None:
-    folder = save_detector("rt_detr", tmp_path / "m", names=["LABEL_0", "LABEL_1"])
-    config = json.loads((folder / "config.json").read_text())
-    for name in ("id2label", "label2id"):  # the default of transformers is two classes
-        config.pop(name, None)
-    (folder / "config.json").write_text(json.dumps(config))
-
-    with pytest.raises(ConfigError, match="3 names for 2 classes"):
-        labeler_of(folder, classes=["cat", "dog", "cow"])
-    assert labeler_of(folder, classes=["cat", "dog"])
-
-
-def test_a_backbone_of_timm_that_is_not_installed_is_named(folders: Folders, tmp_path: Path) -> None:
-    folder = copy_of(folders("detr"), tmp_path, "config.json", backbone_config=None, use_timm_backbone=True)
 def test_a_weights_file_that_is_cut_off_is_named_with_a_remedy(folders: Folders, tmp_path: Path) -> None:
     folder = copy_of(folders("detr"), tmp_path)
     whole = (folder / "model.safetensors").read_bytes()
@@ -394,6 +394,20 @@ def test_loading_writes_nothing_to_the_terminal(folders: Folders, capfd: pytest.
     assert capfd.readouterr() == ("", "")
 
 
+def test_names_must_be_as_many_as_the_models_classes(tmp_path: Path) -> None:
+    folder = save_detector("rt_detr", tmp_path / "m", names=["LABEL_0", "LABEL_1"])
+    config = json.loads((folder / "config.json").read_text())
+    for name in ("id2label", "label2id"):  # the default of transformers is two classes
+        config.pop(name, None)
+    (folder / "config.json").write_text(json.dumps(config))
+
+    with pytest.raises(ConfigError, match="3 names for 2 classes"):
+        labeler_of(folder, classes=["cat", "dog", "cow"])
+    assert labeler_of(folder, classes=["cat", "dog"])
+
+
+def test_a_backbone_of_timm_that_is_not_installed_is_named(folders: Folders, tmp_path: Path) -> None:
+    folder = copy_of(folders("detr"), tmp_path, "config.json", backbone_config=None, use_timm_backbone=True)
 
     with pytest.raises(ConfigError, match="timm.*install it or take a revision"):
         labeler_of(folder)

@@ -186,6 +186,8 @@ class DirectoryFormat:
                 "compile": settings.compile,
                 "pad_multiple": settings.pad_multiple,
                 "reduce_jpegs": settings.reduce_jpegs,
+                # boxes were once rounded in a lower precision
+                **({"box_heads": "fp32"} if settings.precision != "fp32" else {}),
             }
         )
 

@@ -35,6 +35,8 @@ class HuggingFaceTeacher(Teacher[S]):
 
     model_types: ClassVar[frozenset[str]]
     takes_decoys = True
+    had_rounded_boxes: ClassVar[bool] = True
+    """Whether boxes were once rounded in bf16 and fp16. The digest of such a job says that they no longer are."""
 
     def recognizes(self, path: Path) -> bool:
         return find_model_type(path) in self.model_types
@@ -61,5 +63,6 @@ class HuggingFaceTeacher(Teacher[S]):
                 "version": self.version,
                 "settings": settings.model_dump(mode="json", exclude={"kind", "model", "device"}),
                 "files": files,
+                **({"box_heads": "fp32"} if self.had_rounded_boxes and settings.precision != "fp32" else {}),
             }
         )

@@ -96,6 +96,10 @@ class HuggingFaceLabeler(ABC, Generic[S, Text, Features]):
         with silence_transformers(), explain_load_errors(self.folder):
             self.rules = self.read_rules()
             model = self.load_model()
+        if settings.precision != "fp32":
+            from teacher.huggingface.box_heads import keep_boxes_in_float32
+
+            keep_boxes_in_float32(model)
         self.model = place_model(model, settings, self.device)
 
     @abstractmethod

@@ -58,6 +58,7 @@ class Owlv2Teacher(HuggingFaceTeacher[Owlv2Settings]):
     description = "an OWLv2 directory"
     settings_class = Owlv2Settings
     model_types = frozenset({Owlv2Labeler.model_type})
+    had_rounded_boxes = False
     starting_policy = MappingProxyType({"min_score": 0.1})
     scores_from = "threshold 0.1 of the documentation of transformers; the floor is half of it"
 

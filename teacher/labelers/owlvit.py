@@ -40,6 +40,7 @@ class OwlVitTeacher(HuggingFaceTeacher[OwlVitSettings]):
     description = "an OWL-ViT directory"
     settings_class = OwlVitSettings
     model_types = frozenset({OwlVitLabeler.model_type})
+    had_rounded_boxes = False
     starting_policy = MappingProxyType({"min_score": 0.1})
     scores_from = "threshold 0.1 of the documentation of transformers; the floor is half of it"
 

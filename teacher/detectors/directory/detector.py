@@ -56,6 +56,10 @@ class DirectoryDetector:
         self._device = choose_device(settings.device)
         model = _load_model(self._folder)
         check_count(self._folder, len(class_names), int(getattr(model.config, "num_labels", 0)))
+        if settings.precision != "fp32":
+            from teacher.huggingface.box_heads import keep_boxes_in_float32
+
+            keep_boxes_in_float32(model)
         self._model = place_model(model, settings, self._device)
         self._try_model()
 

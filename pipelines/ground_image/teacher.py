@@ -22,7 +22,7 @@ from schemas.records import Pixels, Region, Sample
 from schemas.rows import EvidenceRow
 from schemas.settings import EvidenceSettings
 from teacher.models.hub import locate_model
-from teacher.registry import TEACHERS, LabelerOptions, recognize_model
+from teacher.registry import TEACHERS, LabelerOptions, Teacher, TeacherSettings, recognize_model
 from teacher.settings import PhraseSettings
 
 UNIT = "one-image"
@@ -121,6 +121,22 @@ def open_teacher(
     """
     from teacher.phrases.finder import SpacyPhraseFinder
 
+    settings, entry = choose_settings(path, kind, values, overrides)
+    floor = entry.min_score if min_score is None else min_score
+    found_by = phrases or PhraseSettings()
+    options = LabelerOptions(batch_size, floor, has_guessed_heads=not found_by.has_parser)
+    labeler = entry.make(settings, options)
+    finder = SpacyPhraseFinder(found_by)
+    return GroundingTeacher(labeler, finder, EvidenceSettings(min_score=floor), settings.kind)
+
+
+def choose_settings(
+    path: str | Path,
+    kind: str | None,
+    values: Mapping[str, str | int | float | bool | None] = MappingProxyType({}),
+    overrides: Sequence[str] = (),
+) -> tuple[TeacherSettings, Teacher[TeacherSettings]]:
+    """Return the settings of a teacher for a model, and its entry. The parameters are those of `open_teacher`."""
     model = str(path)
     if kind is None:
         model = locate_model(model)
@@ -134,15 +150,10 @@ def open_teacher(
             f"teacher.{unknown} is {values[unknown]!r}, but the kind {kind} has no such setting; expected one of "
             f"{', '.join(known)}; leave it out"
         )
-    floor = entry.min_score if min_score is None else min_score
     settings = parse_settings(
         {"kind": kind, "model": model, **values}, entry.settings_class, overrides, "teacher"
     )
-    found_by = phrases or PhraseSettings()
-    options = LabelerOptions(batch_size, floor, has_guessed_heads=not found_by.has_parser)
-    labeler = entry.make(settings, options)
-    finder = SpacyPhraseFinder(found_by)
-    return GroundingTeacher(labeler, finder, EvidenceSettings(min_score=floor), kind)
+    return settings, entry
 
 
 def _make_sample(image: InputImage, caption: str, found: FoundPhrases) -> Sample:

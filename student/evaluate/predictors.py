@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine.worker.batching import label_in_batches
 from schemas.boxes import as_boxes, nms
 from schemas.errors import ConfigError
-from schemas.labeler import Labeler, PreparedSample
+from schemas.labeler import Labeler, PreparedSample, find_stored_size, get_needed_size
 from schemas.records import Phrase, Pixels, Region, Sample
 from student.evaluate.class_prompts import PromptOptions, class_prompts
 from student.evaluate.gold.coco_types import CocoDetection, CocoId, GoldCategory
@@ -32,6 +32,11 @@ from teacher.registry import TEACHERS, TeacherSettings, recognize_model
 MIN_SCORE = 0.01
 PROMPT_NMS_IOU = 0.6
 UNREADABLE = "TEACHER_ANSWER"
+AUTHORS_ROWS = 16
+"""Rows of a batch that is padded as the GLIP authors do: to its largest image, so that numbers depend on the rows."""
+
+BatchSize = int | Literal["auto"]
+"""Rows of each batch; auto: as many as suit the teacher and the device."""
 
 _Item = TypeVar("_Item")
 
@@ -44,7 +49,7 @@ class DetectorPredictor:
         model: Path | TeacherSettings,
         categories: Sequence[GoldCategory],
         names: Path | None = None,
-        batch_size: int = 1,
+        batch_size: BatchSize = 1,
     ) -> None:
         """Load the model, given by its path or with the settings of its teacher.
 
@@ -60,7 +65,11 @@ class DetectorPredictor:
         given = tuple(name or NO_NAME for name in classes.names)
         settings = settings.model_copy(update={"model": str(path), "classes": given})
         detector = find_format(str(path)).load(settings)
-        self._labeler = _AllClasses(detector, batch_size)
+        rows = (
+            TEACHERS.load(settings.kind).choose_batch_size(settings) if batch_size == "auto" else batch_size
+        )
+        self._labeler = _AllClasses(detector, rows, settings.reduce_jpegs)
+        self.needed_size = get_needed_size(self._labeler)
         self.matched = match_classes(path, OwnNames(detector.class_names, classes.source), categories)
 
     def results(self, images: Iterable[EvaluationImage]) -> Iterator[CocoDetection]:
@@ -87,13 +96,15 @@ class _AllClasses:
 
     digest = ""
 
-    def __init__(self, detector: ClosedSetDetector, batch_size: int) -> None:
+    def __init__(self, detector: ClosedSetDetector, batch_size: int, reduces_jpegs: bool) -> None:
         self._detector = detector
         self.batch_size = batch_size
+        self.needed_size = detector.find_needed_size if reduces_jpegs else None
         self.score_kind = detector.score_kind
 
     def prepare(self, sample: Sample, image_rgb_u8: NDArray[np.uint8]) -> PreparedSample:
-        image = self._detector.prepare_image(image_rgb_u8)
+        stored = find_stored_size(sample, image_rgb_u8, self.needed_size)
+        image = self._detector.prepare_image(image_rgb_u8, stored)
         return PreparedSample(bucket=image.bucket, inputs=image)
 
     def label(self, batch: Sequence[PreparedSample | None]) -> list[list[Region]]:
@@ -114,7 +125,7 @@ class PromptPredictor:
     def __init__(
         self,
         model: Path | TeacherSettings,
-        batch_size: int,
+        batch_size: BatchSize,
         options: PromptOptions | None = None,
         per_image: int = 100,
     ) -> None:
@@ -135,7 +146,9 @@ class PromptPredictor:
                     "`pad`; leave --pad out, or use it with a GLIP directory"
                 )
             values["pad"] = self._options.pad
+            batch_size = AUTHORS_ROWS if batch_size == "auto" else batch_size
         self._labeler: Labeler = make_labeler(values, batch_size, MIN_SCORE)
+        self.needed_size = get_needed_size(self._labeler)
         self._fits = teacher.prompt_budget(path).fits
         # A prompt-tuned model answers its one detection prompt, and no phrases of captions.
         self.takes_phrases = teacher.tuned_prompt(path) is None
@@ -217,7 +230,7 @@ def _best(items: list[_Item], limit: int, score_of: Callable[[_Item], float]) ->
 
 def make_sample(image: EvaluationImage, caption: str, phrases: Sequence[Phrase]) -> Sample:
     """Return the image as a sample for a labeler."""
-    height, width = image.rgb_u8.shape[:2]
+    height, width = image.stored_size
     name = image.name
     return Sample(
         unit="evaluation",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import ConfigError
+from schemas.labeler import NeededSize
 from schemas.progress import ProgressCallback
 from student.evaluate.class_prompts import PromptOptions
 from student.evaluate.coco import coco_numbers
@@ -25,6 +26,7 @@ from student.evaluate.gold.load import (
 )
 from student.evaluate.phrases import GroundedPhrase, phrase_recall, recall_by_group
 from student.evaluate.predictors import (
+    BatchSize,
     DetectorPredictor,
     PromptPredictor,
     box_of,
@@ -59,7 +61,7 @@ class _Questions:
     merged: bool
     bootstrap: int
     seed: int
-    batch_size: int
+    batch_size: BatchSize
     prompt_options: PromptOptions | None
     asked_per_image: int
     names: Path | None
@@ -77,7 +79,7 @@ def evaluate(
     merged: bool = False,
     bootstrap: int = 200,
     seed: int = 0,
-    batch_size: int = 16,
+    batch_size: BatchSize = "auto",
     results_to: str | Path | None = None,
     prompt_options: PromptOptions | None = None,
     names: str | Path | None = None,
@@ -89,12 +91,13 @@ def evaluate(
     model_or_results: a model of any teacher (a directory, a YOLOX .onnx), or a COCO results .json (which needs no
                       `images`); or a teacher of any kind, by its settings
     gold:             COCO JSON, or a folder of imported gold, whose images need no `images`; with captions and
-                      tokens_positive a GLIP directory also gets phrase recall
+                      tokens_positive a teacher of phrases also gets phrase recall
     images:           a folder or shards; gold images without pixels are left out and counted in `images`
     groups, group_by: category ids by name, or the category field that names the group (LVIS: frequency)
     protocol:         coco, lvis (federated, 300 boxes per image) or fixed_ap (10,000 per category, no limit per image)
     merged:           also recall by the merged-box protocol
-    prompt_options:   how a GLIP directory is asked for the categories: words, chunks, number of boxes
+    batch_size:       rows of each batch; auto: as many as suit the teacher and the device, one on a CPU
+    prompt_options:   how a teacher of phrases is asked for the categories: words, chunks, number of boxes
     names:            a file with the names of a detector's classes; without it its own, a file next to it, COCO's
     results_to:       a file for the detections, as COCO results: the input of `compare_results`
     """
@@ -168,7 +171,7 @@ def _check_options(
     takes_prompts = teacher is not None and teacher.query_kind is QueryKind.PHRASES
     if prompt_options not in (None, PromptOptions()) and not takes_prompts:
         raise ConfigError(
-            f"{model} takes no prompts: words, chunks, boxes and padding are for a GLIP directory"
+            f"{model} takes no prompts: words, chunks, boxes and padding are for a teacher of phrases"
         )
     if names is not None and (teacher is None or takes_prompts):
         raise ConfigError(f"{model} takes no --names: they are for the classes of a detector; leave them out")
@@ -195,10 +198,11 @@ class _GoldImages:
         self._source, self._gold, self._key_map, self._progress = source, gold, key_map, progress
         self.ids: set[CocoId] = set()
 
-    def read(self, label: str) -> Iterator[EvaluationImage]:
-        """Yield the images, and report progress under a label."""
+    def read(self, label: str, needed_size: NeededSize | None) -> Iterator[EvaluationImage]:
+        """Yield the images with the pixels that are needed, and report progress under a label."""
         records = self._gold["images"]
-        for number, image in enumerate(evaluation_images(self._source, records, self._key_map), 1):
+        images = evaluation_images(self._source, records, self._key_map, needed_size)
+        for number, image in enumerate(images, 1):
             self.ids.add(image.record["id"])
             if self._progress is not None:
                 self._progress(label, number, len(records))
@@ -225,14 +229,14 @@ def _ask(
     """Return a model's detections of the gold's categories, and its recall of the gold's phrases."""
     if teacher.query_kind is QueryKind.CLASSES:
         detector = DetectorPredictor(model, gold["categories"], questions.names, questions.batch_size)
-        detections = list(detector.results(source.read("detecting")))
+        detections = list(detector.results(source.read("detecting", detector.needed_size)))
         return _Answers(
             detections, facts={"classes": detector.matched.facts, "notes": detector.matched.notes}
         )
     predictor = PromptPredictor(
         model, questions.batch_size, questions.prompt_options, questions.asked_per_image
     )
-    results = list(predictor.results(source.read("detecting"), gold["categories"]))
+    results = list(predictor.results(source.read("detecting", predictor.needed_size), gold["categories"]))
     has_phrases = questions.phrases and predictor.takes_phrases
     grounded = list(_ground_phrases(predictor, gold, source)) if has_phrases else []
     facts: dict[str, Any] = {"unasked": dict(sorted(predictor.unasked.items()))}
@@ -257,7 +261,8 @@ def _ground_phrases(
         return
     captions = {image["id"]: image.get("caption", "") for image in gold["images"]}
     categories = phrase_categories(gold)
-    for image, regions in predictor.ground_phrases(source.read("grounding"), captions, phrases):
+    images = source.read("grounding", predictor.needed_size)
+    for image, regions in predictor.ground_phrases(images, captions, phrases):
         name = image.record["id"]
         scale = np.array([*image.scale, *image.scale])
         for number, gold_boxes in enumerate(boxes[name]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,7 +11,10 @@ from pipelines.cli.options import JSON, OVERWRITE
 from pipelines.cli.verb import VerbFamily
 from pipelines.terminal.output import print_message, print_result
 from pipelines.terminal.progress import ProgressPrinter
-from schemas.errors import UnfinishedError
+from schemas.errors import ConfigError, UnfinishedError
+
+if TYPE_CHECKING:
+    from teacher.registry import TeacherSettings
 
 ENTRY = VerbFamily(order=110)
 
@@ -23,7 +26,10 @@ ENTRY = VerbFamily(order=110)
 )
 def evaluate(
     model: Annotated[
-        Path, typer.Argument(help="GLIP directory, detector (.onnx), or detections as COCO results (.json).")
+        str,
+        typer.Argument(
+            help="Model of any teacher: a directory, a .onnx file or a hub id; or detections as COCO results (.json)."
+        ),
     ],
     gold: Annotated[Path, typer.Option(help="COCO JSON with human boxes, or a folder of imported gold.")],
     images: Annotated[
@@ -80,6 +86,28 @@ def evaluate(
         bool,
         typer.Option("--fixed-ap", help="Compute LVIS fixed AP: the 10,000 best boxes of each category."),
     ] = False,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="Kind of the teacher, or module:Class of your own. Default: the model's files decide."
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A setting of the teacher, as in `teacher:` of a job. Repeatable.",
+        ),
+    ] = [],  # noqa: B006
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Rows of each batch. Default: as many as suit the teacher and the device, one on a CPU; 16 with "
+            "`--pad authors`, whose numbers depend on it.",
+        ),
+    ] = None,
     merged: Annotated[
         bool, typer.Option("--merged", help="Also compute phrase recall by the merged-box protocol.")
     ] = False,
@@ -100,13 +128,14 @@ def evaluate(
     from student.evaluate.run import evaluate as run_evaluate
 
     report = run_evaluate(
-        model,
+        _choose_model(model, kind, settings),
         gold,
         images,
         key_map=key_map,
         group_by=group_by,
         results_to=results_to,
         names=names,
+        batch_size=batch_size or "auto",
         prompt_options=PromptOptions(
             read_words(words) if words else {}, chunk, per_chunk, max_detections, pad
         ),
@@ -120,3 +149,17 @@ def evaluate(
     if report.mostly_unmatched:
         print_message("error: most detections were left out, so the numbers do not describe these results")
         raise typer.Exit(UnfinishedError.exit_code)
+
+
+def _choose_model(model: str, kind: str | None, overrides: list[str]) -> str | TeacherSettings:
+    """Return the model, or the settings of its teacher if a kind or a setting was given."""
+    if kind is None and not overrides:
+        return model
+    if kind is None and model.endswith(".json"):
+        raise ConfigError(
+            f"--set {overrides[0]}: {model} is a file of detections, for which no teacher runs; leave --set out, or "
+            "name the kind of the teacher by --kind"
+        )
+    from pipelines.ground_image.teacher import choose_settings
+
+    return choose_settings(model, kind, overrides=overrides)[0]

@@ -22,6 +22,7 @@ from engine.reading.user_text import read_key_map
 from engine.settings import InputSettings
 from schemas.digests import sha256_hex
 from schemas.errors import ConfigError, ConflictError, NotFoundError
+from schemas.labeler import NeededSize
 from student.evaluate.gold.coco_types import GoldImage
 
 _SHARD_SUFFIXES = (".tar", ".parquet")
@@ -35,6 +36,8 @@ class EvaluationImage:
 
     record: GoldImage
     rgb_u8: NDArray[np.uint8]
+    stored_size: tuple[int, int]
+    """(height, width) of the whole image. `rgb_u8` has less if it was decoded at a reduced scale."""
 
     @property
     def name(self) -> str:
@@ -44,12 +47,15 @@ class EvaluationImage:
     @property
     def scale(self) -> tuple[float, float]:
         """Factors (x, y) from stored pixels to the gold's."""
-        height, width = self.rgb_u8.shape[:2]
+        height, width = self.stored_size
         return self.record.get("width", width) / width, self.record.get("height", height) / height
 
 
 def evaluation_images(
-    source: str | None, records: Sequence[GoldImage], key_map: Path | None = None
+    source: str | None,
+    records: Sequence[GoldImage],
+    key_map: Path | None = None,
+    needed_size: NeededSize | None = None,
 ) -> Iterator[EvaluationImage]:
     """Yield the gold images that `source` has.
 
@@ -57,18 +63,19 @@ def evaluation_images(
              the records' own `pixels` (imported gold)
     key_map: CSV with the columns shard, key and file_name (or coco_image_id) that assigns samples to gold images.
              Without it a sample is the gold image with the file name KEY.* or SHARD/KEY
+    needed_size: how many pixels of a JPEG are needed; None: all
     raises:  NotFoundError for a source that does not exist, ConfigError for a copy of another shape than its gold
              image or for a gold image without a file name, ConflictError if the image of imported gold has changed
     """
     if source is None:
-        yield from map(_check_shape, _from_pixels(records))
+        yield from map(_check_shape, _from_pixels(records, needed_size))
         return
     folder = Path(source)
     shards = _shard_urls(source, folder, records)
     if shards:
-        yield from map(_check_shape, _from_shards(shards, records, key_map))
+        yield from map(_check_shape, _from_shards(shards, records, key_map, needed_size))
     elif folder.is_dir():
-        yield from map(_check_shape, _from_folder(folder, records))
+        yield from map(_check_shape, _from_folder(folder, records, needed_size))
     else:
         raise NotFoundError(f"--images {source}: neither a folder nor shards ({', '.join(_SHARD_SUFFIXES)})")
 
@@ -84,7 +91,12 @@ def _shard_urls(source: str, folder: Path, records: Sequence[GoldImage]) -> list
     return expand_urls([source]) if source.endswith(_SHARD_SUFFIXES) else []
 
 
-def _from_pixels(records: Sequence[GoldImage]) -> Iterator[EvaluationImage]:
+def _decode(record: GoldImage, data: bytes, needed_size: NeededSize | None) -> EvaluationImage:
+    image = decode_image(data, needed_size)
+    return EvaluationImage(record, image.rgb_u8, (image.height, image.width))
+
+
+def _from_pixels(records: Sequence[GoldImage], needed_size: NeededSize | None) -> Iterator[EvaluationImage]:
     for record in records:
         if record.get("pixels") is not None:
             data = read_pixels(record["pixels"])
@@ -93,14 +105,16 @@ def _from_pixels(records: Sequence[GoldImage]) -> Iterator[EvaluationImage]:
                     f"{_describe(record)}: the image at {record['pixels']['url']} is not the one that was imported "
                     "(its sha256 differs); restore it, or import the gold again"
                 )
-            yield EvaluationImage(record, decode_image(data).rgb_u8)
+            yield _decode(record, data, needed_size)
 
 
-def _from_folder(folder: Path, records: Sequence[GoldImage]) -> Iterator[EvaluationImage]:
+def _from_folder(
+    folder: Path, records: Sequence[GoldImage], needed_size: NeededSize | None
+) -> Iterator[EvaluationImage]:
     for record in records:
         path = _find_file(folder, _file_name(record))
         if path is not None:
-            yield EvaluationImage(record, decode_image(path.read_bytes()).rgb_u8)
+            yield _decode(record, path.read_bytes(), needed_size)
 
 
 def _file_name(record: GoldImage) -> str:
@@ -128,7 +142,10 @@ def _find_file(folder: Path, name: str) -> Path | None:
 
 
 def _from_shards(
-    urls: Sequence[str], records: Sequence[GoldImage], key_map: Path | None
+    urls: Sequence[str],
+    records: Sequence[GoldImage],
+    key_map: Path | None,
+    needed_size: NeededSize | None,
 ) -> Iterator[EvaluationImage]:
     find = _SampleKeys(records, key_map)
     shard_cache, yielded = ShardCache(), set()
@@ -148,7 +165,7 @@ def _from_shards(
                     f"two samples match the gold image {_describe(record)}; give a key map (--key-map)"
                 )
             yielded.add(record["id"])
-            yield EvaluationImage(record, decode_image(data).rgb_u8)
+            yield _decode(record, data, needed_size)
 
 
 class _SampleKeys:
@@ -189,7 +206,7 @@ class _SampleKeys:
 def _check_shape(image: EvaluationImage) -> EvaluationImage:
     """Return the image. Raise ConfigError if its aspect ratio differs from the gold's."""
     x, y = image.scale
-    height, width = image.rgb_u8.shape[:2]
+    height, width = image.stored_size
     if abs(x / y - 1) > _ASPECT_TOLERANCE and abs(x * height - y * height) > 2 * max(x, y):
         sides = [image.record.get("width", "unknown"), image.record.get("height", "unknown")]
         raise ConfigError(

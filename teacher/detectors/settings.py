@@ -25,7 +25,8 @@ class DetectorSettings(HuggingFaceSettings):
         "model class for object detection (RT-DETR, D-FINE, DETR, YOLOS, ...)",
     )
     model: str = Field(
-        description="path of the .onnx file or of the model directory, or a hub id with its commit: owner/name@commit"
+        description="path of the .onnx file or of the model directory; a directory may also be named by its hub "
+        "id with the commit: owner/name@commit"
     )
     classes: tuple[str, ...] | None = Field(
         None,

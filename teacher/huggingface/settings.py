@@ -42,7 +42,7 @@ class HuggingFaceSettings(ModelRunSettings):
         32,
         ge=1,
         description="sides of images of varying size are padded to a multiple of this; a larger one makes fewer "
-        "sizes, so that batches fill up, and costs pixels",
+        "sizes, so that batches fill up, and costs pixels; no effect on a model whose images all have one size",
     )
 
 

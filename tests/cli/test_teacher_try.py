@@ -6,7 +6,7 @@ import itertools
 import json
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,11 @@ from teacher.registry import TEACHERS
 from teacher.settings import PhraseSettings
 from tests.mutations import Mutation
 from tests.teacher.conftest import glip_folder  # noqa: F401 - a fixture
+from tests.teacher.huggingface.tiny_detectors import save_detector
 from tests.teacher.huggingface.tiny_models import save_grounding_dino
+from tests.teacher.huggingface.tiny_omdet_sam import save_omdet_turbo, save_sam3
+from tests.teacher.huggingface.tiny_owl import save_owl
+from tests.teacher.tiny_onnx import ANCHORS, write_yolox
 
 NUMBERS = itertools.count()
 TRIAL, PLACE = "pipelines/ground_image/trial.py", "pipelines/config/output_place.py"
@@ -169,6 +173,57 @@ def test_every_kind_is_recognized_or_named(
     half = {"score": 0.5, "x0": 0.0, "y0": 0.0, "x1": 70.0, "y1": 90.0}
     assert boxes_of(own) == [("dog", [half]), ("car", [half])]
     assert own["score_kind"] == LeftHalf.score_kind and Path(own["picture"]).name == "cat-boxes.png"
+
+
+def make_yolox(folder: Path) -> Path:
+    """Write a detector that sees a person in the middle of every image."""
+    answer = np.zeros((ANCHORS, 85), np.float32)
+    answer[-1] = (0.5, 0.5, np.log(0.5), np.log(0.5), 0.9, 0.9, *[0.0] * 79)
+    folder.mkdir()
+    return write_yolox(folder / "m.onnx", answer)
+
+
+MODELS: dict[str, tuple[str, Callable[[Path], Path] | None]] = {
+    "detector": ("detector", make_yolox),
+    "detector directory": ("detector", lambda folder: save_detector("rt_detr", folder)),
+    "glip": ("glip", None),
+    "grounding-dino": ("grounding-dino", save_grounding_dino),
+    "mm-grounding-dino": ("mm-grounding-dino", lambda folder: save_grounding_dino(folder, mm=True)),
+    "omdet-turbo": ("omdet-turbo", save_omdet_turbo),
+    "owlv2": ("owlv2", lambda folder: save_owl(folder, version=2)),
+    "owlvit": ("owlvit", lambda folder: save_owl(folder, version=1)),
+    "sam3": ("sam3", save_sam3),
+}
+"""Tiny models of every kind but `vlm`, which needs an endpoint. None: a fixture makes it."""
+
+
+def test_every_kind_has_a_model_here() -> None:
+    assert {kind for kind, _ in MODELS.values()} == TEACHERS.load_all().keys() - {"vlm"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_of_each_kind_is_recognized_and_answers(
+    name: str,
+    image: Path,
+    tmp_path: Path,
+    glip_folder: Path,  # noqa: F811
+) -> None:
+    kind, save = MODELS[name]
+    model = glip_folder if save is None else save(tmp_path / "m")
+    phrases = ["a circle", "a red star"] if save is None else ["a person", "a red cat"]
+    words = ["--phrases", ", ".join(phrases), "--min-score", 0]
+
+    answer = ask(model, image, *words)
+    named = ask(model, image, *words, "--kind", kind, "--set", "device=cpu", "--overwrite")
+
+    assert answer["kind"] == kind and Path(answer["picture"]).is_file()
+    assert [text for text, _ in boxes_of(answer)] == phrases
+    assert [one["code"] for one in answer["phrases"]] == [None, None]
+    boxes = [box for _, own in boxes_of(answer) for box in own]
+    assert boxes and all(
+        0 <= box["x0"] < box["x1"] <= 140 and 0 <= box["y0"] < box["y1"] <= 90 for box in boxes
+    )
+    assert boxes_of(named) == boxes_of(answer)
 
 
 def test_the_table_lists_each_box_and_phrases_without_one(image: Path, user_kind: str) -> None:

@@ -41,6 +41,7 @@ def measure_models(
                 group_by=suite.group_by,
                 protocol=suite.protocol,
                 bootstrap=config.draws,
+                batch_size=16 if isinstance(models[name], Path) else "auto",
                 results_to=target,
                 progress=prefix_progress(progress, f"{suite.name}, {name}"),
             ).data()

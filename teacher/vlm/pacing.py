@@ -44,20 +44,26 @@ class RequestPacer:
     def __init__(self, per_minute: float | None, clock: WaitClock) -> None:
         self._interval_s = 60 / per_minute if per_minute else 0.0
         self._clock, self._lock = clock, threading.Lock()
-        self._next_s = -math.inf
+        self._next_s = self._resume_s = -math.inf
+        """The next free turn, and the end of the last pause."""
 
     def wait_turn(self, stop: threading.Event) -> None:
-        """Wait for the turn of one request."""
-        with self._lock:
-            now = self._clock.now_s()
-            turn = max(now, self._next_s)
-            self._next_s = turn + self._interval_s
-        self._clock.wait(turn - now, stop)
+        """Wait for the turn of one request. A turn that falls into a pause is exchanged for a later one."""
+        while True:
+            with self._lock:
+                now = self._clock.now_s()
+                turn = max(now, self._next_s)
+                self._next_s = turn + self._interval_s
+            self._clock.wait(turn - now, stop)
+            with self._lock:
+                if turn >= self._resume_s or stop.is_set():
+                    return
 
     def pause(self, seconds: float) -> None:
-        """Begin no request for a time."""
+        """Begin no request for a time, neither those that wait for their turn."""
         with self._lock:
-            self._next_s = max(self._next_s, self._clock.now_s() + seconds)
+            self._resume_s = max(self._resume_s, self._clock.now_s() + seconds)
+            self._next_s = max(self._next_s, self._resume_s)
 
 
 def choose_wait_s(tries: int, asked_s: float) -> float:

@@ -80,6 +80,23 @@ def test_a_wait_that_the_server_asks_for_holds_the_other_requests_too(manual_clo
     assert manual_clock.at == 20
 
 
+def test_a_pause_holds_a_request_that_already_waits_for_its_turn(manual_clock):
+    pacer, stop, turns = RequestPacer(30, manual_clock), threading.Event(), []
+    wait = manual_clock.wait
+
+    def wait_while_another_request_is_told_to_pause(seconds, stop):
+        if seconds == 2 and turns == [0]:
+            pacer.pause(20)
+        wait(seconds, stop)
+
+    manual_clock.wait = wait_while_another_request_is_told_to_pause
+    for _ in range(3):
+        pacer.wait_turn(stop)
+        turns.append(manual_clock.at)
+
+    assert turns == [0, 20, 22]
+
+
 def test_a_rate_limit_spaces_requests_and_saves_up_no_burst(manual_clock):
     pacer, stop, turns = RequestPacer(30, manual_clock), threading.Event(), []
     for idle_s in (0, 0, 0, 60, 0):
@@ -282,6 +299,7 @@ MUTATIONS = (
     Mutation(_PACING, "return max(asked_s, ", "return min(99, ", "test_waits_double"),
     Mutation(_PACING, "turn = max(now, self._next_s)", "turn = now", "test_a_rate_limit_spaces"),
     Mutation(_PACING, "max(now, self._next_s)", "max(0, self._next_s)", "test_a_rate_limit_spaces"),
+    Mutation(_PACING, "if turn >= self._resume_s or stop.is_set():", "if True:", "test_a_pause_holds"),
     Mutation(_PACING, " if math.isfinite(seconds) else 0.0", "", "test_retry_after_is_honored"),
     Mutation(_ENDPOINT, "self._pacer.wait_turn(stop)", "pass", "test_the_rate_limit_holds"),
     Mutation(_ENDPOINT, "if self._clock.now_s() > deadline:", "if False:", "test_a_slow_reply"),

@@ -48,13 +48,10 @@ class VlmEndpoint:
                 TEACHER_ERROR if it cannot answer this one
         """
         data = json.dumps(body, ensure_ascii=False).encode()
-        began = self._clock.now_s()
+        self._wait_turn(stop)
+        began = self._clock.now_s()  # a late first turn is no failure of the endpoint
         tries = 0
         while True:
-            if not stop.is_set():
-                self._pacer.wait_turn(stop)
-            if stop.is_set():
-                raise RuntimeEnvironmentError(f"{self._url}: not asked, because another request failed")
             reply = self._send(data)
             tries += 1
             if isinstance(reply, Completion):
@@ -67,10 +64,18 @@ class VlmEndpoint:
             if reply.retry_after_s:
                 self._pacer.pause(reply.retry_after_s)
             self._clock.wait(wait_s, stop)
+            self._wait_turn(stop)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _wait_turn(self, stop: threading.Event) -> None:
+        """Wait until a request may be sent. Raises RuntimeEnvironmentError if `stop` is set by then."""
+        if not stop.is_set():
+            self._pacer.wait_turn(stop)
+        if stop.is_set():
+            raise RuntimeEnvironmentError(f"{self._url}: not asked, because another request failed")
 
     def _send(self, data: bytes) -> Completion | Fault:
         """Try once. What httpx raises becomes a fault."""

@@ -116,8 +116,8 @@ class VlmSettings(TeacherSettings):
     give_up_after_s: float = Field(
         200,
         gt=0,
-        description="no further try begins after this time. Keep it below run.stuck_after_s, after which a worker "
-        "counts as stuck",
+        description="no further try begins when this time has passed since the first one. Keep it below "
+        "run.stuck_after_s, after which a worker counts as stuck",
     )
     answers: Annotated[str, AfterValidator(_check_answers)] | None = Field(
         None,

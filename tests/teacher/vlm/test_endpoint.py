@@ -198,6 +198,15 @@ def test_a_wait_longer_than_the_run_allows_ends_it_at_once(patient, server):
     assert len(server.received) == 1
 
 
+def test_the_wait_for_the_first_turn_takes_no_time_from_the_tries(patient, server, manual_clock):
+    labeler = patient(requests_per_minute=0.2)
+    ask(labeler)
+    server.first = [Reply(status=429, raw=b"later")]
+
+    assert len(ask(labeler, shade=1)) == 1
+    assert len(server.received) == 3 and manual_clock.at > 300
+
+
 def test_an_endpoint_that_is_not_there_ends_the_run(patient, server):
     labeler = patient(base_url="http://127.0.0.1:9/v1")
 
@@ -302,6 +311,7 @@ MUTATIONS = (
     Mutation(_PACING, "if turn >= self._resume_s or stop.is_set():", "if True:", "test_a_pause_holds"),
     Mutation(_PACING, " if math.isfinite(seconds) else 0.0", "", "test_retry_after_is_honored"),
     Mutation(_ENDPOINT, "self._pacer.wait_turn(stop)", "pass", "test_the_rate_limit_holds"),
+    Mutation(_ENDPOINT, "began = self._clock.now_s()", "began = 0.0", "test_the_wait_for_the_first_turn"),
     Mutation(_ENDPOINT, "if self._clock.now_s() > deadline:", "if False:", "test_a_slow_reply"),
     Mutation(_ENDPOINT, "if len(body) > MAX_REPLY_BYTES:", "if False:", "test_a_reply_without_end"),
     Mutation(_ENDPOINT, " or is_late:", ":", "test_a_wait_longer_than"),

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from engine.worker.batching import label_in_batches
 from schemas.boxes import as_boxes, nms
-from schemas.errors import ConfigError
-from schemas.labeler import Labeler, PreparedSample, find_stored_size, get_needed_size
+from schemas.errors import ConfigError, UnfinishedError
+from schemas.labeler import AnswerKeeper, Labeler, PreparedSample, find_stored_size, get_needed_size
 from schemas.records import Phrase, Pixels, Region, Sample
 from student.evaluate.class_prompts import PromptOptions, class_prompts
 from student.evaluate.gold.coco_types import CocoDetection, CocoId, GoldCategory
@@ -31,7 +31,12 @@ from teacher.registry import TEACHERS, TeacherSettings, recognize_model
 
 MIN_SCORE = 0.01
 PROMPT_NMS_IOU = 0.6
-UNREADABLE = "TEACHER_ANSWER"
+UNREADABLE = frozenset({"TEACHER_ANSWER"})
+"""Codes of questions that count as no box."""
+UNREADABLE_REMOTE = UNREADABLE | {"TEACHER_ERROR"}
+"""The same for a teacher behind an endpoint, which may refuse a single request."""
+MAX_UNREAD = 0.5
+"""Share of the questions without a usable answer above which an evaluation fails."""
 AUTHORS_ROWS = 16
 """Rows of a batch that is padded as the GLIP authors do: to its largest image, so that numbers depend on the rows."""
 
@@ -119,7 +124,8 @@ class PromptPredictor:
     """COCO results and phrase boxes of any labeler that takes phrases.
 
     `unasked` counts the texts of phrases that do not fit into any prompt. They count as not found, and the report
-    lists them. `unread` counts answers in text that cannot be read, by reason. They count as no box.
+    lists them. `unread` counts questions without a usable answer, by reason: the text cannot be read, or an endpoint
+    refuses the request. They count as no box.
     """
 
     def __init__(
@@ -148,6 +154,8 @@ class PromptPredictor:
             values["pad"] = self._options.pad
             batch_size = AUTHORS_ROWS if batch_size == "auto" else batch_size
         self._labeler: Labeler = make_labeler(values, batch_size, MIN_SCORE)
+        self._unreadable = UNREADABLE_REMOTE if isinstance(self._labeler, AnswerKeeper) else UNREADABLE
+        self.name = str(path if isinstance(model, TeacherSettings) else model)
         self.needed_size = get_needed_size(self._labeler)
         self._fits = teacher.prompt_budget(path).fits
         # A prompt-tuned model answers its one detection prompt, and no phrases of captions.
@@ -199,7 +207,10 @@ class PromptPredictor:
     def _answer(
         self, questions: Iterable[tuple[EvaluationImage, str, Sequence[Phrase]]]
     ) -> Iterator[tuple[EvaluationImage, int, list[Region]]]:
-        """Yield image, number of the question and regions, in the order in which batches become full."""
+        """Yield image, number of the question and regions, in the order in which batches become full.
+
+        raises: UnfinishedError after the last one if too many have no usable answer
+        """
         waiting: dict[int, EvaluationImage] = {}
 
         def prepare() -> Iterator[tuple[int, PreparedSample]]:
@@ -209,12 +220,22 @@ class PromptPredictor:
                 self.unasked.update(phrases[place].text for place, _ in sample.dropped)
                 yield number, sample
 
+        asked = 0
+        unread: Counter[str] = Counter()
         for answer in label_in_batches(self._labeler, prepare()):
-            if answer.rejected is not None and answer.rejected.code != UNREADABLE:
-                raise answer.rejected
+            asked += 1
             if answer.rejected is not None:
-                self.unread[answer.rejected.detail] += 1
+                if answer.rejected.code not in self._unreadable:
+                    raise answer.rejected
+                unread[answer.rejected.detail] += 1
             yield waiting.pop(answer.position), answer.position, list(answer.regions)
+        self.unread += unread
+        if unread.total() > MAX_UNREAD * asked:
+            raise UnfinishedError(
+                f"{unread.total()} of {asked} questions to {self.name} have no usable answer, e.g.: "
+                f"{unread.most_common(1)[0][0]}. Expected at most {MAX_UNREAD:.0%}, so nothing is reported; correct "
+                "the settings of the teacher, or its endpoint, and evaluate again"
+            )
 
 
 def recognize_settings(model: Path) -> TeacherSettings:

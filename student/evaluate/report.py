@@ -14,7 +14,7 @@ class Evaluation(dict[str, Any]):
 
     It has the 12 numbers (by LVIS's rules also APr, APc, APf), `protocol`, `ci`, `groups`, `recall_at`, `images`,
     `left_out` (ids of gold images without pixels), `detections`, `phrases` (number of phrases in the recall), `unasked`
-    (texts that do not fit into a prompt, with their number), `unread` (answers in text that cannot be read, by reason,
+    (texts that do not fit into a prompt, with their number), `unread` (questions without a usable answer, by reason,
     with their number), `classes` (of a detector: the source of its class names,
     and what did not match), `unmatched` (number of detections in a results file without an image or category of the
     gold) and `notes` (facts that a reader of the numbers must know; for stderr).

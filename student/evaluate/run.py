@@ -184,9 +184,11 @@ def _note_no_match(detections: int, model: Path) -> str:
     )
 
 
-def _note_unread(unread: Mapping[str, int], model: Path | TeacherSettings) -> str:
-    name = locate_teacher(model) if isinstance(model, TeacherSettings) else model
-    return f"{sum(unread.values())} answers of {name} cannot be read and count as no box, e.g.: {next(iter(unread))}"
+def _note_unread(unread: Mapping[str, int], name: str) -> str:
+    return (
+        f"{sum(unread.values())} questions to {name} have no usable answer and count as no box, e.g.: "
+        f"{next(iter(unread))}"
+    )
 
 
 class _GoldImages:
@@ -241,7 +243,7 @@ def _ask(
     grounded = list(_ground_phrases(predictor, gold, source)) if has_phrases else []
     facts: dict[str, Any] = {"unasked": dict(sorted(predictor.unasked.items()))}
     if unread := predictor.unread:
-        facts |= {"unread": dict(sorted(unread.items())), "notes": [_note_unread(unread, model)]}
+        facts |= {"unread": dict(sorted(unread.items())), "notes": [_note_unread(unread, predictor.name)]}
     if not grounded:
         return _Answers(results, facts=facts)
     facts["phrases"] = len(grounded)

@@ -22,7 +22,7 @@ from pipelines.compile.run import compile_view
 from pipelines.config import load_settings
 from pipelines.label.job import JobConfig
 from pipelines.label.run import label
-from schemas.errors import ConfigError, RuntimeEnvironmentError
+from schemas.errors import ConfigError, RuntimeEnvironmentError, UnfinishedError
 from student.evaluate.run import evaluate
 from teacher.registry import recognize_model
 from tests.engine.worlds import COLORS, plain_captions, tar_bytes
@@ -231,7 +231,34 @@ def test_answers_that_cannot_be_read_are_counted_in_an_evaluation(gold, tmp_path
 
     assert report["detections"] == 2 and 0 < report["AP50"] < 1
     assert report["unread"] == {"the answer has no list of boxes: no": 1}
-    assert report["notes"][0].startswith(f"1 answers of {path} cannot be read and count as no box")
+    assert report["notes"][0].startswith(f"1 questions to {path} have no usable answer and count as no box")
+
+
+@pytest.mark.parametrize("status", [400, 413, 422, 500])
+def test_requests_that_the_endpoint_refuses_are_counted_in_an_evaluation(
+    gold, tmp_path, settings, server, status
+):
+    refusal = Reply(status=status, raw=b'{"error": {"message": "too long"}}')
+    server.respond = lambda request: refusal if len(server.received) == 1 else server.see(request)
+    path = write_file(tmp_path, settings, concurrency=1, retries=0)
+
+    report = evaluate(path, gold, tmp_path, bootstrap=0, phrases=False)
+
+    ((reason, count),) = report["unread"].items()
+    assert report["detections"] == 2 and count == 1 and f"HTTP {status}: too long" in reason
+
+
+@pytest.mark.parametrize("reply", [Reply("no"), Reply(status=400, raw=b"no")], ids=["unreadable", "refused"])
+@pytest.mark.parametrize("answered", [0, 2], ids=["all", "phrases"])
+def test_an_evaluation_fails_if_most_questions_have_no_usable_answer(
+    gold, tmp_path, settings, server, reply, answered
+):
+    server.respond = lambda request: server.see(request) if len(server.received) <= answered else reply
+    path = write_file(tmp_path, settings, concurrency=1)
+
+    with pytest.raises(UnfinishedError, match=rf"^2 of 2 questions to {path} have no usable answer, .*no\. "):
+        evaluate(path, gold, tmp_path, bootstrap=0, results_to=tmp_path / "results.json")
+    assert len(server.received) == 2 + answered and not (tmp_path / "results.json").exists()
 
 
 def test_a_teacher_is_loaded_by_a_settings_file_or_by_its_settings(tmp_path, settings):
@@ -271,6 +298,7 @@ def test_model_info_describes_a_settings_file_without_a_request(tmp_path, settin
 
 
 _POLICY, _RULES = "pipelines/compile/policy.py", "pipelines/compile/rules"
+_PREDICTORS = "student/evaluate/predictors.py"
 MUTATIONS = (
     Mutation("engine/worker/loading.py", "labeler.keep_answers(self._store)", "pass", "test_a_killed_run"),
     Mutation("engine/worker/label_unit.py", '"TEACHER_ANSWER", ', "", "test_samples_with_bad_answers"),
@@ -281,5 +309,7 @@ MUTATIONS = (
     Mutation(f"{_RULES}/over_cap.py", 'score_fields=("max_regions_per_phrase",),', "", "test_a_policy_that_decides"),
     Mutation(f"{_RULES}/lost_assignment.py", 'score_fields=("one_to_one",),', "", "test_a_policy_that_decides"),
     Mutation("pipelines/audit/sampling.py", "        if asked:\n", "        if False:\n", "test_the_view_of_a_default"),
-    Mutation("student/evaluate/predictors.py", " and answer.rejected.code != UNREADABLE", "", "test_answers_that"),
+    Mutation(_PREDICTORS, "code not in self._unreadable", "code", "test_answers_that"),
+    Mutation(_PREDICTORS, ' | {"TEACHER_ERROR"}', "", "test_requests_that_the_endpoint"),
+    Mutation(_PREDICTORS, "unread.total() > MAX_UNREAD * asked", "False", "test_an_evaluation_fails"),
 )  # fmt: skip

@@ -150,6 +150,15 @@ class DecoyChooser(Protocol):
         ...
 
 
+@runtime_checkable
+class ProgressReporter(Labeler, Protocol):
+    """A teacher whose `label` may take minutes. Without reports its worker would seem stuck meanwhile."""
+
+    def report_progress(self, progress: Callable[[], None]) -> None:
+        """Call `progress` whenever a part of a batch is done, from any thread."""
+        ...
+
+
 class AnswerStore(Protocol):
     """Objects that are written once, such as a folder or the store of an output."""
 

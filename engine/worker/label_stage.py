@@ -32,7 +32,7 @@ class LabelStage:
     ) -> None:
         self._spec, self._store, self._shards = spec, store, shards
         self._log, self._progress = log, progress
-        self._loader = TeacherLoader(spec, store)
+        self._loader = TeacherLoader(spec, store, progress)
         self._prepare_lock = threading.Lock()
 
     def load_models(self) -> None:

@@ -16,7 +16,14 @@ from engine.task import DecoySpec, Factory, WorkerSpec
 from engine.worker.stage import ModelState
 from schemas.decoys import pool_path
 from schemas.errors import ConfigError, ConflictError, GroundswellError, RuntimeEnvironmentError
-from schemas.labeler import AnswerKeeper, DecoyChooser, DecoyLabeler, Labeler, PhraseFinder
+from schemas.labeler import (
+    AnswerKeeper,
+    DecoyChooser,
+    DecoyLabeler,
+    Labeler,
+    PhraseFinder,
+    ProgressReporter,
+)
 
 
 @dataclass(frozen=True)
@@ -31,8 +38,8 @@ class LoadedTeacher:
 class TeacherLoader:
     """Loads the teacher of a job with the first unit, keeps it, and tracks its lowered batch size."""
 
-    def __init__(self, spec: WorkerSpec, store: Store) -> None:
-        self._spec, self._store = spec, store
+    def __init__(self, spec: WorkerSpec, store: Store, progress: Callable[[], None] = lambda: None) -> None:
+        self._spec, self._store, self._progress = spec, store, progress
         self._teacher: LoadedTeacher | None = None
         self._chooser: DecoyChooser | None = None
         self._planned_batch_size = 0
@@ -44,6 +51,8 @@ class TeacherLoader:
             labeler = make_labeler(self._spec.labeler)
             if isinstance(labeler, AnswerKeeper):
                 labeler.keep_answers(self._store)
+            if isinstance(labeler, ProgressReporter):
+                labeler.report_progress(self._progress)
             self.adopt(ModelState(score_kind=labeler.score_kind))
             self._planned_batch_size = labeler.batch_size
             labeler.batch_size = min(labeler.batch_size, self.state.batch_size or labeler.batch_size)

@@ -39,7 +39,10 @@ class Worker:
         meter: Meter | None = None,
         progress: Callable[[], None] = lambda: None,
     ) -> None:
-        """Set up the worker; nothing is loaded yet. progress: called for every sample prepared and every answer."""
+        """Set up the worker; nothing is loaded yet.
+
+        progress: called for every sample prepared, every answer, and what a ProgressReporter reports
+        """
         self._spec, self._progress = spec, progress
         self._name = f"{os.uname().nodename}-{os.getpid()}"
         self._log = TaskLog(spec.run_name, meter)

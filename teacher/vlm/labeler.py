@@ -10,7 +10,7 @@ import logging
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
@@ -41,8 +41,6 @@ from teacher.vlm.stored_answers import AnswerFolder, StoredAnswers
 log = logging.getLogger(__name__)
 
 SCORE = 1.0
-_LONGEST_BATCH_S = 100
-"""A batch is no larger than what the rate limit lets through in this time, so that a worker does not seem stuck."""
 _CUT = "length"
 
 Outcome = list[Region] | SampleRejectedError
@@ -63,7 +61,7 @@ class VlmInput:
 
 
 class VlmLabeler:
-    """`schemas.labeler.Labeler` and `DecoyLabeler` for an endpoint."""
+    """A `DecoyLabeler`, `AnswerKeeper` and `ProgressReporter` for an endpoint."""
 
     score_kind = NO_SCORE
 
@@ -73,12 +71,13 @@ class VlmLabeler:
         """Set up the connection. No request is sent."""
         self.digest = digest
         self.settings = settings
-        self.batch_size = _limit_batch(options.batch_size, settings.requests_per_minute)
+        self.batch_size = options.batch_size
         self._endpoint = VlmEndpoint(settings, clock or SystemClock())
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="vlm")
         # not every user of a labeler closes it
         self._release = weakref.finalize(self, _release, self._threads, self._endpoint)
         self._answers = StoredAnswers(AnswerFolder(settings.answers)) if settings.answers else None
+        self._progress: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self.left_out: Counter[str] = Counter()
         """Boxes that were left out, by reason."""
@@ -87,6 +86,10 @@ class VlmLabeler:
         """Keep answers in the store, unless the settings name a folder."""
         if self.settings.answers is None:
             self._answers = StoredAnswers(store)
+
+    def report_progress(self, progress: Callable[[], None]) -> None:
+        """Call `progress` for each question that is settled. A batch may have many, and wait for a rate limit."""
+        self._progress = progress
 
     def prepare(self, sample: Sample, image_rgb_u8: npt.NDArray[np.uint8]) -> PreparedSample:
         """Return the encoded image and the questions."""
@@ -146,11 +149,14 @@ class VlmLabeler:
         question = row.questions[index]
         try:
             completion = self._complete(row.image_url, question, batch.stop)
-            row.outcomes[index] = self._make_regions(self._read(completion, question, row), row, index)
+            outcome: Outcome = self._make_regions(self._read(completion, question, row), row, index)
         except SampleRejectedError as rejected:
-            row.outcomes[index] = rejected
+            outcome = rejected
         except Exception as error:
             batch.fail(error)
+            return
+        row.outcomes[index] = outcome
+        self._progress()
 
     def _complete(self, image_url: str, question: VlmQuestion, stop: threading.Event) -> Completion:
         """Return the kept answer to a request, or ask and keep."""
@@ -237,10 +243,3 @@ class _OpenBatch:
 def _release(threads: ThreadPoolExecutor, endpoint: VlmEndpoint) -> None:
     threads.shutdown(wait=False, cancel_futures=True)
     endpoint.close()
-
-
-def _limit_batch(rows: int, per_minute: float | None) -> int:
-    """Return the batch size: at most as many rows as the rate limit lets through in a batch's longest time."""
-    if per_minute is None:
-        return rows
-    return max(1, min(rows, int(per_minute * _LONGEST_BATCH_S / 60)))

@@ -1,5 +1,6 @@
 """Requests that fail: what is tried again, what rejects a sample, what ends the run, and that the key stays secret."""
 
+import itertools
 import logging
 import threading
 from datetime import UTC, datetime, timedelta
@@ -7,6 +8,8 @@ from email.utils import format_datetime
 
 import pytest
 
+from engine.driver.liveness import Liveness
+from engine.settings import RunSettings
 from engine.worker.batching import label_in_batches
 from schemas.errors import RuntimeEnvironmentError, SampleRejectedError
 from teacher.registry import LabelerOptions
@@ -107,13 +110,31 @@ def test_a_rate_limit_spaces_requests_and_saves_up_no_burst(manual_clock):
     assert turns == [0, 2, 4, 64, 66]
 
 
-def test_the_rate_limit_holds_for_the_requests_of_a_batch_and_bounds_its_size(patient, server, manual_clock):
-    labeler = patient(batch_size=16, requests_per_minute=3, concurrency=4, timeout_s=999)
+def test_the_rate_limit_holds_for_the_requests_of_a_batch(patient, server, manual_clock):
+    labeler = patient(batch_size=5, requests_per_minute=3, concurrency=4, timeout_s=999)
 
-    assert labeler.batch_size == 5
     rows = [labeler.prepare(sample_of("a red box", "a blue box"), picture()) for _ in range(5)]
     labeler.label(rows)
     assert len(server.received) == 5 and manual_clock.at >= 4 * 20
+
+
+def test_a_worker_that_waits_for_the_rate_limit_never_seems_stuck(patient, server, manual_clock):
+    """16 samples with 4 requests each take 378 s at 10 requests a minute."""
+    labeler = patient(batch_size=16, requests_per_minute=10, max_phrases=16, concurrency=1)
+    liveness, steps, quiet = Liveness(RunSettings()), itertools.count(2), []
+    liveness.record_heartbeat((1, 0), 0)
+    labeler.report_progress(lambda: liveness.record_heartbeat((next(steps), 0), manual_clock.at))
+
+    def answer(request):
+        quiet.append(liveness.explain_stuck(manual_clock.at))
+        return Reply('{"boxes": []}' if len(server.received) % 2 else "unreadable")
+
+    server.respond = answer
+    texts = [f"red box {n}" for n in range(64)]
+    with pytest.raises(SampleRejectedError):
+        labeler.label([labeler.prepare(sample_of(*texts), picture()) for _ in range(16)])
+
+    assert len(quiet) == 64 and not any(quiet) and manual_clock.at > RunSettings().stuck_after_s
 
 
 def test_as_many_requests_are_open_as_the_settings_say(build, server):
@@ -320,6 +341,7 @@ MUTATIONS = (
     Mutation(_ENDPOINT, "                self._failures_in_row = 0\n", "", "test_single_failures_among_successes"),
     Mutation(_ENDPOINT, "self._hide(reply.text)", "reply.text", "test_the_key_is_sent"),
     Mutation(_ENDPOINT, "if not (key.isascii() and key.isprintable()", "if not (True", "test_a_missing_or_broken_key"),
+    Mutation("teacher/vlm/labeler.py", "self._progress = progress", "pass", "test_a_worker_that_waits"),
     Mutation("teacher/vlm/labeler.py", "if n not in row.outcomes", "", "test_a_request_that_fails_to_the_end"),
     Mutation("teacher/vlm/labeler.py", "if completion.finish_reason == _CUT:", "if False:", "test_an_answer_without"),
 )  # fmt: skip

@@ -191,7 +191,7 @@ MUTATIONS = (
     Mutation(_LABELER, "np.array([width, height, width, height])", "np.array([height, width] * 2)", "test_regions_are"),
     Mutation(_LABELER, "found.boxes]), 0, 1)", "found.boxes]), -9, 9)", "test_boxes_are_clipped"),
     Mutation(_LABELER, "if x1 <= x0 or y1 <= y0:", "if False:", "test_boxes_are_clipped"),
-    Mutation(_LABELER, "row.outcomes[index] = rejected", "batch.fail(rejected)", "test_a_bad_answer"),
+    Mutation(_LABELER, "outcome = rejected\n", "return batch.fail(rejected)\n", "test_a_bad_answer"),
     Mutation(_IMAGES, '"qwen2.5": 28', '"qwen2.5": 1', "test_qwen25_gets"),
     Mutation(_IMAGES, '"qwen2.5": 2,', '"qwen2.5": 1,', "test_qwen25_gets"),
     Mutation(_QUESTIONS, "text.translate(_MARKUP)", "text", "test_hostile_phrases"),

@@ -13,19 +13,25 @@ from PIL import Image
 import groundswell
 from engine.ledger.evidence import evidence_rows
 from engine.ledger.snapshots.snapshots import latest_snapshot
+from engine.reading.shard_cache import stat_shard
 from engine.storage.store import open_store
+from engine.task import Task
 from engine.views import open_view
+from engine.worker.worker import Worker
 from pipelines.audit.sampling import draw_sample
 from pipelines.cli.model_info import describe_model
 from pipelines.compile.policy import Policy
 from pipelines.compile.run import compile_view
 from pipelines.config import load_settings
 from pipelines.label.job import JobConfig
+from pipelines.label.resolved_job import ResolvedJob
 from pipelines.label.run import label
+from pipelines.label.teacher_spec import TEACHER
 from schemas.errors import ConfigError, RuntimeEnvironmentError, UnfinishedError
+from schemas.ledger import FingerprintParts
 from student.evaluate.run import evaluate
 from teacher.registry import recognize_model
-from tests.engine.worlds import COLORS, plain_captions, tar_bytes
+from tests.engine.worlds import COLORS, plain_captions, tar_bytes, units_of
 from tests.engine.worlds import picture as engine_picture
 from tests.mutations import Mutation
 from tests.teacher.vlm.chat_server import KEY, MODEL, Reply
@@ -105,6 +111,24 @@ def test_a_job_is_labeled_and_its_records_have_neither_the_key_nor_a_path(
     stored = [path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert len(list((tmp_path / "out/answers").rglob("*.json"))) == len(server.received)
     assert not any(KEY.encode() in data for data in stored)
+
+
+def test_a_worker_reports_progress_for_each_question_of_a_batch(tmp_path, settings, server):
+    job = load_job(write_job(tmp_path, settings(concurrency=1), samples=4, batch_size=4))
+    steps, at_request = [], []
+    worker = Worker(ResolvedJob.resolve(job, TEACHER).spec, progress=lambda: steps.append(None))
+    shard = stat_shard(str(tmp_path / "a.tar"))
+    (unit,) = units_of(worker.run(Task(shard=shard)).facts, 4)
+    parts = dict.fromkeys(FingerprintParts.model_fields, "sha256:x") | {"first": 0, "count": 4}
+
+    def answer(request):
+        at_request.append(len(steps))
+        return server.see(request)
+
+    server.respond = answer
+    outcome = worker.run(Task(shard=shard, unit=unit, parts=FingerprintParts(**parts)))
+
+    assert outcome.failure is None and at_request == [4, 5, 6, 7]
 
 
 def test_a_killed_run_goes_on_with_the_kept_answers_and_asks_the_open_request_again(
@@ -301,6 +325,7 @@ _POLICY, _RULES = "pipelines/compile/policy.py", "pipelines/compile/rules"
 _PREDICTORS = "student/evaluate/predictors.py"
 MUTATIONS = (
     Mutation("engine/worker/loading.py", "labeler.keep_answers(self._store)", "pass", "test_a_killed_run"),
+    Mutation("engine/worker/loading.py", "labeler.report_progress(self._progress)", "pass", "test_a_worker_reports"),
     Mutation("engine/worker/label_unit.py", '"TEACHER_ANSWER", ', "", "test_samples_with_bad_answers"),
     Mutation("pipelines/label/job.py", " if self.teacher.model_is_path else values", "", "test_a_job_is_labeled"),
     Mutation(_POLICY, "            self._check_no_scores()\n", "            pass\n", "test_a_policy_that_decides"),

@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 import groundswell
 from engine.ledger.evidence import evidence_rows
@@ -19,6 +21,7 @@ from engine.task import Task
 from engine.views import open_view
 from engine.worker.worker import Worker
 from pipelines.audit.sampling import draw_sample
+from pipelines.cli import build_app
 from pipelines.cli.model_info import describe_model
 from pipelines.compile.policy import Policy
 from pipelines.compile.run import compile_view
@@ -35,7 +38,7 @@ from tests.engine.worlds import COLORS, plain_captions, tar_bytes, units_of
 from tests.engine.worlds import picture as engine_picture
 from tests.mutations import Mutation
 from tests.teacher.vlm.chat_server import KEY, MODEL, Reply
-from tests.teacher.vlm.samples import picture
+from tests.teacher.vlm.samples import PATCHES, picture
 
 VARIABLE = "VLM_TEST_KEY"
 RUN = """
@@ -305,6 +308,37 @@ def test_a_job_takes_a_settings_file_and_records_what_it_says(tmp_path, settings
     assert (job.teacher.model, job.teacher.revision, job.teacher.max_tokens) == (MODEL, "2026-01", 99)
     assert job.identity()["teacher"]["base_url"] == server.url and str(path) not in json.dumps(job.identity())
     assert JobConfig.model_validate(job.model_dump()) == job
+
+
+def test_one_image_is_tried_with_a_settings_file(tmp_path, settings, server, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(picture()).save("photo.png")
+    words = ("teacher", "try", str(write_file(tmp_path, settings, image_format="png")), "photo.png")
+
+    result = CliRunner().invoke(build_app(), [*words, "--phrases", "a red box, a dog", "--json"])
+
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    ((box,), none) = (phrase["boxes"] for phrase in answer["phrases"])
+    assert [box[side] for side in ("x0", "y0", "x1", "y1")] == pytest.approx(PATCHES["red"], abs=1)
+    assert (answer["kind"], answer["score_kind"], box["score"], none) == ("vlm", "none", 1.0, [])
+    assert Path("photo-boxes.png").is_file() and len(server.received) == 1
+
+
+def test_a_failed_try_is_one_message(tmp_path, settings, server, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(picture()).save("photo.png")
+    words = ("teacher", "try", str(write_file(tmp_path, settings)), "photo.png", "--phrases", "dog")
+
+    for reply, code, named in (
+        (Reply("no"), 1, "no list of boxes"),
+        (Reply(status=422, raw=b"too long"), 1, "HTTP 422: too long"),
+        (Reply(status=401, raw=b"who"), 6, "HTTP 401: who"),
+    ):
+        server.first = [reply]
+        result = CliRunner().invoke(build_app(), list(words))
+        assert (result.exit_code, len(result.stderr.splitlines())) == (code, 1) and named in result.stderr
+    assert not Path("photo-boxes.png").exists()
 
 
 def test_model_info_describes_a_settings_file_without_a_request(tmp_path, settings, server):

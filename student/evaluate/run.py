@@ -96,7 +96,7 @@ def evaluate(
     groups, group_by: category ids by name, or the category field that names the group (LVIS: frequency)
     protocol:         coco, lvis (federated, 300 boxes per image) or fixed_ap (10,000 per category, no limit per image)
     merged:           also recall by the merged-box protocol
-    batch_size:       rows of each batch, 16 for small models and images; auto: as many as suit the teacher and the device, one on a CPU
+    batch_size:       rows of each batch; auto: as many as suit teacher and device, one on a CPU
     prompt_options:   how a teacher of phrases is asked for the categories: words, chunks, number of boxes
     names:            a file with the names of a detector's classes; without it its own, a file next to it, COCO's
     results_to:       a file for the detections, as COCO results: the input of `compare_results`

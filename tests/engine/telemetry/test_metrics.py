@@ -97,13 +97,19 @@ def test_rays_metrics_port_shows_what_actors_and_driver_counted(tmp_path: Path, 
 
     shard = write_shard(tmp_path / "a.tar", captions())
     on_ray = {"executor": "ray", "cpus_per_actor": 0.5}
-    label(job_of(tmp_path, [shard], run=on_ray), factories=FACTORIES)
     port = ray.nodes()[0]["MetricsExportPort"]
-    line = re.compile(r'^ray_groundswell_samples_total\{.*fate="labelled".*\} (\S+)$', re.M)
+    line = re.compile(r'^(ray_groundswell_samples_total\{.*fate="labelled".*\}) (\S+)$', re.M)
+    time.sleep(12)  # Ray tells every ten seconds or so
+    before = dict(line.findall(scraped(port)))  # of earlier jobs on this cluster, one number for each process
 
-    deadline = time.monotonic() + 60  # Ray tells every ten seconds or so
-    while not (found := line.search(scraped(port))) and time.monotonic() < deadline:
+    def count_labeled() -> float:
+        now = line.findall(scraped(port))
+        return sum(float(value) - float(before.get(labels, 0)) for labels, value in now)
+
+    label(job_of(tmp_path, [shard], run=on_ray), factories=FACTORIES)
+    deadline = time.monotonic() + 60
+    while count_labeled() < 6 and time.monotonic() < deadline:
         time.sleep(0.5)
 
-    assert found is not None and float(found.group(1)) >= 6
+    assert count_labeled() == 6
     assert "ray_groundswell_batch_seconds_bucket" in scraped(port)

@@ -131,7 +131,7 @@ class HuggingFaceLabeler(ABC, Generic[S, Text, Features]):
         """Return how images are resized and normalized."""
         return read_image_rules(self.folder)
 
-    def resize(self, image_rgb_u8: ImageRgb, stored_size: Size) -> ImageRgb:
+    def resize(self, image_rgb_u8: ImageRgb, stored_size: Size | None = None) -> ImageRgb:
         """Return the resized image [h, w, 3]. It may come at a reduced scale of its stored size."""
         return self.rules.resize(image_rgb_u8, stored_size)
 

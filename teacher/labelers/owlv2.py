@@ -36,7 +36,7 @@ class Owlv2Labeler(OwlLabeler[Owlv2Settings]):
         "do_normalize": True,
     }
 
-    def resize(self, image_rgb_u8: ImageRgb, stored_size: Size) -> ImageRgb:
+    def resize(self, image_rgb_u8: ImageRgb, stored_size: Size | None = None) -> ImageRgb:
         """Return the image padded to a square and resized, float32 0..255. A reduced scale gives the same square."""
         assert self.rules.exact is not None, "the model's own size was checked when it was loaded"
         return resize_square(image_rgb_u8, self.rules.exact[0])

@@ -209,11 +209,6 @@ class GlipForGrounding(GlipPreTrainedModel):
                 f"{len(pixel_values)} images, input_ids {list(input_ids.shape)}, attention_mask "
                 f"{list(attention_mask.shape)}; each image needs its own row of both"
             )
-        if input_ids.shape[1] > self.config.text_positions:
-            raise ValueError(
-                f"a text of {input_ids.shape[1]} tokens, and the model reads at most {self.config.text_positions}; use "
-                "a shorter text"
-            )
         features = self.model(pixel_values, input_ids, attention_mask)
         with torch.autocast(pixel_values.device.type, enabled=False):
             outputs = self._heads(features, pixel_values.device)

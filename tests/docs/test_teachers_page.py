@@ -90,3 +90,14 @@ def test_every_checkpoint_that_is_checked_online_is_in_the_table(page: str) -> N
     models = {one["model"] for one in expected["checkpoints"]}
 
     assert {model for model in models if f"`{model}@COMMIT`" not in page} <= {"facebook/detr-resnet-50"}
+
+
+def test_the_speeds_of_the_page_are_those_of_the_measurement(page: str, project_root: Path) -> None:
+    speed = json.loads((project_root / "docs/teachers_speed.json").read_text())
+    each = {name: values[0] for name, values in speed["images_per_s"].items()}
+    told = " ".join(page.split())
+
+    assert f"pipeline {each['pipeline']:.3f} images/s, batches of four {each['batched']:.3f}" in told
+    assert f"labeler {each['labeler']:.3f}" in told and f"{speed['images']} photographs" in told
+    assert f"{each['labeler'] / each['pipeline']:.2f} times the pipeline" in told
+    assert f"and {each['labeler'] / each['batched']:.2f} times the batches" in told

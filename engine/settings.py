@@ -272,7 +272,7 @@ class RunSettings(Settings):
     @field_validator("batch_size", mode="before")
     @classmethod
     def _check_batch_size(cls, value: object) -> object:
-        is_number = isinstance(value, int) and not isinstance(value, bool)
-        if value != "auto" and not (is_number and 1 <= int(str(value)) <= MAX_BATCH_SIZE):
+        is_number = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_BATCH_SIZE
+        if not is_number and value != "auto":
             raise ValueError(f"expected a whole number from 1 to {MAX_BATCH_SIZE}, or auto")
         return value

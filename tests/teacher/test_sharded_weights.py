@@ -79,12 +79,14 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def sharded(wholes: dict[str, Path], kind: str, tmp_path: Path) -> Path:
-    return shard(wholes[kind], tmp_path / "sharded")
+def shards_folder(wholes: dict[str, Path], kind: str, tmp_path: Path) -> Path:
+    return shard(wholes[kind], tmp_path / "shards")
 
 
-def test_model_info_counts_what_all_shards_have(wholes: dict[str, Path], kind: str, sharded: Path) -> None:
-    facts = describe_model(sharded)
+def test_model_info_counts_what_all_shards_have(
+    wholes: dict[str, Path], kind: str, shards_folder: Path
+) -> None:
+    facts = describe_model(shards_folder)
 
     tensors = load_file(wholes[kind] / "model.safetensors")
     assert facts["parameters"] == sum(tensor.numel() for tensor in tensors.values())
@@ -92,16 +94,18 @@ def test_model_info_counts_what_all_shards_have(wholes: dict[str, Path], kind: s
     assert {name: facts[name] for name in ("kind", "dtypes", "parts")} == {
         name: whole[name] for name in ("kind", "dtypes", "parts")
     }
-    digests = {path.name: "sha256:" + sha256_hex(path.read_bytes()) for path in sharded.glob("*.safetensors")}
+    digests = {
+        path.name: "sha256:" + sha256_hex(path.read_bytes()) for path in shards_folder.glob("*.safetensors")
+    }
     assert len(digests) == 2 and facts["shards"] == digests
     assert facts["weights_digest"] == digest_of(digests) and "shards" not in whole
 
 
 def test_two_images_get_the_boxes_that_the_weights_in_one_file_give(
-    wholes: dict[str, Path], kind: str, sharded: Path
+    wholes: dict[str, Path], kind: str, shards_folder: Path
 ) -> None:
     found = []
-    for folder in (wholes[kind], sharded):
+    for folder in (wholes[kind], shards_folder):
         labeler = make_labeler({"kind": kind, "model": str(folder), "device": "cpu"}, 2, 0.0)
         rows = [
             labeler.prepare(
@@ -116,31 +120,31 @@ def test_two_images_get_the_boxes_that_the_weights_in_one_file_give(
     assert found[0] == found[1]
 
 
-def test_a_missing_shard_is_named_with_what_to_do(kind: str, sharded: Path) -> None:
-    (sharded / "model-00002-of-00002.safetensors").unlink()
+def test_a_missing_shard_is_named_with_what_to_do(kind: str, shards_folder: Path) -> None:
+    (shards_folder / "model-00002-of-00002.safetensors").unlink()
 
     says = r"lacks 1 of 2 shards of its weights: model-00002-of-00002.safetensors; copy or download these"
     with pytest.raises(ConfigError, match=says):
-        describe_model(sharded)
+        describe_model(shards_folder)
     with pytest.raises(ConfigError, match=says):
-        labeler_digest({"kind": kind, "model": str(sharded)})
+        labeler_digest({"kind": kind, "model": str(shards_folder)})
 
 
-def test_an_index_that_does_not_fit_its_shards_is_an_error(sharded: Path) -> None:
-    index = json.loads((sharded / "model.safetensors.index.json").read_text())
+def test_an_index_that_does_not_fit_its_shards_is_an_error(shards_folder: Path) -> None:
+    index = json.loads((shards_folder / "model.safetensors.index.json").read_text())
     first = next(iter(index["weight_map"]))
     index["weight_map"][first] = "model-00002-of-00002.safetensors"
-    (sharded / "model.safetensors.index.json").write_text(json.dumps(index))
+    (shards_folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
     with pytest.raises(ConfigError, match=f"e.g. {first} in model-00002.*copy all files of the model again"):
-        describe_model(sharded)
+        describe_model(shards_folder)
 
 
-def test_the_digest_covers_every_shard_and_the_index(kind: str, sharded: Path) -> None:
-    settings = {"kind": kind, "model": str(sharded)}
+def test_the_digest_covers_every_shard_and_the_index(kind: str, shards_folder: Path) -> None:
+    settings = {"kind": kind, "model": str(shards_folder)}
     digests = [labeler_digest(settings)]
     for name in ("model-00001-of-00002.safetensors", "model.safetensors.index.json"):
-        path = sharded / name
+        path = shards_folder / name
         path.write_bytes(path.read_bytes() + b" ")
         digests.append(labeler_digest(settings))
 
@@ -159,7 +163,7 @@ def test_an_index_next_to_weights_in_one_file_does_not_change_a_glip_teacher(
 
 
 def test_a_training_can_start_from_shards(wholes: dict[str, Path], tmp_path: Path) -> None:
-    folder = shard(wholes["glip"], tmp_path / "sharded")
+    folder = shard(wholes["glip"], tmp_path / "shards")
 
     assert set(list_model_files(folder)) == set(hash_start_files(str(folder)))
     whole = load_file(wholes["glip"] / "model.safetensors")

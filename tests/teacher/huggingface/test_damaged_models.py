@@ -36,13 +36,13 @@ MUTATIONS = [
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dino_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_grounding_dino(tmp_path_factory.mktemp("dino"))
 
 
 @pytest.fixture
-def model(saved: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(saved, tmp_path / "model"))
+def model(dino_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(dino_folder, tmp_path / "model"))
 
 
 def change(path: Path, **values: object) -> None:

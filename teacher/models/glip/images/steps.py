@@ -68,7 +68,7 @@ class ImageSteps:
              at the right and bottom, zero after normalization.
         """
         sizes = [image.shape[:2] for image in resized]
-        height, width = self._padded_size(sizes, pad)
+        height, width = self._compute_padded_size(sizes, pad)
         values = torch.zeros(len(resized), 3, height, width)
         mask = torch.zeros(len(resized), height, width, dtype=torch.long)
         for index, (image, (rows, columns)) in enumerate(zip(resized, sizes, strict=True)):
@@ -76,7 +76,7 @@ class ImageSteps:
             mask[index, :rows, :columns] = 1
         return {"pixel_values": values, "pixel_mask": mask}
 
-    def _padded_size(self, sizes: Sequence[Size], pad: Literal["authors"] | Size) -> Size:
+    def _compute_padded_size(self, sizes: Sequence[Size], pad: Literal["authors"] | Size) -> Size:
         needed = max(size[0] for size in sizes), max(size[1] for size in sizes)
         if pad == "authors":
             height, width = (math.ceil(side / AUTHORS_PAD_MULTIPLE) * AUTHORS_PAD_MULTIPLE for side in needed)

@@ -16,7 +16,6 @@ from typing import BinaryIO
 from engine.settings import StorageSettings
 from engine.view_manifest import ViewManifest
 from engine.views import check_no_other_view, write_view
-from pipelines.exchange.gold.account import AccountReport, ImportAccount
 from pipelines.exchange.gold.import_report import GoldReport
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.importer import Importer, ImportOption
@@ -25,6 +24,7 @@ from schemas.digests import digest_of_many, sha256_hex
 from schemas.errors import ConfigError, GroundswellError, NotFoundError
 from schemas.rows import ViewRow
 from student.data.gold_account import describe_refused_boxes
+from student.gold.account import AccountReport, ImportAccount
 
 _CHUNK = 4 * 2**20
 

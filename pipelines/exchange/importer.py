@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from pipelines.exchange.gold.account import ImportAccount
     from pipelines.exchange.gold.options import ImportOptions
     from schemas.rows import ViewRow
+    from student.gold.account import ImportAccount
 
 
 class GoldReader(Protocol):

@@ -15,8 +15,8 @@ import numpy as np
 from hotcoco import COCOeval
 from numpy.typing import NDArray
 
-from student.evaluate.gold.coco_types import CocoId
 from student.evaluate.matching import NAMES, area_of, mean_of_defined
+from student.gold.coco_types import CocoId
 
 Floats = NDArray[np.float64]
 Weights = NDArray[np.int64] | Floats

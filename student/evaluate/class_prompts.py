@@ -19,7 +19,7 @@ from schemas.errors import ConfigError
 from schemas.records import Phrase
 from schemas.settings import Settings
 from schemas.spans import PROMPT_SEPARATOR
-from student.evaluate.gold.coco_types import GoldCategory
+from student.gold.coco_types import GoldCategory
 
 
 class ClassWords(Settings):

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from student.evaluate.bootstrap import coco_intervals
-from student.evaluate.gold.coco_types import CocoDetection, CocoId, GoldDataset
-from student.evaluate.gold.ids import NumberedGold
 from student.evaluate.matching import check_ids, match_detections, read_numbers
 from student.evaluate.protocols import PROTOCOLS, ProtocolName, frequency_numbers, rename_recall
+from student.gold.coco_types import CocoDetection, CocoId, GoldDataset
+from student.gold.ids import NumberedGold
 
 
 def coco_numbers(

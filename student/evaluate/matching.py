@@ -15,13 +15,13 @@ from hotcoco import COCO, COCOeval, LVISResults
 from numpy.typing import NDArray
 
 from schemas.errors import ConfigError
-from student.evaluate.gold.coco_types import CocoDetection, CocoId, GoldAnnotation, GoldDataset
 from student.evaluate.protocols import (
     PROTOCOLS,
     EvaluationProtocol,
     check_federated_gold,
     limit_detections,
 )
+from student.gold.coco_types import CocoDetection, CocoId, GoldAnnotation, GoldDataset
 
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 AREAS = {"all": 0, "s": 1, "m": 2, "l": 3}

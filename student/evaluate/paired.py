@@ -17,10 +17,10 @@ from student.evaluate.bootstrap import (
     percentile_interval,
     weigh_numbers,
 )
-from student.evaluate.gold.coco_types import CocoDetection, CocoId, GoldDataset
-from student.evaluate.gold.ids import NumberedGold
 from student.evaluate.matching import NAMES, check_ids, match_detections, mean_of_defined
 from student.evaluate.protocols import PROTOCOLS, ProtocolName
+from student.gold.coco_types import CocoDetection, CocoId, GoldDataset
+from student.gold.ids import NumberedGold
 
 
 def compare_results(

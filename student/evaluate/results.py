@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from schemas.errors import ConfigError
-from student.evaluate.gold.coco_types import (
+from student.evaluate.gold.load import read_coco_json
+from student.gold.coco_types import (
     CocoDetection,
     CocoId,
     GoldCategory,
     GoldDataset,
 )
-from student.evaluate.gold.ids import KnownIds, id_text
-from student.evaluate.gold.load import read_coco_json
+from student.gold.ids import KnownIds, id_text
 
 _FIELDS = ("image_id", "category_id", "bbox", "score")
 _MAX_LISTED = 5

@@ -15,7 +15,6 @@ from schemas.labeler import NeededSize
 from schemas.progress import ProgressCallback
 from student.evaluate.class_prompts import PromptOptions
 from student.evaluate.coco import coco_numbers
-from student.evaluate.gold.coco_types import CocoDetection, CocoId, GoldDataset
 from student.evaluate.gold.images import EvaluationImage, evaluation_images
 from student.evaluate.gold.load import (
     category_groups,
@@ -35,6 +34,7 @@ from student.evaluate.predictors import (
 from student.evaluate.protocols import PROTOCOLS, ProtocolName, boxes_all, check_federated_gold
 from student.evaluate.report import Evaluation
 from student.evaluate.results import join_results, read_results
+from student.gold.coco_types import CocoDetection, CocoId, GoldDataset
 from teacher.factories import locate_teacher
 from teacher.models.hub import locate_model
 from teacher.registry import TEACHERS, QueryKind, Teacher, TeacherSettings, recognize_model

@@ -15,9 +15,9 @@ from pipelines.exchange.importers import IMPORTERS
 from tests.plugins import write_plugin
 
 CSV = '''
-from pipelines.exchange.gold.account import RecordError
+from student.gold.account import RecordError
 from pipelines.exchange.gold.box_frames import make_frame
-from pipelines.exchange.gold.boxes import read_box
+from student.gold.boxes import read_box
 from pipelines.exchange.importer import Importer
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from pipelines.exchange.gold.account import RecordError
-from pipelines.exchange.gold.boxes import Box, is_number, rotate_box, round_to_float32, scale_box
 from pipelines.exchange.gold.images import ImageSource, StoredImage
+from student.gold.account import RecordError
+from student.gold.boxes import Box, is_number, rotate_box, round_to_float32, scale_box
 
 ASPECT_TOLERANCE = 0.02
 ROUNDING_PX = 2  # a stored copy may round a side

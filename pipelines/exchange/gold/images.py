@@ -22,10 +22,10 @@ from engine.reading.shard_urls import expand_urls
 from engine.reading.user_text import read_key_map
 from engine.storage.filesystems import absolute_url
 from engine.storage.store import Store, open_store
-from pipelines.exchange.gold.account import RecordError
 from schemas.digests import sha256_hex
 from schemas.errors import ConfigError, NotFoundError, SampleRejectedError
 from schemas.rows import PixelsRow
+from student.gold.account import RecordError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _FIELDS = ("file_name", "stem", "data_source", "split")

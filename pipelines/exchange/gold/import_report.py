@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field, JsonValue
 
-from pipelines.exchange.gold.account import RecordCounts
-from pipelines.exchange.gold.codes import REFUSED, REPAIRED
 from pipelines.report_base import Report, Table
+from student.gold.account import RecordCounts
+from student.gold.codes import REFUSED, REPAIRED
 
 
 class GoldReport(Report):

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from engine.reading.captions import clean_caption
-from pipelines.exchange.gold.account import RecordError
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.rows import GoldPhrase, find_head
 from pipelines.exchange.gold.spans import Span
 from schemas.errors import SampleRejectedError
-from student.evaluate.gold.file_names import find_file_name
+from student.gold.account import RecordError
+from student.gold.file_names import find_file_name
 
 
 def is_crowd(annotation: Mapping[str, object]) -> bool:

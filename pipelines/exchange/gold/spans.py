@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from pydantic import JsonValue
 
-from pipelines.exchange.gold.account import RecordError
+from student.gold.account import RecordError
 
 Span = tuple[int, int]
 

@@ -12,9 +12,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from pipelines.exchange.gold.account import ImportAccount, RecordError, code_of_contents, is_encodable
 from pipelines.exchange.gold.box_frames import Frame, make_frame
-from pipelines.exchange.gold.boxes import read_box
 from pipelines.exchange.gold.category_prompt import (
     UnknownClasses,
     build_prompt,
@@ -22,14 +20,16 @@ from pipelines.exchange.gold.category_prompt import (
     is_readable,
     normalize_name,
 )
-from pipelines.exchange.gold.coco_store import CocoStore, JsonObject, has_same_type, id_text
-from pipelines.exchange.gold.off_by_one import OffByOneCheck
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import check_split, is_crowd, require_file_name
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
 from pipelines.exchange.importer import Importer, ImportOption
 from schemas.errors import ConfigError
 from schemas.rows import ViewRow
+from student.gold.account import ImportAccount, RecordError, code_of_contents, is_encodable
+from student.gold.boxes import read_box
+from student.gold.coco_store import CocoStore, JsonObject, has_same_type, id_text
+from student.gold.off_by_one import OffByOneCheck
 
 _FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")
 

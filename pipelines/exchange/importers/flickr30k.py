@@ -17,15 +17,15 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from engine.reading.user_text import read_text
-from pipelines.exchange.gold.account import ImportAccount, RecordError, code_of_contents, is_encodable
 from pipelines.exchange.gold.box_frames import Frame, make_frame
-from pipelines.exchange.gold.boxes import Box, read_box
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import check_split, read_caption
 from pipelines.exchange.gold.rows import DroppedSpan, GoldPhrase, RowBuilder, find_head
 from pipelines.exchange.importer import Importer
 from schemas.errors import NotFoundError
 from schemas.rows import ViewRow
+from student.gold.account import ImportAccount, RecordError, code_of_contents, is_encodable
+from student.gold.boxes import Box, read_box
 
 MAX_FILE_BYTES = 1_000_000
 NOT_VISUAL = "0"

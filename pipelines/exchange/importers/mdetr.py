@@ -10,10 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from pipelines.exchange.gold.account import ImportAccount, RecordError, code_of_contents
 from pipelines.exchange.gold.box_frames import Frame, make_frame
-from pipelines.exchange.gold.boxes import read_box
-from pipelines.exchange.gold.coco_store import CocoStore, JsonObject, has_same_type
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import (
     check_split,
@@ -26,6 +23,9 @@ from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
 from pipelines.exchange.gold.spans import Span, read_spans
 from pipelines.exchange.importer import Importer
 from schemas.rows import ViewRow
+from student.gold.account import ImportAccount, RecordError, code_of_contents
+from student.gold.boxes import read_box
+from student.gold.coco_store import CocoStore, JsonObject, has_same_type
 
 _KEPT = ("dataset_name", "data_source", "original_img_id", "sentence_id", "tokens_positive_eval")
 

@@ -16,9 +16,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from engine.reading.user_text import read_json
-from pipelines.exchange.gold.account import ImportAccount, RecordError, code_of_contents, is_encodable
 from pipelines.exchange.gold.box_frames import Frame, make_frame
-from pipelines.exchange.gold.boxes import Box, read_box
 from pipelines.exchange.gold.category_prompt import (
     UnknownClasses,
     build_prompt,
@@ -26,9 +24,6 @@ from pipelines.exchange.gold.category_prompt import (
     is_readable,
     normalize_name,
 )
-from pipelines.exchange.gold.coco_store import id_text
-from pipelines.exchange.gold.json_stream import iter_lines
-from pipelines.exchange.gold.off_by_one import OffByOneCheck
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import check_split, get_phrase, read_caption
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
@@ -36,6 +31,11 @@ from pipelines.exchange.gold.spans import Span, find_phrase, read_spans
 from pipelines.exchange.importer import Importer, ImportOption
 from schemas.errors import ConfigError, SampleRejectedError
 from schemas.rows import ViewRow
+from student.gold.account import ImportAccount, RecordError, code_of_contents, is_encodable
+from student.gold.boxes import Box, read_box
+from student.gold.coco_store import id_text
+from student.gold.json_stream import iter_lines
+from student.gold.off_by_one import OffByOneCheck
 
 _IMAGE_KEYS = {"open_gd": "filename", "mmdet": "filename", "tao": "file_name"}
 _SCORE = re.compile(r"\s*\([01]?\.\d\d\)$")

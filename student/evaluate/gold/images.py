@@ -23,7 +23,7 @@ from engine.settings import InputSettings
 from schemas.digests import sha256_hex
 from schemas.errors import ConfigError, ConflictError, NotFoundError
 from schemas.labeler import NeededSize
-from student.evaluate.gold.coco_types import GoldImage
+from student.gold.coco_types import GoldImage
 
 _SHARD_SUFFIXES = (".tar", ".parquet")
 # A stored copy may round a side by one pixel. A larger difference means another picture or a crop.

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from schemas.errors import ConfigError, NotFoundError
 from schemas.records import Phrase
 from student.evaluate.gold.check import check_coco
-from student.evaluate.gold.coco_types import CocoId, GoldDataset
-from student.evaluate.gold.file_names import find_file_name
-from student.evaluate.gold.ids import normalize_ids
 from student.evaluate.gold.view import read_gold_view
+from student.gold.coco_types import CocoId, GoldDataset
+from student.gold.file_names import find_file_name
+from student.gold.ids import normalize_ids
 
 LVIS_GROUPS = {"r": "rare", "c": "common", "f": "frequent"}
 

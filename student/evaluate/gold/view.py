@@ -16,14 +16,14 @@ from engine.views import open_view
 from schemas.errors import ConfigError
 from schemas.rows import ViewRow, rows_of
 from schemas.spans import is_detection_caption
-from student.evaluate.gold.coco_types import (
+from student.gold.coco_types import (
     CocoId,
     GoldAnnotation,
     GoldCategory,
     GoldDataset,
     GoldImage,
 )
-from student.evaluate.gold.ids import id_text, parse_id
+from student.gold.ids import id_text, parse_id
 
 
 def read_gold_view(url: str) -> GoldDataset:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.exchange.gold.account import RecordError
 from pipelines.exchange.importers.flickr30k import parse_sentence, read_xml
 from schemas.errors import ConfigError
+from student.gold.account import RecordError
 
 SENTENCE = (
     "[/EN#1/people/other Two men] on [/EN#2/scene a street] see [/EN#0/notvisual each other] "

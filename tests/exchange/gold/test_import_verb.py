@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from engine.views import open_view
 from pipelines.cli import build_app
-from pipelines.exchange.gold.codes import REFUSED, REPAIRED
+from student.gold.codes import REFUSED, REPAIRED
 
 
 def run(*words: str) -> tuple[int, str, str]:

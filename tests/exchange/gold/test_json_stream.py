@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import pipelines.exchange.gold.json_stream as json_stream
-from pipelines.exchange.gold.json_stream import EMPTY, iter_fields, iter_lines
+import student.gold.json_stream as json_stream
 from schemas.errors import ConfigError, NotFoundError, SampleRejectedError
+from student.gold.json_stream import EMPTY, iter_fields, iter_lines
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6),

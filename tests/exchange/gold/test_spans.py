@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.exchange.gold.account import RecordError
 from pipelines.exchange.gold.rows import find_head
 from pipelines.exchange.gold.spans import find_phrase, read_spans
+from student.gold.account import RecordError
 
 CAPTION = "a man 🐕 and a red café"  # code points: the dog is one
 

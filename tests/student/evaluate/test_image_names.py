@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.exchange.gold.account import RecordError
 from pipelines.exchange.gold.records import require_file_name
 from schemas.errors import ConfigError
-from student.evaluate.gold.coco_types import GoldImage
-from student.evaluate.gold.file_names import find_file_name
 from student.evaluate.gold.images import evaluation_images
 from student.evaluate.gold.load import read_gold
 from student.evaluate.predictors import make_sample
 from student.evaluate.run import evaluate
+from student.gold.account import RecordError
+from student.gold.coco_types import GoldImage
+from student.gold.file_names import find_file_name
 from tests.engine.worlds import write_shard
 
 URL = "http://images.cocodataset.org/val2017/one.jpg"

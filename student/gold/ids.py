@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from student.evaluate.gold.coco_types import (
+from student.gold.coco_types import (
     CocoDetection,
     CocoId,
     GoldAnnotation,

@@ -8,7 +8,7 @@ from typing import Literal, TypeGuard
 import numpy as np
 from pydantic import JsonValue
 
-from pipelines.exchange.gold.account import RecordError
+from student.gold.account import RecordError
 
 Box = tuple[float, float, float, float]
 Form = Literal["xywh", "xyxy"]

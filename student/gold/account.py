@@ -14,7 +14,7 @@ from typing import NotRequired
 from pydantic import JsonValue
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
-from pipelines.exchange.gold.codes import REFUSED, REPAIRED
+from student.gold.codes import REFUSED, REPAIRED
 
 MAX_EXAMPLES = 3
 MAX_TEXT = 160

@@ -14,10 +14,10 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
-from pipelines.exchange.gold.account import ImportAccount, is_encodable
-from pipelines.exchange.gold.json_stream import Empty, iter_fields
 from schemas.errors import ConfigError
-from student.evaluate.gold import ids
+from student.gold import ids
+from student.gold.account import ImportAccount, is_encodable
+from student.gold.json_stream import Empty, iter_fields
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 

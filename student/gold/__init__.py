@@ -1,0 +1,1 @@
+"""Files of human labels: every record is kept, repaired or refused with a code."""

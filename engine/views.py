@@ -289,7 +289,11 @@ def _check_region(row: ViewRow, region: ViewRegionRow) -> None:
     if not 0 <= region["phrase"] < len(row["phrases"]):
         raise InvalidRowError(row, f"a region refers to phrase {region['phrase']} of {len(row['phrases'])}")
     x0, y0, x1, y1 = box = [region["x0"], region["y0"], region["x1"], region["y1"]]
-    if not (0 <= x0 < x1 <= row["width"] and 0 <= y0 < y1 <= row["height"]):
+    # Gold that was imported without images may not know their sizes.
+    width, height = row["width"], row["height"]
+    if row["pixels"] is None and width is None:
+        width = height = math.inf
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
         raise InvalidRowError(
             row, f"box {box} is empty or outside the image of {row['width']} x {row['height']} px"
         )

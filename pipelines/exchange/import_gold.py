@@ -18,12 +18,13 @@ from engine.view_manifest import ViewManifest
 from engine.views import check_no_other_view, write_view
 from pipelines.exchange.gold.import_report import GoldReport
 from pipelines.exchange.gold.options import ImportOptions
+from pipelines.exchange.gold.same_picture import SamePictures
 from pipelines.exchange.importer import Importer, ImportOption
 from pipelines.exchange.importers import IMPORTERS
 from schemas.digests import digest_of_many, sha256_hex
 from schemas.errors import ConfigError, GroundswellError, NotFoundError
 from schemas.rows import ViewRow
-from student.data.gold_account import describe_refused_boxes
+from student.data.gold_account import describe_refused_boxes, describe_refused_shares
 from student.gold.account import AccountReport, ImportAccount
 
 _CHUNK = 4 * 2**20
@@ -60,22 +61,32 @@ def import_gold(
     account = ImportAccount()
     reader = importer.open(path, options, account)
     with tempfile.TemporaryFile() as spool:
-        rows, regions = _spool_rows(reader.rows(), spool, progress)
+        pictures = SamePictures()
+        rows, regions = _spool_rows(reader.rows(), spool, pictures, progress)
         records = account.report()
         if not rows:
             raise GroundswellError(f"{path}: no record is left; {_describe_refusals(records)}")
         refused = describe_refused_boxes(regions, records)
         problems = [*reader.problems, *([f"{path.name}: {refused}"] if refused else [])]
+        questionable = {one.name: one.reason for one in getattr(reader, "questionable_names", ())}
+        too_many = describe_refused_shares(records, options.max_refused)
         provenance = {
             **known,
-            **{"exhaustive": reader.exhaustive, "facts": reader.facts},
+            **{"exhaustive": reader.exhaustive, "facts": {**reader.facts, **_count_repeated(pictures)}},
             # Results for the file are joined by its own ids.
             **({"category_ids": reader.category_ids} if reader.category_ids else {}),
             **records,
+            **({"questionable_names": questionable} if questionable else {}),
+            **({"too_many_refused": too_many} if too_many else {}),
             **({"problems": problems} if problems else {}),
         }
         manifest = write_view(
-            to, _read_spool(spool), kind="gold", provenance=provenance, storage=storage, overwrite=overwrite
+            to,
+            (pictures.reconcile(row) for row in _read_spool(spool)),
+            kind="gold",
+            provenance=provenance,
+            storage=storage,
+            overwrite=overwrite,
         )
     return _make_report(manifest, to)
 
@@ -87,6 +98,8 @@ def check_options(format: str, options: ImportOptions) -> None:
         ImportOption.NEGATIVES: options.negatives != default.negatives,
         ImportOption.LABEL_MAP: options.label_map is not None,
         ImportOption.DIALECT: options.dialect != default.dialect,
+        ImportOption.BOXES: options.form is not None or options.unit is not None,
+        ImportOption.MERGE_NAMES: options.merge_names,
     }
     for option, is_given in given.items():
         if is_given and option not in importer.options:
@@ -105,12 +118,16 @@ def _check_path(format: str, importer: Importer, path: Path) -> None:
 
 
 def _spool_rows(
-    rows: Iterator[ViewRow], spool: BinaryIO, progress: Callable[[int], None] | None
+    rows: Iterator[ViewRow],
+    spool: BinaryIO,
+    pictures: SamePictures,
+    progress: Callable[[int], None] | None,
 ) -> tuple[int, int]:
     """Write the rows to the spool; return the number of rows, and of regions that are not to be ignored."""
     number = regions = 0
     for number, row in enumerate(rows, start=1):
         spool.write(json.dumps(row).encode() + b"\n")
+        pictures.add(row)
         regions += sum(region["fate"] != "ignore" for region in row["regions"])
         if progress is not None:
             progress(number)
@@ -120,6 +137,10 @@ def _spool_rows(
 def _read_spool(spool: BinaryIO) -> Iterator[ViewRow]:
     spool.seek(0)
     return (json.loads(line) for line in spool)
+
+
+def _count_repeated(pictures: SamePictures) -> dict[str, int]:
+    return {"pictures_in_several_records": pictures.repeated} if pictures.repeated else {}
 
 
 def _describe_refusals(account: AccountReport) -> str:
@@ -169,5 +190,7 @@ def _make_report(manifest: ViewManifest, to: str) -> GoldReport:
         records=known["records"],
         examples=known["examples"],
         unknown=known.get("unknown", 0),
+        questionable_names=known.get("questionable_names", {}),
+        too_many_refused=known.get("too_many_refused", []),
         problems=known.get("problems", []),
     )

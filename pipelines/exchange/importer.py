@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pipelines.exchange.gold.options import ImportOptions
     from schemas.rows import ViewRow
     from student.gold.account import ImportAccount
+    from student.gold.class_names import QuestionableName
 
 
 class GoldReader(Protocol):
@@ -37,6 +38,11 @@ class GoldReader(Protocol):
         """Whether what a row does not name, or names as absent, is known not to be in its image."""
         ...
 
+    @property
+    def questionable_names(self) -> Sequence[QuestionableName]:
+        """Names of classes that no row names as absent, each with the reason. A reader may leave it out."""
+        ...
+
     def rows(self) -> Iterator[ViewRow]:
         """Yield rows of the view's form, in order."""
         ...
@@ -48,6 +54,8 @@ class ImportOption(StrEnum):
     NEGATIVES = "--negatives"
     LABEL_MAP = "--label-map"
     DIALECT = "--dialect"
+    BOXES = "--boxes and --unit"
+    MERGE_NAMES = "--merge-names"
 
 
 @dataclass(frozen=True)

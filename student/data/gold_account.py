@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from schemas.errors import ConfigError
+from student.gold.codes import REFUSED
 
 log = logging.getLogger(__name__)
 
 BOX_KINDS = ("annotations", "regions", "objects")  # the record kinds with boxes, one per format
 # Codes for boxes of images that have no row.
+_LEFT_OUT = ("not_in_split", "nothing_to_learn")  # on purpose, not lost
 _NOT_IN_ROWS = ("not_in_split", "image_refused", "image_unknown")
 
 
@@ -40,6 +42,30 @@ def describe_refused_boxes(regions: int, account: Mapping[str, Any]) -> str | No
             "what the images hold. Mend these records (docs/gold.md explains the codes) and import the file again"
         )
     return None
+
+
+def describe_refused_shares(account: Mapping[str, Any], limit: float) -> list[str]:
+    """Return, for boxes and for images, a sentence if more than a share of them was refused.
+
+    Records left out on purpose (`--split`, nothing to learn from) do not count.
+
+    limit: share from 0 to 1
+    """
+    told = []
+    for kind, counts in account.get("records", {}).items():
+        left_out = sum(counts["codes"].get(code, 0) for code in _LEFT_OUT)
+        refused, total = counts["refused"] - left_out, counts["in"] - left_out
+        if total and refused > limit * total:
+            codes = [
+                f"{code} {n}"
+                for code, n in counts["codes"].items()
+                if code in REFUSED and code not in _LEFT_OUT
+            ]
+            told.append(
+                f"{refused} of {total} {kind} were refused ({', '.join(codes)}), more than {limit:.3g} of them: mend "
+                "them, or allow it with --max-refused"
+            )
+    return told
 
 
 def check_gold(url: str, regions: int, provenance: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ caller's number of classes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from schemas.errors import ConfigError
 from schemas.records import Phrase
 from schemas.settings import Settings
 from schemas.spans import PROMPT_SEPARATOR
+from student.gold.class_names import clean_name
 from student.gold.coco_types import GoldCategory
 
 
@@ -94,14 +94,6 @@ def _make_prompt(categories: Sequence[GoldCategory], words: Mapping[str, ClassWo
         caption += PROMPT_SEPARATOR * bool(caption) + own.prefix + name + own.suffix
         phrases.append(Phrase(begin=begin, end=begin + len(name), text=name, root=name, kind="given"))
     return ClassPrompt(caption, tuple(phrases), tuple(categories))
-
-
-def clean_name(name: str) -> str:
-    """Return a category's name as in the authors' prompts: `fume_hood_(kitchen)` becomes `fume hood`.
-
-    A name that would be empty is returned unchanged.
-    """
-    return re.sub(r"\(.*\)", "", name).replace("_", " ").replace("  ", " ").strip() or name
 
 
 def read_words(path: Path) -> dict[str, ClassWords]:

@@ -17,7 +17,9 @@ class Evaluation(dict[str, Any]):
     (texts that do not fit into a prompt, with their number), `unread` (questions without a usable answer, by reason,
     with their number), `classes` (of a detector: the source of its class names,
     and what did not match), `unmatched` (number of detections in a results file without an image or category of the
-    gold) and `notes` (facts that a reader of the numbers must know; for stderr).
+    gold), `gold_records` (of a gold file: what was kept, repaired and refused), `too_many_refused` (kinds of its
+    records of which more were refused than allowed) and `notes` (facts that a reader of the numbers must know; for
+    stderr).
     """
 
     @property
@@ -25,6 +27,11 @@ class Evaluation(dict[str, Any]):
         """Whether most detections of a results file were left out, so that the numbers measure nothing."""
         left_out = int(self.get("unmatched", {}).get("detections", 0))
         return left_out > int(self["detections"])
+
+    @property
+    def too_many_refused(self) -> list[str]:
+        """A sentence for each kind of the gold's records of which more were refused than allowed."""
+        return list(self.get("too_many_refused", ()))
 
     def data(self) -> dict[str, Any]:
         """Return the object for `--json`."""

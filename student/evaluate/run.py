@@ -13,6 +13,7 @@ import numpy as np
 from schemas.errors import ConfigError
 from schemas.labeler import NeededSize
 from schemas.progress import ProgressCallback
+from student.data.gold_account import describe_refused_shares
 from student.evaluate.class_prompts import PromptOptions
 from student.evaluate.coco import coco_numbers
 from student.evaluate.gold.images import EvaluationImage, evaluation_images
@@ -34,7 +35,10 @@ from student.evaluate.predictors import (
 from student.evaluate.protocols import PROTOCOLS, ProtocolName, boxes_all, check_federated_gold
 from student.evaluate.report import Evaluation
 from student.evaluate.results import join_results, read_results
+from student.gold.account import AccountReport
+from student.gold.boxes import BoxConvention
 from student.gold.coco_types import CocoDetection, CocoId, GoldDataset
+from student.gold.codes import MAX_REFUSED
 from teacher.factories import locate_teacher
 from teacher.models.hub import locate_model
 from teacher.registry import TEACHERS, QueryKind, Teacher, TeacherSettings, recognize_model
@@ -84,6 +88,8 @@ def evaluate(
     prompt_options: PromptOptions | None = None,
     names: str | Path | None = None,
     protocol: ProtocolName = "coco",
+    convention: BoxConvention | None = None,
+    max_refused: float = MAX_REFUSED,
     progress: ProgressCallback | None = None,
 ) -> Evaluation:
     """Return the numbers of docs/interfaces.md, with intervals over images.
@@ -100,8 +106,10 @@ def evaluate(
     prompt_options:   how a teacher of phrases is asked for the categories: words, chunks, number of boxes
     names:            a file with the names of a detector's classes; without it its own, a file next to it, COCO's
     results_to:       a file for the detections, as COCO results: the input of `compare_results`
+    convention:       of the boxes in a COCO file, if it is another than xywh pixels
+    max_refused:      share of the boxes, and of the images, of a COCO file that may be refused (`too_many_refused`)
     """
-    truth, rules = read_gold(Path(gold)), PROTOCOLS[protocol]
+    truth, rules = read_gold(Path(gold), convention), PROTOCOLS[protocol]
     check_federated_gold(truth, rules)
     model, teacher = _find_model(model_or_results)
     _check_options(model, teacher, prompt_options, names)
@@ -144,6 +152,7 @@ def evaluate(
     facts = dict(answers.facts)
     if answers.results and numbers["AP50"] == 0:
         facts["notes"] = [*facts.get("notes", ()), _note_no_match(len(answers.results), model)]
+    facts |= _tell_refusals(truth.get("account"), max_refused, facts.get("notes", ()))
     evaluated_ids = {image["id"] for image in evaluated["images"]}
     left_out = [image["id"] for image in truth["images"] if image["id"] not in evaluated_ids]
     facts |= {"left_out": left_out} if left_out else {}
@@ -151,6 +160,27 @@ def evaluate(
     counts = {"gold": len(truth["images"]), "evaluated": len(evaluated["images"])}
     facts = {"protocol": protocol, "images": counts, "detections": len(answers.results), **facts}
     return _make_report(numbers, answers, facts)
+
+
+def _tell_refusals(account: AccountReport | None, limit: float, notes: Sequence[str]) -> dict[str, Any]:
+    """Return the facts of a gold file of which records were repaired or refused."""
+    if account is None or not any(one["codes"] for one in account["records"].values()):
+        return {}
+    told = [
+        f"gold: {kind}: {counts['refused']} of {counts['in']} refused, {counts['repaired']} repaired ("
+        + ", ".join(f"{code} {number}" for code, number in counts["codes"].items())
+        + ", e.g. "
+        + "; ".join(account["examples"][f"{kind} {code}"][0] for code in counts["codes"])
+        + ")"
+        for kind, counts in account["records"].items()
+        if counts["codes"]
+    ]
+    too_many = describe_refused_shares(account, limit)
+    return {
+        "gold_records": account["records"],
+        "notes": [*notes, *told],
+        **({"too_many_refused": too_many} if too_many else {}),
+    }
 
 
 def _find_model(model: str | Path | TeacherSettings) -> tuple[Path, Teacher[TeacherSettings] | None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeGuard
 
 import numpy as np
@@ -11,28 +13,52 @@ from pydantic import JsonValue
 from student.gold.account import RecordError
 
 Box = tuple[float, float, float, float]
-Form = Literal["xywh", "xyxy"]
+BoxForm = Literal["xyxy", "xywh", "cxcywh"]
+BoxUnit = Literal["px", "fraction"]
 
 ROUNDING_PX = 0.01  # files keep two decimals: x + w may miss the border by that much
 
 
-def read_box(value: JsonValue, form: Form, width: float, height: float, repairs: set[str]) -> Box:
-    """Return a box inside [0, width] x [0, height], from four numbers of a record.
+@dataclass(frozen=True)
+class BoxConvention:
+    """What the four numbers of a box mean.
 
-    repairs: gets the codes of what was repaired
-    Raises RecordError box_not_numbers, box_negative, box_empty.
+    form: two corners, a corner and sides, or a center and sides
+    unit: pixels, or fractions of the image's sides
     """
-    x0, y0, x1, y1 = _parse_numbers(value)
-    if form == "xywh":
-        if x1 < 0 or y1 < 0:
-            raise RecordError("box_negative", f"{value}")
-        x1, y1 = x0 + x1, y0 + y1
-    elif x1 < x0 or y1 < y0:
+
+    form: BoxForm
+    unit: BoxUnit = "px"
+
+    def __str__(self) -> str:
+        return f"{self.form} {self.unit}"
+
+
+def read_box(
+    value: JsonValue, convention: BoxConvention | BoxForm, width: float, height: float, repairs: set[str]
+) -> Box:
+    """Return a box inside [0, width] x [0, height] as xyxy pixels, from four numbers of a record.
+
+    convention:    a form alone is in pixels
+    width, height: of the image in pixels; 0 if they are not known, then nothing is cut off
+    repairs:       gets the codes of what was repaired
+    Raises RecordError box_not_numbers, box_negative, box_empty; size_bad for fractions of an unknown size.
+    """
+    convention = BoxConvention(convention) if isinstance(convention, str) else convention
+    numbers = parse_box_numbers(value)
+    if convention.form != "xyxy" and min(numbers[2:]) < 0:
+        raise RecordError("box_negative", f"{value}")
+    if convention.unit == "fraction" and not (width and height):
+        raise RecordError("size_bad", "the box is a fraction of a size that is not known")
+    box = place_box(numbers, convention, width, height)
+    if box[2] < box[0] or box[3] < box[1]:
         repairs.add("corners_swapped")
-        x0, x1 = sorted((x0, x1))
-        y0, y1 = sorted((y0, y1))
-    box = (x0, y0, x1, y1)
-    inside = round_to_float32((max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))))
+        (x0, x1), (y0, y1) = sorted((box[0], box[2])), sorted((box[1], box[3]))
+        box = (x0, y0, x1, y1)
+    limits = (float(width) or math.inf, float(height) or math.inf)
+    inside = round_to_float32(
+        (max(box[0], 0.0), max(box[1], 0.0), min(box[2], limits[0]), min(box[3], limits[1]))
+    )
     if not (inside[0] < inside[2] and inside[1] < inside[3]):
         raise RecordError("box_empty", f"{value} in {width:g} x {height:g} px")
     if any(abs(a - b) > ROUNDING_PX for a, b in zip(round_to_float32(box), inside)):
@@ -40,7 +66,20 @@ def read_box(value: JsonValue, form: Form, width: float, height: float, repairs:
     return inside
 
 
-def _parse_numbers(value: JsonValue) -> list[float]:
+def place_box(numbers: Sequence[float], convention: BoxConvention, width: float, height: float) -> Box:
+    """Return four numbers as xyxy pixels, neither cut nor sorted."""
+    a, b, c, d = numbers
+    if convention.unit == "fraction":
+        a, b, c, d = a * width, b * height, c * width, d * height
+    if convention.form == "xywh":
+        return a, b, a + c, b + d
+    if convention.form == "cxcywh":
+        return a - c / 2, b - d / 2, a + c / 2, b + d / 2
+    return a, b, c, d
+
+
+def parse_box_numbers(value: JsonValue) -> list[float]:
+    """Return the four numbers of a box. Raises RecordError box_not_numbers."""
     sides = value if isinstance(value, list | tuple) else []
     numbers = [float(side) for side in sides if is_number(side)]
     if not len(sides) == len(numbers) == 4:

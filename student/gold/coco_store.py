@@ -1,6 +1,7 @@
 """Images of a COCO-like file with their annotations, joined on disk. Files list annotations in any order.
 
-Only the ids of the images are in memory. Every image and annotation is either returned once or refused in the account.
+Only the ids of images and annotations are in memory. Every image and annotation is either returned once or refused in
+the account.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import TypeAlias
 
@@ -27,7 +28,7 @@ _IMAGE_FIELDS = (
     *("caption", "data_source", "dataset_name", "original_img_id", "sentence_id", "tokens_positive_eval"),
 )
 _ANNOTATION_FIELDS = (
-    *("id", "image_id", "bbox", "category_id", "iscrowd", "ignore", "tokens_positive", "phrase"),
+    *("id", "image_id", "bbox", "category_id", "iscrowd", "ignore", "area", "tokens_positive", "phrase"),
 )
 _TABLES = """
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE;
@@ -42,10 +43,15 @@ class CocoStore:
     def __init__(self, path: Path, account: ImportAccount) -> None:
         """Read the file. Raises NotFoundError; ConfigError for a file without lists of images and annotations."""
         self._account = account
+        for kind in ("images", "annotations"):
+            account.count(kind, 0)
         self.rest: dict[str, list[JsonValue]] = {"categories": [], "licenses": []}
         self.without_image: set[str | None] = set()  # category ids (None: unreadable) of such annotations
         self.image_fields: set[str] = set()  # those that any image has
+        self.annotation_fields: set[str] = set()  # those that any annotation has
+        self.annotated_ids: set[str] = set()  # ids of images that annotations name
         self._known: set[str] = set()
+        self._annotation_ids: set[str] = set()
         self._folder = tempfile.TemporaryDirectory(prefix="groundswell-gold-")
         self._database = sqlite3.connect(Path(self._folder.name) / "file.sqlite")
         self._database.executescript(_TABLES)
@@ -66,15 +72,17 @@ class CocoStore:
         self._database.close()
         self._folder.cleanup()
 
+    @property
+    def image_ids(self) -> Set[str]:
+        """The ids of all images, as text."""
+        return self._known
+
     def images(self) -> Iterator[tuple[JsonObject, list[JsonObject]]]:
         """Yield each image in the order of the file, with its annotations.
 
         At the end, refuse annotations of unknown images.
         """
-        for _place, name, record in self._database.execute(
-            "SELECT place, id, record FROM image ORDER BY place"
-        ):
-            yield json.loads(record), self._load_annotations(name)
+        yield from self.pairs()
         orphans = (
             "SELECT record FROM annotation WHERE image NOT IN (SELECT id FROM image WHERE id IS NOT NULL)"
         )
@@ -83,6 +91,13 @@ class CocoStore:
             self._account.refuse(
                 "annotations", annotation.get("id"), "image_unknown", f"image {annotation.get('image_id')!r}"
             )
+
+    def pairs(self) -> Iterator[tuple[JsonObject, list[JsonObject]]]:
+        """Yield each image in the order of the file, with its annotations."""
+        for _place, name, record in self._database.execute(
+            "SELECT place, id, record FROM image ORDER BY place"
+        ):
+            yield json.loads(record), self._load_annotations(name)
 
     def _load_annotations(self, image: str) -> list[JsonObject]:
         rows = self._database.execute(
@@ -134,10 +149,24 @@ class CocoStore:
             self._account.refuse("annotations", "one", "field_missing", f"{wrong}: {json.dumps(item)[:80]}")
             self.without_image.add(id_text(item.get("category_id")) if isinstance(item, dict) else None)
             return
+        kept = {field: item[field] for field in _ANNOTATION_FIELDS if field in item}
+        if not item.get("bbox") and "segmentation" in item:
+            kept["segmentation"] = item["segmentation"]  # a mask is large, and of no use beside a box
+        if self._is_repeated(item.get("id")):
+            kept["id_repeated"] = True
+        self.annotation_fields |= kept.keys()
+        self.annotated_ids.add(image)
         self._database.execute(
-            "INSERT INTO annotation (image, record) VALUES (?, ?)",
-            (image, json.dumps({field: item[field] for field in _ANNOTATION_FIELDS if field in item})),
+            "INSERT INTO annotation (image, record) VALUES (?, ?)", (image, json.dumps(kept))
         )
+
+    def _is_repeated(self, value: JsonValue) -> bool:
+        name = id_text(value)
+        if name is None:
+            return False
+        is_known = name in self._annotation_ids
+        self._annotation_ids.add(name)
+        return is_known
 
 
 def id_text(value: JsonValue) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NotRequired, TypedDict
 
 from schemas.rows import PixelsRow
+from student.gold.account import AccountReport
 
 CocoId = int | str
 
@@ -51,6 +52,7 @@ class GoldDataset(TypedDict):
     images: list[GoldImage]
     annotations: list[GoldAnnotation]
     categories: list[GoldCategory]
+    account: NotRequired[AccountReport]  # of a file: the fate of every record
     exhaustive: NotRequired[bool]
     categories_by_name: NotRequired[bool]
 

@@ -5,10 +5,17 @@ A code is stable once published: manifests and tests name it.
 
 from __future__ import annotations
 
+MAX_REFUSED = 0.05
+"""Share of the boxes, and of the images, of a file that may be refused by default."""
+
 REPAIRED: dict[str, str] = {
     "box_clipped": "the box reached more than 0.01 px out of the image and was cut to it",
     "corners_swapped": "the box's corners were swapped (xyxy only)",
-    "number_form": "a class index or an id was written as a float or as text, unlike its partner",
+    "number_form": "a class index, an id or a size was written as a float or as text, unlike its partner",
+    "flag_form": "iscrowd or ignore was written as text, true or false or null instead of 0 or 1",
+    "box_from_polygon": "the record has no box; it was made of the polygons' outermost points",
+    "area_from_box": "the area is not a positive number; the box's own decides what is small and large",
+    "id_repeated": "another annotation has the same id; both are kept",
     "span_moved": "the span began or ended inside a word and was moved by one or two characters, or to its phrase",
     "span_widened": "the span began or ended inside a word and was widened to it",
     "span_trimmed": "blanks at the span's ends, or an end behind the caption's, were cut off",
@@ -20,6 +27,7 @@ REPAIRED: dict[str, str] = {
     "scaled_to_stored": "the stored image has another size of the same shape; boxes were scaled to it",
     "turned_upright": "the boxes were in the frame before the EXIF turn and were turned with it",
     "size_from_image": "the record has no width and height; the image's own were taken",
+    "size_unknown": "the record has no width and height, and no image was read; boxes were not cut to it",
     "caption_controls": "control characters of the caption became blanks (offsets stay)",
 }
 
@@ -38,8 +46,10 @@ REFUSED: dict[str, str] = {
     "size_bad": "width or height is not a positive whole number",
     "category_unknown": "the annotation names a category that is not in the file or the label map",
     "category_differs": "class name and label map disagree",
+    "category_special": "the class name has a mark such as [SEP] that text models read as their own",
     "category_missing": "no class name, and no label map to find it in",
     "box_not_numbers": "the box is not four finite numbers",
+    "flag_bad": "iscrowd or ignore is neither 0 nor 1",
     "box_empty": "the box has no area, or none in the image",
     "box_negative": "the box has a negative width or height (xywh: ambiguous corner)",
     "caption_bad": "the caption is missing, empty, too long or not valid text",

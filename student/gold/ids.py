@@ -6,7 +6,6 @@ A file may name its images and categories by number or by text. Results may writ
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from student.gold.coco_types import (
     CocoDetection,
@@ -15,9 +14,6 @@ from student.gold.coco_types import (
     GoldDataset,
     GoldImage,
 )
-
-_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
-_FIELDS = ("id", "image_id", "category_id")
 
 
 def id_text(value: object) -> str | None:
@@ -64,29 +60,9 @@ class KnownIds:
         return self._by_text.get(text)
 
 
-def normalize_ids(gold: Any) -> Any:
-    """Replace ids such as 1.0 by 1 in a COCO object, in place. Leave everything else for `check_coco`."""
-    if not isinstance(gold, dict):
-        return gold
-    for name in ("images", "annotations", "categories"):
-        items = gold.get(name)
-        for item in items if isinstance(items, list) else ():
-            if isinstance(item, dict):
-                _normalize_item(item)
-    return gold
-
-
-def _normalize_item(item: dict[str, Any]) -> None:
-    for field in _FIELDS:
-        if field in item:
-            item[field] = _to_whole(item[field])
-    for field in _LISTS:
-        if isinstance(item.get(field), list):
-            item[field] = [_to_whole(value) for value in item[field]]
-
-
-def _to_whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def parse_whole(value: object) -> CocoId:
+    """Return an id as a file writes it, 7.0 as 7. The value is one that `id_text` accepts."""
+    return int(value) if isinstance(value, float) else value if isinstance(value, int) else str(value)
 
 
 class NumberedGold:

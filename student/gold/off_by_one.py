@@ -48,14 +48,17 @@ class OffByOneCheck:
                 return self._describe_shift(shift, moved)
         return None
 
-    def describe_category_problem(self) -> str | None:
-        """Return the same for a file's own category ids, which have no names next to them."""
+    def describe_id_problem(self, what: str) -> str | None:
+        """Return the same for a file's own ids, which have no names next to them.
+
+        what: what the ids are of: category or image
+        """
         if self.describe_problem() is None:
             return None
         return (
-            f"the category ids are {min(self._labels)} to {max(self._labels)}, those of the annotations "
+            f"the {what} ids are {min(self._labels)} to {max(self._labels)}, those of the annotations "
             f"{min(self._used)} to {max(self._used)}: {self._counts['outside']} of {self._counts['labels']} name no "
-            f"category. They are off by one; let the category ids count from {min(self._used)} and import again"
+            f"{what}. They are off by one; let the {what} ids count from {min(self._used)} and import again"
         )
 
     def _describe_shift(self, shift: int, moved: set[int]) -> str:

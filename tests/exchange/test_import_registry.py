@@ -63,7 +63,8 @@ def test_a_users_format_becomes_gold_with_an_account_of_its_records(
     monkeypatch.syspath_prepend(tmp_path / "plugin")
     (tmp_path / "gold.csv").write_text("dog,0,0,10,10\ncat,5,5,5,9\n")
 
-    done = _import("csv_gold:ENTRY", str(tmp_path / "gold.csv"), "--to", str(tmp_path / "gold"), "--json")
+    words = (str(tmp_path / "gold.csv"), "--to", str(tmp_path / "gold"), "--max-refused", "0.5", "--json")
+    done = _import("csv_gold:ENTRY", *words)
 
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["records"]["lines"]["codes"] == {"box_empty": 1}

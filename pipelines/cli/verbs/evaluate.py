@@ -12,6 +12,7 @@ from pipelines.cli.verb import VerbFamily
 from pipelines.terminal.output import print_message, print_result
 from pipelines.terminal.progress import ProgressPrinter
 from schemas.errors import ConfigError, UnfinishedError
+from student.gold.codes import MAX_REFUSED
 
 if TYPE_CHECKING:
     from teacher.registry import TeacherSettings
@@ -108,6 +109,19 @@ def evaluate(
             "`--pad authors`, whose numbers depend on it.",
         ),
     ] = None,
+    boxes: Annotated[
+        Literal["xyxy", "xywh", "cxcywh"] | None,
+        typer.Option(help="What the numbers of the gold's boxes are. Default: xywh, if the file agrees."),
+    ] = None,
+    unit: Annotated[
+        Literal["px", "fraction"] | None, typer.Option(help="Unit of these numbers. Default: px.")
+    ] = None,
+    max_refused: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of the gold's boxes, and images, that may be refused. Above it, exit 3."
+        ),
+    ] = MAX_REFUSED,
     merged: Annotated[
         bool, typer.Option("--merged", help="Also compute phrase recall by the merged-box protocol.")
     ] = False,
@@ -116,7 +130,8 @@ def evaluate(
 ) -> None:
     """Compute COCO or LVIS AP with confidence intervals. Every kind of model is evaluated by the same code.
 
-    Exit 3 when most detections match no image or category of the gold.
+    Exit 3 when most detections match no image or category of the gold, and when more than --max-refused of the gold's
+    boxes or images were refused.
     """
     from pipelines.config.output_place import check_file
 
@@ -126,6 +141,7 @@ def evaluate(
 
     from student.evaluate.class_prompts import PromptOptions, read_words
     from student.evaluate.run import evaluate as run_evaluate
+    from student.gold.boxes import BoxConvention
 
     report = run_evaluate(
         _choose_model(model, kind, settings),
@@ -141,6 +157,8 @@ def evaluate(
         ),
         merged=merged,
         protocol="fixed_ap" if fixed_ap else "lvis" if lvis else "coco",
+        convention=BoxConvention(boxes or "xywh", unit or "px") if boxes or unit else None,
+        max_refused=max_refused,
         progress=ProgressPrinter(),
     )
     for note in report.get("notes", ()):
@@ -148,6 +166,9 @@ def evaluate(
     print_result(as_json, report.data(), report.text())
     if report.mostly_unmatched:
         print_message("error: most detections were left out, so the numbers do not describe these results")
+    for problem in report.too_many_refused:
+        print_message(f"error: the gold: {problem}")
+    if report.mostly_unmatched or report.too_many_refused:
         raise typer.Exit(UnfinishedError.exit_code)
 
 

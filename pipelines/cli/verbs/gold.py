@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +15,7 @@ from pipelines.cli.verb import VerbFamily
 from pipelines.exchange.importers import IMPORTERS
 from pipelines.terminal.output import print_message, print_result
 from schemas.errors import ConfigError, UnfinishedError
+from student.gold.codes import MAX_REFUSED
 
 ENTRY = VerbFamily(order=80, group="gold", help="Import human boxes and captions of other formats as gold.")
 
@@ -68,13 +70,30 @@ def import_(
         Literal["auto", "open_gd", "mmdet", "tao"],
         typer.Option(help="odvg: program for which the file was written."),
     ] = "auto",
+    boxes: Annotated[
+        Literal["xyxy", "xywh", "cxcywh"] | None,
+        typer.Option(help="What the numbers of a box are. Default: as the format says, if the file agrees."),
+    ] = None,
+    unit: Annotated[
+        Literal["px", "fraction"] | None,
+        typer.Option(help="Unit of these numbers: pixels, or fractions of the image's sides."),
+    ] = None,
+    merge_names: Annotated[
+        bool, typer.Option("--merge-names", help="coco: make one class of names that differ by case.")
+    ] = False,
+    max_refused: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of boxes, and of images, that may be refused. Above it, exit 3."
+        ),
+    ] = MAX_REFUSED,
     overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:
     """Import human data as gold. Every record is kept, repaired or refused with a reason, and counted.
 
-    A class of which a record was refused is unknown in that image, not absent. Exit 3 when every box was refused, or
-    when the label map is off by one.
+    A class of which a record was refused is unknown in that image, not absent. Exit 3 when more than --max-refused of
+    the boxes or images were refused, and when the label map is off by one.
     """
     from pipelines.config.folder_kind import FolderKind
     from pipelines.config.output_place import check_folder
@@ -87,20 +106,24 @@ def import_(
             "expected either --images, which says where the images are, or --without-images, which checks captions and "
             "spans only"
         )
-    check_options(format, ImportOptions(negatives=negatives, label_map=label_map, dialect=dialect))
-    check_folder("--to", to, (FolderKind.GOLD, FolderKind.PARTS), overwrite=overwrite)
-    options = ImportOptions(
-        images=None if images is None else open_images(images, key_map),
+    chosen = ImportOptions(
         split=None if split is None else read_names(split),
         negatives=negatives,
         seed=seed,
         label_map=label_map,
         dialect=dialect,
+        form=boxes,
+        unit=unit,
+        merge_names=merge_names,
+        max_refused=max_refused,
     )
+    check_options(format, chosen)
+    check_folder("--to", to, (FolderKind.GOLD, FolderKind.PARTS), overwrite=overwrite)
+    options = replace(chosen, images=None if images is None else open_images(images, key_map))
     report = import_gold(format, path, to, options, progress=_make_row_counter(), overwrite=overwrite)
     print_result(as_json, report.data(), report.text())
-    if report.problems:
-        print_message("\n".join(f"error: {problem}" for problem in report.problems))
+    if problems := [*report.problems, *report.too_many_refused]:
+        print_message("\n".join(f"error: {problem}" for problem in problems))
         raise typer.Exit(UnfinishedError.exit_code)
 
 

@@ -14,7 +14,8 @@ from pydantic import JsonValue
 
 from pipelines.exchange.gold.images import ImageSource, StoredImage
 from student.gold.account import RecordError
-from student.gold.boxes import Box, is_number, rotate_box, round_to_float32, scale_box
+from student.gold.boxes import Box, rotate_box, round_to_float32, scale_box
+from student.gold.sizes import read_size
 
 ASPECT_TOLERANCE = 0.02
 ROUNDING_PX = 2  # a stored copy may round a side
@@ -24,7 +25,7 @@ ROUNDING_PX = 2  # a stored copy may round a side
 class Frame:
     """The frame of a record's boxes, and the map of the boxes into the stored image.
 
-    width, height: the size in pixels that the boxes refer to
+    width, height: the size in pixels that the boxes refer to; 0 if it is not known
     found:         the stored image; None if none was looked for
     """
 
@@ -53,31 +54,29 @@ def make_frame(record: Mapping[str, JsonValue], file_name: str, images: ImageSou
     Raises RecordError size_bad, image_missing, image_bad, image_shape, file_name_unsafe.
     """
     found = None if images is None else images.find(file_name, record)
-    if "width" not in record or "height" not in record:
+    forms: set[str] = set()
+    size = read_size(record, forms)
+    if size is None:
         if found is None:
-            raise RecordError("size_bad", "no width and height, and no image to take them from")
+            return Frame(0, 0, None, ("size_unknown",), _keep_box)
         return Frame(found.width, found.height, found, ("size_from_image",), _keep_box)
-    width, height = parse_side(record["width"]), parse_side(record["height"])
+    repairs, (width, height) = tuple(forms), size
     if found is None or (width, height) == (found.width, found.height):
-        return Frame(width, height, found, (), _keep_box)
+        return Frame(width, height, found, repairs, _keep_box)
     if found.exif_orientation >= 5 and _has_same_shape(
         width, height, found.stored_width, found.stored_height
     ):
         x, y = found.stored_width / width, found.stored_height / height
-        return Frame(width, height, found, ("turned_upright",), _make_rotation(found, x, y))
+        return Frame(width, height, found, (*repairs, "turned_upright"), _make_rotation(found, x, y))
     if not _has_same_shape(width, height, found.width, found.height):
+        exchanged = (
+            ": width and height are exchanged" if (height, width) == (found.width, found.height) else ""
+        )
         raise RecordError(
-            "image_shape", f"{file_name}: {width}x{height}, stored {found.width}x{found.height}"
+            "image_shape", f"{file_name}: {width}x{height}, stored {found.width}x{found.height}{exchanged}"
         )
     x, y = found.width / width, found.height / height
-    return Frame(width, height, found, ("scaled_to_stored",), lambda box: scale_box(box, x, y))
-
-
-def parse_side(value: JsonValue) -> int:
-    """Return a side of an image in pixels. Raises RecordError size_bad."""
-    if not is_number(value) or value != int(value) or not 0 < value <= 1_000_000:
-        raise RecordError("size_bad", f"{value!r}")
-    return int(value)
+    return Frame(width, height, found, (*repairs, "scaled_to_stored"), lambda box: scale_box(box, x, y))
 
 
 def _keep_box(box: Box) -> Box:

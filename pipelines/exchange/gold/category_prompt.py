@@ -7,27 +7,13 @@ one draw per image, for vocabularies that are too long to be listed in every row
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipelines.exchange.gold.rows import GoldPhrase, join_names
 from student.data.order import random_generator
-from student.evaluate.class_prompts import clean_name
 
-_JOINERS = "\u200c\u200d"  # words of several scripts, and emoji, are written with them
 NEGATIVES = 85  # RANDOM_SAMPLE_NEG of their configuration; half of the images get fewer
-
-
-def normalize_name(name: str) -> str:
-    """Return a category's name as it is asked for: `bow_(weapon)` is `bow`."""
-    return clean_name(" ".join(name.split()))
-
-
-def is_readable(name: str) -> bool:
-    """Return whether a name has a letter, digit or symbol, and no control or invisible character except joiners."""
-    kinds = [unicodedata.category(char) for char in name if char not in _JOINERS]
-    return any(kind[0] in "LNS" for kind in kinds) and not any(kind[0] == "C" for kind in kinds)
 
 
 @dataclass

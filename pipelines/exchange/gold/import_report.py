@@ -6,6 +6,7 @@ from pydantic import Field, JsonValue
 
 from pipelines.report_base import Report, Table
 from student.gold.account import RecordCounts
+from student.gold.class_names import NAME_REASONS
 from student.gold.codes import REFUSED, REPAIRED
 
 
@@ -28,6 +29,12 @@ class GoldReport(Report):
         ge=0,
         description="classes or phrases of an image that are unresolved since a record of them was refused",
     )
+    questionable_names: dict[str, str] = Field(
+        {}, description="class names that no row names as absent, with the reason"
+    )
+    too_many_refused: list[str] = Field(
+        [], description="kinds of records of which more were refused than allowed; then the exit code is 3"
+    )
     problems: list[str] = Field(
         [], description="why nothing can be learned from this gold; then the exit code is 3"
     )
@@ -47,8 +54,11 @@ class GoldReport(Report):
         written = [("rows", f"{self.rows}"), ("phrases", f"{self.phrases}"), ("regions", f"{self.regions}")]
         written.append(("unknown", f"{self.unknown}"))
         facts = [("exhaustive", "yes" if self.exhaustive else "no"), ("digest", self.digest), ("in", self.to)]
+        names = [(name, reason, NAME_REASONS[reason]) for name, reason in self.questionable_names.items()]
+        doubts = [Table("names never asked as absent", ("name", "reason", "remedy"), names)] if names else []
         return [
             Table("records", ("kind", "in", "kept", "repaired", "refused"), counts),
             Table("reasons", ("kind", "code", "number", "meaning", "first"), codes),
+            *doubts,
             Table("gold", ("what", "value"), written + facts),
         ]

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from pipelines.exchange.gold.images import ImageSource
+from student.gold.boxes import BoxConvention, BoxForm, BoxUnit
+from student.gold.codes import MAX_REFUSED
 
 Dialect = Literal["auto", "open_gd", "mmdet", "tao"]
 Negatives = Literal["all", "authors"]
@@ -22,6 +24,16 @@ class ImportOptions:
     seed: int = 0
     label_map: Path | None = None
     dialect: Dialect = "auto"
+    form: BoxForm | None = None  # of the boxes, if the user states it
+    unit: BoxUnit | None = None
+    merge_names: bool = False  # class names that differ by case are one class
+    max_refused: float = MAX_REFUSED  # share of boxes, and of images; above it the import is not a success
+
+    def state_convention(self, usual: BoxConvention) -> BoxConvention | None:
+        """Return the convention that the user states, the format's own in what is left out; None without a word."""
+        if self.form is None and self.unit is None:
+            return None
+        return BoxConvention(self.form or usual.form, self.unit or usual.unit)
 
     @property
     def images_url(self) -> str:

@@ -8,20 +8,17 @@ from pathlib import PurePosixPath
 from engine.reading.captions import clean_caption
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.rows import GoldPhrase, find_head
-from pipelines.exchange.gold.spans import Span
 from schemas.errors import SampleRejectedError
 from student.gold.account import RecordError
 from student.gold.file_names import find_file_name
+from student.gold.spans import Span
 
 
-def is_crowd(annotation: Mapping[str, object]) -> bool:
-    """Return whether the region is present but not one box to learn from."""
-    return bool(annotation.get("iscrowd")) or bool(annotation.get("ignore"))
-
-
-def require_file_name(image: Mapping[str, object]) -> str:
-    """Return the file name of an image. Raises RecordError field_missing."""
+def require_file_name(image: Mapping[str, object], options: ImportOptions) -> str:
+    """Return the file name of an image; its id if no image is looked for. Raises RecordError field_missing."""
     name = find_file_name(image)
+    if name is None and options.images is None:
+        return str(image["id"])
     if name is None:
         raise RecordError("field_missing", f"image {image.get('id')!r} has neither file_name nor coco_url")
     return name

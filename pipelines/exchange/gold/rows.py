@@ -12,12 +12,12 @@ from typing import cast
 from pydantic import JsonValue
 
 from pipelines.exchange.gold.box_frames import Frame
-from pipelines.exchange.gold.spans import Span
 from schemas.digests import canonical_json
 from schemas.ledger import unit_name
 from schemas.rows import ViewRow
 from schemas.spans import PROMPT_SEPARATOR
 from student.gold.boxes import Box
+from student.gold.spans import Span
 
 # Words behind which a phrase's head is over: "a group of friends", "the man who waves", "a cup with tea".
 _AFTER_HEAD = {

@@ -7,31 +7,23 @@ annotation was refused is unknown in that image: unresolved, never absent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from pipelines.exchange.gold.box_frames import Frame, make_frame
-from pipelines.exchange.gold.category_prompt import (
-    UnknownClasses,
-    build_prompt,
-    draw_names,
-    is_readable,
-    normalize_name,
-)
+from pipelines.exchange.gold.category_prompt import UnknownClasses, build_prompt, draw_names
 from pipelines.exchange.gold.options import ImportOptions
-from pipelines.exchange.gold.records import check_split, is_crowd, require_file_name
+from pipelines.exchange.gold.records import check_split, require_file_name
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
 from pipelines.exchange.importer import Importer, ImportOption
 from schemas.errors import ConfigError
 from schemas.rows import ViewRow
 from student.gold.account import ImportAccount, RecordError, code_of_contents, is_encodable
-from student.gold.boxes import read_box
-from student.gold.coco_store import CocoStore, JsonObject, has_same_type, id_text
-from student.gold.off_by_one import OffByOneCheck
-
-_FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")
+from student.gold.class_names import QuestionableName, merge_names
+from student.gold.coco_file import COCO_BOXES, FEDERATED_LISTS, CocoFile, read_image_url, sort_by_id
+from student.gold.coco_store import JsonObject, id_text
 
 
 class CocoReader:
@@ -41,28 +33,13 @@ class CocoReader:
         self._path, self._options, self._account = path, options, account
         self.exhaustive = True
         self.facts: dict[str, object] = {}
-        self._off_by_one = OffByOneCheck({})
-
-    @property
-    def problems(self) -> list[str]:
-        """Reasons why the gold cannot be used: category ids that are off by one."""
-        found = self._off_by_one.describe_category_problem()
-        return [] if found is None else [f"{self._path.name}: {found}"]
+        self.problems: list[str] = []
+        self.questionable_names: list[QuestionableName] = []
 
     def rows(self) -> Iterator[ViewRow]:
         """Yield one row per image in the order of the file. Raises ConfigError for a file without categories."""
-        with CocoStore(self._path, self._account) as file:
-            self._names = _read_categories(file.rest["categories"], self._path)
-            self._off_by_one = OffByOneCheck(self._names)
-            self._licenses = _read_licenses(file.rest["licenses"])
-            self._all = list(dict.fromkeys(self._names[key] for key in sorted(self._names, key=_id_order)))
-            self.facts = {"categories": len(self._names), "names": len(self._all), "federated": False}
-            self._federated = "neg_category_ids" in file.image_fields
-            self._anywhere = UnknownClasses()
-            for category in file.without_image:
-                self._anywhere.add(self._names.get(category or ""))
-            if frequency := _read_frequencies(file.rest["categories"]):
-                self.facts["frequency"] = frequency
+        with CocoFile(self._path, self._account, self._options.state_convention(COCO_BOXES)) as file:
+            self._open(file)
             builder = RowBuilder(self._options.images_url)
             for image, annotations in file.images():
                 decided = self._account.count_decided("annotations")
@@ -76,19 +53,46 @@ class CocoReader:
                 else:
                     yield row
 
+    def _open(self, file: CocoFile) -> None:
+        if file.has_spans and list(file.names.values()) == ["object"]:
+            raise ConfigError(
+                f"{self._path}: its one category is 'object' and its boxes are tied to words of captions: a grounding "
+                "file; use `gold import mdetr`"
+            )
+        self._file = file
+        merged = merge_names(file.names.values(), by_case=self._options.merge_names)
+        self._names = {key: merged[name] for key, name in file.names.items()}
+        self._all = list(dict.fromkeys(self._names[key] for key in sorted(self._names, key=sort_by_id)))
+        self._licenses = _read_licenses(file.licenses)
+        self.problems = file.problems
+        self.questionable_names = [
+            one
+            for one in file.questionable_names
+            if one.reason != "case_twin" or not self._options.merge_names
+        ]
+        self._not_asked = {merged[one.name] for one in self.questionable_names}
+        self.facts = {"categories": len(self._names), "names": len(self._all), "federated": False}
+        self._anywhere = UnknownClasses()
+        for category in file.lost_categories:
+            self._anywhere.add(self._names.get(category or ""))
+        if frequency := _read_frequencies(file.categories, self._names):
+            self.facts["frequency"] = frequency
+
     def _build_row(self, builder: RowBuilder, image: JsonObject, annotations: list[JsonObject]) -> ViewRow:
-        name = require_file_name(image)
+        name = require_file_name(image, self._options)
         check_split(self._options, name, image["id"])
         frame = make_frame(image, name, self._options.images)
-        source_url = _read_url(image)
-        lists = {field: self._read_names(image, field) for field in _FEDERATED}
+        source_url = read_image_url(image)
+        lists = self._read_lists(image)
         positives, refused = self._read_positives(image, annotations, frame)
         caption, phrases = self._build_prompt(image, positives, refused, lists)
         if not phrases:
             raise RecordError("nothing_to_learn", name)
         unknown = [phrase for phrase in phrases if phrase.unknown]
         self._account.add_unknown(len(unknown))
-        partly = [phrase.root for phrase in unknown if phrase.boxes or phrase.ignored]
+        partly = [p.root for p in unknown if p.boxes or p.ignored or p.root in self._not_asked]
+        if "caption" in image:
+            self.facts["captions_left"] = int(str(self.facts.get("captions_left", 0))) + 1
         self._account.keep("images", image["id"], frame.repairs)
         return builder.build(
             frame,
@@ -105,32 +109,19 @@ class CocoReader:
     ) -> tuple[dict[str, GoldPhrase], UnknownClasses]:
         found: dict[str, GoldPhrase] = {}
         unknown = UnknownClasses()
-        for annotation in sorted(annotations, key=lambda a: _id_order(id_text(a.get("category_id")) or "")):
-            repairs: set[str] = set()
+        for annotation in sorted(annotations, key=lambda a: sort_by_id(id_text(a.get("category_id")) or "")):
             try:
-                category = self._find_category(annotation, repairs)
-                box = frame.place(
-                    read_box(annotation.get("bbox"), "xywh", frame.width, frame.height, repairs)
-                )
+                own = self._file.read_box(annotation, image, frame.width, frame.height)
+                box = frame.place(own.box)
             except RecordError as refused:
                 self._account.refuse("annotations", annotation.get("id"), refused.code, refused.detail)
-                unknown.add(self._names.get(id_text(annotation.get("category_id")) or ""))
+                unknown.add(self._names.get(self._file.find_category_id(annotation) or ""))
                 continue
-            if not has_same_type(annotation["image_id"], image["id"]):
-                repairs.add("number_form")
-            phrase = found.setdefault(category, GoldPhrase(0, 0, category))
-            (phrase.ignored if is_crowd(annotation) else phrase.boxes).append(box)
-            self._account.keep("annotations", annotation.get("id"), repairs)
+            name = self._names[own.category]
+            phrase = found.setdefault(name, GoldPhrase(0, 0, name))
+            (phrase.ignored if own.is_crowd else phrase.boxes).append(box)
+            self._account.keep("annotations", annotation.get("id"), own.repairs)
         return found, unknown
-
-    def _find_category(self, annotation: Mapping[str, JsonValue], repairs: set[str]) -> str:
-        key = id_text(annotation.get("category_id"))
-        self._off_by_one.add(key, None)
-        if key is None or key not in self._names:
-            raise RecordError("category_unknown", f"{annotation.get('category_id')!r}")
-        if not isinstance(annotation["category_id"], int):
-            repairs.add("number_form")
-        return self._names[key]
 
     def _build_prompt(
         self,
@@ -143,26 +134,25 @@ class CocoReader:
         self.exhaustive = self.exhaustive and not federated
         self.facts["federated"] = self.facts["federated"] or federated
         unsure = [name for name in lists["not_exhaustive_category_ids"] if name not in positives]
-        known = lists["neg_category_ids"] if self._federated else self._all
+        known = lists["neg_category_ids"] if self._file.is_federated else self._all
         # The image of an annotation without image_id is not known. Classes that are boxed here stay.
         boxless = {*known} - positives.keys()
         unknown = refused.names | refused.select([*known, *positives]) | self._anywhere.select(boxless)
-        absent = set(known) - set(unsure) - unknown
+        absent = set(known) - set(unsure) - unknown - self._not_asked
+        unresolved = (unknown | (self._not_asked & set(known))) - positives.keys()
         if self._options.negatives == "authors":
             names = [name for name in self._all if name in absent]
             order = draw_names(names, list(positives), self._options.seed, str(image["id"]))
-            order += [name for name in self._all if name in unknown - positives.keys() - set(unsure)]
+            order += [name for name in self._all if name in unresolved - set(unsure)]
         else:
-            listed = positives.keys() | absent | (unknown - set(unsure))
+            listed = positives.keys() | absent | (unresolved - set(unsure))
             order = [name for name in self._all if name in listed]
         return build_prompt([*order, *unsure], positives, absent, unknown)
 
-    def _read_names(self, image: Mapping[str, JsonValue], field: str) -> list[str]:
-        """Return the names of a federated list. An id without a category is ignored."""
-        value = image.get(field, [])
-        if not isinstance(value, list):
-            raise RecordError("field_missing", f"{field} is {type(value).__name__}, expected a list")
-        return list(dict.fromkeys(self._names[k] for item in value if (k := id_text(item)) in self._names))
+    def _read_lists(self, image: Mapping[str, JsonValue]) -> dict[str, list[str]]:
+        """Return the names of an image's federated lists."""
+        lists = self._file.read_lists(image)
+        return {field: list(dict.fromkeys(self._names[key] for key in keys)) for field, keys in lists.items()}
 
     @property
     def category_ids(self) -> dict[str, str]:
@@ -170,37 +160,13 @@ class CocoReader:
         return dict(self._names)
 
 
-def _read_categories(categories: list[JsonValue], path: Path) -> dict[str, str]:
-    names: dict[str, str] = {}
-    for category in categories:
-        key = id_text(category.get("id")) if isinstance(category, dict) else None
-        name = category.get("name") if isinstance(category, dict) else None
-        if (
-            key is None
-            or not isinstance(name, str)
-            or not is_encodable(name)
-            or not is_readable(normalize_name(name))
-            or key in names
-        ):
-            raise ConfigError(
-                f"{path}: category {str(category)[:80]} has no id and name of its own, so its boxes cannot be used; "
-                "expected both for each category"
-            )
-        names[key] = normalize_name(name)
-    if not names:
-        raise ConfigError(f"{path}: no categories; a file of captions or of results is not detection gold")
-    if list(names.values()) == ["object"]:
-        raise ConfigError(f"{path}: its one category is 'object': a grounding file; use `gold import mdetr`")
-    return names
-
-
-def _read_frequencies(categories: list[JsonValue]) -> dict[str, list[str]]:
+def _read_frequencies(categories: Sequence[JsonObject], names: Mapping[str, str]) -> dict[str, list[str]]:
     """Return LVIS's frequency letters with the names that have them."""
     found: dict[str, list[str]] = {}
     for category in categories:
-        letter = category.get("frequency") if isinstance(category, dict) else None
-        if isinstance(category, dict) and isinstance(letter, str) and letter in ("r", "c", "f"):
-            found.setdefault(letter, []).append(normalize_name(str(category["name"])))
+        letter = category.get("frequency")
+        if isinstance(letter, str) and letter in ("r", "c", "f"):
+            found.setdefault(letter, []).append(names[str(id_text(category["id"]))])
     return found
 
 
@@ -210,23 +176,12 @@ def _read_licenses(items: list[JsonValue]) -> dict[str, str]:
     return {key: name for key, name in names.items() if is_encodable(name)}
 
 
-def _read_url(image: Mapping[str, JsonValue]) -> str | None:
-    """Return `coco_url`, None if there is none. Raises RecordError field_missing if it is no text."""
-    url = image.get("coco_url")
-    if url is not None and not isinstance(url, str):
-        raise RecordError("field_missing", f"coco_url is {type(url).__name__}, expected text")
-    return url
-
-
-def _id_order(key: str) -> tuple[int, str]:
-    """Sort ids by their numbers. Text follows the numbers."""
-    return (int(key), "") if key.removeprefix("-").isdecimal() and len(key) < 19 else (2**63, key)
-
-
 def _make_meta(image: Mapping[str, JsonValue], not_exhaustive: list[str]) -> dict[str, object]:
     meta: dict[str, object] = {"coco_image_id": image["id"]}
-    meta.update({field: image[field] for field in _FEDERATED if field in image})
+    meta.update({field: image[field] for field in FEDERATED_LISTS if field in image})
     return {**meta, "not_exhaustive": not_exhaustive} if not_exhaustive else meta
 
 
-ENTRY = Importer(CocoReader, frozenset({ImportOption.NEGATIVES}))
+ENTRY = Importer(
+    CocoReader, frozenset({ImportOption.NEGATIVES, ImportOption.BOXES, ImportOption.MERGE_NAMES})
+)

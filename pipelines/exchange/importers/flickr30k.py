@@ -25,10 +25,11 @@ from pipelines.exchange.importer import Importer
 from schemas.errors import NotFoundError
 from schemas.rows import ViewRow
 from student.gold.account import ImportAccount, RecordError, code_of_contents, is_encodable
-from student.gold.boxes import Box, read_box
+from student.gold.boxes import Box, BoxConvention, read_box
 
 MAX_FILE_BYTES = 1_000_000
 NOT_VISUAL = "0"
+_BOXES = BoxConvention("xyxy")
 _MENTION = re.compile(r"\[/EN#(\d+)((?:/[A-Za-z]+)+) ([^\[\]]+)\]")
 
 
@@ -47,6 +48,7 @@ class FlickrReader:
 
     exhaustive = False
     problems = ()
+    questionable_names = ()
     category_ids = None
 
     def __init__(self, path: Path, options: ImportOptions, account: ImportAccount) -> None:
@@ -238,7 +240,7 @@ def _read_object(item: ElementTree.Element, frame: Frame, repairs: set[str]) -> 
     if (x0, y0) != low:
         repairs.add("corners_swapped")
     box: list[JsonValue] = [low[0] - 1, low[1] - 1, *high]  # 1-based inclusive to half-open from 0
-    return named, frame.place(read_box(box, "xyxy", frame.width, frame.height, repairs))
+    return named, frame.place(read_box(box, _BOXES, frame.width, frame.height, repairs))
 
 
 def _parse_number(text: str | None) -> float | None:

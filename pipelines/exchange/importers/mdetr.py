@@ -15,17 +15,16 @@ from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import (
     check_split,
     get_phrase,
-    is_crowd,
     read_caption,
     require_file_name,
 )
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
-from pipelines.exchange.gold.spans import Span, read_spans
-from pipelines.exchange.importer import Importer
+from pipelines.exchange.importer import Importer, ImportOption
 from schemas.rows import ViewRow
 from student.gold.account import ImportAccount, RecordError, code_of_contents
-from student.gold.boxes import read_box
-from student.gold.coco_store import CocoStore, JsonObject, has_same_type
+from student.gold.coco_file import COCO_BOXES, check_boxes, read_coco_box
+from student.gold.coco_store import CocoStore, JsonObject
+from student.gold.spans import Span, read_spans
 
 _KEPT = ("dataset_name", "data_source", "original_img_id", "sentence_id", "tokens_positive_eval")
 
@@ -35,16 +34,19 @@ class MdetrReader:
 
     exhaustive = False
     problems = ()
+    questionable_names = ()
     category_ids = None
 
     def __init__(self, path: Path, options: ImportOptions, account: ImportAccount) -> None:
         self._path, self._options, self._account = path, options, account
+        self._stated = options.state_convention(COCO_BOXES)
         self.facts: dict[str, object] = {}
 
     def rows(self) -> Iterator[ViewRow]:
         """Yield one row per image record (one caption each), in the order of the file."""
         builder = RowBuilder(self._options.images_url)
         with CocoStore(self._path, self._account) as file:
+            check_boxes(file, self._path, self._stated)
             for image, annotations in file.images():
                 try:
                     row = self._build_row(builder, image, annotations)
@@ -60,7 +62,7 @@ class MdetrReader:
                     yield row
 
     def _build_row(self, builder: RowBuilder, image: JsonObject, annotations: list[JsonObject]) -> ViewRow:
-        name = require_file_name(image)
+        name = require_file_name(image, self._options)
         check_split(self._options, name, image["id"], image.get("original_img_id"))
         caption, caption_repairs = read_caption(image.get("caption"))
         frame = make_frame(image, name, self._options.images)
@@ -86,7 +88,9 @@ class MdetrReader:
         text = annotation.get("phrase")
         texts = [text] if isinstance(text, str) and text.strip() else None
         try:
-            box = frame.place(read_box(annotation.get("bbox"), "xywh", frame.width, frame.height, repairs))
+            size = (frame.width, frame.height)
+            own = read_coco_box(annotation, image, size, self._stated or COCO_BOXES)
+            box = frame.place(own.box)
             spans = read_spans(annotation.get("tokens_positive"), caption, texts, repairs)
         except RecordError as refused:
             self._account.refuse("annotations", annotation.get("id"), refused.code, refused.detail)
@@ -94,12 +98,10 @@ class MdetrReader:
                 for span in read_spans(annotation.get("tokens_positive"), caption, texts, set()):
                     get_phrase(span, caption, phrases).unknown = True
             return
-        if not has_same_type(annotation["image_id"], image["id"]):
-            repairs.add("number_form")
         for span in spans:
             phrase = get_phrase(span, caption, phrases)
-            (phrase.ignored if is_crowd(annotation) else phrase.boxes).append(box)
-        self._account.keep("annotations", annotation.get("id"), repairs)
+            (phrase.ignored if own.is_crowd else phrase.boxes).append(box)
+        self._account.keep("annotations", annotation.get("id"), own.repairs | repairs)
 
     def _add_evaluation_phrases(
         self, image: JsonObject, caption: str, phrases: dict[Span, GoldPhrase]
@@ -120,4 +122,4 @@ class MdetrReader:
             self._account.keep("asked phrases", f"{image['id']} phrase {number}", repairs)
 
 
-ENTRY = Importer(MdetrReader)
+ENTRY = Importer(MdetrReader, frozenset({ImportOption.BOXES}))

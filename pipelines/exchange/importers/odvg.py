@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -21,23 +22,31 @@ from pipelines.exchange.gold.category_prompt import (
     UnknownClasses,
     build_prompt,
     draw_names,
-    is_readable,
-    normalize_name,
 )
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import check_split, get_phrase, read_caption
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
-from pipelines.exchange.gold.spans import Span, find_phrase, read_spans
 from pipelines.exchange.importer import Importer, ImportOption
 from schemas.errors import ConfigError, SampleRejectedError
 from schemas.rows import ViewRow
 from student.gold.account import ImportAccount, RecordError, code_of_contents, is_encodable
-from student.gold.boxes import Box, read_box
+from student.gold.boxes import Box, BoxConvention, read_box
+from student.gold.class_names import (
+    QuestionableName,
+    find_questionable_names,
+    find_special_token,
+    is_readable,
+    normalize_name,
+)
 from student.gold.coco_store import id_text
 from student.gold.json_stream import iter_lines
 from student.gold.off_by_one import OffByOneCheck
+from student.gold.plausibility import BoxSurvey
+from student.gold.sizes import read_size
+from student.gold.spans import Span, find_phrase, read_spans
 
 _IMAGE_KEYS = {"open_gd": "filename", "mmdet": "filename", "tao": "file_name"}
+_BOXES = BoxConvention("xyxy")
 _SCORE = re.compile(r"\s*\([01]?\.\d\d\)$")
 
 
@@ -56,9 +65,13 @@ class OdvgReader:
         self.exhaustive = self._labels is not None
         self.facts = {"detection": 0, "grounding": 0}
         self._off_by_one = OffByOneCheck(self._labels or {})
+        self._stated = options.state_convention(_BOXES)
+        self._convention = self._stated or _BOXES
+        self.questionable_names: list[QuestionableName] = []
 
     def rows(self) -> Iterator[ViewRow]:
-        """Yield one row per line, in order. Raises NotFoundError."""
+        """Yield one row per line, in order. Raises NotFoundError; ConfigError for boxes of another convention."""
+        self._read_all()
         builder = RowBuilder(self._options.images_url)
         for number, line in iter_lines(self._path):
             self._account.count("lines")
@@ -77,6 +90,26 @@ class OdvgReader:
                 self._account.refuse("regions", f"line {number}", code_of_contents(refused), number=left)
             else:
                 yield row
+
+    def _read_all(self) -> None:
+        """Read all lines once, for what they say together."""
+        survey, used = BoxSurvey(self._convention), set()
+        for _, line in iter_lines(self._path):
+            for value in self._list_regions(line):
+                item = value if isinstance(value, dict) else {}
+                used.add((self._labels or {}).get(id_text(item.get("label")) or ""))
+                with suppress(RecordError):
+                    size = None if isinstance(line, SampleRejectedError) else read_size(line, set())
+                    boxes = [] if size is None else _list_boxes(item.get("bbox"))
+                    for box in boxes:
+                        survey.add(box, *(size or (0, 0)))
+        problem = None if self._stated is not None else survey.describe_problem()
+        if problem is not None:
+            raise ConfigError(f"{self._path}: {problem}")
+        self.questionable_names = find_questionable_names(self._all, {name for name in used if name})
+
+    def _read_box(self, value: JsonValue, frame: Frame, repairs: set[str]) -> Box:
+        return frame.place(read_box(value, self._convention, frame.width, frame.height, repairs))
 
     @property
     def problems(self) -> list[str]:
@@ -108,7 +141,8 @@ class OdvgReader:
         caption, phrases, repairs = make(content, frame, name, number)
         self.facts[kind] += 1
         self._account.keep("lines", f"line {number}", (*frame.repairs, *repairs))
-        partly = [phrase.root for phrase in phrases if phrase.unknown and phrase.boxes]
+        not_asked = {one.name for one in self.questionable_names}
+        partly = [p.root for p in phrases if p.unknown and (p.boxes or p.root in not_asked)]
         known = {"not_exhaustive": partly} if kind == "detection" and partly else {}
         return builder.build(frame, name, caption, phrases, meta={"line": number, **known})
 
@@ -131,7 +165,7 @@ class OdvgReader:
             try:
                 item = _check_object(value)
                 category = self._find_category(item, repairs)
-                box = frame.place(read_box(item.get("bbox"), "xyxy", frame.width, frame.height, repairs))
+                box = self._read_box(item.get("bbox"), frame, repairs)
             except RecordError as refused:
                 where = f"line {number} instance {place}"
                 self._account.refuse("regions", where, refused.code, refused.detail)
@@ -141,7 +175,8 @@ class OdvgReader:
             self._account.keep("regions", f"line {number} instance {place}", repairs)
         classes = self._vocabulary if refused_of.every_class else self._all
         unknown = refused_of.names | refused_of.select([*classes, *positives])
-        absent = set(self._all) - positives.keys() - unknown
+        not_asked = {one.name for one in self.questionable_names} - positives.keys()
+        absent = set(self._all) - positives.keys() - unknown - not_asked
         if self._options.negatives == "authors":
             order = draw_names(
                 [n for n in self._all if n in absent], list(positives), self._options.seed, name
@@ -150,7 +185,7 @@ class OdvgReader:
             order = self._all or list(positives)
         if not order and not self._all:
             raise RecordError("nothing_to_learn", name)
-        order = [*order, *sorted(unknown - set(order))]
+        order = [*order, *sorted((unknown | not_asked) - set(order))]
         caption, phrases = build_prompt(order, positives, absent, unknown)
         self._account.add_unknown(sum(phrase.unknown for phrase in phrases))
         return caption, phrases, ()
@@ -177,6 +212,8 @@ class OdvgReader:
             if isinstance(category, str) and is_readable(normalize_name(category))
             else None
         )
+        if isinstance(category, str) and (token := find_special_token(category)):
+            raise RecordError("category_special", f"{category!r} has {token}")
         key = id_text(label)
         self._off_by_one.add(key, named)
         if label is not None and not (isinstance(label, int) and not isinstance(label, bool)):
@@ -210,7 +247,7 @@ class OdvgReader:
             try:
                 item = _check_object(value)
                 spans = self._read_region_spans(item, caption, placed, phrases, repairs)
-                boxes = _read_boxes(item.get("bbox"), frame, repairs)
+                boxes = [self._read_box(one, frame, repairs) for one in _list_boxes(item.get("bbox"))]
             except RecordError as refused:
                 self._account.refuse("regions", f"line {number} region {place}", refused.code, refused.detail)
                 for span in spans:
@@ -264,13 +301,10 @@ class OdvgReader:
         return placed[text]
 
 
-def _read_boxes(value: JsonValue, frame: Frame, repairs: set[str]) -> list[Box]:
-    many = (
-        value if isinstance(value, list) and value and all(isinstance(one, list) for one in value) else None
-    )
-    return [
-        frame.place(read_box(one, "xyxy", frame.width, frame.height, repairs)) for one in (many or [value])
-    ]
+def _list_boxes(value: JsonValue) -> list[JsonValue]:
+    """Return the boxes of a region, which has one or a list of them."""
+    is_many = isinstance(value, list) and bool(value) and all(isinstance(one, list) for one in value)
+    return list(value) if is_many and isinstance(value, list) else [value]
 
 
 def _check_list(content: Mapping[str, JsonValue], field: str) -> list[JsonValue]:
@@ -297,6 +331,11 @@ def read_label_map(path: Path) -> dict[str, str]:
     }
     if not readable or len(readable) != len(names):
         raise ConfigError(f'--label-map {path}: expected {{"0": "person", "1": ...}}')
+    if special := next(filter(find_special_token, readable.values()), None):
+        raise ConfigError(
+            f"--label-map {path}: {special!r} has {find_special_token(special)}, which text models read as a mark of "
+            "their own, not as a word; rename the class"
+        )
     labels = {key.strip(): name for key, name in readable.items()}
     if len(labels) != len(names):
         indices = [key.strip() for key in readable]
@@ -307,4 +346,4 @@ def read_label_map(path: Path) -> dict[str, str]:
     return labels
 
 
-ENTRY = Importer(OdvgReader, frozenset(ImportOption))
+ENTRY = Importer(OdvgReader, frozenset(ImportOption) - {ImportOption.MERGE_NAMES})

@@ -6,18 +6,17 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ConfigError, NotFoundError
 from schemas.records import Phrase
-from student.evaluate.gold.check import check_coco
+from student.evaluate.gold.coco import read_coco_gold
 from student.evaluate.gold.view import read_gold_view
+from student.gold.boxes import BoxConvention
 from student.gold.coco_types import CocoId, GoldDataset
-from student.gold.file_names import find_file_name
-from student.gold.ids import normalize_ids
 
 LVIS_GROUPS = {"r": "rare", "c": "common", "f": "frequent"}
 
@@ -36,19 +35,20 @@ def read_coco_json(path: Path) -> Any:
         raise ConfigError(f"not JSON text: {error}; write it again as UTF-8 JSON", where=str(path)) from error
 
 
-def read_gold(path: Path) -> GoldDataset:
-    """Return the gold in a COCO file or in a folder of imported gold. Raise ConfigError, NotFoundError."""
-    if path.is_dir():
-        return read_gold_view(str(path))
-    gold = normalize_ids(read_coco_json(path))
-    check_coco(gold, path)
-    for image in gold["images"]:
-        name = find_file_name(image)
-        if name is None:
-            image.pop("file_name", None)  # it is not text
-        else:
-            image["file_name"] = name
-    return cast(GoldDataset, dict(gold))
+def read_gold(path: Path, convention: BoxConvention | None = None) -> GoldDataset:
+    """Return the gold in a COCO file or in a folder of imported gold.
+
+    convention: of the boxes of a file, if the user states it
+    Raises ConfigError, NotFoundError.
+    """
+    if not path.is_dir():
+        return read_coco_gold(path, convention)
+    if convention is not None:
+        raise ConfigError(
+            f"{path} is imported gold, whose boxes are xyxy pixels; leave --boxes and --unit out, or give them to "
+            "`gold import`"
+        )
+    return read_gold_view(str(path))
 
 
 def select_images(gold: GoldDataset, image_ids: Collection[CocoId]) -> GoldDataset:

@@ -10,7 +10,7 @@ a class unknown, the whole image is a crowd region of the class: a detection the
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from engine.views import open_view
 from schemas.errors import ConfigError
@@ -24,6 +24,8 @@ from student.gold.coco_types import (
     GoldImage,
 )
 from student.gold.ids import id_text, parse_id
+
+UNKNOWN_SIDE = 1_000_000  # px, of an image whose size is not known
 
 
 def read_gold_view(url: str) -> GoldDataset:
@@ -52,7 +54,10 @@ def read_gold_view(url: str) -> GoldDataset:
     federated = bool(facts.get("federated")) and all(map(is_detection_row, rows))
     annotations = [box for image, row in zip(images, rows) for box in _annotations(row, image, ids)]
     if exhaustive:
-        annotations += [box for image, row in zip(images, rows) for box in _unknown_classes(row, image, ids)]
+        unasked = set(provenance.get("questionable_names", {}))
+        annotations += [
+            box for image, row in zip(images, rows) for box in _unknown_classes(row, image, ids, unasked)
+        ]
     for number, annotation in enumerate(annotations, start=1):
         annotation["id"] = number
     return {
@@ -128,22 +133,27 @@ def _annotations(row: ViewRow, image: CocoId, ids: Mapping[str, CocoId]) -> list
     return annotations
 
 
-def _unknown_classes(row: ViewRow, image: CocoId, ids: Mapping[str, CocoId]) -> list[GoldAnnotation]:
-    """Return a crowd region over the whole image for each class that a refused box made unknown."""
-    if not row["width"] or not row["height"]:
-        return []
+def _unknown_classes(
+    row: ViewRow, image: CocoId, ids: Mapping[str, CocoId], unasked: Container[str]
+) -> list[GoldAnnotation]:
+    """Return a crowd region over the whole image for each class that a refused box made unknown.
+
+    unasked: classes that no row names as absent, whatever was refused
+    """
+    width, height = row["width"] or UNKNOWN_SIDE, row["height"] or UNKNOWN_SIDE
     partly = json.loads(row["meta"] or "{}").get("not_exhaustive", [])
     boxed = {region["phrase"] for region in row["regions"]}
     return [
         {
             "image_id": image,
             "category_id": ids[phrase["root"]],
-            "bbox": [0, 0, row["width"], row["height"]],
-            "area": row["width"] * row["height"],
+            "bbox": [0, 0, width, height],
+            "area": width * height,
             "iscrowd": 1,
         }
         for number, phrase in enumerate(row["phrases"])
-        if phrase["fate"] == "unresolved" and (number not in boxed or phrase["root"] in partly)
+        if phrase["fate"] == "unresolved"
+        and (phrase["root"] in partly or (number not in boxed and phrase["root"] not in unasked))
     ]
 
 

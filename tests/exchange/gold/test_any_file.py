@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.views import open_view
+from pipelines.exchange.gold.import_report import GoldReport
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.import_gold import import_gold
 from schemas.errors import GroundswellError
+from student.evaluate.gold.load import read_gold
+from student.gold.coco_types import GoldDataset
 
 SIZE = {"width": 64, "height": 48}
 COCO = {
@@ -106,14 +110,33 @@ def changed(draw: st.DrawFn, base: Any) -> Any:
     return value
 
 
+def read_or_refuse(path: Path) -> GoldDataset | GroundswellError:
+    try:
+        return read_gold(path)
+    except GroundswellError as error:
+        return error
+
+
+def check_same_verdict(report: GoldReport, evaluated: GoldDataset | GroundswellError) -> None:
+    """Import and evaluation repair and refuse the same records of a file with the same codes."""
+    if isinstance(evaluated, GroundswellError):
+        assert report.problems, evaluated
+    else:
+        assert not report.problems
+        assert evaluated["account"]["records"] == report.records
+
+
 def check(tmp_path_factory: pytest.TempPathFactory, format: str, text: str) -> None:
     folder = tmp_path_factory.mktemp("any")
     (folder / "file").write_text(text)
+    evaluated = read_or_refuse(folder / "file") if format == "coco" else None
     try:
         report = import_gold(format, folder / "file", str(folder / "gold"), ImportOptions())
     except GroundswellError as error:
-        assert str(error)
+        assert str(error) and isinstance(evaluated, GroundswellError | None), evaluated
         return
+    if evaluated is not None:
+        check_same_verdict(report, evaluated)
     open_view(str(folder / "gold")).check()
     for told in report.records.values():
         assert told["in"] == told["kept"] + told["repaired"] + told["refused"]

@@ -200,7 +200,13 @@ def test_the_wanted_split_alone_is_imported(imported: Callable) -> None:
     ("change", "reason"),
     [
         ({"categories": []}, "no categories"),
-        ({"categories": [{"id": 1, "name": "object"}]}, "use `gold import mdetr`"),
+        (
+            {
+                "categories": [{"id": 1, "name": "object"}],
+                "annotations": [{"id": 1, "image_id": 7, "category_id": 1, "tokens_positive": [[0, 1]]}],
+            },
+            "use `gold import mdetr`",
+        ),
         ({"categories": [{"id": 1}]}, "no id and name"),
         ({"images": []}, "no record is left"),
     ],

@@ -37,11 +37,12 @@ def coco_file(tmp_path: Path, picture: Callable) -> Path:
 def test_counts_are_printed_as_json_and_stand_in_the_manifest(tmp_path: Path, coco_file: Path) -> None:
     images, to = str(tmp_path / "images"), str(tmp_path / "gold")
 
-    code, out, _ = run("coco", str(coco_file), "--images", images, "--to", to, "--json")
+    code, out, err = run("coco", str(coco_file), "--images", images, "--to", to, "--json")
     _, text, _ = run("coco", str(coco_file), "--images", images, "--to", to)
 
     report, manifest = json.loads(out), open_view(to).manifest
-    assert code == 0 and report["digest"] == manifest.digest and manifest.kind == "gold"
+    assert code == 3 and "1 of 2 images were refused (image_missing 1), more than 0.05" in err
+    assert report["digest"] == manifest.digest and manifest.kind == "gold"
     assert (
         report["records"]
         == manifest.provenance["records"]

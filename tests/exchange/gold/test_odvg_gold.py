@@ -154,7 +154,7 @@ def test_lines_are_refused_one_by_one_and_an_image_without_a_region_is_a_row(
         detection(),
         {"filename": "one.jpg", **SIZE},
         {**SIZE, "detection": {"instances": [{"bbox": [0, 0, 5, 5], "label": 1}]}},
-        detection({"bbox": [0, 0, 5, 5], "label": 1}, width="64"),
+        detection({"bbox": [0, 0, 5, 5], "label": 1}, width="64 px"),
         grounding({"bbox": [0, 0, 5, 5], "phrase": "x"}, caption=""),
         {"filename": "one.jpg", **SIZE, "detection": {"instances": 5}},
     )

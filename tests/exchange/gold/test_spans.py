@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.exchange.gold.rows import find_head
-from pipelines.exchange.gold.spans import find_phrase, read_spans
 from student.gold.account import RecordError
+from student.gold.spans import find_phrase, read_spans
 
 CAPTION = "a man 🐕 and a red café"  # code points: the dog is one
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import ConfigError, NotFoundError
-from student.evaluate.class_prompts import ClassWords, PromptOptions, class_prompts, clean_name, read_words
+from student.evaluate.class_prompts import ClassWords, PromptOptions, class_prompts, read_words
+from student.gold.class_names import clean_name
 
 
 def categories(*names: str) -> list[dict]:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.exchange.gold.images import open_images
+from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import require_file_name
 from schemas.errors import ConfigError
 from student.evaluate.gold.images import evaluation_images
@@ -108,12 +110,13 @@ def test_another_shape_is_refused_where_the_gold_has_one_side_alone(images: Path
     ],
 )
 def test_import_and_evaluation_find_the_same_name(
-    image: dict[str, Any], name: str | None, write_gold: WriteGold
+    tmp_path: Path, image: dict[str, Any], name: str | None, write_gold: WriteGold
 ) -> None:
+    options = ImportOptions(images=open_images(str(tmp_path)))
     assert find_file_name(image) == name
     assert read_gold(write_gold(**image))["images"][0].get("file_name") == name
     if name is None:
         with pytest.raises(RecordError, match="field_missing"):
-            require_file_name(image)
+            require_file_name(image, options)
     else:
-        assert require_file_name(image) == name
+        assert require_file_name(image, options) == name

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from schemas.errors import ConfigError
+from student.evaluate.accidental_join import describe_accidental_join
 from student.evaluate.gold.load import read_coco_json
 from student.gold.coco_types import (
     CocoDetection,
@@ -82,7 +83,8 @@ def join_results(
 ) -> JoinedResults:
     """Return the detections of the gold's images and categories, in the gold's ids.
 
-    raises: ConfigError if there are detections and none of them has an image and a category of the gold
+    raises: ConfigError if there are detections and none of them has an image and a category of the gold, or if the ids
+            match by accident
     """
     images = KnownIds(image["id"] for image in gold["images"])
     categories = KnownIds(
@@ -100,6 +102,8 @@ def join_results(
     }
     if rows and not matched:
         _refuse_join(rows, gold, unknown, results_path, gold_path)
+    if accident := describe_accidental_join(matched, gold):
+        raise ConfigError(f"{results_path} and {gold_path}: {accident}")
     left_out = len(rows) - len(matched)
     notes = [
         *_note_left_out(left_out, len(rows), unknown, gold_path),

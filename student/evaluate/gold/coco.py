@@ -47,7 +47,9 @@ def read_coco_gold(
             raise ConfigError(f"{path}: {'; '.join(file.problems)}")
     records = account.report()
     if not gold["images"]:
-        raise ConfigError(f"{path}: no image is left to measure on; docs/gold.md explains the codes: {records}")
+        raise ConfigError(
+            f"{path}: no image is left to measure on; docs/gold.md explains the codes: {records}"
+        )
     boxed = sum(not row.get("iscrowd") for row in gold["annotations"])
     if refused := describe_refused_boxes(boxed, records):
         raise ConfigError(f"{path} cannot be measured on: {refused}")

@@ -167,7 +167,10 @@ def test_two_records_of_one_picture_do_not_contradict_each_other(tmp_path: Path)
 
     gold = read_gold(write(tmp_path, changed(share)))
 
-    assert [(a["image_id"], a["category_id"]) for a in gold["annotations"] if a["iscrowd"]] == [(7, 4), (8, 3)]
+    assert [(a["image_id"], a["category_id"]) for a in gold["annotations"] if a["iscrowd"]] == [
+        (7, 4),
+        (8, 3),
+    ]
 
 
 def test_more_refused_boxes_than_allowed_are_told_with_their_codes(tmp_path: Path) -> None:

@@ -9,20 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from engine.settings import StorageSettings
-from engine.view_manifest import ViewManifest
+from engine.view_manifest import ViewKind, ViewManifest
 from engine.views import check_no_other_view, write_view
 from pipelines.exchange.gold.import_report import GoldReport
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.same_picture import SamePictures
+from pipelines.exchange.guess_format import naming_likely_format
 from pipelines.exchange.importer import Importer, ImportOption
 from pipelines.exchange.importers import IMPORTERS
 from schemas.digests import digest_of_many, sha256_hex
 from schemas.errors import ConfigError, GroundswellError, NotFoundError
+from schemas.labeler import NO_SCORE
 from schemas.rows import ViewRow
 from student.data.gold_account import describe_refused_boxes, describe_refused_shares
 from student.gold.account import AccountReport, ImportAccount
@@ -51,39 +53,46 @@ def import_gold(
     gold, and GroundswellError if every record was refused.
     """
     importer = IMPORTERS.load(format)
-    _check_path(format, importer, path)
+    check_path(format, importer, path)
     known = {
         **{"format": format, "source": path.name, "source_digest": _digest_source(path, importer)},
         **{"without_images": options.images is None, "negatives": options.negatives, "seed": options.seed},
+        **({} if options.origin == "human" else {"origin": options.origin}),
     }
+    kind: ViewKind = "gold" if options.origin == "human" else "view"
     if not overwrite:
-        check_no_other_view(to, kind="gold", provenance=known, storage=storage)
+        check_no_other_view(to, kind=kind, provenance=known, storage=storage)
     account = ImportAccount()
-    reader = importer.open(path, options, account)
     with tempfile.TemporaryFile() as spool:
         pictures = SamePictures()
-        rows, regions = _spool_rows(reader.rows(), spool, pictures, progress)
-        records = account.report()
-        if not rows:
-            raise GroundswellError(f"{path}: no record is left; {_describe_refusals(records)}")
+        with naming_likely_format(format, path):
+            reader = importer.open(path, options, account)
+            rows, regions = _spool_rows(reader.rows(), spool, pictures, progress)
+            records = account.report()
+            if not rows:
+                raise GroundswellError(f"{path}: no record is left; {describe_refusals(records)}")
         refused = describe_refused_boxes(regions, records)
         problems = [*reader.problems, *([f"{path.name}: {refused}"] if refused else [])]
         questionable = {one.name: one.reason for one in getattr(reader, "questionable_names", ())}
         too_many = describe_refused_shares(records, options.max_refused)
         provenance = {
             **known,
-            **{"exhaustive": reader.exhaustive, "facts": {**reader.facts, **_count_repeated(pictures)}},
+            **{
+                "exhaustive": reader.exhaustive and kind == "gold",
+                "facts": {**reader.facts, **_count_repeated(pictures)},
+            },
             # Results for the file are joined by its own ids.
             **({"category_ids": reader.category_ids} if reader.category_ids else {}),
             **records,
             **({"questionable_names": questionable} if questionable else {}),
             **({"too_many_refused": too_many} if too_many else {}),
             **({"problems": problems} if problems else {}),
+            **(_describe_tool(format, reader.facts) if kind == "view" else {}),
         }
         manifest = write_view(
             to,
-            (pictures.reconcile(row) for row in _read_spool(spool)),
-            kind="gold",
+            (_set_origin(pictures.reconcile(row), options) for row in _read_spool(spool)),
+            kind=kind,
             provenance=provenance,
             storage=storage,
             overwrite=overwrite,
@@ -98,6 +107,7 @@ def check_options(format: str, options: ImportOptions) -> None:
         ImportOption.NEGATIVES: options.negatives != default.negatives,
         ImportOption.LABEL_MAP: options.label_map is not None,
         ImportOption.DIALECT: options.dialect != default.dialect,
+        ImportOption.ORIGIN: options.origin != default.origin,
         ImportOption.BOXES: options.form is not None or options.unit is not None,
         ImportOption.MERGE_NAMES: options.merge_names,
     }
@@ -107,7 +117,8 @@ def check_options(format: str, options: ImportOptions) -> None:
             raise ConfigError(f"{option} is for {' and '.join(users)}; leave it out for {format}")
 
 
-def _check_path(format: str, importer: Importer, path: Path) -> None:
+def check_path(format: str, importer: Importer, path: Path) -> None:
+    """Raise NotFoundError, or ConfigError for a file where the format is a folder, or the other way round."""
     if not path.exists():
         raise NotFoundError(f"{path}: no such file or folder; correct the path")
     expected, found = (
@@ -139,11 +150,24 @@ def _read_spool(spool: BinaryIO) -> Iterator[ViewRow]:
     return (json.loads(line) for line in spool)
 
 
+def _set_origin(row: ViewRow, options: ImportOptions) -> ViewRow:
+    if options.origin == "teacher":
+        for region in row["regions"]:
+            region["origin"] = "teacher"
+    return row
+
+
+def _describe_tool(format: str, facts: Mapping[str, object]) -> dict[str, object]:
+    """Return what a view says of its labels: what their score is, and that no job and no policy made them."""
+    return {"score_kind": f"imported.{format}" if facts.get("scores") else NO_SCORE}
+
+
 def _count_repeated(pictures: SamePictures) -> dict[str, int]:
     return {"pictures_in_several_records": pictures.repeated} if pictures.repeated else {}
 
 
-def _describe_refusals(account: AccountReport) -> str:
+def describe_refusals(account: AccountReport) -> str:
+    """Return how many records of each kind were refused, why, and a first example."""
     refusals = [
         f"{counts['refused']} of {counts['in']} {kind} refused ({', '.join(counts['codes'])})"
         for kind, counts in account["records"].items()

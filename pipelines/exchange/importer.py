@@ -56,6 +56,7 @@ class ImportOption(StrEnum):
     DIALECT = "--dialect"
     BOXES = "--boxes and --unit"
     MERGE_NAMES = "--merge-names"
+    ORIGIN = "--origin"
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,11 @@ class Importer:
 
     open:         opens a path; the reader reports every record to the account
     options:      the options that the format uses. The others are refused
+    recognize:    whether a path looks like the format, only to say so. Two formats should not recognize the same
     folder_files: glob patterns of the files that make up a folder. Without them the format is one file
     """
 
     open: Callable[[Path, ImportOptions, ImportAccount], GoldReader]
     options: frozenset[ImportOption] = frozenset()
     folder_files: tuple[str, ...] = ()
+    recognize: Callable[[Path], bool] | None = None

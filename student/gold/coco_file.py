@@ -37,6 +37,7 @@ class CocoBox:
 
     category: its category's id as text; empty if none was looked for
     box:      xyxy in pixels of the record, inside the image
+    score:    as the record has it, unchecked; None if it has none
     area:     in square pixels as the record states it (of a mask, in COCO); None if the box's own counts
     repairs:  codes of what was repaired
     """
@@ -44,6 +45,7 @@ class CocoBox:
     category: str
     box: Box
     area: float | None
+    score: JsonValue
     is_crowd: bool
     repairs: frozenset[str]
 
@@ -87,6 +89,11 @@ class CocoFile:
     def has_spans(self) -> bool:
         """Whether any annotation is tied to words of a caption."""
         return "tokens_positive" in self._store.annotation_fields
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether any annotation has a score: then it is the label of a tool."""
+        return "score" in self._store.annotation_fields
 
     @property
     def is_federated(self) -> bool:
@@ -191,7 +198,7 @@ def read_coco_box(
         repairs.add("number_form")
     if annotation.get("id_repeated"):
         repairs.add("id_repeated")
-    return CocoBox("", box, area, any(flags), frozenset(repairs))
+    return CocoBox("", box, area, annotation.get("score"), any(flags), frozenset(repairs))
 
 
 def check_boxes(store: CocoStore, path: Path, stated: BoxConvention | None) -> None:

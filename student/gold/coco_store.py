@@ -28,7 +28,18 @@ _IMAGE_FIELDS = (
     *("caption", "data_source", "dataset_name", "original_img_id", "sentence_id", "tokens_positive_eval"),
 )
 _ANNOTATION_FIELDS = (
-    *("id", "image_id", "bbox", "category_id", "iscrowd", "ignore", "area", "tokens_positive", "phrase"),
+    *(
+        "id",
+        "image_id",
+        "bbox",
+        "category_id",
+        "iscrowd",
+        "ignore",
+        "area",
+        "score",
+        "tokens_positive",
+        "phrase",
+    ),
 )
 _TABLES = """
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE;

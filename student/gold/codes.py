@@ -49,6 +49,7 @@ REFUSED: dict[str, str] = {
     "category_special": "the class name has a mark such as [SEP] that text models read as their own",
     "category_missing": "no class name, and no label map to find it in",
     "box_not_numbers": "the box is not four finite numbers",
+    "score_bad": "other boxes of the file have a score; this one has none from 0 to 1",
     "flag_bad": "iscrowd or ignore is neither 0 nor 1",
     "box_empty": "the box has no area, or none in the image",
     "box_negative": "the box has a negative width or height (xywh: ambiguous corner)",

@@ -22,7 +22,7 @@ from tests.engine.small_teacher import FACTORIES
 from tests.engine.worlds import job_of, plain_captions, write_shard
 
 ONE_WORD = (
-    "demo doctor schema plan label status retry verify clean compile diff stats inspect export train evaluate "
+    "demo doctor schema plan label status retry verify clean compile diff stats inspect export check train evaluate "
     "phrases rounds"
 )
 VERBS = [

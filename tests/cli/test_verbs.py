@@ -15,8 +15,8 @@ from pipelines.cli import build_app, verbs
 from pipelines.cli.registry import GROUP, list_families
 
 ORDER = (
-    "demo doctor schema plan label status retry verify clean compile diff stats inspect export phrases train evaluate "
-    "rounds gold model teacher audit"
+    "demo doctor schema plan label status retry verify clean compile diff stats inspect export check phrases train "
+    "evaluate rounds gold model teacher audit"
 )
 FAMILY = """
 import typer

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from pipelines.cli.label_options import MAX_REFUSED, BoxesOption, MaxRefusedOption, UnitOption
 from pipelines.cli.options import JSON, OVERWRITE
 from pipelines.cli.verb import VerbFamily
 from pipelines.terminal.output import print_message, print_result
 from pipelines.terminal.progress import ProgressPrinter
 from schemas.errors import ConfigError, UnfinishedError
-from student.gold.codes import MAX_REFUSED
 
 if TYPE_CHECKING:
     from teacher.registry import TeacherSettings
@@ -109,19 +109,9 @@ def evaluate(
             "`--pad authors`, whose numbers depend on it.",
         ),
     ] = None,
-    boxes: Annotated[
-        Literal["xyxy", "xywh", "cxcywh"] | None,
-        typer.Option(help="What the numbers of the gold's boxes are. Default: xywh, if the file agrees."),
-    ] = None,
-    unit: Annotated[
-        Literal["px", "fraction"] | None, typer.Option(help="Unit of these numbers. Default: px.")
-    ] = None,
-    max_refused: Annotated[
-        float,
-        typer.Option(
-            min=0, max=1, help="Share of the gold's boxes, and images, that may be refused. Above it, exit 3."
-        ),
-    ] = MAX_REFUSED,
+    boxes: BoxesOption = None,
+    unit: UnitOption = None,
+    max_refused: MaxRefusedOption = MAX_REFUSED,
     merged: Annotated[
         bool, typer.Option("--merged", help="Also compute phrase recall by the merged-box protocol.")
     ] = False,

@@ -10,12 +10,20 @@ from typing import Annotated, Literal
 
 import typer
 
+from pipelines.cli.label_options import (
+    MAX_REFUSED,
+    BoxesOption,
+    DialectOption,
+    LabelMapOption,
+    MaxRefusedOption,
+    MergeNamesOption,
+    UnitOption,
+)
 from pipelines.cli.options import JSON, OVERWRITE
 from pipelines.cli.verb import VerbFamily
 from pipelines.exchange.importers import IMPORTERS
 from pipelines.terminal.output import print_message, print_result
 from schemas.errors import ConfigError, UnfinishedError
-from student.gold.codes import MAX_REFUSED
 
 ENTRY = VerbFamily(order=80, group="gold", help="Import human boxes and captions of other formats as gold.")
 
@@ -62,31 +70,19 @@ def import_(
         typer.Option(help="Absent categories per row: all, or a seeded draw by the GLIP authors' rules."),
     ] = "all",
     seed: Annotated[int, typer.Option(help="Seed of that draw.")] = 0,
-    label_map: Annotated[
-        Path | None,
-        typer.Option(help='odvg: JSON {"0": class name, ...}. These classes are annotated completely.'),
-    ] = None,
-    dialect: Annotated[
-        Literal["auto", "open_gd", "mmdet", "tao"],
-        typer.Option(help="odvg: program for which the file was written."),
-    ] = "auto",
-    boxes: Annotated[
-        Literal["xyxy", "xywh", "cxcywh"] | None,
-        typer.Option(help="What the numbers of a box are. Default: as the format says, if the file agrees."),
-    ] = None,
-    unit: Annotated[
-        Literal["px", "fraction"] | None,
-        typer.Option(help="Unit of these numbers: pixels, or fractions of the image's sides."),
-    ] = None,
-    merge_names: Annotated[
-        bool, typer.Option("--merge-names", help="coco: make one class of names that differ by case.")
-    ] = False,
-    max_refused: Annotated[
-        float,
+    label_map: LabelMapOption = None,
+    dialect: DialectOption = "auto",
+    boxes: BoxesOption = None,
+    unit: UnitOption = None,
+    origin: Annotated[
+        Literal["human", "teacher"],
         typer.Option(
-            min=0, max=1, help="Share of boxes, and of images, that may be refused. Above it, exit 3."
+            help="Who made the labels. Those of a tool (teacher) become a view with their scores, not gold: it can be "
+            "audited, compared and trained on."
         ),
-    ] = MAX_REFUSED,
+    ] = "human",
+    merge_names: MergeNamesOption = False,
+    max_refused: MaxRefusedOption = MAX_REFUSED,
     overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
 ) -> None:
@@ -115,14 +111,21 @@ def import_(
         form=boxes,
         unit=unit,
         merge_names=merge_names,
+        origin=origin,
         max_refused=max_refused,
     )
     check_options(format, chosen)
-    check_folder("--to", to, (FolderKind.GOLD, FolderKind.PARTS), overwrite=overwrite)
+    own = FolderKind.GOLD if origin == "human" else FolderKind.VIEW
+    check_folder("--to", to, (own, FolderKind.PARTS), overwrite=overwrite)
     options = replace(chosen, images=None if images is None else open_images(images, key_map))
     report = import_gold(format, path, to, options, progress=_make_row_counter(), overwrite=overwrite)
+    if origin == "human" and (scored := report.facts.get("scores")):
+        print_message(
+            f"note: {scored} boxes have scores, as labels of a tool have, and are imported as human all the same; if a "
+            "tool made them, import them with --origin teacher"
+        )
     print_result(as_json, report.data(), report.text())
-    if problems := [*report.problems, *report.too_many_refused]:
+    if problems := report.list_problems():
         print_message("\n".join(f"error: {problem}" for problem in problems))
         raise typer.Exit(UnfinishedError.exit_code)
 

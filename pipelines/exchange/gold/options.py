@@ -27,6 +27,7 @@ class ImportOptions:
     form: BoxForm | None = None  # of the boxes, if the user states it
     unit: BoxUnit | None = None
     merge_names: bool = False  # class names that differ by case are one class
+    origin: Literal["human", "teacher"] = "human"  # teacher: labels of a tool, which are no gold
     max_refused: float = MAX_REFUSED  # share of boxes, and of images; above it the import is not a success
 
     def state_convention(self, usual: BoxConvention) -> BoxConvention | None:

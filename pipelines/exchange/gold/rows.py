@@ -58,7 +58,14 @@ class GoldPhrase:
     known_absent: bool = False
     unknown: bool = False
     boxes: list[Box] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)  # of the boxes, if they have any
     ignored: list[Box] = field(default_factory=list)  # crowds: there, but not to be learned as a box
+
+    def add_box(self, box: Box, score: float | None = None, *, is_ignored: bool = False) -> None:
+        """Add a box, with its score if the boxes of the file have scores."""
+        (self.ignored if is_ignored else self.boxes).append(box)
+        if score is not None and not is_ignored:
+            self.scores.append(score)
 
     @property
     def fate(self) -> str:
@@ -124,13 +131,13 @@ class RowBuilder:
                 for d in dropped
             ],
             "regions": [
-                _make_region(number, box, fate)
+                _make_region(number, box, fate, score)
                 for number, phrase in enumerate(phrases)
-                for fate, boxes in (
-                    ("ignore" if phrase.unknown else "positive", phrase.boxes),
-                    ("ignore", phrase.ignored),
+                for fate, boxes, scores in (
+                    ("ignore" if phrase.unknown else "positive", phrase.boxes, phrase.scores),
+                    ("ignore", phrase.ignored, []),
                 )
-                for box in boxes
+                for box, score in zip(boxes, scores or [1.0] * len(boxes), strict=True)
             ],
         }
         return cast(ViewRow, row)  # a column that is missing here is null in the table
@@ -184,13 +191,13 @@ def _make_phrase(caption: str, phrase: GoldPhrase) -> dict[str, JsonValue]:
     }
 
 
-def _make_region(phrase: int, box: Box, fate: str) -> dict[str, JsonValue]:
+def _make_region(phrase: int, box: Box, fate: str, score: float) -> dict[str, JsonValue]:
     x0, y0, x1, y1 = box
     place = {"x0": x0, "y0": y0, "x1": x1, "y1": y1}
     return {
         "phrase": phrase,
         **place,
-        "score": 1.0,
+        "score": score,
         "weight": 1.0,
         "pass_index": 0,
         "fate": fate,

@@ -14,9 +14,11 @@ from pydantic import JsonValue
 
 from pipelines.exchange.gold.box_frames import Frame, make_frame
 from pipelines.exchange.gold.category_prompt import UnknownClasses, build_prompt, draw_names
+from pipelines.exchange.gold.file_marks import has_lists, has_spans
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import check_split, require_file_name
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
+from pipelines.exchange.gold.scores import BoxScores
 from pipelines.exchange.importer import Importer, ImportOption
 from schemas.errors import ConfigError
 from schemas.rows import ViewRow
@@ -52,6 +54,7 @@ class CocoReader:
                     self._account.refuse("annotations", f"image {image['id']}", code, number=left)
                 else:
                     yield row
+            self.facts |= {"scores": self._scores.number} if self._scores.has_scores else {}
 
     def _open(self, file: CocoFile) -> None:
         if file.has_spans and list(file.names.values()) == ["object"]:
@@ -70,6 +73,7 @@ class CocoReader:
             for one in file.questionable_names
             if one.reason != "case_twin" or not self._options.merge_names
         ]
+        self._scores = BoxScores(self._options, has_scores=file.has_scores)
         self._not_asked = {merged[one.name] for one in self.questionable_names}
         self.facts = {"categories": len(self._names), "names": len(self._all), "federated": False}
         self._anywhere = UnknownClasses()
@@ -113,13 +117,14 @@ class CocoReader:
             try:
                 own = self._file.read_box(annotation, image, frame.width, frame.height)
                 box = frame.place(own.box)
+                score = self._scores.read(own.score)
             except RecordError as refused:
                 self._account.refuse("annotations", annotation.get("id"), refused.code, refused.detail)
                 unknown.add(self._names.get(self._file.find_category_id(annotation) or ""))
                 continue
             name = self._names[own.category]
             phrase = found.setdefault(name, GoldPhrase(0, 0, name))
-            (phrase.ignored if own.is_crowd else phrase.boxes).append(box)
+            phrase.add_box(box, score, is_ignored=own.is_crowd)
             self._account.keep("annotations", annotation.get("id"), own.repairs)
         return found, unknown
 
@@ -130,6 +135,11 @@ class CocoReader:
         refused: UnknownClasses,
         lists: Mapping[str, list[str]],
     ) -> tuple[str, list[GoldPhrase]]:
+        if self._options.origin == "teacher":  # a tool does not say what it looked for in vain
+            unknown = refused.names | refused.select(positives)
+            return build_prompt(
+                [n for n in self._all if n in positives.keys() | unknown], positives, (), unknown
+            )
         federated = "neg_category_ids" in image
         self.exhaustive = self.exhaustive and not federated
         self.facts["federated"] = self.facts["federated"] or federated
@@ -182,6 +192,12 @@ def _make_meta(image: Mapping[str, JsonValue], not_exhaustive: list[str]) -> dic
     return {**meta, "not_exhaustive": not_exhaustive} if not_exhaustive else meta
 
 
+def _recognize(path: Path) -> bool:
+    return has_lists(path, "images", "annotations") and not has_spans(path)
+
+
 ENTRY = Importer(
-    CocoReader, frozenset({ImportOption.NEGATIVES, ImportOption.BOXES, ImportOption.MERGE_NAMES})
+    CocoReader,
+    frozenset({ImportOption.NEGATIVES, ImportOption.BOXES, ImportOption.MERGE_NAMES, ImportOption.ORIGIN}),
+    recognize=_recognize,
 )

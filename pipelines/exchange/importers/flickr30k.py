@@ -280,5 +280,6 @@ def _read_unrelated(path: Path) -> frozenset[tuple[str, int]]:
 
 ENTRY = Importer(
     FlickrReader,
+    recognize=lambda path: (path / "Sentences").is_dir() and (path / "Annotations").is_dir(),
     folder_files=("Sentences/*.txt", "Annotations/*.xml", "UNRELATED_CAPTIONS"),
 )

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipelines.exchange.gold.box_frames import Frame, make_frame
+from pipelines.exchange.gold.file_marks import has_lists, has_spans
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import (
     check_split,
@@ -19,6 +20,7 @@ from pipelines.exchange.gold.records import (
     require_file_name,
 )
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
+from pipelines.exchange.gold.scores import BoxScores
 from pipelines.exchange.importer import Importer, ImportOption
 from schemas.rows import ViewRow
 from student.gold.account import ImportAccount, RecordError, code_of_contents
@@ -47,6 +49,7 @@ class MdetrReader:
         builder = RowBuilder(self._options.images_url)
         with CocoStore(self._path, self._account) as file:
             check_boxes(file, self._path, self._stated)
+            self._scores = BoxScores(self._options, has_scores="score" in file.annotation_fields)
             for image, annotations in file.images():
                 try:
                     row = self._build_row(builder, image, annotations)
@@ -60,6 +63,7 @@ class MdetrReader:
                     )
                 else:
                     yield row
+            self.facts |= {"scores": self._scores.number} if self._scores.has_scores else {}
 
     def _build_row(self, builder: RowBuilder, image: JsonObject, annotations: list[JsonObject]) -> ViewRow:
         name = require_file_name(image, self._options)
@@ -92,6 +96,7 @@ class MdetrReader:
             own = read_coco_box(annotation, image, size, self._stated or COCO_BOXES)
             box = frame.place(own.box)
             spans = read_spans(annotation.get("tokens_positive"), caption, texts, repairs)
+            score = self._scores.read(own.score)
         except RecordError as refused:
             self._account.refuse("annotations", annotation.get("id"), refused.code, refused.detail)
             with suppress(RecordError):  # without a span the phrase of the box is unknown
@@ -99,8 +104,7 @@ class MdetrReader:
                     get_phrase(span, caption, phrases).unknown = True
             return
         for span in spans:
-            phrase = get_phrase(span, caption, phrases)
-            (phrase.ignored if own.is_crowd else phrase.boxes).append(box)
+            get_phrase(span, caption, phrases).add_box(box, score, is_ignored=own.is_crowd)
         self._account.keep("annotations", annotation.get("id"), own.repairs | repairs)
 
     def _add_evaluation_phrases(
@@ -122,4 +126,8 @@ class MdetrReader:
             self._account.keep("asked phrases", f"{image['id']} phrase {number}", repairs)
 
 
-ENTRY = Importer(MdetrReader, frozenset({ImportOption.BOXES}))
+def _recognize(path: Path) -> bool:
+    return has_lists(path, "images", "annotations") and has_spans(path)
+
+
+ENTRY = Importer(MdetrReader, frozenset({ImportOption.BOXES, ImportOption.ORIGIN}), recognize=_recognize)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -23,9 +24,11 @@ from pipelines.exchange.gold.category_prompt import (
     build_prompt,
     draw_names,
 )
+from pipelines.exchange.gold.file_marks import has_objects_with
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import check_split, get_phrase, read_caption
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
+from pipelines.exchange.gold.scores import BoxScores
 from pipelines.exchange.importer import Importer, ImportOption
 from schemas.errors import ConfigError, SampleRejectedError
 from schemas.rows import ViewRow
@@ -90,19 +93,22 @@ class OdvgReader:
                 self._account.refuse("regions", f"line {number}", code_of_contents(refused), number=left)
             else:
                 yield row
+        self.facts |= {"scores": self._scores.number} if self._scores.has_scores else {}
 
     def _read_all(self) -> None:
         """Read all lines once, for what they say together."""
-        survey, used = BoxSurvey(self._convention), set()
+        survey, used, has_scores = BoxSurvey(self._convention), set(), False
         for _, line in iter_lines(self._path):
             for value in self._list_regions(line):
                 item = value if isinstance(value, dict) else {}
+                has_scores = has_scores or _find_score(item) is not None
                 used.add((self._labels or {}).get(id_text(item.get("label")) or ""))
                 with suppress(RecordError):
                     size = None if isinstance(line, SampleRejectedError) else read_size(line, set())
                     boxes = [] if size is None else _list_boxes(item.get("bbox"))
                     for box in boxes:
                         survey.add(box, *(size or (0, 0)))
+        self._scores = BoxScores(self._options, has_scores=has_scores)
         problem = None if self._stated is not None else survey.describe_problem()
         if problem is not None:
             raise ConfigError(f"{self._path}: {problem}")
@@ -166,13 +172,19 @@ class OdvgReader:
                 item = _check_object(value)
                 category = self._find_category(item, repairs)
                 box = self._read_box(item.get("bbox"), frame, repairs)
+                score = self._scores.read(item.get("score"))
             except RecordError as refused:
                 where = f"line {number} instance {place}"
                 self._account.refuse("regions", where, refused.code, refused.detail)
                 refused_of.add(category)
                 continue
-            positives.setdefault(category, GoldPhrase(0, 0, category)).boxes.append(box)
+            positives.setdefault(category, GoldPhrase(0, 0, category)).add_box(box, score)
             self._account.keep("regions", f"line {number} instance {place}", repairs)
+        if self._options.origin == "teacher":  # a tool does not say what it looked for in vain
+            unknown = refused_of.names | refused_of.select(positives)
+            if not positives and not unknown:
+                raise RecordError("nothing_to_learn", name)
+            return *build_prompt(sorted(positives.keys() | unknown), positives, (), unknown), ()
         classes = self._vocabulary if refused_of.every_class else self._all
         unknown = refused_of.names | refused_of.select([*classes, *positives])
         not_asked = {one.name for one in self.questionable_names} - positives.keys()
@@ -248,13 +260,14 @@ class OdvgReader:
                 item = _check_object(value)
                 spans = self._read_region_spans(item, caption, placed, phrases, repairs)
                 boxes = [self._read_box(one, frame, repairs) for one in _list_boxes(item.get("bbox"))]
+                score = self._scores.read(_find_score(item))
             except RecordError as refused:
                 self._account.refuse("regions", f"line {number} region {place}", refused.code, refused.detail)
                 for span in spans:
                     get_phrase(span, caption, phrases).unknown = True
                 continue
-            for span in spans:
-                get_phrase(span, caption, phrases).boxes.extend(boxes)
+            for span, box in product(spans, boxes):
+                get_phrase(span, caption, phrases).add_box(box, score)
             self._account.keep("regions", f"line {number} region {place}", repairs)
         self._account.add_unknown(sum(phrase.unknown for phrase in phrases.values()))
         return caption, [phrases[span] for span in sorted(phrases)], caption_repairs
@@ -299,6 +312,13 @@ class OdvgReader:
             return placed[text]
         placed[text] = find_phrase(text, caption, set(phrases), repairs)
         return placed[text]
+
+
+def _find_score(item: Mapping[str, JsonValue]) -> JsonValue:
+    """Return the score of a region, or the one that TAO prints behind the phrase: `a man (0.52)`."""
+    phrase = item.get("phrase")
+    printed = _SCORE.search(phrase) if isinstance(phrase, str) and "score" not in item else None
+    return item.get("score") if printed is None else float(printed[0].strip(" ()"))
 
 
 def _list_boxes(value: JsonValue) -> list[JsonValue]:
@@ -346,4 +366,8 @@ def read_label_map(path: Path) -> dict[str, str]:
     return labels
 
 
-ENTRY = Importer(OdvgReader, frozenset(ImportOption) - {ImportOption.MERGE_NAMES})
+def _recognize(path: Path) -> bool:
+    return has_objects_with(path, "detection", "grounding")
+
+
+ENTRY = Importer(OdvgReader, frozenset(ImportOption) - {ImportOption.MERGE_NAMES}, recognize=_recognize)

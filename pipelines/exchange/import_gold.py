@@ -19,6 +19,7 @@ from engine.views import check_no_other_view, write_view
 from pipelines.exchange.gold.import_report import GoldReport
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.same_picture import SamePictures
+from pipelines.exchange.gold.source_ids import write_source_ids
 from pipelines.exchange.guess_format import naming_likely_format
 from pipelines.exchange.importer import Importer, ImportOption
 from pipelines.exchange.importers import IMPORTERS
@@ -97,6 +98,7 @@ def import_gold(
             storage=storage,
             overwrite=overwrite,
         )
+    write_source_ids(to, getattr(reader, "source_ids", ()), storage)
     return _make_report(manifest, to)
 
 

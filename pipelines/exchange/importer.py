@@ -39,6 +39,11 @@ class GoldReader(Protocol):
         ...
 
     @property
+    def source_ids(self) -> Sequence[Sequence[str | None]]:
+        """For each row, the id of each region in the file, as text. A reader may leave it out."""
+        ...
+
+    @property
     def questionable_names(self) -> Sequence[QuestionableName]:
         """Names of classes that no row names as absent, each with the reason. A reader may leave it out."""
         ...

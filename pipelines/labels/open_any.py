@@ -17,13 +17,14 @@ from schemas.rows import RejectionRow
 
 @dataclass(frozen=True)
 class Labels:
-    """Rows with phrases and regions, and what identifies them."""
+    """Rows with phrases and regions, and what identifies them. `url` is where they are."""
 
     kind: Literal["evidence", "view", "gold"]
     digest: str
     provenance: dict[str, Any]
     rows: Callable[[], Iterator[LabelRow]]
     rejections: Callable[[], Iterator[RejectionRow]]
+    url: str
     decoys: DecoyCounter | None = None
     """Counts decoys at the least score that the evidence kept; views hold none of their boxes."""
 
@@ -33,10 +34,10 @@ def open_labels(url: str, storage: StorageSettings | None = None) -> Labels:
     if open_store(url, storage).exists(MANIFEST):
         view = open_view(url, storage)
         manifest = view.manifest
-        return Labels(manifest.kind, manifest.digest, manifest.provenance, view.rows, lambda: iter(()))
+        return Labels(manifest.kind, manifest.digest, manifest.provenance, view.rows, lambda: iter(()), url)
     evidence = open_evidence(url, storage)
     provenance = {"score_kind": evidence.score_kind, "evidence": evidence.settings.model_dump()}
     decoys = DecoyCounter(evidence.settings.min_score, evidence.pool)
     return Labels(
-        "evidence", evidence.snapshot.digest, provenance, evidence.rows, evidence.rejections, decoys
+        "evidence", evidence.snapshot.digest, provenance, evidence.rows, evidence.rejections, url, decoys
     )

@@ -9,15 +9,19 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 from urllib.parse import quote
 
 import numpy as np
 
 from pipelines.exchange.exporter import EncodedFile, ExportedRows, Exporter
+from pipelines.exchange.gold.source_ids import read_source_ids
 from pipelines.labels.fates import LabelRow, is_kept
 from schemas.ledger import bare_url
+from student.gold.coco_types import CocoId
+from student.gold.ids import id_text, parse_id
 
 if TYPE_CHECKING:
     from pipelines.labels.open_any import Labels
@@ -29,7 +33,7 @@ Categories = Literal["root", "object"]
 class CocoImage(TypedDict):
     """One image of the file. `shard` is removed when the files are named."""
 
-    id: int
+    id: CocoId
     shard: NotRequired[str]
     file_name: str
     width: int
@@ -41,8 +45,8 @@ class CocoImage(TypedDict):
 class CocoAnnotation(TypedDict):
     """One annotation of the file. `root` is replaced by `category_id`."""
 
-    id: int
-    image_id: int
+    id: CocoId | None
+    image_id: CocoId
     root: NotRequired[str]
     bbox: list[float]
     area: float
@@ -50,13 +54,13 @@ class CocoAnnotation(TypedDict):
     score: float
     phrase: str
     tokens_positive: list[list[int | None]]
-    category_id: NotRequired[int]
+    category_id: NotRequired[CocoId]
 
 
 class CocoCategory(TypedDict):
     """One category of the file."""
 
-    id: int
+    id: CocoId
     name: str
 
 
@@ -70,8 +74,8 @@ class CocoJson(TypedDict):
 
 
 def encode_coco(labels: Labels, rows: ExportedRows) -> EncodedFile:
-    """Encode rows as COCO JSON. `info` names the labels by their digest."""
-    return encode_json(make_coco(rows), labels)
+    """Encode rows as COCO JSON. `info` names the labels by their digest. Imported gold keeps the ids of its file."""
+    return encode_json(make_coco(rows, ids=find_source_ids(labels)), labels)
 
 
 def encode_json(coco: CocoJson, labels: Labels) -> EncodedFile:
@@ -80,30 +84,74 @@ def encode_json(coco: CocoJson, labels: Labels) -> EncodedFile:
     return EncodedFile(json.dumps(coco, ensure_ascii=False).encode("utf-8"), len(coco["categories"]))
 
 
-def make_coco(rows: Iterable[LabelRow], *, categories: Categories = "root") -> CocoJson:
-    """Return the COCO file of rows. Image and annotation ids count from 1.
+@dataclass(frozen=True)
+class SourceIds:
+    """The ids that images, categories and boxes had in an imported file; empty for other labels.
+
+    images:      for each row; empty unless all are known and differ
+    categories:  by name
+    annotations: for each row, of each region; empty unless all are known and differ
+    """
+
+    images: Sequence[CocoId] = ()
+    categories: Mapping[str, CocoId] = field(default_factory=dict)
+    annotations: Sequence[Sequence[CocoId | None]] = ()
+
+
+def find_source_ids(labels: Labels) -> SourceIds:
+    """Return the ids of an imported file that the labels keep."""
+    if labels.kind == "evidence":
+        return SourceIds()
+    metas = [json.loads(row["meta"] or "{}") for row in labels.rows()]
+    images = [meta.get("coco_image_id", meta.get("mdetr_image_id")) for meta in metas]
+    boxes = list(read_source_ids(labels.url))
+    flat = [one for row in boxes for one in row]
+    categories = {
+        name: parse_id(text) for text, name in reversed(labels.provenance.get("category_ids", {}).items())
+    }
+    return SourceIds(images if _are_known(images) else (), categories, boxes if _are_known(flat) else ())
+
+
+def _are_known(ids: Sequence[object]) -> bool:
+    return None not in ids and len(set(map(id_text, ids))) == len(ids)
+
+
+def make_coco(
+    rows: Iterable[LabelRow], *, categories: Categories = "root", ids: SourceIds = SourceIds()
+) -> CocoJson:
+    """Return the COCO file of rows. Ids of the imported file stay; without them image and annotation ids count from 1.
 
     A category is the lemma of a phrase's head noun ("root"), or one "object" for all, as in MDETR. Images without a
     region are included, because for a detector they are background. A region with fate `ignore` becomes `iscrowd: 1`.
     """
     images: list[CocoImage] = []
     annotations: list[CocoAnnotation] = []
-    for row in rows:
-        images.append(_make_image(row, len(images) + 1))
-        for region in row["regions"]:
+    for place, row in enumerate(rows):
+        image = _make_image(row, ids.images[place] if ids.images else place + 1)
+        images.append(image)
+        own = ids.annotations[place] if ids.annotations else []
+        for number, region in enumerate(row["regions"]):
             phrase = row["phrases"][region["phrase"]]
-            annotations.append(_make_annotation(region, phrase, len(images), len(annotations) + 1))
+            name = own[number] if len(own) == len(row["regions"]) else len(annotations) + 1
+            annotations.append(_make_annotation(region, phrase, image["id"], name))
     names = sorted({_category(a, categories) for a in annotations}) or ["object"]
-    number = {name: position for position, name in enumerate(names, start=1)}
+    number_of = _number_categories(names, ids.categories)
     for annotation in annotations:
-        annotation["category_id"] = number[_category(annotation, categories)]
+        annotation["category_id"] = number_of[_category(annotation, categories)]
         del annotation["root"]
     _name_files(images)
-    listed: list[CocoCategory] = [{"id": position, "name": name} for name, position in number.items()]
+    listed: list[CocoCategory] = [{"id": position, "name": name} for name, position in number_of.items()]
     return {"info": {}, "images": images, "annotations": annotations, "categories": listed}
 
 
-def _make_image(row: LabelRow, number: int) -> CocoImage:
+def _number_categories(names: Sequence[str], known: Mapping[str, CocoId]) -> dict[str, CocoId]:
+    """Return the id of each name: those of the imported file with all of its categories, else numbers from 1."""
+    if known and set(names) <= known.keys():
+        return dict(known)
+    return {name: position for position, name in enumerate(names, start=1)}
+
+
+def _make_image(row: LabelRow, number: CocoId) -> CocoImage:
     return {
         "id": number,
         "shard": bare_url(row["shard"]),
@@ -115,7 +163,9 @@ def _make_image(row: LabelRow, number: int) -> CocoImage:
     }
 
 
-def _make_annotation(region: RegionRow, phrase: PhraseRow, image: int, number: int) -> CocoAnnotation:
+def _make_annotation(
+    region: RegionRow, phrase: PhraseRow, image: CocoId, number: CocoId | None
+) -> CocoAnnotation:
     x0, y0 = region["x0"], region["y0"]
     width, height = region["x1"] - x0, region["y1"] - y0
     return {

@@ -60,10 +60,15 @@ class GoldPhrase:
     boxes: list[Box] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)  # of the boxes, if they have any
     ignored: list[Box] = field(default_factory=list)  # crowds: there, but not to be learned as a box
+    box_ids: list[str | None] = field(default_factory=list)  # in the file, as text
+    ignored_ids: list[str | None] = field(default_factory=list)
 
-    def add_box(self, box: Box, score: float | None = None, *, is_ignored: bool = False) -> None:
-        """Add a box, with its score if the boxes of the file have scores."""
+    def add_box(
+        self, box: Box, score: float | None = None, *, is_ignored: bool = False, source_id: str | None = None
+    ) -> None:
+        """Add a box, with its score if the boxes of the file have scores, and its id in the file."""
         (self.ignored if is_ignored else self.boxes).append(box)
+        (self.ignored_ids if is_ignored else self.box_ids).append(source_id)
         if score is not None and not is_ignored:
             self.scores.append(score)
 
@@ -93,6 +98,7 @@ class RowBuilder:
         self._shard, self._unit = images_url, unit_name(images_url, 0)
         self._names: Counter[str] = Counter()
         self._rows = 0
+        self.source_ids: list[list[str | None]] = []  # for each row, of each region
 
     def build(
         self,
@@ -140,6 +146,7 @@ class RowBuilder:
                 for box, score in zip(boxes, scores or [1.0] * len(boxes), strict=True)
             ],
         }
+        self.source_ids.append([one for p in phrases for one in (*p.box_ids, *p.ignored_ids)])
         return cast(ViewRow, row)  # a column that is missing here is null in the table
 
     def _make_key(self, file_name: str) -> str:

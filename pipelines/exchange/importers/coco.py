@@ -19,6 +19,7 @@ from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import check_split, require_file_name
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
 from pipelines.exchange.gold.scores import BoxScores
+from pipelines.exchange.gold.source_ids import BoxIds
 from pipelines.exchange.importer import Importer, ImportOption
 from schemas.errors import ConfigError
 from schemas.rows import ViewRow
@@ -35,6 +36,7 @@ class CocoReader:
         self._path, self._options, self._account = path, options, account
         self.exhaustive = True
         self.facts: dict[str, object] = {}
+        self.source_ids: BoxIds = ()
         self.problems: list[str] = []
         self.questionable_names: list[QuestionableName] = []
 
@@ -43,6 +45,7 @@ class CocoReader:
         with CocoFile(self._path, self._account, self._options.state_convention(COCO_BOXES)) as file:
             self._open(file)
             builder = RowBuilder(self._options.images_url)
+            self.source_ids = builder.source_ids
             for image, annotations in file.images():
                 decided = self._account.count_decided("annotations")
                 try:
@@ -124,7 +127,7 @@ class CocoReader:
                 continue
             name = self._names[own.category]
             phrase = found.setdefault(name, GoldPhrase(0, 0, name))
-            phrase.add_box(box, score, is_ignored=own.is_crowd)
+            phrase.add_box(box, score, is_ignored=own.is_crowd, source_id=id_text(annotation.get("id")))
             self._account.keep("annotations", annotation.get("id"), own.repairs)
         return found, unknown
 

@@ -49,6 +49,7 @@ class FlickrReader:
     exhaustive = False
     problems = ()
     questionable_names = ()
+    source_ids = ()
     category_ids = None
 
     def __init__(self, path: Path, options: ImportOptions, account: ImportAccount) -> None:

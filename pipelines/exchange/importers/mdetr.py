@@ -21,11 +21,12 @@ from pipelines.exchange.gold.records import (
 )
 from pipelines.exchange.gold.rows import GoldPhrase, RowBuilder
 from pipelines.exchange.gold.scores import BoxScores
+from pipelines.exchange.gold.source_ids import BoxIds
 from pipelines.exchange.importer import Importer, ImportOption
 from schemas.rows import ViewRow
 from student.gold.account import ImportAccount, RecordError, code_of_contents
 from student.gold.coco_file import COCO_BOXES, check_boxes, read_coco_box
-from student.gold.coco_store import CocoStore, JsonObject
+from student.gold.coco_store import CocoStore, JsonObject, id_text
 from student.gold.spans import Span, read_spans
 
 _KEPT = ("dataset_name", "data_source", "original_img_id", "sentence_id", "tokens_positive_eval")
@@ -43,10 +44,12 @@ class MdetrReader:
         self._path, self._options, self._account = path, options, account
         self._stated = options.state_convention(COCO_BOXES)
         self.facts: dict[str, object] = {}
+        self.source_ids: BoxIds = ()
 
     def rows(self) -> Iterator[ViewRow]:
         """Yield one row per image record (one caption each), in the order of the file."""
         builder = RowBuilder(self._options.images_url)
+        self.source_ids = builder.source_ids
         with CocoStore(self._path, self._account) as file:
             check_boxes(file, self._path, self._stated)
             self._scores = BoxScores(self._options, has_scores="score" in file.annotation_fields)
@@ -104,7 +107,9 @@ class MdetrReader:
                     get_phrase(span, caption, phrases).unknown = True
             return
         for span in spans:
-            get_phrase(span, caption, phrases).add_box(box, score, is_ignored=own.is_crowd)
+            get_phrase(span, caption, phrases).add_box(
+                box, score, is_ignored=own.is_crowd, source_id=id_text(annotation.get("id"))
+            )
         self._account.keep("annotations", annotation.get("id"), own.repairs | repairs)
 
     def _add_evaluation_phrases(

@@ -60,6 +60,7 @@ class OdvgReader:
     """
 
     category_ids = None
+    source_ids = ()
 
     def __init__(self, path: Path, options: ImportOptions, account: ImportAccount) -> None:
         self._path, self._options, self._account = path, options, account

@@ -39,7 +39,11 @@ DialectOption = Annotated[
     typer.Option("--dialect", help="odvg: program for which the file was written."),
 ]
 MergeNamesOption = Annotated[
-    bool, typer.Option("--merge-names", help="coco: make one class of names that differ by case.")
+    bool, typer.Option("--merge-names", help="Make one class of names that differ by case.")
+]
+PartOption = Annotated[
+    Literal["train", "val", "test"] | None,
+    typer.Option("--part", help="yolo: part of the data set. Default: all that data.yaml names."),
 ]
 
 __all__ = [
@@ -49,5 +53,6 @@ __all__ = [
     "LabelMapOption",
     "MaxRefusedOption",
     "MergeNamesOption",
+    "PartOption",
     "UnitOption",
 ]

@@ -59,6 +59,7 @@ def import_gold(
         **{"format": format, "source": path.name, "source_digest": _digest_source(path, importer)},
         **{"without_images": options.images is None, "negatives": options.negatives, "seed": options.seed},
         **({} if options.origin == "human" else {"origin": options.origin}),
+        **({} if options.part is None else {"part": options.part}),
     }
     kind: ViewKind = "gold" if options.origin == "human" else "view"
     if not overwrite:
@@ -112,6 +113,7 @@ def check_options(format: str, options: ImportOptions) -> None:
         ImportOption.ORIGIN: options.origin != default.origin,
         ImportOption.BOXES: options.form is not None or options.unit is not None,
         ImportOption.MERGE_NAMES: options.merge_names,
+        ImportOption.PART: options.part is not None,
     }
     for option, is_given in given.items():
         if is_given and option not in importer.options:

@@ -62,6 +62,7 @@ class ImportOption(StrEnum):
     BOXES = "--boxes and --unit"
     MERGE_NAMES = "--merge-names"
     ORIGIN = "--origin"
+    PART = "--part"
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,8 @@ REFUSED: dict[str, str] = {
     "phrase_not_in_caption": "the phrase does not occur in the caption",
     "phrase_missing": "the region names no phrase",
     "markup_bad": "the sentence's brackets do not match [/EN#ID/TYPE words]",
+    "labels_missing": "the image has no file of labels; an empty one says that nothing is there",
+    "labels_bad": "the file of labels is not UTF-8 text, or too long",
     "boxes_missing": "no Annotations/ID.xml for the sentences",
     "xml_bad": "not the XML of Flickr30k Entities, or with a document type",
     "caption_unrelated": "the caption is on the authors' list of captions of other images",

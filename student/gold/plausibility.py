@@ -16,6 +16,7 @@ from student.gold.boxes import Box, BoxConvention, is_number, parse_box_numbers,
 _OUTSIDE_PX = 2.0  # rounding, and annotators who drag over the border
 _OUTSIDE_SHARE = 0.1
 _MIN_OUTSIDE = 3
+_LARGEST_FRACTION = 2
 _AREA_SHARE = 0.9
 _AREA_TOLERANCE = 0.01
 _FORMS = (BoxConvention("xyxy"), BoxConvention("xywh"), BoxConvention("cxcywh"))
@@ -27,7 +28,7 @@ class BoxSurvey:
     def __init__(self, convention: BoxConvention) -> None:
         self._convention = convention
         self._others = [form for form in _FORMS if form != convention]
-        self._boxes = self._fractions = self._with_area = 0
+        self._boxes = self._fractions = self._pixels = self._with_area = 0
         self._outside: Counter[str] = Counter()
         self._turned: Counter[str] = Counter()
         self._area_agrees: Counter[str] = Counter()
@@ -43,6 +44,7 @@ class BoxSurvey:
             return
         self._boxes += 1
         self._fractions += max(map(abs, numbers)) <= 1
+        self._pixels += max(map(abs, numbers)) > _LARGEST_FRACTION
         for form in (self._convention, *self._others):
             box = place_box(numbers, form, width, height)
             self._outside[str(form)] += not _fits(box, width, height)
@@ -64,6 +66,11 @@ class BoxSurvey:
             return (
                 f"all {self._boxes} boxes have numbers of at most 1: they seem to be fractions of the image's sides. "
                 "Give --unit fraction, or --unit px if they are pixels"
+            )
+        if self._convention.unit == "fraction" and self._pixels > _OUTSIDE_SHARE * self._boxes:
+            return (
+                f"{self._pixels} of {self._boxes} boxes have numbers above {_LARGEST_FRACTION}: they seem to be pixels, "
+                "not fractions of the image's sides. Give --unit px, or --unit fraction if they are right"
             )
         return self._describe_area() or self._describe_outside()
 

@@ -14,6 +14,7 @@ from pipelines.cli.label_options import (
     LabelMapOption,
     MaxRefusedOption,
     MergeNamesOption,
+    PartOption,
     UnitOption,
 )
 from pipelines.cli.options import JSON
@@ -42,6 +43,7 @@ def check(
     label_map: LabelMapOption = None,
     dialect: DialectOption = "auto",
     merge_names: MergeNamesOption = False,
+    part: PartOption = None,
     max_refused: MaxRefusedOption = MAX_REFUSED,
     as_json: bool = JSON,
 ) -> None:
@@ -58,6 +60,7 @@ def check(
         form=boxes,
         unit=unit,
         merge_names=merge_names,
+        part=part,
         max_refused=max_refused,
     )
     report = check_labels(path, options, format)

@@ -17,6 +17,7 @@ from pipelines.cli.label_options import (
     LabelMapOption,
     MaxRefusedOption,
     MergeNamesOption,
+    PartOption,
     UnitOption,
 )
 from pipelines.cli.options import JSON, OVERWRITE
@@ -82,6 +83,7 @@ def import_(
         ),
     ] = "human",
     merge_names: MergeNamesOption = False,
+    part: PartOption = None,
     max_refused: MaxRefusedOption = MAX_REFUSED,
     overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
@@ -111,6 +113,7 @@ def import_(
         form=boxes,
         unit=unit,
         merge_names=merge_names,
+        part=part,
         origin=origin,
         max_refused=max_refused,
     )

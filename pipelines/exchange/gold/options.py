@@ -28,6 +28,7 @@ class ImportOptions:
     unit: BoxUnit | None = None
     merge_names: bool = False  # class names that differ by case are one class
     origin: Literal["human", "teacher"] = "human"  # teacher: labels of a tool, which are no gold
+    part: str | None = None  # of a data set in parts: train, val or test; None: all
     max_refused: float = MAX_REFUSED  # share of boxes, and of images; above it the import is not a success
 
     def state_convention(self, usual: BoxConvention) -> BoxConvention | None:

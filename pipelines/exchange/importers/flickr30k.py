@@ -21,13 +21,13 @@ from pipelines.exchange.gold.box_frames import Frame, make_frame
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.records import check_split, read_caption
 from pipelines.exchange.gold.rows import DroppedSpan, GoldPhrase, RowBuilder, find_head
+from pipelines.exchange.gold.xml_file import MAX_FILE_BYTES, parse_number, read_xml
 from pipelines.exchange.importer import Importer
 from schemas.errors import NotFoundError
 from schemas.rows import ViewRow
 from student.gold.account import ImportAccount, RecordError, code_of_contents, is_encodable
 from student.gold.boxes import Box, BoxConvention, read_box
 
-MAX_FILE_BYTES = 1_000_000
 NOT_VISUAL = "0"
 _BOXES = BoxConvention("xyxy")
 _MENTION = re.compile(r"\[/EN#(\d+)((?:/[A-Za-z]+)+) ([^\[\]]+)\]")
@@ -106,7 +106,7 @@ class FlickrReader:
     def _make_frame(self, root: ElementTree.Element | None, name: str) -> Frame:
         if root is None:
             return Frame(0, 0, None, (), lambda box: box)
-        sides = {side: _parse_number(root.findtext(f"size/{side}")) for side in ("width", "height")}
+        sides = {side: parse_number(root.findtext(f"size/{side}")) for side in ("width", "height")}
         return make_frame({"file_name": name, **sides}, name, self._options.images)
 
     def _read_sentences(
@@ -202,25 +202,6 @@ def parse_sentence(line: str) -> tuple[str, list[Mention]]:
     return caption, mentions
 
 
-def read_xml(path: Path) -> ElementTree.Element:
-    """Return the annotation element.
-
-    Raises RecordError xml_bad, also for a document type, which could define entities.
-    """
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ValueError(f"more than {MAX_FILE_BYTES} bytes")
-        text = path.read_bytes().decode("utf-8")
-        if "<!" in re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL):
-            raise ValueError("a document type or CDATA")
-        root = ElementTree.fromstring(text)
-    except (ValueError, ElementTree.ParseError) as error:
-        raise RecordError("xml_bad", f"{path.name}: {error}") from error
-    if root.tag != "annotation":
-        raise RecordError("xml_bad", f"{path.name}: <{root.tag}>, expected <annotation>")
-    return root
-
-
 def _chain_names(item: ElementTree.Element) -> list[str]:
     return [(name.text or "").strip() for name in item.findall("name")]
 
@@ -234,7 +215,7 @@ def _read_object(item: ElementTree.Element, frame: Frame, repairs: set[str]) -> 
         if item.find("nobndbox") is None and item.find("scene") is None:
             raise RecordError("field_missing", f"{named}: neither bndbox nor nobndbox nor scene")
         return named, None
-    x0, y0, x1, y1 = (_parse_number(place.findtext(side)) for side in ("xmin", "ymin", "xmax", "ymax"))
+    x0, y0, x1, y1 = (parse_number(place.findtext(side)) for side in ("xmin", "ymin", "xmax", "ymax"))
     if x0 is None or y0 is None or x1 is None or y1 is None:
         raise RecordError("box_not_numbers", f"{named}")
     low, high = (min(x0, x1), min(y0, y1)), (max(x0, x1), max(y0, y1))
@@ -242,14 +223,6 @@ def _read_object(item: ElementTree.Element, frame: Frame, repairs: set[str]) -> 
         repairs.add("corners_swapped")
     box: list[JsonValue] = [low[0] - 1, low[1] - 1, *high]  # 1-based inclusive to half-open from 0
     return named, frame.place(read_box(box, _BOXES, frame.width, frame.height, repairs))
-
-
-def _parse_number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if abs(value) < 1e9 else None
 
 
 def _read_lines(file: Path) -> list[str]:

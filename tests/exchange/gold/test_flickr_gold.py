@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.exchange.importers.flickr30k import parse_sentence, read_xml
+from pipelines.exchange.gold.xml_file import read_xml
+from pipelines.exchange.importers.flickr30k import parse_sentence
 from schemas.errors import ConfigError
 from student.gold.account import RecordError
 

@@ -69,8 +69,8 @@ class BoxSurvey:
             )
         if self._convention.unit == "fraction" and self._pixels > _OUTSIDE_SHARE * self._boxes:
             return (
-                f"{self._pixels} of {self._boxes} boxes have numbers above {_LARGEST_FRACTION}: they seem to be pixels, "
-                "not fractions of the image's sides. Give --unit px, or --unit fraction if they are right"
+                f"{self._pixels} of {self._boxes} boxes have numbers above {_LARGEST_FRACTION}: they seem to be "
+                "pixels, not fractions of the image's sides. Give --unit px, or --unit fraction if they are right"
             )
         return self._describe_area() or self._describe_outside()
 

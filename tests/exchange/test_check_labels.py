@@ -68,7 +68,7 @@ def test_a_folder_of_sentences_looks_like_flickr30k(tmp_path: Path) -> None:
 def test_a_file_of_no_known_format_is_refused_with_the_formats(tmp_path: Path) -> None:
     done = run("check", write(tmp_path / "file", {"a": 1}))
 
-    assert done.exit_code == 2 and "looks like none of coco, flickr30k, mdetr, odvg" in done.stderr
+    assert done.exit_code == 2 and "looks like none of coco, flickr30k, mdetr, odvg, voc, yolo" in done.stderr
 
 
 @pytest.mark.parametrize(("format", "value", "likely"), [("odvg", COCO, "coco"), ("coco", LINE, "odvg")])

@@ -20,6 +20,7 @@ from pipelines.exchange.exporter import EncodedFile, ExportedRows, Exporter
 from pipelines.exchange.gold.source_ids import read_source_ids
 from pipelines.labels.fates import LabelRow, is_kept
 from schemas.ledger import bare_url
+from student.evaluate.gold.view import IMAGE_IDS
 from student.gold.coco_types import CocoId
 from student.gold.ids import id_text, parse_id
 
@@ -103,7 +104,7 @@ def find_source_ids(labels: Labels) -> SourceIds:
     if labels.kind == "evidence":
         return SourceIds()
     metas = [json.loads(row["meta"] or "{}") for row in labels.rows()]
-    images = [meta.get("coco_image_id", meta.get("mdetr_image_id")) for meta in metas]
+    images: list[CocoId] = [next((meta[name] for name in IMAGE_IDS if name in meta), "") for meta in metas]
     boxes = list(read_source_ids(labels.url))
     flat = [one for row in boxes for one in row]
     categories = {
@@ -113,7 +114,8 @@ def find_source_ids(labels: Labels) -> SourceIds:
 
 
 def _are_known(ids: Sequence[object]) -> bool:
-    return None not in ids and len(set(map(id_text, ids))) == len(ids)
+    texts = {id_text(one) for one in ids}
+    return None not in texts and len(texts) == len(ids)
 
 
 def make_coco(

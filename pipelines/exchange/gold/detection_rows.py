@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pydantic import JsonValue
 
@@ -73,7 +73,6 @@ class DetectionReader:
 
     usual = BoxConvention("xyxy")
     states_sizes = True  # whether the format has a place for the size of an image
-    category_ids: dict[str, str] | None = None
     source_ids = ()
     problems: Sequence[str] = ()
 
@@ -84,6 +83,11 @@ class DetectionReader:
         self.exhaustive = options.origin == "human"
         self.facts: dict[str, object] = {}
         self.questionable_names: list[QuestionableName] = []
+
+    @property
+    def category_ids(self) -> dict[str, str]:
+        """The class's name by the id that results have for it: its index, or its name where the format has none."""
+        return {name: self._merged[name] for name in self.read_classes()}
 
     def read_classes(self) -> Sequence[str]:
         """Return the names of the classes that were looked for in every image, as the file writes them."""
@@ -164,7 +168,11 @@ class DetectionReader:
         partly = [p.root for p in unknown if p.boxes or p.ignored or p.root in self._not_asked]
         repairs = frame.repairs if self.states_sizes else ()
         self._account.keep("images", image.file_name, repairs)
-        meta = {**image.meta, **({"not_exhaustive": partly} if partly else {})}
+        meta = {
+            "image_id": _find_image_id(image.file_name),
+            **image.meta,
+            **({"not_exhaustive": partly} if partly else {}),
+        }
         return builder.build(frame, image.file_name, caption, phrases, meta=meta)
 
     def _make_frame(self, image: LabeledImage) -> Frame:
@@ -213,3 +221,9 @@ class DetectionReader:
             order = draw_names(drawn, list(positives), self._options.seed, image.file_name)
             order += [name for name in self._all if name not in absent and name not in positives]
         return build_prompt(order, positives, absent, unknown)
+
+
+def _find_image_id(file_name: str) -> int | str:
+    """Return the id that results of such formats have for an image: its stem, as a number if it is one."""
+    stem = PurePosixPath(file_name).stem
+    return int(stem) if stem.isascii() and stem.isdecimal() and len(stem) < 19 else stem

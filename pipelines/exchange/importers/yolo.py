@@ -37,6 +37,11 @@ class YoloReader(DetectionReader):
         """Return the names in the order of their indices."""
         return list(self._names.values())
 
+    @property
+    def category_ids(self) -> dict[str, str]:
+        """The class's name by its index as text."""
+        return {index: self._merged[name] for index, name in self._names.items()}
+
     def read_images(self) -> Iterator[LabeledImage]:
         """Yield the images of each part in the order of their names."""
         for part in self._parts:

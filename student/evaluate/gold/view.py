@@ -25,6 +25,8 @@ from student.gold.coco_types import (
 )
 from student.gold.ids import id_text, parse_id
 
+IMAGE_IDS = ("coco_image_id", "mdetr_image_id", "image_id")
+"""Fields of a row's `meta` with the image's id in the imported file, of which a row has at most one."""
 UNKNOWN_SIDE = 1_000_000  # px, of an image whose size is not known
 
 
@@ -84,7 +86,7 @@ def _find_source_ids(known: object, names: Sequence[str]) -> dict[str, list[str]
 def _image_ids(rows: Sequence[ViewRow]) -> list[CocoId]:
     """Return the ids that the images had in the imported file, or the row numbers if it had none."""
     metas = [json.loads(row["meta"] or "{}") for row in rows]
-    texts = [id_text(meta.get("coco_image_id", meta.get("mdetr_image_id"))) for meta in metas]
+    texts = [id_text(next((meta[name] for name in IMAGE_IDS if name in meta), None)) for meta in metas]
     known = [text for text in texts if text is not None]
     if len(set(known)) < len(rows):
         return list(range(len(rows)))

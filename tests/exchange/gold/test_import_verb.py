@@ -59,7 +59,7 @@ def test_counts_are_printed_as_json_and_stand_in_the_manifest(tmp_path: Path, co
     ("words", "code", "says"),
     [
         (("coco", "FILE"), 2, "expected either --images"),
-        (("voc", "FILE", "--without-images"), 2, "expected one of coco, flickr30k, mdetr, odvg"),
+        (("vocs", "FILE", "--without-images"), 2, "expected one of coco, flickr30k, mdetr, odvg, voc, yolo"),
         (("coco", "/nowhere.json", "--without-images"), 4, "no such file or folder; correct the path"),
         (("flickr30k", "FILE", "--without-images"), 2, "format flickr30k expects a folder"),
         (("coco", "FILE", "--images", "/nowhere"), 4, "is not a folder"),
@@ -69,7 +69,11 @@ def test_counts_are_printed_as_json_and_stand_in_the_manifest(tmp_path: Path, co
         (("coco", "FILE", "--images", ""), 2, "is empty; expected a folder"),
         (("coco", "FILE", "--without-images", "--label-map", "FILE"), 2, "--label-map is for odvg"),
         (("coco", "FILE", "--without-images", "--dialect", "tao"), 2, "--dialect is for odvg"),
-        (("mdetr", "FILE", "--without-images", "--negatives", "authors"), 2, "is for coco and odvg"),
+        (
+            ("mdetr", "FILE", "--without-images", "--negatives", "authors"),
+            2,
+            "is for coco and odvg and voc and yolo",
+        ),
         (("coco", "FILE", "--images", "docs"), 1, "e.g. 0: one.jpg"),
     ],
 )

@@ -128,4 +128,4 @@ def test_a_format_of_human_labels_alone_refuses_the_origin_of_a_tool(tmp_path: P
 
     done = CliRunner().invoke(build_app(), [*words, "--origin", "teacher"])
 
-    assert done.exit_code == 2 and "--origin is for coco and mdetr and odvg" in done.stderr
+    assert done.exit_code == 2 and "--origin is for coco and mdetr and odvg and yolo" in done.stderr

@@ -18,6 +18,7 @@ from pipelines.exchange.gold.images import open_images
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.import_gold import import_gold
 from schemas.errors import ConfigError, GroundswellError, NotFoundError
+from student.evaluate.run import evaluate
 
 YAML = "path: .\ntrain: images/train\nval: images/val\nnames: [dog, cat]\n"
 
@@ -61,9 +62,8 @@ def test_fractions_of_center_and_sides_become_pixels(yolo: Callable) -> None:
     report, [row] = read(yolo({"train/a": "1 0.5 0.5 0.25 0.5\n0 0.125 0.5 0.25 1\n"}))
 
     assert boxes(row) == [("dog", [0, 0, 16, 48]), ("cat", [24, 12, 40, 36])]
-    assert (row["key"], report.exhaustive) == ("a", True) and json.loads(row["meta"]) == {
-        "yolo_part": "train"
-    }
+    assert (row["key"], report.exhaustive) == ("a", True)
+    assert json.loads(row["meta"]) == {"image_id": "a", "yolo_part": "train"}
 
 
 def test_an_empty_file_says_that_nothing_is_there(yolo: Callable, fates: Callable) -> None:
@@ -199,3 +199,21 @@ def test_any_file_of_labels_gives_named_errors_and_an_account(
         return
     for counts in report.records.values():
         assert counts["in"] == counts["kept"] + counts["repaired"] + counts["refused"]
+
+
+def test_results_by_stem_and_index_score_full_marks_against_the_import(yolo: Callable) -> None:
+    data = yolo(
+        {"train/a": "0 0.5 0.5 0.5 0.5\n1 0.25 0.25 0.25 0.25", "train/000000000139": "1 0.5 0.5 0.25 0.5"}
+    )
+    read(data)
+    results = [
+        {"image_id": "a", "category_id": 0, "bbox": [16, 12, 32, 24], "score": 0.9},
+        {"image_id": "a", "category_id": 1, "bbox": [8, 6, 16, 12], "score": 0.9},
+        {"image_id": 139, "category_id": 1, "bbox": [24, 12, 16, 24], "score": 0.9},
+    ]
+    path = data.parent / "results.json"
+    path.write_text(json.dumps(results))
+
+    report = evaluate(path, data.parent.parent / "human", bootstrap=0)
+
+    assert report["AP"] == pytest.approx(1) and "unmatched" not in report

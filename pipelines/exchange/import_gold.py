@@ -29,6 +29,7 @@ from schemas.labeler import NO_SCORE
 from schemas.rows import ViewRow
 from student.data.gold_account import describe_refused_boxes, describe_refused_shares
 from student.gold.account import AccountReport, ImportAccount
+from student.gold.codes import REFUSED
 
 _CHUNK = 4 * 2**20
 
@@ -74,7 +75,11 @@ def import_gold(
             if not rows:
                 raise GroundswellError(f"{path}: no record is left; {describe_refusals(records)}")
         refused = describe_refused_boxes(regions, records)
-        problems = [*reader.problems, *([f"{path.name}: {refused}"] if refused else [])]
+        problems = [
+            *reader.problems,
+            *([f"{path.name}: {refused}"] if refused else []),
+            *_describe_shared_images(options),
+        ]
         questionable = {one.name: one.reason for one in getattr(reader, "questionable_names", ())}
         too_many = describe_refused_shares(records, options.max_refused)
         provenance = {
@@ -154,6 +159,17 @@ def _read_spool(spool: BinaryIO) -> Iterator[ViewRow]:
     return (json.loads(line) for line in spool)
 
 
+def _describe_shared_images(options: ImportOptions) -> list[str]:
+    """Return a problem if two names found one image by their last part, since the labels of one are not of it."""
+    problems = [] if options.images is None else options.images.problems
+    if not problems:
+        return []
+    return [
+        f"{problems[0]} ({len(problems)} such images): the image of one of the two names is another; "
+        "name the folder in which both are, or a pattern with {file_name}"
+    ]
+
+
 def _set_origin(row: ViewRow, options: ImportOptions) -> ViewRow:
     if options.origin == "teacher":
         for region in row["regions"]:
@@ -178,9 +194,12 @@ def describe_refusals(account: AccountReport) -> str:
         if counts["refused"]
     ]
     # A record that was refused with its image or line has its reason there.
-    reasons = {name: some for name, some in account["examples"].items() if not name.endswith("image_refused")}
-    first = next((f", e.g. {some[0]}" for some in reasons.values()), "")
-    return ("; ".join(refusals) or "the file has none") + first
+    codes = REFUSED.keys() - {"image_refused"}
+    reasons = {name: some for name, some in account["examples"].items() if name.split()[-1] in codes}
+    first = next(iter(reasons), None)
+    if first is None:
+        return "; ".join(refusals) or "the file has none"
+    return f"{'; '.join(refusals)}, e.g. {reasons[first][0]} ({REFUSED[first.split()[-1]]})"
 
 
 def _digest_source(path: Path, importer: Importer) -> str:

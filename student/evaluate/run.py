@@ -38,7 +38,7 @@ from student.evaluate.results import join_results, read_results
 from student.gold.account import AccountReport
 from student.gold.boxes import BoxConvention
 from student.gold.coco_types import CocoDetection, CocoId, GoldDataset
-from student.gold.codes import MAX_REFUSED
+from student.gold.codes import MAX_REFUSED, REFUSED
 from teacher.factories import locate_teacher
 from teacher.models.hub import locate_model
 from teacher.registry import TEACHERS, QueryKind, Teacher, TeacherSettings, recognize_model
@@ -139,10 +139,16 @@ def evaluate(
         )
         asked = model_or_results if isinstance(model_or_results, TeacherSettings) else model
         answers = _ask(asked, teacher, truth, source, questions)
+        if source.by_name:
+            answers.facts["notes"] = [
+                *answers.facts.get("notes", ()),
+                _note_by_name(len(source.by_name), images),
+            ]
         evaluated = select_images(truth, source.ids)
     if not evaluated["images"]:
         raise ConfigError(
-            f"{images} has none of the {len(truth['images'])} images of {gold}; check --key-map"
+            f"{images} has none of the {len(truth['images'])} images of {gold}, e.g. "
+            f"{truth['images'][0].get('file_name')!r}; {REFUSED['image_missing']}"
         )
     if results_to is not None:
         Path(results_to).write_text(json.dumps(answers.results), encoding="utf-8")
@@ -214,6 +220,10 @@ def _note_no_match(detections: int, model: Path) -> str:
     )
 
 
+def _note_by_name(number: int, images: str | Path | None) -> str:
+    return f"{number} images are not in {images} under their whole names, and were found by their last part"
+
+
 def _note_unread(unread: Mapping[str, int], name: str) -> str:
     return (
         f"{sum(unread.values())} questions to {name} have no usable answer and count as no box, e.g.: "
@@ -222,13 +232,18 @@ def _note_unread(unread: Mapping[str, int], name: str) -> str:
 
 
 class _GoldImages:
-    """The gold images that have pixels, read anew in each pass. `ids` has the ids of all images read so far."""
+    """The gold images that have pixels, read anew in each pass.
+
+    ids:     of all images read so far
+    by_name: of those whose path or URL was not found, but an image with its last part
+    """
 
     def __init__(
         self, source: str | None, gold: GoldDataset, key_map: Path | None, progress: ProgressCallback | None
     ) -> None:
         self._source, self._gold, self._key_map, self._progress = source, gold, key_map, progress
         self.ids: set[CocoId] = set()
+        self.by_name: set[CocoId] = set()
 
     def read(self, label: str, needed_size: NeededSize | None) -> Iterator[EvaluationImage]:
         """Yield the images with the pixels that are needed, and report progress under a label."""
@@ -236,6 +251,8 @@ class _GoldImages:
         images = evaluation_images(self._source, records, self._key_map, needed_size)
         for number, image in enumerate(images, 1):
             self.ids.add(image.record["id"])
+            if image.by_name:
+                self.by_name.add(image.record["id"])
             if self._progress is not None:
                 self._progress(label, number, len(records))
             yield image

@@ -26,6 +26,7 @@ REPAIRED: dict[str, str] = {
     "name_by_label": "the class name was missing and was taken from the label map",
     "scaled_to_stored": "the stored image has another size of the same shape; boxes were scaled to it",
     "turned_upright": "the boxes were in the frame before the EXIF turn and were turned with it",
+    "found_by_name": "no image under the whole path or URL; the only one with its last part was taken",
     "size_from_image": "the record has no width and height; the image's own were taken",
     "size_unknown": "the record has no width and height, and no image was read; boxes were not cut to it",
     "caption_controls": "control characters of the caption became blanks (offsets stay)",
@@ -38,11 +39,21 @@ REFUSED: dict[str, str] = {
     "id_twice": "an image with this id came before",
     "image_unknown": "the annotation names an image that is not in the file",
     "image_refused": "its image, caption or line was refused",
-    "image_missing": "no image under that name in --images",
-    "image_ambiguous": "several samples of the shards have this name; a key map tells them apart",
+    "image_missing": (
+        "no image under that name in --images; say where it is with a pattern (--images 'DIR/{stem}.jpg') or, for "
+        "shards, with --key-map"
+    ),
+    "image_ambiguous": (
+        "several images have this name, or another name found the same image; name the folder of the right one, or a "
+        "pattern (--images 'DIR/{stem}.jpg'), or, for shards, --key-map"
+    ),
+    "image_outside": "a link out of the folder of --images; name the folder to which it leads",
     "image_bad": "the image cannot be decoded",
     "image_shape": "the stored image has another shape than the record says: a crop, a padded copy or another picture",
-    "file_name_unsafe": "an absolute file name, or one with '..'",
+    "file_name_unsafe": (
+        "a file name that leaves the folder of --images ('..') or that no file can have; a pattern "
+        "(--images 'DIR/{stem}.jpg') takes its last part alone"
+    ),
     "size_bad": "width or height is not a positive whole number",
     "category_unknown": "the annotation names a category that is not in the file or the label map",
     "category_differs": "class name and label map disagree",

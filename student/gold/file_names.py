@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from urllib.parse import unquote
 
 
 def find_file_name(image: Mapping[str, object]) -> str | None:
@@ -12,5 +14,6 @@ def find_file_name(image: Mapping[str, object]) -> str | None:
         return name
     url = image.get("coco_url")
     if isinstance(url, str) and url.count("/") >= 2:
-        return "/".join(url.split("/")[-2:])
+        path = unquote(re.split("[?#]", url, maxsplit=1)[0])
+        return "/".join(path.split("/")[-2:])
     return None

@@ -34,7 +34,10 @@ def evaluate(
     ],
     gold: Annotated[Path, typer.Option(help="COCO JSON with human boxes, or a folder of imported gold.")],
     images: Annotated[
-        str | None, typer.Option(help="Folder of images, or shards (a glob of .tar files).")
+        str | None,
+        typer.Option(
+            help="Folder or URL of images, a pattern with {file_name} or {stem}, or shards (a glob)."
+        ),
     ] = None,
     group_by: Annotated[
         str,

@@ -51,16 +51,18 @@ def make_frame(record: Mapping[str, JsonValue], file_name: str, images: ImageSou
     """Return the frame of a record with `width` and `height`. Missing sizes are taken from the image.
 
     images: None if rows are made without images
-    Raises RecordError size_bad, image_missing, image_bad, image_shape, file_name_unsafe.
+    Raises RecordError size_bad, image_missing, image_ambiguous, image_outside, image_bad, image_shape,
+    file_name_unsafe.
     """
     found = None if images is None else images.find(file_name, record)
+    by_name = ("found_by_name",) if found is not None and found.by_name else ()
     forms: set[str] = set()
     size = read_size(record, forms)
     if size is None:
         if found is None:
             return Frame(0, 0, None, ("size_unknown",), _keep_box)
-        return Frame(found.width, found.height, found, ("size_from_image",), _keep_box)
-    repairs, (width, height) = tuple(forms), size
+        return Frame(found.width, found.height, found, (*by_name, "size_from_image"), _keep_box)
+    repairs, (width, height) = (*by_name, *forms), size
     if found is None or (width, height) == (found.width, found.height):
         return Frame(width, height, found, repairs, _keep_box)
     if found.exif_orientation >= 5 and _has_same_shape(

@@ -1,16 +1,14 @@
 """The images of gold: in a folder, behind a pattern, or in tar shards. Each is read once.
 
-Digest, size and orientation are those of the stored bytes. A name that leaves the folder is refused.
+Digest, size and orientation are those of the stored bytes. `student.gold` has the rules by which an image is found.
 """
 
 from __future__ import annotations
 
-import errno
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 
 from pydantic import JsonValue
@@ -21,16 +19,14 @@ from engine.reading.shard_cache import ShardCache, stat_shard
 from engine.reading.shard_urls import expand_urls
 from engine.reading.user_text import read_key_map
 from engine.storage.filesystems import absolute_url
-from engine.storage.store import Store, open_store
 from schemas.digests import sha256_hex
-from schemas.errors import ConfigError, NotFoundError, SampleRejectedError
+from schemas.errors import ConfigError, SampleRejectedError
 from schemas.rows import PixelsRow
 from student.gold.account import RecordError
+from student.gold.image_files import ImageFiles
+from student.gold.image_names import NameClaims, SampleNames, parse_name, split_suffix
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-_FIELDS = ("file_name", "stem", "data_source", "split")
 _REMEMBERED = 4096
-_NO_FILE = (errno.ENAMETOOLONG, errno.ELOOP)  # of this name alone: another image's may be good
 
 
 @dataclass(frozen=True)
@@ -44,6 +40,7 @@ class StoredImage:
     stored_width: int
     stored_height: int
     exif_orientation: int
+    by_name: bool = False  # the path or URL of the gold was not found, but an image with its last part
 
 
 class ImageSource(Protocol):
@@ -51,8 +48,16 @@ class ImageSource(Protocol):
 
     url: str
 
+    @property
+    def problems(self) -> Sequence[str]:
+        """Images that two names of the gold found, so that the gold cannot be used."""
+        ...
+
     def find(self, file_name: str, record: Mapping[str, JsonValue]) -> StoredImage:
-        """Return the image. Raises RecordError image_missing, image_bad or file_name_unsafe."""
+        """Return the image.
+
+        Raises RecordError image_missing, image_ambiguous, image_outside, image_bad or file_name_unsafe.
+        """
         ...
 
 
@@ -71,101 +76,70 @@ def open_images(source: str, key_map: Path | None = None) -> ImageSource:
 
 
 class FolderImages:
-    """Files under a folder.
-
-    A name that is not found is tried without its first folders: data sets are packed as `train2017/1.jpg` and unpacked
-    to `1.jpg`.
-    """
+    """Files under a folder, or behind a pattern."""
 
     def __init__(self, source: str) -> None:
-        _check_pattern(source)
-        folders = []
-        for part in source.split("/"):
-            if "{" in part:
-                break
-            folders.append(part)
-        root = "/".join(folders) or ("/" if source.startswith("/") else ".")
-        self._pattern = "/".join(source.split("/")[len(folders) :])
-        self.url = absolute_url(root)
-        self._store: Store = open_store(root)
-        if self._store.is_local and not Path(self.url).is_dir():
-            raise NotFoundError(f"--images {source}: {self.url} is not a folder")
+        self._files = ImageFiles(source)
+        self.url = self._files.url
         self._look = lru_cache(_REMEMBERED)(self._read)
+
+    @property
+    def problems(self) -> list[str]:
+        """Images that two names of the gold found."""
+        return self._files.problems
 
     def find(self, file_name: str, record: Mapping[str, JsonValue]) -> StoredImage:
         """Return the image, see ImageSource."""
-        for name in self._names(check_file_name(file_name), record):
-            if found := self._look(name):
-                return found
-        raise RecordError("image_missing", file_name)
+        found, by_name = self._files.find(file_name, record, self._look)
+        return replace(found, by_name=by_name)
 
-    def _names(self, file_name: str, record: Mapping[str, JsonValue]) -> list[str]:
-        if self._pattern:
-            values = {**{name: str(record.get(name, "")) for name in _FIELDS}, "file_name": file_name}
-            values["stem"] = PurePosixPath(file_name).stem
-            name = self._pattern
-            for field, value in values.items():
-                name = name.replace("{" + field + "}", value)
-            return [check_file_name(name)]
-        parts = file_name.split("/")
-        return ["/".join(parts[begin:]) for begin in range(len(parts))]
-
-    def _read(self, name: str) -> StoredImage | None:
-        try:
-            data = self._store.read(name)
-        except (NotFoundError, IsADirectoryError, NotADirectoryError):
-            return None
-        except OSError as error:
-            if error.errno not in _NO_FILE:
-                raise
-            return None
-        return _describe_image(_make_pixels(f"{self.url}/{name}"), data, name)
+    def _read(self, path: str) -> StoredImage | None:
+        data = self._files.read(path)
+        return None if data is None else _describe_image(_make_pixels(f"{self.url}/{path}"), data, path)
 
 
 class ShardImages:
-    """Members of tar shards, found by KEY, by SHARD/KEY, or by the last part of the key if it is unique."""
+    """Members of tar shards, found by the rules of SampleNames."""
 
     def __init__(self, source: str, key_map: Path | None) -> None:
         urls = expand_urls([source])
+        self._source = source
         self.url = absolute_url(source)
         names = None if key_map is None else _load_key_map(key_map)
         cache = ShardCache()
         self._paths = {url: cache.fetch(stat_shard(url)) for url in urls}
-        # None: several samples have this name
-        self._members: dict[str, tuple[str, Member] | None] = {}
+        self._samples: SampleNames[Member] = SampleNames()
+        self._claims = NameClaims()
         for url, path in self._paths.items():
             for member in read_members(path):
-                for name in _member_names(url, member, names):
-                    self._members[name] = None if name in self._members else (url, member)
+                self._add(url, member, names)
+
+    @property
+    def problems(self) -> list[str]:
+        """Samples that two names of the gold found."""
+        return [f"--images {self._source}: {problem}" for problem in self._claims.problems.values()]
 
     def find(self, file_name: str, record: Mapping[str, JsonValue]) -> StoredImage:
-        """Return the image, see ImageSource. Raises RecordError image_ambiguous if several samples have the name."""
-        name = check_file_name(file_name)
-        path = PurePosixPath(name)
-        bare = str(path.with_suffix("")) if path.suffix.lower() in _SUFFIXES else name
-        there = next((n for n in (bare, PurePosixPath(bare).name) if n in self._members), None)
-        if there is None:
-            raise RecordError("image_missing", file_name)
-        place = self._members[there]
-        if place is None:
-            raise RecordError("image_ambiguous", file_name)
-        url, member = place
+        """Return the image, see ImageSource."""
+        name = parse_name(file_name)
+        match = self._samples.find(name)
+        if not match.is_exact:
+            self._claims.claim(str(match.sample), name)
+        url, member = match.sample.url, match.sample.place
         with self._paths[url].open("rb") as file:
             file.seek(member.offset)
             data = file.read(member.size_bytes)
-        return _describe_image(_make_pixels(url, member.offset, member.size_bytes), data, file_name)
+        found = _describe_image(_make_pixels(url, member.offset, member.size_bytes), data, file_name)
+        return replace(found, by_name=match.by_name)
 
-
-def _member_names(url: str, member: Member, names: Mapping[tuple[str, str], str] | None) -> set[str]:
-    """Return the names, without suffix, under which gold may mean this member."""
-    path = PurePosixPath(member.name)
-    if path.suffix.lower() not in _SUFFIXES:
-        return set()
-    key, shard = str(path.with_suffix("")), url.rsplit("/", 1)[-1]
-    if names is None:
-        return {key, f"{shard}/{key}", PurePosixPath(key).name}
-    named = names.get((shard, key))
-    return set() if named is None else {str(PurePosixPath(named).with_suffix(""))}
+    def _add(self, url: str, member: Member, names: Mapping[tuple[str, str], str] | None) -> None:
+        folder, slash, base = member.name.rpartition("/")
+        stem, suffix = split_suffix(base)
+        key = folder + slash + stem
+        if suffix and names is None:
+            self._samples.add(url, key, member)
+        elif suffix and names is not None and (named := names.get((url.rsplit("/", 1)[-1], key))):
+            self._samples.add_as(url, named, member)
 
 
 def _make_pixels(url: str, offset: int | None = None, length: int | None = None) -> PixelsRow:
@@ -188,24 +162,5 @@ def _describe_image(pixels: PixelsRow, data: bytes, name: str) -> StoredImage:
     )
 
 
-def check_file_name(name: str) -> str:
-    """Return the name with forward slashes. Raises RecordError for a name that would leave its folder."""
-    parts = name.replace("\\", "/").split("/")
-    if not name or "\0" in name or parts[0] == "" or ".." in parts or ":" in parts[0]:
-        raise RecordError("file_name_unsafe", repr(name))
-    return "/".join(part for part in parts if part != ".")
-
-
 def _load_key_map(path: Path) -> dict[tuple[str, str], str]:
     return {(row["shard"], row["key"]): row["file_name"] for row in read_key_map(path, ("file_name",))}
-
-
-def _check_pattern(source: str) -> None:
-    """Raise ConfigError for an empty source, or a pattern with a field that no record fills."""
-    unknown = [name for name in re.findall(r"\{(.*?)\}", source) if name not in _FIELDS]
-    if unknown or not source:
-        fields = ", ".join("{" + name + "}" for name in _FIELDS)
-        found = "{" + unknown[0] + "} is unknown" if unknown else "is empty"
-        raise ConfigError(
-            f"--images {source!r}: {found}; expected a folder, shards (*.tar) or a pattern of {fields}"
-        )

@@ -11,6 +11,7 @@ from pipelines.exchange.gold.rows import GoldPhrase, find_head
 from schemas.errors import SampleRejectedError
 from student.gold.account import RecordError
 from student.gold.file_names import find_file_name
+from student.gold.image_names import last_part
 from student.gold.spans import Span
 
 
@@ -26,7 +27,8 @@ def require_file_name(image: Mapping[str, object], options: ImportOptions) -> st
 
 def check_split(options: ImportOptions, file_name: str, *others: object) -> None:
     """Raise RecordError for an image that is not on the list of --split."""
-    names = {file_name, PurePosixPath(file_name).name, PurePosixPath(file_name).stem, *map(str, others)}
+    base = last_part(file_name)
+    names = {file_name, base, PurePosixPath(base).stem, *map(str, others)}
     if options.split is not None and not names & options.split:
         raise RecordError("not_in_split")
 

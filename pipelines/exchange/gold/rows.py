@@ -17,6 +17,7 @@ from schemas.ledger import unit_name
 from schemas.rows import ViewRow
 from schemas.spans import PROMPT_SEPARATOR
 from student.gold.boxes import Box
+from student.gold.image_names import last_part
 from student.gold.spans import Span
 
 # Words behind which a phrase's head is over: "a group of friends", "the man who waves", "a cup with tea".
@@ -151,7 +152,7 @@ class RowBuilder:
 
     def _make_key(self, file_name: str) -> str:
         """Return the file's stem; the second row of an image gets `#2`, and so on."""
-        stem = PurePosixPath(file_name).stem
+        stem = PurePosixPath(last_part(file_name)).stem
         self._names[stem] += 1
         return stem if self._names[stem] == 1 else f"{stem}#{self._names[stem]}"
 

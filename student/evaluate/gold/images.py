@@ -1,14 +1,14 @@
-"""The images of an evaluation: from a folder with the file names of the gold, from shards, or as the gold says.
+"""The images of an evaluation: from files with the names of the gold, from shards, or as the gold says.
 
 Promise: every gold image is yielded at most once. A missing image is not yielded, so the caller can count it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,17 @@ from engine.reading.images import decode_image
 from engine.reading.pixels import read_pixels
 from engine.reading.shard_cache import ShardCache, stat_shard
 from engine.reading.shard_urls import expand_urls
-from engine.reading.shards import open_shard
+from engine.reading.shards import Shard, open_shard
 from engine.reading.user_text import read_key_map
 from engine.settings import InputSettings
 from schemas.digests import sha256_hex
 from schemas.errors import ConfigError, ConflictError, NotFoundError
 from schemas.labeler import NeededSize
+from student.gold.account import RecordError
 from student.gold.coco_types import GoldImage
+from student.gold.codes import REFUSED
+from student.gold.image_files import ImageFiles
+from student.gold.image_names import NamedSample, SampleMatch, SampleNames, parse_name
 
 _SHARD_SUFFIXES = (".tar", ".parquet")
 # A stored copy may round a side by one pixel. A larger difference means another picture or a crop.
@@ -38,6 +42,8 @@ class EvaluationImage:
     rgb_u8: NDArray[np.uint8]
     stored_size: tuple[int, int]
     """(height, width) of the whole image. `rgb_u8` has less if it was decoded at a reduced scale."""
+    by_name: bool = False
+    """The path or URL of the gold was not found, but an image with its last part."""
 
     @property
     def name(self) -> str:
@@ -59,41 +65,66 @@ def evaluation_images(
 ) -> Iterator[EvaluationImage]:
     """Yield the gold images that `source` has.
 
-    source:  a folder of image files, a folder of shards, or shard URLs with braces and globs; None: the locations in
-             the records' own `pixels` (imported gold)
+    source:  a folder of image files or its URL, a pattern, a folder of shards, or shard URLs with braces and globs;
+             None: the locations in the records' own `pixels` (imported gold)
     key_map: CSV with the columns shard, key and file_name (or coco_image_id) that assigns samples to gold images.
-             Without it a sample is the gold image with the file name KEY.* or SHARD/KEY
+             Without it they are found as `gold import` finds them
     needed_size: how many pixels of a JPEG are needed; None: all
-    raises:  NotFoundError for a source that does not exist, ConfigError for a copy of another shape than its gold
-             image or for a gold image without a file name, ConflictError if the image of imported gold has changed
+    raises:  NotFoundError for a source that does not exist; ConfigError for a copy of another shape than its gold
+             image, for a gold image without a file name, for a name that several images have, and for a key map without
+             shards; ConflictError if the image of imported gold has changed
     """
     if source is None:
+        _check_no_key_map(key_map, "images of imported gold")
         yield from map(_check_shape, _from_pixels(records, needed_size))
         return
-    folder = Path(source)
-    shards = _shard_urls(source, folder, records)
+    shards = _shard_urls(source, records)
     if shards:
         yield from map(_check_shape, _from_shards(shards, records, key_map, needed_size))
-    elif folder.is_dir():
-        yield from map(_check_shape, _from_folder(folder, records, needed_size))
-    else:
-        raise NotFoundError(f"--images {source}: neither a folder nor shards ({', '.join(_SHARD_SUFFIXES)})")
+        return
+    _check_no_key_map(key_map, f"--images {source}")
+    yield from map(_check_shape, _from_files(_open_files(source), records, needed_size))
 
 
-def _shard_urls(source: str, folder: Path, records: Sequence[GoldImage]) -> list[str]:
-    if folder.is_dir():
-        files = sorted(str(path) for path in folder.iterdir() if path.suffix in _SHARD_SUFFIXES)
-        tars = [path for path in files if path.endswith(".tar")]
-        # img2dataset writes a table without pixels next to its tars or image files. Then it is not a shard.
-        names = [record["file_name"] for record in records if "file_name" in record]
-        has_image_files = any(_find_file(folder, name) for name in names)
-        return tars if tars or has_image_files else files
-    return expand_urls([source]) if source.endswith(_SHARD_SUFFIXES) else []
+def _check_no_key_map(key_map: Path | None, what: str) -> None:
+    if key_map is not None:
+        raise ConfigError(f"--key-map {key_map}: it is for samples of shards, {what} are files; leave it out")
 
 
-def _decode(record: GoldImage, data: bytes, needed_size: NeededSize | None) -> EvaluationImage:
+def _open_files(source: str) -> ImageFiles:
+    try:
+        return ImageFiles(source)
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"--images {source}: neither a folder nor shards ({', '.join(_SHARD_SUFFIXES)}); correct the path"
+        ) from error
+
+
+def _shard_urls(source: str, records: Sequence[GoldImage]) -> list[str]:
+    folder = Path(source)
+    if not folder.is_dir():
+        return expand_urls([source]) if source.endswith(_SHARD_SUFFIXES) else []
+    files = sorted(str(path) for path in folder.iterdir() if path.suffix in _SHARD_SUFFIXES)
+    tars = [path for path in files if path.endswith(".tar")]
+    # img2dataset writes a table without pixels next to its tars or image files. Then it is not a shard.
+    return tars if tars or not files or _has_image_file(source, records) else files
+
+
+def _has_image_file(source: str, records: Sequence[GoldImage]) -> bool:
+    """Return whether a folder has the file of any gold image."""
+    files = ImageFiles(source)
+    for record in records:
+        with suppress(RecordError):
+            files.find(record.get("file_name", ""), record, files.read)
+            return True
+    return False
+
+
+def _decode(
+    record: GoldImage, data: bytes, needed_size: NeededSize | None, by_name: bool = False
+) -> EvaluationImage:
     image = decode_image(data, needed_size)
-    return EvaluationImage(record, image.rgb_u8, (image.height, image.width))
+    return EvaluationImage(record, image.rgb_u8, (image.height, image.width), by_name)
 
 
 def _from_pixels(records: Sequence[GoldImage], needed_size: NeededSize | None) -> Iterator[EvaluationImage]:
@@ -108,13 +139,22 @@ def _from_pixels(records: Sequence[GoldImage], needed_size: NeededSize | None) -
             yield _decode(record, data, needed_size)
 
 
-def _from_folder(
-    folder: Path, records: Sequence[GoldImage], needed_size: NeededSize | None
+def _from_files(
+    files: ImageFiles, records: Sequence[GoldImage], needed_size: NeededSize | None
 ) -> Iterator[EvaluationImage]:
     for record in records:
-        path = _find_file(folder, _file_name(record))
-        if path is not None:
-            yield _decode(record, path.read_bytes(), needed_size)
+        try:
+            data, by_name = files.find(_file_name(record), record, files.read)
+        except RecordError as refused:
+            _check_missing(refused)
+            continue
+        yield _decode(record, data, needed_size, by_name)
+
+
+def _check_missing(refused: RecordError) -> None:
+    """Raise ConfigError unless the image is only missing. It is counted then."""
+    if refused.code != "image_missing":
+        raise ConfigError(f"{refused.detail}: {REFUSED[refused.code]}") from refused
 
 
 def _file_name(record: GoldImage) -> str:
@@ -130,77 +170,98 @@ def _describe(record: GoldImage) -> str:
     return record.get("file_name", f"image {record['id']!r}")
 
 
-def _find_file(folder: Path, name: str) -> Path | None:
-    """Return the file of that name, also without its first folders: `val2017/1.jpg` may be unpacked to `1.jpg`."""
-    parts = PurePosixPath(name).parts
-    if ".." in parts or PurePosixPath(name).is_absolute():
-        raise ConfigError(
-            f"the gold's file name {name!r} leaves the folder of images: expected a path below it"
-        )
-    candidates = (folder.joinpath(*parts[begin:]) for begin in range(len(parts)))
-    return next((path for path in candidates if path.is_file()), None)
-
-
 def _from_shards(
     urls: Sequence[str],
     records: Sequence[GoldImage],
     key_map: Path | None,
     needed_size: NeededSize | None,
 ) -> Iterator[EvaluationImage]:
-    find = _SampleKeys(records, key_map)
-    shard_cache, yielded = ShardCache(), set()
+    wanted = _match_samples(urls, records, key_map)
     for url in urls:
-        form = "parquet" if url.endswith(".parquet") else "webdataset"
-        shard = open_shard(
-            shard_cache.fetch(stat_shard(url)), url, InputSettings(format=form, urls=(url,)).reading()
-        )
-        wanted = {raw.index: record for raw in shard.samples(0, len(shard)) if (record := find(url, raw.key))}
+        shard = _open_shard(url)
+        places = {number: match for (where, number), match in wanted.items() if where == url}
         readable = [
-            raw for raw in shard.samples(0, len(shard)) if raw.index in wanted and raw.rejected is None
+            raw for raw in shard.samples(0, len(shard)) if places.get(raw.index) and raw.rejected is None
         ]
         for raw, data in zip(readable, shard.images(readable), strict=True):
-            record = wanted[raw.index]
-            if record["id"] in yielded:
-                raise ConfigError(
-                    f"two samples match the gold image {_describe(record)}; give a key map (--key-map)"
-                )
-            yielded.add(record["id"])
-            yield _decode(record, data, needed_size)
+            for record, by_name in places[raw.index]:
+                yield _decode(record, data, needed_size, by_name)
 
 
-class _SampleKeys:
-    """A callable that returns the gold image of a shard's sample."""
+def _open_shard(url: str) -> Shard:
+    form = "parquet" if url.endswith(".parquet") else "webdataset"
+    path = ShardCache().fetch(stat_shard(url))
+    return open_shard(path, url, InputSettings(format=form, urls=(url,)).reading())
 
-    def __init__(self, records: Sequence[GoldImage], key_map: Path | None) -> None:
+
+_SamplePlace = tuple[str, int]
+"""URL of a shard and index of a sample."""
+
+
+def _match_samples(
+    urls: Sequence[str], records: Sequence[GoldImage], key_map: Path | None
+) -> dict[_SamplePlace, list[tuple[GoldImage, bool]]]:
+    """Return the gold images of each sample, and whether it was found by the last parts of its name alone.
+
+    A sample that several names mean without their folders is of none of them: `a/1.jpg` and `b/1.jpg` need SHARD/KEY or
+    a key map.
+    """
+    samples = _name_samples(urls, key_map)
+    matched: dict[_SamplePlace, list[tuple[GoldImage, SampleMatch[_SamplePlace]]]] = {}
+    for record in records:
+        match = samples.find(record)
+        if match is not None:
+            matched.setdefault(match.sample.place, []).append((record, match))
+    wanted = {}
+    for place, some in matched.items():
+        exact = [(record, match.by_name) for record, match in some if match.is_exact]
+        if not exact and len({record.get("file_name") for record, _ in some}) == 1:
+            exact = [(record, match.by_name) for record, match in some]
+        wanted[place] = exact
+    return wanted
+
+
+class _GoldSamples:
+    """The samples of shards, by the names and ids of gold images."""
+
+    def __init__(self, key_map: Path | None) -> None:
+        self._names: SampleNames[_SamplePlace] = SampleNames()
+        self._by_id: dict[str, NamedSample[_SamplePlace]] = {}
+        self._rows = None
+        if key_map is not None:
+            rows = read_key_map(key_map, ("file_name", "coco_image_id"))
+            self._rows = {(row["shard"], row["key"]): row for row in rows}
+
+    def add(self, url: str, key: str, place: _SamplePlace) -> None:
+        """Add a sample under its key, or under what the key map says."""
+        if self._rows is None:
+            self._names.add(url, key, place)
+        elif row := self._rows.get((url.rsplit("/", 1)[-1], key)):
+            if name := row.get("file_name"):
+                self._names.add_as(url, name, place)
+            if number := row.get("coco_image_id"):
+                self._by_id[number] = NamedSample(url, key, place)
+
+    def find(self, record: GoldImage) -> SampleMatch[_SamplePlace] | None:
+        """Return the sample of a gold image, None if there is none. Raise ConfigError if there are several."""
         # A key map may identify images by id alone.
-        named = [record for record in records if "file_name" in record] if key_map else records
-        self._by_name = {_file_name(record): record for record in named}
-        stems = Counter(Path(name).stem for name in self._by_name)
-        # A stem of two gold images identifies neither: a/1.jpg and b/1.jpg need SHARD/KEY or a key map.
-        self._by_stem = {
-            stem: record for name, record in self._by_name.items() if stems[stem := Path(name).stem] == 1
-        }
-        self._by_id = {str(record["id"]): record for record in records}
-        self._mapped = None if key_map is None else self._read(key_map)
+        named = _file_name(record) if self._rows is None else record.get("file_name")
+        by_id = self._by_id.get(str(record["id"]))
+        try:
+            if named is not None:
+                return self._names.find(parse_name(named))
+        except RecordError as refused:
+            _check_missing(refused)
+        return None if by_id is None else SampleMatch(by_id, is_exact=True, by_name=False)
 
-    def __call__(self, url: str, key: str) -> GoldImage | None:
-        if self._mapped is not None:
-            return self._mapped.get((url.rsplit("/", 1)[-1], key))
-        parts = url.split("/")
-        names = ("/".join([*parts[-depth:], key]) for depth in range(1, min(len(parts), 4) + 1))
-        matches = (self._by_name[name] for name in names if name in self._by_name)
-        return next(matches, None) or self._by_stem.get(key)
 
-    def _read(self, path: Path) -> dict[tuple[str, str], GoldImage]:
-        rows = read_key_map(path, ("file_name", "coco_image_id"))
-        mapped = {}
-        for row in rows:
-            record = self._by_name.get(row.get("file_name", "")) or self._by_id.get(
-                row.get("coco_image_id", "")
-            )
-            if record is not None:
-                mapped[row["shard"], row["key"]] = record
-        return mapped
+def _name_samples(urls: Sequence[str], key_map: Path | None) -> _GoldSamples:
+    samples = _GoldSamples(key_map)
+    for url in urls:
+        shard = _open_shard(url)
+        for raw in shard.samples(0, len(shard)):
+            samples.add(url, raw.key, (url, raw.index))
+    return samples
 
 
 def _check_shape(image: EvaluationImage) -> EvaluationImage:

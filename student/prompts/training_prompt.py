@@ -124,12 +124,14 @@ def _drop_crowding_entries(entries: Sequence[PromptEntry], budget: TokenBudget) 
 def make_fixed_prompt(example: TrainingExample, text: str) -> TrainingPrompt:
     """Return the same nouns in the same order for every image, as prompt tuning needs.
 
-    A noun is masked if the boxes of one of its phrases are unknown.
+    A noun is masked if the boxes of one of its phrases are unknown, or if the teacher found it as a decoy.
     """
     spans, begin = [], 0
+    left_open = {noun.casefold() for noun in example.maybe_there}
     for noun in text.split(PROMPT_SEPARATOR):
         boxes, ignored, is_unresolved = merge_boxes(example.phrases_by_root.get(noun, []))
-        spans.append(PromptSpan(begin, begin + len(noun), boxes, ignored, is_unresolved))
+        is_masked = is_unresolved or (not boxes and noun.casefold() in left_open)
+        spans.append(PromptSpan(begin, begin + len(noun), boxes, ignored, is_masked))
         begin += len(noun) + len(PROMPT_SEPARATOR)
     return TrainingPrompt(text, tuple(spans), "detection")
 

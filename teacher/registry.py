@@ -245,12 +245,25 @@ def recognize_model(path: Path, also: str = "") -> tuple[str, Teacher[TeacherSet
     if not matches:
         problem = NotFoundError if not path.exists() else ConfigError
         expected = [entry.description for entry in known.values()] + ([also] if also else [])
+        if (near := find_model_near(path)) is not None:
+            raise problem(f"{path} is not a known model, but {near} is one; use {near}")
         raise problem(f"{path} is not a known model; expected {' or '.join(expected)}")
     if len(matches) > 1:
         raise ConfigError(
             f"{path} is a model of several teachers: {', '.join(matches)}; uninstall the package of the wrong one"
         )
     return matches[0], known[matches[0]]
+
+
+def find_model_near(path: Path) -> Path | None:
+    """Return the model in the folder of a training (`model`), of rounds or of a demo, or around one of its files."""
+    known = TEACHERS.load_all().values()
+    if path.is_dir():
+        folders = [path / "model", *sorted(one for one in path.iterdir() if one.is_dir())]
+        places = [*folders, *(folder / "model" for folder in folders)]
+    else:
+        places = [path.parent] if path.exists() else []
+    return next((one for one in places if any(entry.recognizes(one) for entry in known)), None)
 
 
 def parse_teacher(values: object) -> TeacherSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import typer
 
@@ -37,6 +37,17 @@ OVERWRITE = typer.Option(
     "--overwrite",
     help="Replace an earlier output of this verb. Outputs of other verbs are never replaced.",
 )
+
+
+def refuse_unused(options: Mapping[str, bool], reason: str) -> None:
+    """Raise ConfigError for an option that has no effect here.
+
+    options: whether each option was given another value than its default
+    reason:  why it has none and what would change that
+    """
+    given = [option for option, is_given in options.items() if is_given]
+    if given:
+        raise ConfigError(f"{' and '.join(given)} would have no effect: {reason}")
 
 
 def parse_roots(options: Sequence[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ A configuration that loads is exactly what the file and the overrides say. Nothi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -39,7 +39,9 @@ def load_settings(path: str | Path, model: type[Model], overrides: Sequence[str]
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(*_explain(error, path, tree, model)) from None
+        message, location = _explain(error, model)
+        where = _find_override(overrides, location) or f"{path}:{_place(tree, location)}"
+        raise ConfigError(message, where=where) from None
 
 
 def parse_settings(values: dict[str, Any], model: type[Model], overrides: Sequence[str], where: str) -> Model:
@@ -49,8 +51,8 @@ def parse_settings(values: dict[str, Any], model: type[Model], overrides: Sequen
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        message, _ = _explain(error, Path(where), values, model)
-        raise ConfigError(message, where=where) from None
+        message, location = _explain(error, model)
+        raise ConfigError(message, where=_find_override(overrides, location) or where) from None
 
 
 def read_yaml(path: Path) -> CommentedMap:
@@ -164,8 +166,8 @@ def _put(values: dict[str, Any], keys: list[str], value: Any) -> None:
     values[keys[-1]] = value
 
 
-def _explain(error: ValidationError, path: Path, tree: object, model: type[BaseModel]) -> tuple[str, str]:
-    """Return the first mistake as a sentence with the number of others, and its place in the file."""
+def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, list[int | str]]:
+    """Return the first mistake as a sentence with the number of others, and its location in the settings."""
     problems = error.errors(include_url=False)
     # a misspelled field is also reported as missing: report the misspelling, which the user can see
     first, *others = sorted(problems, key=lambda problem: problem["type"] != "extra_forbidden")
@@ -174,13 +176,13 @@ def _explain(error: ValidationError, path: Path, tree: object, model: type[BaseM
     message = f"{name or 'as a whole'}: {_format_problem(first, location, model)}"
     if others:
         message += f" (and {len(others)} more)"
-    return message, f"{path}:{_place(tree, location)}"
+    return message, location
 
 
 def _format_problem(problem: ErrorDetails, location: list[int | str], model: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(location[-1]), sorted(_field_names(model)), n=1)
-        return "unknown field" + (f"; did you mean {near[0]!r}?" if near else "")
+        near = _find_near_field(location, model)
+        return "unknown field" + (f"; did you mean {near!r}?" if near else "")
     if problem["type"] == "missing":
         return "this field is missing; add it"
     found = repr(problem["input"])
@@ -188,13 +190,55 @@ def _format_problem(problem: ErrorDetails, location: list[int | str], model: typ
     return f"{message}; found {found if len(found) <= MAX_VALUE_CHARACTERS else found[:MAX_VALUE_CHARACTERS] + '...'}"
 
 
-def _field_names(model: type[BaseModel]) -> set[str]:
-    """Return the names of all fields of a settings class and of the sections within it."""
+def _find_override(overrides: Sequence[str], location: Sequence[int | str]) -> str | None:
+    """Return the last `--set` that gave the value at a location, or a part of it; None if the file gave it.
+
+    A mistake of the settings as a whole may be one of all overrides.
+    """
+    parts = [str(part) for part in location]
+    if overrides and not parts:
+        return " ".join(f"--set {item}" for item in overrides)
+    for item, (keys, _) in zip(reversed(overrides), reversed(parse_overrides(overrides)), strict=True):
+        common = min(len(keys), len(parts))
+        if keys[:common] == parts[:common]:
+            return f"--set {item}"
+    return None
+
+
+def _find_near_field(location: Sequence[int | str], model: type[BaseModel]) -> str | None:
+    """Return the field that an unknown one may mean: in the same section by its name, elsewhere by its whole path."""
     schema = model.model_json_schema()
-    names = set(schema.get("properties", {}))
-    for part in schema.get("$defs", {}).values():
-        names |= set(part.get("properties", {}))
-    return names
+    paths = set(_list_fields(schema, schema.get("$defs", {}), (), ()))
+    *section, name = [str(part) for part in location if isinstance(part, str)]
+    siblings = sorted(path[-1] for path in paths if list(path[:-1]) == section)
+    if near := difflib.get_close_matches(name, siblings, n=1):
+        return near[0]
+    by_name: dict[str, list[str]] = {}
+    for path in sorted(paths, key=lambda path: (len(path), path)):
+        by_name.setdefault(path[-1], []).append(".".join(path))
+    elsewhere = difflib.get_close_matches(name, list(by_name), n=1)
+    return by_name[elsewhere[0]][0] if elsewhere else None
+
+
+def _list_fields(
+    schema: Mapping[str, Any], parts: Mapping[str, Any], path: tuple[str, ...], inside: tuple[str, ...]
+) -> Iterator[tuple[str, ...]]:
+    """Yield the path of each field of a JSON Schema, those of sections, lists and alternatives included.
+
+    inside: the references that lead here, since a schema may contain itself
+    """
+    if (reference := schema.get("$ref")) is not None:
+        if reference not in inside:
+            part = parts.get(reference.rpartition("/")[2], {})
+            yield from _list_fields(part, parts, path, (*inside, reference))
+        return
+    for name, field in schema.get("properties", {}).items():
+        yield (*path, name)
+        yield from _list_fields(field, parts, (*path, name), inside)
+    for other in (*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())):
+        yield from _list_fields(other, parts, path, inside)
+    if isinstance(items := schema.get("items"), dict):
+        yield from _list_fields(items, parts, path, inside)
 
 
 def _place(tree: object, location: Sequence[int | str]) -> str:

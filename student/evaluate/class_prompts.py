@@ -41,7 +41,7 @@ class PromptOptions:
     words: Mapping[str, ClassWords] = field(default_factory=dict)  # by category name
     chunk: int | None = None  # classes in a prompt; None: as many as its tokens hold
     per_chunk: bool = False  # keep max_detections of each chunk, not of each image
-    max_detections: int | None = None  # of an image; None: as the protocol says
+    max_detections: int | None = None  # asked for of an image, and counted; None: as the protocol says
     pad: Literal["bucket", "authors"] = "bucket"  # "authors": as the authors pad a batch, for parity
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from student.evaluate.bootstrap import coco_intervals
 from student.evaluate.matching import check_ids, match_detections, read_numbers
-from student.evaluate.protocols import PROTOCOLS, ProtocolName, frequency_numbers, rename_recall
+from student.evaluate.protocols import ProtocolName, choose_rules, frequency_numbers, rename_recall
 from student.gold.coco_types import CocoDetection, CocoId, GoldDataset
 from student.gold.ids import NumberedGold
 
@@ -20,6 +20,7 @@ def coco_numbers(
     groups: Mapping[str, Sequence[CocoId]] | None = None,
     bootstrap: int = 0,
     seed: int = 0,
+    max_detections: int | None = None,
 ) -> dict[str, Any]:
     """Return the 12 numbers as fractions; -1 if there is nothing to measure, as in COCO.
 
@@ -28,11 +29,12 @@ def coco_numbers(
     protocol:  for LVIS and fixed AP the last average recall is AR300 or ARall, and APr, APc and APf are added for the
                groups rare, common and frequent
     groups:    category ids by name; adds `groups: {name: {the 12 numbers}}`
+    max_detections: as in `protocols.choose_rules`
     bootstrap: resamples of the images; adds `ci: {name: [2.5 %, 97.5 %]}`, also as `ci` inside each group
     raises:    ConfigError for a detection of an image or category that is not in the gold, or for a federated protocol
                with gold without its lists
     """
-    rules = PROTOCOLS[protocol]
+    rules = choose_rules(protocol, max_detections)
     check_ids(gold, results)
     numbered = NumberedGold(gold)
     own_groups = None if groups is None else numbered.translate_groups(groups)

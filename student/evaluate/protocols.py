@@ -10,9 +10,9 @@ over the whole data set count, however many an image has.
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from schemas.errors import ConfigError
@@ -47,6 +47,38 @@ PROTOCOLS: dict[ProtocolName, EvaluationProtocol] = {
         "fixed_ap", True, (1, 10, NO_LIMIT), "ARall", NO_LIMIT, per_category=10_000
     ),
 }
+
+
+def choose_rules(name: ProtocolName, max_detections: int | None = None) -> EvaluationProtocol:
+    """Return the rules of a protocol, with another number of detections that count if one is given.
+
+    max_detections: of an image and category by COCO's rules, of an image by LVIS's, as their own limits
+    """
+    rules = PROTOCOLS[name]
+    if max_detections is None:
+        return rules
+    asked = replace(rules, asked_per_image=max_detections)
+    if rules.federated:
+        asked = replace(asked, per_image=max_detections)
+    if rules.per_category is not None:
+        return asked
+    first, second, _ = rules.max_dets
+    limits = (min(first, max_detections), min(second, max_detections), max_detections)
+    return replace(asked, max_dets=limits, recall=f"AR{max_detections}")
+
+
+def count_cut(results: Sequence[CocoDetection], rules: EvaluationProtocol) -> int:
+    """Return how many detections do not count, because their image and category, or their image, has better ones."""
+    if rules.federated:
+        return len(results) - len(limit_detections(results, rules))
+    numbers = Counter((row["image_id"], row["category_id"]) for row in results)
+    return sum(max(0, number - rules.max_dets[-1]) for number in numbers.values())
+
+
+def count_crowded_images(gold: GoldDataset, limit: int) -> int:
+    """Return how many images have more gold boxes than `limit`. Crowds do not count."""
+    boxes = Counter(row["image_id"] for row in gold["annotations"] if not row.get("iscrowd"))
+    return sum(number > limit for number in boxes.values())
 
 
 def limit_detections(results: Sequence[CocoDetection], protocol: EvaluationProtocol) -> list[CocoDetection]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from student.evaluate.matching import NAMES
-from student.evaluate.protocols import PROTOCOLS, EvaluationProtocol
+from student.evaluate.protocols import EvaluationProtocol, choose_rules
 
 
 class Evaluation(dict[str, Any]):
@@ -15,11 +15,11 @@ class Evaluation(dict[str, Any]):
     It has the 12 numbers (by LVIS's rules also APr, APc, APf), `protocol`, `ci`, `groups`, `recall_at`, `images`,
     `left_out` (ids of gold images without pixels), `detections`, `phrases` (number of phrases in the recall), `unasked`
     (texts that do not fit into a prompt, with their number), `unread` (questions without a usable answer, by reason,
-    with their number), `classes` (of a detector: the source of its class names,
-    and what did not match), `unmatched` (number of detections in a results file without an image or category of the
-    gold), `gold_records` (of a gold file: what was kept, repaired and refused), `too_many_refused` (kinds of its
-    records of which more were refused than allowed) and `notes` (facts that a reader of the numbers must know; for
-    stderr).
+    with their number), `classes` (of a detector: the source of its class names, and what did not match),
+    `max_detections` (if it is not the protocol's), `unmatched` (number of detections in a results file without an image
+    or category of the gold), `gold_records` (of a gold file: what was kept, repaired and refused), `too_many_refused`
+    (kinds of its records of which more were refused than allowed) and `notes` (facts that a reader of the numbers must
+    know; for stderr).
     """
 
     @property
@@ -40,7 +40,7 @@ class Evaluation(dict[str, Any]):
     def text(self) -> str:
         """Return a table with one line per group and intervals in brackets, in percent."""
         groups = [("all", self), *self.get("groups", {}).items()]
-        rules = PROTOCOLS[self.get("protocol", "coco")]
+        rules = choose_rules(self.get("protocol", "coco"), self.get("max_detections"))
         lines = [] if rules.name == "coco" else [f"{rules.name}: federated, {_describe_limit(rules)}"]
         lines.append("".join([f"{'':10s}", *(f"{name:>20s}" for name in NAMES[:3]), f"{rules.recall:>20s}"]))
         for group, numbers in groups:
@@ -77,7 +77,8 @@ class Evaluation(dict[str, Any]):
 
 def _describe_limit(rules: EvaluationProtocol) -> str:
     if rules.per_category is not None:
-        return f"the {rules.per_category:,} best detections of each category, no limit per image"
+        limit = "no limit" if rules.per_image is None else f"{rules.per_image} at most"
+        return f"the {rules.per_category:,} best detections of each category, {limit} per image"
     return f"the {rules.per_image} best detections of each image"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,15 @@ from student.evaluate.predictors import (
     box_of,
     suppress_overlaps,
 )
-from student.evaluate.protocols import PROTOCOLS, ProtocolName, boxes_all, check_federated_gold
+from student.evaluate.protocols import (
+    EvaluationProtocol,
+    ProtocolName,
+    boxes_all,
+    check_federated_gold,
+    choose_rules,
+    count_crowded_images,
+    count_cut,
+)
 from student.evaluate.report import Evaluation
 from student.evaluate.results import join_results, read_results
 from student.gold.account import AccountReport
@@ -103,16 +111,23 @@ def evaluate(
     protocol:         coco, lvis (federated, 300 boxes per image) or fixed_ap (10,000 per category, no limit per image)
     merged:           also recall by the merged-box protocol
     batch_size:       rows of each batch; auto: as many as suit teacher and device, one on a CPU
-    prompt_options:   how a teacher of phrases is asked for the categories: words, chunks, number of boxes
+    prompt_options:   how a teacher of phrases is asked for the categories: words, chunks, number of boxes. The number
+                      also says how many count, for any model and for results
     names:            a file with the names of a detector's classes; without it its own, a file next to it, COCO's
     results_to:       a file for the detections, as COCO results: the input of `compare_results`
     convention:       of the boxes in a COCO file, if it is another than xywh pixels
     max_refused:      share of the boxes, and of the images, of a COCO file that may be refused (`too_many_refused`)
     """
-    truth, rules = read_gold(Path(gold), convention), PROTOCOLS[protocol]
+    max_detections = _count_of_detections(prompt_options)
+    truth, rules = read_gold(Path(gold), convention), choose_rules(protocol, max_detections)
     check_federated_gold(truth, rules)
     model, teacher = _find_model(model_or_results)
     _check_options(model, teacher, prompt_options, names)
+    if merged and (teacher is None or teacher.query_kind is QueryKind.CLASSES or not gold_phrases(truth)[0]):
+        raise ConfigError(
+            f"--merged: it is for phrase recall, which needs a teacher of phrases and gold with captions and "
+            f"tokens_positive; leave it out for {model} on {gold}"
+        )
     named = dict(groups) if groups is not None else category_groups(truth, group_by)
     if groups is None and group_by != "frequency" and not named:
         raise ConfigError(
@@ -145,6 +160,15 @@ def evaluate(
                 _note_by_name(len(source.by_name), images),
             ]
         evaluated = select_images(truth, source.ids)
+        is_limited = teacher.query_kind is QueryKind.PHRASES and not (
+            prompt_options and prompt_options.per_chunk
+        )
+        if is_limited and (crowded := count_crowded_images(evaluated, rules.asked_per_image)):
+            answers.facts["notes"] = [
+                *answers.facts.get("notes", ()),
+                f"{crowded} images have more than {rules.asked_per_image} gold boxes, and no more detections of an "
+                "image are asked for; --max-detections sets that number",
+            ]
     if not evaluated["images"]:
         raise ConfigError(
             f"{images} has none of the {len(truth['images'])} images of {gold}, e.g. "
@@ -153,9 +177,18 @@ def evaluate(
     if results_to is not None:
         Path(results_to).write_text(json.dumps(answers.results), encoding="utf-8")
     numbers = coco_numbers(
-        evaluated, answers.results, protocol=protocol, groups=named or None, bootstrap=bootstrap, seed=seed
+        evaluated,
+        answers.results,
+        protocol=protocol,
+        groups=named or None,
+        bootstrap=bootstrap,
+        seed=seed,
+        max_detections=max_detections,
     )
     facts = dict(answers.facts)
+    facts |= {} if max_detections is None else {"max_detections": max_detections}
+    if cut := count_cut(answers.results, rules):
+        facts["notes"] = [*facts.get("notes", ()), _note_cut(cut, len(answers.results), rules)]
     if answers.results and numbers["AP50"] == 0:
         facts["notes"] = [*facts.get("notes", ()), _note_no_match(len(answers.results), model)]
     facts |= _tell_refusals(truth.get("account"), max_refused, facts.get("notes", ()))
@@ -189,6 +222,11 @@ def _tell_refusals(account: AccountReport | None, limit: float, notes: Sequence[
     }
 
 
+def _count_of_detections(options: PromptOptions | None) -> int | None:
+    """Return how many detections count if the caller says so. A number for each chunk says what is asked for alone."""
+    return None if options is None or options.per_chunk else options.max_detections
+
+
 def _find_model(model: str | Path | TeacherSettings) -> tuple[Path, Teacher[TeacherSettings] | None]:
     """Return the local path of a model or results file, and the entry of its teacher, None for results."""
     if isinstance(model, TeacherSettings):
@@ -205,9 +243,11 @@ def _check_options(
 ) -> None:
     """Raise ConfigError for an option that does not apply to the model, or to a results file (teacher None)."""
     takes_prompts = teacher is not None and teacher.query_kind is QueryKind.PHRASES
-    if prompt_options not in (None, PromptOptions()) and not takes_prompts:
+    asked = replace(prompt_options or PromptOptions(), max_detections=None)
+    if asked != PromptOptions() and not takes_prompts:
         raise ConfigError(
-            f"{model} takes no prompts: words, chunks, boxes and padding are for a teacher of phrases"
+            f"{model} takes no prompts: --words, --chunk, --per-chunk and --pad are for a teacher of phrases; leave "
+            "them out"
         )
     if names is not None and (teacher is None or takes_prompts):
         raise ConfigError(f"{model} takes no --names: they are for the classes of a detector; leave them out")
@@ -217,6 +257,21 @@ def _note_no_match(detections: int, model: Path) -> str:
     return (
         f"none of the {detections} detections of {model} meets a box of its category by half (IoU 0.5), so AP is 0: "
         "check that they are of these images, boxes are x, y, width, height in pixels, and categories are the gold's"
+    )
+
+
+def _note_cut(cut: int, detections: int, rules: EvaluationProtocol) -> str:
+    limits = {
+        "category": rules.per_category,
+        "image": rules.per_image,
+        "image and category": None if rules.federated else rules.max_dets[-1],
+    }
+    best = " and the ".join(
+        f"{limit:,} best of each {of}" for of, limit in limits.items() if limit is not None
+    )
+    return (
+        f"{cut} of {detections} detections do not count, since they are not among the {best}; --max-detections sets "
+        "that number"
     )
 
 

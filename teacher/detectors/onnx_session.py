@@ -16,6 +16,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from schemas.errors import ConfigError
+from teacher.models.foreign_files import describe_foreign_file
 
 _UNFIT = (
     native.Fail,
@@ -34,6 +35,8 @@ def open_onnx(path: str | Path) -> onnxruntime.InferenceSession:
     The model is passed as bytes, so weights in other files, which no digest of ours covers, are refused.
     raises: ConfigError for a file that is not a whole model
     """
+    if (foreign := describe_foreign_file(Path(path))) is not None:
+        raise ConfigError(f"{path} is not an ONNX model: it {foreign}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:

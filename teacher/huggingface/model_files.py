@@ -11,7 +11,13 @@ from pydantic import JsonValue
 
 from schemas.digests import file_sha256
 from schemas.errors import ConfigError, NotFoundError
-from teacher.models.weight_files import SAFETENSORS, WEIGHTS, WEIGHTS_INDEX, find_weight_files
+from teacher.models.weight_files import (
+    SAFETENSORS,
+    WEIGHTS,
+    WEIGHTS_INDEX,
+    find_weight_files,
+    suggest_model_folder,
+)
 
 CONFIG = "config.json"
 _ADAPTER = "adapter_config.json"
@@ -53,7 +59,7 @@ def list_model_files(folder: Path) -> dict[str, str]:
         )
         raise NotFoundError(
             f"{folder} has {reason}; expected {WEIGHTS}, or {WEIGHTS_INDEX} and its shards. Convert it with "
-            "`save_pretrained` of transformers, or take a revision that has them"
+            f"`save_pretrained` of transformers, or take a revision that has them{suggest_model_folder(folder)}"
         )
     _check_own_weights(folder)
     files = sorted(path for path in folder.iterdir() if path.name in NAMES or path.suffix == SAFETENSORS)

@@ -11,7 +11,13 @@ from schemas.digests import digest_of, file_sha256
 from schemas.errors import NotFoundError
 from teacher.huggingface.model_files import NAMES
 from teacher.huggingface.settings import ModelRunSettings
-from teacher.models.weight_files import SAFETENSORS, WEIGHTS, WEIGHTS_INDEX, find_weight_files
+from teacher.models.weight_files import (
+    SAFETENSORS,
+    WEIGHTS,
+    WEIGHTS_INDEX,
+    find_weight_files,
+    suggest_model_folder,
+)
 
 METHOD_VERSION = 1
 """Raise it if a change of code changes regions. It is part of the digest."""
@@ -56,7 +62,7 @@ def glip_digest(settings: GlipSettings) -> str:
     if not any(name.endswith(SAFETENSORS) for name in files):
         raise NotFoundError(
             f"GLIP teacher {folder}: no .safetensors file there; teacher.model is a directory written by "
-            "`groundswell train` or `groundswell model convert-glip`"
+            f"`groundswell train` or `groundswell model convert-glip`{suggest_model_folder(folder)}"
         )
     # `pad: authors` gives other scores. `bucket` is left out, so that evidence from before the option keeps its digest.
     padding = {} if settings.pad == "bucket" else {"pad": settings.pad}

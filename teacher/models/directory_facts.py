@@ -13,7 +13,13 @@ from pydantic import JsonValue
 
 from schemas.digests import digest_of, file_sha256
 from schemas.errors import ConfigError
-from teacher.models.weight_files import WEIGHTS, WEIGHTS_INDEX, find_weight_files, read_weight_map
+from teacher.models.weight_files import (
+    WEIGHTS,
+    WEIGHTS_INDEX,
+    find_weight_files,
+    read_weight_map,
+    suggest_model_folder,
+)
 
 HEADER_LIMIT_BYTES = 64 << 20
 CONFIG = "config.json"
@@ -30,7 +36,7 @@ def describe_directory(path: Path) -> dict[str, JsonValue]:
         missing += [] if names else [f"{WEIGHTS} or {WEIGHTS_INDEX}"]
         raise ConfigError(
             f"{path} has no {' and no '.join(missing)}; a model directory has a configuration and weights (no pickles "
-            "are read)"
+            f"are read){suggest_model_folder(path)}"
         )
     config = _read_object((path / CONFIG).read_bytes(), path / CONFIG)
     digests = {name: "sha256:" + file_sha256(path / name) for name in names}

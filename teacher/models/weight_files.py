@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from schemas.errors import ConfigError
+from teacher.models.foreign_files import describe_foreign_file
 
 SAFETENSORS = ".safetensors"
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -16,13 +17,25 @@ WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 def find_weight_files(folder: Path) -> tuple[str, ...]:
     """Return the names of the files from which `transformers` loads weights, sorted; () without any.
 
-    raises: ConfigError for an index that names no shard, a missing one, or one that is not a safetensors file here
+    raises: ConfigError for an index that names no shard, a missing one, or one that is not a safetensors file here, and
+            for a file that is a web page, a pointer or the like
     """
     if (folder / WEIGHTS).is_file():
-        return (WEIGHTS,)
-    if not (folder / WEIGHTS_INDEX).is_file():
+        names: tuple[str, ...] = (WEIGHTS,)
+    elif (folder / WEIGHTS_INDEX).is_file():
+        names = tuple(sorted(set(read_weight_map(folder).values())))
+    else:
         return ()
-    return tuple(sorted(set(read_weight_map(folder).values())))
+    for name in names:
+        if (foreign := describe_foreign_file(folder / name)) is not None:
+            raise ConfigError(f"{folder / name} has no weights: it {foreign}")
+    return names
+
+
+def suggest_model_folder(folder: Path) -> str:
+    """Return the end of a message: the model directory in a folder, as a training has one; "" if there is none."""
+    inside = folder / "model"
+    return f"; {inside} is a model directory: use it" if (inside / "config.json").is_file() else ""
 
 
 def read_weight_map(folder: Path) -> Mapping[str, str]:

@@ -171,3 +171,32 @@ def test_a_rare_character_that_json_writes_as_two_escapes_is_one_and_half_of_it_
     assert load_settings(write(tmp_path, text), Small).urls == ["dog 🐕"]
     with pytest.raises(ConfigError, match="job.yaml:1:.* contains half of a character"):
         load_settings(write(tmp_path, text.replace("\\udc15", "")), Small)
+
+
+def test_a_mistake_of_an_override_names_the_option_and_not_a_line_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "urls: [a]\nevidence: {min_score: 0.1}\n")
+
+    for override, said in {
+        "evidence.min_score=7": r"--set evidence.min_score=7: evidence.min_score: .*found 7",
+        "evidence.min_scor=0.3": r"--set .*: unknown field; did you mean 'min_score'\?",
+        "urls.0=3": r"--set urls.0",
+    }.items():
+        with pytest.raises(ConfigError, match=said) as caught:
+            load_settings(path, Small, [override])
+        assert "job.yaml" not in str(caught.value)
+
+
+def test_a_mistake_of_the_file_keeps_its_line_beside_an_override(tmp_path: Path) -> None:
+    path = write(tmp_path, "urls: [a]\nevidence: {min_score: 7}\n")
+
+    with pytest.raises(ConfigError, match=r"job.yaml:2:12: evidence.min_score"):
+        load_settings(path, Small, ["urls=[b]"])
+
+
+def test_a_field_in_the_wrong_section_is_suggested_by_its_whole_path_and_never_as_itself(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path, "urls: [a]\nmin_score: 0.1\n")
+
+    with pytest.raises(ConfigError, match=r"min_score: unknown field; did you mean 'evidence.min_score'\?"):
+        load_settings(path, Small)

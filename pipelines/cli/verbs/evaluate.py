@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from pipelines.cli.label_options import MAX_REFUSED, BoxesOption, MaxRefusedOption, UnitOption
-from pipelines.cli.options import JSON, OVERWRITE
+from pipelines.cli.options import JSON, OVERWRITE, refuse_unused
 from pipelines.cli.verb import VerbFamily
 from pipelines.terminal.output import print_message, print_result
 from pipelines.terminal.progress import ProgressPrinter
@@ -70,13 +71,18 @@ def evaluate(
     ] = None,
     max_detections: Annotated[
         int | None,
-        typer.Option(min=1, help="Boxes per image. Default: 100, with --lvis 300, with --fixed-ap no limit."),
+        typer.Option(
+            min=1,
+            help="Boxes of an image that a model is asked for, and boxes of each image and category (with --lvis of "
+            "each image) that count. Default: 100, with --lvis 300, with --fixed-ap no limit.",
+        ),
     ] = None,
     per_chunk: Annotated[
         bool,
         typer.Option(
             "--per-chunk",
-            help="Apply --max-detections to each prompt chunk instead of the image, as the GLIP authors do.",
+            help="Ask for --max-detections of each prompt chunk instead of the image, as the GLIP authors do. What "
+            "counts is then as the protocol says.",
         ),
     ] = False,
     pad: Annotated[
@@ -128,6 +134,25 @@ def evaluate(
     """
     from pipelines.config.output_place import check_file
 
+    if kind is None and model.endswith(".json"):
+        _refuse_for_results(
+            model,
+            {
+                "--set": settings,
+                "--images": images,
+                "--key-map": key_map,
+                "--batch-size": batch_size,
+                "--merged": merged,
+            },
+        )
+    elif key_map is not None and images is None:
+        raise ConfigError(
+            f"--key-map {key_map}: it is for the shards of --images; add --images, or leave it out"
+        )
+    refuse_unused(
+        {"--overwrite": overwrite and results_to is None},
+        "no file is written; add --results-to FILE, or leave it out",
+    )
     if results_to is not None:
         reads = (model, gold, images, key_map, words, names)
         check_file("--results-to", str(results_to), overwrite=overwrite, reads=reads)
@@ -165,15 +190,21 @@ def evaluate(
         raise typer.Exit(UnfinishedError.exit_code)
 
 
+def _refuse_for_results(model: str, options: Mapping[str, object]) -> None:
+    """Raise ConfigError for an option that a file of detections leaves without effect."""
+    for option, value in options.items():
+        if value:
+            given = "" if value is True else f" {value[0] if isinstance(value, list) else value}"
+            raise ConfigError(
+                f"{option}{given}: {model} is a file of detections, for which no teacher runs and no image is read; "
+                f"leave {option} out, or name the kind of the teacher by --kind"
+            )
+
+
 def _choose_model(model: str, kind: str | None, overrides: list[str]) -> str | TeacherSettings:
     """Return the model, or the settings of its teacher if a kind or a setting was given."""
     if kind is None and not overrides:
         return model
-    if kind is None and model.endswith(".json"):
-        raise ConfigError(
-            f"--set {overrides[0]}: {model} is a file of detections, for which no teacher runs; leave --set out, or "
-            "name the kind of the teacher by --kind"
-        )
     from pipelines.ground_image.teacher import choose_settings
 
     return choose_settings(model, kind, overrides=overrides)[0]

@@ -20,7 +20,7 @@ from pipelines.cli.label_options import (
     PartOption,
     UnitOption,
 )
-from pipelines.cli.options import JSON, OVERWRITE
+from pipelines.cli.options import JSON, OVERWRITE, refuse_unused
 from pipelines.cli.verb import VerbFamily
 from pipelines.exchange.importers import IMPORTERS
 from pipelines.terminal.output import print_message, print_result
@@ -104,6 +104,14 @@ def import_(
             "expected either --images, which says where the images are, or --without-images, which checks captions and "
             "spans only"
         )
+    refuse_unused(
+        {"--key-map": key_map is not None and images is None},
+        "--without-images reads no shards; leave it out, or give --images",
+    )
+    refuse_unused(
+        {"--seed": seed != 0 and negatives == "all"},
+        "no absent categories are drawn; leave it out, or add --negatives authors",
+    )
     chosen = ImportOptions(
         split=None if split is None else read_names(split),
         negatives=negatives,

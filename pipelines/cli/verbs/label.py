@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.options import ADDRESS, JSON, LOG, OVERWRITE, SET, parse_roots
+from pipelines.cli.options import ADDRESS, JSON, LOG, OVERWRITE, SET, parse_roots, refuse_unused
 from pipelines.cli.status_text import format_progress, format_summary
 from pipelines.cli.verb import VerbFamily
 from pipelines.terminal.output import print_message, print_result
@@ -22,6 +22,7 @@ Job = Annotated[Path, typer.Argument(help="Labeling job: a YAML file.")]
 Out = Annotated[str, typer.Argument(help="Output of a job: a folder or an object store URL.")]
 WORK_TO_DO = 10
 ENTRY = VerbFamily(order=40)
+_WATCH_EVERY_S = 5.0
 
 
 @ENTRY.verb(
@@ -69,6 +70,9 @@ def plan(
     from pipelines.label.prices import PriceSettings
 
     configure(parse_log_settings())
+    refuse_unused(
+        {"--overwrite": overwrite and to is None}, "no file is written; add --to FILE, or leave it out"
+    )
     config = load_settings(job, JobConfig, overrides)
     if to is not None:
         lists = [url.removeprefix("@") for url in config.input.urls]
@@ -168,7 +172,9 @@ def status(
             help="Repeat until the run has ended. Exit 3 when units failed, are quarantined or unfinished.",
         ),
     ] = False,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two updates of --watch.")] = 5.0,
+    every: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between two updates of --watch.")
+    ] = _WATCH_EVERY_S,
     as_json: bool = JSON,
 ) -> None:
     """Show the progress of a job. Totals count committed units. The last run's own report is shown below them.
@@ -179,6 +185,10 @@ def status(
     from pipelines.cli.watch import show_status
     from pipelines.label.progress.status import has_ended, read_status, watch_status
 
+    refuse_unused(
+        {"--every": not watch and every != _WATCH_EVERY_S},
+        "the status is shown once; add --watch, or leave it out",
+    )
     if not watch:
         found = read_status(out)
         print_result(as_json, found, "\n".join([format_summary(found), *format_progress(found["progress"])]))

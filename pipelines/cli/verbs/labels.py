@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import JSON, OVERWRITE
+from pipelines.cli.options import JSON, OVERWRITE, refuse_unused
 from pipelines.cli.verb import VerbFamily
 from pipelines.exchange.exporters import EXPORTERS
 from pipelines.terminal.output import print_result
@@ -15,6 +15,7 @@ from pipelines.terminal.progress import ProgressPrinter
 
 EvidenceOrView = Annotated[str, typer.Argument(help="Output of `label`, or a view.")]
 ENTRY = VerbFamily(order=60)
+_SAMPLES = 12
 
 
 @ENTRY.verb("diff", "groundswell diff runs/view runs/stricter")
@@ -46,7 +47,7 @@ def stats(source: EvidenceOrView, as_json: bool = JSON) -> None:
 def inspect(
     source: EvidenceOrView,
     to: Annotated[Path, typer.Option(help="Folder for the pictures.")],
-    n: Annotated[int, typer.Option(min=1, help="Number of samples, drawn by the seed.")] = 12,
+    n: Annotated[int, typer.Option(min=1, help="Number of samples, drawn by the seed.")] = _SAMPLES,
     key: Annotated[
         list[str],
         typer.Option(metavar="KEY", help="Draw only this sample: KEY, SHARD/KEY or UNIT:INDEX. Repeatable."),
@@ -66,6 +67,10 @@ def inspect(
     from pipelines.config.output_place import check_folder
     from pipelines.labels.inspect import draw_samples
 
+    refuse_unused(
+        {"--n": bool(key) and n != _SAMPLES, "--seed": bool(key) and seed != 0},
+        "--key names the samples, so none are drawn; leave it out, or leave --key out",
+    )
     check_folder("--to", str(to), FolderKind.PICTURES, repeats=False, overwrite=overwrite)
     report = draw_samples(
         source,

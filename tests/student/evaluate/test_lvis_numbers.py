@@ -18,7 +18,7 @@ from student.evaluate.bootstrap import weigh_numbers
 from student.evaluate.coco import coco_numbers
 from student.evaluate.matching import NAMES, match_detections, mean_of_defined
 from student.evaluate.paired import compare_results
-from student.evaluate.protocols import PROTOCOLS, limit_detections
+from student.evaluate.protocols import PROTOCOLS, choose_rules, count_cut, limit_detections
 from student.evaluate.report import Evaluation
 
 GROUPS = {"rare": [1, 2], "common": [3], "frequent": [4, 5]}
@@ -191,6 +191,19 @@ def test_an_unmatched_detection_of_a_category_that_is_not_exhaustive_is_no_error
 
     assert ap(federated([([], [1])], [(0, 1)]), rows, "lvis") == pytest.approx(1)
     assert ap(federated([([], [])], [(0, 1)]), rows, "lvis") == pytest.approx(0.5)
+
+
+def test_a_number_of_detections_replaces_the_300_of_an_image_and_says_so() -> None:
+    gold = federated([([2], [])], [(0, 1)])
+    crowd = [{**one_box(0, 2, score=0.9), "bbox": [n, 0, 5, 5]} for n in range(300)]
+    rows = [*crowd, one_box(0, 1, score=0.1)]
+
+    numbers = coco_numbers(gold, rows, protocol="lvis", max_detections=301)
+
+    assert (numbers["AP"], numbers["AR301"]) == pytest.approx((1, 1))
+    assert ap(gold, rows, "lvis") == 0 and count_cut(rows, choose_rules("lvis")) == 1
+    assert count_cut(rows, choose_rules("lvis", 301)) == count_cut(rows, choose_rules("fixed_ap")) == 0
+    assert coco_numbers(gold, rows, protocol="fixed_ap", max_detections=300)["ARall"] == 0
 
 
 def test_a_rare_category_is_crowded_out_of_300_boxes_and_not_out_of_fixed_ap() -> None:

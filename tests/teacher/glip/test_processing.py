@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from engine.reading.images import decode_image
 from schemas.errors import EmptyPhraseError
 from teacher.models.glip import GlipProcessor
 from teacher.models.glip.tokenizers.word import make_word_tokenizer
@@ -169,3 +170,14 @@ def test_an_unknown_word_is_unk_and_case_does_not_matter(processor):
     tokens = processor.tokenizer.convert_ids_to_tokens(processor.tokenizer("A ReD zebra.")["input_ids"])
 
     assert tokens == ["[CLS]", "a", "red", "[UNK]", ".", "[SEP]"]
+
+
+def test_twelve_bits_in_sixteen_are_read_as_the_engine_reads_them(authors, shared_data):
+    path = shared_data / "field_reports" / "gold" / "img" / "twelve_bits_in_sixteen.png"
+    decoded = decode_image(path.read_bytes()).rgb_u8
+
+    with Image.open(path) as picture:
+        resized = authors.resize(picture)
+
+    np.testing.assert_array_equal(resized, authors.resize(decoded))
+    assert 0 < decoded.mean() < 255

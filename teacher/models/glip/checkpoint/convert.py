@@ -22,6 +22,7 @@ from torch import Tensor
 
 from schemas.digests import file_sha256
 from schemas.errors import ConfigError, ConflictError, GroundswellError, NotFoundError
+from teacher.models.foreign_files import describe_foreign_file
 from teacher.models.glip.checkpoint import unpickle
 from teacher.models.glip.checkpoint.official_keys import PROMPT_OFFSETS
 from teacher.models.glip.checkpoint.official_weights import Translation, find_variant, translate
@@ -114,6 +115,8 @@ def convert(
 
 def _unpack(checkpoint: Path, target: Path, part: str) -> dict[str, JsonValue]:
     """Run `unpickle` in a child process that imports our code, whatever the current directory contains."""
+    if (foreign := describe_foreign_file(checkpoint)) is not None:
+        raise ConfigError(f"{checkpoint}: not a checkpoint of weights alone: it {foreign}")
     command = [sys.executable, "-P", "-m", unpickle.__name__]
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     child = subprocess.run(

@@ -11,6 +11,7 @@ from pathlib import Path
 from schemas.errors import ConfigError, NotFoundError
 from teacher.models.glip.config import GlipConfig
 from teacher.models.glip.processing import GlipProcessor
+from teacher.models.weight_files import suggest_model_folder
 
 _CONFIG = "config.json"
 _REQUIRED = ((_CONFIG,), ("processor_config.json", "preprocessor_config.json"), ("tokenizer_config.json",))
@@ -22,6 +23,7 @@ def read_directory(folder: str | Path) -> tuple[GlipConfig, GlipProcessor]:
     if missing := [names[0] for names in _REQUIRED if not any((where / name).is_file() for name in names)]:
         raise NotFoundError(
             f"{folder} has no {', '.join(missing)}, which a model directory of GLIP has; copy all of its files"
+            f"{suggest_model_folder(where)}"
         )
     try:
         kind = json.loads((where / _CONFIG).read_text(encoding="utf-8"))["model_type"]

@@ -125,7 +125,8 @@ class ImageFiles:
     @cached_property
     def _listed(self) -> FileNames:
         paths = self._list_local() if self._store.is_local else self._store.list("")
-        return FileNames(path for path in sorted(paths) if not re.search(r"(^|/)\.", path))
+        shown = (path for path in sorted(paths) if not re.search(r"(^|/)\.", path))
+        return FileNames(shown, root=self.url.rpartition("/")[2])
 
     def _list_local(self) -> Iterable[str]:
         for folder, _, names in os.walk(self.url):

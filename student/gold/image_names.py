@@ -23,6 +23,7 @@ IMAGE_SUFFIXES = {
 """Suffixes of image files in lower case, with the usual form of each."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # a drive has one letter
 _DRIVE = re.compile(r"[A-Za-z]:")
+_SPLIT = re.compile(r"(?:(train)(?:ing)?|mini?(val)|(val)(?:id|idation)?|(test)(?:ing)?|(dev))[-_]?\d*")
 _MAX_LISTED = 3
 
 Place = TypeVar("Place")
@@ -146,8 +147,9 @@ class NameClaims:
 class FileNames:
     """The files below a root, by the names that they may have elsewhere."""
 
-    def __init__(self, paths: Iterable[str]) -> None:
-        """Index relative paths with forward slashes."""
+    def __init__(self, paths: Iterable[str], root: str = "") -> None:
+        """Index relative paths with forward slashes. root: the name of the folder that they are in."""
+        self._root = root
         self._by_stem: dict[str, list[str]] = {}
         for path in paths:
             self._by_stem.setdefault(fold(split_suffix(path.rpartition("/")[2])[0]), []).append(path)
@@ -156,15 +158,31 @@ class FileNames:
         """Return the files that a name may mean; empty if there are none, and several if it means none alone.
 
         Suffixes are equal in any case and spelling (JPG, jpeg), or one of the two is missing. Files with the most
-        folders of the name count, and of these the one with exactly its last part.
+        folders of the name count, and of these the one with exactly its last part. A file of another split (`val` for a
+        name in `train2017`) is another image, since data sets number the images of each split from 1.
         """
         stem, suffix = split_suffix(name.base)
-        files = self._by_stem.get(fold(stem), ())
-        fitting = [path for path in files if not suffix or split_suffix(path)[1] in ("", suffix)]
+        splits = _find_splits(name.parts[:-1])
+        fitting = [
+            path
+            for path in self._by_stem.get(fold(stem), ())
+            if (not suffix or split_suffix(path)[1] in ("", suffix)) and not self._is_of_another(path, splits)
+        ]
         shared = {path: _count_equal_folders(path, name) for path in fitting}
         best = [path for path in fitting if shared[path] == max(shared.values())]
         exact = [path for path in best if path.rpartition("/")[2] == name.base]
         return exact or best
+
+    def _is_of_another(self, path: str, splits: set[str]) -> bool:
+        """Return whether a file is in the folder of another split than these."""
+        own = _find_splits([self._root, *path.split("/")[:-1]])
+        return bool(own and splits and not own & splits)
+
+
+def _find_splits(folders: Iterable[str]) -> set[str]:
+    """Return the splits that folders are named after: train, val, test, dev."""
+    matches = (_SPLIT.fullmatch(folder.lower()) for folder in folders)
+    return {next(filter(None, match.groups())) for match in matches if match}
 
 
 def _count_equal_folders(path: str, name: ImageName) -> int:

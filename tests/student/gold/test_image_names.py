@@ -78,12 +78,21 @@ def test_dots_belong_to_the_stem_except_the_one_of_an_images_suffix(text: str, s
         ("a%20b.jpg", ["a b.jpg"], ["a b.jpg"]),
         ("cafe\u0301.jpg", ["caf\u00e9.jpg"], ["caf\u00e9.jpg"]),
         ("11.jpg", ["1.jpg", "111.jpg"], []),
+        ("train/1.jpg", ["val/1.jpg"], []),
+        ("C:\\set\\train2017\\1.jpg", ["valid/1.jpg", "training/1.jpg"], ["training/1.jpg"]),
+        ("/set/images/1.jpg", ["val/1.jpg"], ["val/1.jpg"]),
+        ("/set/train/1.jpg", ["valley/1.jpg"], ["valley/1.jpg"]),
     ],
 )
 def test_only_the_file_with_the_names_last_parts_is_meant(
     text: str, files: list[str], found: list[str]
 ) -> None:
     assert FileNames(files).find(parse_name(text)) == found
+
+
+def test_a_file_in_the_folder_of_another_split_is_another_image() -> None:
+    assert FileNames(["1.jpg"], root="val2017").find(parse_name("/set/train2017/1.jpg")) == []
+    assert FileNames(["1.jpg"], root="train").find(parse_name("/set/train2017/1.jpg")) == ["1.jpg"]
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ class Importer:
     open:         opens a path; the reader reports every record to the account
     options:      the options that the format uses. The others are refused
     recognize:    whether a path looks like the format, only to say so. Two formats should not recognize the same
+    has_sizes:    whether the format states the size of an image. Without, boxes mean nothing without the image
     folder_files: glob patterns of the files that make up a folder. Without them the format is one file
     """
 
@@ -79,3 +80,4 @@ class Importer:
     options: frozenset[ImportOption] = frozenset()
     folder_files: tuple[str, ...] = ()
     recognize: Callable[[Path], bool] | None = None
+    has_sizes: bool = True

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from heapq import nlargest
 
-from student.gold.coco_types import CocoDetection, CocoId, GoldDataset
+from student.gold.coco.types import CocoDetection, CocoId, GoldDataset
 
 _LOOKED_AT = 2000  # detections, the best ones
 _MIN_HITS = 3

@@ -16,7 +16,7 @@ from hotcoco import COCOeval
 from numpy.typing import NDArray
 
 from student.evaluate.matching import NAMES, area_of, mean_of_defined
-from student.gold.coco_types import CocoId
+from student.gold.coco.types import CocoId
 
 Floats = NDArray[np.float64]
 Weights = NDArray[np.int64] | Floats

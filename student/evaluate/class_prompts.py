@@ -19,7 +19,7 @@ from schemas.records import Phrase
 from schemas.settings import Settings
 from schemas.spans import PROMPT_SEPARATOR
 from student.gold.class_names import clean_name
-from student.gold.coco_types import GoldCategory
+from student.gold.coco.types import GoldCategory
 
 
 class ClassWords(Settings):

@@ -8,7 +8,7 @@ from typing import Any
 from student.evaluate.bootstrap import coco_intervals
 from student.evaluate.matching import check_ids, match_detections, read_numbers
 from student.evaluate.protocols import ProtocolName, choose_rules, frequency_numbers, rename_recall
-from student.gold.coco_types import CocoDetection, CocoId, GoldDataset
+from student.gold.coco.types import CocoDetection, CocoId, GoldDataset
 from student.gold.ids import NumberedGold
 
 

@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 from engine.reading.user_text import read_json, read_text
 from schemas.errors import ConfigError
 from student.gold.class_names import clean_name
-from student.gold.coco_types import CocoId, GoldCategory
+from student.gold.coco.types import CocoId, GoldCategory
 from teacher.detectors.class_metadata import fold_name, parse_names
 from teacher.detectors.coco_classes import COCO_CLASSES
 from teacher.detectors.directory.config import NO_NAME

@@ -21,7 +21,7 @@ from student.evaluate.protocols import (
     check_federated_gold,
     limit_detections,
 )
-from student.gold.coco_types import CocoDetection, CocoId, GoldAnnotation, GoldDataset
+from student.gold.coco.types import CocoDetection, CocoId, GoldAnnotation, GoldDataset
 
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 AREAS = {"all": 0, "s": 1, "m": 2, "l": 3}

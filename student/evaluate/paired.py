@@ -19,7 +19,7 @@ from student.evaluate.bootstrap import (
 )
 from student.evaluate.matching import NAMES, check_ids, match_detections, mean_of_defined
 from student.evaluate.protocols import PROTOCOLS, ProtocolName
-from student.gold.coco_types import CocoDetection, CocoId, GoldDataset
+from student.gold.coco.types import CocoDetection, CocoId, GoldDataset
 from student.gold.ids import NumberedGold
 
 

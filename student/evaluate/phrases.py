@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from schemas.boxes import as_boxes, iou
 from student.evaluate.bootstrap import Floats, draw_weights, percentile_interval
-from student.gold.coco_types import CocoId
+from student.gold.coco.types import CocoId
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from schemas.labeler import AnswerKeeper, Labeler, PreparedSample, find_stored_s
 from schemas.records import Phrase, Pixels, Region, Sample
 from student.evaluate.class_prompts import PromptOptions, class_prompts
 from student.evaluate.gold.images import EvaluationImage
-from student.gold.coco_types import CocoDetection, CocoId, GoldCategory
+from student.gold.coco.types import CocoDetection, CocoId, GoldCategory
 from teacher.detectors.closed_set import ClosedSetDetector
 from teacher.detectors.formats import OwnNames, find_format
 from teacher.detectors.settings import DetectorSettings

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from schemas.errors import ConfigError
-from student.gold.coco_types import CocoDetection, CocoId, GoldDataset
+from student.gold.coco.types import CocoDetection, CocoId, GoldDataset
 
 ProtocolName = Literal["coco", "lvis", "fixed_ap"]
 FREQUENCIES = {"rare": "APr", "common": "APc", "frequent": "APf"}

@@ -14,7 +14,7 @@ from typing import NoReturn, cast
 from schemas.errors import ConfigError
 from student.evaluate.accidental_join import describe_accidental_join
 from student.evaluate.gold.load import read_coco_json
-from student.gold.coco_types import (
+from student.gold.coco.types import (
     CocoDetection,
     CocoId,
     GoldCategory,

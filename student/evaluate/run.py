@@ -45,7 +45,7 @@ from student.evaluate.report import Evaluation
 from student.evaluate.results import join_results, read_results
 from student.gold.account import AccountReport
 from student.gold.boxes import BoxConvention
-from student.gold.coco_types import CocoDetection, CocoId, GoldDataset
+from student.gold.coco.types import CocoDetection, CocoId, GoldDataset
 from student.gold.codes import MAX_REFUSED, REFUSED
 from teacher.factories import locate_teacher
 from teacher.models.hub import locate_model
@@ -62,6 +62,10 @@ class _Answers:
     recalls: dict[str, dict[str, Any]] = field(default_factory=dict)
     recalls_by_group: dict[str, dict[str, float]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def add_note(self, note: str) -> None:
+        """Add a fact that a reader of the numbers must know."""
+        self.facts["notes"] = [*self.facts.get("notes", ()), note]
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,8 @@ def evaluate(
                       `images`); or a teacher of any kind, by its settings
     gold:             COCO JSON, or a folder of imported gold, whose images need no `images`; with captions and
                       tokens_positive a teacher of phrases also gets phrase recall
-    images:           a folder or shards; gold images without pixels are left out and counted in `images`
+    images:           a folder or shards; gold images without pixels are left out and counted in `images`. With results
+                      the images are only looked for and their shapes checked
     groups, group_by: category ids by name, or the category field that names the group (LVIS: frequency)
     protocol:         coco, lvis (federated, 300 boxes per image) or fixed_ap (10,000 per category, no limit per image)
     merged:           also recall by the merged-box protocol
@@ -133,14 +138,16 @@ def evaluate(
         raise ConfigError(
             f"--group-by {group_by}: no category of {gold} has such a field; leave it out, or choose another field"
         )
+    source = _GoldImages(
+        None if images is None else str(images), truth, Path(key_map) if key_map else None, progress
+    )
     if teacher is None:
-        answers, evaluated = _read_answers(model, truth, Path(gold)), truth
+        answers = _read_answers(model, truth, Path(gold))
+        if images is not None:
+            answers = _keep_seen(answers, source)
+    elif images is None and not any(image.get("pixels") for image in truth["images"]):
+        raise ConfigError(f"--images is required to evaluate the model {model}; give a folder or shards")
     else:
-        if images is None and not any(image.get("pixels") for image in truth["images"]):
-            raise ConfigError(f"--images is required to evaluate the model {model}; give a folder or shards")
-        source = _GoldImages(
-            None if images is None else str(images), truth, Path(key_map) if key_map else None, progress
-        )
         questions = _Questions(
             named,
             phrases,
@@ -154,21 +161,16 @@ def evaluate(
         )
         asked = model_or_results if isinstance(model_or_results, TeacherSettings) else model
         answers = _ask(asked, teacher, truth, source, questions)
-        if source.by_name:
-            answers.facts["notes"] = [
-                *answers.facts.get("notes", ()),
-                _note_by_name(len(source.by_name), images),
-            ]
-        evaluated = select_images(truth, source.ids)
-        is_limited = teacher.query_kind is QueryKind.PHRASES and not (
-            prompt_options and prompt_options.per_chunk
+    evaluated = truth if teacher is None and images is None else select_images(truth, source.ids)
+    if source.by_name:
+        answers.add_note(_note_by_name(len(source.by_name), images))
+    per_chunk = prompt_options is not None and prompt_options.per_chunk
+    is_limited = teacher is not None and teacher.query_kind is QueryKind.PHRASES and not per_chunk
+    if is_limited and (crowded := count_crowded_images(evaluated, rules.asked_per_image)):
+        answers.add_note(
+            f"{crowded} images have more than {rules.asked_per_image} gold boxes, and no more detections of an image "
+            "are asked for; --max-detections sets that number"
         )
-        if is_limited and (crowded := count_crowded_images(evaluated, rules.asked_per_image)):
-            answers.facts["notes"] = [
-                *answers.facts.get("notes", ()),
-                f"{crowded} images have more than {rules.asked_per_image} gold boxes, and no more detections of an "
-                "image are asked for; --max-detections sets that number",
-            ]
     if not evaluated["images"]:
         raise ConfigError(
             f"{images} has none of the {len(truth['images'])} images of {gold}, e.g. "
@@ -321,6 +323,13 @@ def _read_answers(results: Path, gold: GoldDataset, gold_path: Path) -> _Answers
         **({"notes": joined.notes} if joined.notes else {}),
     }
     return _Answers(joined.rows, facts=facts)
+
+
+def _keep_seen(answers: _Answers, source: _GoldImages) -> _Answers:
+    """Return the detections of the images that the source has, as a model would be measured on them alone."""
+    for _ in source.read("reading images", None):
+        pass
+    return replace(answers, results=[row for row in answers.results if row["image_id"] in source.ids])
 
 
 def _ask(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from student.gold.coco_types import (
+from student.gold.coco.types import (
     CocoDetection,
     CocoId,
     GoldAnnotation,

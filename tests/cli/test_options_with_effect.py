@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from pipelines.cli import build_app
@@ -81,8 +82,7 @@ def test_the_dense_image_of_a_field_report_is_measured_in_full(shared_data: Path
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--images", "img"], "--images img: "),
-        (["--key-map", "keys.csv"], "--key-map keys.csv: "),
+        (["--key-map", "keys.csv"], "add --images, or leave it out"),
         (["--batch-size", "4"], "--batch-size 4: "),
         (["--merged"], "--merged: "),
         (["--chunk", "3"], "--words, --chunk, --per-chunk and --pad are for a teacher of phrases"),
@@ -99,6 +99,26 @@ def test_an_option_that_a_results_file_leaves_without_effect_is_refused(
     answer = call("evaluate", dense[0], "--gold", dense[1], *options)
 
     assert answer.exit_code == 2 and says in answer.stderr
+
+
+def test_results_are_measured_on_the_images_that_the_folder_has(
+    dense: tuple[Path, Path], tmp_path: Path
+) -> None:
+    gold = json.loads(dense[1].read_text())
+    name = gold["images"][0].setdefault("file_name", "dense.jpg")
+    gold["images"].append({"id": 99, "width": 8, "height": 8, "file_name": "lost.jpg"})
+    gold["annotations"].append({"id": 999, "image_id": 99, "category_id": 1, "bbox": [0, 0, 4, 4]})
+    (tmp_path / "gold.json").write_text(json.dumps(gold))
+    size = gold["images"][0]["width"], gold["images"][0]["height"]
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", size).save(tmp_path / "images" / name)
+
+    with_images, _ = measure(dense[0], tmp_path / "gold.json", "--images", str(tmp_path / "images"))
+    without, _ = measure(dense[0], tmp_path / "gold.json")
+
+    assert with_images["images"] == {"gold": 2, "evaluated": 1} and with_images["left_out"] == [99]
+    assert without["images"] == {"gold": 2, "evaluated": 2}
+    assert with_images["AR100"] > without["AR100"]
 
 
 def test_a_key_map_without_images_is_refused(dense: tuple[Path, Path], tmp_path: Path) -> None:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipelines.cli.label_options import MAX_REFUSED, BoxesOption, MaxRefusedOption, UnitOption
+from pipelines.cli.label_options import (
+    MAX_REFUSED,
+    BoxesOption,
+    LabelMapOption,
+    MaxRefusedOption,
+    PartOption,
+    UnitOption,
+)
 from pipelines.cli.options import JSON, OVERWRITE, refuse_unused
 from pipelines.cli.verb import VerbFamily
 from pipelines.terminal.output import print_message, print_result
@@ -33,7 +40,10 @@ def evaluate(
             help="Model of any teacher: a directory, a .onnx file or a hub id; or detections as COCO results (.json)."
         ),
     ],
-    gold: Annotated[Path, typer.Option(help="COCO JSON with human boxes, or a folder of imported gold.")],
+    gold: Annotated[
+        Path,
+        typer.Option(help="COCO JSON with human boxes, a folder of imported gold, or see --gold-format."),
+    ],
     images: Annotated[
         str | None,
         typer.Option(
@@ -118,6 +128,15 @@ def evaluate(
             "`--pad authors`, whose numbers depend on it.",
         ),
     ] = None,
+    gold_format: Annotated[
+        str | None,
+        typer.Option(
+            help="Format of --gold if it is another than COCO, as in `gold import`, e.g. yolo. It is read as an import "
+            "would, with --images."
+        ),
+    ] = None,
+    label_map: LabelMapOption = None,
+    part: PartOption = None,
     boxes: BoxesOption = None,
     unit: UnitOption = None,
     max_refused: MaxRefusedOption = MAX_REFUSED,
@@ -139,13 +158,11 @@ def evaluate(
             model,
             {
                 "--set": settings,
-                "--images": images,
-                "--key-map": key_map,
                 "--batch-size": batch_size,
                 "--merged": merged,
             },
         )
-    elif key_map is not None and images is None:
+    if key_map is not None and images is None:
         raise ConfigError(
             f"--key-map {key_map}: it is for the shards of --images; add --images, or leave it out"
         )
@@ -157,28 +174,33 @@ def evaluate(
         reads = (model, gold, images, key_map, words, names)
         check_file("--results-to", str(results_to), overwrite=overwrite, reads=reads)
 
+    from pipelines.exchange.gold.options import ImportOptions
+    from pipelines.exchange.truth import open_truth
     from student.evaluate.class_prompts import PromptOptions, read_words
     from student.evaluate.run import evaluate as run_evaluate
-    from student.gold.boxes import BoxConvention
 
-    report = run_evaluate(
-        _choose_model(model, kind, settings),
-        gold,
-        images,
-        key_map=key_map,
-        group_by=group_by,
-        results_to=results_to,
-        names=names,
-        batch_size=batch_size or "auto",
-        prompt_options=PromptOptions(
-            read_words(words) if words else {}, chunk, per_chunk, max_detections, pad
-        ),
-        merged=merged,
-        protocol="fixed_ap" if fixed_ap else "lvis" if lvis else "coco",
-        convention=BoxConvention(boxes or "xywh", unit or "px") if boxes or unit else None,
-        max_refused=max_refused,
-        progress=ProgressPrinter(),
-    )
+    options = ImportOptions(label_map=label_map, part=part, form=boxes, unit=unit, max_refused=max_refused)
+    with open_truth(gold, gold_format, options, images, key_map) as truth:
+        report = run_evaluate(
+            _choose_model(model, kind, settings),
+            truth.gold,
+            truth.images,
+            key_map=truth.key_map,
+            group_by=group_by,
+            results_to=results_to,
+            names=names,
+            batch_size=batch_size or "auto",
+            prompt_options=PromptOptions(
+                read_words(words) if words else {}, chunk, per_chunk, max_detections, pad
+            ),
+            merged=merged,
+            protocol="fixed_ap" if fixed_ap else "lvis" if lvis else "coco",
+            convention=truth.convention,
+            max_refused=max_refused,
+            progress=ProgressPrinter(),
+        )
+        for problem in truth.too_many_refused:
+            report.setdefault("too_many_refused", []).append(problem)
     for note in report.get("notes", ()):
         print_message(f"note: {note}")
     print_result(as_json, report.data(), report.text())
@@ -196,7 +218,7 @@ def _refuse_for_results(model: str, options: Mapping[str, object]) -> None:
         if value:
             given = "" if value is True else f" {value[0] if isinstance(value, list) else value}"
             raise ConfigError(
-                f"{option}{given}: {model} is a file of detections, for which no teacher runs and no image is read; "
+                f"{option}{given}: {model} is a file of detections, for which no teacher runs; "
                 f"leave {option} out, or name the kind of the teacher by --kind"
             )
 

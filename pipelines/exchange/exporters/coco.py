@@ -21,7 +21,7 @@ from pipelines.exchange.gold.source_ids import read_source_ids
 from pipelines.labels.fates import LabelRow, is_kept
 from schemas.ledger import bare_url
 from student.evaluate.gold.view import IMAGE_IDS
-from student.gold.coco_types import CocoId
+from student.gold.coco.types import CocoId
 from student.gold.ids import id_text, parse_id
 
 if TYPE_CHECKING:

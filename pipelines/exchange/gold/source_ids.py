@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from engine.settings import StorageSettings
 from engine.storage.store import open_store
-from student.gold.coco_types import CocoId
+from student.gold.coco.types import CocoId
 from student.gold.ids import parse_id
 
 FILE = "source_ids.parquet"

@@ -25,8 +25,8 @@ from schemas.errors import ConfigError
 from schemas.rows import ViewRow
 from student.gold.account import ImportAccount, RecordError, code_of_contents, is_encodable
 from student.gold.class_names import QuestionableName, merge_names
-from student.gold.coco_file import COCO_BOXES, FEDERATED_LISTS, CocoFile, read_image_url, sort_by_id
-from student.gold.coco_store import JsonObject, id_text
+from student.gold.coco.file import COCO_BOXES, FEDERATED_LISTS, CocoFile, read_image_url, sort_by_id
+from student.gold.coco.store import JsonObject, id_text
 
 
 class CocoReader:

@@ -25,8 +25,8 @@ from pipelines.exchange.gold.source_ids import BoxIds
 from pipelines.exchange.importer import Importer, ImportOption
 from schemas.rows import ViewRow
 from student.gold.account import ImportAccount, RecordError, code_of_contents
-from student.gold.coco_file import COCO_BOXES, check_boxes, read_coco_box
-from student.gold.coco_store import CocoStore, JsonObject, id_text
+from student.gold.coco.file import COCO_BOXES, check_boxes, read_coco_box
+from student.gold.coco.store import CocoStore, JsonObject, id_text
 from student.gold.spans import Span, read_spans
 
 _KEPT = ("dataset_name", "data_source", "original_img_id", "sentence_id", "tokens_positive_eval")

@@ -41,7 +41,7 @@ from student.gold.class_names import (
     is_readable,
     normalize_name,
 )
-from student.gold.coco_store import id_text
+from student.gold.coco.store import id_text
 from student.gold.json_stream import iter_lines
 from student.gold.off_by_one import OffByOneCheck
 from student.gold.plausibility import BoxSurvey
@@ -371,4 +371,13 @@ def _recognize(path: Path) -> bool:
     return has_objects_with(path, "detection", "grounding")
 
 
-ENTRY = Importer(OdvgReader, frozenset(ImportOption) - {ImportOption.MERGE_NAMES}, recognize=_recognize)
+ENTRY = Importer(
+    OdvgReader,
+    frozenset(
+        {
+            *(ImportOption.NEGATIVES, ImportOption.LABEL_MAP, ImportOption.DIALECT),
+            *(ImportOption.BOXES, ImportOption.ORIGIN),
+        }
+    ),
+    recognize=_recognize,
+)

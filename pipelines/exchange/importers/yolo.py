@@ -232,4 +232,5 @@ ENTRY = Importer(
         }
     ),
     recognize=_recognize,
+    has_sizes=False,
 )

@@ -17,9 +17,9 @@ from student.data.gold_account import describe_refused_boxes
 from student.evaluate.gold.view import UNKNOWN_SIDE
 from student.gold.account import ImportAccount, RecordError, code_of_contents
 from student.gold.boxes import BoxConvention
-from student.gold.coco_file import COCO_BOXES, CocoBox, CocoFile, read_image_url
-from student.gold.coco_store import JsonObject
-from student.gold.coco_types import GoldAnnotation, GoldCategory, GoldDataset, GoldImage
+from student.gold.coco.file import COCO_BOXES, CocoBox, CocoFile, read_image_url
+from student.gold.coco.store import JsonObject
+from student.gold.coco.types import GoldAnnotation, GoldCategory, GoldDataset, GoldImage
 from student.gold.file_names import find_file_name
 from student.gold.ids import parse_whole
 from student.gold.sizes import read_size

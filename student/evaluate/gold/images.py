@@ -24,7 +24,7 @@ from schemas.digests import sha256_hex
 from schemas.errors import ConfigError, ConflictError, NotFoundError
 from schemas.labeler import NeededSize
 from student.gold.account import RecordError
-from student.gold.coco_types import GoldImage
+from student.gold.coco.types import GoldImage
 from student.gold.codes import REFUSED
 from student.gold.image_files import ImageFiles
 from student.gold.image_names import NamedSample, SampleMatch, SampleNames, parse_name

@@ -16,7 +16,7 @@ from schemas.records import Phrase
 from student.evaluate.gold.coco import read_coco_gold
 from student.evaluate.gold.view import read_gold_view
 from student.gold.boxes import BoxConvention
-from student.gold.coco_types import CocoId, GoldDataset
+from student.gold.coco.types import CocoId, GoldDataset
 
 LVIS_GROUPS = {"r": "rare", "c": "common", "f": "frequent"}
 

@@ -16,7 +16,7 @@ from engine.views import open_view
 from schemas.errors import ConfigError
 from schemas.rows import ViewRow, rows_of
 from schemas.spans import is_detection_caption
-from student.gold.coco_types import (
+from student.gold.coco.types import (
     CocoId,
     GoldAnnotation,
     GoldCategory,

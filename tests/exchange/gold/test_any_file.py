@@ -18,7 +18,7 @@ from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.import_gold import import_gold
 from schemas.errors import GroundswellError
 from student.evaluate.gold.load import read_gold
-from student.gold.coco_types import GoldDataset
+from student.gold.coco.types import GoldDataset
 
 SIZE = {"width": 64, "height": 48}
 COCO = {

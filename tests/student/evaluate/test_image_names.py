@@ -20,7 +20,7 @@ from student.evaluate.gold.load import read_gold
 from student.evaluate.predictors import make_sample
 from student.evaluate.run import evaluate
 from student.gold.account import RecordError
-from student.gold.coco_types import GoldImage
+from student.gold.coco.types import GoldImage
 from student.gold.file_names import find_file_name
 from tests.engine.worlds import write_shard
 

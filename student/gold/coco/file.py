@@ -22,7 +22,7 @@ from student.gold.class_names import (
     is_readable,
     normalize_name,
 )
-from student.gold.coco_store import CocoStore, JsonObject, has_same_type, id_text
+from student.gold.coco.store import CocoStore, JsonObject, has_same_type, id_text
 from student.gold.off_by_one import OffByOneCheck
 from student.gold.plausibility import BoxSurvey
 from student.gold.sizes import read_size

@@ -196,7 +196,11 @@ def evaluate(
     facts |= _tell_refusals(truth.get("account"), max_refused, facts.get("notes", ()))
     evaluated_ids = {image["id"] for image in evaluated["images"]}
     left_out = [image["id"] for image in truth["images"] if image["id"] not in evaluated_ids]
-    facts |= {"left_out": left_out} if left_out else {}
+    if left_out:
+        facts |= {
+            "left_out": left_out,
+            "notes": [*facts.get("notes", ()), _note_left_out(left_out, truth, images)],
+        }
     facts |= {} if boxes_all(truth, rules) else {"exhaustive": False}
     counts = {"gold": len(truth["images"]), "evaluated": len(evaluated["images"])}
     facts = {"protocol": protocol, "images": counts, "detections": len(answers.results), **facts}
@@ -274,6 +278,15 @@ def _note_cut(cut: int, detections: int, rules: EvaluationProtocol) -> str:
     return (
         f"{cut} of {detections} detections do not count, since they are not among the {best}; --max-detections sets "
         "that number"
+    )
+
+
+def _note_left_out(left_out: Sequence[CocoId], gold: GoldDataset, images: str | Path | None) -> str:
+    first = next(image for image in gold["images"] if image["id"] == left_out[0])
+    where = "their places" if images is None else str(images)
+    return (
+        f"{len(left_out)} of {len(gold['images'])} gold images are not in {where} and are left out, e.g. "
+        f"{first.get('file_name', first['id'])!r}: {REFUSED['image_missing']}"
     )
 
 

@@ -15,6 +15,7 @@ from pipelines.exchange.gold.images import open_images
 from schemas.errors import ConfigError, GroundswellError, NotFoundError
 from student.evaluate.gold.images import evaluation_images
 from student.evaluate.gold.load import read_gold
+from student.evaluate.run import evaluate
 
 
 def coco(*names: str) -> dict:
@@ -255,3 +256,17 @@ def test_names_with_folders_of_a_field_report_are_kept(shared_data: Path, import
     report, _ = imported("coco", folder / "subfolders.json", images=open_images(str(folder / "img")))
 
     assert report.records["annotations"]["kept"] == 4 and report.records["images"]["kept"] == 2
+
+
+def test_an_evaluation_names_a_missing_image_with_the_option_that_helps(
+    tmp_path: Path, picture: Callable, shared_data: Path
+) -> None:
+    picture("one.jpg")
+    (tmp_path / "gold.json").write_text(json.dumps(coco("one.jpg", "gone.jpg")))
+    model = shared_data / "real_teacher" / "yolox_nano.onnx"
+
+    report = evaluate(model, tmp_path / "gold.json", tmp_path / "images", bootstrap=0)
+
+    (note,) = [note for note in report["notes"] if "gold images are not in" in note]
+    assert report["left_out"] == [1] and note.startswith("1 of 2 gold images are not in")
+    assert "e.g. 'gone.jpg': no image under that name in --images" in note and "{stem}" in note

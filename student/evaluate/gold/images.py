@@ -178,8 +178,9 @@ def _from_shards(
 ) -> Iterator[EvaluationImage]:
     wanted = _match_samples(urls, records, key_map)
     for url in urls:
+        if not (places := wanted.get(url)):
+            continue
         shard = _open_shard(url)
-        places = {number: match for (where, number), match in wanted.items() if where == url}
         readable = [
             raw for raw in shard.samples(0, len(shard)) if places.get(raw.index) and raw.rejected is None
         ]
@@ -200,8 +201,8 @@ _SamplePlace = tuple[str, int]
 
 def _match_samples(
     urls: Sequence[str], records: Sequence[GoldImage], key_map: Path | None
-) -> dict[_SamplePlace, list[tuple[GoldImage, bool]]]:
-    """Return the gold images of each sample, and whether it was found by the last parts of its name alone.
+) -> dict[str, dict[int, list[tuple[GoldImage, bool]]]]:
+    """Return by shard and index the gold images of a sample, and whether it was found by its name's last parts alone.
 
     A sample that several names mean without their folders is of none of them: `a/1.jpg` and `b/1.jpg` need SHARD/KEY or
     a key map.
@@ -212,12 +213,12 @@ def _match_samples(
         match = samples.find(record)
         if match is not None:
             matched.setdefault(match.sample.place, []).append((record, match))
-    wanted = {}
-    for place, some in matched.items():
+    wanted: dict[str, dict[int, list[tuple[GoldImage, bool]]]] = {}
+    for (url, number), some in matched.items():
         exact = [(record, match.by_name) for record, match in some if match.is_exact]
         if not exact and len({record.get("file_name") for record, _ in some}) == 1:
             exact = [(record, match.by_name) for record, match in some]
-        wanted[place] = exact
+        wanted.setdefault(url, {})[number] = exact
     return wanted
 
 

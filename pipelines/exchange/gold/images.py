@@ -13,7 +13,6 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from engine.reading.formats.tar import Member, read_members
 from engine.reading.images import decode_image
 from engine.reading.shard_cache import ShardCache, stat_shard
 from engine.reading.shard_urls import expand_urls
@@ -23,8 +22,9 @@ from schemas.digests import sha256_hex
 from schemas.errors import ConfigError, SampleRejectedError
 from schemas.rows import PixelsRow
 from student.gold.account import RecordError
-from student.gold.image_files import ImageFiles
-from student.gold.image_names import NameClaims, SampleNames, parse_name, split_suffix
+from student.gold.images.files import ImageFiles
+from student.gold.images.names import NameClaims, SampleNames, find_mapped, parse_name
+from student.gold.images.tars import TarImage, iter_tar_images
 
 _REMEMBERED = 4096
 
@@ -108,11 +108,11 @@ class ShardImages:
         names = None if key_map is None else _load_key_map(key_map)
         cache = ShardCache()
         self._paths = {url: cache.fetch(stat_shard(url)) for url in urls}
-        self._samples: SampleNames[Member] = SampleNames()
+        self._samples: SampleNames[TarImage] = SampleNames()
         self._claims = NameClaims()
         for url, path in self._paths.items():
-            for member in read_members(path):
-                self._add(url, member, names)
+            for image in iter_tar_images(path, url):
+                self._add(url, image, names)
 
     @property
     def problems(self) -> list[str]:
@@ -125,21 +125,17 @@ class ShardImages:
         match = self._samples.find(name)
         if not match.is_exact:
             self._claims.claim(str(match.sample), name)
-        url, member = match.sample.url, match.sample.place
-        with self._paths[url].open("rb") as file:
-            file.seek(member.offset)
-            data = file.read(member.size_bytes)
-        found = _describe_image(_make_pixels(url, member.offset, member.size_bytes), data, file_name)
-        return replace(found, by_name=match.by_name)
+        url, image = match.sample.url, match.sample.place
+        pixels = _make_pixels(url, image.member.offset, image.member.size_bytes)
+        return replace(
+            _describe_image(pixels, image.read(self._paths[url]), file_name), by_name=match.by_name
+        )
 
-    def _add(self, url: str, member: Member, names: Mapping[tuple[str, str], str] | None) -> None:
-        folder, slash, base = member.name.rpartition("/")
-        stem, suffix = split_suffix(base)
-        key = folder + slash + stem
-        if suffix and names is None:
-            self._samples.add(url, key, member)
-        elif suffix and names is not None and (named := names.get((url.rsplit("/", 1)[-1], key))):
-            self._samples.add_as(url, named, member)
+    def _add(self, url: str, image: TarImage, names: Mapping[tuple[str, str], str] | None) -> None:
+        if names is None:
+            self._samples.add(url, image.key, image, image.suffix)
+        elif (named := find_mapped(names, url, image.key)) is not None:
+            self._samples.add_as(url, named, image)
 
 
 def _make_pixels(url: str, offset: int | None = None, length: int | None = None) -> PixelsRow:

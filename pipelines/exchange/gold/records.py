@@ -11,7 +11,7 @@ from pipelines.exchange.gold.rows import GoldPhrase, find_head
 from schemas.errors import SampleRejectedError
 from student.gold.account import RecordError
 from student.gold.file_names import find_file_name
-from student.gold.image_names import last_part
+from student.gold.images.names import last_part
 from student.gold.spans import Span
 
 

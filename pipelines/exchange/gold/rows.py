@@ -17,7 +17,7 @@ from schemas.ledger import unit_name
 from schemas.rows import ViewRow
 from schemas.spans import PROMPT_SEPARATOR
 from student.gold.boxes import Box
-from student.gold.image_names import last_part
+from student.gold.images.names import last_part
 from student.gold.spans import Span
 
 # Words behind which a phrase's head is over: "a group of friends", "the man who waves", "a cup with tea".

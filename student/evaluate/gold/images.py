@@ -5,7 +5,7 @@ Promise: every gold image is yielded at most once. A missing image is not yielde
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +26,9 @@ from schemas.labeler import NeededSize
 from student.gold.account import RecordError
 from student.gold.coco.types import GoldImage
 from student.gold.codes import REFUSED
-from student.gold.image_files import ImageFiles
-from student.gold.image_names import NamedSample, SampleMatch, SampleNames, parse_name
+from student.gold.images.files import ImageFiles
+from student.gold.images.names import NamedSample, SampleMatch, SampleNames, find_mapped, parse_name
+from student.gold.images.tars import iter_tar_images
 
 _SHARD_SUFFIXES = (".tar", ".parquet")
 # A stored copy may round a side by one pixel. A larger difference means another picture or a crop.
@@ -180,19 +181,38 @@ def _from_shards(
     for url in urls:
         if not (places := wanted.get(url)):
             continue
-        shard = _open_shard(url)
-        readable = [
-            raw for raw in shard.samples(0, len(shard)) if places.get(raw.index) and raw.rejected is None
-        ]
-        for raw, data in zip(readable, shard.images(readable), strict=True):
-            for record, by_name in places[raw.index]:
+        for index, data in _read_samples(url, places):
+            for record, by_name in places[index]:
                 yield _decode(record, data, needed_size, by_name)
 
 
-def _open_shard(url: str) -> Shard:
-    form = "parquet" if url.endswith(".parquet") else "webdataset"
-    path = ShardCache().fetch(stat_shard(url))
-    return open_shard(path, url, InputSettings(format=form, urls=(url,)).reading())
+def _fetch(url: str) -> Path:
+    return ShardCache().fetch(stat_shard(url))
+
+
+def _open_parquet(url: str) -> Shard:
+    return open_shard(_fetch(url), url, InputSettings(format="parquet", urls=(url,)).reading())
+
+
+def _list_samples(url: str) -> Iterator[tuple[str, str]]:
+    """Yield the key of each sample of a shard, and the suffix of its image if it is known."""
+    if url.endswith(".parquet"):
+        shard = _open_parquet(url)
+        yield from ((raw.key, "") for raw in shard.samples(0, len(shard)))
+    else:
+        yield from ((image.key, image.suffix) for image in iter_tar_images(_fetch(url), url))
+
+
+def _read_samples(url: str, wanted: Container[int]) -> Iterator[tuple[int, bytes]]:
+    """Yield the index and image of the samples with these indices, in order. Rejected samples are left out."""
+    if not url.endswith(".parquet"):
+        path = _fetch(url)
+        images = enumerate(iter_tar_images(path, url))
+        yield from ((index, image.read(path)) for index, image in images if index in wanted)
+        return
+    shard = _open_parquet(url)
+    readable = [raw for raw in shard.samples(0, len(shard)) if raw.index in wanted and raw.rejected is None]
+    yield from zip((raw.index for raw in readable), shard.images(readable), strict=True)
 
 
 _SamplePlace = tuple[str, int]
@@ -218,7 +238,8 @@ def _match_samples(
         exact = [(record, match.by_name) for record, match in some if match.is_exact]
         if not exact and len({record.get("file_name") for record, _ in some}) == 1:
             exact = [(record, match.by_name) for record, match in some]
-        wanted.setdefault(url, {})[number] = exact
+        if exact:
+            wanted.setdefault(url, {})[number] = exact
     return wanted
 
 
@@ -233,11 +254,11 @@ class _GoldSamples:
             rows = read_key_map(key_map, ("file_name", "coco_image_id"))
             self._rows = {(row["shard"], row["key"]): row for row in rows}
 
-    def add(self, url: str, key: str, place: _SamplePlace) -> None:
+    def add(self, url: str, key: str, place: _SamplePlace, suffix: str) -> None:
         """Add a sample under its key, or under what the key map says."""
         if self._rows is None:
-            self._names.add(url, key, place)
-        elif row := self._rows.get((url.rsplit("/", 1)[-1], key)):
+            self._names.add(url, key, place, suffix)
+        elif row := find_mapped(self._rows, url, key):
             if name := row.get("file_name"):
                 self._names.add_as(url, name, place)
             if number := row.get("coco_image_id"):
@@ -259,9 +280,8 @@ class _GoldSamples:
 def _name_samples(urls: Sequence[str], key_map: Path | None) -> _GoldSamples:
     samples = _GoldSamples(key_map)
     for url in urls:
-        shard = _open_shard(url)
-        for raw in shard.samples(0, len(shard)):
-            samples.add(url, raw.key, (url, raw.index))
+        for index, (key, suffix) in enumerate(_list_samples(url)):
+            samples.add(url, key, (url, index), suffix)
     return samples
 
 

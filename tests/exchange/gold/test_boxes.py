@@ -16,7 +16,7 @@ from pipelines.exchange.gold.box_frames import make_frame
 from pipelines.exchange.gold.images import open_images
 from student.gold.account import RecordError
 from student.gold.boxes import read_box, rotate_box
-from student.gold.image_names import check_file_name
+from student.gold.images.names import check_file_name
 
 SIDES = st.floats(-50, 150)
 

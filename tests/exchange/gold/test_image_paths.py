@@ -205,6 +205,27 @@ def test_foreign_names_are_found_in_shards_and_through_a_key_map(
     assert [row["key"] for row in rows] == ["one", "one#2"]
 
 
+def test_tars_without_captions_are_evaluated_by_the_names_that_the_import_finds(
+    tmp_path: Path, picture: Callable, imported: Callable
+) -> None:
+    one = picture("one.jpg")
+    with tarfile.open(tmp_path / "0.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in ("a/one.v1.jpg", "a/one.v2.jpg", "two.jpg", "two.png", "b/three.JPG"):
+            tar.add(one, name)
+    names = ["one.v1.jpg", "a/one.v2.jpg", "two.jpg", "C:\\x\\three.jpg", "four.jpg"]
+    (tmp_path / "gold.json").write_text(json.dumps(coco(*names)))
+    source = str(tmp_path / "0.tar")
+
+    report, rows = imported("coco", coco(*names), images=open_images(source))
+    evaluated = [
+        image.name for image in evaluation_images(source, read_gold(tmp_path / "gold.json")["images"])
+    ]
+
+    assert report.records["images"]["codes"] == {"found_by_name": 2, "image_missing": 1}
+    assert len({row["pixels"]["offset"] for row in rows}) == 4
+    assert sorted(evaluated) == sorted(names[:4])
+
+
 def test_a_key_map_without_shards_is_refused(tmp_path: Path, picture: Callable) -> None:
     picture("one.jpg")
 

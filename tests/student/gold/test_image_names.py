@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from student.gold.account import RecordError
-from student.gold.image_names import FileNames, SampleNames, parse_name
+from student.gold.images.names import FileNames, SampleNames, parse_name
 
 
 @pytest.mark.parametrize(

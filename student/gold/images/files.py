@@ -18,7 +18,7 @@ from engine.storage.filesystems import absolute_url, translate_store_errors
 from engine.storage.store import Store, open_store
 from schemas.errors import ConfigError, NotFoundError
 from student.gold.account import RecordError
-from student.gold.image_names import FileNames, ImageName, NameClaims, check_file_name, list_some, parse_name
+from student.gold.images.names import FileNames, ImageName, NameClaims, check_file_name, list_some, parse_name
 
 FIELDS = ("file_name", "stem", "data_source", "split")
 _NAMING_FIELDS = ("{file_name}", "{stem}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
@@ -27,6 +27,7 @@ _SPLIT = re.compile(r"(?:(train)(?:ing)?|mini?(val)|(val)(?:id|idation)?|(test)(
 _MAX_LISTED = 3
 
 Place = TypeVar("Place")
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -202,10 +203,11 @@ class NamedSample(Generic[Place]):
     url: str
     key: str
     place: Place
+    suffix: str = ""
 
     def __str__(self) -> str:
-        """Return SHARD/KEY."""
-        return f"{self.url.rpartition('/')[2]}/{self.key}"
+        """Return SHARD/KEY with the suffix."""
+        return f"{self.url.rpartition('/')[2]}/{self.key}{self.suffix}"
 
 
 @dataclass(frozen=True)
@@ -228,9 +230,9 @@ class SampleNames(Generic[Place]):
         self._by_key: dict[str, list[NamedSample[Place]]] = {}
         self._by_last_part: dict[str, list[NamedSample[Place]]] = {}
 
-    def add(self, url: str, key: str, place: Place) -> None:
-        """Add a sample by the key that it has in its shard."""
-        sample = NamedSample(url, key, place)
+    def add(self, url: str, key: str, place: Place, suffix: str = "") -> None:
+        """Add a sample by the key that it has in its shard. suffix: of its image, if it is known."""
+        sample = NamedSample(url, key, place, suffix)
         self._by_key.setdefault(key, []).append(sample)
         self._by_last_part.setdefault(key.rpartition("/")[2], []).append(sample)
 
@@ -270,10 +272,21 @@ class SampleNames(Generic[Place]):
 
 
 def _take_only(samples: Sequence[NamedSample[Place]], name: ImageName) -> NamedSample[Place]:
-    """Return the only sample. Raises RecordError image_ambiguous if there are several."""
-    if len(samples) > 1:
+    """Return the only sample, or the only one with the name's suffix. Raises RecordError image_ambiguous."""
+    suffix = split_suffix(name.base)[1]
+    named = [sample for sample in samples if suffix and sample.suffix == suffix]
+    found = samples if len(samples) == 1 else named
+    if len(found) != 1:
         raise RecordError("image_ambiguous", f"{name.text}: {list_some(samples)}")
-    return samples[0]
+    return found[0]
+
+
+def find_mapped(rows: Mapping[tuple[str, str], Row], url: str, key: str) -> Row | None:
+    """Return the row of a key map for a sample. Its key may end at the first dot, as in WebDataset."""
+    shard = url.rpartition("/")[2]
+    folder, slash, base = key.rpartition("/")
+    cut = folder + slash + base.partition(".")[0]
+    return rows.get((shard, key)) or rows.get((shard, cut))
 
 
 def _without_suffix(parts: Sequence[str]) -> str:

@@ -121,16 +121,6 @@ def test_results_are_measured_on_the_images_that_the_folder_has(
     assert with_images["AR100"] > without["AR100"]
 
 
-def test_a_limit_of_refusals_is_refused_for_gold_that_is_imported_already(
-    dense: tuple[Path, Path], tmp_path: Path
-) -> None:
-    (tmp_path / "view.json").write_text("{}")
-
-    answer = call("evaluate", dense[0], "--gold", tmp_path, "--max-refused", "0.5")
-
-    assert answer.exit_code == 2 and "--max-refused would have no effect" in answer.stderr
-
-
 def test_a_key_map_without_images_is_refused(dense: tuple[Path, Path], tmp_path: Path) -> None:
     answer = call("evaluate", tmp_path / "model", "--gold", dense[1], "--key-map", "keys.csv")
 

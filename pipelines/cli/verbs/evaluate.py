@@ -167,10 +167,6 @@ def evaluate(
             f"--key-map {key_map}: it is for the shards of --images; add --images, or leave it out"
         )
     refuse_unused(
-        {"--max-refused": (gold / "view.json").is_file() and max_refused != MAX_REFUSED},
-        f"{gold} is imported gold, whose records were judged when it was imported; leave it out",
-    )
-    refuse_unused(
         {"--overwrite": overwrite and results_to is None},
         "no file is written; add --results-to FILE, or leave it out",
     )

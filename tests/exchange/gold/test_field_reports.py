@@ -35,6 +35,7 @@ class Outcome:
 
 SOUND = Outcome()
 COCO = {
+    "absolute_paths": Outcome(codes=("found_by_name",)),
     "accents": SOUND,
     "ann_id_zero": SOUND,
     "ann_image_id_text": Outcome(codes=("number_form",)),
@@ -58,9 +59,13 @@ COCO = {
     "ignore_flag": SOUND,
     "iscrowd_text": Outcome(codes=("flag_form",)),
     "lvis_like": SOUND,
+    "missing_image": Outcome(
+        rows=3, boxes=4, codes=("image_missing", "image_refused"), exit=3, says="1 of 4 images were refused"
+    ),
     "nan_bbox": Outcome(boxes=5, codes=("box_not_numbers",), exit=3, says="1 of 6 annotations were refused"),
     "no_ann_id": SOUND,
     "no_area_no_iscrowd": SOUND,
+    "no_extension": Outcome(codes=("found_by_name",)),
     "normalised": Outcome(None, exit=2, says="fractions of the image's sides. Give --unit fraction", ap=None),
     "one_class_object": SOUND,
     "one_file_two_records": Outcome(rows=2, boxes=2),
@@ -71,6 +76,7 @@ COCO = {
     "string_image_ids": SOUND,
     "subfolders": Outcome(rows=2, boxes=4),
     "voc_names": SOUND,
+    "windows_paths": Outcome(codes=("found_by_name",)),
     "xyxy_as_xywh": Outcome(None, exit=2, says="the area that their record states as xyxy", ap=None),
     "zero_based_images": Outcome(boxes=7),
     "zero_w_and_outside": Outcome(boxes=5, codes=("box_clipped", "box_empty"), exit=3),

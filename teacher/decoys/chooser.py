@@ -7,20 +7,18 @@ every order, on every worker and in every run.
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterable
 
 from schemas.decoys import DecoyPool, parse_pool
 from schemas.digests import digest_of
 from schemas.records import Phrase, Sample
-from teacher.decoys import nouns
-from teacher.decoys.names import list_names
+from teacher.decoys.relations import Relations
+from teacher.nouns.names import find_caption_nouns, list_names
+from teacher.nouns.table import load_nouns, nouns_digest
 from teacher.phrases.tagging import lexicon
 from teacher.settings import DecoySettings
 
 METHOD_VERSION = 2
 """Raise it if a change of code changes decoys or how they are asked for. It is part of the digest."""
-_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 
 
 class FrozenPoolChooser:
@@ -39,7 +37,7 @@ class FrozenPoolChooser:
         heads = list(dict.fromkeys(phrase.root.lower() for phrase in sample.phrases if phrase.groundable))
         if not heads or not self._is_in_share(sample.image_sha256):
             return ()
-        ruled_out = nouns.Relations(find_caption_nouns(sample.caption, heads), nouns.load_nouns())
+        ruled_out = Relations(find_caption_nouns(sample.caption, heads), load_nouns())
         chosen: list[str] = []
         for number in range(self._per_image):
             bucket = self._pool.bucket(heads[number % len(heads)])
@@ -57,9 +55,7 @@ class FrozenPoolChooser:
         """Return 64 bits of a hash of the pool's digest and the text."""
         return int.from_bytes(hashlib.sha256(f"{self._pool_digest}\n{text}".encode()).digest()[:8])
 
-    def _find_first_fit(
-        self, bucket: int, start: int, ruled_out: nouns.Relations, taken: list[str]
-    ) -> str | None:
+    def _find_first_fit(self, bucket: int, start: int, ruled_out: Relations, taken: list[str]) -> str | None:
         """Return the first fitting noun from a hashed position on, in the bucket or the nearest one (rarer first)."""
         for near in sorted(self._buckets, key=lambda other: (abs(other - bucket), other)):
             members = self._buckets[near]
@@ -70,19 +66,6 @@ class FrozenPoolChooser:
         return None
 
 
-def find_caption_nouns(caption: str, heads: Iterable[str]) -> set[str]:
-    """Return everything that a caption may name: heads of phrases, all words, singular forms and pairs of words."""
-    found, words = set(heads), list[str]()
-    for match in _WORD.finditer(caption.lower()):
-        parts = match.group().split("-")
-        found.add(match.group())
-        words += parts
-    singular = [lexicon.singularize(word) for word in words]
-    found.update(words, singular)
-    found.update(f"{first} {last}" for first, last in zip(words, singular[1:]))
-    return found
-
-
 def decoys_digest(settings: DecoySettings, pool_digest: str) -> str:
     """Return a digest of the pool, share and number, tables and rules. Another digest means other decoys."""
     return digest_of(
@@ -91,7 +74,7 @@ def decoys_digest(settings: DecoySettings, pool_digest: str) -> str:
             "pool": pool_digest,
             "share": settings.share,
             "per_image": settings.per_image,
-            "nouns": nouns.nouns_digest(),
+            "nouns": nouns_digest(),
             "lexicon": lexicon.lexicon_digest(),
         }
     )

@@ -14,8 +14,8 @@ from pydantic import JsonValue, ValidationError
 from schemas.decoys import MAX_NOUNS, DecoyPool, is_probe_noun
 from schemas.errors import ConfigError
 from schemas.labeler import FoundPhrases
-from teacher.decoys.names import list_names
-from teacher.decoys.nouns import load_nouns
+from teacher.nouns.names import list_names
+from teacher.nouns.table import load_nouns
 
 MAX_FILE_BYTES = 4 * 2**20
 MAX_DRAWN = 10_000

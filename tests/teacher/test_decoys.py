@@ -13,9 +13,11 @@ from schemas.decoys import ONE_IN, DecoyPool, is_probe_noun, parse_pool
 from schemas.errors import ConfigError, ConflictError
 from schemas.labeler import FoundPhrases
 from schemas.records import Phrase, Pixels, Sample
-from teacher.decoys.chooser import FrozenPoolChooser, find_caption_nouns
-from teacher.decoys.nouns import NounTable, Relations, load_nouns
+from teacher.decoys.chooser import FrozenPoolChooser
 from teacher.decoys.pool import pool_from_captions, pool_from_file
+from teacher.decoys.relations import Relations
+from teacher.nouns.names import find_caption_nouns
+from teacher.nouns.table import NounTable, load_nouns
 from teacher.settings import DecoySettings
 
 NOUNS = sorted(noun for noun in load_nouns().may_be_asked if " " not in noun and noun.isalpha())

@@ -1,7 +1,7 @@
 """Make the bundled table of nouns from WordNet 3.0's database files.
 
     apt-get download wordnet-base && dpkg-deb -x wordnet-base_*.deb wordnet
-    python -m teacher.decoys.build_nouns --wordnet wordnet/usr/share/wordnet --out teacher/decoys/data/nouns.tsv.xz
+    python -m teacher.nouns.build_table --wordnet wordnet/usr/share/wordnet --out teacher/nouns/data/nouns.tsv.xz
 
 The same files give the same bytes. The table has the synsets under `physical entity` and `group`, their direct
 hypernyms and their words of one or two parts, without names and words with digits. Source and license are in

@@ -39,4 +39,4 @@ class Relations:
 
 @functools.lru_cache(maxsize=65_536)
 def _find_broader(noun: str, table: NounTable) -> frozenset[int]:
-    return table.find_broader(noun)
+    return table.find_broader(table.meanings.get(noun, ()))

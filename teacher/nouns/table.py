@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import lzma
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 
@@ -14,7 +15,8 @@ from schemas.digests import sha256_hex
 
 FILE = "nouns.tsv.xz"
 # If there is a person, another word for people may apply as well, and people wear something.
-PEOPLE = ("person", "people", "social_group", "clothing", "footwear", "headdress")
+PERSON, GROUPS = "person", ("people", "social_group")
+PEOPLE = (PERSON, *GROUPS, "clothing", "footwear", "headdress")
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +26,13 @@ class NounTable:
     above: tuple[tuple[int, ...], ...]
     meanings: dict[str, tuple[int, ...]]
     """Synsets of each word. Words are lower-case, two parts are joined by a blank."""
+    first_sense: dict[str, int]
+    """The most frequent meaning of each word. Words whose most frequent meaning is no thing are missing."""
+    things: frozenset[int]
+    """Synsets that a box can be drawn around: animals, artifacts, food, people, plants."""
+    persons: frozenset[int]
+    groups: frozenset[int]
+    """Synsets of several people."""
     may_be_asked: frozenset[str]
     about_people: frozenset[str]
     """Words whose most frequent meaning is people, or what people wear."""
@@ -32,10 +41,10 @@ class NounTable:
         """Return whether the table has the noun."""
         return noun in self.meanings
 
-    def find_broader(self, noun: str) -> frozenset[int]:
-        """Return the noun's synsets and all above them, none for an unknown noun."""
+    def find_broader(self, senses: Iterable[int]) -> frozenset[int]:
+        """Return the synsets and all above them."""
         found: set[int] = set()
-        waiting = list(self.meanings.get(noun, ()))
+        waiting = list(senses)
         while waiting:
             synset = waiting.pop()
             if synset not in found:
@@ -69,6 +78,10 @@ def load_nouns() -> NounTable:
     people = _find_below({by_word[word] for word in PEOPLE}, above)
     return NounTable(
         above=tuple(above),
+        first_sense=first,
+        things=frozenset(things),
+        persons=frozenset(_find_below({by_word[PERSON]}, above)),
+        groups=frozenset(_find_below({by_word[word] for word in GROUPS}, above)),
         meanings={word: tuple(synsets) for word, synsets in meanings.items()},
         may_be_asked=frozenset(word for word, synset in first.items() if synset in things),
         about_people=frozenset(word for word, synset in first.items() if synset in people),

@@ -19,7 +19,7 @@ from pipelines.rounds.input_digests import (
     digest_evaluation_inputs,
     digest_training_inputs,
 )
-from pipelines.rounds.layout import RoundLayout
+from pipelines.rounds.layout import RoundLayout, locate_round
 from pipelines.rounds.measure import get_number, measure_models
 from pipelines.rounds.results import (
     BoxesPerImage,
@@ -240,7 +240,11 @@ class Round:
         is_start = self.config.begin == "teacher_start"
         start = self.config.teacher.start if is_start else locate_teacher(self.teacher)
         places = {"start": str(start), "out": str(self.places.training(name))}
-        return self.config.training(name, self.places.view, places)
+        settings = self.config.training(name, self.places.view, places)
+        from student.training.report import inherit_stored_settings
+
+        # a setting that was added since the first round has its value of that round
+        return inherit_stored_settings(settings, locate_round(self.config.home(), 1).training(name))
 
     def _evaluate(self) -> EvaluationResult:
         from student.models.averaging import average_models

@@ -27,6 +27,7 @@ from student.data.view_index import ViewIndex, build_index, cache_folder, load_o
 from student.data.vocabulary import Vocabulary
 from student.settings.streams import StreamSettings
 from student.settings.train import ProbeNouns, TrainSettings
+from teacher.nouns.class_relations import ClassRelations
 
 _SPARE_BLOCKS = 8  # blocks in memory beyond the window: those that prefetched batches read
 _ROWS_AT_A_TIME = 256
@@ -51,6 +52,8 @@ class Stream:
     ignored_boxes: int = 0
     has_decoys: bool = False
     probe_nouns_excluded: bool = False
+    relations: ClassRelations | None = None
+    """Relations of the gold's own class names, by which negatives exclude related nouns; None: only equal words."""
     labels: Mapping[str, JsonValue] | None = None
     """Of a compiled view: `score_kind`, `job_digest` and `policy` of its boxes."""
 
@@ -112,6 +115,7 @@ def load_stream(settings: StreamSettings, cache: Path | None = None) -> Stream:
         index.boxes,
         index.ignored_boxes,
         index.has_decoys,
+        relations=read_class_relations(view),
         labels=describe_labels(view),
     )
 
@@ -122,6 +126,12 @@ def describe_labels(view: View) -> Mapping[str, JsonValue] | None:
     if not all(name in provenance for name in names):
         return None
     return {name: provenance[name] for name in names}
+
+
+def read_class_relations(view: View) -> ClassRelations:
+    """Return what gold states about its class names: synonyms and supercategories (`broader` of its `facts`)."""
+    broader = view.manifest.provenance.get("facts", {}).get("broader", {})
+    return ClassRelations.from_pairs((name, other) for name, others in broader.items() for other in others)
 
 
 def _load_all(
@@ -144,7 +154,7 @@ def _open_blocks(
 
 
 def load_streams(settings: TrainSettings) -> list[Stream]:
-    """Return the streams of a run. Probe nouns are excluded from drawn negatives where the settings say so.
+    """Return the streams of a run. Probe nouns and related nouns are excluded from negatives as the settings say.
 
     raises: as `load_stream`; ConfigError for gold that does not support a tuning_prompt
     """
@@ -155,6 +165,8 @@ def load_streams(settings: TrainSettings) -> list[Stream]:
                 f"{stream.settings.url}: gold is not exhaustive; tuning_prompt needs exhaustive gold, because it asks "
                 "every image for all of its nouns"
             )
+    if settings.negatives == "words":
+        streams = [replace(stream, relations=None) for stream in streams]
     return exclude_probe_nouns(streams, settings.probe_nouns)
 
 

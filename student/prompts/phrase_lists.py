@@ -6,7 +6,7 @@ unknown noun. Such negatives teach a model to read each word of a phrase, so tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,16 +59,25 @@ def make_hard_phrase_list(
     nouns: Sequence[str],
     hard: HardNegatives,
     unknown: str,
+    is_related: Callable[[str], bool] = lambda noun: False,
 ) -> list[PromptEntry]:
     """Return the phrases, varied, and negatives that contradict all of them, in random order.
 
-    nouns:   nouns that negatives are drawn from
-    unknown: the tokenizer's unknown token
+    nouns:      nouns that negatives are drawn from
+    unknown:    the tokenizer's unknown token
+    is_related: whether a noun may be true of a box of the image; equal nouns are compared attribute by attribute
     """
     things = [_split_phrase(phrase) for phrase in phrases]
+    own = {thing.noun for thing in things}
+
+    def may_contradict(noun: str) -> bool:
+        return noun in own or not is_related(noun)
+
     candidates: dict[_PhraseWords, None] = {}
     for thing in things:
-        candidates.update(dict.fromkeys([_vary(rng, thing, hard), *_draw_negatives(rng, thing, nouns, hard)]))
+        own_words = _vary(rng, thing, hard)
+        negatives = _draw_negatives(rng, thing, nouns, hard, may_contradict)
+        candidates.update(dict.fromkeys([own_words, *negatives]))
     entries = [entry for words in candidates if (entry := _make_entry(words, phrases, things, hard, unknown))]
     return [entries[i] for i in rng.permutation(len(entries))]
 
@@ -101,7 +110,11 @@ def _vary(rng: np.random.Generator, thing: _PhraseWords, hard: HardNegatives) ->
 
 
 def _draw_negatives(
-    rng: np.random.Generator, thing: _PhraseWords, nouns: Sequence[str], hard: HardNegatives
+    rng: np.random.Generator,
+    thing: _PhraseWords,
+    nouns: Sequence[str],
+    hard: HardNegatives,
+    may_contradict: Callable[[str], bool],
 ) -> list[_PhraseWords]:
     negatives = []
     other_attribute = _change_attribute(rng, thing, hard.attributes)
@@ -110,7 +123,8 @@ def _draw_negatives(
     if rng.random() < hard.other_noun and thing.before and nouns:
         other = _choose(rng, nouns)
         *more, noun = other.split() or [other]
-        negatives.append(_PhraseWords((*thing.before, *more), noun))
+        if may_contradict(other):
+            negatives.append(_PhraseWords((*thing.before, *more), noun))
     unknown = _change_attribute(rng, thing, hard.attributes)
     if rng.random() < hard.unknown_negative and unknown:
         negatives.append(_PhraseWords(unknown.before, None))

@@ -21,6 +21,8 @@ from student.prompts.phrase_lists import PromptEntry, make_hard_phrase_list, rep
 from student.settings.prompt_text import SIDES
 from student.settings.streams import StreamSettings
 from student.settings.train import HardNegatives
+from teacher.nouns.concepts import PresentNouns
+from teacher.nouns.names import find_likely_nouns
 
 KINDS = ("detection", "phrase_list", "caption")
 _WORD = re.compile(r"\w+")
@@ -74,7 +76,8 @@ def make_prompt(
     if kind == "detection":
         return make_detection_prompt(rng, stream, example, negatives, budget)
     if kind == "phrase_list":
-        entries = make_hard_phrase_list(rng, example.phrases, stream.vocabulary.nouns, hard, unknown)
+        nouns, is_related = stream.vocabulary.nouns, make_relation_test(stream, example)
+        entries = make_hard_phrase_list(rng, example.phrases, nouns, hard, unknown, is_related)
         return _join_entries(entries, kind, budget)
     prompt = make_caption_prompt(example)
     if stream.exhaustive:
@@ -148,8 +151,26 @@ def make_presence_test(stream: Stream, example: TrainingExample) -> Callable[[st
 
     A noun may be there if the teacher or a human found it or left it open, or if the caption contains it. A phrase with
     nothing but ignored regions counts as found. The caption of exhaustive gold does not count: it may list every
-    category.
+    category. With `negatives: concepts` a related noun may be there, too.
     """
+    has_word, is_related = _make_word_test(stream, example), make_relation_test(stream, example)
+    return lambda noun: has_word(noun) or is_related(noun)
+
+
+def make_relation_test(stream: Stream, example: TrainingExample) -> Callable[[str], bool]:
+    """Return a predicate: whether a noun may be true of a box of the image. False for all without relations.
+
+    Phrases that are absent from the image have no box. In a view, each noun of the caption may have one.
+    """
+    if stream.relations is None:
+        return lambda noun: False
+    nouns = {*example.maybe_there, *(phrase.root for phrase in example.phrases if phrase.fate != "absent")}
+    if not stream.exhaustive:
+        nouns |= find_likely_nouns(example.caption)
+    return PresentNouns(nouns, stream.relations).may_mean
+
+
+def _make_word_test(stream: Stream, example: TrainingExample) -> Callable[[str], bool]:
     roots = {root.casefold() for root in (*example.roots, *example.maybe_there)}
     if stream.exhaustive:
         return lambda noun: noun.casefold() in roots

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from schemas.settings import Settings
+from schemas.settings import CompatibleSettings, LegacyValue, Settings
 from schemas.spans import PROMPT_SEPARATOR
 from student.settings.learning import LearningSettings
 from student.settings.prompt_text import SIDES
@@ -24,6 +24,7 @@ from student.settings.streams import (
 )
 
 ProbeNouns = Literal["auto", "excluded", "asked"]
+NegativesRule = Literal["concepts", "words"]
 
 
 class HardNegatives(Settings):
@@ -97,7 +98,7 @@ class PartsStart(Settings):
     )
 
 
-class TrainSettings(LearningSettings, RunningSettings):
+class TrainSettings(LearningSettings, RunningSettings, CompatibleSettings):
     """A whole training run. Equal settings and data give equal weights on one CPU type with one thread."""
 
     start: str | PartsStart = Field(
@@ -110,6 +111,12 @@ class TrainSettings(LearningSettings, RunningSettings):
         "auto",
         description="nouns that decoys are drawn from (docs/decoys.md); excluded: never drawn as negatives, asked: "
         "drawn as any other, auto: excluded where a stream is a view with decoys",
+    )
+    negatives: Annotated[NegativesRule, LegacyValue(legacy="words")] = Field(
+        "concepts",
+        description="which nouns are never drawn as absent; concepts: all that may be true of a box of the image, such "
+        "as synonyms, broader and narrower nouns, and words for people; words: the image's own words (the rule of "
+        "earlier versions)",
     )
     hard_negatives: HardNegatives = Field(default_factory=HardNegatives)
     augment: AugmentSettings = Field(default_factory=AugmentSettings)

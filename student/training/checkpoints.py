@@ -24,6 +24,7 @@ from schemas.errors import ConflictError
 from teacher.models.glip import GlipForGrounding, GlipProcessor
 from teacher.models.weight_files import WEIGHTS
 
+CHECKPOINTS = "checkpoints"
 RECORD = "trainer.json"
 _STATE = "trainer.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq")

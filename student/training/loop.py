@@ -18,7 +18,13 @@ from student.batches.batch_builder import Batch, BatchBuilder
 from student.batches.prefetch import prefetch_batches
 from student.data.streams import Stream
 from student.settings.train import TrainSettings
-from student.training.checkpoints import PendingLog, latest_checkpoint, read_record, remove_old_checkpoints
+from student.training.checkpoints import (
+    CHECKPOINTS,
+    PendingLog,
+    latest_checkpoint,
+    read_record,
+    remove_old_checkpoints,
+)
 from student.training.distributed import TrainingGroup
 from student.training.log_images import draw_pictures
 from student.training.metrics_log import COUNT, MetricsLog
@@ -26,8 +32,6 @@ from student.training.report import MODEL, write_settings
 from student.training.run_lock import lock_run_folder
 from student.training.schedule import learning_rate
 from student.training.trainer import StepResult, Trainer
-
-CHECKPOINTS = "checkpoints"
 
 
 def never_stop() -> bool:

@@ -24,9 +24,9 @@ from schemas.errors import GroundswellError, RuntimeEnvironmentError
 from schemas.progress import ProgressCallback
 from student.data.streams import load_streams
 from student.settings.train import TrainSettings
-from student.training.checkpoints import RECORD
+from student.training.checkpoints import CHECKPOINTS, RECORD
 from student.training.distributed import TrainingGroup
-from student.training.loop import CHECKPOINTS, RunSignals, TrainingLoop
+from student.training.loop import RunSignals, TrainingLoop
 from student.training.metrics_log import read_latest_record
 from student.training.report import run_digest
 

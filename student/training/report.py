@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,13 @@ from student.data.streams import Stream, data_digest
 from student.models.start import hash_start_files
 from student.settings.running import RunningSettings
 from student.settings.train import TrainSettings
+from student.training.checkpoints import CHECKPOINTS, RECORD
 from student.training.metrics_log import COUNT, PARAMETERS, ParameterCounts, read_metrics
 from teacher.labelers.glip_settings import model_files
 from teacher.models.weight_files import WEIGHTS
+from teacher.nouns.concepts import concepts_digest
+
+log = logging.getLogger(__name__)
 
 REPORT, SETTINGS, MODEL = "report.json", "settings.json", "model"
 # Two starts of one run may differ in these: locations, workers, frequency of logs and checkpoints.
@@ -27,16 +33,55 @@ _NOT_THE_RUN = {"start", "loader", *RunningSettings.model_fields} - {"device", "
 
 def run_digest(settings: TrainSettings, streams: list[Stream]) -> str:
     """Return `sha256:<hex>` of what the trained model depends on: settings, files of the start, content of the data."""
-    values = {
-        name: value for name, value in settings.model_dump(mode="json").items() if name not in _NOT_THE_RUN
-    }
+    values = {name: value for name, value in settings.identity().items() if name not in _NOT_THE_RUN}
     values["streams"] = [
-        {name: value for name, value in stream.items() if name not in ("url", "roots", "storage")}
-        for stream in values["streams"]
+        stream.model_dump(mode="json", exclude={"url", "roots", "storage"}) for stream in settings.streams
     ]
     if not isinstance(settings.start, str):
         values["parts"] = settings.start.model_dump(mode="json", exclude={"swin", "bert"})
-    return digest_of([values, hash_start_files(settings.start), data_digest(streams)])
+    related = [concepts_digest(stream.relations) for stream in streams if stream.relations is not None]
+    parts = [values, hash_start_files(settings.start), data_digest(streams)]
+    return digest_of([*parts, related] if related else parts)
+
+
+def continue_stored_rule(
+    settings: TrainSettings, streams: list[Stream]
+) -> tuple[TrainSettings, list[Stream]]:
+    """Return settings and streams under the rules of the run in `out`, for settings that the user's file omits.
+
+    A checkpoint of an earlier version does not name them. It is recognized by its digest.
+    """
+    earlier, taken = settings.continue_from({})
+    if not taken:
+        return settings, streams
+    own = [replace(stream, relations=None) for stream in streams]
+    if _find_stored_digest(Path(settings.out)) != run_digest(earlier, own):
+        return settings, streams
+    for name, value in taken.items():
+        log.warning(
+            "%s: %s, as the run in %s has it, since the configuration omits it (a new run gets %s); set it to change "
+            "it",
+            name,
+            value,
+            settings.out,
+            getattr(settings, name),
+        )
+    return earlier, own
+
+
+def inherit_stored_settings(settings: TrainSettings, folder: Path) -> TrainSettings:
+    """Return the settings with omitted values taken from the settings of the run in `folder`, if there is one."""
+    try:
+        record = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["settings"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return settings
+    return settings.continue_from(record)[0] if isinstance(record, dict) else settings
+
+
+def _find_stored_digest(out: Path) -> str | None:
+    """Return the digest of the run in `out`, None if there is none or if its record cannot be read."""
+    newest = max(out.glob(f"{CHECKPOINTS}/step-*/{RECORD}"), default=out / REPORT)
+    return _read_digest(newest) or _read_digest(out / SETTINGS)
 
 
 def load_finished_report(out: Path, digest: str) -> dict[str, Any] | None:
@@ -103,7 +148,7 @@ def write_settings(settings: TrainSettings, digest: str) -> None:
 
 
 def _read_digest(path: Path) -> str | None:
-    """Return the run whose settings the file has; None if there is no file, or if it cannot be read."""
+    """Return the digest of the run that a file is of; None if there is no file, or if it cannot be read."""
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["run_digest"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -18,7 +18,14 @@ from student.settings.train import TrainSettings
 from student.training.distributed import TrainingGroup
 from student.training.loop import RunSignals, TrainingLoop, never_stop
 from student.training.model_card import CardReports, write_card
-from student.training.report import MODEL, load_finished_report, make_report, run_digest, write_report
+from student.training.report import (
+    MODEL,
+    continue_stored_rule,
+    load_finished_report,
+    make_report,
+    run_digest,
+    write_report,
+)
 
 
 def train(
@@ -37,7 +44,7 @@ def train(
                   `evaluation`; GroundswellError if the loss is not finite
     """
     torch.set_num_threads(settings.threads)
-    streams = load_streams(settings)
+    settings, streams = continue_stored_rule(settings, load_streams(settings))
     digest = run_digest(settings, streams)
     out = Path(settings.out)
     card_reports = card_reports or CardReports()

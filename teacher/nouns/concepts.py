@@ -4,6 +4,7 @@ Two nouns may be true of one box if one of these holds:
 
 - they are equal without article, case and number, or one is the head of the other: `dining tables`, `table`
 - both name people: `boy`, `player`, `crowd`
+- the one that is asked is true of nearly everything: `thing`, `piece`
 - both name one class of COCO, whose detectors give both the same boxes: `kitten` and `cat`, `ship` and `boat`
 - one has the other among its synonyms and broader nouns in the class list's own relations, at any distance
 - the same in the bundled table, unless they name two classes of COCO, which that list tells apart: `car` and `bus`
@@ -37,6 +38,10 @@ PEOPLE_WORDS = word_set(
     leader master mate model pair pirate pitcher racer secretary staff superman supporter survivor tackle trainer trio
     twin zombie"""
 )
+# Nouns that are true of nearly any box. They are never absent.
+GENERAL_WORDS = word_set(
+    """bit everything half item kind lot number object one other part piece slice something sort stuff thing type"""
+)
 _ARTICLE = re.compile(r"^(?:an?|the|this|that|these|those|some|his|her|its|their|my|our|your)\s+")
 _MIN_ENDING_CHARS = 4
 _PERSON = COCO_CLASSES.index("person")
@@ -59,6 +64,7 @@ class NounConcept:
     """The senses, and those of the heads: what a box of the noun is, and what is broader."""
     coco_classes: frozenset[int]
     is_people: bool
+    is_general: bool
 
 
 class PresentNouns:
@@ -83,7 +89,8 @@ class PresentNouns:
         asked = describe_noun(noun)
         related = self._related_if_in_coco if asked.coco_classes else self._related
         return (
-            (self._has_people and asked.is_people)
+            (asked.is_general and bool(self._names))
+            or (self._has_people and asked.is_people)
             or not self._classes.isdisjoint(asked.coco_classes)
             or not self._broader_names.isdisjoint(asked.names)
             or not self._names.isdisjoint(self._relations.find_broader(asked.heads))
@@ -135,6 +142,7 @@ def describe_noun(noun: str) -> NounConcept:
         main_kinds=_unite(main.values()),
         coco_classes=frozenset(number for number in classes if number is not None),
         is_people=is_people,
+        is_general=not GENERAL_WORDS.isdisjoint(names),
     )
 
 
@@ -144,6 +152,7 @@ def concepts_digest(relations: ClassRelations) -> str:
         {
             "method": METHOD_VERSION,
             "people": sorted(PEOPLE_WORDS),
+            "general": sorted(GENERAL_WORDS),
             "classes": SYNONYMS,
             "nouns": nouns_digest(),
             "lexicon": lexicon_digest(),

@@ -24,7 +24,7 @@ from pipelines.exchange.importer import Importer, ImportOption
 from schemas.errors import ConfigError
 from schemas.rows import ViewRow
 from student.gold.account import ImportAccount, RecordError, code_of_contents, is_encodable
-from student.gold.class_names import QuestionableName, merge_names
+from student.gold.class_names import QuestionableName, is_readable, merge_names, normalize_name
 from student.gold.coco.file import COCO_BOXES, FEDERATED_LISTS, CocoFile, read_image_url, sort_by_id
 from student.gold.coco.store import JsonObject, id_text
 
@@ -84,6 +84,8 @@ class CocoReader:
             self._anywhere.add(self._names.get(category or ""))
         if frequency := _read_frequencies(file.categories, self._names):
             self.facts["frequency"] = frequency
+        if broader := _read_relations(file.categories):
+            self.facts["broader"] = broader
 
     def _build_row(self, builder: RowBuilder, image: JsonObject, annotations: list[JsonObject]) -> ViewRow:
         name = require_file_name(image, self._options)
@@ -181,6 +183,26 @@ def _read_frequencies(categories: Sequence[JsonObject], names: Mapping[str, str]
         if isinstance(letter, str) and letter in ("r", "c", "f"):
             found.setdefault(letter, []).append(names[str(id_text(category["id"]))])
     return found
+
+
+def _read_relations(categories: Sequence[JsonObject]) -> dict[str, list[str]]:
+    """Return what else is true of each name's boxes: LVIS's synonyms, each for all others, and supercategories."""
+    found: dict[str, list[str]] = {}
+    for category in categories:
+        name, parent, synonyms = (category.get(key) for key in ("name", "supercategory", "synonyms"))
+        equal = _read_texts([name, *(synonyms if isinstance(synonyms, list) else ())])
+        for one in equal:
+            found.setdefault(one, []).extend(_read_texts([*equal, parent]))
+    unique = {
+        name: [other for other in dict.fromkeys(others) if other != name] for name, others in found.items()
+    }
+    return {name: others for name, others in unique.items() if others}
+
+
+def _read_texts(values: list[JsonValue]) -> list[str]:
+    """Return the readable names among some values of a foreign file."""
+    texts = [normalize_name(one) for one in values if isinstance(one, str) and is_encodable(one)]
+    return [text for text in texts if is_readable(text)]
 
 
 def _read_licenses(items: list[JsonValue]) -> dict[str, str]:

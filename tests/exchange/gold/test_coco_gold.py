@@ -268,3 +268,21 @@ def test_gold_comes_back_from_an_export_with_the_same_boxes_and_crowds(
         return sorted((by[a["category_id"]], a["bbox"], a["iscrowd"]) for a in side["annotations"])
 
     assert told(again, written) == told(held, names)
+
+
+def test_relations_of_categories_are_kept(imported: Callable) -> None:
+    """LVIS lists synonyms, COCO a supercategory. What is no readable name is left out."""
+    file = coco([{"bbox": [0, 0, 5, 5], "category_id": 3}])
+    file["categories"] = [
+        {"id": 3, "name": "aerosol_can", "synonyms": ["aerosol_can", "spray_can", 7, "_"]},
+        {"id": 1, "name": "car_(automobile)", "supercategory": "vehicle", "synonyms": None},
+        {"id": 9, "name": "lynx", "supercategory": "lynx"},
+    ]
+
+    report, _ = imported("coco", file)
+
+    assert report.facts["broader"] == {
+        "aerosol can": ["spray can"],
+        "spray can": ["aerosol can"],
+        "car": ["vehicle"],
+    }

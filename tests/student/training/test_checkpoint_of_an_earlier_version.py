@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from schemas.digests import sha256_hex
+from schemas.errors import ConflictError
 from student.settings.train import TrainSettings
 from student.training.checkpoints import latest_checkpoint
 from student.training.metrics_log import LINES
@@ -41,11 +42,17 @@ def machine() -> dict[str, str]:
     }
 
 
-def settings(out: Path) -> TrainSettings:
-    """Return the settings of the fixture's training."""
+def settings(out: Path, **changes: str) -> TrainSettings:
+    """Return the settings of the fixture's training, which name no setting that was added since."""
     roots = {"/checkpoint_47d028d/images.bin": str(FIXTURE / "images.bin")}
     streams = [{"url": str(FIXTURE / name), "roots": roots, **FACTS[name]} for name in ("gold", "view")]
-    values = {**FACTS["settings"], "start": str(FIXTURE / "start"), "out": str(out), "streams": streams}
+    values = {
+        **FACTS["settings"],
+        "start": str(FIXTURE / "start"),
+        "out": str(out),
+        "streams": streams,
+        **changes,
+    }
     return TrainSettings.model_validate(values)
 
 
@@ -73,7 +80,9 @@ def check(out: Path, report: dict[str, Any]) -> None:
         assert losses(out / LINES) == losses(FIXTURE / "expected_metrics.jsonl")
 
 
-def test_a_checkpoint_of_an_earlier_version_resumes_to_the_same_weights(tmp_path: Path) -> None:
+def test_a_checkpoint_of_an_earlier_version_resumes_to_the_same_weights(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     out = tmp_path / "run"
     shutil.copytree(FIXTURE / "run", out)
     checkpoint = latest_checkpoint(out / "checkpoints", FACTS["run_digest"])
@@ -84,10 +93,28 @@ def test_a_checkpoint_of_an_earlier_version_resumes_to_the_same_weights(tmp_path
 
     assert steps == [4, 5, 6], "the first three steps are not repeated"
     check(out, report)
+    assert "negatives: words, as the run in" in caplog.text
+    assert train(settings(out))["run_digest"] == FACTS["run_digest"], "the finished run is found as well"
+
+
+def test_a_checkpoint_of_an_earlier_version_is_refused_under_the_rule_of_today(tmp_path: Path) -> None:
+    shutil.copytree(FIXTURE / "run", tmp_path / "run")
+
+    with pytest.raises(ConflictError, match="belongs to the run"):
+        train(settings(tmp_path / "run", negatives="concepts"))
+
+
+def test_a_new_training_compares_concepts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    report = train(settings(tmp_path))
+
+    assert report["run_digest"] != FACTS["run_digest"] and "negatives" not in caplog.text
+    stored = json.loads((tmp_path / "settings.json").read_text())["settings"]
+    assert TrainSettings.from_record(stored).negatives == "concepts"
+    assert train(settings(tmp_path)) == report == train(settings(tmp_path, negatives="concepts"))
 
 
 def test_a_training_gives_the_weights_of_an_earlier_version(tmp_path: Path) -> None:
-    check(tmp_path, train(settings(tmp_path)))
+    check(tmp_path, train(settings(tmp_path, negatives="words")))
 
 
 def test_the_start_alone_does_not_pass_for_the_trained_weights() -> None:

@@ -7,7 +7,8 @@ Two nouns may be true of one box if one of these holds:
 - the one that is asked is true of nearly everything: `thing`, `piece`
 - both name one class of COCO, whose detectors give both the same boxes: `kitten` and `cat`, `ship` and `boat`
 - one has the other among its synonyms and broader nouns in the class list's own relations, at any distance
-- the same in the bundled table, unless they name two classes of COCO, which that list tells apart: `car` and `bus`
+- the same in the bundled table, or one is the head of a compound that it lists for the other (a `dingo` is a wild
+  `dog`), unless both are names in COCO's list, which tells them apart: `car` and `bus`
 
 The answers depend on the nouns, the bundled files and the class list's relations alone.
 """
@@ -38,12 +39,14 @@ PEOPLE_WORDS = word_set(
     leader master mate model pair pirate pitcher racer secretary staff superman supporter survivor tackle trainer trio
     twin zombie"""
 )
-# Nouns that are true of nearly any box. They are never absent.
+# Nouns that are true of nearly any box, of one thing or of several. They are never absent.
 GENERAL_WORDS = word_set(
-    """bit everything half item kind lot number object one other part piece slice something sort stuff thing type"""
+    """bit bunch collection everything flock group half herd item kind lot number object one other pair part piece pile
+    row set slice something sort stack stuff thing type"""
 )
 _ARTICLE = re.compile(r"^(?:an?|the|this|that|these|those|some|his|her|its|their|my|our|your)\s+")
 _MIN_ENDING_CHARS = 4
+_COCO_NAMES = frozenset(COCO_CLASSES)
 _PERSON = COCO_CLASSES.index("person")
 T = TypeVar("T")
 
@@ -62,7 +65,10 @@ class NounConcept:
     kinds: frozenset[int]
     main_kinds: frozenset[int]
     """The senses, and those of the heads: what a box of the noun is, and what is broader."""
+    compound_heads: frozenset[str]
+    """Heads of the compounds that name the main senses or their direct hypernyms."""
     coco_classes: frozenset[int]
+    is_coco_name: bool
     is_people: bool
     is_general: bool
 
@@ -76,7 +82,7 @@ class PresentNouns:
         self._names = _unite(one.names for one in concepts)
         self._broader_names = relations.find_broader(_unite(one.heads for one in concepts))
         self._related = _RelatedSenses(concepts)
-        self._related_if_in_coco = _RelatedSenses([one for one in concepts if not one.coco_classes])
+        self._related_if_in_coco = _RelatedSenses([one for one in concepts if not one.is_coco_name])
         self._classes = _unite(one.coco_classes for one in concepts)
         self._has_people = any(one.is_people for one in concepts)
 
@@ -87,7 +93,7 @@ class PresentNouns:
         meanings of both counted, a bank (of a river) would exclude every word for firms.
         """
         asked = describe_noun(noun)
-        related = self._related_if_in_coco if asked.coco_classes else self._related
+        related = self._related_if_in_coco if asked.is_coco_name else self._related
         return (
             (asked.is_general and bool(self._names))
             or (self._has_people and asked.is_people)
@@ -102,6 +108,8 @@ class _RelatedSenses:
     """Meanings of an image's nouns, and all broader ones."""
 
     def __init__(self, concepts: Sequence[NounConcept]) -> None:
+        self._names = _unite(one.names for one in concepts)
+        self._compound_heads = _unite(one.compound_heads for one in concepts)
         self._senses = _unite(one.senses for one in concepts)
         self._main_senses = _unite(one.main_senses for one in concepts)
         self._broader = _unite(_find_broader(one.kinds) for one in concepts)
@@ -110,7 +118,9 @@ class _RelatedSenses:
     def include(self, asked: NounConcept) -> bool:
         """Return whether a meaning of the noun is among these, broader or narrower."""
         return not (
-            self._broader.isdisjoint(asked.main_senses)
+            self._compound_heads.isdisjoint(asked.names)
+            and self._names.isdisjoint(asked.compound_heads)
+            and self._broader.isdisjoint(asked.main_senses)
             and self._main_broader.isdisjoint(asked.senses)
             and self._senses.isdisjoint(_find_broader(asked.main_kinds))
             and self._main_senses.isdisjoint(_find_broader(asked.kinds))
@@ -140,7 +150,9 @@ def describe_noun(noun: str) -> NounConcept:
         main_senses=_unite(own for word, own in main.items() if word in names),
         kinds=_unite(senses.values()),
         main_kinds=_unite(main.values()),
+        compound_heads=_find_compound_heads(_unite(main.values()), table),
         coco_classes=frozenset(number for number in classes if number is not None),
+        is_coco_name=not _COCO_NAMES.isdisjoint(names),
         is_people=is_people,
         is_general=not GENERAL_WORDS.isdisjoint(names),
     )
@@ -171,6 +183,12 @@ def _list_forms(noun: str) -> list[str]:
     return [
         form for part in parts for form in dict.fromkeys((" ".join(part.split("-")).strip(), part)) if form
     ]
+
+
+def _find_compound_heads(senses: Iterable[int], table: NounTable) -> frozenset[str]:
+    """Return the last words of two-part names of the synsets and their direct hypernyms."""
+    near = {synset for sense in senses for synset in (sense, *table.above[sense])}
+    return _unite(table.heads[synset] for synset in near if synset in table.heads)
 
 
 def _find_known_endings(heads: Iterable[str], table: NounTable) -> frozenset[str]:

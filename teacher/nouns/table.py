@@ -26,6 +26,8 @@ class NounTable:
     above: tuple[tuple[int, ...], ...]
     meanings: dict[str, tuple[int, ...]]
     """Synsets of each word. Words are lower-case, two parts are joined by a blank."""
+    heads: dict[int, frozenset[str]]
+    """Last words of a synset's names of two parts: `wild dog` is a dog. Other synsets are missing."""
     first_sense: dict[str, int]
     """The most frequent meaning of each word. Words whose most frequent meaning is no thing are missing."""
     things: frozenset[int]
@@ -78,6 +80,7 @@ def load_nouns() -> NounTable:
     people = _find_below({by_word[word] for word in PEOPLE}, above)
     return NounTable(
         above=tuple(above),
+        heads=_collect_heads(meanings),
         first_sense=first,
         things=frozenset(things),
         persons=frozenset(_find_below({by_word[PERSON]}, above)),
@@ -86,6 +89,15 @@ def load_nouns() -> NounTable:
         may_be_asked=frozenset(word for word, synset in first.items() if synset in things),
         about_people=frozenset(word for word, synset in first.items() if synset in people),
     )
+
+
+def _collect_heads(meanings: dict[str, list[int]]) -> dict[int, frozenset[str]]:
+    heads: dict[int, set[str]] = {}
+    for word, synsets in meanings.items():
+        if " " in word:
+            for synset in synsets:
+                heads.setdefault(synset, set()).add(word.split(" ")[-1])
+    return {synset: frozenset(words) for synset, words in heads.items()}
 
 
 def _find_below(tops: set[int], above: list[tuple[int, ...]]) -> set[int]:

@@ -18,6 +18,13 @@ _VIEWS = ("engine/views.py", "engine/view_manifest.py")
 _WORLD = ("pipelines/demo/world/*.py", *_VIEWS, "schemas/*.py")
 _READING = ("schemas/*.py", "engine/reading/**/*.py", *_VIEWS)
 _MODEL = ("teacher/models/**/*.py",)
+_NOUNS = (
+    "teacher/nouns/*.py",
+    "teacher/nouns/data/*.xz",
+    "teacher/detectors/class_names.py",
+    "teacher/detectors/coco_classes.py",
+    "teacher/phrases/tagging/*.py",
+)
 _STUDENT = tuple(
     f"student/{folder}/*.py" for folder in ("settings", "data", "prompts", "batches", "training", "models")
 )
@@ -45,7 +52,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "teacher/phrases/data/*",
     ),
     "changed_view": (*_READING, f"{_HERE}/changed_views.py", "pipelines/demo/oracle.py"),
-    "train": (*_READING, *_MODEL, "teacher/grounding/*.py", *_STUDENT),
+    "train": (*_READING, *_MODEL, "teacher/grounding/*.py", *_NOUNS, *_STUDENT),
     "evaluate": (
         *_READING,
         *_MODEL,

@@ -244,7 +244,7 @@ class Round:
         from student.training.report import inherit_stored_settings
 
         # a setting that was added since the first round has its value of that round
-        return inherit_stored_settings(settings, locate_round(self.config.home(), 1).training(name))
+        return inherit_stored_settings(settings, locate_round(self.config.home(), 1).training(name))[0]
 
     def _evaluate(self) -> EvaluationResult:
         from student.models.averaging import average_models

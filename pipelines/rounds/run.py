@@ -6,6 +6,7 @@ the stored measurements, so a changed limit needs no work to be repeated.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -23,7 +24,7 @@ from pipelines.rounds.preflight import (
 )
 from pipelines.rounds.report import RoundsReport
 from pipelines.rounds.round import STEPS, Round
-from pipelines.rounds.settings import RoundsConfig
+from pipelines.rounds.settings import ARMS, RoundsConfig
 from pipelines.steps.cache import StepCache, refuse_foreign
 from schemas.errors import ConflictError
 from schemas.progress import ProgressCallback
@@ -44,6 +45,7 @@ def run_rounds(
     first = identify_teacher(config, teacher)
     check_inputs(config)
     config = _inherit_fields(config, say)
+    name_inherited_settings(config, say)
     check_policies(config, teacher)
     cards = ("README.md",)  # the student's card is written again by each call
     cache = StepCache(out, first.key, config.rounds * len(STEPS), say, rewritten=cards)
@@ -69,6 +71,20 @@ def _inherit_fields(config: RoundsConfig, say: Callable[[str], None]) -> RoundsC
             policy = inherit_stored_fields(getattr(config, name), view, say)
             config = config.model_copy(update={name: policy})
     return config
+
+
+def name_inherited_settings(config: RoundsConfig, say: Callable[[str], None]) -> None:
+    """Name the settings of trainings that the configuration omits and that later rounds take from the first one."""
+    from student.training.report import inherit_stored_settings
+
+    for name in ARMS:
+        folder = locate_round(config.home(), 1).training(name)
+        settings = config.training(name, "view", {"start": "start", "out": str(folder)})
+        for field, value in inherit_stored_settings(settings, folder)[1].items():
+            say(
+                f"{name}.{field}: {json.dumps(value)}, as round 1 has it, since the configuration omits it (new rounds "
+                f"get {json.dumps(getattr(settings, field))}); set it to change it"
+            )
 
 
 def _write_report(config: RoundsConfig, first_teacher: str, rounds: list[Round]) -> RoundsReport:

@@ -69,13 +69,13 @@ def continue_stored_rule(
     return earlier, own
 
 
-def inherit_stored_settings(settings: TrainSettings, folder: Path) -> TrainSettings:
-    """Return the settings with omitted values taken from the settings of the run in `folder`, if there is one."""
+def inherit_stored_settings(settings: TrainSettings, folder: Path) -> tuple[TrainSettings, dict[str, object]]:
+    """Return the settings with omitted values taken from those of the run in `folder`, and the values taken."""
     try:
         record = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["settings"]
     except (OSError, ValueError, KeyError, TypeError):
-        return settings
-    return settings.continue_from(record)[0] if isinstance(record, dict) else settings
+        return settings, {}
+    return settings.continue_from(record) if isinstance(record, dict) else (settings, {})
 
 
 def _find_stored_digest(out: Path) -> str | None:

@@ -186,8 +186,8 @@ def _list_forms(noun: str) -> list[str]:
 
 
 def _find_compound_heads(senses: Iterable[int], table: NounTable) -> frozenset[str]:
-    """Return the last words of two-part names of the synsets and their direct hypernyms."""
-    near = {synset for sense in senses for synset in (sense, *table.above[sense])}
+    """Return the last words of two-part names of the synsets and their direct hypernyms, for things."""
+    near = {synset for sense in senses if sense in table.things for synset in (sense, *table.above[sense])}
     return _unite(table.heads[synset] for synset in near if synset in table.heads)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.views import open_view, write_view
 from pipelines.exchange.gold.images import open_images
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.import_gold import import_gold
 from schemas.errors import ConfigError
-from student.data.streams import Stream, load_stream, load_streams
+from student.data.streams import Stream, load_stream, load_streams, read_class_relations
 from student.prompts.training_prompt import TokenBudget, TrainingPrompt, make_detection_prompt
 from student.settings.streams import CaptionPacking, PromptMix, StreamSettings
 from student.settings.train import TrainSettings
+from student.training.report import run_digest
+from teacher.nouns.class_relations import ClassRelations
 
 WORDS = TokenBudget(limit=12, count=lambda text: len(text.split()))
 MIX = PromptMix(detection=0.8, phrase_list=0, caption=0.2)
@@ -103,3 +107,26 @@ def test_federated_gold_asks_for_nothing_that_its_row_does_not_list(tmp_path: Pa
 
     assert not stream.exhaustive
     assert all(sorted(nouns(prompt)) == ["c4", "c7", "dog"] for prompt in prompts(stream, negatives))
+
+
+def test_related_classes_of_gold_are_part_of_the_run(tmp_path: Path) -> None:
+    """Relations of class names change which nouns are drawn, so they change the digest. Words have no relations."""
+    plain = stream_of(tmp_path)
+    related = replace(plain, relations=ClassRelations({"c3": ("c4",)}))
+    start = tmp_path / "start"
+    start.mkdir()
+    (start / "model.safetensors").write_bytes(b"weights")
+    values = {"start": str(start), "out": str(tmp_path / "run"), "streams": [plain.settings], "steps": 1}
+    settings = {rule: TrainSettings(**values, negatives=rule) for rule in ("concepts", "words")}
+    [words], [concepts] = (load_streams(settings[rule]) for rule in ("words", "concepts"))
+
+    digests = {run_digest(settings["concepts"], [one]) for one in (concepts, related)}
+
+    assert words.relations is None and concepts.relations == ClassRelations()
+    assert len(digests | {run_digest(settings["words"], [words])}) == 3
+
+
+def test_a_stream_of_gold_has_the_relations_of_its_categories(tmp_path: Path) -> None:
+    write_view(str(tmp_path), [], kind="gold", provenance={"facts": {"broader": {"Car": ["vehicle"]}}})
+
+    assert read_class_relations(open_view(str(tmp_path))) == ClassRelations({"car": ("vehicle",)})

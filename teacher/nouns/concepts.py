@@ -5,6 +5,7 @@ Two nouns may be true of one box if one of these holds:
 - they are equal without article, case and number, or one is the head of the other: `dining tables`, `table`
 - both name people: `boy`, `player`, `crowd`
 - the one that is asked is true of nearly everything: `thing`, `piece`
+- both are in one group of words that captions use for the same thing: `ocean` and `sea`
 - both name one class of COCO, whose detectors give both the same boxes: `kitten` and `cat`, `ship` and `boat`
 - one has the other among its synonyms and broader nouns in the class list's own relations, at any distance
 - the same in the bundled table, or one is the head of a compound that it lists for the other (a `dingo` is a wild
@@ -39,6 +40,27 @@ PEOPLE_WORDS = word_set(
     leader master mate model pair pirate pitcher racer secretary staff superman supporter survivor tackle trainer trio
     twin zombie"""
 )
+# Words that captions use for one and the same thing, and that the table lists side by side.
+ALIKE = (
+    word_set("ocean sea"),
+    word_set("beach coast seashore seaside shore shoreline"),
+    word_set("hill hillside mountain mountainside slope"),
+    word_set("bluff cliff ledge outcropping"),
+    word_set("avenue lane road roadway street"),
+    word_set("path pavement sidewalk trail walkway"),
+    word_set("city town"),
+    word_set("bush hedge shrub shrubbery"),
+    word_set("field grass lawn meadow pasture"),
+    word_set("fence railing"),
+    word_set("cap hat"),
+    word_set("costume outfit suit uniform"),
+    word_set("cup glass mug"),
+    word_set("dish plate platter"),
+    word_set("pan pot"),
+    word_set("carpet mat rug"),
+    word_set("bag sack"),
+    word_set("image photo photograph picture"),
+)
 # Nouns that are true of nearly any box, of one thing or of several. They are never absent.
 GENERAL_WORDS = word_set(
     """bit bunch collection everything flock group half herd item kind lot number object one other pair part piece pile
@@ -68,6 +90,8 @@ class NounConcept:
     compound_heads: frozenset[str]
     """Heads of the compounds that name the main senses or their direct hypernyms."""
     coco_classes: frozenset[int]
+    alike: frozenset[int]
+    """Indices of the groups in ALIKE that have one of the names."""
     is_coco_name: bool
     is_people: bool
     is_general: bool
@@ -84,6 +108,7 @@ class PresentNouns:
         self._related = _RelatedSenses(concepts)
         self._related_if_in_coco = _RelatedSenses([one for one in concepts if not one.is_coco_name])
         self._classes = _unite(one.coco_classes for one in concepts)
+        self._alike = _unite(one.alike for one in concepts)
         self._has_people = any(one.is_people for one in concepts)
 
     def may_mean(self, noun: str) -> bool:
@@ -98,6 +123,7 @@ class PresentNouns:
             (asked.is_general and bool(self._names))
             or (self._has_people and asked.is_people)
             or not self._classes.isdisjoint(asked.coco_classes)
+            or not self._alike.isdisjoint(asked.alike)
             or not self._broader_names.isdisjoint(asked.names)
             or not self._names.isdisjoint(self._relations.find_broader(asked.heads))
             or related.include(asked)
@@ -152,6 +178,7 @@ def describe_noun(noun: str) -> NounConcept:
         main_kinds=_unite(main.values()),
         compound_heads=_find_compound_heads(_unite(main.values()), table),
         coco_classes=frozenset(number for number in classes if number is not None),
+        alike=frozenset(number for number, group in enumerate(ALIKE) if not group.isdisjoint(names)),
         is_coco_name=not _COCO_NAMES.isdisjoint(names),
         is_people=is_people,
         is_general=not GENERAL_WORDS.isdisjoint(names),
@@ -164,6 +191,7 @@ def concepts_digest(relations: ClassRelations) -> str:
         {
             "method": METHOD_VERSION,
             "people": sorted(PEOPLE_WORDS),
+            "alike": [sorted(group) for group in ALIKE],
             "general": sorted(GENERAL_WORDS),
             "classes": SYNONYMS,
             "nouns": nouns_digest(),

@@ -36,6 +36,12 @@ MUTATIONS = (
     ),
     Mutation(
         "teacher/nouns/concepts.py",
+        "or not self._alike.isdisjoint(asked.alike)",
+        "",
+        "test_two_names_of_one_thing_are_never_asked_beside_each_other",
+    ),
+    Mutation(
+        "teacher/nouns/concepts.py",
         "self._broader.isdisjoint(asked.main_senses)",
         "True",
         "test_a_broader_noun_is_ruled_out_whatever_meaning_is_rare",
@@ -86,6 +92,8 @@ def may_mean(present: str, asked: str, relations: ClassRelations = NONE) -> bool
         ("dining table", "table"), ("dining tables", "Table"), ("toy poodle", "dog"), ("cargo bike", "bicycle"),
         # a meaning that is not the most frequent one: a plant is a factory first, a table a list, glass a material
         ("flower", "plant"), ("desk", "table"), ("goblet", "glass"), ("lake", "water"),
+        # words for one thing that the table lists side by side
+        ("ocean", "seas"), ("mountain", "hillside"), ("cup", "mug"),
         # classes with two names
         ("Cabinet/shelf", "shelf"), ("bow (weapon)", "bow"), ("traffic_light", "traffic lights"),
         # a word that no table knows, by its ending

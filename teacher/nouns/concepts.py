@@ -161,8 +161,9 @@ def describe_noun(noun: str) -> NounConcept:
     worker. Without such an ending it has none.
     """
     table, forms = load_nouns(), _list_forms(noun)
-    heads = frozenset(name for form in forms for name in list_names(form))
-    names = frozenset(name for name in heads if any(name.count(" ") == form.count(" ") for form in forms))
+    pairs = [(form, name) for form in forms for name in list_names(form)]
+    heads = frozenset(name for _, name in pairs)
+    names = frozenset(name for form, name in pairs if name.count(" ") == form.count(" "))
     endings = frozenset() if any(map(table.has, heads)) else _find_known_endings(heads, table)
     known = endings or frozenset(filter(table.has, heads))
     classes = {_load_coco_names().find_class_of_last_words(word) for word in (*forms, *endings)}
@@ -208,9 +209,8 @@ def _list_forms(noun: str) -> list[str]:
     """
     text = re.sub(r"\(.*?\)|_", " ", noun.casefold())
     parts = [_ARTICLE.sub("", " ".join(part.split())) for part in text.split("/")]
-    return [
-        form for part in parts for form in dict.fromkeys((" ".join(part.split("-")).strip(), part)) if form
-    ]
+    forms = [form for part in parts for form in (" ".join(part.replace("-", " ").split()), part)]
+    return [form for form in dict.fromkeys(forms) if form]
 
 
 def _find_compound_heads(senses: Iterable[int], table: NounTable) -> frozenset[str]:

@@ -108,7 +108,8 @@ def test_two_names_of_one_thing_are_never_asked_beside_each_other(one: str, othe
     ("one", "other"),
     [
         ("dog", "cat"), ("car", "truck"), ("apple", "orange"), ("dog", "horse"), ("fork", "knife"), ("bed", "chair"),
-        ("coffee table", "dining table"), ("hot dog", "cat"), ("baseball bat", "bird"), ("hat", "man"),
+        ("coffee table", "dining table"), ("coffee-table", "dining-table"),
+        ("hot dog", "cat"), ("baseball bat", "bird"), ("hat", "man"),
         ("wheel", "car"), ("face", "woman"), ("grass", "dog"), ("toaster", "person"), ("printer", "woman"),
     ],
 )  # fmt: skip

@@ -3,8 +3,8 @@
     python -m benchmarks.negatives [--web ../shared/data/real_web] [--detector YOLOX.onnx]
     python -m benchmarks.negatives --view VIEW [--judged FILE]
 
-Labels the web images with the detector, compiles them under the default policy, and draws the prompts that a training
-of detection prompts alone draws with the default numbers of negatives. A prompt contradicts itself if a noun without a
+Labels the web images with the detector, compiles them under the default policy, and draws the prompts of a training
+with detection prompts alone. A prompt contradicts itself if a noun without a
 box may be true of a box of another noun. Three judges: pairs judged by hand (for the boxed nouns of real_web only),
 words for people, and the bundled table with all meanings of both nouns. The last one counts too much: in the table a
 cat is "a spiteful woman", too.
@@ -68,17 +68,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prompts = PromptMix(detection=1, phrase_list=0, caption=0)
         stream = load_stream(StreamSettings(url=view, share=1, prompts=prompts))
         judges = {"by hand": judge_by_hand(options.judged), "by all meanings": judge_by_table}
-        rules = {"words": replace(stream, relations=None), "concepts": stream}
-        found = {name: measure(rules[name], judges, options.epochs) for name in RULES}
-    rows = {name: describe(counts, found["words"]) for name, counts in found.items()}
+        found = {
+            most: {rule: measure(change(stream, rule, most), judges, options.epochs) for rule in RULES}
+            for most in options.negatives_max
+        }
+    rows = {
+        f"{rule}, at most {most}": describe(counts, rules["words"])
+        for most, rules in found.items()
+        for rule, counts in rules.items()
+    }
     if options.json:
         print(json.dumps({"images": stream.images, "nouns": len(stream.vocabulary), "rules": rows}))
         return
     print(f"{stream.images} images, {len(stream.vocabulary)} nouns, {options.epochs} epochs")
-    print(format_table([[name, *row.values()] for name, row in rows.items()], ["negatives", *rows["words"]]))
-    for name, counts in found.items():
-        most = ", ".join(f"{own}+ {asked}- ({n})" for (own, asked), n in counts.pairs.most_common(8))
-        print(f"{name}: {most or 'no pair that contradicts itself by hand'}")
+    columns = next(iter(rows.values()))
+    print(format_table([[name, *row.values()] for name, row in rows.items()], ["negatives", *columns]))
+    for rule, counts in found[options.negatives_max[0]].items():
+        pairs = ", ".join(f"{own}+ {asked}- ({n})" for (own, asked), n in counts.pairs.most_common(8))
+        print(f"{rule}: {pairs or 'no pair that contradicts itself by hand'}")
 
 
 def make_view(web: Path, detector: Path, folder: Path) -> str:
@@ -95,6 +102,13 @@ def make_view(web: Path, detector: Path, folder: Path) -> str:
     label(config)
     compile_view(evidence, Policy(), view)
     return view
+
+
+def change(stream: Stream, rule: str, negatives_max: int) -> Stream:
+    """Return the stream under a rule, with prompts of at most so many negatives."""
+    settings = stream.settings.model_copy(update={"negatives_max": negatives_max})
+    relations = None if rule == "words" else stream.relations
+    return replace(stream, settings=settings, relations=relations)
 
 
 def measure(stream: Stream, judges: dict[str, Judge], epochs: int) -> RuleCounts:
@@ -186,6 +200,13 @@ def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--view", help="measure this view instead")
     parser.add_argument("--judged", type=existing_file("judged pairs"), default=JUDGED)
     parser.add_argument("--epochs", type=int, default=20, help="prompts drawn for each image")
+    parser.add_argument(
+        "--negatives-max",
+        type=int,
+        nargs="+",
+        default=[15, 85],
+        help="upper bounds on absent nouns of a prompt: the default, and that of GLIP's authors",
+    )
     parser.add_argument("--json", action="store_true")
     return parser.parse_args(arguments)
 

@@ -63,8 +63,8 @@ ALIKE = (
 )
 # Nouns that are true of nearly any box, of one thing or of several. They are never absent.
 GENERAL_WORDS = word_set(
-    """bit bunch collection everything flock group half herd item kind lot number object one other pair part piece pile
-    row set slice something sort stack stuff thing type"""
+    """bit bunch collection equipment everything flock gear group half herd item kind lot number object one other pair
+    part piece pile row set slice something sort stack stuff thing type"""
 )
 _ARTICLE = re.compile(r"^(?:an?|the|this|that|these|those|some|his|her|its|their|my|our|your)\s+")
 _MIN_ENDING_CHARS = 4

@@ -83,7 +83,10 @@ class NounConcept:
     """The names and the heads of compounds."""
     senses: frozenset[int]
     main_senses: frozenset[int]
-    """The most frequent meaning of each name, or all meanings if the table does not have the most frequent one."""
+    """The most frequent meaning of each name, and those that a box can be drawn around.
+
+    They are all meanings if the table does not have the most frequent one.
+    """
     kinds: frozenset[int]
     main_kinds: frozenset[int]
     """The senses, and those of the heads: what a box of the noun is, and what is broader."""
@@ -114,8 +117,7 @@ class PresentNouns:
     def may_mean(self, noun: str) -> bool:
         """Return whether the noun may be true of a box of one of these nouns.
 
-        A relation in the table counts if it holds for the most frequent meaning of one of the two nouns. If rare
-        meanings of both counted, a bank (of a river) would exclude every word for firms.
+        A relation in the table counts if it holds for a main sense of one of the two nouns.
         """
         asked = describe_noun(noun)
         related = self._related_if_in_coco if asked.is_coco_name else self._related
@@ -239,14 +241,15 @@ def _names_people(word: str, table: NounTable) -> bool:
 
 
 def _select_senses(word: str, is_people: bool, table: NounTable) -> frozenset[int]:
-    """Return the word's meanings, for a thing without figurative ones: a dog is no man, a house no family."""
+    """Return the word's meanings: of a word for people no things, of another word no people (a dog is no man)."""
     senses = frozenset(table.meanings[word])
-    return senses if is_people else senses - table.persons - table.groups or senses
+    people = senses & table.persons | senses & table.groups
+    return senses - (senses & table.things - people if is_people else people) or senses
 
 
 def _select_main(word: str, senses: frozenset[int], table: NounTable) -> frozenset[int]:
     first = table.first_sense.get(word)
-    return frozenset((first,)) if first in senses else senses
+    return senses & table.things | {first} if first in senses else senses
 
 
 @functools.lru_cache(maxsize=8_192)

@@ -6,6 +6,7 @@ that are not in the log yet. Batches and random numbers are functions of the ste
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -17,6 +18,7 @@ from schemas.progress import ProgressCallback
 from student.batches.batch_builder import Batch, BatchBuilder
 from student.batches.prefetch import prefetch_batches
 from student.data.streams import Stream
+from student.prompts.unreadable_nouns import exclude_unreadable_nouns
 from student.settings.train import TrainSettings
 from student.training.checkpoints import (
     CHECKPOINTS,
@@ -32,6 +34,10 @@ from student.training.report import MODEL, write_settings
 from student.training.run_lock import lock_run_folder
 from student.training.schedule import learning_rate
 from student.training.trainer import StepResult, Trainer
+
+log = logging.getLogger(__name__)
+
+_MAX_LISTED = 5
 
 
 def never_stop() -> bool:
@@ -83,7 +89,7 @@ class TrainingLoop:
         self.progress, self.signals = progress, signals
         self.out = Path(settings.out)
         self.state = Trainer(settings, group)
-        self.batches = BatchBuilder(settings, streams, self.state.processor)
+        self.batches = BatchBuilder(settings, self._exclude_unreadable(streams), self.state.processor)
         self.step, self.window = 0, _LogWindow()
 
     def run(self) -> bool:
@@ -98,6 +104,21 @@ class TrainingLoop:
                 self.state.save_model(self.out / MODEL)
             self.group.barrier()
         return done
+
+    def _exclude_unreadable(self, streams: list[Stream]) -> list[Stream]:
+        """Return the streams whose negatives the tokenizer can read. Runs of earlier versions drew all nouns."""
+        readable, unreadable = exclude_unreadable_nouns(streams, self.state.processor)
+        if not unreadable or self.settings.negatives == "words":
+            return streams
+        if self.group.is_writer:
+            log.warning(
+                "the tokenizer of %s has no word for %d nouns (%s): as negatives they are left out, and their boxes "
+                "teach the unknown word; rename them in the data",
+                self.settings.start,
+                len(unreadable),
+                ", ".join(unreadable[:_MAX_LISTED]) + (", ..." if len(unreadable) > _MAX_LISTED else ""),
+            )
+        return readable
 
     def _resume(self) -> None:
         """Load the newest checkpoint that rank 0 sees. Its location on disk is the same for all workers."""

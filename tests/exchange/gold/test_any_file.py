@@ -85,6 +85,15 @@ ODD = [
 ]
 
 
+TEXTS = ("", "0", "1", "-5", "1e400", "nan", "x", "[SEP]", "é", "&#0;", "<a/>", "999999999999", "20", "30")
+NUMBERS = ("0", "1", "2", "0.5", "0.25", "-0.1", "1.5", "300", "nan", "inf", "1e400", "x", "1.0", "")
+VOC = (
+    "<annotation><filename>one.jpg</filename><size><width>{width}</width><height>{height}</height></size><object>"
+    "<name>dog</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object>{more}"
+    "</annotation>"
+)
+
+
 def places(value: Any, path: tuple = ()) -> list[tuple]:
     """Every place inside a JSON value."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -106,8 +115,25 @@ def changed(draw: st.DrawFn, base: Any) -> Any:
         elif how == 1 and isinstance(holder, list):
             holder.append(copy.deepcopy(holder[last]))
         else:
-            holder[last] = draw(st.sampled_from(ODD))
+            holder[last] = copy.deepcopy(draw(st.sampled_from(ODD)))
     return value
+
+
+def write_file(folder: Path, format: str, text: str) -> Path:
+    """Write the text as a file of the format; return what to import."""
+    if format == "voc":
+        (folder / "voc").mkdir()
+        (folder / "voc" / "one.xml").write_text(text)
+        return folder / "voc"
+    if format == "yolo":
+        for name in ("images", "labels"):
+            (folder / name).mkdir()
+        (folder / "images" / "a.jpg").touch()
+        (folder / "labels" / "a.txt").write_text(text)
+        (folder / "data.yaml").write_text("train: images\nnames: [dog, cat]\n")
+        return folder / "data.yaml"
+    (folder / "file").write_text(text)
+    return folder / "file"
 
 
 def read_or_refuse(path: Path) -> GoldDataset | GroundswellError:
@@ -128,10 +154,10 @@ def check_same_verdict(report: GoldReport, evaluated: GoldDataset | GroundswellE
 
 def check(tmp_path_factory: pytest.TempPathFactory, format: str, text: str) -> None:
     folder = tmp_path_factory.mktemp("any")
-    (folder / "file").write_text(text)
-    evaluated = read_or_refuse(folder / "file") if format == "coco" else None
+    path = write_file(folder, format, text)
+    evaluated = read_or_refuse(path) if format == "coco" else None
     try:
-        report = import_gold(format, folder / "file", str(folder / "gold"), ImportOptions())
+        report = import_gold(format, path, str(folder / "gold"), ImportOptions())
     except GroundswellError as error:
         assert str(error) and isinstance(evaluated, GroundswellError | None), evaluated
         return
@@ -144,22 +170,48 @@ def check(tmp_path_factory: pytest.TempPathFactory, format: str, text: str) -> N
     assert report.text().encode("utf-8")
 
 
-@settings(max_examples=25)
-@given(changed(COCO))
-def test_any_detection_file(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
-    check(tmp_path_factory, "coco", json.dumps(value))
+@st.composite
+def voc_files(draw: st.DrawFn) -> str:
+    """An annotation of one sound object and one of odd texts."""
+    name, width, height, *sides, flag = draw(st.lists(st.sampled_from(TEXTS), min_size=8, max_size=8))
+    corners = "".join(f"<{s}>{v}</{s}>" for s, v in zip(("xmin", "ymin", "xmax", "ymax"), sides))
+    odd = f"<object><name>{name}</name><difficult>{flag}</difficult><bndbox>{corners}</bndbox></object>"
+    text = VOC.format(width=width or 64, height=height or 48, more=odd)
+    return text[: draw(st.integers(0, len(text)))] if draw(st.booleans()) else text
 
 
-@settings(max_examples=25)
-@given(changed(MDETR))
-def test_any_grounding_file(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
-    check(tmp_path_factory, "mdetr", json.dumps(value))
+FILES: dict[str, st.SearchStrategy[str]] = {
+    "coco": changed(COCO).map(json.dumps),
+    "mdetr": changed(MDETR).map(json.dumps),
+    "odvg": st.lists(changed(ODVG) | changed(DETECTION), min_size=1, max_size=3).map(
+        lambda lines: "".join(json.dumps(line) + "\n" for line in lines)
+    ),
+    "voc": voc_files(),
+    "yolo": st.lists(
+        st.lists(st.sampled_from(NUMBERS), min_size=1, max_size=8).map(" ".join) | st.text(max_size=20),
+        max_size=4,
+    ).map("\n".join),
+}
 
 
-@settings(max_examples=25)
-@given(st.lists(changed(ODVG) | changed(DETECTION), min_size=1, max_size=3))
-def test_any_lines(tmp_path_factory: pytest.TempPathFactory, value: list) -> None:
-    check(tmp_path_factory, "odvg", "".join(json.dumps(line) + "\n" for line in value))
+@pytest.mark.parametrize("format", FILES)
+@settings(max_examples=100)
+@given(data=st.data())
+def test_any_file_gives_named_errors_and_an_account(
+    tmp_path_factory: pytest.TempPathFactory, format: str, data: st.DataObject
+) -> None:
+    check(tmp_path_factory, format, data.draw(FILES[format]))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("format", FILES)
+@settings(max_examples=4000)
+@given(data=st.data())
+def test_thousands_of_files_give_named_errors_and_an_account(
+    tmp_path_factory: pytest.TempPathFactory, format: str, data: st.DataObject
+) -> None:
+    check(tmp_path_factory, format, data.draw(FILES[format]))
 
 
 @pytest.mark.slow

@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from engine.views import open_view
 from pipelines.exchange.gold.images import open_images
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.import_gold import import_gold
-from schemas.errors import ConfigError, GroundswellError, NotFoundError
+from schemas.errors import ConfigError, NotFoundError
 from student.evaluate.run import evaluate
 
 YAML = "path: .\ntrain: images/train\nval: images/val\nnames: [dog, cat]\n"
@@ -178,27 +176,6 @@ def test_a_part_outside_the_folder_is_refused(yolo: Callable, tmp_path: Path) ->
 
     with pytest.raises(NotFoundError, match="not below"):
         read(data)
-
-
-@settings(max_examples=60)
-@given(st.text(alphabet="01234567. -naeix\n\t", max_size=60))
-def test_any_file_of_labels_gives_named_errors_and_an_account(
-    tmp_path_factory: pytest.TempPathFactory, text: str
-) -> None:
-    root = tmp_path_factory.mktemp("yolo")
-    for name in ("images", "labels"):
-        (root / name).mkdir()
-    (root / "images" / "a.jpg").touch()
-    (root / "labels" / "a.txt").write_text(text)
-    (root / "data.yaml").write_text("train: images\nnames: [dog, cat]\n")
-
-    try:
-        report = import_gold("yolo", root / "data.yaml", str(root / "gold"), ImportOptions())
-    except GroundswellError as error:
-        assert str(error)
-        return
-    for counts in report.records.values():
-        assert counts["in"] == counts["kept"] + counts["repaired"] + counts["refused"]
 
 
 def test_results_by_stem_and_index_score_full_marks_against_the_import(yolo: Callable) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.exchange.gold.import_report import LabelReport
+from pipelines.exchange.gold.judgment import judge_labels
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.guess_format import guess_format, naming_likely_format
 from pipelines.exchange.import_gold import check_options, check_path, describe_refusals
 from pipelines.exchange.importers import IMPORTERS
 from schemas.errors import ConfigError, GroundswellError
-from student.data.gold_account import describe_refused_boxes, describe_refused_shares
 from student.gold.account import ImportAccount
 
 
@@ -40,7 +40,7 @@ def check_labels(path: Path, options: ImportOptions, format: str | None = None) 
         records = account.report()
         if not rows:
             raise GroundswellError(f"{path}: no record would be left; {describe_refusals(records)}")
-    refused = describe_refused_boxes(boxes, records)
+    judgment = judge_labels(path, reader, records, boxes, options)
     return LabelReport(
         format=name,
         rows=rows,
@@ -49,7 +49,7 @@ def check_labels(path: Path, options: ImportOptions, format: str | None = None) 
         records=records["records"],
         examples=records["examples"],
         unknown=records.get("unknown", 0),
-        questionable_names={one.name: one.reason for one in getattr(reader, "questionable_names", ())},
-        too_many_refused=describe_refused_shares(records, options.max_refused),
-        problems=[*reader.problems, *([f"{path.name}: {refused}"] if refused else [])],
+        questionable_names=judgment.questionable_names,
+        too_many_refused=judgment.too_many_refused,
+        problems=judgment.problems,
     )

@@ -17,6 +17,7 @@ from engine.settings import StorageSettings
 from engine.view_manifest import ViewKind, ViewManifest
 from engine.views import check_no_other_view, write_view
 from pipelines.exchange.gold.import_report import GoldReport
+from pipelines.exchange.gold.judgment import judge_labels
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.same_picture import SamePictures
 from pipelines.exchange.gold.source_ids import write_source_ids
@@ -27,7 +28,6 @@ from schemas.digests import digest_of_many, sha256_hex
 from schemas.errors import ConfigError, GroundswellError, NotFoundError
 from schemas.labeler import NO_SCORE
 from schemas.rows import ViewRow
-from student.data.gold_account import describe_refused_boxes, describe_refused_shares
 from student.gold.account import AccountReport, ImportAccount
 from student.gold.codes import REFUSED
 
@@ -56,12 +56,7 @@ def import_gold(
     """
     importer = IMPORTERS.load(format)
     check_path(format, importer, path)
-    known = {
-        **{"format": format, "source": path.name, "source_digest": _digest_source(path, importer)},
-        **{"without_images": options.images is None, "negatives": options.negatives, "seed": options.seed},
-        **({} if options.origin == "human" else {"origin": options.origin}),
-        **({} if options.part is None else {"part": options.part}),
-    }
+    known = _describe_source(format, importer, path, options)
     kind: ViewKind = "gold" if options.origin == "human" else "view"
     if not overwrite:
         check_no_other_view(to, kind=kind, provenance=known, storage=storage)
@@ -74,26 +69,15 @@ def import_gold(
             records = account.report()
             if not rows:
                 raise GroundswellError(f"{path}: no record is left; {describe_refusals(records)}")
-        refused = describe_refused_boxes(regions, records)
-        problems = [
-            *reader.problems,
-            *([f"{path.name}: {refused}"] if refused else []),
-            *_describe_shared_images(options),
-        ]
-        questionable = {one.name: one.reason for one in getattr(reader, "questionable_names", ())}
-        too_many = describe_refused_shares(records, options.max_refused)
+        judgment = judge_labels(path, reader, records, regions, options)
         provenance = {
             **known,
-            **{
-                "exhaustive": reader.exhaustive and kind == "gold",
-                "facts": {**reader.facts, **_count_repeated(pictures)},
-            },
+            "exhaustive": reader.exhaustive and kind == "gold",
+            "facts": {**reader.facts, **_count_repeated(pictures)},
             # Results for the file are joined by its own ids.
             **({"category_ids": reader.category_ids} if reader.category_ids else {}),
             **records,
-            **({"questionable_names": questionable} if questionable else {}),
-            **({"too_many_refused": too_many} if too_many else {}),
-            **({"problems": problems} if problems else {}),
+            **judgment.describe(),
             **(_describe_tool(format, reader.facts) if kind == "view" else {}),
         }
         manifest = write_view(
@@ -104,8 +88,20 @@ def import_gold(
             storage=storage,
             overwrite=overwrite,
         )
-    write_source_ids(to, getattr(reader, "source_ids", ()), storage)
+    write_source_ids(to, manifest.digest, getattr(reader, "source_ids", ()), storage)
     return _make_report(manifest, to)
+
+
+def _describe_source(
+    format: str, importer: Importer, path: Path, options: ImportOptions
+) -> dict[str, object]:
+    """Return what is known of an import before the file is read."""
+    return {
+        **{"format": format, "source": path.name, "source_digest": _digest_source(path, importer)},
+        **{"without_images": options.images is None, "negatives": options.negatives, "seed": options.seed},
+        **({} if options.origin == "human" else {"origin": options.origin}),
+        **({} if options.part is None else {"part": options.part}),
+    }
 
 
 def check_options(format: str, options: ImportOptions) -> None:
@@ -157,17 +153,6 @@ def _spool_rows(
 def _read_spool(spool: BinaryIO) -> Iterator[ViewRow]:
     spool.seek(0)
     return (json.loads(line) for line in spool)
-
-
-def _describe_shared_images(options: ImportOptions) -> list[str]:
-    """Return a problem if two names found one image by their last part, since the labels of one are not of it."""
-    problems = [] if options.images is None else options.images.problems
-    if not problems:
-        return []
-    return [
-        f"{problems[0]} ({len(problems)} such images): the image of one of the two names is another; "
-        "name the folder in which both are, or a pattern with {file_name}"
-    ]
 
 
 def _set_origin(row: ViewRow, options: ImportOptions) -> ViewRow:

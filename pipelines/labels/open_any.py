@@ -25,6 +25,7 @@ class Labels:
     rows: Callable[[], Iterator[LabelRow]]
     rejections: Callable[[], Iterator[RejectionRow]]
     url: str
+    storage: StorageSettings | None
     decoys: DecoyCounter | None = None
     """Counts decoys at the least score that the evidence kept; views hold none of their boxes."""
 
@@ -34,10 +35,19 @@ def open_labels(url: str, storage: StorageSettings | None = None) -> Labels:
     if open_store(url, storage).exists(MANIFEST):
         view = open_view(url, storage)
         manifest = view.manifest
-        return Labels(manifest.kind, manifest.digest, manifest.provenance, view.rows, lambda: iter(()), url)
+        return Labels(
+            manifest.kind, manifest.digest, manifest.provenance, view.rows, lambda: iter(()), url, storage
+        )
     evidence = open_evidence(url, storage)
     provenance = {"score_kind": evidence.score_kind, "evidence": evidence.settings.model_dump()}
     decoys = DecoyCounter(evidence.settings.min_score, evidence.pool)
     return Labels(
-        "evidence", evidence.snapshot.digest, provenance, evidence.rows, evidence.rejections, url, decoys
+        "evidence",
+        evidence.snapshot.digest,
+        provenance,
+        evidence.rows,
+        evidence.rejections,
+        url,
+        storage,
+        decoys,
     )

@@ -105,7 +105,7 @@ def find_source_ids(labels: Labels) -> SourceIds:
         return SourceIds()
     metas = [json.loads(row["meta"] or "{}") for row in labels.rows()]
     images: list[CocoId] = [next((meta[name] for name in IMAGE_IDS if name in meta), "") for meta in metas]
-    boxes = list(read_source_ids(labels.url))
+    boxes = list(read_source_ids(labels.url, labels.digest, labels.storage))
     flat = [one for row in boxes for one in row]
     categories = {
         name: parse_id(text) for text, name in reversed(labels.provenance.get("category_ids", {}).items())

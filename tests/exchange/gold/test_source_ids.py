@@ -65,23 +65,34 @@ def test_boxes_without_an_id_of_their_own_are_numbered(tmp_path: Path) -> None:
     assert [a["id"] for a in json.loads((tmp_path / "back.json").read_text())["annotations"]] == [1, 2]
 
 
-def test_a_refused_box_moves_no_id_to_another_box(imported: Callable, tmp_path: Path) -> None:
+def test_a_refused_box_moves_no_id_to_another_box(imported: Callable) -> None:
     file = coco([1, 2, 3], {7: "mug"}, [10, 20, 30])
     file["annotations"][1]["bbox"] = None
 
-    imported("coco", file)
+    report, _ = imported("coco", file)
 
-    assert list(read_source_ids(str(tmp_path / "gold-0"))) == [[10], [], [30]]
+    assert list(read_source_ids(report.to, report.digest)) == [[10], [], [30]]
 
 
-def test_crowds_keep_their_ids_behind_the_boxes_of_their_class(imported: Callable, tmp_path: Path) -> None:
+def test_crowds_keep_their_ids_behind_the_boxes_of_their_class(imported: Callable) -> None:
     file = coco([1], {7: "mug"}, [10])
     file["annotations"] = [
         {**file["annotations"][0], "iscrowd": 1},
         {**file["annotations"][0], "id": 11, "bbox": [5, 5, 9, 9]},
     ]
 
-    _, [row] = imported("coco", file)
+    report, [row] = imported("coco", file)
 
     assert [region["fate"] for region in row["regions"]] == ["positive", "ignore"]
-    assert list(read_source_ids(str(tmp_path / "gold-0"))) == [[11, 10]]
+    assert list(read_source_ids(report.to, report.digest)) == [[11, 10]]
+
+
+def test_ids_of_gold_that_was_replaced_are_not_taken_for_those_of_the_new(tmp_path: Path) -> None:
+    first, second = coco([1, 2], {7: "mug"}, [10, 20]), coco([1, 2], {7: "cup"}, [None, None])
+    for file in (first, second):
+        (tmp_path / "gold.json").write_text(json.dumps(file))
+        import_gold("coco", tmp_path / "gold.json", str(tmp_path / "gold"), ImportOptions(), overwrite=True)
+
+    export_labels(str(tmp_path / "gold"), "coco", tmp_path / "back.json")
+
+    assert [a["id"] for a in json.loads((tmp_path / "back.json").read_text())["annotations"]] == [1, 2]

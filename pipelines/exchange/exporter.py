@@ -30,6 +30,10 @@ class Detail(StrEnum):
     WEIGHTS = "weights"
     BELIEFS = "beliefs"
     PARTS_OF_SCORE = "parts_of_score"
+    SCORES = "scores"
+    PLACES = "places"
+    IMAGES_WITHOUT_REGION = "images_without_region"
+    REGIONS_TO_IGNORE = "regions_to_ignore"
 
 
 MEANINGS: dict[Detail, str] = {
@@ -41,7 +45,17 @@ MEANINGS: dict[Detail, str] = {
     Detail.WEIGHTS: "regions with a weight other than 1",
     Detail.BELIEFS: "regions with a calibrated probability or q-value",
     Detail.PARTS_OF_SCORE: "regions with a class score or a quality of their own",
+    Detail.SCORES: "regions with a score other than 1, or with more digits than the format has",
+    Detail.PLACES: "regions whose phrase is written without its place in the caption",
+    Detail.IMAGES_WITHOUT_REGION: "images without a region that is written",
+    Detail.REGIONS_TO_IGNORE: "regions that are no labels and are to be ignored",
 }
+
+
+LABELS_IN_FULL = frozenset(
+    {Detail.SCORES, Detail.PLACES, Detail.IMAGES_WITHOUT_REGION, Detail.REGIONS_TO_IGNORE}
+)
+"""What most formats represent: every region with its score and the place of its phrase, and images without any."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,7 @@ class Exporter:
 
     title: str
     encode: Callable[[Labels, ExportedRows], EncodedFile]
-    represents: frozenset[Detail] = frozenset()
+    represents: frozenset[Detail] = LABELS_IN_FULL
     ignore_mark: str = "not written"
 
 
@@ -92,6 +106,8 @@ class ExportedRows:
         self._lose(Detail.REJECTED_SAMPLES, self.rejected)
         for row in self.rows:
             regions = [region for region in row["regions"] if self._count(region, row["phrases"])]
+            if not self._keeps_image(regions):
+                continue
             labels = sum(is_kept(region) for region in regions)
             self.images += 1
             self.images_without_region += not labels
@@ -111,6 +127,12 @@ class ExportedRows:
             return False
         if region.get("fate") == "class_only" and self._lose(Detail.CLASS_ONLY_REGIONS):
             return False
+        if not is_kept(region) and self._lose(Detail.REGIONS_TO_IGNORE):
+            return False
+        if region["score"] != 1.0:
+            self._lose(Detail.SCORES)
+        if phrase["begin"] is not None:
+            self._lose(Detail.PLACES)
         if is_kept(region) and region.get("weight", 1.0) != 1.0:  # the weight of one to ignore means nothing
             self._lose(Detail.WEIGHTS)
         if region.get("p_correct") is not None or region.get("q_value") is not None:
@@ -118,6 +140,10 @@ class ExportedRows:
         if region["class_score"] is not None or region["quality"] is not None:
             self._lose(Detail.PARTS_OF_SCORE)
         return True
+
+    def _keeps_image(self, regions: Sequence[RegionRow]) -> bool:
+        """Count an image without regions; return whether the format can represent it."""
+        return bool(regions) or not self._lose(Detail.IMAGES_WITHOUT_REGION)
 
     def _lose(self, detail: Detail, number: int = 1) -> bool:
         """Count a detail, unless the format represents it. Return whether it is lost."""

@@ -17,7 +17,8 @@ from engine.views import open_view, write_view
 from pipelines.exchange.export_labels import ExportReport, export_labels, make_report
 from pipelines.exchange.exporter import EncodedFile, ExportedRows
 from pipelines.exchange.exporters import EXPORTERS
-from pipelines.exchange.exporters.coco import make_coco, shortest_suffixes
+from pipelines.exchange.exporters.coco import make_coco
+from pipelines.exchange.image_names import shortest_suffixes
 from tests.exchange.rows import make_region, make_row
 
 

@@ -54,7 +54,7 @@ def test_a_users_format_is_written_and_counts_only_what_it_cannot_represent(
     assert done.exit_code == 0, done.stderr
     assert (tmp_path / "out.txt").read_text().endswith(": 2")
     lost = json.loads(done.stdout)["cannot_hold"]
-    assert lost == {"class_only_regions": 1, "dropped_phrases": 1}
+    assert lost == {"class_only_regions": 1, "dropped_phrases": 1, "places": 1, "scores": 2}
 
 
 @pytest.mark.parametrize("format", ["yolo", "no_such_module:ENTRY"])
@@ -68,4 +68,4 @@ def test_an_unknown_format_is_refused_before_anything_is_read_or_written(tmp_pat
 def test_the_help_of_export_names_every_format() -> None:
     text = CliRunner().invoke(build_app(), ["export", "--help"]).output
 
-    assert EXPORTERS.names() == ("coco", "mdetr") and all(name in text for name in EXPORTERS.names())
+    assert EXPORTERS.names() == ("coco", "mdetr", "odvg_mmdet", "odvg_open_gd", "odvg_tao") and all(name in text for name in EXPORTERS.names())

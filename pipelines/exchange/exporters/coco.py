@@ -7,17 +7,15 @@ points of it. So one file serves detection tools and grounding trainers.
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
-from urllib.parse import quote
 
 import numpy as np
 
 from pipelines.exchange.exporter import EncodedFile, ExportedRows, Exporter
 from pipelines.exchange.gold.source_ids import read_source_ids
+from pipelines.exchange.image_names import quote_unsafe, shortest_suffixes
 from pipelines.labels.fates import LabelRow, is_kept
 from schemas.ledger import bare_url
 from student.evaluate.gold.view import IMAGE_IDS
@@ -199,27 +197,7 @@ def _name_files(images: list[CocoImage]) -> None:
     """
     suffix = shortest_suffixes({image["shard"] for image in images})
     for image in images:
-        image["file_name"] = f"{suffix[image.pop('shard')]}/{_quote_unsafe(image['file_name'])}"
-
-
-def _quote_unsafe(key: str) -> str:
-    leads_out = key.startswith("/") or "\\" in key or any(part in ("", ".", "..") for part in key.split("/"))
-    if not leads_out and not re.search(r"[\x00-\x1f\x7f:]", key):
-        return key
-    return quote(key, safe="").replace(".", "%2E")
-
-
-def shortest_suffixes(urls: set[str]) -> dict[str, str]:
-    """Return for each URL the fewest last path parts that no other URL ends in, or the whole URL."""
-    ends = Counter(
-        "/".join(parts[-n:]) for parts in (url.split("/") for url in urls) for n in range(1, len(parts) + 1)
-    )
-    return {url: next((end for end in _suffixes_of(url) if ends[end] == 1), url) for url in sorted(urls)}
-
-
-def _suffixes_of(url: str) -> Iterator[str]:
-    parts = url.split("/")
-    return ("/".join(parts[-n:]) for n in range(1, len(parts) + 1))
+        image["file_name"] = f"{suffix[image.pop('shard')]}/{quote_unsafe(image['file_name'])}"
 
 
 ENTRY = Exporter(

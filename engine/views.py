@@ -291,7 +291,7 @@ def _check_region(row: ViewRow, region: ViewRegionRow) -> None:
     x0, y0, x1, y1 = box = [region["x0"], region["y0"], region["x1"], region["y1"]]
     # Gold that was imported without images may not know their sizes.
     width, height = row["width"], row["height"]
-    if row["pixels"] is None and width is None:
+    if width is None and height is None and row["pixels"] is None:
         width = height = math.inf
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
         raise InvalidRowError(

@@ -89,7 +89,9 @@ def _detect(store: Store, names: set[str]) -> FolderKind:
         return FolderKind.GOLD if is_gold else FolderKind.VIEW
     if "materialized.json" in names:
         return FolderKind.TARS
-    if names - {"source_ids.parquet"} == {"data/"} and _all_match(parts := _names_under(store, "data"), _VIEW_PART):
+    if names - {"source_ids.parquet"} == {"data/"} and _all_match(
+        parts := _names_under(store, "data"), _VIEW_PART
+    ):
         return FolderKind.PARTS if parts else FolderKind.NOTHING
     if "sample.json" in names and (
         "verdicts.db" in names or "view_digest" in _read_json(store, "sample.json")

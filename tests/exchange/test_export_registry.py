@@ -68,4 +68,6 @@ def test_an_unknown_format_is_refused_before_anything_is_read_or_written(tmp_pat
 def test_the_help_of_export_names_every_format() -> None:
     text = CliRunner().invoke(build_app(), ["export", "--help"]).output
 
-    assert EXPORTERS.names() == ("coco", "mdetr", "odvg_mmdet", "odvg_open_gd", "odvg_tao") and all(name in text for name in EXPORTERS.names())
+    assert EXPORTERS.names() == ("coco", "mdetr", "odvg_mmdet", "odvg_open_gd", "odvg_tao") and all(
+        name in text for name in EXPORTERS.names()
+    )

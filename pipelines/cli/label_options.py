@@ -1,12 +1,15 @@
-"""Options of verbs that read files of other tools' labels."""
+"""Options and exit code of verbs that read files of other tools' labels."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from pipelines.terminal.output import print_message
+from schemas.errors import UnfinishedError
 from student.gold.codes import MAX_REFUSED
 
 BoxesOption = Annotated[
@@ -46,6 +49,14 @@ PartOption = Annotated[
     typer.Option("--part", help="yolo: part of the data set. Default: all that data.yaml names."),
 ]
 
+
+def exit_for_problems(problems: Sequence[str]) -> None:
+    """Print the problems of a file of labels and raise typer.Exit 3, if there are any."""
+    if problems:
+        print_message("\n".join(f"error: {problem}" for problem in problems))
+        raise typer.Exit(UnfinishedError.exit_code)
+
+
 __all__ = [
     "MAX_REFUSED",
     "BoxesOption",
@@ -55,4 +66,5 @@ __all__ = [
     "MergeNamesOption",
     "PartOption",
     "UnitOption",
+    "exit_for_problems",
 ]

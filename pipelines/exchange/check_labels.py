@@ -7,7 +7,7 @@ from pathlib import Path
 from pipelines.exchange.gold.import_report import LabelReport
 from pipelines.exchange.gold.judgment import judge_labels
 from pipelines.exchange.gold.options import ImportOptions
-from pipelines.exchange.guess_format import guess_format, naming_likely_format
+from pipelines.exchange.guess_format import guess_format, name_likely_format
 from pipelines.exchange.import_gold import check_options, check_path, describe_refusals
 from pipelines.exchange.importers import IMPORTERS
 from schemas.errors import ConfigError, GroundswellError
@@ -30,7 +30,7 @@ def check_labels(path: Path, options: ImportOptions, format: str | None = None) 
     check_path(name, importer, path)
     check_options(name, options)
     account = ImportAccount()
-    with naming_likely_format(name, path):
+    with name_likely_format(name, path):
         reader = importer.open(path, options, account)
         rows = regions = boxes = 0
         for row in reader.rows():

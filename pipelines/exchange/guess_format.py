@@ -23,7 +23,7 @@ def guess_format(path: Path) -> str | None:
 
 
 @contextmanager
-def naming_likely_format(format: str, path: Path) -> Iterator[None]:
+def name_likely_format(format: str, path: Path) -> Iterator[None]:
     """Add to an error's message the format that the file looks like, if it is another than the stated one."""
     try:
         yield

@@ -21,7 +21,7 @@ from pipelines.exchange.gold.judgment import judge_labels
 from pipelines.exchange.gold.options import ImportOptions
 from pipelines.exchange.gold.same_picture import SamePictures
 from pipelines.exchange.gold.source_ids import write_source_ids
-from pipelines.exchange.guess_format import naming_likely_format
+from pipelines.exchange.guess_format import name_likely_format
 from pipelines.exchange.importer import Importer, ImportOption
 from pipelines.exchange.importers import IMPORTERS
 from schemas.digests import digest_of_many, sha256_hex
@@ -63,7 +63,7 @@ def import_gold(
     account = ImportAccount()
     with tempfile.TemporaryFile() as spool:
         pictures = SamePictures()
-        with naming_likely_format(format, path):
+        with name_likely_format(format, path):
             reader = importer.open(path, options, account)
             rows, regions = _spool_rows(reader.rows(), spool, pictures, progress)
             records = account.report()
@@ -168,7 +168,8 @@ def _describe_tool(format: str, facts: Mapping[str, object]) -> dict[str, object
 
 
 def _count_repeated(pictures: SamePictures) -> dict[str, int]:
-    return {"pictures_in_several_records": pictures.repeated} if pictures.repeated else {}
+    repeated = pictures.count_repeated()
+    return {"pictures_in_several_records": repeated} if repeated else {}
 
 
 def describe_refusals(account: AccountReport) -> str:

@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from schemas.errors import ConfigError
+
 _JOINERS = "\u200c\u200d"  # words of several scripts, and emoji, are written with them
 # The special tokens of BERT, RoBERTa and CLIP, as their tokenizers find them in a text.
 _SPECIAL_TOKEN = re.compile(r"\[(?:CLS|SEP|UNK|PAD|MASK)\]|</?s>|<(?:pad|unk|mask)>|<\|\w+\|>")
@@ -58,6 +60,17 @@ def find_special_token(name: str) -> str | None:
     """Return the special token of a text model that the name contains, None if there is none."""
     found = _SPECIAL_TOKEN.search(name)
     return None if found is None else found[0]
+
+
+def refuse_special_token(name: str, described: str) -> None:
+    """Raise ConfigError for a name with a special token.
+
+    described: begins the message: what has the name
+    """
+    if token := find_special_token(name):
+        raise ConfigError(
+            f"{described} has {token}, which text models read as a mark of their own, not as a word; rename it"
+        )
 
 
 def find_questionable_names(

@@ -19,12 +19,13 @@ from pipelines.cli.label_options import (
     MergeNamesOption,
     PartOption,
     UnitOption,
+    exit_for_problems,
 )
 from pipelines.cli.options import JSON, OVERWRITE, refuse_unused
 from pipelines.cli.verb import VerbFamily
 from pipelines.exchange.importers import IMPORTERS
 from pipelines.terminal.output import print_message, print_result
-from schemas.errors import ConfigError, UnfinishedError
+from schemas.errors import ConfigError
 
 ENTRY = VerbFamily(order=80, group="gold", help="Import human boxes and captions of other formats as gold.")
 
@@ -136,9 +137,7 @@ def import_(
             "tool made them, import them with --origin teacher"
         )
     print_result(as_json, report.data(), report.text())
-    if problems := report.list_problems():
-        print_message("\n".join(f"error: {problem}" for problem in problems))
-        raise typer.Exit(UnfinishedError.exit_code)
+    exit_for_problems(report.list_problems())
 
 
 def _make_row_counter(every_s: float = 5.0) -> Callable[[int], None]:

@@ -16,13 +16,13 @@ from pipelines.cli.label_options import (
     MergeNamesOption,
     PartOption,
     UnitOption,
+    exit_for_problems,
 )
 from pipelines.cli.options import JSON, OVERWRITE, refuse_unused
 from pipelines.cli.verb import VerbFamily
 from pipelines.exchange.exporters import EXPORTERS
-from pipelines.terminal.output import print_message, print_result
+from pipelines.terminal.output import print_result
 from pipelines.terminal.progress import ProgressPrinter
-from schemas.errors import UnfinishedError
 
 EvidenceOrView = Annotated[str, typer.Argument(help="Output of `label`, or a view.")]
 ENTRY = VerbFamily(order=60)
@@ -159,6 +159,4 @@ def check(
     )
     report = check_labels(path, options, format)
     print_result(as_json, report.data(), report.text())
-    if problems := report.list_problems():
-        print_message("\n".join(f"error: {problem}" for problem in problems))
-        raise typer.Exit(UnfinishedError.exit_code)
+    exit_for_problems(report.list_problems())

@@ -6,6 +6,7 @@ refused is unknown: unresolved, never absent.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,8 +27,8 @@ from student.gold.boxes import BoxConvention, read_box
 from student.gold.class_names import (
     QuestionableName,
     find_questionable_names,
-    find_special_token,
     merge_names,
+    refuse_special_token,
 )
 from student.gold.plausibility import BoxSurvey
 from student.gold.sizes import read_size
@@ -68,7 +69,7 @@ class LabeledImage:
     meta: Mapping[str, object] = field(default_factory=dict)
 
 
-class DetectionReader:
+class DetectionReader(ABC):
     """Rows of a detection format. A subclass reads classes and images of its files, each time anew."""
 
     usual = BoxConvention("xyxy")
@@ -89,13 +90,13 @@ class DetectionReader:
         """The class's name by the id that results have for it: its index, or its name where the format has none."""
         return {name: self._merged[name] for name in self.read_classes()}
 
+    @abstractmethod
     def read_classes(self) -> Sequence[str]:
         """Return the names of the classes that were looked for in every image, as the file writes them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read_images(self) -> Iterator[LabeledImage]:
         """Yield the images in the file's order."""
-        raise NotImplementedError
 
     def rows(self) -> Iterator[ViewRow]:
         """Yield one row per image, in order.
@@ -138,11 +139,7 @@ class DetectionReader:
             raise ConfigError(f"{self._path}: {problem}")
         names = self.read_classes()
         for name in names:
-            if token := find_special_token(name):
-                raise ConfigError(
-                    f"{self._path}: the class name {name!r} has {token}, which text models read as a mark of their "
-                    "own, not as a word; rename the class"
-                )
+            refuse_special_token(name, f"{self._path}: the class name {name!r}")
         self._scores = BoxScores(self._options, has_scores=has_scores)
         self._merged = merge_names(names, by_case=self._options.merge_names)
         self._all = list(dict.fromkeys(self._merged.values()))

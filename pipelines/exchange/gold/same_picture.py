@@ -21,9 +21,8 @@ class SamePictures:
             self._rows[picture] += 1
             self._classes[picture] |= {p["root"] for p in row["phrases"] if p["fate"] != "absent"}
 
-    @property
-    def repeated(self) -> int:
-        """The number of pictures with several rows."""
+    def count_repeated(self) -> int:
+        """Return the number of pictures with several rows."""
         return sum(rows > 1 for rows in self._rows.values())
 
     def reconcile(self, row: ViewRow) -> ViewRow:

@@ -80,7 +80,7 @@ class CocoReader:
         self._not_asked = {merged[one.name] for one in self.questionable_names}
         self.facts = {"categories": len(self._names), "names": len(self._all), "federated": False}
         self._anywhere = UnknownClasses()
-        for category in file.lost_categories:
+        for category in file.categories_without_image:
             self._anywhere.add(self._names.get(category or ""))
         if frequency := _read_frequencies(file.categories, self._names):
             self.facts["frequency"] = frequency

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from engine.reading.user_text import read_json
 from pipelines.exchange.gold.box_frames import Frame, make_frame
 from pipelines.exchange.gold.category_prompt import (
     UnknownClasses,
@@ -43,6 +42,7 @@ from student.gold.class_names import (
 )
 from student.gold.coco.store import id_text
 from student.gold.json_stream import iter_lines
+from student.gold.label_map import read_label_map
 from student.gold.off_by_one import OffByOneCheck
 from student.gold.plausibility import BoxSurvey
 from student.gold.sizes import read_size
@@ -339,32 +339,6 @@ def _check_object(item: JsonValue) -> Mapping[str, JsonValue]:
     if not isinstance(item, dict):
         raise RecordError("field_missing", f"{type(item).__name__}, expected an object")
     return item
-
-
-def read_label_map(path: Path) -> dict[str, str]:
-    """Return class names by index as text: `{"0": "person", ...}`. Raises NotFoundError and ConfigError."""
-    value = read_json(path, "--label-map")
-    names = value if isinstance(value, dict) else {}
-    readable = {
-        key: normalize_name(name)
-        for key, name in names.items()
-        if isinstance(name, str) and is_encodable(name) and is_readable(normalize_name(name))
-    }
-    if not readable or len(readable) != len(names):
-        raise ConfigError(f'--label-map {path}: expected {{"0": "person", "1": ...}}')
-    if special := next(filter(find_special_token, readable.values()), None):
-        raise ConfigError(
-            f"--label-map {path}: {special!r} has {find_special_token(special)}, which text models read as a mark of "
-            "their own, not as a word; rename the class"
-        )
-    labels = {key.strip(): name for key, name in readable.items()}
-    if len(labels) != len(names):
-        indices = [key.strip() for key in readable]
-        index = next(index for index in indices if indices.count(index) > 1)
-        raise ConfigError(
-            f"--label-map {path}: class index {index!r} occurs twice, apart from blanks; keep one"
-        )
-    return labels
 
 
 def _recognize(path: Path) -> bool:

@@ -182,20 +182,21 @@ def _drop_climbs(path: str) -> PurePosixPath:
 
 def _find_label_path(image: PurePosixPath) -> PurePosixPath:
     """Return where an image's labels are: the last folder `images` of its path is `labels` there."""
-    parts = list(image.parts)
-    places = [place for place, part in enumerate(parts[:-1]) if part == "images"]
-    if places:
-        parts[places[-1]] = "labels"
-    return PurePosixPath(*parts).with_suffix(".txt")
+    return _replace_folder(image, "images", "labels").with_suffix(".txt")
 
 
 def _find_image_path(labels: PurePosixPath) -> PurePosixPath:
     """Return the name of the image of a label file without one: its suffix is not known."""
-    parts = list(labels.parts)
-    places = [place for place, part in enumerate(parts[:-1]) if part == "labels"]
+    return _replace_folder(labels, "labels", "images").with_suffix(".jpg")
+
+
+def _replace_folder(path: PurePosixPath, was: str, now: str) -> PurePosixPath:
+    """Return a path with another name for the last of its folders that has this one."""
+    parts = list(path.parts)
+    places = [place for place, part in enumerate(parts[:-1]) if part == was]
     if places:
-        parts[places[-1]] = "images"
-    return PurePosixPath(*parts).with_suffix(".jpg")
+        parts[places[-1]] = now
+    return PurePosixPath(*parts)
 
 
 def _read_label_file(path: Path) -> str:

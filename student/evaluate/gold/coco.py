@@ -84,7 +84,7 @@ class _Reader:
         image = self._make_image(record, size, lists)
         self._gold["images"].append(image)
         boxed, unknown = self._read_boxes(record, image, annotations, size or (0, 0))
-        lost = self._file.lost_categories
+        lost = self._file.categories_without_image
         unknown |= {key for key in self._ids if (None in lost or key in lost) and key not in boxed}
         self._unknown.append((image, unknown))
         if name := image.get("file_name"):

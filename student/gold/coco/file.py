@@ -18,9 +18,9 @@ from student.gold.boxes import Box, BoxConvention, is_number, read_box
 from student.gold.class_names import (
     QuestionableName,
     find_questionable_names,
-    find_special_token,
     is_readable,
     normalize_name,
+    refuse_special_token,
 )
 from student.gold.coco.store import CocoStore, JsonObject, has_same_type, id_text
 from student.gold.off_by_one import OffByOneCheck
@@ -101,7 +101,7 @@ class CocoFile:
         return "neg_category_ids" in self._store.image_fields
 
     @property
-    def lost_categories(self) -> set[str | None]:
+    def categories_without_image(self) -> set[str | None]:
         """Ids, as text, of categories of annotations whose image is not known; None for an unreadable category."""
         return self._store.without_image
 
@@ -257,11 +257,7 @@ def _check_categories(categories: Sequence[JsonValue], path: Path) -> list[JsonO
                 f"{path}: category {str(category)[:80]} has no id and name of its own, so its boxes cannot be used; "
                 "expected both for each category"
             )
-        if token := find_special_token(name):
-            raise ConfigError(
-                f"{path}: the name of category {key}, {name!r}, has {token}, which text models read as a mark of their "
-                "own, not as a word; rename the category"
-            )
+        refuse_special_token(name, f"{path}: the name of category {key}, {name!r},")
         checked[key] = category
     if not checked:
         raise ConfigError(f"{path}: no categories; a file of captions or of results is not detection gold")

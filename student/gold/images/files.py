@@ -113,7 +113,7 @@ class ImageFiles:
 
     def _find_listed(self, name: ImageName, look: Callable[[str], Found | None]) -> Found:
         """Return what `look` returns for the only file below the root that the name may mean."""
-        paths = self._listed.find(name)
+        paths = self._file_names.find(name)
         if len(paths) > 1 and len({self._real_path(path) for path in paths}) > 1:
             raise RecordError("image_ambiguous", f"{name.text}: {list_some(paths)}")
         found = look(paths[0]) if paths else None
@@ -123,7 +123,7 @@ class ImageFiles:
         return found
 
     @cached_property
-    def _listed(self) -> FileNames:
+    def _file_names(self) -> FileNames:
         paths = self._list_local() if self._store.is_local else self._store.list("")
         shown = (path for path in sorted(paths) if not re.search(r"(^|/)\.", path))
         return FileNames(shown, root=self.url.rpartition("/")[2])

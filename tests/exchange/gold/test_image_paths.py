@@ -30,7 +30,9 @@ def coco(*names: str) -> dict:
 
 
 @pytest.fixture
-def found(tmp_path: Path, imported: Callable) -> Callable[..., tuple[set[str], set[str], dict[str, int]]]:
+def find_images(
+    tmp_path: Path, imported: Callable
+) -> Callable[..., tuple[set[str], set[str], dict[str, int]]]:
     """Return files that import and evaluation find for names, and the codes of the import's images."""
 
     def find(*names: str, images: str | None = None) -> tuple[set[str], set[str], dict[str, int]]:
@@ -66,34 +68,34 @@ def found(tmp_path: Path, imported: Callable) -> Callable[..., tuple[set[str], s
     ],
 )
 def test_the_only_file_with_a_foreign_names_last_part_is_taken_and_counted(
-    found: Callable, picture: Callable, name: str
+    find_images: Callable, picture: Callable, name: str
 ) -> None:
     picture("sub/one.jpg")
     picture("sub/two.jpg")
 
-    assert found(name) == ({"sub/one.jpg"}, {name}, {"found_by_name": 1})
+    assert find_images(name) == ({"sub/one.jpg"}, {name}, {"found_by_name": 1})
 
 
 def test_a_name_that_two_files_have_is_refused_with_the_option_that_helps(
-    found: Callable, picture: Callable
+    find_images: Callable, picture: Callable
 ) -> None:
     picture("a/one.jpg")
     picture("b/one.jpg")
     picture("two.jpg")
 
-    files, (told,), codes = found("/x/one.jpg", "two.jpg")
+    files, (told,), codes = find_images("/x/one.jpg", "two.jpg")
 
     assert files == {"two.jpg"} and codes == {"image_ambiguous": 1}
     assert "a/one.jpg, b/one.jpg" in told and "--images 'DIR/{stem}.jpg'" in told
-    assert found("/x/b/one.jpg", "two.jpg")[0] == {"b/one.jpg", "two.jpg"}
+    assert find_images("/x/b/one.jpg", "two.jpg")[0] == {"b/one.jpg", "two.jpg"}
 
 
 def test_two_names_that_find_one_file_make_a_problem_and_not_two_labels_of_one_image(
-    tmp_path: Path, found: Callable, picture: Callable
+    tmp_path: Path, find_images: Callable, picture: Callable
 ) -> None:
     picture("one.jpg")
 
-    files, (told,), codes = found("C:\\a\\one.jpg", "C:\\b\\one.jpg")
+    files, (told,), codes = find_images("C:\\a\\one.jpg", "C:\\b\\one.jpg")
     (problem,) = open_view(str(tmp_path / "gold-0")).manifest.provenance["problems"]
 
     assert files == {"one.jpg"} and codes == {"found_by_name": 1, "image_ambiguous": 1}
@@ -102,28 +104,30 @@ def test_two_names_that_find_one_file_make_a_problem_and_not_two_labels_of_one_i
 
 
 def test_a_pattern_takes_the_last_part_of_a_path_that_leaves_the_folder(
-    found: Callable, picture: Callable
+    find_images: Callable, picture: Callable
 ) -> None:
     picture("sub/1.5.jpg")
 
-    assert found("../x/1.5.jpg", images="/sub/{stem}.jpg") == ({"sub/1.5.jpg"}, {"../x/1.5.jpg"}, {})
-    assert found("C:\\x\\1.5.jpg", images="/{file_name}")[1] == set()
-    assert found("C:\\x\\sub\\1.5.jpg", images="/{file_name}")[0] == {"sub/1.5.jpg"}
-    assert found("frame.1.5", images="/sub/{stem}.jpg")[1] == set()
-    assert found("1.5", images="/sub/{stem}.jpg")[0] == {"sub/1.5.jpg"}
+    assert find_images("../x/1.5.jpg", images="/sub/{stem}.jpg") == ({"sub/1.5.jpg"}, {"../x/1.5.jpg"}, {})
+    assert find_images("C:\\x\\1.5.jpg", images="/{file_name}")[1] == set()
+    assert find_images("C:\\x\\sub\\1.5.jpg", images="/{file_name}")[0] == {"sub/1.5.jpg"}
+    assert find_images("frame.1.5", images="/sub/{stem}.jpg")[1] == set()
+    assert find_images("1.5", images="/sub/{stem}.jpg")[0] == {"sub/1.5.jpg"}
 
 
-def test_a_name_with_two_dots_is_refused_and_a_pattern_is_named(found: Callable, picture: Callable) -> None:
+def test_a_name_with_two_dots_is_refused_and_a_pattern_is_named(
+    find_images: Callable, picture: Callable
+) -> None:
     picture("one.jpg")
 
-    files, (told,), codes = found("../one.jpg", "one.jpg")
+    files, (told,), codes = find_images("../one.jpg", "one.jpg")
 
     assert files == {"one.jpg"} and codes == {"file_name_unsafe": 1}
     assert "leaves the folder" in told and "--images 'DIR/{stem}.jpg'" in told
 
 
 def test_a_link_out_of_the_folder_is_never_followed(
-    tmp_path: Path, found: Callable, picture: Callable
+    tmp_path: Path, find_images: Callable, picture: Callable
 ) -> None:
     inside = picture("pool/one.jpg")
     outside = tmp_path / "secret.jpg"
@@ -132,30 +136,30 @@ def test_a_link_out_of_the_folder_is_never_followed(
     (tmp_path / "images" / "away").symlink_to(tmp_path)
     (tmp_path / "images" / "in.jpg").symlink_to(inside)
 
-    assert found("in.jpg")[:2] == ({"in.jpg"}, {"in.jpg"})
-    assert found("/x/secret.jpg", "in.jpg")[2] == {"image_missing": 1}
+    assert find_images("in.jpg")[:2] == ({"in.jpg"}, {"in.jpg"})
+    assert find_images("/x/secret.jpg", "in.jpg")[2] == {"image_missing": 1}
     for name in ("out.jpg", "away/secret.jpg"):
-        files, (told,), codes = found(name, "in.jpg")
+        files, (told,), codes = find_images(name, "in.jpg")
         assert files == {"in.jpg"} and codes == {"image_outside": 1}
         assert "name the folder to which it leads" in told
 
 
 def test_an_absolute_path_below_the_folder_is_exactly_that_file(
-    tmp_path: Path, found: Callable, picture: Callable
+    tmp_path: Path, find_images: Callable, picture: Callable
 ) -> None:
     picture("a/one.jpg")
     there = str(picture("one.jpg"))
 
-    assert found(there) == ({"one.jpg"}, {there}, {})
+    assert find_images(there) == ({"one.jpg"}, {there}, {})
 
 
 def test_a_missing_image_is_named_with_the_option_that_helps(
-    tmp_path: Path, found: Callable, picture: Callable
+    tmp_path: Path, find_images: Callable, picture: Callable
 ) -> None:
     picture("two.jpg")
 
-    assert found("gone.jpg", "two.jpg")[1:] == ({"two.jpg"}, {"image_missing": 1})
-    ((message, _),) = found("gone.jpg")[2].items()
+    assert find_images("gone.jpg", "two.jpg")[1:] == ({"two.jpg"}, {"image_missing": 1})
+    ((message, _),) = find_images("gone.jpg")[2].items()
     assert "e.g. 0: gone.jpg (no image under that name in --images" in message
     assert "--images 'DIR/{stem}.jpg'" in message
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.exchange.importers.odvg import read_label_map
 from schemas.errors import ConfigError
+from student.gold.label_map import read_label_map
 
 SIZE = {"height": 48, "width": 64}
 CAPTION = "a dog and a dog see a man"

@@ -11,9 +11,9 @@ import pytest
 
 from pipelines.cli.verbs.gold import read_names
 from pipelines.exchange.gold.images import open_images
-from pipelines.exchange.importers.odvg import read_label_map
 from schemas.errors import ConfigError, GroundswellError
 from student.data.streams import load_stream
+from student.gold.label_map import read_label_map
 from student.settings.streams import PromptMix, StreamSettings
 
 THIRD = "third_party/"

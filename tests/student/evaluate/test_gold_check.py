@@ -37,7 +37,7 @@ def write(folder: Path, value: Any) -> Path:
     return path
 
 
-def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+def change_gold(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     gold = copy.deepcopy(GOLD)
     change(gold)
     return gold
@@ -66,7 +66,7 @@ def test_what_is_no_coco_json_is_refused(tmp_path: Path, data: bytes) -> None:
     ],
 )
 def test_a_file_that_says_nothing_is_refused(tmp_path: Path, change: Callable, message: str) -> None:
-    path = write(tmp_path, changed(change))
+    path = write(tmp_path, change_gold(change))
 
     with pytest.raises(ConfigError, match=message):
         read_gold(path)
@@ -90,7 +90,7 @@ def test_a_file_that_says_nothing_is_refused(tmp_path: Path, change: Callable, m
 def test_the_class_of_a_refused_box_is_unknown_in_its_image_alone(
     tmp_path: Path, change: Callable, code: str
 ) -> None:
-    gold = read_gold(write(tmp_path, changed(lambda g: change(g["annotations"][0]))))
+    gold = read_gold(write(tmp_path, change_gold(lambda g: change(g["annotations"][0]))))
 
     assert gold["account"]["records"]["annotations"]["codes"] == {code: 1}
     assert [(a["image_id"], a["category_id"], a["bbox"], a["iscrowd"]) for a in gold["annotations"]] == [
@@ -100,7 +100,7 @@ def test_the_class_of_a_refused_box_is_unknown_in_its_image_alone(
 
 
 def test_a_box_of_no_category_makes_every_class_unknown_in_its_image(tmp_path: Path) -> None:
-    gold = read_gold(write(tmp_path, changed(lambda g: g["annotations"][0].update(category_id=[3]))))
+    gold = read_gold(write(tmp_path, change_gold(lambda g: g["annotations"][0].update(category_id=[3]))))
 
     assert [a["category_id"] for a in gold["annotations"] if a["iscrowd"]] == [3, 4]
 
@@ -124,7 +124,7 @@ def test_a_box_of_no_category_makes_every_class_unknown_in_its_image(tmp_path: P
 def test_a_repaired_box_counts_and_the_import_says_the_same(
     tmp_path: Path, change: Callable, code: str
 ) -> None:
-    path = write(tmp_path, changed(change))
+    path = write(tmp_path, change_gold(change))
 
     report = import_gold("coco", path, str(tmp_path / "gold"), ImportOptions())
 
@@ -140,13 +140,15 @@ def test_a_repaired_box_counts_and_the_import_says_the_same(
 @pytest.mark.parametrize("flag", ["1", True, 1.0, "true"])
 def test_a_crowd_is_a_crowd_in_any_form(tmp_path: Path, flag: object) -> None:
     for name in ("iscrowd", "ignore"):
-        gold = read_gold(write(tmp_path, changed(lambda g, n=name: g["annotations"][0].update({n: flag}))))
+        gold = read_gold(
+            write(tmp_path, change_gold(lambda g, n=name: g["annotations"][0].update({n: flag})))
+        )
 
         assert [a["iscrowd"] for a in gold["annotations"]] == [1, 0]
 
 
 def test_an_annotation_without_id_is_kept(tmp_path: Path) -> None:
-    gold = read_gold(write(tmp_path, changed(lambda g: g["annotations"][0].pop("id"))))
+    gold = read_gold(write(tmp_path, change_gold(lambda g: g["annotations"][0].pop("id"))))
 
     assert len(gold["annotations"]) == 2
 
@@ -157,7 +159,7 @@ def test_image_ids_that_are_off_by_one_are_refused_with_the_evidence(tmp_path: P
             annotation["image_id"] -= 1
 
     with pytest.raises(ConfigError, match="image ids are 7 to 8, those of the annotations 6 to 7"):
-        read_gold(write(tmp_path, changed(move)))
+        read_gold(write(tmp_path, change_gold(move)))
 
 
 def test_two_records_of_one_picture_do_not_contradict_each_other(tmp_path: Path) -> None:
@@ -165,7 +167,7 @@ def test_two_records_of_one_picture_do_not_contradict_each_other(tmp_path: Path)
         gold["images"][1]["file_name"] = "one.jpg"
         gold["annotations"][1]["category_id"] = 4
 
-    gold = read_gold(write(tmp_path, changed(share)))
+    gold = read_gold(write(tmp_path, change_gold(share)))
 
     assert [(a["image_id"], a["category_id"]) for a in gold["annotations"] if a["iscrowd"]] == [
         (7, 4),
@@ -175,7 +177,7 @@ def test_two_records_of_one_picture_do_not_contradict_each_other(tmp_path: Path)
 
 def test_more_refused_boxes_than_allowed_are_told_with_their_codes(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("[]")
-    path = write(tmp_path, changed(lambda g: g["annotations"][0].pop("bbox")))
+    path = write(tmp_path, change_gold(lambda g: g["annotations"][0].pop("bbox")))
 
     [told] = evaluate(tmp_path / "results.json", path, bootstrap=0).too_many_refused
 

@@ -249,7 +249,7 @@ def test_an_ap_of_0_is_told_with_what_to_check(tmp_path: Path) -> None:
     assert "so AP is 0" not in plain.stderr
 
 
-def scattered(images: list[int], categories: dict[int, str]) -> dict[str, Any]:
+def scatter_boxes(images: list[int], categories: dict[int, str]) -> dict[str, Any]:
     """Gold whose boxes are at another place in each image and category."""
     gold = gold_of(images, categories)
     for n, row in enumerate(gold["annotations"]):
@@ -262,7 +262,7 @@ def scattered(images: list[int], categories: dict[int, str]) -> dict[str, Any]:
 def test_ids_that_match_by_accident_are_refused_with_the_evidence(
     tmp_path: Path, field: str, shift: int
 ) -> None:
-    gold = scattered([1, 2, 3, 4, 5], {1: "mug", 2: "lamp", 3: "cat"})
+    gold = scatter_boxes([1, 2, 3, 4, 5], {1: "mug", 2: "lamp", 3: "cat"})
     if shift > 0 and field == "category_id":
         for row in gold["annotations"]:
             row["category_id"] += 1
@@ -275,7 +275,7 @@ def test_ids_that_match_by_accident_are_refused_with_the_evidence(
 
 
 def test_a_model_that_takes_one_class_for_its_neighbor_is_measured(tmp_path: Path) -> None:
-    gold = scattered([1, 2, 3, 4, 5], {1: "mug", 2: "lamp"})
+    gold = scatter_boxes([1, 2, 3, 4, 5], {1: "mug", 2: "lamp"})
     results = [{**row, "category_id": 2} for row in perfect(gold) if row["category_id"] == 1]
     results_file, gold_file, _ = write_inputs(tmp_path, gold, results)
 

@@ -106,7 +106,7 @@ def stream(
     )
 
 
-def drawn(of: Stream, one: TrainingExample, number: int = 99) -> set[str]:
+def draw_all(of: Stream, one: TrainingExample, number: int = 99) -> set[str]:
     return set(draw_absent_nouns(np.random.default_rng(0), of, one, number))
 
 
@@ -140,46 +140,46 @@ def test_no_prompt_asks_for_what_may_be_true_of_its_boxes(nouns: list[str], seed
 def test_of_all_other_nouns_each_is_drawn(present: str, missing: set[str], gold: bool) -> None:
     one = example(f"a {present}", present)
 
-    assert drawn(stream(one, exhaustive=gold), one) == set(NOUNS) - missing
+    assert draw_all(stream(one, exhaustive=gold), one) == set(NOUNS) - missing
 
 
 def test_the_rule_of_earlier_versions_compares_words() -> None:
     one = example("a boy", "boy")
 
-    assert drawn(stream(one, relations=None), one) == set(NOUNS) - {"boy"}
+    assert draw_all(stream(one, relations=None), one) == set(NOUNS) - {"boy"}
 
 
 def test_nouns_near_a_word_of_the_caption_are_not_drawn() -> None:
     """The poodle is no phrase with a box, and may be in the image nevertheless."""
     one = example("a kite over poodles", "kite")
 
-    assert set(NOUNS) - drawn(stream(one), one) == {"kite", "dog", "puppy", "animal"}
+    assert set(NOUNS) - draw_all(stream(one), one) == {"kite", "dog", "puppy", "animal"}
 
 
 def test_the_caption_of_exhaustive_gold_excludes_nothing() -> None:
     """It may list every category."""
     one = example("lamp. dog. boat", "lamp")
 
-    assert drawn(stream(one, exhaustive=True), one) == set(NOUNS) - {"lamp"}
+    assert draw_all(stream(one, exhaustive=True), one) == set(NOUNS) - {"lamp"}
 
 
 @pytest.mark.parametrize("fate", ["positive", "unresolved"])
 def test_nouns_near_an_unresolved_phrase_are_not_drawn(fate: str) -> None:
     one = example("a ship", "ship", fate=fate)
 
-    assert not {"boat", "vehicle"} & drawn(stream(one, exhaustive=True), one)
+    assert not {"boat", "vehicle"} & draw_all(stream(one, exhaustive=True), one)
 
 
 def test_what_is_known_to_be_absent_excludes_nothing_else() -> None:
     one = example("a ship", "ship", fate="absent")
 
-    assert drawn(stream(one, exhaustive=True), one) == set(NOUNS) - {"ship"}
+    assert draw_all(stream(one, exhaustive=True), one) == set(NOUNS) - {"ship"}
 
 
 def test_nouns_near_a_decoy_that_the_teacher_found_are_not_drawn() -> None:
     one = replace(example("a kite", "kite"), maybe_there=("poodle",))
 
-    assert set(NOUNS) - drawn(stream(one), one) == {"kite", "dog", "puppy", "animal"}
+    assert set(NOUNS) - draw_all(stream(one), one) == {"kite", "dog", "puppy", "animal"}
 
 
 def test_gold_names_related_classes_that_no_table_knows() -> None:
@@ -187,19 +187,19 @@ def test_gold_names_related_classes_that_no_table_knows() -> None:
     own = ClassRelations.from_pairs([("sku 1", "blister pack"), ("sku 2", "blister pack")])
     one = example("a sku 1", "sku 1")
 
-    assert drawn(stream(one, relations=own, nouns=names), one) == {"sku 2"}
+    assert draw_all(stream(one, relations=own, nouns=names), one) == {"sku 2"}
 
 
 def test_a_small_vocabulary_gives_fewer_negatives_rather_than_wrong_ones() -> None:
     one = example("a boy", "boy")
 
-    assert drawn(stream(one, nouns=("boy", "child", "girl", "man", "kite")), one, 4) == {"kite"}
+    assert draw_all(stream(one, nouns=("boy", "child", "girl", "man", "kite")), one, 4) == {"kite"}
 
 
 def test_a_noun_that_is_true_of_everything_is_drawn_for_no_image() -> None:
     one = example("a kite", "kite")
 
-    assert drawn(stream(one, nouns=("object", "thing", "item", "lamp")), one) == {"lamp"}
+    assert draw_all(stream(one, nouns=("object", "thing", "item", "lamp")), one) == {"lamp"}
 
 
 def test_a_packed_noun_that_may_be_in_the_image_is_masked() -> None:

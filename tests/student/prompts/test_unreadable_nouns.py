@@ -1,4 +1,4 @@
-"""A noun that the tokenizer has no word for is told and never drawn as a negative."""
+"""A noun that the tokenizer has no word for is named on stderr and never drawn as a negative."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from schemas.errors import ConfigError
-from student.evaluate.accidental_join import describe_accidental_join
+from student.evaluate.gold.accidental_join import describe_accidental_join
 from student.evaluate.gold.load import read_coco_json
 from student.gold.coco.types import (
     CocoDetection,

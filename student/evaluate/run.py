@@ -13,7 +13,6 @@ import numpy as np
 from schemas.errors import ConfigError
 from schemas.labeler import NeededSize
 from schemas.progress import ProgressCallback
-from student.data.gold_account import describe_refused_shares
 from student.evaluate.class_prompts import PromptOptions
 from student.evaluate.coco import coco_numbers
 from student.evaluate.gold.images import EvaluationImage, evaluation_images
@@ -24,6 +23,14 @@ from student.evaluate.gold.load import (
     read_gold,
     select_images,
 )
+from student.evaluate.notes import (
+    describe_refusals,
+    note_by_name,
+    note_cut,
+    note_left_out,
+    note_no_match,
+    note_unread,
+)
 from student.evaluate.phrases import GroundedPhrase, phrase_recall, recall_by_group
 from student.evaluate.predictors import (
     BatchSize,
@@ -33,7 +40,6 @@ from student.evaluate.predictors import (
     suppress_overlaps,
 )
 from student.evaluate.protocols import (
-    EvaluationProtocol,
     ProtocolName,
     boxes_all,
     check_federated_gold,
@@ -43,7 +49,6 @@ from student.evaluate.protocols import (
 )
 from student.evaluate.report import Evaluation
 from student.evaluate.results import join_results, read_results
-from student.gold.account import AccountReport
 from student.gold.boxes import BoxConvention
 from student.gold.coco.types import CocoDetection, CocoId, GoldDataset
 from student.gold.codes import MAX_REFUSED, REFUSED
@@ -163,7 +168,7 @@ def evaluate(
         answers = _ask(asked, teacher, truth, source, questions)
     evaluated = truth if teacher is None and images is None else select_images(truth, source.ids)
     if source.by_name:
-        answers.add_note(_note_by_name(len(source.by_name), images))
+        answers.add_note(note_by_name(len(source.by_name), images))
     per_chunk = prompt_options is not None and prompt_options.per_chunk
     is_limited = teacher is not None and teacher.query_kind is QueryKind.PHRASES and not per_chunk
     if is_limited and (crowded := count_crowded_images(evaluated, rules.asked_per_image)):
@@ -190,42 +195,21 @@ def evaluate(
     facts = dict(answers.facts)
     facts |= {} if max_detections is None else {"max_detections": max_detections}
     if cut := count_cut(answers.results, rules):
-        facts["notes"] = [*facts.get("notes", ()), _note_cut(cut, len(answers.results), rules)]
+        facts["notes"] = [*facts.get("notes", ()), note_cut(cut, len(answers.results), rules)]
     if answers.results and numbers["AP50"] == 0:
-        facts["notes"] = [*facts.get("notes", ()), _note_no_match(len(answers.results), model)]
-    facts |= _tell_refusals(truth.get("account"), max_refused, facts.get("notes", ()))
+        facts["notes"] = [*facts.get("notes", ()), note_no_match(len(answers.results), model)]
+    facts |= describe_refusals(truth.get("account"), max_refused, facts.get("notes", ()))
     evaluated_ids = {image["id"] for image in evaluated["images"]}
     left_out = [image["id"] for image in truth["images"] if image["id"] not in evaluated_ids]
     if left_out:
         facts |= {
             "left_out": left_out,
-            "notes": [*facts.get("notes", ()), _note_left_out(left_out, truth, images)],
+            "notes": [*facts.get("notes", ()), note_left_out(left_out, truth, images)],
         }
     facts |= {} if boxes_all(truth, rules) else {"exhaustive": False}
     counts = {"gold": len(truth["images"]), "evaluated": len(evaluated["images"])}
     facts = {"protocol": protocol, "images": counts, "detections": len(answers.results), **facts}
     return _make_report(numbers, answers, facts)
-
-
-def _tell_refusals(account: AccountReport | None, limit: float, notes: Sequence[str]) -> dict[str, Any]:
-    """Return the facts of a gold file of which records were repaired or refused."""
-    if account is None or not any(one["codes"] for one in account["records"].values()):
-        return {}
-    told = [
-        f"gold: {kind}: {counts['refused']} of {counts['in']} refused, {counts['repaired']} repaired ("
-        + ", ".join(f"{code} {number}" for code, number in counts["codes"].items())
-        + ", e.g. "
-        + "; ".join(account["examples"][f"{kind} {code}"][0] for code in counts["codes"])
-        + ")"
-        for kind, counts in account["records"].items()
-        if counts["codes"]
-    ]
-    too_many = describe_refused_shares(account, limit)
-    return {
-        "gold_records": account["records"],
-        "notes": [*notes, *told],
-        **({"too_many_refused": too_many} if too_many else {}),
-    }
 
 
 def _count_of_detections(options: PromptOptions | None) -> int | None:
@@ -257,48 +241,6 @@ def _check_options(
         )
     if names is not None and (teacher is None or takes_prompts):
         raise ConfigError(f"{model} takes no --names: they are for the classes of a detector; leave them out")
-
-
-def _note_no_match(detections: int, model: Path) -> str:
-    return (
-        f"none of the {detections} detections of {model} meets a box of its category by half (IoU 0.5), so AP is 0: "
-        "check that they are of these images, boxes are x, y, width, height in pixels, and categories are the gold's"
-    )
-
-
-def _note_cut(cut: int, detections: int, rules: EvaluationProtocol) -> str:
-    limits = {
-        "category": rules.per_category,
-        "image": rules.per_image,
-        "image and category": None if rules.federated else rules.max_dets[-1],
-    }
-    best = " and the ".join(
-        f"{limit:,} best of each {of}" for of, limit in limits.items() if limit is not None
-    )
-    return (
-        f"{cut} of {detections} detections do not count, since they are not among the {best}; --max-detections sets "
-        "that number"
-    )
-
-
-def _note_left_out(left_out: Sequence[CocoId], gold: GoldDataset, images: str | Path | None) -> str:
-    first = next(image for image in gold["images"] if image["id"] == left_out[0])
-    where = "their places" if images is None else str(images)
-    return (
-        f"{len(left_out)} of {len(gold['images'])} gold images are not in {where} and are left out, e.g. "
-        f"{first.get('file_name', first['id'])!r}: {REFUSED['image_missing']}"
-    )
-
-
-def _note_by_name(number: int, images: str | Path | None) -> str:
-    return f"{number} images are not in {images} under their whole names, and were found by their last part"
-
-
-def _note_unread(unread: Mapping[str, int], name: str) -> str:
-    return (
-        f"{sum(unread.values())} questions to {name} have no usable answer and count as no box, e.g.: "
-        f"{next(iter(unread))}"
-    )
 
 
 class _GoldImages:
@@ -367,7 +309,7 @@ def _ask(
     grounded = list(_ground_phrases(predictor, gold, source)) if has_phrases else []
     facts: dict[str, Any] = {"unasked": dict(sorted(predictor.unasked.items()))}
     if unread := predictor.unread:
-        facts |= {"unread": dict(sorted(unread.items())), "notes": [_note_unread(unread, predictor.name)]}
+        facts |= {"unread": dict(sorted(unread.items())), "notes": [note_unread(unread, predictor.name)]}
     if not grounded:
         return _Answers(results, facts=facts)
     facts["phrases"] = len(grounded)
